@@ -1,0 +1,1 @@
+"""skipsearch: neural architecture search over skip-connection designs."""

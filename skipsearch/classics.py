@@ -1,0 +1,216 @@
+"""Named designs of the literature, each with its paper and its published size and error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from skipsearch.design import Design
+from skipsearch.errors import DesignError, not_one_of
+
+ORIGINAL = "conv3-bn-relu-conv3-bn + relu"
+BN_AFTER_ADDITION = "conv3-bn-relu-conv3 + bn-relu"
+RELU_BEFORE_ADDITION = "conv3-bn-relu-conv3-bn-relu +"
+RELU_ONLY_PREACTIVATION = "relu-conv3-bn-relu-conv3-bn +"
+FULL_PREACTIVATION = "bn-relu-conv3-bn-relu-conv3 +"
+PLAIN = "conv3-bn-relu-conv3-bn-relu"
+BOTTLENECK = "conv1-bn-relu-conv3-bn-relu-conv1-bn + relu"
+BOTTLENECK_PREACTIVATION = "bn-relu-conv1-bn-relu-conv3-bn-relu-conv1 +"
+DENSE = "bn-relu-conv1-bn-relu-conv3 +"
+
+RESNET = "He et al. 2015, Deep Residual Learning, arXiv:1512.03385"
+PRERESNET = "He et al. 2016, Identity Mappings in Deep Residual Networks, arXiv:1603.05027"
+DENSENET = "Huang et al. 2017, Densely Connected Convolutional Networks, arXiv:1608.06993"
+WRN = "Zagoruyko & Komodakis 2016, Wide Residual Networks, arXiv:1605.07146"
+RESNEXT = "Xie et al. 2017, Aggregated Residual Transformations, arXiv:1611.05431"
+SENET = "Hu et al. 2018, Squeeze-and-Excitation Networks, arXiv:1709.01507"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Classic:
+    """A design of the literature.
+
+    Attributes:
+        design: The network.
+        paper: Where it was published.
+        params: Its exact number of parameters here, with the images and classes below.
+        published_params: The size as the paper prints it, or an empty text.
+        error: Published test error in %, top-1, or None where the paper shows only a figure.
+        error_source: Table or figure of the error.
+        in_channels: Channels of the images it was published with.
+        image_size: Their height and width, in pixels.
+        classes: Their number of classes.
+    """
+
+    design: Design
+    paper: str
+    params: int
+    published_params: str = ""
+    error: float | None = None
+    error_source: str = ""
+    in_channels: int = 3
+    image_size: int = 32
+    classes: int = 10
+
+
+def _cifar(
+    layout: str,
+    depth: int,
+    params: int,
+    published_params: str,
+    error: float | None,
+    error_source: str,
+    *,
+    paper: str = RESNET,
+    shortcut: str = "pad",
+    widths: tuple[int, int, int] = (16, 32, 64),
+    bottleneck_ratio: float = 1.0,
+) -> Classic:
+    """A CIFAR-10 network of three stages with ``depth`` blocks each, behind a stem of width 16."""
+    return Classic(
+        design=Design(
+            layout=layout,
+            depths=(depth, depth, depth),
+            widths=widths,
+            stem_width=16,
+            shortcut=shortcut,
+            bottleneck_ratio=bottleneck_ratio,
+        ),
+        paper=paper,
+        params=params,
+        published_params=published_params,
+        error=error,
+        error_source=error_source,
+    )
+
+
+def _imagenet(
+    layout: str,
+    depths: tuple[int, int, int, int],
+    params: int,
+    published_params: str,
+    error: float | None,
+    error_source: str,
+    *,
+    paper: str = RESNET,
+    width: int = 64,
+    bottleneck_ratio: float = 1.0,
+    groups: int = 1,
+) -> Classic:
+    """An ImageNet network of four stages behind a 7x7 stem with pooling."""
+    return Classic(
+        design=Design(
+            layout=layout,
+            depths=depths,
+            widths=(width, 2 * width, 4 * width, 8 * width),
+            stem="conv7-pool",
+            stem_width=64,
+            shortcut="proj",
+            bottleneck_ratio=bottleneck_ratio,
+            groups=groups,
+        ),
+        paper=paper,
+        params=params,
+        published_params=published_params,
+        error=error,
+        error_source=error_source,
+        image_size=224,
+        classes=1000,
+    )
+
+
+TABLE_6 = "Table 6"
+PRE_TABLE_2 = "Table 2, median of 5"
+
+# fmt: off
+CLASSICS: dict[str, Classic] = {
+    # The plain nets of the paper stand in a figure alone (Fig. 6, left): no number is printed.
+    "plain-20": _cifar(PLAIN, 3, 269_722, "0.27M", None, "Fig. 6"),
+    "plain-32": _cifar(PLAIN, 5, 464_154, "0.46M", None, "Fig. 6"),
+    "plain-44": _cifar(PLAIN, 7, 658_586, "0.66M", None, "Fig. 6"),
+    "plain-56": _cifar(PLAIN, 9, 853_018, "0.85M", None, "Fig. 6"),
+    "resnet-20": _cifar(ORIGINAL, 3, 269_722, "0.27M", 8.75, TABLE_6),
+    "resnet-32": _cifar(ORIGINAL, 5, 464_154, "0.46M", 7.51, TABLE_6),
+    "resnet-44": _cifar(ORIGINAL, 7, 658_586, "0.66M", 7.17, TABLE_6),
+    "resnet-56": _cifar(ORIGINAL, 9, 853_018, "0.85M", 6.97, TABLE_6),
+    "resnet-110": _cifar(ORIGINAL, 18, 1_727_962, "1.7M", 6.43, TABLE_6),
+    "resnet-164": _cifar(
+        BOTTLENECK, 18, 1_704_154, "1.7M", 5.93, PRE_TABLE_2, paper=PRERESNET,
+        shortcut="proj", widths=(64, 128, 256), bottleneck_ratio=0.25,
+    ),
+    "preresnet-110": _cifar(
+        FULL_PREACTIVATION, 18, 1_730_522, "1.7M", 6.37, PRE_TABLE_2, paper=PRERESNET,
+        shortcut="proj",
+    ),
+    "preresnet-164": _cifar(
+        BOTTLENECK_PREACTIVATION, 18, 1_703_258, "1.7M", 5.46, PRE_TABLE_2, paper=PRERESNET,
+        shortcut="proj", widths=(64, 128, 256), bottleneck_ratio=0.25,
+    ),
+    "preresnet-1001": _cifar(
+        BOTTLENECK_PREACTIVATION, 111, 10_327_706, "10.2M", 4.92, "Table 3", paper=PRERESNET,
+        shortcut="proj", widths=(64, 128, 256), bottleneck_ratio=0.25,
+    ),
+    "se-resnet-110": _cifar(
+        "conv3-bn-relu-conv3-bn-se + relu", 18, 1_744_952, "1.7M", None, "", paper=SENET,
+        shortcut="proj",
+    ),
+    "wrn-28-10": _cifar(
+        FULL_PREACTIVATION, 4, 36_479_194, "36.5M", 4.00, "C10+, version 4", paper=WRN,
+        shortcut="proj", widths=(160, 320, 640),
+    ),
+    "wrn-40-8": _cifar(
+        FULL_PREACTIVATION, 6, 35_748_314, "35.7M", None, "", paper=WRN, shortcut="proj",
+        widths=(128, 256, 512),
+    ),
+    "densenet-bc-100": Classic(
+        design=Design(
+            layout=DENSE, merge="cat", depths=(16, 16, 16), widths=(12, 12, 12), stem_width=24,
+            bottleneck_ratio=4.0,
+        ),
+        paper=DENSENET, params=769_162, published_params="0.8M", error=4.51,
+        error_source="Table 2, C10+",
+    ),
+    "resnet-18": _imagenet(ORIGINAL, (2, 2, 2, 2), 11_689_512, "", 27.88, "Table 2, 10-crop"),
+    "resnet-34": _imagenet(ORIGINAL, (3, 4, 6, 3), 21_797_672, "", 24.52, "Table 3, B, 10-crop"),
+    "resnet-50": _imagenet(
+        BOTTLENECK, (3, 4, 6, 3), 25_557_032, "", 22.85, "Table 3, 10-crop",
+        width=256, bottleneck_ratio=0.25,
+    ),
+    "resnet-101": _imagenet(
+        BOTTLENECK, (3, 4, 23, 3), 44_549_160, "", 21.75, "Table 3, 10-crop",
+        width=256, bottleneck_ratio=0.25,
+    ),
+    "resnet-152": _imagenet(
+        BOTTLENECK, (3, 8, 36, 3), 60_192_808, "", 21.43, "Table 3, 10-crop",
+        width=256, bottleneck_ratio=0.25,
+    ),
+    "resnext-50-32x4d": _imagenet(
+        BOTTLENECK, (3, 4, 6, 3), 25_028_904, "25.0M", 22.2, "Table 3, 1-crop", paper=RESNEXT,
+        width=256, bottleneck_ratio=0.5, groups=32,
+    ),
+    "wide-resnet-50-2": _imagenet(
+        BOTTLENECK, (3, 4, 6, 3), 68_883_240, "68.9M", 21.9, "WRN-50-2-bottleneck, 1-crop",
+        paper=WRN, width=256, bottleneck_ratio=0.5,
+    ),
+    "densenet-121": Classic(
+        design=Design(
+            # Its stem is complete before the pooling, though the branch opens with bn-relu.
+            layout=DENSE, merge="cat", depths=(6, 12, 24, 16), widths=(32, 32, 32, 32),
+            stem="conv7-bn-relu-pool", stem_width=64, bottleneck_ratio=4.0,
+        ),
+        paper=DENSENET, params=7_978_856, error=25.02, error_source="Table 3, 1-crop",
+        image_size=224, classes=1000,
+    ),
+}
+# fmt: on
+
+
+def classic(name: str) -> Classic:
+    """Look a classic up by its name; upper and lower case are the same.
+
+    Raises:
+        DesignError: If no classic has that name.
+    """
+    try:
+        return CLASSICS[name.lower()]
+    except KeyError:
+        raise DesignError(f"classic {not_one_of(name.lower(), CLASSICS)}") from None

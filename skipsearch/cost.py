@@ -1,0 +1,129 @@
+"""What a design costs, counted from its plan: no tensor is made, and torch is not imported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from skipsearch.design import Design
+from skipsearch.errors import DesignError
+from skipsearch.plan import Block, Network, Step, Steps
+
+SE_REDUCTION = 16  # Hu et al. 2018, arXiv:1709.01507, section 6.1
+FLOAT32_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one network costs.
+
+    Attributes:
+        params: Trainable parameters.
+        macs: Multiply-adds of the convolutions and linear layers for one image; norms,
+            activations and poolings are not counted (as in the papers' tables).
+        activation_bytes: Bytes that all operations of one forward pass of one image write, in
+            float32: what training holds for the backward pass.
+    """
+
+    params: int
+    macs: int
+    activation_bytes: int
+
+
+def cost(design: Design, in_channels: int = 3, image_size: int = 32, classes: int = 10) -> Cost:
+    """Count the parameters, multiply-adds and activation bytes of a design.
+
+    Args:
+        design: What would be built.
+        in_channels: Channels of the images.
+        image_size: Height and width of the images, in pixels.
+        classes: Outputs of the network.
+
+    Raises:
+        DesignError: If a size is not a positive whole number.
+    """
+    for name, value in (
+        ("in_channels", in_channels),
+        ("image_size", image_size),
+        ("classes", classes),
+    ):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise DesignError(f"{name}: {value!r} is not a positive whole number")
+    return _cost(design.plan(in_channels), image_size, classes)
+
+
+def _cost(network: Network, size: int, classes: int) -> Cost:
+    totals = [0, 0, 0]
+
+    def add(counted: tuple[int, int, int, int]) -> int:
+        for i in range(3):
+            totals[i] += counted[i]
+        return counted[3]
+
+    size = add(steps_cost(network.stem, size))
+    for stage in network.stages:
+        size = add(steps_cost(stage.transition, size))
+        for block in stage.blocks:
+            size = add(block_cost(block, size))
+    size = add(steps_cost(network.head, size))
+    # Global average pooling, then the linear layer with its bias.
+    totals[0] += network.features * classes + classes
+    totals[1] += network.features * classes
+    totals[2] += network.features + classes
+    return Cost(totals[0], totals[1], totals[2] * FLOAT32_BYTES)
+
+
+@lru_cache(maxsize=8192)
+def block_cost(block: Block, size: int) -> tuple[int, int, int, int]:
+    """Count one block.
+
+    Returns:
+        Parameters, multiply-adds, elements written, and the height and width that leave.
+    """
+    opening = steps_cost(block.opening, size)
+    branch = steps_cost(block.branch, size)
+    shortcut = steps_cost(block.shortcut or (), size)
+    after = steps_cost(block.after, branch[3])
+    joined = block.outputs * branch[3] ** 2 if block.merge else 0
+    return (
+        opening[0] + branch[0] + shortcut[0] + after[0],
+        opening[1] + branch[1] + shortcut[1] + after[1],
+        opening[2] + branch[2] + shortcut[2] + after[2] + joined,
+        branch[3],
+    )
+
+
+def steps_cost(steps: Steps, size: int) -> tuple[int, int, int, int]:
+    """Count a chain of operations; returns as ``block_cost`` does."""
+    params = macs = elements = 0
+    for step in steps:
+        size = -(-size // step.stride)  # every operation pads so that sizes divide upwards
+        counted = step_params(step)
+        params += counted
+        if step.op == "conv":
+            macs += counted * size * size
+        elif step.op == "se":
+            macs += 2 * step.inputs * se_width(step.inputs)
+        elements += step.outputs * size * size
+    return params, macs, elements, size
+
+
+def step_params(step: Step) -> int:
+    """Trainable parameters of one operation."""
+    match step.op:
+        case "conv":
+            return step.outputs * (step.inputs // step.groups) * step.kernel**2
+        case "bn" | "bn0" | "gn" | "ln":
+            return 2 * step.outputs
+        case "scale":
+            return 1
+        case "se":
+            inner = se_width(step.inputs)
+            return 2 * step.inputs * inner + inner + step.inputs
+        case _:
+            return 0
+
+
+def se_width(channels: int) -> int:
+    """Channels inside squeeze-and-excitation, at least 1."""
+    return max(1, channels // SE_REDUCTION)

@@ -1,0 +1,407 @@
+"""Design, the genotype: a few plain values that say how a network is connected."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, NamedTuple, Self, TypeVar, cast
+
+from skipsearch.errors import DesignError, LayoutError, not_one_of
+from skipsearch.layout import PLAIN_TOKENS, Layout, check_token, is_convolution, parse_run
+from skipsearch.plan import (
+    MERGES,
+    SHORTCUTS,
+    Block,
+    Network,
+    StageFields,
+    complete_stem,
+    joins_by_cat,
+    plan_network,
+)
+from skipsearch.text import dump_yaml, parse_yaml, read_text
+
+PER_STAGE = ("layout", "shortcut", "merge", "bottleneck_ratio", "groups")
+LARGEST = 100_000  # channels or blocks: far above any network, far below an accident
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Design:
+    """How a network is connected: frozen, validated, hashable.
+
+    ``layout``, ``shortcut``, ``merge``, ``bottleneck_ratio`` and ``groups`` take one value, or one
+    per stage; values that agree in all stages collapse to one.
+
+    Attributes:
+        layout: Where convolution, norm, activation and join stand, in the notation of ``Layout``.
+            Stored as text in its canonical spelling.
+        merge: How branch and shortcut are joined: ``add``, or ``cat`` (concatenation, where
+            ``widths`` are growth rates; Huang et al. 2017, arXiv:1608.06993).
+        shortcut: What the skip connection carries where shapes change: ``pad`` (zero channels),
+            ``proj`` (1x1 convolution), ``proj-all`` (1x1 convolution on every shortcut; options
+            A, B, C of He et al. 2015, arXiv:1512.03385, section 4.1), ``avg-proj`` (average
+            pooling, then 1x1 convolution; He et al. 2019, arXiv:1812.01187, Fig. 2c) or ``omit``
+            (no shortcut there; Sandler et al. 2018, arXiv:1801.04381).
+        depths: Blocks in each stage; every stage but the first halves height and width.
+        widths: Output channels of the branch in each stage.
+        stem: The operations before the first stage, ``pool`` (3x3 max-pooling) among them;
+            a stem that ends in ``pool`` has stride 2 in its first convolution.
+        stem_width: Channels that leave the stem; the first of ``widths`` unless given.
+        bottleneck_ratio: Channels inside the branch / ``widths``.
+        groups: Groups of the dense convolutions with a kernel larger than 1.
+        compression: Share of the channels kept by the transition before a ``cat`` stage.
+        drop_path: Rate of stochastic depth at the last block, rising linearly (Huang et al. 2016,
+            arXiv:1603.09382).
+        dropout: Rate of every ``dropout`` in the layout.
+
+    Raises:
+        DesignError: If a value is out of range or the shapes do not fit.
+        LayoutError: If a layout is misspelt.
+    """
+
+    layout: str | tuple[str, ...]
+    merge: str | tuple[str, ...] = "add"
+    depths: tuple[int, ...] = (3, 3, 3)
+    widths: tuple[int, ...] = (16, 32, 64)
+    stem: str = "conv3"
+    stem_width: int = 0
+    shortcut: str | tuple[str, ...] = "proj"
+    bottleneck_ratio: float | tuple[float, ...] = 1.0
+    groups: int | tuple[int, ...] = 1
+    compression: float = 0.5
+    drop_path: float = 0.0
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("depths", "widths"):
+            self._set(name, _whole_numbers(name, getattr(self, name)))
+        if len(self.depths) != len(self.widths):
+            raise DesignError(
+                f"depths has {len(self.depths)} stages and widths {len(self.widths)};"
+                " both need one number a stage"
+            )
+        self._set("stem", "-".join(_stem_tokens(self.stem)))
+        self._set("stem_width", _whole("stem_width", self.stem_width or self.widths[0]))
+        for name in PER_STAGE:
+            self._set(name, self._one_or_per_stage(name, getattr(self, name)))
+        self._set("compression", _number("compression", self.compression, 0.0, 1.0, open_low=True))
+        for name in ("drop_path", "dropout"):
+            self._set(name, _number(name, getattr(self, name), 0.0, 1.0, open_high=True))
+        self.plan()
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+
+    def _one_or_per_stage(self, name: str, value: object) -> object:
+        """Check one value, or one per stage, and collapse values that all agree."""
+        if not isinstance(value, list | tuple):
+            return _check_field(name, value)
+        if len(value) != len(self.depths):
+            raise DesignError(
+                f"{name} has {len(value)} values for {len(self.depths)} stages;"
+                " give one value, or one per stage"
+            )
+        return collapse([_check_field(f"{name}[{i}]", item) for i, item in enumerate(value)])
+
+    @property
+    def stages(self) -> tuple[StageFields, ...]:
+        """The fields as they stand for each stage."""
+        n = len(self.depths)
+        return tuple(
+            map(
+                StageFields,
+                map(Layout.parse, spread(self.layout, n)),
+                spread(self.shortcut, n),
+                spread(self.merge, n),
+                self.depths,
+                self.widths,
+                spread(self.bottleneck_ratio, n),
+                spread(self.groups, n),
+            )
+        )
+
+    def plan(self, in_channels: int = 3) -> Network:
+        """Resolve every shape of the network, in plain numbers.
+
+        Args:
+            in_channels: Channels of the images.
+
+        Raises:
+            DesignError: If the shapes do not fit.
+        """
+        return _plan(self, in_channels)
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a design with some fields changed, checked anew."""
+        unknown_key(changes, FIELDS, "design", DesignError)
+        return dataclasses.replace(self, **changes)
+
+    def canonical(self) -> Design:
+        """Return the one design that stands for all that build the same network.
+
+        Every field without effect has its default (the shortcut of a plain layout, the rate of a
+        dropout that is not there), and every spelling is the shortest.
+        """
+        return _canonical(self)
+
+    @property
+    def id(self) -> str:
+        """Ten hexadecimal digits that are equal for designs that build the same network."""
+        return _identity(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values (texts, numbers, lists), every field in order."""
+        return {name: _plain(getattr(self, name)) for name in FIELDS}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Build a design from plain values.
+
+        Raises:
+            DesignError: If a key is unknown, ``layout`` is missing, or a value is refused.
+        """
+        unknown_key(values, FIELDS, "design", DesignError)
+        if "layout" not in values:
+            raise DesignError("a design needs a layout, such as 'conv3-bn-relu-conv3-bn + relu'")
+        return cls(**values)
+
+    def to_yaml(self) -> str:
+        """Return about ten readable lines."""
+        return dump_yaml(self.to_dict())
+
+    @classmethod
+    def from_yaml(cls, text: str, where: str = "design") -> Self:
+        """Build a design from YAML; ``where`` names the text in messages."""
+        values = parse_yaml(text, where, DesignError)
+        try:
+            return cls.from_dict(values)
+        except (DesignError, LayoutError) as error:
+            raise type(error)(f"{where}: {error}") from None
+
+    def to_json(self) -> str:
+        """Return one line of JSON."""
+        return json.dumps(self.to_dict())
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Build a design from JSON.
+
+        Raises:
+            DesignError: If the text is not a JSON object, or a value is refused.
+        """
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise DesignError(f"not JSON: {error}") from None
+        if not isinstance(values, dict):
+            raise DesignError(f"a JSON object is expected, not {text[:40]!r}")
+        return cls.from_dict(values)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a design from a YAML file."""
+        return cls.from_yaml(read_text(path, DesignError), str(path))
+
+
+FIELDS = tuple(field.name for field in dataclasses.fields(Design))
+
+
+def unknown_key(
+    values: Mapping[str, Any], allowed: Sequence[str], what: str, error: type[ValueError]
+) -> None:
+    """Refuse a key that is not among the allowed ones, with the nearest of them."""
+    for key in values:
+        if key not in allowed:
+            raise error(f"unknown key of a {what}: {not_one_of(key, allowed)}")
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def spread(value: T | tuple[T, ...], stages: int) -> tuple[T, ...]:
+    """Repeat one value for every stage; a tuple already has one per stage."""
+    return cast("tuple[T, ...]", value) if isinstance(value, tuple) else (value,) * stages
+
+
+def collapse(values: Sequence[T]) -> T | tuple[T, ...]:
+    """Return one value where all agree, else one per stage."""
+    return values[0] if len(set(values)) == 1 else tuple(values)
+
+
+def _check_field(name: str, value: object) -> object:
+    match name.partition("[")[0]:
+        case "layout":
+            return str(value if isinstance(value, Layout) else Layout.parse(cast("str", value)))
+        case "shortcut":
+            return _word(name, value, SHORTCUTS)
+        case "merge":
+            return _word(name, value, MERGES)
+        case "bottleneck_ratio":
+            return _number(name, value, 0.0, 64.0, open_low=True)
+        case _:
+            return _whole(name, value)
+
+
+def _word(name: str, value: object, allowed: tuple[str, ...]) -> str:
+    if not isinstance(value, str) or value not in allowed:
+        raise DesignError(f"{name}: {not_one_of(value, allowed)}")
+    return value
+
+
+def _whole(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LARGEST:
+        raise DesignError(f"{name}: {value!r} is not a whole number from 1 to {LARGEST}")
+    return value
+
+
+def _whole_numbers(name: str, value: object) -> tuple[int, ...]:
+    if not isinstance(value, list | tuple) or not value:
+        raise DesignError(f"{name}: {value!r} is not a list of whole numbers, one a stage")
+    return tuple(_whole(f"{name}[{i}]", item) for i, item in enumerate(value))
+
+
+def _number(
+    name: str,
+    value: object,
+    low: float,
+    high: float,
+    open_low: bool = False,
+    open_high: bool = False,
+) -> float:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if (
+        not number
+        or not low <= cast("float", value) <= high
+        or (open_low and value == low)
+        or (open_high and value == high)
+    ):
+        left, right = "(" if open_low else "[", ")" if open_high else "]"
+        raise DesignError(f"{name}: {value!r} is not a number in {left}{low:g}, {high:g}{right}")
+    return float(cast("float", value))
+
+
+def _stem_tokens(text: object) -> tuple[str, ...]:
+    if not isinstance(text, str):
+        raise DesignError(f"stem: {text!r} is not a text such as 'conv3' or 'conv7-pool'")
+    tokens = parse_run(text)
+    for token in tokens:
+        try:
+            check_token(token, (*PLAIN_TOKENS, "pool"), text)
+        except LayoutError as error:
+            raise DesignError(f"stem: {error}") from None
+    if not tokens[0].startswith("conv") or "pool" in tokens[:-1]:
+        raise DesignError(f"stem: {text!r} must open with a dense convolution; 'pool' stands last")
+    if any(token.startswith("dw") or token == "dropout" for token in tokens):
+        raise DesignError(f"stem: {text!r} takes neither depthwise convolutions nor dropout")
+    return tokens
+
+
+@lru_cache(maxsize=4096)
+def _plan(design: Design, in_channels: int) -> Network:
+    return plan_network(
+        design.stages,
+        stem=parse_run(design.stem),
+        stem_width=design.stem_width,
+        compression=design.compression,
+        drop_path=design.drop_path,
+        dropout=design.dropout,
+        in_channels=in_channels,
+    )
+
+
+@lru_cache(maxsize=4096)
+def _identity(design: Design) -> str:
+    # A field at its default is left out, so that a field added later does not change old ids.
+    content = {
+        field.name: getattr(design.canonical(), field.name)
+        for field in dataclasses.fields(Design)
+        if getattr(design.canonical(), field.name) != field.default
+    }
+    return blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=5).hexdigest()
+
+
+@lru_cache(maxsize=4096)
+def _canonical(design: Design) -> Design:
+    plan = design.plan()
+    stages = [
+        _canonical_stage(fields, stage.blocks, design.dropout)
+        for fields, stage in zip(design.stages, plan.stages, strict=True)
+    ]
+    layouts = [stage.layout for stage in stages]
+    tokens = [token for layout in layouts for token in (*layout.branch, *layout.after)]
+    transitions = any(stage.transition for stage in plan.stages)
+    joins = any(block.merge for stage in plan.stages for block in stage.blocks)
+    return Design(
+        layout=collapse([str(layout) for layout in layouts]),
+        merge=_settled([stage.merge for stage in stages], "add"),
+        depths=design.depths,
+        widths=design.widths,
+        stem=_shortest_stem(parse_run(design.stem), layouts[0]),
+        stem_width=design.stem_width,
+        shortcut=_settled([stage.shortcut for stage in stages], "proj"),
+        bottleneck_ratio=_settled([stage.bottleneck_ratio for stage in stages], 1.0),
+        groups=_settled([stage.groups for stage in stages], 1),
+        compression=design.compression if transitions else 0.5,
+        drop_path=design.drop_path if joins else 0.0,
+        dropout=design.dropout if "dropout" in tokens else 0.0,
+    )
+
+
+class _Canonical(NamedTuple):
+    """The fields of one stage; None where a field has no effect there."""
+
+    layout: Layout
+    shortcut: str | None
+    merge: str | None
+    bottleneck_ratio: float | None
+    groups: int | None
+
+
+def _canonical_stage(fields: StageFields, blocks: tuple[Block, ...], dropout: float) -> _Canonical:
+    layout = fields.layout if dropout else fields.layout.without("dropout")
+    # Only the first block of a stage can change the shape; where it takes no shortcut and is
+    # alone, the stage is plain.
+    joined = [block for block in blocks if block.merge]
+    if layout.skip and not joined and not any(map(is_convolution, layout.after)):
+        layout = Layout((*layout.branch, *layout.after), skip=False)
+    dense = [token for token in layout.branch if token.startswith("conv")]
+    grouped = any(token != "conv1" for token in dense)
+    shortcut = None if joins_by_cat(fields) or not layout.skip else fields.shortcut
+    if shortcut == "proj-all" and blocks[0].shortcut and len(blocks) == 1 and _changes(blocks[0]):
+        shortcut = "proj"
+    if shortcut not in (None, "proj-all") and not _changes(blocks[0]):
+        shortcut = None
+    if shortcut == "avg-proj" and blocks[0].stride == 1:
+        shortcut = "proj"
+    return _Canonical(
+        layout,
+        shortcut,
+        fields.merge if joined else None,
+        fields.inner / fields.width if len(dense) > 1 else None,
+        fields.groups if grouped else None,
+    )
+
+
+def _changes(block: Block) -> bool:
+    return block.inputs != block.outputs or block.stride != 1
+
+
+def _settled(values: Sequence[T | None], default: T) -> T | tuple[T, ...]:
+    """Give a stage where a field has no effect the first value that has one elsewhere."""
+    filler = next((value for value in values if value is not None), default)
+    return collapse([filler if value is None else value for value in values])
+
+
+def _shortest_stem(stem: tuple[str, ...], layout: Layout) -> str:
+    """Leave out what rule 4 adds by itself."""
+    complete = complete_stem(stem, layout)
+    last = max(i for i, token in enumerate(complete) if is_convolution(token))
+    short = complete[: last + 1] + (("pool",) if complete[-1] == "pool" else ())
+    return "-".join(short if complete_stem(short, layout) == complete else complete)

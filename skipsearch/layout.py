@@ -1,0 +1,151 @@
+"""The layout notation: text <-> an immutable value. Knows nothing of tensors or channels.
+
+conv3-bn-relu-conv3-bn + relu
+|_____________________|   |__|
+   residual branch        after the join; "+" is where the shortcut joins
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from skipsearch.errors import LayoutError, not_one_of
+
+CONVOLUTIONS = ("conv", "dw")
+NORMS = ("bn", "bn0", "gn", "ln")
+ACTIVATIONS = ("relu", "relu6", "gelu", "silu")
+OTHERS = ("se", "scale", "dropout")
+PLAIN_TOKENS = (*NORMS, *ACTIVATIONS, *OTHERS)
+LARGEST_KERNEL = 31
+
+_CONVOLUTION = re.compile(r"(conv|dw)(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where convolution, normalisation, activation and the join of a block stand.
+
+    ``Layout.parse(str(x)) == x`` for every layout ``x``.
+
+    Attributes:
+        branch: The operations of the residual branch, first to last; at least one convolution.
+        after: The operations on the joined signal.
+        skip: Whether a shortcut joins at all; a plain block has none.
+    """
+
+    branch: tuple[str, ...]
+    after: tuple[str, ...] = ()
+    skip: bool = True
+
+    def __post_init__(self) -> None:
+        text = str(self)
+        for token in (*self.branch, *self.after):
+            check_token(token, PLAIN_TOKENS, text)
+        if not any(map(is_convolution, self.branch)):
+            raise LayoutError(
+                f"no convolution in the branch of {text!r} (conv3 or dw3, for example)"
+            )
+        if self.after and not self.skip:
+            raise LayoutError(
+                f"a plain layout has no join, so nothing stands after it: {self.after}"
+            )
+
+    def __str__(self) -> str:
+        branch = "-".join(self.branch)
+        if not self.skip:
+            return branch
+        return f"{branch} + {'-'.join(self.after)}" if self.after else f"{branch} +"
+
+    @classmethod
+    def parse(cls, text: str) -> Layout:
+        """Read a layout from its notation.
+
+        Args:
+            text: ``run ["+" [run]]`` with ``run := op ("-" op)*``; blanks do not matter.
+
+        Returns:
+            The layout; texts that differ only in blanks give equal layouts.
+
+        Raises:
+            LayoutError: If the text is empty, an operation is unknown, the branch has no
+                convolution, or ``+`` stands more than once.
+        """
+        if not isinstance(text, str):
+            raise LayoutError(f"a layout is a text such as 'conv3-bn + relu', not {text!r}")
+        return _parse(text)
+
+    @property
+    def opening(self) -> tuple[str, ...]:
+        """What stands before the branch's first convolution: the pre-activation."""
+        first = next(i for i, token in enumerate(self.branch) if is_convolution(token))
+        return self.branch[:first]
+
+    def without(self, token: str) -> Layout:
+        """Return this layout with every occurrence of one operation taken out."""
+        return Layout(
+            tuple(t for t in self.branch if t != token),
+            tuple(t for t in self.after if t != token),
+            self.skip,
+        )
+
+
+@lru_cache(maxsize=1024)
+def _parse(text: str) -> Layout:
+    if text.count("+") > 1:
+        raise LayoutError(f"'+' stands more than once in {text!r}; a block has one join")
+    branch, plus, after = text.partition("+")
+    if not branch.strip():
+        raise LayoutError(
+            f"no branch in {text!r}: write operations such as conv3-bn-relu before '+'"
+        )
+    return Layout(parse_run(branch), parse_run(after) if after.strip() else (), bool(plus))
+
+
+def parse_run(text: str) -> tuple[str, ...]:
+    """Split ``op-op-op`` into its operations; the empty text is refused by their check."""
+    return tuple(token.strip() for token in text.split("-"))
+
+
+def is_convolution(token: str) -> bool:
+    """Whether an operation is a dense or depthwise convolution."""
+    return _CONVOLUTION.fullmatch(token) is not None
+
+
+def split_convolution(token: str) -> tuple[str, int]:
+    """Return kind (``conv`` or ``dw``) and kernel size of a convolution."""
+    match = _CONVOLUTION.fullmatch(token)
+    assert match, token
+    return match[1], int(match[2])
+
+
+def check_token(token: str, others: tuple[str, ...], text: str) -> None:
+    """Refuse what is neither a convolution nor one of ``others``.
+
+    Args:
+        token: The operation.
+        others: The operations allowed beside convolutions.
+        text: The whole text that the operation stands in, for the message.
+
+    Raises:
+        LayoutError: If the operation is unknown, or a kernel is even, 0 or too large.
+    """
+    if token in others:
+        return
+    if is_convolution(token):
+        kind, kernel = split_convolution(token)
+        if kernel % 2 == 0 or kernel > LARGEST_KERNEL:
+            raise LayoutError(
+                f"{token!r} in {text!r}: the kernel of {kind} is an odd number"
+                f" from 1 to {LARGEST_KERNEL}"
+            )
+        return
+    if not token:
+        raise LayoutError(
+            f"an operation is missing in {text!r} (two '-' in a row, or one at an end)"
+        )
+    allowed = ("conv1", "conv3", "conv5", "conv7", "dw3", "dw5", "dw7", *others)
+    hint = not_one_of(token, allowed).partition(" (did you mean")
+    suffix = f" (did you mean{hint[2]}" if hint[1] else f"; known: {', '.join(allowed)}"
+    raise LayoutError(f"unknown operation {token!r} in {text!r}{suffix}")

@@ -1,0 +1,5 @@
+"""Design -> plain ``nn.Module``. The first room that knows torch; knows nothing of search."""
+
+from skipsearch.models.network import Network, build
+
+__all__ = ["Network", "build"]

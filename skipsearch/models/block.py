@@ -1,0 +1,79 @@
+"""One block: opening, branch, shortcut, join, after. The merge stands visibly in ``forward``."""
+
+from __future__ import annotations
+
+from torch import Tensor, cat, nn
+
+from skipsearch.models.ops import DropPath, sequence
+from skipsearch.plan import Block
+
+
+class PlainBlock(nn.Module):
+    """after(branch(opening(x))): no skip connection."""
+
+    def __init__(self, block: Block, drop_path: float) -> None:
+        super().__init__()
+        assert drop_path == 0.0, "a block without a shortcut cannot drop its branch"
+        self.opening = sequence(block.opening)
+        self.branch = sequence(block.branch)
+        self.after = sequence(block.after)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) -> (N, outputs, H / stride, W / stride), rounded upwards."""
+        x = self.opening(x)
+        x = self.branch(x)
+        x = self.after(x)
+        return x
+
+
+class AddBlock(nn.Module):
+    """after(branch(opening(x)) + shortcut(x)).
+
+    He et al. 2015, arXiv:1512.03385, Fig. 2; the orders of He et al. 2016, arXiv:1603.05027,
+    Fig. 4. A projection reads ``opening(x)``, an identity or padded shortcut ``x`` itself.
+    """
+
+    def __init__(self, block: Block, drop_path: float) -> None:
+        super().__init__()
+        assert block.shortcut is not None
+        self.shares_opening = block.shares_opening
+        self.opening = sequence(block.opening)
+        self.branch = sequence(block.branch)
+        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
+        self.shortcut = sequence(block.shortcut)
+        self.after = sequence(block.after)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) -> (N, outputs, H / stride, W / stride), rounded upwards."""
+        opened = self.opening(x)
+        shortcut = self.shortcut(opened if self.shares_opening else x)
+        branch = self.drop_path(self.branch(opened))
+        out: Tensor = self.after(branch + shortcut)
+        return out
+
+
+class CatBlock(nn.Module):
+    """after([x, branch(opening(x))]): dense connectivity.
+
+    Huang et al. 2017, arXiv:1608.06993, Fig. 1 and equation 2.
+    """
+
+    def __init__(self, block: Block, drop_path: float) -> None:
+        super().__init__()
+        self.opening = sequence(block.opening)
+        self.branch = sequence(block.branch)
+        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
+        self.after = sequence(block.after)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) -> (N, inputs + width, H, W)."""
+        branch = self.drop_path(self.branch(self.opening(x)))
+        out: Tensor = self.after(cat([x, branch], 1))
+        return out
+
+
+BLOCKS: dict[str | None, type[PlainBlock] | type[AddBlock] | type[CatBlock]] = {
+    None: PlainBlock,
+    "add": AddBlock,
+    "cat": CatBlock,
+}

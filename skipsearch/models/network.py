@@ -1,0 +1,76 @@
+"""Design -> plain ``nn.Module``: the one function between genotype and phenotype."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import torch
+from torch import Tensor, nn
+
+from skipsearch.design import Design
+from skipsearch.errors import DesignError
+from skipsearch.models.block import BLOCKS
+from skipsearch.models.ops import sequence
+from skipsearch.plan import Network as Plan
+from skipsearch.plan import Stage
+
+
+class Network(nn.Module):
+    """Stem, stages, head, global average pooling, one linear layer."""
+
+    def __init__(self, plan: Plan, classes: int) -> None:
+        super().__init__()
+        self.stem = sequence(plan.stem)
+        self.stages = nn.Sequential(*map(_stage, plan.stages))
+        self.head = sequence(plan.head)
+        self.classifier = nn.Linear(plan.features, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (N, in_channels, H, W) -> logits (N, classes)."""
+        x = self.stem(x)
+        x = self.stages(x)
+        x = self.head(x)
+        x = x.mean((2, 3))
+        logits: Tensor = self.classifier(x)
+        return logits
+
+
+def build(design: Design, in_channels: int = 3, classes: int = 10, seed: int = 0) -> Network:
+    """Build the network of a design, with initial weights that depend on the seed alone.
+
+    Convolutions start as in He et al. 2015 (arXiv:1502.01852, fan-out), norms as the identity,
+    and the linear layer as PyTorch does it. The global random state is left as it was.
+
+    Args:
+        design: What to build.
+        in_channels: Channels of the images.
+        classes: Outputs.
+        seed: Of the initial weights.
+
+    Returns:
+        A module from images (N, in_channels, H, W) to logits (N, classes), for any H and W.
+
+    Raises:
+        DesignError: If ``in_channels`` or ``classes`` is not positive.
+    """
+    for name, value in (("in_channels", in_channels), ("classes", classes)):
+        if value < 1:
+            raise DesignError(f"{name}: {value!r} is not a positive whole number")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Network(design.plan(in_channels), classes)
+        for module in model.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    return model
+
+
+def _stage(stage: Stage) -> nn.Sequential:
+    modules: OrderedDict[str, nn.Module] = OrderedDict()
+    if stage.transition:
+        modules["transition"] = sequence(stage.transition)
+    for number, (block, drop_path) in enumerate(
+        zip(stage.blocks, stage.drop_paths, strict=True), 1
+    ):
+        modules[f"block{number}"] = BLOCKS[block.merge](block, drop_path)
+    return nn.Sequential(modules)

@@ -1,0 +1,368 @@
+"""From the fields of a design to the exact shapes of its network, in plain numbers, without torch.
+
+The one place where the rules of construction live; the network, its cost, its drawing and its
+exported source are all read from the plan. The four rules that complete a layout:
+
+1. Widths. A dense convolution of the branch that is not its last outputs
+   ``bottleneck_ratio x width``, the last ``width``; a depthwise one keeps its input. ``groups``
+   applies to kernels larger than 1 (Xie et al. 2017, arXiv:1611.05431, Fig. 3c).
+2. Stride sits in the branch's first convolution with a kernel larger than 1 (as torchvision).
+3. A projection is a 1x1 convolution that reads what the branch's first convolution reads
+   (He et al. 2016, arXiv:1603.05027, section 4.1) and is normalised as the branch's last is.
+4. Stem and head complete the block: the stem ends with whichever of norm and activation the
+   branch does not open with; the head opens with what the branch opens with (appendix there).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from skipsearch.errors import DesignError
+from skipsearch.layout import (
+    ACTIVATIONS,
+    NORMS,
+    Layout,
+    is_convolution,
+    split_convolution,
+)
+
+SHORTCUTS = ("pad", "proj", "proj-all", "avg-proj", "omit")
+MERGES = ("add", "cat")
+
+
+class Step(NamedTuple):
+    """One operation with its shapes resolved.
+
+    ``op`` is a token of the notation without its kernel size (a depthwise convolution is a
+    ``conv`` whose ``groups`` are its channels), or one of ``pad`` (zero-padding shortcut),
+    ``maxpool`` and ``avgpool``.
+    """
+
+    op: str
+    inputs: int
+    outputs: int
+    kernel: int = 1
+    stride: int = 1
+    groups: int = 1
+    rate: float = 0.0
+
+
+Steps = tuple[Step, ...]
+
+
+class Block(NamedTuple):
+    """One block: ``after(merge(branch(opening(x)), shortcut(x)))``.
+
+    Attributes:
+        opening: What stands before the branch's first convolution.
+        branch: From the first convolution on.
+        shortcut: The shortcut's operations, ``()`` for the identity, None where nothing joins.
+        shares_opening: Whether the shortcut reads ``opening(x)`` (a projection) or ``x`` itself.
+        merge: How branch and shortcut are joined, None where nothing joins.
+        after: The operations on the joined signal.
+        inputs: Channels that enter.
+        outputs: Channels that leave.
+        stride: Factor by which height and width shrink.
+    """
+
+    opening: Steps
+    branch: Steps
+    shortcut: Steps | None
+    shares_opening: bool
+    merge: str | None
+    after: Steps
+    inputs: int
+    outputs: int
+    stride: int
+
+
+class Stage(NamedTuple):
+    """Blocks at one resolution, the transition that leads to them, and their drop rates."""
+
+    transition: Steps
+    blocks: tuple[Block, ...]
+    drop_paths: tuple[float, ...]
+
+
+class Network(NamedTuple):
+    """A whole network: stem, stages, head; then global average pooling and one linear layer."""
+
+    stem: Steps
+    stages: tuple[Stage, ...]
+    head: Steps
+    features: int
+
+
+class StageFields(NamedTuple):
+    """The fields of a design as they stand for one stage."""
+
+    layout: Layout
+    shortcut: str
+    merge: str
+    depth: int
+    width: int
+    bottleneck_ratio: float
+    groups: int
+
+    @property
+    def inner(self) -> int:
+        """Channels inside the branch: ``bottleneck_ratio x width``, rounded, at least 1."""
+        return max(1, round(self.bottleneck_ratio * self.width))
+
+
+def plan_network(
+    fields: Sequence[StageFields],
+    *,
+    stem: tuple[str, ...],
+    stem_width: int,
+    compression: float,
+    drop_path: float,
+    dropout: float,
+    in_channels: int,
+) -> Network:
+    """Resolve every shape of a network.
+
+    Args:
+        fields: One entry a stage.
+        stem: The stem's operations, convolutions and ``pool`` among them.
+        stem_width: Channels that leave the stem.
+        compression: Share of the channels that a transition before a ``cat`` stage keeps
+            (Huang et al. 2017, arXiv:1608.06993, section 3).
+        drop_path: Rate of stochastic depth at the last block, rising linearly from the first
+            (Huang et al. 2016, arXiv:1603.09382, section 3).
+        dropout: Rate of every ``dropout`` in the layouts.
+        in_channels: Channels of the images.
+
+    Raises:
+        DesignError: If the shapes of a stage cannot be made to fit.
+    """
+    stem_steps = _plan_stem(stem, stem_width, in_channels, fields[0].layout)
+    channels = stem_width
+    blocks_in_all = sum(stage.depth for stage in fields)
+    number = 0
+    stages = []
+    for index, stage in enumerate(fields):
+        stride = 2 if index else 1
+        transition: Steps = ()
+        if index and joins_by_cat(stage):
+            transition = _plan_transition(
+                channels, compression, fields[index - 1].layout, stage.layout
+            )
+            channels, stride = transition[-1].outputs, 1
+        blocks, rates = [], []
+        for _ in range(stage.depth):
+            try:
+                block = plan_block(stage, channels, stride, dropout)
+            except DesignError as error:
+                raise DesignError(f"stage {index + 1}: {error}") from None
+            number += 1
+            blocks.append(block)
+            rates.append(drop_path * number / blocks_in_all if block.merge else 0.0)
+            channels, stride = block.outputs, 1
+        stages.append(Stage(transition, tuple(blocks), tuple(rates)))
+    head = _plan_run(head_tokens(fields[-1].layout), channels, dropout)
+    return Network(stem_steps, tuple(stages), head, channels)
+
+
+def joins_by_cat(stage: StageFields) -> bool:
+    """Whether the blocks of a stage concatenate, so that a transition leads to them."""
+    return stage.layout.skip and stage.merge == "cat"
+
+
+def head_tokens(layout: Layout) -> tuple[str, ...]:
+    """Rule 4, the head: the norms and activations that the branch opens with."""
+    return tuple(
+        "bn" if token == "bn0" else token
+        for token in layout.opening
+        if token in NORMS or token in ACTIVATIONS
+    )
+
+
+def stem_ending(layout: Layout) -> tuple[str, ...]:
+    """Rule 4, the stem: norm and activation of the block, less those that the branch opens with.
+
+    A block without norm (or activation) gets a stem without: what it has none of is not missing.
+    """
+    ending = []
+    for kinds in (NORMS, ACTIVATIONS):
+        used = [token for token in (*layout.branch, *layout.after) if token in kinds]
+        if used and not any(token in kinds for token in layout.opening):
+            ending.append("bn" if used[0] == "bn0" else used[0])
+    return tuple(ending)
+
+
+def complete_stem(stem: tuple[str, ...], layout: Layout) -> tuple[str, ...]:
+    """Add what rule 4 asks for behind the stem's last convolution, unless something stands there.
+
+    The pooling of a stem comes last (He et al. 2015, arXiv:1512.03385, Table 1).
+    """
+    core = stem[:-1] if stem[-1] == "pool" else stem
+    if is_convolution(core[-1]):
+        core += stem_ending(layout)
+    return (*core, "pool") if stem[-1] == "pool" else core
+
+
+def _plan_stem(stem: tuple[str, ...], width: int, in_channels: int, layout: Layout) -> Steps:
+    # A stem that pools is the ImageNet stem: its first convolution has stride 2. In a stem of
+    # several convolutions all but the last are half as wide (He et al. 2019, arXiv:1812.01187,
+    # Fig. 2b, ResNet-C).
+    tokens = complete_stem(stem, layout)
+    convolutions_left = sum(map(is_convolution, tokens))
+    stride = 2 if tokens[-1] == "pool" else 1
+    steps: list[Step] = []
+    channels = in_channels
+    for token in tokens:
+        if is_convolution(token):
+            convolutions_left -= 1
+            outputs = width if convolutions_left == 0 else max(1, width // 2)
+            kernel = split_convolution(token)[1]
+            steps.append(Step("conv", channels, outputs, kernel, stride))
+            channels, stride = outputs, 1
+        elif token == "pool":
+            steps.append(Step("maxpool", channels, channels, 3, 2))
+        else:
+            steps.append(Step(token, channels, channels))
+    return tuple(steps)
+
+
+def _plan_transition(channels: int, compression: float, before: Layout, after: Layout) -> Steps:
+    """The head of the stage before, a 1x1 convolution, the stem of the stage after, and pooling."""
+    kept = max(1, int(channels * compression))
+    return (
+        *_plan_run(head_tokens(before), channels, 0.0),
+        Step("conv", channels, kept),
+        *_plan_run(stem_ending(after), kept, 0.0),
+        Step("avgpool", kept, kept, 2, 2),
+    )
+
+
+@lru_cache(maxsize=4096)
+def plan_block(stage: StageFields, inputs: int, stride: int, dropout: float) -> Block:
+    """Resolve the shapes of one block.
+
+    Args:
+        stage: The fields of its stage.
+        inputs: Channels that enter.
+        stride: 2 where the block halves height and width, else 1.
+        dropout: Rate of every ``dropout`` in the layout.
+
+    Raises:
+        DesignError: If the channels do not fit.
+    """
+    layout = stage.layout
+    split = len(layout.opening)
+    opening = _plan_run(layout.opening, inputs, dropout)
+    branch = _plan_branch(stage, inputs, stride, dropout)
+    width = branch[-1].outputs
+    merge: str | None = stage.merge
+    shortcut: Steps | None = ()
+    if not layout.skip:
+        shortcut = merge = None
+    elif stage.merge == "add":
+        shortcut = _plan_shortcut(stage, inputs, width, stride, layout.branch[split:])
+        merge = None if shortcut is None else "add"
+    outputs = inputs + width if merge == "cat" else width
+    after = _plan_run(layout.after, outputs, dropout)
+    shares = any(step.op == "conv" for step in shortcut or ())
+    return Block(opening, branch, shortcut, shares, merge, after, inputs, outputs, stride)
+
+
+def _plan_branch(stage: StageFields, inputs: int, stride: int, dropout: float) -> Steps:
+    tokens = stage.layout.branch[len(stage.layout.opening) :]
+    kernels = [split_convolution(token)[1] for token in tokens if is_convolution(token)]
+    strided = next((i for i, kernel in enumerate(kernels) if kernel > 1), 0)
+    dense_left = sum(token.startswith("conv") for token in tokens)
+    steps: list[Step] = []
+    channels, number = inputs, 0
+    for token in tokens:
+        if not is_convolution(token):
+            steps += _plain_step(token, channels, dropout)
+            continue
+        kind, kernel = split_convolution(token)
+        if kind == "dw":
+            outputs = groups = channels
+        else:
+            dense_left -= 1
+            outputs = stage.inner if dense_left else stage.width
+            groups = stage.groups if kernel > 1 else 1
+        if channels % groups or outputs % groups:
+            raise DesignError(
+                f"groups {groups} does not divide the {channels} -> {outputs} channels"
+                f" of {token} in {str(stage.layout)!r}"
+            )
+        step_stride = stride if number == strided else 1
+        steps.append(Step("conv", channels, outputs, kernel, step_stride, groups))
+        channels, number = outputs, number + 1
+    if channels != stage.width:
+        raise DesignError(
+            f"layout {str(stage.layout)!r} has depthwise convolutions alone, which keep their"
+            f" {channels} channels, so it cannot lead to width {stage.width}"
+        )
+    return tuple(steps)
+
+
+def _plan_shortcut(
+    stage: StageFields, inputs: int, outputs: int, stride: int, tokens: tuple[str, ...]
+) -> Steps | None:
+    same_shape = inputs == outputs and stride == 1
+    if same_shape and stage.shortcut != "proj-all":
+        return ()
+    if stage.shortcut == "omit":
+        return None
+    if stage.shortcut == "pad":
+        if inputs > outputs:
+            raise DesignError(
+                f"shortcut 'pad' adds zero channels and cannot lead from {inputs} to {outputs};"
+                " use proj, avg-proj or omit, or widths that do not shrink"
+            )
+        return (Step("pad", inputs, outputs, 1, stride),)
+    pool: Steps = ()
+    if stage.shortcut == "avg-proj" and stride > 1:
+        pool, stride = (Step("avgpool", inputs, inputs, stride, stride),), 1
+    return (
+        *pool,
+        Step("conv", inputs, outputs, 1, stride),
+        *_plan_run(projection_norm(tokens), outputs, 0.0),
+    )
+
+
+def projection_norm(tokens: tuple[str, ...]) -> tuple[str, ...]:
+    """Rule 3: the norm that directly follows the branch's last convolution, if one does."""
+    last = max(i for i, token in enumerate(tokens) if is_convolution(token))
+    following = tokens[last + 1 : last + 2]
+    if following and following[0] in NORMS:
+        return ("bn" if following[0] == "bn0" else following[0],)
+    return ()
+
+
+def _plan_run(tokens: Sequence[str], channels: int, dropout: float) -> Steps:
+    steps: list[Step] = []
+    for token in tokens:
+        if is_convolution(token):
+            kind, kernel = split_convolution(token)
+            groups = channels if kind == "dw" else 1
+            steps.append(Step("conv", channels, channels, kernel, 1, groups))
+        else:
+            steps += _plain_step(token, channels, dropout)
+    return tuple(steps)
+
+
+def _plain_step(token: str, channels: int, dropout: float) -> Steps:
+    if token == "dropout":
+        return (Step(token, channels, channels, rate=dropout),) if dropout else ()
+    return (Step(token, channels, channels),)
+
+
+def steps_of(network: Network) -> Iterator[Step]:
+    """Every operation of a network, in the order in which its modules are built."""
+    yield from network.stem
+    for stage in network.stages:
+        yield from stage.transition
+        for block in stage.blocks:
+            yield from block.opening
+            yield from block.branch
+            yield from block.shortcut or ()
+            yield from block.after
+    yield from network.head

@@ -1,0 +1,85 @@
+"""Epoch and Trial: what happened to one design with one seed."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from skipsearch.design import Design
+from skipsearch.recipe import Recipe
+
+COMPLETE = "COMPLETE"  # trained to the full budget
+PRUNED = "PRUNED"  # stopped early, with a value at every epoch that it reached
+FAIL = "FAIL"  # ended by NaN, by lack of memory, or by an exception: see the reason
+RUNNING = "RUNNING"
+STATES = (COMPLETE, PRUNED, FAIL, RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """What one epoch of training showed.
+
+    Attributes:
+        epoch: Number, from 1.
+        learning_rate: At the last step.
+        train_loss: Mean over the epoch's steps, in training mode.
+        train_accuracy: Share of the training images classified rightly, in training mode.
+        validation_loss: Mean cross-entropy over the validation split.
+        validation_accuracy: Share of the validation images classified rightly.
+        seconds: Wall time of the epoch, evaluation included.
+    """
+
+    epoch: int
+    learning_rate: float
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Build an epoch from plain values."""
+        return cls(**{field.name: values[field.name] for field in dataclasses.fields(cls)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One training of one design with one seed: finished, stopped, failed, or under way.
+
+    Attributes:
+        number: Its number in the study.
+        design: What was trained.
+        recipe: How.
+        seed: Of initial weights, data order and augmentation.
+        state: COMPLETE, PRUNED, FAIL or RUNNING.
+        reason: Why it failed, else an empty text.
+        curve: Its epochs, from the first.
+        params: Trainable parameters.
+        macs: Multiply-adds for one image.
+        device: What it ran on.
+        versions: Of Python and the libraries.
+    """
+
+    number: int
+    design: Design
+    recipe: Recipe
+    seed: int
+    state: str
+    reason: str
+    curve: tuple[Epoch, ...]
+    params: int
+    macs: int
+    device: str
+    versions: Mapping[str, str]
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training."""
+        return sum(epoch.seconds for epoch in self.curve)
