@@ -21,7 +21,9 @@ class Network(nn.Module):
     def __init__(self, plan: Plan, classes: int) -> None:
         super().__init__()
         self.stem = sequence(plan.stem)
-        self.stages = nn.Sequential(*map(_stage, plan.stages))
+        self.stages = nn.Sequential(
+            OrderedDict((f"stage{i}", _stage(stage)) for i, stage in enumerate(plan.stages, 1))
+        )
         self.head = sequence(plan.head)
         self.classifier = nn.Linear(plan.features, classes)
 
