@@ -79,35 +79,36 @@ class Design:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("depths", "widths"):
-            self._set(name, _whole_numbers(name, getattr(self, name)))
+        for name in ("depths", "widths", "stem", "compression", "drop_path", "dropout"):
+            self._set(name, check_field(name, getattr(self, name)))
         if len(self.depths) != len(self.widths):
             raise DesignError(
                 f"depths has {len(self.depths)} stages and widths {len(self.widths)};"
                 " both need one number a stage"
             )
-        self._set("stem", "-".join(_stem_tokens(self.stem)))
         self._set("stem_width", _whole("stem_width", self.stem_width or self.widths[0]))
         for name in PER_STAGE:
             self._set(name, self._one_or_per_stage(name, getattr(self, name)))
-        self._set("compression", _number("compression", self.compression, 0.0, 1.0, open_low=True))
-        for name in ("drop_path", "dropout"):
-            self._set(name, _number(name, getattr(self, name), 0.0, 1.0, open_high=True))
         self.plan()
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
 
+    def has_effect(self, field: str) -> bool:
+        """Whether another value of a field could give another network; see ``has_effect``."""
+        n = len(self.depths)
+        layouts = tuple(map(Layout.parse, spread(self.layout, n)))
+        return has_effect(field, layouts, spread(self.merge, n))
+
     def _one_or_per_stage(self, name: str, value: object) -> object:
         """Check one value, or one per stage, and collapse values that all agree."""
-        if not isinstance(value, list | tuple):
-            return _check_field(name, value)
-        if len(value) != len(self.depths):
+        if isinstance(value, list | tuple) and len(value) != len(self.depths):
             raise DesignError(
                 f"{name} has {len(value)} values for {len(self.depths)} stages;"
                 " give one value, or one per stage"
             )
-        return collapse([_check_field(f"{name}[{i}]", item) for i, item in enumerate(value)])
+        checked = check_field(name, value)
+        return collapse(checked) if isinstance(checked, tuple) else checked
 
     @property
     def stages(self) -> tuple[StageFields, ...]:
@@ -233,6 +234,60 @@ def spread(value: T | tuple[T, ...], stages: int) -> tuple[T, ...]:
 def collapse(values: Sequence[T]) -> T | tuple[T, ...]:
     """Return one value where all agree, else one per stage."""
     return values[0] if len(set(values)) == 1 else tuple(values)
+
+
+def has_effect(field: str, layouts: Sequence[Layout], merges: Sequence[str]) -> bool:
+    """Whether a field can change the network at all, given layout and merge of each stage.
+
+    Args:
+        field: Name of a field of ``Design``.
+        layouts: One layout a stage, or one that stands for all.
+        merges: One merge for each of ``layouts``.
+    """
+    branches = [token for layout in layouts for token in layout.branch]
+    match field:
+        case "merge" | "drop_path":
+            return any(layout.skip for layout in layouts)
+        case "shortcut":
+            return any(
+                layout.skip and merge == "add"
+                for layout, merge in zip(layouts, merges, strict=True)
+            )
+        case "compression":
+            return any(
+                layout.skip and merge == "cat"
+                for layout, merge in zip(layouts, merges, strict=True)
+            )
+        case "bottleneck_ratio":
+            return any(sum(t.startswith("conv") for t in layout.branch) > 1 for layout in layouts)
+        case "groups":
+            return any(t.startswith("conv") and t != "conv1" for t in branches)
+        case "dropout":
+            return any("dropout" in (*layout.branch, *layout.after) for layout in layouts)
+        case _:
+            return True
+
+
+def check_field(name: str, value: object) -> object:
+    """Check one value of one field by itself, and return it in its canonical spelling.
+
+    Raises:
+        DesignError: If the value is refused; the message names the field.
+        LayoutError: If a layout is misspelt.
+    """
+    match name:
+        case "depths" | "widths":
+            return _whole_numbers(name, value)
+        case "stem":
+            return "-".join(_stem_tokens(value))
+        case "compression":
+            return _number(name, value, 0.0, 1.0, open_low=True)
+        case "drop_path" | "dropout":
+            return _number(name, value, 0.0, 1.0, open_high=True)
+        case _ if isinstance(value, list | tuple) and name in PER_STAGE:
+            return tuple(_check_field(f"{name}[{i}]", item) for i, item in enumerate(value))
+        case _:
+            return _check_field(name, value)
 
 
 def _check_field(name: str, value: object) -> object:
