@@ -1,0 +1,7 @@
+"""Train one network on data that lies on its device. Knows nothing of designs or of search."""
+
+from skipsearch.training.checkpoint import load_checkpoint, save_checkpoint
+from skipsearch.training.engine import Trainer, train
+from skipsearch.training.environment import device_name, versions
+
+__all__ = ["Trainer", "device_name", "load_checkpoint", "save_checkpoint", "train", "versions"]

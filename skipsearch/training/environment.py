@@ -1,0 +1,50 @@
+"""What a training ran on: device, precision, versions; part of every record."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+
+import torch
+
+from skipsearch.errors import TrainingError
+from skipsearch.recipe import Recipe
+
+LIBRARIES = ("skipsearch", "torch", "torchvision", "optuna", "ray")
+
+
+def device_name(device: torch.device) -> str:
+    """Return the device in words, such as ``cuda (NVIDIA H200)`` or ``cpu (1 thread)``."""
+    if device.type == "cuda":
+        return f"cuda ({torch.cuda.get_device_name(device)})"
+    threads = torch.get_num_threads()
+    return f"{device.type} ({threads} thread{'s' if threads > 1 else ''})"
+
+
+def autocast_dtype(recipe: Recipe, device: torch.device) -> torch.dtype | None:
+    """Return the type that convolutions and products are computed in; None for float32.
+
+    Raises:
+        TrainingError: If bfloat16 is asked for on a device that cannot.
+    """
+    if recipe.precision == "float32":
+        return None
+    if recipe.precision == "bfloat16":
+        if device.type == "cuda" and not torch.cuda.is_bf16_supported():
+            raise TrainingError(f"precision bfloat16: {device_name(device)} does not compute in it")
+        return torch.bfloat16
+    return torch.bfloat16 if _computes_bfloat16(device) else None
+
+
+def _computes_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type == "cpu":
+        # Without the instructions bfloat16 is emulated and slower than float32.
+        return bool(torch.cpu._is_avx512_bf16_supported())
+    return False
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the libraries that shape a result."""
+    return {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}

@@ -1,0 +1,31 @@
+"""The learning rate at any moment of a training, a function of the recipe alone."""
+
+from __future__ import annotations
+
+import math
+
+from skipsearch.recipe import Recipe
+
+STEP_MILESTONES = (0.5, 0.75)  # He et al. 2015, arXiv:1512.03385, 4.2: 32k and 48k of 64k
+STEP_FACTOR = 0.1
+
+
+def learning_rate(recipe: Recipe, epochs: float) -> float:
+    """Return the learning rate after so many epochs.
+
+    Warm-up rises linearly to the peak; the schedule then spans what is left of the budget
+    (``cosine``), or the whole budget (``step``, whose milestones are shares of it).
+
+    Args:
+        recipe: The recipe; its ``epochs`` are the full budget.
+        epochs: Epochs done, whole or not, from 0 to ``recipe.epochs``.
+    """
+    # Warm-up never takes more than half of a short budget.
+    warmup = min(recipe.warmup_epochs, recipe.epochs / 2)
+    if epochs < warmup:
+        return recipe.peak_lr * epochs / warmup
+    if recipe.schedule == "step":
+        passed = sum(epochs >= share * recipe.epochs for share in STEP_MILESTONES)
+        return recipe.peak_lr * STEP_FACTOR**passed
+    progress = (epochs - warmup) / (recipe.epochs - warmup)
+    return recipe.peak_lr * 0.5 * (1.0 + math.cos(math.pi * progress))
