@@ -1,0 +1,1 @@
+"""Search: an Optuna study that proposes and records, and a Ray Tune driver that trains."""

@@ -1,0 +1,495 @@
+"""Many trials on many devices with early stopping: a Tune session over the study of a run.
+
+The study is the only thing that lasts. What Tune writes goes into a temporary folder and is thrown
+away; an interrupted trial goes on from its own checkpoint in the run folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import ray
+import torch
+from ray import tune
+from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from skipsearch.data import Data
+from skipsearch.design import Design
+from skipsearch.errors import DivergedError, RunError, not_one_of
+from skipsearch.models import build
+from skipsearch.recipe import Recipe
+from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch, Trial
+from skipsearch.search.progress import Progress
+from skipsearch.search.rungs import REDUCTION_FACTOR, rungs
+from skipsearch.search.study import SearchStudy
+from skipsearch.training import (
+    Trainer,
+    device_name,
+    load_checkpoint,
+    save_checkpoint,
+    versions,
+)
+
+SCHEDULERS = ("asha", "none")
+METRIC = "validation_accuracy"
+WORKER_DEATHS = 2  # worker processes that may die under one trial
+
+# Set before Ray starts. Each was met in practice: default loggers cost disk and seconds, a changed
+# working directory breaks relative paths, and a failed trial reports no accuracy.
+ENVIRONMENT = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+# On top, for a calm console.
+CALM = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "RAY_DEDUP_LOGS": "1",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What trials may use.
+
+    Attributes:
+        cpus_per_trial: CPU cores of each trial, also its threads where it is 1 or more.
+        gpus_per_trial: GPUs of each trial, a share below 1 or a whole number; None for one GPU
+            where the cluster has any, else 0.
+        concurrency: Trials at once at most; None for as many as the resources allow.
+        address: Of a Ray cluster to join; None for a Ray of its own on this machine.
+
+    Raises:
+        RunError: If a number is out of range.
+    """
+
+    cpus_per_trial: float = 1.0
+    gpus_per_trial: float | None = None
+    concurrency: int | None = None
+    address: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.cpus_per_trial > 0:
+            raise RunError(f"cpus-per-trial: {self.cpus_per_trial!r} is not above 0")
+        gpus = self.gpus_per_trial
+        if gpus is not None and (gpus < 0 or (gpus > 1 and gpus != int(gpus))):
+            raise RunError(f"gpus-per-trial: {gpus!r} is neither a share from 0 to 1 nor whole")
+        if self.concurrency is not None and self.concurrency < 1:
+            raise RunError(f"concurrency: {self.concurrency!r} is not a positive whole number")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a session of a search ended.
+
+    Attributes:
+        interrupted: Whether it was stopped by a signal or by its time budget.
+        exhausted: Whether it ended early because the space holds no further design.
+    """
+
+    interrupted: bool
+    exhausted: bool
+
+
+def run_trials(
+    study: SearchStudy,
+    data: Data,
+    checkpoints: Path,
+    *,
+    trials: int,
+    scheduler: str = "asha",
+    resources: Resources | None = None,
+    time_budget: float | None = None,
+    verbose: bool = False,
+) -> Outcome:
+    """Train what the study proposes until it holds so many ended trainings.
+
+    Args:
+        study: Proposes designs and records what becomes of them.
+        data: On the CPU; each worker puts it on its device once. The test split must be gone.
+        checkpoints: Folder for the checkpoints of trainings under way.
+        trials: Trainings that the study shall hold at the end, earlier ones included.
+        scheduler: ``asha`` (Li et al. 2020, arXiv:1810.05934) or ``none``.
+        resources: What trials may use.
+        time_budget: Seconds after which the session stops; run it again to go on.
+        verbose: Whether to show what Ray and Tune print.
+
+    Raises:
+        RunError: If the resources asked for do not exist, or Ray cannot be reached.
+    """
+    assert data.test is None, "a search must not see the test split"
+    if scheduler not in SCHEDULERS:
+        raise RunError(f"scheduler {not_one_of(scheduler, SCHEDULERS)}")
+    earlier = [trial for trial in study.trials() if trial.reason != "interrupted"]
+    if len(earlier) >= trials:
+        return Outcome(interrupted=False, exhausted=False)
+    resources = resources or Resources()
+    with _ray(resources, verbose), tempfile.TemporaryDirectory(prefix="skipsearch-") as scratch:
+        each, at_once = _fit(resources)
+        searcher = StudySearcher(
+            study,
+            checkpoints,
+            remaining=trials - len(earlier),
+            at_once=at_once,
+            threads=max(1, int(resources.cpus_per_trial)),
+            progress=Progress(trials, earlier),
+        )
+        trainable = tune.with_resources(tune.with_parameters(DesignTrainable, data=data), each)
+        tuner = tune.Tuner(
+            trainable,
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                scheduler=Asha(searcher, earlier, study.recipe.epochs)
+                if scheduler == "asha"
+                else FIFOScheduler(),
+                num_samples=-1,
+                reuse_actors=True,
+                time_budget_s=time_budget,
+                trial_dirname_creator=lambda trial: str(trial.trial_id),
+            ),
+            run_config=tune.RunConfig(
+                name="session",
+                storage_path=scratch,
+                # Ours are written after each epoch; Tune must not ask for one of its own.
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                failure_config=tune.FailureConfig(max_failures=WORKER_DEATHS),
+                verbose=2 if verbose else 0,
+            ),
+        )
+        tuner.fit()
+        searcher.close()
+    interrupted = searcher.unfinished
+    study.adopt_interrupted()
+    return Outcome(interrupted=interrupted, exhausted=not interrupted and study.exhausted)
+
+
+class DesignTrainable(tune.Trainable):
+    """Trains one design after another in one worker; the data stay on its device."""
+
+    def setup(self, config: dict[str, Any], data: Data) -> None:
+        """Prepare the worker, once."""
+        self._device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
+        self._data = data.to(self._device)
+        self._versions = versions()
+        self.reset_config(config)
+        torch.set_num_threads(self._task["threads"])
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Turn to another training, with no new process."""
+        self._trainer: Trainer | None = None
+        self._task = json.loads(new_config["task"])
+        self._curve: list[dict[str, Any]] = []
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Train one epoch.
+
+        Whatever goes wrong in a training ends that training and leaves the worker alive: the
+        reason travels to the driver as a result.
+        """
+        result: dict[str, Any] = {
+            "device": device_name(self._device),
+            "versions": json.dumps(self._versions),  # a text: Tune flattens mappings
+        }
+        try:
+            if self._trainer is None:
+                self._trainer = self._begin()
+            trainer = self._trainer
+            if trainer.epoch < trainer.recipe.epochs:
+                epoch = trainer.run_epoch()
+                self._curve.append(epoch.to_dict())
+                state = {**trainer.state_dict(), "curve": self._curve}
+                save_checkpoint(self._task["checkpoint"], state)
+        except DivergedError as error:
+            return self._failed(result, str(error))
+        except Exception as error:
+            first_line = str(error).partition("\n")[0]
+            return self._failed(result, f"{type(error).__name__}: {first_line}")
+        last = self._curve[-1]
+        return result | {
+            "curve": self._curve,
+            "epoch": last["epoch"],
+            METRIC: last[METRIC],
+            tune.result.DONE: last["epoch"] >= trainer.recipe.epochs,
+        }
+
+    def _begin(self) -> Trainer:
+        design = Design.from_dict(self._task["design"])
+        recipe = Recipe.from_dict(self._task["recipe"])
+        seed = self._task["seed"]
+        model = build(design, self._data.in_channels, self._data.classes, seed=seed)
+        trainer = Trainer(model, self._data, recipe, seed)
+        path = Path(self._task["checkpoint"])
+        if path.exists():
+            state = load_checkpoint(path, self._device)
+            trainer.load_state_dict(state, str(path))
+            self._curve = state["curve"]
+        return trainer
+
+    def _failed(self, result: dict[str, Any], reason: str) -> dict[str, Any]:
+        self._trainer = None
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        return result | {"failed": reason, "curve": self._curve, tune.result.DONE: True}
+
+    def cleanup(self) -> None:
+        """Give memory back."""
+        self._trainer = None
+
+
+class StudySearcher(Searcher):
+    """Tune's view of the study: asks it for designs and tells it what became of them."""
+
+    def __init__(
+        self,
+        study: SearchStudy,
+        checkpoints: Path,
+        *,
+        remaining: int,
+        at_once: int,
+        threads: int,
+        progress: Progress,
+    ) -> None:
+        super().__init__(metric=METRIC, mode="max")
+        self._study = study
+        self._checkpoints = checkpoints
+        self._remaining = remaining
+        self._at_once = at_once
+        self._threads = threads
+        self._progress = progress
+        self._numbers: dict[str, int] = {}  # trainings under way, by Tune's trial
+        self._files: dict[str, Path] = {}  # their checkpoints
+        self._exhausted = False
+        self._crash: Exception | None = None
+        self.stopped: set[str] = set()  # trials that the scheduler has stopped
+        self.curves: dict[str, tuple[Epoch, ...]] = {}  # what an earlier attempt had recorded
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune pickles its searcher for a restore that we never ask for: the study is the state.
+        return {}
+
+    def save(self, checkpoint_path: str) -> None:
+        """Save nothing: the study is the state."""
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether trainings were still to be done when the session ended."""
+        return bool(self._numbers) or (self._remaining > 0 and not self._exhausted)
+
+    def suggest(self, trial_id: str) -> Any:
+        """Give Tune the next training; None while enough are under way."""
+        with self._crash_is_kept():
+            return self._suggest(trial_id)
+        return Searcher.FINISHED
+
+    def _suggest(self, trial_id: str) -> Any:
+        if self._remaining <= 0 or self._exhausted:
+            return Searcher.FINISHED
+        if len(self._numbers) >= self._at_once:
+            return None
+        ticket = self._study.ask()
+        if ticket is None:
+            self._exhausted = True
+            return Searcher.FINISHED
+        self._remaining -= 1
+        self._numbers[trial_id] = ticket.number
+        self.curves[trial_id] = ticket.curve
+        # Named by design, recipe and seed, so that a later attempt finds it.
+        checkpoint = self._checkpoints / f"{ticket.candidate.key}-{ticket.seed}.pt"
+        self._files[trial_id] = checkpoint
+        task = {
+            "design": ticket.candidate.design.to_dict(),
+            "recipe": ticket.candidate.recipe.to_dict(),
+            "seed": ticket.seed,
+            "checkpoint": str(checkpoint),
+            "threads": self._threads,
+        }
+        self._progress.show(len(self._numbers))
+        # One text: Tune flattens and copies a nested config, and puts it into folder names.
+        return {"task": json.dumps(task)}
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Record the epochs of a result."""
+        with self._crash_is_kept():
+            self._report(trial_id, result)
+
+    def _report(self, trial_id: str, result: dict[str, Any]) -> None:
+        if trial_id not in self._numbers:
+            return  # Closed already: a report that came twice.
+        epochs = map(Epoch.from_dict, result["curve"])
+        self._study.report(self._numbers[trial_id], epochs, result["device"])
+        self._progress.show(len(self._numbers))
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Close a training with the state that it deserves."""
+        with self._crash_is_kept():
+            self._complete(trial_id, result, error)
+
+    def _complete(self, trial_id: str, result: dict[str, Any] | None, error: bool) -> None:
+        if trial_id not in self._numbers:
+            return
+        reason, accuracy = "", None
+        if result is None or error:
+            state, reason = FAIL, f"its worker process died {WORKER_DEATHS + 1} times"
+        else:
+            self._report(trial_id, result)
+            accuracy = result.get(METRIC)
+            if "failed" in result:
+                state, reason = FAIL, result["failed"]
+            elif result["epoch"] >= self._study.recipe.epochs:
+                state = COMPLETE
+            elif trial_id in self.stopped:
+                state = PRUNED
+            else:
+                return  # The session ends under it: it is taken up by the next one.
+        number = self._numbers.pop(trial_id)
+        ran_with = json.loads(result["versions"]) if result else {}
+        self._study.finish(number, state, ran_with, reason)
+        self._files.pop(trial_id).unlink(missing_ok=True)
+        self._progress.ended(number, state, accuracy, len(self._numbers))
+
+    @contextlib.contextmanager
+    def _crash_is_kept(self) -> Iterator[None]:
+        """Keep an exception for ``close``: Tune would count it as a failure of the trial."""
+        try:
+            yield
+        except Exception as error:
+            self._crash = self._crash or error
+            self._remaining = 0
+
+    def close(self) -> None:
+        """Write the last line, and raise what Tune would have swallowed."""
+        self._progress.show(len(self._numbers), final=True)
+        if self._crash is not None:
+            raise self._crash
+
+
+class Asha(AsyncHyperBandScheduler):
+    """Tune's ASHA, with its rungs filled from what the study already knows."""
+
+    def __init__(self, searcher: StudySearcher, earlier: Iterable[Trial], epochs: int) -> None:
+        super().__init__(
+            time_attr="epoch",
+            metric=METRIC,
+            mode="max",
+            max_t=epochs,
+            grace_period=rungs(epochs)[0],
+            reduction_factor=REDUCTION_FACTOR,
+        )
+        self._searcher = searcher
+        for trial in earlier:
+            stand_in = SimpleNamespace(trial_id=f"earlier-{trial.number}")
+            super().on_trial_add(None, stand_in)
+            self._replay(stand_in, trial.curve)
+
+    def _replay(self, trial: Any, curve: Iterable[Epoch]) -> None:
+        for epoch in curve:
+            result = {"epoch": epoch.epoch, METRIC: epoch.validation_accuracy}
+            super().on_trial_result(None, trial, result)
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        """Enter a trial, with the rungs that an earlier attempt has reached."""
+        super().on_trial_add(tune_controller, trial)
+        self._replay(trial, self._searcher.curves.pop(trial.trial_id, ()))
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Decide, and remember which trials were stopped: their state is PRUNED."""
+        action: str = super().on_trial_result(tune_controller, trial, result)
+        if action == TrialScheduler.STOP:
+            self._searcher.stopped.add(trial.trial_id)
+        return action
+
+
+def _fit(resources: Resources) -> tuple[dict[str, float], int]:
+    """Return the resources of each trial, and how many trials fit at once."""
+    there = ray.cluster_resources()
+    gpus = resources.gpus_per_trial
+    if gpus is None:
+        gpus = 1.0 if there.get("GPU", 0.0) >= 1.0 else 0.0
+    each = {"cpu": resources.cpus_per_trial, "gpu": gpus}
+    fits = [resources.concurrency] if resources.concurrency else []
+    for name, wanted in each.items():
+        if wanted:
+            has = there.get(name.upper(), 0.0)
+            if has < wanted:
+                raise RunError(f"{name}s-per-trial: {wanted:g} asked for, Ray has {has:g}")
+            fits.append(int(has / wanted + 1e-9))
+    return each, min(fits)
+
+
+@contextlib.contextmanager
+def _ray(resources: Resources, verbose: bool) -> Iterator[None]:
+    """Start a Ray of our own, or join one, and leave no trace of it afterwards."""
+    with _environment(ENVIRONMENT | ({} if verbose else CALM)), _quiet(verbose):
+        if ray.is_initialized():
+            yield
+            return
+        # Sockets below it must not exceed the 107 bytes of a Unix socket's path.
+        scratch = tempfile.mkdtemp(prefix="ss-", dir="/tmp")
+        try:
+            _start_ray(resources.address, scratch, verbose)
+            yield
+        finally:
+            ray.shutdown()
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _start_ray(address: str | None, scratch: str, verbose: bool) -> None:
+    common: dict[str, Any] = {
+        "include_dashboard": False,
+        "log_to_driver": verbose,
+        "logging_level": logging.INFO if verbose else logging.ERROR,
+    }
+    if address is None:
+        ray.init(address="local", _temp_dir=scratch, **common)
+        return
+    package = str(Path(__file__).parents[1])
+    del common["include_dashboard"]
+    try:
+        ray.init(address=address, runtime_env={"py_modules": [package]}, **common)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        first_line = str(error).partition("\n")[0]
+        raise RunError(
+            f"address {address}: no Ray cluster answers: {first_line}"
+            " (a cluster with token authentication needs RAY_AUTH_MODE=token here too)"
+        ) from None
+
+
+@contextlib.contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables that the user has not set, and take them back after."""
+    mine = {name: value for name, value in variables.items() if name not in os.environ}
+    os.environ.update(mine)
+    try:
+        yield
+    finally:
+        for name in mine:
+            os.environ.pop(name, None)
+
+
+@contextlib.contextmanager
+def _quiet(verbose: bool) -> Iterator[None]:
+    loggers = [] if verbose else [logging.getLogger("ray"), logging.getLogger("ray.tune")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

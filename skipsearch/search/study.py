@@ -1,0 +1,350 @@
+"""The Optuna study of a run: the single source of truth about its trials. Ask, tell, resume.
+
+A trial of the study is one of
+  a training      COMPLETE at the full budget, PRUNED when stopped early, FAIL with its reason
+  a rejection     PRUNED without a value: a proposal that was known, or broke a constraint; the
+                  sampler is told so, and the next trial replaces it (attribute ``rejected``)
+  an interruption FAIL, gone on with by a later trial (whose attribute ``continues`` names it)
+Only trainings are shown as records. A training has the attribute ``key``.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from skipsearch.cost import cost
+from skipsearch.design import Design
+from skipsearch.errors import DesignError, RunError, SpaceError, not_one_of
+from skipsearch.recipe import Recipe
+from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch, Trial
+from skipsearch.space import TRIES, Axis, Candidate, Choice, Space, Value
+
+ENUMERABLE = 10_000  # points up to which a finite space is listed to find an untried design
+ATTEMPTS = 3  # drivers or workers that may die under one training before it counts as failed
+
+REJECTED = "rejected"
+CONTINUES = "continues"
+
+SAMPLERS: dict[str, Callable[[int], optuna.samplers.BaseSampler]] = {
+    # Conditional axes need group=True; constant_liar keeps trials at once apart.
+    "tpe": lambda seed: optuna.samplers.TPESampler(
+        n_startup_trials=10,
+        n_ei_candidates=24,
+        multivariate=True,
+        group=True,
+        constant_liar=True,
+        seed=seed,
+    ),
+    "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A training to be done.
+
+    Attributes:
+        number: Of the trial in the study.
+        candidate: What to train, and how.
+        seed: Of weights, data order and augmentation.
+        curve: Epochs that an earlier, interrupted attempt has already recorded.
+    """
+
+    number: int
+    candidate: Candidate
+    seed: int
+    curve: tuple[Epoch, ...]
+
+
+class SearchStudy:
+    """Proposes designs never trained before, and records what became of them.
+
+    Args:
+        url: Storage of the study, such as ``sqlite:///runs/NAME/study.db``.
+        name: Name of the study.
+        space: What to search; its constraints are met before a design is trained.
+        recipe: What every candidate is trained with, but for what axes of the recipe set.
+        seed: Of the sampler, and of every training.
+        sampler: A key of ``SAMPLERS``.
+
+    Raises:
+        RunError: If the sampler is unknown or the storage cannot be opened.
+    """
+
+    def __init__(
+        self, url: str, name: str, space: Space, recipe: Recipe, seed: int, sampler: str
+    ) -> None:
+        self.space = space
+        self.recipe = recipe
+        self.seed = seed
+        self._study = optuna.create_study(
+            storage=_storage(url), study_name=name, direction="maximize", load_if_exists=True
+        )
+        trials = self._study.get_trials(deepcopy=False)
+        # A resumed sampler must not repeat the draws of its first life.
+        self._study.sampler = make_sampler(sampler, seed + len(trials))
+        self._rng = random.Random(seed + len(trials))
+        self._known = {t.user_attrs["key"]: t.number for t in trials if "key" in t.user_attrs}
+        self._untried: dict[str, Candidate] | None = None
+        self._open: dict[int, _Open] = {}
+        self.adopt_interrupted()
+
+    def adopt_interrupted(self) -> None:
+        """Queue again what is still RUNNING; call it only while no training is under way."""
+        self._open.clear()
+        trials = self._study.get_trials(deepcopy=False)
+        continued = {t.user_attrs.get(CONTINUES) for t in trials}
+        for trial in trials:
+            if trial.state != TrialState.RUNNING:
+                continue
+            # A copy that was popped but not yet accepted stands for the training it continues.
+            source = trial
+            while "key" not in source.user_attrs and CONTINUES in source.user_attrs:
+                source = trials[source.user_attrs[CONTINUES]]
+            attempt = source.user_attrs.get("attempt", 1)
+            if "key" in source.user_attrs and attempt < ATTEMPTS and trial.number not in continued:
+                # Queue first, then close: a crash in between loses nothing, and the copy is
+                # found by CONTINUES and not made twice.
+                attributes = {
+                    CONTINUES: trial.number,
+                    "attempt": attempt + 1,
+                    "curve": source.user_attrs["curve"],
+                }
+                self._study.enqueue_trial(source.params, attributes)
+            self._study.tell(trial.number, state=TrialState.FAIL)
+
+    def ask(self) -> Ticket | None:
+        """Propose a training that was never done; None where the space has no more.
+
+        Raises:
+            SpaceError: If no design of the space meets its constraints.
+        """
+        for _ in range(TRIES):
+            trial = self._study.ask()
+            try:
+                candidate = self.space.suggest(_chooser(trial))
+                obstacle = self.space.violated(candidate.design)
+            except DesignError as error:
+                obstacle, candidate = str(error), None
+            continues = trial.user_attrs.get(CONTINUES)
+            if candidate is not None and not obstacle:
+                known = self._known.get(candidate.key)
+                if known is None or continues is not None:
+                    return self._accept(trial, candidate)
+                obstacle = f"known from trial {known}"
+            self._reject(trial, obstacle)
+            replacement = self._replacement(candidate)
+            if replacement is None:
+                return None
+            self._study.enqueue_trial(_labels(replacement.values))
+        raise SpaceError(f"{self.space.name}: {TRIES} proposals in a row were rejected")
+
+    def _accept(self, trial: optuna.Trial, candidate: Candidate) -> Ticket:
+        curve = trial.user_attrs.get("curve", [])
+        figures = cost(
+            candidate.design, self.space.in_channels, self.space.image_size, self.space.classes
+        )
+        attributes = {
+            "curve": curve,
+            "design": candidate.design.to_dict(),
+            "design_id": candidate.design.id,
+            "recipe": candidate.recipe.to_dict(),
+            "seed": self.seed,
+            "params": figures.params,
+            "macs": figures.macs,
+            "activation_bytes": figures.activation_bytes,
+            # Last: what has a key has everything else.
+            "key": candidate.key,
+        }
+        for name, value in attributes.items():
+            trial.set_user_attr(name, value)
+        self._open[trial.number] = _Open(trial, [])
+        self._known[candidate.key] = trial.number
+        if self._untried is not None:
+            self._untried.pop(candidate.key, None)
+        return Ticket(trial.number, candidate, self.seed, tuple(map(Epoch.from_dict, curve)))
+
+    def _reject(self, trial: optuna.Trial, reason: str) -> None:
+        # PRUNED, since TPE does not learn from FAIL and would propose the same again.
+        trial.set_user_attr(REJECTED, reason)
+        self._study.tell(trial, state=TrialState.PRUNED)
+
+    def _replacement(self, proposal: Candidate | None) -> Candidate | None:
+        """Return the untried candidate that differs from the proposal in the fewest axes."""
+        size = self.space.size
+        if size is None or size > ENUMERABLE:
+            for _ in range(TRIES):
+                drawn = self.space.draw(self._rng)
+                if drawn.key not in self._known:
+                    return drawn
+            return None
+        if self._untried is None:
+            self._untried = {
+                candidate.key: candidate
+                for candidate in self.space.candidates()
+                if candidate.key not in self._known
+            }
+        untried = list(self._untried.values())
+        if not untried:
+            return None
+        if proposal is None:
+            return self._rng.choice(untried)
+        self._rng.shuffle(untried)
+        return min(untried, key=lambda other: _distance(other.values, proposal.values))
+
+    def report(self, number: int, epochs: Iterable[Epoch], device: str) -> None:
+        """Record epochs of a training; one that is recorded already is passed over.
+
+        Args:
+            number: Of the trial.
+            epochs: Some of its epochs, the next one among them.
+            device: What it runs on, in words.
+        """
+        trial, curve = self._open[number]
+        for epoch in sorted(epochs, key=lambda epoch: epoch.epoch):
+            if epoch.epoch == len(curve) + 1:
+                curve.append(epoch)
+                trial.report(epoch.validation_accuracy, epoch.epoch)
+        trial.set_user_attr("curve", [epoch.to_dict() for epoch in curve])
+        trial.set_user_attr("seconds", sum(epoch.seconds for epoch in curve))
+        trial.set_user_attr("device", device)
+
+    def finish(
+        self, number: int, state: str, versions: Mapping[str, str], reason: str = ""
+    ) -> None:
+        """Close a training.
+
+        Args:
+            number: Of the trial.
+            state: COMPLETE (at the full budget only), PRUNED or FAIL.
+            versions: Of Python and the libraries it ran with.
+            reason: Why it failed.
+        """
+        trial, curve = self._open.pop(number)
+        trial.set_user_attr("versions", dict(versions))
+        if state == COMPLETE:
+            assert len(curve) == self.recipe.epochs, "COMPLETE means the full budget"
+            self._study.tell(trial, curve[-1].validation_accuracy)
+        elif state == PRUNED:
+            self._study.tell(trial, state=TrialState.PRUNED)
+        else:
+            assert state == FAIL, state
+            trial.set_user_attr("reason", reason)
+            self._study.tell(trial, state=TrialState.FAIL)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether every design of a finite space is known."""
+        return self._untried is not None and not self._untried
+
+    def trials(self) -> list[Trial]:
+        """Return the record of every training."""
+        return _records(self._study.get_trials(deepcopy=False))
+
+
+class _Open(NamedTuple):
+    """A training under way: its handle in the study and the epochs recorded so far."""
+
+    trial: optuna.Trial
+    curve: list[Epoch]
+
+
+def make_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
+    """Return the Optuna sampler of a name.
+
+    Raises:
+        RunError: If the name is unknown.
+    """
+    if name not in SAMPLERS:
+        raise RunError(f"sampler {not_one_of(name, SAMPLERS)}")
+    with warnings.catch_warnings():
+        # group and multivariate have been marked experimental for years.
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return SAMPLERS[name](seed)
+
+
+def load_trials(url: str) -> list[Trial]:
+    """Return the record of every training in a storage that holds one study.
+
+    Raises:
+        RunError: If there is no such study.
+    """
+    try:
+        study = optuna.load_study(study_name=None, storage=_storage(url))
+    except (KeyError, ValueError) as error:
+        raise RunError(f"{url}: no study to read: {error}") from None
+    return _records(study.get_trials(deepcopy=False))
+
+
+def _storage(url: str) -> optuna.storages.BaseStorage:
+    try:
+        return optuna.storages.get_storage(url)
+    except Exception as error:  # SQLAlchemy's own errors depend on the driver behind the URL.
+        cause = str(error).partition("\n")[0]
+        raise RunError(f"the storage {url} cannot be opened: {cause}") from None
+
+
+def _records(trials: list[FrozenTrial]) -> list[Trial]:
+    trainings = [trial for trial in trials if "key" in trial.user_attrs]
+    superseded = set()
+    for trial in trainings:
+        earlier = trial.user_attrs.get(CONTINUES)
+        while earlier is not None:
+            superseded.add(earlier)
+            earlier = trials[earlier].user_attrs.get(CONTINUES)
+    return [_record(trial) for trial in trainings if trial.number not in superseded]
+
+
+def _record(trial: FrozenTrial) -> Trial:
+    attributes = trial.user_attrs
+    reason = attributes.get("reason", "")
+    if trial.state == TrialState.FAIL and not reason:
+        attempt = attributes.get("attempt", 1)
+        reason = "interrupted" if attempt < ATTEMPTS else f"interrupted {attempt} times"
+    return Trial(
+        number=trial.number,
+        design=Design.from_dict(attributes["design"]),
+        recipe=Recipe.from_dict(attributes["recipe"]),
+        seed=attributes["seed"],
+        state=trial.state.name,
+        reason=reason,
+        curve=tuple(map(Epoch.from_dict, attributes["curve"])),
+        params=attributes["params"],
+        macs=attributes["macs"],
+        device=attributes.get("device", ""),
+        versions=attributes.get("versions", {}),
+    )
+
+
+def _chooser(trial: optuna.Trial) -> Callable[[str, Axis], Value]:
+    """Let Optuna choose the value of each axis; parameters bear the names of the axes."""
+
+    def choose(name: str, axis: Axis) -> Value:
+        if isinstance(axis, Choice):
+            label = trial.suggest_categorical(name, axis.labels)
+            return axis.values[axis.labels.index(label)]
+        if axis.whole:
+            step = 1 if axis.log else int(axis.step or 1)
+            low, high = int(axis.low), int(axis.high)
+            return trial.suggest_int(name, low, high, step=step, log=axis.log)
+        return trial.suggest_float(name, axis.low, axis.high, step=axis.step, log=axis.log)
+
+    return choose
+
+
+def _labels(values: Mapping[str, Value]) -> dict[str, Value]:
+    """Return the values of axes as Optuna's parameters hold them."""
+    return {n: json.dumps(v) if isinstance(v, tuple) else v for n, v in values.items()}
+
+
+def _distance(a: Mapping[str, Value], b: Mapping[str, Value]) -> int:
+    """In how many axes two candidates differ; an axis that matters for one alone counts."""
+    return sum(a.get(name) != b.get(name) or (name in a) != (name in b) for name in {*a, *b})
