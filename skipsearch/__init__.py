@@ -1,1 +1,81 @@
-"""skipsearch: neural architecture search over skip-connection designs."""
+"""skipsearch: neural architecture search over skip-connection designs.
+
+import skipsearch as ss
+run = ss.search("search_spaces/quickstart.yaml", trials=24, epochs=9, out="runs/quickstart")
+run.rank()
+ss.export(run, "best", out="winner")
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from skipsearch.anatomy import draw_design, draw_space
+from skipsearch.classics import CLASSICS, Classic, classic
+from skipsearch.cost import Cost, cost
+from skipsearch.design import Design
+from skipsearch.errors import SkipSearchError
+from skipsearch.layout import Layout
+from skipsearch.recipe import Recipe
+from skipsearch.record import Epoch, Trial
+from skipsearch.space import Space
+
+if TYPE_CHECKING:
+    from skipsearch.data import Data, load_data
+    from skipsearch.models import build
+    from skipsearch.run import Run, export, search
+    from skipsearch.training import train
+
+# The rooms `search` and `export` bear the names of public functions. Python binds a room's name to
+# this package when the room is first imported: let that be now, so that it hides no function later.
+for _room in ("export", "search"):
+    import_module(f"skipsearch.{_room}")
+    del globals()[_room]
+
+# Imported when first used: torch and Ray take seconds, which `skipsearch show` does not need.
+_LATE = {
+    "Data": "data",
+    "Run": "run",
+    "build": "models",
+    "export": "run",
+    "load_data": "data",
+    "search": "run",
+    "train": "training",
+}
+
+__all__ = [
+    "CLASSICS",
+    "Classic",
+    "Cost",
+    "Data",
+    "Design",
+    "Epoch",
+    "Layout",
+    "Recipe",
+    "Run",
+    "SkipSearchError",
+    "Space",
+    "Trial",
+    "build",
+    "classic",
+    "cost",
+    "draw_design",
+    "draw_space",
+    "export",
+    "load_data",
+    "search",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATE:
+        raise AttributeError(f"module 'skipsearch' has no attribute {name!r}")
+    value = getattr(import_module(f"skipsearch.{_LATE[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

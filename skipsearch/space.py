@@ -44,6 +44,7 @@ COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
 }
 MEASURES = ("params", "macs", "activation_bytes")
+ENUMERABLE = 10_000  # points up to which a finite space is listed
 TRIES = 2_000  # random draws before a space counts as empty
 
 Value = Any  # one value of one axis: a plain value, or a tuple of them

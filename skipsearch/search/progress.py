@@ -35,6 +35,7 @@ class Progress:
         self._before = sum(self._states.values())
         self._start = time.monotonic()
         self._shown = 0.0
+        self._last = ""
 
     def _best_of(self, accuracy: float, number: int) -> None:
         if self._best is None or accuracy > self._best[0]:
@@ -55,6 +56,9 @@ class Progress:
             return
         self._shown = now
         line = self.line(running, now - self._start)
+        if final and not self._live and line == self._last:
+            return
+        self._last = line
         if self._live:
             self._stream.write("\r\x1b[2K" + line + ("\n" if final else ""))
         else:

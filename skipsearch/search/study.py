@@ -10,10 +10,11 @@ Only trainings are shown as records. A training has the attribute ``key``.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -25,9 +26,8 @@ from skipsearch.design import Design
 from skipsearch.errors import DesignError, RunError, SpaceError, not_one_of
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch, Trial
-from skipsearch.space import TRIES, Axis, Candidate, Choice, Space, Value
+from skipsearch.space import ENUMERABLE, TRIES, Axis, Candidate, Choice, Space, Value
 
-ENUMERABLE = 10_000  # points up to which a finite space is listed to find an untried design
 ATTEMPTS = 3  # drivers or workers that may die under one training before it counts as failed
 
 REJECTED = "rejected"
@@ -85,9 +85,10 @@ class SearchStudy:
         self.space = space
         self.recipe = recipe
         self.seed = seed
-        self._study = optuna.create_study(
-            storage=_storage(url), study_name=name, direction="maximize", load_if_exists=True
-        )
+        with _calm():
+            self._study = optuna.create_study(
+                storage=_storage(url), study_name=name, direction="maximize", load_if_exists=True
+            )
         trials = self._study.get_trials(deepcopy=False)
         # A resumed sampler must not repeat the draws of its first life.
         self._study.sampler = make_sampler(sampler, seed + len(trials))
@@ -278,10 +279,22 @@ def load_trials(url: str) -> list[Trial]:
         RunError: If there is no such study.
     """
     try:
-        study = optuna.load_study(study_name=None, storage=_storage(url))
+        with _calm():
+            study = optuna.load_study(study_name=None, storage=_storage(url))
     except (KeyError, ValueError) as error:
         raise RunError(f"{url}: no study to read: {error}") from None
     return _records(study.get_trials(deepcopy=False))
+
+
+@contextlib.contextmanager
+def _calm() -> Iterator[None]:
+    """Keep Optuna from telling that a study was made or found."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(max(before, optuna.logging.WARNING))
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
 
 
 def _storage(url: str) -> optuna.storages.BaseStorage:

@@ -2,6 +2,14 @@
 
 from skipsearch.training.checkpoint import load_checkpoint, save_checkpoint
 from skipsearch.training.engine import Trainer, train
-from skipsearch.training.environment import device_name, versions
+from skipsearch.training.environment import default_device, device_name, versions
 
-__all__ = ["Trainer", "device_name", "load_checkpoint", "save_checkpoint", "train", "versions"]
+__all__ = [
+    "Trainer",
+    "default_device",
+    "device_name",
+    "load_checkpoint",
+    "save_checkpoint",
+    "train",
+    "versions",
+]

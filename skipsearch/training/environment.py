@@ -21,6 +21,11 @@ def device_name(device: torch.device) -> str:
     return f"{device.type} ({threads} thread{'s' if threads > 1 else ''})"
 
 
+def default_device() -> str:
+    """Return ``cuda`` where there is such a device, else ``cpu``."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def autocast_dtype(recipe: Recipe, device: torch.device) -> torch.dtype | None:
     """Return the type that convolutions and products are computed in; None for float32.
 

@@ -1,0 +1,5 @@
+"""``python -m skipsearch``."""
+
+from skipsearch.cli import main
+
+raise SystemExit(main())

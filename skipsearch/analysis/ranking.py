@@ -1,0 +1,119 @@
+"""Ranking at equal fidelity: by the rung that a training reached, then by its value there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from statistics import fmean, stdev
+
+import pandas as pd
+from scipy.stats import binomtest, t
+
+from skipsearch.record import Trial
+
+CONFIDENCE = 0.95
+
+
+def rank(
+    trials: Iterable[Trial],
+    rungs: Sequence[int],
+    validation_images: int,
+    axes: Sequence[str] = ("layout", "shortcut", "merge", "depths"),
+) -> pd.DataFrame:
+    """Rank trainings at equal fidelity.
+
+    A training stands at the highest rung that it reached, with the value that it had there:
+    nothing it saw later, and no value of another budget, is compared with it. Trainings of one
+    design and recipe with several seeds share a row, at the lowest rung among them.
+
+    Args:
+        trials: Records of a run, failed and stopped ones too.
+        rungs: Epochs at which values are compared, rising, the full budget last.
+        validation_images: Size of the validation split.
+        axes: Fields of the design, or ``recipe.NAME``, to show as columns.
+
+    Returns:
+        One row a design and recipe, the best first, indexed by place from 1, with columns
+
+        design               id of the design
+        trial                number of its first trial
+        state                COMPLETE, PRUNED, FAIL or RUNNING
+        epochs               rung at which it is compared; 0 if it reached none
+        validation_accuracy  mean over seeds at that rung; NaN at rung 0
+        low, high            95 % interval: of the mean over seeds (Student) where n > 1, else
+                             the one that the finite validation split alone leaves (Wilson)
+        n                    seeds
+        params, macs         of one image
+        ...                  the axes
+        reason               why it failed
+    """
+    groups: dict[str, list[Trial]] = {}
+    for trial in trials:
+        groups.setdefault(f"{trial.design.id}-{trial.recipe.id}", []).append(trial)
+    rows = [_row(group, rungs, validation_images, axes) for group in groups.values()]
+    columns = [
+        *("design", "trial", "state", "epochs", "validation_accuracy", "low", "high", "n"),
+        *("params", "macs", *axes, "reason"),
+    ]
+    table = pd.DataFrame(rows, columns=columns)
+    table = table.sort_values(
+        ["epochs", "validation_accuracy", "params"], ascending=[False, False, True], kind="stable"
+    )
+    table.index = pd.RangeIndex(1, len(table) + 1, name="place")
+    return table
+
+
+def _row(
+    group: list[Trial], rungs: Sequence[int], validation_images: int, axes: Sequence[str]
+) -> dict[str, object]:
+    first = group[0]
+    rung = min(rung_reached(trial, rungs) for trial in group)
+    values = [trial.curve[rung - 1].validation_accuracy for trial in group] if rung else []
+    low, high = interval(values, validation_images)
+    row: dict[str, object] = {
+        "design": first.design.id,
+        "trial": first.number,
+        "state": first.state,
+        "epochs": rung,
+        "validation_accuracy": fmean(values) if values else float("nan"),
+        "low": low,
+        "high": high,
+        "n": len(group),
+        "params": first.params,
+        "macs": first.macs,
+        "reason": first.reason,
+    }
+    return row | {axis: _field(first, axis) for axis in axes}
+
+
+def _field(trial: Trial, axis: str) -> object:
+    holder = trial.recipe if axis.startswith("recipe.") else trial.design
+    value = getattr(holder, axis.removeprefix("recipe."))
+    return str(list(value)) if isinstance(value, tuple) else value
+
+
+def rung_reached(trial: Trial, rungs: Sequence[int]) -> int:
+    """Return the highest rung that a training reached; 0 for none."""
+    return max((rung for rung in rungs if rung <= len(trial.curve)), default=0)
+
+
+def interval(accuracies: Sequence[float], images: int) -> tuple[float, float]:
+    """Return a 95 % interval of an accuracy.
+
+    Args:
+        accuracies: One a seed. With one, the interval is Wilson's for the images alone; with
+            more, Student's for their mean.
+        images: How many images each was measured on.
+
+    Returns:
+        Both ends; NaN where there is no accuracy.
+    """
+    if not accuracies:
+        return float("nan"), float("nan")
+    mean = fmean(accuracies)
+    if len(accuracies) == 1:
+        test = binomtest(round(mean * images), images)
+        ends = test.proportion_ci(CONFIDENCE, method="wilson")
+        return float(ends.low), float(ends.high)
+    half = t.ppf(0.5 + CONFIDENCE / 2, len(accuracies) - 1) * stdev(accuracies)
+    half /= len(accuracies) ** 0.5
+    return mean - float(half), mean + float(half)

@@ -1,0 +1,192 @@
+"""Layouts, designs and spaces drawn as text: blocks as the papers draw them, with shapes."""
+
+from __future__ import annotations
+
+from skipsearch.cost import block_cost, cost, steps_cost
+from skipsearch.design import Design
+from skipsearch.errors import SpaceError
+from skipsearch.plan import Block, Step, Steps
+from skipsearch.space import ENUMERABLE, Space
+
+WIDTH = 24  # columns of the branch
+
+
+def draw_design(
+    design: Design, in_channels: int = 3, image_size: int = 32, classes: int = 10
+) -> str:
+    """Draw a design: its blocks, its stages with shapes and cost, and its totals.
+
+    Args:
+        design: What to draw.
+        in_channels: Channels of the images.
+        image_size: Their height and width, in pixels.
+        classes: Outputs.
+
+    Returns:
+        Lines of text.
+    """
+    plan = design.plan(in_channels)
+    total = cost(design, in_channels, image_size, classes)
+    size = image_size
+    params, macs, _, size = steps_cost(plan.stem, size)
+    rows = [("stem", _chain(plan.stem), _shape(plan.stem[-1].outputs, size), params, macs)]
+    drawings: list[str] = []
+    drawn: set[tuple[object, ...]] = set()
+    for number, (stage, fields) in enumerate(zip(plan.stages, design.stages, strict=True), 1):
+        if stage.transition:
+            params, macs, _, size = steps_cost(stage.transition, size)
+            shape = _shape(stage.transition[-1].outputs, size)
+            rows.append((f"to stage {number}", _chain(stage.transition), shape, params, macs))
+        params = macs = 0
+        for position, block in enumerate(stage.blocks, 1):
+            kind = _kind(block)
+            if kind not in drawn:
+                drawn.add(kind)
+                where = f"stage {number}, block {position}"
+                drawings.append(f"{where}: {fields.layout}\n\n{draw_block(block, size)}\n")
+            block_params, block_macs, _, size = block_cost(block, size)
+            params, macs = params + block_params, macs + block_macs
+        name = f"{len(stage.blocks)} x {fields.layout}"
+        rows.append((f"stage {number}", name, _shape(stage.blocks[-1].outputs, size), params, macs))
+    params, macs, _, size = steps_cost(plan.head, size)
+    features = plan.features
+    head = " - ".join(filter(None, [_chain(plan.head), "mean", f"linear {features}->{classes}"]))
+    linear = features * classes
+    rows.append(("head", head, str(classes), params + linear + classes, macs + linear))
+    table = _table(rows)
+    summary = (
+        f"design {design.id}: {total.params:,} parameters, {total.macs:,} multiply-adds,"
+        f" {total.activation_bytes:,} activation bytes\n"
+        f"for one image of {_shape(in_channels, image_size)}"
+    )
+    return "\n".join([*drawings, table, "", summary])
+
+
+def draw_space(space: Space) -> str:
+    """Describe a space: its axes, its size, and how many distinct networks it holds."""
+    lines = [f"{space.name}: {space.source}" if space.source else space.name, ""]
+    lines += [f"base   {name}: {_plain(value)}" for name, value in space.base.items()]
+    lines += [f"recipe {name}: {_plain(value)}" for name, value in space.recipe.items()]
+    for name, axis in space.axes.items():
+        plain = axis.plain()
+        values = (
+            [f"- {_plain(value)}" for value in plain]
+            if isinstance(plain, list)
+            else [", ".join(f"{key} {value}" for key, value in plain.items())]
+        )
+        lines += [f"axis   {name}:", *(f"         {value}" for value in values)]
+    lines += [f"must   {constraint}" for constraint in space.constraints]
+    lines += ["", space_size(space)]
+    return "\n".join(lines)
+
+
+def space_size(space: Space) -> str:
+    """Say in one line how large a space is.
+
+    Raises:
+        SpaceError: If a space small enough to be listed holds no design that is allowed.
+    """
+    size = space.size
+    if size is None:
+        return "endless: at least one axis is continuous"
+    if size > ENUMERABLE:
+        return f"{size:,} points; too many to list the distinct networks among them"
+    candidates = list(space.candidates())
+    if not candidates:
+        bounds = ", ".join(map(str, space.constraints))
+        raise SpaceError(f"{space.name}: the space is empty: no design meets {bounds}")
+    networks = len({candidate.design.id for candidate in candidates})
+    return (
+        f"{size:,} points: {networks:,} distinct networks within the constraints,"
+        f" {len(candidates):,} distinct trainings"
+    )
+
+
+def draw_block(block: Block, size: int) -> str:
+    """Draw one block from top to bottom, the shortcut to the right of the branch.
+
+    Args:
+        block: From the plan of a design.
+        size: Height and width of its input, in pixels.
+    """
+    shapes = _shapes((*block.opening, *block.branch), size)
+    split = len(block.opening)
+    opening = list(zip(block.opening, shapes[:split], strict=True))
+    branch = list(zip(block.branch, shapes[split:], strict=True))
+    out_size = -(-size // block.stride)
+    lines = [_line("x", _shape(block.inputs, size), "")]
+    if block.merge is None:
+        lines += [_line(_word(step), shape, "") for step, shape in opening + branch]
+    else:
+        before, beside = (opening, branch) if block.shares_opening else ([], opening + branch)
+        lines += [_line(_word(step), shape, "") for step, shape in before]
+        lines.append("  " + "├" + "─" * (WIDTH + 13) + "┐")
+        carried = [_word(step) for step in block.shortcut or ()] or ["identity"]
+        start = max(0, (len(beside) - len(carried)) // 2)
+        rows = max(len(beside), len(carried))
+        for i in range(rows):
+            word, shape = (_word(beside[i][0]), beside[i][1]) if i < len(beside) else ("│", "")
+            side = carried[i - start] if start <= i < start + len(carried) else "│"
+            lines.append(_line(word, shape, side))
+        lines.append("  " + {"add": "(+)", "cat": "[,]"}[block.merge] + "─" * (WIDTH + 11) + "┘")
+        if block.merge == "cat":
+            lines.append(_line("", _shape(block.outputs, out_size), ""))
+    after = zip(block.after, _shapes(block.after, out_size), strict=True)
+    lines += [_line(_word(step), shape, "") for step, shape in after]
+    lines.append("  ↓")
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _line(word: str, shape: str, side: str) -> str:
+    return f"  {word:<{WIDTH}}{shape:<14}{side}"
+
+
+def _word(step: Step) -> str:
+    if step.op == "conv":
+        depthwise = step.groups == step.inputs > 1
+        name = f"{'dw' if depthwise else 'conv'}{step.kernel} {step.inputs}->{step.outputs}"
+        name += f" /{step.stride}" if step.stride > 1 else ""
+        return name + (f" groups {step.groups}" if step.groups > 1 and not depthwise else "")
+    if step.op == "pad":
+        return f"pad {step.inputs}->{step.outputs} /{step.stride}"
+    if step.op in ("avgpool", "maxpool"):
+        return f"{step.op} {step.kernel}x{step.kernel} /{step.stride}"
+    return step.op
+
+
+def _chain(steps: Steps) -> str:
+    return " - ".join(map(_word, steps))
+
+
+def _shapes(steps: Steps, size: int) -> list[str]:
+    shapes = []
+    for step in steps:
+        size = -(-size // step.stride)
+        shapes.append(_shape(step.outputs, size))
+    return shapes
+
+
+def _shape(channels: int, size: int) -> str:
+    return f"{channels}x{size}x{size}"
+
+
+def _kind(block: Block) -> tuple[object, ...]:
+    """What makes two drawings differ but for their numbers of channels."""
+    ops = tuple((step.op, step.kernel) for step in (*block.opening, *block.branch, *block.after))
+    shortcut = None if block.shortcut is None else tuple(step.op for step in block.shortcut)
+    return ops, shortcut, block.merge, block.shares_opening
+
+
+def _table(rows: list[tuple[str, str, str, int, int]]) -> str:
+    cells = [("", "operations", "output", "parameters", "multiply-adds")]
+    cells += [(a, b, c, f"{d:,}", f"{e:,}") for a, b, c, d, e in rows]
+    widths = [max(len(row[i]) for row in cells) for i in range(5)]
+    return "\n".join(
+        f"{row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]:<{widths[2]}}"
+        f"  {row[3]:>{widths[3]}}  {row[4]:>{widths[4]}}"
+        for row in cells
+    )
+
+
+def _plain(value: object) -> str:
+    return str(list(value)) if isinstance(value, tuple) else str(value)

@@ -1,0 +1,312 @@
+"""The command line: each verb is one call of the public API."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from skipsearch.anatomy import draw_design, draw_space, space_size
+from skipsearch.classics import CLASSICS
+from skipsearch.design import Design
+from skipsearch.errors import DesignError, LayoutError, RecipeError, SkipSearchError, not_one_of
+from skipsearch.layout import Layout
+from skipsearch.recipe import Recipe
+from skipsearch.space import Space
+from skipsearch.text import parse_yaml, read_text
+
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
+LAYOUT_LIKE = re.compile(r".*\+|(conv|dw|bn|gn|ln|relu|gelu|silu|se|scale|dropout)\d*(-|$)")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb.
+
+    Args:
+        arguments: The command line without the program's name; that of the process if None.
+
+    Returns:
+        The exit code: 0; 2 for bad input, told in one line on standard error; 130 if interrupted.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.verb(options) or 0)
+    except SkipSearchError as error:
+        print(f"skipsearch: error: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        print("skipsearch: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="skipsearch",
+        description="Neural architecture search over skip-connection designs.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"skipsearch {version('skipsearch')}"
+    )
+    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
+
+    show = verbs.add_parser("show", help="draw a layout, a design, a space or a classic")
+    show.add_argument("what", metavar="LAYOUT|DESIGN.yaml|SPACE.yaml|CLASSIC")
+    _add_image_options(show)
+    show.set_defaults(verb=_show)
+
+    check = verbs.add_parser("check", help="check that every value of a space parses and builds")
+    check.add_argument("space", metavar="SPACE.yaml")
+    _add_image_options(check)
+    check.set_defaults(verb=_check)
+
+    train = verbs.add_parser("train", help="train one design and print each epoch")
+    train.add_argument("design", metavar="DESIGN.yaml|LAYOUT|CLASSIC")
+    train.add_argument("--epochs", type=int, metavar="E", help="default: the recipe's, 20")
+    train.add_argument("--checkpoint", metavar="FILE", help="written each epoch; gone on from")
+    train.add_argument("--device", default=None, help="cpu, cuda, ... (default: cuda if there)")
+    _add_training_options(train)
+    train.set_defaults(verb=_train)
+
+    search = verbs.add_parser("search", help="search a space; run it again to go on")
+    search.add_argument("space", metavar="SPACE.yaml")
+    search.add_argument("--trials", type=int, required=True, metavar="N")
+    search.add_argument("--epochs", type=int, required=True, metavar="E", help="the full budget")
+    search.add_argument("--out", required=True, metavar="RUN", help="the run folder")
+    search.add_argument("--sampler", default="tpe", metavar="W", help="tpe (default) or random")
+    search.add_argument("--scheduler", default="asha", metavar="W", help="asha (default) or none")
+    search.add_argument("--concurrency", type=int, metavar="K", help="trials at once at most")
+    search.add_argument("--cpus-per-trial", type=float, default=1.0, metavar="C")
+    search.add_argument("--gpus-per-trial", type=float, metavar="G", help="or a share, as 0.25")
+    search.add_argument("--time-budget", type=_seconds, metavar="T", help="as 90s, 20m or 2h")
+    search.add_argument("--address", metavar="A", help="of a Ray cluster to join")
+    search.add_argument("--verbose", action="store_true", help="show what Ray prints")
+    _add_training_options(search)
+    search.set_defaults(verb=_search)
+
+    rank = verbs.add_parser("rank", help="rank the designs of a run, and write them as CSV")
+    rank.add_argument("run", metavar="RUN")
+    rank.add_argument("--top", type=int, default=10, metavar="N", help="rows shown (default 10)")
+    rank.add_argument("--csv", metavar="FILE", help="default: RUN/report/ranking.csv")
+    rank.set_defaults(verb=_rank)
+
+    export = verbs.add_parser("export", help="train a design in full, test it once, write it out")
+    export.add_argument("run", metavar="RUN")
+    export.add_argument("--design", default="best", metavar="best|ID")
+    export.add_argument("--out", metavar="DIR", help="default: RUN/export/DESIGN")
+    export.add_argument(
+        "--train-on", default="train", metavar="W", help="train or train+validation"
+    )
+    export.add_argument("--seed", type=int, metavar="S", help="default: the search's")
+    export.add_argument("--device", default=None, help="cpu, cuda, ... (default: cuda if there)")
+    export.add_argument("--formats", default="source,program,onnx", metavar="W,W")
+    export.set_defaults(verb=_export)
+    return parser
+
+
+def _add_image_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--in-channels", type=int, metavar="C", help="default 3")
+    parser.add_argument("--image-size", type=int, metavar="PIXELS", help="default 32")
+    parser.add_argument("--classes", type=int, metavar="N", help="default 10")
+
+
+def _add_training_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data",
+        default="digits",
+        metavar="NAME",
+        help="digits (default), cifar10, cifar100, fashion-mnist, mnist, svhn, a folder, an .npz",
+    )
+    parser.add_argument("--data-root", metavar="DIR", help="folder of the data set's files")
+    parser.add_argument("--image-size", type=int, metavar="PIXELS", help="resize images to this")
+    parser.add_argument("--seed", type=int, default=0, metavar="S")
+    parser.add_argument(
+        "--recipe",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a field of the recipe, such as peak_lr=0.4; may be repeated",
+    )
+
+
+def _show(options: argparse.Namespace) -> None:
+    what: str = options.what
+    if what.endswith((".yaml", ".yml")) and "axes" in _yaml(what):
+        print(draw_space(_for_images(Space.load(what), options)))
+        return
+    classic = CLASSICS.get(what.lower())
+    images = {"in_channels": 3, "image_size": 32, "classes": 10}
+    if classic is not None:
+        error = "" if classic.error is None else f", published error {classic.error:.2f} %"
+        source = f" ({classic.error_source})" if error and classic.error_source else ""
+        print(f"{what.lower()}: {classic.paper}{error}{source}\n")
+        images = {name: getattr(classic, name) for name in images}
+    given = {name: getattr(options, name) for name in images}
+    images |= {name: value for name, value in given.items() if value is not None}
+    print(draw_design(_design(what), **images))
+
+
+def _check(options: argparse.Namespace) -> None:
+    space = _for_images(Space.load(options.space), options)
+    size = space_size(space)
+    space.sample(0)
+    print(f"{options.space}: every value parses; {size}")
+
+
+def _train(options: argparse.Namespace) -> None:
+    from skipsearch.data import load_data
+    from skipsearch.models import build
+    from skipsearch.training import default_device, train
+
+    design = _design(options.design)
+    recipe = _recipe(options.recipe)
+    if options.epochs is not None:
+        recipe = recipe.replace(epochs=options.epochs)
+    device = options.device or default_device()
+    data = load_data(
+        options.data, root=options.data_root, device=device, image_size=options.image_size
+    ).without_test()
+    model = build(design, data.in_channels, data.classes, seed=options.seed)
+    print(f"design {design.id} on {data.name} ({device}), {recipe.epochs} epochs")
+    print("epoch  train loss  train acc.  val. loss  val. acc.  seconds")
+    for epoch in train(model, data, recipe, options.seed, checkpoint=options.checkpoint):
+        print(
+            f"{epoch.epoch:5}  {epoch.train_loss:10.4f}  {epoch.train_accuracy:10.4f}"
+            f"  {epoch.validation_loss:9.4f}  {epoch.validation_accuracy:9.4f}"
+            f"  {epoch.seconds:7.2f}",
+            flush=True,
+        )
+
+
+def _search(options: argparse.Namespace) -> int:
+    from skipsearch.run import search
+
+    run = search(
+        options.space,
+        options.data,
+        trials=options.trials,
+        epochs=options.epochs,
+        out=options.out,
+        seed=options.seed,
+        recipe=_recipe(options.recipe),
+        sampler=options.sampler,
+        scheduler=options.scheduler,
+        data_root=options.data_root,
+        image_size=options.image_size,
+        cpus_per_trial=options.cpus_per_trial,
+        gpus_per_trial=options.gpus_per_trial,
+        concurrency=options.concurrency,
+        address=options.address,
+        time_budget=options.time_budget,
+        verbose=options.verbose,
+    )
+    assert run.outcome is not None
+    if run.outcome.exhausted:
+        print("The space holds no further design: the search ends early.")
+    if run.outcome.interrupted:
+        print("Interrupted: run the same command again to go on.")
+        return EXIT_INTERRUPTED
+    print(f"The trials are in {run.path}; see: skipsearch rank {run.path}")
+    return 0
+
+
+def _rank(options: argparse.Namespace) -> None:
+    from skipsearch.run import Run
+
+    run = Run.open(options.run)
+    table = run.rank()
+    path = Path(options.csv) if options.csv else run.path / "report" / "ranking.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(path)
+    shown = table.head(options.top).drop(columns=["reason", "n"])
+    if table.empty:
+        print(f"{run.path}: no trial has been recorded yet")
+        return
+    formats = dict.fromkeys(("validation_accuracy", "low", "high"), "{:.4f}".format)
+    formats |= dict.fromkeys(("params", "macs"), "{:,}".format)
+    print(
+        shown.rename(columns={"validation_accuracy": "val.acc."}).to_string(
+            formatters={"val.acc.": "{:.4f}".format, **formats}
+        )
+    )
+    print(
+        f"\n{len(table)} designs, ranked by epochs reached, then by validation accuracy there;"
+        f"\nlow, high: 95 % interval for one seed and {run.asked['data']['validation_images']:,}"
+        f" validation images. All rows: {path}"
+    )
+
+
+def _export(options: argparse.Namespace) -> None:
+    from skipsearch.run import Run, export
+
+    run = Run.open(options.run)
+    print(f"Training design {run.trial(options.design).design.id} in full ...", flush=True)
+    exported = export(
+        run,
+        options.design,
+        out=options.out,
+        formats=tuple(filter(None, options.formats.split(","))),
+        train_on=options.train_on,
+        seed=options.seed,
+        device=options.device,
+    )
+    print(
+        f"\nvalidation accuracy {exported.validation_accuracy:.4f}, test accuracy"
+        f" {exported.test_accuracy:.4f} (n = 1 seed, {exported.test_images:,} images,"
+        f" 95 % interval {exported.test_low:.4f} to {exported.test_high:.4f})"
+    )
+    print("largest absolute difference of the outputs, artefact against module:")
+    for name, difference in exported.differences.items():
+        print(f"  {name:<20} {difference:.2e}")
+    print(f"Written to {exported.path}")
+
+
+def _for_images(space: Space, options: argparse.Namespace) -> Space:
+    return space.for_images(
+        options.in_channels or space.in_channels,
+        options.image_size or space.image_size,
+        options.classes or space.classes,
+    )
+
+
+def _yaml(path: str) -> dict[str, Any]:
+    return parse_yaml(read_text(path, DesignError), path, DesignError)
+
+
+def _design(what: str) -> Design:
+    """Read a design from what a user would call it: a file, a classic, or a layout."""
+    if what.endswith((".yaml", ".yml")):
+        return Design.load(what)
+    if what.lower() in CLASSICS:
+        return CLASSICS[what.lower()].design
+    try:
+        return Design(layout=str(Layout.parse(what)))
+    except LayoutError:
+        if LAYOUT_LIKE.match(what):
+            raise
+    raise DesignError(
+        f"{what!r} is neither a .yaml file nor a layout, and as a classic"
+        f" {not_one_of(what, CLASSICS)}"
+    )
+
+
+def _recipe(settings: Sequence[str]) -> Recipe:
+    values: dict[str, Any] = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise RecipeError(f"--recipe {setting!r}: write NAME=VALUE, such as peak_lr=0.4")
+        values |= parse_yaml(f"{name.strip()}: {value}", f"--recipe {setting}", RecipeError)
+    return Recipe.from_dict(values)
+
+
+def _seconds(text: str) -> float:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
+    if match is None or float(match[1]) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 90s, 20m or 2h")
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]

@@ -1,0 +1,282 @@
+"""A run folder and what can be asked of it: search, rank, export. Joins the rooms below."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import pandas as pd
+from filelock import FileLock, Timeout
+
+from skipsearch import analysis
+from skipsearch.data import Data, load_data
+from skipsearch.design import Design
+from skipsearch.errors import RunError
+from skipsearch.recipe import Recipe
+from skipsearch.record import COMPLETE, Trial
+from skipsearch.search.driver import Outcome, Resources, run_trials
+from skipsearch.search.rungs import rungs
+from skipsearch.search.study import SearchStudy, load_trials
+from skipsearch.space import Space
+from skipsearch.text import dump_yaml, parse_yaml, read_text, write_atomically
+from skipsearch.training import versions
+
+FORMAT = 1
+# What must be the same when a search goes on, and what to call it in a message.
+FIXED = ("space", "data", "recipe", "seed", "scheduler")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Run:
+    """A run folder: what was asked, and the study of what came of it.
+
+    Attributes:
+        path: The folder.
+        asked: What ``run.yaml`` holds: space, data, recipe, seed, sampler, scheduler, rungs,
+            trials, versions.
+        outcome: How the session that returned this run ended; None for one that was opened.
+    """
+
+    path: Path
+    asked: Mapping[str, Any]
+    outcome: Outcome | None = None
+
+    @classmethod
+    def open(cls, path: str | Path) -> Self:
+        """Open the folder of a search.
+
+        Raises:
+            RunError: If it is no run folder.
+        """
+        path = Path(path)
+        if not (path / "run.yaml").is_file():
+            raise RunError(f"{path}: no run folder: it holds no run.yaml (see skipsearch search)")
+        asked = parse_yaml(read_text(path / "run.yaml", RunError), f"{path}/run.yaml", RunError)
+        if asked.get("format") != FORMAT:
+            raise RunError(f"{path}: run.yaml has format {asked.get('format')}, not {FORMAT}")
+        return cls(path, asked)
+
+    @property
+    def space(self) -> Space:
+        """The space that was searched, with its constraints for the images of the data set."""
+        data = self.asked["data"]
+        space = Space.from_dict(self.asked["space"], f"{self.path}/run.yaml")
+        return space.for_images(data["in_channels"], data["image_size"], data["classes"])
+
+    def trials(self) -> list[Trial]:
+        """Return the record of every training, in the order of their numbers."""
+        if not (self.path / "study.db").is_file():
+            raise RunError(f"{self.path}: study.db is missing")
+        return load_trials(_url(self.path))
+
+    def rank(self) -> pd.DataFrame:
+        """Rank the designs at equal fidelity; see ``analysis.rank`` for the columns."""
+        axes = list(dict.fromkeys([*self.space.axes, "layout"]))
+        return analysis.rank(
+            self.trials(), self.asked["rungs"], self.asked["data"]["validation_images"], axes
+        )
+
+    def trial(self, which: str | Design) -> Trial:
+        """Find the training of a design.
+
+        Args:
+            which: ``best``, a design, or the first digits of a design's id. Of several trainings
+                of one design the highest-ranked is taken.
+
+        Raises:
+            RunError: If there is none, or several designs fit.
+        """
+        table = self.rank()
+        trials = {trial.number: trial for trial in self.trials()}
+        if which == "best":
+            table = table[table.state == COMPLETE]
+            if table.empty:
+                raise RunError(f"{self.path}: no training has reached the full budget yet")
+        else:
+            digits = which.id if isinstance(which, Design) else which
+            table = table[table.design.str.startswith(digits)]
+            if table.empty or not digits:
+                raise RunError(
+                    f"{self.path}: no design {digits!r}; 'skipsearch rank {self.path}' lists them"
+                )
+            if table.design.nunique() > 1:
+                raise RunError(f"{self.path}: several designs begin with {digits!r}")
+        return trials[int(table.trial.iloc[0])]
+
+    def load_data(self, device: str = "cpu") -> Data:
+        """Load the data set of the run again, and make sure that it is the same.
+
+        Raises:
+            RunError: If its images, labels or splits differ from those that were searched on.
+            DataError: If it is gone.
+        """
+        asked = self.asked["data"]
+        data = load_data(
+            asked["name"],
+            root=asked["root"],
+            device=device,
+            image_size=asked["resized_to"],
+            split_seed=asked["split_seed"],
+        )
+        if data.fingerprint != asked["fingerprint"]:
+            raise RunError(
+                f"{self.path}: data {asked['name']} has changed since the search"
+                f" (fingerprint {data.fingerprint}, {asked['fingerprint']} then)"
+            )
+        return data
+
+
+def search(
+    space: Space | str | Path,
+    data: str = "digits",
+    *,
+    trials: int,
+    epochs: int,
+    out: str | Path,
+    seed: int = 0,
+    recipe: Recipe | None = None,
+    sampler: str = "tpe",
+    scheduler: str = "asha",
+    data_root: str | Path | None = None,
+    image_size: int | None = None,
+    cpus_per_trial: float = 1.0,
+    gpus_per_trial: float | None = None,
+    concurrency: int | None = None,
+    address: str | None = None,
+    time_budget: float | None = None,
+    verbose: bool = False,
+) -> Run:
+    """Search a space: Optuna proposes designs, Ray Tune trains them and stops the weak ones early.
+
+    Called again with the same arguments it goes on where it ended or was interrupted; with more
+    ``trials`` it goes further. No design is trained twice with the same recipe.
+
+    Args:
+        space: What to search, or its YAML file.
+        data: A data set's name, or a path; see ``load_data``.
+        trials: Trainings that the run shall hold at the end: finished, stopped early or failed.
+        epochs: The full budget of one training.
+        out: The run folder; made where it is missing.
+        seed: Of the sampler and of every training.
+        recipe: How designs are trained; the space's ``recipe`` and its axes come on top.
+        sampler: ``tpe`` or ``random``.
+        scheduler: ``asha`` or ``none``.
+        data_root: Folder of the data set's files.
+        image_size: Height and width to resize images to, in pixels; needed for a folder of images.
+        cpus_per_trial: CPU cores of each trial.
+        gpus_per_trial: GPUs of each trial, or a share of one; None for one where there are any.
+        concurrency: Trials at once at most.
+        address: Of a Ray cluster to join.
+        time_budget: Seconds after which the session stops.
+        verbose: Whether to show what Ray prints.
+
+    Returns:
+        The run.
+
+    Raises:
+        RunError: If the folder holds another search or is in use, or the resources do not exist.
+        SpaceError: If the space is wrong or empty.
+        DataError: If the data cannot be loaded.
+    """
+    for name, value in (("trials", trials), ("epochs", epochs)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise RunError(f"{name}: {value!r} is not a positive whole number")
+    resources = Resources(
+        cpus_per_trial=cpus_per_trial,
+        gpus_per_trial=gpus_per_trial,
+        concurrency=concurrency,
+        address=address,
+    )
+    space = space if isinstance(space, Space) else Space.load(space)
+    images = load_data(data, root=data_root, image_size=image_size)
+    space = space.for_images(images.in_channels, images.image_size, images.classes)
+    # A recipe of the space stands above the one given, and its axes above both.
+    recipe = (recipe or Recipe()).replace(**space.recipe, epochs=epochs)
+    recipe = recipe.resolve(images.augmentation)
+    space.sample(0)  # Refuse an empty space before anything is written.
+    asked = {
+        "format": FORMAT,
+        "space": space.to_dict(),
+        "data": _describe(images, data, data_root, image_size),
+        "recipe": recipe.to_dict(),
+        "seed": seed,
+        "sampler": sampler,
+        "scheduler": scheduler,
+        "rungs": list(rungs(epochs) if scheduler == "asha" else (epochs,)),
+        "trials": trials,
+        "versions": versions(),
+    }
+    out = Path(out)
+    _check_folder(out, asked)
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        lock = FileLock(out / ".lock", timeout=0)
+        with lock:
+            write_atomically(out / "run.yaml", dump_yaml(asked))
+            whole = dataclasses.replace(space, recipe=recipe.to_dict())
+            study = SearchStudy(_url(out), space.name, whole, recipe, seed, sampler)
+            outcome = run_trials(
+                study,
+                images.without_test(),
+                (out / "checkpoints").absolute(),
+                trials=trials,
+                scheduler=scheduler,
+                resources=resources,
+                time_budget=time_budget,
+                verbose=verbose,
+            )
+    except Timeout:
+        raise RunError(f"{out}: another search is writing to this run folder") from None
+    return Run(out, asked, outcome)
+
+
+def _check_folder(out: Path, asked: Mapping[str, Any]) -> None:
+    """Refuse a folder that holds something else than the search that is asked for."""
+    if out.exists() and not out.is_dir():
+        raise RunError(f"{out}: not a folder")
+    if not out.exists() or not any(out.iterdir()):
+        return
+    if not (out / "run.yaml").exists():
+        raise RunError(f"{out}: holds files but no run.yaml; give an empty or a new folder")
+    there = Run.open(out).asked
+    for name in FIXED:
+        old, new = there.get(name), asked[name]
+        if old != new:
+            raise RunError(
+                f"{out}: holds another search: {_difference(name, old, new)};"
+                " give the same or another --out"
+            )
+
+
+def _difference(name: str, old: Any, new: Any) -> str:
+    """Name the first place where two plain values differ."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in (*new, *old):
+            if old.get(key) != new.get(key):
+                return _difference(f"{name}.{key}", old.get(key), new.get(key))
+    return f"{name} is {old!r} there, {new!r} was asked for"
+
+
+def _describe(
+    images: Data, name: str, root: str | Path | None, image_size: int | None
+) -> dict[str, Any]:
+    is_path = Path(name).exists() and images.name == name
+    return {
+        "name": str(Path(name).absolute()) if is_path else name,
+        "root": None if root is None else str(Path(root).absolute()),
+        "resized_to": image_size,
+        "split_seed": images.split_seed,
+        "fingerprint": images.fingerprint,
+        "in_channels": images.in_channels,
+        "image_size": images.image_size,
+        "classes": images.classes,
+        "train_images": len(images.train),
+        "validation_images": len(images.validation),
+        "source": images.source,
+    }
+
+
+def _url(path: Path) -> str:
+    return f"sqlite:///{path / 'study.db'}"
