@@ -16,6 +16,7 @@ from skipsearch.design import Design
 from skipsearch.errors import DesignError, LayoutError, RecipeError, SkipSearchError, not_one_of
 from skipsearch.layout import Layout
 from skipsearch.recipe import Recipe
+from skipsearch.record import Epoch
 from skipsearch.space import Space
 from skipsearch.text import parse_yaml, read_text
 
@@ -173,14 +174,19 @@ def _train(options: argparse.Namespace) -> None:
     ).without_test()
     model = build(design, data.in_channels, data.classes, seed=options.seed)
     print(f"design {design.id} on {data.name} ({device}), {recipe.epochs} epochs")
-    print("epoch  train loss  train acc.  val. loss  val. acc.  seconds")
     for epoch in train(model, data, recipe, options.seed, checkpoint=options.checkpoint):
-        print(
-            f"{epoch.epoch:5}  {epoch.train_loss:10.4f}  {epoch.train_accuracy:10.4f}"
-            f"  {epoch.validation_loss:9.4f}  {epoch.validation_accuracy:9.4f}"
-            f"  {epoch.seconds:7.2f}",
-            flush=True,
-        )
+        _print_epoch(epoch)
+
+
+def _print_epoch(epoch: Epoch) -> None:
+    if epoch.epoch == 1:
+        print("epoch  train loss  train acc.  val. loss  val. acc.  seconds")
+    print(
+        f"{epoch.epoch:5}  {epoch.train_loss:10.4f}  {epoch.train_accuracy:10.4f}"
+        f"  {epoch.validation_loss:9.4f}  {epoch.validation_accuracy:9.4f}"
+        f"  {epoch.seconds:7.2f}",
+        flush=True,
+    )
 
 
 def _search(options: argparse.Namespace) -> int:
@@ -245,7 +251,6 @@ def _export(options: argparse.Namespace) -> None:
     from skipsearch.run import Run, export
 
     run = Run.open(options.run)
-    print(f"Training design {run.trial(options.design).design.id} in full ...", flush=True)
     exported = export(
         run,
         options.design,
@@ -254,11 +259,13 @@ def _export(options: argparse.Namespace) -> None:
         train_on=options.train_on,
         seed=options.seed,
         device=options.device,
+        progress=_print_epoch,
     )
+    low, high = exported.test_interval
     print(
         f"\nvalidation accuracy {exported.validation_accuracy:.4f}, test accuracy"
         f" {exported.test_accuracy:.4f} (n = 1 seed, {exported.test_images:,} images,"
-        f" 95 % interval {exported.test_low:.4f} to {exported.test_high:.4f})"
+        f" 95 % interval {low:.4f} to {high:.4f})"
     )
     print("largest absolute difference of the outputs, artefact against module:")
     for name, difference in exported.differences.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,18 +13,22 @@ from filelock import FileLock, Timeout
 from skipsearch import analysis
 from skipsearch.data import Data, load_data
 from skipsearch.design import Design
-from skipsearch.errors import RunError
+from skipsearch.errors import RunError, not_one_of
+from skipsearch.export.artefacts import FORMATS, check_request, write_artefacts
+from skipsearch.export.card import Card, wilson
+from skipsearch.models import build
 from skipsearch.recipe import Recipe
-from skipsearch.record import COMPLETE, Trial
+from skipsearch.record import COMPLETE, Epoch, Trial
 from skipsearch.search.driver import Outcome, Resources, run_trials
 from skipsearch.search.rungs import rungs
 from skipsearch.search.study import SearchStudy, load_trials
 from skipsearch.space import Space
 from skipsearch.text import dump_yaml, parse_yaml, read_text, write_atomically
-from skipsearch.training import versions
+from skipsearch.training import Trainer, default_device, device_name, versions
 
 FORMAT = 1
-# What must be the same when a search goes on, and what to call it in a message.
+TRAIN_ON = ("train", "train+validation")
+# What must be the same when a search goes on.
 FIXED = ("space", "data", "recipe", "seed", "scheduler")
 
 
@@ -230,6 +234,120 @@ def search(
     except Timeout:
         raise RunError(f"{out}: another search is writing to this run folder") from None
     return Run(out, asked, outcome)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Exported:
+    """What an export wrote, and how good it is.
+
+    Attributes:
+        path: The folder.
+        design: The network.
+        validation_accuracy: Of the exported weights; not held out if they saw that split.
+        test_accuracy: Of the exported weights, on the test split, which was opened once.
+        test_interval: 95 % interval of the test accuracy that its number of images leaves.
+        test_images: Their number.
+        differences: By file, the largest absolute difference of its logits from the module's.
+    """
+
+    path: Path
+    design: Design
+    validation_accuracy: float
+    test_accuracy: float
+    test_interval: tuple[float, float]
+    test_images: int
+    differences: Mapping[str, float]
+
+
+def export(
+    run: Run | str | Path,
+    design: str | Design = "best",
+    out: str | Path | None = None,
+    *,
+    formats: Sequence[str] = tuple(FORMATS),
+    train_on: str = "train",
+    seed: int | None = None,
+    device: str | None = None,
+    progress: Callable[[Epoch], None] | None = None,
+) -> Exported:
+    """Train a design of a run to the full budget, test it once, and write it as files.
+
+    Args:
+        run: The run, or its folder.
+        design: ``best``, a design, or the first digits of its id.
+        out: The folder to write; ``RUN/export/DESIGN`` if None.
+        formats: Any of ``source``, ``program``, ``onnx``; weights, design and card always.
+        train_on: ``train``, or ``train+validation``.
+        seed: Of this training; the search's if None.
+        device: To train on; CUDA where there is one if None.
+        progress: Called after each epoch.
+
+    Raises:
+        RunError: If the design is not in the run, or the data have changed.
+        ExportError: If the folder holds something else, or an artefact differs from the module.
+        TrainingError: If the training diverges.
+    """
+    run = run if isinstance(run, Run) else Run.open(run)
+    if train_on not in TRAIN_ON:
+        raise RunError(f"train-on {not_one_of(train_on, TRAIN_ON)}")
+    trial = run.trial(design)
+    out = run.path / "export" / trial.design.id if out is None else Path(out)
+    check_request(out, formats)
+    data = run.load_data(device or default_device())
+    chosen = data if train_on == "train" else data.with_validation_in_training()
+    seed = trial.seed if seed is None else seed
+    model = build(trial.design, data.in_channels, data.classes, seed=seed)
+    trainer = Trainer(model, chosen.without_test(), trial.recipe, seed)
+    while trainer.epoch < trial.recipe.epochs:
+        epoch = trainer.run_epoch()
+        if progress is not None:
+            progress(epoch)
+    assert data.test is not None
+    _, test_accuracy = trainer.evaluate(data.test)
+    ranking = run.rank()
+    place = ranking[ranking.trial == trial.number].iloc[0]
+    card = Card(
+        name=f"{run.space.name}-{trial.design.id}",
+        data=run.asked["data"]["source"],
+        mean=data.mean,
+        std=data.std,
+        run=run.path.name,
+        space=run.space.name,
+        trials=len(run.trials()),
+        designs=int(ranking.design.nunique()),
+        search_epochs=run.asked["recipe"]["epochs"],
+        search_seed=run.asked["seed"],
+        search_accuracy=float(place.validation_accuracy) if place.epochs else None,
+        recipe=trial.recipe,
+        seed=seed,
+        trained_on=train_on,
+        train_images=len(chosen.train),
+        validation_accuracy=epoch.validation_accuracy if train_on == "train" else None,
+        validation_images=len(data.validation) if train_on == "train" else None,
+        test_accuracy=test_accuracy,
+        test_images=len(data.test),
+        device=device_name(trainer.device),
+        versions=versions(),
+    )
+    differences = write_artefacts(
+        model,
+        trial.design,
+        out,
+        in_channels=data.in_channels,
+        image_size=data.image_size,
+        classes=data.classes,
+        formats=formats,
+        card=card,
+    )
+    return Exported(
+        path=out,
+        design=trial.design,
+        validation_accuracy=epoch.validation_accuracy,
+        test_accuracy=test_accuracy,
+        test_interval=wilson(test_accuracy, len(data.test)),
+        test_images=len(data.test),
+        differences=differences,
+    )
 
 
 def _check_folder(out: Path, asked: Mapping[str, Any]) -> None:

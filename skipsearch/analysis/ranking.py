@@ -43,7 +43,7 @@ def rank(
                              the one that the finite validation split alone leaves (Wilson)
         n                    seeds
         params, macs         of one image
-        ...                  the axes
+        ...                  the axes; "-" where one has no effect on the design
         reason               why it failed
     """
     groups: dict[str, list[Trial]] = {}
@@ -86,8 +86,11 @@ def _row(
 
 
 def _field(trial: Trial, axis: str) -> object:
-    holder = trial.recipe if axis.startswith("recipe.") else trial.design
-    value = getattr(holder, axis.removeprefix("recipe."))
+    if axis.startswith("recipe."):
+        return getattr(trial.recipe, axis.removeprefix("recipe."))
+    if not trial.design.has_effect(axis):
+        return "-"  # The shortcut of a plain block, say: its value would mislead.
+    value = getattr(trial.design, axis)
     return str(list(value)) if isinstance(value, tuple) else value
 
 
