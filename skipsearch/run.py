@@ -19,9 +19,9 @@ from skipsearch.export.card import Card, wilson
 from skipsearch.models import build
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, Epoch, Trial
-from skipsearch.search.driver import Outcome, Resources, run_trials
+from skipsearch.search.driver import SCHEDULERS, Outcome, Resources, run_trials
 from skipsearch.search.rungs import rungs
-from skipsearch.search.study import SearchStudy, load_trials
+from skipsearch.search.study import SAMPLERS, SearchStudy, load_trials
 from skipsearch.space import Space
 from skipsearch.text import dump_yaml, parse_yaml, read_text, write_atomically
 from skipsearch.training import Trainer, default_device, device_name, versions
@@ -187,6 +187,10 @@ def search(
     for name, value in (("trials", trials), ("epochs", epochs)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise RunError(f"{name}: {value!r} is not a positive whole number")
+    if sampler not in SAMPLERS:
+        raise RunError(f"sampler {not_one_of(sampler, SAMPLERS)}")
+    if scheduler not in SCHEDULERS:
+        raise RunError(f"scheduler {not_one_of(scheduler, SCHEDULERS)}")
     resources = Resources(
         cpus_per_trial=cpus_per_trial,
         gpus_per_trial=gpus_per_trial,
@@ -219,8 +223,7 @@ def search(
         lock = FileLock(out / ".lock", timeout=0)
         with lock:
             write_atomically(out / "run.yaml", dump_yaml(asked))
-            whole = dataclasses.replace(space, recipe=recipe.to_dict())
-            study = SearchStudy(_url(out), space.name, whole, recipe, seed, sampler)
+            study = SearchStudy(_url(out), space.name, space, recipe, seed, sampler)
             outcome = run_trials(
                 study,
                 images.without_test(),
@@ -308,7 +311,7 @@ def export(
     place = ranking[ranking.trial == trial.number].iloc[0]
     card = Card(
         name=f"{run.space.name}-{trial.design.id}",
-        data=run.asked["data"]["source"],
+        data=f"{run.asked['data']['name']}: {run.asked['data']['source']}",
         mean=data.mean,
         std=data.std,
         run=run.path.name,

@@ -26,7 +26,7 @@ from ray.tune.search import Searcher
 
 from skipsearch.data import Data
 from skipsearch.design import Design
-from skipsearch.errors import DivergedError, RunError, not_one_of
+from skipsearch.errors import DivergedError, RunError
 from skipsearch.models import build
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch, Trial
@@ -122,7 +122,7 @@ def run_trials(
         data: On the CPU; each worker puts it on its device once. The test split must be gone.
         checkpoints: Folder for the checkpoints of trainings under way.
         trials: Trainings that the study shall hold at the end, earlier ones included.
-        scheduler: ``asha`` (Li et al. 2020, arXiv:1810.05934) or ``none``.
+        scheduler: One of ``SCHEDULERS``: ``asha`` (Li et al. 2020, arXiv:1810.05934) or ``none``.
         resources: What trials may use.
         time_budget: Seconds after which the session stops; run it again to go on.
         verbose: Whether to show what Ray and Tune print.
@@ -131,8 +131,6 @@ def run_trials(
         RunError: If the resources asked for do not exist, or Ray cannot be reached.
     """
     assert data.test is None, "a search must not see the test split"
-    if scheduler not in SCHEDULERS:
-        raise RunError(f"scheduler {not_one_of(scheduler, SCHEDULERS)}")
     earlier = [trial for trial in study.trials() if trial.reason != "interrupted"]
     if len(earlier) >= trials:
         return Outcome(interrupted=False, exhausted=False)
@@ -275,7 +273,6 @@ class StudySearcher(Searcher):
         self._exhausted = False
         self._crash: Exception | None = None
         self.stopped: set[str] = set()  # trials that the scheduler has stopped
-        self.curves: dict[str, tuple[Epoch, ...]] = {}  # what an earlier attempt had recorded
 
     def __getstate__(self) -> dict[str, Any]:
         # Tune pickles its searcher for a restore that we never ask for: the study is the state.
@@ -306,7 +303,6 @@ class StudySearcher(Searcher):
             return Searcher.FINISHED
         self._remaining -= 1
         self._numbers[trial_id] = ticket.number
-        self.curves[trial_id] = ticket.curve
         # Named by design, recipe and seed, so that a later attempt finds it.
         checkpoint = self._checkpoints / f"{ticket.candidate.key}-{ticket.seed}.pt"
         self._files[trial_id] = checkpoint
@@ -395,21 +391,21 @@ class Asha(AsyncHyperBandScheduler):
         for trial in earlier:
             stand_in = SimpleNamespace(trial_id=f"earlier-{trial.number}")
             super().on_trial_add(None, stand_in)
-            self._replay(stand_in, trial.curve)
+            self._enter(stand_in, [epoch.to_dict() for epoch in trial.curve])
 
-    def _replay(self, trial: Any, curve: Iterable[Epoch]) -> None:
+    def _enter(self, trial: Any, curve: Iterable[Mapping[str, Any]]) -> str:
+        """Enter every epoch, not only the last: a trial that goes on may have passed rungs."""
+        action: str = TrialScheduler.CONTINUE
         for epoch in curve:
-            result = {"epoch": epoch.epoch, METRIC: epoch.validation_accuracy}
-            super().on_trial_result(None, trial, result)
-
-    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        """Enter a trial, with the rungs that an earlier attempt has reached."""
-        super().on_trial_add(tune_controller, trial)
-        self._replay(trial, self._searcher.curves.pop(trial.trial_id, ()))
+            result = {"epoch": epoch["epoch"], METRIC: epoch[METRIC]}
+            action = super().on_trial_result(None, trial, result)
+            if action == TrialScheduler.STOP:
+                break
+        return action
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Decide, and remember which trials were stopped: their state is PRUNED."""
-        action: str = super().on_trial_result(tune_controller, trial, result)
+        action = self._enter(trial, result["curve"])
         if action == TrialScheduler.STOP:
             self._searcher.stopped.add(trial.trial_id)
         return action

@@ -11,6 +11,7 @@ Only trainings are shown as records. A training has the attribute ``key``.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import random
 import warnings
@@ -23,7 +24,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from skipsearch.cost import cost
 from skipsearch.design import Design
-from skipsearch.errors import DesignError, RunError, SpaceError, not_one_of
+from skipsearch.errors import DesignError, RunError, SpaceError
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch, Trial
 from skipsearch.space import ENUMERABLE, TRIES, Axis, Candidate, Choice, Space, Value
@@ -55,13 +56,11 @@ class Ticket:
         number: Of the trial in the study.
         candidate: What to train, and how.
         seed: Of weights, data order and augmentation.
-        curve: Epochs that an earlier, interrupted attempt has already recorded.
     """
 
     number: int
     candidate: Candidate
     seed: int
-    curve: tuple[Epoch, ...]
 
 
 class SearchStudy:
@@ -76,13 +75,13 @@ class SearchStudy:
         sampler: A key of ``SAMPLERS``.
 
     Raises:
-        RunError: If the sampler is unknown or the storage cannot be opened.
+        RunError: If the storage cannot be opened.
     """
 
     def __init__(
         self, url: str, name: str, space: Space, recipe: Recipe, seed: int, sampler: str
     ) -> None:
-        self.space = space
+        self.space = dataclasses.replace(space, recipe=recipe.to_dict())
         self.recipe = recipe
         self.seed = seed
         with _calm():
@@ -171,7 +170,7 @@ class SearchStudy:
         self._known[candidate.key] = trial.number
         if self._untried is not None:
             self._untried.pop(candidate.key, None)
-        return Ticket(trial.number, candidate, self.seed, tuple(map(Epoch.from_dict, curve)))
+        return Ticket(trial.number, candidate, self.seed)
 
     def _reject(self, trial: optuna.Trial, reason: str) -> None:
         # PRUNED, since TPE does not learn from FAIL and would propose the same again.
@@ -259,13 +258,7 @@ class _Open(NamedTuple):
 
 
 def make_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
-    """Return the Optuna sampler of a name.
-
-    Raises:
-        RunError: If the name is unknown.
-    """
-    if name not in SAMPLERS:
-        raise RunError(f"sampler {not_one_of(name, SAMPLERS)}")
+    """Return the Optuna sampler of a name, a key of ``SAMPLERS``."""
     with warnings.catch_warnings():
         # group and multivariate have been marked experimental for years.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

@@ -1,0 +1,221 @@
+"""The command line: what a user sees; bad input is one line, exit code 2, nothing touched."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import skipsearch as ss
+from skipsearch.cli import main
+
+SPACES = Path(__file__).parents[1] / "search_spaces"
+SPACE = """
+name: two
+base: {widths: [8], depths: [1]}
+recipe: {batch_size: 64}
+axes:
+  layout: [conv3-bn-relu-conv3-bn + relu, bn-relu-conv3-bn-relu-conv3 +]
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> ss.Run:
+    folder = tmp_path_factory.mktemp("cli")
+    (folder / "two.yaml").write_text(SPACE)
+    words = ["search", str(folder / "two.yaml"), "--trials", "2", "--epochs", "3"]
+    assert main([*words, "--out", str(folder / "run")]) == 0
+    return ss.Run.open(folder / "run")
+
+
+def test_show_a_classic(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "ResNet-110"]) == 0
+    out = capsys.readouterr().out
+    assert "arXiv:1512.03385, published error 6.43 % (Table 6)" in out
+    assert "1,727,962 parameters" in out
+
+
+def test_show_a_layout_a_design_and_a_space(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["show", "bn-relu-conv3 +", "--in-channels", "1"]) == 0
+    assert "bn-relu-conv3 +" in capsys.readouterr().out
+    (tmp_path / "d.yaml").write_text("layout: conv3-bn + relu\nwidths: [8]\ndepths: [1]\n")
+    assert main(["show", str(tmp_path / "d.yaml")]) == 0
+    assert "(+)" in capsys.readouterr().out
+    assert main(["show", str(SPACES / "orders.yaml")]) == 0
+    assert "90 points: 30 distinct networks" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["quickstart", "he2016", "orders", "merges", "depth"])
+def test_check_accepts_every_space_that_is_shipped(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", str(SPACES / f"{name}.yaml")]) == 0
+    assert "every value parses" in capsys.readouterr().out
+
+
+def test_train_prints_each_epoch_and_goes_on_from_its_checkpoint(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "d.yaml").write_text("layout: conv3-bn + relu\nwidths: [8]\ndepths: [1]\n")
+    command = ["train", str(tmp_path / "d.yaml"), "--epochs", "2", "--recipe", "batch_size=64"]
+    command += ["--checkpoint", str(tmp_path / "c.pt"), "--device", "cpu"]
+    assert main(command) == 0
+    assert len(re.findall(r"^ +[12]  ", capsys.readouterr().out, re.MULTILINE)) == 2
+    assert main(command) == 0  # Done already: nothing is left to train.
+    assert "train loss" not in capsys.readouterr().out
+
+
+def test_rank_prints_a_table_and_writes_it_whole(
+    run: ss.Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["rank", str(run.path), "--top", "1"]) == 0
+    out = capsys.readouterr().out
+    assert "2 designs, ranked by epochs reached" in out
+    written = pd.read_csv(run.path / "report" / "ranking.csv", index_col="place")
+    assert list(written.design) == list(run.rank().design)
+    assert len(written) == 2
+
+
+def test_export_writes_a_folder_and_prints_the_differences(
+    run: ss.Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["export", str(run.path), "--formats", "source", "--train-on", "train+validation"]
+    assert main([*command, "--device", "cpu"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"test accuracy 0\.\d+ \(n = 1 seed, 359 images, 95 % interval", out)
+    assert re.search(r"model\.py +\d\.\d\de[-+]\d\d", out)
+    folder = run.path / "export" / run.trial("best").design.id
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"card.json", "card.md", "design.yaml", "model.py", "model.safetensors"}
+    assert ss.Design.load(folder / "design.yaml") == run.trial("best").design
+
+
+def corrupt_npz(folder: Path) -> str:
+    (folder / "broken.npz").write_bytes(b"PK\x03\x04 this is not a zip file")
+    return str(folder / "broken.npz")
+
+
+def partial_npz(folder: Path) -> str:
+    np.savez(folder / "partial.npz", train_images=np.zeros((4, 8, 8), np.uint8))
+    return str(folder / "partial.npz")
+
+
+SEARCH = ["search", "{space}", "--trials", "2", "--epochs", "3", "--out", "{out}"]
+BAD = [
+    (["show", "conv3-bnn-relu +"], "unknown operation 'bnn' in 'conv3-bnn-relu +'", "'bn'?"),
+    (["show", "resnt-20"], "'resnt-20' is neither", "did you mean 'resnet-20'?"),
+    (["show", "{tmp}/nothing.yaml"], "nothing.yaml", "No such file"),
+    (["check", "{tmp}/nothing.yaml"], "nothing.yaml", "No such file"),
+    (["train", "resnet-20", "--recipe", "peak_rl=1"], "'peak_rl' is not one of", "'peak_lr'?"),
+    (["train", "resnet-20", "--recipe", "peak_lr"], "write NAME=VALUE", ""),
+    (["train", "resnet-20", "--recipe", "peak_lr=fast"], "peak_lr: 'fast' is not a number", ""),
+    (["train", "resnet-20", "--epochs", "0"], "epochs: 0 is not a whole number from 1", ""),
+    (["train", "resnet-20", "--data", "cifar11"], "'cifar11' is not one of", "'cifar10'?"),
+    (["train", "resnet-20", "--data", "{broken}"], "broken.npz", ""),
+    (["train", "resnet-20", "--data", "{partial}"], "partial.npz", "train_labels"),
+    (["train", "resnet-20", "--data", "{tmp}/no/folder"], "no/folder", ""),
+    (["rank", "{tmp}/nothing"], "no run folder", "run.yaml"),
+    (["export", "{tmp}/nothing"], "no run folder", "run.yaml"),
+    ([*SEARCH, "--sampler", "tpee"], "sampler 'tpee' is not one of tpe, random", "'tpe'?"),
+    ([*SEARCH, "--scheduler", "hyperband"], "scheduler 'hyperband' is not one of asha, none", ""),
+    ([*SEARCH, "--gpus-per-trial", "1.5"], "gpus-per-trial: 1.5", ""),
+    ([*SEARCH, "--cpus-per-trial", "0"], "cpus-per-trial: 0.0", ""),
+    ([*SEARCH, "--concurrency", "0"], "concurrency: 0", ""),
+    ([*SEARCH[:3], "0", *SEARCH[4:]], "trials: 0 is not a positive whole number", ""),
+    (["search", "{empty}", *SEARCH[2:]], "no design of 2000 drawn is allowed", "params <= 10"),
+    (["search", "{misspelt}", *SEARCH[2:]], "axes.shortcut[0]: 'padd' is not one of", "'pad'?"),
+    (["search", "{unknown}", *SEARCH[2:]], "unknown key: 'axis' is not one of", "'axes'?"),
+]
+
+
+@pytest.mark.parametrize(("words", "what", "mend"), BAD, ids=[" ".join(row[0]) for row in BAD])
+def test_bad_input_is_one_line_and_exit_code_2(
+    words: list[str],
+    what: str,
+    mend: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    names = {"tmp": str(tmp_path), "out": str(tmp_path / "run")}
+    for name, text in {
+        "space": SPACE,
+        "empty": SPACE + "constraints: [params <= 10]\n",
+        "misspelt": SPACE + "  shortcut: [padd]\n",
+        "unknown": SPACE + "axis: {}\n",
+    }.items():
+        (tmp_path / f"{name}.yaml").write_text(text)
+        names[name] = str(tmp_path / f"{name}.yaml")
+    names |= {"broken": corrupt_npz(tmp_path), "partial": partial_npz(tmp_path)}
+    before = sorted(tmp_path.rglob("*"))
+    assert main([word.format(**names) if "{" in word else word for word in words]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("skipsearch: error: ")
+    assert captured.err.count("\n") == 1, captured.err
+    assert what in captured.err
+    assert mend in captured.err
+    assert captured.out == ""
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_folder_of_something_else_is_not_touched(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "space.yaml").write_text(SPACE)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    words = ["search", str(tmp_path / "space.yaml"), "--trials", "2", "--epochs", "3"]
+    assert main([*words, "--out", str(tmp_path / "mine")]) == 2
+    assert "holds files but no run.yaml" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+def test_a_run_of_another_space_is_not_touched(
+    run: ss.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "other.yaml").write_text(SPACE.replace("widths: [8]", "widths: [16]"))
+    before = (run.path / "run.yaml").read_bytes(), (run.path / "study.db").read_bytes()
+    words = ["search", str(tmp_path / "other.yaml"), "--trials", "2", "--epochs", "3"]
+    assert main([*words, "--out", str(run.path)]) == 2
+    err = capsys.readouterr().err
+    assert "space.base.widths is [8] there, [16] was asked for" in err
+    assert ((run.path / "run.yaml").read_bytes(), (run.path / "study.db").read_bytes()) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--design", "zzz"], "no design 'zzz'"),
+        (["--formats", "onix"], "format 'onix' is not one of source, program, onnx"),
+        (["--train-on", "all"], "train-on 'all' is not one of train, train+validation"),
+        (["--out", "{taken}"], "is no earlier export"),
+    ],
+)
+def test_export_refuses_before_it_trains(
+    words: list[str],
+    message: str,
+    run: ss.Run,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    words = [word.format(taken=tmp_path) for word in words]
+    assert main(["export", str(run.path), *words]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert "epoch" not in captured.out
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_usage_errors_have_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["serch"])
+    assert caught.value.code == 2
+    with pytest.raises(SystemExit) as caught:
+        main([*SEARCH, "--time-budget", "soon"])
+    assert caught.value.code == 2
+    assert "'soon' is not a time such as 90s, 20m or 2h" in capsys.readouterr().err

@@ -1,0 +1,238 @@
+"""A search end to end, with the real Ray, the real Optuna and real training on digits."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import optuna
+import pandas as pd
+import pytest
+import torch
+from optuna.trial import TrialState
+
+import skipsearch as ss
+from skipsearch.errors import RunError
+from skipsearch.record import COMPLETE, FAIL, PRUNED
+from skipsearch.run import Run
+
+EPOCHS = 9  # rungs 1, 3, 9
+TRIALS = 14
+SPACE = """
+name: tiny
+base: {widths: [8, 16], depths: [1, 1]}
+recipe: {batch_size: 64}
+axes:
+  layout:
+    - conv3-bn-relu-conv3-bn + relu
+    - bn-relu-conv3-bn-relu-conv3 +
+    - conv3-relu                            # without a norm: slow to learn
+  merge: [add, cat]
+  shortcut: [proj, omit]
+  recipe.peak_lr: [0.003, 0.1, 0.3]
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("search")
+    (folder / "tiny.yaml").write_text(SPACE)
+    return ss.search(folder / "tiny.yaml", trials=TRIALS, epochs=EPOCHS, out=folder / "run", seed=0)
+
+
+@pytest.fixture(scope="module")
+def study(run: Run) -> optuna.Study:
+    return optuna.load_study(study_name="tiny", storage=f"sqlite:///{run.path}/study.db")
+
+
+def test_as_many_designs_are_trained_as_were_asked_for(run: Run) -> None:
+    assert run.outcome is not None
+    assert not run.outcome.interrupted
+    assert not run.outcome.exhausted
+    assert len(run.trials()) == TRIALS
+    keys = [f"{trial.design.id}-{trial.recipe.id}" for trial in run.trials()]
+    assert len(set(keys)) == TRIALS
+
+
+def test_no_unfinished_value_is_among_the_complete(run: Run, study: optuna.Study) -> None:
+    states = {trial.state for trial in study.trials}
+    assert {TrialState.COMPLETE, TrialState.PRUNED} <= states
+    assert TrialState.RUNNING not in states
+    for trial in study.get_trials(states=(TrialState.COMPLETE,)):
+        assert sorted(trial.intermediate_values) == list(range(1, EPOCHS + 1))
+        assert trial.value == trial.intermediate_values[EPOCHS]
+    for trial in study.get_trials(states=(TrialState.PRUNED,)):
+        if "rejected" not in trial.user_attrs:
+            assert max(trial.intermediate_values) in (1, 3)
+
+
+def test_asha_stopped_only_what_was_below_the_best_third_of_its_rung(run: Run) -> None:
+    complete = [trial for trial in run.trials() if trial.state == COMPLETE]
+    pruned = [trial for trial in run.trials() if trial.state == PRUNED]
+    assert complete
+    assert pruned
+    for trial in pruned:
+        rung = len(trial.curve)
+        better = [
+            other
+            for other in run.trials()
+            if len(other.curve) > rung
+            and other.curve[rung - 1].validation_accuracy > trial.curve[-1].validation_accuracy
+        ]
+        assert better, f"trial {trial.number} was stopped at epoch {rung} though none was better"
+
+
+def test_the_records_say_what_ran_where(run: Run) -> None:
+    for trial in run.trials():
+        assert trial.device == "cpu (1 thread)" or trial.device.startswith("cuda")
+        assert trial.versions["torch"] == torch.__version__.partition("+")[0]
+        assert trial.seconds > 0
+        assert trial.params == ss.cost(trial.design, 1, 8, 10).params
+
+
+def test_a_worker_trains_what_the_plain_api_trains(run: Run) -> None:
+    trial = next(trial for trial in run.trials() if trial.state == COMPLETE)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        data = ss.load_data("digits")
+        model = ss.build(trial.design, data.in_channels, data.classes, seed=trial.seed)
+        curve = list(ss.train(model, data, trial.recipe, trial.seed))
+    finally:
+        torch.set_num_threads(threads)
+    mine = [(epoch.train_loss, epoch.validation_accuracy) for epoch in curve]
+    assert mine == [(epoch.train_loss, epoch.validation_accuracy) for epoch in trial.curve]
+
+
+def test_nothing_is_left_behind(run: Run) -> None:
+    assert list((run.path / "checkpoints").iterdir()) == []
+    assert {path.name for path in run.path.iterdir()} <= {
+        "run.yaml", "study.db", "checkpoints", ".lock", "report", "export"
+    }  # fmt: skip
+
+
+def test_the_same_call_again_does_nothing_and_more_trials_go_on(run: Run) -> None:
+    space = run.path.parent / "tiny.yaml"
+    before = run.trials()
+    again = ss.search(space, trials=TRIALS, epochs=EPOCHS, out=run.path, seed=0)
+    assert again.trials() == before
+    more = ss.search(space, trials=TRIALS + 2, epochs=EPOCHS, out=run.path, seed=0)
+    assert more.trials()[:TRIALS] == before
+    assert len(more.trials()) == TRIALS + 2
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epochs": 3}, "recipe.epochs is 9 there, 3 was asked for"),
+        ({"seed": 1}, "seed is 0 there, 1 was asked for"),
+        ({"scheduler": "none"}, "scheduler is 'asha' there, 'none' was asked for"),
+        ({"recipe": ss.Recipe(weight_decay=0.1)}, "recipe.weight_decay is 0.0005 there, 0.1"),
+        ({"image_size": 16}, "data.resized_to is None there, 16"),
+    ],
+)
+def test_another_search_is_not_mixed_into_the_folder(
+    run: Run, change: dict[str, object], message: str
+) -> None:
+    before = (run.path / "run.yaml").read_bytes()
+    asked: dict[str, object] = {"trials": 99, "epochs": EPOCHS, "out": run.path, "seed": 0}
+    with pytest.raises(RunError, match="holds another search") as caught:
+        ss.search(run.path.parent / "tiny.yaml", **(asked | change))  # type: ignore[arg-type]
+    assert message in str(caught.value)
+    assert (run.path / "run.yaml").read_bytes() == before
+
+
+def test_rank_orders_by_rung_first(run: Run) -> None:
+    table = run.rank()
+    assert list(table.index) == list(range(1, len(table) + 1))
+    assert table.epochs.is_monotonic_decreasing
+    for _, rung in table.groupby("epochs"):
+        assert rung.validation_accuracy.is_monotonic_decreasing
+    best = table.iloc[0]
+    assert best.state == COMPLETE
+    assert best.low < best.validation_accuracy < best.high
+    assert run.trial("best").design.id == best.design
+    assert run.trial(str(best.design)[:6]).design.id == best.design
+    assert isinstance(table, pd.DataFrame)
+
+
+def test_optuna_dashboard_reads_the_study(run: Run) -> None:
+    # What the dashboard does: it opens the storage by its URL and lists studies and trials.
+    storage = optuna.storages.get_storage(f"sqlite:///{run.path}/study.db")
+    (summary,) = optuna.get_all_study_summaries(storage)
+    assert summary.study_name == "tiny"
+    assert summary.direction == optuna.study.StudyDirection.MAXIMIZE
+    assert summary.best_trial is not None
+    # Several designs may share the best value.
+    assert summary.best_trial.value == run.rank().validation_accuracy.iloc[0]
+
+
+def test_a_design_that_diverges_is_a_failure_with_its_reason(tmp_path: Path) -> None:
+    space = ss.Space.from_yaml(
+        "name: wild\nbase: {widths: [8], depths: [1]}\naxes:\n"
+        "  layout: [conv3-relu-conv3 +, conv3-bn-relu-conv3-bn + relu]\n"
+        "  recipe.peak_lr: [0.05, 1.0e+5]\n"
+    )
+    run = ss.search(space, trials=4, epochs=2, out=tmp_path / "run", scheduler="none")
+    by_rate = {True: [], False: []}  # type: ignore[var-annotated]
+    for trial in run.trials():
+        by_rate[trial.recipe.peak_lr > 1].append(trial)
+    diverged = [trial for trial in by_rate[True] if trial.state == FAIL]
+    assert diverged
+    for trial in diverged:
+        assert "the loss became" in trial.reason
+        assert "epoch 1 of 2 (peak_lr 100000)" in trial.reason
+    assert [trial.state for trial in by_rate[False]] == [COMPLETE, COMPLETE]
+    # The space is finite: asking for more ends early and says so.
+    more = ss.search(space, trials=9, epochs=2, out=tmp_path / "run", scheduler="none")
+    assert more.outcome is not None
+    assert more.outcome.exhausted
+    assert len(more.trials()) == 4
+
+
+def test_an_interrupted_search_goes_on_where_it_was(tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(SPACE)
+    command = [sys.executable, "-m", "skipsearch", "search", "tiny.yaml", "--trials", "2"]
+    command += ["--epochs", "60", "--out", "run", "--scheduler", "none"]
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    checkpoints = tmp_path / "run" / "checkpoints"
+    try:
+        deadline = time.monotonic() + 120
+        while not (checkpoints.exists() and len(list(checkpoints.glob("*.pt"))) == 2):
+            assert process.poll() is None, process.stdout.read()  # type: ignore[union-attr]
+            assert time.monotonic() < deadline, "no checkpoint appeared"
+            time.sleep(0.1)
+        # As a terminal does on Ctrl-C: to the whole group, workers included.
+        os.killpg(process.pid, signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 130, output
+    assert "run the same command again to go on" in output
+    assert "Traceback" not in output
+
+    left = Run.open(tmp_path / "run").trials()
+    assert len(left) == 2
+    assert {trial.reason for trial in left} == {"interrupted"}
+    reached = {trial.design.id: len(trial.curve) for trial in left}
+    assert all(0 < epochs < 60 for epochs in reached.values())
+
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    finished = Run.open(tmp_path / "run").trials()
+    assert [(trial.state, len(trial.curve)) for trial in finished] == [(COMPLETE, 60)] * 2
+    # Epochs that were recorded before the interruption were not trained again.
+    for trial, earlier in zip(finished, left, strict=True):
+        assert trial.curve[: len(earlier.curve)] == earlier.curve

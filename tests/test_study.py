@@ -1,0 +1,268 @@
+"""The study: proposals never repeat, states mean what they say, nothing is lost. Real Optuna."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from skipsearch.errors import RunError, SpaceError
+from skipsearch.recipe import Recipe
+from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch
+from skipsearch.search.study import ATTEMPTS, SearchStudy, Ticket, load_trials
+from skipsearch.space import Space
+
+RECIPE = Recipe(epochs=3, batch_size=64)
+VERSIONS = {"python": "3"}
+SPACE = """
+name: small
+base: {widths: [8, 16], depths: [1, 1], stem_width: 8}
+axes:
+  layout:
+    - conv3-bn-relu-conv3-bn + relu
+    - bn-relu-conv3-bn-relu-conv3 +
+    - conv3-bn-relu-conv3-bn-relu
+  shortcut: [pad, proj]
+  drop_path: [0.0, 0.2]
+"""
+# Two orders x two shortcuts x two rates, and the plain layout, for which neither matters.
+DISTINCT = 9
+
+
+@pytest.fixture(autouse=True)
+def _calm() -> Iterator[None]:
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    yield
+    optuna.logging.set_verbosity(before)
+
+
+def open_study(
+    folder: Path, space: str = SPACE, seed: int = 0, sampler: str = "tpe"
+) -> SearchStudy:
+    return SearchStudy(
+        f"sqlite:///{folder}/study.db", "s", Space.from_yaml(space), RECIPE, seed, sampler
+    )
+
+
+def load(folder: Path) -> optuna.Study:
+    return optuna.load_study(study_name=None, storage=f"sqlite:///{folder}/study.db")
+
+
+def epoch(number: int, accuracy: float) -> Epoch:
+    return Epoch(number, 0.1, 1.0, 0.5, 1.0, accuracy, 0.25)
+
+
+def train(study: SearchStudy, ticket: Ticket, epochs: int = 3, accuracy: float = 0.5) -> None:
+    """Report so many epochs and close the trial as a driver would."""
+    curve = [epoch(i + 1, accuracy + i / 100) for i in range(epochs)]
+    study.report(ticket.number, curve, "cpu")
+    study.finish(ticket.number, COMPLETE if epochs == RECIPE.epochs else PRUNED, VERSIONS)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_each_design_of_a_finite_space_is_proposed_exactly_once(
+    tmp_path: Path, sampler: str
+) -> None:
+    study = open_study(tmp_path, sampler=sampler)
+    keys, designs = [], []
+    while (ticket := study.ask()) is not None:
+        keys.append(ticket.candidate.key)
+        designs.append(ticket.candidate.design.id)
+        train(study, ticket, accuracy=len(keys) / 20)
+    assert len(keys) == len(set(keys)) == DISTINCT
+    assert set(designs) == {design.id for design in Space.from_yaml(SPACE).enumerate()}
+    assert study.exhausted
+
+
+def test_a_known_proposal_is_rejected_and_replaced_by_its_nearest_untried_neighbour(
+    tmp_path: Path,
+) -> None:
+    study = open_study(tmp_path)
+    while (ticket := study.ask()) is not None:
+        train(study, ticket)
+    trials = load(tmp_path).trials
+    rejected = [trial for trial in trials if "rejected" in trial.user_attrs]
+    assert rejected, "nine designs were found without a single repeat: not what TPE does"
+    for trial in rejected:
+        assert trial.state == TrialState.PRUNED
+        assert trial.value is None
+        assert not trial.intermediate_values
+        assert trial.user_attrs["rejected"].startswith("known from trial ")
+    # Only a space that is exhausted leaves its last rejection without a successor.
+    for trial in rejected[:-1]:
+        successor = trials[trial.number + 1]
+        assert "key" in successor.user_attrs
+        assert successor.system_attrs["fixed_params"] == successor.params
+
+
+def test_a_continuous_space_never_repeats_either(tmp_path: Path) -> None:
+    space = SPACE.replace("drop_path: [0.0, 0.2]", "drop_path: {low: 0.0, high: 0.5}")
+    study = open_study(tmp_path, space)
+    keys = []
+    for _ in range(20):
+        ticket = study.ask()
+        assert ticket is not None
+        keys.append(ticket.candidate.key)
+        train(study, ticket)
+    # The plain layout has one point alone, whatever the drop rate: it must not come twice.
+    assert len(set(keys)) == 20
+
+
+def test_a_design_over_the_limit_is_never_trained(tmp_path: Path) -> None:
+    limited = SPACE + "constraints: [params <= 5200]\n"
+    allowed = {design.id for design in Space.from_yaml(limited).enumerate()}
+    assert 0 < len(allowed) < DISTINCT
+    study = open_study(tmp_path, limited)
+    seen = set()
+    while (ticket := study.ask()) is not None:
+        seen.add(ticket.candidate.design.id)
+        train(study, ticket)
+    assert seen == allowed
+    reasons = [trial.user_attrs.get("rejected", "") for trial in load(tmp_path).trials]
+    assert any(reason.startswith("params <= 5200: it has ") for reason in reasons)
+
+
+def test_a_space_without_an_allowed_design_is_refused(tmp_path: Path) -> None:
+    space = SPACE.replace("[0.0, 0.2]", "{low: 0.0, high: 0.5}") + "constraints: [params < 9]\n"
+    with pytest.raises(SpaceError, match="params < 9: it has"):
+        open_study(tmp_path, space).ask()
+
+
+def test_states_and_values_are_what_they_claim_to_be(tmp_path: Path) -> None:
+    study = open_study(tmp_path)
+    complete, pruned, failed = study.ask(), study.ask(), study.ask()
+    assert complete is not None
+    assert pruned is not None
+    assert failed is not None
+    train(study, complete, epochs=3, accuracy=0.6)
+    train(study, pruned, epochs=1, accuracy=0.9)
+    study.report(failed.number, [epoch(1, 0.1)], "cpu")
+    study.finish(failed.number, FAIL, VERSIONS, "the loss became nan in epoch 2 of 3")
+
+    trials = {trial.number: trial for trial in load(tmp_path).trials}
+    first = trials[complete.number]
+    assert first.state == TrialState.COMPLETE
+    assert first.value == pytest.approx(0.62)
+    assert first.intermediate_values == pytest.approx({1: 0.60, 2: 0.61, 3: 0.62})
+    assert trials[pruned.number].state == TrialState.PRUNED
+    assert trials[pruned.number].intermediate_values == {1: 0.9}
+    assert trials[failed.number].state == TrialState.FAIL
+    assert trials[failed.number].value is None
+    # The unfinished 0.9 must not stand among the finished ones.
+    values = [t.value for t in trials.values() if t.state == TrialState.COMPLETE]
+    assert values == [pytest.approx(0.62)]
+
+    records = {trial.number: trial for trial in study.trials()}
+    assert records[failed.number].reason == "the loss became nan in epoch 2 of 3"
+    assert records[complete.number].curve[-1] == epoch(3, 0.62)
+    assert records[complete.number].seconds == pytest.approx(0.75)
+
+
+def test_the_attributes_that_a_record_needs_are_in_the_study(tmp_path: Path) -> None:
+    study = open_study(tmp_path, seed=7)
+    ticket = study.ask()
+    assert ticket is not None
+    train(study, ticket)
+    attributes = load(tmp_path).trials[0].user_attrs
+    design = ticket.candidate.design
+    assert attributes["design"] == design.to_dict()
+    assert attributes["design_id"] == design.id
+    assert attributes["recipe"] == RECIPE.to_dict()
+    assert attributes["seed"] == 7
+    assert attributes["device"] == "cpu"
+    assert attributes["seconds"] == pytest.approx(0.75)
+    assert attributes["versions"] == VERSIONS
+    assert {"params", "macs", "activation_bytes"} <= set(attributes)
+
+
+def test_parameters_bear_the_names_of_the_axes_and_only_of_those_that_matter(
+    tmp_path: Path,
+) -> None:
+    study = open_study(tmp_path)
+    while (ticket := study.ask()) is not None:
+        train(study, ticket)
+    for trial in load(tmp_path).trials:
+        plain = "+" not in trial.params["layout"]
+        assert set(trial.params) == ({"layout"} if plain else {"layout", "shortcut", "drop_path"})
+
+
+def test_reports_are_idempotent_by_epoch(tmp_path: Path) -> None:
+    study = open_study(tmp_path)
+    ticket = study.ask()
+    assert ticket is not None
+    study.report(ticket.number, [epoch(1, 0.3)], "cpu")
+    study.report(ticket.number, [epoch(1, 0.4), epoch(2, 0.5)], "cpu")
+    study.report(ticket.number, [epoch(2, 0.9)], "cpu")
+    assert load(tmp_path).trials[0].intermediate_values == {1: 0.3, 2: 0.5}
+
+
+def test_what_a_dead_driver_left_running_is_queued_again_once(tmp_path: Path) -> None:
+    first = open_study(tmp_path)
+    ended, left = first.ask(), first.ask()
+    assert ended is not None
+    assert left is not None
+    train(first, ended)
+    first.report(left.number, [epoch(1, 0.4)], "cpu")
+    del first  # as by kill -9: nothing is told
+
+    for _ in range(2):  # Opened twice, as when the second driver dies at once.
+        second = open_study(tmp_path)
+    states = [trial.state for trial in load(tmp_path).trials]
+    assert states == [TrialState.COMPLETE, TrialState.FAIL, TrialState.WAITING]
+    # Until it goes on it is shown, as interrupted, with what it has reached.
+    assert second.trials()[1].reason == "interrupted"
+    assert [e.epoch for e in second.trials()[1].curve] == [1]
+
+    again = second.ask()
+    assert again is not None
+    assert again.candidate.key == left.candidate.key
+    train(second, again)
+    records = second.trials()
+    assert [trial.state for trial in records] == [COMPLETE, COMPLETE]
+    assert not any(trial.state == TrialState.RUNNING for trial in load(tmp_path).trials)
+
+
+def test_a_driver_that_dies_while_it_takes_up_a_trial_loses_nothing(tmp_path: Path) -> None:
+    first = open_study(tmp_path)
+    left = first.ask()
+    assert left is not None
+    open_study(tmp_path)
+    load(tmp_path).ask()  # Popped from the queue, and killed before it was accepted.
+    third = open_study(tmp_path)
+    again = third.ask()
+    assert again is not None
+    assert again.candidate.key == left.candidate.key
+    train(third, again)
+    assert [trial.state for trial in third.trials()] == [COMPLETE]
+
+
+def test_a_training_that_every_driver_dies_under_fails_in_the_end(tmp_path: Path) -> None:
+    key = None
+    for _ in range(ATTEMPTS):
+        ticket = open_study(tmp_path).ask()
+        assert ticket is not None
+        assert key in (None, ticket.candidate.key)
+        key = ticket.candidate.key
+    last = open_study(tmp_path)
+    assert [(t.state, t.reason) for t in last.trials()] == [(FAIL, f"interrupted {ATTEMPTS} times")]
+    ticket = last.ask()
+    assert ticket is not None
+    assert ticket.candidate.key != key
+
+
+def test_records_are_read_without_the_space(tmp_path: Path) -> None:
+    study = open_study(tmp_path)
+    ticket = study.ask()
+    assert ticket is not None
+    train(study, ticket)
+    assert load_trials(f"sqlite:///{tmp_path}/study.db") == study.trials()
+
+
+def test_a_storage_that_cannot_be_opened_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "study.db").write_bytes(b"this is no SQLite file, at all" * 40)
+    with pytest.raises(RunError, match="cannot be opened"):
+        load_trials(f"sqlite:///{tmp_path}/study.db")
