@@ -82,10 +82,11 @@ def _row(
         "macs": first.macs,
         "reason": first.reason,
     }
-    return row | {axis: _field(first, axis) for axis in axes}
+    return row | {axis: level(first, axis) for axis in axes}
 
 
-def _field(trial: Trial, axis: str) -> object:
+def level(trial: Trial, axis: str) -> object:
+    """Return the value that an axis has in a training; "-" where it has no effect on the design."""
     if axis.startswith("recipe."):
         return getattr(trial.recipe, axis.removeprefix("recipe."))
     if not trial.design.has_effect(axis):

@@ -1,0 +1,28 @@
+"""Train the leading design of a run on train + validation, test it once, and write it out.
+
+    python scripts/export_winner.py runs/orders winner
+
+The folder then holds a readable model.py, weights, ONNX, a torch.export program, and a card.
+"""
+
+import argparse
+
+import skipsearch as ss
+
+
+def main() -> None:
+    """Export and say how good it is."""
+    parser = argparse.ArgumentParser(description="Export the leading design of a run.")
+    parser.add_argument("run", help="the run folder")
+    parser.add_argument("out", help="the folder to write")
+    options = parser.parse_args()
+    exported = ss.export(options.run, "best", options.out, train_on="train+validation")
+    low, high = exported.test_interval
+    print(
+        f"{exported.path}: test accuracy {exported.test_accuracy:.4f}"
+        f" ({low:.4f} to {high:.4f}, {exported.test_images:,} images)"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# The main job on the embedded digits: search, rank, export. Sets up its own virtual environment.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+"${PYTHON:-python3}" -m venv .venv
+.venv/bin/pip install --quiet --disable-pip-version-check --editable '.[export]'
+run=${1:-runs/quickstart}
+.venv/bin/skipsearch search search_spaces/quickstart.yaml --trials 24 --epochs 18 --out "$run"
+.venv/bin/skipsearch rank "$run"
+.venv/bin/skipsearch export "$run" --design best

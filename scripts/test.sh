@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# All that must hold before a change lands. Sets up its own virtual environment.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+"${PYTHON:-python3}" -m venv .venv
+.venv/bin/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+.venv/bin/ruff check .
+.venv/bin/ruff format --check .
+.venv/bin/mypy
+.venv/bin/pytest "$@"
