@@ -22,7 +22,9 @@ def level_means(run: ss.Run, axis: str) -> pd.DataFrame:
     values: dict[str, list[float]] = {}
     for trial in run.trials():
         if len(trial.curve) >= rung:
-            values.setdefault(str(level(trial, axis)), []).append(trial.curve[rung - 1].validation_accuracy)
+            values.setdefault(str(level(trial, axis)), []).append(
+                trial.curve[rung - 1].validation_accuracy
+            )
     rows = [
         (name, sum(seen) / len(seen), *interval(seen, images), len(seen))
         for name, seen in values.items()

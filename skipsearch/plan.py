@@ -30,6 +30,7 @@ from skipsearch.layout import (
 
 SHORTCUTS = ("pad", "proj", "proj-all", "avg-proj", "omit")
 MERGES = ("add", "cat")
+GROUP_CHANNELS = 16  # channels a group of gn: Wu & He 2018, arXiv:1803.08494, Table 3, right
 
 
 class Step(NamedTuple):

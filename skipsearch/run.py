@@ -15,7 +15,8 @@ from skipsearch.data import Data, load_data
 from skipsearch.design import Design
 from skipsearch.errors import RunError, not_one_of
 from skipsearch.export.artefacts import FORMATS, check_request, write_artefacts
-from skipsearch.export.card import Card, wilson
+from skipsearch.export.card import Card
+from skipsearch.intervals import wilson
 from skipsearch.models import build
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, Epoch, Trial

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from statistics import fmean, stdev
 
 import pandas as pd
-from scipy.stats import binomtest, t
+from scipy.stats import t
 
+from skipsearch.intervals import wilson
 from skipsearch.record import Trial
 
 CONFIDENCE = 0.95
@@ -115,9 +116,7 @@ def interval(accuracies: Sequence[float], images: int) -> tuple[float, float]:
         return float("nan"), float("nan")
     mean = fmean(accuracies)
     if len(accuracies) == 1:
-        test = binomtest(round(mean * images), images)
-        ends = test.proportion_ci(CONFIDENCE, method="wilson")
-        return float(ends.low), float(ends.high)
+        return wilson(mean, images)
     half = t.ppf(0.5 + CONFIDENCE / 2, len(accuracies) - 1) * stdev(accuracies)
     half /= len(accuracies) ** 0.5
-    return mean - float(half), mean + float(half)
+    return max(0.0, mean - float(half)), min(1.0, mean + float(half))

@@ -11,9 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from skipsearch.cost import se_width
-from skipsearch.plan import Step, Steps
-
-GROUP_NORM_GROUPS = 32  # Wu & He 2018, arXiv:1803.08494, section 4.1
+from skipsearch.plan import GROUP_CHANNELS, Step, Steps
 
 
 class ZeroGammaBatchNorm2d(nn.BatchNorm2d):
@@ -121,7 +119,7 @@ OPS: dict[str, Callable[[Step], nn.Module]] = {
     ),
     "bn": lambda s: nn.BatchNorm2d(s.outputs),
     "bn0": lambda s: ZeroGammaBatchNorm2d(s.outputs),
-    "gn": lambda s: nn.GroupNorm(gcd(GROUP_NORM_GROUPS, s.outputs), s.outputs),
+    "gn": lambda s: nn.GroupNorm(s.outputs // gcd(GROUP_CHANNELS, s.outputs), s.outputs),
     "ln": lambda s: LayerNorm2d(s.outputs, eps=1e-6),
     "relu": lambda s: nn.ReLU(),
     "relu6": lambda s: nn.ReLU6(),

@@ -45,13 +45,15 @@ SCHEDULERS = ("asha", "none")
 METRIC = "validation_accuracy"
 WORKER_DEATHS = 2  # worker processes that may die under one trial
 
-# Set before Ray starts. Each was met in practice: default loggers cost disk and seconds, a changed
-# working directory breaks relative paths, and a failed trial reports no accuracy.
+# Set before Ray starts: default loggers cost disk and seconds, a changed working directory breaks
+# relative paths, and a failed trial reports no accuracy.
 ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
+    # Ray's memory monitor would end the whole session where one worker grows too large.
+    "RAY_memory_monitor_refresh_ms": "0",
 }
 # On top, for a calm console.
 CALM = {
@@ -167,10 +169,12 @@ def run_trials(
                 verbose=2 if verbose else 0,
             ),
         )
-        tuner.fit()
-        searcher.close()
+        try:
+            tuner.fit()
+            searcher.close()
+        finally:
+            study.adopt_interrupted()
     interrupted = searcher.unfinished
-    study.adopt_interrupted()
     return Outcome(interrupted=interrupted, exhausted=not interrupted and study.exhausted)
 
 

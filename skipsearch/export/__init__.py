@@ -1,0 +1,4 @@
+"""A trained design as files that anyone can load: source, weights, programs, and a card.
+
+Nothing is imported here: the package imports this room early, and torch should come late.
+"""

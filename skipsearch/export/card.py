@@ -1,0 +1,376 @@
+"""What is known of an exported network: plain values, and the page that is made of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean, stdev
+from typing import Any
+
+from skipsearch.cost import cost
+from skipsearch.design import Design
+from skipsearch.errors import ExportError
+from skipsearch.intervals import wilson
+from skipsearch.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """How a network was found and trained, and its figures; what is not known is left out.
+
+    Accuracies are shares of images from 0 to 1.
+
+    Attributes:
+        name: What to call the network; the design's id unless given.
+        note: A sentence or more of the author's own.
+        data: Name of the data set.
+        mean: Of each channel of the training images, in units of 0..1.
+        std: Their deviation, likewise.
+        run: Name of the run that found the design.
+        space: Name of the search space.
+        trials: Trainings of the search, stopped and failed ones among them.
+        designs: Different designs that the choice was made from.
+        search_epochs: Full budget of a trial.
+        search_seed: Of the search.
+        search_accuracy: Validation accuracy that the design was chosen by.
+        confirmations: Validation accuracies of the design trained again with new seeds, one a
+            seed; empty where nobody did.
+        recipe: How these weights were trained.
+        seed: Of this training.
+        trained_on: The splits, ``train`` or ``train+validation``.
+        train_images: Their number of images.
+        validation_accuracy: Of these weights.
+        validation_images: Their number.
+        test_accuracy: Of these weights.
+        test_images: Their number.
+        device: What the training ran on.
+        versions: Of Python and the libraries, there.
+
+    Raises:
+        ExportError: If an accuracy is not a share from 0 to 1 or lacks its number of images.
+    """
+
+    name: str = ""
+    note: str = ""
+    data: str = ""
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    run: str = ""
+    space: str = ""
+    trials: int | None = None
+    designs: int | None = None
+    search_epochs: int | None = None
+    search_seed: int | None = None
+    search_accuracy: float | None = None
+    confirmations: tuple[float, ...] = ()
+    recipe: Recipe | None = None
+    seed: int | None = None
+    trained_on: str = "train"
+    train_images: int | None = None
+    validation_accuracy: float | None = None
+    validation_images: int | None = None
+    test_accuracy: float | None = None
+    test_images: int | None = None
+    device: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("search_accuracy", "validation_accuracy", "test_accuracy"):
+            _check_share(name, getattr(self, name))
+        for i, accuracy in enumerate(self.confirmations):
+            _check_share(f"confirmations[{i}]", accuracy)
+        for split in ("validation", "test"):
+            images = getattr(self, f"{split}_images")
+            if getattr(self, f"{split}_accuracy") is not None and (images is None or images < 1):
+                raise ExportError(f"card: {split}_accuracy needs {split}_images, not {images!r}")
+
+
+def _check_share(name: str, value: float | None) -> None:
+    if value is not None and not 0 <= value <= 1:
+        raise ExportError(f"card: {name}: {value!r} is not a share from 0 to 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Artefact:
+    """A file of an export.
+
+    Attributes:
+        file: Its name.
+        bytes: Its size.
+        difference: Largest absolute difference of its logits from the module's; None where
+            nothing in it can be run.
+    """
+
+    file: str
+    bytes: int
+    difference: float | None
+
+
+def summarise(
+    card: Card,
+    design: Design,
+    artefacts: Sequence[Artefact],
+    *,
+    in_channels: int,
+    image_size: int,
+    classes: int,
+    tolerance: float,
+    written_with: Mapping[str, str],
+) -> dict[str, Any]:
+    """Gather all that the card says, as plain values: the content of ``card.json``.
+
+    Args:
+        card: What the caller knows.
+        design: The network.
+        artefacts: The files and how well they agree with the module.
+        in_channels: Channels of the images.
+        image_size: Height and width of the images, in pixels.
+        classes: Outputs.
+        tolerance: Largest difference that was allowed, relative to the largest logit.
+        written_with: Versions of what wrote the files.
+    """
+    known = cost(design, in_channels, image_size, classes)
+    figures = {}
+    for split in ("validation", "test"):
+        accuracy = getattr(card, f"{split}_accuracy")
+        images = getattr(card, f"{split}_images")
+        if accuracy is not None:
+            interval = list(wilson(accuracy, images))
+            figures[split] = {
+                "accuracy": accuracy,
+                "images": images,
+                "interval_95": interval,
+                "seeds": 1,
+            }
+    return {
+        "name": card.name or design.id,
+        "note": card.note,
+        "design": {"id": design.id, **design.to_dict()},
+        "input": {
+            "channels": in_channels,
+            "image_size": image_size,
+            "mean": list(card.mean),
+            "std": list(card.std),
+        },
+        "classes": classes,
+        "cost": dataclasses.asdict(known),
+        "search": {
+            "run": card.run,
+            "space": card.space,
+            "data": card.data,
+            "trials": card.trials,
+            "designs": card.designs,
+            "epochs": card.search_epochs,
+            "seed": card.search_seed,
+            "validation_accuracy": card.search_accuracy,
+            "confirmations": list(card.confirmations),
+            "confirmed": bool(card.confirmations),
+        },
+        "training": {
+            "data": card.data,
+            "splits": card.trained_on,
+            "images": card.train_images,
+            "seed": card.seed,
+            "recipe": card.recipe.to_dict() if card.recipe else None,
+            "device": card.device,
+            "versions": dict(card.versions),
+        },
+        "figures": figures,
+        "artefacts": [dataclasses.asdict(artefact) for artefact in artefacts],
+        "tolerance": tolerance,
+        "written_with": dict(written_with),
+    }
+
+
+def render(summary: Mapping[str, Any]) -> str:
+    """Draw the page ``card.md`` from the values of ``summarise``."""
+    parts = [f"# {summary['name']}", summary["note"], *_what(summary)]
+    if summary["search"]["run"] or summary["search"]["confirmations"]:
+        parts += _found(summary["search"])
+    parts += _trained(summary["training"])
+    parts += _figures(summary)
+    parts += _files(summary)
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _what(summary: Mapping[str, Any]) -> list[str]:
+    design, image = summary["design"], summary["input"]
+    layouts = design["layout"] if isinstance(design["layout"], list) else [design["layout"]]
+    fields = {name: _text(value) for name, value in design.items() if name not in ("id", "layout")}
+    normalised = ""
+    if image["mean"]:
+        normalised = (
+            f" Pixels enter as (value / 255 - mean) / std in each channel, with mean"
+            f" {_text(image['mean'])} and std {_text(image['std'])}."
+        )
+    size, channels = image["image_size"], image["channels"]
+    return [
+        "## What it is",
+        f"A convolutional network for {summary['classes']} classes, design `{design['id']}`:",
+        "\n".join(["```", *dict.fromkeys(layouts), "```"]),
+        _anatomy(layouts),
+        _table(("field", "value"), fields.items()),
+        _table(
+            ("cost of one image", ""),
+            [
+                ("parameters", f"{summary['cost']['params']:,}"),
+                ("multiply-adds", f"{summary['cost']['macs']:,}"),
+                ("activations", f"{summary['cost']['activation_bytes']:,} bytes in float32"),
+            ],
+        ),
+        f"Input: float32 images (N, {channels}, {size}, {size}). Output: logits"
+        f" (N, {summary['classes']}).{normalised}",
+    ]
+
+
+def _anatomy(layouts: Sequence[str]) -> str:
+    """Say how to read the notation, as far as these layouts make use of it."""
+    parts = []
+    if any("+" in layout for layout in layouts):
+        parts.append('Left of "+" stands the residual branch, and the shortcut joins at "+".')
+    if any(layout.partition("+")[2] for layout in layouts):
+        parts.append('What stands right of "+" acts on the joined signal.')
+    if any("+" not in layout for layout in layouts):
+        parts.append('A layout without "+" is a plain block: nothing skips it.')
+    return " ".join(parts)
+
+
+def _found(search: Mapping[str, Any]) -> list[str]:
+    known = {
+        "run": search["run"],
+        "space": search["space"],
+        "data": search["data"],
+        "trials": search["trials"],
+        "designs to choose from": search["designs"],
+        "epochs of a trial": search["epochs"],
+        "search seed": search["seed"],
+        "validation accuracy there": _percent(search["validation_accuracy"]),
+    }
+    accuracies = search["confirmations"]
+    if not accuracies:
+        several = f" of {search['designs']} designs" if search["designs"] else ""
+        verdict = (
+            f"**Unconfirmed.** It is the best{several} by noisy draws, one training each, and the"
+            " best of many noisy draws looks better than it is. Train the leading designs again,"
+            " with new seeds, before you rely on their order."
+        )
+    else:
+        spread = f", standard deviation {_percent(stdev(accuracies))}" if accuracies[1:] else ""
+        verdict = (
+            f"Confirmed: trained again with new seeds its validation accuracy was"
+            f" {_percent(fmean(accuracies))} on average{spread},"
+            f" {_percent(min(accuracies))} to {_percent(max(accuracies))}"
+            f" (n = {len(accuracies)} seeds)."
+        )
+    return ["## How it was found", _known(known), verdict]
+
+
+def _trained(training: Mapping[str, Any]) -> list[str]:
+    known = {
+        "data": training["data"],
+        "splits": training["splits"] if training["data"] else "",
+        "images": training["images"],
+        "seed": training["seed"],
+        **(training["recipe"] or {}),
+        "device": training["device"],
+        "versions": ", ".join(f"{name} {v}" for name, v in training["versions"].items()),
+    }
+    table = _known(known)
+    return ["## How it was trained", table] if table else []
+
+
+def _figures(summary: Mapping[str, Any]) -> list[str]:
+    if not summary["figures"]:
+        return []
+    rows = []
+    for split, figure in summary["figures"].items():
+        low, high = figure["interval_95"]
+        interval = f"{_percent(low)} to {_percent(high)}"
+        rows.append((split, _percent(figure["accuracy"]), f"{figure['images']:,}", interval, "1"))
+    return [
+        "## Its figures",
+        _table(("split", "accuracy", "images", "95 % interval", "seeds"), rows),
+        "The interval (Wilson) says how well the images, finite in number, settle the accuracy of"
+        " these weights; another seed gives other weights and another accuracy.",
+    ]
+
+
+def _files(summary: Mapping[str, Any]) -> list[str]:
+    rows = [
+        (
+            f"`{item['file']}`",
+            f"{item['bytes']:,}",
+            "" if item["difference"] is None else f"{item['difference']:.2g}",
+        )
+        for item in summary["artefacts"]
+    ]
+    image = summary["input"]
+    written = ", ".join(f"{name} {v}" for name, v in summary["written_with"].items())
+    files = {item["file"] for item in summary["artefacts"]}
+    size, channels = image["image_size"], image["channels"]
+    weights = [
+        "from safetensors.torch import load_file",
+        "from model import Network",
+        "",
+        "network = Network()",
+        'network.load_state_dict(load_file("model.safetensors"))',
+        "network.eval()",
+    ]
+    if "model.py" not in files:
+        weights[1] = "import skipsearch as ss"
+        weights[3] = (
+            'network = ss.build(ss.Design.load("design.yaml"),'
+            f" in_channels={channels}, classes={summary['classes']})"
+        )
+    parts = [
+        "## Its files",
+        _table(("file", "bytes", "largest absolute difference"), rows),
+        f"Each was loaded back and run on batches of 1 and 5 images; its logits may differ from the"
+        f" module's by {summary['tolerance']:g} of the largest logit. None needs pickle. Written"
+        f" with {written}.",
+        "The weights, for images of any size:",
+        _code(*weights),
+    ]
+    if "model.pt2" in files:
+        parts += [
+            f"The torch.export program, for any number of {size} x {size} images:",
+            _code("import torch", "", 'network = torch.export.load("model.pt2").module()'),
+        ]
+    if "model.onnx" in files:
+        parts += [
+            f"The ONNX file, for any number of {size} x {size} images:",
+            _code(
+                "import onnxruntime",
+                "",
+                'session = onnxruntime.InferenceSession("model.onnx")',
+                '(logits,) = session.run(["logits"], {"images": images})'
+                f"  # float32, (N, {channels}, {size}, {size})",
+            ),
+        ]
+    return parts
+
+
+def _code(*lines: str) -> str:
+    return "\n".join(["```python", *lines, "```"])
+
+
+def _known(values: Mapping[str, Any]) -> str:
+    """Draw a table of what is known; nothing where nothing is."""
+    rows = [(name, _text(value)) for name, value in values.items() if value not in (None, "")]
+    return _table(("", ""), rows) if rows else ""
+
+
+def _table(head: Sequence[str], rows: Any) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_text, value))
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.2f} %"

@@ -1,0 +1,88 @@
+"""A traced program as ONNX, and back through ONNX Runtime: the one file that knows either."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.export import ExportedProgram
+
+from skipsearch.errors import ExportError
+from skipsearch.export.program import BATCH, INPUT, OUTPUT, quiet
+
+# torch translates to opset 18 and converts from there to any other: without a conversion nothing
+# can go wrong in one, and every ONNX Runtime since 1.14 (2023) runs it.
+OPSET = 18
+NEEDED = ("onnx", "onnxscript", "onnxruntime")
+
+# protobuf cannot hold 2 GiB in one file; the graph itself needs some of it.
+LARGEST_FILE = 2**31 - 2**26
+
+
+def require() -> None:
+    """Refuse where the libraries are missing.
+
+    Raises:
+        ExportError: If one cannot be imported; the message says how to install them.
+    """
+    for name in NEEDED:
+        try:
+            import_module(name)
+        except ImportError as problem:
+            raise ExportError(
+                f"format 'onnx' needs {name}, which cannot be imported ({problem});"
+                " pip install 'skipsearch[export]'"
+            ) from None
+
+
+def save(program: ExportedProgram, path: Path) -> None:
+    """Write a program as ONNX: one file, or weights in a second one beside it from 2 GiB on.
+
+    Args:
+        program: From images (N, C, H, W) to logits (N, classes), N dynamic.
+        path: The file.
+    """
+    import onnx
+
+    with quiet():
+        translated = torch.onnx.export(
+            program,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            opset_version=OPSET,
+            dynamic_shapes=({0: BATCH},),
+            dynamo=True,
+            verbose=False,
+        )
+    assert translated is not None
+    size = sum(tensor.nbytes for tensor in program.state_dict.values())
+    if size > LARGEST_FILE:
+        translated.save(str(path), external_data=True)
+    else:
+        model = translated.model_proto
+        graph = model.graph
+        for part in (*graph.input, *graph.output, *graph.initializer, *graph.value_info):
+            del part.metadata_props[:]
+        for node in graph.node:
+            # Every node repeats its line of the traced program; a viewer shows it all.
+            del node.metadata_props[:]
+        onnx.save(model, path)
+    onnx.checker.check_model(str(path), full_check=True)
+
+
+def load(path: Path) -> Callable[[Tensor], Tensor]:
+    """Read an ONNX file into ONNX Runtime, as a function from images to logits on the CPU."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors alone
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+    def run(images: Tensor) -> Tensor:
+        (logits,) = session.run([OUTPUT], {INPUT: images.numpy()})
+        return torch.from_numpy(logits)
+
+    return run

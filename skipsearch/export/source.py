@@ -1,0 +1,242 @@
+"""Design -> the text of one Python file that builds its network and imports torch alone."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from textwrap import fill
+
+from skipsearch.cost import cost
+from skipsearch.design import Design
+from skipsearch.export.source_block import CAT, BlockWriter, block_kinds
+from skipsearch.export.source_text import (
+    HELPERS,
+    LINE_LENGTH,
+    chained,
+    convolution,
+    indented,
+    module_call,
+)
+from skipsearch.plan import Network, Stage, StageFields, Steps, joins_by_cat
+
+DEFAULTS = {field.name: field.default for field in dataclasses.fields(Design)}
+
+
+def source(design: Design, in_channels: int = 3, classes: int = 10, *, image_size: int = 32) -> str:
+    """Write the network of a design as one Python file.
+
+    Its ``Network`` has the state of the module that ``skipsearch.build`` makes, entry by entry in
+    the same order, under names of its own; made from the same random state it has the same
+    initial weights. ``python model.py`` prints shapes and checks the number of parameters.
+
+    Args:
+        design: What to write.
+        in_channels: Channels of the images.
+        classes: Outputs.
+        image_size: Height and width, in pixels, of the random images of the self-check.
+
+    Returns:
+        Python source in the format of ``ruff format --line-length 100``.
+
+    Raises:
+        DesignError: If a size is not a positive whole number.
+    """
+    params = cost(design, in_channels, image_size, classes).params
+    plan = design.plan(in_channels)
+    kinds = block_kinds(design, plan)
+    blocks = [BlockWriter(kind) for kind in kinds]
+    parts = [
+        *(block.text for block in blocks),
+        _network_class(design, plan, blocks, in_channels, classes),
+        _self_check(in_channels, classes, image_size),
+    ]
+    used = "".join(parts)
+    parts = [text.strip() for name, text in HELPERS.items() if f"{name}(" in used] + parts
+    body = "\n\n\n".join(parts)
+    imports = ["import torch", "from torch import Tensor, nn"]
+    if "F." in body:
+        imports.append("from torch.nn import functional as F")
+    if "gcd(" in body:
+        imports = ["from math import gcd", "", *imports]
+    description = _docstring(design, plan, in_channels, classes, params)
+    return "\n".join([description, "", *imports, "", f"PARAMETERS = {params:_}", "", "", body, ""])
+
+
+def _network_class(
+    design: Design, plan: Network, blocks: Sequence[BlockWriter], in_channels: int, classes: int
+) -> str:
+    writers = {entry.number: block for block in blocks for entry in block.kind.stages}
+    init = _sequence("stem", plan.stem, "in_channels")
+    forward = ["x = self.stem(x)"]
+    if any("drop_path" in block.parameters for block in blocks):
+        number = sum(len(stage.blocks) for stage in plan.stages)
+        rates = f"{design.drop_path!r} * number / {number} for number in range(1, {number + 1})"
+        init += [
+            "# Stochastic depth: the rate rises linearly from block to block.",
+            f"rates = [{rates}]",
+        ]
+    first = 0
+    for number, (fields, stage) in enumerate(zip(design.stages, plan.stages, strict=True), 1):
+        if stage.transition:
+            init += _sequence(f"transition{number}", stage.transition)
+            forward.append(f"x = self.transition{number}(x)")
+        modules = _stage_modules(writers[number], fields, stage, first)
+        init += chained(f"self.stage{number}", modules, 8, always=True)
+        forward.append(f"x = self.stage{number}(x)")
+        first += len(stage.blocks)
+    if plan.head:
+        init += _sequence("head", plan.head)
+        forward.append("x = self.head(x)")
+    init.append(f"self.classifier = nn.Linear({plan.features}, classes)")
+    forward += ["x = x.mean((2, 3))  # global average pooling", "return self.classifier(x)"]
+    return "\n".join(
+        [
+            "class Network(nn.Module):",
+            f'    """Images (N, {in_channels}, H, W) -> logits (N, {classes})."""',
+            "",
+            f"    def __init__(self, in_channels: int = {in_channels}, classes: int = {classes})"
+            " -> None:",
+            "        super().__init__()",
+            indented(init, 8),
+            "        for module in self.modules():",
+            "            if isinstance(module, nn.Conv2d):",
+            "                # He et al. 2015, arXiv:1502.01852",
+            '                nn.init.kaiming_normal_(module.weight, mode="fan_out",'
+            ' nonlinearity="relu")',
+            "",
+            "    def forward(self, x: Tensor) -> Tensor:",
+            indented(forward, 8),
+        ]
+    )
+
+
+def _stage_modules(writer: BlockWriter, fields: StageFields, stage: Stage, first: int) -> list[str]:
+    """Make the blocks of a stage, repeated ones in a loop; its first has the rate of ``first``."""
+    block, depth = stage.blocks[0], len(stage.blocks)
+    drops = "drop_path" in writer.parameters
+    if writer.kind.merge == CAT and depth > 1:
+        inputs = f"{block.inputs} + {fields.width} * i"
+        rate = f"rates[{first} + i]" if first else "rates[i]"
+        return [_loop(writer.call(block, fields, inputs, rate), "i", f"range({depth})")]
+    modules = []
+    if depth == 1 or block.inputs != block.outputs or block.stride != 1:
+        modules.append(writer.call(block, fields, str(block.inputs), f"rates[{first}]"))
+        first, depth = first + 1, depth - 1
+    inputs, repeated = str(block.outputs), stage.blocks[-1]
+    if depth == 1:
+        modules.append(writer.call(repeated, fields, inputs, f"rates[{first}]"))
+    elif depth:
+        call = writer.call(repeated, fields, inputs, "rate")
+        rates = f"rates[{first or ''}:{first + depth}]"
+        loop = ("rate", rates) if drops else ("_", f"range({depth})")
+        modules.append(_loop(call, *loop))
+    return modules
+
+
+def _loop(call: str, name: str, values: str) -> str:
+    one = f"*[{call} for {name} in {values}]"
+    if len(one) <= LINE_LENGTH - 13:  # 12 columns before it and a comma behind it
+        return one
+    return f"*[\n    {call}\n    for {name} in {values}\n]"
+
+
+def _sequence(name: str, steps: Steps, inputs: str = "") -> list[str]:
+    """Make a chain whose shapes are known; ``inputs`` names the channels that enter it."""
+    modules = []
+    for step in steps:
+        channels = inputs or str(step.inputs)
+        if step.op == "conv":
+            numbers = (str(step.outputs), step.kernel, str(step.stride), str(step.groups))
+            modules.append(convolution(channels, *numbers))
+        else:
+            modules.append(module_call(step.op, channels))
+        inputs = ""
+    lines = chained(f"self.{name}", modules, 8)
+    for number, step in enumerate(steps):
+        if step.op == "bn0":
+            lines.append(f"nn.init.zeros_(self.{name}[{number}].weight)")
+    return lines
+
+
+def _self_check(in_channels: int, classes: int, image_size: int) -> str:
+    return f'''
+def count(module: nn.Module) -> int:
+    """Trainable parameters of a module."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+if __name__ == "__main__":
+    network = Network().eval()
+    for name, part in network.named_children():
+        part.register_forward_hook(
+            lambda part, _, x, name=name: print(
+                f"{{name:<12}} -> {{tuple(x.shape)!s:<20}} {{count(part):>12,}} parameters"
+            )
+        )
+    images = torch.randn(2, {in_channels}, {image_size}, {image_size})
+    print(f"images          {{tuple(images.shape)}}")
+    logits = network(images)
+    print(f"network      -> {{tuple(logits.shape)!s:<20}} {{count(network):>12,}} parameters")
+    assert logits.shape == (2, {classes})
+    assert count(network) == PARAMETERS
+'''.strip()
+
+
+def _docstring(design: Design, plan: Network, in_channels: int, classes: int, params: int) -> str:
+    described = {**_fields_with_effect(design, plan), "parameters": f"{params:,}"}
+    width = max(map(len, described)) + 2
+    lines = []
+    for name, text in described.items():
+        start, rest = f"    {name:<{width}}", " " * (width + 4)
+        lines.append(fill(text, LINE_LENGTH, initial_indent=start, subsequent_indent=rest))
+    fields = "\n".join(lines)
+    use = fill(
+        f"Images (N, {in_channels}, H, W) -> logits (N, {classes}), for any H and W."
+        " `python model.py` prints the shape that leaves each part and checks the number of"
+        " parameters. To load trained weights:",
+        LINE_LENGTH,
+    )
+    return f'''
+"""Skipsearch design {design.id}: an image classifier in one file that needs torch alone.
+
+{fields}
+
+{use}
+
+    from safetensors.torch import load_file
+
+    network = Network()
+    network.load_state_dict(load_file("model.safetensors"))
+    network.eval()
+"""
+'''.strip()
+
+
+def _fields_with_effect(design: Design, plan: Network) -> dict[str, str]:
+    """Name the fields of a design that its network depends on, as text."""
+    blocks = [block for stage in plan.stages for block in stage.blocks]
+    values, settled = design.to_dict(), design.canonical()
+    shown = {
+        name
+        for name in ("bottleneck_ratio", "groups", "compression", "drop_path", "dropout")
+        if getattr(settled, name) != DEFAULTS[name]
+    }
+    shown |= {"layout", "depths", "widths", "stem", "stem_width"}
+    if any(block.merge for block in blocks):
+        shown.add("merge")
+    # A plain or dense block has no say in what its shortcut carries.
+    if any(
+        fields.layout.skip and not joins_by_cat(fields) and block.shortcut != ()
+        for fields, stage in zip(design.stages, plan.stages, strict=True)
+        for block in stage.blocks
+    ):
+        shown.add("shortcut")
+    return {
+        name: ", ".join(map(_plain, value if isinstance(value, list) else [value]))
+        for name, value in values.items()
+        if name in shown
+    }
+
+
+def _plain(value: object) -> str:
+    return str(value).removesuffix(".0")

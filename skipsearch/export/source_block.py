@@ -1,0 +1,310 @@
+"""The blocks of a plan as Python classes: one class for all that differ in numbers alone.
+
+A number is written as a name (``out_channels``, ``inner``) only where the name stands for this
+number in every block of the class.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from textwrap import fill
+from typing import NamedTuple
+
+from skipsearch.design import Design
+from skipsearch.export.source_text import (
+    ACTIVATIONS,
+    LINE_LENGTH,
+    chained,
+    convolution,
+    deeper,
+    fitted,
+    indented,
+    module_call,
+    return_last,
+    stem_of,
+)
+from skipsearch.layout import Layout
+from skipsearch.plan import Block, Network, Stage, StageFields, Step, Steps, joins_by_cat
+
+NUMBERED = ("conv", "bn", "gn", "ln")  # conv1, bn1, also where there is only one
+PLAIN, ADD, CAT = "plain", "add", "cat"
+
+
+class StageOfKind(NamedTuple):
+    """A stage with its number, from 1."""
+
+    number: int
+    fields: StageFields
+    stage: Stage
+
+
+class Kind(NamedTuple):
+    """Stages whose blocks differ in numbers alone, so that one class serves them all."""
+
+    name: str
+    layout: Layout
+    merge: str
+    stages: list[StageOfKind]
+
+
+def block_kinds(design: Design, plan: Network) -> list[Kind]:
+    """Sort the stages by layout, merge, and what their shortcuts carry where shapes change."""
+    found: dict[tuple[Layout, str, bool], list[tuple[set[str], list[StageOfKind]]]] = {}
+    for number, (fields, stage) in enumerate(zip(design.stages, plan.stages, strict=True), 1):
+        # A dropout of rate 0 is not in the plan.
+        layout = fields.layout if design.dropout else fields.layout.without("dropout")
+        merge = PLAIN if not layout.skip else CAT if joins_by_cat(fields) else ADD
+        everywhere = merge == ADD and fields.shortcut == "proj-all"
+        # A stage that keeps its shapes fits any other way of changing them.
+        changes = merge == ADD and any(block.shortcut != () for block in stage.blocks)
+        shortcut = {fields.shortcut} if changes else set()
+        alike = found.setdefault((layout, merge, everywhere), [])
+        fitting = [group for group in alike if len(group[0] | shortcut) < 2]
+        if not fitting:
+            fitting = [(set(), [])]
+            alike += fitting
+        fitting[0][0].update(shortcut)
+        fitting[0][1].append(StageOfKind(number, fields, stage))
+    kinds = [
+        (layout, merge, stages)
+        for (layout, merge, _), alike in found.items()
+        for _, stages in alike
+    ]
+    kinds.sort(key=lambda kind: kind[2][0].number)
+    names = [f"Block{i}" for i in range(1, len(kinds) + 1)] if len(kinds) > 1 else ["Block"]
+    return [Kind(name, *kind) for name, kind in zip(names, kinds, strict=True)]
+
+
+class BlockWriter:
+    """Writes the class of one kind of block, and knows afterwards which numbers it takes.
+
+    Attributes:
+        kind: What is written.
+        parameters: The parameters of the class's ``__init__``, in order.
+        text: The class.
+    """
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind = kind
+        self._blocks = [block for entry in kind.stages for block in entry.stage.blocks]
+        fields = [entry.fields for entry in kind.stages for _ in entry.stage.blocks]
+        # In a dense block the width is what the block adds to the channels that enter.
+        self._width = "growth" if kind.merge == CAT else "out_channels"
+        self._values = {
+            "in_channels": [block.inputs for block in self._blocks],
+            "out_channels": [block.outputs for block in self._blocks],
+            self._width: [stage.width for stage in fields],
+            "inner": [stage.inner for stage in fields],
+            "groups": [stage.groups for stage in fields],
+            "stride": [block.stride for block in self._blocks],
+        }
+        self._tokens = Counter(stem_of(t) for t in (*kind.layout.branch, *kind.layout.after))
+        self._counts: Counter[str] = Counter()
+        self._channels = "in_channels"
+        self._used = {"in_channels"}
+        self._init: list[str] = []
+        self.parameters: list[str] = []
+        self.text = self._write()
+
+    def call(self, block: Block, fields: StageFields, inputs: str, drop_path: str) -> str:
+        """Return the expression that makes one of its blocks; ``inputs`` is its first argument."""
+        arguments = [inputs]
+        for name in self.parameters[1:]:
+            match name:
+                case "out_channels" | "growth":
+                    arguments.append(str(fields.width))
+                case "inner" | "groups":
+                    arguments.append(f"{name}={getattr(fields, name)}")
+                case "stride":
+                    arguments += [f"stride={block.stride}"] if block.stride != 1 else []
+                case "drop_path":
+                    arguments.append(f"drop_path={drop_path}")
+        return f"{self.kind.name}({', '.join(arguments)})"
+
+    def _write(self) -> str:
+        layout, blocks = self.kind.layout, self._blocks
+        # __init__ makes the modules in the order of the library's state: opening, branch,
+        # shortcut, after. forward begins with the shortcut where it reads x itself.
+        opening = self._run(layout.opening, [block.opening for block in blocks])
+        branch = self._run(layout.branch[len(layout.opening) :], [block.branch for block in blocks])
+        before, opened, merge = self._join()
+        if self.kind.merge == CAT:
+            self._channels = "out_channels"
+        made = len(self._init)
+        after = self._run(layout.after, [block.after for block in blocks], widens=False)
+        if self.kind.merge == CAT and any("out_channels" in line for line in self._init[made:]):
+            self._init.insert(made, f"out_channels = in_channels + {self._width}")
+            self._used.add(self._width)
+        if "inner" in self._used and (expression := self._inner_expression()):
+            self._init.insert(0, f"inner = {expression}")
+            self._used = self._used - {"inner"} | {self._width}
+        known = {
+            "in_channels": "in_channels: int",
+            self._width: f"{self._width}: int",
+            "inner": "inner: int",
+            "groups": "groups: int",
+            "stride": "stride: int = 1",
+            "drop_path": "drop_path: float = 0.0",
+        }
+        self.parameters = [name for name in known if name in self._used]
+        arguments = ", ".join(["self", *(known[name] for name in self.parameters)])
+        signature = fitted(f"def __init__({arguments}) -> None:", 4)
+        forward = return_last([*before, *opening, *opened, *branch, *merge, *after])
+        return "\n".join(
+            [
+                f"class {self.kind.name}(nn.Module):",
+                indented(self._describe(), 4),
+                "",
+                indented(signature, 4),
+                indented(["super().__init__()", *self._init], 8),
+                "",
+                "    def forward(self, x: Tensor) -> Tensor:",
+                indented(forward, 8),
+            ]
+        )
+
+    def _describe(self) -> list[str]:
+        numbers = [str(entry.number) for entry in self.kind.stages]
+        whose = "One block"
+        if self.kind.name != "Block":
+            several = f"stages {', '.join(numbers[:-1])} and {numbers[-1]}"
+            whose = f"A block of {several if len(numbers) > 1 else f'stage {numbers[0]}'}"
+        joined = [block.merge is not None for block in self._blocks]
+        how = "no shortcut joins"
+        if any(joined):
+            how = f'the shortcut is {"concatenated" if self.kind.merge == CAT else "added"} at "+"'
+        if any(joined) and not all(joined):
+            how += " where the shape stays"
+        one = f'"""{whose}: {self.kind.layout}; {how}."""'
+        if len(one) <= LINE_LENGTH - 4:
+            return [one]
+        layout = fill(str(self.kind.layout), LINE_LENGTH - 4).split("\n")
+        return [f'"""{whose}; {how}.', "", *layout, '"""']
+
+    def _run(self, tokens: Sequence[str], runs: Sequence[Steps], widens: bool = True) -> list[str]:
+        """Make the modules of a chain, whose steps are given block by block; return its lines."""
+        columns = zip(tokens, *runs, strict=True)
+        return [f"x = {self._operation(token, steps, widens)}" for token, *steps in columns]
+
+    def _operation(self, token: str, steps: list[Step], widens: bool) -> str:
+        if token in ACTIVATIONS:
+            return f"F.{token}(x)"
+        name = stem_of(token)
+        self._counts[name] += 1
+        attribute = name
+        if name in NUMBERED or (self._tokens[name] > 1 and name != "dropout"):
+            attribute += str(self._counts[name])
+        if name == "conv":
+            module = self._convolution(token, steps, widens)
+            self._init += fitted(f"self.{attribute} = {module}", 8)
+        elif name != "dropout" or self._counts[name] == 1:  # One dropout serves every place.
+            module = module_call(token, self._channels, rate=steps[0].rate)
+            self._init.append(f"self.{attribute} = {module}")
+        if token == "bn0":
+            self._init.append(f"nn.init.zeros_(self.{attribute}.weight)  # starts at zero")
+        return f"self.{attribute}(x)"
+
+    def _convolution(self, token: str, steps: list[Step], widens: bool) -> str:
+        inputs = self._channels
+        groups = inputs
+        if not token.startswith("dw"):
+            if widens:
+                self._channels = self._named([step.outputs for step in steps], self._width, "inner")
+            numbers = [step.groups for step in steps]
+            groups = str(numbers[0]) if len(set(numbers)) == 1 else self._named(numbers, "groups")
+        stride = "1"
+        if any(step.stride != 1 for step in steps):
+            stride = self._named([step.stride for step in steps], "stride")
+        return convolution(inputs, self._channels, steps[0].kernel, stride, groups)
+
+    def _named(self, numbers: list[int], *names: str) -> str:
+        """Return the first of the names that stands for these numbers in every block."""
+        name = next(name for name in names if self._values[name] == numbers)
+        self._used.add(name)
+        return name
+
+    def _inner_expression(self) -> str:
+        """Compute ``inner`` from the width; nothing where the stages follow several ratios."""
+        stages = [entry.fields for entry in self.kind.stages]
+        ratio = stages[0].bottleneck_ratio
+        if any(stage.bottleneck_ratio != ratio for stage in stages):
+            return ""
+        if ratio == int(ratio):
+            return f"{int(ratio)} * {self._width}"
+        part = round(1 / ratio)
+        if part == 1 / ratio and all(stage.inner == stage.width // part for stage in stages):
+            return f"{self._width} // {part}"
+        if all(stage.inner == round(ratio * stage.width) for stage in stages):
+            return f"round({ratio!r} * {self._width})"
+        return f"max(1, round({ratio!r} * {self._width}))"
+
+    def _join(self) -> tuple[list[str], list[str], list[str]]:
+        """Make what the shortcut needs.
+
+        Returns:
+            The lines of ``forward`` before the opening, after it, and after the branch.
+        """
+        if not any(block.merge for block in self._blocks):
+            return [], [], []
+        merge = ["x = x + shortcut"]
+        if self.kind.merge == CAT:
+            merge = ["x = torch.cat([shortcut, x], dim=1)"]
+        if any(rate for entry in self.kind.stages for rate in entry.stage.drop_paths):
+            self._init.append("self.drop_path = DropPath(drop_path)")
+            self._used.add("drop_path")
+            merge.insert(0, "x = self.drop_path(x)")
+        if not all(block.merge for block in self._blocks):
+            self._init.append(f"self.has_shortcut = {self._condition('==', ' and ')}")
+            return ["shortcut = x"], [], ["if self.has_shortcut:", *deeper(merge)]
+        # Blocks of one kind carry the same, but that average pooling comes with a stride alone:
+        # the longest shows all of it.
+        steps = max((block.shortcut or () for block in self._blocks), key=len)
+        if not steps:
+            return ["shortcut = x"], [], merge
+        reads_opening = bool(self.kind.layout.opening) and any(s.op == "conv" for s in steps)
+        module = self._shortcut(steps)
+        if all(block.shortcut for block in self._blocks):
+            self._init += chained("self.shortcut", module, 8)
+            read = ["shortcut = self.shortcut(x)"]
+            return ([], read, merge) if reads_opening else (read, [], merge)
+        changes = f"if {self._condition('!=', ' or ')}:"
+        if reads_opening:
+            self._init += ["self.projection = None", changes]
+            self._init += deeper(chained("self.projection", module, 12))
+            opened = ["if self.projection is not None:", "    shortcut = self.projection(x)"]
+            return ["shortcut = x"], opened, merge
+        self._init += ["self.shortcut = nn.Identity()", changes]
+        self._init += deeper(chained("self.shortcut", module, 12))
+        return ["shortcut = self.shortcut(x)"], [], merge
+
+    def _shortcut(self, steps: Steps) -> list[str]:
+        self._used.add("out_channels")
+        strided = any(block.stride != 1 for block in self._blocks)
+        if strided:
+            self._used.add("stride")
+        modules = []
+        for step in steps:
+            if step.op == "pad":
+                stride = ", stride" if strided else ""
+                modules.append(f"PadShortcut(out_channels - in_channels{stride})")
+            elif step.op == "avgpool":
+                modules.append(module_call("avgpool", "in_channels", size="stride"))
+                strided = False
+            elif step.op == "conv":
+                stride = "stride" if strided else "1"
+                modules.append(convolution("in_channels", "out_channels", 1, stride, "1"))
+            else:
+                modules.append(module_call(step.op, "out_channels"))
+        return modules
+
+    def _condition(self, relation: str, word: str) -> str:
+        """Compare what enters with what leaves, in what differs anywhere."""
+        parts = []
+        if any(block.stride != 1 for block in self._blocks):
+            parts.append(f"stride {relation} 1")
+            self._used.add("stride")
+        if any(block.inputs != block.outputs for block in self._blocks):
+            parts.append(f"in_channels {relation} out_channels")
+            self._used.add("out_channels")
+        return word.join(parts)

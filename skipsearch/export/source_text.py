@@ -1,0 +1,181 @@
+"""Python written as a person and ruff would: calls, modules, and lines of at most 100 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import gcd
+from textwrap import indent
+
+from skipsearch.layout import is_convolution
+from skipsearch.plan import GROUP_CHANNELS
+
+LINE_LENGTH = 100
+ACTIVATIONS = {"relu": "nn.ReLU()", "relu6": "nn.ReLU6()", "gelu": "nn.GELU()", "silu": "nn.SiLU()"}
+
+# Emitted only where the network uses them.
+HELPERS = {
+    "LayerNorm2d": '''
+class LayerNorm2d(nn.LayerNorm):
+    """LayerNorm over the channels at each position (Liu et al. 2022, arXiv:2201.03545)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, eps=1e-6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.permute(0, 2, 3, 1)
+        x = super().forward(x)
+        return x.permute(0, 3, 1, 2)
+''',
+    "SqueezeExcitation": '''
+class SqueezeExcitation(nn.Module):
+    """Weighs the channels by what all positions hold (Hu et al. 2018, arXiv:1709.01507)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        inner = max(1, channels // 16)
+        self.squeeze = nn.Conv2d(channels, inner, 1)
+        self.excite = nn.Conv2d(inner, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = x.mean((2, 3), keepdim=True)
+        weight = F.relu(self.squeeze(weight))
+        weight = torch.sigmoid(self.excite(weight))
+        return x * weight
+''',
+    "Scale": '''
+class Scale(nn.Module):
+    """One learned factor that starts at 0 (ReZero: Bachlechner et al. 2020, arXiv:2003.04887)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.factor * x
+''',
+    "DropPath": '''
+class DropPath(nn.Module):
+    """Stochastic depth: drops the branch of whole images in training (arXiv:1603.09382)."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        keep = 1.0 - self.rate
+        mask = x.new_empty((x.shape[0], 1, 1, 1)).bernoulli_(keep)
+        return x * mask / keep
+''',
+    "PadShortcut": '''
+class PadShortcut(nn.Module):
+    """Every stride-th pixel, and zeros for the new channels (He et al. 2015, option A)."""
+
+    def __init__(self, new_channels: int, stride: int = 1) -> None:
+        super().__init__()
+        self.new_channels = new_channels
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x[:, :, :: self.stride, :: self.stride]
+        return F.pad(x, (0, 0, 0, 0, 0, self.new_channels))
+''',
+}
+
+
+def stem_of(token: str) -> str:
+    """Return what the attribute of an operation is called, without its number."""
+    return "conv" if is_convolution(token) else token.removesuffix("0")
+
+
+def module_call(op: str, channels: str, *, rate: float = 0.0, size: str = "2") -> str:
+    """Write any module but a convolution.
+
+    Args:
+        op: The word of the plan.
+        channels: Their number, or the name that stands for it.
+        rate: Of a dropout.
+        size: Kernel and stride of average pooling.
+    """
+    match op:
+        case "bn" | "bn0":
+            return f"nn.BatchNorm2d({channels})"
+        case "gn":
+            groups = f"{channels} // gcd({GROUP_CHANNELS}, {channels})"
+            if channels.isdecimal():
+                groups = str(int(channels) // gcd(GROUP_CHANNELS, int(channels)))
+            return f"nn.GroupNorm({groups}, {channels})"
+        case "ln":
+            return f"LayerNorm2d({channels})"
+        case "se":
+            return f"SqueezeExcitation({channels})"
+        case "scale":
+            return "Scale()"
+        case "dropout":
+            return f"nn.Dropout({rate!r})"
+        case "maxpool":
+            return "nn.MaxPool2d(3, stride=2, padding=1)"
+        case "avgpool":
+            return f"nn.AvgPool2d({size}, ceil_mode=True, count_include_pad=False)"
+        case _:
+            return ACTIVATIONS[op]
+
+
+def convolution(inputs: str, outputs: str, kernel: int, stride: str, groups: str) -> str:
+    """Write a convolution without what has its default."""
+    arguments = [inputs, outputs, str(kernel)]
+    if stride != "1":
+        arguments.append(f"stride={stride}")
+    if kernel > 1:
+        arguments.append(f"padding={kernel // 2}")
+    if groups != "1":
+        arguments.append(f"groups={groups}")
+    return f"nn.Conv2d({', '.join(arguments)}, bias=False)"
+
+
+def fitted(line: str, column: int) -> list[str]:
+    """Break a flat call that is too long at its brackets; ``column`` is where it starts."""
+    if column + len(line) <= LINE_LENGTH:
+        return [line]
+    head, _, rest = line.partition("(")
+    inside, _, tail = rest.rpartition(")")
+    lines = [inside]
+    if column + 4 + len(inside) > LINE_LENGTH:
+        lines = [f"{argument}," for argument in inside.split(", ")]
+    return [f"{head}(", *deeper(lines), f"){tail}"]
+
+
+def chained(name: str, modules: Sequence[str], column: int, always: bool = False) -> list[str]:
+    """Give a name to a sequence of modules, on one line if it fits, else on one line each.
+
+    Args:
+        name: What is assigned to.
+        modules: The expressions that make them; one alone needs no sequence.
+        column: Where the first line will start.
+        always: Whether one alone becomes a sequence as well.
+    """
+    if len(modules) == 1 and not always:
+        return [f"{name} = {modules[0]}"]
+    line = f"{name} = nn.Sequential({', '.join(modules)})"
+    if column + len(line) <= LINE_LENGTH and "\n" not in line:
+        return [line]
+    lines = [line for module in modules for line in f"{module},".split("\n")]
+    return [f"{name} = nn.Sequential(", *deeper(lines), ")"]
+
+
+def deeper(lines: Sequence[str]) -> list[str]:
+    """Indent lines by one level."""
+    return [f"    {line}" for line in lines]
+
+
+def indented(lines: Sequence[str], columns: int) -> str:
+    """Join lines, indented."""
+    return indent("\n".join(lines), " " * columns)
+
+
+def return_last(lines: Sequence[str]) -> list[str]:
+    """End a forward pass by returning x, or at once what the last line would call x."""
+    if lines[-1].startswith("x = "):
+        return [*lines[:-1], f"return {lines[-1].removeprefix('x = ')}"]
+    return [*lines, "return x"]

@@ -1,0 +1,22 @@
+"""95 % intervals of accuracies, in plain numbers."""
+
+from __future__ import annotations
+
+from math import sqrt
+
+Z_95 = 1.959964  # the 97.5 % quantile of the normal distribution
+
+
+def wilson(share: float, n: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share that was seen in n draws.
+
+    Wilson 1927 (doi:10.2307/2276774); recommended for all n by Brown, Cai & DasGupta 2001
+    (doi:10.1214/ss/1009213286).
+
+    Args:
+        share: From 0 to 1.
+        n: Draws, at least 1.
+    """
+    centre = (share + Z_95**2 / (2 * n)) / (1 + Z_95**2 / n)
+    half = Z_95 * sqrt(share * (1 - share) / n + Z_95**2 / (4 * n * n)) / (1 + Z_95**2 / n)
+    return max(0.0, centre - half), min(1.0, centre + half)

@@ -1,0 +1,12 @@
+"""Intervals against published values."""
+
+import pytest
+
+from skipsearch.intervals import wilson
+
+
+def test_wilson_gives_the_published_intervals() -> None:
+    # Brown, Cai & DasGupta 2001 give the formula; the values are those of R's binom.wilson.
+    assert wilson(0.5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-4)
+    assert wilson(0.0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4)
+    assert wilson(1.0, 10) == pytest.approx((0.7225, 1.0), abs=1e-4)
