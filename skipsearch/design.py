@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
+from math import floor
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar, cast
 
@@ -21,6 +22,7 @@ from skipsearch.plan import (
     StageFields,
     complete_stem,
     joins_by_cat,
+    kept_channels,
     plan_network,
 )
 from skipsearch.text import dump_yaml, parse_yaml, read_text
@@ -86,10 +88,14 @@ class Design:
                 f"depths has {len(self.depths)} stages and widths {len(self.widths)};"
                 " both need one number a stage"
             )
-        self._set("stem_width", _whole("stem_width", self.stem_width or self.widths[0]))
+        self._set("stem_width", _whole("stem_width", self._stem_width()))
         for name in PER_STAGE:
             self._set(name, self._one_or_per_stage(name, getattr(self, name)))
         self.plan()
+
+    def _stem_width(self) -> int:
+        unset = type(self.stem_width) is int and self.stem_width == 0
+        return self.widths[0] if unset else self.stem_width
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
@@ -391,7 +397,6 @@ def _canonical(design: Design) -> Design:
     ]
     layouts = [stage.layout for stage in stages]
     tokens = [token for layout in layouts for token in (*layout.branch, *layout.after)]
-    transitions = any(stage.transition for stage in plan.stages)
     joins = any(block.merge for stage in plan.stages for block in stage.blocks)
     return Design(
         layout=collapse([str(layout) for layout in layouts]),
@@ -403,7 +408,7 @@ def _canonical(design: Design) -> Design:
         shortcut=_settled([stage.shortcut for stage in stages], "proj"),
         bottleneck_ratio=_settled([stage.bottleneck_ratio for stage in stages], 1.0),
         groups=_settled([stage.groups for stage in stages], 1),
-        compression=design.compression if transitions else 0.5,
+        compression=_shortest_compression(plan, design.compression),
         drop_path=design.drop_path if joins else 0.0,
         dropout=design.dropout if "dropout" in tokens else 0.0,
     )
@@ -420,7 +425,7 @@ class _Canonical(NamedTuple):
 
 
 def _canonical_stage(fields: StageFields, blocks: tuple[Block, ...], dropout: float) -> _Canonical:
-    layout = fields.layout if dropout else fields.layout.without("dropout")
+    layout = _with_depthwise(fields.layout if dropout else fields.layout.without("dropout"), blocks)
     # Only the first block of a stage can change the shape; where it takes no shortcut and is
     # alone, the stage is plain.
     joined = [block for block in blocks if block.merge]
@@ -438,10 +443,23 @@ def _canonical_stage(fields: StageFields, blocks: tuple[Block, ...], dropout: fl
     return _Canonical(
         layout,
         shortcut,
-        fields.merge if joined else None,
+        fields.merge if layout.skip else None,
         fields.inner / fields.width if len(dense) > 1 else None,
         fields.groups if grouped else None,
     )
+
+
+def _with_depthwise(layout: Layout, blocks: tuple[Block, ...]) -> Layout:
+    """Call a convolution depthwise where its groups make it so in every block of the stage."""
+    chains = [(*block.opening, *block.branch, *block.after) for block in blocks]
+    tokens = tuple(
+        f"dw{steps[0].kernel}"
+        if all(s.op == "conv" and s.inputs == s.outputs == s.groups for s in steps)
+        else token
+        for token, *steps in zip((*layout.branch, *layout.after), *chains, strict=True)
+    )
+    cut = len(layout.branch)
+    return Layout(tokens[:cut], tokens[cut:], layout.skip)
 
 
 def _changes(block: Block) -> bool:
@@ -449,9 +467,28 @@ def _changes(block: Block) -> bool:
 
 
 def _settled(values: Sequence[T | None], default: T) -> T | tuple[T, ...]:
-    """Give a stage where a field has no effect the first value that has one elsewhere."""
-    filler = next((value for value in values if value is not None), default)
+    """Give a stage where a field has no effect the first value that has one elsewhere.
+
+    Never ``proj-all``, which has an effect everywhere.
+    """
+    filler = next((value for value in values if value not in (None, "proj-all")), default)
     return collapse([filler if value is None else value for value in values])
+
+
+def _shortest_compression(plan: Network, given: float) -> float:
+    """Return 0.5, or else the share with fewest digits, that keeps the same channels."""
+    squeezes = [step for stage in plan.stages for step in stage.transition if step.op == "conv"]
+    # Digits are tried at the lower end of the interval of shares that round to these channels.
+    low = max((s.outputs / s.inputs for s in squeezes if s.outputs > 1), default=0.0)
+    trials = [0.5]
+    for digits in range(1, 17):
+        trials += [(max(1, floor(low * 10**digits)) + i) / 10**digits for i in range(2)]
+    fits = (
+        share
+        for share in trials
+        if all(kept_channels(s.inputs, share) == s.outputs for s in squeezes) and share <= 1
+    )
+    return next(fits, given)
 
 
 def _shortest_stem(stem: tuple[str, ...], layout: Layout) -> str:

@@ -20,7 +20,7 @@ OTHERS = ("se", "scale", "dropout")
 PLAIN_TOKENS = (*NORMS, *ACTIVATIONS, *OTHERS)
 LARGEST_KERNEL = 31
 
-_CONVOLUTION = re.compile(r"(conv|dw)(\d+)")
+_CONVOLUTION = re.compile(r"(conv|dw)(0|[1-9][0-9]{0,4})")  # one spelling of each kernel
 
 
 @dataclass(frozen=True, slots=True)

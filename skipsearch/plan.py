@@ -230,13 +230,18 @@ def _plan_stem(stem: tuple[str, ...], width: int, in_channels: int, layout: Layo
 
 def _plan_transition(channels: int, compression: float, before: Layout, after: Layout) -> Steps:
     """The head of the stage before, a 1x1 convolution, the stem of the stage after, and pooling."""
-    kept = max(1, int(channels * compression))
+    kept = kept_channels(channels, compression)
     return (
         *_plan_run(head_tokens(before), channels, 0.0),
         Step("conv", channels, kept),
         *_plan_run(stem_ending(after), kept, 0.0),
         Step("avgpool", kept, kept, 2, 2),
     )
+
+
+def kept_channels(channels: int, compression: float) -> int:
+    """Channels that leave a transition, at least 1."""
+    return max(1, int(channels * compression))
 
 
 @lru_cache(maxsize=4096)
@@ -266,6 +271,8 @@ def plan_block(stage: StageFields, inputs: int, stride: int, dropout: float) -> 
         merge = None if shortcut is None else "add"
     outputs = inputs + width if merge == "cat" else width
     after = _plan_run(layout.after, outputs, dropout)
+    if merge is None and not any(map(is_convolution, layout.after)):
+        branch, after = branch + after, ()  # Nothing joins, so nothing stands after the join.
     shares = any(step.op == "conv" for step in shortcut or ())
     return Block(opening, branch, shortcut, shares, merge, after, inputs, outputs, stride)
 
@@ -331,6 +338,7 @@ def _plan_shortcut(
 
 def projection_norm(tokens: tuple[str, ...]) -> tuple[str, ...]:
     """Rule 3: the norm that directly follows the branch's last convolution, if one does."""
+    tokens = tuple(token for token in tokens if token != "dropout")
     last = max(i for i, token in enumerate(tokens) if is_convolution(token))
     following = tokens[last + 1 : last + 2]
     if following and following[0] in NORMS:

@@ -90,7 +90,7 @@ class Recipe:
         if not fits or not low <= cast("float", value) <= high or not math.isfinite(value):
             bounds = "" if kind is bool else f" from {low:g} to {high:g}"
             raise RecipeError(f"{name}: {value!r} is not {wanted}{bounds}")
-        object.__setattr__(self, name, kind(value))
+        object.__setattr__(self, name, kind(value) or kind())  # -0.0 is 0.0
 
     def replace(self, **changes: Any) -> Self:
         """Return a recipe with some fields changed, checked anew.

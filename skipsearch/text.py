@@ -23,18 +23,10 @@ class _Loader(yaml.SafeLoader):
                 continue  # The base class refuses an unhashable key with its place.
             if key in seen:
                 raise yaml.MarkedYAMLError(
-                    problem=f"key {key!r} twice", problem_mark=node.start_mark
+                    problem=f"key {key!r} twice", problem_mark=key_node.start_mark
                 )
             seen.add(key)
         return super().construct_mapping(node, deep)
-
-
-# PyYAML follows YAML 1.1, where 2e6 and 1e-4 are texts.
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(\d[\d_]*)(\.\d*)?[eE][-+]?\d+"),
-    list("-+0123456789"),
-)
 
 
 class _Dumper(yaml.SafeDumper):
@@ -48,6 +40,16 @@ class _Dumper(yaml.SafeDumper):
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
+
+
+# PyYAML follows YAML 1.1, where 2e6 and 1e-4 are texts. The dumper knows them too, so that it
+# quotes a text which looks like one (a design's id such as 12e4567890).
+for _class in (_Loader, _Dumper):
+    _class.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"),
+        list("-+.0123456789"),
+    )
 
 
 def parse_yaml(text: str, where: str, error: type[SkipSearchError]) -> dict[str, Any]:
@@ -68,6 +70,8 @@ def parse_yaml(text: str, where: str, error: type[SkipSearchError]) -> dict[str,
         raise error(f"{where}: line {line}: not YAML: {problem.problem}") from None
     except yaml.YAMLError as problem:
         raise error(f"{where}: not YAML: {' '.join(str(problem).split())}") from None
+    except ValueError as problem:  # such as the date 2024-99-99
+        raise error(f"{where}: not YAML: {problem}") from None
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
         raise error(f"{where}: a mapping of 'key: value' lines is expected")
     return value

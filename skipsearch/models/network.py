@@ -56,10 +56,10 @@ def build(design: Design, in_channels: int = 3, classes: int = 10, seed: int = 0
         DesignError: If ``in_channels`` or ``classes`` is not positive.
     """
     for name, value in (("in_channels", in_channels), ("classes", classes)):
-        if value < 1:
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise DesignError(f"{name}: {value!r} is not a positive whole number")
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs as well
         model = Network(design.plan(in_channels), classes)
         for module in model.modules():
             if isinstance(module, nn.Conv2d):

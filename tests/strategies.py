@@ -1,0 +1,115 @@
+"""Hypothesis strategies: layouts, designs, and pairs of designs that are near each other."""
+
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+
+from skipsearch.design import Design
+from skipsearch.errors import DesignError
+from skipsearch.layout import PLAIN_TOKENS, Layout
+
+# Builds of small networks are slow only where the machine is busy: no reason to fail.
+RELAXED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+CONVOLUTIONS = st.sampled_from(("conv1", "conv3", "conv3", "conv5", "dw3", "dw5"))
+PLAIN = st.sampled_from(PLAIN_TOKENS)
+SHORTCUTS = st.sampled_from(("pad", "proj", "proj-all", "avg-proj", "omit"))
+MERGES = st.sampled_from(("add", "add", "cat"))
+STEMS = ("conv3", "conv3-bn", "conv3-relu", "conv3-bn-relu", "conv3-pool", "conv3-bn-relu-conv3")
+# Few values, near each other, so that two draws often build the same network by another road:
+# groups as many as channels, ratios that round to the same width, a dropout of rate 0.
+VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "shortcut": SHORTCUTS,
+    "merge": MERGES,
+    "bottleneck_ratio": st.sampled_from((0.3, 0.5, 1.0, 2.0)),
+    "groups": st.sampled_from((1, 1, 2, 4)),
+    "stem": st.sampled_from(STEMS),
+    "stem_width": st.sampled_from((0, 2, 4)),
+    "compression": st.sampled_from((0.3, 0.5, 0.55)),
+    "drop_path": st.sampled_from((0.0, 0.2)),
+    "dropout": st.sampled_from((0.0, 0.2)),
+}
+PER_STAGE = ("shortcut", "merge", "bottleneck_ratio", "groups")
+
+
+@st.composite
+def layouts(draw: st.DrawFn, max_before: int = 2) -> Layout:
+    """A layout of one to three convolutions with up to two operations around each."""
+    some = st.lists(PLAIN, max_size=max_before)
+    branch = draw(some)
+    for _ in range(draw(st.integers(1, 3))):
+        branch += [draw(CONVOLUTIONS), *draw(some)]
+    skip = draw(st.booleans())
+    after = draw(st.lists(st.one_of(PLAIN, CONVOLUTIONS), max_size=2)) if skip else []
+    return Layout(tuple(branch), tuple(after), skip)
+
+
+def spellings(layout: Layout) -> st.SearchStrategy[str]:
+    """Texts of one layout that differ in blanks."""
+    tokens = [part for token in layout.branch for part in ("-", token)][1:]
+    if layout.skip:
+        tokens += ["+", *[part for token in layout.after for part in ("-", token)][1:]]
+    blanks = st.lists(
+        st.sampled_from(("", "", " ", "  ")), min_size=len(tokens) + 1, max_size=len(tokens) + 1
+    )
+    return blanks.map(
+        lambda gaps: gaps[0] + "".join(t + g for t, g in zip(tokens, gaps[1:], strict=True))
+    )
+
+
+# Layouts that are near each other: one token apart, or the same up to where the join stands.
+NEAR_LAYOUTS = st.sampled_from(
+    (
+        *("conv3 +", "conv3", "dw3 +", "dw3", "conv1 +", "dw1 +"),
+        *("conv3-bn +", "conv3-bn-relu", "conv3-bn + relu", "conv3 + bn-relu", "bn-relu-conv3 +"),
+        *("conv3-dropout-bn +", "dropout-conv3 + dropout", "bn0-relu-conv3 +"),
+        *("conv3-conv3 +", "conv3-conv3", "conv3 + conv3", "conv3 + dw3", "conv3-bn + conv1"),
+        *("conv1-conv3-conv1 +", "conv1-dw3-conv1 +", "conv1-conv3 +", "conv1-dw3 +"),
+        *("dw3-conv1 +", "conv3-conv1 +"),
+    )
+)
+
+
+def _one_or_per_stage(values: st.SearchStrategy[Any], stages: int) -> st.SearchStrategy[Any]:
+    return st.one_of(values, st.tuples(*[values] * stages))
+
+
+@st.composite
+def fields(draw: st.DrawFn, layout_texts: st.SearchStrategy[str]) -> dict[str, Any]:
+    """Fields of a design of up to three small stages; not every draw is a valid design."""
+    n = draw(st.integers(1, 3))
+    values = {
+        "layout": draw(_one_or_per_stage(layout_texts, n)),
+        "depths": draw(st.tuples(*[st.sampled_from((1, 2))] * n)),
+        "widths": draw(st.tuples(*[st.sampled_from((1, 2, 4))] * n)),
+    }
+    for name, strategy in VALUES.items():
+        values[name] = draw(_one_or_per_stage(strategy, n) if name in PER_STAGE else strategy)
+    return values
+
+
+def _design_or_none(values: dict[str, Any]) -> Design | None:
+    try:
+        return Design(**values)
+    except DesignError:  # A drawn layout is always valid; only shapes can refuse to fit.
+        return None
+
+
+def designs(layout_texts: st.SearchStrategy[str] | None = None) -> st.SearchStrategy[Design]:
+    """Valid designs, of random layouts unless given."""
+    texts = layouts().map(str) if layout_texts is None else layout_texts
+    return fields(texts).map(_design_or_none).filter(lambda design: design is not None)
+
+
+@st.composite
+def near_pairs(draw: st.DrawFn) -> tuple[Design, Design]:
+    """Two designs, the second with one to three fields of the first drawn anew."""
+    first = draw(designs(NEAR_LAYOUTS))
+    n = len(first.depths)
+    values = first.to_dict()
+    for name in draw(st.lists(st.sampled_from(("layout", *VALUES)), min_size=1, max_size=3)):
+        strategy = NEAR_LAYOUTS if name == "layout" else VALUES[name]
+        per_stage = name in ("layout", *PER_STAGE)
+        values[name] = draw(_one_or_per_stage(strategy, n) if per_stage else strategy)
+    return first, _design_or_none(values) or first

@@ -1,0 +1,470 @@
+"""The rules of construction against implementations that are not ours, weights carried over.
+
+torchvision and timm, and where they have none, straight-line code written from the papers.
+Everything in float32 and evaluation mode, with batch-norm statistics drawn at random.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision import models as vision
+from torchvision import ops as vision_ops
+from torchvision.models.convnext import LayerNorm2d as VisionLayerNorm2d
+from torchvision.models.mobilenetv2 import InvertedResidual
+
+from skipsearch.classics import (
+    BN_AFTER_ADDITION,
+    BOTTLENECK,
+    BOTTLENECK_PREACTIVATION,
+    CLASSICS,
+    DENSE,
+    FULL_PREACTIVATION,
+    ORIGINAL,
+    RELU_BEFORE_ADDITION,
+    RELU_ONLY_PREACTIVATION,
+)
+from skipsearch.design import Design
+from skipsearch.models import build
+from skipsearch.models.ops import OPS, DropPath, SqueezeExcitation
+from skipsearch.plan import Step
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """On a busy machine, threads wait for each other far longer than small networks compute."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+CLASSES = 10
+
+Rename = Callable[[str], str]
+
+
+@torch.no_grad()
+def shake(model: nn.Module) -> nn.Module:
+    """Draw everything of the norms at random, so that no two of them are alike."""
+    generator = torch.Generator().manual_seed(0)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.weight.uniform_(0.5, 1.5, generator=generator)
+            module.bias.normal_(0.0, 0.1, generator=generator)
+            module.running_mean.normal_(0.0, 0.1, generator=generator)
+            module.running_var.uniform_(0.5, 1.5, generator=generator)
+    return model
+
+
+def rewrite(*rules: tuple[str, str]) -> Rename:
+    """A translation of our names into theirs; exactly one rule must fit each name.
+
+    ``{n-1}`` in a replacement is the group of that number less 1.
+    """
+
+    def rename(name: str) -> str:
+        found = [(re.fullmatch(pattern, name), target) for pattern, target in rules]
+        ((match, target),) = [(match, target) for match, target in found if match]
+
+        def fill(hole: re.Match[str]) -> str:
+            group = match[int(hole[1])]
+            return str(int(group) - 1) if hole[2] else group
+
+        return re.sub(r"\{(\d)(-1)?\}", fill, target)
+
+    return rename
+
+
+TENSOR = r"\.(weight|bias|running_mean|running_var|num_batches_tracked)"
+UNIT = r"stages\.stage(\d)\.block(\d+)\."
+
+RESNET = rewrite(
+    (r"stem\.(conv1|bn1)" + TENSOR, "{1}.{2}"),
+    (UNIT + r"branch\.((?:conv|bn)\d)" + TENSOR, "layer{1}.{2-1}.{3}.{4}"),
+    # timm's names; torchvision has no ResNet with squeeze-and-excitation.
+    (UNIT + r"branch\.se1\.squeeze" + TENSOR, "layer{1}.{2-1}.se.fc1.{3}"),
+    (UNIT + r"branch\.se1\.excite" + TENSOR, "layer{1}.{2-1}.se.fc2.{3}"),
+    (UNIT + r"shortcut\.conv1" + TENSOR, "layer{1}.{2-1}.downsample.0.{3}"),
+    (UNIT + r"shortcut\.bn1" + TENSOR, "layer{1}.{2-1}.downsample.1.{3}"),
+    (r"classifier" + TENSOR, "fc.{1}"),
+)
+RESNET_D = rewrite(
+    (r"stem\.conv1" + TENSOR, "conv1.0.{1}"),
+    (r"stem\.bn1" + TENSOR, "conv1.1.{1}"),
+    (r"stem\.conv2" + TENSOR, "conv1.3.{1}"),
+    (r"stem\.bn2" + TENSOR, "conv1.4.{1}"),
+    (r"stem\.conv3" + TENSOR, "conv1.6.{1}"),
+    (r"stem\.bn3" + TENSOR, "bn1.{1}"),
+    (UNIT + r"branch\.((?:conv|bn)\d)" + TENSOR, "layer{1}.{2-1}.{3}.{4}"),
+    (UNIT + r"shortcut\.conv1" + TENSOR, "layer{1}.{2-1}.downsample.1.{3}"),
+    (UNIT + r"shortcut\.bn1" + TENSOR, "layer{1}.{2-1}.downsample.2.{3}"),
+    (r"classifier" + TENSOR, "fc.{1}"),
+)
+RESNET_V2 = rewrite(
+    (r"stem\.conv1" + TENSOR, "stem.conv.{1}"),
+    (UNIT + r"opening\.bn1" + TENSOR, "stages.{1-1}.blocks.{2-1}.norm1.{3}"),
+    (UNIT + r"branch\.conv(\d)" + TENSOR, "stages.{1-1}.blocks.{2-1}.conv{3}.{4}"),
+    # Their norms count from the opening's.
+    (UNIT + r"branch\.bn1" + TENSOR, "stages.{1-1}.blocks.{2-1}.norm2.{3}"),
+    (UNIT + r"branch\.bn2" + TENSOR, "stages.{1-1}.blocks.{2-1}.norm3.{3}"),
+    (UNIT + r"shortcut\.conv1" + TENSOR, "stages.{1-1}.blocks.{2-1}.downsample.conv.{3}"),
+    (r"head\.bn1" + TENSOR, "norm.{1}"),
+    (r"classifier" + TENSOR, "head.fc.{1}"),
+)
+DENSENET = rewrite(
+    (r"stem\.conv1" + TENSOR, "features.conv0.{1}"),
+    (r"stem\.bn1" + TENSOR, "features.norm0.{1}"),
+    (UNIT + r"opening\.bn1" + TENSOR, "features.denseblock{1}.denselayer{2}.norm1.{3}"),
+    (UNIT + r"branch\.conv(\d)" + TENSOR, "features.denseblock{1}.denselayer{2}.conv{3}.{4}"),
+    (UNIT + r"branch\.bn1" + TENSOR, "features.denseblock{1}.denselayer{2}.norm2.{3}"),
+    # The transition before stage 2 is their first.
+    (r"stages\.stage(\d)\.transition\.bn1" + TENSOR, "features.transition{1-1}.norm.{2}"),
+    (r"stages\.stage(\d)\.transition\.conv1" + TENSOR, "features.transition{1-1}.conv.{2}"),
+    (r"head\.bn1" + TENSOR, "features.norm5.{1}"),
+    (r"classifier" + TENSOR, "classifier.{1}"),
+)
+
+
+def carry_over(reference: nn.Module, ours: nn.Module, rename: Rename) -> dict[str, str]:
+    """Load the reference's state into our module, each tensor under its own name."""
+    theirs = reference.state_dict()
+    names = {name: rename(name) for name in ours.state_dict()}
+    assert sorted(names.values()) == sorted(theirs)
+    state = {}
+    for name, tensor in ours.state_dict().items():
+        other = theirs[names[name]]
+        if other.dim() == tensor.dim() + 2:  # timm's classifier may be a 1x1 convolution
+            other = other[:, :, 0, 0]
+        assert other.shape == tensor.shape, name
+        state[name] = other
+    ours.load_state_dict(state)
+    return names
+
+
+def assert_close_relative(actual: Tensor, expected: Tensor, name: str) -> None:
+    difference = (actual.reshape(expected.shape) - expected).norm()
+    assert expected.norm() > 0, name
+    assert difference <= 1e-4 * expected.norm(), name
+
+
+def assert_equivalent(reference: nn.Module, design: Design, rename: Rename, size: int) -> None:
+    """Same outputs within 1e-5, and same gradient of every parameter within 1e-4 of its norm."""
+    shake(reference).eval()
+    ours = build(design, classes=CLASSES).eval()
+    names = carry_over(reference, ours, rename)
+    images = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(1))
+    labels = torch.tensor([3, 7])
+    expected, logits = reference(images), ours(images)
+    torch.testing.assert_close(logits, expected, atol=1e-5, rtol=1e-5)
+    assert logits.std() > 1e-3  # outputs that say something
+    F.cross_entropy(expected, labels).backward()
+    F.cross_entropy(logits, labels).backward()
+    gradients = dict(reference.named_parameters())
+    for name, parameter in ours.named_parameters():
+        assert_close_relative(parameter.grad, gradients[names[name]].grad, name)
+
+
+# torchvision ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "constructor"),
+    [
+        ("resnet-18", vision.resnet18),
+        ("resnet-34", vision.resnet34),
+        ("resnet-50", vision.resnet50),
+        ("resnext-50-32x4d", vision.resnext50_32x4d),
+        ("wide-resnet-50-2", vision.wide_resnet50_2),
+    ],
+)
+def test_resnets_of_torchvision(name: str, constructor: Callable[..., nn.Module]) -> None:
+    assert_equivalent(constructor(num_classes=CLASSES), CLASSICS[name].design, RESNET, 64)
+
+
+def test_densenet_121_of_torchvision() -> None:
+    reference = vision.densenet121(num_classes=CLASSES)
+    assert_equivalent(reference, CLASSICS["densenet-121"].design, DENSENET, 64)
+
+
+def test_training_moves_the_statistics_of_the_norms_as_torchvision_does() -> None:
+    reference = shake(vision.resnet18(num_classes=CLASSES)).train()
+    ours = build(CLASSICS["resnet-18"].design, classes=CLASSES).train()
+    names = carry_over(reference, ours, RESNET)
+    images = torch.randn(4, 3, 48, 48, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        torch.testing.assert_close(ours(images), reference(images), atol=1e-5, rtol=1e-5)
+    theirs = reference.state_dict()
+    for name, tensor in ours.state_dict().items():
+        torch.testing.assert_close(tensor, theirs[names[name]], atol=1e-5, rtol=1e-5, msg=name)
+
+
+def test_the_inverted_residual_of_torchvision() -> None:
+    # Sandler et al. 2018, arXiv:1801.04381, Table 1. Theirs expands the channels that enter, ours
+    # the width, so the two agree where those are equal; at stride 2 neither has a shortcut.
+    for stride in (1, 2):
+        reference = shake(InvertedResidual(16, 16, stride, expand_ratio=6)).eval()
+        design = Design(
+            layout="conv1-bn-relu6-dw3-bn-relu6-conv1-bn +",
+            depths=(1, 1),
+            widths=(16, 16),
+            bottleneck_ratio=6.0,
+            shortcut="omit",
+        )
+        unit = build(design).get_submodule(f"stages.stage{stride}.block1").eval()
+        translate = rewrite(
+            (r"branch\.conv1" + TENSOR, "conv.0.0.{1}"),
+            (r"branch\.bn1" + TENSOR, "conv.0.1.{1}"),
+            (r"branch\.conv2" + TENSOR, "conv.1.0.{1}"),
+            (r"branch\.bn2" + TENSOR, "conv.1.1.{1}"),
+            (r"branch\.conv3" + TENSOR, "conv.2.{1}"),
+            (r"branch\.bn3" + TENSOR, "conv.3.{1}"),
+        )
+        carry_over(reference, unit, translate)
+        x = torch.randn(2, 16, 9, 9, generator=torch.Generator().manual_seed(1))
+        torch.testing.assert_close(unit(x), reference(x), atol=1e-5, rtol=1e-5)
+
+
+def test_squeeze_and_excitation_of_torchvision() -> None:
+    reference = vision_ops.SqueezeExcitation(32, 2)
+    ours = SqueezeExcitation(32)
+    translate = rewrite((r"squeeze" + TENSOR, "fc1.{1}"), (r"excite" + TENSOR, "fc2.{1}"))
+    carry_over(reference, ours, translate)
+    x = torch.randn(2, 32, 5, 5)
+    torch.testing.assert_close(ours(x), reference(x), atol=1e-6, rtol=1e-5)
+
+
+def test_stochastic_depth_of_torchvision() -> None:
+    x = torch.randn(64, 3, 2, 2)
+    torch.manual_seed(5)
+    expected = vision_ops.stochastic_depth(x, 0.3, "row", training=True)
+    torch.manual_seed(5)
+    torch.testing.assert_close(DropPath(0.3)(x), expected)
+
+
+def test_layer_norm_of_torchvision() -> None:
+    # eps as in torchvision's ConvNeXt; the input is small, so that it counts.
+    reference, ours = VisionLayerNorm2d(6, eps=1e-6), OPS["ln"](Step("ln", 6, 6))
+    nn.init.uniform_(reference.weight)
+    nn.init.uniform_(reference.bias)
+    ours.load_state_dict(reference.state_dict())
+    x = 1e-3 * torch.randn(2, 6, 4, 5)
+    torch.testing.assert_close(ours(x), reference(x))
+
+
+# timm, which is not among the dependencies: these skip themselves where it is not installed ----
+
+IMAGENET = {
+    "depths": (1, 2, 1, 1),
+    "widths": (256, 512, 1024, 2048),
+    "stem": "conv7-pool",
+    "stem_width": 64,
+    "bottleneck_ratio": 0.25,
+}
+
+
+def timm_model(name: str, **options: object) -> nn.Module:
+    timm = pytest.importorskip("timm")
+    return timm.create_model(name, num_classes=CLASSES, layers=IMAGENET["depths"], **options)
+
+
+def test_the_pre_activation_resnet_of_timm() -> None:
+    # Stem, eps, padding and the shared pre-activation agree; its classifier is a 1x1 convolution.
+    design = Design(layout=BOTTLENECK_PREACTIVATION, **IMAGENET)
+    assert_equivalent(timm_model("resnetv2_50"), design, RESNET_V2, 64)
+
+
+def test_the_se_resnet_of_timm() -> None:
+    design = Design(layout="conv1-bn-relu-conv3-bn-relu-conv1-bn-se + relu", **IMAGENET)
+    assert_equivalent(timm_model("seresnet50"), design, RESNET, 64)
+
+
+@pytest.mark.parametrize("size", [64, 71])  # at odd sizes the pooled shortcut divides upwards
+def test_the_resnet_d_of_timm(size: int) -> None:
+    # He et al. 2019, arXiv:1812.01187, Fig. 2: the deep stem (C) and the pooled projection (D).
+    stem = "conv3-bn-relu-conv3-bn-relu-conv3-pool"
+    design = Design(layout=BOTTLENECK, shortcut="avg-proj", **{**IMAGENET, "stem": stem})
+    assert_equivalent(timm_model("resnet50d"), design, RESNET_D, size)
+
+
+# Straight-line code written from the papers --------------------------------------------------
+
+State = dict[str, Tensor]
+
+
+def conv(x: Tensor, state: State, name: str, stride: int = 1) -> Tensor:
+    weight = state[f"{name}.weight"]
+    return F.conv2d(x, weight, stride=stride, padding=weight.shape[-1] // 2)
+
+
+def bn(x: Tensor, state: State, name: str) -> Tensor:
+    mean, var, weight, bias = (
+        state[f"{name}.{part}"] for part in ("running_mean", "running_var", "weight", "bias")
+    )
+    return F.batch_norm(x, mean, var, weight, bias, training=False, eps=1e-5)
+
+
+def option_a(x: Tensor, like: Tensor) -> Tensor:
+    """Subsample, and pad with zero channels (arXiv:1512.03385, section 4.1)."""
+    if x.shape[2:] != like.shape[2:]:
+        x = x[:, :, ::2, ::2]
+    zeros = x.new_zeros(x.shape[0], like.shape[1] - x.shape[1], *x.shape[2:])
+    return torch.cat([x, zeros], 1)
+
+
+def resnet_cifar_option_a(x: Tensor, state: State, n: int) -> Tensor:
+    """He et al. 2015, arXiv:1512.03385, section 4.2: 6n + 2 layers."""
+    x = F.relu(bn(conv(x, state, "stem.conv1"), state, "stem.bn1"))
+    for stage in (1, 2, 3):
+        for block in range(1, n + 1):
+            unit = f"stages.stage{stage}.block{block}.branch"
+            stride = 2 if stage > 1 and block == 1 else 1
+            y = F.relu(bn(conv(x, state, f"{unit}.conv1", stride), state, f"{unit}.bn1"))
+            y = bn(conv(y, state, f"{unit}.conv2"), state, f"{unit}.bn2")
+            x = F.relu(y + option_a(x, y))
+    x = x.mean((2, 3))
+    return F.linear(x, state["classifier.weight"], state["classifier.bias"])
+
+
+def preresnet_projection(x: Tensor, state: State, n: int) -> Tensor:
+    """He et al. 2016, arXiv:1603.05027, Fig. 4 (e) and appendix; bottleneck units.
+
+    The first activation is shared by both paths; the last unit is followed by one more.
+    """
+    x = conv(x, state, "stem.conv1")
+    for stage in (1, 2, 3):
+        for block in range(1, n + 1):
+            unit = f"stages.stage{stage}.block{block}"
+            stride = 2 if stage > 1 and block == 1 else 1
+            a = F.relu(bn(x, state, f"{unit}.opening.bn1"))
+            y = conv(a, state, f"{unit}.branch.conv1")
+            y = F.relu(bn(y, state, f"{unit}.branch.bn1"))
+            y = conv(y, state, f"{unit}.branch.conv2", stride)
+            y = F.relu(bn(y, state, f"{unit}.branch.bn2"))
+            y = conv(y, state, f"{unit}.branch.conv3")
+            x = y + (conv(a, state, f"{unit}.shortcut.conv1", stride) if block == 1 else x)
+    x = F.relu(bn(x, state, "head.bn1"))
+    x = x.mean((2, 3))
+    return F.linear(x, state["classifier.weight"], state["classifier.bias"])
+
+
+def the_five_orders(x: Tensor, state: State, n: int, order: str) -> Tensor:
+    """He et al. 2016, arXiv:1603.05027, Fig. 4, with shortcuts of option A.
+
+    Stem and head as in the appendix there: (e) begins without and ends with BN and ReLU.
+    """
+    x = conv(x, state, "stem.conv1")
+    if order in "abcd":
+        x = bn(x, state, "stem.bn1")
+    if order in "abc":
+        x = F.relu(x)
+    for stage in (1, 2, 3):
+        for block in range(1, n + 1):
+            unit = f"stages.stage{stage}.block{block}"
+            f = f"{unit}.branch"
+            stride = 2 if stage > 1 and block == 1 else 1
+            if order == "a":
+                y = F.relu(bn(conv(x, state, f"{f}.conv1", stride), state, f"{f}.bn1"))
+                y = bn(conv(y, state, f"{f}.conv2"), state, f"{f}.bn2")
+                x = F.relu(option_a(x, y) + y)
+            elif order == "b":
+                y = F.relu(bn(conv(x, state, f"{f}.conv1", stride), state, f"{f}.bn1"))
+                y = conv(y, state, f"{f}.conv2")
+                x = F.relu(bn(option_a(x, y) + y, state, f"{unit}.after.bn1"))
+            elif order == "c":
+                y = F.relu(bn(conv(x, state, f"{f}.conv1", stride), state, f"{f}.bn1"))
+                y = F.relu(bn(conv(y, state, f"{f}.conv2"), state, f"{f}.bn2"))
+                x = option_a(x, y) + y
+            elif order == "d":
+                y = F.relu(bn(conv(F.relu(x), state, f"{f}.conv1", stride), state, f"{f}.bn1"))
+                y = bn(conv(y, state, f"{f}.conv2"), state, f"{f}.bn2")
+                x = option_a(x, y) + y
+            elif order == "e":
+                y = F.relu(bn(x, state, f"{unit}.opening.bn1"))
+                y = F.relu(bn(conv(y, state, f"{f}.conv1", stride), state, f"{f}.bn1"))
+                y = conv(y, state, f"{f}.conv2")
+                x = option_a(x, y) + y
+    if order == "e":
+        x = bn(x, state, "head.bn1")
+    if order in "de":
+        x = F.relu(x)
+    x = x.mean((2, 3))
+    return F.linear(x, state["classifier.weight"], state["classifier.bias"])
+
+
+def densenet_bc(x: Tensor, state: State, n: int) -> Tensor:
+    """Huang et al. 2017, arXiv:1608.06993, section 3, for CIFAR: DenseNet-BC with theta 0.5."""
+    x = conv(x, state, "stem.conv1")
+    for stage in (1, 2, 3):
+        if stage > 1:
+            name = f"stages.stage{stage}.transition"
+            x = conv(F.relu(bn(x, state, f"{name}.bn1")), state, f"{name}.conv1")
+            x = F.avg_pool2d(x, 2)
+        for block in range(1, n + 1):
+            unit = f"stages.stage{stage}.block{block}"
+            y = conv(F.relu(bn(x, state, f"{unit}.opening.bn1")), state, f"{unit}.branch.conv1")
+            y = conv(F.relu(bn(y, state, f"{unit}.branch.bn1")), state, f"{unit}.branch.conv2")
+            x = torch.cat([x, y], 1)
+    x = F.relu(bn(x, state, "head.bn1"))
+    x = x.mean((2, 3))
+    return F.linear(x, state["classifier.weight"], state["classifier.bias"])
+
+
+def assert_as_written(design: Design, written: Callable[[Tensor, State], Tensor]) -> None:
+    model = shake(build(design, classes=CLASSES, seed=4)).eval()
+    read = set()
+
+    class Reading(dict[str, Tensor]):
+        def __getitem__(self, name: str) -> Tensor:
+            read.add(name)
+            return super().__getitem__(name)
+
+    learned = dict(model.named_parameters())
+    state = Reading(
+        (name, tensor.detach().clone().requires_grad_(name in learned))
+        for name, tensor in model.state_dict().items()
+    )
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    labels = torch.tensor([3, 7])
+    expected, logits = written(images, state), model(images)
+    assert {name for name in state if not name.endswith("num_batches_tracked")} == read
+    torch.testing.assert_close(logits, expected, atol=1e-5, rtol=1e-5)
+    F.cross_entropy(expected, labels).backward()
+    F.cross_entropy(logits, labels).backward()
+    for name, parameter in learned.items():
+        assert_close_relative(parameter.grad, dict.__getitem__(state, name).grad, name)
+
+
+def test_resnet_20_as_the_paper_says() -> None:
+    assert_as_written(
+        CLASSICS["resnet-20"].design, lambda x, state: resnet_cifar_option_a(x, state, 3)
+    )
+
+
+@pytest.mark.parametrize(
+    ("order", "layout"),
+    [
+        ("a", ORIGINAL),
+        ("b", BN_AFTER_ADDITION),
+        ("c", RELU_BEFORE_ADDITION),
+        ("d", RELU_ONLY_PREACTIVATION),
+        ("e", FULL_PREACTIVATION),
+    ],
+)
+def test_the_five_orders_as_the_paper_draws_them(order: str, layout: str) -> None:
+    design = Design(layout=layout, shortcut="pad", depths=(2, 2, 2))
+    assert_as_written(design, lambda x, state: the_five_orders(x, state, 2, order))
+
+
+def test_a_pre_activation_resnet_as_the_paper_says() -> None:
+    design = CLASSICS["preresnet-164"].design.replace(depths=(2, 2, 2))
+    assert_as_written(design, lambda x, state: preresnet_projection(x, state, 2))
+
+
+def test_a_densenet_bc_as_the_paper_says() -> None:
+    design = CLASSICS["densenet-bc-100"].design.replace(depths=(3, 3, 3))
+    assert design.layout == DENSE
+    assert_as_written(design, lambda x, state: densenet_bc(x, state, 3))
