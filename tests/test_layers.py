@@ -55,7 +55,6 @@ class Import(NamedTuple):
 
 def imports(source: str, package: str) -> Iterator[Import]:
     """Find every import of a file, wherever it stands, import_module("...") among them."""
-
     for node in ast.walk(ast.parse(source)):
         match node:
             case ast.Import():

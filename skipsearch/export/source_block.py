@@ -76,6 +76,17 @@ def block_kinds(design: Design, plan: Network) -> list[Kind]:
     return [Kind(name, *kind) for name, kind in zip(names, kinds, strict=True)]
 
 
+def _unfolded(block: Block, layout: Layout) -> Block:
+    """Undo what the plan does where nothing joins: give ``after`` its operations back.
+
+    So that one class serves the blocks of a stage with and without a shortcut.
+    """
+    if block.merge is not None or len(block.after) == len(layout.after):
+        return block
+    cut = len(block.branch) - len(layout.after)
+    return block._replace(branch=block.branch[:cut], after=block.branch[cut:])
+
+
 class BlockWriter:
     """Writes the class of one kind of block, and knows afterwards which numbers it takes.
 
@@ -87,7 +98,9 @@ class BlockWriter:
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
-        self._blocks = [block for entry in kind.stages for block in entry.stage.blocks]
+        self._blocks = [
+            _unfolded(block, kind.layout) for entry in kind.stages for block in entry.stage.blocks
+        ]
         fields = [entry.fields for entry in kind.stages for _ in entry.stage.blocks]
         # In a dense block the width is what the block adds to the channels that enter.
         self._width = "growth" if kind.merge == CAT else "out_channels"
