@@ -111,34 +111,36 @@ def draw_block(block: Block, size: int) -> str:
     """
     shapes = _shapes((*block.opening, *block.branch), size)
     split = len(block.opening)
+    steps = (*block.opening, *block.branch, *block.after)
+    width = max(WIDTH, *(len(_word(step)) + 2 for step in steps))
     opening = list(zip(block.opening, shapes[:split], strict=True))
     branch = list(zip(block.branch, shapes[split:], strict=True))
     out_size = -(-size // block.stride)
-    lines = [_line("x", _shape(block.inputs, size), "")]
+    lines = [_line("x", _shape(block.inputs, size), "", width)]
     if block.merge is None:
-        lines += [_line(_word(step), shape, "") for step, shape in opening + branch]
+        lines += [_line(_word(step), shape, "", width) for step, shape in opening + branch]
     else:
         before, beside = (opening, branch) if block.shares_opening else ([], opening + branch)
-        lines += [_line(_word(step), shape, "") for step, shape in before]
-        lines.append("  " + "├" + "─" * (WIDTH + 13) + "┐")
+        lines += [_line(_word(step), shape, "", width) for step, shape in before]
+        lines.append("  " + "├" + "─" * (width + 13) + "┐")
         carried = [_word(step) for step in block.shortcut or ()] or ["identity"]
         start = max(0, (len(beside) - len(carried)) // 2)
         rows = max(len(beside), len(carried))
         for i in range(rows):
             word, shape = (_word(beside[i][0]), beside[i][1]) if i < len(beside) else ("│", "")
             side = carried[i - start] if start <= i < start + len(carried) else "│"
-            lines.append(_line(word, shape, side))
-        lines.append("  " + {"add": "(+)", "cat": "[,]"}[block.merge] + "─" * (WIDTH + 11) + "┘")
+            lines.append(_line(word, shape, side, width))
+        lines.append("  " + {"add": "(+)", "cat": "[,]"}[block.merge] + "─" * (width + 11) + "┘")
         if block.merge == "cat":
-            lines.append(_line("", _shape(block.outputs, out_size), ""))
+            lines.append(_line("", _shape(block.outputs, out_size), "", width))
     after = zip(block.after, _shapes(block.after, out_size), strict=True)
-    lines += [_line(_word(step), shape, "") for step, shape in after]
+    lines += [_line(_word(step), shape, "", width) for step, shape in after]
     lines.append("  ↓")
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _line(word: str, shape: str, side: str) -> str:
-    return f"  {word:<{WIDTH}}{shape:<14}{side}"
+def _line(word: str, shape: str, side: str, width: int) -> str:
+    return f"  {word:<{width}}{shape:<14}{side}"
 
 
 def _word(step: Step) -> str:

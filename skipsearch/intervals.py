@@ -19,4 +19,5 @@ def wilson(share: float, n: int) -> tuple[float, float]:
     """
     centre = (share + Z_95**2 / (2 * n)) / (1 + Z_95**2 / n)
     half = Z_95 * sqrt(share * (1 - share) / n + Z_95**2 / (4 * n * n)) / (1 + Z_95**2 / n)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # Rounding must not put a bound on the wrong side of the share itself.
+    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))

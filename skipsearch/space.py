@@ -96,7 +96,8 @@ class Range(NamedTuple):
         """All values of a stepped range."""
         assert self.size is not None
         assert self.step is not None
-        return tuple(self.low + i * self.step for i in range(self.size))
+        # Rounded, since 3 x 0.1 is not 0.3 in binary.
+        return tuple(round(self.low + i * self.step, 12) for i in range(self.size))
 
     def plain(self) -> Any:
         """Return what the YAML holds."""
@@ -128,7 +129,8 @@ class Constraint(NamedTuple):
     bound: float
 
     def __str__(self) -> str:
-        return f"{self.measure} {self.comparison} {self.bound:g}"
+        bound = int(self.bound) if self.bound.is_integer() else self.bound
+        return f"{self.measure} {self.comparison} {bound}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,15 +372,13 @@ class Space:
         Raises:
             DesignError: If they cannot be built together.
         """
-        first = {n: _first(axis) for n, axis in self.axes.items() if n not in values}
-        chosen = first | dict(values)
         design = Design.from_dict(
-            {**self.base, **{n: v for n, v in chosen.items() if not n.startswith(RECIPE)}}
+            {**self.base, **{n: v for n, v in values.items() if not n.startswith(RECIPE)}}
         )
         recipe = Recipe.from_dict(
             {
                 **self.recipe,
-                **{n.removeprefix(RECIPE): v for n, v in chosen.items() if n.startswith(RECIPE)},
+                **{n.removeprefix(RECIPE): v for n, v in values.items() if n.startswith(RECIPE)},
             }
         )
         return Candidate(dict(values), design, recipe)
@@ -413,11 +413,9 @@ class Space:
         merge = chosen.get("merge", self.base.get("merge", "add"))
         stages = next((len(value) for value in (layout, merge) if isinstance(value, tuple)), 1)
         layouts = [Layout.parse(text) for text in spread(layout, stages)]
-        return has_effect(name, layouts, spread(merge, stages))
-
-
-def _first(axis: Axis) -> Value:
-    return axis.values[0] if isinstance(axis, Choice) else axis.low
+        merges = spread(merge, stages)
+        # Where the two are for different numbers of stages the design refuses them.
+        return len(layouts) != len(merges) or has_effect(name, layouts, merges)
 
 
 def _mapping(values: Mapping[str, Any], key: str) -> dict[str, Any]:
@@ -502,6 +500,10 @@ def _range(place: str, name: str, value: Mapping[str, Any]) -> Range:
     for key in ("low", "high"):
         if key not in value:
             raise SpaceError(f"{place}.{key} is missing")
+    wanted = "a whole number" if whole else "a number"
+    for key in ("low", "high"):
+        if value[key] is None or isinstance(value[key], list):
+            raise SpaceError(f"{place}.{key}: {value[key]!r} is not {wanted}")
     low = _field_value(f"{place}.low", name, value["low"])
     high = _field_value(f"{place}.high", name, value["high"])
     if not low < high:
@@ -517,6 +519,9 @@ def _range(place: str, name: str, value: Mapping[str, Any]) -> Range:
             raise SpaceError(f"{place}.step: {step!r} is not a number above 0 within the range")
     if whole and not log and step is None:
         step = 1
+    if step is not None:  # The last value is the bound: Optuna wants a step that divides.
+        last = low + math.floor((high - low) / step + 1e-9) * step
+        high = min(high, last) if whole else min(high, round(last, 12))
     return Range(low, high, step, log, whole)
 
 

@@ -67,13 +67,15 @@ def _row(
     group: list[Trial], rungs: Sequence[int], validation_images: int, axes: Sequence[str]
 ) -> dict[str, object]:
     first = group[0]
-    rung = min(rung_reached(trial, rungs) for trial in group)
+    # The training that holds the row back, and says why.
+    last = min(group, key=lambda trial: rung_reached(trial, rungs))
+    rung = rung_reached(last, rungs)
     values = [trial.curve[rung - 1].validation_accuracy for trial in group] if rung else []
     low, high = interval(values, validation_images)
     row: dict[str, object] = {
         "design": first.design.id,
         "trial": first.number,
-        "state": first.state,
+        "state": last.state,
         "epochs": rung,
         "validation_accuracy": fmean(values) if values else float("nan"),
         "low": low,
@@ -81,7 +83,7 @@ def _row(
         "n": len(group),
         "params": first.params,
         "macs": first.macs,
-        "reason": first.reason,
+        "reason": last.reason,
     }
     return row | {axis: level(first, axis) for axis in axes}
 

@@ -67,10 +67,12 @@ def quiet() -> Iterator[None]:
     """Silence what torch.export and torch.onnx warn of within torch itself.
 
     In torch 2.9 and some later versions copying a program warns (FutureWarning, from copyreg)
-    that torch's own LeafSpec is deprecated; nobody outside torch can act on it.
+    that torch's own LeafSpec is deprecated, and torch 2.11 that torch.export.load reads weights
+    from a buffer it cannot write to; nobody outside torch can act on either.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r".*treespec.* is deprecated", FutureWarning)
+        warnings.filterwarnings("ignore", "The given buffer is not writable", UserWarning)
         yield
 
 

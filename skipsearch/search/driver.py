@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -458,6 +459,7 @@ def _start_ray(address: str | None, scratch: str, verbose: bool) -> None:
     if address is None:
         ray.init(address="local", _temp_dir=scratch, **common)
         return
+    _check_reachable(address)
     package = str(Path(__file__).parents[1])
     del common["include_dashboard"]
     try:
@@ -465,9 +467,21 @@ def _start_ray(address: str | None, scratch: str, verbose: bool) -> None:
     except (ConnectionError, ValueError, RuntimeError) as error:
         first_line = str(error).partition("\n")[0]
         raise RunError(
-            f"address {address}: no Ray cluster answers: {first_line}"
+            f"address {address}: no Ray cluster can be joined: {first_line}"
             " (a cluster with token authentication needs RAY_AUTH_MODE=token here too)"
         ) from None
+
+
+def _check_reachable(address: str) -> None:
+    """Refuse at once an address that nobody listens at: Ray itself tries for many minutes."""
+    host, colon, port = address.rpartition(":")
+    if not colon or "/" in address:
+        return  # ``auto``, or a URL such as ray://: Ray knows better what it means.
+    try:
+        with socket.create_connection((host, int(port)), timeout=5):
+            pass
+    except (OSError, ValueError) as error:
+        raise RunError(f"address {address}: nobody answers there: {error}") from None
 
 
 @contextlib.contextmanager

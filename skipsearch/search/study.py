@@ -341,7 +341,9 @@ def _chooser(trial: optuna.Trial) -> Callable[[str, Axis], Value]:
             step = 1 if axis.log else int(axis.step or 1)
             low, high = int(axis.low), int(axis.high)
             return trial.suggest_int(name, low, high, step=step, log=axis.log)
-        return trial.suggest_float(name, axis.low, axis.high, step=axis.step, log=axis.log)
+        value = trial.suggest_float(name, axis.low, axis.high, step=axis.step, log=axis.log)
+        # Optuna's own multiples of a step may differ in the last bit, and so would the key.
+        return value if axis.step is None else axis.values[round((value - axis.low) / axis.step)]
 
     return choose
 

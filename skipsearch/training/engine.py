@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -200,8 +201,9 @@ class Trainer:
 
     def _belongs_to(self) -> str:
         params = sum(parameter.numel() for parameter in self.model.parameters())
+        structure = blake2b(repr(self.model).encode(), digest_size=5).hexdigest()
         return (
-            f"{params} parameters, recipe {self.recipe.id},"
+            f"network {structure} of {params} parameters, recipe {self.recipe.id},"
             f" data {self.data.fingerprint}, seed {self.seed}"
         )
 

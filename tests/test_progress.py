@@ -1,0 +1,251 @@
+"""Progress: one calm line, on a terminal and on a pipe; and the rungs that trials pass."""
+
+import io
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skipsearch.design import Design
+from skipsearch.recipe import Recipe
+from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch, Trial
+from skipsearch.search.progress import Progress, clock
+from skipsearch.search.rungs import rungs
+
+RENEW = "\r\x1b[2K"  # to the start of the line, and erase it
+
+
+class Stream(io.StringIO):
+    """A text in memory that is a terminal or a pipe, and counts how often it is flushed."""
+
+    def __init__(self, terminal: bool) -> None:
+        super().__init__()
+        self.terminal = terminal
+        self.flushed = 0
+
+    def isatty(self) -> bool:
+        return self.terminal
+
+    def flush(self) -> None:
+        self.flushed += 1
+
+
+def record(number: int, state: str, accuracy: float | None = None) -> Trial:
+    curve = () if accuracy is None else (Epoch(1, 0.1, 1.0, 0.5, 1.0, accuracy, 2.0),)
+    return Trial(
+        number=number,
+        design=Design(layout="conv3 +"),
+        recipe=Recipe(),
+        seed=0,
+        state=state,
+        reason="",
+        curve=curve,
+        params=1,
+        macs=1,
+        device="",
+        versions={},
+    )
+
+
+# --- what the line says --------------------------------------------------------------------------
+
+Ended = tuple[int, str, float | None]
+
+LINES: list[tuple[int, list[Trial], list[Ended], int, float, str]] = [
+    (
+        60,
+        [],
+        [],
+        2,
+        5.4,
+        "0/60 trials | 0 finished, 2 running, 0 stopped early, 0 failed | 0:05 passed",
+    ),
+    (
+        60,
+        [],
+        [(4, COMPLETE, 0.91), (2, PRUNED, 0.99), (3, FAIL, None)],
+        2,
+        90.0,
+        "3/60 trials | 1 finished, 2 running, 1 stopped early, 1 failed"
+        " | best 0.9100 (trial 4) | 28:30 left",
+    ),
+    # Two trials in a minute; the ten before took their time in another session.
+    (
+        20,
+        [record(i, PRUNED, 0.5) for i in range(9)] + [record(9, COMPLETE, 0.95)],
+        [(12, COMPLETE, 0.9), (13, COMPLETE, 0.94)],
+        1,
+        60.0,
+        "12/20 trials | 3 finished, 1 running, 9 stopped early, 0 failed"
+        " | best 0.9500 (trial 9) | 4:00 left",
+    ),
+    (
+        20,
+        [record(0, FAIL), record(1, COMPLETE, 0.25)],
+        [],
+        4,
+        0.2,
+        "2/20 trials | 1 finished, 4 running, 0 stopped early, 1 failed"
+        " | best 0.2500 (trial 1) | 0:00 passed",
+    ),
+    (
+        2,
+        [],
+        [(0, COMPLETE, 0.5), (1, COMPLETE, 0.75)],
+        0,
+        3661.0,
+        "2/2 trials | 2 finished, 0 running, 0 stopped early, 0 failed"
+        " | best 0.7500 (trial 1) | 1:01:01 passed",
+    ),
+    (
+        3,
+        [],
+        [(0, PRUNED, 0.5), (1, FAIL, None)],
+        1,
+        10.0,
+        "2/3 trials | 0 finished, 1 running, 1 stopped early, 1 failed | 0:05 left",
+    ),
+]
+
+
+@pytest.mark.parametrize(("budget", "earlier", "ended", "running", "seconds", "line"), LINES)
+def test_the_line_says_what_ended_how_the_best_and_the_time(
+    budget: int, earlier: list[Trial], ended: list[Ended], running: int, seconds: float, line: str
+) -> None:
+    progress = Progress(budget, earlier, io.StringIO())
+    for number, state, accuracy in ended:
+        progress.ended(number, state, accuracy, running)
+    assert progress.line(running, seconds) == line
+
+
+def test_of_equal_values_the_first_stays_the_best() -> None:
+    progress = Progress(9, [], io.StringIO())
+    for number in (3, 1, 2):
+        progress.ended(number, COMPLETE, 0.5, 0)
+    assert "best 0.5000 (trial 3)" in progress.line(0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        *((0, "0:00"), (0.4, "0:00"), (9.6, "0:10"), (59.4, "0:59"), (59.6, "1:00"), (61, "1:01")),
+        *((600, "10:00"), (3599, "59:59"), (3599.7, "1:00:00"), (3600, "1:00:00")),
+        *((3661, "1:01:01"), (360_000, "100:00:00")),
+    ],
+)
+def test_a_time_as_people_write_it(seconds: float, text: str) -> None:
+    assert clock(seconds) == text
+
+
+@given(st.floats(0, 1e7))
+def test_a_time_read_back_is_that_time(seconds: float) -> None:
+    parts = [int(part) for part in clock(seconds).split(":")]
+    total = 0
+    for part in parts:
+        total = 60 * total + part
+    assert abs(total - seconds) <= 0.5
+    assert all(part < 60 for part in parts[1:])
+
+
+# --- where it is written -------------------------------------------------------------------------
+
+
+def finish(progress: Progress, count: int) -> None:
+    for number in range(count):
+        progress.ended(number, COMPLETE, number / 10, 1)
+
+
+def test_a_terminal_shows_one_line_that_renews_itself() -> None:
+    stream = Stream(terminal=True)
+    progress = Progress(5, [], stream)
+    progress.show(1)
+    finish(progress, 2)
+    progress.show(0, final=True)
+    texts = stream.getvalue().split(RENEW)
+    assert texts[0] == ""
+    assert [text.partition(" ")[0] for text in texts[1:]] == ["0/5", "1/5", "2/5", "2/5"]
+    assert [text.endswith("\n") for text in texts[1:]] == [False, False, False, True]
+    assert stream.getvalue().count("\n") == 1
+
+
+def test_a_pipe_gets_plain_lines_and_few_of_them() -> None:
+    stream = io.StringIO()
+    progress = Progress(1000, [], stream)
+    progress.show(1)
+    finish(progress, 500)  # in far less than ten seconds
+    assert stream.getvalue() == progress_line(0, 1000, running=1)
+
+
+def progress_line(finished: int, budget: int, running: int) -> str:
+    return (
+        f"{finished}/{budget} trials | {finished} finished, {running} running,"
+        " 0 stopped early, 0 failed | 0:00 passed\n"
+    )
+
+
+def test_the_end_is_told_at_once_and_once() -> None:
+    stream = io.StringIO()
+    progress = Progress(3, [], stream)
+    progress.show(1)
+    finish(progress, 3)
+    lines = stream.getvalue().splitlines()
+    assert [line.partition(" ")[0] for line in lines] == ["0/3", "3/3"]
+    progress.show(1, final=True)
+    assert stream.getvalue().splitlines() == lines
+
+
+def test_a_session_that_ends_early_tells_its_last_line() -> None:
+    stream = io.StringIO()
+    progress = Progress(10, [], stream)
+    progress.show(1)
+    finish(progress, 3)
+    progress.show(0, final=True)
+    lines = stream.getvalue().splitlines()
+    assert [line.partition(" ")[0] for line in lines] == ["0/10", "3/10"]
+    assert "0 running" in lines[-1]
+    assert stream.getvalue().endswith("\n")
+
+
+def test_it_writes_to_standard_error_and_flushes(capsys: pytest.CaptureFixture[str]) -> None:
+    Progress(4, []).show(2)
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ("", progress_line(0, 4, running=2))
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_every_line_is_seen_at_once(terminal: bool) -> None:
+    stream = Stream(terminal)
+    Progress(4, [], stream).show(2)
+    assert stream.flushed == 1
+
+
+# --- rungs ---------------------------------------------------------------------------------------
+
+# Li et al. 2020, arXiv:1810.05934, with a reduction factor of 3: a ninth, a third, the whole.
+RUNGS = {
+    1: (1,),
+    2: (1, 2),
+    3: (1, 3),
+    4: (1, 3, 4),
+    8: (1, 3, 8),
+    9: (1, 3, 9),
+    20: (3, 9, 20),
+    27: (3, 9, 27),
+    81: (9, 27, 81),
+    200: (23, 69, 200),
+}
+
+
+@pytest.mark.parametrize("epochs", RUNGS)
+def test_the_rungs_of_a_budget(epochs: int) -> None:
+    assert rungs(epochs) == RUNGS[epochs]
+
+
+@given(st.integers(1, 100_000))
+def test_rungs_rise_by_at_most_three_to_the_full_budget(epochs: int) -> None:
+    found = rungs(epochs)
+    assert found[0] >= 1
+    assert found[-1] == epochs
+    assert all(low < high <= 3 * low for low, high in pairwise(found))
+    assert 9 * found[0] >= epochs > 9 * (found[0] - 1)

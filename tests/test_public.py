@@ -1,0 +1,113 @@
+"""The public face: what `import skipsearch as ss` gives, and what it does not load."""
+
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import skipsearch as ss
+
+ROOT = Path(__file__).parents[1]
+
+# What ARCHITECTURE's public face and the README use, and the types that these give back.
+FACE = [
+    *("CLASSICS", "Classic", "Cost", "Data", "Design", "Epoch", "Layout", "Recipe", "Run"),
+    *("SkipSearchError", "Space", "Trial", "build", "classic", "cost", "draw_design", "draw_space"),
+    *("export", "load_data", "search", "train"),
+]
+
+
+def test_the_public_names_are_exactly_these() -> None:
+    assert ss.__all__ == FACE
+    assert dir(ss) == FACE
+
+
+@pytest.mark.parametrize("name", FACE)
+def test_a_public_name_resolves_and_is_documented(name: str) -> None:
+    value = getattr(ss, name)
+    if name == "CLASSICS":  # a literal dict; its values are documented
+        assert all(isinstance(classic, ss.Classic) for classic in value.values())
+        return
+    assert value.__name__ == name
+    assert value.__module__.startswith("skipsearch.")
+    # A dataclass without docstring gets its signature as one.
+    assert value.__doc__
+    assert not value.__doc__.startswith(f"{name}(")
+    assert re.match(r"[^\n]+[.;:]", value.__doc__)
+
+
+@pytest.mark.parametrize("name", FACE)
+def test_a_public_name_is_annotated(name: str) -> None:
+    value = getattr(ss, name)
+    if inspect.isfunction(value):
+        signature = inspect.signature(value)
+        assert signature.return_annotation is not inspect.Signature.empty
+        for parameter in signature.parameters.values():
+            assert parameter.annotation is not inspect.Parameter.empty
+
+
+def test_every_name_that_readme_and_scripts_use_is_public() -> None:
+    files = [ROOT / "README.md", *(ROOT / "scripts").glob("*.py")]
+    used = {name for file in files for name in re.findall(r"\bss\.([A-Za-z_]+)", file.read_text())}
+    assert {"search", "export", "Design", "train"} <= used
+    assert used <= set(FACE)
+
+
+def test_another_name_is_refused_as_python_does() -> None:
+    with pytest.raises(AttributeError, match="module 'skipsearch' has no attribute 'serach'"):
+        ss.serach  # noqa: B018
+    assert not hasattr(ss, "rank")
+
+
+def test_the_package_is_typed() -> None:
+    assert (Path(inspect.getfile(ss)).parent / "py.typed").exists()
+
+
+def python(program: str) -> None:
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT, timeout=120)
+
+
+HEAVY = ("torch", "torchvision", "ray", "optuna", "sklearn", "onnx", "matplotlib")
+CHECK = f"import sys; found = sorted({set(HEAVY)!r} & set(sys.modules)); assert not found, found"
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import skipsearch",
+        "from skipsearch import Design, Space, cost, draw_design; cost(Design(layout='conv3 +'))",
+        "from skipsearch.cli import main; assert main(['show', 'conv3-bn + relu']) == 0",
+        "from skipsearch.cli import main; assert main(['show', 'resnet-20']) == 0",
+        "from skipsearch.cli import main; assert main(['show', 'search_spaces/orders.yaml']) == 0",
+        "from skipsearch.cli import main; assert main(['check', 'search_spaces/depth.yaml']) == 0",
+    ],
+)
+def test_what_needs_no_tensors_loads_no_tensors(program: str) -> None:
+    python(f"{program}; {CHECK}")
+
+
+def test_ranking_needs_neither_torch_nor_ray() -> None:
+    python(f"from skipsearch.analysis import rank; rank([], (1,), 9); {CHECK}")
+
+
+DRIVER = "from skipsearch.search.driver import run_trials"
+ARTEFACTS = "import skipsearch.export.artefacts"
+CALLABLE = (
+    "import inspect, skipsearch as ss;"
+    "from skipsearch import search, export;"
+    "assert inspect.isfunction(ss.search) and inspect.isfunction(ss.export);"
+    "assert (ss.search, ss.export) == (search, export);"
+    "assert ss.search.__module__ == ss.export.__module__ == 'skipsearch.run'"
+)
+
+
+@pytest.mark.parametrize(
+    "order", [(DRIVER, CALLABLE, ARTEFACTS, CALLABLE), (ARTEFACTS, CALLABLE, DRIVER, CALLABLE)]
+)
+def test_search_and_export_stay_functions_though_rooms_bear_their_names(
+    order: tuple[str, ...],
+) -> None:
+    python("; ".join(order))

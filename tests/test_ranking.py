@@ -1,0 +1,316 @@
+"""Ranking: equal fidelity, several seeds, intervals, and records that have no value."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binomtest, sem, t
+
+from skipsearch.analysis import interval, rank
+from skipsearch.design import Design
+from skipsearch.recipe import Recipe
+from skipsearch.record import COMPLETE, FAIL, PRUNED, RUNNING, STATES, Epoch, Trial
+
+RUNGS = (1, 3, 9)
+IMAGES = 400
+PLAIN = "conv3-bn-relu-conv3-bn-relu"
+RESIDUAL = "conv3-bn-relu-conv3-bn + relu"
+AXES = ("layout", "shortcut", "merge", "depths")
+COLUMNS = [
+    *("design", "trial", "state", "epochs", "validation_accuracy", "low", "high", "n"),
+    *("params", "macs", *AXES, "reason"),
+]
+
+
+def curve_of(accuracies: list[float]) -> tuple[Epoch, ...]:
+    return tuple(Epoch(i, 0.1, 1.0, 0.5, 1.0, a, 2.0) for i, a in enumerate(accuracies, 1))
+
+
+def record(number: int, accuracies: list[float], **fields: Any) -> Trial:
+    """A training; its depth makes its design another one for every number, unless given."""
+    state = COMPLETE if len(accuracies) == RUNGS[-1] else PRUNED
+    values: dict[str, Any] = {
+        "design": Design(layout=RESIDUAL, depths=(number + 1,), widths=(4,)),
+        "recipe": Recipe(epochs=9),
+        "seed": 0,
+        "state": state,
+        "reason": "",
+        "params": 1000,
+        "macs": 5000,
+        "device": "cpu (1 thread)",
+        "versions": {"torch": "2.15.0"},
+    }
+    return Trial(number=number, curve=curve_of(accuracies), **(values | fields))
+
+
+def ranked(*trials: Trial, axes: tuple[str, ...] = AXES) -> pd.DataFrame:
+    return rank(trials, RUNGS, IMAGES, axes)
+
+
+def rising(to: float, epochs: int) -> list[float]:
+    return [to * (i + 1) / epochs for i in range(epochs)]
+
+
+# --- equal fidelity ------------------------------------------------------------------------------
+
+
+def test_a_rung_counts_before_any_value() -> None:
+    early = record(0, [0.9, 0.95, 0.99])
+    whole = record(1, rising(0.5, 9))
+    table = ranked(early, whole)
+    assert table.trial.tolist() == [1, 0]
+    assert table.epochs.tolist() == [9, 3]
+    assert table.state.tolist() == [COMPLETE, PRUNED]
+    assert table.validation_accuracy.tolist() == [0.5, 0.99]
+
+
+def test_the_value_is_that_at_the_rung_not_a_later_nor_the_best_one() -> None:
+    one = record(0, [0.1, 0.7, 0.3, 0.8, 0.9])  # five epochs: it stands at rung 3
+    other = record(1, [0.1, 0.2, 0.4])
+    table = ranked(one, other)
+    assert table.trial.tolist() == [1, 0]
+    assert table.epochs.tolist() == [3, 3]
+    assert table.validation_accuracy.tolist() == [0.4, 0.3]
+
+
+def test_within_a_rung_the_higher_value_stands_first() -> None:
+    values = [0.3, 0.7, 0.5]
+    table = ranked(*(record(i, [value]) for i, value in enumerate(values)))
+    assert table.trial.tolist() == [1, 2, 0]
+
+
+def test_of_equal_values_the_smaller_network_stands_first() -> None:
+    table = ranked(
+        record(0, [0.5], params=300), record(1, [0.5], params=100), record(2, [0.5], params=200)
+    )
+    assert table.params.tolist() == [100, 200, 300]
+
+
+def test_places_count_from_one() -> None:
+    table = ranked(*(record(i, [i / 10]) for i in range(4)))
+    assert table.index.name == "place"
+    assert table.index.tolist() == [1, 2, 3, 4]
+
+
+def test_without_early_stopping_there_is_one_rung() -> None:
+    table = rank([record(0, [0.9] * 8, state=RUNNING), record(1, rising(0.1, 9))], (9,), IMAGES)
+    assert table.trial.tolist() == [1, 0]
+    assert table.epochs.tolist() == [9, 0]
+
+
+accuracies = st.integers(0, IMAGES).map(lambda right: right / IMAGES)
+curves = st.lists(accuracies, max_size=9)
+no_limit = settings(deadline=None)
+
+
+@no_limit
+@given(st.lists(st.tuples(curves, st.integers(1, 3)), max_size=8))
+def test_any_table_is_in_order_and_whole(trials: list[tuple[list[float], int]]) -> None:
+    records = [record(i, curve, params=params) for i, (curve, params) in enumerate(trials)]
+    table = ranked(*records)
+    assert sorted(table.trial) == list(range(len(records)))
+    keys = []
+    for row in table.itertuples():
+        curve = trials[row.trial][0]
+        rung = max((r for r in RUNGS if r <= len(curve)), default=0)
+        assert row.epochs == rung
+        if rung:
+            assert row.validation_accuracy == curve[rung - 1]
+            assert row.low - 1e-12 <= row.validation_accuracy <= row.high + 1e-12
+        keys.append((-rung, -curve[rung - 1] if rung else 0.0, row.params))
+    assert keys == sorted(keys)
+
+
+@no_limit
+@given(st.lists(curves, min_size=1, max_size=6), curves)
+def test_a_training_never_changes_the_order_above_its_own_rung(
+    others: list[list[float]], curve: list[float]
+) -> None:
+    records = [record(i, values) for i, values in enumerate(others)]
+    new = record(len(records), curve)
+    before, after = ranked(*records), ranked(*records, new)
+    rung = int(after[after.trial == new.number].epochs.iloc[0])
+    above = before[before.epochs > rung]
+    assert after.trial.tolist()[: len(above)] == above.trial.tolist()
+    assert after[after.trial != new.number].trial.tolist() == before.trial.tolist()
+
+
+# --- several seeds -------------------------------------------------------------------------------
+
+
+def seeds_of(*curves: list[float], **fields: Any) -> list[Trial]:
+    design = Design(layout=RESIDUAL, depths=(50,), widths=(4,))
+    return [
+        record(100 + seed, curve, seed=seed, design=design, **fields)
+        for seed, curve in enumerate(curves)
+    ]
+
+
+@pytest.mark.parametrize("values", [[0.5, 0.6], [0.91, 0.93, 0.9, 0.94], [0.7, 0.7, 0.71]])
+def test_seeds_share_a_row_with_the_interval_of_student(values: list[float]) -> None:
+    table = ranked(record(0, rising(0.2, 9)), *seeds_of(*(rising(v, 9) for v in values)))
+    assert len(table) == 2
+    row = table.iloc[0]
+    assert (row.n, row.trial, row.epochs) == (len(values), 100, 9)
+    assert row.validation_accuracy == pytest.approx(np.mean(values))
+    low, high = t.interval(0.95, len(values) - 1, np.mean(values), sem(values))
+    assert (row.low, row.high) == pytest.approx((max(0, low), min(1, high)))
+    assert table.iloc[1].n == 1
+
+
+def test_the_interval_of_student_in_figures() -> None:
+    # Quantile 0.975 of Student's t at 2 degrees of freedom: 4.303 (any printed table).
+    low, high = interval([0.80, 0.85, 0.90], IMAGES)
+    assert (low, high) == pytest.approx(
+        (0.85 - 4.303 * 0.05 / math.sqrt(3), 0.85 + 4.303 * 0.05 / math.sqrt(3)), abs=1e-4
+    )
+
+
+def test_an_interval_stays_within_what_an_accuracy_can_be() -> None:
+    assert interval([0.9, 1.0], IMAGES)[1] <= 1
+    assert interval([0.0, 0.1], IMAGES)[0] >= 0
+
+
+def test_seeds_are_compared_at_the_lowest_rung_among_them() -> None:
+    row = ranked(*seeds_of(rising(0.9, 9), [0.1, 0.2, 0.4])).iloc[0]
+    assert (row.epochs, row.n) == (3, 2)
+    assert row.validation_accuracy == pytest.approx((0.3 + 0.4) / 2)
+
+
+def test_a_row_is_not_complete_unless_all_its_seeds_are() -> None:
+    # COMPLETE is the full budget: Run.trial takes the best of the rows that say so.
+    row = ranked(*seeds_of(rising(0.9, 9), [0.1, 0.2, 0.4])).iloc[0]
+    assert row.state != COMPLETE
+
+
+def test_a_seed_that_failed_shows_its_reason() -> None:
+    good, bad = seeds_of(rising(0.9, 9), [])
+    bad = record(bad.number, [], design=bad.design, seed=1, state=FAIL, reason="out of memory")
+    row = ranked(good, bad).iloc[0]
+    assert row.epochs == 0
+    assert row.reason == "out of memory"
+
+
+def test_another_recipe_is_another_row_and_another_spelling_is_not() -> None:
+    design = Design(layout=PLAIN, shortcut="pad", depths=(1,), widths=(4,))
+    spelt = Design(layout=PLAIN, shortcut="omit", merge="cat", depths=(1,), widths=(4,))
+    table = ranked(
+        record(0, [0.5], design=design),
+        record(1, [0.7], design=spelt, seed=1),
+        record(2, [0.4], design=design, recipe=Recipe(epochs=9, peak_lr=0.3)),
+    )
+    assert table.trial.tolist() == [0, 2]
+    assert table.n.tolist() == [2, 1]
+    assert table.design.nunique() == 1
+
+
+# --- one seed ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("images", [1, 10, 359, 10_000])
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 0.97, 1.0])
+def test_one_seed_has_the_interval_of_wilson(images: int, share: float) -> None:
+    right = round(share * images)
+    row = rank([record(0, [right / images])], RUNGS, images).iloc[0]
+    expected = binomtest(right, images).proportion_ci(0.95, method="wilson")
+    assert (row.low, row.high) == pytest.approx((expected.low, expected.high), abs=1e-8)
+    # Wilson 1927, written out; 1.959964 is the normal quantile 0.975.
+    z, p = 1.959964, right / images
+    middle = (p + z**2 / (2 * images)) / (1 + z**2 / images)
+    half = z / (1 + z**2 / images) * math.sqrt(p * (1 - p) / images + z**2 / (4 * images**2))
+    assert (row.low, row.high) == pytest.approx((middle - half, middle + half), abs=1e-6)
+
+
+# --- records without a value ---------------------------------------------------------------------
+
+
+def test_failed_and_running_trainings_are_shown_with_their_reason() -> None:
+    table = ranked(
+        record(0, [], state=RUNNING),
+        record(1, [], state=FAIL, reason="out of memory"),
+        record(2, [0.1]),
+        record(3, [0.6, 0.7], state=FAIL, reason="the loss became nan in epoch 3 of 9"),
+    )
+    assert table.trial.tolist() == [3, 2, 0, 1]
+    assert table.state.tolist() == [FAIL, PRUNED, RUNNING, FAIL]
+    assert table.epochs.tolist() == [1, 1, 0, 0]
+    assert table.reason.tolist() == [
+        *("the loss became nan in epoch 3 of 9", "", "", "out of memory"),
+    ]
+    assert table.validation_accuracy.iloc[0] == 0.6
+    assert table.iloc[2:][["validation_accuracy", "low", "high"]].isna().all(axis=None)
+    assert table.iloc[:2][["validation_accuracy", "low", "high"]].notna().all(axis=None)
+
+
+def test_no_records_give_an_empty_table_with_all_columns() -> None:
+    table = ranked()
+    assert table.empty
+    assert table.columns.tolist() == COLUMNS
+    assert table.index.name == "place"
+
+
+# --- columns -------------------------------------------------------------------------------------
+
+
+def test_the_columns_are_those_of_the_documentation() -> None:
+    table = ranked(record(0, [0.5], params=7, macs=8))
+    assert table.columns.tolist() == COLUMNS
+    design = Design(layout=RESIDUAL, depths=(1,), widths=(4,))
+    assert table.loc[1, ["design", "params", "macs"]].tolist() == [design.id, 7, 8]
+    assert ranked(axes=("groups", "recipe.peak_lr")).columns.tolist() == [
+        *COLUMNS[:10],
+        *("groups", "recipe.peak_lr", "reason"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "shown"),
+    [
+        ({"layout": PLAIN, "merge": "cat"}, [PLAIN, "-", "-", "[1, 2]", "-", "-", "-", 0.3]),
+        (
+            {"layout": RESIDUAL, "drop_path": 0.1},
+            [RESIDUAL, "proj", "add", "[1, 2]", "-", "-", 0.1, 0.3],
+        ),
+        (
+            {"layout": "conv3-dropout-conv3 +", "merge": "cat", "compression": 0.75},
+            ["conv3-dropout-conv3 +", "-", "cat", "[1, 2]", 0.75, 0.0, 0.0, 0.3],
+        ),
+        (
+            {"layout": (PLAIN, RESIDUAL), "shortcut": ("pad", "omit")},
+            [f"['{PLAIN}', '{RESIDUAL}']", "['pad', 'omit']", "add", "[1, 2]", "-", "-", 0.0, 0.3],
+        ),
+    ],
+    ids=["plain", "add", "cat", "per stage"],
+)
+def test_an_axis_without_effect_is_a_dash(fields: dict[str, Any], shown: list[object]) -> None:
+    axes = (*AXES, "compression", "dropout", "drop_path", "recipe.peak_lr")
+    design = Design(depths=(1, 2), widths=(4, 8), **fields)
+    recipe = Recipe(epochs=9, peak_lr=0.3)
+    table = ranked(record(0, [0.5], design=design, recipe=recipe), axes=axes)
+    assert table.loc[1, list(axes)].tolist() == shown
+
+
+def test_a_table_survives_csv(tmp_path: Path) -> None:
+    table = ranked(
+        record(0, rising(1 / 3, 9)),
+        record(1, [0.1, 0.2, 2 / 3], design=Design(layout=PLAIN, depths=(1,), widths=(4,))),
+        record(2, [], state=FAIL, reason='a reason, with "quotes"'),
+        *seeds_of(rising(0.7, 9), rising(0.8, 9)),
+    )
+    table.to_csv(tmp_path / "ranking.csv")
+    read = pd.read_csv(
+        tmp_path / "ranking.csv",
+        index_col="place",
+        dtype={"design": str},  # an id may be all digits
+        na_values={name: [""] for name in ("validation_accuracy", "low", "high")},
+        keep_default_na=False,
+    )
+    assert set(read.state) <= set(STATES)
+    pd.testing.assert_frame_equal(
+        read, table, check_dtype=False, check_index_type=False, rtol=1e-12
+    )

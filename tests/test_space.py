@@ -1,0 +1,918 @@
+"""Space: what a YAML file of axes means, how large it is, and what is drawn from it."""
+
+import math
+import random
+import re
+from collections import Counter
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from skipsearch.cost import cost
+from skipsearch.design import FIELDS, Design, has_effect
+from skipsearch.errors import DesignError, SpaceError
+from skipsearch.layout import Layout
+from skipsearch.recipe import Recipe
+from skipsearch.search.study import _chooser
+from skipsearch.space import COMPARISONS, MEASURES, Axis, Candidate, Choice, Range, Space, Value
+
+SPACES = Path(__file__).parents[1] / "search_spaces"
+PLAIN = "conv3-bn-relu-conv3-bn-relu"
+RESIDUAL = "conv3-bn-relu-conv3-bn + relu"
+SMALL = {"widths": [4, 8], "depths": [1, 1]}
+
+
+def space_of(axes: dict[str, Any], constraints: tuple[str, ...] = (), **base: Any) -> Space:
+    return Space.from_dict({"base": base, "axes": axes, "constraints": list(constraints)}, "tiny")
+
+
+def first_of(space: Space) -> Candidate:
+    return space.suggest(lambda _, axis: axis.values[0])
+
+
+# --- brute force: the raw product of all axes, with nothing of the space's own bookkeeping -------
+
+
+def raw_points(space: Space) -> Iterator[dict[str, Value]]:
+    names = list(space.axes)
+    for values in product(*(space.axes[name].values for name in names)):
+        yield dict(zip(names, values, strict=True))
+
+
+def that_matter(space: Space, point: dict[str, Value]) -> dict[str, Value]:
+    """The values of a point that could change its network, by the rule of a single design."""
+    fields = {"merge": "add", **space.base, **point}
+    n = next((len(fields[k]) for k in ("layout", "merge") if isinstance(fields[k], tuple)), 1)
+    layouts, merges = (
+        value if isinstance(value, tuple) else (value,) * n
+        for value in (fields["layout"], fields["merge"])
+    )
+    layouts = [Layout.parse(text) for text in layouts]
+    return {
+        name: value
+        for name, value in point.items()
+        if name.startswith("recipe.") or has_effect(name, layouts, merges)
+    }
+
+
+def built(space: Space, point: dict[str, Value]) -> tuple[Design, Recipe] | None:
+    fields: dict[str, Any] = {n: v for n, v in point.items() if not n.startswith("recipe.")}
+    recipe = {n.removeprefix("recipe."): v for n, v in point.items() if n.startswith("recipe.")}
+    try:
+        return Design(**{**space.base, **fields}), Recipe(**{**space.recipe, **recipe})
+    except DesignError:
+        return None
+
+
+def allowed(space: Space, design: Design) -> bool:
+    figures = cost(design, space.in_channels, space.image_size, space.classes)
+    return all(
+        COMPARISONS[c.comparison](getattr(figures, c.measure), c.bound) for c in space.constraints
+    )
+
+
+def brute_size(space: Space) -> int:
+    return len({tuple(that_matter(space, p).items()) for p in raw_points(space)})
+
+
+def brute_trainings(space: Space) -> set[tuple[Design, Recipe]]:
+    found = [built(space, point) for point in raw_points(space)]
+    return {(d.canonical(), r) for d, r in filter(None, found) if allowed(space, d)}
+
+
+# --- the files that come with the package --------------------------------------------------------
+
+# Points, distinct networks, distinct trainings, counted by hand from the files:
+# depth       3 layouts x 6 depths
+# he2016      5 orders x 3 shortcuts
+# orders      5 orders x 3 shortcuts x 2 depths, each x 3 learning rates
+# quickstart  plain 2 x 2; 5 orders x (add: 3 shortcuts x 2 x 2, cat: 2 x 2); of the 42 networks
+#             (a), (b) and (c) with `omit` and one block a stage have no shortcut left: plain
+# merges      3 layouts x (add: 3 x 2 x 3 x 3, cat: twice that); within the limit: brute force
+SIZES = {
+    "depth": (18, 18, 18),
+    "he2016": (15, 15, 15),
+    "merges": (486, 89, 267),
+    "orders": (90, 30, 90),
+    "quickstart": (84, 39, 78),
+}
+
+
+def test_every_file_has_its_golden_size() -> None:
+    assert {path.stem for path in SPACES.iterdir()} == set(SIZES)
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_the_size_of_a_file_is_the_golden_one_and_that_of_brute_force(name: str) -> None:
+    space = Space.load(SPACES / f"{name}.yaml")
+    networks, trainings = list(space.enumerate()), list(space.candidates())
+    assert (space.size, len(networks), len(trainings)) == SIZES[name]
+    assert space.size == brute_size(space)
+    assert {(c.design.canonical(), c.recipe) for c in trainings} == brute_trainings(space)
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_a_file_survives_yaml_and_bears_its_name(name: str) -> None:
+    space = Space.load(SPACES / f"{name}.yaml")
+    assert space.name == name
+    assert "arXiv" in space.source
+    assert Space.from_yaml(space.to_yaml(), "elsewhere") == space
+
+
+# --- any small space -----------------------------------------------------------------------------
+
+LAYOUTS = (
+    PLAIN,
+    "conv1-relu",
+    RESIDUAL,
+    "bn-relu-conv3 +",
+    "conv1-dropout-conv3 +",
+    (PLAIN, RESIDUAL),
+    ("conv3 +", "conv1 +"),
+)
+
+
+def some(*values: Any, most: int = 2) -> st.SearchStrategy[list[Any]]:
+    return st.lists(st.sampled_from(values), min_size=1, max_size=most, unique_by=repr)
+
+
+AXES: dict[str, st.SearchStrategy[Any]] = {
+    "merge": some("add", "cat", ("add", "cat"), most=3),
+    "depths": some((1, 1), (2, 1), (1, 1, 1)),
+    "widths": some((4, 8), (8, 4), (4, 6)),
+    "shortcut": some("pad", "proj", "omit", ("proj", "pad"), most=3),
+    "bottleneck_ratio": some(0.5, 1, 2) | st.just({"low": 0.5, "high": 2, "step": 0.5}),
+    "groups": some(1, 2, 3, most=3) | st.just({"low": 1, "high": 3}),
+    "compression": some(0.5, 1.0),
+    "drop_path": some(0.0, 0.25) | st.just({"low": 0.0, "high": 0.5, "step": 0.25}),
+    "dropout": some(0.0, 0.1, 0.2),
+    "stem_width": some(4, 8) | st.just({"low": 2, "high": 8, "step": 4}),
+    "recipe.peak_lr": some(0.1, 0.3),
+    "recipe.nesterov": some(True, False),
+    "recipe.crop": some(None, 0, 2),
+}
+
+
+@st.composite
+def spaces(draw: st.DrawFn) -> Space:
+    """Finite spaces of a layout axis and up to three more, sometimes with a constraint."""
+    names = draw(st.lists(st.sampled_from(tuple(AXES)), max_size=3, unique=True))
+    axes = {"layout": draw(some(*LAYOUTS, most=3)), **{name: draw(AXES[name]) for name in names}}
+    if draw(st.booleans()):
+        axes = dict(reversed(axes.items()))  # The order in the file decides nothing.
+    values = {
+        "name": draw(st.sampled_from(("a", "on: off", "Größe 2"))),
+        "source": draw(st.sampled_from(("", "He et al. 2016: a, b"))),
+        "base": SMALL,
+        "recipe": draw(st.sampled_from(({}, {"momentum": 0}, {"peak_lr": 1e-3}))),
+        "axes": axes,
+        "constraints": draw(st.sampled_from(([], [], ["params <= 2e3"], ["macs > 1e6"]))),
+    }
+    try:
+        return Space.from_dict(values)
+    except SpaceError as error:
+        assume("no combination can be built" not in str(error))
+        raise
+
+
+# Building hundreds of designs an example is slow, and some draws have nothing that can be built.
+of_spaces = settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.filter_too_much]
+)
+
+
+@of_spaces
+@given(spaces())
+def test_any_space_survives_yaml(space: Space) -> None:
+    assert Space.from_yaml(space.to_yaml(), "elsewhere") == space
+    assert Space.from_dict(space.to_dict()) == space
+
+
+@of_spaces
+@given(spaces())
+def test_size_and_listing_are_those_of_brute_force(space: Space) -> None:
+    assert space.size == brute_size(space)
+    trainings = [(c.design.canonical(), c.recipe) for c in space.candidates()]
+    assert len(set(trainings)) == len(trainings)
+    assert set(trainings) == brute_trainings(space)
+    networks = [design.canonical() for design in space.enumerate()]
+    assert len(set(networks)) == len(networks)
+    assert set(networks) == {design for design, _ in trainings}
+
+
+@of_spaces
+@given(spaces(), st.integers(0, 2**32))
+def test_an_axis_is_asked_for_exactly_where_it_matters(space: Space, seed: int) -> None:
+    rng = random.Random(seed)
+    asked: dict[str, Value] = {}
+
+    def choose(name: str, axis: Axis) -> Value:
+        assert axis is space.axes[name]
+        assert name not in asked
+        asked[name] = rng.choice(axis.values)
+        return asked[name]
+
+    try:
+        candidate = space.suggest(choose)
+    except DesignError:
+        candidate = None
+    everything = {n: axis.values[0] for n, axis in space.axes.items()} | asked
+    assert set(asked) == set(that_matter(space, everything))
+    if candidate is not None:
+        assert candidate.values == asked
+        alone = built(space, asked)  # what was not asked for has the default of a design
+        assert alone is not None
+        assert (candidate.design.id, candidate.recipe) == (alone[0].id, alone[1])
+
+
+@of_spaces
+@given(spaces(), st.integers(0, 2**32))
+def test_what_is_drawn_is_in_the_space_and_the_seed_alone_decides(space: Space, seed: int) -> None:
+    trainings = brute_trainings(space)
+    assume(trainings)
+    drawn = space.draw(random.Random(seed))
+    assert (drawn.design.canonical(), drawn.recipe) in trainings
+    assert space.sample(seed) == space.sample(random.Random(seed)) == drawn.design
+
+
+@of_spaces
+@given(spaces())
+def test_keys_are_equal_exactly_for_the_same_design_and_recipe(space: Space) -> None:
+    candidates = [
+        space.candidate(point) for point in raw_points(space) if built(space, point) is not None
+    ]
+    content = {(c.key, c.design.canonical(), c.recipe) for c in candidates}
+    assert len({key for key, _, _ in content}) == len(content)
+    assert len({(design, recipe) for _, design, recipe in content}) == len(content)
+
+
+# --- axes that have no effect --------------------------------------------------------------------
+
+
+def wanted_of_quickstart(values: dict[str, Any]) -> set[str]:
+    wanted = {"layout", "depths", "recipe.peak_lr"}
+    if values["layout"] != PLAIN:
+        wanted |= {"merge"} | ({"shortcut"} if values["merge"] == "add" else set())
+    return wanted
+
+
+def wanted_of_merges(values: dict[str, Any]) -> set[str]:
+    wanted = {"layout", "merge", "depths", "widths", "bottleneck_ratio", "recipe.peak_lr"}
+    return wanted | ({"compression"} if values["merge"] == "cat" else set())
+
+
+WANTED = {"quickstart": wanted_of_quickstart, "merges": wanted_of_merges}
+
+
+@pytest.mark.parametrize("name", WANTED)
+def test_a_trial_of_optuna_holds_exactly_the_axes_that_matter(name: str) -> None:
+    space = Space.load(SPACES / f"{name}.yaml")
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    kinds = Counter()
+    for _ in range(60):
+        trial = study.ask()
+        candidate = space.suggest(_chooser(trial))
+        assert set(trial.params) == set(candidate.values) == WANTED[name](trial.params)
+        kinds[len(trial.params)] += 1
+        for axis, value in candidate.values.items():
+            plain = str(list(value)) if isinstance(value, tuple) else value
+            assert trial.params[axis] == plain
+    assert len(kinds) == {"quickstart": 3, "merges": 2}[name]  # every case was met
+
+
+@pytest.mark.parametrize(
+    ("chosen", "asked"),
+    [
+        ({"layout": PLAIN}, "layout depths recipe.peak_lr"),
+        ({"merge": "add"}, "layout merge depths shortcut recipe.peak_lr"),
+        ({"merge": "cat"}, "layout merge depths recipe.peak_lr"),
+    ],
+    ids=["plain", "add", "cat"],
+)
+def test_axes_are_asked_for_in_one_order_those_that_decide_first(
+    chosen: dict[str, Value], asked: str
+) -> None:
+    space = Space.load(SPACES / "quickstart.yaml")
+    space = Space.from_dict(
+        {**space.to_dict(), "axes": dict(reversed(space.to_dict()["axes"].items()))}
+    )
+    names: list[str] = []
+
+    def choose(name: str, axis: Axis) -> Value:
+        names.append(name)
+        return chosen.get(name, axis.values[-1])
+
+    space.suggest(choose)
+    assert names == asked.split()
+
+
+def test_a_layout_of_the_base_decides_as_well() -> None:
+    # The plain layout has no join and one dense convolution, so three of the axes say nothing.
+    axes = {"merge": ["add", "cat"], "bottleneck_ratio": [1, 2], "groups": [1, 2], "dropout": [0.1]}
+    assert set(first_of(space_of(axes, layout="conv3-bn", **SMALL)).values) == {"groups"}
+    space = space_of(axes, layout="conv1-dropout-conv1 +", **SMALL)
+    assert set(first_of(space).values) == {"merge", "bottleneck_ratio", "dropout"}
+
+
+def test_an_axis_that_matters_in_one_stage_is_asked_for() -> None:
+    axes = {"layout": [[PLAIN, RESIDUAL], [PLAIN, PLAIN]], "shortcut": ["pad", "proj"]}
+    space = space_of(axes, **SMALL)
+    assert space.size == 2 + 1
+
+
+# --- ranges --------------------------------------------------------------------------------------
+
+
+def axis_of(name: str, **bounds: Any) -> Range:
+    space = space_of({name: bounds}, layout="conv1-dropout-conv3 +", widths=[12], depths=[1])
+    axis = space.axes[name]
+    assert isinstance(axis, Range)
+    return axis
+
+
+def draws(axis: Range, count: int = 4_000) -> list[Value]:
+    rng = random.Random(0)
+    return [axis.draw(rng) for _ in range(count)]
+
+
+def test_a_continuous_range_fills_its_interval_evenly() -> None:
+    axis = axis_of("drop_path", low=0.1, high=0.5)
+    assert axis.size is None
+    values = draws(axis)
+    assert min(values) >= 0.1
+    assert max(values) <= 0.5
+    for share in (0.1, 0.5, 0.9):  # 4,000 draws: five standard deviations are 0.04
+        below = sum(value < 0.1 + share * 0.4 for value in values) / len(values)
+        assert below == pytest.approx(share, abs=0.04)
+
+
+def test_a_logarithmic_range_fills_the_logarithm_evenly() -> None:
+    axis = axis_of("recipe.peak_lr", low=0.001, high=1, log=True)
+    assert axis.size is None
+    values = draws(axis)
+    assert min(values) >= 0.001
+    assert max(values) <= 1
+    for share in (1 / 3, 2 / 3):  # decades
+        below = sum(value < 0.001 ** (1 - share) for value in values) / len(values)
+        assert below == pytest.approx(share, abs=0.04)
+
+
+@pytest.mark.parametrize(
+    ("name", "bounds", "values"),
+    [
+        ("groups", {"low": 1, "high": 4}, (1, 2, 3, 4)),
+        ("groups", {"low": 2, "high": 6, "step": 2}, (2, 4, 6)),
+        ("groups", {"low": 1, "high": 6, "step": 3}, (1, 4)),
+        ("stem_width", {"low": 5, "high": 6}, (5, 6)),
+        ("recipe.batch_size", {"low": 32, "high": 96, "step": 32}, (32, 64, 96)),
+        ("recipe.crop", {"low": 0, "high": 2}, (0, 1, 2)),
+        ("drop_path", {"low": 0, "high": 0.5, "step": 0.25}, (0.0, 0.25, 0.5)),
+        ("dropout", {"low": 0.125, "high": 0.75, "step": 0.5}, (0.125, 0.625)),
+        ("bottleneck_ratio", {"low": 1, "high": 3, "step": 1}, (1.0, 2.0, 3.0)),
+    ],
+    ids=str,
+)
+def test_a_stepped_range_has_these_values_and_draws_each_of_them(
+    name: str, bounds: dict[str, Any], values: tuple[Value, ...]
+) -> None:
+    axis = axis_of(name, **bounds)
+    assert axis.values == values
+    assert axis.size == len(values)
+    assert set(draws(axis, 400)) == set(values)
+    assert {type(value) for value in axis.values} == {type(values[0])}
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "step"), [(0.0, 0.3, 0.1), (0.1, 0.7, 0.2), (0.0, 0.6, 0.2), (0.0, 0.9, 0.3)]
+)
+def test_decimal_steps_end_at_the_bound_and_not_beyond(
+    low: float, high: float, step: float
+) -> None:
+    values = axis_of("drop_path", low=low, high=high, step=step).values
+    assert values[-1] == high
+    assert list(values) == sorted(values)
+
+
+def test_a_whole_logarithmic_range_draws_whole_numbers_up_to_both_ends() -> None:
+    axis = axis_of("recipe.batch_size", low=2, high=16, log=True)
+    values = draws(axis)
+    assert set(values) == set(range(2, 17))
+    assert {type(value) for value in values} == {int}
+    counts = Counter(values)
+    assert counts[4] > 2 * counts[12]
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        {"low": 0.0, "high": 0.5, "step": 0.25},
+        {"low": 0.0, "high": 0.3, "step": 0.1},  # 3 x 0.1 is not 0.3 in binary
+        {"low": 0.0, "high": 0.5, "step": 0.2},  # the step does not divide the interval
+    ],
+    ids=str,
+)
+def test_optuna_and_the_space_agree_on_the_values_of_a_stepped_range(
+    bounds: dict[str, Any],
+) -> None:
+    # Else one training bears two keys and is done twice; and Optuna warns in every trial.
+    space = space_of({"drop_path": bounds}, layout=RESIDUAL, **SMALL)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    keys = {space.suggest(_chooser(study.ask())).key for _ in range(60)}
+    assert keys == {candidate.key for candidate in space.candidates()}
+
+
+@pytest.mark.parametrize(
+    ("name", "bounds"),
+    [
+        ("drop_path", {"low": 0.125, "high": 0.5}),
+        ("recipe.peak_lr", {"low": 0.01, "high": 1, "log": True}),
+        ("groups", {"low": 1, "high": 4}),
+        ("recipe.batch_size", {"low": 2, "high": 64, "log": True}),
+        ("recipe.batch_size", {"low": 2, "high": 62, "step": 4}),
+    ],
+    ids=str,
+)
+def test_optuna_draws_inside_the_bounds_and_of_the_right_kind(
+    name: str, bounds: dict[str, Any]
+) -> None:
+    axis = axis_of(name, **bounds)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    values = [_chooser(study.ask())(name, axis) for _ in range(100)]
+    assert min(values) >= axis.low
+    assert max(values) <= axis.high
+    assert {type(value) for value in values} == {int if axis.whole else float}
+    if axis.step is not None:
+        assert set(values) <= set(axis.values)
+
+
+@pytest.mark.parametrize(
+    "bounds", [{"low": 0, "high": 0.3}, {"low": 0.1, "high": 0.3, "log": True}]
+)
+def test_a_continuous_space_is_endless_and_cannot_be_listed(bounds: dict[str, Any]) -> None:
+    space = space_of({"drop_path": bounds, "shortcut": ["pad"]}, layout=RESIDUAL, **SMALL)
+    assert space.size is None
+    for listing in (space.enumerate, space.candidates):
+        with pytest.raises(SpaceError, match=r"^axes.drop_path is continuous: .* be enumerated$"):
+            next(listing())
+    assert 0 <= space.sample(0).drop_path <= 0.3
+
+
+def test_a_continuous_axis_that_never_matters_leaves_the_space_finite() -> None:
+    axes = {"depths": [[1, 1], [2, 2]], "dropout": {"low": 0, "high": 0.3}}
+    assert space_of(axes, layout=RESIDUAL, widths=[4, 8]).size == 2
+
+
+def test_both_kinds_of_axis_write_what_they_read() -> None:
+    axes: dict[str, Any] = {
+        "depths": [[1, 1], [2, 2]],
+        "groups": {"low": 1, "high": 4, "step": 1},
+        "drop_path": {"low": 0.0, "high": 0.5},
+        "recipe.peak_lr": {"low": 0.01, "high": 1.0, "log": True},
+        "recipe.flip": [None, True, False],
+    }
+    space = space_of(axes, layout=RESIDUAL, widths=[4, 8])
+    assert space.to_dict()["axes"] == axes
+    assert isinstance(space.axes["depths"], Choice)
+    assert space.axes["depths"].labels == ["[1, 1]", "[2, 2]"]
+
+
+# --- drawing -------------------------------------------------------------------------------------
+
+
+def test_a_small_space_is_drawn_from_to_its_last_design() -> None:
+    space = Space.load(SPACES / "quickstart.yaml")
+    rng = random.Random(0)
+    drawn = {space.sample(rng).id for _ in range(2_000)}
+    assert drawn == {design.id for design in space.enumerate()}
+
+
+def test_seeds_and_calls_draw_differently() -> None:
+    space = Space.load(SPACES / "quickstart.yaml")
+    assert len({space.sample(seed).id for seed in range(30)}) > 10
+    rng = random.Random(0)
+    assert len({space.sample(rng).id for _ in range(30)}) > 10
+    assert len({space.sample().id for _ in range(30)}) > 1
+
+
+def test_every_draw_obeys_the_constraints() -> None:
+    space = Space.load(SPACES / "merges.yaml")
+    rng = random.Random(0)
+    sizes = [cost(space.sample(rng)).params for _ in range(300)]
+    assert max(sizes) <= 300_000
+    unbound = Space.from_dict({**space.to_dict(), "constraints": []})
+    assert max(cost(unbound.sample(rng)).params for _ in range(300)) > 300_000
+
+
+# --- constraints ---------------------------------------------------------------------------------
+
+TINY = Design(layout=RESIDUAL, depths=(1, 1), widths=(4, 8))
+
+
+def with_constraints(*constraints: str) -> Space:
+    return space_of({"shortcut": ["proj"]}, constraints, layout=RESIDUAL, **SMALL)
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+@pytest.mark.parametrize(
+    ("comparison", "below", "at", "above"),
+    [
+        *(("<=", False, True, True), ("<", False, False, True)),
+        *((">=", True, True, False), (">", True, False, False)),
+    ],
+)
+def test_a_constraint_at_its_boundary(
+    measure: str, comparison: str, below: bool, at: bool, above: bool
+) -> None:
+    figure = getattr(cost(TINY), measure)
+    for bound, fits in ((figure - 1, below), (figure, at), (figure + 1, above)):
+        space = with_constraints(f"{measure} {comparison} {bound}")
+        assert (space.violated(TINY) == "") == fits
+        assert [d.id for d in space.enumerate()] == ([TINY.id] if fits else [])
+
+
+def test_what_is_violated_is_told_with_its_figure() -> None:
+    params = cost(TINY).params
+    space = with_constraints("macs > 1", "params <= 100", "macs <= 2")
+    assert space.violated(TINY) == f"params <= 100: it has {params:,}"
+    assert with_constraints().violated(TINY) == ""
+
+
+@pytest.mark.parametrize("text", ["params<=2e3", " params  <=  2_000 ", "params <= 2000.0"])
+def test_a_constraint_has_many_spellings(text: str) -> None:
+    assert with_constraints(text).constraints == with_constraints("params <= 2e3").constraints
+
+
+@pytest.mark.parametrize("bound", [1_727_962, 123_456_789, 0.125, 2e6, 1e12, 12_345_678_901])
+def test_a_bound_survives_yaml_to_its_last_digit(bound: float) -> None:
+    # A run folder keeps its space as YAML: ResNet-110 must not fall out of `params <= 1727962`.
+    space = with_constraints(f"params >= {bound}")
+    assert space.constraints[0].bound == bound
+    assert Space.from_yaml(space.to_yaml()).constraints[0].bound == bound
+
+
+def test_the_images_of_a_data_set_change_what_a_constraint_sees() -> None:
+    figures = cost(TINY, in_channels=1, image_size=8, classes=5)
+    for measure in MEASURES:
+        space = with_constraints(f"{measure} <= {getattr(figures, measure)}")
+        assert space.violated(TINY)  # for 3 x 32 x 32 and 10 classes
+        there = space.for_images(1, 8, 5)
+        assert there.violated(TINY) == ""
+        assert [d.id for d in there.enumerate()] == [TINY.id]
+        assert there.sample(0).id == TINY.id
+        assert there.axes == space.axes
+        assert space.image_size == 32
+        for images in ((3, 8, 5), (1, 9, 5), (1, 8, 6)):
+            more = getattr(cost(TINY, *images), measure) > getattr(figures, measure)
+            assert bool(space.for_images(*images).violated(TINY)) == more
+
+
+# --- combinations that cannot be built -----------------------------------------------------------
+
+
+def test_padding_where_widths_shrink_is_passed_over_and_refused() -> None:
+    axes = {"widths": [[4, 8], [8, 4]], "shortcut": ["pad", "proj"]}
+    space = space_of(axes, layout=RESIDUAL, depths=[1, 1])
+    assert space.size == 4
+    assert {(d.widths, d.shortcut) for d in space.enumerate()} == {
+        ((4, 8), "pad"),
+        ((4, 8), "proj"),
+        ((8, 4), "proj"),
+    }
+    with pytest.raises(DesignError, match=r"^stage 2: shortcut 'pad' adds zero channels"):
+        space.candidate({"widths": (8, 4), "shortcut": "pad"})
+    rng = random.Random(0)
+    assert len({space.sample(rng).id for _ in range(100)}) == 3
+
+
+def test_groups_that_do_not_divide_are_passed_over_and_refused() -> None:
+    space = space_of({"groups": {"low": 1, "high": 4}}, layout=RESIDUAL, widths=[4], depths=[1])
+    assert [design.groups for design in space.enumerate()] == [1, 2, 4]
+    with pytest.raises(DesignError, match=r"groups 3 does not divide the 4 -> 4 channels"):
+        space.candidate({"groups": 3})
+
+
+def test_layouts_and_merges_for_different_numbers_of_stages_are_passed_over() -> None:
+    axes = {
+        "layout": [["conv3 +", "conv1 +"], "conv3 +"],
+        "merge": [["cat", "cat", "cat"], "cat"],
+        "shortcut": ["pad", "proj"],
+    }
+    space = space_of(axes, **SMALL)
+    assert {(d.layout, d.merge) for d in space.enumerate()} == {
+        (("conv3 +", "conv1 +"), "cat"),
+        ("conv3 +", "cat"),
+    }
+
+
+def test_a_value_without_effect_does_not_make_a_design_impossible() -> None:
+    # One shortcut a stage, for two stages and for three; a plain layout asks for none of them.
+    axes = {
+        "layout": [PLAIN],
+        "depths": [[1, 1], [1, 1, 1]],
+        "widths": [[4, 8], [4, 8, 8]],
+        "shortcut": [["pad", "proj"], ["pad", "proj", "proj"]],
+    }
+    assert {d.depths for d in space_of(axes).enumerate()} == {(1, 1), (1, 1, 1)}
+
+
+# --- what is refused -----------------------------------------------------------------------------
+
+GOOD = "base: {layout: conv3 +}\n"
+AXES_ALLOWED = ", ".join(FIELDS)
+WORDS = "pad, proj, proj-all, avg-proj, omit"
+
+# The text of the file, and the message after "FILE: ", where ... stands for anything.
+REFUSED = {
+    "unknown top-level key": (
+        GOOD + "axis: {shortcut: [pad]}",
+        "unknown key: 'axis' is not one of name, source, base, recipe, axes, constraints"
+        " (did you mean 'axes'?)",
+    ),
+    "unknown axis": (
+        GOOD + "axes: {shortcuts: [pad]}",
+        f"axes: 'shortcuts' is not one of {AXES_ALLOWED}, ... (did you mean 'shortcut'?)",
+    ),
+    "unknown axis of the recipe": (
+        GOOD + "axes: {recipe.peak_rl: [0.1]}",
+        f"axes: 'recipe.peak_rl' is not one of {AXES_ALLOWED}, ..."
+        " (did you mean 'recipe.peak_lr'?)",
+    ),
+    "unknown field of the base": (
+        "base: {layuot: conv3 +}\naxes: {layout: [conv3 +]}",
+        f"base: 'layuot' is not one of {AXES_ALLOWED} (did you mean 'layout'?)",
+    ),
+    "misspelt value": (
+        GOOD + "axes: {shortcut: [pad, projection]}",
+        f"axes.shortcut[1]: 'projection' is not one of {WORDS} (did you mean 'proj'?)",
+    ),
+    "misspelt value of one stage": (
+        GOOD + "axes: {shortcut: [pad, [pad, pad, omitt]]}",
+        f"axes.shortcut[1]: ...'omitt' is not one of {WORDS} (did you mean 'omit'?)",
+    ),
+    "misspelt value of the base": (
+        "base: {layout: conv3 +, merge: concat}\naxes: {shortcut: [pad]}",
+        "base.merge: 'concat' is not one of add, cat (did you mean 'cat'?)",
+    ),
+    "misspelt layout": (
+        "axes: {layout: [conv3 +, conv3-bnn +]}",
+        "axes.layout[1]: unknown operation 'bnn' in 'conv3-bnn +' (did you mean 'bn'?)",
+    ),
+    "value out of range": (
+        GOOD + "axes: {drop_path: [0.1, 1.0]}",
+        "axes.drop_path[1]: 1.0 is not a number in [0, 1)",
+    ),
+    "value of the recipe out of range": (
+        GOOD + "axes: {recipe.peak_lr: [0.1, -1]}",
+        "axes.recipe.peak_lr[1]: -1 is not a number from 0 to 1e+06",
+    ),
+    "empty list": (
+        GOOD + "axes: {shortcut: []}",
+        "axes.shortcut: the list is empty; give the values to choose from",
+    ),
+    "neither list nor range": (
+        GOOD + "axes: {shortcut: pad}",
+        "axes.shortcut: 'pad' is neither a list of values nor a range {low: ..., high: ...}",
+    ),
+    "nothing": (
+        GOOD + "axes: {shortcut: }",
+        "axes.shortcut: None is neither a list of values nor a range {low: ..., high: ...}",
+    ),
+    "empty axes": (
+        GOOD + "axes: {}",
+        "axes: the space is empty; give at least one axis, such as shortcut: [pad, proj]",
+    ),
+    "no axes": (
+        GOOD,
+        "axes: the space is empty; give at least one axis, such as shortcut: [pad, proj]",
+    ),
+    "axes are a list": (
+        GOOD + "axes: [shortcut]",
+        "axes: a mapping of 'name: value' lines is expected, not ['shortcut']",
+    ),
+    "base is a text": (
+        "base: conv3 +\naxes: {shortcut: [pad]}",
+        "base: a mapping of 'name: value' lines is expected, not 'conv3 +'",
+    ),
+    "missing layout": (
+        "axes: {shortcut: [pad, proj]}",
+        "base.layout is missing, and no axis sets it",
+    ),
+    "duplicate value": (
+        GOOD + "axes: {shortcut: [pad, proj, pad]}",
+        "axes.shortcut[2]: 'pad' stands twice",
+    ),
+    "duplicate layout, spelt otherwise": (
+        "axes: {layout: [conv3-bn +, conv3 - bn+]}",
+        "axes.layout[1]: 'conv3 - bn+' stands twice",
+    ),
+    "duplicate number, spelt otherwise": (
+        GOOD + "axes: {bottleneck_ratio: [1, 1.0]}",
+        "axes.bottleneck_ratio[1]: 1.0 stands twice",
+    ),
+    "duplicate list": (
+        GOOD + "axes: {depths: [[1, 1, 1], [1, 1, 1]]}",
+        "axes.depths[1]: [1, 1, 1] stands twice",
+    ),
+    "low above high": (
+        GOOD + "axes: {drop_path: {low: 0.3, high: 0.1}}",
+        "axes.drop_path: low 0.3 is not below high 0.1",
+    ),
+    "low equal to high": (
+        GOOD + "axes: {drop_path: {low: 0.3, high: 0.3}}",
+        "axes.drop_path: low 0.3 is not below high 0.3",
+    ),
+    "log of zero": (
+        GOOD + "axes: {drop_path: {low: 0, high: 0.1, log: true}}",
+        "axes.drop_path.low: 0 is not above 0, which log needs",
+    ),
+    "log of a negative number": (
+        GOOD + "axes: {recipe.peak_lr: {low: -1, high: 1, log: true}}",
+        "axes.recipe.peak_lr.low: -1 is not a number from 0 to 1e+06",
+    ),
+    "log with step": (
+        GOOD + "axes: {drop_path: {low: 0.1, high: 0.3, step: 0.1, log: true}}",
+        "axes.drop_path: log and step exclude one another",
+    ),
+    "log is no truth value": (
+        GOOD + "axes: {drop_path: {low: 0.1, high: 0.3, log: 10}}",
+        "axes.drop_path.log: 10 is neither true nor false",
+    ),
+    "missing high": (
+        GOOD + "axes: {drop_path: {low: 0.1}}",
+        "axes.drop_path.high is missing",
+    ),
+    "missing low": (
+        GOOD + "axes: {drop_path: {high: 0.1}}",
+        "axes.drop_path.low is missing",
+    ),
+    "unknown key of a range": (
+        GOOD + "axes: {drop_path: {low: 0.1, hihg: 0.3}}",
+        "axes.drop_path: 'hihg' is not one of low, high, step, log (did you mean 'high'?)",
+    ),
+    "bound out of range": (
+        GOOD + "axes: {drop_path: {low: 0.1, high: 1}}",
+        "axes.drop_path.high: 1 is not a number in [0, 1)",
+    ),
+    "bound of the wrong kind": (
+        GOOD + "axes: {groups: {low: 1, high: 2.5}}",
+        "axes.groups.high: 2.5 is not a whole number from 1 to 100000",
+    ),
+    "bound that is nothing": (
+        GOOD + "axes: {recipe.crop: {low: null, high: 4}}",
+        "axes.recipe.crop.low: None is not a whole number...",
+    ),
+    "bound per stage": (
+        GOOD + "axes: {bottleneck_ratio: {low: [1, 1, 1], high: [2, 2, 2]}}",
+        "axes.bottleneck_ratio.low: [1, 1, 1] is not a number...",
+    ),
+    "step of zero": (
+        GOOD + "axes: {drop_path: {low: 0.1, high: 0.3, step: 0}}",
+        "axes.drop_path.step: 0 is not a number above 0 within the range",
+    ),
+    "step beyond the range": (
+        GOOD + "axes: {drop_path: {low: 0.1, high: 0.3, step: 0.5}}",
+        "axes.drop_path.step: 0.5 is not a number above 0 within the range",
+    ),
+    "half a step": (
+        GOOD + "axes: {groups: {low: 1, high: 4, step: 0.5}}",
+        "axes.groups.step: 0.5 is not a number above 0 within the range",
+    ),
+    "range on words": (
+        GOOD + "axes: {shortcut: {low: 1, high: 2}}",
+        "axes.shortcut: shortcut takes a list of values, not a range",
+    ),
+    "range on lists": (
+        GOOD + "axes: {depths: {low: 1, high: 2}}",
+        "axes.depths: depths takes a list of values, not a range",
+    ),
+    "epochs as a field": (
+        GOOD + "axes: {shortcut: [pad]}\nrecipe: {epochs: 3}",
+        "recipe.epochs: the budget is given to the search, not to the space",
+    ),
+    "epochs as an axis": (
+        GOOD + "axes: {recipe.epochs: [3, 9]}",
+        f"axes: 'recipe.epochs' is not one of {AXES_ALLOWED}, ...",
+    ),
+    "unknown field of the recipe": (
+        GOOD + "axes: {shortcut: [pad]}\nrecipe: {peak_rl: 0.1}",
+        "recipe: unknown key of a recipe: 'peak_rl' is not one of epochs, ..."
+        " (did you mean 'peak_lr'?)",
+    ),
+    "wrong value of the recipe": (
+        GOOD + "axes: {shortcut: [pad]}\nrecipe: {schedule: cosin}",
+        "recipe: schedule: 'cosin' is not one of cosine, step (did you mean 'cosine'?)",
+    ),
+    "unknown measure": (
+        GOOD + "axes: {shortcut: [pad]}\nconstraints: [macs > 1, parms <= 2e6]",
+        "constraints[1]: 'parms' is not one of params, macs, activation_bytes"
+        " (did you mean 'params'?)",
+    ),
+    "misspelt comparison": (
+        GOOD + "axes: {shortcut: [pad]}\nconstraints: [params =< 2e6]",
+        "constraints[0]: 'params =< 2e6' is not of the form 'params <= 2e6'",
+    ),
+    "bound that is no number": (
+        GOOD + "axes: {shortcut: [pad]}\nconstraints: [params <= 1e]",
+        "constraints[0]: 'params <= 1e' is not of the form 'params <= 2e6'",
+    ),
+    "constraint without bound": (
+        GOOD + "axes: {shortcut: [pad]}\nconstraints: [params]",
+        "constraints[0]: 'params' is not of the form 'params <= 2e6'",
+    ),
+    "constraints are a text": (
+        GOOD + "axes: {shortcut: [pad]}\nconstraints: params <= 2e6",
+        "constraints: 'params <= 2e6' is not a list such as [params <= 2e6]",
+    ),
+    "constraints are a mapping": (
+        GOOD + "axes: {shortcut: [pad]}\nconstraints: {params: 2e6}",
+        "constraints: {'params': 2000000.0} is not a list such as [params <= 2e6]",
+    ),
+    "name is a list": (
+        GOOD + "name: [a]\naxes: {shortcut: [pad]}",
+        "name: ['a'] is not a text",
+    ),
+    "nothing can be built": (
+        "base: {layout: conv3 +, depths: [1, 1]}\naxes: {widths: [[4], [4, 8, 16]]}",
+        "the space is empty: no combination can be built: depths has 2 stages and widths ...;"
+        " both need one number a stage",
+    ),
+    "not a mapping": ("- shortcut\n", "a mapping of 'key: value' lines is expected"),
+    "an empty file": ("", "a mapping of 'key: value' lines is expected"),
+    "not YAML": (GOOD + "axes: {shortcut: [pad", "line 2: not YAML: ..."),
+    "a key twice": (
+        GOOD + "axes: {shortcut: [pad], shortcut: [proj]}",
+        "line 2: not YAML: ...twice",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_wrong_file_is_refused_in_one_line_with_file_and_place(tmp_path: Path, name: str) -> None:
+    text, message = REFUSED[name]
+    path = tmp_path / "wrong.yaml"
+    path.write_text(text)
+    with pytest.raises(SpaceError) as caught:
+        Space.load(path)
+    pattern = re.escape(f"{path}: {message}").replace(re.escape("..."), "[^\n]*")
+    assert re.fullmatch(pattern, str(caught.value))
+
+
+def test_a_missing_file_is_told_as_such(tmp_path: Path) -> None:
+    path = tmp_path / "none.yaml"
+    with pytest.raises(SpaceError, match=f"^{re.escape(str(path))}: No such file or directory$"):
+        Space.load(path)
+
+
+def test_a_file_that_is_no_text_is_told_as_such(tmp_path: Path) -> None:
+    path = tmp_path / "bytes.yaml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SpaceError, match=f"^{re.escape(str(path))}: not a text file$"):
+        Space.load(path)
+
+
+def test_a_space_in_which_no_design_meets_the_constraints_is_empty(tmp_path: Path) -> None:
+    # Only the images of the data set decide that, so it is told when the space is used.
+    path = tmp_path / "narrow.yaml"
+    path.write_text(GOOD + "axes: {shortcut: [pad, proj]}\nconstraints: [macs > 1, params <= 10]")
+    space = Space.load(path)
+    assert list(space.enumerate()) == []
+    message = r"^narrow: no design of 2000 drawn is allowed: params <= 10: it has [\d,]+$"
+    with pytest.raises(SpaceError, match=message):
+        space.sample(0)
+
+
+def test_values_that_do_not_go_together_are_refused_by_the_design() -> None:
+    space = space_of({"shortcut": ["pad", "proj"]}, layout=RESIDUAL, **SMALL)
+    with pytest.raises(DesignError, match=r"^shortcut: 'none' is not one of"):
+        space.candidate({"shortcut": "none"})
+    with pytest.raises(DesignError, match=r"'shortcuts' is not one of .*did you mean 'shortcut'"):
+        space.candidate({"shortcuts": "pad"})
+
+
+def test_a_space_needs_no_more_than_a_layout() -> None:
+    space = Space.from_yaml("axes: {layout: [conv3, conv3 +]}", "folder/least.yaml")
+    assert (space.name, space.source, dict(space.base)) == ("least", "", {})
+    assert space.size == 2
+    assert math.prod(axis.size or 0 for axis in space.axes.values()) == 2
+
+
+def test_an_axis_stands_above_the_base_and_the_recipe() -> None:
+    space = Space.from_dict(
+        {
+            "base": {"layout": RESIDUAL, "shortcut": "omit", **SMALL},
+            "recipe": {"peak_lr": 0.5, "batch_size": 7},
+            "axes": {"shortcut": ["pad"], "recipe.peak_lr": [0.25]},
+        }
+    )
+    candidate = first_of(space)
+    assert candidate.design.shortcut == "pad"
+    assert (candidate.recipe.peak_lr, candidate.recipe.batch_size) == (0.25, 7)
+    assert candidate.recipe == Recipe(peak_lr=0.25, batch_size=7)
+    assert set(space.base) == {"layout", "widths", "depths"}
+    assert set(space.recipe) == {"batch_size"}
