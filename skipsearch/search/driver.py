@@ -176,7 +176,7 @@ def run_trials(
         finally:
             study.adopt_interrupted()
     interrupted = searcher.unfinished
-    return Outcome(interrupted=interrupted, exhausted=not interrupted and study.exhausted)
+    return Outcome(interrupted=interrupted, exhausted=not interrupted and searcher.exhausted)
 
 
 class DesignTrainable(tune.Trainable):
@@ -275,7 +275,7 @@ class StudySearcher(Searcher):
         self._progress = progress
         self._numbers: dict[str, int] = {}  # trainings under way, by Tune's trial
         self._files: dict[str, Path] = {}  # their checkpoints
-        self._exhausted = False
+        self.exhausted = False  # whether the space held fewer designs than were asked for
         self._crash: Exception | None = None
         self.stopped: set[str] = set()  # trials that the scheduler has stopped
 
@@ -289,7 +289,7 @@ class StudySearcher(Searcher):
     @property
     def unfinished(self) -> bool:
         """Whether trainings were still to be done when the session ended."""
-        return bool(self._numbers) or (self._remaining > 0 and not self._exhausted)
+        return bool(self._numbers) or (self._remaining > 0 and not self.exhausted)
 
     def suggest(self, trial_id: str) -> Any:
         """Give Tune the next training; None while enough are under way."""
@@ -298,13 +298,13 @@ class StudySearcher(Searcher):
         return Searcher.FINISHED
 
     def _suggest(self, trial_id: str) -> Any:
-        if self._remaining <= 0 or self._exhausted:
+        if self._remaining <= 0 or self.exhausted:
             return Searcher.FINISHED
         if len(self._numbers) >= self._at_once:
             return None
         ticket = self._study.ask()
         if ticket is None:
-            self._exhausted = True
+            self.exhausted = True
             return Searcher.FINISHED
         self._remaining -= 1
         self._numbers[trial_id] = ticket.number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections import Counter
@@ -34,8 +35,8 @@ class Progress:
                 self._best_of(trial.curve[-1].validation_accuracy, trial.number)
         self._before = sum(self._states.values())
         self._start = time.monotonic()
-        self._shown = 0.0
-        self._last = ""
+        self._shown = -math.inf
+        self._told = ""
 
     def _best_of(self, accuracy: float, number: int) -> None:
         if self._best is None or accuracy > self._best[0]:
@@ -56,9 +57,10 @@ class Progress:
             return
         self._shown = now
         line = self.line(running, now - self._start)
-        if final and not self._live and line == self._last:
+        told, _, _ = line.rpartition(" | ")  # without the time
+        if final and not self._live and told == self._told:
             return
-        self._last = line
+        self._told = told
         if self._live:
             self._stream.write("\r\x1b[2K" + line + ("\n" if final else ""))
         else:

@@ -240,11 +240,6 @@ class SearchStudy:
             trial.set_user_attr("reason", reason)
             self._study.tell(trial, state=TrialState.FAIL)
 
-    @property
-    def exhausted(self) -> bool:
-        """Whether every design of a finite space is known."""
-        return self._untried is not None and not self._untried
-
     def trials(self) -> list[Trial]:
         """Return the record of every training."""
         return _records(self._study.get_trials(deepcopy=False))
