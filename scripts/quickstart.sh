@@ -2,6 +2,7 @@
 # The main job on the embedded digits: search, rank, export. Sets up its own virtual environment.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+echo "Installing into .venv (PyTorch and Ray are large: a minute or more) ..."
 "${PYTHON:-python3}" -m venv .venv
 .venv/bin/pip install --quiet --disable-pip-version-check --editable '.[export]'
 run=${1:-runs/quickstart}

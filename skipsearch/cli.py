@@ -262,9 +262,12 @@ def _export(options: argparse.Namespace) -> None:
         progress=_print_epoch,
     )
     low, high = exported.test_interval
+    print()
+    if exported.validation_accuracy is not None:
+        in_search = f"({exported.search_accuracy:.4f} in the search)"
+        print(f"validation accuracy {exported.validation_accuracy:.4f} {in_search}")
     print(
-        f"\nvalidation accuracy {exported.validation_accuracy:.4f}, test accuracy"
-        f" {exported.test_accuracy:.4f} (n = 1 seed, {exported.test_images:,} images,"
+        f"test accuracy {exported.test_accuracy:.4f} (n = 1 seed, {exported.test_images:,} images,"
         f" 95 % interval {low:.4f} to {high:.4f})"
     )
     print("largest absolute difference of the outputs, artefact against module:")

@@ -247,7 +247,8 @@ class Exported:
     Attributes:
         path: The folder.
         design: The network.
-        validation_accuracy: Of the exported weights; not held out if they saw that split.
+        search_accuracy: Validation accuracy that the design was ranked by in the search.
+        validation_accuracy: Of the exported weights; None if they were trained on that split.
         test_accuracy: Of the exported weights, on the test split, which was opened once.
         test_interval: 95 % interval of the test accuracy that its number of images leaves.
         test_images: Their number.
@@ -256,7 +257,8 @@ class Exported:
 
     path: Path
     design: Design
-    validation_accuracy: float
+    search_accuracy: float
+    validation_accuracy: float | None
     test_accuracy: float
     test_interval: tuple[float, float]
     test_images: int
@@ -308,6 +310,7 @@ def export(
             progress(epoch)
     assert data.test is not None
     _, test_accuracy = trainer.evaluate(data.test)
+    validation_accuracy = epoch.validation_accuracy if train_on == "train" else None
     ranking = run.rank()
     place = ranking[ranking.trial == trial.number].iloc[0]
     card = Card(
@@ -326,8 +329,8 @@ def export(
         seed=seed,
         trained_on=train_on,
         train_images=len(chosen.train),
-        validation_accuracy=epoch.validation_accuracy if train_on == "train" else None,
-        validation_images=len(data.validation) if train_on == "train" else None,
+        validation_accuracy=validation_accuracy,
+        validation_images=None if validation_accuracy is None else len(data.validation),
         test_accuracy=test_accuracy,
         test_images=len(data.test),
         device=device_name(trainer.device),
@@ -346,7 +349,8 @@ def export(
     return Exported(
         path=out,
         design=trial.design,
-        validation_accuracy=epoch.validation_accuracy,
+        search_accuracy=float(place.validation_accuracy),
+        validation_accuracy=validation_accuracy,
         test_accuracy=test_accuracy,
         test_interval=wilson(test_accuracy, len(data.test)),
         test_images=len(data.test),

@@ -1,0 +1,54 @@
+"""Time to draw, validate, identify and cost designs: no torch module is built.
+
+    python scripts/benchmark_designs.py [N]
+
+The caches of plans are emptied before each draw, so that the figure is that of designs never seen.
+"""
+
+import random
+import sys
+import time
+from statistics import median
+
+import skipsearch as ss
+from skipsearch import design, plan
+
+SPACE = """
+name: benchmark
+base: {stem_width: 16, bottleneck_ratio: 0.5}
+axes:
+  layout:
+    - conv3-bn-relu-conv3-bn + relu
+    - conv3-bn-relu-conv3 + bn-relu
+    - relu-conv3-bn-relu-conv3-bn +
+    - bn-relu-conv1-bn-relu-conv3-bn-relu-conv1 +
+  merge: [add, cat]
+  shortcut: [proj, proj-all, avg-proj, omit]
+  depths: [[3, 3, 3], [9, 9, 9], [18, 18, 18]]
+  widths: [[16, 32, 64], [24, 48, 96], [32, 64, 128]]
+  drop_path: {low: 0.0, high: 0.5}
+"""
+
+
+def main() -> None:
+    """Print milliseconds a design."""
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
+    space = ss.Space.from_yaml(SPACE)
+    rng = random.Random(0)
+    seconds = []
+    for _ in range(count):
+        for cached in (design._plan, design._canonical, design._identity, plan.plan_block):
+            cached.cache_clear()
+        start = time.perf_counter()
+        drawn = space.sample(rng)
+        _ = drawn.id
+        ss.cost(drawn)
+        seconds.append(time.perf_counter() - start)
+    seconds.sort()
+    print(f"{count:,} designs: median {1e3 * median(seconds):.3f} ms,", end=" ")
+    print(f"99th percentile {1e3 * seconds[int(0.99 * count)]:.3f} ms, no torch:", end=" ")
+    print("torch" not in sys.modules)
+
+
+if __name__ == "__main__":
+    main()
