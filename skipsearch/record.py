@@ -15,6 +15,7 @@ PRUNED = "PRUNED"  # stopped early, with a value at every epoch that it reached
 FAIL = "FAIL"  # ended by NaN, by lack of memory, or by an exception: see the reason
 RUNNING = "RUNNING"
 STATES = (COMPLETE, PRUNED, FAIL, RUNNING)
+INTERRUPTED = "interrupted"  # the reason of a FAIL that goes on when the search is run again
 
 
 @dataclass(frozen=True, slots=True)

@@ -247,10 +247,33 @@ def test_a_training_that_every_driver_dies_under_fails_in_the_end(tmp_path: Path
         assert key in (None, ticket.candidate.key)
         key = ticket.candidate.key
     last = open_study(tmp_path)
-    assert [(t.state, t.reason) for t in last.trials()] == [(FAIL, f"interrupted {ATTEMPTS} times")]
+    assert [(t.state, t.reason) for t in last.trials()] == [
+        (FAIL, f"interrupted {ATTEMPTS} times without progress")
+    ]
     ticket = last.ask()
     assert ticket is not None
     assert ticket.candidate.key != key
+
+
+def test_a_training_that_makes_progress_may_be_interrupted_as_often_as_one_likes(
+    tmp_path: Path,
+) -> None:
+    curve: list[Epoch] = []
+    for number in range(1, 3):  # The driver dies after each epoch but the last.
+        study = open_study(tmp_path)
+        for _ in range(ATTEMPTS):  # And is interrupted in order before the epoch has ended.
+            ticket = study.ask()
+            assert ticket is not None
+            study.adopt_interrupted(orderly=True)
+        ticket = study.ask()
+        assert ticket is not None
+        curve.append(epoch(number, 0.1))
+        study.report(ticket.number, curve, "cpu")
+    study = open_study(tmp_path)
+    ticket = study.ask()
+    assert ticket is not None
+    train(study, ticket)
+    assert [trial.state for trial in study.trials()] == [COMPLETE]
 
 
 def test_records_are_read_without_the_space(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from skipsearch.design import Design
 from skipsearch.errors import DivergedError, RunError
 from skipsearch.models import build
 from skipsearch.recipe import Recipe
-from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch, Trial
+from skipsearch.record import COMPLETE, FAIL, INTERRUPTED, PRUNED, Epoch, Trial
 from skipsearch.search.progress import Progress
 from skipsearch.search.rungs import REDUCTION_FACTOR, rungs
 from skipsearch.search.study import SearchStudy
@@ -134,7 +134,7 @@ def run_trials(
         RunError: If the resources asked for do not exist, or Ray cannot be reached.
     """
     assert data.test is None, "a search must not see the test split"
-    earlier = [trial for trial in study.trials() if trial.reason != "interrupted"]
+    earlier = [trial for trial in study.trials() if trial.reason != INTERRUPTED]
     if len(earlier) >= trials:
         return Outcome(interrupted=False, exhausted=False)
     resources = resources or Resources()
@@ -174,7 +174,7 @@ def run_trials(
             tuner.fit()
             searcher.close()
         finally:
-            study.adopt_interrupted()
+            study.adopt_interrupted(orderly=True)
     interrupted = searcher.unfinished
     return Outcome(interrupted=interrupted, exhausted=not interrupted and searcher.exhausted)
 

@@ -26,10 +26,10 @@ from skipsearch.cost import cost
 from skipsearch.design import Design
 from skipsearch.errors import DesignError, RunError, SpaceError
 from skipsearch.recipe import Recipe
-from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch, Trial
+from skipsearch.record import COMPLETE, FAIL, INTERRUPTED, PRUNED, Epoch, Trial
 from skipsearch.space import ENUMERABLE, TRIES, Axis, Candidate, Choice, Space, Value
 
-ATTEMPTS = 3  # drivers or workers that may die under one training before it counts as failed
+ATTEMPTS = 3  # drivers that may die under one epoch of a training before it counts as failed
 
 REJECTED = "rejected"
 CONTINUES = "continues"
@@ -97,8 +97,12 @@ class SearchStudy:
         self._open: dict[int, _Open] = {}
         self.adopt_interrupted()
 
-    def adopt_interrupted(self) -> None:
-        """Queue again what is still RUNNING; call it only while no training is under way."""
+    def adopt_interrupted(self, orderly: bool = False) -> None:
+        """Queue again what is still RUNNING; call it only while no training is under way.
+
+        Args:
+            orderly: Whether the session ended in order, which is no fault of the training.
+        """
         self._open.clear()
         trials = self._study.get_trials(deepcopy=False)
         continued = {t.user_attrs.get(CONTINUES) for t in trials}
@@ -109,16 +113,23 @@ class SearchStudy:
             source = trial
             while "key" not in source.user_attrs and CONTINUES in source.user_attrs:
                 source = trials[source.user_attrs[CONTINUES]]
-            attempt = source.user_attrs.get("attempt", 1)
-            if "key" in source.user_attrs and attempt < ATTEMPTS and trial.number not in continued:
-                # Queue first, then close: a crash in between loses nothing, and the copy is
-                # found by CONTINUES and not made twice.
+            if "key" in source.user_attrs and trial.number not in continued:
+                curve = source.user_attrs["curve"]
+                attempt = source.user_attrs.get("attempt", 1)
+                if len(curve) > source.user_attrs.get("epochs_before", 0):
+                    attempt = 1
+                elif not orderly:
+                    attempt += 1
                 attributes = {
                     CONTINUES: trial.number,
-                    "attempt": attempt + 1,
-                    "curve": source.user_attrs["curve"],
+                    "attempt": attempt,
+                    "epochs_before": len(curve),
+                    "curve": curve,
                 }
-                self._study.enqueue_trial(source.params, attributes)
+                if attempt <= ATTEMPTS:
+                    # Queue first, then close: a crash in between loses nothing, and the copy is
+                    # found by CONTINUES and not made twice.
+                    self._study.enqueue_trial(source.params, attributes)
             self._study.tell(trial.number, state=TrialState.FAIL)
 
     def ask(self) -> Ticket | None:
@@ -301,15 +312,15 @@ def _records(trials: list[FrozenTrial]) -> list[Trial]:
         while earlier is not None:
             superseded.add(earlier)
             earlier = trials[earlier].user_attrs.get(CONTINUES)
-    return [_record(trial) for trial in trainings if trial.number not in superseded]
+    queued = {trial.user_attrs.get(CONTINUES) for trial in trials}
+    return [_record(t, t.number in queued) for t in trainings if t.number not in superseded]
 
 
-def _record(trial: FrozenTrial) -> Trial:
+def _record(trial: FrozenTrial, queued: bool) -> Trial:
     attributes = trial.user_attrs
     reason = attributes.get("reason", "")
     if trial.state == TrialState.FAIL and not reason:
-        attempt = attributes.get("attempt", 1)
-        reason = "interrupted" if attempt < ATTEMPTS else f"interrupted {attempt} times"
+        reason = INTERRUPTED if queued else f"interrupted {ATTEMPTS} times without progress"
     return Trial(
         number=trial.number,
         design=Design.from_dict(attributes["design"]),
