@@ -130,13 +130,25 @@ def draw_block(block: Block, size: int) -> str:
             word, shape = (_word(beside[i][0]), beside[i][1]) if i < len(beside) else ("│", "")
             side = carried[i - start] if start <= i < start + len(carried) else "│"
             lines.append(_line(word, shape, side, width))
-        lines.append("  " + {"add": "(+)", "cat": "[,]"}[block.merge] + "─" * (width + 11) + "┘")
+        join = {"add": "(+)", "cat": "[,]"}[block.merge] + "─" * (width + 11) + "┘"
+        lines.append(f"  {join}  {_factors(block)}")
         if block.merge == "cat":
             lines.append(_line("", _shape(block.outputs, out_size), "", width))
     after = zip(block.after, _shapes(block.after, out_size), strict=True)
     lines += [_line(_word(step), shape, "", width) for step, shape in after]
     lines.append("  ↓")
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _factors(block: Block) -> str:
+    """Say with which factors, and which dropout, a block adds."""
+    if block.adds_plainly:
+        return ""
+    dropout = f", dropout {block.shortcut_dropout:g} on the shortcut"
+    return (
+        f"{block.branch_scale:g} branch + {block.shortcut_scale:g} shortcut"
+        f"{dropout if block.shortcut_dropout else ''}"
+    )
 
 
 def _line(word: str, shape: str, side: str, width: int) -> str:

@@ -84,7 +84,9 @@ def block_cost(block: Block, size: int) -> tuple[int, int, int, int]:
     branch = steps_cost(block.branch, size)
     shortcut = steps_cost(block.shortcut or (), size)
     after = steps_cost(block.after, branch[3])
-    joined = block.outputs * branch[3] ** 2 if block.merge else 0
+    # The sum (its factors are part of it), and the shortcut's dropout before it.
+    writes = (1 if block.merge else 0) + (1 if block.shortcut_dropout else 0)
+    joined = writes * block.outputs * branch[3] ** 2
     return (
         opening[0] + branch[0] + shortcut[0] + after[0],
         opening[1] + branch[1] + shortcut[1] + after[1],

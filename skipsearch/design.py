@@ -27,6 +27,14 @@ from skipsearch.plan import (
 )
 from skipsearch.text import dump_yaml, parse_yaml, read_text
 
+NUMBERS = (
+    "compression",
+    "drop_path",
+    "dropout",
+    "shortcut_scale",
+    "branch_scale",
+    "shortcut_dropout",
+)
 PER_STAGE = ("layout", "shortcut", "merge", "bottleneck_ratio", "groups")
 LARGEST = 100_000  # channels or blocks: far above any network, far below an accident
 
@@ -61,6 +69,10 @@ class Design:
         drop_path: Rate of stochastic depth at the last block, rising linearly (Huang et al. 2016,
             arXiv:1603.09382).
         dropout: Rate of every ``dropout`` in the layout.
+        shortcut_scale: Constant factor of every shortcut that is added.
+        branch_scale: Constant factor of every branch that is added.
+        shortcut_dropout: Rate of dropout on every shortcut that is added (this and the two
+            factors: He et al. 2016, arXiv:1603.05027, sections 3.1 to 3.3, Table 1).
 
     Raises:
         DesignError: If a value is out of range or the shapes do not fit.
@@ -79,9 +91,12 @@ class Design:
     compression: float = 0.5
     drop_path: float = 0.0
     dropout: float = 0.0
+    shortcut_scale: float = 1.0
+    branch_scale: float = 1.0
+    shortcut_dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("depths", "widths", "stem", "compression", "drop_path", "dropout"):
+        for name in ("depths", "widths", "stem", *NUMBERS):
             self._set(name, check_field(name, getattr(self, name)))
         if len(self.depths) != len(self.widths):
             raise DesignError(
@@ -130,6 +145,9 @@ class Design:
                 self.widths,
                 spread(self.bottleneck_ratio, n),
                 spread(self.groups, n),
+                (self.shortcut_scale,) * n,
+                (self.branch_scale,) * n,
+                (self.shortcut_dropout,) * n,
             )
         )
 
@@ -254,7 +272,7 @@ def has_effect(field: str, layouts: Sequence[Layout], merges: Sequence[str]) -> 
     match field:
         case "merge" | "drop_path":
             return any(layout.skip for layout in layouts)
-        case "shortcut":
+        case "shortcut" | "shortcut_scale" | "branch_scale" | "shortcut_dropout":
             return any(
                 layout.skip and merge == "add"
                 for layout, merge in zip(layouts, merges, strict=True)
@@ -288,8 +306,10 @@ def check_field(name: str, value: object) -> object:
             return "-".join(_stem_tokens(value))
         case "compression":
             return _number(name, value, 0.0, 1.0, open_low=True)
-        case "drop_path" | "dropout":
+        case "drop_path" | "dropout" | "shortcut_dropout":
             return _number(name, value, 0.0, 1.0, open_high=True)
+        case "shortcut_scale" | "branch_scale":
+            return _number(name, value, 0.0, 10.0)
         case _ if isinstance(value, list | tuple) and name in PER_STAGE:
             return tuple(_check_field(f"{name}[{i}]", item) for i, item in enumerate(value))
         case _:
@@ -397,7 +417,8 @@ def _canonical(design: Design) -> Design:
     ]
     layouts = [stage.layout for stage in stages]
     tokens = [token for layout in layouts for token in (*layout.branch, *layout.after)]
-    joins = any(block.merge for stage in plan.stages for block in stage.blocks)
+    merges = {block.merge for stage in plan.stages for block in stage.blocks}
+    adds = "add" in merges
     return Design(
         layout=collapse([str(layout) for layout in layouts]),
         merge=_settled([stage.merge for stage in stages], "add"),
@@ -409,8 +430,11 @@ def _canonical(design: Design) -> Design:
         bottleneck_ratio=_settled([stage.bottleneck_ratio for stage in stages], 1.0),
         groups=_settled([stage.groups for stage in stages], 1),
         compression=_shortest_compression(plan, design.compression),
-        drop_path=design.drop_path if joins else 0.0,
+        drop_path=design.drop_path if merges != {None} else 0.0,
         dropout=design.dropout if "dropout" in tokens else 0.0,
+        shortcut_scale=design.shortcut_scale if adds else 1.0,
+        branch_scale=design.branch_scale if adds else 1.0,
+        shortcut_dropout=design.shortcut_dropout if adds else 0.0,
     )
 
 

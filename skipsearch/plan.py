@@ -66,6 +66,9 @@ class Block(NamedTuple):
         inputs: Channels that enter.
         outputs: Channels that leave.
         stride: Factor by which height and width shrink.
+        shortcut_scale: Factor of the shortcut where it is added.
+        branch_scale: Factor of the branch where it is added.
+        shortcut_dropout: Rate of dropout on the shortcut where it is added.
     """
 
     opening: Steps
@@ -77,6 +80,14 @@ class Block(NamedTuple):
     inputs: int
     outputs: int
     stride: int
+    shortcut_scale: float = 1.0
+    branch_scale: float = 1.0
+    shortcut_dropout: float = 0.0
+
+    @property
+    def adds_plainly(self) -> bool:
+        """Whether branch and shortcut are added as they are."""
+        return (self.shortcut_scale, self.branch_scale, self.shortcut_dropout) == (1.0, 1.0, 0.0)
 
 
 class Stage(NamedTuple):
@@ -106,6 +117,9 @@ class StageFields(NamedTuple):
     width: int
     bottleneck_ratio: float
     groups: int
+    shortcut_scale: float = 1.0
+    branch_scale: float = 1.0
+    shortcut_dropout: float = 0.0
 
     @property
     def inner(self) -> int:
@@ -274,7 +288,14 @@ def plan_block(stage: StageFields, inputs: int, stride: int, dropout: float) -> 
     if merge is None and not any(map(is_convolution, layout.after)):
         branch, after = branch + after, ()  # Nothing joins, so nothing stands after the join.
     shares = any(step.op == "conv" for step in shortcut or ())
-    return Block(opening, branch, shortcut, shares, merge, after, inputs, outputs, stride)
+    block = Block(opening, branch, shortcut, shares, merge, after, inputs, outputs, stride)
+    if merge != "add":
+        return block
+    return block._replace(
+        shortcut_scale=stage.shortcut_scale,
+        branch_scale=stage.branch_scale,
+        shortcut_dropout=stage.shortcut_dropout,
+    )
 
 
 def _plan_branch(stage: StageFields, inputs: int, stride: int, dropout: float) -> Steps:

@@ -29,6 +29,9 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "compression": st.sampled_from((0.3, 0.5, 0.55)),
     "drop_path": st.sampled_from((0.0, 0.2)),
     "dropout": st.sampled_from((0.0, 0.2)),
+    "shortcut_scale": st.sampled_from((1.0, 1.0, 0.5)),
+    "branch_scale": st.sampled_from((1.0, 1.0, 0.5)),
+    "shortcut_dropout": st.sampled_from((0.0, 0.0, 0.5)),
 }
 PER_STAGE = ("shortcut", "merge", "bottleneck_ratio", "groups")
 

@@ -254,6 +254,9 @@ groups: 1
 compression: 0.5
 drop_path: 0.0
 dropout: 0.0
+shortcut_scale: 1.0
+branch_scale: 1.0
+shortcut_dropout: 0.0
 """
     )
 
@@ -462,15 +465,18 @@ def test_a_field_without_effect_changes_nothing(data: st.DataObject) -> None:
         assert other.id == design.id
 
 
+OF_ADDITION = ("shortcut", "shortcut_scale", "branch_scale", "shortcut_dropout")
+
+
 @pytest.mark.parametrize(
     ("changes", "idle"),
     [
         ({}, {"bottleneck_ratio", "compression", "dropout"}),
         (
             {"layout": "conv3-bn"},
-            {"merge", "shortcut", "bottleneck_ratio", "compression", "dropout", "drop_path"},
+            {"merge", "bottleneck_ratio", "compression", "dropout", "drop_path", *OF_ADDITION},
         ),
-        ({"merge": "cat"}, {"shortcut", "bottleneck_ratio", "dropout"}),
+        ({"merge": "cat"}, {"bottleneck_ratio", "dropout", *OF_ADDITION}),
         ({"layout": "conv1-dropout-dw3-conv1 +"}, {"groups", "compression"}),
         ({"layout": "dw3 +"}, {"bottleneck_ratio", "groups", "compression", "dropout"}),
         (

@@ -17,7 +17,7 @@ from skipsearch.design import Design
 from skipsearch.errors import DesignError
 from skipsearch.layout import PLAIN_TOKENS
 from skipsearch.models import Network, build
-from skipsearch.models.block import BLOCKS, AddBlock, CatBlock, PlainBlock
+from skipsearch.models.block import AddBlock, CatBlock, PlainBlock, ScaledAddBlock
 from skipsearch.models.ops import (
     OPS,
     DropPath,
@@ -366,11 +366,41 @@ def test_a_branch_that_starts_at_0_starts_as_its_shortcut(token: str) -> None:
 
 
 def test_the_kind_of_every_block() -> None:
-    kinds = {merge: kind for merge, kind in BLOCKS.items() if merge}
+    kinds = {"add": AddBlock, "cat": CatBlock}
     assert set(kinds) == set(MERGES)
     for merge, kind in kinds.items():
         assert type(block(small(ORIGINAL, merge=merge), 2, 2)) is kind
     assert type(block(small(PLAIN), 2, 2)) is PlainBlock
+    assert type(block(small(ORIGINAL, shortcut_scale=0.5), 2, 2)) is ScaledAddBlock
+
+
+@pytest.mark.parametrize("scales", [(0.0, 1.0), (0.5, 1.0), (0.5, 0.5)])
+@torch.no_grad()
+def test_both_paths_are_scaled_before_they_are_added(scales: tuple[float, float]) -> None:
+    # He et al. 2016, arXiv:1603.05027, Table 1, constant scaling: shortcut and branch.
+    plain = block(small(FULL_PREACTIVATION), 2, 2)
+    scaled = block(
+        small(FULL_PREACTIVATION, shortcut_scale=scales[0], branch_scale=scales[1]), 2, 2
+    )
+    scaled.load_state_dict(plain.state_dict())
+    x = images(2, 6, channels=16)
+    branch = plain(x) - x
+    expected = scales[0] * x + scales[1] * branch
+    torch.testing.assert_close(scaled(x), expected, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_dropout_on_the_shortcut_acts_on_the_shortcut_alone_and_in_training_alone() -> None:
+    # He et al. 2016, arXiv:1603.05027, Fig. 2f.
+    one = block(small(FULL_PREACTIVATION, shortcut_dropout=0.5, branch_scale=0.0), 2, 2)
+    x = images(64, 6, channels=16)
+    torch.testing.assert_close(one(x), x)
+    one.train()
+    torch.manual_seed(0)
+    out = one(x)
+    kept = out != 0
+    torch.testing.assert_close(out[kept], 2 * x[kept])
+    assert kept.float().mean().item() == pytest.approx(0.5, abs=0.02)
 
 
 # Operations ------------------------------------------------------------------------------------

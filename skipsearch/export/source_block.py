@@ -260,9 +260,10 @@ class BlockWriter:
         """
         if not any(block.merge for block in self._blocks):
             return [], [], []
-        merge = ["x = x + shortcut"]
         if self.kind.merge == CAT:
             merge = ["x = torch.cat([shortcut, x], dim=1)"]
+        else:
+            merge = self._addition(next(block for block in self._blocks if block.merge))
         if any(rate for entry in self.kind.stages for rate in entry.stage.drop_paths):
             self._init.append("self.drop_path = DropPath(drop_path)")
             self._used.add("drop_path")
@@ -290,6 +291,18 @@ class BlockWriter:
         self._init += ["self.shortcut = nn.Identity()", changes]
         self._init += deeper(chained("self.shortcut", module, 12))
         return ["shortcut = self.shortcut(x)"], [], merge
+
+    def _addition(self, block: Block) -> list[str]:
+        """Write the sum of branch and shortcut, with their factors and the shortcut's dropout."""
+        lines = []
+        if block.shortcut_dropout:
+            self._init.append(f"self.shortcut_dropout = nn.Dropout({block.shortcut_dropout!r})")
+            lines.append("shortcut = self.shortcut_dropout(shortcut)")
+        branch, shortcut = (
+            name if scale == 1.0 else f"{scale!r} * {name}"
+            for name, scale in (("x", block.branch_scale), ("shortcut", block.shortcut_scale))
+        )
+        return [*lines, f"x = {branch} + {shortcut}"]
 
     def _shortcut(self, steps: Steps) -> list[str]:
         self._used.add("out_channels")

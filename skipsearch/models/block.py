@@ -52,6 +52,29 @@ class AddBlock(nn.Module):
         return out
 
 
+class ScaledAddBlock(AddBlock):
+    """after(branch_scale * branch(opening(x)) + shortcut_scale * dropout(shortcut(x))).
+
+    He et al. 2016, arXiv:1603.05027, Fig. 2b and 2f, Table 1.
+    """
+
+    def __init__(self, block: Block, drop_path: float) -> None:
+        super().__init__(block, drop_path)
+        self.branch_scale = block.branch_scale
+        self.shortcut_scale = block.shortcut_scale
+        rate = block.shortcut_dropout
+        self.shortcut_dropout = nn.Dropout(rate) if rate else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) -> (N, outputs, H / stride, W / stride), rounded upwards."""
+        opened = self.opening(x)
+        shortcut = self.shortcut(opened if self.shares_opening else x)
+        branch = self.drop_path(self.branch(opened))
+        shortcut = self.shortcut_dropout(shortcut)
+        out: Tensor = self.after(self.branch_scale * branch + self.shortcut_scale * shortcut)
+        return out
+
+
 class CatBlock(nn.Module):
     """after([x, branch(opening(x))]): dense connectivity.
 
@@ -72,8 +95,19 @@ class CatBlock(nn.Module):
         return out
 
 
-BLOCKS: dict[str | None, type[PlainBlock] | type[AddBlock] | type[CatBlock]] = {
-    None: PlainBlock,
-    "add": AddBlock,
-    "cat": CatBlock,
-}
+def make_block(block: Block, drop_path: float) -> nn.Module:
+    """Build one block of a plan.
+
+    Args:
+        block: Its shapes.
+        drop_path: Its rate of stochastic depth.
+    """
+    match block.merge:
+        case None:
+            return PlainBlock(block, drop_path)
+        case "cat":
+            return CatBlock(block, drop_path)
+        case _ if block.adds_plainly:
+            return AddBlock(block, drop_path)
+        case _:
+            return ScaledAddBlock(block, drop_path)

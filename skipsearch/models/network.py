@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from skipsearch.design import Design
 from skipsearch.errors import DesignError
-from skipsearch.models.block import BLOCKS
+from skipsearch.models.block import make_block
 from skipsearch.models.ops import sequence
 from skipsearch.plan import Network as Plan
 from skipsearch.plan import Stage
@@ -74,5 +74,5 @@ def _stage(stage: Stage) -> nn.Sequential:
     for number, (block, drop_path) in enumerate(
         zip(stage.blocks, stage.drop_paths, strict=True), 1
     ):
-        modules[f"block{number}"] = BLOCKS[block.merge](block, drop_path)
+        modules[f"block{number}"] = make_block(block, drop_path)
     return nn.Sequential(modules)
