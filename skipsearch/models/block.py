@@ -74,6 +74,10 @@ class ScaledAddBlock(AddBlock):
         out: Tensor = self.after(self.branch_scale * branch + self.shortcut_scale * shortcut)
         return out
 
+    def extra_repr(self) -> str:
+        """Show the factors."""
+        return f"branch_scale={self.branch_scale:g}, shortcut_scale={self.shortcut_scale:g}"
+
 
 class CatBlock(nn.Module):
     """after([x, branch(opening(x))]): dense connectivity.
