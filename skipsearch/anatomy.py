@@ -130,7 +130,7 @@ def draw_block(block: Block, size: int) -> str:
             word, shape = (_word(beside[i][0]), beside[i][1]) if i < len(beside) else ("│", "")
             side = carried[i - start] if start <= i < start + len(carried) else "│"
             lines.append(_line(word, shape, side, width))
-        join = {"add": "(+)", "cat": "[,]"}[block.merge] + "─" * (width + 11) + "┘"
+        join = ("[,]" if block.merge == "cat" else "(+)") + "─" * (width + 11) + "┘"
         lines.append(f"  {join}  {_factors(block)}")
         if block.merge == "cat":
             lines.append(_line("", _shape(block.outputs, out_size), "", width))
@@ -142,8 +142,16 @@ def draw_block(block: Block, size: int) -> str:
 
 def _factors(block: Block) -> str:
     """Say with which factors, and which dropout, a block adds."""
-    if block.adds_plainly:
-        return ""
+    gate = f"g = sigmoid(conv1 of the shortcut), bias {block.gate_bias:g}"
+    match block.merge:
+        case "gate":
+            return f"g branch + (1 - g) shortcut, {gate}"
+        case "shortcut-gate":
+            return f"branch + (1 - g) shortcut, {gate}"
+        case "weighted":
+            return "a branch + b shortcut, a and b learned"
+        case _ if block.adds_plainly:
+            return ""
     dropout = f", dropout {block.shortcut_dropout:g} on the shortcut"
     return (
         f"{block.branch_scale:g} branch + {block.shortcut_scale:g} shortcut"

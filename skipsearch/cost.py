@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from skipsearch.design import Design
 from skipsearch.errors import DesignError
-from skipsearch.plan import Block, Network, Step, Steps
+from skipsearch.plan import GATES, Block, Network, Step, Steps
 
 SE_REDUCTION = 16  # Hu et al. 2018, arXiv:1709.01507, section 6.1
 FLOAT32_BYTES = 4
@@ -84,13 +84,21 @@ def block_cost(block: Block, size: int) -> tuple[int, int, int, int]:
     branch = steps_cost(block.branch, size)
     shortcut = steps_cost(block.shortcut or (), size)
     after = steps_cost(block.after, branch[3])
-    # The sum (its factors are part of it), and the shortcut's dropout before it.
-    writes = (1 if block.merge else 0) + (1 if block.shortcut_dropout else 0)
+    # The sum (factors, sigmoid and weights are part of it); before it the shortcut's dropout, or
+    # the gate.
+    before = block.merge in GATES or bool(block.shortcut_dropout)
+    writes = (1 if block.merge else 0) + (1 if before else 0)
     joined = writes * block.outputs * branch[3] ** 2
+    params = macs = 0
+    if block.merge in GATES:  # a 1x1 convolution with a bias
+        params = block.outputs**2 + block.outputs
+        macs = block.outputs**2 * branch[3] ** 2
+    elif block.merge == "weighted":
+        params = 2
     return (
-        opening[0] + branch[0] + shortcut[0] + after[0],
-        opening[1] + branch[1] + shortcut[1] + after[1],
-        opening[2] + branch[2] + shortcut[2] + after[2] + joined,
+        opening[0] + branch[0] + shortcut[0] + params + after[0],
+        opening[1] + branch[1] + shortcut[1] + macs + after[1],
+        opening[2] + branch[2] + shortcut[2] + joined + after[2],
         branch[3],
     )
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Self, TypeVar, cast
 from skipsearch.errors import DesignError, LayoutError, not_one_of
 from skipsearch.layout import PLAIN_TOKENS, Layout, check_token, is_convolution, parse_run
 from skipsearch.plan import (
+    GATES,
     MERGES,
     SHORTCUTS,
     Block,
@@ -34,6 +35,7 @@ NUMBERS = (
     "shortcut_scale",
     "branch_scale",
     "shortcut_dropout",
+    "gate_bias",
 )
 PER_STAGE = ("layout", "shortcut", "merge", "bottleneck_ratio", "groups")
 LARGEST = 100_000  # channels or blocks: far above any network, far below an accident
@@ -51,8 +53,11 @@ class Design:
     Attributes:
         layout: Where convolution, norm, activation and join stand, in the notation of ``Layout``.
             Stored as text in its canonical spelling.
-        merge: How branch and shortcut are joined: ``add``, or ``cat`` (concatenation, where
-            ``widths`` are growth rates; Huang et al. 2017, arXiv:1608.06993).
+        merge: How branch and shortcut are joined: ``add``; ``cat`` (concatenation, where
+            ``widths`` are growth rates; Huang et al. 2017, arXiv:1608.06993); ``gate`` (exclusive
+            gating, g F(x) + (1 - g) x; Srivastava et al. 2015, arXiv:1505.00387);
+            ``shortcut-gate`` (F(x) + (1 - g) x; He et al. 2016, arXiv:1603.05027, Fig. 2c and
+            2d); or ``weighted`` (a F(x) + b x with two learned numbers that start at 1).
         shortcut: What the skip connection carries where shapes change: ``pad`` (zero channels),
             ``proj`` (1x1 convolution), ``proj-all`` (1x1 convolution on every shortcut; options
             A, B, C of He et al. 2015, arXiv:1512.03385, section 4.1), ``avg-proj`` (average
@@ -73,6 +78,7 @@ class Design:
         branch_scale: Constant factor of every branch that is added.
         shortcut_dropout: Rate of dropout on every shortcut that is added (this and the two
             factors: He et al. 2016, arXiv:1603.05027, sections 3.1 to 3.3, Table 1).
+        gate_bias: What the bias of every gate starts at; -6 opens the shortcut (Table 1 there).
 
     Raises:
         DesignError: If a value is out of range or the shapes do not fit.
@@ -94,6 +100,7 @@ class Design:
     shortcut_scale: float = 1.0
     branch_scale: float = 1.0
     shortcut_dropout: float = 0.0
+    gate_bias: float = -6.0
 
     def __post_init__(self) -> None:
         for name in ("depths", "widths", "stem", *NUMBERS):
@@ -148,6 +155,7 @@ class Design:
                 (self.shortcut_scale,) * n,
                 (self.branch_scale,) * n,
                 (self.shortcut_dropout,) * n,
+                (self.gate_bias,) * n,
             )
         )
 
@@ -269,19 +277,18 @@ def has_effect(field: str, layouts: Sequence[Layout], merges: Sequence[str]) -> 
         merges: One merge for each of ``layouts``.
     """
     branches = [token for layout in layouts for token in layout.branch]
+    joins = {merge for layout, merge in zip(layouts, merges, strict=True) if layout.skip}
     match field:
         case "merge" | "drop_path":
-            return any(layout.skip for layout in layouts)
-        case "shortcut" | "shortcut_scale" | "branch_scale" | "shortcut_dropout":
-            return any(
-                layout.skip and merge == "add"
-                for layout, merge in zip(layouts, merges, strict=True)
-            )
+            return bool(joins)
+        case "shortcut":
+            return bool(joins - {"cat"})
+        case "shortcut_scale" | "branch_scale" | "shortcut_dropout":
+            return "add" in joins
         case "compression":
-            return any(
-                layout.skip and merge == "cat"
-                for layout, merge in zip(layouts, merges, strict=True)
-            )
+            return "cat" in joins
+        case "gate_bias":
+            return bool(joins & set(GATES))
         case "bottleneck_ratio":
             return any(sum(t.startswith("conv") for t in layout.branch) > 1 for layout in layouts)
         case "groups":
@@ -310,6 +317,8 @@ def check_field(name: str, value: object) -> object:
             return _number(name, value, 0.0, 1.0, open_high=True)
         case "shortcut_scale" | "branch_scale":
             return _number(name, value, 0.0, 10.0)
+        case "gate_bias":
+            return _number(name, value, -20.0, 20.0)
         case _ if isinstance(value, list | tuple) and name in PER_STAGE:
             return tuple(_check_field(f"{name}[{i}]", item) for i, item in enumerate(value))
         case _:
@@ -435,6 +444,7 @@ def _canonical(design: Design) -> Design:
         shortcut_scale=design.shortcut_scale if adds else 1.0,
         branch_scale=design.branch_scale if adds else 1.0,
         shortcut_dropout=design.shortcut_dropout if adds else 0.0,
+        gate_bias=design.gate_bias if merges & set(GATES) else -6.0,
     )
 
 
@@ -464,10 +474,13 @@ def _canonical_stage(fields: StageFields, blocks: tuple[Block, ...], dropout: fl
         shortcut = None
     if shortcut == "avg-proj" and blocks[0].stride == 1:
         shortcut = "proj"
+    merge = fields.merge if layout.skip else None
+    if merge not in (None, "cat") and not joined:
+        merge = "add"
     return _Canonical(
         layout,
         shortcut,
-        fields.merge if layout.skip else None,
+        merge,
         fields.inner / fields.width if len(dense) > 1 else None,
         fields.groups if grouped else None,
     )

@@ -15,7 +15,7 @@ exported source are all read from the plan. The four rules that complete a layou
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -29,7 +29,8 @@ from skipsearch.layout import (
 )
 
 SHORTCUTS = ("pad", "proj", "proj-all", "avg-proj", "omit")
-MERGES = ("add", "cat")
+MERGES = ("add", "cat", "gate", "shortcut-gate", "weighted")
+GATES = ("gate", "shortcut-gate")
 GROUP_CHANNELS = 16  # channels a group of gn: Wu & He 2018, arXiv:1803.08494, Table 3, right
 
 
@@ -69,6 +70,8 @@ class Block(NamedTuple):
         shortcut_scale: Factor of the shortcut where it is added.
         branch_scale: Factor of the branch where it is added.
         shortcut_dropout: Rate of dropout on the shortcut where it is added.
+        gate_bias: What the bias of its gate starts at: a 1x1 convolution of the shortcut, whose
+            sigmoid weighs the paths under the merges of ``GATES``.
     """
 
     opening: Steps
@@ -83,6 +86,7 @@ class Block(NamedTuple):
     shortcut_scale: float = 1.0
     branch_scale: float = 1.0
     shortcut_dropout: float = 0.0
+    gate_bias: float = 0.0
 
     @property
     def adds_plainly(self) -> bool:
@@ -120,6 +124,7 @@ class StageFields(NamedTuple):
     shortcut_scale: float = 1.0
     branch_scale: float = 1.0
     shortcut_dropout: float = 0.0
+    gate_bias: float = 0.0
 
     @property
     def inner(self) -> int:
@@ -280,22 +285,22 @@ def plan_block(stage: StageFields, inputs: int, stride: int, dropout: float) -> 
     shortcut: Steps | None = ()
     if not layout.skip:
         shortcut = merge = None
-    elif stage.merge == "add":
+    elif stage.merge != "cat":
         shortcut = _plan_shortcut(stage, inputs, width, stride, layout.branch[split:])
-        merge = None if shortcut is None else "add"
+        merge = None if shortcut is None else stage.merge
     outputs = inputs + width if merge == "cat" else width
     after = _plan_run(layout.after, outputs, dropout)
     if merge is None and not any(map(is_convolution, layout.after)):
         branch, after = branch + after, ()  # Nothing joins, so nothing stands after the join.
     shares = any(step.op == "conv" for step in shortcut or ())
     block = Block(opening, branch, shortcut, shares, merge, after, inputs, outputs, stride)
-    if merge != "add":
-        return block
-    return block._replace(
-        shortcut_scale=stage.shortcut_scale,
-        branch_scale=stage.branch_scale,
-        shortcut_dropout=stage.shortcut_dropout,
-    )
+    if merge == "add":
+        return block._replace(
+            shortcut_scale=stage.shortcut_scale,
+            branch_scale=stage.branch_scale,
+            shortcut_dropout=stage.shortcut_dropout,
+        )
+    return block._replace(gate_bias=stage.gate_bias) if merge in GATES else block
 
 
 def _plan_branch(stage: StageFields, inputs: int, stride: int, dropout: float) -> Steps:
@@ -383,16 +388,3 @@ def _plain_step(token: str, channels: int, dropout: float) -> Steps:
     if token == "dropout":
         return (Step(token, channels, channels, rate=dropout),) if dropout else ()
     return (Step(token, channels, channels),)
-
-
-def steps_of(network: Network) -> Iterator[Step]:
-    """Every operation of a network, in the order in which its modules are built."""
-    yield from network.stem
-    for stage in network.stages:
-        yield from stage.transition
-        for block in stage.blocks:
-            yield from block.opening
-            yield from block.branch
-            yield from block.shortcut or ()
-            yield from block.after
-    yield from network.head

@@ -34,6 +34,7 @@ REAL = (
     "shortcut_scale",
     "branch_scale",
     "shortcut_dropout",
+    "gate_bias",
     "recipe.peak_lr",
     "recipe.momentum",
     "recipe.weight_decay",

@@ -15,7 +15,7 @@ RELAXED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 CONVOLUTIONS = st.sampled_from(("conv1", "conv3", "conv3", "conv5", "dw3", "dw5"))
 PLAIN = st.sampled_from(PLAIN_TOKENS)
 SHORTCUTS = st.sampled_from(("pad", "proj", "proj-all", "avg-proj", "omit"))
-MERGES = st.sampled_from(("add", "add", "cat"))
+MERGES = st.sampled_from(("add", "add", "cat", "gate", "shortcut-gate", "weighted"))
 STEMS = ("conv3", "conv3-bn", "conv3-relu", "conv3-bn-relu", "conv3-pool", "conv3-bn-relu-conv3")
 # Few values, near each other, so that two draws often build the same network by another road:
 # groups as many as channels, ratios that round to the same width, a dropout of rate 0.
@@ -32,6 +32,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "shortcut_scale": st.sampled_from((1.0, 1.0, 0.5)),
     "branch_scale": st.sampled_from((1.0, 1.0, 0.5)),
     "shortcut_dropout": st.sampled_from((0.0, 0.0, 0.5)),
+    "gate_bias": st.sampled_from((-6.0, 0.0)),
 }
 PER_STAGE = ("shortcut", "merge", "bottleneck_ratio", "groups")
 

@@ -23,7 +23,7 @@ from skipsearch.cost import Cost, cost, se_width
 from skipsearch.design import Design
 from skipsearch.errors import DesignError
 from skipsearch.models import Network, build
-from skipsearch.models.block import AddBlock, CatBlock
+from skipsearch.models.block import AddBlock, CatBlock, GateBlock
 from skipsearch.models.ops import DropPath, SqueezeExcitation
 
 
@@ -131,7 +131,7 @@ def written_elements(model: Network, image: Tensor) -> int:
         total += inputs[0].numel()
 
     for name, module in model.named_modules():
-        if isinstance(module, AddBlock | CatBlock):
+        if isinstance(module, AddBlock | CatBlock | GateBlock):
             module.after.register_forward_pre_hook(add_input)
         inside_se = name.endswith((".squeeze", ".excite"))
         operation = isinstance(module, SqueezeExcitation) or not any(module.children())

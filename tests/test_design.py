@@ -257,6 +257,7 @@ dropout: 0.0
 shortcut_scale: 1.0
 branch_scale: 1.0
 shortcut_dropout: 0.0
+gate_bias: -6.0
 """
     )
 
@@ -465,23 +466,25 @@ def test_a_field_without_effect_changes_nothing(data: st.DataObject) -> None:
         assert other.id == design.id
 
 
+IDLE = ("compression", "gate_bias")  # without dense connectivity and without gates
 OF_ADDITION = ("shortcut", "shortcut_scale", "branch_scale", "shortcut_dropout")
 
 
 @pytest.mark.parametrize(
     ("changes", "idle"),
     [
-        ({}, {"bottleneck_ratio", "compression", "dropout"}),
+        ({}, {"bottleneck_ratio", "compression", "dropout", "gate_bias"}),
+        ({"merge": "gate"}, {"bottleneck_ratio", "compression", "dropout", *OF_ADDITION[1:]}),
         (
             {"layout": "conv3-bn"},
-            {"merge", "bottleneck_ratio", "compression", "dropout", "drop_path", *OF_ADDITION},
+            {*IDLE, "merge", "bottleneck_ratio", "dropout", "drop_path", *OF_ADDITION},
         ),
-        ({"merge": "cat"}, {"bottleneck_ratio", "dropout", *OF_ADDITION}),
-        ({"layout": "conv1-dropout-dw3-conv1 +"}, {"groups", "compression"}),
-        ({"layout": "dw3 +"}, {"bottleneck_ratio", "groups", "compression", "dropout"}),
+        ({"merge": "cat"}, {"bottleneck_ratio", "dropout", "gate_bias", *OF_ADDITION}),
+        ({"layout": "conv1-dropout-dw3-conv1 +"}, {*IDLE, "groups"}),
+        ({"layout": "dw3 +"}, {*IDLE, "bottleneck_ratio", "groups", "dropout"}),
         (
             {"layout": ("conv3-conv3 +", "conv3-dropout"), "merge": ("add", "cat")},
-            {"compression"},
+            set(IDLE),
         ),
     ],
 )

@@ -17,7 +17,15 @@ from skipsearch.design import Design
 from skipsearch.errors import DesignError
 from skipsearch.layout import PLAIN_TOKENS
 from skipsearch.models import Network, build
-from skipsearch.models.block import AddBlock, CatBlock, PlainBlock, ScaledAddBlock
+from skipsearch.models.block import (
+    AddBlock,
+    CatBlock,
+    GateBlock,
+    PlainBlock,
+    ScaledAddBlock,
+    ShortcutGateBlock,
+    WeightedAddBlock,
+)
 from skipsearch.models.ops import (
     OPS,
     DropPath,
@@ -366,7 +374,13 @@ def test_a_branch_that_starts_at_0_starts_as_its_shortcut(token: str) -> None:
 
 
 def test_the_kind_of_every_block() -> None:
-    kinds = {"add": AddBlock, "cat": CatBlock}
+    kinds = {
+        "add": AddBlock,
+        "cat": CatBlock,
+        "gate": GateBlock,
+        "shortcut-gate": ShortcutGateBlock,
+        "weighted": WeightedAddBlock,
+    }
     assert set(kinds) == set(MERGES)
     for merge, kind in kinds.items():
         assert type(block(small(ORIGINAL, merge=merge), 2, 2)) is kind
@@ -387,6 +401,46 @@ def test_both_paths_are_scaled_before_they_are_added(scales: tuple[float, float]
     branch = plain(x) - x
     expected = scales[0] * x + scales[1] * branch
     torch.testing.assert_close(scaled(x), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("merge", ["gate", "shortcut-gate"])
+@pytest.mark.parametrize("number", [1, 2], ids=["projection", "identity"])
+@torch.no_grad()
+def test_a_gate_weighs_the_paths(merge: str, number: int) -> None:
+    # He et al. 2016, arXiv:1603.05027, sections 3.2 and 3.3: g(x) = sigmoid(W_g x + b_g).
+    one = block(small(FULL_PREACTIVATION, merge=merge, gate_bias=-1.0), 2, number)
+    assert torch.equal(one.gate.bias, torch.full((16,), -1.0))
+    x = images(2, 6, channels=16 if number == 2 else 8)
+    opened = one.opening(x)
+    shortcut = x if number == 2 else one.shortcut(opened)
+    g = torch.sigmoid(torch.einsum("oi,nihw->nohw", one.gate.weight[:, :, 0, 0], shortcut) - 1.0)
+    branch = one.branch(opened)
+    expected = (g * branch if merge == "gate" else branch) + (1 - g) * shortcut
+    torch.testing.assert_close(one(x), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("merge", ["gate", "shortcut-gate"])
+@torch.no_grad()
+def test_a_shut_gate_is_the_identity_and_the_default_nearly_is(merge: str) -> None:
+    # Table 1 there: exclusive gating fails with a bias of 0 and works with -6.
+    x = images(2, 6, channels=16)
+    one = block(small("scale-conv3-scale +", merge=merge), 2, 2)
+    nn.init.zeros_(one.gate.weight)
+    for factor in (one.opening.scale1, one.branch.scale1):
+        nn.init.zeros_(factor.factor)
+    torch.testing.assert_close(one(x), (1 - torch.sigmoid(torch.tensor(-6.0))) * x)
+
+
+@torch.no_grad()
+def test_learned_weights_start_as_plain_addition() -> None:
+    plain = block(small(FULL_PREACTIVATION), 2, 2)
+    weighted = block(small(FULL_PREACTIVATION, merge="weighted"), 2, 2)
+    weighted.load_state_dict(plain.state_dict(), strict=False)
+    x = images(2, 6, channels=16)
+    torch.testing.assert_close(weighted(x), plain(x))
+    weighted.branch_weight.fill_(0.25)
+    weighted.shortcut_weight.fill_(3.0)
+    torch.testing.assert_close(weighted(x), 0.25 * (plain(x) - x) + 3 * x, atol=1e-5, rtol=1e-5)
 
 
 @torch.no_grad()

@@ -18,7 +18,6 @@ from skipsearch.plan import (
     head_tokens,
     projection_norm,
     stem_ending,
-    steps_of,
 )
 
 
@@ -418,19 +417,3 @@ def test_blocks_stages_and_head_fit_each_other(design: Design) -> None:
             channels = block.outputs
     assert channels == plan.features
     assert {step.outputs for step in plan.head} <= {channels}
-
-
-@RELAXED
-@given(designs())
-def test_steps_of_walks_every_step_once(design: Design) -> None:
-    plan = design.plan()
-    inside = [
-        step
-        for stage in plan.stages
-        for steps in (
-            stage.transition,
-            *[(*b.opening, *b.branch, *(b.shortcut or ()), *b.after) for b in stage.blocks],
-        )
-        for step in steps
-    ]
-    assert list(steps_of(plan)) == [*plan.stem, *inside, *plan.head]

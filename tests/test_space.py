@@ -657,7 +657,8 @@ REFUSED = {
     ),
     "misspelt value of the base": (
         "base: {layout: conv3 +, merge: concat}\naxes: {shortcut: [pad]}",
-        "base.merge: 'concat' is not one of add, cat (did you mean 'cat'?)",
+        "base.merge: 'concat' is not one of add, cat, gate, shortcut-gate, weighted"
+        " (did you mean 'cat'?)",
     ),
     "misspelt layout": (
         "axes: {layout: [conv3 +, conv3-bnn +]}",

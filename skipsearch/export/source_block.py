@@ -25,10 +25,17 @@ from skipsearch.export.source_text import (
     stem_of,
 )
 from skipsearch.layout import Layout
-from skipsearch.plan import Block, Network, Stage, StageFields, Step, Steps, joins_by_cat
+from skipsearch.plan import Block, Network, Stage, StageFields, Step, Steps
 
+JOINED = {
+    "add": "added",
+    "cat": "concatenated",
+    "gate": "gated",
+    "shortcut-gate": "gated",
+    "weighted": "added with a learned weight",
+}
 NUMBERED = ("conv", "bn", "gn", "ln")  # conv1, bn1, also where there is only one
-PLAIN, ADD, CAT = "plain", "add", "cat"
+PLAIN, CAT = "plain", "cat"
 
 
 class StageOfKind(NamedTuple):
@@ -54,10 +61,11 @@ def block_kinds(design: Design, plan: Network) -> list[Kind]:
     for number, (fields, stage) in enumerate(zip(design.stages, plan.stages, strict=True), 1):
         # A dropout of rate 0 is not in the plan.
         layout = fields.layout if design.dropout else fields.layout.without("dropout")
-        merge = PLAIN if not layout.skip else CAT if joins_by_cat(fields) else ADD
-        everywhere = merge == ADD and fields.shortcut == "proj-all"
+        merge = fields.merge if layout.skip else PLAIN
+        adds = merge not in (PLAIN, CAT)
+        everywhere = adds and fields.shortcut == "proj-all"
         # A stage that keeps its shapes fits any other way of changing them.
-        changes = merge == ADD and any(block.shortcut != () for block in stage.blocks)
+        changes = adds and any(block.shortcut != () for block in stage.blocks)
         shortcut = {fields.shortcut} if changes else set()
         alike = found.setdefault((layout, merge, everywhere), [])
         fitting = [group for group in alike if len(group[0] | shortcut) < 2]
@@ -186,7 +194,7 @@ class BlockWriter:
         joined = [block.merge is not None for block in self._blocks]
         how = "no shortcut joins"
         if any(joined):
-            how = f'the shortcut is {"concatenated" if self.kind.merge == CAT else "added"} at "+"'
+            how = f'the shortcut is {JOINED[self.kind.merge]} at "+"'
         if any(joined) and not all(joined):
             how += " where the shape stays"
         one = f'"""{whose}: {self.kind.layout}; {how}."""'
@@ -260,49 +268,71 @@ class BlockWriter:
         """
         if not any(block.merge for block in self._blocks):
             return [], [], []
+        made: list[str] = []
         if self.kind.merge == CAT:
             merge = ["x = torch.cat([shortcut, x], dim=1)"]
         else:
-            merge = self._addition(next(block for block in self._blocks if block.merge))
+            made, merge = self._addition(next(block for block in self._blocks if block.merge))
         if any(rate for entry in self.kind.stages for rate in entry.stage.drop_paths):
             self._init.append("self.drop_path = DropPath(drop_path)")
             self._used.add("drop_path")
             merge.insert(0, "x = self.drop_path(x)")
         if not all(block.merge for block in self._blocks):
             self._init.append(f"self.has_shortcut = {self._condition('==', ' and ')}")
+            self._init += ["if self.has_shortcut:", *deeper(made)] if made else []
             return ["shortcut = x"], [], ["if self.has_shortcut:", *deeper(merge)]
+        before, opened = self._carry()
+        self._init += made
+        return before, opened, merge
+
+    def _carry(self) -> tuple[list[str], list[str]]:
+        """Make what the shortcut carries; return the lines before the opening and after it."""
         # Blocks of one kind carry the same, but that average pooling comes with a stride alone:
         # the longest shows all of it.
         steps = max((block.shortcut or () for block in self._blocks), key=len)
         if not steps:
-            return ["shortcut = x"], [], merge
+            return ["shortcut = x"], []
         reads_opening = bool(self.kind.layout.opening) and any(s.op == "conv" for s in steps)
         module = self._shortcut(steps)
         if all(block.shortcut for block in self._blocks):
             self._init += chained("self.shortcut", module, 8)
             read = ["shortcut = self.shortcut(x)"]
-            return ([], read, merge) if reads_opening else (read, [], merge)
+            return ([], read) if reads_opening else (read, [])
         changes = f"if {self._condition('!=', ' or ')}:"
         if reads_opening:
             self._init += ["self.projection = None", changes]
             self._init += deeper(chained("self.projection", module, 12))
             opened = ["if self.projection is not None:", "    shortcut = self.projection(x)"]
-            return ["shortcut = x"], opened, merge
+            return ["shortcut = x"], opened
         self._init += ["self.shortcut = nn.Identity()", changes]
         self._init += deeper(chained("self.shortcut", module, 12))
-        return ["shortcut = self.shortcut(x)"], [], merge
+        return ["shortcut = self.shortcut(x)"], []
 
-    def _addition(self, block: Block) -> list[str]:
-        """Write the sum of branch and shortcut, with their factors and the shortcut's dropout."""
-        lines = []
+    def _addition(self, block: Block) -> tuple[list[str], list[str]]:
+        """Write the sum of branch and shortcut; return what it needs, and its lines."""
+        match self.kind.merge:
+            case "gate" | "shortcut-gate":
+                self._used.add("out_channels")
+                made = [
+                    "self.gate = nn.Conv2d(out_channels, out_channels, 1)",
+                    f"nn.init.constant_(self.gate.bias, {block.gate_bias!r})",
+                ]
+                branch = "gate * x" if self.kind.merge == "gate" else "x"
+                gate = "gate = torch.sigmoid(self.gate(shortcut))"
+                return made, [gate, f"x = {branch} + (1 - gate) * shortcut"]
+            case "weighted":
+                weights = ("branch_weight", "shortcut_weight")
+                made = [f"self.{name} = nn.Parameter(torch.ones(()))" for name in weights]
+                return made, ["x = self.branch_weight * x + self.shortcut_weight * shortcut"]
+        made, lines = [], []
         if block.shortcut_dropout:
-            self._init.append(f"self.shortcut_dropout = nn.Dropout({block.shortcut_dropout!r})")
+            made.append(f"self.shortcut_dropout = nn.Dropout({block.shortcut_dropout!r})")
             lines.append("shortcut = self.shortcut_dropout(shortcut)")
         branch, shortcut = (
             name if scale == 1.0 else f"{scale!r} * {name}"
             for name, scale in (("x", block.branch_scale), ("shortcut", block.shortcut_scale))
         )
-        return [*lines, f"x = {branch} + {shortcut}"]
+        return made, [*lines, f"x = {branch} + {shortcut}"]
 
     def _shortcut(self, steps: Steps) -> list[str]:
         self._used.add("out_channels")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor, cat, nn
+from torch import Tensor, cat, nn, ones, sigmoid
 
 from skipsearch.models.ops import DropPath, sequence
 from skipsearch.plan import Block
@@ -79,6 +79,73 @@ class ScaledAddBlock(AddBlock):
         return f"branch_scale={self.branch_scale:g}, shortcut_scale={self.shortcut_scale:g}"
 
 
+class GateBlock(nn.Module):
+    """after(g * branch(opening(x)) + (1 - g) * shortcut), g = sigmoid(gate(shortcut)).
+
+    Exclusive gating: Highway networks (Srivastava et al. 2015, arXiv:1505.00387, equation 3) and
+    He et al. 2016, arXiv:1603.05027, Fig. 2c. The gate reads the shortcut's signal in the shape
+    in which it is joined, which is x itself wherever the shortcut is the identity.
+    """
+
+    def __init__(self, block: Block, drop_path: float) -> None:
+        super().__init__()
+        assert block.shortcut is not None
+        self.shares_opening = block.shares_opening
+        self.opening = sequence(block.opening)
+        self.branch = sequence(block.branch)
+        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
+        self.shortcut = sequence(block.shortcut)
+        self.gate = nn.Conv2d(block.outputs, block.outputs, 1)
+        assert self.gate.bias is not None
+        nn.init.constant_(self.gate.bias, block.gate_bias)
+        self.after = sequence(block.after)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) -> (N, outputs, H / stride, W / stride), rounded upwards."""
+        opened = self.opening(x)
+        shortcut = self.shortcut(opened if self.shares_opening else x)
+        branch = self.drop_path(self.branch(opened))
+        gate = sigmoid(self.gate(shortcut))
+        out: Tensor = self.after(gate * branch + (1 - gate) * shortcut)
+        return out
+
+
+class ShortcutGateBlock(GateBlock):
+    """after(branch(opening(x)) + (1 - g) * shortcut), g = sigmoid(gate(shortcut)).
+
+    He et al. 2016, arXiv:1603.05027, Fig. 2d.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) -> (N, outputs, H / stride, W / stride), rounded upwards."""
+        opened = self.opening(x)
+        shortcut = self.shortcut(opened if self.shares_opening else x)
+        branch = self.drop_path(self.branch(opened))
+        gate = sigmoid(self.gate(shortcut))
+        out: Tensor = self.after(branch + (1 - gate) * shortcut)
+        return out
+
+
+class WeightedAddBlock(AddBlock):
+    """after(a * branch(opening(x)) + b * shortcut(x)) with learned numbers a and b.
+
+    Both start at 1, so that the block starts as plain addition.
+    """
+
+    def __init__(self, block: Block, drop_path: float) -> None:
+        super().__init__(block, drop_path)
+        self.branch_weight = nn.Parameter(ones(()))
+        self.shortcut_weight = nn.Parameter(ones(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) -> (N, outputs, H / stride, W / stride), rounded upwards."""
+        opened = self.opening(x)
+        shortcut = self.shortcut(opened if self.shares_opening else x)
+        branch = self.drop_path(self.branch(opened))
+        out: Tensor = self.after(self.branch_weight * branch + self.shortcut_weight * shortcut)
+        return out
+
+
 class CatBlock(nn.Module):
     """after([x, branch(opening(x))]): dense connectivity.
 
@@ -111,6 +178,12 @@ def make_block(block: Block, drop_path: float) -> nn.Module:
             return PlainBlock(block, drop_path)
         case "cat":
             return CatBlock(block, drop_path)
+        case "gate":
+            return GateBlock(block, drop_path)
+        case "shortcut-gate":
+            return ShortcutGateBlock(block, drop_path)
+        case "weighted":
+            return WeightedAddBlock(block, drop_path)
         case _ if block.adds_plainly:
             return AddBlock(block, drop_path)
         case _:
