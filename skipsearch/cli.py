@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
+import signal
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from skipsearch.anatomy import draw_design, draw_space, space_size
 from skipsearch.classics import CLASSICS
@@ -40,13 +42,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SkipSearchError as error:
         print(f"skipsearch: error: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
+    except BrokenPipeError:
+        # Whoever read the output has closed it, as `head` does; nothing is left to be flushed.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        print(f"skipsearch: error: {error.filename}: {error.strerror}", file=sys.stderr)
+        return EXIT_BAD_INPUT
     except KeyboardInterrupt:
         print("skipsearch: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
 
 
+class _Parser(argparse.ArgumentParser):
+    """The standard parser, with its errors in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and where help is, and exit."""
+        self.exit(EXIT_BAD_INPUT, f"skipsearch: error: {message} (see {self.prog} --help)\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="skipsearch",
         description="Neural architecture search over skip-connection designs.",
         allow_abbrev=False,
@@ -92,7 +109,9 @@ def _parser() -> argparse.ArgumentParser:
 
     rank = verbs.add_parser("rank", help="rank the designs of a run, and write them as CSV")
     rank.add_argument("run", metavar="RUN")
-    rank.add_argument("--top", type=int, default=10, metavar="N", help="rows shown (default 10)")
+    rank.add_argument(
+        "--top", type=_positive, default=10, metavar="N", help="rows shown (default 10)"
+    )
     rank.add_argument("--csv", metavar="FILE", help="default: RUN/report/ranking.csv")
     rank.set_defaults(verb=_rank)
 
@@ -192,6 +211,8 @@ def _print_epoch(epoch: Epoch) -> None:
 def _search(options: argparse.Namespace) -> int:
     from skipsearch.run import search
 
+    # A scheduler's polite end (Slurm, Kubernetes, timeout) is an interruption like Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
     run = search(
         options.space,
         options.data,
@@ -214,6 +235,9 @@ def _search(options: argparse.Namespace) -> int:
     assert run.outcome is not None
     if run.outcome.exhausted:
         print("The space holds no further design: the search ends early.")
+    if run.outcome.out_of_time:
+        print("The time is up: run the same command again to go on.")
+        return 0
     if run.outcome.interrupted:
         print("Interrupted: run the same command again to go on.")
         return EXIT_INTERRUPTED
@@ -229,7 +253,8 @@ def _rank(options: argparse.Namespace) -> None:
     path = Path(options.csv) if options.csv else run.path / "report" / "ranking.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
     table.to_csv(path)
-    shown = table.head(options.top).drop(columns=["reason", "n"])
+    recipes = ["recipe"] if table.recipe.nunique() == 1 else []
+    shown = table.head(options.top).drop(columns=["reason", "n", *recipes])
     if table.empty:
         print(f"{run.path}: no trial has been recorded yet")
         return
@@ -241,7 +266,8 @@ def _rank(options: argparse.Namespace) -> None:
         )
     )
     print(
-        f"\n{len(table)} designs, ranked by epochs reached, then by validation accuracy there;"
+        f"\n{len(table)} trainings of {table.design.nunique()} designs, ranked by epochs reached,"
+        " then by validation accuracy there;"
         f"\nlow, high: 95 % interval for one seed and {run.asked['data']['validation_images']:,}"
         f" validation images. All rows: {path}"
     )
@@ -313,6 +339,12 @@ def _recipe(settings: Sequence[str]) -> Recipe:
             raise RecipeError(f"--recipe {setting!r}: write NAME=VALUE, such as peak_lr=0.4")
         values |= parse_yaml(f"{name.strip()}: {value}", f"--recipe {setting}", RecipeError)
     return Recipe.from_dict(values)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
+    return int(text)
 
 
 def _seconds(text: str) -> float:

@@ -20,7 +20,7 @@ from skipsearch.intervals import wilson
 from skipsearch.models import build
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, Epoch, Trial
-from skipsearch.search.driver import SCHEDULERS, Outcome, Resources, run_trials
+from skipsearch.search.driver import SCHEDULERS, Outcome, Resources, ended, ray_session, run_trials
 from skipsearch.search.rungs import rungs
 from skipsearch.search.study import SAMPLERS, SearchStudy, load_trials
 from skipsearch.space import Space
@@ -30,6 +30,7 @@ from skipsearch.training import Trainer, default_device, device_name, versions
 FORMAT = 1
 TRAIN_ON = ("train", "train+validation")
 # What must be the same when a search goes on.
+SAME_DATA = ("name", "resized_to", "split_seed", "fingerprint")
 FIXED = ("space", "data", "recipe", "seed", "scheduler")
 
 
@@ -61,6 +62,9 @@ class Run:
         asked = parse_yaml(read_text(path / "run.yaml", RunError), f"{path}/run.yaml", RunError)
         if asked.get("format") != FORMAT:
             raise RunError(f"{path}: run.yaml has format {asked.get('format')}, not {FORMAT}")
+        for key in ("rungs", *FIXED):
+            if key not in asked:
+                raise RunError(f"{path}/run.yaml: {key} is missing")
         return cls(path, asked)
 
     @property
@@ -87,8 +91,8 @@ class Run:
         """Find the training of a design.
 
         Args:
-            which: ``best``, a design, or the first digits of a design's id. Of several trainings
-                of one design the highest-ranked is taken.
+            which: ``best``, a design, or the first digits of ``DESIGN-RECIPE`` as the columns of
+                ``rank`` have them. Of several trainings of one design the highest-ranked is taken.
 
         Raises:
             RunError: If there is none, or several designs fit.
@@ -101,7 +105,7 @@ class Run:
                 raise RunError(f"{self.path}: no training has reached the full budget yet")
         else:
             digits = which.id if isinstance(which, Design) else which
-            table = table[table.design.str.startswith(digits)]
+            table = table[(table.design + "-" + table.recipe).str.startswith(digits)]
             if table.empty or not digits:
                 raise RunError(
                     f"{self.path}: no design {digits!r}; 'skipsearch rank {self.path}' lists them"
@@ -165,7 +169,8 @@ def search(
         epochs: The full budget of one training.
         out: The run folder; made where it is missing.
         seed: Of the sampler and of every training.
-        recipe: How designs are trained; the space's ``recipe`` and its axes come on top.
+        recipe: How designs are trained; what the space's ``recipe`` or an axis sets cannot be set
+            here as well.
         sampler: ``tpe`` or ``random``.
         scheduler: ``asha`` or ``none``.
         data_root: Folder of the data set's files.
@@ -188,6 +193,7 @@ def search(
     for name, value in (("trials", trials), ("epochs", epochs)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise RunError(f"{name}: {value!r} is not a positive whole number")
+    _check_seed(seed)
     if sampler not in SAMPLERS:
         raise RunError(f"sampler {not_one_of(sampler, SAMPLERS)}")
     if scheduler not in SCHEDULERS:
@@ -201,9 +207,7 @@ def search(
     space = space if isinstance(space, Space) else Space.load(space)
     images = load_data(data, root=data_root, image_size=image_size)
     space = space.for_images(images.in_channels, images.image_size, images.classes)
-    # A recipe of the space stands above the one given, and its axes above both.
-    recipe = (recipe or Recipe()).replace(**space.recipe, epochs=epochs)
-    recipe = recipe.resolve(images.augmentation)
+    recipe = _joined(recipe or Recipe(), space, epochs).resolve(images.augmentation)
     space.sample(0)  # Refuse an empty space before anything is written.
     asked = {
         "format": FORMAT,
@@ -221,20 +225,23 @@ def search(
     _check_folder(out, asked)
     out.mkdir(parents=True, exist_ok=True)
     try:
-        lock = FileLock(out / ".lock", timeout=0)
-        with lock:
-            write_atomically(out / "run.yaml", dump_yaml(asked))
-            study = SearchStudy(_url(out), space.name, space, recipe, seed, sampler)
-            outcome = run_trials(
-                study,
-                images.without_test(),
-                (out / "checkpoints").absolute(),
-                trials=trials,
-                scheduler=scheduler,
-                resources=resources,
-                time_budget=time_budget,
-                verbose=verbose,
-            )
+        with FileLock(out / ".lock", timeout=0):
+            if (out / "study.db").exists() and len(ended(load_trials(_url(out)))) >= trials:
+                return Run(out, asked, Outcome())
+            # Ray first: resources that do not exist are refused before anything is written.
+            with ray_session(resources, verbose) as share:
+                write_atomically(out / "run.yaml", dump_yaml(asked))
+                study = SearchStudy(_url(out), space.name, space, recipe, seed, sampler)
+                outcome = run_trials(
+                    study,
+                    images.without_test(),
+                    (out / "checkpoints").absolute(),
+                    trials=trials,
+                    share=share,
+                    scheduler=scheduler,
+                    time_budget=time_budget,
+                    verbose=verbose,
+                )
     except Timeout:
         raise RunError(f"{out}: another search is writing to this run folder") from None
     return Run(out, asked, outcome)
@@ -281,7 +288,8 @@ def export(
     Args:
         run: The run, or its folder.
         design: ``best``, a design, or the first digits of its id.
-        out: The folder to write; ``RUN/export/DESIGN`` if None.
+        out: The folder to write; ``RUN/export/DESIGN`` if None, with the recipe's
+            id behind it where recipes were searched.
         formats: Any of ``source``, ``program``, ``onnx``; weights, design and card always.
         train_on: ``train``, or ``train+validation``.
         seed: Of this training; the search's if None.
@@ -297,11 +305,16 @@ def export(
     if train_on not in TRAIN_ON:
         raise RunError(f"train-on {not_one_of(train_on, TRAIN_ON)}")
     trial = run.trial(design)
-    out = run.path / "export" / trial.design.id if out is None else Path(out)
+    if out is None:
+        searched = any(name.startswith("recipe.") for name in run.space.axes)
+        name = f"{trial.design.id}-{trial.recipe.id}" if searched else trial.design.id
+        out = run.path / "export" / name
+    out = Path(out)
     check_request(out, formats)
     data = run.load_data(device or default_device())
     chosen = data if train_on == "train" else data.with_validation_in_training()
     seed = trial.seed if seed is None else seed
+    _check_seed(seed)
     model = build(trial.design, data.in_channels, data.classes, seed=seed)
     trainer = Trainer(model, chosen.without_test(), trial.recipe, seed)
     while trainer.epoch < trial.recipe.epochs:
@@ -358,17 +371,39 @@ def export(
     )
 
 
+def _check_seed(seed: int) -> None:
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise RunError(f"seed: {seed!r} is not a whole number from 0 to 2**32 - 1")
+
+
+def _joined(recipe: Recipe, space: Space, epochs: int) -> Recipe:
+    """Join the recipe given with the space's; refuse what both set."""
+    given = {
+        name for name, value in recipe.to_dict().items() if value != getattr(Recipe(), name)
+    } - {"epochs"}
+    axes = {name.removeprefix("recipe.") for name in space.axes if name.startswith("recipe.")}
+    for name in sorted(given & (axes | set(space.recipe))):
+        if name in axes or getattr(recipe, name) != space.recipe[name]:
+            how = "is an axis of" if name in axes else f"is {space.recipe[name]!r} in"
+            raise RunError(f"recipe.{name} {how} the space {space.name}: change it there")
+    return recipe.replace(**space.recipe, epochs=epochs)
+
+
 def _check_folder(out: Path, asked: Mapping[str, Any]) -> None:
     """Refuse a folder that holds something else than the search that is asked for."""
     if out.exists() and not out.is_dir():
         raise RunError(f"{out}: not a folder")
-    if not out.exists() or not any(out.iterdir()):
+    if "?" in str(out):
+        raise RunError(f"{out}: '?' cannot stand in the path of a run folder")
+    if not out.exists() or {path.name for path in out.iterdir()} <= {".lock"}:
         return
     if not (out / "run.yaml").exists():
         raise RunError(f"{out}: holds files but no run.yaml; give an empty or a new folder")
     there = Run.open(out).asked
     for name in FIXED:
         old, new = there.get(name), asked[name]
+        if name == "data":  # Where it lies, and how it is described, may change.
+            old, new = ({key: side.get(key) for key in SAME_DATA} for side in (old or {}, new))
         if old != new:
             raise RunError(
                 f"{out}: holds another search: {_difference(name, old, new)};"

@@ -227,12 +227,11 @@ class Space:
                 axes=axes,
                 constraints=_constraints(values.get("constraints") or []),
             )
-            space._check()
         except SkipSearchError as error:
             raise SpaceError(f"{where}: {error}") from None
         return space
 
-    def _check(self) -> None:
+    def __post_init__(self) -> None:
         if not self.axes:
             raise SpaceError(
                 "axes: the space is empty; give at least one axis, such as shortcut: [pad, proj]"
@@ -519,7 +518,7 @@ def _range(place: str, name: str, value: Mapping[str, Any]) -> Range:
         raise SpaceError(f"{place}.low: {low:g} is not above 0, which log needs")
     if step is not None:
         fits = isinstance(step, int if whole else int | float) and not isinstance(step, bool)
-        if not fits or not 0 < step <= high - low:
+        if not fits or not 0 < step <= (high - low) * (1 + 1e-9):
             raise SpaceError(f"{place}.step: {step!r} is not a number above 0 within the range")
     if whole and not log and step is None:
         step = 1
@@ -539,6 +538,8 @@ def _constraints(texts: Any) -> tuple[Constraint, ...]:
             if match is None:
                 raise ValueError
             bound = float(match[3])
+            if not math.isfinite(bound):
+                raise ValueError
         except ValueError:
             raise SpaceError(
                 f"constraints[{i}]: {text!r} is not of the form 'params <= 2e6'"

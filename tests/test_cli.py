@@ -75,7 +75,7 @@ def test_rank_prints_a_table_and_writes_it_whole(
 ) -> None:
     assert main(["rank", str(run.path), "--top", "1"]) == 0
     out = capsys.readouterr().out
-    assert "2 designs, ranked by epochs reached" in out
+    assert "2 trainings of 2 designs, ranked by epochs reached" in out
     written = pd.read_csv(run.path / "report" / "ranking.csv", index_col="place")
     assert list(written.design) == list(run.rank().design)
     assert len(written) == 2
@@ -125,7 +125,14 @@ BAD = [
     ([*SEARCH, "--scheduler", "hyperband"], "scheduler 'hyperband' is not one of asha, none", ""),
     ([*SEARCH, "--gpus-per-trial", "1.5"], "gpus-per-trial: 1.5", ""),
     ([*SEARCH, "--cpus-per-trial", "0"], "cpus-per-trial: 0.0", ""),
+    ([*SEARCH, "--cpus-per-trial", "nan"], "cpus-per-trial: nan", ""),
+    ([*SEARCH, "--gpus-per-trial", "inf"], "gpus-per-trial: inf", ""),
     ([*SEARCH, "--concurrency", "0"], "concurrency: 0", ""),
+    ([*SEARCH, "--seed", "-1"], "seed: -1 is not a whole number from 0 to 2**32 - 1", ""),
+    ([*SEARCH, "--recipe", "batch_size=32"], "recipe.batch_size is 64 in the space two", ""),
+    ([*SEARCH[:-1], "{space}"], "space.yaml: not a folder", ""),
+    ([*SEARCH[:-1], "{space}/run"], "space.yaml", "Not a directory"),
+    ([*SEARCH[:-1], "{tmp}/a?b"], "'?' cannot stand in the path of a run folder", ""),
     ([*SEARCH[:3], "0", *SEARCH[4:]], "trials: 0 is not a positive whole number", ""),
     (["search", "{empty}", *SEARCH[2:]], "no design of 2000 drawn is allowed", "params <= 10"),
     (["search", "{misspelt}", *SEARCH[2:]], "axes.shortcut[0]: 'padd' is not one of", "'pad'?"),
@@ -211,6 +218,24 @@ def test_export_refuses_before_it_trains(
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
+def test_a_search_that_cannot_start_leaves_the_run_as_it_was(
+    run: ss.Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (run.path / "run.yaml").read_bytes(), (run.path / "study.db").read_bytes()
+    words = ["search", str(run.path.parent / "two.yaml"), "--trials", "9", "--epochs", "3"]
+    assert main([*words, "--out", str(run.path), "--cpus-per-trial", "4096"]) == 2
+    assert "cpus-per-trial: 4096 asked for, Ray has" in capsys.readouterr().err
+    assert ((run.path / "run.yaml").read_bytes(), (run.path / "study.db").read_bytes()) == before
+
+
+def test_a_file_that_cannot_be_written_is_one_line(
+    run: ss.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["rank", str(run.path), "--csv", str(tmp_path)]) == 2
+    err = capsys.readouterr().err
+    assert err == f"skipsearch: error: {tmp_path}: Is a directory\n"
+
+
 def test_usage_errors_have_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["serch"])
@@ -218,4 +243,6 @@ def test_usage_errors_have_exit_code_2(capsys: pytest.CaptureFixture[str]) -> No
     with pytest.raises(SystemExit) as caught:
         main([*SEARCH, "--time-budget", "soon"])
     assert caught.value.code == 2
-    assert "'soon' is not a time such as 90s, 20m or 2h" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "'soon' is not a time such as 90s, 20m or 2h" in err
+    assert [line.startswith("skipsearch: error: ") for line in err.splitlines()] == [True, True]

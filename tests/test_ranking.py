@@ -22,8 +22,8 @@ PLAIN = "conv3-bn-relu-conv3-bn-relu"
 RESIDUAL = "conv3-bn-relu-conv3-bn + relu"
 AXES = ("layout", "shortcut", "merge", "depths")
 COLUMNS = [
-    *("design", "trial", "state", "epochs", "validation_accuracy", "low", "high", "n"),
-    *("params", "macs", *AXES, "reason"),
+    *("design", "recipe", "trial", "state", "epochs", "validation_accuracy", "low", "high"),
+    *("n", "params", "macs", *AXES, "reason"),
 ]
 
 
@@ -263,7 +263,7 @@ def test_the_columns_are_those_of_the_documentation() -> None:
     design = Design(layout=RESIDUAL, depths=(1,), widths=(4,))
     assert table.loc[1, ["design", "params", "macs"]].tolist() == [design.id, 7, 8]
     assert ranked(axes=("groups", "recipe.peak_lr")).columns.tolist() == [
-        *COLUMNS[:10],
+        *COLUMNS[:11],
         *("groups", "recipe.peak_lr", "reason"),
     ]
 

@@ -36,6 +36,7 @@ def rank(
         One row a design and recipe, the best first, indexed by place from 1, with columns
 
         design               id of the design
+        recipe               id of the recipe
         trial                number of its first trial
         state                COMPLETE, PRUNED, FAIL or RUNNING
         epochs               rung at which it is compared; 0 if it reached none
@@ -52,7 +53,17 @@ def rank(
         groups.setdefault(f"{trial.design.id}-{trial.recipe.id}", []).append(trial)
     rows = [_row(group, rungs, validation_images, axes) for group in groups.values()]
     columns = [
-        *("design", "trial", "state", "epochs", "validation_accuracy", "low", "high", "n"),
+        *(
+            "design",
+            "recipe",
+            "trial",
+            "state",
+            "epochs",
+            "validation_accuracy",
+            "low",
+            "high",
+            "n",
+        ),
         *("params", "macs", *axes, "reason"),
     ]
     table = pd.DataFrame(rows, columns=columns)
@@ -74,6 +85,7 @@ def _row(
     low, high = interval(values, validation_images)
     row: dict[str, object] = {
         "design": first.design.id,
+        "recipe": first.recipe.id,
         "trial": first.number,
         "state": last.state,
         "epochs": rung,

@@ -249,7 +249,7 @@ def _found(search: Mapping[str, Any]) -> list[str]:
     }
     accuracies = search["confirmations"]
     if not accuracies:
-        several = f" of {search['designs']} designs" if search["designs"] else ""
+        several = f" of {search['trials']} trainings" if search["trials"] else ""
         verdict = (
             f"**Unconfirmed.** It is the best{several} by noisy draws, one training each, and the"
             " best of many noisy draws looks better than it is. Train the leading designs again,"

@@ -9,15 +9,19 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import os
 import shutil
+import signal
 import socket
 import tempfile
+import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import ray
 import torch
@@ -27,7 +31,7 @@ from ray.tune.search import Searcher
 
 from skipsearch.data import Data
 from skipsearch.design import Design
-from skipsearch.errors import DivergedError, RunError
+from skipsearch.errors import DivergedError, RunError, TrainingError
 from skipsearch.models import build
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, INTERRUPTED, PRUNED, Epoch, Trial
@@ -85,10 +89,10 @@ class Resources:
     address: str | None = None
 
     def __post_init__(self) -> None:
-        if not self.cpus_per_trial > 0:
-            raise RunError(f"cpus-per-trial: {self.cpus_per_trial!r} is not above 0")
+        if not 0 < self.cpus_per_trial < math.inf:
+            raise RunError(f"cpus-per-trial: {self.cpus_per_trial!r} is not a number above 0")
         gpus = self.gpus_per_trial
-        if gpus is not None and (gpus < 0 or (gpus > 1 and gpus != int(gpus))):
+        if gpus is not None and not (0 <= gpus <= 1 or (gpus < math.inf and gpus == int(gpus))):
             raise RunError(f"gpus-per-trial: {gpus!r} is neither a share from 0 to 1 nor whole")
         if self.concurrency is not None and self.concurrency < 1:
             raise RunError(f"concurrency: {self.concurrency!r} is not a positive whole number")
@@ -99,12 +103,21 @@ class Outcome:
     """How a session of a search ended.
 
     Attributes:
-        interrupted: Whether it was stopped by a signal or by its time budget.
+        interrupted: Whether it ended before it had the trainings asked for, and can go on.
+        out_of_time: Whether that was because of its time budget.
         exhausted: Whether it ended early because the space holds no further design.
     """
 
-    interrupted: bool
-    exhausted: bool
+    interrupted: bool = False
+    out_of_time: bool = False
+    exhausted: bool = False
+
+
+class Share(NamedTuple):
+    """What each trial gets of a running Ray, and how many trials fit at once."""
+
+    each: dict[str, float]
+    at_once: int
 
 
 def run_trials(
@@ -113,42 +126,42 @@ def run_trials(
     checkpoints: Path,
     *,
     trials: int,
+    share: Share,
     scheduler: str = "asha",
-    resources: Resources | None = None,
     time_budget: float | None = None,
     verbose: bool = False,
 ) -> Outcome:
     """Train what the study proposes until it holds so many ended trainings.
+
+    To be called within ``ray_session``.
 
     Args:
         study: Proposes designs and records what becomes of them.
         data: On the CPU; each worker puts it on its device once. The test split must be gone.
         checkpoints: Folder for the checkpoints of trainings under way.
         trials: Trainings that the study shall hold at the end, earlier ones included.
+        share: What ``ray_session`` gave.
         scheduler: One of ``SCHEDULERS``: ``asha`` (Li et al. 2020, arXiv:1810.05934) or ``none``.
-        resources: What trials may use.
         time_budget: Seconds after which the session stops; run it again to go on.
-        verbose: Whether to show what Ray and Tune print.
-
-    Raises:
-        RunError: If the resources asked for do not exist, or Ray cannot be reached.
+        verbose: Whether to show what Tune prints.
     """
     assert data.test is None, "a search must not see the test split"
-    earlier = [trial for trial in study.trials() if trial.reason != INTERRUPTED]
-    if len(earlier) >= trials:
-        return Outcome(interrupted=False, exhausted=False)
-    resources = resources or Resources()
-    with _ray(resources, verbose), tempfile.TemporaryDirectory(prefix="skipsearch-") as scratch:
-        each, at_once = _fit(resources)
+    earlier = ended(study.trials())
+    start = time.monotonic()
+    for part in checkpoints.glob(".*.part"):
+        part.unlink()  # Half-written by a worker that was killed.
+    with tempfile.TemporaryDirectory(prefix="skipsearch-") as scratch:
         searcher = StudySearcher(
             study,
             checkpoints,
             remaining=trials - len(earlier),
-            at_once=at_once,
-            threads=max(1, int(resources.cpus_per_trial)),
+            at_once=share.at_once,
+            threads=max(1, int(share.each["cpu"])),
             progress=Progress(trials, earlier),
         )
-        trainable = tune.with_resources(tune.with_parameters(DesignTrainable, data=data), each)
+        trainable = tune.with_resources(
+            tune.with_parameters(DesignTrainable, data=data), share.each
+        )
         tuner = tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
@@ -175,8 +188,15 @@ def run_trials(
             searcher.close()
         finally:
             study.adopt_interrupted(orderly=True)
-    interrupted = searcher.unfinished
-    return Outcome(interrupted=interrupted, exhausted=not interrupted and searcher.exhausted)
+    if searcher.unfinished:
+        late = time_budget is not None and time.monotonic() - start >= time_budget
+        return Outcome(interrupted=True, out_of_time=late)
+    return Outcome(exhausted=searcher.exhausted)
+
+
+def ended(trials: Iterable[Trial]) -> list[Trial]:
+    """Return the trainings that need not go on."""
+    return [trial for trial in trials if trial.reason != INTERRUPTED]
 
 
 class DesignTrainable(tune.Trainable):
@@ -237,9 +257,11 @@ class DesignTrainable(tune.Trainable):
         trainer = Trainer(model, self._data, recipe, seed)
         path = Path(self._task["checkpoint"])
         if path.exists():
-            state = load_checkpoint(path, self._device)
-            trainer.load_state_dict(state, str(path))
-            self._curve = state["curve"]
+            # One that is damaged, or of another version, costs its epochs and not the training.
+            with contextlib.suppress(TrainingError):
+                state = load_checkpoint(path, self._device)
+                trainer.load_state_dict(state, str(path))
+                self._curve = state["curve"]
         return trainer
 
     def _failed(self, result: dict[str, Any], reason: str) -> dict[str, Any]:
@@ -416,38 +438,67 @@ class Asha(AsyncHyperBandScheduler):
         return action
 
 
-def _fit(resources: Resources) -> tuple[dict[str, float], int]:
-    """Return the resources of each trial, and how many trials fit at once."""
-    there = ray.cluster_resources()
-    gpus = resources.gpus_per_trial
-    if gpus is None:
-        gpus = 1.0 if there.get("GPU", 0.0) >= 1.0 else 0.0
-    each = {"cpu": resources.cpus_per_trial, "gpu": gpus}
-    fits = [resources.concurrency] if resources.concurrency else []
-    for name, wanted in each.items():
-        if wanted:
-            has = there.get(name.upper(), 0.0)
-            if has < wanted:
-                raise RunError(f"{name}s-per-trial: {wanted:g} asked for, Ray has {has:g}")
-            fits.append(int(has / wanted + 1e-9))
-    return each, min(fits)
-
-
 @contextlib.contextmanager
-def _ray(resources: Resources, verbose: bool) -> Iterator[None]:
-    """Start a Ray of our own, or join one, and leave no trace of it afterwards."""
+def ray_session(resources: Resources, verbose: bool = False) -> Iterator[Share]:
+    """Start a Ray of our own, or join one, and leave no trace of it afterwards.
+
+    Args:
+        resources: What trials may use.
+        verbose: Whether to show what Ray prints.
+
+    Yields:
+        What each trial gets.
+
+    Raises:
+        RunError: If the resources asked for do not exist, or Ray cannot be reached.
+    """
     with _environment(ENVIRONMENT | ({} if verbose else CALM)), _quiet(verbose):
         if ray.is_initialized():
-            yield
+            yield _share(resources)
             return
         # Sockets below it must not exceed the 107 bytes of a Unix socket's path.
         scratch = tempfile.mkdtemp(prefix="ss-", dir="/tmp")
         try:
-            _start_ray(resources.address, scratch, verbose)
-            yield
+            with _interrupts_wait():
+                _start_ray(resources.address, scratch, verbose)
+            yield _share(resources)
         finally:
             ray.shutdown()
             shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _share(resources: Resources) -> Share:
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    gpus = resources.gpus_per_trial
+    if gpus is None:
+        gpus = 1.0 if any(node.get("GPU", 0.0) >= 1.0 for node in nodes) else 0.0
+    each = {"cpu": resources.cpus_per_trial, "gpu": gpus}
+    wanted = {name: amount for name, amount in each.items() if amount}
+    for name, amount in wanted.items():
+        has = max((node.get(name.upper(), 0.0) for node in nodes), default=0.0)
+        if has < amount:
+            raise RunError(f"{name}s-per-trial: {amount:g} asked for, Ray has {has:g} on a node")
+    at_once = sum(
+        min(int(node.get(name.upper(), 0.0) / amount + 1e-9) for name, amount in wanted.items())
+        for node in nodes
+    )
+    return Share(each, min(at_once, resources.concurrency or at_once))
+
+
+@contextlib.contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Hold Ctrl-C back while Ray forks: Python would lose it in a hook of ``os.fork``."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    seen: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: seen.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if seen:
+        raise KeyboardInterrupt
 
 
 def _start_ray(address: str | None, scratch: str, verbose: bool) -> None:

@@ -90,7 +90,7 @@ class SearchStudy:
             )
         trials = self._study.get_trials(deepcopy=False)
         # A resumed sampler must not repeat the draws of its first life.
-        self._study.sampler = make_sampler(sampler, seed + len(trials))
+        self._study.sampler = make_sampler(sampler, (seed + len(trials)) % 2**32)
         self._rng = random.Random(seed + len(trials))
         self._known = {t.user_attrs["key"]: t.number for t in trials if "key" in t.user_attrs}
         self._untried: dict[str, Candidate] | None = None

@@ -35,8 +35,7 @@ def load_checkpoint(path: str | Path, device: torch.device) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # torch.load raises whatever its unpickler stumbles over
-        cause = str(error).partition("\n")[0]
-        raise TrainingError(f"{path}: not a readable checkpoint: {cause}") from None
+        raise TrainingError(f"{path}: not a checkpoint ({type(error).__name__})") from None
     if not isinstance(state, dict):
         raise TrainingError(f"{path}: not a checkpoint of this package")
     return state
