@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import signal
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -211,8 +210,6 @@ def _print_epoch(epoch: Epoch) -> None:
 def _search(options: argparse.Namespace) -> int:
     from skipsearch.run import search
 
-    # A scheduler's polite end (Slurm, Kubernetes, timeout) is an interruption like Ctrl-C.
-    signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
     run = search(
         options.space,
         options.data,

@@ -194,45 +194,59 @@ def test_a_design_that_diverges_is_a_failure_with_its_reason(tmp_path: Path) -> 
     assert len(more.trials()) == 4
 
 
-def test_an_interrupted_search_goes_on_where_it_was(tmp_path: Path) -> None:
-    (tmp_path / "tiny.yaml").write_text(SPACE)
-    command = [sys.executable, "-m", "skipsearch", "search", "tiny.yaml", "--trials", "2"]
-    command += ["--epochs", "60", "--out", "run", "--scheduler", "none"]
+def interrupt(command: list[str], folder: Path, number: signal.Signals, files: int) -> str:
+    """Start a search, signal it once so many checkpoints are there, and return what it printed."""
     process = subprocess.Popen(
         command,
-        cwd=tmp_path,
+        cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
     )
-    checkpoints = tmp_path / "run" / "checkpoints"
+    checkpoints = folder / "run" / "checkpoints"
+    known = {path: path.stat().st_mtime for path in checkpoints.glob("*.pt")}
     try:
         deadline = time.monotonic() + 120
-        while not (checkpoints.exists() and len(list(checkpoints.glob("*.pt"))) == 2):
-            assert process.poll() is None, process.stdout.read()  # type: ignore[union-attr]
-            assert time.monotonic() < deadline, "no checkpoint appeared"
-            time.sleep(0.1)
-        # As a terminal does on Ctrl-C: to the whole group, workers included.
-        os.killpg(process.pid, signal.SIGINT)
+        while True:
+            now = {path: path.stat().st_mtime for path in checkpoints.glob("*.pt")}
+            if len(now) == files and now != known:
+                break
+            assert process.poll() is None, "it ended by itself"
+            assert time.monotonic() < deadline, "no new checkpoint appeared"
+            time.sleep(0.05)
+        if number == signal.SIGINT:  # A terminal sends Ctrl-C to the whole group.
+            os.killpg(process.pid, number)
+        else:  # A scheduler ends the process that it started.
+            os.kill(process.pid, number)
         output, _ = process.communicate(timeout=60)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 130, output
-    assert "run the same command again to go on" in output
-    assert "Traceback" not in output
+    return output
 
-    left = Run.open(tmp_path / "run").trials()
-    assert len(left) == 2
-    assert {trial.reason for trial in left} == {"interrupted"}
-    reached = {trial.design.id: len(trial.curve) for trial in left}
-    assert all(0 < epochs < 60 for epochs in reached.values())
+
+def test_an_interrupted_search_goes_on_where_it_was(tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(SPACE)
+    command = [sys.executable, "-m", "skipsearch", "search", "tiny.yaml", "--trials", "2"]
+    command += ["--epochs", "150", "--out", "run", "--scheduler", "none"]
+    before: list[ss.Trial] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        output = interrupt(command, tmp_path, number, files=2)
+        assert "run the same command again to go on" in output
+        assert "Traceback" not in output
+        left = Run.open(tmp_path / "run").trials()
+        assert {trial.reason for trial in left} == {"interrupted"}
+        assert all(0 < len(trial.curve) < 150 for trial in left)
+        # Epochs that were recorded before were not trained again.
+        for earlier, now in zip(before, left, strict=bool(before)):
+            assert now.curve[: len(earlier.curve)] == earlier.curve
+        before = left
 
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     finished = Run.open(tmp_path / "run").trials()
-    assert [(trial.state, len(trial.curve)) for trial in finished] == [(COMPLETE, 60)] * 2
-    # Epochs that were recorded before the interruption were not trained again.
-    for trial, earlier in zip(finished, left, strict=True):
+    assert [(trial.state, len(trial.curve)) for trial in finished] == [(COMPLETE, 150)] * 2
+    for trial, earlier in zip(finished, before, strict=True):
         assert trial.curve[: len(earlier.curve)] == earlier.curve

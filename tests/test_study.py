@@ -284,6 +284,11 @@ def test_records_are_read_without_the_space(tmp_path: Path) -> None:
     assert load_trials(f"sqlite:///{tmp_path}/study.db") == study.trials()
 
 
+def test_a_storage_without_a_study_has_no_records(tmp_path: Path) -> None:
+    optuna.storages.get_storage(f"sqlite:///{tmp_path}/study.db")
+    assert load_trials(f"sqlite:///{tmp_path}/study.db") == []
+
+
 def test_a_storage_that_cannot_be_opened_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "study.db").write_bytes(b"this is no SQLite file, at all" * 40)
     with pytest.raises(RunError, match="cannot be opened"):

@@ -461,7 +461,8 @@ def ray_session(resources: Resources, verbose: bool = False) -> Iterator[Share]:
         try:
             with _interrupts_wait():
                 _start_ray(resources.address, scratch, verbose)
-            yield _share(resources)
+            with _termination_interrupts():
+                yield _share(resources)
         finally:
             ray.shutdown()
             shutil.rmtree(scratch, ignore_errors=True)
@@ -483,6 +484,22 @@ def _share(resources: Resources) -> Share:
         for node in nodes
     )
     return Share(each, min(at_once, resources.concurrency or at_once))
+
+
+@contextlib.contextmanager
+def _termination_interrupts() -> Iterator[None]:
+    """Treat SIGTERM, by which schedulers and containers end a job, as Ctrl-C.
+
+    Ray's own handler, set when it starts, would abort the process.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
 
 
 @contextlib.contextmanager

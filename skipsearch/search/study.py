@@ -272,16 +272,19 @@ def make_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
 
 
 def load_trials(url: str) -> list[Trial]:
-    """Return the record of every training in a storage that holds one study.
+    """Return the record of every training in a storage; none where it holds no study yet.
 
     Raises:
-        RunError: If there is no such study.
+        RunError: If the storage cannot be opened, or holds several studies.
     """
-    try:
-        with _calm():
-            study = optuna.load_study(study_name=None, storage=_storage(url))
-    except (KeyError, ValueError) as error:
-        raise RunError(f"{url}: no study to read: {error}") from None
+    storage = _storage(url)
+    names = optuna.get_all_study_names(storage)
+    if not names:
+        return []  # The search was interrupted before its first trial.
+    if len(names) > 1:
+        raise RunError(f"{url}: holds {len(names)} studies, where a run has one")
+    with _calm():
+        study = optuna.load_study(study_name=names[0], storage=storage)
     return _records(study.get_trials(deepcopy=False))
 
 
