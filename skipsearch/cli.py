@@ -18,7 +18,7 @@ from skipsearch.errors import DesignError, LayoutError, RecipeError, SkipSearchE
 from skipsearch.layout import Layout
 from skipsearch.recipe import Recipe
 from skipsearch.record import Epoch
-from skipsearch.space import Space
+from skipsearch.space import ENUMERABLE, Space
 from skipsearch.text import parse_yaml, read_text
 
 EXIT_BAD_INPUT = 2
@@ -175,6 +175,9 @@ def _check(options: argparse.Namespace) -> None:
     size = space_size(space)
     space.sample(0)
     print(f"{options.space}: every value parses; {size}")
+    if space.size is not None and space.size <= ENUMERABLE:
+        for value in space.unused():
+            print(f"{value}: no design with it can be built within the constraints")
 
 
 def _train(options: argparse.Namespace) -> None:

@@ -308,10 +308,34 @@ class Space:
         Raises:
             SpaceError: If the space has a continuous axis.
         """
+        seen = set()
+        for candidate in self._points():
+            if candidate.key not in seen:
+                seen.add(candidate.key)
+                yield candidate
+
+    def unused(self) -> list[str]:
+        """Name the values of a finite space's axes that no allowed design has.
+
+        Raises:
+            SpaceError: If the space has a continuous axis.
+        """
+        used: dict[str, set[Value]] = {name: set() for name in self.axes}
+        for candidate in self._points():
+            for name, value in candidate.values.items():
+                used[name].add(value)
+        return [
+            f"axes.{name}[{i}]: {value}"
+            for name, axis in self.axes.items()
+            for i, value in enumerate(axis.values)
+            if value not in used[name]
+        ]
+
+    def _points(self) -> Iterator[Candidate]:
+        """Yield every allowed point, those that build the same network too."""
         for name, axis in self.axes.items():
             if axis.size is None:
                 raise SpaceError(f"axes.{name} is continuous: the space cannot be enumerated")
-        seen = set()
         for chosen in self._heads():
             names = [n for n in self.axes if n not in chosen and self._matters(n, chosen)]
             for values in product(*(self.axes[name].values for name in names)):
@@ -319,8 +343,7 @@ class Space:
                     candidate = self.candidate(chosen | dict(zip(names, values, strict=True)))
                 except DesignError:
                     continue  # This combination cannot be built.
-                if candidate.key not in seen and not self.violated(candidate.design):
-                    seen.add(candidate.key)
+                if not self.violated(candidate.design):
                     yield candidate
 
     def sample(self, seed: int | random.Random | None = None) -> Design:

@@ -58,6 +58,16 @@ def test_check_accepts_every_space_that_is_shipped(
     assert "every value parses" in capsys.readouterr().out
 
 
+def test_check_names_the_values_that_never_build(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "s.yaml").write_text(SPACE + "  groups: [1, 3, 8]\n")
+    assert main(["check", str(tmp_path / "s.yaml")]) == 0
+    out = capsys.readouterr().out
+    assert "axes.groups[1]: 3: no design with it can be built within the constraints" in out
+    assert "axes.groups[2]" not in out
+
+
 def test_train_prints_each_epoch_and_goes_on_from_its_checkpoint(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
