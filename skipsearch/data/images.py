@@ -384,7 +384,7 @@ def _arrays(known: _Known, root: Path, download: bool = False) -> _Arrays:
         images = np.rint(digits.images * (255 / 16)).astype(np.uint8)
         return {"train": (images, digits.target)}, class_names
 
-    from torchvision import datasets  # type: ignore[import-untyped]
+    from torchvision import datasets
 
     kind = getattr(datasets, known.kind)
     parts: dict[str, tuple[_Array, _Array]] = {}
@@ -404,7 +404,7 @@ def _arrays_of_archives(known: _Known, root: Path) -> _Arrays:
 
     torchvision unpacks beside the archives; so it is shown links to them in a folder of our own.
     """
-    from torchvision.datasets.utils import check_integrity  # type: ignore[import-untyped]
+    from torchvision.datasets.utils import check_integrity
 
     with TemporaryDirectory(prefix="skipsearch-") as scratch:
         for archive, md5 in known.archives:
