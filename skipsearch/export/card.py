@@ -30,7 +30,7 @@ class Card:
         run: Name of the run that found the design.
         space: Name of the search space.
         trials: Trainings of the search, stopped and failed ones among them.
-        designs: Different designs that the choice was made from.
+        designs: Different designs among them.
         search_epochs: Full budget of a trial.
         search_seed: Of the search.
         search_accuracy: Validation accuracy that the design was chosen by.
@@ -242,7 +242,7 @@ def _found(search: Mapping[str, Any]) -> list[str]:
         "space": search["space"],
         "data": search["data"],
         "trials": search["trials"],
-        "designs to choose from": search["designs"],
+        "designs among them": search["designs"],
         "epochs of a trial": search["epochs"],
         "search seed": search["seed"],
         "validation accuracy there": _percent(search["validation_accuracy"]),
@@ -251,7 +251,7 @@ def _found(search: Mapping[str, Any]) -> list[str]:
     if not accuracies:
         several = f" of {search['trials']} trainings" if search["trials"] else ""
         verdict = (
-            f"**Unconfirmed.** It is the best{several} by noisy draws, one training each, and the"
+            f"**Unconfirmed.** It is the best{several} by noisy draws, one seed each, and the"
             " best of many noisy draws looks better than it is. Train the leading designs again,"
             " with new seeds, before you rely on their order."
         )

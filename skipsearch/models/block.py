@@ -96,6 +96,7 @@ class GateBlock(nn.Module):
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
         self.shortcut = sequence(block.shortcut)
         self.gate = nn.Conv2d(block.outputs, block.outputs, 1)
+        self.gate_bias = block.gate_bias
         assert self.gate.bias is not None
         nn.init.constant_(self.gate.bias, block.gate_bias)
         self.after = sequence(block.after)
@@ -108,6 +109,10 @@ class GateBlock(nn.Module):
         gate = sigmoid(self.gate(shortcut))
         out: Tensor = self.after(gate * branch + (1 - gate) * shortcut)
         return out
+
+    def extra_repr(self) -> str:
+        """Show what the gate's bias starts at."""
+        return f"gate_bias={self.gate_bias:g}"
 
 
 class ShortcutGateBlock(GateBlock):
