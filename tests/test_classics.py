@@ -10,7 +10,7 @@ from skipsearch.errors import DesignError
 
 # Exact sizes. Those of ImageNet are the num_params that torchvision publishes beside its weights;
 # DenseNet-BC-100's 769,162 stands in the log of the authors' own code (liuzhuang13/DenseNet); the
-# others are in /work/shared/ARCHITECTURE.md, counted there with a prototype apart from this code.
+# others were counted once with a prototype apart from this code.
 PARAMS = {
     "plain-20": 269_722,  # a plain network has no fewer than its ResNet with option A
     "plain-32": 464_154,
@@ -48,7 +48,7 @@ def test_the_size_of_every_classic_is_the_one_written_down(name: str) -> None:
 
 
 def test_resnet_110_with_projections() -> None:
-    # /work/shared/ARCHITECTURE.md, "Golden sizes".
+    # Counted once with a prototype apart from this code.
     assert cost(CLASSICS["resnet-110"].design.replace(shortcut="proj")).params == 1_730_714
 
 
@@ -65,8 +65,7 @@ def test_the_size_is_the_one_printed_in_the_paper(name: str) -> None:
 
 
 # Top-1 test errors in %. He et al. 2015, arXiv:1512.03385, Tables 2, 3 and 6; He et al. 2016,
-# arXiv:1603.05027, Tables 2 and 3; Huang et al. 2017, arXiv:1608.06993, Table 2 (see also
-# /work/shared/REFERENCE.md, section 1).
+# arXiv:1603.05027, Tables 2 and 3; Huang et al. 2017, arXiv:1608.06993, Table 2.
 ERRORS = {
     "resnet-20": 8.75,
     "resnet-32": 7.51,

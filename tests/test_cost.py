@@ -52,7 +52,7 @@ def test_cost_and_all_that_it_imports_know_no_torch() -> None:
 
 @pytest.mark.parametrize("order", ORDERS)
 def test_the_five_orders_of_resnet_110_have_one_size(order: str) -> None:
-    # ARCHITECTURE.md: with option A the comparison of Fig. 4 of arXiv:1603.05027 is fair in size.
+    # With option A the comparison of Fig. 4 of arXiv:1603.05027 is fair in size.
     design = Design(layout=order, shortcut="pad", depths=(18, 18, 18))
     assert cost(design).params == 1_727_962
 

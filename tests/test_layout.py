@@ -38,7 +38,7 @@ def test_layouts_that_differ_in_anything_else_are_not_equal() -> None:
     assert len({Layout.parse(text) for text in texts}) == len(texts)
 
 
-# Text, branch, after, skip: every row of the table of /work/shared/ARCHITECTURE.md's notation.
+# Text, branch, after, skip: the designs of the literature.
 BN_RELU = ("bn", "relu")
 TABLE = [
     ("conv3-bn-relu-conv3-bn + relu", ("conv3", *BN_RELU, "conv3", "bn"), ("relu",), True),

@@ -14,7 +14,7 @@ LIBRARIES = ("skipsearch", "torch", "torchvision", "optuna", "ray")
 
 
 def device_name(device: torch.device) -> str:
-    """Return the device in words, such as ``cuda (NVIDIA H200)`` or ``cpu (1 thread)``."""
+    """Return the device in words, such as ``cuda (NVIDIA A100)`` or ``cpu (1 thread)``."""
     if device.type == "cuda":
         return f"cuda ({torch.cuda.get_device_name(device)})"
     threads = torch.get_num_threads()
