@@ -13,7 +13,6 @@ from functools import lru_cache
 
 from skipsearch.errors import LayoutError, not_one_of
 
-CONVOLUTIONS = ("conv", "dw")
 NORMS = ("bn", "bn0", "gn", "ln")
 ACTIVATIONS = ("relu", "relu6", "gelu", "silu")
 OTHERS = ("se", "scale", "dropout")

@@ -34,7 +34,7 @@ from skipsearch.design import Design
 from skipsearch.errors import DivergedError, RunError, TrainingError
 from skipsearch.models import build
 from skipsearch.recipe import Recipe
-from skipsearch.record import COMPLETE, FAIL, INTERRUPTED, PRUNED, Epoch, Trial
+from skipsearch.record import COMPLETE, FAIL, INTERRUPTED, PRUNED, RUNNING, Epoch, Trial
 from skipsearch.search.progress import Progress
 from skipsearch.search.rungs import REDUCTION_FACTOR, rungs
 from skipsearch.search.study import SearchStudy
@@ -195,8 +195,11 @@ def run_trials(
 
 
 def ended(trials: Iterable[Trial]) -> list[Trial]:
-    """Return the trainings that need not go on."""
-    return [trial for trial in trials if trial.reason != INTERRUPTED]
+    """Return the trainings that need not go on.
+
+    One that is RUNNING while no driver holds the run folder was left by a driver that was killed.
+    """
+    return [t for t in trials if t.state != RUNNING and t.reason != INTERRUPTED]
 
 
 class DesignTrainable(tune.Trainable):
