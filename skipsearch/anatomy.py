@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from skipsearch.cost import block_cost, cost, steps_cost
+from skipsearch.cost import block_cost, cost, join_cost, steps_cost
 from skipsearch.design import Design
 from skipsearch.errors import SpaceError
-from skipsearch.plan import Block, Step, Steps
+from skipsearch.plan import Block, Join, Step, Steps
 from skipsearch.space import ENUMERABLE, Space
 
 WIDTH = 24  # columns of the branch
@@ -30,6 +30,7 @@ def draw_design(
     size = image_size
     params, macs, _, size = steps_cost(plan.stem, size)
     rows = [("stem", _chain(plan.stem), _shape(plan.stem[-1].outputs, size), params, macs)]
+    sizes = [size]
     drawings: list[str] = []
     drawn: set[tuple[object, ...]] = set()
     for number, (stage, fields) in enumerate(zip(plan.stages, design.stages, strict=True), 1):
@@ -48,11 +49,17 @@ def draw_design(
             params, macs = params + block_params, macs + block_macs
         name = f"{len(stage.blocks)} x {fields.layout}"
         rows.append((f"stage {number}", name, _shape(stage.blocks[-1].outputs, size), params, macs))
+        if stage.join:
+            params, macs, _, _ = join_cost(stage.join, sizes, size)
+            name = _join_words(stage.join)
+            rows.append((f"links to {number}", name, _shape(stage.outputs, size), params, macs))
+        sizes.append(size)
     params, macs, _, size = steps_cost(plan.head, size)
-    features = plan.features
-    head = " - ".join(filter(None, [_chain(plan.head), "mean", f"linear {features}->{classes}"]))
-    linear = features * classes
-    rows.append(("head", head, str(classes), params + linear + classes, macs + linear))
+    pooled_params, pooled_macs, _, _ = steps_cost(plan.pooled, 1)
+    words = [_chain(plan.head), "mean", _chain(plan.pooled), f"linear {plan.features}->{classes}"]
+    params += pooled_params + plan.features * classes + classes
+    macs += pooled_macs + plan.features * classes
+    rows.append(("head", " - ".join(filter(None, words)), str(classes), params, macs))
     table = _table(rows)
     summary = (
         f"design {design.id}: {total.params:,} parameters, {total.macs:,} multiply-adds,"
@@ -130,9 +137,10 @@ def draw_block(block: Block, size: int) -> str:
             word, shape = (_word(beside[i][0]), beside[i][1]) if i < len(beside) else ("│", "")
             side = carried[i - start] if start <= i < start + len(carried) else "│"
             lines.append(_line(word, shape, side, width))
-        join = ("[,]" if block.merge == "cat" else "(+)") + "─" * (width + 11) + "┘"
+        concatenates = block.merge in ("cat", "dual")
+        join = ("[,]" if concatenates else "(+)") + "─" * (width + 11) + "┘"
         lines.append(f"  {join}  {_factors(block)}")
-        if block.merge == "cat":
+        if concatenates:
             lines.append(_line("", _shape(block.outputs, out_size), "", width))
     after = zip(block.after, _shapes(block.after, out_size), strict=True)
     lines += [_line(_word(step), shape, "", width) for step, shape in after]
@@ -148,6 +156,9 @@ def _factors(block: Block) -> str:
             return f"g branch + (1 - g) shortcut, {gate}"
         case "shortcut-gate":
             return f"branch + (1 - g) shortcut, {gate}"
+        case "dual":
+            added = block.branch[-1].outputs - block.growth
+            return f"the first {added} channels added, the others concatenated"
         case "weighted":
             return "a branch + b shortcut, a and b learned"
         case _ if block.adds_plainly:
@@ -157,6 +168,16 @@ def _factors(block: Block) -> str:
         f"{block.branch_scale:g} branch + {block.shortcut_scale:g} shortcut"
         f"{dropout if block.shortcut_dropout else ''}"
     )
+
+
+def _join_words(join: Join) -> str:
+    """Say where long skips come from, what they carry, and how they join."""
+    words = []
+    for link in join.links:
+        source = f"stage {link.source}" if link.source else "stem"
+        words.append(f"{source} ({_chain(link.steps) or 'identity'})")
+    how = "[,]" if join.merge == "cat" else "(+)"
+    return " - ".join(filter(None, [f"{how} {', '.join(words)}", _chain(join.after)]))
 
 
 def _line(word: str, shape: str, side: str, width: int) -> str:

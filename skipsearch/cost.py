@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from skipsearch.design import Design
 from skipsearch.errors import DesignError
-from skipsearch.plan import GATES, Block, Network, Step, Steps
+from skipsearch.plan import GATES, Block, Join, Network, Step, Steps
 
 SE_REDUCTION = 16  # Hu et al. 2018, arXiv:1709.01507, section 6.1
 FLOAT32_BYTES = 4
@@ -61,15 +62,22 @@ def _cost(network: Network, size: int, classes: int) -> Cost:
         return counted[3]
 
     size = add(steps_cost(network.stem, size))
+    sizes = [size]  # of what the stem and each stage put out
     for stage in network.stages:
         size = add(steps_cost(stage.transition, size))
         for block in stage.blocks:
             size = add(block_cost(block, size))
-    size = add(steps_cost(network.head, size))
+        if stage.join:
+            add(join_cost(stage.join, sizes, size))
+        sizes.append(size)
+    add(steps_cost(network.head, size))
     # Global average pooling, then the linear layer with its bias.
+    pooled = network.pooled[0].inputs if network.pooled else network.features
+    totals[2] += pooled
+    add(steps_cost(network.pooled, 1))
     totals[0] += network.features * classes + classes
     totals[1] += network.features * classes
-    totals[2] += network.features + classes
+    totals[2] += classes
     return Cost(totals[0], totals[1], totals[2] * FLOAT32_BYTES)
 
 
@@ -89,6 +97,8 @@ def block_cost(block: Block, size: int) -> tuple[int, int, int, int]:
     before = block.merge in GATES or bool(block.shortcut_dropout)
     writes = (1 if block.merge else 0) + (1 if before else 0)
     joined = writes * block.outputs * branch[3] ** 2
+    if block.merge == "dual":  # the sum of its residual path, before all is concatenated
+        joined += (block.branch[-1].outputs - block.growth) * branch[3] ** 2
     params = macs = 0
     if block.merge in GATES:  # a 1x1 convolution with a bias
         params = block.outputs**2 + block.outputs
@@ -100,6 +110,25 @@ def block_cost(block: Block, size: int) -> tuple[int, int, int, int]:
         opening[1] + branch[1] + shortcut[1] + macs + after[1],
         opening[2] + branch[2] + shortcut[2] + joined + after[2],
         branch[3],
+    )
+
+
+def join_cost(join: Join, sizes: Sequence[int], size: int) -> tuple[int, int, int, int]:
+    """Count the join of long skips; returns as ``block_cost`` does.
+
+    Args:
+        join: From the plan of a stage.
+        sizes: Height and width of what the stem and each stage before put out.
+        size: Those of the stage itself.
+    """
+    after = steps_cost(join.after, size)
+    counted = [steps_cost(link.steps, sizes[link.source]) for link in join.links]
+    sums = 1 if join.merge == "cat" else len(join.links)
+    return (
+        sum(each[0] for each in counted) + after[0],
+        sum(each[1] for each in counted) + after[1],
+        sum(each[2] for each in counted) + sums * join.outputs * size**2 + after[2],
+        size,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,12 +17,17 @@ from skipsearch.errors import DesignError, LayoutError, not_one_of
 from skipsearch.layout import PLAIN_TOKENS, Layout, check_token, is_convolution, parse_run
 from skipsearch.plan import (
     GATES,
+    LINK_MERGES,
+    LINK_SHORTCUTS,
     MERGES,
     SHORTCUTS,
-    Block,
     Network,
+    Stage,
     StageFields,
+    Steps,
+    complete_head,
     complete_stem,
+    head_tokens,
     joins_by_cat,
     kept_channels,
     plan_network,
@@ -37,7 +43,23 @@ NUMBERS = (
     "shortcut_dropout",
     "gate_bias",
 )
-PER_STAGE = ("layout", "shortcut", "merge", "bottleneck_ratio", "groups")
+PER_STAGE = ("layout", "shortcut", "merge", "bottleneck_ratio", "groups", "growth")
+WORDS = {
+    "shortcut": SHORTCUTS,
+    "merge": MERGES,
+    "link_merge": LINK_MERGES,
+    "link_shortcut": LINK_SHORTCUTS,
+}
+WHOLE_NETWORK = (
+    "depths",
+    "widths",
+    "stem",
+    "head",
+    "head_width",
+    "links",
+    "link_merge",
+    "link_shortcut",
+)
 LARGEST = 100_000  # channels or blocks: far above any network, far below an accident
 
 T = TypeVar("T")
@@ -47,8 +69,8 @@ T = TypeVar("T")
 class Design:
     """How a network is connected: frozen, validated, hashable.
 
-    ``layout``, ``shortcut``, ``merge``, ``bottleneck_ratio`` and ``groups`` take one value, or one
-    per stage; values that agree in all stages collapse to one.
+    ``layout``, ``shortcut``, ``merge``, ``bottleneck_ratio``, ``groups`` and ``growth`` take one
+    value, or one per stage; values that agree in all stages collapse to one.
 
     Attributes:
         layout: Where convolution, norm, activation and join stand, in the notation of ``Layout``.
@@ -57,7 +79,9 @@ class Design:
             ``widths`` are growth rates; Huang et al. 2017, arXiv:1608.06993); ``gate`` (exclusive
             gating, g F(x) + (1 - g) x; Srivastava et al. 2015, arXiv:1505.00387);
             ``shortcut-gate`` (F(x) + (1 - g) x; He et al. 2016, arXiv:1603.05027, Fig. 2c and
-            2d); or ``weighted`` (a F(x) + b x with two learned numbers that start at 1).
+            2d); ``weighted`` (a F(x) + b x with two learned numbers that start at 1); or ``dual``
+            (``widths`` channels are added, ``growth`` concatenated; Chen et al. 2017,
+            arXiv:1707.01629, Fig. 2d and equation 12).
         shortcut: What the skip connection carries where shapes change: ``pad`` (zero channels),
             ``proj`` (1x1 convolution), ``proj-all`` (1x1 convolution on every shortcut; options
             A, B, C of He et al. 2015, arXiv:1512.03385, section 4.1), ``avg-proj`` (average
@@ -68,8 +92,19 @@ class Design:
         stem: The operations before the first stage, ``pool`` (3x3 max-pooling) among them;
             a stem that ends in ``pool`` has stride 2 in its first convolution.
         stem_width: Channels that leave the stem; the first of ``widths`` unless given.
+        head: The operations before the classifier, dense convolutions among them; ``mean`` is the
+            global average pooling (``conv1-bn-relu6-mean`` in Sandler et al. 2018, Table 2).
+        head_width: Channels that leave each convolution of the head; unless given, those that
+            enter it.
+        links: Long skips from the output of one stage to that of a later one, such as ``1>3``; 0
+            is the stem. ``0>1, 1>2, 2>3, 0>3`` is residual-of-residual (Zhang et al. 2016,
+            arXiv:1608.02908, Fig. 1). What a layout does after the join it does behind the links.
+        link_merge: How links join: ``add``, or ``cat`` behind the channels of the stage.
+        link_shortcut: What an added link carries where shapes differ: ``pad``, ``proj`` or
+            ``avg-proj``. A concatenated one is average-pooled and keeps its channels.
         bottleneck_ratio: Channels inside the branch / ``widths``.
         groups: Groups of the dense convolutions with a kernel larger than 1.
+        growth: Channels that each block adds to the dense path of a ``dual`` stage.
         compression: Share of the channels kept by the transition before a ``cat`` stage.
         drop_path: Rate of stochastic depth at the last block, rising linearly (Huang et al. 2016,
             arXiv:1603.09382).
@@ -91,9 +126,15 @@ class Design:
     widths: tuple[int, ...] = (16, 32, 64)
     stem: str = "conv3"
     stem_width: int = 0
+    head: str = "mean"
+    head_width: int = 0
+    links: tuple[str, ...] = ()
+    link_merge: str = "add"
+    link_shortcut: str = "proj"
     shortcut: str | tuple[str, ...] = "proj"
     bottleneck_ratio: float | tuple[float, ...] = 1.0
     groups: int | tuple[int, ...] = 1
+    growth: int | tuple[int, ...] = 16
     compression: float = 0.5
     drop_path: float = 0.0
     dropout: float = 0.0
@@ -103,7 +144,7 @@ class Design:
     gate_bias: float = -6.0
 
     def __post_init__(self) -> None:
-        for name in ("depths", "widths", "stem", *NUMBERS):
+        for name in (*WHOLE_NETWORK, *NUMBERS):
             self._set(name, check_field(name, getattr(self, name)))
         if len(self.depths) != len(self.widths):
             raise DesignError(
@@ -111,6 +152,12 @@ class Design:
                 " both need one number a stage"
             )
         self._set("stem_width", _whole("stem_width", self._stem_width()))
+        for link in self.links:
+            if split_link(link)[1] > len(self.depths):
+                raise DesignError(
+                    f"links: {link!r} leads to a stage that is not there; the stages are 1 to"
+                    f" {len(self.depths)}, and 0 is the stem"
+                )
         for name in PER_STAGE:
             self._set(name, self._one_or_per_stage(name, getattr(self, name)))
         self.plan()
@@ -126,7 +173,14 @@ class Design:
         """Whether another value of a field could give another network; see ``has_effect``."""
         n = len(self.depths)
         layouts = tuple(map(Layout.parse, spread(self.layout, n)))
-        return has_effect(field, layouts, spread(self.merge, n))
+        return has_effect(
+            field,
+            layouts,
+            spread(self.merge, n),
+            links=self.links,
+            link_merge=self.link_merge,
+            head=self.head,
+        )
 
     def _one_or_per_stage(self, name: str, value: object) -> object:
         """Check one value, or one per stage, and collapse values that all agree."""
@@ -156,6 +210,7 @@ class Design:
                 (self.branch_scale,) * n,
                 (self.shortcut_dropout,) * n,
                 (self.gate_bias,) * n,
+                spread(self.growth, n),
             )
         )
 
@@ -268,13 +323,24 @@ def collapse(values: Sequence[T]) -> T | tuple[T, ...]:
     return values[0] if len(set(values)) == 1 else tuple(values)
 
 
-def has_effect(field: str, layouts: Sequence[Layout], merges: Sequence[str]) -> bool:
-    """Whether a field can change the network at all, given layout and merge of each stage.
+def has_effect(
+    field: str,
+    layouts: Sequence[Layout],
+    merges: Sequence[str],
+    *,
+    links: Sequence[str] = (),
+    link_merge: str = "add",
+    head: str = "mean",
+) -> bool:
+    """Whether a field can change the network at all, given the fields that decide it.
 
     Args:
         field: Name of a field of ``Design``.
         layouts: One layout a stage, or one that stands for all.
         merges: One merge for each of ``layouts``.
+        links: The field of that name.
+        link_merge: The field of that name.
+        head: The field of that name.
     """
     branches = [token for layout in layouts for token in layout.branch]
     joins = {merge for layout, merge in zip(layouts, merges, strict=True) if layout.skip}
@@ -289,12 +355,22 @@ def has_effect(field: str, layouts: Sequence[Layout], merges: Sequence[str]) -> 
             return "cat" in joins
         case "gate_bias":
             return bool(joins & set(GATES))
+        case "growth":
+            return "dual" in joins
+        case "link_merge":
+            return bool(links)
+        case "link_shortcut":
+            return bool(links) and link_merge == "add"
+        case "head_width":
+            return any(map(is_convolution, parse_run(head)))
         case "bottleneck_ratio":
             return any(sum(t.startswith("conv") for t in layout.branch) > 1 for layout in layouts)
         case "groups":
             return any(t.startswith("conv") and t != "conv1" for t in branches)
         case "dropout":
-            return any("dropout" in (*layout.branch, *layout.after) for layout in layouts)
+            return "dropout" in parse_run(head) or any(
+                "dropout" in (*layout.branch, *layout.after) for layout in layouts
+            )
         case _:
             return True
 
@@ -311,6 +387,13 @@ def check_field(name: str, value: object) -> object:
             return _whole_numbers(name, value)
         case "stem":
             return "-".join(_stem_tokens(value))
+        case "head":
+            return "-".join(_head_tokens(value))
+        case "head_width":
+            unset = type(value) is int and value == 0
+            return 0 if unset else _whole(name, value)
+        case "links":
+            return _links(value)
         case "compression":
             return _number(name, value, 0.0, 1.0, open_low=True)
         case "drop_path" | "dropout" | "shortcut_dropout":
@@ -329,10 +412,8 @@ def _check_field(name: str, value: object) -> object:
     match name.partition("[")[0]:
         case "layout":
             return str(value if isinstance(value, Layout) else Layout.parse(cast("str", value)))
-        case "shortcut":
-            return _word(name, value, SHORTCUTS)
-        case "merge":
-            return _word(name, value, MERGES)
+        case word if word in WORDS:
+            return _word(name, value, WORDS[word])
         case "bottleneck_ratio":
             return _number(name, value, 0.0, 64.0, open_low=True)
         case _:
@@ -393,12 +474,65 @@ def _stem_tokens(text: object) -> tuple[str, ...]:
     return tokens
 
 
+def _head_tokens(text: object) -> tuple[str, ...]:
+    if not isinstance(text, str):
+        raise DesignError(f"head: {text!r} is not a text such as 'mean' or 'conv1-bn-relu-mean'")
+    tokens = parse_run(text)
+    for token in tokens:
+        try:
+            check_token(token, (*PLAIN_TOKENS, "mean"), text)
+        except LayoutError as error:
+            raise DesignError(f"head: {error}") from None
+    if tokens.count("mean") != 1:
+        raise DesignError(f"head: 'mean', the global average pooling, stands once in {text!r}")
+    behind = tokens[tokens.index("mean") :]
+    if any(
+        t.startswith("dw") or (is_convolution(t) and t != "conv1" and t in behind) for t in tokens
+    ):
+        raise DesignError(
+            f"head: {text!r} takes no depthwise convolution, and behind 'mean' conv1 alone"
+        )
+    return tokens
+
+
+def _links(value: object) -> tuple[str, ...]:
+    """Check long skips, and sort them by where they end, then by where they begin."""
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list | tuple):
+        raise DesignError(f"links: {value!r} is not a list of texts such as ['1>3']")
+    ends = []
+    for i, text in enumerate(texts):
+        match = re.fullmatch(r"\s*([0-9]{1,6})\s*>\s*([0-9]{1,6})\s*", str(text))
+        if not isinstance(text, str) or match is None:
+            raise DesignError(f"links[{i}]: {text!r} is not of the form '1>3'; 0 is the stem")
+        source, target = int(match[1]), int(match[2])
+        if source >= target:
+            raise DesignError(
+                f"links[{i}]: {text!r} leads from a stage to itself or back; a link leads onwards"
+            )
+        if (target, source) in ends:
+            raise DesignError(f"links[{i}]: {text!r} stands twice")
+        ends.append((target, source))
+    return tuple(f"{source}>{target}" for target, source in sorted(ends))
+
+
+def split_link(link: str) -> tuple[int, int]:
+    """Return the stages that a link leads from and to; 0 is the stem."""
+    source, _, target = link.partition(">")
+    return int(source), int(target)
+
+
 @lru_cache(maxsize=4096)
 def _plan(design: Design, in_channels: int) -> Network:
     return plan_network(
         design.stages,
         stem=parse_run(design.stem),
         stem_width=design.stem_width,
+        head=parse_run(design.head),
+        head_width=design.head_width,
+        links=tuple(map(split_link, design.links)),
+        link_merge=design.link_merge,
+        link_shortcut=design.link_shortcut,
         compression=design.compression,
         drop_path=design.drop_path,
         dropout=design.dropout,
@@ -421,11 +555,15 @@ def _identity(design: Design) -> str:
 def _canonical(design: Design) -> Design:
     plan = design.plan()
     stages = [
-        _canonical_stage(fields, stage.blocks, design.dropout)
+        _canonical_stage(fields, stage, design.dropout)
         for fields, stage in zip(design.stages, plan.stages, strict=True)
     ]
     layouts = [stage.layout for stage in stages]
+    head = _shortest_head(parse_run(design.head), layouts[-1], design.dropout)
     tokens = [token for layout in layouts for token in (*layout.branch, *layout.after)]
+    tokens += parse_run(head)
+    widens = any(s.op == "conv" and s.inputs != s.outputs for s in (*plan.head, *plan.pooled))
+    carried = [link.steps for stage in plan.stages if stage.join for link in stage.join.links]
     merges = {block.merge for stage in plan.stages for block in stage.blocks}
     adds = "add" in merges
     return Design(
@@ -435,9 +573,15 @@ def _canonical(design: Design) -> Design:
         widths=design.widths,
         stem=_shortest_stem(parse_run(design.stem), layouts[0]),
         stem_width=design.stem_width,
+        head=head,
+        head_width=design.head_width if widens else 0,
+        links=design.links,
+        link_merge=design.link_merge if design.links else "add",
+        link_shortcut=_settled_link(design.link_shortcut, carried),
         shortcut=_settled([stage.shortcut for stage in stages], "proj"),
         bottleneck_ratio=_settled([stage.bottleneck_ratio for stage in stages], 1.0),
         groups=_settled([stage.groups for stage in stages], 1),
+        growth=_settled([stage.growth for stage in stages], 16),
         compression=_shortest_compression(plan, design.compression),
         drop_path=design.drop_path if merges != {None} else 0.0,
         dropout=design.dropout if "dropout" in tokens else 0.0,
@@ -456,10 +600,12 @@ class _Canonical(NamedTuple):
     merge: str | None
     bottleneck_ratio: float | None
     groups: int | None
+    growth: int | None
 
 
-def _canonical_stage(fields: StageFields, blocks: tuple[Block, ...], dropout: float) -> _Canonical:
-    layout = _with_depthwise(fields.layout if dropout else fields.layout.without("dropout"), blocks)
+def _canonical_stage(fields: StageFields, stage: Stage, dropout: float) -> _Canonical:
+    blocks = stage.blocks
+    layout = _with_depthwise(fields.layout if dropout else fields.layout.without("dropout"), stage)
     # Only the first block of a stage can change the shape; where it takes no shortcut and is
     # alone, the stage is plain.
     joined = [block for block in blocks if block.merge]
@@ -468,9 +614,14 @@ def _canonical_stage(fields: StageFields, blocks: tuple[Block, ...], dropout: fl
     dense = [token for token in layout.branch if token.startswith("conv")]
     grouped = any(token != "conv1" for token in dense)
     shortcut = None if joins_by_cat(fields) or not layout.skip else fields.shortcut
-    if shortcut == "proj-all" and blocks[0].shortcut and len(blocks) == 1 and _changes(blocks[0]):
+    if (
+        shortcut == "proj-all"
+        and blocks[0].shortcut
+        and len(blocks) == 1
+        and blocks[0].changes_shape
+    ):
         shortcut = "proj"
-    if shortcut not in (None, "proj-all") and not _changes(blocks[0]):
+    if shortcut not in (None, "proj-all") and not blocks[0].changes_shape:
         shortcut = None
     if shortcut == "avg-proj" and blocks[0].stride == 1:
         shortcut = "proj"
@@ -483,12 +634,15 @@ def _canonical_stage(fields: StageFields, blocks: tuple[Block, ...], dropout: fl
         merge,
         fields.inner / fields.width if len(dense) > 1 else None,
         fields.groups if grouped else None,
+        fields.growth if merge == "dual" else None,
     )
 
 
-def _with_depthwise(layout: Layout, blocks: tuple[Block, ...]) -> Layout:
+def _with_depthwise(layout: Layout, stage: Stage) -> Layout:
     """Call a convolution depthwise where its groups make it so in every block of the stage."""
-    chains = [(*block.opening, *block.branch, *block.after) for block in blocks]
+    chains = [(*block.opening, *block.branch, *block.after) for block in stage.blocks]
+    if stage.join:
+        chains[-1] += stage.join.after
     tokens = tuple(
         f"dw{steps[0].kernel}"
         if all(s.op == "conv" and s.inputs == s.outputs == s.groups for s in steps)
@@ -499,10 +653,6 @@ def _with_depthwise(layout: Layout, blocks: tuple[Block, ...]) -> Layout:
     return Layout(tokens[:cut], tokens[cut:], layout.skip)
 
 
-def _changes(block: Block) -> bool:
-    return block.inputs != block.outputs or block.stride != 1
-
-
 def _settled(values: Sequence[T | None], default: T) -> T | tuple[T, ...]:
     """Give a stage where a field has no effect the first value that has one elsewhere.
 
@@ -510,6 +660,14 @@ def _settled(values: Sequence[T | None], default: T) -> T | tuple[T, ...]:
     """
     filler = next((value for value in values if value not in (None, "proj-all")), default)
     return collapse([filler if value is None else value for value in values])
+
+
+def _settled_link(shortcut: str, carried: Sequence[Steps]) -> str:
+    """Return what links carry where a shape changes, ``proj`` where none does."""
+    ops = {step.op for steps in carried for step in steps}
+    if "pad" in ops:
+        return "pad"
+    return shortcut if {"conv", "avgpool"} <= ops else "proj"
 
 
 def _shortest_compression(plan: Network, given: float) -> float:
@@ -534,3 +692,11 @@ def _shortest_stem(stem: tuple[str, ...], layout: Layout) -> str:
     last = max(i for i, token in enumerate(complete) if is_convolution(token))
     short = complete[: last + 1] + (("pool",) if complete[-1] == "pool" else ())
     return "-".join(short if complete_stem(short, layout) == complete else complete)
+
+
+def _shortest_head(head: tuple[str, ...], layout: Layout, dropout: float) -> str:
+    """Leave out what rule 4 adds by itself, and a dropout of rate 0."""
+    head = tuple(token for token in head if dropout or token != "dropout")
+    added, complete = head_tokens(layout), complete_head(head, layout)
+    short = complete[len(added) :] if complete[: len(added)] == added else complete
+    return "-".join(short if complete_head(short, layout) == complete else complete)

@@ -9,6 +9,7 @@ exported source are all read from the plan. The four rules that complete a layou
 2. Stride sits in the branch's first convolution with a kernel larger than 1 (as torchvision).
 3. A projection is a 1x1 convolution that reads what the branch's first convolution reads
    (He et al. 2016, arXiv:1603.05027, section 4.1) and is normalised as the branch's last is.
+   That of a long skip reads the output of its stage.
 4. Stem and head complete the block: the stem ends with whichever of norm and activation the
    branch does not open with; the head opens with what the branch opens with (appendix there).
 """
@@ -29,7 +30,9 @@ from skipsearch.layout import (
 )
 
 SHORTCUTS = ("pad", "proj", "proj-all", "avg-proj", "omit")
-MERGES = ("add", "cat", "gate", "shortcut-gate", "weighted")
+MERGES = ("add", "cat", "gate", "shortcut-gate", "weighted", "dual")
+LINK_MERGES = ("add", "cat")
+LINK_SHORTCUTS = ("pad", "proj", "avg-proj")
 GATES = ("gate", "shortcut-gate")
 GROUP_CHANNELS = 16  # channels a group of gn: Wu & He 2018, arXiv:1803.08494, Table 3, right
 
@@ -72,6 +75,8 @@ class Block(NamedTuple):
         shortcut_dropout: Rate of dropout on the shortcut where it is added.
         gate_bias: What the bias of its gate starts at: a 1x1 convolution of the shortcut, whose
             sigmoid weighs the paths under the merges of ``GATES``.
+        growth: How many of the branch's channels, its last, are concatenated and not added: those
+            of the dense path under the merge ``dual``.
     """
 
     opening: Steps
@@ -87,6 +92,12 @@ class Block(NamedTuple):
     branch_scale: float = 1.0
     shortcut_dropout: float = 0.0
     gate_bias: float = 0.0
+    growth: int = 0
+
+    @property
+    def changes_shape(self) -> bool:
+        """Whether a shortcut that is added must carry another shape than the one that enters."""
+        return self.inputs != self.outputs - self.growth or self.stride != 1
 
     @property
     def adds_plainly(self) -> bool:
@@ -94,20 +105,52 @@ class Block(NamedTuple):
         return (self.shortcut_scale, self.branch_scale, self.shortcut_dropout) == (1.0, 1.0, 0.0)
 
 
+class Link(NamedTuple):
+    """A long skip: from the output of a stage (0 is the stem) through ``steps`` to a join."""
+
+    source: int
+    steps: Steps
+
+
+class Join(NamedTuple):
+    """The long skips that end at one stage: ``after(merge(stage(x), links))``.
+
+    Attributes:
+        links: What is joined, in the order of their sources.
+        merge: ``add`` or ``cat``.
+        after: What the last block of the stage would do behind its own join.
+        inputs: Channels that leave the blocks of the stage.
+        outputs: Channels that leave the join.
+    """
+
+    links: tuple[Link, ...]
+    merge: str
+    after: Steps
+    inputs: int
+    outputs: int
+
+
 class Stage(NamedTuple):
-    """Blocks at one resolution, the transition that leads to them, and their drop rates."""
+    """Blocks at one resolution, the transition that leads to them, their drop rates, the join."""
 
     transition: Steps
     blocks: tuple[Block, ...]
     drop_paths: tuple[float, ...]
+    join: Join | None = None
+
+    @property
+    def outputs(self) -> int:
+        """Channels that leave the stage."""
+        return self.join.outputs if self.join else self.blocks[-1].outputs
 
 
 class Network(NamedTuple):
-    """A whole network: stem, stages, head; then global average pooling and one linear layer."""
+    """A whole network: stem, stages, head, global average pooling, ``pooled``, one linear layer."""
 
     stem: Steps
     stages: tuple[Stage, ...]
     head: Steps
+    pooled: Steps
     features: int
 
 
@@ -125,6 +168,7 @@ class StageFields(NamedTuple):
     branch_scale: float = 1.0
     shortcut_dropout: float = 0.0
     gate_bias: float = 0.0
+    growth: int = 1
 
     @property
     def inner(self) -> int:
@@ -137,6 +181,11 @@ def plan_network(
     *,
     stem: tuple[str, ...],
     stem_width: int,
+    head: tuple[str, ...] = ("mean",),
+    head_width: int = 0,
+    links: Sequence[tuple[int, int]] = (),
+    link_merge: str = "add",
+    link_shortcut: str = "proj",
     compression: float,
     drop_path: float,
     dropout: float,
@@ -148,6 +197,11 @@ def plan_network(
         fields: One entry a stage.
         stem: The stem's operations, convolutions and ``pool`` among them.
         stem_width: Channels that leave the stem.
+        head: The operations before and behind the global average pooling, ``mean``.
+        head_width: Channels that leave a convolution of the head; 0 for those that enter it.
+        links: Long skips, each from the output of one stage to that of a later one; 0 is the stem.
+        link_merge: ``add`` or ``cat``.
+        link_shortcut: What an added link carries where shapes differ.
         compression: Share of the channels that a transition before a ``cat`` stage keeps
             (Huang et al. 2017, arXiv:1608.06993, section 3).
         drop_path: Rate of stochastic depth at the last block, rising linearly from the first
@@ -160,6 +214,7 @@ def plan_network(
     """
     stem_steps = _plan_stem(stem, stem_width, in_channels, fields[0].layout)
     channels = stem_width
+    outputs = [stem_width]  # of the stem and of each stage, for the links
     blocks_in_all = sum(stage.depth for stage in fields)
     number = 0
     stages = []
@@ -172,18 +227,42 @@ def plan_network(
             )
             channels, stride = transition[-1].outputs, 1
         blocks, rates = [], []
-        for _ in range(stage.depth):
-            try:
-                block = plan_block(stage, channels, stride, dropout)
-            except DesignError as error:
-                raise DesignError(f"stage {index + 1}: {error}") from None
-            number += 1
-            blocks.append(block)
-            rates.append(drop_path * number / blocks_in_all if block.merge else 0.0)
-            channels, stride = block.outputs, 1
-        stages.append(Stage(transition, tuple(blocks), tuple(rates)))
-    head = _plan_run(head_tokens(fields[-1].layout), channels, dropout)
-    return Network(stem_steps, tuple(stages), head, channels)
+        join = None
+        try:
+            for position in range(stage.depth):
+                block = plan_block(stage, channels, stride, dropout, position == 0)
+                number += 1
+                blocks.append(block)
+                rates.append(drop_path * number / blocks_in_all if block.merge else 0.0)
+                channels, stride = block.outputs, 1
+            sources = [source for source, target in links if target == index + 1]
+            if sources:
+                # The layout's "after" acts on the joined signal: behind the links as well.
+                after = stage.layout.after if blocks[-1].after else ()
+                blocks[-1] = blocks[-1]._replace(after=())
+                carried = tuple(
+                    Link(
+                        source,
+                        _plan_link(stage, source, outputs, channels, link_merge, link_shortcut),
+                    )
+                    for source in sources
+                )
+                extra = sum(outputs[source] for source in sources) if link_merge == "cat" else 0
+                join = Join(
+                    carried,
+                    link_merge,
+                    _plan_run(after, channels + extra, dropout),
+                    channels,
+                    channels + extra,
+                )
+                channels = join.outputs
+        except DesignError as error:
+            raise DesignError(f"stage {index + 1}: {error}") from None
+        outputs.append(channels)
+        stages.append(Stage(transition, tuple(blocks), tuple(rates), join))
+    head_steps, pooled = _plan_head(head, channels, head_width, dropout, fields[-1].layout)
+    features = next((steps[-1].outputs for steps in (pooled, head_steps) if steps), channels)
+    return Network(stem_steps, tuple(stages), head_steps, pooled, features)
 
 
 def joins_by_cat(stage: StageFields) -> bool:
@@ -222,6 +301,30 @@ def complete_stem(stem: tuple[str, ...], layout: Layout) -> tuple[str, ...]:
     if is_convolution(core[-1]):
         core += stem_ending(layout)
     return (*core, "pool") if stem[-1] == "pool" else core
+
+
+def complete_head(head: tuple[str, ...], layout: Layout) -> tuple[str, ...]:
+    """Add what rule 4 asks for before the head, unless a norm or activation opens it."""
+    opens = next(token for token in head if token != "dropout")
+    return head if opens in NORMS or opens in ACTIVATIONS else (*head_tokens(layout), *head)
+
+
+def _plan_head(
+    head: tuple[str, ...], channels: int, width: int, dropout: float, layout: Layout
+) -> tuple[Steps, Steps]:
+    """Resolve what stands before the pooling and behind it."""
+    tokens = complete_head(head, layout)
+    steps: list[Step] = []
+    for token in tokens:
+        if is_convolution(token):
+            outputs = width or channels
+            steps.append(Step("conv", channels, outputs, split_convolution(token)[1]))
+            channels = outputs
+        elif token == "mean":
+            before, steps = tuple(steps), []
+        else:
+            steps += _plain_step(token, channels, dropout)
+    return before, tuple(steps)
 
 
 def _plan_stem(stem: tuple[str, ...], width: int, in_channels: int, layout: Layout) -> Steps:
@@ -263,15 +366,52 @@ def kept_channels(channels: int, compression: float) -> int:
     return max(1, int(channels * compression))
 
 
+def _plan_link(
+    stage: StageFields,
+    source: int,
+    outputs: Sequence[int],
+    channels: int,
+    merge: str,
+    shortcut: str,
+) -> Steps:
+    """Resample a long skip: the shape of its source becomes the one that it is joined in.
+
+    Added, it is carried as a shortcut of the stage would be (Zhang et al. 2016, arXiv:1608.02908,
+    section 3); concatenated, it keeps its channels and is average-pooled.
+    """
+    inputs, target = outputs[source], len(outputs)
+    factor = 2 ** (target - max(source, 1))  # every stage but the first halves
+    if merge == "cat":
+        return _pool(inputs, factor)
+    if inputs == channels and factor == 1:
+        return ()
+    if shortcut == "pad":
+        if inputs > channels:
+            raise DesignError(
+                f"link_shortcut 'pad' adds zero channels and cannot lead from {inputs} to"
+                f" {channels} (link {source}>{target}); use proj or avg-proj"
+            )
+        return (Step("pad", inputs, channels, 1, factor),)
+    tokens = stage.layout.branch[len(stage.layout.opening) :]
+    return _projection(inputs, channels, factor, tokens, pooled=shortcut == "avg-proj")
+
+
 @lru_cache(maxsize=4096)
-def plan_block(stage: StageFields, inputs: int, stride: int, dropout: float) -> Block:
+def plan_block(
+    stage: StageFields, inputs: int, stride: int, dropout: float, first: bool = True
+) -> Block:
     """Resolve the shapes of one block.
+
+    Under the merge ``dual`` the shortcut of a stage's first block leads to ``width + 2 growth``
+    channels, the last ``2 growth`` of which begin the dense path (Chen et al. 2017,
+    arXiv:1707.01629, section 4, as its authors' code has it).
 
     Args:
         stage: The fields of its stage.
         inputs: Channels that enter.
         stride: 2 where the block halves height and width, else 1.
         dropout: Rate of every ``dropout`` in the layout.
+        first: Whether it is the first block of its stage.
 
     Raises:
         DesignError: If the channels do not fit.
@@ -279,21 +419,32 @@ def plan_block(stage: StageFields, inputs: int, stride: int, dropout: float) -> 
     layout = stage.layout
     split = len(layout.opening)
     opening = _plan_run(layout.opening, inputs, dropout)
-    branch = _plan_branch(stage, inputs, stride, dropout)
-    width = branch[-1].outputs
     merge: str | None = stage.merge
     shortcut: Steps | None = ()
+    growth = 0
+    outputs = stage.width
     if not layout.skip:
         shortcut = merge = None
-    elif stage.merge != "cat":
-        shortcut = _plan_shortcut(stage, inputs, width, stride, layout.branch[split:])
-        merge = None if shortcut is None else stage.merge
-    outputs = inputs + width if merge == "cat" else width
+    elif merge == "cat":
+        outputs = inputs + stage.width
+    else:
+        carried = stage.width
+        if merge == "dual":
+            growth = stage.growth
+            carried = stage.width + 2 * growth if first else inputs
+        shortcut = _plan_shortcut(stage, inputs, carried, stride, layout.branch[split:])
+        if shortcut is None:
+            merge, growth = None, 0
+        elif merge == "dual":
+            outputs = carried + growth
+    branch = _plan_branch(stage, inputs, stage.width + growth, stride, dropout)
     after = _plan_run(layout.after, outputs, dropout)
     if merge is None and not any(map(is_convolution, layout.after)):
         branch, after = branch + after, ()  # Nothing joins, so nothing stands after the join.
     shares = any(step.op == "conv" for step in shortcut or ())
     block = Block(opening, branch, shortcut, shares, merge, after, inputs, outputs, stride)
+    if merge == "dual":
+        return block._replace(growth=growth)
     if merge == "add":
         return block._replace(
             shortcut_scale=stage.shortcut_scale,
@@ -303,7 +454,7 @@ def plan_block(stage: StageFields, inputs: int, stride: int, dropout: float) -> 
     return block._replace(gate_bias=stage.gate_bias) if merge in GATES else block
 
 
-def _plan_branch(stage: StageFields, inputs: int, stride: int, dropout: float) -> Steps:
+def _plan_branch(stage: StageFields, inputs: int, width: int, stride: int, dropout: float) -> Steps:
     tokens = stage.layout.branch[len(stage.layout.opening) :]
     kernels = [split_convolution(token)[1] for token in tokens if is_convolution(token)]
     strided = next((i for i, kernel in enumerate(kernels) if kernel > 1), 0)
@@ -319,7 +470,7 @@ def _plan_branch(stage: StageFields, inputs: int, stride: int, dropout: float) -
             outputs = groups = channels
         else:
             dense_left -= 1
-            outputs = stage.inner if dense_left else stage.width
+            outputs = stage.inner if dense_left else width
             groups = stage.groups if kernel > 1 else 1
         if channels % groups or outputs % groups:
             raise DesignError(
@@ -329,10 +480,10 @@ def _plan_branch(stage: StageFields, inputs: int, stride: int, dropout: float) -
         step_stride = stride if number == strided else 1
         steps.append(Step("conv", channels, outputs, kernel, step_stride, groups))
         channels, number = outputs, number + 1
-    if channels != stage.width:
+    if channels != width:
         raise DesignError(
             f"layout {str(stage.layout)!r} has depthwise convolutions alone, which keep their"
-            f" {channels} channels, so it cannot lead to width {stage.width}"
+            f" {channels} channels, so it cannot lead to width {width}"
         )
     return tuple(steps)
 
@@ -352,14 +503,23 @@ def _plan_shortcut(
                 " use proj, avg-proj or omit, or widths that do not shrink"
             )
         return (Step("pad", inputs, outputs, 1, stride),)
-    pool: Steps = ()
-    if stage.shortcut == "avg-proj" and stride > 1:
-        pool, stride = (Step("avgpool", inputs, inputs, stride, stride),), 1
+    return _projection(inputs, outputs, stride, tokens, pooled=stage.shortcut == "avg-proj")
+
+
+def _projection(
+    inputs: int, outputs: int, stride: int, tokens: tuple[str, ...], *, pooled: bool
+) -> Steps:
+    """Rule 3: a 1x1 convolution and its norm; average pooling takes the stride where asked."""
+    pool = _pool(inputs, stride) if pooled else ()
     return (
         *pool,
-        Step("conv", inputs, outputs, 1, stride),
+        Step("conv", inputs, outputs, 1, 1 if pool else stride),
         *_plan_run(projection_norm(tokens), outputs, 0.0),
     )
+
+
+def _pool(channels: int, factor: int) -> Steps:
+    return (Step("avgpool", channels, channels, factor, factor),) if factor > 1 else ()
 
 
 def projection_norm(tokens: tuple[str, ...]) -> tuple[str, ...]:

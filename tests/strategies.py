@@ -15,8 +15,14 @@ RELAXED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 CONVOLUTIONS = st.sampled_from(("conv1", "conv3", "conv3", "conv5", "dw3", "dw5"))
 PLAIN = st.sampled_from(PLAIN_TOKENS)
 SHORTCUTS = st.sampled_from(("pad", "proj", "proj-all", "avg-proj", "omit"))
-MERGES = st.sampled_from(("add", "add", "cat", "gate", "shortcut-gate", "weighted"))
+MERGES = st.sampled_from(("add", "add", "cat", "gate", "shortcut-gate", "weighted", "dual"))
 STEMS = ("conv3", "conv3-bn", "conv3-relu", "conv3-bn-relu", "conv3-pool", "conv3-bn-relu-conv3")
+HEADS = (
+    *("mean", "mean", "bn-relu-mean", "dropout-mean", "mean-dropout"),
+    *("conv1-bn-mean", "conv1-mean-ln", "mean-conv1-relu6"),
+)
+# "0>1" leads over the first stage; the others ask for more stages, and not every draw has them.
+LINKS = ((), (), (), ("0>1",), ("0>1",), ("1>2", "0>2"), ("0>1", "1>3", "0>3"))
 # Few values, near each other, so that two draws often build the same network by another road:
 # groups as many as channels, ratios that round to the same width, a dropout of rate 0.
 VALUES: dict[str, st.SearchStrategy[Any]] = {
@@ -33,8 +39,14 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "branch_scale": st.sampled_from((1.0, 1.0, 0.5)),
     "shortcut_dropout": st.sampled_from((0.0, 0.0, 0.5)),
     "gate_bias": st.sampled_from((-6.0, 0.0)),
+    "growth": st.sampled_from((1, 2, 2)),
+    "head": st.sampled_from(HEADS),
+    "head_width": st.sampled_from((0, 2, 4)),
+    "links": st.sampled_from(LINKS),
+    "link_merge": st.sampled_from(("add", "add", "cat")),
+    "link_shortcut": st.sampled_from(("pad", "proj", "avg-proj")),
 }
-PER_STAGE = ("shortcut", "merge", "bottleneck_ratio", "groups")
+PER_STAGE = ("shortcut", "merge", "bottleneck_ratio", "groups", "growth")
 
 
 @st.composite

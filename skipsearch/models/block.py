@@ -171,6 +171,33 @@ class CatBlock(nn.Module):
         return out
 
 
+class DualBlock(AddBlock):
+    """after([branch + shortcut, rest of the shortcut, rest of the branch]): a dual path.
+
+    Chen et al. 2017, arXiv:1707.01629, Fig. 2d: the first channels of branch and shortcut are
+    added (the residual path), those behind them concatenated (the dense path, which grows).
+    """
+
+    def __init__(self, block: Block, drop_path: float) -> None:
+        super().__init__(block, drop_path)
+        self.width = block.branch[-1].outputs - block.growth
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) -> (N, outputs, H / stride, W / stride), rounded upwards."""
+        opened = self.opening(x)
+        shortcut = self.shortcut(opened if self.shares_opening else x)
+        branch = self.drop_path(self.branch(opened))
+        added = branch[:, : self.width] + shortcut[:, : self.width]
+        out: Tensor = self.after(
+            cat([added, shortcut[:, self.width :], branch[:, self.width :]], 1)
+        )
+        return out
+
+    def extra_repr(self) -> str:
+        """Show how many channels are added."""
+        return f"width={self.width}"
+
+
 def make_block(block: Block, drop_path: float) -> nn.Module:
     """Build one block of a plan.
 
@@ -189,6 +216,8 @@ def make_block(block: Block, drop_path: float) -> nn.Module:
             return ShortcutGateBlock(block, drop_path)
         case "weighted":
             return WeightedAddBlock(block, drop_path)
+        case "dual":
+            return DualBlock(block, drop_path)
         case _ if block.adds_plainly:
             return AddBlock(block, drop_path)
         case _:

@@ -10,13 +10,14 @@ from torch import Tensor, nn
 from skipsearch.design import Design
 from skipsearch.errors import DesignError
 from skipsearch.models.block import make_block
+from skipsearch.models.link import make_join
 from skipsearch.models.ops import sequence
 from skipsearch.plan import Network as Plan
 from skipsearch.plan import Stage
 
 
 class Network(nn.Module):
-    """Stem, stages, head, global average pooling, one linear layer."""
+    """Stem, stages, head, global average pooling, what stands behind it, one linear layer."""
 
     def __init__(self, plan: Plan, classes: int) -> None:
         super().__init__()
@@ -24,7 +25,15 @@ class Network(nn.Module):
         self.stages = nn.Sequential(
             OrderedDict((f"stage{i}", _stage(stage)) for i, stage in enumerate(plan.stages, 1))
         )
+        self.joins = nn.ModuleDict(
+            {
+                f"stage{i}": make_join(stage.join)
+                for i, stage in enumerate(plan.stages, 1)
+                if stage.join
+            }
+        )
         self.head = sequence(plan.head)
+        self.pooled = sequence(plan.pooled)
         self.classifier = nn.Linear(plan.features, classes)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -32,8 +41,28 @@ class Network(nn.Module):
         x = self.stem(x)
         x = self.stages(x)
         x = self.head(x)
-        x = x.mean((2, 3))
-        logits: Tensor = self.classifier(x)
+        x = x.mean((2, 3), keepdim=True)
+        x = self.pooled(x)
+        logits: Tensor = self.classifier(x.flatten(1))
+        return logits
+
+
+class LinkedNetwork(Network):
+    """A network with long skips between its stages."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (N, in_channels, H, W) -> logits (N, classes)."""
+        x = self.stem(x)
+        outputs = [x]  # of the stem and of each stage
+        for name, stage in self.stages.named_children():
+            x = stage(x)
+            if name in self.joins:
+                x = self.joins[name](x, outputs)
+            outputs.append(x)
+        x = self.head(x)
+        x = x.mean((2, 3), keepdim=True)
+        x = self.pooled(x)
+        logits: Tensor = self.classifier(x.flatten(1))
         return logits
 
 
@@ -60,7 +89,8 @@ def build(design: Design, in_channels: int = 3, classes: int = 10, seed: int = 0
             raise DesignError(f"{name}: {value!r} is not a positive whole number")
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs as well
-        model = Network(design.plan(in_channels), classes)
+        network = LinkedNetwork if design.links else Network
+        model = network(design.plan(in_channels), classes)
         for module in model.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
