@@ -134,7 +134,7 @@ class Design:
     shortcut: str | tuple[str, ...] = "proj"
     bottleneck_ratio: float | tuple[float, ...] = 1.0
     groups: int | tuple[int, ...] = 1
-    growth: int | tuple[int, ...] = 16
+    growth: int | tuple[int, ...] = 4
     compression: float = 0.5
     drop_path: float = 0.0
     dropout: float = 0.0
@@ -581,7 +581,7 @@ def _canonical(design: Design) -> Design:
         shortcut=_settled([stage.shortcut for stage in stages], "proj"),
         bottleneck_ratio=_settled([stage.bottleneck_ratio for stage in stages], 1.0),
         groups=_settled([stage.groups for stage in stages], 1),
-        growth=_settled([stage.growth for stage in stages], 16),
+        growth=_settled([stage.growth for stage in stages], 4),
         compression=_shortest_compression(plan, design.compression),
         drop_path=design.drop_path if merges != {None} else 0.0,
         dropout=design.dropout if "dropout" in tokens else 0.0,

@@ -68,6 +68,25 @@ PER_STAGE = (
     {"shortcut": "omit", "drop_path": 0.5, "depths": (2, 3, 1)},
     {"layout": DENSE, "merge": "cat", "drop_path": 0.5, "compression": 0.3, "stem_width": 5},
     {"layout": FULL_PREACTIVATION, "depths": (1, 1, 1), "stem_width": 4},
+    {"layout": DENSE, "merge": "dual", "growth": (2, 3, 4), "bottleneck_ratio": 2.0},
+    {
+        "layout": ORIGINAL,
+        "merge": "dual",
+        "shortcut": ("pad", "omit", "proj-all"),
+        "drop_path": 0.3,
+    },
+    {"layout": "conv3-gn + gn-conv1", "merge": "dual", "depths": (1, 2, 3), "growth": 2},
+    {"layout": FULL_PREACTIVATION, "merge": ("dual", "cat", "dual"), "shortcut": "avg-proj"},
+    {"links": ("0>1", "1>2", "2>3", "0>3")},
+    {"links": ("0>1", "0>3"), "link_shortcut": "pad", "layout": FULL_PREACTIVATION},
+    {"links": ("0>2", "1>3"), "link_shortcut": "avg-proj", "merge": "cat"},
+    {"links": ("0>2", "1>2", "2>3"), "link_merge": "cat", "layout": "conv3-bn + bn0"},
+    {"links": ("0>1", "1>2"), "layout": "conv3-bn + relu-conv3-bn0-dropout", "dropout": 0.2},
+    {"links": ("0>2",), "shortcut": "omit", "depths": (1, 1, 1), "drop_path": 0.3},
+    {"links": ("0>3",), "merge": "dual", "depths": (1, 2, 3), "shortcut": "proj-all"},
+    {"head": "conv1-bn-relu6-mean-dropout", "head_width": 12, "dropout": 0.2},
+    {"head": "mean-ln-conv1-silu", "layout": FULL_PREACTIVATION},
+    {"head": "bn0-conv3-se-scale-mean-bn0"},
     # Stage 1 keeps its shape, so that its word "pad" says nothing; the next ones are proj-all.
     {"shortcut": ("pad", "proj-all", "proj-all"), "widths": (6, 6, 8)},
 )
@@ -145,7 +164,7 @@ def _one_thread() -> Any:
 def test_source_equals_the_library_under_every_shortcut_and_merge(layout: str) -> None:
     one_width = layout.startswith("dw3-bn-relu")  # depthwise alone keeps its channels
     for shortcut, merge in itertools.product(SHORTCUTS, MERGES):
-        if one_width and merge == "cat":
+        if one_width and merge in ("cat", "dual"):
             continue
         design = Design(
             layout=layout,
@@ -154,6 +173,7 @@ def test_source_equals_the_library_under_every_shortcut_and_merge(layout: str) -
             depths=(2, 2),
             widths=(6, 6) if one_width else (4, 6),
             bottleneck_ratio=0.5,
+            growth=1,  # so that "pad" never has to lead to fewer channels
             dropout=0.2,
         )
         assert_same_network(design)

@@ -8,16 +8,17 @@ from textwrap import fill
 
 from skipsearch.cost import cost
 from skipsearch.design import Design
-from skipsearch.export.source_block import CAT, BlockWriter, block_kinds
+from skipsearch.export.source_block import CAT, DUAL, PLACES, BlockWriter, Run, block_kinds
 from skipsearch.export.source_text import (
     HELPERS,
     LINE_LENGTH,
     chained,
     convolution,
+    fitted,
     indented,
     module_call,
 )
-from skipsearch.plan import Network, Stage, StageFields, Steps, joins_by_cat
+from skipsearch.plan import Join, Network, Steps, joins_by_cat
 
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(Design)}
 
@@ -65,7 +66,7 @@ def source(design: Design, in_channels: int = 3, classes: int = 10, *, image_siz
 def _network_class(
     design: Design, plan: Network, blocks: Sequence[BlockWriter], in_channels: int, classes: int
 ) -> str:
-    writers = {entry.number: block for block in blocks for entry in block.kind.stages}
+    writers = [(writer, run) for writer in blocks for run in writer.kind.runs]
     init = _sequence("stem", plan.stem, "in_channels")
     forward = ["x = self.stem(x)"]
     if any("drop_path" in block.parameters for block in blocks):
@@ -76,19 +77,38 @@ def _network_class(
             f"rates = [{rates}]",
         ]
     first = 0
-    for number, (fields, stage) in enumerate(zip(design.stages, plan.stages, strict=True), 1):
+    sources = {link.source for stage in plan.stages if stage.join for link in stage.join.links}
+    if 0 in sources:
+        forward.append("x0 = x")
+    joins: list[str] = []
+    for number, stage in enumerate(plan.stages, 1):
         if stage.transition:
             init += _sequence(f"transition{number}", stage.transition)
             forward.append(f"x = self.transition{number}(x)")
-        modules = _stage_modules(writers[number], fields, stage, first)
+        modules = []
+        for writer, run in sorted(writers, key=lambda pair: PLACES.index(pair[1].place)):
+            if run.stage == number:
+                modules += _run_modules(writer, run, first)
+                first += len(run.blocks)
         init += chained(f"self.stage{number}", modules, 8, always=True)
         forward.append(f"x = self.stage{number}(x)")
-        first += len(stage.blocks)
+        if stage.join:
+            made, joined = _join(stage.join, number)
+            joins += made
+            forward += joined
+        if number in sources:
+            forward.append(f"x{number} = x")
+    init += joins
     if plan.head:
         init += _sequence("head", plan.head)
         forward.append("x = self.head(x)")
+    if plan.pooled:
+        init += _sequence("pooled", plan.pooled)
+        forward.append("x = x.mean((2, 3), keepdim=True)  # global average pooling")
+        forward += ["x = self.pooled(x)", "return self.classifier(x.flatten(1))"]
+    else:
+        forward += ["x = x.mean((2, 3))  # global average pooling", "return self.classifier(x)"]
     init.append(f"self.classifier = nn.Linear({plan.features}, classes)")
-    forward += ["x = x.mean((2, 3))  # global average pooling", "return self.classifier(x)"]
     return "\n".join(
         [
             "class Network(nn.Module):",
@@ -110,19 +130,40 @@ def _network_class(
     )
 
 
-def _stage_modules(writer: BlockWriter, fields: StageFields, stage: Stage, first: int) -> list[str]:
-    """Make the blocks of a stage, repeated ones in a loop; its first has the rate of ``first``."""
-    block, depth = stage.blocks[0], len(stage.blocks)
+def _join(join: Join, number: int) -> tuple[list[str], list[str]]:
+    """Join the long skips that end at a stage; return what it needs, and the lines."""
+    made, terms = [], []
+    for link in join.links:
+        if link.steps:
+            name = f"link{link.source}to{number}"
+            made += _sequence(name, link.steps)
+            terms.append(f"self.{name}(x{link.source})")
+        else:
+            terms.append(f"x{link.source}")
+    if join.merge == "cat":
+        lines = fitted(f"x = torch.cat([x, {', '.join(terms)}], dim=1)", 8)
+    else:
+        lines = [f"x = x + {term}" for term in terms]
+    if join.after:
+        made += _sequence(f"after{number}", join.after)
+        lines.append(f"x = self.after{number}(x)")
+    return made, lines
+
+
+def _run_modules(writer: BlockWriter, run: Run, first: int) -> list[str]:
+    """Make the blocks of a run, repeated ones in a loop; its first has the rate of ``first``."""
+    fields, block, depth = run.fields, run.blocks[0], len(run.blocks)
     drops = "drop_path" in writer.parameters
-    if writer.kind.merge == CAT and depth > 1:
-        inputs = f"{block.inputs} + {fields.width} * i"
+    if writer.kind.merge in (CAT, DUAL) and depth > 1:
+        grown = fields.width if writer.kind.merge == CAT else fields.growth
+        inputs = f"{block.inputs} + {grown} * i"
         rate = f"rates[{first} + i]" if first else "rates[i]"
         return [_loop(writer.call(block, fields, inputs, rate), "i", f"range({depth})")]
     modules = []
     if depth == 1 or block.inputs != block.outputs or block.stride != 1:
         modules.append(writer.call(block, fields, str(block.inputs), f"rates[{first}]"))
         first, depth = first + 1, depth - 1
-    inputs, repeated = str(block.outputs), stage.blocks[-1]
+    inputs, repeated = str(block.outputs), run.blocks[-1]
     if depth == 1:
         modules.append(writer.call(repeated, fields, inputs, f"rates[{first}]"))
     elif depth:
@@ -145,16 +186,20 @@ def _sequence(name: str, steps: Steps, inputs: str = "") -> list[str]:
     modules = []
     for step in steps:
         channels = inputs or str(step.inputs)
-        if step.op == "conv":
+        if step.op == "pad":
+            modules.append(f"PadShortcut({step.outputs - step.inputs}, {step.stride})")
+        elif step.op == "conv":
             numbers = (str(step.outputs), step.kernel, str(step.stride), str(step.groups))
             modules.append(convolution(channels, *numbers))
         else:
-            modules.append(module_call(step.op, channels))
+            pool = str(step.kernel)
+            modules.append(module_call(step.op, channels, rate=step.rate, size=pool))
         inputs = ""
     lines = chained(f"self.{name}", modules, 8)
     for number, step in enumerate(steps):
         if step.op == "bn0":
-            lines.append(f"nn.init.zeros_(self.{name}[{number}].weight)")
+            place = f"[{number}]" if len(steps) > 1 else ""
+            lines.append(f"nn.init.zeros_(self.{name}{place}.weight)")
     return lines
 
 
@@ -222,6 +267,8 @@ def _fields_with_effect(design: Design, plan: Network) -> dict[str, str]:
         if getattr(settled, name) != DEFAULTS[name]
     }
     shown |= {"layout", "depths", "widths", "stem", "stem_width"}
+    shown |= {name for name in ("head", "head_width", "links") if values[name] != DEFAULTS[name]}
+    shown |= {n for n in ("link_merge", "link_shortcut", "growth") if design.has_effect(n)}
     if any(block.merge for block in blocks):
         shown.add("merge")
     # A plain or dense block has no say in what its shortcut carries.

@@ -25,7 +25,7 @@ from skipsearch.export.source_text import (
     stem_of,
 )
 from skipsearch.layout import Layout
-from skipsearch.plan import Block, Network, Stage, StageFields, Step, Steps
+from skipsearch.plan import Block, Network, StageFields, Step, Steps
 
 JOINED = {
     "add": "added",
@@ -33,55 +33,106 @@ JOINED = {
     "gate": "gated",
     "shortcut-gate": "gated",
     "weighted": "added with a learned weight",
+    "dual": "added and concatenated",
 }
 NUMBERED = ("conv", "bn", "gn", "ln")  # conv1, bn1, also where there is only one
-PLAIN, CAT = "plain", "cat"
+PLAIN, CAT, DUAL = "plain", "cat", "dual"
+ALL, FIRST, REST, LAST = PLACES = ("a", "the first", "a later", "the last")
 
 
-class StageOfKind(NamedTuple):
-    """A stage with its number, from 1."""
+class Run(NamedTuple):
+    """Blocks in a row that one class serves: a whole stage, or what is not apart in it.
 
-    number: int
+    Attributes:
+        stage: The number of their stage, from 1.
+        place: Which blocks of it they are.
+        begins: Whether the first of them is the first of the stage.
+        fields: The fields of the stage; its layout is theirs.
+        blocks: From the plan.
+        drop_paths: Their rates.
+    """
+
+    stage: int
+    place: str
+    begins: bool
     fields: StageFields
-    stage: Stage
+    blocks: tuple[Block, ...]
+    drop_paths: tuple[float, ...]
+
+    def cut(self, at: int, first: str, second: str) -> list[Run]:
+        """Cut in two before the block at an index; a part without blocks is left out."""
+        early = self._replace(place=first, blocks=self.blocks[:at], drop_paths=self.drop_paths[:at])
+        late = self._replace(
+            place=second,
+            begins=self.begins and not early.blocks,
+            blocks=self.blocks[at:],
+            drop_paths=self.drop_paths[at:],
+        )
+        return [part for part in (early, late) if part.blocks]
 
 
 class Kind(NamedTuple):
-    """Stages whose blocks differ in numbers alone, so that one class serves them all."""
+    """Runs whose blocks differ in numbers alone, so that one class serves them all."""
 
     name: str
     layout: Layout
     merge: str
-    stages: list[StageOfKind]
+    runs: list[Run]
 
 
 def block_kinds(design: Design, plan: Network) -> list[Kind]:
-    """Sort the stages by layout, merge, and what their shortcuts carry where shapes change."""
-    found: dict[tuple[Layout, str, bool], list[tuple[set[str], list[StageOfKind]]]] = {}
-    for number, (fields, stage) in enumerate(zip(design.stages, plan.stages, strict=True), 1):
-        # A dropout of rate 0 is not in the plan.
-        layout = fields.layout if design.dropout else fields.layout.without("dropout")
-        merge = fields.merge if layout.skip else PLAIN
+    """Sort the blocks by layout, merge, and what their shortcuts carry where shapes change."""
+    found: dict[tuple[object, ...], list[tuple[set[str], list[Run]]]] = {}
+    for run in _runs(design, plan):
+        layout, shortcut_word = run.fields.layout, run.fields.shortcut
+        merge = run.fields.merge if layout.skip else PLAIN
         adds = merge not in (PLAIN, CAT)
-        everywhere = adds and fields.shortcut == "proj-all"
+        everywhere = adds and shortcut_word == "proj-all"
         # A stage that keeps its shapes fits any other way of changing them.
-        changes = adds and any(block.shortcut != () for block in stage.blocks)
-        shortcut = {fields.shortcut} if changes else set()
-        alike = found.setdefault((layout, merge, everywhere), [])
+        changes = adds and any(block.shortcut != () for block in run.blocks)
+        shortcut = {shortcut_word} if changes else set()
+        apart: tuple[object, ...] = (run.place == LAST,)
+        if merge == DUAL:  # The first block is apart, and all of a kind carry the same.
+            carried = run.blocks[0].shortcut
+            apart += (run.begins, None if carried is None else tuple(step.op for step in carried))
+        alike = found.setdefault((layout, merge, everywhere, apart), [])
         fitting = [group for group in alike if len(group[0] | shortcut) < 2]
         if not fitting:
             fitting = [(set(), [])]
             alike += fitting
         fitting[0][0].update(shortcut)
-        fitting[0][1].append(StageOfKind(number, fields, stage))
-    kinds = [
-        (layout, merge, stages)
-        for (layout, merge, _), alike in found.items()
-        for _, stages in alike
-    ]
-    kinds.sort(key=lambda kind: kind[2][0].number)
+        fitting[0][1].append(run)
+    kinds = [runs for alike in found.values() for _, runs in alike]
+    kinds.sort(key=lambda runs: (runs[0].stage, PLACES.index(runs[0].place)))
     names = [f"Block{i}" for i in range(1, len(kinds) + 1)] if len(kinds) > 1 else ["Block"]
-    return [Kind(name, *kind) for name, kind in zip(names, kinds, strict=True)]
+    return [
+        Kind(
+            name,
+            runs[0].fields.layout,
+            runs[0].fields.merge if runs[0].fields.layout.skip else PLAIN,
+            runs,
+        )
+        for name, runs in zip(names, kinds, strict=True)
+    ]
+
+
+def _runs(design: Design, plan: Network) -> list[Run]:
+    """Cut the stages where a class cannot serve all of their blocks."""
+    runs = []
+    for number, (fields, stage) in enumerate(zip(design.stages, plan.stages, strict=True), 1):
+        # A dropout of rate 0 is not in the plan.
+        layout = fields.layout if design.dropout else fields.layout.without("dropout")
+        fields = fields._replace(layout=layout)
+        parts = [Run(number, ALL, True, fields, stage.blocks, stage.drop_paths)]
+        if fields.merge == DUAL and layout.skip:  # Its first block begins the dense path.
+            parts = parts[0].cut(1, FIRST, REST)
+        if stage.join and stage.join.after:  # Its last block leaves "after" to the join.
+            whole = parts.pop()
+            parts += whole.cut(-1, whole.place, LAST)
+            bare = fields._replace(layout=Layout(layout.branch, (), layout.skip))
+            parts.append(parts.pop()._replace(fields=bare))
+        runs += parts
+    return runs
 
 
 def _unfolded(block: Block, layout: Layout) -> Block:
@@ -106,16 +157,19 @@ class BlockWriter:
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
-        self._blocks = [
-            _unfolded(block, kind.layout) for entry in kind.stages for block in entry.stage.blocks
-        ]
-        fields = [entry.fields for entry in kind.stages for _ in entry.stage.blocks]
-        # In a dense block the width is what the block adds to the channels that enter.
-        self._width = "growth" if kind.merge == CAT else "out_channels"
+        self._blocks = [_unfolded(block, kind.layout) for run in kind.runs for block in run.blocks]
+        fields = [run.fields for run in kind.runs for _ in run.blocks]
+        # In a dense block the width is what the block adds to the channels that enter; in a dual
+        # one it is what is added, and "both" is what leaves the branch.
+        self._width = {CAT: "growth", DUAL: "width"}.get(kind.merge, "out_channels")
+        self._carried = "out_channels"  # what leaves the shortcut
+        if kind.merge == DUAL:
+            self._carried = "carried" if kind.runs[0].begins else "in_channels"
         self._values = {
             "in_channels": [block.inputs for block in self._blocks],
             "out_channels": [block.outputs for block in self._blocks],
             self._width: [stage.width for stage in fields],
+            "both": [block.branch[-1].outputs for block in self._blocks],
             "inner": [stage.inner for stage in fields],
             "groups": [stage.groups for stage in fields],
             "stride": [block.stride for block in self._blocks],
@@ -133,8 +187,10 @@ class BlockWriter:
         arguments = [inputs]
         for name in self.parameters[1:]:
             match name:
-                case "out_channels" | "growth":
+                case self._width:
                     arguments.append(str(fields.width))
+                case "growth":
+                    arguments.append(str(fields.growth))
                 case "inner" | "groups":
                     arguments.append(f"{name}={getattr(fields, name)}")
                 case "stride":
@@ -150,19 +206,28 @@ class BlockWriter:
         opening = self._run(layout.opening, [block.opening for block in blocks])
         branch = self._run(layout.branch[len(layout.opening) :], [block.branch for block in blocks])
         before, opened, merge = self._join()
-        if self.kind.merge == CAT:
+        appends = self.kind.merge in (CAT, DUAL) and any(block.merge for block in blocks)
+        if appends:
             self._channels = "out_channels"
         made = len(self._init)
         after = self._run(layout.after, [block.after for block in blocks], widens=False)
-        if self.kind.merge == CAT and any("out_channels" in line for line in self._init[made:]):
-            self._init.insert(made, f"out_channels = in_channels + {self._width}")
-            self._used.add(self._width)
+        if appends and any("out_channels" in line for line in self._init[made:]):
+            joined = "in_channels" if self.kind.merge == CAT else self._carried
+            self._init.insert(made, f"out_channels = {joined} + growth")
+            self._used |= {"growth", joined}
+        if "carried" in self._used:
+            self._init.insert(0, "carried = width + 2 * growth")
+            self._used |= {"width", "growth"}
+        if "both" in self._used:
+            self._init.insert(0, "both = width + growth")
+            self._used |= {"width", "growth"}
         if "inner" in self._used and (expression := self._inner_expression()):
             self._init.insert(0, f"inner = {expression}")
             self._used = self._used - {"inner"} | {self._width}
         known = {
             "in_channels": "in_channels: int",
             self._width: f"{self._width}: int",
+            "growth": "growth: int",
             "inner": "inner: int",
             "groups": "groups: int",
             "stride": "stride: int = 1",
@@ -186,11 +251,12 @@ class BlockWriter:
         )
 
     def _describe(self) -> list[str]:
-        numbers = [str(entry.number) for entry in self.kind.stages]
+        numbers = [str(run.stage) for run in self.kind.runs]
         whose = "One block"
         if self.kind.name != "Block":
             several = f"stages {', '.join(numbers[:-1])} and {numbers[-1]}"
-            whose = f"A block of {several if len(numbers) > 1 else f'stage {numbers[0]}'}"
+            place = self.kind.runs[0].place.capitalize()
+            whose = f"{place} block of {several if len(numbers) > 1 else f'stage {numbers[0]}'}"
         joined = [block.merge is not None for block in self._blocks]
         how = "no shortcut joins"
         if any(joined):
@@ -231,7 +297,8 @@ class BlockWriter:
         groups = inputs
         if not token.startswith("dw"):
             if widens:
-                self._channels = self._named([step.outputs for step in steps], self._width, "inner")
+                names = (self._width, "both") if self.kind.merge == DUAL else (self._width,)
+                self._channels = self._named([step.outputs for step in steps], *names, "inner")
             numbers = [step.groups for step in steps]
             groups = str(numbers[0]) if len(set(numbers)) == 1 else self._named(numbers, "groups")
         stride = "1"
@@ -247,7 +314,7 @@ class BlockWriter:
 
     def _inner_expression(self) -> str:
         """Compute ``inner`` from the width; nothing where the stages follow several ratios."""
-        stages = [entry.fields for entry in self.kind.stages]
+        stages = [run.fields for run in self.kind.runs]
         ratio = stages[0].bottleneck_ratio
         if any(stage.bottleneck_ratio != ratio for stage in stages):
             return ""
@@ -273,7 +340,7 @@ class BlockWriter:
             merge = ["x = torch.cat([shortcut, x], dim=1)"]
         else:
             made, merge = self._addition(next(block for block in self._blocks if block.merge))
-        if any(rate for entry in self.kind.stages for rate in entry.stage.drop_paths):
+        if any(rate for run in self.kind.runs for rate in run.drop_paths):
             self._init.append("self.drop_path = DropPath(drop_path)")
             self._used.add("drop_path")
             merge.insert(0, "x = self.drop_path(x)")
@@ -320,6 +387,12 @@ class BlockWriter:
                 branch = "gate * x" if self.kind.merge == "gate" else "x"
                 gate = "gate = torch.sigmoid(self.gate(shortcut))"
                 return made, [gate, f"x = {branch} + (1 - gate) * shortcut"]
+            case "dual":
+                self._used.add("width")
+                return ["self.width = width"], [
+                    "added = x[:, : self.width] + shortcut[:, : self.width]",
+                    "x = torch.cat([added, shortcut[:, self.width :], x[:, self.width :]], dim=1)",
+                ]
             case "weighted":
                 weights = ("branch_weight", "shortcut_weight")
                 made = [f"self.{name} = nn.Parameter(torch.ones(()))" for name in weights]
@@ -335,7 +408,8 @@ class BlockWriter:
         return made, [*lines, f"x = {branch} + {shortcut}"]
 
     def _shortcut(self, steps: Steps) -> list[str]:
-        self._used.add("out_channels")
+        carried = self._carried
+        self._used.add(carried)
         strided = any(block.stride != 1 for block in self._blocks)
         if strided:
             self._used.add("stride")
@@ -343,15 +417,15 @@ class BlockWriter:
         for step in steps:
             if step.op == "pad":
                 stride = ", stride" if strided else ""
-                modules.append(f"PadShortcut(out_channels - in_channels{stride})")
+                modules.append(f"PadShortcut({carried} - in_channels{stride})")
             elif step.op == "avgpool":
                 modules.append(module_call("avgpool", "in_channels", size="stride"))
                 strided = False
             elif step.op == "conv":
                 stride = "stride" if strided else "1"
-                modules.append(convolution("in_channels", "out_channels", 1, stride, "1"))
+                modules.append(convolution("in_channels", carried, 1, stride, "1"))
             else:
-                modules.append(module_call(step.op, "out_channels"))
+                modules.append(module_call(step.op, carried))
         return modules
 
     def _condition(self, relation: str, word: str) -> str:
