@@ -284,6 +284,42 @@ def test_what_stands_after_the_join_is_drawn_with_the_joined_shape() -> None:
     ]
 
 
+def test_a_dual_block_says_what_is_added() -> None:
+    design = Design(layout="conv3 +", merge="dual", depths=(1,), widths=(4,), growth=3)
+    lines = draw_block(design.plan(1).stages[0].blocks[0], 8).splitlines()
+    assert lines[-3].endswith("┘  the first 4 channels added, the others concatenated")
+    assert lines[-3].startswith("  [,]")
+    assert lines[-2].split() == ["13x8x8"]
+
+
+@pytest.mark.parametrize(
+    ("merge", "words"),
+    [
+        (
+            "add",
+            ["(+) stem (identity) - relu", "(+) stem (conv1 4->8 /2 - bn), stage 1 (conv1 4->8 /2"],
+        ),
+        (
+            "cat",
+            ["[,] stem (identity) - relu", "[,] stem (avgpool 2x2 /2), stage 1 (avgpool 2x2 /2)"],
+        ),
+    ],
+)
+def test_long_skips_stand_behind_their_stage(merge: str, words: list[str]) -> None:
+    design = Design(layout=ORIGINAL, links=["0>1", "0>2", "1>2"], link_merge=merge, **TWO)
+    rows = {row[0]: row for row in rows_of(draw_design(design))}
+    assert list(rows) == ["stem", "stage 1", "links to 1", "stage 2", "links to 2", "head"]
+    for number, start in enumerate(words, 1):
+        assert rows[f"links to {number}"][1].startswith(start)
+    assert rows["links to 2"][2] == ("8x16x16" if merge == "add" else "20x16x16")
+
+
+def test_the_head_is_drawn_on_both_sides_of_its_pooling() -> None:
+    design = Design(layout=ORIGINAL, head="conv1-bn-mean-ln", head_width=9, **TWO)
+    head = rows_of(draw_design(design))[-1]
+    assert head[1] == "conv1 8->9 - bn - mean - ln - linear 9->10"
+
+
 # --- the table, read back ------------------------------------------------------------------------
 
 

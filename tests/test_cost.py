@@ -23,7 +23,8 @@ from skipsearch.cost import Cost, cost, se_width
 from skipsearch.design import Design
 from skipsearch.errors import DesignError
 from skipsearch.models import Network, build
-from skipsearch.models.block import AddBlock, CatBlock, GateBlock
+from skipsearch.models.block import AddBlock, CatBlock, DualBlock, GateBlock
+from skipsearch.models.link import AddLinks, CatLinks
 from skipsearch.models.ops import DropPath, SqueezeExcitation
 
 
@@ -84,6 +85,18 @@ CASES = [
     Design(layout="conv3-gn + gelu", depths=(1, 1), widths=(64, 96)),
     Design(layout="conv3-bn0-dropout + silu", depths=(2, 1), widths=(8, 9), dropout=0.2),
     Design(layout=ORIGINAL, depths=(1, 1), widths=(8, 8), drop_path=0.2, shortcut="proj-all"),
+    Design(layout=ORIGINAL, merge="dual", depths=(2, 3), widths=(8, 12), growth=3),
+    Design(
+        layout="bn-relu-conv3 + gn",
+        merge="dual",
+        shortcut="proj-all",
+        depths=(2, 2),
+        widths=(32, 16),
+        stem_width=7,
+    ),
+    Design(layout=ORIGINAL, links=["0>1", "1>2", "0>3"], link_shortcut="avg-proj"),
+    Design(layout=ORIGINAL, links=["0>2", "1>2"], link_merge="cat", widths=(4, 5, 6)),
+    Design(layout=ORIGINAL, head="conv3-bn-relu6-mean-conv1-silu", head_width=9, merge="cat"),
     Design(
         layout=(ORIGINAL, "conv1-relu6-dw3-conv1 +", FULL_PREACTIVATION),
         merge=("add", "cat", "add"),
@@ -118,7 +131,8 @@ def written_elements(model: Network, image: Tensor) -> int:
 
     Squeeze-and-excitation is one operation. DropPath and Identity write nothing in evaluation;
     an empty Sequential is no operation. The joins and the global pooling are no modules: they are
-    what enters ``after`` of a block that joins, and what enters the classifier.
+    what enters ``after`` of a block that joins, and what enters ``pooled``. A dual block writes its
+    sum as well, and each of several links that are added writes one.
     """
     total = 0
 
@@ -130,16 +144,28 @@ def written_elements(model: Network, image: Tensor) -> int:
         nonlocal total
         total += inputs[0].numel()
 
+    def add_sum(module: DualBlock, inputs: tuple[Tensor], output: Tensor) -> None:
+        nonlocal total
+        total += output.numel() // output.shape[1] * module.width
+
+    def add_sums(module: AddLinks, inputs: tuple[Tensor], output: Tensor) -> None:
+        nonlocal total
+        total += output.numel() * (1 if isinstance(module, CatLinks) else len(module.links))
+
     for name, module in model.named_modules():
         if isinstance(module, AddBlock | CatBlock | GateBlock):
             module.after.register_forward_pre_hook(add_input)
+        if isinstance(module, DualBlock):
+            module.register_forward_hook(add_sum)
+        if isinstance(module, AddLinks):
+            module.register_forward_hook(add_sums)
         inside_se = name.endswith((".squeeze", ".excite"))
         operation = isinstance(module, SqueezeExcitation) or not any(module.children())
         if operation and not (
             inside_se or isinstance(module, nn.Sequential | nn.Identity | DropPath)
         ):
             module.register_forward_hook(add_output)
-    model.classifier.register_forward_pre_hook(add_input)
+    model.pooled.register_forward_pre_hook(add_input)
     with torch.no_grad():
         model(image)
     return total

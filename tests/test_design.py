@@ -54,7 +54,12 @@ def test_values_are_stored_in_their_canonical_types() -> None:
         bottleneck_ratio=2,
         drop_path=0,
         groups=[1, 2],
+        head="conv1 - mean",
+        links=["0>2", " 0 > 1"],
     )
+    assert design.head == "conv1-mean"
+    assert design.links == ("0>1", "0>2")
+    assert design.replace(links="1>2").links == ("1>2",)
     assert design.layout == "conv3 +"
     assert (design.depths, design.widths, design.groups) == ((1, 2), (4, 8), (1, 2))
     assert design.stem == "conv3-bn"
@@ -161,6 +166,36 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"stem": "conv3-pool-pool"}, "'pool' stands last"),
     ({"stem": "conv3-dw3"}, "stem: 'conv3-dw3' takes neither depthwise convolutions nor dropout"),
     ({"stem": "conv3-dropout"}, "stem: 'conv3-dropout' takes neither"),
+    ({"head": 3}, "head: 3 is not a text such as 'mean' or 'conv1-bn-relu-mean'"),
+    ({"head": "conv1-bn"}, "head: 'mean', the global average pooling, stands once in 'conv1-bn'"),
+    ({"head": "mean-mean"}, "head: 'mean', the global average pooling, stands once"),
+    ({"head": "meen"}, "head: unknown operation 'meen' in 'meen' (did you mean 'mean'?)"),
+    ({"head": "dw3-mean"}, "head: 'dw3-mean' takes no depthwise convolution"),
+    (
+        {"head": "mean-conv3"},
+        "head: 'mean-conv3' takes no depthwise convolution, and behind 'mean'",
+    ),
+    ({"head_width": -1}, "head_width: -1 is not a whole number"),
+    ({"head_width": True}, "head_width: True is not a whole number"),
+    ({"growth": 0}, "growth: 0 is not a whole number"),
+    ({"growth": (1, 2)}, "growth has 2 values for 3 stages"),
+    ({"links": 3}, "links: 3 is not a list of texts such as ['1>3']"),
+    ({"links": ["1-3"]}, "links[0]: '1-3' is not of the form '1>3'; 0 is the stem"),
+    ({"links": ["0>1", 2]}, "links[1]: 2 is not of the form '1>3'"),
+    ({"links": ["3>1"]}, "links[0]: '3>1' leads from a stage to itself or back"),
+    ({"links": ["2>2"]}, "links[0]: '2>2' leads from a stage to itself or back"),
+    ({"links": ["0>1", " 0 > 1"]}, "links[1]: ' 0 > 1' stands twice"),
+    ({"links": ["1>4"]}, "links: '1>4' leads to a stage that is not there; the stages are 1 to 3"),
+    ({"link_merge": "sum"}, "link_merge: 'sum' is not one of add, cat"),
+    ({"link_shortcut": "omit"}, "link_shortcut: 'omit' is not one of pad, proj, avg-proj"),
+    (
+        {"widths": (32, 16, 64), "links": ["1>2"], "link_shortcut": "pad"},
+        "stage 2: link_shortcut 'pad' adds zero channels and cannot lead from 32 to 16 (link 1>2)",
+    ),
+    (
+        {"merge": "dual", "growth": 16, "shortcut": "pad"},
+        "stage 2: shortcut 'pad' adds zero channels and cannot lead from 96 to 64",
+    ),
     ({"stem": "conv3 + relu"}, "stem: unknown operation 'conv3 + relu'"),
 ]
 
@@ -245,12 +280,18 @@ depths: [2, 2, 2]
 widths: [16, 32, 64]
 stem: conv3
 stem_width: 16
+head: mean
+head_width: 0
+links: []
+link_merge: add
+link_shortcut: proj
 shortcut:
 - pad
 - proj
 - proj
 bottleneck_ratio: 1.0
 groups: 1
+growth: 4
 compression: 0.5
 drop_path: 0.0
 dropout: 0.0
@@ -376,6 +417,46 @@ SAME = {
         _one_stage(layout="conv3-bn-relu +", stem="conv3-bn-relu-pool"),
         _one_stage(layout="conv3-bn-relu +", stem="conv3-pool"),
     ),
+    "a head that says what rule 4 adds": (
+        _one_stage(layout="bn-relu-conv3 +", head="bn-relu-mean"),
+        _one_stage(layout="bn-relu-conv3 +"),
+    ),
+    "a head that says what rule 4 adds, before its convolution": (
+        _one_stage(layout="bn-relu-conv3 +", head="bn-relu-conv1-mean-ln"),
+        _one_stage(layout="bn-relu-conv3 +", head="conv1-mean-ln"),
+    ),
+    "a dropout of rate 0 in the head": (_one_stage(head="dropout-mean-dropout"), _one_stage()),
+    "a head width without a convolution": (_one_stage(head_width=8), _one_stage()),
+    "a head as wide as what enters it": (
+        _one_stage(head="conv1-mean", head_width=4),
+        _one_stage(head="conv1-mean"),
+    ),
+    "links in another order": (
+        _two_stages(links=("0>1", "0>2")),
+        _two_stages(links=("0>2", "0>1")),
+    ),
+    "how links join, without one": (_two_stages(link_merge="cat"), _two_stages()),
+    "what concatenated links carry": (
+        _two_stages(links=("0>2",), link_merge="cat", link_shortcut="pad"),
+        _two_stages(links=("0>2",), link_merge="cat"),
+    ),
+    "what a link carries where no shape changes": (
+        _two_stages(links=("0>1",), link_shortcut="pad"),
+        _two_stages(links=("0>1",), link_shortcut="avg-proj"),
+    ),
+    "an average-pooled link that does not stride": (
+        _two_stages(links=("0>1",), stem_width=2, link_shortcut="avg-proj"),
+        _two_stages(links=("0>1",), stem_width=2),
+    ),
+    "a growth without a dual stage": (_two_stages(growth=3), _two_stages()),
+    "growth of a stage that adds": (
+        _two_stages(merge=("dual", "add"), growth=(3, 1)),
+        _two_stages(merge=("dual", "add"), growth=3),
+    ),
+    "a dual stage of one block without a shortcut": (
+        _one_stage(layout="conv3-bn + relu", merge="dual", shortcut="omit"),
+        _one_stage(layout="conv3-bn-relu"),
+    ),
     "a stem width said twice": (_one_stage(stem_width=4), _one_stage()),
 }
 
@@ -397,6 +478,26 @@ DIFFERENT = {
     "omit and proj": (_two_stages(shortcut="omit"), _two_stages(shortcut="proj")),
     "avg-proj that strides": (_two_stages(shortcut="avg-proj"), _two_stages(shortcut="proj")),
     "merge": (_one_stage(merge="cat"), _one_stage()),
+    "links": (_two_stages(links=("0>2",)), _two_stages()),
+    "where links begin": (
+        _two_stages(links=("0>2",), link_merge="cat", depths=(1, 2)),
+        _two_stages(links=("1>2",), link_merge="cat", depths=(1, 2)),
+    ),
+    "how links join": (
+        _two_stages(links=("0>1",)),
+        _two_stages(links=("0>1",), link_merge="cat"),
+    ),
+    "what links carry": (
+        _two_stages(links=("0>2",)),
+        _two_stages(links=("0>2",), link_shortcut="avg-proj"),
+    ),
+    "growth": (_one_stage(merge="dual", growth=1), _one_stage(merge="dual", growth=2)),
+    "a head": (_one_stage(head="conv1-mean"), _one_stage()),
+    "the width of a head": (
+        _one_stage(head="conv1-mean", head_width=8),
+        _one_stage(head="conv1-mean"),
+    ),
+    "before and behind the pooling": (_one_stage(head="bn-mean"), _one_stage(head="mean-bn")),
     "groups": (_one_stage(groups=2), _one_stage()),
     "drop_path": (_one_stage(drop_path=0.1), _one_stage()),
     "a stem that says less than rule 4 adds": (
@@ -466,6 +567,8 @@ def test_a_field_without_effect_changes_nothing(data: st.DataObject) -> None:
         assert other.id == design.id
 
 
+# Without links, without a convolution in the head, without a dual stage.
+UNUSED = ("link_merge", "link_shortcut", "head_width", "growth")
 IDLE = ("compression", "gate_bias")  # without dense connectivity and without gates
 OF_ADDITION = ("shortcut", "shortcut_scale", "branch_scale", "shortcut_dropout")
 
@@ -486,11 +589,24 @@ OF_ADDITION = ("shortcut", "shortcut_scale", "branch_scale", "shortcut_dropout")
             {"layout": ("conv3-conv3 +", "conv3-dropout"), "merge": ("add", "cat")},
             set(IDLE),
         ),
+        ({"merge": "dual"}, {*IDLE, "bottleneck_ratio", "dropout", *OF_ADDITION[1:]}),
+        (
+            {"links": ["0>1"], "head": "conv1-mean-dropout"},
+            {*IDLE, "bottleneck_ratio"},
+        ),
+        (
+            {"links": ["0>1"], "link_merge": "cat"},
+            {*IDLE, "bottleneck_ratio", "dropout"},
+        ),
     ],
 )
 def test_has_effect(changes: dict[str, Any], idle: set[str]) -> None:
     design = Design(**{"layout": "conv3-bn +", "depths": (1, 1), "widths": (4, 4), **changes})
-    assert {name for name in FIELDS if not design.has_effect(name)} == idle
+    used = {"growth"} if "merge" in changes and "dual" in changes["merge"] else set()
+    used |= {"link_merge", "link_shortcut"} if "links" in changes else set()
+    used -= {"link_shortcut"} if "link_merge" in changes else set()
+    used |= {"head_width"} if "head" in changes else set()
+    assert {name for name in FIELDS if not design.has_effect(name)} == idle | set(UNUSED) - used
 
 
 def test_the_five_orders_of_a_block_have_five_ids() -> None:

@@ -253,7 +253,15 @@ def test_source_reads_as_its_author_would_have_written_it() -> None:
 def some_designs() -> list[Design]:
     product = itertools.product(LAYOUTS[:-1], SHORTCUTS, MERGES)
     small = [
-        Design(layout=layout, shortcut=s, merge=m, depths=(1, 3), widths=(4, 6), drop_path=0.1)
+        Design(
+            layout=layout,
+            shortcut=s,
+            merge=m,
+            growth=1,
+            depths=(1, 3),
+            widths=(4, 6),
+            drop_path=0.1,
+        )
         for layout, s, m in product
     ]
     values = {"layout": ORIGINAL, "depths": (2, 2, 2), "widths": (4, 6, 8)}

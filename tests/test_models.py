@@ -20,6 +20,7 @@ from skipsearch.models import Network, build
 from skipsearch.models.block import (
     AddBlock,
     CatBlock,
+    DualBlock,
     GateBlock,
     PlainBlock,
     ScaledAddBlock,
@@ -380,6 +381,7 @@ def test_the_kind_of_every_block() -> None:
         "gate": GateBlock,
         "shortcut-gate": ShortcutGateBlock,
         "weighted": WeightedAddBlock,
+        "dual": DualBlock,
     }
     assert set(kinds) == set(MERGES)
     for merge, kind in kinds.items():
@@ -455,6 +457,45 @@ def test_dropout_on_the_shortcut_acts_on_the_shortcut_alone_and_in_training_alon
     kept = out != 0
     torch.testing.assert_close(out[kept], 2 * x[kept])
     assert kept.float().mean().item() == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize("number", [1, 2], ids=["projection", "identity"])
+@torch.no_grad()
+def test_a_dual_block_adds_its_first_channels_and_concatenates_the_others(number: int) -> None:
+    # Chen et al. 2017, arXiv:1707.01629, Fig. 2d.
+    one = block(small(FULL_PREACTIVATION, merge="dual", growth=3), 2, number)
+    x = images(2, 6, channels=one.opening.bn1.num_features)
+    opened = one.opening(x)
+    shortcut = one.shortcut(opened) if number == 1 else x
+    branch = one.branch(opened)
+    assert branch.shape[1] == 16 + 3
+    out = one(x)
+    assert torch.equal(out[:, :16], branch[:, :16] + shortcut[:, :16])
+    assert torch.equal(out[:, 16:-3], shortcut[:, 16:])
+    assert torch.equal(out[:, -3:], branch[:, 16:])
+
+
+# Long skips --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("merge", ["add", "cat"])
+@torch.no_grad()
+def test_links_join_what_stages_put_out(merge: str) -> None:
+    design = small(FULL_PREACTIVATION, links=["0>1", "0>2", "1>2"], link_merge=merge)
+    model = wake(build(design)).eval()
+    seen = []
+    for part in (model.stem, *model.stages):
+        part.register_forward_hook(lambda module, inputs, output: seen.append((inputs[0], output)))
+    model(images(2, 9))
+    stem, one, two = (output for _, output in seen)
+    joined = seen[2][0]  # what enters the second stage is what the first join puts out
+    expected = one + stem if merge == "add" else torch.cat([one, stem], 1)
+    assert torch.equal(joined, expected)
+    links = model.joins.stage2.links
+    carried = [links[0](stem), links[1](joined)]
+    out = model.joins.stage2(two, [stem, joined])
+    expected = two + carried[0] + carried[1] if merge == "add" else torch.cat([two, *carried], 1)
+    assert torch.equal(out, expected)
 
 
 # Operations ------------------------------------------------------------------------------------

@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given, settings
 from strategies import RELAXED, designs
 
-from skipsearch.classics import BOTTLENECK, DENSE, FULL_PREACTIVATION, ORIGINAL
+from skipsearch.classics import (
+    BOTTLENECK,
+    BOTTLENECK_PREACTIVATION,
+    DENSE,
+    FULL_PREACTIVATION,
+    ORIGINAL,
+)
 from skipsearch.design import Design
 from skipsearch.layout import Layout
 from skipsearch.plan import (
@@ -367,6 +373,102 @@ def test_the_bottleneck_arithmetic_of_he_2015() -> None:
     assert weights(narrow.stages[0].blocks[1].branch) == 69_632
 
 
+def test_a_dual_stage_adds_its_width_and_concatenates_its_growth() -> None:
+    # Chen et al. 2017, arXiv:1707.01629, Table 1: DPN-92 (32x3d), stage conv2: 256 channels, + 16;
+    # the projection leads to 256 + 2 x 16 (the authors' code), and three blocks leave 256 + 5 x 16.
+    design = Design(
+        layout=BOTTLENECK_PREACTIVATION,
+        merge="dual",
+        depths=(3,),
+        widths=(256,),
+        stem="conv7-bn-relu-pool",
+        stem_width=64,
+        bottleneck_ratio=96 / 256,
+        groups=32,
+        growth=16,
+    )
+    first, second, third = design.plan().stages[0].blocks
+    assert first.shortcut == (conv(64, 288),)
+    assert [step.outputs for step in convolutions(first)] == [96, 96, 272]
+    assert (first.outputs, second.outputs, third.outputs) == (304, 320, 336)
+    assert second.shortcut == third.shortcut == ()
+    assert not second.shares_opening
+    assert [block.growth for block in (first, second, third)] == [16, 16, 16]
+
+
+def test_a_dual_stage_without_a_first_shortcut_begins_with_a_plain_block() -> None:
+    design = Design(layout="conv3-bn + relu", merge="dual", shortcut="omit", growth=3)
+    first, second = design.plan().stages[1].blocks[:2]
+    assert (first.merge, first.growth, first.outputs) == (None, 0, 32)
+    assert (second.merge, second.growth, second.outputs) == ("dual", 3, 35)
+
+
+@pytest.mark.parametrize(
+    ("merge", "shortcut", "steps"),
+    [
+        ("add", "proj", (conv(16, 64, stride=4), *plain(64, "bn"))),
+        ("add", "avg-proj", (Step("avgpool", 16, 16, 4, 4), conv(16, 64), *plain(64, "bn"))),
+        ("add", "pad", (Step("pad", 16, 64, 1, 4),)),
+        ("cat", "proj", (Step("avgpool", 16, 16, 4, 4),)),
+    ],
+)
+def test_a_link_is_resampled_to_fit(merge: str, shortcut: str, steps: tuple[Step, ...]) -> None:
+    design = Design(layout=ORIGINAL, links=["0>3"], link_merge=merge, link_shortcut=shortcut)
+    *others, last = design.plan().stages
+    assert [stage.join for stage in others] == [None, None]
+    assert last.join is not None
+    (link,) = last.join.links
+    assert (link.source, link.steps) == (0, steps)
+    assert (last.join.inputs, last.join.outputs) == (64, 80 if merge == "cat" else 64)
+    # What stands after the join stands behind the link, in the last block of this stage alone.
+    assert last.join.after == plain(last.outputs, "relu")
+    assert last.blocks[-1].after == ()
+    assert last.blocks[0].after == plain(64, "relu")
+
+
+def test_a_link_over_the_first_stage_is_the_identity() -> None:
+    # Residual-of-residual, Zhang et al. 2016, arXiv:1608.02908, Fig. 1.
+    links = ["0>1", "1>2", "2>3", "0>3"]
+    plan = Design(layout=FULL_PREACTIVATION, links=links).plan()
+    joins = [stage.join for stage in plan.stages]
+    carried = [[(link.source, link.steps) for link in join.links] for join in joins if join]
+    assert carried == [
+        [(0, ())],
+        [(1, (conv(16, 32, stride=2),))],
+        [(0, (conv(16, 64, stride=4),)), (2, (conv(32, 64, stride=2),))],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("layout", "head", "before", "behind"),
+    [
+        (ORIGINAL, "mean", "", ""),
+        (FULL_PREACTIVATION, "mean", "bn relu", ""),
+        (FULL_PREACTIVATION, "mean-ln", "bn relu", "ln"),
+        (FULL_PREACTIVATION, "bn-mean", "bn", ""),
+        (FULL_PREACTIVATION, "se-mean", "bn relu se", ""),
+        ("dw7-ln-conv1-gelu-conv1-scale +", "mean-ln", "", "ln"),
+    ],
+)
+def test_a_head_is_completed_before_its_pooling(
+    layout: str, head: str, before: str, behind: str
+) -> None:
+    plan = Design(layout=layout, head=head).plan()
+    assert plan.head == plain(64, *before.split())
+    assert plan.pooled == plain(64, *behind.split())
+    assert plan.features == 64
+
+
+def test_a_head_of_convolutions_is_as_wide_as_asked() -> None:
+    # Sandler et al. 2018, arXiv:1801.04381, Table 2, last rows: conv2d 1x1 to 1280, pooling.
+    design = Design(layout=ORIGINAL, head="conv1-bn-relu6-mean-dropout", head_width=1280)
+    plan = design.replace(dropout=0.2).plan()
+    assert plan.head == (conv(64, 1280), *plain(1280, "bn", "relu6"))
+    assert plan.pooled == (Step("dropout", 1280, 1280, rate=0.2),)
+    assert plan.features == 1280
+    assert design.replace(head="conv3-mean-conv1", head_width=0).plan().features == 64
+
+
 # Properties ------------------------------------------------------------------------------------
 
 
@@ -377,9 +479,14 @@ def chains(network: Network) -> list[tuple[tuple[Step, ...], int, int, int]]:
         for block in stage.blocks:
             width = block.branch[-1].outputs
             found.append(((*block.opening, *block.branch), block.inputs, width, block.stride))
-            if block.shortcut is not None and block.merge == "add":
-                found.append((block.shortcut, block.inputs, width, block.stride))
+            if block.shortcut is not None and block.merge != "cat":
+                carried = block.outputs - block.growth
+                found.append((block.shortcut, block.inputs, carried, block.stride))
             found.append((block.after, block.outputs, block.outputs, 1))
+        if stage.join:
+            found.append((stage.join.after, stage.outputs, stage.outputs, 1))
+    head = (*network.head, *network.pooled)
+    found.append((head, network.stages[-1].outputs, network.features, 1))
     return found
 
 
@@ -402,6 +509,7 @@ def test_every_chain_fits_and_branch_and_shortcut_meet_in_one_shape(design: Desi
 def test_blocks_stages_and_head_fit_each_other(design: Design) -> None:
     plan = design.plan()
     channels = plan.stem[-1].outputs
+    outputs = [channels]
     assert channels == design.stem_width
     for index, stage in enumerate(plan.stages):
         assert len(stage.blocks) == len(stage.drop_paths) == design.depths[index]
@@ -410,10 +518,32 @@ def test_blocks_stages_and_head_fit_each_other(design: Design) -> None:
             channels = stage.transition[-1].outputs
         strides = prod(s.stride for s in stage.transition) * prod(b.stride for b in stage.blocks)
         assert strides == (2 if index else 1)
-        for block in stage.blocks:
+        for position, block in enumerate(stage.blocks):
             assert block.inputs == channels
-            added = channels if block.merge == "cat" else 0
-            assert block.outputs == design.widths[index] + added
+            width, growth = design.widths[index], block.growth
+            assert (block.merge == "dual") == (growth > 0)
+            match block.merge:
+                case "cat":
+                    assert block.outputs == channels + width
+                case "dual" if position:
+                    assert block.outputs == channels + growth
+                case _:
+                    assert block.outputs == width + 3 * growth
             channels = block.outputs
-    assert channels == plan.features
-    assert {step.outputs for step in plan.head} <= {channels}
+        if stage.join:
+            assert stage.join.inputs == channels
+            for link in stage.join.links:
+                assert f"{link.source}>{index + 1}" in design.links
+                carried = outputs[link.source]
+                strides = prod(step.stride for step in link.steps)
+                assert strides == 2 ** (index - max(link.source - 1, 0))
+                for step in link.steps:
+                    assert step.inputs == carried
+                    carried = step.outputs
+                channels += carried if stage.join.merge == "cat" else 0
+                assert stage.join.merge == "cat" or carried == channels
+        channels = stage.outputs
+        outputs.append(channels)
+    joined = sum(len(stage.join.links) for stage in plan.stages if stage.join)
+    assert joined == len(design.links)
+    assert plan.stages[-1].outputs == channels
