@@ -19,6 +19,8 @@ DENSE = "bn-relu-conv1-bn-relu-conv3 +"
 
 RESNET = "He et al. 2015, Deep Residual Learning, arXiv:1512.03385"
 PRERESNET = "He et al. 2016, Identity Mappings in Deep Residual Networks, arXiv:1603.05027"
+ROR = "Zhang et al. 2016, Residual Networks of Residual Networks, arXiv:1608.02908"
+DPN = "Chen et al. 2017, Dual Path Networks, arXiv:1707.01629"
 DENSENET = "Huang et al. 2017, Densely Connected Convolutional Networks, arXiv:1608.06993"
 WRN = "Zagoruyko & Komodakis 2016, Wide Residual Networks, arXiv:1605.07146"
 RESNEXT = "Xie et al. 2017, Aggregated Residual Transformations, arXiv:1611.05431"
@@ -34,7 +36,7 @@ class Classic:
         paper: Where it was published.
         params: Its exact number of parameters here, with the images and classes below.
         published_params: The size as the paper prints it, or an empty text.
-        error: Published test error in %, top-1, or None where the paper shows only a figure.
+        error: Published test error in %, top-1, or None where none is noted here.
         error_source: Table or figure of the error.
         in_channels: Channels of the images it was published with.
         image_size: Their height and width, in pixels.
@@ -64,6 +66,7 @@ def _cifar(
     shortcut: str = "pad",
     widths: tuple[int, int, int] = (16, 32, 64),
     bottleneck_ratio: float = 1.0,
+    links: tuple[str, ...] = (),
 ) -> Classic:
     """A CIFAR-10 network of three stages with ``depth`` blocks each, behind a stem of width 16."""
     return Classic(
@@ -74,6 +77,7 @@ def _cifar(
             stem_width=16,
             shortcut=shortcut,
             bottleneck_ratio=bottleneck_ratio,
+            links=links,
         ),
         paper=paper,
         params=params,
@@ -118,6 +122,36 @@ def _imagenet(
     )
 
 
+def _dual_path(
+    depths: tuple[int, int, int, int],
+    growth: tuple[int, int, int, int],
+    params: int,
+    *,
+    width: int,
+    inner: int,
+    stem: int,
+) -> Classic:
+    """A dual path network with 32 groups."""
+    return Classic(
+        design=Design(
+            layout=BOTTLENECK_PREACTIVATION,
+            merge="dual",
+            depths=depths,
+            widths=(width, 2 * width, 4 * width, 8 * width),
+            stem=f"conv{stem}-bn-relu-pool",
+            stem_width=10 if stem == 3 else 64,
+            bottleneck_ratio=inner / width,
+            groups=32,
+            growth=growth,
+        ),
+        paper=DPN,
+        params=params,
+        image_size=224,
+        classes=1000,
+    )
+
+
+RESIDUAL_OF_RESIDUAL = ("0>1", "1>2", "2>3", "0>3")
 TABLE_6 = "Table 6"
 PRE_TABLE_2 = "Table 2, median of 5"
 
@@ -200,6 +234,24 @@ CLASSICS: dict[str, Classic] = {
         paper=DENSENET, params=7_978_856, error=25.02, error_source="Table 3, 1-crop",
         image_size=224, classes=1000,
     ),
+    "densenet-161": Classic(
+        design=Design(
+            layout=DENSE, merge="cat", depths=(6, 12, 36, 24), widths=(48, 48, 48, 48),
+            stem="conv7-bn-relu-pool", stem_width=96, bottleneck_ratio=4.0,
+        ),
+        paper=DENSENET, params=28_681_000, image_size=224, classes=1000,
+    ),
+    # Shortcuts of option A in the blocks, projections over the stages and over all of them.
+    "ror-110": _cifar(
+        ORIGINAL, 18, 1_731_866, "", None, "", paper=ROR, links=RESIDUAL_OF_RESIDUAL,
+    ),
+    "pre-ror-110": _cifar(
+        FULL_PREACTIVATION, 18, 1_731_546, "", None, "", paper=ROR, links=RESIDUAL_OF_RESIDUAL,
+    ),
+    # The first shortcut of a stage shares the pre-activation of the branch, where the authors'
+    # code has a norm of its own: 2,356 and 5,312 parameters less.
+    "dpn-68": _dual_path((3, 4, 12, 3), (16, 32, 32, 64), 12_609_246, width=64, inner=128, stem=3),
+    "dpn-92": _dual_path((3, 4, 20, 3), (16, 32, 24, 128), 37_663_080, width=256, inner=96, stem=7),
 }
 # fmt: on
 

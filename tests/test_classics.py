@@ -37,6 +37,12 @@ PARAMS = {
     "resnext-50-32x4d": 25_028_904,
     "wide-resnet-50-2": 68_883_240,
     "densenet-121": 7_978_856,
+    "densenet-161": 28_681_000,
+    "ror-110": 1_727_962 + (16 + 2) * 64 + (16 + 2) * 32 + (32 + 2) * 64,  # 0>3, 1>2, 2>3
+    "pre-ror-110": 1_727_962 + 16 * 64 + 16 * 32 + 32 * 64,
+    # timm's, less the norm of each stage's first projection, which here is the branch's.
+    "dpn-68": 12_611_602 - 2 * (10 + 144 + 320 + 704),
+    "dpn-92": 37_668_392 - 2 * (64 + 336 + 704 + 1552),
 }
 
 
