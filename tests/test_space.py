@@ -14,13 +14,14 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from skipsearch.axes import Choice, Free, Parameter, Range, Value
 from skipsearch.cost import cost
 from skipsearch.design import FIELDS, Design, has_effect
 from skipsearch.errors import DesignError, SpaceError
 from skipsearch.layout import Layout
 from skipsearch.recipe import Recipe
 from skipsearch.search.study import _chooser
-from skipsearch.space import COMPARISONS, MEASURES, Axis, Candidate, Choice, Range, Space, Value
+from skipsearch.space import COMPARISONS, MEASURES, Candidate, Space
 
 SPACES = Path(__file__).parents[1] / "search_spaces"
 PLAIN = "conv3-bn-relu-conv3-bn-relu"
@@ -212,7 +213,7 @@ def test_an_axis_is_asked_for_exactly_where_it_matters(space: Space, seed: int) 
     rng = random.Random(seed)
     asked: dict[str, Value] = {}
 
-    def choose(name: str, axis: Axis) -> Value:
+    def choose(name: str, axis: Parameter) -> Value:
         assert axis is space.axes[name]
         assert name not in asked
         asked[name] = rng.choice(axis.values)
@@ -304,7 +305,7 @@ def test_axes_are_asked_for_in_one_order_those_that_decide_first(
     )
     names: list[str] = []
 
-    def choose(name: str, axis: Axis) -> Value:
+    def choose(name: str, axis: Parameter) -> Value:
         names.append(name)
         return chosen.get(name, axis.values[-1])
 
