@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, cast
 
 from skipsearch.axes import (
     RECIPE,
@@ -27,7 +27,7 @@ from skipsearch.axes import (
     split_name,
 )
 from skipsearch.cost import cost
-from skipsearch.design import FIELDS, PER_STAGE, Design, has_effect, spread
+from skipsearch.design import FIELDS, PER_STAGE, Design, check_field, has_effect, spread
 from skipsearch.errors import DesignError, SkipSearchError, SpaceError, not_one_of
 from skipsearch.layout import Layout
 from skipsearch.plan import MERGES
@@ -401,14 +401,15 @@ class Space:
                 fields[name] = value
             else:
                 staged[field] = max(stage, staged.get(field, 0))
-        depths = fields.get("depths", DEFAULTS["depths"])
         for field, last in staged.items():
-            values_there = spread(fields.get(field, DEFAULTS[field]), len(depths))
-            if last >= len(values_there):
+            depths = check_field("depths", fields.get("depths", DEFAULTS["depths"]))
+            stages = len(cast("tuple[int, ...]", depths))
+            spread_out = spread(fields.get(field, DEFAULTS[field]), stages)
+            if last >= len(spread_out):
                 raise DesignError(
-                    f"{field}[{last}]: there are {len(values_there)} stages, numbered from 0"
+                    f"{field}[{last}]: there are {len(spread_out)} stages, numbered from 0"
                 )
-            fields[field] = _in_stages(field, values_there, settings)
+            fields[field] = _in_stages(field, spread_out, settings)
         return Candidate(values, Design.from_dict(fields), Recipe.from_dict(recipe))
 
     def _allowed(self, values: Mapping[str, Value]) -> Candidate | None:

@@ -4,8 +4,8 @@ import math
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator
-from itertools import product
+from collections.abc import Iterator, Sequence
+from itertools import permutations, product
 from pathlib import Path
 from typing import Any
 
@@ -40,33 +40,94 @@ def first_of(space: Space) -> Candidate:
 # --- brute force: the raw product of all axes, with nothing of the space's own bookkeeping -------
 
 
+def slots_of(axis: Free) -> list[str]:
+    between = [f"between{i + 1}" for i in range(len(axis.convs) - 1)]
+    return ["before", *between, "before_join", "after_join"]
+
+
+def empty_slots(space: Space) -> dict[str, Value]:
+    free = [(name, axis) for name, axis in space.axes.items() if isinstance(axis, Free)]
+    return {f"{name}.{slot}": "" for name, axis in free for slot in slots_of(axis)}
+
+
+def options(space: Space) -> dict[str, Sequence[Value]]:
+    found: dict[str, Sequence[Value]] = {}
+    for name, axis in space.axes.items():
+        if isinstance(axis, Free):
+            subsets = [s for n in range(len(axis.free) + 1) for s in permutations(axis.free, n)]
+            words = ["-".join(subset) for subset in subsets]
+            found |= {f"{name}.{slot}": words for slot in slots_of(axis)}
+        else:
+            found[name] = axis.values
+    return found
+
+
 def raw_points(space: Space) -> Iterator[dict[str, Value]]:
-    names = list(space.axes)
-    for values in product(*(space.axes[name].values for name in names)):
-        yield dict(zip(names, values, strict=True))
+    names, values = options(space).keys(), options(space).values()
+    for point in product(*values):
+        yield dict(zip(names, point, strict=True))
+
+
+def with_layouts(space: Space, point: dict[str, Value]) -> dict[str, Value]:
+    """A point with each free layout written out."""
+    whole = dict(point)
+    for name, axis in space.axes.items():
+        if isinstance(axis, Free):
+            *inside, after = (whole.pop(f"{name}.{slot}") for slot in slots_of(axis))
+            tokens = [inside[0], *(t for pair in zip(axis.convs, inside[1:]) for t in pair)]
+            whole[name] = "-".join(token for token in tokens if token) + f" + {after}"
+    return whole
+
+
+def by_stage(field: str, whole: Value, stages: int, point: dict[str, Value]) -> list[Value]:
+    values = list(whole) if isinstance(whole, tuple) else [whole] * stages
+    return [point.get(f"{field}[{i}]", value) for i, value in enumerate(values)]
+
+
+def most_stages(space: Space) -> int:
+    given = {"depths": (3, 3, 3), **space.base}["depths"]
+    depths = space.axes.get("depths")
+    return max(map(len, depths.values)) if isinstance(depths, Choice) else len(given)
 
 
 def that_matter(space: Space, point: dict[str, Value]) -> dict[str, Value]:
     """The values of a point that could change its network, by the rule of a single design."""
-    fields = {"merge": "add", **space.base, **point}
-    n = next((len(fields[k]) for k in ("layout", "merge") if isinstance(fields[k], tuple)), 1)
-    layouts, merges = (
-        value if isinstance(value, tuple) else (value,) * n
-        for value in (fields["layout"], fields["merge"])
+    fields = {"merge": "add", "layout": "", **space.base, **with_layouts(space, point)}
+    n = next(
+        (len(fields[k]) for k in ("layout", "merge") if isinstance(fields[k], tuple)),
+        most_stages(space),
     )
+    layouts, merges = (by_stage(name, fields[name], n, fields) for name in ("layout", "merge"))
     layouts = [Layout.parse(text) for text in layouts]
-    return {
-        name: value
-        for name, value in point.items()
-        if name.startswith("recipe.") or has_effect(name, layouts, merges)
-    }
+
+    def matters(name: str) -> bool:
+        if name.startswith(("recipe.", "layout")):
+            return True
+        field, _, stage = name.rstrip("]").partition("[")
+        if not stage:
+            return has_effect(field, layouts, merges)
+        i = int(stage)
+        return i >= n or has_effect(field, layouts[i : i + 1], merges[i : i + 1])
+
+    return {name: value for name, value in point.items() if matters(name)}
 
 
 def built(space: Space, point: dict[str, Value]) -> tuple[Design, Recipe] | None:
-    fields: dict[str, Any] = {n: v for n, v in point.items() if not n.startswith("recipe.")}
-    recipe = {n.removeprefix("recipe."): v for n, v in point.items() if n.startswith("recipe.")}
+    whole = with_layouts(space, empty_slots(space) | point)
+    recipe = {n.removeprefix("recipe."): v for n, v in whole.items() if n.startswith("recipe.")}
+    given = {n: v for n, v in whole.items() if not n.startswith("recipe.")}
+    fields = {"depths": (3, 3, 3), "widths": (16, 32, 64), "shortcut": "proj", "merge": "add"}
+    fields |= {"groups": 1, "bottleneck_ratio": 1.0, "layout": "", **space.base}
+    fields |= {n: v for n, v in given.items() if "[" not in n}
+    n = len(fields["depths"])
+    for name in given:
+        field, bracket, stage = name.rstrip("]").partition("[")
+        if bracket and int(stage) >= n:
+            return None
+        if bracket:
+            fields[field] = tuple(by_stage(field, fields[field], n, given))
     try:
-        return Design(**{**space.base, **fields}), Recipe(**{**space.recipe, **recipe})
+        return Design(**fields), Recipe(**{**space.recipe, **recipe})
     except DesignError:
         return None
 
@@ -143,6 +204,22 @@ def some(*values: Any, most: int = 2) -> st.SearchStrategy[list[Any]]:
     return st.lists(st.sampled_from(values), min_size=1, max_size=most, unique_by=repr)
 
 
+FREE = st.sampled_from(
+    (
+        {"convs": ["conv3"], "free": ["relu"]},
+        {"convs": ["conv1", "dw3"], "free": ["dropout"]},
+        {"convs": ["conv1"], "free": ["relu", "dropout"]},
+    )
+)
+LAYOUT_AXES = st.one_of(
+    st.fixed_dictionaries({"layout": some(*LAYOUTS, most=3)}),
+    st.fixed_dictionaries({"layout": FREE}),
+    st.fixed_dictionaries({"layout[0]": FREE}),
+    st.fixed_dictionaries(
+        {"layout[0]": some(PLAIN, RESIDUAL, "conv1-dropout-conv3 +")},
+        optional={"layout[1]": some(PLAIN, "conv1-relu", "conv3 +", most=3)},
+    ),
+)
 AXES: dict[str, st.SearchStrategy[Any]] = {
     "merge": some("add", "cat", ("add", "cat"), most=3),
     "depths": some((1, 1), (2, 1), (1, 1, 1)),
@@ -157,20 +234,29 @@ AXES: dict[str, st.SearchStrategy[Any]] = {
     "recipe.peak_lr": some(0.1, 0.3),
     "recipe.nesterov": some(True, False),
     "recipe.crop": some(None, 0, 2),
+    "merge[0]": some("add", "cat", "gate", most=3),
+    "merge[1]": some("add", "cat"),
+    "shortcut[0]": some("pad", "proj", "omit", "proj-all"),
+    "shortcut[1]": some("pad", "proj", "omit"),
+    "shortcut[2]": some("proj", "omit"),
+    "bottleneck_ratio[0]": some(0.5, 2),
+    "groups[1]": some(1, 2) | st.just({"low": 1, "high": 3}),
+    "depths[0]": st.just({"low": 1, "high": 2}),
+    "widths[0]": some(4, 6),
 }
 
 
 @st.composite
 def spaces(draw: st.DrawFn) -> Space:
-    """Finite spaces of a layout axis and up to three more, sometimes with a constraint."""
+    """Finite spaces of layout axes and up to three more, sometimes with a constraint."""
     names = draw(st.lists(st.sampled_from(tuple(AXES)), max_size=3, unique=True))
-    axes = {"layout": draw(some(*LAYOUTS, most=3)), **{name: draw(AXES[name]) for name in names}}
+    axes = {**draw(LAYOUT_AXES), **{name: draw(AXES[name]) for name in names}}
     if draw(st.booleans()):
         axes = dict(reversed(axes.items()))  # The order in the file decides nothing.
     values = {
         "name": draw(st.sampled_from(("a", "on: off", "Größe 2"))),
         "source": draw(st.sampled_from(("", "He et al. 2016: a, b"))),
-        "base": SMALL,
+        "base": {"layout": draw(st.sampled_from((PLAIN, RESIDUAL))), **SMALL},
         "recipe": draw(st.sampled_from(({}, {"momentum": 0}, {"peak_lr": 1e-3}))),
         "axes": axes,
         "constraints": draw(st.sampled_from(([], [], ["params <= 2e3"], ["macs > 1e6"]))),
@@ -178,7 +264,8 @@ def spaces(draw: st.DrawFn) -> Space:
     try:
         return Space.from_dict(values)
     except SpaceError as error:
-        assume("no combination can be built" not in str(error))
+        for drawn in ("no combination can be built", "sets this stage too", "no design has this"):
+            assume(drawn not in str(error))
         raise
 
 
@@ -214,7 +301,7 @@ def test_an_axis_is_asked_for_exactly_where_it_matters(space: Space, seed: int) 
     asked: dict[str, Value] = {}
 
     def choose(name: str, axis: Parameter) -> Value:
-        assert axis is space.axes[name]
+        assert axis is space.parameters[name]
         assert name not in asked
         asked[name] = rng.choice(axis.values)
         return asked[name]
@@ -223,7 +310,7 @@ def test_an_axis_is_asked_for_exactly_where_it_matters(space: Space, seed: int) 
         candidate = space.suggest(choose)
     except DesignError:
         candidate = None
-    everything = {n: axis.values[0] for n, axis in space.axes.items()} | asked
+    everything = {n: values[0] for n, values in options(space).items()} | asked
     assert set(asked) == set(that_matter(space, everything))
     if candidate is not None:
         assert candidate.values == asked
