@@ -236,6 +236,7 @@ def read_axis(name: str, value: Any) -> Axis:
     """
     _check_name(name)
     place = f"axes.{name}"
+    layout = split_name(name).field == "layout"
     if isinstance(value, list):
         if not value:
             raise SpaceError(f"{place}: the list is empty; give the values to choose from")
@@ -245,13 +246,9 @@ def read_axis(name: str, value: Any) -> Axis:
                 raise SpaceError(f"{place}[{i}]: {value[i]!r} stands twice")
         return Choice(tuple(values))
     if isinstance(value, dict):
-        layout = split_name(name).field == "layout"
         return _free(place, value) if layout else _range(place, name, value)
-    free = " or a free layout {convs: ..., free: ...}"
-    raise SpaceError(
-        f"{place}: {value!r} is neither a list of values nor"
-        + (free if split_name(name).field == "layout" else " a range {low: ..., high: ...}")
-    )
+    other = "a free layout {convs: ..., free: ...}" if layout else "a range {low: ..., high: ...}"
+    raise SpaceError(f"{place}: {value!r} is neither a list of values nor {other}")
 
 
 def checked_value(place: str, name: str, value: Any) -> Value:

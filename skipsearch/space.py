@@ -38,6 +38,7 @@ KEYS = ("name", "source", "base", "recipe", "axes", "constraints")
 # Fields that decide which others matter, in this order; what they do to those is has_effect's.
 DECIDING = ("layout", "merge")
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(Design)}
+DEFAULTS["layout"] = "conv3 +"  # never built: it stands where axes set the layout of every stage
 COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
     ">=": operator.ge,
@@ -165,8 +166,9 @@ class Space:
             raise SpaceError(
                 "axes: the space is empty; give at least one axis, such as shortcut: [pad, proj]"
             )
-        if "layout" not in self.axes and "layout" not in self.base:
-            raise SpaceError("base.layout is missing, and no axis sets it")
+        stages = [f"layout[{i}]" for i in range(max(self._stage_counts))]
+        if not {"layout"} & {*self.axes, *self.base} and not {*stages} <= {*self.axes}:
+            raise SpaceError("base.layout is missing, and no axis sets it in all stages")
         self._check_stages()
         rng = random.Random(0)
         refused = None
