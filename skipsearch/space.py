@@ -224,15 +224,8 @@ class Space:
         An axis is one parameter under its own name; a free layout is one a slot, such as
         ``layout.before_join``. Those that decide whether others matter come first.
         """
-        order = list(dict.fromkeys((*DECIDING, *FIELDS)))
-
-        def place(name: str) -> tuple[int, int]:
-            field, stage, _ = split_name(name)
-            return order.index(field) if field in order else len(order), stage or 0
-
         parameters: dict[str, Parameter] = {}
-        for name in sorted(self.axes, key=place):
-            axis = self.axes[name]
+        for name, axis in self._ordered_axes().items():
             if isinstance(axis, Free):
                 parameters |= {f"{name}.{slot}": axis.words for slot in axis.slots}
             else:
@@ -246,7 +239,11 @@ class Space:
         Points that build the same network are counted apart here, and only once by
         ``enumerate``; constraints are not looked at.
         """
-        kinds = {name: self._kinds(name) for name in self._deciding}
+        kinds = {
+            name: _kinds(split_name(name).field, axis)
+            for name, axis in self._ordered_axes().items()
+            if split_name(name).field in DECIDING
+        }
         total = 0
         for head in self._heads(kinds):
             sizes = [self.parameters[name].size for name in self._others(head)]
@@ -433,6 +430,15 @@ class Space:
                 return f"{constraint}: it has {figure:,}"
         return ""
 
+    def _ordered_axes(self) -> dict[str, Axis]:
+        order = list(dict.fromkeys((*DECIDING, *FIELDS)))
+
+        def place(name: str) -> tuple[int, int]:
+            field, stage, _ = split_name(name)
+            return order.index(field) if field in order else len(order), stage or 0
+
+        return {name: self.axes[name] for name in sorted(self.axes, key=place)}
+
     @cached_property
     def _deciding(self) -> tuple[str, ...]:
         return tuple(name for name in self.parameters if split_name(name).field in DECIDING)
@@ -500,20 +506,32 @@ class Space:
                 assembled.setdefault(name, axis.layout(words))
         return assembled
 
-    def _kinds(self, name: str) -> Counter[Value]:
-        """Count the values of a deciding parameter that decide alike, under one of each kind."""
-        field, _, slot = split_name(name)
-        axis = self.axes.get(name.removesuffix(f".{slot}"))
-        firsts: dict[Value, Value] = {}
-        counts: Counter[Value] = Counter()
-        for value in self.parameters[name].values:
-            whole = axis.layout({slot: value}) if isinstance(axis, Free) else value
-            counts[firsts.setdefault(_kind(field, whole), value)] += 1
-        return counts
-
 
 def _is_list(value: Value) -> bool:
     return isinstance(value, tuple)
+
+
+def _kinds(field: str, axis: Axis) -> Mapping[Value, int]:
+    """Count the values of a deciding axis that decide alike, under one of each kind."""
+    if not isinstance(axis, Free):
+        return _merged((value, 1, _kind(field, value)) for value in axis.values)
+    counts: Mapping[tuple[str, ...], int] = {(): 1}
+    layouts: dict[tuple[str, ...], str] = {}
+    # Slot by slot, lest every layout be written out: there may be millions.
+    for _ in axis.slots:
+        longer = {(*w, word): n for w, n in counts.items() for word in axis.words.values}
+        layouts = {w: axis.layout(dict(zip(axis.slots, w, strict=False))) for w in longer}
+        counts = _merged((w, n, _kind(field, layouts[w])) for w, n in longer.items())
+    return {layouts[words]: count for words, count in counts.items()}
+
+
+def _merged(counted: Iterable[tuple[Value, int, Value]]) -> Mapping[Value, int]:
+    """Add up the counts of values that are of one kind, under the first of them."""
+    firsts: dict[Value, Value] = {}
+    counts: Counter[Value] = Counter()
+    for value, count, kind in counted:
+        counts[firsts.setdefault(kind, value)] += count
+    return counts
 
 
 @lru_cache(maxsize=1024)
