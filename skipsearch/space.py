@@ -90,9 +90,10 @@ class Space:
 
     Attributes:
         name: What to call it.
-        axes: The axes, by what each one sets: a field, ``FIELD[i]`` (a field that has a value in
-            each stage, in one stage alone, over the base's value; stages are numbered from 0, as
-            ``design.layout[0]`` is), or ``recipe.NAME``.
+        axes: The axes as written, by what each one sets: a field; ``FIELD[i]``, a field with a
+            value in each stage, in one stage alone and over the base's value (stages are numbered
+            from 0, as ``design.layout[0]`` is); or ``recipe.NAME``. A ``Free`` layout is several
+            parameters, see ``parameters``.
         base: Fields of the design that no axis sets.
         recipe: Fields of the recipe that differ from its defaults.
         constraints: Bounds that every design must meet before it is trained.
@@ -166,8 +167,8 @@ class Space:
             raise SpaceError(
                 "axes: the space is empty; give at least one axis, such as shortcut: [pad, proj]"
             )
-        stages = [f"layout[{i}]" for i in range(max(self._stage_counts))]
-        if not {"layout"} & {*self.axes, *self.base} and not {*stages} <= {*self.axes}:
+        stages = {f"layout[{i}]" for i in range(max(self._stage_counts))}
+        if not ("layout" in self.axes or "layout" in self.base or stages <= self.axes.keys()):
             raise SpaceError("base.layout is missing, and no axis sets it in all stages")
         self._check_stages()
         rng = random.Random(0)

@@ -20,6 +20,7 @@ from skipsearch.cost import cost
 from skipsearch.design import FIELDS, PER_STAGE, Design, has_effect
 from skipsearch.errors import DesignError, SpaceError
 from skipsearch.layout import Layout
+from skipsearch.plan import MERGES
 from skipsearch.recipe import Recipe
 from skipsearch.search.study import _chooser
 from skipsearch.space import COMPARISONS, MEASURES, Candidate, Space
@@ -1178,8 +1179,7 @@ REFUSED = {
     ),
     "misspelt value of the base": (
         "base: {layout: conv3 +, merge: concat}\naxes: {shortcut: [pad]}",
-        "base.merge: 'concat' is not one of add, cat, gate, shortcut-gate, weighted"
-        " (did you mean 'cat'?)",
+        f"base.merge: 'concat' is not one of {', '.join(MERGES)} (did you mean 'cat'?)",
     ),
     "misspelt layout": (
         "axes: {layout: [conv3 +, conv3-bnn +]}",
