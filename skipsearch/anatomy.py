@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from skipsearch.axes import Axis, Choice, Free, Range
 from skipsearch.cost import block_cost, cost, join_cost, steps_cost
 from skipsearch.design import Design
 from skipsearch.errors import SpaceError
@@ -75,16 +76,22 @@ def draw_space(space: Space) -> str:
     lines += [f"base   {name}: {_plain(value)}" for name, value in space.base.items()]
     lines += [f"recipe {name}: {_plain(value)}" for name, value in space.recipe.items()]
     for name, axis in space.axes.items():
-        plain = axis.plain()
-        values = (
-            [f"- {_plain(value)}" for value in plain]
-            if isinstance(plain, list)
-            else [", ".join(f"{key} {value}" for key, value in plain.items())]
-        )
-        lines += [f"axis   {name}:", *(f"         {value}" for value in values)]
+        lines += [f"axis   {name}:", *(f"         {line}" for line in _draw_axis(axis))]
     lines += [f"must   {constraint}" for constraint in space.constraints]
     lines += ["", space_size(space)]
     return "\n".join(lines)
+
+
+def _draw_axis(axis: Axis) -> list[str]:
+    match axis:
+        case Choice():
+            return [f"- {_plain(value)}" for value in axis.values]
+        case Range():
+            return [", ".join(f"{key} {value}" for key, value in axis.plain().items())]
+        case Free():
+            words = ", ".join(word or "nothing" for word in axis.words.values)
+            places = axis.layout({slot: f"[{slot}]" for slot in axis.slots})
+            return [places, f"in each of the brackets: {words}"]
 
 
 def space_size(space: Space) -> str:

@@ -587,7 +587,7 @@ def _canonical(design: Design) -> Design:
         dropout=design.dropout if "dropout" in tokens else 0.0,
         shortcut_scale=design.shortcut_scale if adds else 1.0,
         branch_scale=design.branch_scale if adds else 1.0,
-        shortcut_dropout=design.shortcut_dropout if adds else 0.0,
+        shortcut_dropout=design.shortcut_dropout if adds and design.shortcut_scale else 0.0,
         gate_bias=design.gate_bias if merges & set(GATES) else -6.0,
     )
 
@@ -621,7 +621,7 @@ def _canonical_stage(fields: StageFields, stage: Stage, dropout: float) -> _Cano
         and blocks[0].changes_shape
     ):
         shortcut = "proj"
-    if shortcut not in (None, "proj-all") and not blocks[0].changes_shape:
+    if shortcut != "proj-all" and blocks[0].shortcut == ():
         shortcut = None
     if shortcut == "avg-proj" and blocks[0].stride == 1:
         shortcut = "proj"

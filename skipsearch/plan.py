@@ -449,7 +449,8 @@ def plan_block(
         return block._replace(
             shortcut_scale=stage.shortcut_scale,
             branch_scale=stage.branch_scale,
-            shortcut_dropout=stage.shortcut_dropout,
+            # Of a shortcut whose factor is 0, nothing is left to be dropped.
+            shortcut_dropout=stage.shortcut_dropout if stage.shortcut_scale else 0.0,
         )
     return block._replace(gate_bias=stage.gate_bias) if merge in GATES else block
 

@@ -11,6 +11,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from skipsearch import analysis
+from skipsearch.axes import split_name
 from skipsearch.data import Data, load_data
 from skipsearch.design import Design
 from skipsearch.errors import RunError, not_one_of
@@ -82,9 +83,12 @@ class Run:
 
     def rank(self) -> pd.DataFrame:
         """Rank the designs at equal fidelity; see ``analysis.rank`` for the columns."""
-        axes = list(dict.fromkeys([*self.space.axes, "layout"]))
+        fields = [split_name(name).field for name in self.space.axes]
         return analysis.rank(
-            self.trials(), self.asked["rungs"], self.asked["data"]["validation_images"], axes
+            self.trials(),
+            self.asked["rungs"],
+            self.asked["data"]["validation_images"],
+            list(dict.fromkeys([*fields, "layout"])),
         )
 
     def trial(self, which: str | Design) -> Trial:

@@ -3,44 +3,42 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import operator
 import random
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, cast
 
+from skipsearch.axes import (
+    RECIPE,
+    Axis,
+    Choice,
+    Free,
+    Parameter,
+    Value,
+    checked_value,
+    read_axis,
+    split_name,
+)
 from skipsearch.cost import cost
-from skipsearch.design import FIELDS, Design, check_field, has_effect, spread
+from skipsearch.design import FIELDS, PER_STAGE, Design, check_field, has_effect, spread
 from skipsearch.errors import DesignError, SkipSearchError, SpaceError, not_one_of
 from skipsearch.layout import Layout
-from skipsearch.recipe import FIELDS as RECIPE_FIELDS
+from skipsearch.plan import MERGES
 from skipsearch.recipe import Recipe
 from skipsearch.text import dump_yaml, parse_yaml, read_text
 
 KEYS = ("name", "source", "base", "recipe", "axes", "constraints")
-RECIPE = "recipe."
-# Fields whose ranges are whole numbers; the other ranges are of real numbers.
-WHOLE = ("stem_width", "groups", "recipe.batch_size", "recipe.crop", "recipe.cutout")
-REAL = (
-    "bottleneck_ratio",
-    "compression",
-    "drop_path",
-    "dropout",
-    "shortcut_scale",
-    "branch_scale",
-    "shortcut_dropout",
-    "gate_bias",
-    "recipe.peak_lr",
-    "recipe.momentum",
-    "recipe.weight_decay",
-    "recipe.warmup_epochs",
-    "recipe.label_smoothing",
-)
+# Fields that decide which others matter, in this order; what they do to those is has_effect's.
+DECIDING = ("layout", "merge", "links", "link_merge", "head")
+DEFAULTS = {field.name: field.default for field in dataclasses.fields(Design)}
+DEFAULTS["layout"] = "conv3 +"  # never built: it stands where axes set the layout of every stage
 COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
     ">=": operator.ge,
@@ -51,78 +49,7 @@ MEASURES = ("params", "macs", "activation_bytes")
 ENUMERABLE = 10_000  # points up to which a finite space is listed
 TRIES = 2_000  # random draws before a space counts as empty
 
-Value = Any  # one value of one axis: a plain value, or a tuple of them
-Choose = Callable[[str, "Choice | Range"], Value]
-
-
-class Choice(NamedTuple):
-    """An axis that is a list of values."""
-
-    values: tuple[Value, ...]
-
-    @property
-    def size(self) -> int:
-        """How many values there are."""
-        return len(self.values)
-
-    @property
-    def labels(self) -> list[str | int | float | bool | None]:
-        """The values as plain scalars: a list becomes its JSON text."""
-        return [json.dumps(v) if isinstance(v, tuple) else v for v in self.values]
-
-    def plain(self) -> Any:
-        """Return what the YAML holds."""
-        return [list(v) if isinstance(v, tuple) else v for v in self.values]
-
-    def draw(self, rng: random.Random) -> Value:
-        """Draw one value, all alike."""
-        return rng.choice(self.values)
-
-
-class Range(NamedTuple):
-    """An axis that is an interval of numbers, both ends included."""
-
-    low: float
-    high: float
-    step: float | None
-    log: bool
-    whole: bool
-
-    @property
-    def size(self) -> int | None:
-        """How many values there are; None for a continuum."""
-        return (
-            None if self.step is None else math.floor((self.high - self.low) / self.step + 1e-9) + 1
-        )
-
-    @property
-    def values(self) -> tuple[Value, ...]:
-        """All values of a stepped range."""
-        assert self.size is not None
-        assert self.step is not None
-        # Rounded, since 3 x 0.1 is not 0.3 in binary.
-        return tuple(round(self.low + i * self.step, 12) for i in range(self.size))
-
-    def plain(self) -> Any:
-        """Return what the YAML holds."""
-        plain: dict[str, Any] = {"low": self.low, "high": self.high}
-        if self.log:
-            plain["log"] = True
-        elif self.step is not None:
-            plain["step"] = self.step
-        return plain
-
-    def draw(self, rng: random.Random) -> Value:
-        """Draw one value, uniformly, or uniformly in the logarithm."""
-        if self.log:
-            value = math.exp(rng.uniform(math.log(self.low), math.log(self.high)))
-            return round(value) if self.whole else value
-        if self.step is not None:
-            return rng.choice(self.values)
-        return rng.uniform(self.low, self.high)
-
-
-Axis = Choice | Range
+Choose = Callable[[str, Parameter], Value]
 
 
 class Constraint(NamedTuple):
@@ -142,7 +69,7 @@ class Candidate:
     """One point of a space.
 
     Attributes:
-        values: The value of each axis that matters for this design.
+        values: The value of each parameter that matters for this design.
         design: What they build.
         recipe: The recipe they train it with, where axes of the recipe are searched as well.
     """
@@ -163,7 +90,10 @@ class Space:
 
     Attributes:
         name: What to call it.
-        axes: The axes, by the name of the field (or ``recipe.NAME``) that each one sets.
+        axes: The axes as written, by what each one sets: a field; ``FIELD[i]``, a field with a
+            value in each stage, in one stage alone and over the base's value (stages are numbered
+            from 0, as ``design.layout[0]`` is); or ``recipe.NAME``. A ``Free`` layout is several
+            parameters, see ``parameters``.
         base: Fields of the design that no axis sets.
         recipe: Fields of the recipe that differ from its defaults.
         constraints: Bounds that every design must meet before it is trained.
@@ -173,7 +103,8 @@ class Space:
         classes: Number of classes.
 
     Raises:
-        SpaceError: If there is no axis, or a name or value is refused.
+        SpaceError: If there is no axis, a name or value is refused, two axes set the same, or no
+            design has the stage of an axis.
     """
 
     name: str
@@ -218,7 +149,7 @@ class Space:
                     raise SpaceError(f"unknown key: {not_one_of(key, KEYS)}")
             base = _mapping(values, "base")
             recipe = _mapping(values, "recipe")
-            axes = {name: _axis(name, axis) for name, axis in _mapping(values, "axes").items()}
+            axes = {name: read_axis(name, axis) for name, axis in _mapping(values, "axes").items()}
             space = cls(
                 name=_text(values, "name", Path(where).stem),
                 source=_text(values, "source", ""),
@@ -236,8 +167,10 @@ class Space:
             raise SpaceError(
                 "axes: the space is empty; give at least one axis, such as shortcut: [pad, proj]"
             )
-        if "layout" not in self.axes and "layout" not in self.base:
-            raise SpaceError("base.layout is missing, and no axis sets it")
+        stages = {f"layout[{i}]" for i in range(max(self._stage_counts))}
+        if not ("layout" in self.axes or "layout" in self.base or stages <= self.axes.keys()):
+            raise SpaceError("base.layout is missing, and no axis sets it in all stages")
+        self._check_stages()
         rng = random.Random(0)
         refused = None
         for _ in range(TRIES):
@@ -247,6 +180,20 @@ class Space:
             except DesignError as error:
                 refused = error
         raise SpaceError(f"the space is empty: no combination can be built: {refused}")
+
+    def _check_stages(self) -> None:
+        most = max(self._stage_counts)
+        for name in self.axes:
+            field, stage, _ = split_name(name)
+            if stage is None:
+                continue
+            if field in self.axes:
+                raise SpaceError(f"axes.{name}: axes.{field} sets this stage too; keep one of them")
+            if stage >= most:
+                raise SpaceError(
+                    f"axes.{name}: no design has this stage: stages are numbered from 0"
+                    f" to {most - 1}"
+                )
 
     def to_dict(self) -> dict[str, Any]:
         """Return what its YAML holds."""
@@ -271,23 +218,40 @@ class Space:
             self, in_channels=in_channels, image_size=image_size, classes=classes
         )
 
-    @property
+    @cached_property
+    def parameters(self) -> Mapping[str, Parameter]:
+        """What is chosen independently, by name, in the order of choosing.
+
+        An axis is one parameter under its own name; a free layout is one a slot, such as
+        ``layout.before_join``. Those that decide whether others matter come first.
+        """
+        parameters: dict[str, Parameter] = {}
+        for name, axis in self._ordered_axes().items():
+            if isinstance(axis, Free):
+                parameters |= {f"{name}.{slot}": axis.words for slot in axis.slots}
+            else:
+                parameters[name] = axis
+        return parameters
+
+    @cached_property
     def size(self) -> int | None:
         """How many points there are, conditional axes counted where they matter; None if endless.
 
         Points that build the same network are counted apart here, and only once by
         ``enumerate``; constraints are not looked at.
         """
+        kinds = {
+            name: _kinds(split_name(name).field, axis)
+            for name, axis in self._ordered_axes().items()
+            if split_name(name).field in DECIDING
+        }
         total = 0
-        for chosen in self._heads():
-            sizes = [
-                axis.size
-                for name, axis in self.axes.items()
-                if name not in chosen and self._matters(name, chosen)
-            ]
+        for head in self._heads(kinds):
+            sizes = [self.parameters[name].size for name in self._others(head)]
             if None in sizes:
                 return None
-            total += math.prod(size for size in sizes if size is not None)
+            alike = math.prod(kinds[name][value] for name, value in head.items())
+            total += alike * math.prod(size for size in sizes if size is not None)
         return total
 
     def enumerate(self) -> Iterator[Design]:
@@ -320,31 +284,58 @@ class Space:
         Raises:
             SpaceError: If the space has a continuous axis.
         """
-        used: dict[str, set[Value]] = {name: set() for name in self.axes}
+        used: dict[str, set[Value]] = {name: set() for name in self.parameters}
         for candidate in self._points():
             for name, value in candidate.values.items():
                 used[name].add(value)
         return [
-            f"axes.{name}[{i}]: {value}"
-            for name, axis in self.axes.items()
-            for i, value in enumerate(axis.values)
+            f"axes.{name}[{i}]: {'nothing' if value == '' else value}"
+            for name, parameter in self.parameters.items()
+            for i, value in enumerate(parameter.values)
             if value not in used[name]
         ]
 
     def _points(self) -> Iterator[Candidate]:
         """Yield every allowed point, those that build the same network too."""
-        for name, axis in self.axes.items():
-            if axis.size is None:
+        for name, parameter in self.parameters.items():
+            if parameter.size is None:
                 raise SpaceError(f"axes.{name} is continuous: the space cannot be enumerated")
-        for chosen in self._heads():
-            names = [n for n in self.axes if n not in chosen and self._matters(n, chosen)]
-            for values in product(*(self.axes[name].values for name in names)):
-                try:
-                    candidate = self.candidate(chosen | dict(zip(names, values, strict=True)))
-                except DesignError:
-                    continue  # This combination cannot be built.
-                if not self.violated(candidate.design):
+        options = {name: self.parameters[name].values for name in self._deciding}
+        for head in self._heads(options):
+            names = self._others(head)
+            for values in product(*(self.parameters[name].values for name in names)):
+                candidate = self._allowed(head | dict(zip(names, values, strict=True)))
+                if candidate is not None:
                     yield candidate
+
+    def neighbours(self, candidate: Candidate) -> Iterator[Candidate]:
+        """Yield every allowed candidate that differs from one in a single parameter, once.
+
+        A ``Choice`` moves to every other value, a ``Range`` to the values next to it (see
+        ``Range.moves``). A parameter that begins to matter by the move has the value of the
+        candidate's design where its axis has that one, else the first of a ``Choice`` or the
+        middle of a ``Range``; one that no longer matters is left out. Of neighbours that are the
+        same training the first is yielded, and none that is the candidate's own.
+
+        Args:
+            candidate: A point of this space, from ``draw``, ``suggest`` or ``candidate``.
+        """
+
+        def completed(values: Mapping[str, Value]) -> dict[str, Value]:
+            return self._choose(
+                lambda name, parameter: (
+                    values[name] if name in values else parameter.start(_value_in(candidate, name))
+                )
+            )
+
+        values = completed(candidate.values)
+        seen = {candidate.key}
+        for name, value in values.items():
+            for moved in self.parameters[name].moves(value):
+                neighbour = self._allowed(completed(values | {name: moved}))
+                if neighbour is not None and neighbour.key not in seen:
+                    seen.add(neighbour.key)
+                    yield neighbour
 
     def sample(self, seed: int | random.Random | None = None) -> Design:
         """Draw one design that meets the constraints.
@@ -372,42 +363,62 @@ class Space:
         raise SpaceError(f"{self.name}: no design of {TRIES} drawn is allowed: {reason}")
 
     def suggest(self, choose: Choose) -> Candidate:
-        """Let a callable choose a value for each axis that matters, in a fixed order.
+        """Let a callable choose a value for each parameter that matters, in a fixed order.
 
-        An axis is left out where no value of it could change the design at hand: the design
+        A parameter is left out where no value of it could change the design at hand: the design
         knows which of its fields matter.
 
         Args:
-            choose: From the axis' name and the axis to a value.
+            choose: From the parameter's name and the parameter to a value.
 
         Raises:
             DesignError: If the values chosen cannot be built together.
         """
+        return self.candidate(self._choose(choose))
+
+    def _choose(self, choose: Choose) -> dict[str, Value]:
         values: dict[str, Value] = {}
-        # Fields of Design stand in the order in which one decides whether the next matters.
-        ordered = [name for name in FIELDS if name in self.axes]
-        ordered += [name for name in self.axes if name.startswith(RECIPE)]
-        for name in ordered:
+        for name, parameter in self.parameters.items():
             if self._matters(name, values):
-                values[name] = choose(name, self.axes[name])
-        return self.candidate(values)
+                values[name] = choose(name, parameter)
+        return values
 
     def candidate(self, values: Mapping[str, Value]) -> Candidate:
-        """Build the candidate at given values of the axes.
+        """Build the candidate at given values of the parameters.
 
         Raises:
             DesignError: If they cannot be built together.
         """
-        design = Design.from_dict(
-            {**self.base, **{n: v for n, v in values.items() if not n.startswith(RECIPE)}}
-        )
-        recipe = Recipe.from_dict(
-            {
-                **self.recipe,
-                **{n.removeprefix(RECIPE): v for n, v in values.items() if n.startswith(RECIPE)},
-            }
-        )
-        return Candidate(dict(values), design, recipe)
+        values = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
+        fields, recipe = dict(self.base), dict(self.recipe)
+        settings = self._assembled(values)
+        staged: dict[str, int] = {}  # fields, and the last of their stages with a value of its own
+        for name, value in settings.items():
+            field, stage, slot = split_name(name)
+            if name.startswith(RECIPE):
+                recipe[name.removeprefix(RECIPE)] = value
+            elif stage is None or slot:
+                fields[name] = value
+            else:
+                staged[field] = max(stage, staged.get(field, 0))
+        for field, last in staged.items():
+            depths = check_field("depths", fields.get("depths", DEFAULTS["depths"]))
+            stages = len(cast("tuple[int, ...]", depths))
+            spread_out = spread(fields.get(field, DEFAULTS[field]), stages)
+            if last >= len(spread_out):
+                raise DesignError(
+                    f"{field}[{last}]: there are {len(spread_out)} stages, numbered from 0"
+                )
+            fields[field] = _in_stages(field, spread_out, settings)
+        return Candidate(values, Design.from_dict(fields), Recipe.from_dict(recipe))
+
+    def _allowed(self, values: Mapping[str, Value]) -> Candidate | None:
+        """Build a candidate; None where it cannot be built, or breaks a constraint."""
+        try:
+            candidate = self.candidate(values)
+        except DesignError:
+            return None
+        return None if self.violated(candidate.design) else candidate
 
     def violated(self, design: Design) -> str:
         """Return the first constraint that a design breaks, with its figure, or an empty text."""
@@ -420,28 +431,149 @@ class Space:
                 return f"{constraint}: it has {figure:,}"
         return ""
 
-    def _heads(self) -> Iterator[dict[str, Value]]:
-        """Yield every combination of layout and merge, which decide what else matters."""
-        layouts: tuple[dict[str, Value], ...] = ({},)
-        if "layout" in self.axes:
-            layouts = tuple({"layout": value} for value in self.axes["layout"].values)
-        for chosen in layouts:
-            if "merge" in self.axes and self._matters("merge", chosen):
-                for value in self.axes["merge"].values:
-                    yield chosen | {"merge": value}
+    def _ordered_axes(self) -> dict[str, Axis]:
+        order = list(dict.fromkeys((*DECIDING, *FIELDS)))
+
+        def place(name: str) -> tuple[int, int]:
+            field, stage, _ = split_name(name)
+            return order.index(field) if field in order else len(order), stage or 0
+
+        return {name: self.axes[name] for name in sorted(self.axes, key=place)}
+
+    @cached_property
+    def _deciding(self) -> tuple[str, ...]:
+        return tuple(name for name in self.parameters if split_name(name).field in DECIDING)
+
+    @cached_property
+    def _stage_counts(self) -> set[int]:
+        """The numbers of stages that a design of the space can have."""
+        counts = []
+        for name in ("depths", "widths"):
+            axis = self.axes.get(name)
+            values = axis.values if isinstance(axis, Choice) else [self._whole(name, {})]
+            counts.append({len(value) for value in values})
+        return counts[0] & counts[1] or counts[0]  # Where none fits both, the design says so.
+
+    def _heads(self, options: Mapping[str, Iterable[Value]]) -> Iterator[dict[str, Value]]:
+        """Yield every combination of the parameters that decide what else matters."""
+        heads: Iterator[dict[str, Value]] = iter([{}])
+        for name, values in options.items():
+            heads = self._branched(heads, name, values)
+        return heads
+
+    def _branched(
+        self, heads: Iterator[dict[str, Value]], name: str, values: Iterable[Value]
+    ) -> Iterator[dict[str, Value]]:
+        for head in heads:
+            if self._matters(name, head):
+                yield from (head | {name: value} for value in values)
             else:
-                yield dict(chosen)
+                yield head
+
+    def _others(self, head: Mapping[str, Value]) -> list[str]:
+        """Name the parameters that matter beside those that decide."""
+        return [n for n in self.parameters if n not in self._deciding and self._matters(n, head)]
 
     def _matters(self, name: str, chosen: Mapping[str, Value]) -> bool:
-        if name == "layout" or name.startswith(RECIPE):
+        """Whether a parameter has an effect, given the values of all that decide about it.
+
+        Where the number of stages is not yet chosen it is the largest of the space.
+        """
+        field, stage, _ = split_name(name)
+        if field == "layout" or name.startswith(RECIPE):
             return True
-        layout = chosen.get("layout", self.base.get("layout"))
-        merge = chosen.get("merge", self.base.get("merge", "add"))
-        stages = next((len(value) for value in (layout, merge) if isinstance(value, tuple)), 1)
-        layouts = [Layout.parse(text) for text in spread(layout, stages)]
-        merges = spread(merge, stages)
-        # Where the two are for different numbers of stages the design refuses them.
-        return len(layouts) != len(merges) or has_effect(name, layouts, merges)
+        values = self._assembled(chosen)
+        wholes = {field: self._whole(field, values) for field in DECIDING}
+        counts = {len(wholes[f]) for f in DECIDING if f in PER_STAGE and _is_list(wholes[f])}
+        stages = max(counts or self._stage_counts)
+        if len(counts) > 1 or (stage is not None and stage >= stages):
+            return True  # The design refuses them.
+        here = slice(None) if stage is None else slice(stage, stage + 1)
+        layouts, merges = (
+            _in_stages(name, spread(wholes[name], stages), values)[here]
+            for name in ("layout", "merge")
+        )
+        return has_effect(
+            field,
+            [Layout.parse(text) for text in layouts],
+            merges,
+            links=wholes["links"],
+            link_merge=wholes["link_merge"],
+            head=wholes["head"],
+        )
+
+    def _whole(self, field: str, values: Mapping[str, Value]) -> Value:
+        return values.get(field, self.base.get(field, DEFAULTS[field]))
+
+    def _assembled(self, values: Mapping[str, Value]) -> dict[str, Value]:
+        """Put the layouts of the free axes in place of the words in their slots."""
+        assembled = dict(values)
+        for name, axis in self.axes.items():
+            if isinstance(axis, Free):
+                words = {slot: assembled.pop(f"{name}.{slot}", "") for slot in axis.slots}
+                assembled.setdefault(name, axis.layout(words))
+        return assembled
+
+
+def _is_list(value: Value) -> bool:
+    return isinstance(value, tuple)
+
+
+def _kinds(field: str, axis: Axis) -> Mapping[Value, int]:
+    """Count the values of a deciding axis that decide alike, under one of each kind."""
+    if not isinstance(axis, Free):
+        return _merged((value, 1, _kind(field, value)) for value in axis.values)
+    counts: Mapping[tuple[str, ...], int] = {(): 1}
+    layouts: dict[tuple[str, ...], str] = {}
+    # Slot by slot, lest every layout be written out: there may be millions.
+    for _ in axis.slots:
+        longer = {(*w, word): n for w, n in counts.items() for word in axis.words.values}
+        layouts = {w: axis.layout(dict(zip(axis.slots, w, strict=False))) for w in longer}
+        counts = _merged((w, n, _kind(field, layouts[w])) for w, n in longer.items())
+    return {layouts[words]: count for words, count in counts.items()}
+
+
+def _merged(counted: Iterable[tuple[Value, int, Value]]) -> Mapping[Value, int]:
+    """Add up the counts of values that are of one kind, under the first of them."""
+    firsts: dict[Value, Value] = {}
+    counts: Counter[Value] = Counter()
+    for value, count, kind in counted:
+        counts[firsts.setdefault(kind, value)] += count
+    return counts
+
+
+@lru_cache(maxsize=1024)
+def _kind(field: str, value: Value) -> Value:
+    """Return what is equal for values of a field that let the same other fields matter."""
+    if isinstance(value, tuple) and field in PER_STAGE:
+        return tuple(_kind(field, item) for item in value)
+    if field not in ("layout", "merge"):
+        return value
+    # A field has an effect on a design where it has one in any of its stages.
+    layout = Layout.parse(value if field == "layout" else "conv3 +")
+    merges = MERGES if field == "layout" else (value,)
+    return tuple(has_effect(name, [layout], [merge]) for name in FIELDS for merge in merges)
+
+
+def _in_stages(
+    field: str, values: tuple[Value, ...], settings: Mapping[str, Value]
+) -> tuple[Value, ...]:
+    """Set the stages of a field that have a value of their own."""
+    return tuple(settings.get(f"{field}[{i}]", value) for i, value in enumerate(values))
+
+
+def _value_in(candidate: Candidate, name: str) -> Value:
+    """Return the value that a parameter has in a candidate; None where it has none."""
+    field, stage, slot = split_name(name)
+    if name.startswith(RECIPE):
+        return getattr(candidate.recipe, name.removeprefix(RECIPE))
+    if slot:
+        return ""
+    value = getattr(candidate.design, field)
+    if stage is None:
+        return value
+    values = spread(value, len(candidate.design.depths))
+    return values[stage] if stage < len(values) else None
 
 
 def _mapping(values: Mapping[str, Any], key: str) -> dict[str, Any]:
@@ -465,7 +597,7 @@ def _checked_base(base: Mapping[str, Any], axes: Mapping[str, Axis]) -> dict[str
     for name, value in base.items():
         if name not in FIELDS:
             raise SpaceError(f"base: {not_one_of(name, FIELDS)}")
-        checked[name] = _field_value(f"base.{name}", name, value)
+        checked[name] = checked_value(f"base.{name}", name, value)
     return {name: value for name, value in checked.items() if name not in axes}
 
 
@@ -477,78 +609,6 @@ def _checked_recipe(recipe: Mapping[str, Any], axes: Mapping[str, Axis]) -> dict
     except SkipSearchError as error:
         raise SpaceError(f"recipe: {error}") from None
     return {name: value for name, value in recipe.items() if RECIPE + name not in axes}
-
-
-def _field_value(place: str, name: str, value: Any) -> Value:
-    """Check one value of one field of a design or a recipe; the message opens with the place."""
-    try:
-        if name.startswith(RECIPE):
-            short = name.removeprefix(RECIPE)
-            return getattr(Recipe().replace(**{short: value}), short)
-        return check_field(name, value)
-    except SkipSearchError as error:
-        text = str(error)
-        short = name.removeprefix(RECIPE)
-        raise SpaceError(f"{place}: {text.removeprefix(f'{short}: ')}") from None
-
-
-def _axis(name: str, value: Any) -> Axis:
-    place = f"axes.{name}"
-    allowed = [*FIELDS, *(RECIPE + n for n in RECIPE_FIELDS if n != "epochs")]
-    if name not in allowed:
-        raise SpaceError(f"axes: {not_one_of(name, allowed)}")
-    if isinstance(value, list):
-        if not value:
-            raise SpaceError(f"{place}: the list is empty; give the values to choose from")
-        values = [_field_value(f"{place}[{i}]", name, item) for i, item in enumerate(value)]
-        for i, item in enumerate(values):
-            if item in values[:i]:
-                raise SpaceError(f"{place}[{i}]: {value[i]!r} stands twice")
-        return Choice(tuple(values))
-    if isinstance(value, dict):
-        return _range(place, name, value)
-    raise SpaceError(
-        f"{place}: {value!r} is neither a list of values nor a range {{low: ..., high: ...}}"
-    )
-
-
-def _range(place: str, name: str, value: Mapping[str, Any]) -> Range:
-    keys = ("low", "high", "step", "log")
-    for key in value:
-        if key not in keys:
-            raise SpaceError(f"{place}: {not_one_of(key, keys)}")
-    if name not in WHOLE and name not in REAL:
-        raise SpaceError(f"{place}: {name} takes a list of values, not a range")
-    whole = name in WHOLE
-    log = value.get("log", False)
-    if not isinstance(log, bool):
-        raise SpaceError(f"{place}.log: {log!r} is neither true nor false")
-    for key in ("low", "high"):
-        if key not in value:
-            raise SpaceError(f"{place}.{key} is missing")
-    wanted = "a whole number" if whole else "a number"
-    for key in ("low", "high"):
-        if value[key] is None or isinstance(value[key], list):
-            raise SpaceError(f"{place}.{key}: {value[key]!r} is not {wanted}")
-    low = _field_value(f"{place}.low", name, value["low"])
-    high = _field_value(f"{place}.high", name, value["high"])
-    if not low < high:
-        raise SpaceError(f"{place}: low {low:g} is not below high {high:g}")
-    step = value.get("step")
-    if log and step is not None:
-        raise SpaceError(f"{place}: log and step exclude one another")
-    if log and low <= 0:
-        raise SpaceError(f"{place}.low: {low:g} is not above 0, which log needs")
-    if step is not None:
-        fits = isinstance(step, int if whole else int | float) and not isinstance(step, bool)
-        if not fits or not 0 < step <= (high - low) * (1 + 1e-9):
-            raise SpaceError(f"{place}.step: {step!r} is not a number above 0 within the range")
-    if whole and not log and step is None:
-        step = 1
-    if step is not None:  # The last value is the bound: Optuna wants a step that divides.
-        last = low + math.floor((high - low) / step + 1e-9) * step
-        high = min(high, last) if whole else min(high, round(last, 12))
-    return Range(low, high, step, log, whole)
 
 
 def _constraints(texts: Any) -> tuple[Constraint, ...]:

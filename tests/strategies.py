@@ -35,7 +35,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "compression": st.sampled_from((0.3, 0.5, 0.55)),
     "drop_path": st.sampled_from((0.0, 0.2)),
     "dropout": st.sampled_from((0.0, 0.2)),
-    "shortcut_scale": st.sampled_from((1.0, 1.0, 0.5)),
+    "shortcut_scale": st.sampled_from((1.0, 1.0, 0.5, 0.0)),
     "branch_scale": st.sampled_from((1.0, 1.0, 0.5)),
     "shortcut_dropout": st.sampled_from((0.0, 0.0, 0.5)),
     "gate_bias": st.sampled_from((-6.0, 0.0)),

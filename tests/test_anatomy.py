@@ -424,6 +424,22 @@ must   macs > 1
     )
 
 
+def test_a_free_layout_is_drawn_with_its_slots_and_what_they_can_hold() -> None:
+    free = {"convs": ["conv3", "dw3"], "free": ["bn", "relu"]}
+    drawn = draw_space(sized({"layout[1]": free, "depths[0]": {"low": 1, "high": 2}}))
+    assert (
+        """\
+axis   layout[1]:
+         [before]-conv3-[between1]-dw3-[before_join] + [after_join]
+         in each of the brackets: nothing, bn, relu, bn-relu, relu-bn
+axis   depths[0]:
+         low 1, high 2, step 1
+"""
+        in drawn
+    )
+    assert drawn.splitlines()[-1].startswith("1,250 points: 1,250 distinct networks")
+
+
 def test_a_space_without_source_has_its_name_alone() -> None:
     space = Space.from_yaml("name: bare\naxes: {layout: [conv3, conv3 +]}")
     assert draw_space(space).splitlines()[:2] == ["bare", ""]

@@ -50,12 +50,27 @@ def test_show_a_layout_a_design_and_a_space(
     assert "90 points: 30 distinct networks" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["quickstart", "he2016", "orders", "merges", "depth"])
+@pytest.mark.parametrize("name", sorted(path.stem for path in SPACES.iterdir()))
 def test_check_accepts_every_space_that_is_shipped(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["check", str(SPACES / f"{name}.yaml")]) == 0
     assert "every value parses" in capsys.readouterr().out
+
+
+def test_check_and_show_know_slots_and_stages(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    free = "axes:\n  layout: {convs: [conv3], free: [bn]}\n  groups[0]: [1, 3, 8]\n"
+    (tmp_path / "s.yaml").write_text(SPACE.partition("axes:")[0] + free)
+    assert main(["check", str(tmp_path / "s.yaml")]) == 0
+    out = capsys.readouterr().out
+    assert "24 points: 16 distinct networks" in out
+    assert "axes.groups[0][1]: 3: no design with it can be built" in out
+    assert main(["show", str(tmp_path / "s.yaml")]) == 0
+    out = capsys.readouterr().out
+    assert "[before]-conv3-[before_join] + [after_join]\n" in out
+    assert "axis   groups[0]:\n" in out
 
 
 def test_check_names_the_values_that_never_build(

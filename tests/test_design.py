@@ -448,6 +448,10 @@ SAME = {
         _two_stages(links=("0>1",), stem_width=2, link_shortcut="avg-proj"),
         _two_stages(links=("0>1",), stem_width=2),
     ),
+    "dropout on a shortcut whose factor is 0": (
+        _one_stage(shortcut_scale=0.0, shortcut_dropout=0.5),
+        _one_stage(shortcut_scale=0.0),
+    ),
     "a growth without a dual stage": (_two_stages(growth=3), _two_stages()),
     "growth of a stage that adds": (
         _two_stages(merge=("dual", "add"), growth=(3, 1)),
@@ -547,6 +551,8 @@ def test_two_designs_are_equal_exactly_where_their_networks_are(
 )
 # The stage whose shortcuts change no shape must not take over the other stage's proj-all.
 @example(_two_stages(depths=(1, 2), shortcut=("pad", "proj-all")))
+# Without its first shortcut a dual stage begins plainly, though no shape changes.
+@example(_one_stage(merge="dual", depths=(2,), shortcut="omit"))
 # The norm of a projection does not depend on the rate of a dropout.
 @example(_one_stage(layout="conv3-dropout-bn +", stem_width=2))
 def test_canonical_builds_the_same_network_and_is_its_own_canonical(design: Design) -> None:

@@ -16,6 +16,7 @@ LAYERS = (
     ("plan",),
     ("design",),
     ("recipe", "record", "cost"),
+    ("axes",),
     ("space", "classics"),
     ("anatomy", "models", "data"),
     ("training",),
@@ -43,7 +44,7 @@ HOMES = {
 }
 # torchvision and timm import torch.
 NEED_TORCH = ("torch", "torchvision", "timm")
-WITHOUT_TORCH = (*(name for names in LAYERS[:6] for name in names), "anatomy", "analysis")
+WITHOUT_TORCH = (*(name for names in LAYERS[:7] for name in names), "anatomy", "analysis")
 
 
 class Import(NamedTuple):
@@ -165,30 +166,30 @@ WRONG = {
     "up, inside a function": (
         "plan.py",
         "def f():\n    if True:\n        import skipsearch.models.ops as o\n",
-        "plan.py:3: plan (layer 2) imports models (layer 6) above it",
+        "plan.py:3: plan (layer 2) imports models (layer 7) above it",
     ),
     "up, from the package": ("plan.py", "from skipsearch import cost", "plan.py:1: plan (layer 2)"),
     "up, relative": ("layout.py", "from .design import Design", "layout.py:1: layout (layer 1)"),
     "up, relative, from a room": (
         "models/ops.py",
         "from ..training import train",
-        "models/ops.py:1: models (layer 6) imports training (layer 7) above it",
+        "models/ops.py:1: models (layer 7) imports training (layer 8) above it",
     ),
     "up, relative, a name": ("models/ops.py", "from .. import training", "models/ops.py:1: models"),
     "up, by import_module": (
         "space.py",
         "import importlib\nimportlib.import_module('skipsearch.search.study')",
-        "space.py:2: space (layer 5) imports search (layer 8) above it",
+        "space.py:2: space (layer 6) imports search (layer 9) above it",
     ),
     "up, for types": (
         "design.py",
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from skipsearch import space",
-        "design.py:3: design (layer 3) imports space (layer 5) above it",
+        "design.py:3: design (layer 3) imports space (layer 6) above it",
     ),
     "up, in a class": (
         "recipe.py",
         "class A:\n    from skipsearch.run import Run",
-        "recipe.py:2: recipe (layer 4) imports run (layer 9) above it",
+        "recipe.py:2: recipe (layer 4) imports run (layer 10) above it",
     ),
     "sideways": (
         "cost.py",
@@ -208,7 +209,7 @@ WRONG = {
     "training for types": (
         "data/images.py",
         "if TYPE_CHECKING:\n    from skipsearch.training import train",
-        "data/images.py:2: data (layer 6) imports training (layer 7) above it",
+        "data/images.py:2: data (layer 7) imports training (layer 8) above it",
     ),
     "the public face": (
         "analysis/report.py",

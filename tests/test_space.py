@@ -4,8 +4,8 @@ import math
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator
-from itertools import product
+from collections.abc import Iterator, Sequence
+from itertools import permutations, product
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,16 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from skipsearch import classics
+from skipsearch.axes import STAGED, Choice, Free, Parameter, Range, Value
 from skipsearch.cost import cost
-from skipsearch.design import FIELDS, Design, has_effect
+from skipsearch.design import FIELDS, PER_STAGE, Design, has_effect
 from skipsearch.errors import DesignError, SpaceError
 from skipsearch.layout import Layout
+from skipsearch.plan import MERGES
 from skipsearch.recipe import Recipe
 from skipsearch.search.study import _chooser
-from skipsearch.space import COMPARISONS, MEASURES, Axis, Candidate, Choice, Range, Space, Value
+from skipsearch.space import COMPARISONS, MEASURES, Candidate, Space
 
 SPACES = Path(__file__).parents[1] / "search_spaces"
 PLAIN = "conv3-bn-relu-conv3-bn-relu"
@@ -39,33 +42,97 @@ def first_of(space: Space) -> Candidate:
 # --- brute force: the raw product of all axes, with nothing of the space's own bookkeeping -------
 
 
+def slots_of(axis: Free) -> list[str]:
+    between = [f"between{i + 1}" for i in range(len(axis.convs) - 1)]
+    return ["before", *between, "before_join", "after_join"]
+
+
+def empty_slots(space: Space) -> dict[str, Value]:
+    free = [(name, axis) for name, axis in space.axes.items() if isinstance(axis, Free)]
+    return {f"{name}.{slot}": "" for name, axis in free for slot in slots_of(axis)}
+
+
+def options(space: Space) -> dict[str, Sequence[Value]]:
+    found: dict[str, Sequence[Value]] = {}
+    for name, axis in space.axes.items():
+        if isinstance(axis, Free):
+            subsets = [s for n in range(len(axis.free) + 1) for s in permutations(axis.free, n)]
+            words = ["-".join(subset) for subset in subsets]
+            found |= {f"{name}.{slot}": words for slot in slots_of(axis)}
+        else:
+            found[name] = axis.values
+    return found
+
+
 def raw_points(space: Space) -> Iterator[dict[str, Value]]:
-    names = list(space.axes)
-    for values in product(*(space.axes[name].values for name in names)):
-        yield dict(zip(names, values, strict=True))
+    names, values = options(space).keys(), options(space).values()
+    for point in product(*values):
+        yield dict(zip(names, point, strict=True))
+
+
+def with_layouts(space: Space, point: dict[str, Value]) -> dict[str, Value]:
+    """A point with each free layout written out."""
+    whole = dict(point)
+    for name, axis in space.axes.items():
+        if isinstance(axis, Free):
+            *inside, after = (whole.pop(f"{name}.{slot}") for slot in slots_of(axis))
+            tokens = [
+                inside[0],
+                *(t for pair in zip(axis.convs, inside[1:], strict=True) for t in pair),
+            ]
+            whole[name] = "-".join(token for token in tokens if token) + f" + {after}"
+    return whole
+
+
+def by_stage(field: str, whole: Value, stages: int, point: dict[str, Value]) -> list[Value]:
+    values = list(whole) if isinstance(whole, tuple) else [whole] * stages
+    return [point.get(f"{field}[{i}]", value) for i, value in enumerate(values)]
+
+
+def most_stages(space: Space) -> int:
+    given = {"depths": (3, 3, 3), **space.base}["depths"]
+    depths = space.axes.get("depths")
+    return max(map(len, depths.values)) if isinstance(depths, Choice) else len(given)
 
 
 def that_matter(space: Space, point: dict[str, Value]) -> dict[str, Value]:
     """The values of a point that could change its network, by the rule of a single design."""
-    fields = {"merge": "add", **space.base, **point}
-    n = next((len(fields[k]) for k in ("layout", "merge") if isinstance(fields[k], tuple)), 1)
-    layouts, merges = (
-        value if isinstance(value, tuple) else (value,) * n
-        for value in (fields["layout"], fields["merge"])
+    fields = {"merge": "add", "layout": "", **space.base, **with_layouts(space, point)}
+    n = next(
+        (len(fields[k]) for k in ("layout", "merge") if isinstance(fields[k], tuple)),
+        most_stages(space),
     )
+    layouts, merges = (by_stage(name, fields[name], n, fields) for name in ("layout", "merge"))
     layouts = [Layout.parse(text) for text in layouts]
-    return {
-        name: value
-        for name, value in point.items()
-        if name.startswith("recipe.") or has_effect(name, layouts, merges)
-    }
+
+    def matters(name: str) -> bool:
+        if name.startswith(("recipe.", "layout")):
+            return True
+        field, _, stage = name.rstrip("]").partition("[")
+        if not stage:
+            return has_effect(field, layouts, merges)
+        i = int(stage)
+        return i >= n or has_effect(field, layouts[i : i + 1], merges[i : i + 1])
+
+    return {name: value for name, value in point.items() if matters(name)}
 
 
 def built(space: Space, point: dict[str, Value]) -> tuple[Design, Recipe] | None:
-    fields: dict[str, Any] = {n: v for n, v in point.items() if not n.startswith("recipe.")}
-    recipe = {n.removeprefix("recipe."): v for n, v in point.items() if n.startswith("recipe.")}
+    whole = with_layouts(space, empty_slots(space) | point)
+    recipe = {n.removeprefix("recipe."): v for n, v in whole.items() if n.startswith("recipe.")}
+    given = {n: v for n, v in whole.items() if not n.startswith("recipe.")}
+    fields = {"depths": (3, 3, 3), "widths": (16, 32, 64), "shortcut": "proj", "merge": "add"}
+    fields |= {"groups": 1, "bottleneck_ratio": 1.0, "layout": "", **space.base}
+    fields |= {n: v for n, v in given.items() if "[" not in n}
+    n = len(fields["depths"])
+    for name in given:
+        field, bracket, stage = name.rstrip("]").partition("[")
+        if bracket and int(stage) >= n:
+            return None
+        if bracket:
+            fields[field] = tuple(by_stage(field, fields[field], n, given))
     try:
-        return Design(**{**space.base, **fields}), Recipe(**{**space.recipe, **recipe})
+        return Design(**fields), Recipe(**{**space.recipe, **recipe})
     except DesignError:
         return None
 
@@ -95,12 +162,17 @@ def brute_trainings(space: Space) -> set[tuple[Design, Recipe]]:
 # quickstart  plain 2 x 2; 5 orders x (add: 3 shortcuts x 2 x 2, cat: 2 x 2); of the 42 networks
 #             (a), (b) and (c) with `omit` and one block a stage have no shortcut left: plain
 # merges      3 layouts x (add: 3 x 2 x 3 x 3, cat: twice that); within the limit: brute force
+# free_orders five words in each of 4 slots, 2 shortcuts
+# shortcuts   3 shortcuts x (add: 3 x 2 x 2, each of two gates: 3); a dropout on what is scaled by
+#             0 changes nothing: 3 x 2 networks less
 SIZES = {
     "depth": (18, 18, 18),
+    "free_orders": (1250, 1250, 1250),
     "he2016": (15, 15, 15),
     "merges": (486, 89, 267),
     "orders": (90, 30, 90),
     "quickstart": (84, 39, 78),
+    "shortcuts": (54, 48, 48),
 }
 
 
@@ -142,6 +214,22 @@ def some(*values: Any, most: int = 2) -> st.SearchStrategy[list[Any]]:
     return st.lists(st.sampled_from(values), min_size=1, max_size=most, unique_by=repr)
 
 
+FREE = st.sampled_from(
+    (
+        {"convs": ["conv3"], "free": ["relu"]},
+        {"convs": ["conv1", "dw3"], "free": ["dropout"]},
+        {"convs": ["conv1"], "free": ["relu", "dropout"]},
+    )
+)
+LAYOUT_AXES = st.one_of(
+    st.fixed_dictionaries({"layout": some(*LAYOUTS, most=3)}),
+    st.fixed_dictionaries({"layout": FREE}),
+    st.fixed_dictionaries({"layout[0]": FREE}),
+    st.fixed_dictionaries(
+        {"layout[0]": some(PLAIN, RESIDUAL, "conv1-dropout-conv3 +")},
+        optional={"layout[1]": some(PLAIN, "conv1-relu", "conv3 +", most=3)},
+    ),
+)
 AXES: dict[str, st.SearchStrategy[Any]] = {
     "merge": some("add", "cat", ("add", "cat"), most=3),
     "depths": some((1, 1), (2, 1), (1, 1, 1)),
@@ -156,20 +244,29 @@ AXES: dict[str, st.SearchStrategy[Any]] = {
     "recipe.peak_lr": some(0.1, 0.3),
     "recipe.nesterov": some(True, False),
     "recipe.crop": some(None, 0, 2),
+    "merge[0]": some("add", "cat", "gate", most=3),
+    "merge[1]": some("add", "cat"),
+    "shortcut[0]": some("pad", "proj", "omit", "proj-all"),
+    "shortcut[1]": some("pad", "proj", "omit"),
+    "shortcut[2]": some("proj", "omit"),
+    "bottleneck_ratio[0]": some(0.5, 2),
+    "groups[1]": some(1, 2) | st.just({"low": 1, "high": 3}),
+    "depths[0]": st.just({"low": 1, "high": 2}),
+    "widths[0]": some(4, 6),
 }
 
 
 @st.composite
 def spaces(draw: st.DrawFn) -> Space:
-    """Finite spaces of a layout axis and up to three more, sometimes with a constraint."""
+    """Finite spaces of layout axes and up to three more, sometimes with a constraint."""
     names = draw(st.lists(st.sampled_from(tuple(AXES)), max_size=3, unique=True))
-    axes = {"layout": draw(some(*LAYOUTS, most=3)), **{name: draw(AXES[name]) for name in names}}
+    axes = {**draw(LAYOUT_AXES), **{name: draw(AXES[name]) for name in names}}
     if draw(st.booleans()):
         axes = dict(reversed(axes.items()))  # The order in the file decides nothing.
     values = {
         "name": draw(st.sampled_from(("a", "on: off", "Größe 2"))),
         "source": draw(st.sampled_from(("", "He et al. 2016: a, b"))),
-        "base": SMALL,
+        "base": {"layout": draw(st.sampled_from((PLAIN, RESIDUAL))), **SMALL},
         "recipe": draw(st.sampled_from(({}, {"momentum": 0}, {"peak_lr": 1e-3}))),
         "axes": axes,
         "constraints": draw(st.sampled_from(([], [], ["params <= 2e3"], ["macs > 1e6"]))),
@@ -177,7 +274,8 @@ def spaces(draw: st.DrawFn) -> Space:
     try:
         return Space.from_dict(values)
     except SpaceError as error:
-        assume("no combination can be built" not in str(error))
+        for drawn in ("no combination can be built", "sets this stage too", "no design has this"):
+            assume(drawn not in str(error))
         raise
 
 
@@ -212,8 +310,8 @@ def test_an_axis_is_asked_for_exactly_where_it_matters(space: Space, seed: int) 
     rng = random.Random(seed)
     asked: dict[str, Value] = {}
 
-    def choose(name: str, axis: Axis) -> Value:
-        assert axis is space.axes[name]
+    def choose(name: str, axis: Parameter) -> Value:
+        assert axis is space.parameters[name]
         assert name not in asked
         asked[name] = rng.choice(axis.values)
         return asked[name]
@@ -222,7 +320,7 @@ def test_an_axis_is_asked_for_exactly_where_it_matters(space: Space, seed: int) 
         candidate = space.suggest(choose)
     except DesignError:
         candidate = None
-    everything = {n: axis.values[0] for n, axis in space.axes.items()} | asked
+    everything = {n: values[0] for n, values in options(space).items()} | asked
     assert set(asked) == set(that_matter(space, everything))
     if candidate is not None:
         assert candidate.values == asked
@@ -304,7 +402,7 @@ def test_axes_are_asked_for_in_one_order_those_that_decide_first(
     )
     names: list[str] = []
 
-    def choose(name: str, axis: Axis) -> Value:
+    def choose(name: str, axis: Parameter) -> Value:
         names.append(name)
         return chosen.get(name, axis.values[-1])
 
@@ -324,6 +422,432 @@ def test_an_axis_that_matters_in_one_stage_is_asked_for() -> None:
     axes = {"layout": [[PLAIN, RESIDUAL], [PLAIN, PLAIN]], "shortcut": ["pad", "proj"]}
     space = space_of(axes, **SMALL)
     assert space.size == 2 + 1
+
+
+# --- axes of one stage ---------------------------------------------------------------------------
+
+STAGE_VALUES: dict[str, tuple[Any, Any]] = {  # of the base, and of the axis
+    "layout": (RESIDUAL, ["bn-relu-conv3 +"]),
+    "shortcut": ("pad", ["proj-all"]),
+    "merge": ("add", ["gate"]),
+    "bottleneck_ratio": (1.0, [0.5]),
+    "groups": (1, [2]),
+    "depths": ((2, 3, 4), [7]),
+    "widths": ((4, 8, 16), [12]),
+}
+
+
+@pytest.mark.parametrize("stage", [0, 1, 2])
+@pytest.mark.parametrize("name", STAGE_VALUES)
+def test_an_axis_of_one_stage_sets_that_stage_alone_over_the_base(name: str, stage: int) -> None:
+    whole, values = STAGE_VALUES[name]
+    base = {"layout": RESIDUAL, "depths": (2, 3, 4), "widths": (4, 8, 16), name: whole}
+    base["shortcut"] = base.get("shortcut", "proj")
+    axis = f"{name}[{stage}]"
+    candidate = first_of(space_of({axis: values}, **base))
+    expected = list(whole) if isinstance(whole, tuple) else [whole] * 3
+    expected[stage] = values[0]
+    assert candidate.values == {axis: values[0]}
+    assert getattr(candidate.design, name) == tuple(expected)
+    assert candidate.design == Design(**{**base, name: tuple(expected)})
+
+
+def test_every_field_with_a_value_in_each_stage_has_such_axes() -> None:
+    assert set(STAGED) == {*PER_STAGE, "depths", "widths"}
+    for name in sorted(set(FIELDS) - set(STAGED)):
+        with pytest.raises(SpaceError, match=f"'{name}' is not one of layout, "):
+            space_of({f"{name}[0]": [1]}, layout=RESIDUAL)
+
+
+def test_stages_over_a_base_of_one_value_a_stage_and_over_an_axis() -> None:
+    base = {"layout": [PLAIN, RESIDUAL], "shortcut": ["pad", "proj"], **SMALL}
+    space = space_of({"shortcut[1]": ["omit"], "layout[0]": [RESIDUAL]}, **base)
+    assert first_of(space).design.shortcut == ("pad", "omit")
+    assert first_of(space).design.layout == RESIDUAL
+    axes = {"depths": [[1, 1], [1, 1, 1]], "widths": [[4, 8], [4, 8, 8]], "shortcut[2]": ["omit"]}
+    # With two stages there is no third: such a point counts, and cannot be built.
+    space = space_of(axes, layout=RESIDUAL)
+    assert space.size == 4
+    assert [(d.depths, d.shortcut) for d in space.enumerate()] == [
+        ((1, 1, 1), ("proj", "proj", "omit"))
+    ]
+    message = r"^shortcut\[2\]: there are 2 stages, numbered from 0$"
+    with pytest.raises(DesignError, match=message):
+        space.candidate({"depths": (1, 1), "widths": (4, 8), "shortcut[2]": "omit"})
+
+
+def test_the_stem_follows_an_axis_of_the_first_width_unless_it_is_given() -> None:
+    axes = {"widths[0]": {"low": 4, "high": 8, "step": 4}}
+    space = space_of(axes, layout=RESIDUAL, **SMALL)
+    assert [d.stem_width for d in space.enumerate()] == [4, 8]
+    space = space_of(axes, layout=RESIDUAL, stem_width=6, **SMALL)
+    assert [d.stem_width for d in space.enumerate()] == [6, 6]
+
+
+def test_depths_and_widths_of_one_stage_are_whole_ranges() -> None:
+    axes = {
+        "depths[2]": {"low": 2, "high": 9},
+        "widths[0]": {"low": 16, "high": 64, "step": 16},
+        "widths[1]": {"low": 16, "high": 64, "log": True},
+    }
+    space = space_of(axes, layout=RESIDUAL)
+    depth, width, log = (space.axes[name] for name in axes)
+    assert depth.values == tuple(range(2, 10))
+    assert width.values == (16, 32, 48, 64)
+    assert log == Range(16, 64, None, log=True, whole=True)
+    drawn = space.draw(random.Random(0))
+    assert [type(value) for value in drawn.values.values()] == [int] * 3
+
+
+def test_an_axis_of_one_stage_is_asked_for_where_that_stage_alone_lets_it_matter() -> None:
+    axes = {
+        "layout": [[PLAIN, RESIDUAL], [RESIDUAL, PLAIN]],
+        "shortcut[0]": ["pad", "omit"],
+        "shortcut[1]": ["pad", "proj", "omit"],
+        "merge[1]": ["add", "cat"],
+    }
+    space = space_of(axes, **SMALL)
+    # Plain first: merge add with 3 shortcuts, and cat with none; residual first: 2 shortcuts.
+    assert space.size == brute_size(space) == 3 + 1 + 2
+    assert {tuple(c.values) for c in space.candidates()} == {
+        ("layout", "merge[1]", "shortcut[1]"),
+        ("layout", "merge[1]"),
+        ("layout", "shortcut[0]"),
+    }
+    # And an axis of all stages where any stage lets it.
+    space = space_of(
+        {"layout[0]": [PLAIN, RESIDUAL], "shortcut": ["pad", "proj"]}, layout=PLAIN, **SMALL
+    )
+    assert space.size == brute_size(space) == 1 + 2
+
+
+# --- free layouts --------------------------------------------------------------------------------
+
+ORDERS = {"convs": ["conv3", "conv3"], "free": ["bn", "relu"]}
+
+
+def test_the_slots_and_words_of_a_free_layout() -> None:
+    space = space_of({"layout": ORDERS}, **SMALL)
+    slots = ["layout.before", "layout.between1", "layout.before_join", "layout.after_join"]
+    assert list(space.parameters) == slots
+    words = ("", "bn", "relu", "bn-relu", "relu-bn")
+    assert [axis.values for axis in space.parameters.values()] == [words] * 4
+    assert space.size == 5**4
+    filled = space.candidate(dict(zip(slots, ("bn", "relu-bn", "relu", "bn-relu"), strict=True)))
+    assert filled.design.layout == "bn-conv3-relu-bn-conv3-relu + bn-relu"
+    assert space.candidate({}).design.layout == "conv3-conv3 +"  # the join stays
+
+
+@pytest.mark.parametrize(
+    ("convs", "free", "slots", "words"),
+    [
+        (["conv3"], ["bn"], 3, 2),
+        (["conv1", "dw3", "conv1"], ["bn", "relu"], 5, 5),
+        (["conv3", "conv3"], ["bn", "relu", "dropout"], 4, 16),
+    ],
+    ids=str,
+)
+def test_a_free_layout_has_n_plus_2_slots_for_n_convolutions(
+    convs: list[str], free: list[str], slots: int, words: int
+) -> None:
+    space = space_of({"layout": {"convs": convs, "free": free}}, **SMALL)
+    assert len(space.parameters) == slots
+    assert {axis.size for axis in space.parameters.values()} == {words}
+    assert space.size == words**slots
+    for seed in range(20):
+        layout = Layout.parse(space.sample(seed).layout)
+        assert [t for t in layout.branch if t[:2] in ("co", "dw")] == convs
+        assert layout.skip
+
+
+def test_the_five_orders_of_he_et_al_are_points_of_a_free_layout() -> None:
+    space = space_of({"layout": ORDERS}, **SMALL)
+    layouts = {design.layout for design in space.enumerate()}
+    assert len(layouts) == 625
+    assert layouts >= {
+        classics.ORIGINAL,
+        classics.BN_AFTER_ADDITION,
+        classics.RELU_BEFORE_ADDITION,
+        classics.RELU_ONLY_PREACTIVATION,
+        classics.FULL_PREACTIVATION,
+    }
+
+
+def test_free_layouts_that_build_the_same_network_are_listed_once() -> None:
+    # Where no block has a shortcut nothing joins, and it is the same to stand before or behind.
+    space = space_of(
+        {"layout": {"convs": ["conv3"], "free": ["relu"]}},
+        shortcut="omit",
+        widths=[4, 8],
+        depths=[1, 1],
+        stem_width=2,
+    )
+    assert space.size == 8
+    listed = [design.layout for design in space.enumerate()]
+    assert len(listed) == len({design.id for design in space.enumerate()}) == 6
+    assert ("conv3-relu +" in listed) != ("conv3 + relu" in listed)
+    same = [
+        space.candidate({"layout.before_join": before, "layout.after_join": after})
+        for before, after in (("relu", ""), ("", "relu"))
+    ]
+    assert same[0].key == same[1].key
+    assert same[0].values != same[1].values
+    assert {c.key for c in space.candidates()} == {
+        f"{d.id}-{Recipe().id}" for d in space.enumerate()
+    }
+
+
+def test_a_free_layout_of_one_stage_leaves_the_others() -> None:
+    free = {"convs": ["conv3"], "free": ["relu"]}
+    space = space_of({"layout[1]": free}, layout=RESIDUAL, **SMALL)
+    slots = ["layout[1].before", "layout[1].before_join", "layout[1].after_join"]
+    assert list(space.parameters) == slots
+    values = dict(zip(slots, ("relu", "", "relu"), strict=True))
+    assert space.candidate(values).design.layout == (RESIDUAL, "relu-conv3 + relu")
+    assert space.size == len(list(space.candidates())) == 8
+
+
+def test_a_free_dropout_decides_whether_its_rate_matters() -> None:
+    free = {"convs": ["conv3"], "free": ["dropout"]}
+    space = space_of({"layout": free, "dropout": [0.1, 0.2, 0.3]}, **SMALL)
+    assert space.size == brute_size(space) == 1 + 7 * 3
+    assert "dropout" not in first_of(space).values
+
+
+def test_a_vast_space_is_counted_at_once() -> None:
+    free = {"convs": ["conv3", "conv3"], "free": ["bn", "relu", "dropout"]}
+    axes: dict[str, Any] = {f"layout[{i}]": free for i in range(4)}
+    axes |= {f"merge[{i}]": ["add", "cat", "gate"] for i in range(4)}
+    axes |= {"dropout": [0.1, 0.2]}
+    space = space_of(axes, depths=[1, 1, 1, 1], widths=[4, 8, 8, 8])
+    without = (1 + 4) ** 16  # words without dropout: nothing, and the four of bn and relu
+    assert space.size == 3**4 * (without + (16**16 - without) * 2)
+    assert space.sample(0) != space.sample(1)
+
+
+def test_values_of_slots_without_an_allowed_design_are_named() -> None:
+    def space(*constraints: str) -> Space:
+        free = {"convs": ["conv3"], "free": ["bn", "relu"]}
+        return space_of({"layout": free}, constraints, widths=[16], depths=[1])
+
+    sizes = {cost(design).params for design in space().enumerate()}
+    assert space().unused() == []
+    for constraint, unused in (
+        (f"params <= {min(sizes)}", (1, 3, 4)),  # no norm at all
+        (f"params >= {max(sizes)}", (0, 2)),  # a norm in every slot
+    ):
+        words = ("nothing", "bn", "relu", "bn-relu", "relu-bn")
+        assert space(constraint).unused() == [
+            f"axes.layout.{slot}[{i}]: {words[i]}"
+            for slot in ("before", "before_join", "after_join")
+            for i in unused
+        ]
+
+
+# --- neighbours ----------------------------------------------------------------------------------
+
+
+def drawn_from(space: Space, seed: int) -> Candidate:
+    try:
+        return space.draw(random.Random(seed))
+    except SpaceError:
+        assume(False)
+        raise
+
+
+def with_continua(draw: st.DrawFn) -> dict[str, Any]:
+    return draw(
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "drop_path": st.just({"low": 0.0, "high": 0.5}),
+                "recipe.peak_lr": st.just({"low": 0.01, "high": 1.0, "log": True}),
+                "recipe.batch_size": st.just({"low": 8, "high": 64, "log": True}),
+                "gate_bias": st.just({"low": -6.0, "high": 0.0}),
+                "merge": st.just(["add", "gate"]),
+            },
+        )
+    )
+
+
+@st.composite
+def spaces_and_points(draw: st.DrawFn) -> tuple[Space, Candidate]:
+    space = draw(spaces())
+    values = space.to_dict()
+    axes = {**values["axes"], **with_continua(draw)}
+    if "merge" in axes:
+        axes = {name: axis for name, axis in axes.items() if not name.startswith("merge[")}
+    space = Space.from_dict({**values, "axes": axes})
+    return space, drawn_from(space, draw(st.integers(0, 2**32)))
+
+
+@of_spaces
+@given(spaces_and_points())
+def test_neighbours_differ_in_one_parameter_are_allowed_and_can_be_built_again(
+    drawn: tuple[Space, Candidate],
+) -> None:
+    space, candidate = drawn
+    neighbours = list(space.neighbours(candidate))
+    assert [n.key for n in neighbours] == [n.key for n in space.neighbours(candidate)]
+    keys = [candidate.key, *(neighbour.key for neighbour in neighbours)]
+    assert len(set(keys)) == len(keys)
+    for neighbour in neighbours:
+        both = candidate.values.keys() & neighbour.values.keys()
+        assert sum(candidate.values[name] != neighbour.values[name] for name in both) == 1
+        assert allowed(space, neighbour.design)
+        assert space.candidate(neighbour.values) == neighbour
+        point = {name: axis.start(None) for name, axis in space.parameters.items()}
+        assert set(neighbour.values) == set(that_matter(space, point | dict(neighbour.values)))
+        for name, value in neighbour.values.items():
+            axis = space.parameters[name]
+            assert value in axis.values if axis.size else axis.low <= value <= axis.high
+
+
+@of_spaces
+@given(spaces(), st.integers(0, 2**32))
+def test_neighbours_are_all_the_trainings_one_choice_away(space: Space, seed: int) -> None:
+    candidate = drawn_from(space, seed)
+    found = {neighbour.key for neighbour in space.neighbours(candidate)}
+    near = set()
+    for other in space._points():
+        if other.values.keys() == candidate.values.keys():
+            changed = [n for n, v in other.values.items() if v != candidate.values[n]]
+            if len(changed) == 1 and isinstance(space.parameters[changed[0]], Choice):
+                near.add(other.key)
+    assert near - {candidate.key} <= found
+
+
+@of_spaces
+@given(spaces(), st.integers(0, 2**32))
+def test_neighbours_by_choice_see_one_another(space: Space, seed: int) -> None:
+    candidate = drawn_from(space, seed)
+    for neighbour in space.neighbours(candidate):
+        if neighbour.values.keys() == candidate.values.keys():
+            assert candidate.key in {back.key for back in space.neighbours(neighbour)}
+
+
+def moved(axis: dict[str, Any] | list[Any], value: Value, name: str = "drop_path") -> list[Value]:
+    """The values of the neighbours of one value of an axis."""
+    space = space_of({name: axis}, layout="conv1-dropout-conv3 +", widths=[12], depths=[1])
+    return [n.values[name] for n in space.neighbours(space.candidate({name: value}))]
+
+
+@pytest.mark.parametrize(
+    ("name", "axis", "value", "neighbours"),
+    [
+        ("shortcut", ["pad", "proj-all", "omit"], "proj-all", ["pad"]),  # omit: here as pad
+        ("drop_path", [0.1, 0.2, 0.3], 0.2, [0.1, 0.3]),
+        ("drop_path", {"low": 0, "high": 0.5, "step": 0.25}, 0.25, [0, 0.5]),
+        ("drop_path", {"low": 0, "high": 0.5, "step": 0.25}, 0.0, [0.25]),
+        ("drop_path", {"low": 0, "high": 0.5, "step": 0.25}, 0.3, [0.25, 0.5]),  # between steps
+        ("drop_path", {"low": 0, "high": 0.3, "step": 0.1}, 0.2, [0.1, 0.3]),
+        ("depths[0]", {"low": 2, "high": 9}, 9, [8]),
+        ("depths[0]", {"low": 2, "high": 9}, 2, [3]),
+        ("widths[0]", {"low": 16, "high": 64, "step": 16}, 32, [16, 48]),
+        ("recipe.batch_size", {"low": 8, "high": 64, "log": True}, 8, [10]),
+        ("recipe.batch_size", {"low": 8, "high": 64, "log": True}, 64, [52]),
+        ("groups", {"low": 1, "high": 4, "log": True}, 2, [1, 3]),
+        ("drop_path", {"low": 0.0, "high": 0.5}, 0.2, [0.15, 0.25]),
+        ("drop_path", {"low": 0.0, "high": 0.5}, 0.02, [0, 0.07]),
+        ("drop_path", {"low": 0.0, "high": 0.5}, 0.5, [0.45]),
+        ("recipe.peak_lr", {"low": 0.01, "high": 1.0, "log": True}, 0.1, [10**-1.2, 10**-0.8]),
+        ("recipe.peak_lr", {"low": 0.01, "high": 1.0, "log": True}, 0.9, [0.9 * 10**-0.2, 1]),
+        ("recipe.peak_lr", {"low": 0.01, "high": 1.0, "log": True}, 0.01, [10**-1.8]),
+    ],
+    ids=str,
+)
+def test_a_parameter_moves_to_the_values_beside_it(
+    name: str, axis: Any, value: Value, neighbours: list[Value]
+) -> None:
+    found = moved(axis, value, name)
+    assert found == (neighbours if name == "shortcut" else pytest.approx(neighbours))
+    assert len({type(number) for number in (*found, value)}) == 1
+
+
+def neighbour_with(space: Space, values: dict[str, Value], **wanted: Value) -> Candidate:
+    (found,) = (
+        neighbour
+        for neighbour in space.neighbours(space.candidate(values))
+        if wanted.items() <= neighbour.values.items()
+    )
+    return found
+
+
+def test_a_parameter_that_begins_to_matter_has_the_value_of_the_design_or_the_first() -> None:
+    axes = {
+        "merge": ["add", "cat", "gate"],
+        "gate_bias": {"low": -8, "high": 0},
+        "compression": [0.7, 0.9],
+        "shortcut": ["pad", "proj"],
+    }
+    space = space_of(axes, layout=RESIDUAL, **SMALL)
+    plain = {"merge": "add", "shortcut": "pad"}
+    gated = neighbour_with(space, plain, merge="gate")
+    assert gated.values == {"merge": "gate", "shortcut": "pad", "gate_bias": -6.0}  # the default
+    dense = neighbour_with(space, plain, merge="cat")
+    assert dense.values == {"merge": "cat", "compression": 0.7}  # 0.5 is none of the axis'
+    back = neighbour_with(space, dict(dense.values), merge="add")
+    assert back.values == {"merge": "add", "shortcut": "proj"}
+
+
+@pytest.mark.parametrize(
+    ("bias", "middle"),
+    [({"low": -4, "high": 0}, -2.0), ({"low": -4, "high": -1, "step": 1}, -3.0)],
+    ids=str,
+)
+def test_a_parameter_that_begins_to_matter_starts_in_the_middle_of_a_range(
+    bias: dict[str, Any], middle: float
+) -> None:
+    space = space_of({"merge": ["add", "gate"], "gate_bias": bias}, layout=RESIDUAL, **SMALL)
+    gated = neighbour_with(space, {"merge": "add"}, merge="gate")
+    assert gated.values["gate_bias"] == middle
+
+
+@pytest.mark.parametrize(
+    ("axis", "wanted", "start"),
+    [
+        (Choice((1, 2, 3)), 2, 2),
+        (Choice((1, 2, 3)), 9, 1),
+        (Choice(("", "bn")), None, ""),
+        (Range(0.0, 1.0, None, log=False, whole=False), 0.3, 0.3),
+        (Range(0.0, 1.0, None, log=False, whole=False), 1.5, 0.5),
+        (Range(0.0, 1.0, None, log=False, whole=False), None, 0.5),
+        (Range(0.01, 1.0, None, log=True, whole=False), 2.0, 0.1),
+        (Range(4, 64, None, log=True, whole=True), 65, 16),
+        (Range(4, 64, None, log=True, whole=True), 5, 5),
+        (Range(2, 9, 1, log=False, whole=True), 1, 5),
+        (Range(2, 9, 1, log=False, whole=True), 9, 9),
+        (Range(2, 8, 3, log=False, whole=True), 4, 5),
+        (Range(0.0, 0.6, 0.1, log=False, whole=False), 0.1 + 0.2, 0.3),
+        (Range(0.0, 0.3, 0.1, log=False, whole=False), 0.25, 0.1),
+        (Range(0.0, 1.0, None, log=False, whole=False), True, 0.5),
+    ],
+    ids=str,
+)
+def test_where_a_parameter_starts(axis: Parameter, wanted: Value, start: Value) -> None:
+    assert axis.start(wanted) == pytest.approx(start) if wanted else axis.start(wanted) == start
+    assert type(axis.start(wanted)) is type(start)
+
+
+def test_a_candidate_of_part_of_the_values_has_neighbours() -> None:
+    axes = {"layout": ORDERS, "shortcut": ["pad", "omit"], "recipe.peak_lr": [0.1, 0.3]}
+    space = space_of(axes, **SMALL)
+    candidate = space.candidate({"layout.before": "bn-relu"})
+    neighbours = list(space.neighbours(candidate))
+    # Four words beside that of each slot, one more shortcut and one more rate.
+    assert len(neighbours) == 4 * 4 + 1 + 1
+    assert all(len(neighbour.values) == 6 for neighbour in neighbours)
+
+
+def test_neighbours_keep_the_constraints() -> None:
+    space = Space.load(SPACES / "merges.yaml")
+    unbound = Space.from_dict({**space.to_dict(), "constraints": []})
+    candidate = space.draw(random.Random(0))
+    inside = {neighbour.key for neighbour in space.neighbours(candidate)}
+    everywhere = {neighbour.key: neighbour for neighbour in unbound.neighbours(candidate)}
+    assert inside < everywhere.keys()
+    for key, neighbour in everywhere.items():
+        assert (cost(neighbour.design).params <= 300_000) == (key in inside)
 
 
 # --- ranges --------------------------------------------------------------------------------------
@@ -657,8 +1181,7 @@ REFUSED = {
     ),
     "misspelt value of the base": (
         "base: {layout: conv3 +, merge: concat}\naxes: {shortcut: [pad]}",
-        "base.merge: 'concat' is not one of add, cat, gate, shortcut-gate, weighted"
-        " (did you mean 'cat'?)",
+        f"base.merge: 'concat' is not one of {', '.join(MERGES)} (did you mean 'cat'?)",
     ),
     "misspelt layout": (
         "axes: {layout: [conv3 +, conv3-bnn +]}",
@@ -702,7 +1225,7 @@ REFUSED = {
     ),
     "missing layout": (
         "axes: {shortcut: [pad, proj]}",
-        "base.layout is missing, and no axis sets it",
+        "base.layout is missing, and no axis sets it in all stages",
     ),
     "duplicate value": (
         GOOD + "axes: {shortcut: [pad, proj, pad]}",
@@ -791,6 +1314,102 @@ REFUSED = {
     "range on lists": (
         GOOD + "axes: {depths: {low: 1, high: 2}}",
         "axes.depths: depths takes a list of values, not a range",
+    ),
+    "a field and one of its stages": (
+        GOOD + "axes: {shortcut: [pad], 'shortcut[1]': [proj]}",
+        "axes.shortcut[1]: axes.shortcut sets this stage too; keep one of them",
+    ),
+    "a stage beyond the last": (
+        GOOD + "axes: {'shortcut[3]': [pad]}",
+        "axes.shortcut[3]: no design has this stage: stages are numbered from 0 to 2",
+    ),
+    "a stage beyond the last of an axis": (
+        GOOD + "axes: {depths: [[1], [1, 1]], widths: [[4], [4, 4], [4, 4, 4]], 'groups[2]': [1]}",
+        "axes.groups[2]: no design has this stage: stages are numbered from 0 to 1",
+    ),
+    "a depth beyond the last": (
+        "base: {layout: conv3 +, depths: [1, 1], widths: [4, 8]}\naxes: {'depths[2]': [1]}",
+        "axes.depths[2]: no design has this stage: stages are numbered from 0 to 1",
+    ),
+    "a negative stage": (
+        GOOD + "axes: {'shortcut[-1]': [pad]}",
+        "axes.shortcut[-1]: the brackets of shortcut[0] hold a whole number:"
+        " stages are numbered from 0",
+    ),
+    "a stage of a misspelt field": (
+        GOOD + "axes: {'shortcutt[1]': [pad]}",
+        "axes.shortcutt[1]: an axis of one stage: 'shortcutt' is not one of layout, ..., depths,"
+        " widths (did you mean 'shortcut'?)",
+    ),
+    "a misspelt value in one stage": (
+        GOOD + "axes: {'shortcut[1]': [pad, projection]}",
+        f"axes.shortcut[1][1]: 'projection' is not one of {WORDS} (did you mean 'proj'?)",
+    ),
+    "a misspelt layout in one stage": (
+        GOOD + "axes: {'layout[1]': [conv3-bnn +]}",
+        "axes.layout[1][0]: unknown operation 'bnn' in 'conv3-bnn +' (did you mean 'bn'?)",
+    ),
+    "a list in one stage": (
+        GOOD + "axes: {'groups[1]': [[1, 1, 1]]}",
+        "axes.groups[1][0]: [1, 1, 1] is not a whole number from 1 to 100000",
+    ),
+    "a depth of zero in one stage": (
+        GOOD + "axes: {'depths[1]': {low: 0, high: 4}}",
+        "axes.depths[1].low: 0 is not a whole number from 1 to 100000",
+    ),
+    "a stage without a layout": (
+        "axes: {'layout[0]': [conv3 +], 'layout[2]': [conv3 +]}",
+        "base.layout is missing, and no axis sets it in all stages",
+    ),
+    "a slot as an axis": (
+        GOOD + "axes: {layout.before: [bn]}",
+        "axes: 'layout.before' is not one of layout, ...",
+    ),
+    "a free layout without convolutions": (
+        "axes: {layout: {free: [bn]}}",
+        "axes.layout.convs is missing",
+    ),
+    "a free layout without free operations": (
+        "axes: {layout: {convs: [conv3], free: []}}",
+        "axes.layout.free: [] is not a list such as [bn, relu]",
+    ),
+    "an unknown key of a free layout": (
+        "axes: {layout: {conv: [conv3], free: [bn]}}",
+        "axes.layout: 'conv' is not one of convs, free (did you mean 'convs'?)",
+    ),
+    "no convolution among the convolutions": (
+        GOOD + "axes: {'layout[2]': {convs: [convv3], free: [bn]}}",
+        "axes.layout[2].convs[0]: a convolution: 'convv3' is not one of conv1, ...dw7"
+        " (did you mean 'conv3'?)",
+    ),
+    "an even kernel": (
+        "axes: {layout: {convs: [conv3, dw4], free: [bn]}}",
+        "axes.layout.convs[1]: 'dw4' in 'dw4': the kernel of dw is an odd number from 1 to 31",
+    ),
+    "an unknown free operation": (
+        "axes: {layout: {convs: [conv3], free: [bn, rellu]}}",
+        "axes.layout.free[1]: 'rellu' is not one of bn, ... (did you mean 'relu'?)",
+    ),
+    "a list among the free operations": (
+        "axes: {layout: {convs: [conv3], free: [[bn]]}}",
+        "axes.layout.free[0]: ['bn'] is not one of bn, ...",
+    ),
+    "a convolution among the free operations": (
+        "axes: {layout: {convs: [conv3], free: [conv3]}}",
+        "axes.layout.free[0]: 'conv3' is not one of bn, ...",
+    ),
+    "a free operation twice": (
+        "axes: {layout: {convs: [conv3], free: [bn, relu, bn]}}",
+        "axes.layout.free[2]: 'bn' stands twice",
+    ),
+    "too many free operations": (
+        "axes: {layout: {convs: [conv3], free: [bn, relu, se, dropout]}}",
+        "axes.layout.free: 4 operations are more than 3",
+    ),
+    "a layout that is neither": (
+        "axes: {layout: conv3 +}",
+        "axes.layout: 'conv3 +' is neither a list of values nor a free layout"
+        " {convs: ..., free: ...}",
     ),
     "epochs as a field": (
         GOOD + "axes: {shortcut: [pad]}\nrecipe: {epochs: 3}",
@@ -917,3 +1536,38 @@ def test_an_axis_stands_above_the_base_and_the_recipe() -> None:
     assert candidate.recipe == Recipe(peak_lr=0.25, batch_size=7)
     assert set(space.base) == {"layout", "widths", "depths"}
     assert set(space.recipe) == {"batch_size"}
+
+
+def test_links_head_and_growth_are_asked_for_where_they_matter() -> None:
+    space = Space.from_yaml(
+        """
+base: {layout: conv3-bn-relu-conv3-bn + relu, widths: [4, 8, 16], depths: [1, 1, 1]}
+axes:
+  links: [[], ["0>3"], ["1>3"]]
+  link_merge: [add, cat]
+  link_shortcut: [pad, proj]
+  head: [mean, conv1-bn-mean]
+  head_width: [8, 32]
+  merge: [add, dual]
+  growth: [1, 2]
+"""
+    )
+    # No link, or one of two that is added in two ways or concatenated; a head with one of two
+    # widths, or none; a dual stage with one of two growths, or none.
+    assert space.size == (1 + 2 * 3) * (1 + 2) * (1 + 2)
+    assert len(list(space.enumerate())) == space.size
+    plain = space.candidate({"links": (), "head": "mean", "merge": "add"})
+    assert {tuple(other.values.items()) for other in space.neighbours(plain)} == {
+        (("merge", "dual"), ("links", ()), ("head", "mean"), ("growth", 1)),
+        *(
+            (
+                ("merge", "add"),
+                ("links", (link,)),
+                ("link_merge", "add"),
+                ("head", "mean"),
+                ("link_shortcut", "proj"),
+            )
+            for link in ("0>3", "1>3")
+        ),
+        (("merge", "add"), ("links", ()), ("head", "conv1-bn-mean"), ("head_width", 8)),
+    }

@@ -12,6 +12,7 @@ from optuna.trial import TrialState
 from skipsearch.errors import RunError, SpaceError
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch
+from skipsearch.run import Run
 from skipsearch.search.study import ATTEMPTS, SearchStudy, Ticket, load_trials
 from skipsearch.space import Space
 
@@ -187,6 +188,60 @@ def test_parameters_bear_the_names_of_the_axes_and_only_of_those_that_matter(
     for trial in load(tmp_path).trials:
         plain = "+" not in trial.params["layout"]
         assert set(trial.params) == ({"layout"} if plain else {"layout", "shortcut", "drop_path"})
+
+
+FREE = """
+name: free
+base: {layout: conv3 +, widths: [4, 8], depths: [1, 1], stem_width: 2, shortcut: omit}
+axes:
+  layout[1]: {convs: [conv3], free: [relu]}
+  depths[0]: {low: 1, high: 2}
+"""
+
+
+def test_slots_and_stages_are_parameters_that_survive_a_dead_driver(tmp_path: Path) -> None:
+    # Eight layouts of the second stage build six networks, since nothing joins there; two depths.
+    space = Space.from_yaml(FREE)
+    assert space.size == 16
+    wanted = {design.id for design in space.enumerate()}
+    assert len(wanted) == 12
+    study, designs = open_study(tmp_path, FREE), []
+    for _ in range(5):
+        ticket = study.ask()
+        assert ticket is not None
+        train(study, ticket)
+        designs.append(ticket.candidate.design.id)
+    left = study.ask()
+    assert left is not None
+    study = open_study(tmp_path, FREE)  # The driver died under it.
+    while (ticket := study.ask()) is not None:
+        if len(designs) == 5:
+            assert ticket.candidate == left.candidate
+        train(study, ticket)
+        designs.append(ticket.candidate.design.id)
+    assert set(designs) == wanted
+    assert len(designs) == len(wanted)
+    trials = load(tmp_path).trials
+    slots = {f"layout[1].{slot}" for slot in ("before", "before_join", "after_join")}
+    assert {frozenset(trial.params) for trial in trials} == {frozenset(slots | {"depths[0]"})}
+    assert any(t.user_attrs.get("rejected", "").startswith("known from trial") for t in trials)
+
+
+def test_slots_and_stages_share_the_column_of_their_field(tmp_path: Path) -> None:
+    space = FREE + "  layout[0]: [conv3 +, conv3]\n"
+    study = open_study(tmp_path, space)
+    while (ticket := study.ask()) is not None:
+        train(study, ticket)
+    data = {"validation_images": 100, "in_channels": 3, "image_size": 32, "classes": 10}
+    asked = {"space": Space.from_yaml(space).to_dict(), "rungs": [3], "data": data}
+    table = Run(tmp_path, asked).rank()
+    columns = list(table.columns)
+    assert columns[columns.index("macs") + 1 :] == ["layout", "depths", "reason"]
+    designs = {trial.number: trial.design for trial in study.trials()}
+    for _, row in table.iterrows():
+        layout = designs[row.trial].layout
+        assert row.layout == (layout if isinstance(layout, str) else str(list(layout)))
+        assert row.depths == str(list(designs[row.trial].depths))
 
 
 def test_reports_are_idempotent_by_epoch(tmp_path: Path) -> None:

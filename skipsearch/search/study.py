@@ -22,12 +22,13 @@ from typing import NamedTuple
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from skipsearch.axes import Choice, Parameter, Value
 from skipsearch.cost import cost
 from skipsearch.design import Design
 from skipsearch.errors import DesignError, RunError, SpaceError
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, INTERRUPTED, PRUNED, Epoch, Trial
-from skipsearch.space import ENUMERABLE, TRIES, Axis, Candidate, Choice, Space, Value
+from skipsearch.space import ENUMERABLE, TRIES, Candidate, Space
 
 ATTEMPTS = 3  # drivers that may die under one epoch of a training before it counts as failed
 
@@ -189,7 +190,7 @@ class SearchStudy:
         self._study.tell(trial, state=TrialState.PRUNED)
 
     def _replacement(self, proposal: Candidate | None) -> Candidate | None:
-        """Return the untried candidate that differs from the proposal in the fewest axes."""
+        """Return the untried candidate that differs from the proposal in the fewest parameters."""
         size = self.space.size
         if size is None or size > ENUMERABLE:
             for _ in range(TRIES):
@@ -339,29 +340,35 @@ def _record(trial: FrozenTrial, queued: bool) -> Trial:
     )
 
 
-def _chooser(trial: optuna.Trial) -> Callable[[str, Axis], Value]:
-    """Let Optuna choose the value of each axis; parameters bear the names of the axes."""
+def _chooser(trial: optuna.Trial) -> Callable[[str, Parameter], Value]:
+    """Let Optuna choose the value of each parameter, under the name that it has in the space."""
 
-    def choose(name: str, axis: Axis) -> Value:
-        if isinstance(axis, Choice):
-            label = trial.suggest_categorical(name, axis.labels)
-            return axis.values[axis.labels.index(label)]
-        if axis.whole:
-            step = 1 if axis.log else int(axis.step or 1)
-            low, high = int(axis.low), int(axis.high)
-            return trial.suggest_int(name, low, high, step=step, log=axis.log)
-        value = trial.suggest_float(name, axis.low, axis.high, step=axis.step, log=axis.log)
+    def choose(name: str, parameter: Parameter) -> Value:
+        if isinstance(parameter, Choice):
+            label = trial.suggest_categorical(name, parameter.labels)
+            return parameter.values[parameter.labels.index(label)]
+        if parameter.whole:
+            step = 1 if parameter.log else int(parameter.step or 1)
+            low, high = int(parameter.low), int(parameter.high)
+            return trial.suggest_int(name, low, high, step=step, log=parameter.log)
+        value = trial.suggest_float(
+            name, parameter.low, parameter.high, step=parameter.step, log=parameter.log
+        )
         # Optuna's own multiples of a step may differ in the last bit, and so would the key.
-        return value if axis.step is None else axis.values[round((value - axis.low) / axis.step)]
+        return (
+            value
+            if parameter.step is None
+            else parameter.values[round((value - parameter.low) / parameter.step)]
+        )
 
     return choose
 
 
 def _labels(values: Mapping[str, Value]) -> dict[str, Value]:
-    """Return the values of axes as Optuna's parameters hold them."""
+    """Return the values of parameters as Optuna's parameters hold them."""
     return {n: json.dumps(v) if isinstance(v, tuple) else v for n, v in values.items()}
 
 
 def _distance(a: Mapping[str, Value], b: Mapping[str, Value]) -> int:
-    """In how many axes two candidates differ; an axis that matters for one alone counts."""
+    """In how many parameters two candidates differ; one that matters for one alone counts."""
     return sum(a.get(name) != b.get(name) or (name in a) != (name in b) for name in {*a, *b})
