@@ -27,6 +27,7 @@ from skipsearch.classics import (
     ORIGINAL,
     PLAIN,
 )
+from skipsearch.cli import main
 from skipsearch.cost import cost, steps_cost
 from skipsearch.design import Design
 from skipsearch.diagram import Diagram, draw_diagram
@@ -423,3 +424,71 @@ def test_rows_are_even_and_no_wider_than_a_page() -> None:
     rows = [t.get_position()[1] for t in titles]
     assert [rows.count(y) for y in sorted(set(rows))] == [3, 3, 2]
     assert figure.get_size_inches()[0] < 14
+
+
+# --- the command line -----------------------------------------------------------------------------
+
+
+def test_show_writes_figures_and_still_draws_text(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    png, svg = tmp_path / "block.png", tmp_path / "block.svg"
+    png.write_text("old")
+    layout = "bn-relu-conv3 +"
+    assert main(["show", layout, "--png", str(png), "--svg", str(svg), "--classes", "7"]) == 0
+    out = capsys.readouterr().out
+    assert main(["show", layout, "--classes", "7"]) == 0
+    assert out == capsys.readouterr().out + f"wrote {png}\nwrote {svg}\n"
+    assert png_size(png.read_bytes())[0] > 300
+    assert "7 classes" in svg.read_text(encoding="utf-8")
+
+
+def test_show_draws_a_classic_with_its_images(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "a file of any name"
+    assert main(["show", "ResNet-18", "--svg", str(file)]) == 0
+    assert capsys.readouterr().out.startswith("resnet-18: He et al. 2015")
+    assert f"input 3{TIMES}224{TIMES}224" in file.read_text(encoding="utf-8")
+
+
+def test_show_draws_a_design_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "d.yaml").write_text("layout: conv3-bn + relu\nwidths: [8]\ndepths: [1]\n")
+    assert main(["show", str(tmp_path / "d.yaml"), "--png", str(tmp_path / "d.png")]) == 0
+    assert (tmp_path / "d.png").stat().st_size > 5_000
+
+
+SPACE = "name: two\naxes: {layout: [conv3, conv3 +]}\n"
+REFUSED = {
+    "a folder": ("conv3 +", "{tmp}", "{tmp}: Is a directory"),
+    "a folder that is not there": (
+        "conv3 +",
+        "{tmp}/no/block.png",
+        "{tmp}/no/block.png: No such file or directory",
+    ),
+    "no name": ("conv3 +", "", ".: Is a directory"),
+    "a space": (
+        "{tmp}/space.yaml",
+        "{tmp}/block.png",
+        "{tmp}/space.yaml: a figure shows one design, and this is a space of many",
+    ),
+    "a misspelt layout": (
+        "conv3-bnn +",
+        "{tmp}/block.png",
+        "unknown operation 'bnn' in 'conv3-bnn +' (did you mean 'bn'?)",
+    ),
+}
+
+
+@pytest.mark.parametrize("option", ["--png", "--svg"])
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_drawn_or_written_is_one_line(
+    case: str, option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "space.yaml").write_text(SPACE)
+    what, file, message = (text.format(tmp=tmp_path) for text in REFUSED[case])
+    assert main(["show", what, option, file]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == f"skipsearch: error: {message}\n"
+    assert not (tmp_path / "block.png").exists()
