@@ -23,6 +23,7 @@ from skipsearch.space import Space
 
 if TYPE_CHECKING:
     from skipsearch.data import Data, load_data
+    from skipsearch.diagram import draw_diagram
     from skipsearch.models import build
     from skipsearch.run import Run, export, search
     from skipsearch.training import train
@@ -33,11 +34,13 @@ for _room in ("export", "search"):
     import_module(f"skipsearch.{_room}")
     del globals()[_room]
 
-# Imported when first used: torch and Ray take seconds, which `skipsearch show` does not need.
+# Imported when first used: torch and Ray take seconds, matplotlib a part of one, and
+# `skipsearch show` needs none of them.
 _LATE = {
     "Data": "data",
     "Run": "run",
     "build": "models",
+    "draw_diagram": "diagram",
     "export": "run",
     "load_data": "data",
     "search": "run",
@@ -61,6 +64,7 @@ __all__ = [
     "classic",
     "cost",
     "draw_design",
+    "draw_diagram",
     "draw_space",
     "export",
     "load_data",

@@ -41,7 +41,7 @@ def draw_design(
             rows.append((f"to stage {number}", _chain(stage.transition), shape, params, macs))
         params = macs = 0
         for position, block in enumerate(stage.blocks, 1):
-            kind = _kind(block)
+            kind = block_kind(block)
             if kind not in drawn:
                 drawn.add(kind)
                 where = f"stage {number}, block {position}"
@@ -126,22 +126,22 @@ def draw_block(block: Block, size: int) -> str:
     shapes = _shapes((*block.opening, *block.branch), size)
     split = len(block.opening)
     steps = (*block.opening, *block.branch, *block.after)
-    width = max(WIDTH, *(len(_word(step)) + 2 for step in steps))
+    width = max(WIDTH, *(len(step_word(step)) + 2 for step in steps))
     opening = list(zip(block.opening, shapes[:split], strict=True))
     branch = list(zip(block.branch, shapes[split:], strict=True))
     out_size = -(-size // block.stride)
     lines = [_line("x", _shape(block.inputs, size), "", width)]
     if block.merge is None:
-        lines += [_line(_word(step), shape, "", width) for step, shape in opening + branch]
+        lines += [_line(step_word(step), shape, "", width) for step, shape in opening + branch]
     else:
         before, beside = (opening, branch) if block.shares_opening else ([], opening + branch)
-        lines += [_line(_word(step), shape, "", width) for step, shape in before]
+        lines += [_line(step_word(step), shape, "", width) for step, shape in before]
         lines.append("  " + "├" + "─" * (width + 13) + "┐")
-        carried = [_word(step) for step in block.shortcut or ()] or ["identity"]
+        carried = [step_word(step) for step in block.shortcut or ()] or ["identity"]
         start = max(0, (len(beside) - len(carried)) // 2)
         rows = max(len(beside), len(carried))
         for i in range(rows):
-            word, shape = (_word(beside[i][0]), beside[i][1]) if i < len(beside) else ("│", "")
+            word, shape = (step_word(beside[i][0]), beside[i][1]) if i < len(beside) else ("│", "")
             side = carried[i - start] if start <= i < start + len(carried) else "│"
             lines.append(_line(word, shape, side, width))
         concatenates = block.merge in ("cat", "dual")
@@ -150,7 +150,7 @@ def draw_block(block: Block, size: int) -> str:
         if concatenates:
             lines.append(_line("", _shape(block.outputs, out_size), "", width))
     after = zip(block.after, _shapes(block.after, out_size), strict=True)
-    lines += [_line(_word(step), shape, "", width) for step, shape in after]
+    lines += [_line(step_word(step), shape, "", width) for step, shape in after]
     lines.append("  ↓")
     return "\n".join(line.rstrip() for line in lines)
 
@@ -191,7 +191,8 @@ def _line(word: str, shape: str, side: str, width: int) -> str:
     return f"  {word:<{width}}{shape:<14}{side}"
 
 
-def _word(step: Step) -> str:
+def step_word(step: Step) -> str:
+    """Write one operation with its channels, stride and groups."""
     if step.op == "conv":
         depthwise = step.groups == step.inputs > 1
         name = f"{'dw' if depthwise else 'conv'}{step.kernel} {step.inputs}->{step.outputs}"
@@ -205,7 +206,7 @@ def _word(step: Step) -> str:
 
 
 def _chain(steps: Steps) -> str:
-    return " - ".join(map(_word, steps))
+    return " - ".join(map(step_word, steps))
 
 
 def _shapes(steps: Steps, size: int) -> list[str]:
@@ -220,9 +221,10 @@ def _shape(channels: int, size: int) -> str:
     return f"{channels}x{size}x{size}"
 
 
-def _kind(block: Block) -> tuple[object, ...]:
-    """What makes two drawings differ but for their numbers of channels."""
-    ops = tuple((step.op, step.kernel) for step in (*block.opening, *block.branch, *block.after))
+def block_kind(block: Block) -> tuple[object, ...]:
+    """Return what makes two drawings differ but for their numbers of channels."""
+    steps = (*block.opening, *block.branch, *block.after)
+    ops = tuple((step_word(step).partition(" ")[0], step.groups > 1) for step in steps)
     shortcut = None if block.shortcut is None else tuple(step.op for step in block.shortcut)
     return ops, shortcut, block.merge, block.shares_opening
 

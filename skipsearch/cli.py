@@ -6,15 +6,23 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NoReturn
 
 from skipsearch.anatomy import draw_design, draw_space, space_size
 from skipsearch.classics import CLASSICS
 from skipsearch.design import Design
-from skipsearch.errors import DesignError, LayoutError, RecipeError, SkipSearchError, not_one_of
+from skipsearch.errors import (
+    DesignError,
+    LayoutError,
+    RecipeError,
+    SkipSearchError,
+    SpaceError,
+    not_one_of,
+)
 from skipsearch.layout import Layout
 from skipsearch.recipe import Recipe
 from skipsearch.record import Epoch
@@ -75,6 +83,8 @@ def _parser() -> argparse.ArgumentParser:
     show = verbs.add_parser("show", help="draw a layout, a design, a space or a classic")
     show.add_argument("what", metavar="LAYOUT|DESIGN.yaml|SPACE.yaml|CLASSIC")
     _add_image_options(show)
+    show.add_argument("--png", metavar="FILE", help="draw it as a figure too")
+    show.add_argument("--svg", metavar="FILE", help="the same, as a vector graphic")
     show.set_defaults(verb=_show)
 
     check = verbs.add_parser("check", help="check that every value of a space parses and builds")
@@ -156,18 +166,42 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
 def _show(options: argparse.Namespace) -> None:
     what: str = options.what
     if what.endswith((".yaml", ".yml")) and "axes" in _yaml(what):
+        if (options.png, options.svg) != (None, None):
+            raise SpaceError(f"{what}: a figure shows one design, and this is a space of many")
         print(draw_space(_for_images(Space.load(what), options)))
         return
+    design = _design(what)
     classic = CLASSICS.get(what.lower())
     images = {"in_channels": 3, "image_size": 32, "classes": 10}
+    if classic is not None:
+        images = {name: getattr(classic, name) for name in images}
+    given = {name: getattr(options, name) for name in images}
+    images |= {name: value for name, value in given.items() if value is not None}
+    drawing = draw_design(design, **images)
+    files = _write_figures(design, images, {"png": options.png, "svg": options.svg})
     if classic is not None:
         error = "" if classic.error is None else f", published error {classic.error:.2f} %"
         source = f" ({classic.error_source})" if error and classic.error_source else ""
         print(f"{what.lower()}: {classic.paper}{error}{source}\n")
-        images = {name: getattr(classic, name) for name in images}
-    given = {name: getattr(options, name) for name in images}
-    images |= {name: value for name, value in given.items() if value is not None}
-    print(draw_design(_design(what), **images))
+    print(drawing)
+    for file in files:
+        print(f"wrote {file}")
+
+
+def _write_figures(
+    design: Design, images: Mapping[str, int], files: Mapping[str, str | None]
+) -> list[str]:
+    """Draw a design into the files that are named; return these."""
+    wanted = {kind: file for kind, file in files.items() if file is not None}
+    if wanted:
+        from skipsearch.diagram import draw_diagram
+
+        figure = draw_diagram(design, **images)
+        for kind, file in wanted.items():
+            picture = BytesIO()
+            figure.savefig(picture, format=kind)
+            Path(file).write_bytes(picture.getvalue())
+    return list(wanted.values())
 
 
 def _check(options: argparse.Namespace) -> None:

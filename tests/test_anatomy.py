@@ -273,6 +273,15 @@ def test_every_kind_of_block_is_drawn_once() -> None:
     assert drawn == [("1", "1", PLAIN), ("2", "1", ORIGINAL), ("2", "2", ORIGINAL)]
 
 
+def test_dense_grouped_and_depthwise_convolutions_are_different_kinds() -> None:
+    design = Design(
+        layout=("conv3 +", "conv3 +", "dw3 +"), groups=(1, 2, 1), depths=(1, 1, 1), widths=(4, 4, 4)
+    )
+    text = draw_design(design.replace(shortcut="pad"))
+    for word in ("  conv3 4->4  ", "  conv3 4->4 /2 groups 2  ", "  dw3 4->4 /2  "):
+        assert word in text
+
+
 def test_what_stands_after_the_join_is_drawn_with_the_joined_shape() -> None:
     design = Design(layout="conv3 + bn-conv1", merge="cat", depths=(1,), widths=(4,))
     lines = draw_block(design.plan(1).stages[0].blocks[0], 8).splitlines()

@@ -19,7 +19,7 @@ LAYERS = (
     ("axes",),
     ("space", "classics"),
     ("anatomy", "models", "data"),
-    ("training",),
+    ("training", "diagram"),
     ("search", "analysis", "export"),
     ("run",),
     ("cli", "__main__"),
@@ -37,14 +37,19 @@ HOMES = {
     "onnx": ("export/onnx.py",),
     "onnxruntime": ("export/onnx.py",),
     "onnxscript": ("export/onnx.py",),
-    "matplotlib": ("analysis/figures.py",),
+    "matplotlib": ("diagram.py", "analysis/figures.py"),
     "yaml": ("text.py",),
     "sklearn": ("data/images.py",),
     "scipy": ("analysis/",),
 }
 # torchvision and timm import torch.
 NEED_TORCH = ("torch", "torchvision", "timm")
-WITHOUT_TORCH = (*(name for names in LAYERS[:7] for name in names), "anatomy", "analysis")
+WITHOUT_TORCH = (
+    *(name for names in LAYERS[:7] for name in names),
+    "anatomy",
+    "diagram",
+    "analysis",
+)
 
 
 class Import(NamedTuple):
@@ -243,7 +248,7 @@ WRONG = {
     "matplotlib": (
         "analysis/report.py",
         "from matplotlib import pyplot",
-        "analysis/report.py:1: matplotlib belongs to analysis/figures.py",
+        "analysis/report.py:1: matplotlib belongs to diagram.py, analysis/figures.py",
     ),
     "sklearn": ("analysis/effects.py", "import sklearn", "analysis/effects.py:1: sklearn belongs"),
     "scipy": ("training/engine.py", "import scipy.stats", "training/engine.py:1: scipy belongs to"),
@@ -286,6 +291,7 @@ RIGHT = {
     "search/study.py": "import optuna",
     "export/onnx.py": "import onnx, onnxruntime, onnxscript",
     "analysis/figures.py": "import matplotlib.pyplot\nimport scipy",
+    "diagram.py": "import matplotlib\nfrom skipsearch.anatomy import step_word",
     "run.py": "from skipsearch.search import driver\nfrom skipsearch.analysis import ranking",
     "cli.py": "import skipsearch as ss\nfrom skipsearch import Design",
     "__main__.py": "from skipsearch.cli import main",
