@@ -23,7 +23,7 @@ from skipsearch.space import Space
 
 if TYPE_CHECKING:
     from skipsearch.data import Data, load_data
-    from skipsearch.models import build
+    from skipsearch.models import build, deepen
     from skipsearch.run import Run, export, search
     from skipsearch.training import train
 
@@ -38,6 +38,7 @@ _LATE = {
     "Data": "data",
     "Run": "run",
     "build": "models",
+    "deepen": "models",
     "export": "run",
     "load_data": "data",
     "search": "run",
@@ -60,6 +61,7 @@ __all__ = [
     "build",
     "classic",
     "cost",
+    "deepen",
     "draw_design",
     "draw_space",
     "export",

@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[1]
 # What ARCHITECTURE's public face and the README use, and the types that these give back.
 FACE = [
     *("CLASSICS", "Classic", "Cost", "Data", "Design", "Epoch", "Layout", "Recipe", "Run"),
-    *("SkipSearchError", "Space", "Trial", "build", "classic", "cost", "draw_design", "draw_space"),
-    *("export", "load_data", "search", "train"),
+    *("SkipSearchError", "Space", "Trial", "build", "classic", "cost", "deepen"),
+    *("draw_design", "draw_space", "export", "load_data", "search", "train"),
 ]
 
 
