@@ -24,7 +24,7 @@ from skipsearch.space import Space
 if TYPE_CHECKING:
     from skipsearch.data import Data, load_data
     from skipsearch.diagram import draw_diagram
-    from skipsearch.models import build
+    from skipsearch.models import build, deepen
     from skipsearch.run import Run, export, search
     from skipsearch.training import train
 
@@ -40,6 +40,7 @@ _LATE = {
     "Data": "data",
     "Run": "run",
     "build": "models",
+    "deepen": "models",
     "draw_diagram": "diagram",
     "export": "run",
     "load_data": "data",
@@ -63,6 +64,7 @@ __all__ = [
     "build",
     "classic",
     "cost",
+    "deepen",
     "draw_design",
     "draw_diagram",
     "draw_space",

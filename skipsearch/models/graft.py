@@ -1,0 +1,245 @@
+"""Trained operations copied into wider ones, so that what they read and write stays the same.
+
+A trained channel keeps its values but may have moved: ``kept`` holds, for each channel of the
+trained network in order, its index in the new one. Whatever reads it has weights of 0 for all the
+other channels, which are new; the weights of those that write them stay at their initialisation.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from skipsearch.errors import DesignError
+from skipsearch.models.block import AddBlock
+from skipsearch.models.ops import SqueezeExcitation
+from skipsearch.plan import Block, Step, Steps
+
+
+class NewNorms:
+    """The batch norms, or channels of them, that no training has given statistics yet."""
+
+    def __init__(self) -> None:
+        self.channels: dict[nn.BatchNorm2d, Tensor] = {}
+        self.undone: set[nn.BatchNorm2d] = set()
+
+    def add(self, norm: nn.BatchNorm2d, channels: Tensor) -> None:
+        """Note channels that are new."""
+        self.channels[norm] = channels
+
+    def undo(self, norm: nn.BatchNorm2d) -> None:
+        """Let a new norm undo itself by its weight and bias (arXiv:1511.05641, Net2DeeperNet)."""
+        self.add(norm, torch.arange(norm.num_features))
+        self.undone.add(norm)
+        _undo(norm)
+
+    def measure(self, network: nn.Module, images: Tensor) -> None:
+        """Take the statistics from one batch; each norm has them before it passes its input on."""
+        hooks = [
+            norm.register_forward_pre_hook(partial(self._measure, channels))
+            for norm, channels in self.channels.items()
+        ]
+        try:
+            network(images)
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _measure(self, channels: Tensor, module: nn.Module, inputs: tuple[Tensor]) -> None:
+        norm = cast("nn.BatchNorm2d", module)
+        x = inputs[0][:, channels]
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        norm.running_mean[channels] = x.mean((0, 2, 3))
+        norm.running_var[channels] = x.var((0, 2, 3), correction=0)  # as training divides by it
+        if norm in self.undone:
+            _undo(norm)
+
+
+def _undo(norm: nn.BatchNorm2d) -> None:
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    norm.weight.copy_((norm.running_var + norm.eps).sqrt())
+    norm.bias.copy_(norm.running_mean)
+
+
+def write(conv: nn.Conv2d, rows: Tensor, columns: Tensor, kernels: Tensor) -> bool:
+    """Let some output channels read some input channels, and no others.
+
+    Args:
+        conv: The convolution.
+        rows: Output channels (R,).
+        columns: The input channels that each of them reads (R, n).
+        kernels: With which weights (R, n, k, k).
+
+    Returns:
+        Whether it could be done: a grouped convolution reads within its groups.
+    """
+    group = rows // (conv.out_channels // conv.groups)
+    share = conv.in_channels // conv.groups
+    local = columns - group[:, None] * share
+    if (local < 0).any() or (local >= share).any():
+        return False
+    weight = kernels.new_zeros(len(rows), share, *kernels.shape[2:])
+    weight.scatter_(1, local[:, :, None, None].expand_as(kernels), kernels)
+    conv.weight[rows] = weight
+    return True
+
+
+def is_depthwise(step: Step) -> bool:
+    """Whether each channel is convolved by itself."""
+    return step.op == "conv" and step.inputs == step.outputs == step.groups
+
+
+def graft_run(
+    old: nn.Sequential,
+    new: nn.Sequential,
+    was: Steps,
+    now: Steps,
+    kept: Tensor,
+    norms: NewNorms,
+    target: Tensor | None = None,
+) -> Tensor:
+    """Copy a run of operations.
+
+    Args:
+        old: The trained modules.
+        new: Those that take their weights.
+        was: The steps of ``old``.
+        now: The steps of ``new``.
+        kept: Where the trained channels that enter are.
+        norms: Notes the channels of norms that are new.
+        target: Where those that leave have to be, for what is added to another signal.
+
+    Returns:
+        Where the trained channels that leave are.
+
+    Raises:
+        DesignError: If an operation would mix them with new ones, or move them elsewhere.
+    """
+    if [step.op for step in was] != [step.op for step in now]:
+        raise _obstacle(
+            f"what carries {was[0].inputs if was else len(kept)} channels as"
+            f" {_words(was)} would carry the wider signal as {_words(now)}"
+        )
+    for parts in zip(old, new, was, now, strict=True):
+        kept = _graft(*parts, kept, norms, target)
+    if target is not None and not torch.equal(kept, target):
+        raise _obstacle(f"{_words(was)} would join the wider signal to other channels than before")
+    return kept
+
+
+def _obstacle(reason: str) -> DesignError:
+    return DesignError(f"no weights ignore the channels that are added before: {reason}")
+
+
+def _words(steps: Steps) -> str:
+    return repr("-".join(step.op for step in steps)) if steps else "the identity"
+
+
+def _graft(
+    old: nn.Module,
+    new: nn.Module,
+    was: Step,
+    now: Step,
+    kept: Tensor,
+    norms: NewNorms,
+    target: Tensor | None,
+) -> Tensor:
+    if isinstance(old, nn.Conv2d) and isinstance(new, nn.Conv2d):
+        writes = torch.arange(was.outputs) if target is None else target
+        if is_depthwise(was) and is_depthwise(now):
+            writes = kept
+        if not _graft_convolution(old, new, kept, writes):
+            raise _obstacle(
+                f"a convolution in {now.groups} groups would group the channels of the wider"
+                " signal anew"
+            )
+        return writes
+    if isinstance(old, SqueezeExcitation) and isinstance(new, SqueezeExcitation):
+        inner = torch.arange(old.squeeze.out_channels)
+        _graft_convolution(old.squeeze, new.squeeze, kept, inner)
+        _graft_convolution(old.excite, new.excite, inner, kept)
+        return kept
+    match was.op:
+        case "bn" | "bn0" | "gn" | "ln":
+            _graft_norm(old, new, was, now, kept, norms)
+            return kept
+        case "pad":
+            assert target is not None
+            zeros = target[was.inputs :]
+            fits = torch.equal(kept, target[: was.inputs]) and bool((zeros >= now.inputs).all())
+            return target if fits else kept
+        case _:
+            new.load_state_dict(old.state_dict())
+            return kept
+
+
+def _graft_convolution(old: nn.Conv2d, new: nn.Conv2d, reads: Tensor, writes: Tensor) -> bool:
+    share = old.in_channels // old.groups
+    group = torch.arange(old.out_channels) // (old.out_channels // old.groups)
+    columns = reads[group[:, None] * share + torch.arange(share)]
+    if old.bias is not None and new.bias is not None:
+        new.bias[writes] = old.bias
+    return write(new, writes, columns, old.weight.detach())
+
+
+def _graft_norm(
+    old: nn.Module, new: nn.Module, was: Step, now: Step, kept: Tensor, norms: NewNorms
+) -> None:
+    widened = was.outputs != now.outputs
+    if widened and was.op == "ln":
+        raise _obstacle("'ln' would normalise the channels together with those that are new")
+    if isinstance(old, nn.GroupNorm) and isinstance(new, nn.GroupNorm):
+        old_size, size = was.outputs // old.num_groups, now.outputs // new.num_groups
+        group = kept.reshape(-1, old_size) // size
+        if widened and (old_size != size or (group != group[:, :1]).any()):
+            raise _obstacle("'gn' would group the channels of the wider signal anew")
+    theirs = new.state_dict()
+    for name, tensor in old.state_dict().items():
+        if tensor.dim():
+            theirs[name][kept] = tensor
+        else:
+            theirs[name].copy_(tensor)
+    if widened and isinstance(new, nn.BatchNorm2d):
+        is_new = torch.ones(now.outputs, dtype=torch.bool).index_fill(0, kept, False)
+        norms.add(new, is_new.nonzero().flatten())
+
+
+def graft_block(
+    old: nn.Module, new: nn.Module, was: Block, now: Block, kept: Tensor, norms: NewNorms
+) -> Tensor:
+    """Copy a block; arguments and result as those of ``graft_run``."""
+    # The types say what is read below; blocks differ in how they join, which has few weights.
+    old, new = cast("AddBlock", old), cast("AddBlock", new)
+    for name, tensor in old.state_dict().items():
+        if name.startswith(("gate.", "branch_weight", "shortcut_weight")):
+            new.state_dict()[name].copy_(tensor)
+    opened = graft_run(old.opening, new.opening, was.opening, now.opening, kept, norms)
+    branch = graft_run(old.branch, new.branch, was.branch, now.branch, opened, norms)
+    match was.merge:
+        case None:
+            out = branch
+        case "cat":
+            out = torch.cat([kept, now.inputs + branch])
+        case _:
+            out = _graft_shortcut(old, new, was, now, opened if was.shares_opening else kept, norms)
+    if was.after:
+        out = graft_run(old.after, new.after, was.after, now.after, out, norms)
+    return out
+
+
+def _graft_shortcut(
+    old: AddBlock, new: AddBlock, was: Block, now: Block, kept: Tensor, norms: NewNorms
+) -> Tensor:
+    """Copy what is added to the branch, and tell where the sum and what is concatenated are."""
+    assert was.shortcut is not None
+    assert now.shortcut is not None
+    carried = now.outputs - now.growth
+    wider = carried != was.outputs - was.growth  # the dense path of a dual stage
+    target = kept if wider else torch.arange(carried)
+    graft_run(old.shortcut, new.shortcut, was.shortcut, now.shortcut, kept, norms, target)
+    return torch.cat([target, carried + torch.arange(was.growth)])

@@ -1,0 +1,299 @@
+"""New blocks that start as the identity on the signal that enters them.
+
+"There exists a solution by construction to the deeper model: the added layers are identity
+mapping" (He et al. 2015, arXiv:1512.03385, section 1). Where a shortcut carries the signal, the
+branch starts at 0; elsewhere the branch carries it, convolutions as Dirac deltas and norms undone
+by their own weights (Net2DeeperNet: Chen et al. 2016, arXiv:1511.05641).
+"""
+
+from __future__ import annotations
+
+from math import exp
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+
+from skipsearch.errors import DesignError
+from skipsearch.layout import NORMS
+from skipsearch.models.block import GateBlock, WeightedAddBlock
+from skipsearch.models.graft import NewNorms, is_depthwise, write
+from skipsearch.models.ops import Scale, ZeroGammaBatchNorm2d
+from skipsearch.models.ranges import Range, keeps, through
+from skipsearch.plan import Block, Step, Steps
+
+# Stands for 0 where a relu follows, which lets no gradient through at 0: far below what float32
+# resolves beside any signal that matters.
+ALMOST_ZERO = 1e-12
+
+WHY = {
+    "gn": "normalises every image anew, whatever its weights are",
+    "ln": "normalises every image anew, whatever its weights are",
+    "relu": "cuts off what is below 0, as the signal there can be",
+    "relu6": "cuts off what is not between 0 and 6, as the signal there need not be",
+    "gelu": "bends every signal",
+    "silu": "bends every signal",
+    "se": "weighs by less than 1, and nears 1 only where its gradient vanishes",
+}
+
+MENDABLE = ("relu", "gelu", "silu")  # f(x) - f(-x) is x
+
+
+def start_as_identity(block: Block, module: nn.Module, signal: Range, norms: NewNorms) -> None:
+    """Make a new block that follows another leave its signal as it is, in evaluation.
+
+    Under the merges ``cat`` and ``dual`` the block appends channels, whose weights are free.
+
+    Args:
+        block: Its shapes.
+        module: Its module, as ``build`` makes it.
+        signal: What is known of the values that enter.
+        norms: Notes the new norms.
+
+    Raises:
+        DesignError: If no weights make the block the identity; the message says which operation
+            stands in the way, and why.
+    """
+    # The types say what is read below: opening, branch and after are in every block.
+    unit = cast("GateBlock", module)
+    _note(module, norms)
+    if block.shortcut:
+        where = "before the projection of the shortcut"
+        leave(block.opening, unit.opening, block.inputs, signal, norms, where)
+        # A constant factor of the shortcut is made up for in its projection.
+        gain = 1 / (block.shortcut_scale or 1.0)
+        _carry(block, block.shortcut, unit.shortcut, signal, gain, norms, "in the shortcut")
+    match block.merge:
+        case None:
+            _carry_by_branch(block, unit, signal, 1.0, norms)
+        case "add":
+            _start_add(block, unit, signal, norms)
+        case "dual":
+            _zero(block.branch, unit.branch, block.branch[-1].outputs - block.growth)
+        case "weighted":
+            nn.init.zeros_(cast("WeightedAddBlock", module).branch_weight)
+        case "gate":
+            _carry_by_branch(block, unit, signal, 1.0, norms)
+        case "shortcut-gate":
+            nn.init.zeros_(unit.gate.weight)  # the gate is then the same for every image
+            _carry_by_branch(block, unit, signal, 1 / (1 + exp(-block.gate_bias)), norms)
+    leave(block.after, unit.after, block.inputs, signal, norms, "behind the join")
+
+
+def _obstacle(reason: str) -> DesignError:
+    return DesignError(f"no weights make a new block the identity: {reason}")
+
+
+def _note(module: nn.Module, norms: NewNorms) -> None:
+    """Note the norms of a block, and wake what starts at 0: one 0 alone lets gradients through."""
+    for part in module.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            norms.add(part, torch.arange(part.num_features))
+        if isinstance(part, ZeroGammaBatchNorm2d):
+            nn.init.ones_(part.weight)
+        if isinstance(part, Scale):
+            nn.init.ones_(part.factor)
+
+
+def _start_add(block: Block, unit: GateBlock, signal: Range, norms: NewNorms) -> None:
+    scale = block.shortcut_scale
+    if scale == 1 or (block.shortcut and scale):
+        _zero(block.branch, unit.branch, block.branch[-1].outputs)
+        return
+    if not block.branch_scale:
+        raise _obstacle(
+            f"the branch would make up for shortcut_scale {scale:g}, but branch_scale is 0"
+        )
+    _carry_by_branch(block, unit, signal, (1 - scale) / block.branch_scale, norms)
+
+
+def _zero(steps: Steps, modules: nn.Sequential, channels: int) -> None:
+    """Make the first channels that leave a branch 0 by the last operation that can.
+
+    What stands behind it maps 0 to 0. A norm, where there is one, rather than the convolution
+    before it: Goyal et al. 2017, arXiv:1706.02677, section 5.1.
+    """
+    parts = list(zip(steps, modules, strict=True))
+    zero = 0.0
+    while parts:
+        step, module = parts.pop()
+        if step.op in ("relu", "relu6"):
+            zero = ALMOST_ZERO
+        if isinstance(module, Scale) and channels == step.outputs:
+            nn.init.constant_(module.factor, zero)
+            return
+        if step.op == "conv" or step.op in NORMS:
+            cast("Tensor", module.weight)[:channels] *= zero
+            return
+    raise AssertionError("a branch has a convolution")
+
+
+def leave(
+    steps: Steps, modules: nn.Sequential, channels: int, signal: Range, norms: NewNorms, where: str
+) -> None:
+    """Make a run of operations leave the first channels of a signal as they are.
+
+    Args:
+        steps: The run, which keeps the number of channels.
+        modules: Its modules.
+        channels: How many channels there are to keep.
+        signal: What is known of their values.
+        norms: Notes the norms that are undone.
+        where: Words for the message.
+
+    Raises:
+        DesignError: If an operation changes the signal whatever its weights are.
+    """
+    for step, module in zip(steps, modules, strict=True):
+        if isinstance(module, nn.Conv2d):
+            _pass_on(module, torch.arange(channels), 1.0)
+        elif not _undo(module, norms) and not keeps(step.op, signal):
+            raise _obstacle(f"{step.op!r} {where} {WHY[step.op]}")
+
+
+def _undo(module: nn.Module, norms: NewNorms) -> bool:
+    """Make an operation the identity by its weights, if they can make it so."""
+    if isinstance(module, nn.BatchNorm2d):
+        norms.undo(module)
+    elif isinstance(module, Scale):
+        nn.init.ones_(module.factor)
+    else:
+        return False
+    return True
+
+
+def _pass_on(conv: nn.Conv2d, channels: Tensor, gain: float) -> None:
+    """Let some channels through a convolution, each at its place."""
+    _mix(conv, channels, channels[:, None], _full(len(channels), gain))
+
+
+def _full(count: int, value: float) -> Tensor:
+    return torch.full((count, 1), value, dtype=torch.float64)
+
+
+def _mix(conv: nn.Conv2d, rows: Tensor, columns: Tensor, values: Tensor) -> None:
+    """Let a convolution sum input channels pixel by pixel: its kernels are Dirac deltas."""
+    kernel = conv.kernel_size[0]
+    kernels = conv.weight.new_zeros(*columns.shape, kernel, kernel)
+    kernels[:, :, kernel // 2, kernel // 2] = values.to(kernels)
+    fits = write(conv, rows, columns, kernels)
+    assert fits, "slots keep channels within their groups"
+
+
+def _carry_by_branch(
+    block: Block, unit: GateBlock, signal: Range, gain: float, norms: NewNorms
+) -> None:
+    """Make the branch put out its input times a constant."""
+    words = f"merge {block.merge!r}" if block.merge else "a plain layout"
+    if block.merge == "add":
+        words = f"shortcut_scale {block.shortcut_scale:g}"
+    where = f"in the branch, which has to carry the signal under {words},"
+    leave(block.opening, unit.opening, block.inputs, signal, norms, where)
+    _carry(block, block.branch, unit.branch, signal, gain, norms, where)
+
+
+class _Carried(NamedTuple):
+    """Where the channels of the block's input x are inside its branch.
+
+    Attributes:
+        plus: Channels that hold f(x), f being the activations since the last convolution.
+        minus: Channels that hold f(-x), if any.
+        bent: Whether f is no longer the identity but one of ``MENDABLE``.
+    """
+
+    plus: Tensor
+    minus: Tensor | None = None
+    bent: bool = False
+
+    @property
+    def channels(self) -> Tensor:
+        return self.plus if self.minus is None else torch.cat([self.plus, self.minus])
+
+
+def _carry(
+    block: Block,
+    steps: Steps,
+    modules: nn.Sequential,
+    signal: Range,
+    gain: float,
+    norms: NewNorms,
+    where: str,
+) -> None:
+    """Make a run that opens with a convolution put out its input times a constant."""
+    carried = _Carried(torch.arange(block.inputs))
+    last = max(i for i, step in enumerate(steps) if step.op == "conv")
+    groups = max(1 if is_depthwise(step) else step.groups for step in steps)
+    values = signal
+    for i, (step, module) in enumerate(zip(steps, modules, strict=True)):
+        factor = gain if i == last else 1.0
+        if isinstance(module, nn.Conv2d) and is_depthwise(step):
+            _pass_on(module, carried.channels, factor)
+            values = values.times(factor)
+        elif isinstance(module, nn.Conv2d):
+            values = signal.times(factor)
+            bends = _bends(steps[i + 1 :], values)
+            slots = _slots(block.inputs, step, groups, bends, where)
+            _convolve(step, module, carried, slots, factor)
+            carried = slots
+            if carried.minus is not None:
+                values = values.hull(values.times(-1.0))
+        elif not _undo(module, norms) and not keeps(step.op, values):
+            if carried.bent or carried.minus is None or step.op not in MENDABLE:
+                raise _obstacle(f"{step.op!r} {where} {WHY[step.op]}")
+            carried = carried._replace(bent=True)
+            values = through((step,), values)
+
+
+def _bends(steps: Steps, signal: Range) -> str:
+    """The first activation that bends a signal before a dense convolution, which could mend it."""
+    found = ""
+    for step in steps:
+        if step.op == "conv" and not is_depthwise(step):
+            return found
+        if not found and step.op in MENDABLE and not keeps(step.op, signal):
+            found = step.op
+    return ""
+
+
+def _convolve(
+    step: Step, conv: nn.Conv2d, carried: _Carried, slots: _Carried, factor: float
+) -> None:
+    """Lead carried channels through a dense convolution into their slots, as x or as x and -x."""
+    columns, values = carried.plus[:, None], _full(len(carried.plus), factor)
+    if carried.bent and carried.minus is not None:
+        columns = torch.stack([carried.plus, carried.minus], 1)
+        values = torch.cat([values, -values], 1)
+    if slots.minus is not None:
+        columns, values = columns.repeat(2, 1), torch.cat([values, -values])
+    _mix(conv, slots.channels, columns, values)
+
+
+def _slots(count: int, step: Step, groups: int, bends: str, where: str) -> _Carried:
+    """Where a dense convolution puts the carried channels.
+
+    They are spread over the groups of grouped convolutions, which keep them in their groups.
+
+    Args:
+        count: How many channels are carried.
+        step: The convolution.
+        groups: Of the grouped convolutions of the branch.
+        bends: The activation behind it that asks for their negatives too, if any.
+        where: Words for the message.
+    """
+    if step.outputs < count:
+        raise _obstacle(
+            f"'conv{step.kernel}' {where} has {step.outputs} channels for the {count} of the signal"
+        )
+    groups = 1 if step.outputs % groups else groups
+    share, size = -(-count // groups), step.outputs // groups
+    number = torch.arange(count)
+    plus = number // share * size + number % share
+    if not bends:
+        return _Carried(plus)
+    if 2 * share > size:
+        raise _obstacle(
+            f"{bends!r} {where} {WHY[bends]}, and 'conv{step.kernel}' before it has"
+            f" {step.outputs} channels, too few for the {count} of the signal and their negatives,"
+            " from which it could be restored"
+        )
+    return _Carried(plus, plus + share)

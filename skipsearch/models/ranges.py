@@ -1,0 +1,101 @@
+"""What a plan alone says of the values of a signal: never negative, from 0 to 6, or nothing."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import NamedTuple
+
+from skipsearch.plan import Block, Join, Steps
+
+BENT_LOW = -0.3  # below the least values of gelu (-0.170) and silu (-0.279)
+
+
+class Range(NamedTuple):
+    """Bounds that hold for every image, whatever the weights are, in evaluation."""
+
+    low: float
+    high: float
+
+    def plus(self, other: Range) -> Range:
+        """Of the sum."""
+        return Range(self.low + other.low, self.high + other.high)
+
+    def times(self, factor: float) -> Range:
+        """Of the product with a constant."""
+        if factor == 0:
+            return ZERO
+        ends = self.low * factor, self.high * factor
+        return Range(min(ends), max(ends))
+
+    def hull(self, other: Range) -> Range:
+        """Of either, or of what lies between them."""
+        return Range(min(self.low, other.low), max(self.high, other.high))
+
+
+ANY = Range(-inf, inf)
+ZERO = Range(0.0, 0.0)
+
+
+def keeps(op: str, signal: Range) -> bool:
+    """Whether an operation without weights leaves every value as it is."""
+    match op:
+        case "relu":
+            return signal.low >= 0
+        case "relu6":
+            return signal.low >= 0 and signal.high <= 6
+        case _:
+            return op == "dropout"
+
+
+def through(steps: Steps, signal: Range) -> Range:
+    """The range behind a run of operations."""
+    for step in steps:
+        signal = _through(step.op, signal)
+    return signal
+
+
+def _through(op: str, signal: Range) -> Range:
+    match op:
+        case "relu":
+            return Range(max(signal.low, 0.0), max(signal.high, 0.0))
+        case "relu6":
+            return Range(min(max(signal.low, 0.0), 6.0), min(max(signal.high, 0.0), 6.0))
+        case "gelu" | "silu":
+            return Range(0.0 if signal.low >= 0 else BENT_LOW, max(signal.high, 0.0))
+        case "se" | "pad":  # weighs by 0 to 1; adds zeros
+            return signal.hull(ZERO)
+        case "dropout" | "maxpool" | "avgpool":
+            return signal
+        case _:  # convolutions, norms and scale have weights of either sign
+            return ANY
+
+
+def behind_block(block: Block, signal: Range) -> Range:
+    """The range behind a block that reads a signal."""
+    opened = through(block.opening, signal)
+    branch = through(block.branch, opened)
+    shortcut = through(block.shortcut or (), opened if block.shares_opening else signal)
+    return through(block.after, _merged(block, branch, shortcut))
+
+
+def _merged(block: Block, branch: Range, shortcut: Range) -> Range:
+    match block.merge:
+        case None:
+            return branch
+        case "add":
+            return branch.times(block.branch_scale).plus(shortcut.times(block.shortcut_scale))
+        case "cat" | "gate":  # a gate gives a mean of the two
+            return branch.hull(shortcut)
+        case "shortcut-gate":
+            return branch.plus(shortcut.hull(ZERO))
+        case "dual":
+            return branch.plus(shortcut).hull(branch).hull(shortcut)
+        case _:  # learned weights
+            return ANY
+
+
+def behind_links(join: Join, signal: Range, linked: list[Range]) -> Range:
+    """The range where long skips have joined a signal, before what stands after the join."""
+    for each in linked:
+        signal = signal.hull(each) if join.merge == "cat" else signal.plus(each)
+    return signal
