@@ -1,7 +1,7 @@
 """The rules of construction against implementations that are not ours, weights carried over.
 
 torchvision and timm, and where they have none, straight-line code written from the papers.
-Everything in float32 and evaluation mode, with batch-norm statistics drawn at random.
+Everything in float32 and evaluation mode, with everything of the norms away from where it starts.
 """
 
 import re
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision import models as vision
 from torchvision import ops as vision_ops
+from torchvision.models.convnext import CNBlock
 from torchvision.models.convnext import LayerNorm2d as VisionLayerNorm2d
 from torchvision.models.mobilenetv2 import InvertedResidual
 
@@ -27,6 +28,7 @@ from skipsearch.classics import (
     RELU_BEFORE_ADDITION,
     RELU_ONLY_PREACTIVATION,
 )
+from skipsearch.cost import cost
 from skipsearch.design import Design
 from skipsearch.models import build
 from skipsearch.models.ops import OPS, DropPath, SqueezeExcitation
@@ -45,6 +47,7 @@ def one_thread() -> Iterator[None]:
 CLASSES = 10
 
 Rename = Callable[[str], str]
+Twins = dict[str, str]
 
 
 @torch.no_grad()
@@ -60,10 +63,29 @@ def shake(model: nn.Module) -> nn.Module:
     return model
 
 
+def settle(model: nn.Module, size: int) -> nn.Module:
+    """Take the statistics of the norms from random images, as training does.
+
+    Statistics that do not fit their input multiply the signal in every block: with drawn ones the
+    logits of ResNet-152 are of order 1e9, and two images give nearly the same.
+    """
+    momenta = {
+        module: module.momentum for module in model.modules() if isinstance(module, nn.BatchNorm2d)
+    }
+    for module in momenta:
+        module.momentum = 1.0
+    images = torch.randn(4, 3, size, size, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        model.train()(images)
+    for module, momentum in momenta.items():
+        module.momentum = momentum
+    return model
+
+
 def rewrite(*rules: tuple[str, str]) -> Rename:
     """A translation of our names into theirs; exactly one rule must fit each name.
 
-    ``{n-1}`` in a replacement is the group of that number less 1.
+    ``{n-1}`` in a replacement is the group of that number less 1, ``{n+1}`` that and 1.
     """
 
     def rename(name: str) -> str:
@@ -72,9 +94,9 @@ def rewrite(*rules: tuple[str, str]) -> Rename:
 
         def fill(hole: re.Match[str]) -> str:
             group = match[int(hole[1])]
-            return str(int(group) - 1) if hole[2] else group
+            return str(int(group) + int(hole[2])) if hole[2] else group
 
-        return re.sub(r"\{(\d)(-1)?\}", fill, target)
+        return re.sub(r"\{(\d)([+-]1)?\}", fill, target)
 
     return rename
 
@@ -127,13 +149,44 @@ DENSENET = rewrite(
     (r"head\.bn1" + TENSOR, "features.norm5.{1}"),
     (r"classifier" + TENSOR, "classifier.{1}"),
 )
+DUAL_PATH = rewrite(
+    (r"stem\.conv1" + TENSOR, "features.conv1_1.conv.{1}"),
+    (r"stem\.bn1" + TENSOR, "features.conv1_1.bn.{1}"),
+    # Their stages count from the stem.
+    (UNIT + r"opening\.bn1" + TENSOR, "features.conv{1+1}_{2}.c1x1_a.bn.{3}"),
+    (UNIT + r"branch\.conv1" + TENSOR, "features.conv{1+1}_{2}.c1x1_a.conv.{3}"),
+    (UNIT + r"branch\.bn1" + TENSOR, "features.conv{1+1}_{2}.c3x3_b.bn.{3}"),
+    (UNIT + r"branch\.conv2" + TENSOR, "features.conv{1+1}_{2}.c3x3_b.conv.{3}"),
+    (UNIT + r"branch\.bn2" + TENSOR, "features.conv{1+1}_{2}.c1x1_c.bn.{3}"),
+    (UNIT + r"branch\.conv3" + TENSOR, "features.conv{1+1}_{2}.c1x1_c.conv.{3}"),
+    (r"stages\.stage1\.block1\.shortcut\.conv1" + TENSOR, "features.conv2_1.c1x1_w_s1.conv.{1}"),
+    (
+        r"stages\.stage([2-4])\.block1\.shortcut\.conv1" + TENSOR,
+        "features.conv{1+1}_1.c1x1_w_s2.conv.{2}",
+    ),
+    (r"head\.bn1" + TENSOR, "features.conv5_bn_ac.bn.{1}"),
+    (r"classifier" + TENSOR, "classifier.{1}"),
+)
 
 
-def carry_over(reference: nn.Module, ours: nn.Module, rename: Rename) -> dict[str, str]:
-    """Load the reference's state into our module, each tensor under its own name."""
+def carry_over(
+    reference: nn.Module, ours: nn.Module, rename: Rename, twins: Twins | None = None
+) -> dict[str, str]:
+    """Load the reference's state into our module, each tensor under its own name.
+
+    Args:
+        reference: Theirs.
+        ours: The module to fill.
+        rename: From our names to theirs.
+        twins: Names of theirs that ours has no tensor for, each with the name of theirs whose
+            values it is given, so that both are one function.
+    """
+    twins = twins or {}
     theirs = reference.state_dict()
+    for name, other in twins.items():
+        theirs[name].copy_(theirs[other])
     names = {name: rename(name) for name in ours.state_dict()}
-    assert sorted(names.values()) == sorted(theirs)
+    assert sorted([*names.values(), *twins]) == sorted(theirs)
     state = {}
     for name, tensor in ours.state_dict().items():
         other = theirs[names[name]]
@@ -151,21 +204,34 @@ def assert_close_relative(actual: Tensor, expected: Tensor, name: str) -> None:
     assert difference <= 1e-4 * expected.norm(), name
 
 
-def assert_equivalent(reference: nn.Module, design: Design, rename: Rename, size: int) -> None:
-    """Same outputs within 1e-5, and same gradient of every parameter within 1e-4 of its norm."""
-    shake(reference).eval()
+def assert_equivalent(
+    reference: nn.Module,
+    design: Design,
+    rename: Rename,
+    size: int,
+    twins: Twins | None = None,
+) -> None:
+    """Same outputs within 1e-5, and same gradient of every parameter within 1e-4 of its norm.
+
+    What stands for two of theirs has the sum of their gradients.
+    """
+    settle(shake(reference), size).eval()
     ours = build(design, classes=CLASSES).eval()
-    names = carry_over(reference, ours, rename)
+    names = carry_over(reference, ours, rename, twins)
     images = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(1))
     labels = torch.tensor([3, 7])
     expected, logits = reference(images), ours(images)
     torch.testing.assert_close(logits, expected, atol=1e-5, rtol=1e-5)
-    assert logits.std() > 1e-3  # outputs that say something
+    assert 1e-2 < (logits[0] - logits[1]).std() < 1e2  # outputs that say something
     F.cross_entropy(expected, labels).backward()
     F.cross_entropy(logits, labels).backward()
-    gradients = dict(reference.named_parameters())
+    gradients = {name: parameter.grad for name, parameter in reference.named_parameters()}
+    for name, other in (twins or {}).items():
+        if name in gradients:
+            assert gradients[name].norm() > 1e-3 * gradients[other].norm(), name
+            gradients[other] += gradients[name]
     for name, parameter in ours.named_parameters():
-        assert_close_relative(parameter.grad, gradients[names[name]].grad, name)
+        assert_close_relative(parameter.grad, gradients[names[name]], name)
 
 
 # torchvision ---------------------------------------------------------------------------------
@@ -177,6 +243,8 @@ def assert_equivalent(reference: nn.Module, design: Design, rename: Rename, size
         ("resnet-18", vision.resnet18),
         ("resnet-34", vision.resnet34),
         ("resnet-50", vision.resnet50),
+        ("resnet-101", vision.resnet101),
+        ("resnet-152", vision.resnet152),
         ("resnext-50-32x4d", vision.resnext50_32x4d),
         ("wide-resnet-50-2", vision.wide_resnet50_2),
     ],
@@ -188,6 +256,14 @@ def test_resnets_of_torchvision(name: str, constructor: Callable[..., nn.Module]
 def test_densenet_121_of_torchvision() -> None:
     reference = vision.densenet121(num_classes=CLASSES)
     assert_equivalent(reference, CLASSICS["densenet-121"].design, DENSENET, 64)
+
+
+def test_densenet_161_of_torchvision() -> None:
+    design = CLASSICS["densenet-121"].design.replace(
+        depths=(6, 12, 36, 24), widths=(48, 48, 48, 48), stem_width=96
+    )
+    assert cost(design, classes=1000).params == 28_681_000  # num_params of its published weights
+    assert_equivalent(vision.densenet161(num_classes=CLASSES), design, DENSENET, 64)
 
 
 def test_training_moves_the_statistics_of_the_norms_as_torchvision_does() -> None:
