@@ -614,19 +614,15 @@ def _canonical_stage(fields: StageFields, stage: Stage, dropout: float) -> _Cano
     dense = [token for token in layout.branch if token.startswith("conv")]
     grouped = any(token != "conv1" for token in dense)
     shortcut = None if joins_by_cat(fields) or not layout.skip else fields.shortcut
-    if (
-        shortcut == "proj-all"
-        and blocks[0].shortcut
-        and len(blocks) == 1
-        and blocks[0].changes_shape
-    ):
+    begins = blocks[0].changes_shape or blocks[0].merge == "dual"
+    if shortcut == "proj-all" and blocks[0].shortcut and len(blocks) == 1 and begins:
         shortcut = "proj"
     if shortcut != "proj-all" and blocks[0].shortcut == ():
         shortcut = None
     if shortcut == "avg-proj" and blocks[0].stride == 1:
         shortcut = "proj"
     merge = fields.merge if layout.skip else None
-    if merge not in (None, "cat") and not joined:
+    if merge not in (None, "cat") and not joined and blocks[0].changes_shape:
         merge = "add"
     return _Canonical(
         layout,
@@ -634,7 +630,7 @@ def _canonical_stage(fields: StageFields, stage: Stage, dropout: float) -> _Cano
         merge,
         fields.inner / fields.width if len(dense) > 1 else None,
         fields.groups if grouped else None,
-        fields.growth if merge == "dual" else None,
+        fields.growth if merge == "dual" and joined else None,
     )
 
 

@@ -241,11 +241,8 @@ def plan_network(
                 after = stage.layout.after if blocks[-1].after else ()
                 blocks[-1] = blocks[-1]._replace(after=())
                 carried = tuple(
-                    Link(
-                        source,
-                        _plan_link(stage, source, outputs, channels, link_merge, link_shortcut),
-                    )
-                    for source in sources
+                    Link(i, _plan_link(blocks[-1], i, outputs, link_merge, link_shortcut))
+                    for i in sources
                 )
                 extra = sum(outputs[source] for source in sources) if link_merge == "cat" else 0
                 join = Join(
@@ -367,19 +364,21 @@ def kept_channels(channels: int, compression: float) -> int:
 
 
 def _plan_link(
-    stage: StageFields,
-    source: int,
-    outputs: Sequence[int],
-    channels: int,
-    merge: str,
-    shortcut: str,
+    block: Block, source: int, outputs: Sequence[int], merge: str, shortcut: str
 ) -> Steps:
     """Resample a long skip: the shape of its source becomes the one that it is joined in.
 
-    Added, it is carried as a shortcut of the stage would be (Zhang et al. 2016, arXiv:1608.02908,
+    Added, it is carried as the shortcut of a block would be (Zhang et al. 2016, arXiv:1608.02908,
     section 3); concatenated, it keeps its channels and is average-pooled.
+
+    Args:
+        block: The last of the stage that it leads to.
+        source: The stage that it leads from.
+        outputs: Channels that leave the stem and each stage before.
+        merge: ``add`` or ``cat``.
+        shortcut: What it carries where shapes differ.
     """
-    inputs, target = outputs[source], len(outputs)
+    inputs, channels, target = outputs[source], block.outputs, len(outputs)
     factor = 2 ** (target - max(source, 1))  # every stage but the first halves
     if merge == "cat":
         return _pool(inputs, factor)
@@ -392,7 +391,7 @@ def _plan_link(
                 f" {channels} (link {source}>{target}); use proj or avg-proj"
             )
         return (Step("pad", inputs, channels, 1, factor),)
-    tokens = stage.layout.branch[len(stage.layout.opening) :]
+    tokens = tuple("conv1" if step.op == "conv" else step.op for step in block.branch)
     return _projection(inputs, channels, factor, tokens, pooled=shortcut == "avg-proj")
 
 
@@ -432,7 +431,10 @@ def plan_block(
         if merge == "dual":
             growth = stage.growth
             carried = stage.width + 2 * growth if first else inputs
-        shortcut = _plan_shortcut(stage, inputs, carried, stride, layout.branch[split:])
+        # A dense path has to begin with channels of its own, even where the numbers fit.
+        fits = inputs == carried and stride == 1 and not (growth and first)
+        if not fits or stage.shortcut == "proj-all":
+            shortcut = _plan_shortcut(stage, inputs, carried, stride, layout.branch[split:])
         if shortcut is None:
             merge, growth = None, 0
         elif merge == "dual":
@@ -492,9 +494,6 @@ def _plan_branch(stage: StageFields, inputs: int, width: int, stride: int, dropo
 def _plan_shortcut(
     stage: StageFields, inputs: int, outputs: int, stride: int, tokens: tuple[str, ...]
 ) -> Steps | None:
-    same_shape = inputs == outputs and stride == 1
-    if same_shape and stage.shortcut != "proj-all":
-        return ()
     if stage.shortcut == "omit":
         return None
     if stage.shortcut == "pad":

@@ -551,8 +551,11 @@ def test_two_designs_are_equal_exactly_where_their_networks_are(
 )
 # The stage whose shortcuts change no shape must not take over the other stage's proj-all.
 @example(_two_stages(depths=(1, 2), shortcut=("pad", "proj-all")))
+# The norm of a long skip's projection is the same however a plain block is spelt.
+@example(_one_stage(layout="conv3 + bn", stem_width=2, shortcut="omit", links=("0>1",)))
 # Without its first shortcut a dual stage begins plainly, though no shape changes.
 @example(_one_stage(merge="dual", depths=(2,), shortcut="omit"))
+@example(_one_stage(layout="conv3 + conv3", merge="dual", shortcut="omit", growth=2))
 # The norm of a projection does not depend on the rate of a dropout.
 @example(_one_stage(layout="conv3-dropout-bn +", stem_width=2))
 def test_canonical_builds_the_same_network_and_is_its_own_canonical(design: Design) -> None:

@@ -120,8 +120,6 @@ def stir(model: nn.Module, channels: int, size: int = 12) -> nn.Module:
 def assert_same_network(design: Design, channels: int = 2, classes: int = 3) -> None:
     """The source has the library's weights at the start, its outputs, gradients and size."""
     names = run_source(source(design, channels, classes, image_size=9))
-    # Gates and learned weights have sums for gradients, whose order autograd is free to choose.
-    exact = all(stage.merge in ("add", "cat") for stage in design.stages)
     library = build(design, channels, classes, seed=5)
     torch.manual_seed(5)
     written = names["Network"]()
@@ -142,10 +140,8 @@ def assert_same_network(design: Design, channels: int = 2, classes: int = 3) -> 
         for a, b in zip(library.parameters(), written.parameters(), strict=True):
             assert a.grad is not None
             assert b.grad is not None
-            if exact:
-                assert torch.equal(a.grad, b.grad)
-            else:
-                torch.testing.assert_close(a.grad, b.grad, rtol=1e-5, atol=1e-6)
+            # What several operations read has a sum for its gradient, in an order of autograd's.
+            assert (a.grad - b.grad).norm() <= 1e-5 * a.grad.norm() + 1e-6
 
 
 @pytest.fixture(autouse=True)
