@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -26,16 +25,6 @@ from skipsearch.models import Network, build
 from skipsearch.models.block import AddBlock, CatBlock, DualBlock, GateBlock
 from skipsearch.models.link import AddLinks, CatLinks
 from skipsearch.models.ops import DropPath, SqueezeExcitation
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """On a busy machine, threads wait for each other far longer than small networks compute."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
 
 ORDERS = (
     ORIGINAL,

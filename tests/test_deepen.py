@@ -2,7 +2,6 @@
 
 import copy
 import re
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -35,15 +34,6 @@ from skipsearch.recipe import Recipe
 from skipsearch.training import train
 
 CLASSES = 5
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """On a busy machine, threads wait for each other far longer than small networks compute."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @torch.no_grad()

@@ -144,15 +144,6 @@ def assert_same_network(design: Design, channels: int = 2, classes: int = 3) -> 
             assert (a.grad - b.grad).norm() <= 1e-5 * a.grad.norm() + 1e-6
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Any:
-    """Tiny networks: threads cost more than they bring, and sums keep one order."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 # --- the source is the network -------------------------------------------------------------------
 
 

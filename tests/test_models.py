@@ -2,7 +2,6 @@
 
 import copy
 import itertools
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -37,16 +36,6 @@ from skipsearch.models.ops import (
     ZeroGammaBatchNorm2d,
 )
 from skipsearch.plan import MERGES, SHORTCUTS, Step
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """On a busy machine, threads wait for each other far longer than small networks compute."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
 
 LAYOUTS = (
     "conv3-bn-relu-conv3-bn + relu",

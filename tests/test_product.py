@@ -2,7 +2,7 @@
 
 import itertools
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,16 +27,6 @@ from skipsearch.export.artefacts import TOLERANCE
 from skipsearch.models import Network, build
 from skipsearch.models.ops import SqueezeExcitation
 from skipsearch.plan import MERGES, SHORTCUTS, Block, Steps
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """On a busy machine, threads wait for each other far longer than small networks compute."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
 
 # Each layout with the bottleneck ratio of the first classic that has it; beside them the orders of
 # He et al. 2016, arXiv:1603.05027, Fig. 4, that no classic has.

@@ -5,7 +5,7 @@ Everything in float32 and evaluation mode, with everything of the norms away fro
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -34,16 +34,6 @@ from skipsearch.design import Design
 from skipsearch.models import build
 from skipsearch.models.ops import OPS, DropPath, SqueezeExcitation
 from skipsearch.plan import LINK_SHORTCUTS, Step
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """On a busy machine, threads wait for each other far longer than small networks compute."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
 
 CLASSES = 10
 INVERTED_RESIDUAL = "conv1-bn-relu6-dw3-bn-relu6-conv1-bn +"  # Sandler et al. 2018, Fig. 4 (d)

@@ -4,7 +4,7 @@ import dataclasses
 import math
 import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +28,6 @@ from skipsearch.training.schedule import learning_rate
 ORIGINAL = "conv3-bn-relu-conv3-bn + relu"
 PREACTIVATION = "bn-relu-conv3-bn-relu-conv3 +"
 PLAIN = "conv3-bn-relu-conv3-bn-relu"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Tiny networks gain nothing by threads and lose much where the machine is busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
