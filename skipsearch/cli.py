@@ -288,7 +288,7 @@ def _rank(options: argparse.Namespace) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     table.to_csv(path)
     recipes = ["recipe"] if table.recipe.nunique() == 1 else []
-    shown = table.head(options.top).drop(columns=["reason", "n", *recipes])
+    shown = table.head(options.top).drop(columns=["reason", "n", "numerics", *recipes])
     if table.empty:
         print(f"{run.path}: no trial has been recorded yet")
         return
@@ -305,6 +305,12 @@ def _rank(options: argparse.Namespace) -> None:
         f"\nlow, high: 95 % interval for one seed and {run.asked['data']['validation_images']:,}"
         f" validation images. All rows: {path}"
     )
+    keys = sorted({key for text in table.numerics for key in text.split("; ") if key})
+    if len(keys) > 1:
+        print(
+            "\nwarning: these trainings ran under unlike numerics, so that equal ones would differ"
+            " by rounding:\n" + "\n".join(f"  {key}" for key in keys)
+        )
 
 
 def _export(options: argparse.Namespace) -> None:

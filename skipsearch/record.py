@@ -66,6 +66,7 @@ class Trial:
         macs: Multiply-adds for one image.
         device: What it ran on.
         versions: Of Python and the libraries.
+        numerics: What decides its last bits: device, precision, threads, layout, torch.
     """
 
     number: int
@@ -79,6 +80,7 @@ class Trial:
     macs: int
     device: str
     versions: Mapping[str, str]
+    numerics: str = ""
 
     @property
     def seconds(self) -> float:

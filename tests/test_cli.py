@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
+import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +107,31 @@ def test_rank_prints_a_table_and_writes_it_whole(
     written = pd.read_csv(run.path / "report" / "ranking.csv", index_col="place")
     assert list(written.design) == list(run.rank().design)
     assert len(written) == 2
+
+
+def test_rank_warns_where_numerics_are_mixed(
+    run: ss.Run, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["rank", str(run.path)]) == 0
+    assert "unlike numerics" not in capsys.readouterr().out
+    keys = set(run.rank().numerics)
+    assert len(keys) == 1
+    (key,) = keys
+    assert re.fullmatch(r"cpu \(1 thread\), (float32|bfloat16), channels_last, torch .+", key)
+    copy = tmp_path / "copy"
+    shutil.copytree(run.path, copy)
+    with sqlite3.connect(copy / "study.db") as database:
+        database.execute(
+            "UPDATE trial_user_attributes SET value_json = ? WHERE key = 'numerics'"
+            " AND trial_id = (SELECT MIN(trial_id) FROM trials)",
+            (json.dumps(key.replace("1 thread", "2 threads")),),
+        )
+    database.close()
+    assert main(["rank", str(copy)]) == 0
+    out = capsys.readouterr().out
+    assert "warning: these trainings ran under unlike numerics" in out
+    assert key in out
+    assert key.replace("1 thread", "2 threads") in out
 
 
 def test_export_writes_a_folder_and_prints_the_differences(

@@ -23,7 +23,7 @@ RESIDUAL = "conv3-bn-relu-conv3-bn + relu"
 AXES = ("layout", "shortcut", "merge", "depths")
 COLUMNS = [
     *("design", "recipe", "trial", "state", "epochs", "validation_accuracy", "low", "high"),
-    *("n", "params", "macs", *AXES, "reason"),
+    *("n", "params", "macs", *AXES, "reason", "numerics"),
 ]
 
 
@@ -264,8 +264,15 @@ def test_the_columns_are_those_of_the_documentation() -> None:
     assert table.loc[1, ["design", "params", "macs"]].tolist() == [design.id, 7, 8]
     assert ranked(axes=("groups", "recipe.peak_lr")).columns.tolist() == [
         *COLUMNS[:11],
-        *("groups", "recipe.peak_lr", "reason"),
+        *("groups", "recipe.peak_lr", "reason", "numerics"),
     ]
+
+
+def test_a_row_names_the_numerics_of_all_its_trainings() -> None:
+    keys = ["cpu (2 threads), float32", "cpu (1 thread), bfloat16", ""]
+    seeds = [record(0, rising(0.5, 9), seed=seed, numerics=key) for seed, key in enumerate(keys)]
+    table = ranked(*seeds, record(1, rising(0.4, 9)))
+    assert table.numerics.tolist() == ["cpu (1 thread), bfloat16; cpu (2 threads), float32", ""]
 
 
 @pytest.mark.parametrize(

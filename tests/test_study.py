@@ -236,7 +236,7 @@ def test_slots_and_stages_share_the_column_of_their_field(tmp_path: Path) -> Non
     asked = {"space": Space.from_yaml(space).to_dict(), "rungs": [3], "data": data}
     table = Run(tmp_path, asked).rank()
     columns = list(table.columns)
-    assert columns[columns.index("macs") + 1 :] == ["layout", "depths", "reason"]
+    assert columns[columns.index("macs") + 1 :] == ["layout", "depths", "reason", "numerics"]
     designs = {trial.number: trial.design for trial in study.trials()}
     for _, row in table.iterrows():
         layout = designs[row.trial].layout

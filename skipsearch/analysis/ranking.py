@@ -47,6 +47,7 @@ def rank(
         params, macs         of one image
         ...                  the axes; "-" where one has no effect on the design
         reason               why it failed
+        numerics             what decided the last bits of its trainings: device, precision, torch
     """
     groups: dict[str, list[Trial]] = {}
     for trial in trials:
@@ -64,7 +65,7 @@ def rank(
             "high",
             "n",
         ),
-        *("params", "macs", *axes, "reason"),
+        *("params", "macs", *axes, "reason", "numerics"),
     ]
     table = pd.DataFrame(rows, columns=columns)
     table = table.sort_values(
@@ -96,6 +97,7 @@ def _row(
         "params": first.params,
         "macs": first.macs,
         "reason": last.reason,
+        "numerics": "; ".join(sorted({trial.numerics for trial in group} - {""})),
     }
     return row | {axis: level(first, axis) for axis in axes}
 

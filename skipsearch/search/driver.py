@@ -40,9 +40,11 @@ from skipsearch.search.rungs import REDUCTION_FACTOR, rungs
 from skipsearch.search.study import SearchStudy
 from skipsearch.training import (
     Trainer,
+    available_cores,
     device_name,
     load_checkpoint,
     save_checkpoint,
+    tune_process,
     versions,
 )
 
@@ -211,7 +213,7 @@ class DesignTrainable(tune.Trainable):
         self._data = data.to(self._device)
         self._versions = versions()
         self.reset_config(config)
-        torch.set_num_threads(self._task["threads"])
+        tune_process(self._task["threads"])
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Turn to another training, with no new process."""
@@ -246,6 +248,7 @@ class DesignTrainable(tune.Trainable):
             return self._failed(result, f"{type(error).__name__}: {first_line}")
         last = self._curve[-1]
         return result | {
+            "numerics": trainer.numerics,
             "curve": self._curve,
             "epoch": last["epoch"],
             METRIC: last[METRIC],
@@ -356,7 +359,9 @@ class StudySearcher(Searcher):
         if trial_id not in self._numbers:
             return  # Closed already: a report that came twice.
         epochs = map(Epoch.from_dict, result["curve"])
-        self._study.report(self._numbers[trial_id], epochs, result["device"])
+        self._study.report(
+            self._numbers[trial_id], epochs, result["device"], result.get("numerics", "")
+        )
         self._progress.show(len(self._numbers))
 
     def on_trial_complete(
@@ -528,7 +533,7 @@ def _start_ray(address: str | None, scratch: str, verbose: bool) -> None:
         "logging_level": logging.INFO if verbose else logging.ERROR,
     }
     if address is None:
-        ray.init(address="local", _temp_dir=scratch, **common)
+        ray.init(address="local", num_cpus=available_cores(), _temp_dir=scratch, **common)
         return
     _check_reachable(address)
     package = str(Path(__file__).parents[1])

@@ -212,13 +212,14 @@ class SearchStudy:
         self._rng.shuffle(untried)
         return min(untried, key=lambda other: _distance(other.values, proposal.values))
 
-    def report(self, number: int, epochs: Iterable[Epoch], device: str) -> None:
+    def report(self, number: int, epochs: Iterable[Epoch], device: str, numerics: str = "") -> None:
         """Record epochs of a training; one that is recorded already is passed over.
 
         Args:
             number: Of the trial.
             epochs: Some of its epochs, the next one among them.
             device: What it runs on, in words.
+            numerics: What decides its last bits; empty where it did not come to train.
         """
         trial, curve = self._open[number]
         for epoch in sorted(epochs, key=lambda epoch: epoch.epoch):
@@ -228,6 +229,7 @@ class SearchStudy:
         trial.set_user_attr("curve", [epoch.to_dict() for epoch in curve])
         trial.set_user_attr("seconds", sum(epoch.seconds for epoch in curve))
         trial.set_user_attr("device", device)
+        trial.set_user_attr("numerics", numerics)
 
     def finish(
         self, number: int, state: str, versions: Mapping[str, str], reason: str = ""
@@ -337,6 +339,7 @@ def _record(trial: FrozenTrial, queued: bool) -> Trial:
         macs=attributes["macs"],
         device=attributes.get("device", ""),
         versions=attributes.get("versions", {}),
+        numerics=attributes.get("numerics", ""),
     )
 
 

@@ -3,13 +3,16 @@
 from skipsearch.training.checkpoint import load_checkpoint, save_checkpoint
 from skipsearch.training.engine import Trainer, train
 from skipsearch.training.environment import default_device, device_name, versions
+from skipsearch.training.processor import available_cores, tune_process
 
 __all__ = [
     "Trainer",
+    "available_cores",
     "default_device",
     "device_name",
     "load_checkpoint",
     "save_checkpoint",
     "train",
+    "tune_process",
     "versions",
 ]

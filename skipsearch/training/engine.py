@@ -18,7 +18,7 @@ from skipsearch.errors import DivergedError, TrainingError
 from skipsearch.recipe import Recipe
 from skipsearch.record import Epoch
 from skipsearch.training.checkpoint import load_checkpoint, save_checkpoint
-from skipsearch.training.environment import autocast_dtype
+from skipsearch.training.environment import autocast_dtype, numerics_key
 from skipsearch.training.schedule import learning_rate
 
 EVALUATION_BATCH = 1024
@@ -90,6 +90,11 @@ class Trainer:
             nesterov=recipe.nesterov,
             fused=self.device.type in ("cuda", "cpu"),
         )
+
+    @property
+    def numerics(self) -> str:
+        """What decides its last bits; results under unlike keys differ by rounding."""
+        return numerics_key(self.device, self._dtype)
 
     def run_epoch(self) -> Epoch:
         """Train one epoch and evaluate.

@@ -50,6 +50,17 @@ def _computes_bfloat16(device: torch.device) -> bool:
     return False
 
 
+def numerics_key(device: torch.device, dtype: torch.dtype | None) -> str:
+    """Return, as one text, what decides the last bits of a training beside design, recipe and seed.
+
+    Args:
+        device: Where it trains; on the CPU its number of threads is part of the key.
+        dtype: What convolutions and products are computed in; None for float32.
+    """
+    precision = "float32" if dtype is None else str(dtype).removeprefix("torch.")
+    return f"{device_name(device)}, {precision}, channels_last, torch {torch.__version__}"
+
+
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the libraries that shape a result."""
     return {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}
