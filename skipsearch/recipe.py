@@ -22,6 +22,8 @@ class Recipe:
 
     Attributes:
         epochs: The full budget; the schedule spans it, also for a trial that is stopped early.
+        images: The full budget in images seen, divided into ``epochs`` equal parts, after each
+            of which the network is evaluated; None for ``epochs`` passes over the data.
         batch_size: Images a step.
         peak_lr: The highest learning rate.
         momentum: Of SGD.
@@ -46,6 +48,7 @@ class Recipe:
     """
 
     epochs: int = 20
+    images: int | None = None
     batch_size: int = 128
     peak_lr: float = 0.1
     momentum: float = 0.9
@@ -70,6 +73,8 @@ class Recipe:
         self._check("label_smoothing", float, 0, 0.999999)
         for name in ("nesterov", "decay_norm_and_bias"):
             self._check(name, bool, 0, 1)
+        if self.images is not None:
+            self._check("images", int, 1, 10**15)
         for name in ("crop", "cutout"):
             if getattr(self, name) is not None:
                 self._check(name, int, 0, 10_000)

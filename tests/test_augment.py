@@ -1,5 +1,7 @@
 """Augmentation against a plain loop over images and pixels that makes the same random draws."""
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torchvision.transforms import functional as vision
 
-from skipsearch.data import augment, normalise
+from skipsearch.data import augment, draw, normalise
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 
@@ -24,23 +26,23 @@ def some_images(
     return torch.randint(1, 256, shape, generator=seeded(seed), dtype=torch.uint8)
 
 
-def one_by_one(
-    images: Tensor, generator: torch.Generator, crop: int, flip: bool, cutout: int
-) -> Tensor:
+def drawn(images: Tensor, seed: int, crop: int = 0) -> Tensor:
+    """The draws of a seed for these images, on their device."""
+    count, _, height, width = images.shape
+    return draw(count, height, width, seeded(seed), crop=crop).to(images.device)
+
+
+def augmented(images: Tensor, seed: int, **asked: Any) -> Tensor:
+    return augment(images, drawn(images, seed, asked.get("crop", 0)), **asked)
+
+
+def one_by_one(images: Tensor, draws: Tensor, crop: int, flip: bool, cutout: int) -> Tensor:
     """What augment does, in words of one image, one row and one column."""
     count, _, height, width = images.shape
-    device = images.device
-
-    def draw(below: int) -> list[int]:
-        return torch.randint(below, (count,), generator=generator, device=device).tolist()
-
-    down, right, mirrored = [crop] * count, [crop] * count, [False] * count
-    if crop:
-        down, right = draw(2 * crop + 1), draw(2 * crop + 1)
-    if flip:
-        mirrored = (torch.rand(count, generator=generator, device=device) < 0.5).tolist()
-    if cutout:
-        centres = list(zip(draw(height), draw(width), strict=True))
+    down, right, coins, *centres = draws.tolist()
+    down, right = (down, right) if crop else ([0] * count, [0] * count)
+    mirrored = coins if flip else [0] * count
+    centres = list(zip(*centres, strict=True))
 
     result = torch.zeros_like(images)
     for image in range(count):
@@ -73,43 +75,44 @@ def test_equals_a_loop_over_pixels(
     count, channels, height, width, crop, flip, cutout, dtype, seed
 ) -> None:
     images = some_images(count, channels, height, width).to(dtype)
-    expected = one_by_one(images, seeded(seed), crop, flip, cutout)
-    result = augment(images, seeded(seed), crop=crop, flip=flip, cutout=cutout)
+    draws = drawn(images, seed, crop)
+    expected = one_by_one(images, draws, crop, flip, cutout)
+    result = augment(images, draws, crop=crop, flip=flip, cutout=cutout)
     assert result.dtype == dtype
     assert torch.equal(result, expected)
 
 
-def test_nothing_asked_changes_nothing_and_draws_nothing() -> None:
-    images, generator = some_images(), seeded(3)
-    before = generator.get_state()
-    assert torch.equal(augment(images, generator), images)
-    assert torch.equal(generator.get_state(), before)
+def test_nothing_asked_changes_nothing() -> None:
+    images = some_images()
+    assert torch.equal(augmented(images, 3), images)
 
 
 def test_the_images_given_stay_as_they_are() -> None:
     images = some_images()
     before = images.clone()
-    augment(images, seeded(0), crop=4, flip=True, cutout=6)
+    augmented(images, 0, crop=4, flip=True, cutout=6)
     assert torch.equal(images, before)
 
 
-def test_is_a_function_of_the_generator_alone() -> None:
-    images = some_images()
-    asked = {"crop": 4, "flip": True, "cutout": 6}
+def test_draws_are_a_function_of_the_generator_alone() -> None:
     torch.manual_seed(1)
-    first = augment(images, seeded(7), **asked)
+    first = draw(50, 8, 9, seeded(7), crop=2)
     torch.manual_seed(2)
     generator = seeded(7)
-    assert torch.equal(augment(images, generator, **asked), first)
-    assert not torch.equal(augment(images, generator, **asked), first), "the state has moved on"
-    assert not torch.equal(augment(images, seeded(8), **asked), first)
+    assert torch.equal(draw(50, 8, 9, generator, crop=2), first)
+    assert not torch.equal(draw(50, 8, 9, generator, crop=2), first), "the state has moved on"
+    assert not torch.equal(draw(50, 8, 9, seeded(8), crop=2), first)
+    assert first.shape == (5, 50)
+    assert first.dtype == torch.int64
+    assert first.amin(1).tolist() == [0, 0, 0, 0, 0]
+    assert first.amax(1).tolist() == [4, 4, 1, 7, 8]
 
 
 def test_every_offset_and_both_sides_come_up_evenly() -> None:
     # One bright pixel in the middle tells where each image went.
     images = torch.zeros(6000, 1, 5, 5, dtype=torch.uint8)
     images[:, :, 2, 2] = 255
-    where = augment(images, seeded(0), crop=1).flatten(1).argmax(1).bincount(minlength=25)
+    where = augmented(images, 0, crop=1).flatten(1).argmax(1).bincount(minlength=25)
     moved = where.view(5, 5)[1:4, 1:4]
     assert moved.sum() == 6000
     assert moved.min() > 6000 / 9 * 0.85
@@ -117,12 +120,12 @@ def test_every_offset_and_both_sides_come_up_evenly() -> None:
 
     images = torch.zeros(6000, 1, 1, 2, dtype=torch.uint8)
     images[..., 0] = 255
-    mirrored = augment(images, seeded(0), flip=True)[..., 1].count_nonzero()
+    mirrored = augmented(images, 0, flip=True)[..., 1].count_nonzero()
     assert 2850 < mirrored < 3150
 
 
 def test_cutout_is_a_square_clipped_at_the_border() -> None:
-    covered = (augment(some_images(5000), seeded(0), cutout=4) == 0).all(dim=1)
+    covered = (augmented(some_images(5000), 0, cutout=4) == 0).all(dim=1)
     areas = covered.sum(dim=(1, 2))
     assert areas.max() == 16
     assert areas.min() == 4, "a centre in the corner leaves 2 x 2 pixels of the square"
@@ -133,21 +136,22 @@ def test_cutout_is_a_square_clipped_at_the_border() -> None:
 
 
 def test_cutout_larger_than_the_image_covers_it() -> None:
-    assert augment(some_images(), seeded(0), cutout=24).count_nonzero() == 0
+    assert augmented(some_images(), 0, cutout=24).count_nonzero() == 0
 
 
 def test_an_empty_batch_stays_empty() -> None:
     asked = {"crop": 4, "flip": True, "cutout": 6}
-    assert augment(some_images(0), seeded(0), **asked).shape == (0, 3, 12, 12)
+    assert augmented(some_images(0), 0, **asked).shape == (0, 3, 12, 12)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_normalise_agrees_with_torchvision(channels: int) -> None:
     images = some_images(channels=channels)
-    mean, std = (0.5, 0.4, 0.3)[:channels], (0.2, 0.25, 0.3)[:channels]
-    expected = vision.normalize(images.double() / 255, list(mean), list(std))
+    mean, std = torch.tensor([[0.5, 0.4, 0.3], [0.2, 0.25, 0.3]], dtype=torch.float64)[:, :channels]
+    expected = vision.normalize(images.double() / 255, mean.tolist(), std.tolist())
     exact = normalise(images, mean, std, torch.float64)
     torch.testing.assert_close(exact, expected, rtol=1e-12, atol=1e-12)
+    mean, std = mean.float(), std.float()
     single = normalise(images, mean, std, torch.float32)
     torch.testing.assert_close(single, expected.float(), rtol=1e-6, atol=1e-6)
     # A half-precision result is the exact one rounded once, not computed in half precision.
@@ -159,12 +163,13 @@ def test_normalise_agrees_with_torchvision(channels: int) -> None:
 def test_cuda_equals_the_loop_and_never_waits() -> None:
     images = some_images(32).cuda()
     asked = {"crop": 3, "flip": True, "cutout": 5}
-    expected = one_by_one(images, seeded(5, "cuda"), **asked)
-    generator = seeded(5, "cuda")
+    draws = drawn(images, 5, 3)
+    expected = one_by_one(images, draws, **asked)
+    mean, std = torch.full((2, 3), 0.4, device="cuda")
     torch.cuda.set_sync_debug_mode("error")
     try:
-        result = augment(images, generator, **asked)
-        normalise(result, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2), torch.bfloat16)
+        result = augment(images, draws, **asked)
+        normalise(result, mean, std, torch.bfloat16)
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert torch.equal(result, expected)

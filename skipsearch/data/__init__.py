@@ -1,6 +1,6 @@
 """Image data: fixed splits of uint8 tensors on the device, and what is done to a batch of them."""
 
-from skipsearch.data.augment import augment, normalise
+from skipsearch.data.augment import augment, draw, normalise
 from skipsearch.data.images import Data, Split, load_data
 
-__all__ = ["Data", "Split", "augment", "load_data", "normalise"]
+__all__ = ["Data", "Split", "augment", "draw", "load_data", "normalise"]

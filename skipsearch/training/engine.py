@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
-from skipsearch.data import Data, Split, augment, normalise
+from skipsearch.data import Data, Split
 from skipsearch.errors import DivergedError, TrainingError
 from skipsearch.recipe import Recipe
 from skipsearch.record import Epoch
+from skipsearch.training.batches import Batches, stream
 from skipsearch.training.checkpoint import load_checkpoint, save_checkpoint
 from skipsearch.training.environment import autocast_dtype, numerics_key
+from skipsearch.training.recorded import CudaGraphs, Recorded, Recorder
 from skipsearch.training.schedule import learning_rate
+from skipsearch.training.step import Step
 
-EVALUATION_BATCH = 1024
+EVALUATION_BATCH = (256, 2048)  # on the CPU, where caches are small; on a GPU
+T = TypeVar("T")
 
 
 def train(
@@ -31,6 +35,8 @@ def train(
     seed: int = 0,
     *,
     checkpoint: str | Path | None = None,
+    parts: int = 1,
+    deterministic: bool = False,
 ) -> Iterator[Epoch]:
     """Train a network and yield each epoch's result; stop by leaving the loop.
 
@@ -45,6 +51,8 @@ def train(
         recipe: How; the defaults of ``Recipe`` if None.
         seed: Of data order, augmentation and dropout; not of the initial weights, see ``build``.
         checkpoint: A file written after each epoch; if it exists, training goes on from it.
+        parts: Into which each batch is divided where memory is short; see ``Trainer``.
+        deterministic: Whether a GPU must give the same bits again, for less speed.
 
     Yields:
         One ``Epoch`` after each epoch, until the recipe's budget is reached.
@@ -53,7 +61,9 @@ def train(
         DivergedError: If the loss is no longer finite.
         TrainingError: If the checkpoint belongs to another training.
     """
-    trainer = Trainer(model, data, recipe or Recipe(), seed)
+    trainer = Trainer(
+        model, data, recipe or Recipe(), seed, parts=parts, deterministic=deterministic
+    )
     if checkpoint is not None and Path(checkpoint).exists():
         trainer.load_state_dict(load_checkpoint(checkpoint, trainer.device), str(checkpoint))
     while trainer.epoch < trainer.recipe.epochs:
@@ -63,124 +73,164 @@ def train(
         yield epoch
 
 
-class Trainer:
-    """The state of one training: network, optimizer, number of epochs done.
+class Training:
+    """What trains one network, or several at once as one packed network; see the children.
+
+    Args:
+        model: From images (N, networks * C, H, W) to logits (N, networks, classes), or (N, classes)
+            of one network; moved to the data's device.
+        data: Trained on ``data.train``, evaluated on ``data.validation``.
+        recipe: How.
+        seeds: Of each network's data order, augmentation and dropout.
+        parts: Into which each batch is divided where memory is short. Gradients are summed, so
+            that the batch size stays; batch norm then sees one part at a time.
+        deterministic: Whether a GPU must give the same bits again, for less speed. On the CPU it
+            always does.
+        recorder: How steps are recorded and replayed; None for CUDA graphs on a GPU, and for
+            plain steps elsewhere.
 
     Attributes:
         model: The network, on the data's device, in channels_last.
         recipe: With the data set's conventions filled in.
         device: Where it trains.
         epoch: Epochs done.
+
+    Raises:
+        TrainingError: If the budget in images is less than a batch an epoch.
     """
 
-    def __init__(self, model: nn.Module, data: Data, recipe: Recipe, seed: int = 0) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        data: Data,
+        recipe: Recipe,
+        seeds: Sequence[int],
+        *,
+        parts: int = 1,
+        deterministic: bool = False,
+        recorder: Recorder | None = None,
+    ) -> None:
         self.data = data
         self.recipe = recipe.resolve(data.augmentation)
-        self.seed = seed
         self.device = data.train.images.device
         self.model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.epoch = 0
-        self.batch_size = min(recipe.batch_size, len(data.train))
-        self.steps = len(data.train) // self.batch_size
+        self._seeds = tuple(seeds)
+        self._deterministic = deterministic
+        self._parts = parts
         self._dtype = autocast_dtype(recipe, self.device)
+        # A tensor, so that a recorded step sees it change.
+        self._rate = torch.tensor(recipe.peak_lr, device=self.device)
         self._optimizer = torch.optim.SGD(
             _parameter_groups(model, recipe),
-            lr=recipe.peak_lr,
+            lr=self._rate,
             momentum=recipe.momentum,
             nesterov=recipe.nesterov,
             fused=self.device.type in ("cuda", "cpu"),
         )
+        self._batches = Batches(data, self.recipe, self._seeds)
+        self._steps = self._count_steps()
+        self._step = Step(
+            self.model,
+            self._optimizer,
+            data,
+            self.recipe,
+            dtype=self._dtype,
+            networks=len(self._seeds),
+            parts=parts,
+            deterministic=deterministic,
+        )
+        if recorder is None and self.device.type == "cuda":
+            recorder = CudaGraphs(self._generators())
+        self._run = Recorded(self._step, recorder) if recorder else self._step
+
+    def _count_steps(self) -> int:
+        if self.recipe.images is None:
+            return self.recipe.epochs * self._batches.a_pass
+        steps = self.recipe.images // self._batches.size
+        if steps < self.recipe.epochs:
+            raise TrainingError(
+                f"images: {self.recipe.images} are fewer than a batch of {self._batches.size}"
+                f" in each of {self.recipe.epochs} epochs"
+            )
+        return steps
+
+    def _generators(self) -> Sequence[torch.Generator]:
+        """What the network draws from beside the default generator."""
+        return ()
 
     @property
     def numerics(self) -> str:
         """What decides its last bits; results under unlike keys differ by rounding."""
-        return numerics_key(self.device, self._dtype)
+        words = [numerics_key(self.device, self._dtype)]
+        if isinstance(self._run, Recorded) and self._run.replays:
+            words.append("graph")
+        if self._parts > 1:
+            words.append(f"batches in {self._parts} parts")
+        if self._deterministic:
+            words.append("deterministic")
+        return ", ".join(words)
 
-    def run_epoch(self) -> Epoch:
-        """Train one epoch and evaluate.
-
-        Raises:
-            DivergedError: If the loss is no longer finite.
-        """
+    def _turns(self) -> Generator[None, None, list[Epoch]]:
+        """Train one epoch and evaluate; returns an epoch of each network."""
         start = time.perf_counter()
-        devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
-            # Dropout draws from the global generator: seed it by epoch, and give it back after.
-            torch.manual_seed(_epoch_seed(self.seed, self.epoch))
-            train_loss, train_accuracy, rate = self._train()
-        validation_loss, validation_accuracy = self.evaluate(self.data.validation)
-        self.epoch += 1
-        for loss in (train_loss, validation_loss):
-            if not math.isfinite(loss):
-                raise DivergedError(
-                    f"the loss became {loss} in epoch {self.epoch} of {self.recipe.epochs}"
-                    f" (peak_lr {self.recipe.peak_lr:g})"
-                )
-        return Epoch(
-            epoch=self.epoch,
-            learning_rate=rate,
-            train_loss=train_loss,
-            train_accuracy=train_accuracy,
-            validation_loss=validation_loss,
-            validation_accuracy=validation_accuracy,
-            seconds=time.perf_counter() - start,
-        )
-
-    def _train(self) -> tuple[float, float, float]:
-        """Train one epoch; returns mean loss, accuracy, and the last learning rate."""
-        self.model.train()
-        images, labels = self.data.train.images, self.data.train.labels
-        generator = torch.Generator(self.device).manual_seed(_epoch_seed(self.seed, self.epoch))
-        order = torch.randperm(len(labels), generator=generator, device=self.device)
-        loss_sum = torch.zeros((), device=self.device)
-        right = torch.zeros((), device=self.device)
+        epochs = self.recipe.epochs
+        first, last = (n * self._steps // epochs for n in (self.epoch, self.epoch + 1))
         rate = 0.0
-        for step in range(self.steps):
-            index = order[step * self.batch_size : (step + 1) * self.batch_size]
-            batch = augment(
-                self._inputs(images[index]),
-                generator,
-                crop=self.recipe.crop or 0,
-                flip=bool(self.recipe.flip),
-                cutout=self.recipe.cutout or 0,
-            )
-            target = labels[index]
-            rate = learning_rate(self.recipe, self.epoch + (step + 0.5) / self.steps)
-            for group in self._optimizer.param_groups:
-                group["lr"] = rate
-            self._optimizer.zero_grad(set_to_none=True)
-            logits = self._forward(batch)
-            loss = F.cross_entropy(logits, target, label_smoothing=self.recipe.label_smoothing)
-            loss.backward()  # type: ignore[no-untyped-call]
-            self._optimizer.step()
-            # Summed on the device and read once an epoch: reading waits for the device.
-            loss_sum += loss.detach()
-            right += (logits.argmax(1) == target).sum()
-        seen = self.steps * self.batch_size
-        return loss_sum.item() / self.steps, right.item() / seen, rate
+        self.model.train()
+        self._step.reset()
+        for number in range(first, last):
+            rate = learning_rate(self.recipe, (number + 0.5) * epochs / self._steps)
+            self._rate.fill_(rate)
+            self._seed_dropout(number)
+            self._run(self._batches[number])
+            yield
+        # Summed on the device and read once an epoch: reading waits for the device.
+        yield from self._wait()
+        steps = last - first
+        train_loss = [loss / steps for loss in self._step.loss_sum.tolist()]
+        seen = steps * self._batches.size
+        train_accuracy = [right / seen for right in self._step.right.tolist()]
+        losses, accuracies = yield from self._evaluate(self.data.validation)
+        self.epoch += 1
+        seconds = time.perf_counter() - start
+        return [
+            Epoch(self.epoch, rate, *results, seconds)
+            for results in zip(train_loss, train_accuracy, losses, accuracies, strict=True)
+        ]
 
-    @torch.no_grad()
-    def evaluate(self, split: Split) -> tuple[float, float]:
-        """Return mean cross-entropy and accuracy over a split, in evaluation mode."""
+    def _seed_dropout(self, step: int) -> None:
+        torch.manual_seed(stream(self._seeds[0], "dropout", step))
+
+    def _evaluate(self, split: Split) -> Generator[None, None, tuple[list[float], list[float]]]:
+        """Evaluate in turns; returns loss and accuracy of each network."""
         self.model.eval()
-        loss_sum = torch.zeros((), device=self.device)
-        right = torch.zeros((), device=self.device)
-        for start in range(0, len(split), EVALUATION_BATCH):
-            images = split.images[start : start + EVALUATION_BATCH]
-            target = split.labels[start : start + EVALUATION_BATCH]
-            logits = self._forward(self._inputs(images))
-            loss_sum += F.cross_entropy(logits, target, reduction="sum")
-            right += (logits.argmax(1) == target).sum()
-        return loss_sum.item() / len(split), right.item() / len(split)
+        networks = len(self._seeds)
+        loss_sum = torch.zeros(networks, device=self.device)
+        right = torch.zeros(networks, device=self.device)
+        size = EVALUATION_BATCH[self.device.type == "cuda"]
+        for start in range(0, len(split), size):
+            with torch.no_grad():
+                inputs = self._step.normalise(split.images[start : start + size])
+                if networks > 1:
+                    inputs = inputs.repeat(1, networks, 1, 1)
+                inputs = inputs.contiguous(memory_format=torch.channels_last)
+                target = split.labels[start : start + size, None].expand(-1, networks)
+                logits = self._step.forward(inputs)
+                losses = F.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="none")
+                loss_sum += losses.view(target.shape).sum(0)
+                right += (logits.argmax(2) == target).sum(0)
+            yield
+        yield from self._wait()
+        count = len(split)
+        return [x / count for x in loss_sum.tolist()], [x / count for x in right.tolist()]
 
-    def _inputs(self, images: Tensor) -> Tensor:
-        images = normalise(images, self.data.mean, self.data.std, torch.float32)
-        return images.contiguous(memory_format=torch.channels_last)
-
-    def _forward(self, batch: Tensor) -> Tensor:
-        with torch.autocast(self.device.type, self._dtype, enabled=self._dtype is not None):
-            logits: Tensor = self.model(batch)
-        return logits.float()
+    def _wait(self) -> Generator[None, None, None]:
+        """Hand over until the device has done what was asked of it."""
+        if self.device.type == "cuda":
+            done = torch.cuda.current_stream().record_event()
+            while not done.query():
+                yield
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that a later process needs to go on: tensors and plain values."""
@@ -202,6 +252,8 @@ class Trainer:
             raise TrainingError(f"{where} belongs to another training: {theirs} instead of {mine}")
         self.model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._rate
         self.epoch = state["epoch"]
 
     def _belongs_to(self) -> str:
@@ -209,8 +261,62 @@ class Trainer:
         structure = blake2b(repr(self.model).encode(), digest_size=5).hexdigest()
         return (
             f"network {structure} of {params} parameters, recipe {self.recipe.id},"
-            f" data {self.data.fingerprint}, seed {self.seed}"
+            f" data {self.data.fingerprint},"
+            f" seed {' '.join(map(str, self._seeds))}"
         )
+
+
+class Trainer(Training):
+    """Trains one network; see ``Training``.
+
+    Args:
+        model: From images (N, C, H, W) to logits (N, classes); moved to the data's device.
+        data: Trained on ``data.train``, evaluated on ``data.validation``.
+        recipe: How.
+        seed: Of data order, augmentation and dropout.
+        **how: Keywords of ``Training``.
+    """
+
+    def __init__(
+        self, model: nn.Module, data: Data, recipe: Recipe, seed: int = 0, **how: Any
+    ) -> None:
+        super().__init__(model, data, recipe, (seed,), **how)
+
+    def run_epoch(self) -> Epoch:
+        """Train one epoch and evaluate.
+
+        Raises:
+            DivergedError: If the loss is no longer finite.
+        """
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):  # dropout draws from the global generator
+            return finish(self.turns())
+
+    def turns(self) -> Generator[None, None, Epoch]:
+        """Train one epoch and evaluate, handing over after each step.
+
+        For a caller that trains several networks in turns. It must keep the global random state,
+        which is seeded anew for each step.
+
+        Returns:
+            The epoch.
+
+        Raises:
+            DivergedError: If the loss is no longer finite.
+        """
+        (epoch,) = yield from self._turns()
+        for loss in (epoch.train_loss, epoch.validation_loss):
+            if not math.isfinite(loss):
+                raise DivergedError(
+                    f"the loss became {loss} in epoch {self.epoch} of {self.recipe.epochs}"
+                    f" (peak_lr {self.recipe.peak_lr:g})"
+                )
+        return epoch
+
+    def evaluate(self, split: Split) -> tuple[float, float]:
+        """Return mean cross-entropy and accuracy over a split, in evaluation mode."""
+        (loss,), (accuracy,) = finish(self._evaluate(split))
+        return loss, accuracy
 
 
 def _parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
@@ -225,6 +331,10 @@ def _parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
     return [group for group in groups if group["params"]]
 
 
-def _epoch_seed(seed: int, epoch: int) -> int:
-    # Epochs of neighbouring seeds must not share their numbers.
-    return (seed * 1_000_003 + epoch) % 2**63
+def finish(turns: Generator[None, None, T]) -> T:
+    """Take all turns at once; returns what they return."""
+    while True:
+        try:
+            next(turns)
+        except StopIteration as end:
+            return cast("T", end.value)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import platform
+from collections.abc import Iterator
 from importlib.metadata import version
 
 import torch
@@ -59,6 +62,30 @@ def numerics_key(device: torch.device, dtype: torch.dtype | None) -> str:
     """
     precision = "float32" if dtype is None else str(dtype).removeprefix("torch.")
     return f"{device_name(device)}, {precision}, channels_last, torch {torch.__version__}"
+
+
+@contextlib.contextmanager
+def kernels(device: torch.device, deterministic: bool) -> Iterator[None]:
+    """Let cuDNN choose its kernels by trial, or allow only those that give the same bits again.
+
+    Args:
+        device: On the CPU nothing needs to be chosen.
+        deterministic: Whether an operation that has no such kernel is an error.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    before = torch.are_deterministic_algorithms_enabled()
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # asked for by cuBLAS
+    with torch.backends.cudnn.flags(
+        enabled=True, benchmark=not deterministic, deterministic=deterministic
+    ):
+        torch.use_deterministic_algorithms(deterministic or before)
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(before)
 
 
 def versions() -> dict[str, str]:

@@ -1,0 +1,64 @@
+"""Device memory: what a training will want, what there is, and when it ran out."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+
+# Beside what operations write, backward holds gradients of the largest of them, and allocators
+# round up: measured as 1.2 to 1.4 times the count, see scripts/benchmark_training.py --memory.
+OVERHEAD = 1.5
+FLOAT32_BYTES = 4
+
+
+def foreseen_parts(
+    activation_bytes: int, batch_size: int, dtype: torch.dtype | None, free: float
+) -> int:
+    """Return into how many parts a batch must be divided to fit; a power of two.
+
+    Args:
+        activation_bytes: Of one image in float32, as ``cost`` counts them.
+        batch_size: Images.
+        dtype: What activations are held in; None for float32.
+        free: Bytes that may be used.
+    """
+    share = (dtype.itemsize if dtype else FLOAT32_BYTES) / FLOAT32_BYTES
+    wanted = activation_bytes * share * batch_size * OVERHEAD
+    parts = 2 ** math.ceil(math.log2(max(1.0, wanted / max(free, 1.0))))
+    return int(min(parts, 2 ** int(math.log2(batch_size))))
+
+
+def free_memory(device: torch.device) -> float:
+    """Return the bytes of a device that nobody uses; infinite where that cannot be told."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return float(free + held)
+    if device.type == "cpu":
+        return _available_ram()
+    return math.inf
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory ran out, on a GPU or on the CPU."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    # The CPU's allocator has no exception of its own.
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+def _available_ram(
+    meminfo: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sys/fs/cgroup")
+) -> float:
+    """What the kernel calls available, or less where the cgroup (version 2) sets a limit."""
+    available = math.inf
+    try:
+        lines = dict(line.split(":") for line in meminfo.read_text().splitlines())
+        available = int(lines["MemAvailable"].split()[0]) * 1024.0
+        limit = (cgroup / "memory.max").read_text().strip()
+        used = (cgroup / "memory.current").read_text()
+    except (OSError, ValueError, KeyError):
+        return available
+    return available if limit == "max" else min(available, float(limit) - float(used))

@@ -1,0 +1,115 @@
+"""One step of training: forward, loss, backward, update."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from skipsearch.data import Data, augment, normalise
+from skipsearch.recipe import Recipe
+from skipsearch.training.environment import kernels
+
+
+class Step:
+    """Forward, loss, backward and update for one batch.
+
+    Reads nothing back from the device, and depends on no Python value that changes from step to
+    step, so that it can be recorded: draws and learning rate come as tensors.
+
+    Args:
+        model: Of ``networks`` networks, see ``models.pack``, or of one.
+        optimizer: Over its parameters.
+        data: Trained on, on the device.
+        recipe: With the data set's conventions filled in.
+        dtype: What convolutions and products are computed in; None for float32.
+        networks: That the model computes at once.
+        parts: Into which a batch is divided where it does not fit into memory.
+        deterministic: Whether a GPU must give the same bits again.
+
+    Attributes:
+        loss_sum: (networks,) sum of the steps' mean losses since ``reset``.
+        right: (networks,) images classified rightly since ``reset``.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        data: Data,
+        recipe: Recipe,
+        *,
+        dtype: torch.dtype | None,
+        networks: int,
+        parts: int,
+        deterministic: bool,
+    ) -> None:
+        self.device = data.train.images.device
+        self.loss_sum = torch.zeros(networks, device=self.device)
+        self.right = torch.zeros(networks, device=self.device)
+        self._model = model
+        self._optimizer = optimizer
+        self._split = data.train
+        self._mean = torch.tensor(data.mean, device=self.device)
+        self._std = torch.tensor(data.std, device=self.device)
+        self._recipe = recipe
+        self._dtype = dtype
+        self._parts = parts
+        self._deterministic = deterministic
+
+    def reset(self) -> None:
+        """Begin new sums."""
+        self.loss_sum.zero_()
+        self.right.zero_()
+
+    def __call__(self, draws: Tensor) -> None:
+        """Train on one batch.
+
+        Args:
+            draws: (6, N, networks) from ``Batches``.
+        """
+        with kernels(self.device, self._deterministic):
+            self._train_on(draws)
+
+    def _train_on(self, draws: Tensor) -> None:
+        self._optimizer.zero_grad(set_to_none=True)
+        size = draws.shape[1]
+        for part in draws.chunk(self._parts, dim=1):
+            share = part.shape[1] / size
+            inputs, labels = self._batch(part)
+            logits = self.forward(inputs)  # (n, networks, classes)
+            losses = F.cross_entropy(
+                logits.flatten(0, 1),
+                labels.flatten(),
+                reduction="none",
+                label_smoothing=self._recipe.label_smoothing,
+            )
+            losses = losses.view(labels.shape).mean(0) * share
+            losses.sum().backward()  # type: ignore[no-untyped-call]
+            self.loss_sum += losses.detach()
+            self.right += (logits.argmax(2) == labels).sum(0)
+        self._optimizer.step()
+
+    def _batch(self, draws: Tensor) -> tuple[Tensor, Tensor]:
+        """Return inputs (n, networks * C, H, W) and labels (n, networks)."""
+        index = draws[0]
+        images = self.normalise(self._split.images[index.flatten()])
+        images = augment(
+            images,
+            draws[1:].flatten(1),
+            crop=self._recipe.crop or 0,
+            flip=bool(self._recipe.flip),
+            cutout=self._recipe.cutout or 0,
+        )
+        inputs = images.view(len(index), -1, *images.shape[2:])
+        return inputs.contiguous(memory_format=torch.channels_last), self._split.labels[index]
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Raw images (N, C, H, W) -> the network's input."""
+        return normalise(images, self._mean, self._std, torch.float32)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Inputs (N, networks * C, H, W) -> logits (N, networks, classes) in float32."""
+        with torch.autocast(self.device.type, self._dtype, enabled=self._dtype is not None):
+            logits: Tensor = self._model(inputs)
+        return logits.float().view(len(inputs), len(self.loss_sum), -1)
