@@ -161,6 +161,11 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="a field of the recipe, such as peak_lr=0.4; may be repeated",
     )
+    parser.add_argument(
+        "--deterministic",
+        action="store_true",
+        help="the same bits again on a GPU too, for less speed",
+    )
 
 
 def _show(options: argparse.Namespace) -> None:
@@ -264,6 +269,7 @@ def _search(options: argparse.Namespace) -> int:
         concurrency=options.concurrency,
         address=options.address,
         time_budget=options.time_budget,
+        deterministic=options.deterministic,
         verbose=options.verbose,
     )
     assert run.outcome is not None

@@ -159,6 +159,7 @@ def search(
     concurrency: int | None = None,
     address: str | None = None,
     time_budget: float | None = None,
+    deterministic: bool = False,
     verbose: bool = False,
 ) -> Run:
     """Search a space: Optuna proposes designs, Ray Tune trains them and stops the weak ones early.
@@ -184,6 +185,7 @@ def search(
         concurrency: Trials at once at most.
         address: Of a Ray cluster to join.
         time_budget: Seconds after which the session stops.
+        deterministic: Whether a GPU must give the same bits again, for less speed; the CPU does.
         verbose: Whether to show what Ray prints.
 
     Returns:
@@ -244,6 +246,7 @@ def search(
                     share=share,
                     scheduler=scheduler,
                     time_budget=time_budget,
+                    deterministic=deterministic,
                     verbose=verbose,
                 )
     except Timeout:

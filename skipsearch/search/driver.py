@@ -24,32 +24,20 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import ray
-import torch
 from ray import tune
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from skipsearch.data import Data
-from skipsearch.design import Design
-from skipsearch.errors import DivergedError, RunError, TrainingError
-from skipsearch.models import build
-from skipsearch.recipe import Recipe
+from skipsearch.errors import RunError
 from skipsearch.record import COMPLETE, FAIL, INTERRUPTED, PRUNED, RUNNING, Epoch, Trial
+from skipsearch.search.job import METRIC, Job
 from skipsearch.search.progress import Progress
 from skipsearch.search.rungs import REDUCTION_FACTOR, rungs
 from skipsearch.search.study import SearchStudy
-from skipsearch.training import (
-    Trainer,
-    available_cores,
-    device_name,
-    load_checkpoint,
-    save_checkpoint,
-    tune_process,
-    versions,
-)
+from skipsearch.training import available_cores, tune_process, versions
 
 SCHEDULERS = ("asha", "none")
-METRIC = "validation_accuracy"
 WORKER_DEATHS = 2  # worker processes that may die under one trial
 
 # Set before Ray starts: default loggers cost disk and seconds, a changed working directory breaks
@@ -121,6 +109,12 @@ class Share(NamedTuple):
     each: dict[str, float]
     at_once: int
 
+    @property
+    def memory(self) -> float:
+        """Share of a device's free memory that one trial may count on."""
+        gpus = self.each["gpu"]
+        return min(1.0, gpus) if gpus else 1.0 / self.at_once
+
 
 def run_trials(
     study: SearchStudy,
@@ -131,6 +125,7 @@ def run_trials(
     share: Share,
     scheduler: str = "asha",
     time_budget: float | None = None,
+    deterministic: bool = False,
     verbose: bool = False,
 ) -> Outcome:
     """Train what the study proposes until it holds so many ended trainings.
@@ -145,6 +140,7 @@ def run_trials(
         share: What ``ray_session`` gave.
         scheduler: One of ``SCHEDULERS``: ``asha`` (Li et al. 2020, arXiv:1810.05934) or ``none``.
         time_budget: Seconds after which the session stops; run it again to go on.
+        deterministic: Whether a GPU must give the same bits again, for less speed.
         verbose: Whether to show what Tune prints.
     """
     assert data.test is None, "a search must not see the test split"
@@ -158,7 +154,11 @@ def run_trials(
             checkpoints,
             remaining=trials - len(earlier),
             at_once=share.at_once,
-            threads=max(1, int(share.each["cpu"])),
+            common={
+                "threads": max(1, int(share.each["cpu"])),
+                "memory_share": share.memory,
+                "deterministic": deterministic,
+            },
             progress=Progress(trials, earlier),
         )
         trainable = tune.with_resources(
@@ -190,6 +190,7 @@ def run_trials(
             searcher.close()
         finally:
             study.adopt_interrupted(orderly=True)
+            searcher.sweep()
     if searcher.unfinished:
         late = time_budget is not None and time.monotonic() - start >= time_budget
         return Outcome(interrupted=True, out_of_time=late)
@@ -209,76 +210,28 @@ class DesignTrainable(tune.Trainable):
 
     def setup(self, config: dict[str, Any], data: Data) -> None:
         """Prepare the worker, once."""
-        self._device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
-        self._data = data.to(self._device)
-        self._versions = versions()
-        self.reset_config(config)
-        tune_process(self._task["threads"])
+        self._data = data.to("cuda" if ray.get_gpu_ids() else "cpu")
+        self._versions = json.dumps(versions())  # a text: Tune flattens mappings
+        self._job = self._begin(config)
+
+    def _begin(self, config: dict[str, Any]) -> Job:
+        task = json.loads(config["task"])
+        tune_process(task["threads"])
+        return Job(task, self._data)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Turn to another training, with no new process."""
-        self._trainer: Trainer | None = None
-        self._task = json.loads(new_config["task"])
-        self._curve: list[dict[str, Any]] = []
+        """Turn to another training, with no new process; the one before has ended."""
+        self._job.forget()
+        self._job = self._begin(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train one epoch.
-
-        Whatever goes wrong in a training ends that training and leaves the worker alive: the
-        reason travels to the driver as a result.
-        """
-        result: dict[str, Any] = {
-            "device": device_name(self._device),
-            "versions": json.dumps(self._versions),  # a text: Tune flattens mappings
-        }
-        try:
-            if self._trainer is None:
-                self._trainer = self._begin()
-            trainer = self._trainer
-            if trainer.epoch < trainer.recipe.epochs:
-                epoch = trainer.run_epoch()
-                self._curve.append(epoch.to_dict())
-                state = {**trainer.state_dict(), "curve": self._curve}
-                save_checkpoint(self._task["checkpoint"], state)
-        except DivergedError as error:
-            return self._failed(result, str(error))
-        except Exception as error:
-            first_line = str(error).partition("\n")[0]
-            return self._failed(result, f"{type(error).__name__}: {first_line}")
-        last = self._curve[-1]
-        return result | {
-            "numerics": trainer.numerics,
-            "curve": self._curve,
-            "epoch": last["epoch"],
-            METRIC: last[METRIC],
-            tune.result.DONE: last["epoch"] >= trainer.recipe.epochs,
-        }
-
-    def _begin(self) -> Trainer:
-        design = Design.from_dict(self._task["design"])
-        recipe = Recipe.from_dict(self._task["recipe"])
-        seed = self._task["seed"]
-        model = build(design, self._data.in_channels, self._data.classes, seed=seed)
-        trainer = Trainer(model, self._data, recipe, seed)
-        path = Path(self._task["checkpoint"])
-        if path.exists():
-            # One that is damaged, or of another version, costs its epochs and not the training.
-            with contextlib.suppress(TrainingError):
-                state = load_checkpoint(path, self._device)
-                trainer.load_state_dict(state, str(path))
-                self._curve = state["curve"]
-        return trainer
-
-    def _failed(self, result: dict[str, Any], reason: str) -> dict[str, Any]:
-        self._trainer = None
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
-        return result | {"failed": reason, "curve": self._curve, tune.result.DONE: True}
+        """Train one epoch."""
+        return self._job.step() | {"versions": self._versions}
 
     def cleanup(self) -> None:
-        """Give memory back."""
-        self._trainer = None
+        """Give memory back; the training may go on another time."""
+        self._job.close()
 
 
 class StudySearcher(Searcher):
@@ -291,7 +244,7 @@ class StudySearcher(Searcher):
         *,
         remaining: int,
         at_once: int,
-        threads: int,
+        common: Mapping[str, Any],
         progress: Progress,
     ) -> None:
         super().__init__(metric=METRIC, mode="max")
@@ -299,10 +252,11 @@ class StudySearcher(Searcher):
         self._checkpoints = checkpoints
         self._remaining = remaining
         self._at_once = at_once
-        self._threads = threads
+        self._common = common  # to all tasks
         self._progress = progress
         self._numbers: dict[str, int] = {}  # trainings under way, by Tune's trial
         self._files: dict[str, Path] = {}  # their checkpoints
+        self._ended_files: list[Path] = []
         self.exhausted = False  # whether the space held fewer designs than were asked for
         self._crash: Exception | None = None
         self.stopped: set[str] = set()  # trials that the scheduler has stopped
@@ -344,7 +298,7 @@ class StudySearcher(Searcher):
             "recipe": ticket.candidate.recipe.to_dict(),
             "seed": ticket.seed,
             "checkpoint": str(checkpoint),
-            "threads": self._threads,
+            **self._common,
         }
         self._progress.show(len(self._numbers))
         # One text: Tune flattens and copies a nested config, and puts it into folder names.
@@ -391,7 +345,9 @@ class StudySearcher(Searcher):
         number = self._numbers.pop(trial_id)
         ran_with = json.loads(result["versions"]) if result else {}
         self._study.finish(number, state, ran_with, reason)
-        self._files.pop(trial_id).unlink(missing_ok=True)
+        file = self._files.pop(trial_id)
+        file.unlink(missing_ok=True)
+        self._ended_files.append(file)
         self._progress.ended(number, state, accuracy, len(self._numbers))
 
     @contextlib.contextmanager
@@ -402,6 +358,11 @@ class StudySearcher(Searcher):
         except Exception as error:
             self._crash = self._crash or error
             self._remaining = 0
+
+    def sweep(self) -> None:
+        """Remove checkpoints that a worker wrote while its training was being ended."""
+        for path in self._ended_files:
+            path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Write the last line, and raise what Tune would have swallowed."""

@@ -1,15 +1,20 @@
 """Train one network on data that lies on its device. Knows nothing of designs or of search."""
 
-from skipsearch.training.checkpoint import load_checkpoint, save_checkpoint
+from skipsearch.training.checkpoint import CheckpointWriter, load_checkpoint, save_checkpoint
 from skipsearch.training.engine import Trainer, train
 from skipsearch.training.environment import default_device, device_name, versions
+from skipsearch.training.memory import foreseen_parts, free_memory, is_out_of_memory
 from skipsearch.training.processor import available_cores, tune_process
 
 __all__ = [
+    "CheckpointWriter",
     "Trainer",
     "available_cores",
     "default_device",
     "device_name",
+    "foreseen_parts",
+    "free_memory",
+    "is_out_of_memory",
     "load_checkpoint",
     "save_checkpoint",
     "train",
