@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from skipsearch.diagram import draw_diagram
     from skipsearch.models import build, deepen
     from skipsearch.run import Run, export, search
-    from skipsearch.training import train
+    from skipsearch.training import train, train_several
 
 # The rooms `search` and `export` bear the names of public functions. Python binds a room's name to
 # this package when the room is first imported: let that be now, so that it hides no function later.
@@ -46,6 +46,7 @@ _LATE = {
     "load_data": "data",
     "search": "run",
     "train": "training",
+    "train_several": "training",
 }
 
 __all__ = [
@@ -72,6 +73,7 @@ __all__ = [
     "load_data",
     "search",
     "train",
+    "train_several",
 ]
 
 

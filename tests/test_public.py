@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 FACE = [
     *("CLASSICS", "Classic", "Cost", "Data", "Design", "Epoch", "Layout", "Recipe", "Run"),
     *("SkipSearchError", "Space", "Trial", "build", "classic", "cost", "deepen", "draw_design"),
-    *("draw_diagram", "draw_space", "export", "load_data", "search", "train"),
+    *("draw_diagram", "draw_space", "export", "load_data", "search", "train", "train_several"),
 ]
 
 

@@ -194,6 +194,26 @@ def test_a_design_that_diverges_is_a_failure_with_its_reason(tmp_path: Path) -> 
     assert len(more.trials()) == 4
 
 
+def test_an_engine_trains_what_a_worker_of_its_own_trains(run: Run, tmp_path: Path) -> None:
+    # As on a GPU that several trials share, but on the CPU: two engines, two trials at once.
+    space = Run.open(run.path).space
+    study = SearchStudy(f"sqlite:///{tmp_path}/study.db", "tiny", space, _recipe(run), 0, "tpe")
+    data = ss.load_data("digits").without_test()
+    with ray_session(Resources()):
+        share = Share({"cpu": 0.5, "gpu": 0.0}, at_once=4, memory=0.5, engines=(2, 0.0))
+        outcome = run_trials(study, data, tmp_path / "checkpoints", trials=8, share=share)
+    assert not outcome.interrupted
+    trials = study.trials()
+    assert [trial.state in (COMPLETE, PRUNED) for trial in trials] == [True] * 8
+    assert list((tmp_path / "checkpoints").iterdir()) == []
+    known = {(trial.design.id, trial.recipe.id): trial for trial in run.trials()}
+    both = [(t, known[t.design.id, t.recipe.id]) for t in trials if (t.design.id, t.recipe.id) in known]
+    assert both
+    for mine, other in both:
+        for one, two in zip(mine.curve, other.curve, strict=False):
+            assert one.train_loss == two.train_loss
+
+
 def interrupt(command: list[str], folder: Path, number: signal.Signals, files: int) -> str:
     """Start a search, signal it once so many checkpoints are there, and return what it printed."""
     process = subprocess.Popen(

@@ -2,5 +2,6 @@
 
 from skipsearch.models.deepen import deepen
 from skipsearch.models.network import Network, build
+from skipsearch.models.pack import pack, set_generators, unpack
 
-__all__ = ["Network", "build", "deepen"]
+__all__ = ["Network", "build", "deepen", "pack", "set_generators", "unpack"]

@@ -31,11 +31,12 @@ from ray.tune.search import Searcher
 from skipsearch.data import Data
 from skipsearch.errors import RunError
 from skipsearch.record import COMPLETE, FAIL, INTERRUPTED, PRUNED, RUNNING, Epoch, Trial
-from skipsearch.search.job import METRIC, Job
+from skipsearch.search.job import METRIC
 from skipsearch.search.progress import Progress
 from skipsearch.search.rungs import REDUCTION_FACTOR, rungs
 from skipsearch.search.study import SearchStudy
-from skipsearch.training import available_cores, tune_process, versions
+from skipsearch.search.worker import DesignTrainable, Engine, FrontEnd
+from skipsearch.training import available_cores
 
 SCHEDULERS = ("asha", "none")
 WORKER_DEATHS = 2  # worker processes that may die under one trial
@@ -104,16 +105,19 @@ class Outcome:
 
 
 class Share(NamedTuple):
-    """What each trial gets of a running Ray, and how many trials fit at once."""
+    """What each trial gets of a running Ray.
+
+    Attributes:
+        each: CPUs and GPUs of a trial's own.
+        at_once: Trials that fit.
+        memory: Share of its device's free memory that a trial may count on.
+        engines: Where trials share GPUs: how many engines, and how many GPUs each has.
+    """
 
     each: dict[str, float]
     at_once: int
-
-    @property
-    def memory(self) -> float:
-        """Share of a device's free memory that one trial may count on."""
-        gpus = self.each["gpu"]
-        return min(1.0, gpus) if gpus else 1.0 / self.at_once
+    memory: float
+    engines: tuple[int, float] = (0, 0.0)
 
 
 def run_trials(
@@ -154,6 +158,7 @@ def run_trials(
             checkpoints,
             remaining=trials - len(earlier),
             at_once=share.at_once,
+            engines=share.engines[0],
             common={
                 "threads": max(1, int(share.each["cpu"])),
                 "memory_share": share.memory,
@@ -161,9 +166,7 @@ def run_trials(
             },
             progress=Progress(trials, earlier),
         )
-        trainable = tune.with_resources(
-            tune.with_parameters(DesignTrainable, data=data), share.each
-        )
+        trainable = tune.with_resources(_trainable(data, share), share.each)
         tuner = tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
@@ -197,41 +200,27 @@ def run_trials(
     return Outcome(exhausted=searcher.exhausted)
 
 
+def _trainable(data: Data, share: Share) -> Any:
+    """Prepare what Tune runs as a trial; the data are shipped once."""
+    number, gpus = share.engines
+    if not number:
+        return tune.with_parameters(DesignTrainable, data=data)
+    # A share of a GPU: the trials of one GPU are trained by one process that holds it.
+    residents = -(-share.at_once // number)
+    engine = ray.remote(Engine).options(
+        num_cpus=0, num_gpus=gpus, max_restarts=-1, max_concurrency=residents + 2
+    )
+    shipped = ray.put(data)
+    engines = [engine.remote(shipped, residents) for _ in range(number)]
+    return tune.with_parameters(FrontEnd, engines=engines)
+
+
 def ended(trials: Iterable[Trial]) -> list[Trial]:
     """Return the trainings that need not go on.
 
     One that is RUNNING while no driver holds the run folder was left by a driver that was killed.
     """
     return [t for t in trials if t.state != RUNNING and t.reason != INTERRUPTED]
-
-
-class DesignTrainable(tune.Trainable):
-    """Trains one design after another in one worker; the data stay on its device."""
-
-    def setup(self, config: dict[str, Any], data: Data) -> None:
-        """Prepare the worker, once."""
-        self._data = data.to("cuda" if ray.get_gpu_ids() else "cpu")
-        self._versions = json.dumps(versions())  # a text: Tune flattens mappings
-        self._job = self._begin(config)
-
-    def _begin(self, config: dict[str, Any]) -> Job:
-        task = json.loads(config["task"])
-        tune_process(task["threads"])
-        return Job(task, self._data)
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Turn to another training, with no new process; the one before has ended."""
-        self._job.forget()
-        self._job = self._begin(new_config)
-        return True
-
-    def step(self) -> dict[str, Any]:
-        """Train one epoch."""
-        return self._job.step() | {"versions": self._versions}
-
-    def cleanup(self) -> None:
-        """Give memory back; the training may go on another time."""
-        self._job.close()
 
 
 class StudySearcher(Searcher):
@@ -244,6 +233,7 @@ class StudySearcher(Searcher):
         *,
         remaining: int,
         at_once: int,
+        engines: int,
         common: Mapping[str, Any],
         progress: Progress,
     ) -> None:
@@ -253,6 +243,8 @@ class StudySearcher(Searcher):
         self._remaining = remaining
         self._at_once = at_once
         self._common = common  # to all tasks
+        self._load = dict.fromkeys(range(engines), 0)  # trainings under way, by engine
+        self._engine: dict[str, int] = {}  # of each of them, by Tune's trial
         self._progress = progress
         self._numbers: dict[str, int] = {}  # trainings under way, by Tune's trial
         self._files: dict[str, Path] = {}  # their checkpoints
@@ -300,6 +292,9 @@ class StudySearcher(Searcher):
             "checkpoint": str(checkpoint),
             **self._common,
         }
+        if self._load:
+            task["engine"] = self._engine[trial_id] = min(self._load, key=self._load.__getitem__)
+            self._load[task["engine"]] += 1
         self._progress.show(len(self._numbers))
         # One text: Tune flattens and copies a nested config, and puts it into folder names.
         return {"task": json.dumps(task)}
@@ -343,6 +338,8 @@ class StudySearcher(Searcher):
             else:
                 return  # The session ends under it: it is taken up by the next one.
         number = self._numbers.pop(trial_id)
+        if self._load:
+            self._load[self._engine.pop(trial_id)] -= 1
         ran_with = json.loads(result["versions"]) if result else {}
         self._study.finish(number, state, ran_with, reason)
         file = self._files.pop(trial_id)
@@ -452,7 +449,11 @@ def _share(resources: Resources) -> Share:
         min(int(node.get(name.upper(), 0.0) / amount + 1e-9) for name, amount in wanted.items())
         for node in nodes
     )
-    return Share(each, min(at_once, resources.concurrency or at_once))
+    at_once = min(at_once, resources.concurrency or at_once)
+    if 0 < gpus < 1:
+        engines = int(sum(node.get("GPU", 0.0) for node in nodes))
+        return Share({"cpu": each["cpu"], "gpu": 0.0}, at_once, gpus, (engines, 1.0))
+    return Share(each, at_once, 1.0 if gpus else 1.0 / at_once)
 
 
 @contextlib.contextmanager

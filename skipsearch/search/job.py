@@ -6,7 +6,7 @@ Whatever goes wrong in it becomes its result; the worker lives on.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,9 @@ from skipsearch.design import Design
 from skipsearch.errors import DivergedError, TrainingError
 from skipsearch.models import build
 from skipsearch.recipe import Recipe
-from skipsearch.record import Epoch
 from skipsearch.training import (
     CheckpointWriter,
+    Residents,
     Trainer,
     device_name,
     foreseen_parts,
@@ -41,19 +41,19 @@ class Job:
         task: Plain values from the driver: design, recipe, seed, checkpoint (a file),
             memory_share (of what is free on the device), deterministic.
         data: On the worker's device.
-        run_epoch: How the worker lets a trainer run.
+        residents: Where several trainings share the worker.
     """
 
     def __init__(
         self,
         task: Mapping[str, Any],
         data: Data,
-        run_epoch: Callable[[Trainer], Epoch] = Trainer.run_epoch,
+        residents: Residents | None = None,
     ) -> None:
         self._task = task
         self._data = data
         self._device = data.train.images.device
-        self._run_epoch = run_epoch
+        self._residents = residents
         self._writer = CheckpointWriter()
         self._trainer: Trainer | None = None
         self._curve: list[dict[str, Any]] = []
@@ -95,9 +95,14 @@ class Job:
             self._parts *= 2
 
     def _try_epoch(self) -> Trainer:
-        trainer = self._trainer = self._trainer or self._begin()
+        shared = self._residents
+        if self._trainer is None:
+            with shared.turn if shared else contextlib.nullcontext():
+                self._trainer = self._begin()
+        trainer = self._trainer
         if trainer.epoch < trainer.recipe.epochs:
-            self._curve.append(self._run_epoch(trainer).to_dict())
+            epoch = shared.run_epoch(trainer) if shared else trainer.run_epoch()
+            self._curve.append(epoch.to_dict())
         if trainer.epoch < trainer.recipe.epochs:
             state = {**trainer.state_dict(), "curve": self._curve}
             self._writer.write(self._task["checkpoint"], state)

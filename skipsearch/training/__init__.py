@@ -5,9 +5,13 @@ from skipsearch.training.engine import Trainer, train
 from skipsearch.training.environment import default_device, device_name, versions
 from skipsearch.training.memory import foreseen_parts, free_memory, is_out_of_memory
 from skipsearch.training.processor import available_cores, tune_process
+from skipsearch.training.residents import Residents
+from skipsearch.training.several import PackTrainer, train_several
 
 __all__ = [
     "CheckpointWriter",
+    "PackTrainer",
+    "Residents",
     "Trainer",
     "available_cores",
     "default_device",
@@ -18,6 +22,7 @@ __all__ = [
     "load_checkpoint",
     "save_checkpoint",
     "train",
+    "train_several",
     "tune_process",
     "versions",
 ]

@@ -25,7 +25,9 @@ from skipsearch.training.schedule import learning_rate
 from skipsearch.training.step import Step
 
 EVALUATION_BATCH = (256, 2048)  # on the CPU, where caches are small; on a GPU
+STEPS_AHEAD = 16  # of the device, that may be asked for before it is waited for
 T = TypeVar("T")
+Wait = torch.Event | None  # what a turn asks its caller to wait for before the next one
 
 
 def train(
@@ -171,23 +173,42 @@ class Training:
             words.append("deterministic")
         return ", ".join(words)
 
-    def _turns(self) -> Generator[None, None, list[Epoch]]:
-        """Train one epoch and evaluate; returns an epoch of each network."""
+    def run_epochs(self) -> list[Epoch]:
+        """Train one epoch and evaluate.
+
+        Returns:
+            An epoch of each network; its losses are not finite where it diverged.
+        """
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):  # dropout draws from the global generator
+            return finish(self._turns())
+
+    def run_step(self, number: int) -> None:
+        """Train one step, counted from the first of the training, and read nothing back."""
+        self._seed_dropout(number)
+        self._run(self._batches[number])
+
+    def _turns(self) -> Generator[Wait, None, list[Epoch]]:
+        """Train one epoch and evaluate, handing over after each step."""
         start = time.perf_counter()
         epochs = self.recipe.epochs
         first, last = (n * self._steps // epochs for n in (self.epoch, self.epoch + 1))
+        steps = last - first
         rate = 0.0
         self.model.train()
         self._step.reset()
+        before: Wait = None
         for number in range(first, last):
             rate = learning_rate(self.recipe, (number + 0.5) * epochs / self._steps)
             self._rate.fill_(rate)
-            self._seed_dropout(number)
-            self._run(self._batches[number])
-            yield
+            self.run_step(number)
+            if number % STEPS_AHEAD:
+                yield None
+            else:
+                yield before
+                before = self._now()
         # Summed on the device and read once an epoch: reading waits for the device.
-        yield from self._wait()
-        steps = last - first
+        yield self._now()
         train_loss = [loss / steps for loss in self._step.loss_sum.tolist()]
         seen = steps * self._batches.size
         train_accuracy = [right / seen for right in self._step.right.tolist()]
@@ -202,7 +223,7 @@ class Training:
     def _seed_dropout(self, step: int) -> None:
         torch.manual_seed(stream(self._seeds[0], "dropout", step))
 
-    def _evaluate(self, split: Split) -> Generator[None, None, tuple[list[float], list[float]]]:
+    def _evaluate(self, split: Split) -> Generator[Wait, None, tuple[list[float], list[float]]]:
         """Evaluate in turns; returns loss and accuracy of each network."""
         self.model.eval()
         networks = len(self._seeds)
@@ -220,17 +241,17 @@ class Training:
                 losses = F.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="none")
                 loss_sum += losses.view(target.shape).sum(0)
                 right += (logits.argmax(2) == target).sum(0)
-            yield
-        yield from self._wait()
+            yield None
+        yield self._now()
         count = len(split)
         return [x / count for x in loss_sum.tolist()], [x / count for x in right.tolist()]
 
-    def _wait(self) -> Generator[None, None, None]:
-        """Hand over until the device has done what was asked of it."""
-        if self.device.type == "cuda":
-            done = torch.cuda.current_stream().record_event()
-            while not done.query():
-                yield
+    def _now(self) -> Wait:
+        """What the device has been asked for so far."""
+        if self.device.type != "cuda":
+            return None
+        event: torch.Event = torch.cuda.current_stream().record_event()
+        return event
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that a later process needs to go on: tensors and plain values."""
@@ -288,11 +309,9 @@ class Trainer(Training):
         Raises:
             DivergedError: If the loss is no longer finite.
         """
-        devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):  # dropout draws from the global generator
-            return finish(self.turns())
+        return self._finite(*self.run_epochs())
 
-    def turns(self) -> Generator[None, None, Epoch]:
+    def turns(self) -> Generator[Wait, None, Epoch]:
         """Train one epoch and evaluate, handing over after each step.
 
         For a caller that trains several networks in turns. It must keep the global random state,
@@ -304,7 +323,10 @@ class Trainer(Training):
         Raises:
             DivergedError: If the loss is no longer finite.
         """
-        (epoch,) = yield from self._turns()
+        epochs = yield from self._turns()
+        return self._finite(*epochs)
+
+    def _finite(self, epoch: Epoch) -> Epoch:
         for loss in (epoch.train_loss, epoch.validation_loss):
             if not math.isfinite(loss):
                 raise DivergedError(
@@ -331,10 +353,12 @@ def _parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
     return [group for group in groups if group["params"]]
 
 
-def finish(turns: Generator[None, None, T]) -> T:
+def finish(turns: Generator[Wait, None, T]) -> T:
     """Take all turns at once; returns what they return."""
     while True:
         try:
-            next(turns)
+            waits_for = next(turns)
         except StopIteration as end:
             return cast("T", end.value)
+        if waits_for is not None:
+            waits_for.synchronize()

@@ -7,9 +7,6 @@ from pathlib import Path
 
 import torch
 
-# Beside what operations write, backward holds gradients of the largest of them, and allocators
-# round up: measured as 1.2 to 1.4 times the count, see scripts/benchmark_training.py --memory.
-OVERHEAD = 1.5
 FLOAT32_BYTES = 4
 
 
@@ -18,6 +15,8 @@ def foreseen_parts(
 ) -> int:
     """Return into how many parts a batch must be divided to fit; a power of two.
 
+    What all operations write is a little more than training holds: some results are freed at once.
+
     Args:
         activation_bytes: Of one image in float32, as ``cost`` counts them.
         batch_size: Images.
@@ -25,7 +24,7 @@ def foreseen_parts(
         free: Bytes that may be used.
     """
     share = (dtype.itemsize if dtype else FLOAT32_BYTES) / FLOAT32_BYTES
-    wanted = activation_bytes * share * batch_size * OVERHEAD
+    wanted = activation_bytes * share * batch_size
     parts = 2 ** math.ceil(math.log2(max(1.0, wanted / max(free, 1.0))))
     return int(min(parts, 2 ** int(math.log2(batch_size))))
 
@@ -57,8 +56,8 @@ def _available_ram(
     try:
         lines = dict(line.split(":") for line in meminfo.read_text().splitlines())
         available = int(lines["MemAvailable"].split()[0]) * 1024.0
-        limit = (cgroup / "memory.max").read_text().strip()
+        limit = (cgroup / "memory.max").read_text()
         used = (cgroup / "memory.current").read_text()
-    except (OSError, ValueError, KeyError):
+        return min(available, float(limit) - float(used))
+    except (OSError, ValueError, KeyError):  # a limit of "max" is no number
         return available
-    return available if limit == "max" else min(available, float(limit) - float(used))

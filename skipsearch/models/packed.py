@@ -1,0 +1,238 @@
+"""The packed counterparts of modules whose own ``forward`` knows only one network.
+
+A pack carries (N, K * C, H, W), the C channels of each of its K members side by side. Where the
+members have to be told apart, ``apart`` gives them an axis of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from skipsearch.models.block import CatBlock, DualBlock, WeightedAddBlock
+from skipsearch.models.link import CatLinks
+from skipsearch.models.ops import DropPath, LayerNorm2d, Pad, Scale
+
+
+def apart(x: Tensor, members: int) -> Tensor:
+    """(N, K * C, H, W) -> (N, H, W, K, C): in channels_last a view of the memory as it lies."""
+    return torch.unflatten(x.permute(0, 2, 3, 1), -1, (members, -1))
+
+
+def together(x: Tensor) -> Tensor:
+    """(N, H, W, K, C) -> (N, K * C, H, W)."""
+    return x.flatten(-2).permute(0, 3, 1, 2)
+
+
+def weigh(factors: Tensor, x: Tensor) -> Tensor:
+    """Multiply each member of (N, K * C, H, W) by its own of (K,) factors."""
+    return together(factors.to(x.dtype)[:, None] * apart(x, len(factors)))
+
+
+class PackedLinear(nn.Module):
+    """Linear layers side by side; what leaves them has an axis of members."""
+
+    def __init__(self, linear: nn.Linear, members: int) -> None:
+        super().__init__()
+        self.members = members
+        self.weight = nn.Parameter(torch.empty(members * linear.out_features, linear.in_features))
+        self.bias = nn.Parameter(torch.empty(members * linear.out_features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, K * inputs) -> (N, K, outputs)."""
+        x = torch.unflatten(x, 1, (self.members, -1)).transpose(0, 1)
+        weight = torch.unflatten(self.weight, 0, (self.members, -1)).transpose(1, 2)
+        bias = torch.unflatten(self.bias, 0, (self.members, 1, -1))
+        return torch.baddbmm(bias, x, weight).transpose(0, 1)
+
+
+class PackedLayerNorm2d(nn.Module):
+    """LayerNorm over the channels of each member: at one position, they are a group."""
+
+    def __init__(self, norm: LayerNorm2d, members: int) -> None:
+        super().__init__()
+        (channels,) = norm.normalized_shape
+        self.members = members
+        self.eps = norm.eps
+        self.weight = nn.Parameter(torch.empty(members * channels))
+        self.bias = nn.Parameter(torch.empty(members * channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (N, K * C, H, W) over C."""
+        x = x.permute(0, 2, 3, 1)
+        positions = x.flatten(0, 2)
+        normed = F.group_norm(positions, self.members, self.weight, self.bias, self.eps)
+        return normed.view_as(x).permute(0, 3, 1, 2)
+
+
+class PackedScale(nn.Module):
+    """One learned factor a member."""
+
+    def __init__(self, scale: Scale, members: int) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.empty(members))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scale each member of (N, K * C, H, W)."""
+        return weigh(self.factor, x)
+
+
+class PackedPad(nn.Module):
+    """Option A: every ``stride``-th pixel, and zeros behind the channels of each member."""
+
+    def __init__(self, pad: Pad, members: int) -> None:
+        super().__init__()
+        self.members = members
+        self.extra = pad.extra
+        self.stride = pad.stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, K * C, H, W) -> (N, K * (C + extra), ceil(H / stride), ceil(W / stride))."""
+        x = x[:, :, :: self.stride, :: self.stride]
+        return together(F.pad(apart(x, self.members), (0, self.extra)))
+
+
+class Random(nn.Module):
+    """An operation that draws numbers: those of each member come from a generator of its own.
+
+    Attributes:
+        generators: One a member, on the device of the images; None is PyTorch's global one.
+    """
+
+    def __init__(self, members: int) -> None:
+        super().__init__()
+        self.generators: Sequence[torch.Generator | None] = [None] * members
+
+
+class PackedDropout(Random):
+    """Dropout; on the CPU a member's mask is what ``nn.Dropout`` would draw from its generator."""
+
+    def __init__(self, dropout: nn.Dropout, members: int) -> None:
+        super().__init__(members)
+        self.rate = dropout.p
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drop numbers of (N, K * C, H, W) in training."""
+        if not self.training:
+            return x
+        keep = 1.0 - self.rate
+        masks = [
+            torch.empty_like(member).bernoulli_(keep, generator=generator)
+            for member, generator in zip(
+                x.chunk(len(self.generators), 1), self.generators, strict=True
+            )
+        ]
+        return x * torch.cat(masks, 1).div_(keep)
+
+
+class PackedDropPath(Random):
+    """Stochastic depth; each member drops images of its own."""
+
+    def __init__(self, drop_path: DropPath, members: int) -> None:
+        super().__init__(members)
+        self.rate = drop_path.rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drop images of (N, K * C, H, W) in training."""
+        if not self.training:
+            return x
+        keep = 1.0 - self.rate
+        masks = [
+            x.new_empty((x.shape[0], 1, 1, 1)).bernoulli_(keep, generator=generator)
+            for generator in self.generators
+        ]
+        return together(apart(x, len(masks)) * torch.stack(masks, 3) / keep)
+
+
+class PackedWeightedAddBlock(nn.Module):
+    """after(a * branch(opening(x)) + b * shortcut(x)) with numbers a and b of each member."""
+
+    def __init__(self, block: WeightedAddBlock, members: int) -> None:
+        super().__init__()
+        self.shares_opening = block.shares_opening
+        self.opening = block.opening
+        self.branch = block.branch
+        self.drop_path = block.drop_path
+        self.shortcut = block.shortcut
+        self.after = block.after
+        self.branch_weight = nn.Parameter(torch.empty(members))
+        self.shortcut_weight = nn.Parameter(torch.empty(members))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, K * inputs, H, W) -> (N, K * outputs, H / stride, W / stride)."""
+        opened = self.opening(x)
+        shortcut = self.shortcut(opened if self.shares_opening else x)
+        branch = self.drop_path(self.branch(opened))
+        out: Tensor = self.after(
+            weigh(self.branch_weight, branch) + weigh(self.shortcut_weight, shortcut)
+        )
+        return out
+
+
+class PackedCatBlock(nn.Module):
+    """after([x, branch(opening(x))]) of each member."""
+
+    def __init__(self, block: CatBlock, members: int) -> None:
+        super().__init__()
+        self.members = members
+        self.opening = block.opening
+        self.branch = block.branch
+        self.drop_path = block.drop_path
+        self.after = block.after
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, K * inputs, H, W) -> (N, K * (inputs + width), H, W)."""
+        branch = self.drop_path(self.branch(self.opening(x)))
+        joined = torch.cat([apart(x, self.members), apart(branch, self.members)], -1)
+        out: Tensor = self.after(together(joined))
+        return out
+
+
+class PackedDualBlock(nn.Module):
+    """after([branch + shortcut, rest of the shortcut, rest of the branch]) of each member."""
+
+    def __init__(self, block: DualBlock, members: int) -> None:
+        super().__init__()
+        self.members = members
+        self.width = block.width
+        self.shares_opening = block.shares_opening
+        self.opening = block.opening
+        self.branch = block.branch
+        self.drop_path = block.drop_path
+        self.shortcut = block.shortcut
+        self.after = block.after
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, K * inputs, H, W) -> (N, K * outputs, H / stride, W / stride)."""
+        opened = self.opening(x)
+        shortcut = self.shortcut(opened if self.shares_opening else x)
+        branch = self.drop_path(self.branch(opened))
+        shortcut, branch = apart(shortcut, self.members), apart(branch, self.members)
+        added = branch[..., : self.width] + shortcut[..., : self.width]
+        joined = torch.cat([added, shortcut[..., self.width :], branch[..., self.width :]], -1)
+        out: Tensor = self.after(together(joined))
+        return out
+
+
+class PackedCatLinks(nn.Module):
+    """after([x, link(output of an earlier stage), ...]) of each member."""
+
+    def __init__(self, join: CatLinks, members: int) -> None:
+        super().__init__()
+        self.members = members
+        self.sources = join.sources
+        self.links = join.links
+        self.after = join.after
+
+    def forward(self, x: Tensor, outputs: Sequence[Tensor]) -> Tensor:
+        """(N, K * inputs, H, W) -> (N, K * outputs, H, W), the channels of x first."""
+        parts: Iterable[Tensor] = [
+            x,
+            *(link(outputs[source]) for source, link in zip(self.sources, self.links, strict=True)),
+        ]
+        joined = torch.cat([apart(part, self.members) for part in parts], -1)
+        out: Tensor = self.after(together(joined))
+        return out

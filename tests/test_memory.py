@@ -1,0 +1,242 @@
+"""Memory: foreseen, measured, and really running out."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from skipsearch.data import load_data
+from skipsearch.design import Design
+from skipsearch.recipe import Recipe
+from skipsearch.search.job import Job
+from skipsearch.training import (
+    CheckpointWriter,
+    foreseen_parts,
+    free_memory,
+    is_out_of_memory,
+    load_checkpoint,
+)
+from skipsearch.training.memory import _available_ram
+
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("mib_an_image", "batch", "dtype", "free_mib", "parts"),
+    [
+        (1, 128, None, 128, 1),
+        (1, 128, None, 127, 2),
+        (1, 128, torch.bfloat16, 64, 1),
+        (1, 128, torch.bfloat16, 63, 2),
+        (10, 128, None, 100, 16),
+        (1e6, 100, None, 1, 64),  # never more parts than images
+        (1, 128, None, 0, 128),
+        (1, 1, None, 0, 1),
+        (1, 128, None, math.inf, 1),
+    ],
+)
+def test_as_many_parts_as_fit(
+    mib_an_image: float, batch: int, dtype: torch.dtype | None, free_mib: float, parts: int
+) -> None:
+    assert foreseen_parts(int(mib_an_image * MIB), batch, dtype, free_mib * MIB) == parts
+
+
+@pytest.mark.parametrize("files", [("max", "7"), ("5000000", "2000000"), None, ("x", "y")])
+def test_memory_is_that_of_the_machine_or_the_cgroup(
+    tmp_path: Path, files: tuple[str, str] | None
+) -> None:
+    (tmp_path / "meminfo").write_text("MemTotal: 9000 kB\nMemAvailable:    8000 kB\n")
+    if files:
+        for name, text in zip(("memory.max", "memory.current"), files, strict=True):
+            (tmp_path / name).write_text(text + "\n")
+    expected = 3_000_000 if files == ("5000000", "2000000") else 8000 * 1024
+    assert _available_ram(tmp_path / "meminfo", tmp_path) == expected
+    assert _available_ram(tmp_path / "none", tmp_path) == math.inf
+
+
+def test_this_machine_has_memory() -> None:
+    assert 50 * MIB < free_memory(torch.device("cpu")) < math.inf
+
+
+def run_python(code: str) -> Any:
+    """Run code in a process of its own; returns what it prints last."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("name", ["resnet-20", "densenet-bc-100"])
+def test_the_count_is_a_close_upper_bound_of_what_training_holds(name: str) -> None:
+    grew, counted = run_python(
+        f"""
+        import json, resource, torch
+        import skipsearch as ss
+        from skipsearch.data import Split
+        from skipsearch.training import Trainer, tune_process
+        tune_process(1)
+        design = ss.classic("{name}").design
+        split = Split(torch.zeros(64, 3, 32, 32, dtype=torch.uint8), torch.zeros(64).long())
+        data = ss.Data(
+            name="black", train=split, validation=split, test=None, class_names=("a", "b"),
+            mean=(0.5,) * 3, std=(0.5,) * 3, split_seed=0, source="", fingerprint="0" * 16,
+            augmentation={{"crop": 0, "flip": False, "cutout": 0}},
+        )
+        recipe = ss.Recipe(batch_size=64, precision="float32")
+        small = ss.Recipe(batch_size=2, precision="float32")
+        Trainer(ss.build(design, classes=2), data, small).run_step(0)  # libraries
+        trainer = Trainer(ss.build(design, classes=2), data, recipe)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        trainer.run_step(0)
+        grew = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+        print(json.dumps([grew, 64 * ss.cost(design, classes=2).activation_bytes]))
+        """
+    )
+    assert 0.5 * counted < grew < 1.1 * counted
+
+
+def test_a_lack_of_memory_is_recognised() -> None:
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
+    assert is_out_of_memory(MemoryError())
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(1 << 60, dtype=torch.uint8)
+    assert is_out_of_memory(caught.value)
+    assert not is_out_of_memory(RuntimeError("shapes differ"))
+    assert not is_out_of_memory(ValueError("can't allocate memory"))
+
+
+def task(tmp_path: Path, **changes: Any) -> dict[str, Any]:
+    """A task for a network whose batch holds more than a gigabyte."""
+    design = Design(layout="bn-relu-conv3-bn-relu-conv3 +", depths=(9,), widths=(64,))
+    recipe = Recipe(epochs=2, batch_size=1024, precision="float32")
+    values = {
+        "design": design.to_dict(),
+        "recipe": recipe.to_dict(),
+        "seed": 0,
+        "checkpoint": str(tmp_path / "c.pt"),
+        "memory_share": 1.0,
+        "deterministic": False,
+    }
+    return values | changes
+
+
+def test_where_memory_runs_out_a_training_goes_on_in_parts(tmp_path: Path) -> None:
+    # The limit leaves room for the libraries and a part of the batch, and is not foreseen: what
+    # the machine has free says nothing of it.
+    results = run_python(
+        f"""
+        import json, resource
+        from skipsearch.data import load_data
+        from skipsearch.search.job import Job
+        from skipsearch.training import tune_process
+        tune_process(1)
+        data = load_data("digits").without_test()
+        task = {task(tmp_path)!r}
+        small = Job(task | {{"recipe": task["recipe"] | {{"batch_size": 16, "images": 64}}}}, data)
+        assert "failed" not in small.step()
+        small.close()
+        with open("/proc/self/statm") as file:
+            now = int(file.read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (now + {600 * MIB}, -1))
+        job = Job(task, data)
+        print(json.dumps([job.step(), job.step()]))
+        """
+    )
+    assert [result.get("failed") for result in results] == [None, None]
+    assert "parts" in results[0]["numerics"]
+    assert [result["epoch"] for result in results] == [1, 2]
+    assert results[1]["done"]
+
+
+def test_what_never_fits_fails_with_what_it_wanted(tmp_path: Path) -> None:
+    wide = Design(layout="conv3-bn-relu", depths=(2,), widths=(100_000,), stem_width=1)
+    job = Job(task(tmp_path, design=wide.to_dict()), load_data("digits").without_test())
+    result = job.step()
+    assert result["done"]
+    assert "RuntimeError" in result["failed"]
+    assert "allocate" in result["failed"]
+    assert not (tmp_path / "c.pt").exists()
+
+
+def test_a_lack_that_is_foreseen_is_met_before_the_first_step(tmp_path: Path) -> None:
+    share = 100 * MIB / free_memory(torch.device("cpu"))
+    job = Job(task(tmp_path, memory_share=share), load_data("digits").without_test())
+    parts = int(job.step()["numerics"].partition(" in ")[2].partition(" parts")[0])
+    assert parts in (16, 32)  # what is free changes from moment to moment
+
+
+# --- checkpoints behind the caller's back --------------------------------------------------------
+
+
+def test_a_checkpoint_is_of_the_moment_that_it_was_asked_for(tmp_path: Path) -> None:
+    writer = CheckpointWriter()
+    tensor, inner = torch.ones(3), {"list": [1, torch.zeros(2)], "tuple": (2, torch.ones(1))}
+    writer.write(tmp_path / "c.pt", {"tensor": tensor, "inner": inner, "number": 7})
+    tensor.fill_(5)
+    inner["list"][1].fill_(5)  # type: ignore[index, union-attr]
+    writer.wait()
+    state = load_checkpoint(tmp_path / "c.pt", torch.device("cpu"))
+    assert state["tensor"].tolist() == [1, 1, 1]
+    assert state["inner"]["list"][1].tolist() == [0, 0]
+    assert state["number"] == 7
+
+
+def test_the_last_of_several_checkpoints_stays(tmp_path: Path) -> None:
+    writer = CheckpointWriter()
+    for number in range(20):
+        writer.write(tmp_path / "c.pt", {"number": number})
+    writer.wait()
+    assert load_checkpoint(tmp_path / "c.pt", torch.device("cpu"))["number"] == 19
+    assert [path.name for path in tmp_path.iterdir()] == ["c.pt"]
+
+
+def test_a_checkpoint_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    writer = CheckpointWriter()
+    writer.write(tmp_path / "file" / "c.pt", {"number": 1})
+    with pytest.raises(OSError, match="file"):
+        writer.wait()
+    writer.wait()  # told once
+    writer.write(tmp_path / "c.pt", {"number": 1})
+    writer.wait()
+    assert (tmp_path / "c.pt").exists()
+
+
+def test_a_checkpoint_is_written_by_another_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(
+        Path, "mkdir", lambda *_, **__: seen.append(threading.current_thread().name)
+    )
+    writer = CheckpointWriter()
+    writer.write(tmp_path / "c.pt", {"number": 1})
+    writer.wait()
+    assert seen
+    assert threading.current_thread().name not in seen
+
+
+def test_a_job_forgets_its_checkpoint_or_leaves_it(tmp_path: Path) -> None:
+    design = Design(layout="conv3-bn-relu", depths=(1,), widths=(4,))
+    recipe = Recipe(epochs=3, batch_size=64).to_dict()
+    data = load_data("digits").without_test()
+    for forget in (False, True):
+        job = Job(task(tmp_path, design=design.to_dict(), recipe=recipe), data)
+        assert job.step()["epoch"] == (2 if forget else 1)  # it goes on from what was left
+        job.forget() if forget else job.close()
+        assert (tmp_path / "c.pt").exists() is not forget

@@ -1,0 +1,349 @@
+"""Steps of a training: the same draws everywhere, recorded or not, whole or in parts."""
+
+import dataclasses
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from skipsearch.data import Data, Split, load_data
+from skipsearch.design import Design
+from skipsearch.errors import DivergedError, RecipeError, TrainingError
+from skipsearch.models import Network, build
+from skipsearch.recipe import Recipe
+from skipsearch.record import Epoch
+from skipsearch.training import Residents, Trainer, train
+from skipsearch.training.batches import Batches, stream
+from skipsearch.training.recorded import WARM_UP, Recorded
+
+DROPS = Design(
+    layout="bn-relu-conv3-dropout-bn-relu-conv3 +",
+    depths=(1, 1),
+    widths=(4, 8),
+    dropout=0.3,
+    drop_path=0.4,
+)
+WITHOUT_NORM = Design(layout="conv3-relu-conv3 +", depths=(1, 1), widths=(4, 8), stem="conv3")
+RECIPE = Recipe(epochs=2, batch_size=16, crop=1, flip=True, cutout=3)
+
+
+@pytest.fixture(scope="module")
+def few() -> Data:
+    """100 training and 60 validation images."""
+    digits = load_data("digits").without_test()
+    train_split = Split(digits.train.images[:100], digits.train.labels[:100])
+    validation = Split(digits.validation.images[:60], digits.validation.labels[:60])
+    return dataclasses.replace(digits, train=train_split, validation=validation)
+
+
+def network(design: Design = DROPS, seed: int = 0) -> Network:
+    return build(design, in_channels=1, classes=10, seed=seed)
+
+
+def seen(epochs: list[Epoch]) -> list[Epoch]:
+    return [dataclasses.replace(epoch, seconds=0.0) for epoch in epochs]
+
+
+def run(trainer: Trainer) -> list[Epoch]:
+    return seen([trainer.run_epoch() for _ in range(trainer.recipe.epochs)])
+
+
+def same_weights(one: torch.nn.Module, other: torch.nn.Module) -> bool:
+    a, b = one.state_dict(), other.state_dict()
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+# --- draws ---------------------------------------------------------------------------------------
+
+
+def test_a_pass_uses_every_image_at_most_once(few: Data) -> None:
+    batches = Batches(few, RECIPE, (0,))
+    assert (batches.size, batches.a_pass) == (16, 6)
+    for number in range(3):
+        steps = range(number * 6, number * 6 + 6)
+        order = torch.cat([batches[step][0, :, 0] for step in steps])
+        assert len(order.unique()) == 96
+        assert order.max() < 100
+    assert batches[0].shape == (6, 16, 1)
+
+
+def test_draws_do_not_depend_on_what_was_asked_before(few: Data) -> None:
+    forwards, backwards = Batches(few, RECIPE, (3,)), Batches(few, RECIPE, (3,))
+    there = [forwards[step].clone() for step in range(14)]
+    back = [backwards[step].clone() for step in reversed(range(14))]
+    assert all(map(torch.equal, there, reversed(back)))
+    assert len({tuple(draws[0, :, 0].tolist()) for draws in there}) == 14
+
+
+def test_each_network_has_the_draws_of_its_seed(few: Data) -> None:
+    together = Batches(few, RECIPE, (5, 0, 7))
+    for place, seed in enumerate((5, 0, 7)):
+        alone = Batches(few, RECIPE, (seed,))
+        for step in (0, 5, 6):
+            assert torch.equal(together[step][:, :, place], alone[step][:, :, 0])
+
+
+def test_draws_do_not_depend_on_the_speed(few: Data) -> None:
+    # The order of the images is that of the seed alone, whatever else is asked of a batch.
+    plain = Batches(few, RECIPE.replace(crop=0, flip=False, cutout=0), (1,))
+    assert torch.equal(Batches(few, RECIPE, (1,))[3][0], plain[3][0])
+
+
+@given(st.lists(st.tuples(st.integers(0, 99), st.integers(0, 99)), unique=True, max_size=50))
+def test_no_two_moments_share_a_stream(moments: list[tuple[int, int]]) -> None:
+    streams = {stream(seed, what, n) for seed, n in moments for what in ("batches", "dropout")}
+    assert len(streams) == 2 * len(moments)
+    assert all(0 <= value < 2**63 for value in streams)
+
+
+# --- recorded steps ------------------------------------------------------------------------------
+
+
+class Tape:
+    """A recorder for the CPU: keeps the function and its tensor, as a CUDA graph keeps kernels."""
+
+    def __init__(self, fails: bool = False) -> None:
+        self.real = self.recordings = self.replays = 0
+        self.fails = fails
+
+    def run(self, function: Callable[[Tensor], None], value: Tensor) -> None:
+        self.real += 1
+        function(value)
+
+    def record(self, function: Callable[[Tensor], None], value: Tensor) -> Callable[[], None]:
+        if self.fails:
+            raise torch.OutOfMemoryError("no room for a graph\nand a long trace")
+        self.recordings += 1
+        address = value.data_ptr()
+
+        def replay() -> None:
+            assert value.data_ptr() == address
+            self.replays += 1
+            function(value)
+
+        return replay
+
+
+@pytest.mark.parametrize("design", [DROPS, WITHOUT_NORM], ids=["drops", "without norm"])
+def test_a_recorded_training_is_the_same_to_the_bit(few: Data, design: Design) -> None:
+    # All that changes from step to step (images, draws, learning rate) reaches a replay.
+    tape = Tape()
+    recorded = Trainer(network(design), few, RECIPE, seed=3, recorder=tape)
+    plain = Trainer(network(design), few, RECIPE, seed=3)
+    assert run(recorded) == run(plain)
+    assert same_weights(recorded.model, plain.model)
+    assert (tape.real, tape.recordings, tape.replays) == (WARM_UP, 1, 12 - WARM_UP)
+    assert recorded.numerics == plain.numerics + ", graph"
+
+
+def test_what_cannot_be_recorded_trains_step_by_step(few: Data) -> None:
+    tape = Tape(fails=True)
+    recorded = Trainer(network(), few, RECIPE, seed=3, recorder=tape)
+    with pytest.warns(UserWarning, match="not recorded: no room for a graph$"):
+        epochs = run(recorded)
+    plain = Trainer(network(), few, RECIPE, seed=3)
+    assert epochs == run(plain)
+    assert tape.real == 12
+    assert recorded.numerics == plain.numerics
+
+
+def test_a_recording_reads_one_tensor_that_is_filled_anew() -> None:
+    sums: list[float] = []
+    recorded = Recorded(lambda value: sums.append(value.sum().item()), Tape())
+    for number in range(8):
+        assert recorded.replays == (number > WARM_UP)
+        recorded(torch.full((3,), float(number)))
+    assert sums == [3.0 * number for number in range(8)]
+
+
+# --- parts of a batch ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("parts", [2, 3, 16])
+def test_parts_add_up_to_the_gradient_of_the_batch(few: Data, parts: int) -> None:
+    # Without batch norm nothing but rounding tells parts from the whole.
+    recipe = RECIPE.replace(precision="float32")
+    whole = Trainer(network(WITHOUT_NORM), few, recipe)
+    parted = Trainer(network(WITHOUT_NORM), few, recipe, parts=parts)
+    for one, other in zip(run(whole), run(parted), strict=True):
+        for name, value in other.to_dict().items():
+            assert value == pytest.approx(getattr(one, name), rel=1e-4), name
+    for one, other in zip(whole.model.parameters(), parted.model.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+
+
+def test_batch_norm_sees_a_part_and_the_record_says_so(few: Data) -> None:
+    design = DROPS.replace(dropout=0.0, drop_path=0.0)
+    whole, parted = (Trainer(network(design), few, RECIPE, parts=n) for n in (1, 4))
+    assert whole.run_epoch().train_loss != pytest.approx(parted.run_epoch().train_loss, rel=1e-4)
+    assert "in 4 parts" in parted.numerics
+    assert "parts" not in whole.numerics
+
+
+# --- a budget in images --------------------------------------------------------------------------
+
+
+def test_a_budget_in_images_is_met_to_the_batch(few: Data) -> None:
+    # 10 batches in 4 epochs; a pass has 6, so that the third epoch begins within the first pass.
+    recipe = RECIPE.replace(epochs=4, images=165)
+    trainer = Trainer(network(), few, recipe)
+    steps: list[int] = []
+    trainer.run_step = lambda n: (steps.append(n), Trainer.run_step(trainer, n))  # type: ignore[method-assign,assign,func-returns-value]
+    counts = []
+    for _ in range(4):
+        before = len(steps)
+        trainer.run_epoch()
+        counts.append(len(steps) - before)
+    assert steps == list(range(10))
+    assert counts == [2, 3, 2, 3]
+
+
+def test_as_many_images_as_the_epochs_have_is_the_same_training(few: Data) -> None:
+    plain = seen(list(train(network(), few, RECIPE)))
+    counted = seen(list(train(network(), few, RECIPE.replace(images=2 * 96))))
+    assert counted == plain
+
+
+def test_a_budget_of_less_than_a_batch_an_epoch_is_refused(few: Data) -> None:
+    with pytest.raises(TrainingError, match="40 are fewer than a batch of 16 in each of 3 epochs"):
+        Trainer(network(), few, RECIPE.replace(epochs=3, images=40))
+    with pytest.raises(RecipeError, match="images: 0 is not a whole number"):
+        Recipe(images=0)
+
+
+def test_it_goes_on_within_a_pass(few: Data) -> None:
+    recipe = RECIPE.replace(epochs=4, images=165)
+    whole = Trainer(network(), few, recipe)
+    epochs = run(whole)
+    first = Trainer(network(), few, recipe)
+    first.run_epoch()
+    second = Trainer(network(seed=1), few, recipe)
+    second.load_state_dict(first.state_dict())
+    assert seen([second.run_epoch() for _ in range(3)]) == epochs[1:]
+    assert same_weights(second.model, whole.model)
+
+
+# --- bits and residents --------------------------------------------------------------------------
+
+
+def test_a_deterministic_training_gives_the_same_bits_and_says_so(few: Data) -> None:
+    trainers = [Trainer(network(), few, RECIPE, deterministic=True) for _ in range(2)]
+    assert run(trainers[0]) == run(trainers[1])
+    assert same_weights(trainers[0].model, trainers[1].model)
+    assert trainers[0].numerics.endswith(", deterministic")
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_residents_train_as_each_would_alone(few: Data) -> None:
+    # The network drops at random: what one draws must not be what another seeded.
+    alone = [run(Trainer(network(seed=seed), few, RECIPE, seed)) for seed in range(4)]
+    residents = Residents(torch.device("cpu"), 3)
+    together: dict[int, list[Epoch]] = {}
+
+    def work(seed: int) -> None:
+        with residents.turn:
+            model = network(seed=seed)
+        trainer = Trainer(model, few, RECIPE, seed)
+        together[seed] = seen([residents.run_epoch(trainer) for _ in range(2)])
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [together[seed] for seed in range(4)] == alone
+
+
+def test_a_resident_that_diverges_ends_alone(few: Data) -> None:
+    residents = Residents(torch.device("cpu"), 2)
+    wild = RECIPE.replace(peak_lr=1e6, warmup_epochs=0)
+    with pytest.raises(DivergedError, match="the loss became"):
+        residents.run_epoch(Trainer(network(WITHOUT_NORM), few, wild))
+    calm = Trainer(network(), few, RECIPE)
+    assert seen([residents.run_epoch(calm)]) == run(Trainer(network(), few, RECIPE))[:1]
+
+
+# --- on a GPU ------------------------------------------------------------------------------------
+
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+
+
+def on_gpu(data: Data, **how: Any) -> Trainer:
+    return Trainer(network(), data.to("cuda"), RECIPE.replace(epochs=4), seed=3, **how)
+
+
+@pytest.mark.gpu
+@needs_cuda
+def test_a_captured_graph_trains_as_plain_steps_do(few: Data) -> None:
+    captured, plain = on_gpu(few), on_gpu(few, recorder=Tape(fails=True))
+    with pytest.warns(UserWarning, match="not recorded"):
+        expected = run(plain)
+    epochs = run(captured)
+    assert "graph" in captured.numerics
+    assert [epoch.train_loss for epoch in epochs] == pytest.approx(
+        [epoch.train_loss for epoch in expected], rel=0.05
+    )
+
+
+@pytest.mark.gpu
+@needs_cuda
+def test_a_deterministic_training_on_a_gpu_gives_the_same_bits(few: Data) -> None:
+    trainers = [on_gpu(few, deterministic=True) for _ in range(2)]
+    assert run(trainers[0]) == run(trainers[1])
+    assert same_weights(trainers[0].model, trainers[1].model)
+
+
+@pytest.mark.gpu
+@needs_cuda
+def test_a_step_never_waits_for_the_gpu(few: Data) -> None:
+    trainer = on_gpu(few)
+    for step in range(WARM_UP + 2):
+        trainer.run_step(step)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        trainer.run_step(WARM_UP + 2)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.gpu
+@needs_cuda
+def test_a_finished_training_gives_its_memory_back(few: Data) -> None:
+    data = few.to("cuda")
+    torch.cuda.empty_cache()
+    before = torch.cuda.memory_reserved()
+    trainer = Trainer(network(), data, RECIPE)
+    run(trainer)
+    del trainer
+    torch.cuda.empty_cache()
+    assert torch.cuda.memory_reserved() <= before + (4 << 20)
+
+
+@pytest.mark.gpu
+@needs_cuda
+def test_residents_on_a_gpu_train_as_each_would_alone(few: Data) -> None:
+    data = few.to("cuda")
+    alone = [
+        run(Trainer(network(seed=seed), data, RECIPE, seed, deterministic=True))
+        for seed in range(3)
+    ]
+    residents = Residents(torch.device("cuda"), 3)
+    together: dict[int, list[Epoch]] = {}
+
+    def work(seed: int) -> None:
+        with residents.turn:
+            model = network(seed=seed)
+        trainer = Trainer(model, data, RECIPE, seed, deterministic=True)
+        together[seed] = seen([residents.run_epoch(trainer) for _ in range(2)])
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [together[seed] for seed in range(3)] == alone
