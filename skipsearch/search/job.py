@@ -20,6 +20,7 @@ from skipsearch.models import build
 from skipsearch.recipe import Recipe
 from skipsearch.training import (
     CheckpointWriter,
+    CompileChoice,
     Residents,
     Trainer,
     device_name,
@@ -41,6 +42,7 @@ class Job:
         task: Plain values from the driver: design, recipe, seed, checkpoint (a file),
             memory_share (of what is free on the device), deterministic.
         data: On the worker's device.
+        compiling: Decides whether networks are compiled; None for never.
         residents: Where several trainings share the worker.
     """
 
@@ -48,11 +50,13 @@ class Job:
         self,
         task: Mapping[str, Any],
         data: Data,
+        compiling: CompileChoice | None = None,
         residents: Residents | None = None,
     ) -> None:
         self._task = task
         self._data = data
         self._device = data.train.images.device
+        self._compiling = compiling
         self._residents = residents
         self._writer = CheckpointWriter()
         self._trainer: Trainer | None = None
@@ -120,6 +124,7 @@ class Job:
             task["seed"],
             parts=self._parts,
             deterministic=task["deterministic"],
+            compiling=self._compiling,
         )
         self._curve = []
         self._writer.wait()

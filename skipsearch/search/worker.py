@@ -11,7 +11,7 @@ from ray import tune
 
 from skipsearch.data import Data
 from skipsearch.search.job import Job
-from skipsearch.training import Residents, tune_process, versions
+from skipsearch.training import CompileChoice, Residents, tune_process, versions
 
 
 class DesignTrainable(tune.Trainable):
@@ -19,14 +19,16 @@ class DesignTrainable(tune.Trainable):
 
     def setup(self, config: dict[str, Any], data: Data) -> None:
         """Prepare the worker, once."""
-        self._data = data.to("cuda" if ray.get_gpu_ids() else "cpu")
+        on_gpu = bool(ray.get_gpu_ids())
+        self._data = data.to("cuda" if on_gpu else "cpu")
+        self._compiling = CompileChoice() if on_gpu else None  # on the CPU it never pays
         self._versions = json.dumps(versions())  # a text: Tune flattens mappings
         self._job = self._begin(config)
 
     def _begin(self, config: dict[str, Any]) -> Job:
         task = json.loads(config["task"])
         tune_process(task["threads"])
-        return Job(task, self._data)
+        return Job(task, self._data, self._compiling)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Turn to another training, with no new process; the one before has ended."""
@@ -91,7 +93,7 @@ class Engine:
         """Train one epoch; the first one begins the training, or goes on from its checkpoint."""
         key = task["checkpoint"]
         if key not in self._jobs:
-            self._jobs[key] = Job(task, self._data, self._residents)
+            self._jobs[key] = Job(task, self._data, residents=self._residents)
         return self._jobs[key].step() | {"versions": self._versions}
 
     def forget(self, task: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """Train one network on data that lies on its device. Knows nothing of designs or of search."""
 
 from skipsearch.training.checkpoint import CheckpointWriter, load_checkpoint, save_checkpoint
+from skipsearch.training.compiling import CompileChoice
 from skipsearch.training.engine import Trainer, train
 from skipsearch.training.environment import default_device, device_name, versions
 from skipsearch.training.memory import foreseen_parts, free_memory, is_out_of_memory
@@ -10,6 +11,7 @@ from skipsearch.training.several import PackTrainer, train_several
 
 __all__ = [
     "CheckpointWriter",
+    "CompileChoice",
     "PackTrainer",
     "Residents",
     "Trainer",

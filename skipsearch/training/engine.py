@@ -19,6 +19,7 @@ from skipsearch.recipe import Recipe
 from skipsearch.record import Epoch
 from skipsearch.training.batches import Batches, stream
 from skipsearch.training.checkpoint import load_checkpoint, save_checkpoint
+from skipsearch.training.compiling import CompileChoice, Measured
 from skipsearch.training.environment import autocast_dtype, numerics_key
 from skipsearch.training.recorded import CudaGraphs, Recorded, Recorder
 from skipsearch.training.schedule import learning_rate
@@ -90,6 +91,7 @@ class Training:
             always does.
         recorder: How steps are recorded and replayed; None for CUDA graphs on a GPU, and for
             plain steps elsewhere.
+        compiling: Decides after each epoch whether the network is to be compiled; None for never.
 
     Attributes:
         model: The network, on the data's device, in channels_last.
@@ -111,6 +113,7 @@ class Training:
         parts: int = 1,
         deterministic: bool = False,
         recorder: Recorder | None = None,
+        compiling: CompileChoice | None = None,
     ) -> None:
         self.data = data
         self.recipe = recipe.resolve(data.augmentation)
@@ -144,7 +147,14 @@ class Training:
         )
         if recorder is None and self.device.type == "cuda":
             recorder = CudaGraphs(self._generators())
-        self._run = Recorded(self._step, recorder) if recorder else self._step
+        self._recorder = recorder
+        self._run = self._recorded()
+        self._compiling = compiling
+        self._epochs_compiled = 0
+        self._seconds_plain = self._seconds_compiling = 0.0
+
+    def _recorded(self) -> Step | Recorded:
+        return Recorded(self._step, self._recorder) if self._recorder else self._step
 
     def _count_steps(self) -> int:
         if self.recipe.images is None:
@@ -169,6 +179,8 @@ class Training:
             words.append("graph")
         if self._parts > 1:
             words.append(f"batches in {self._parts} parts")
+        if self._step.compiled:
+            words.append("compiled")
         if self._deterministic:
             words.append("deterministic")
         return ", ".join(words)
@@ -209,16 +221,41 @@ class Training:
                 before = self._now()
         # Summed on the device and read once an epoch: reading waits for the device.
         yield self._now()
+        training_seconds = time.perf_counter() - start
         train_loss = [loss / steps for loss in self._step.loss_sum.tolist()]
         seen = steps * self._batches.size
         train_accuracy = [right / seen for right in self._step.right.tolist()]
         losses, accuracies = yield from self._evaluate(self.data.validation)
         self.epoch += 1
+        if self._compiling is not None:
+            self._consider_compiling(self._compiling, training_seconds, steps, self._steps - last)
         seconds = time.perf_counter() - start
         return [
             Epoch(self.epoch, rate, *results, seconds)
             for results in zip(train_loss, train_accuracy, losses, accuracies, strict=True)
         ]
+
+    def _consider_compiling(
+        self, choice: CompileChoice, seconds: float, steps: int, left: int
+    ) -> None:
+        """Compile where it pays; the epoch after shows its cost, the next one what it is worth."""
+        a_step = seconds / steps
+        if self._epochs_compiled == 0:
+            if choice.pays(self._structure, a_step, left):
+                self._epochs_compiled = 1
+                self._seconds_plain = a_step
+                self._step.compile()
+                self._run = self._recorded()
+            return
+        self._epochs_compiled += 1
+        if self._epochs_compiled == 2:
+            self._seconds_compiling = seconds
+        elif self._epochs_compiled == 3:
+            speedup = self._seconds_plain / a_step
+            choice.learn(self._structure, Measured(self._seconds_compiling - seconds, speedup))
+            if speedup < 1.0:
+                self._step.compile(False)
+                self._run = self._recorded()
 
     def _seed_dropout(self, step: int) -> None:
         torch.manual_seed(stream(self._seeds[0], "dropout", step))
@@ -277,11 +314,14 @@ class Training:
             group["lr"] = self._rate
         self.epoch = state["epoch"]
 
+    @property
+    def _structure(self) -> str:
+        return blake2b(repr(self.model).encode(), digest_size=5).hexdigest()
+
     def _belongs_to(self) -> str:
         params = sum(parameter.numel() for parameter in self.model.parameters())
-        structure = blake2b(repr(self.model).encode(), digest_size=5).hexdigest()
         return (
-            f"network {structure} of {params} parameters, recipe {self.recipe.id},"
+            f"network {self._structure} of {params} parameters, recipe {self.recipe.id},"
             f" data {self.data.fingerprint},"
             f" seed {' '.join(map(str, self._seeds))}"
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -30,6 +32,7 @@ class Step:
     Attributes:
         loss_sum: (networks,) sum of the steps' mean losses since ``reset``.
         right: (networks,) images classified rightly since ``reset``.
+        compiled: Whether training steps run a compiled network.
     """
 
     def __init__(
@@ -47,7 +50,9 @@ class Step:
         self.device = data.train.images.device
         self.loss_sum = torch.zeros(networks, device=self.device)
         self.right = torch.zeros(networks, device=self.device)
+        self.compiled = False
         self._model = model
+        self._call: Callable[[Tensor], Tensor] = model
         self._optimizer = optimizer
         self._split = data.train
         self._mean = torch.tensor(data.mean, device=self.device)
@@ -56,6 +61,18 @@ class Step:
         self._dtype = dtype
         self._parts = parts
         self._deterministic = deterministic
+
+    def compile(self, wanted: bool = True) -> None:
+        """Compile the network's forward and backward pass of training, or go back to it as it is.
+
+        Every design has the same ``forward``: what was compiled of another must be dropped, or the
+        compiler would give up at the eighth.
+        """
+        self.compiled = wanted
+        self._call = self._model
+        if wanted:
+            torch.compiler.reset()
+            self._call = torch.compile(self._model, dynamic=False)
 
     def reset(self) -> None:
         """Begin new sums."""
@@ -111,5 +128,5 @@ class Step:
     def forward(self, inputs: Tensor) -> Tensor:
         """Inputs (N, networks * C, H, W) -> logits (N, networks, classes) in float32."""
         with torch.autocast(self.device.type, self._dtype, enabled=self._dtype is not None):
-            logits: Tensor = self._model(inputs)
+            logits = (self._call if self._model.training else self._model)(inputs)
         return logits.float().view(len(inputs), len(self.loss_sum), -1)
