@@ -20,6 +20,7 @@ the median of the ratios within a round, and behind it stand the least and the g
 
 import argparse
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from itertools import cycle
@@ -159,7 +160,7 @@ def strong(design: ss.Design, load: Callable[[], ss.Data], device: str) -> Itera
     mean = 255 * torch.tensor(data.mean, device=device).view(3, 1, 1)
     std = 255 * torch.tensor(data.std, device=device).view(3, 1, 1)
     model = ss.build(design, data.in_channels, data.classes).train()
-    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = model.to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(
         model.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4, nesterov=True
     )
@@ -189,7 +190,7 @@ class WithoutChannelsLast(Trainer):
 
     def __init__(self, model: nn.Module, data: ss.Data, recipe: ss.Recipe) -> None:
         super().__init__(model, data, recipe)
-        self.model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        self.model.to(memory_format=torch.contiguous_format)
         # Images arrive in channels_last; to turn them back is counted here as well.
         self.model.register_forward_pre_hook(lambda module, inputs: inputs[0].contiguous())
 
@@ -251,13 +252,29 @@ def ours(
     else:
         torch.set_num_threads(threads)
     data = load().to(device)
-    # An epoch ends with a wait for the device; on the CPU the clock is read after each.
-    images = (64 if device == "cuda" else 8) * BATCH
-    data = replace(data, train=Split(data.train.images[:images], data.train.labels[:images]))
+    if device == "cpu":  # where the clock is read after each epoch
+        images = 8 * BATCH
+        data = replace(data, train=Split(data.train.images[:images], data.train.labels[:images]))
     one = trained(design, data, **how)
     while True:
         one.run_epoch()
-        yield images
+        yield len(data.train)
+
+
+def residents(
+    design: ss.Design, load: Callable[[], ss.Data], device: str, count: int
+) -> Iterator[int]:
+    """Train several networks at once in one process, each on a stream of its own."""
+    from skipsearch.training.residents import Residents
+
+    tune_process(1)
+    data = load().to(device)
+    together = Residents(torch.device(device), count)
+    trainings = [trained(design, data, seed=seed) for seed in range(count)]
+    with ThreadPoolExecutor(count) as pool:
+        while True:
+            list(pool.map(together.run_epoch, trainings))
+            yield count * len(data.train)
 
 
 # --- the floor ------------------------------------------------------------------------------------
@@ -292,7 +309,7 @@ def convolutions(design: ss.Design, load: Callable[[], ss.Data], device: str) ->
         model(data.train.images[:BATCH].float())
     for hook in hooks:
         hook.remove()
-    model.to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.to(dtype=dtype, memory_format=torch.channels_last)
 
     def step(_: Tensor) -> None:
         with kernels(torch.device(device), deterministic=False):
@@ -409,6 +426,13 @@ def gpu_contenders(design: ss.Design) -> list[Contender]:
         row("ours, without bfloat16", precision="float32"),
         row("ours, without channels_last", trainer=WithoutChannelsLast),
         *(row(f"ours, {processes} processes", processes) for processes in (2, 3, 4)),
+        *(
+            Contender(
+                f"ours, {count} residents of one process",
+                partial(residents, design, random_data, "cuda", count),
+            )
+            for count in (2, 4, 8)
+        ),
         Contender("floor: convolutions alone", partial(convolutions, design, random_data, "cuda")),
     ]
 
@@ -442,7 +466,10 @@ def measured(groups: list[Group], options: argparse.Namespace) -> str:
         speed_table([contender.name for contender in group], rounds, ratios)
         for group, ratios in groups
     ]
-    note = f"Medians of {options.rounds} rounds of {options.seconds:g} s, least to greatest."
+    note = (
+        f"Medians of {options.rounds} rounds of {options.seconds:g} s;"
+        " in brackets the least and the greatest ratio."
+    )
     return "\n\n".join([note, *tables])
 
 
