@@ -1,64 +1,105 @@
 """How fast a trial trains, against the ordinary way, which is written out below.
 
-    python scripts/benchmark_training.py [--rounds 5] [--seconds 6] [--design resnet-20]
+    python scripts/benchmark_training.py [--design resnet-20] [--device cpu] [--out FILE]
+    python scripts/benchmark_training.py --packs       # many small networks at once
+    python scripts/benchmark_training.py --accuracy    # as accurate as the ordinary way?
+    python scripts/benchmark_training.py --profile     # where the time of a step goes
 
 Every contender runs in processes of its own, on the same random images of 3 x 32 x 32, batch 128,
 crops and flips. The contenders take turns; each figure is the median over the rounds, each ratio
-the median of the ratios within a round, so that a busy machine disturbs all of them alike.
+the median of the ratios within a round, and behind it stand the least and the greatest of them.
 
-The ordinary loop is a Dataset of PIL images with torchvision's transforms, a DataLoader (with 0
-workers, and with as many as there are cores), float32 and SGD, as in the usual tutorials. The other
-rows are skipsearch's Trainer as a search runs it, one process of one thread on each core, and the
-same with one switch taken away.
+- The ordinary loop is a Dataset of PIL images with torchvision's transforms, a DataLoader, float32
+  and SGD, as in torchvision's reference and the usual tutorials; with 0, 2 and all workers. The
+  others are measured by the best of these in each round.
+- The strong loop is what a good engineer writes by hand: images in memory, a batch augmented at
+  once, channels_last, bfloat16.
+- Ours is skipsearch's Trainer as a search runs it, and the same with one switch taken away.
+- The floor is the network's convolutions alone: no other operation, and nothing to load.
 """
 
 import argparse
-import json
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
-from statistics import median
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from itertools import cycle
+from pathlib import Path
+from typing import Any
 
 import torch
+from benchmark_accuracy import accuracy
+from benchmark_profile import profile
+from benchmark_turns import (
+    CORES,
+    Contender,
+    Ratio,
+    circumstances,
+    speed_table,
+    take_turns,
+    work,
+    write_section,
+)
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision import transforms
 
 import skipsearch as ss
-from skipsearch.data import Split, normalise
-from skipsearch.training import Trainer
-from skipsearch.training.processor import available_cores, tune_process
+from skipsearch.data import Split
+from skipsearch.training import Trainer, default_device, tune_process
+from skipsearch.training.environment import autocast_dtype, kernels
+from skipsearch.training.recorded import CudaGraphs, Recorded
 
-IMAGES, CLASSES, BATCH, SIDE = 8192, 10, 128, 32
-MEAN, STD = (0.49, 0.48, 0.45), (0.25, 0.24, 0.26)
-CORES = available_cores()
+BATCH = 128
+HUGE_PAGES = {"THP_MEM_ALLOC_ENABLE": "1"}  # PyTorch's own switch
+
+# --- the data -------------------------------------------------------------------------------------
 
 
-def random_images() -> tuple[Tensor, Tensor]:
-    """Images (N, 3, 32, 32) uint8 and labels (N,); speed does not depend on what they show."""
+def random_data() -> ss.Data:
+    """8,192 images of 3 x 32 x 32 and 10 classes; speed does not depend on what they show."""
     generator = torch.Generator().manual_seed(0)
-    images = torch.randint(256, (IMAGES, 3, SIDE, SIDE), dtype=torch.uint8, generator=generator)
-    return images, torch.randint(CLASSES, (IMAGES,), generator=generator)
+    images = torch.randint(256, (8192, 3, 32, 32), dtype=torch.uint8, generator=generator)
+    labels = torch.randint(10, (8192,), generator=generator)
+    return ss.Data(
+        name="random",
+        train=Split(images, labels),
+        validation=Split(images[:1], labels[:1]),
+        test=None,
+        class_names=tuple("0123456789"),
+        mean=(0.49, 0.48, 0.45),
+        std=(0.25, 0.24, 0.26),
+        split_seed=0,
+        augmentation={"crop": 4, "flip": True, "cutout": 0},
+        source="random",
+        fingerprint="0" * 16,
+    )
 
 
-# --- the ordinary way ---------------------------------------------------------------------------
+def digits() -> ss.Data:
+    """The digits, with a single image to evaluate on: here it is training that counts."""
+    data = ss.load_data("digits")
+    return replace(data, validation=Split(data.validation.images[:1], data.validation.labels[:1]))
 
 
-class PilImages(torch.utils.data.Dataset):
+# --- the ordinary loop ----------------------------------------------------------------------------
+
+
+class PilImages(torch.utils.data.Dataset[tuple[Tensor, int]]):
     """Images as files would give them: one PIL image at a time, transformed one at a time."""
 
-    def __init__(self) -> None:
-        from PIL import Image
-        from torchvision import transforms
-
-        images, self.labels = random_images()
-        self.images = [Image.fromarray(image.numpy()) for image in images.permute(0, 2, 3, 1)]
+    def __init__(self, data: ss.Data) -> None:
+        arrays = data.train.images.permute(0, 2, 3, 1).squeeze(3).numpy()
+        self.images = [Image.fromarray(array) for array in arrays]
+        self.labels = data.train.labels.tolist()
+        crop, flip = data.augmentation["crop"], data.augmentation["flip"]
         self.transform = transforms.Compose(
             [
-                transforms.RandomCrop(SIDE, padding=4),
-                transforms.RandomHorizontalFlip(),
+                *([transforms.RandomCrop(data.image_size, padding=crop)] if crop else []),
+                *([transforms.RandomHorizontalFlip()] if flip else []),
                 transforms.ToTensor(),
-                transforms.Normalize(MEAN, STD),
+                transforms.Normalize(data.mean, data.std),
             ]
         )
 
@@ -66,20 +107,39 @@ class PilImages(torch.utils.data.Dataset):
         return len(self.images)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        return self.transform(self.images[index]), int(self.labels[index])
+        return self.transform(self.images[index]), self.labels[index]
 
 
-def ordinary(design: ss.Design, workers: int) -> Iterator[int]:
+def ordinary(
+    design: ss.Design,
+    load: Callable[[], ss.Data],
+    device: str,
+    *,
+    workers: int = 0,
+    threads: int = CORES,
+    batch: int = BATCH,
+) -> Iterator[int]:
     """Train in the ordinary way; yields the images of each step."""
+    torch.set_num_threads(threads)
+    torch.backends.cudnn.benchmark = True
+    data = load()
     loader = torch.utils.data.DataLoader(
-        PilImages(), BATCH, shuffle=True, drop_last=True, num_workers=workers
+        PilImages(data),
+        batch,
+        shuffle=True,
+        drop_last=True,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=device == "cuda",
     )
-    model = ss.build(design, classes=CLASSES).train()
+    model = ss.build(design, data.in_channels, data.classes).to(device).train()
     optimizer = torch.optim.SGD(
         model.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4, nesterov=True
     )
     while True:
         for images, labels in loader:
+            images = images.to(device, non_blocking=True)
+            labels = labels.to(device, non_blocking=True)
             optimizer.zero_grad()
             loss = F.cross_entropy(model(images), labels)
             loss.backward()
@@ -87,7 +147,42 @@ def ordinary(design: ss.Design, workers: int) -> Iterator[int]:
             yield len(labels)
 
 
-# --- ours ---------------------------------------------------------------------------------------
+# --- the strong loop ------------------------------------------------------------------------------
+
+
+def strong(design: ss.Design, load: Callable[[], ss.Data], device: str) -> Iterator[int]:
+    """Train as a good engineer would by hand, in plain PyTorch; yields the images of each step."""
+    torch.set_num_threads(CORES)
+    torch.backends.cudnn.benchmark = True
+    data = load().to(device)
+    crop, pixels = data.augmentation["crop"], torch.arange(data.image_size, device=device)
+    padded = F.pad(data.train.images, (crop, crop, crop, crop))
+    mean = 255 * torch.tensor(data.mean, device=device).view(3, 1, 1)
+    std = 255 * torch.tensor(data.std, device=device).view(3, 1, 1)
+    model = ss.build(design, data.in_channels, data.classes).train()
+    model = model.to(device, memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(
+        model.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4, nesterov=True
+    )
+    dtype = autocast_dtype(ss.Recipe(), torch.device(device))  # None where bfloat16 is emulated
+    while True:
+        for index in torch.randperm(len(padded), device=device).split(BATCH):
+            # Crop and flip at once, by which rows and columns are taken; channels come out last.
+            top, left = torch.randint(2 * crop + 1, (2, len(index), 1), device=device)
+            flipped = torch.rand(len(index), 1, device=device) < 0.5
+            rows, columns = top + pixels, left + torch.where(flipped, pixels.flip(0), pixels)
+            images = padded[index[:, None, None], :, rows[:, :, None], columns[:, None, :]]
+            images = (images.permute(0, 3, 1, 2) - mean) / std
+            optimizer.zero_grad()
+            with torch.autocast(device, dtype, enabled=dtype is not None):
+                logits = model(images)
+            loss = F.cross_entropy(logits.float(), data.train.labels[index])
+            loss.backward()
+            optimizer.step()
+            yield len(index)
+
+
+# --- ours -----------------------------------------------------------------------------------------
 
 
 class WithoutChannelsLast(Trainer):
@@ -96,9 +191,8 @@ class WithoutChannelsLast(Trainer):
     def __init__(self, model: nn.Module, data: ss.Data, recipe: ss.Recipe) -> None:
         super().__init__(model, data, recipe)
         self.model.to(memory_format=torch.contiguous_format)
-
-    def _inputs(self, images: Tensor) -> Tensor:
-        return normalise(images, self.data.mean, self.data.std, torch.float32)
+        # Images arrive in channels_last; to turn them back is counted here as well.
+        self.model.register_forward_pre_hook(lambda module, inputs: inputs[0].contiguous())
 
 
 class WithoutFusedSgd(Trainer):
@@ -110,118 +204,316 @@ class WithoutFusedSgd(Trainer):
             group["fused"] = False
 
 
-def ours(design: ss.Design, trainer: Callable[..., Trainer], precision: str) -> Iterator[int]:
-    """Train as a trial of a search does; yields the images of each epoch of 8 steps."""
-    images, labels = random_images()
-    split = Split(images[: 8 * BATCH], labels[: 8 * BATCH])
-    data = ss.Data(
-        name="random",
-        train=split,
-        validation=Split(images[:1], labels[:1]),
-        test=None,
-        class_names=tuple(map(str, range(CLASSES))),
-        mean=MEAN,
-        std=STD,
-        split_seed=0,
-        augmentation={"crop": 4, "flip": True, "cutout": 0},
-        source="random",
-        fingerprint="0" * 16,
-    )
-    recipe = ss.Recipe(batch_size=BATCH, peak_lr=0.1, epochs=1_000_000, precision=precision)
-    one = trainer(ss.build(design, classes=CLASSES), data, recipe)
+class WithoutGraph(Trainer):
+    """The Trainer with real steps where it would replay a CUDA graph."""
+
+    def __init__(self, model: nn.Module, data: ss.Data, recipe: ss.Recipe) -> None:
+        super().__init__(model, data, recipe, recorder=CallsAgain())
+
+
+class CallsAgain:
+    """A recorder whose replay is a real call."""
+
+    def run(self, function: Callable[[Tensor], None], value: Tensor) -> None:
+        """Call."""
+        function(value)
+
+    def record(self, function: Callable[[Tensor], None], value: Tensor) -> Callable[[], None]:
+        """Return what calls."""
+        return partial(function, value)
+
+
+def trained(
+    design: ss.Design,
+    data: ss.Data,
+    *,
+    trainer: Callable[..., Trainer] = Trainer,
+    precision: str = "auto",
+    batch: int = BATCH,
+    seed: int = 0,
+) -> Trainer:
+    """Return a training that never ends."""
+    recipe = ss.Recipe(batch_size=batch, peak_lr=0.1, epochs=1_000_000, precision=precision)
+    return trainer(ss.build(design, data.in_channels, data.classes, seed=seed), data, recipe)
+
+
+def ours(
+    design: ss.Design,
+    load: Callable[[], ss.Data],
+    device: str,
+    *,
+    threads: int = 1,
+    tuned: bool = True,
+    **how: Any,
+) -> Iterator[int]:
+    """Train as a trial of a search does; yields the images of each short epoch."""
+    if tuned:
+        tune_process(threads)
+    else:
+        torch.set_num_threads(threads)
+    data = load().to(device)
+    if device == "cpu":  # where the clock is read after each epoch
+        images = 8 * BATCH
+        data = replace(data, train=Split(data.train.images[:images], data.train.labels[:images]))
+    one = trained(design, data, **how)
     while True:
         one.run_epoch()
-        yield 8 * BATCH
+        yield len(data.train)
 
 
-# --- the contenders ------------------------------------------------------------------------------
+def residents(
+    design: ss.Design, load: Callable[[], ss.Data], device: str, count: int
+) -> Iterator[int]:
+    """Train several networks at once in one process, each on a stream of its own."""
+    from skipsearch.training.residents import Residents
 
-# How many processes, and what each of them does.
-CONTENDERS: dict[str, tuple[int, str]] = {
-    "ordinary loop, 0 workers": (1, "ordinary-0"),
-    f"ordinary loop, {CORES} workers": (1, f"ordinary-{CORES}"),
-    f"{CORES} ordinary loops side by side": (CORES, "ordinary-0"),
-    "ours, one process of all threads": (1, "ours-all"),
-    f"ours, {CORES} processes of one thread": (CORES, "ours"),
-    "  without bfloat16": (CORES, "float32"),
-    "  without channels_last": (CORES, "contiguous"),
-    "  without fused SGD": (CORES, "unfused"),
-    "  without malloc thresholds and flushed denormals": (CORES, "untuned"),
-}
-
-
-def steps_of(kind: str, design: ss.Design) -> Iterator[int]:
-    """Prepare this process, and train."""
-    if kind.startswith("ordinary"):
-        return ordinary(design, int(kind.partition("-")[2]))
-    if kind == "untuned":
-        torch.set_num_threads(1)
-    else:
-        tune_process(CORES if kind == "ours-all" else 1)
-    trainers = {"contiguous": WithoutChannelsLast, "unfused": WithoutFusedSgd}
-    precision = "float32" if kind == "float32" else "auto"
-    return ours(design, trainers.get(kind, Trainer), precision)
+    tune_process(1)
+    data = load().to(device)
+    together = Residents(torch.device(device), count)
+    trainings = [trained(design, data, seed=seed) for seed in range(count)]
+    with ThreadPoolExecutor(count) as pool:
+        while True:
+            list(pool.map(together.run_epoch, trainings))
+            yield count * len(data.train)
 
 
-def work(kind: str, design: ss.Design, seconds: float) -> None:
-    """Be one process of a contender: warm up, wait for the word, count images."""
-    steps = steps_of(kind, design)
-    for _ in range(2):
-        next(steps)
-    print("ready", flush=True)
-    sys.stdin.readline()
-    start, seen = time.perf_counter(), 0
-    while time.perf_counter() - start < seconds:
-        seen += next(steps)
-    print(json.dumps(seen / (time.perf_counter() - start)), flush=True)
+# --- the floor ------------------------------------------------------------------------------------
 
 
-def images_a_second(processes: int, kind: str, design: str, seconds: float) -> float:
-    """Run a contender once; the processes begin together, and their figures are added."""
-    command = [sys.executable, __file__, "--work", kind, "--design", design]
-    command += ["--seconds", str(seconds)]
-    running = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for _ in range(processes)
+def convolutions(design: ss.Design, load: Callable[[], ss.Data], device: str) -> Iterator[int]:
+    """Compute a network's convolutions alone, forward and backward; yields images.
+
+    Each has its own prepared input and gradient, of the shapes of the network, in channels_last
+    and the fastest precision. On a GPU they are replayed as one CUDA graph.
+    """
+    tune_process(1)
+    data = load().to(device)
+    model = ss.build(design, data.in_channels, data.classes).to(device)
+    dtype = autocast_dtype(ss.Recipe(), torch.device(device)) or torch.float32
+    calls: list[tuple[nn.Module, Tensor, Tensor]] = []
+
+    def prepared(like: Tensor) -> Tensor:
+        values = torch.rand(like.shape, device=device, dtype=dtype)
+        return values.contiguous(memory_format=torch.channels_last)
+
+    def prepare(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+        wanted = bool(calls)  # the gradient of the images is not
+        calls.append((module, prepared(inputs[0]).requires_grad_(wanted), prepared(output)))
+
+    hooks = [
+        module.register_forward_hook(prepare)
+        for module in model.modules()
+        if isinstance(module, nn.Conv2d)
     ]
-    for one in running:
-        assert one.stdout is not None
-        assert one.stdout.readline() == "ready\n", f"{kind} did not start"
-    for one in running:
-        assert one.stdin is not None
-        one.stdin.write("\n")
-        one.stdin.flush()
-    return sum(float(one.communicate()[0]) for one in running)
+    with torch.no_grad():
+        model(data.train.images[:BATCH].float())
+    for hook in hooks:
+        hook.remove()
+    model.to(dtype=dtype, memory_format=torch.channels_last)
+
+    def step(_: Tensor) -> None:
+        with kernels(torch.device(device), deterministic=False):
+            for module, inputs, gradient in calls:
+                wanted = [inputs, module.weight] if inputs.requires_grad else [module.weight]
+                torch.autograd.grad(module(inputs), wanted, gradient)
+
+    run = Recorded(step, CudaGraphs()) if device == "cuda" else step
+    while True:
+        run(torch.zeros(1, device=device))
+        yield BATCH
+
+
+# --- many small networks --------------------------------------------------------------------------
+
+PACK = 8
+
+
+def small(width: int) -> ss.Design:
+    """A design that leaves most of a device idle."""
+    return ss.Design(
+        layout="conv3-bn-relu-conv3-bn + relu",
+        depths=(1, 1, 1),
+        widths=(width, 2 * width, 4 * width),
+        stem_width=width,
+    )
+
+
+def one_after_another(design: ss.Design, batch: int, device: str) -> Iterator[int]:
+    """Train networks in turns of an epoch; yields the images of each epoch."""
+    tune_process(1)
+    data = digits().to(device)
+    for one in cycle([trained(design, data, batch=batch, seed=seed) for seed in range(PACK)]):
+        one.run_epoch()
+        yield len(data.train) // batch * batch
+
+
+def packed(design: ss.Design, batch: int, device: str) -> Iterator[int]:
+    """Train the same networks as one; yields images times networks of each epoch."""
+    from skipsearch.training import PackTrainer
+
+    tune_process(1)
+    data = digits().to(device)
+    seeds = range(PACK)
+    models = [ss.build(design, data.in_channels, data.classes, seed=seed) for seed in seeds]
+    recipe = ss.Recipe(batch_size=batch, peak_lr=0.1, epochs=1_000_000)
+    pack = PackTrainer(models, data, recipe, seeds)
+    while True:
+        pack.run_epochs()
+        yield PACK * (len(data.train) // batch * batch)
+
+
+# --- the contenders -------------------------------------------------------------------------------
+
+Group = tuple[list[Contender], list[Ratio]]  # a table: its rows, and its columns of ratios
+
+
+def training(design: ss.Design, device: str, environment: bool) -> Group:
+    """The table of one design."""
+    loops = [
+        Contender(
+            f"ordinary loop, {workers} workers",
+            partial(ordinary, design, random_data, device, workers=workers),
+        )
+        for workers in sorted({0, 2, CORES})
+    ]
+    others = gpu_contenders(design) if device == "cuda" else cpu_contenders(design, environment)
+    ratios = [
+        ("/ best ordinary loop", [loop.name for loop in loops]),
+        ("/ loops side by side", [others[0].name]),
+        ("/ floor", [others[-1].name]),
+    ]
+    return loops + others, ratios
+
+
+def cpu_contenders(design: ss.Design, environment: bool) -> list[Contender]:
+    """The rows of the CPU's table: from ordinary loops side by side to the floor."""
+
+    def row(name: str, **how: Any) -> Contender:
+        return Contender(name, partial(ours, design, random_data, "cpu", **how), CORES)
+
+    beside = partial(ordinary, design, random_data, "cpu", threads=1)
+    alone = partial(ours, design, random_data, "cpu", threads=CORES)
+    best = row(f"ours, {CORES} processes of one thread")
+    huge = replace(best, name="ours, with huge pages", environment=HUGE_PAGES)
+    floor = partial(convolutions, design, random_data, "cpu")
+    return [
+        Contender(f"{CORES} ordinary loops side by side, one thread each", beside, CORES),
+        Contender("strong loop, all threads", partial(strong, design, random_data, "cpu")),
+        Contender("ours, one process of all threads", alone),
+        best,
+        row("ours, without bfloat16", precision="float32"),
+        row("ours, without channels_last", trainer=WithoutChannelsLast),
+        row("ours, without fused SGD", trainer=WithoutFusedSgd),
+        row("ours, without malloc thresholds and flushed denormals", tuned=False),
+        *([huge] if environment else []),
+        Contender(f"floor: convolutions alone, {CORES} processes", floor, CORES),
+    ]
+
+
+def gpu_contenders(design: ss.Design) -> list[Contender]:
+    """The rows of a GPU's table: from ordinary loops side by side to the floor."""
+
+    def row(name: str, processes: int = 1, **how: Any) -> Contender:
+        return Contender(name, partial(ours, design, random_data, "cuda", **how), processes)
+
+    workers = CORES // 4
+    beside = partial(ordinary, design, random_data, "cuda", workers=workers, threads=1)
+    return [
+        Contender(f"4 ordinary loops side by side, {workers} workers each", beside, 4),
+        Contender("strong loop", partial(strong, design, random_data, "cuda")),
+        row("ours, one process"),
+        row("ours, without CUDA graph", trainer=WithoutGraph),
+        row("ours, without bfloat16", precision="float32"),
+        row("ours, without channels_last", trainer=WithoutChannelsLast),
+        *(row(f"ours, {processes} processes", processes) for processes in (2, 3, 4)),
+        *(
+            Contender(
+                f"ours, {count} residents of one process",
+                partial(residents, design, random_data, "cuda", count),
+            )
+            for count in (2, 4, 8)
+        ),
+        Contender("floor: convolutions alone", partial(convolutions, design, random_data, "cuda")),
+    ]
+
+
+def packs(width: int, batch: int, device: str) -> Group:
+    """The table of small networks of one width, trained with one batch size."""
+    design, processes = small(width), CORES if device == "cpu" else 1
+    contenders = [
+        Contender(f"{name}, width {width}, batch {batch}", steps, processes)
+        for name, steps in {
+            "ordinary loop": partial(ordinary, design, digits, device, threads=1, batch=batch),
+            f"{PACK} trainings in turns, ours": partial(one_after_another, design, batch, device),
+            f"pack of {PACK}, ours": partial(packed, design, batch, device),
+        }.items()
+    ]
+    loop, in_turns, _ = contenders
+    return contenders, [("/ ordinary loop", [loop.name]), ("/ in turns", [in_turns.name])]
+
+
+# --- the command line -----------------------------------------------------------------------------
+
+
+def measured(groups: list[Group], options: argparse.Namespace) -> str:
+    """Let all contenders take turns, and return a table of each group."""
+    contenders = [contender for group, _ in groups for contender in group]
+    if options.work is not None:  # this process was started to be one of them
+        work(contenders[options.work], options.device, options.seconds)
+        raise SystemExit
+    rounds = take_turns(contenders, options.rounds)
+    tables = [
+        speed_table([contender.name for contender in group], rounds, ratios)
+        for group, ratios in groups
+    ]
+    note = (
+        f"Medians of {options.rounds} rounds of {options.seconds:g} s;"
+        " in brackets the least and the greatest ratio."
+    )
+    return "\n\n".join([note, *tables])
 
 
 def main() -> None:
-    """Print one row a contender: images a second, and the ratio to the ordinary loop."""
+    """Print what was asked for, and write it into a file."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument("--packs", action="store_true", help="many small networks at once")
+    mode.add_argument("--accuracy", action="store_true", help="against the ordinary way")
+    mode.add_argument("--profile", action="store_true", help="where the time of a step goes")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default=default_device())
+    parser.add_argument("--design", help="a classic; default resnet-20, --accuracy a small one")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=6.0)
-    parser.add_argument("--design", default="resnet-20", help="a classic")
-    parser.add_argument("--work", help=argparse.SUPPRESS)
+    parser.add_argument("--seconds", type=float, default=6.0, help="of a contender in a round")
+    parser.add_argument("--environment", action="store_true", help="a row with huge pages (CPU)")
+    parser.add_argument("--data", default="digits", help="of --accuracy")
+    parser.add_argument("--data-root", help="of --accuracy")
+    parser.add_argument("--epochs", type=int, default=10, help="of --accuracy")
+    parser.add_argument("--out", type=Path, help="a file in markdown: replace the section there")
+    parser.add_argument("--work", type=int, help=argparse.SUPPRESS)  # which contender to be
     options = parser.parse_args()
-    if options.work:
-        work(options.work, ss.classic(options.design).design, options.seconds)
-        return
-    rounds = []
-    for number in range(options.rounds):
-        print(f"round {number + 1} of {options.rounds}", file=sys.stderr, flush=True)
-        rounds.append(
-            {
-                name: images_a_second(*how, options.design, options.seconds)
-                for name, how in CONTENDERS.items()
-            }
-        )
-    names = list(CONTENDERS)
-    print(f"{options.design}, {CORES} cores, torch {torch.__version__}")
-    print(f"{'':<52} images/s   / ordinary   / {CORES} ordinary")
-    for name in names:
-        best = [one[name] / max(one[names[0]], one[names[1]]) for one in rounds]
-        beside = [one[name] / one[names[2]] for one in rounds]
-        speed = median(one[name] for one in rounds)
-        print(f"{name:<52} {speed:8.0f} {median(best):12.2f} {median(beside):12.2f}")
+
+    device = options.device
+    name = options.design or ("small" if options.accuracy else "resnet-20")
+    design = small(16) if name == "small" else ss.classic(name).design
+    if options.packs:
+        title = f"packs, {device}"
+        groups = [packs(width, batch, device) for width in (16, 8) for batch in (128, 32)]
+        body = measured(groups, options)
+    elif options.accuracy:
+        title = f"accuracy, {name}, {options.data}, {device}"
+        data = ss.load_data(options.data, root=options.data_root, device=device)
+        body = accuracy(design, data, options.epochs)
+    elif options.profile:
+        title = f"profile, {name}, {device}"
+        tune_process(1)
+        body = profile(trained(design, random_data().to(device), trainer=WithoutGraph), device)
+    else:
+        title = f"training, {name}, {device}"
+        body = measured([training(design, device, options.environment)], options)
+    body = f"{circumstances(device)}\n\n{body}"
+    print(f"{title}\n\n{body}")
+    if options.out:
+        write_section(options.out, title, body)
 
 
 if __name__ == "__main__":

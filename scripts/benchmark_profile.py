@@ -1,0 +1,88 @@
+"""Where the time of a training step goes."""
+
+import re
+import time
+from collections import Counter
+
+import torch
+from benchmark_turns import synchronise, table
+from torch.autograd.profiler_util import FunctionEvent
+from torch.profiler import ProfilerActivity, record_function
+
+from skipsearch.training import Trainer
+
+STEPS = 20
+REST = "rest"
+# The first pattern that is found in the name of an operation; the outermost such operation decides.
+GROUPS = {
+    r"^take a batch$": "data",
+    r"^Optimizer\.": "optimiser",
+    r"ConvolutionBackward": "convolution, backward",
+    r"^aten::conv2d$": "convolution, forward",
+    r"BatchNormBackward|^aten::batch_norm$": "batch norm",
+    r"(?i)relu|gelu|silu|hardtanh": "activation",
+    r"^aten::add_?$": "addition",
+    r"SliceBackward|ConstantPadNdBackward|^aten::(slice|pad)$": "shortcut's slices and padding",
+}
+
+
+def profile(trainer: Trainer, device: str) -> str:
+    """Return the shares of groups of operations in steps of a training."""
+    take_batch = trainer._step._batch
+
+    def marked(draws: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        with record_function("take a batch"):
+            return take_batch(draws)
+
+    trainer._step._batch = marked
+    turns = trainer.turns()
+    for _ in range(5):
+        next(turns)
+    synchronise(device)
+    activities = [ProfilerActivity.CPU]
+    if device == "cuda":
+        activities.append(ProfilerActivity.CUDA)
+    with torch.profiler.profile(activities=activities) as profiler:
+        start = time.perf_counter()
+        for _ in range(STEPS):
+            next(turns)
+        synchronise(device)
+        whole = 1e6 * (time.perf_counter() - start)  # microseconds, as the profiler counts
+    spent: Counter[str] = Counter(dict.fromkeys(GROUPS.values(), 0.0))
+    for event in profiler.events():
+        if event.device_type == torch.autograd.DeviceType.CPU:
+            spent[group_of(event)] += own_time(event, device)
+    spent[REST] = whole - sum(spent.values()) + spent[REST]
+    rows = [
+        [group, f"{time / STEPS / 1000:.2f}", f"{100 * time / whole:.0f} %"]
+        for group, time in spent.items()
+    ]
+    note = f"{STEPS} steps of {whole / STEPS / 1000:.1f} ms under the profiler, which slows them."
+    if device == "cuda":
+        note += (
+            " Kernels count for the operation that launches them; the rest is mostly the wait for"
+            " launches, which a CUDA graph saves."
+        )
+    return f"{note}\n\n{table(['', 'ms a step', 'share'], rows)}"
+
+
+def own_time(event: FunctionEvent, device: str) -> float:
+    """Return what an operation took itself, or its kernels on a GPU, in microseconds."""
+    if device == "cpu":
+        return float(event.self_cpu_time_total)
+    # A range that we name may appear among its own kernels, once more.
+    return float(sum(one.duration for one in event.kernels if one.name != event.name))
+
+
+def group_of(event: FunctionEvent) -> str:
+    """Return the group of an operation, which is part of others."""
+    around = event.cpu_parent
+    if event.name == "aten::add_" and around is not None and "evaluate_function" in around.name:
+        return "addition"  # of gradients, where the paths of a block part; autograd's own
+    group = REST
+    operation: FunctionEvent | None = event
+    while operation is not None:
+        found = (GROUPS[pattern] for pattern in GROUPS if re.search(pattern, operation.name))
+        group = next(found, group)
+        operation = operation.cpu_parent
+    return group
