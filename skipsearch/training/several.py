@@ -142,8 +142,8 @@ class PackTrainer(Training):
 
     @property
     def numerics(self) -> str:
-        """What decides its last bits; a network trained in a pack of any size has the same."""
-        return f"{super().numerics}, packed"
+        """What decides its last bits: the number of companions, not what they are."""
+        return f"{super().numerics}, pack of {len(self._seeds)}"
 
     def _generators(self) -> Sequence[torch.Generator]:
         return self._draws_from
