@@ -391,13 +391,15 @@ def cpu_contenders(design: ss.Design, environment: bool) -> list[Contender]:
     def row(name: str, **how: Any) -> Contender:
         return Contender(name, partial(ours, design, random_data, "cpu", **how), CORES)
 
-    beside = partial(ordinary, design, random_data, "cpu", threads=1)
+    beside = partial(ordinary, design, random_data, "cpu")
+    apart = partial(ordinary, design, random_data, "cpu", threads=1)
     alone = partial(ours, design, random_data, "cpu", threads=CORES)
     best = row(f"ours, {CORES} processes of one thread")
     huge = replace(best, name="ours, with huge pages", environment=HUGE_PAGES)
     floor = partial(convolutions, design, random_data, "cpu")
     return [
-        Contender(f"{CORES} ordinary loops side by side, one thread each", beside, CORES),
+        Contender(f"{CORES} ordinary loops side by side, default threads", beside, CORES),
+        Contender(f"{CORES} ordinary loops side by side, one thread each", apart, CORES),
         Contender("strong loop, all threads", partial(strong, design, random_data, "cpu")),
         Contender("ours, one process of all threads", alone),
         best,
