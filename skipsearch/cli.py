@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import re
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any, NoReturn
 
 from skipsearch.anatomy import draw_design, draw_space, space_size
@@ -17,10 +19,12 @@ from skipsearch.classics import CLASSICS
 from skipsearch.design import Design
 from skipsearch.errors import (
     DesignError,
+    DivergedError,
     LayoutError,
     RecipeError,
     SkipSearchError,
     SpaceError,
+    TrainingError,
     not_one_of,
 )
 from skipsearch.layout import Layout
@@ -44,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0; 2 for bad input, told in one line on standard error; 130 if interrupted.
     """
     options = _parser().parse_args(arguments)
+    options.own_process = arguments is None  # may be set up as training wants it
     try:
         return int(options.verb(options) or 0)
     except SkipSearchError as error:
@@ -96,6 +101,13 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("design", metavar="DESIGN.yaml|LAYOUT|CLASSIC")
     train.add_argument("--epochs", type=int, metavar="E", help="default: the recipe's, 20")
     train.add_argument("--checkpoint", metavar="FILE", help="written each epoch; gone on from")
+    train.add_argument(
+        "--seeds",
+        type=int,
+        default=1,
+        metavar="K",
+        help="train K networks, with the seeds S, S+1, ...; small ones packed into one",
+    )
     train.add_argument("--device", default=None, help="cpu, cuda, ... (default: cuda if there)")
     _add_training_options(train)
     train.set_defaults(verb=_train)
@@ -222,20 +234,67 @@ def _check(options: argparse.Namespace) -> None:
 def _train(options: argparse.Namespace) -> None:
     from skipsearch.data import load_data
     from skipsearch.models import build
-    from skipsearch.training import default_device, train
+    from skipsearch.training import (
+        available_cores,
+        default_device,
+        train,
+        train_several,
+        tune_process,
+    )
 
     design = _design(options.design)
     recipe = _recipe(options.recipe)
     if options.epochs is not None:
         recipe = recipe.replace(epochs=options.epochs)
+    if options.seeds < 1:
+        raise TrainingError(f"seeds: {options.seeds} is not a positive whole number")
+    if options.seeds > 1 and options.checkpoint:
+        raise TrainingError("checkpoint: is of one training; give --seeds 1 or no --checkpoint")
+    if options.own_process:
+        tune_process(available_cores())
     device = options.device or default_device()
     data = load_data(
         options.data, root=options.data_root, device=device, image_size=options.image_size
     ).without_test()
-    model = build(design, data.in_channels, data.classes, seed=options.seed)
+    seeds = range(options.seed, options.seed + options.seeds)
+    models = [build(design, data.in_channels, data.classes, seed=seed) for seed in seeds]
     print(f"design {design.id} on {data.name} ({device}), {recipe.epochs} epochs")
-    for epoch in train(model, data, recipe, options.seed, checkpoint=options.checkpoint):
-        _print_epoch(epoch)
+    how = {"deterministic": options.deterministic}
+    if options.seeds == 1:
+        checkpoint = options.checkpoint
+        for epoch in train(models[0], data, recipe, options.seed, checkpoint=checkpoint, **how):
+            _print_epoch(epoch)
+        return
+    for epochs in train_several(models, data, recipe, seeds, **how):
+        _print_mean(epochs)
+    for seed, epoch in zip(seeds, epochs, strict=True):
+        print(f"seed {seed}: {_accuracy(epoch)}")
+
+
+def _print_mean(epochs: Sequence[Epoch]) -> None:
+    """Print a line of the mean over seeds, less those that diverged."""
+    if epochs[0].epoch == 1:
+        print("epoch  train loss  val. loss  val. acc.      s.d.  seeds  seconds")
+    finite = [epoch for epoch in epochs if _converges(epoch)]
+    if not finite:
+        raise DivergedError(f"all {len(epochs)} trainings diverged in epoch {epochs[0].epoch}")
+    accuracies = [epoch.validation_accuracy for epoch in finite]
+    deviation = stdev(accuracies) if len(finite) > 1 else math.nan
+    seconds = {epoch.seconds for epoch in epochs}  # those of a pack are of all its members
+    print(
+        f"{epochs[0].epoch:5}  {fmean(epoch.train_loss for epoch in finite):10.4f}"
+        f"  {fmean(epoch.validation_loss for epoch in finite):9.4f}"
+        f"  {fmean(accuracies):9.4f}  {deviation:8.4f}  {len(finite):5}  {sum(seconds):7.2f}",
+        flush=True,
+    )
+
+
+def _accuracy(epoch: Epoch) -> str:
+    return f"{epoch.validation_accuracy:.4f}" if _converges(epoch) else "diverged"
+
+
+def _converges(epoch: Epoch) -> bool:
+    return math.isfinite(epoch.train_loss) and math.isfinite(epoch.validation_loss)
 
 
 def _print_epoch(epoch: Epoch) -> None:
@@ -321,8 +380,11 @@ def _rank(options: argparse.Namespace) -> None:
 
 def _export(options: argparse.Namespace) -> None:
     from skipsearch.run import Run, export
+    from skipsearch.training import available_cores, tune_process
 
     run = Run.open(options.run)
+    if options.own_process:
+        tune_process(available_cores())
     exported = export(
         run,
         options.design,

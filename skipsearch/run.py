@@ -26,7 +26,7 @@ from skipsearch.search.rungs import rungs
 from skipsearch.search.study import SAMPLERS, SearchStudy, load_trials
 from skipsearch.space import Space
 from skipsearch.text import dump_yaml, parse_yaml, read_text, write_atomically
-from skipsearch.training import Trainer, default_device, device_name, versions
+from skipsearch.training import Trainer, default_device, versions
 
 FORMAT = 1
 TRAIN_ON = ("train", "train+validation")
@@ -353,7 +353,7 @@ def export(
         validation_images=None if validation_accuracy is None else len(data.validation),
         test_accuracy=test_accuracy,
         test_images=len(data.test),
-        device=device_name(trainer.device),
+        device=trainer.numerics,
         versions=versions(),
     )
     differences = write_artefacts(

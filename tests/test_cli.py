@@ -7,6 +7,7 @@ import re
 import shutil
 import sqlite3
 from pathlib import Path
+from statistics import fmean, stdev
 
 import numpy as np
 import pandas as pd
@@ -84,6 +85,33 @@ def test_check_names_the_values_that_never_build(
     out = capsys.readouterr().out
     assert "axes.groups[1]: 3: no design with it can be built within the constraints" in out
     assert "axes.groups[2]" not in out
+
+
+def test_train_tells_what_seeds_have_in_common(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "d.yaml").write_text("{layout: conv3-bn-relu +, depths: [1], widths: [4]}\n")
+    recipe = ["--epochs", "2", "--recipe", "batch_size=256", "--recipe", "precision=float32"]
+    assert main(["train", str(tmp_path / "d.yaml"), "--seeds", "3", "--seed", "4", *recipe]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert re.findall(r"\S+(?: \S+)*", lines[1]) == [
+        *("epoch", "train loss", "val. loss", "val. acc.", "s.d.", "seeds", "seconds")
+    ]
+    mean, deviation = (float(lines[3].split()[column]) for column in (3, 4))
+    accuracies = [float(line.split()[2]) for line in lines[4:]]
+    assert [line.split(":")[0] for line in lines[4:]] == ["seed 4", "seed 5", "seed 6"]
+    assert mean == pytest.approx(fmean(accuracies), abs=1e-4)
+    assert deviation == pytest.approx(stdev(accuracies), abs=1e-4)
+    # One of them by itself is what it is among the others.
+    assert main(["train", str(tmp_path / "d.yaml"), "--seed", "5", *recipe]) == 0
+    alone = float(capsys.readouterr().out.splitlines()[-1].split()[4])
+    assert alone == pytest.approx(accuracies[1], abs=0.01)
+
+
+def test_train_says_when_every_seed_diverges(capsys: pytest.CaptureFixture[str]) -> None:
+    rate = ["--recipe", "peak_lr=1e6", "--recipe", "warmup_epochs=0", "--epochs", "1"]
+    assert main(["train", "conv3-relu-conv3 +", "--seeds", "2", *rate]) == 2
+    assert "all 2 trainings diverged in epoch 1" in capsys.readouterr().err
 
 
 def test_train_prints_each_epoch_and_goes_on_from_its_checkpoint(
@@ -168,6 +196,8 @@ BAD = [
     (["train", "resnet-20", "--recipe", "peak_lr"], "write NAME=VALUE", ""),
     (["train", "resnet-20", "--recipe", "peak_lr=fast"], "peak_lr: 'fast' is not a number", ""),
     (["train", "resnet-20", "--epochs", "0"], "epochs: 0 is not a whole number from 1", ""),
+    (["train", "resnet-20", "--seeds", "0"], "seeds: 0 is not a positive whole number", ""),
+    (["train", "resnet-20", "--seeds", "2", "--checkpoint", "c.pt"], "of one training", ""),
     (["train", "resnet-20", "--data", "cifar11"], "'cifar11' is not one of", "'cifar10'?"),
     (["train", "resnet-20", "--data", "{broken}"], "broken.npz", ""),
     (["train", "resnet-20", "--data", "{partial}"], "partial.npz", "train_labels"),
