@@ -1,7 +1,7 @@
-"""Networks of the same structure computed as one, for whom an operation costs more than its sums.
+"""Networks of the same structure computed as one, because starting an operation costs time.
 
-The time that a small network trains is that of starting its operations. K of them (the seeds of
-one design) in one network with grouped convolutions start as many operations as one.
+Small networks spend most of theirs on it. K of them, such as the seeds of one design, in a single
+network with grouped convolutions start as many operations as one of them would.
 """
 
 from __future__ import annotations
@@ -14,24 +14,41 @@ import torch
 from torch import Tensor, nn
 
 from skipsearch.errors import DesignError
-from skipsearch.models import block, link, ops, packed
+from skipsearch.models import block, link, ops
 from skipsearch.models.network import LinkedNetwork, Network
+from skipsearch.models.packed import (
+    PackedCatBlock,
+    PackedCatLinks,
+    PackedDropout,
+    PackedDropPath,
+    PackedDualBlock,
+    PackedLayerNorm2d,
+    PackedLinear,
+    PackedPad,
+    PackedScale,
+    PackedWeightedAddBlock,
+    Random,
+)
+
+SHARED = "num_batches_tracked"  # one number for all members; they train for the same batches
 
 
 def pack(models: Sequence[Network]) -> Network:
-    """Return one network that computes all of some networks of the same structure.
+    """Return one network that computes all of several networks of the same structure.
 
-    It takes images (N, K * in_channels, H, W), those of the first of K members in the first
-    ``in_channels``, to logits (N, K, classes). The names of its parameters and buffers are those of
-    a member, and each is the members' side by side along the first axis (K numbers where a member
-    has one), so that an optimizer that treats each number alike, as SGD does, trains the members
-    as it would train each alone. It is fastest in channels_last.
+    It takes images (N, K * in_channels, H, W), those for the first of the K members first, to
+    logits (N, K, classes). It is made for channels_last.
 
-    Random operations draw the numbers of all members from PyTorch's global generator, until
-    ``set_generators`` gives each member its own.
+    Its parameters and buffers have the names that a member's have, and hold the members' one behind
+    the other along the first axis (K numbers where a member has one). So an optimizer that treats
+    every number alike, such as SGD, trains each member as if it were alone. To the last bit, what a
+    member becomes depends on the size of the pack and on its place in it, not on its companions.
+
+    Random operations draw for all members from PyTorch's global generator until ``set_generators``
+    gives each member its own.
 
     Args:
-        models: Networks of ``build``, at least one. They are left as they are.
+        models: At least one network of ``build``; they are left as they are.
 
     Returns:
         A network with copies of their weights, on the device and in the mode of the first.
@@ -46,51 +63,55 @@ def pack(models: Sequence[Network]) -> Network:
         if difference:
             raise DesignError(f"network {number} of the pack differs from the first: {difference}")
     states = [model.state_dict() for model in models]
-    state = {name: _join(name, [state[name] for state in states]) for name in states[0]}
-    with torch.device("meta"):  # Shapes alone: no memory, no random numbers.
-        whole = _packed(copy.deepcopy(models[0]), len(models))
-    whole.load_state_dict(state, assign=True)
-    assert isinstance(whole, Network)
-    return whole.train(models[0].training)
+    state = {name: _join(name, [each[name] for each in states]) for name in states[0]}
+    with torch.device("meta"):  # shapes alone: no memory, no random numbers
+        packed = _packed(copy.deepcopy(models[0]), len(models))
+    packed.load_state_dict(state, assign=True)
+    packed.train(models[0].training)
+    assert isinstance(packed, Network)
+    return packed
 
 
 @torch.no_grad()
-def unpack(pack: nn.Module, models: Sequence[nn.Module]) -> None:
-    """Copy each member's parameters and buffers, bit by bit, from a pack into a network.
+def unpack(packed: nn.Module, models: Sequence[nn.Module]) -> None:
+    """Copy each member's parameters and buffers back, bit by bit.
 
     Args:
-        pack: What ``pack`` returned, trained or not.
-        models: The networks, as many and of the structure that it was made of.
+        packed: A network of ``pack``, trained or not.
+        models: As many networks, of the same structure, as it was made of.
     """
-    for name, joined in pack.state_dict().items():
-        for model, part in zip(models, _split(name, joined, len(models)), strict=True):
-            tensor = model.state_dict()[name]
-            tensor.copy_(part.view_as(tensor))
+    states = [model.state_dict() for model in models]
+    for name, joined in packed.state_dict().items():
+        for state, part in zip(states, _split(name, joined, len(models)), strict=True):
+            state[name].copy_(part.view_as(state[name]))
 
 
-def set_generators(pack: nn.Module, generators: Sequence[torch.Generator]) -> None:
-    """Let each member of a pack draw from its own generator, whoever its companions are.
+def set_generators(packed: nn.Module, generators: Sequence[torch.Generator]) -> None:
+    """Let each member draw its random numbers from a generator of its own.
 
-    On the CPU, a member then drops what it would drop alone, drawing from the global generator in
-    the same state.
+    On the CPU it then drops what it would drop alone with the global generator in the same state
+    (but for ``dropout`` on signals that lie in memory otherwise, as of a single channel they may).
 
     Args:
-        pack: What ``pack`` returned.
+        packed: A network of ``pack``.
         generators: One a member, on the device of the images.
     """
-    for module in pack.modules():
-        if isinstance(module, packed.Random):
+    for module in packed.modules():
+        if isinstance(module, Random):
+            assert len(generators) == len(module.generators)
             module.generators = generators
 
 
 def _join(name: str, tensors: list[Tensor]) -> Tensor:
-    if name.endswith("num_batches_tracked"):  # of all members
+    if name.endswith(SHARED):
+        if any(tensor != tensors[0] for tensor in tensors):
+            raise DesignError(f"the networks of the pack differ in {name}")
         return tensors[0].clone()
-    return torch.cat([tensor.reshape(tensor.shape or (1,)) for tensor in tensors])
+    return torch.cat([tensor if tensor.ndim else tensor[None] for tensor in tensors])
 
 
 def _split(name: str, joined: Tensor, members: int) -> Sequence[Tensor]:
-    if name.endswith("num_batches_tracked"):
+    if name.endswith(SHARED):
         return [joined] * members
     return joined.chunk(members)
 
@@ -154,15 +175,15 @@ def _group_norm(norm: nn.GroupNorm, members: int) -> nn.GroupNorm:
 COUNTERPARTS: dict[type[nn.Module], Callable[[Any, int], nn.Module]] = {
     # Operations
     nn.Conv2d: _conv,
-    nn.Linear: packed.PackedLinear,
+    nn.Linear: PackedLinear,
     nn.BatchNorm2d: _batch_norm,
     ops.ZeroGammaBatchNorm2d: _batch_norm,
     nn.GroupNorm: _group_norm,
-    ops.LayerNorm2d: packed.PackedLayerNorm2d,
-    ops.Scale: packed.PackedScale,
-    ops.Pad: packed.PackedPad,
-    nn.Dropout: packed.PackedDropout,
-    ops.DropPath: packed.PackedDropPath,
+    ops.LayerNorm2d: PackedLayerNorm2d,
+    ops.Scale: PackedScale,
+    ops.Pad: PackedPad,
+    nn.Dropout: PackedDropout,
+    ops.DropPath: PackedDropPath,
     ops.SqueezeExcitation: _as_it_is,
     nn.ReLU: _as_it_is,
     nn.ReLU6: _as_it_is,
@@ -177,11 +198,11 @@ COUNTERPARTS: dict[type[nn.Module], Callable[[Any, int], nn.Module]] = {
     block.ScaledAddBlock: _as_it_is,
     block.GateBlock: _as_it_is,
     block.ShortcutGateBlock: _as_it_is,
-    block.WeightedAddBlock: packed.PackedWeightedAddBlock,
-    block.CatBlock: packed.PackedCatBlock,
-    block.DualBlock: packed.PackedDualBlock,
+    block.WeightedAddBlock: PackedWeightedAddBlock,
+    block.CatBlock: PackedCatBlock,
+    block.DualBlock: PackedDualBlock,
     link.AddLinks: _as_it_is,
-    link.CatLinks: packed.PackedCatLinks,
+    link.CatLinks: PackedCatLinks,
     # Containers
     nn.Sequential: _as_it_is,
     nn.ModuleList: _as_it_is,

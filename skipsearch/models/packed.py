@@ -6,7 +6,7 @@ members have to be told apart, ``apart`` gives them an axis of their own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -50,22 +50,22 @@ class PackedLinear(nn.Module):
 
 
 class PackedLayerNorm2d(nn.Module):
-    """LayerNorm over the channels of each member: at one position, they are a group."""
+    """LayerNorm over the channels of each member at each position."""
 
     def __init__(self, norm: LayerNorm2d, members: int) -> None:
         super().__init__()
-        (channels,) = norm.normalized_shape
         self.members = members
+        self.shape = norm.normalized_shape
         self.eps = norm.eps
-        self.weight = nn.Parameter(torch.empty(members * channels))
-        self.bias = nn.Parameter(torch.empty(members * channels))
+        self.weight = nn.Parameter(torch.empty(members * self.shape[0]))
+        self.bias = nn.Parameter(torch.empty(members * self.shape[0]))
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (N, K * C, H, W) over C."""
-        x = x.permute(0, 2, 3, 1)
-        positions = x.flatten(0, 2)
-        normed = F.group_norm(positions, self.members, self.weight, self.bias, self.eps)
-        return normed.view_as(x).permute(0, 3, 1, 2)
+        x = F.layer_norm(apart(x, self.members), self.shape, eps=self.eps)
+        weight = self.weight.to(x.dtype).view(self.members, -1)
+        bias = self.bias.to(x.dtype).view(self.members, -1)
+        return together(torch.addcmul(bias, x, weight))
 
 
 class PackedScale(nn.Module):
@@ -119,11 +119,10 @@ class PackedDropout(Random):
         if not self.training:
             return x
         keep = 1.0 - self.rate
+        members = x.chunk(len(self.generators), 1)
         masks = [
             torch.empty_like(member).bernoulli_(keep, generator=generator)
-            for member, generator in zip(
-                x.chunk(len(self.generators), 1), self.generators, strict=True
-            )
+            for member, generator in zip(members, self.generators, strict=True)
         ]
         return x * torch.cat(masks, 1).div_(keep)
 
@@ -229,10 +228,9 @@ class PackedCatLinks(nn.Module):
 
     def forward(self, x: Tensor, outputs: Sequence[Tensor]) -> Tensor:
         """(N, K * inputs, H, W) -> (N, K * outputs, H, W), the channels of x first."""
-        parts: Iterable[Tensor] = [
-            x,
-            *(link(outputs[source]) for source, link in zip(self.sources, self.links, strict=True)),
+        linked = [
+            link(outputs[source]) for source, link in zip(self.sources, self.links, strict=True)
         ]
-        joined = torch.cat([apart(part, self.members) for part in parts], -1)
+        joined = torch.cat([apart(part, self.members) for part in (x, *linked)], -1)
         out: Tensor = self.after(together(joined))
         return out
