@@ -4,6 +4,7 @@
     python scripts/benchmark_training.py --packs       # many small networks at once
     python scripts/benchmark_training.py --accuracy    # as accurate as the ordinary way?
     python scripts/benchmark_training.py --profile     # where the time of a step goes
+    python scripts/benchmark_training.py --start       # from a trial's start to its first step
 
 Every contender runs in processes of its own, on the same random images of 3 x 32 x 32, batch 128,
 crops and flips. The contenders take turns; each figure is the median over the rounds, each ratio
@@ -19,12 +20,14 @@ the median of the ratios within a round, and behind it stand the least and the g
 """
 
 import argparse
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from itertools import cycle
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -362,6 +365,35 @@ def packed(design: ss.Design, batch: int, device: str) -> Iterator[int]:
         yield PACK * (len(data.train) // batch * batch)
 
 
+# --- the start of a trial -------------------------------------------------------------------------
+
+
+def started(design: ss.Design, device: str) -> str:
+    """Begin trials one after another in one process, as a worker does, and time their starts."""
+    tune_process(1)
+    data = random_data().to(device)
+    seconds = []
+    for seed in range(6):
+        begin = time.perf_counter()
+        one = trained(design, data, trainer=WithoutGraph, seed=seed)
+        _wait(device)
+        ready = time.perf_counter()
+        one.run_step(0)
+        _wait(device)
+        seconds.append((ready - begin, time.perf_counter() - ready))
+    network, step = (1000 * median(column) for column in zip(*seconds[1:], strict=True))
+    return (
+        "Medians of 5 trials on a warm process, in milliseconds.\n\n"
+        "| from its start to its first step | its first step |\n| ---: | ---: |\n"
+        f"| {network:.0f} | {step:.0f} |"
+    )
+
+
+def _wait(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
 # --- the contenders -------------------------------------------------------------------------------
 
 Group = tuple[list[Contender], list[Ratio]]  # a table: its rows, and its columns of ratios
@@ -482,6 +514,7 @@ def main() -> None:
     mode.add_argument("--packs", action="store_true", help="many small networks at once")
     mode.add_argument("--accuracy", action="store_true", help="against the ordinary way")
     mode.add_argument("--profile", action="store_true", help="where the time of a step goes")
+    mode.add_argument("--start", action="store_true", help="from a trial's start to its first step")
     parser.add_argument("--device", choices=("cpu", "cuda"), default=default_device())
     parser.add_argument("--design", help="a classic; default resnet-20, --accuracy a small one")
     parser.add_argument("--rounds", type=int, default=5)
@@ -509,6 +542,9 @@ def main() -> None:
         title = f"profile, {name}, {device}"
         tune_process(1)
         body = profile(trained(design, random_data().to(device), trainer=WithoutGraph), device)
+    elif options.start:
+        title = f"start, {name}, {device}"
+        body = started(design, device)
     else:
         title = f"training, {name}, {device}"
         body = measured([training(design, device, options.environment)], options)
