@@ -91,7 +91,7 @@ class PackedPad(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, K * C, H, W) -> (N, K * (C + extra), ceil(H / stride), ceil(W / stride))."""
-        x = x[:, :, :: self.stride, :: self.stride]
+        x = F.avg_pool2d(x, 1, self.stride)
         return together(F.pad(apart(x, self.members), (0, self.extra)))
 
 
