@@ -652,9 +652,10 @@ def test_a_network_grows_between_two_trainings() -> None:
     model = build(design, in_channels=1)
     recipe = Recipe(epochs=2, batch_size=128, peak_lr=0.1)
     *_, shallow = train(model, data, recipe)
-    batch = normalise(data.train.images[:256], data.mean, data.std, torch.float32)
+    mean, std = torch.tensor(data.mean), torch.tensor(data.std)
+    batch = normalise(data.train.images[:256], mean, std, torch.float32)
     deeper = deepen(model, design, design.replace(depths=(2, 2)), batch)
-    held_out = normalise(data.validation.images, data.mean, data.std, torch.float32)
+    held_out = normalise(data.validation.images, mean, std, torch.float32)
     assert distance(model.eval(), deeper.eval(), held_out) < 1e-5
     *_, deep = train(deeper, data, recipe.replace(peak_lr=0.01), seed=1)
     assert deep.train_loss < shallow.train_loss

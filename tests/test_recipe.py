@@ -155,6 +155,7 @@ def test_ids_are_equal_exactly_where_recipes_are(one: Recipe, other: Recipe) -> 
 
 CHANGED = {
     "epochs": 21,
+    "images": 10_000,
     "batch_size": 64,
     "peak_lr": 0.2,
     "momentum": 0.8,

@@ -120,6 +120,10 @@ def test_nothing_is_left_behind(run: Run) -> None:
 def test_the_same_call_again_does_nothing_and_more_trials_go_on(run: Run) -> None:
     space = run.path.parent / "tiny.yaml"
     before = run.trials()
+    # A run that is older than a field of the recipe.
+    asked = (run.path / "run.yaml").read_text()
+    assert "  images: null\n" in asked
+    (run.path / "run.yaml").write_text(asked.replace("  images: null\n", ""))
     again = ss.search(space, trials=TRIALS, epochs=EPOCHS, out=run.path, seed=0)
     assert again.trials() == before
     more = ss.search(space, trials=TRIALS + 2, epochs=EPOCHS, out=run.path, seed=0)
