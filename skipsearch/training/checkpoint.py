@@ -48,6 +48,7 @@ class CheckpointWriter:
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, "checkpoints")
+        self._thread.submit(int)  # starts the thread now: later there may be no memory for one
         self._pending: Future[None] | None = None
 
     def write(self, path: str | Path, state: dict[str, Any]) -> None:

@@ -9,6 +9,11 @@ import torch
 
 FLOAT32_BYTES = 4
 
+# The CPU's libraries have no exception of their own for it. These are the words of its allocator,
+# of oneDNN where a kernel's code finds no room, and of Python where a thread's stack finds none.
+# The second is also said of kernels that do not exist: smaller parts then fail with it too.
+CPU_WORDS = ("can't allocate memory", "could not create a primitive", "can't start new thread")
+
 
 def foreseen_parts(
     activation_bytes: int, batch_size: int, dtype: torch.dtype | None, free: float
@@ -44,8 +49,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception says that memory ran out, on a GPU or on the CPU."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
-    # The CPU's allocator has no exception of its own.
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in CPU_WORDS)
 
 
 def _available_ram(
