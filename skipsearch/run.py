@@ -21,7 +21,8 @@ from skipsearch.intervals import wilson
 from skipsearch.models import build
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, Epoch, Trial
-from skipsearch.search.driver import SCHEDULERS, Outcome, Resources, ended, ray_session, run_trials
+from skipsearch.search.cluster import Resources, ray_session
+from skipsearch.search.driver import SCHEDULERS, Outcome, ended, run_trials
 from skipsearch.search.rungs import rungs
 from skipsearch.search.study import SAMPLERS, SearchStudy, load_trials
 from skipsearch.space import Space

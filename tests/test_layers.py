@@ -32,7 +32,7 @@ SIDEWAYS = {("record", "recipe"), ("__main__", "cli")}
 
 # Libraries held to their files: a file, or a folder with all in it.
 HOMES = {
-    "ray": ("search/driver.py", "search/worker.py"),
+    "ray": ("search/cluster.py", "search/driver.py", "search/worker.py"),
     "optuna": ("search/study.py", "search/driver.py"),
     "onnx": ("export/onnx.py",),
     "onnxruntime": ("export/onnx.py",),
@@ -228,7 +228,7 @@ WRONG = {
     "ray": (
         "search/study.py",
         "from ray import tune",
-        "search/study.py:1: ray belongs to search/dr",
+        "search/study.py:1: ray belongs to search/cl",
     ),
     "optuna": (
         "run.py",

@@ -19,7 +19,8 @@ import skipsearch as ss
 from skipsearch.errors import RunError
 from skipsearch.record import COMPLETE, FAIL, PRUNED, RUNNING
 from skipsearch.run import Run
-from skipsearch.search.driver import Resources, Share, ray_session, run_trials
+from skipsearch.search.cluster import Resources, Share, ray_session
+from skipsearch.search.driver import run_trials
 from skipsearch.search.study import SearchStudy
 
 EPOCHS = 9  # rungs 1, 3, 9
