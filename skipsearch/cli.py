@@ -117,13 +117,56 @@ def _parser() -> argparse.ArgumentParser:
     search.add_argument("--trials", type=int, required=True, metavar="N")
     search.add_argument("--epochs", type=int, required=True, metavar="E", help="the full budget")
     search.add_argument("--out", required=True, metavar="RUN", help="the run folder")
-    search.add_argument("--sampler", default="tpe", metavar="W", help="tpe (default) or random")
-    search.add_argument("--scheduler", default="asha", metavar="W", help="asha (default) or none")
+    search.add_argument(
+        "--sampler",
+        default="tpe",
+        metavar="W",
+        help="tpe (default), random, grid, gp, nsga2, evolution or local",
+    )
+    search.add_argument(
+        "--scheduler", default="asha", metavar="W", help="asha (default), median or none"
+    )
+    search.add_argument("--grace", type=int, metavar="E", help="epochs that every trial gets")
+    search.add_argument(
+        "--reduction-factor", type=int, default=3, metavar="N", help="of asha (default 3)"
+    )
+    search.add_argument("--brackets", type=int, default=1, metavar="N", help="of asha (default 1)")
+    search.add_argument(
+        "--audit",
+        type=float,
+        default=0.05,
+        metavar="SHARE",
+        help="of the trials to be stopped, trained on to tell how often that is wrong"
+        " (default 0.05)",
+    )
+    search.add_argument(
+        "--seeds", type=int, default=1, metavar="K", help="trials of one design at most (default 1)"
+    )
+    search.add_argument(
+        "--objectives",
+        default="validation_accuracy",
+        metavar="W,W",
+        help="validation_accuracy (default), before any of params, macs, activation_bytes, latency",
+    )
+    search.add_argument(
+        "--latency-batch", type=int, default=1, metavar="N", help="images (default 1)"
+    )
     search.add_argument("--concurrency", type=int, metavar="K", help="trials at once at most")
     search.add_argument("--cpus-per-trial", type=float, default=1.0, metavar="C")
     search.add_argument("--gpus-per-trial", type=float, metavar="G", help="or a share, as 0.25")
     search.add_argument("--time-budget", type=_seconds, metavar="T", help="as 90s, 20m or 2h")
+    search.add_argument("--trial-timeout", type=_seconds, metavar="T", help="of one trial")
+    search.add_argument(
+        "--max-failures",
+        type=int,
+        default=10,
+        metavar="N",
+        help="trials in a row that may fail before the search stops (default 10)",
+    )
     search.add_argument("--address", metavar="A", help="of a Ray cluster to join")
+    search.add_argument(
+        "--storage", metavar="URL", help="of a database, for several searches on one study"
+    )
     search.add_argument("--verbose", action="store_true", help="show what Ray prints")
     _add_training_options(search)
     search.set_defaults(verb=_search)
@@ -310,6 +353,7 @@ def _print_epoch(epoch: Epoch) -> None:
 
 def _search(options: argparse.Namespace) -> int:
     from skipsearch.run import search
+    from skipsearch.search.stopping import EarlyStopping
 
     run = search(
         options.space,
@@ -320,14 +364,26 @@ def _search(options: argparse.Namespace) -> int:
         seed=options.seed,
         recipe=_recipe(options.recipe),
         sampler=options.sampler,
-        scheduler=options.scheduler,
+        scheduler=EarlyStopping(
+            rule=options.scheduler,
+            grace=options.grace,
+            reduction_factor=options.reduction_factor,
+            brackets=options.brackets,
+            audit=options.audit,
+        ),
+        seeds=options.seeds,
+        objectives=options.objectives.split(","),
+        latency_batch=options.latency_batch,
         data_root=options.data_root,
         image_size=options.image_size,
         cpus_per_trial=options.cpus_per_trial,
         gpus_per_trial=options.gpus_per_trial,
         concurrency=options.concurrency,
         address=options.address,
+        storage=options.storage,
         time_budget=options.time_budget,
+        trial_timeout=options.trial_timeout,
+        max_failures=options.max_failures,
         deterministic=options.deterministic,
         verbose=options.verbose,
     )

@@ -8,6 +8,7 @@ SkipSearchError(ValueError)
   DataError          data that is missing or unreadable
   TrainingError      a training that cannot go on
     DivergedError    its loss is no longer finite
+    OvertimeError    it took longer than it may
   RunError           a run folder that does not fit what is asked of it
   ExportError        an artefact that cannot be written or does not agree with its model
 """
@@ -46,6 +47,10 @@ class TrainingError(SkipSearchError):
 
 class DivergedError(TrainingError):
     """A training whose loss is no longer finite."""
+
+
+class OvertimeError(TrainingError):
+    """A training that took longer than it may."""
 
 
 class RunError(SkipSearchError):

@@ -14,6 +14,8 @@ COMPLETE = "COMPLETE"  # trained to the full budget
 PRUNED = "PRUNED"  # stopped early, with a value at every epoch that it reached
 FAIL = "FAIL"  # ended by NaN, by lack of memory, or by an exception: see the reason
 RUNNING = "RUNNING"
+VALIDATION_ACCURACY = "validation_accuracy"
+COSTS = ("params", "macs", "activation_bytes", "latency")  # of a design, to be kept small
 STATES = (COMPLETE, PRUNED, FAIL, RUNNING)
 INTERRUPTED = "interrupted"  # the reason of a FAIL that goes on when the search is run again
 
@@ -64,9 +66,13 @@ class Trial:
         curve: Its epochs, from the first.
         params: Trainable parameters.
         macs: Multiply-adds for one image.
+        activation_bytes: Of one image, in float32.
+        latency: Seconds for a batch, where it was measured.
         device: What it ran on.
         versions: Of Python and the libraries.
         numerics: What decides its last bits: device, precision, threads, layout, torch.
+        stopped_at: The epoch after which early stopping would have ended it, were it not trained
+            on to see whether that was wrong; 0 for none.
     """
 
     number: int
@@ -81,6 +87,9 @@ class Trial:
     device: str
     versions: Mapping[str, str]
     numerics: str = ""
+    activation_bytes: int = 0
+    latency: float | None = None
+    stopped_at: int = 0
 
     @property
     def seconds(self) -> float:

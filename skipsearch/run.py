@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,11 +21,14 @@ from skipsearch.export.card import Card
 from skipsearch.intervals import wilson
 from skipsearch.models import build
 from skipsearch.recipe import Recipe
-from skipsearch.record import COMPLETE, Epoch, Trial
+from skipsearch.record import COMPLETE, COSTS, VALIDATION_ACCURACY, Epoch, Trial
 from skipsearch.search.cluster import Resources, ray_session
-from skipsearch.search.driver import SCHEDULERS, Outcome, ended, run_trials
-from skipsearch.search.rungs import rungs
-from skipsearch.search.study import SAMPLERS, SearchStudy, load_trials
+from skipsearch.search.driver import Limits, Outcome, ended, run_trials
+from skipsearch.search.records import load_trials
+from skipsearch.search.samplers import SAMPLERS
+from skipsearch.search.stopping import EarlyStopping
+from skipsearch.search.storage import without_password
+from skipsearch.search.study import Plan, SearchStudy
 from skipsearch.space import Space
 from skipsearch.text import dump_yaml, parse_yaml, read_text, write_atomically
 from skipsearch.training import Trainer, default_device, versions
@@ -33,7 +37,15 @@ FORMAT = 1
 TRAIN_ON = ("train", "train+validation")
 # What must be the same when a search goes on.
 SAME_DATA = ("name", "resized_to", "split_seed", "fingerprint")
-FIXED = ("space", "data", "recipe", "seed", "scheduler")
+FIXED = ("space", "data", "recipe", "seed", "scheduler", "stopping", "objectives", "storage")
+# What older runs do not say of themselves.
+ADDED = {
+    "stopping": {
+        name: value for name, value in dataclasses.asdict(EarlyStopping()).items() if name != "rule"
+    },
+    "objectives": [VALIDATION_ACCURACY],
+    "storage": None,
+}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -42,8 +54,8 @@ class Run:
 
     Attributes:
         path: The folder.
-        asked: What ``run.yaml`` holds: space, data, recipe, seed, sampler, scheduler, rungs,
-            trials, versions.
+        asked: What ``run.yaml`` holds: space, data, recipe, seed, sampler, scheduler, stopping,
+            rungs, objectives, trials, seeds, storage, versions.
         outcome: How the session that returned this run ended; None for one that was opened.
     """
 
@@ -64,6 +76,7 @@ class Run:
         asked = parse_yaml(read_text(path / "run.yaml", RunError), f"{path}/run.yaml", RunError)
         if asked.get("format") != FORMAT:
             raise RunError(f"{path}: run.yaml has format {asked.get('format')}, not {FORMAT}")
+        asked = ADDED | asked
         for key in ("rungs", *FIXED):
             if key not in asked:
                 raise RunError(f"{path}/run.yaml: {key} is missing")
@@ -78,6 +91,8 @@ class Run:
 
     def trials(self) -> list[Trial]:
         """Return the record of every training, in the order of their numbers."""
+        if self.asked["storage"] is not None:
+            return load_trials(self.asked["storage"], self.asked["space"]["name"])
         if not (self.path / "study.db").is_file():
             raise RunError(f"{self.path}: study.db is missing")
         return load_trials(_url(self.path))
@@ -152,21 +167,27 @@ def search(
     seed: int = 0,
     recipe: Recipe | None = None,
     sampler: str = "tpe",
-    scheduler: str = "asha",
+    scheduler: str | EarlyStopping = "asha",
+    seeds: int = 1,
+    objectives: Sequence[str] = (VALIDATION_ACCURACY,),
+    latency_batch: int = 1,
     data_root: str | Path | None = None,
     image_size: int | None = None,
     cpus_per_trial: float = 1.0,
     gpus_per_trial: float | None = None,
     concurrency: int | None = None,
     address: str | None = None,
+    storage: str | None = None,
     time_budget: float | None = None,
+    trial_timeout: float | None = None,
+    max_failures: int = 10,
     deterministic: bool = False,
     verbose: bool = False,
 ) -> Run:
     """Search a space: Optuna proposes designs, Ray Tune trains them and stops the weak ones early.
 
     Called again with the same arguments it goes on where it ended or was interrupted; with more
-    ``trials`` it goes further. No design is trained twice with the same recipe.
+    ``trials`` it goes further. No design is trained twice with the same recipe and seed.
 
     Args:
         space: What to search, or its YAML file.
@@ -174,18 +195,28 @@ def search(
         trials: Trainings that the run shall hold at the end: finished, stopped early or failed.
         epochs: The full budget of one training.
         out: The run folder; made where it is missing.
-        seed: Of the sampler and of every training.
+        seed: Of the sampler and of the first training of each design.
         recipe: How designs are trained; what the space's ``recipe`` or an axis sets cannot be set
             here as well.
-        sampler: ``tpe`` or ``random``.
-        scheduler: ``asha`` or ``none``.
+        sampler: One of ``search.samplers.SAMPLERS``.
+        scheduler: ``asha``, ``median``, ``none``, or these in detail.
+        seeds: Trainings of one design at most: where a design is proposed again, and all its
+            neighbours are known, it is trained with the next seed.
+        objectives: ``validation_accuracy``, alone or before any of ``params``, ``macs``,
+            ``activation_bytes`` and ``latency``, which are to be kept small.
+        latency_batch: Images of the batch whose latency is measured, where it is an objective.
         data_root: Folder of the data set's files.
         image_size: Height and width to resize images to, in pixels; needed for a folder of images.
         cpus_per_trial: CPU cores of each trial.
         gpus_per_trial: GPUs of each trial, or a share of one; None for one where there are any.
         concurrency: Trials at once at most.
         address: Of a Ray cluster to join.
+        storage: Of the study, as Optuna takes it, such as ``postgresql+psycopg://USER@HOST/NAME``;
+            several searches of one space, each with a folder of its own, then share the work.
+            None for a file in the run folder.
         time_budget: Seconds after which the session stops.
+        trial_timeout: Seconds of training after which a trial fails.
+        max_failures: Trials in a row that may fail before the search stops.
         deterministic: Whether a GPU must give the same bits again, for less speed; the CPU does.
         verbose: Whether to show what Ray prints.
 
@@ -193,18 +224,21 @@ def search(
         The run.
 
     Raises:
-        RunError: If the folder holds another search or is in use, or the resources do not exist.
+        RunError: If the folder holds another search or is in use, the resources do not exist, the
+            disk is full, or too many trials in a row fail.
         SpaceError: If the space is wrong or empty.
         DataError: If the data cannot be loaded.
     """
-    for name, value in (("trials", trials), ("epochs", epochs)):
+    positive = {"trials": trials, "epochs": epochs, "seeds": seeds, "max_failures": max_failures}
+    for name, value in (positive | {"latency_batch": latency_batch}).items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise RunError(f"{name}: {value!r} is not a positive whole number")
     _check_seed(seed)
+    _check_objectives(objectives)
     if sampler not in SAMPLERS:
         raise RunError(f"sampler {not_one_of(sampler, SAMPLERS)}")
-    if scheduler not in SCHEDULERS:
-        raise RunError(f"scheduler {not_one_of(scheduler, SCHEDULERS)}")
+    stopping = EarlyStopping(rule=scheduler) if isinstance(scheduler, str) else scheduler
+    rungs = stopping.rungs(epochs)
     resources = Resources(
         cpus_per_trial=cpus_per_trial,
         gpus_per_trial=gpus_per_trial,
@@ -216,6 +250,15 @@ def search(
     space = space.for_images(images.in_channels, images.image_size, images.classes)
     recipe = _joined(recipe or Recipe(), space, epochs).resolve(images.augmentation)
     space.sample(0)  # Refuse an empty space before anything is written.
+    plan = Plan(
+        space=space,
+        recipe=recipe,
+        trials=trials,
+        seed=seed,
+        sampler=sampler,
+        seeds=seeds,
+        objectives=tuple(objectives),
+    )
     asked = {
         "format": FORMAT,
         "space": space.to_dict(),
@@ -223,36 +266,69 @@ def search(
         "recipe": recipe.to_dict(),
         "seed": seed,
         "sampler": sampler,
-        "scheduler": scheduler,
-        "rungs": list(rungs(epochs) if scheduler == "asha" else (epochs,)),
+        "scheduler": stopping.rule,
+        "stopping": {n: v for n, v in dataclasses.asdict(stopping).items() if n != "rule"},
+        "rungs": list(rungs),
+        "objectives": list(objectives),
         "trials": trials,
+        "seeds": seeds,
+        "storage": None if storage is None else without_password(storage),
         "versions": versions(),
     }
     out = Path(out)
     _check_folder(out, asked)
     out.mkdir(parents=True, exist_ok=True)
+    url, common = (_url(out), None) if storage is None else (storage, _shared(asked))
     try:
         with FileLock(out / ".lock", timeout=0):
-            if (out / "study.db").exists() and len(ended(load_trials(_url(out)))) >= trials:
+            if len(ended(_recorded(out, storage, space.name))) >= trials:
                 return Run(out, asked, Outcome())
             # Ray first: resources that do not exist are refused before anything is written.
             with ray_session(resources, verbose) as share:
                 write_atomically(out / "run.yaml", dump_yaml(asked))
-                study = SearchStudy(_url(out), space.name, space, recipe, seed, sampler)
-                outcome = run_trials(
-                    study,
-                    images.without_test(),
-                    (out / "checkpoints").absolute(),
-                    trials=trials,
-                    share=share,
-                    scheduler=scheduler,
-                    time_budget=time_budget,
-                    deterministic=deterministic,
-                    verbose=verbose,
-                )
+                with contextlib.closing(SearchStudy(url, space.name, plan, common)) as study:
+                    outcome = run_trials(
+                        study,
+                        images.without_test(),
+                        (out / "checkpoints").absolute(),
+                        share=share,
+                        stopping=stopping,
+                        limits=Limits(
+                            time_budget=time_budget,
+                            trial_timeout=trial_timeout,
+                            max_failures=max_failures,
+                        ),
+                        latency_batch=latency_batch if "latency" in objectives else None,
+                        deterministic=deterministic,
+                        verbose=verbose,
+                    )
     except Timeout:
         raise RunError(f"{out}: another search is writing to this run folder") from None
     return Run(out, asked, outcome)
+
+
+def _check_objectives(objectives: Sequence[str]) -> None:
+    words = (VALIDATION_ACCURACY, *COSTS)
+    for word in objectives:
+        if word not in words:
+            raise RunError(f"objectives: {not_one_of(word, words)}")
+    if not objectives or objectives[0] != VALIDATION_ACCURACY:
+        raise RunError(f"objectives: {VALIDATION_ACCURACY} must stand first")
+    if len(set(objectives)) < len(objectives):
+        raise RunError(f"objectives: {', '.join(objectives)} names one twice")
+
+
+def _recorded(out: Path, storage: str | None, name: str) -> list[Trial]:
+    """Return the trainings that there are, without making a storage."""
+    if storage is not None:
+        return load_trials(storage, name)
+    return load_trials(_url(out)) if (out / "study.db").exists() else []
+
+
+def _shared(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what must be the same for all who work on one study."""
+    shared = {name: asked[name] for name in FIXED if name != "storage"}
+    return shared | {"data": {name: asked["data"][name] for name in SAME_DATA}}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -409,7 +485,7 @@ def _check_folder(out: Path, asked: Mapping[str, Any]) -> None:
         raise RunError(f"{out}: holds files but no run.yaml; give an empty or a new folder")
     there = Run.open(out).asked
     for name in FIXED:
-        old, new = there.get(name), asked[name]
+        old, new = there[name], asked[name]
         if name == "data":  # Where it lies, and how it is described, may change.
             old, new = ({key: side.get(key) for key in SAME_DATA} for side in (old or {}, new))
         if name == "recipe":  # A field that is younger than the run has its default.

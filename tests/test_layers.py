@@ -32,8 +32,9 @@ SIDEWAYS = {("record", "recipe"), ("__main__", "cli")}
 
 # Libraries held to their files: a file, or a folder with all in it.
 HOMES = {
-    "ray": ("search/cluster.py", "search/driver.py", "search/worker.py"),
-    "optuna": ("search/study.py", "search/driver.py"),
+    "ray": ("search/cluster.py", "search/driver.py", "search/searcher.py", "search/worker.py"),
+    "optuna": ("search/records.py", "search/samplers.py", "search/storage.py", "search/study.py"),
+    "sqlalchemy": ("search/storage.py",),
     "onnx": ("export/onnx.py",),
     "onnxruntime": ("export/onnx.py",),
     "onnxscript": ("export/onnx.py",),
@@ -233,7 +234,7 @@ WRONG = {
     "optuna": (
         "run.py",
         "def f():\n    import optuna.trial",
-        "run.py:2: optuna belongs to search/s",
+        "run.py:2: optuna belongs to search/rec",
     ),
     "optuna in search": (
         "search/__init__.py",
@@ -287,7 +288,8 @@ RIGHT = {
         "if TYPE_CHECKING:\n    from skipsearch.data import Split\n"
     ),
     "data/images.py": "import sklearn.datasets\nimport torch",
-    "search/driver.py": "import optuna, ray.tune\nfrom skipsearch.training import train",
+    "search/storage.py": "import optuna, sqlalchemy",
+    "search/driver.py": "import ray.tune\nfrom skipsearch.training import train",
     "search/study.py": "import optuna",
     "export/onnx.py": "import onnx, onnxruntime, onnxscript",
     "analysis/figures.py": "import matplotlib.pyplot\nimport scipy",

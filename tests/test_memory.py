@@ -21,6 +21,7 @@ from skipsearch.recipe import Recipe
 from skipsearch.search.job import Job
 from skipsearch.training import (
     CheckpointWriter,
+    Folder,
     foreseen_parts,
     free_memory,
     is_out_of_memory,
@@ -125,7 +126,7 @@ def test_a_lack_of_memory_is_recognised() -> None:
     assert not is_out_of_memory(ValueError("can't allocate memory"))
 
 
-def task(tmp_path: Path, **changes: Any) -> dict[str, Any]:
+def task(**changes: Any) -> dict[str, Any]:
     """A task for a network whose batch holds more than a gigabyte."""
     design = Design(layout="bn-relu-conv3-bn-relu-conv3 +", depths=(9,), widths=(64,))
     recipe = Recipe(epochs=2, batch_size=1024, precision="float32")
@@ -133,9 +134,11 @@ def task(tmp_path: Path, **changes: Any) -> dict[str, Any]:
         "design": design.to_dict(),
         "recipe": recipe.to_dict(),
         "seed": 0,
-        "checkpoint": str(tmp_path / "c.pt"),
+        "checkpoint": "c.pt",
         "memory_share": 1.0,
         "deterministic": False,
+        "timeout": None,
+        "latency_batch": None,
     }
     return values | changes
 
@@ -148,17 +151,18 @@ def test_where_memory_runs_out_a_training_goes_on_in_parts(tmp_path: Path) -> No
         import json, resource
         from skipsearch.data import load_data
         from skipsearch.search.job import Job
-        from skipsearch.training import tune_process
+        from skipsearch.training import Folder, tune_process
         tune_process(1)
         data = load_data("digits").without_test()
-        task = {task(tmp_path)!r}
-        small = Job(task | {{"recipe": task["recipe"] | {{"batch_size": 16, "images": 64}}}}, data)
+        folder = Folder({str(tmp_path)!r})
+        task = {task()!r}
+        small = Job(task | {{"recipe": task["recipe"] | {{"batch_size": 16, "images": 64}}}}, data, folder)
         assert "failed" not in small.step()
         small.close()
         with open("/proc/self/statm") as file:
             now = int(file.read().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (now + {600 * MIB}, -1))
-        job = Job(task, data)
+        job = Job(task, data, folder)
         print(json.dumps([job.step(), job.step()]))
         """
     )
@@ -170,7 +174,7 @@ def test_where_memory_runs_out_a_training_goes_on_in_parts(tmp_path: Path) -> No
 
 def test_what_never_fits_fails_with_what_it_wanted(tmp_path: Path) -> None:
     wide = Design(layout="conv3-bn-relu", depths=(2,), widths=(100_000,), stem_width=1)
-    job = Job(task(tmp_path, design=wide.to_dict()), load_data("digits").without_test())
+    job = Job(task(design=wide.to_dict()), load_data("digits").without_test(), Folder(tmp_path))
     result = job.step()
     assert result["done"]
     assert "RuntimeError" in result["failed"]
@@ -180,7 +184,7 @@ def test_what_never_fits_fails_with_what_it_wanted(tmp_path: Path) -> None:
 
 def test_a_lack_that_is_foreseen_is_met_before_the_first_step(tmp_path: Path) -> None:
     share = 100 * MIB / free_memory(torch.device("cpu"))
-    job = Job(task(tmp_path, memory_share=share), load_data("digits").without_test())
+    job = Job(task(memory_share=share), load_data("digits").without_test(), Folder(tmp_path))
     parts = int(job.step()["numerics"].partition(" in ")[2].partition(" parts")[0])
     assert parts in (16, 32)  # what is free changes from moment to moment
 
@@ -189,9 +193,9 @@ def test_a_lack_that_is_foreseen_is_met_before_the_first_step(tmp_path: Path) ->
 
 
 def test_a_checkpoint_is_of_the_moment_that_it_was_asked_for(tmp_path: Path) -> None:
-    writer = CheckpointWriter()
+    writer = CheckpointWriter(Folder(tmp_path))
     tensor, inner = torch.ones(3), {"list": [1, torch.zeros(2)], "tuple": (2, torch.ones(1))}
-    writer.write(tmp_path / "c.pt", {"tensor": tensor, "inner": inner, "number": 7})
+    writer.write("c.pt", {"tensor": tensor, "inner": inner, "number": 7})
     tensor.fill_(5)
     inner["list"][1].fill_(5)  # type: ignore[index, union-attr]
     writer.wait()
@@ -202,9 +206,9 @@ def test_a_checkpoint_is_of_the_moment_that_it_was_asked_for(tmp_path: Path) -> 
 
 
 def test_the_last_of_several_checkpoints_stays(tmp_path: Path) -> None:
-    writer = CheckpointWriter()
+    writer = CheckpointWriter(Folder(tmp_path))
     for number in range(20):
-        writer.write(tmp_path / "c.pt", {"number": number})
+        writer.write("c.pt", {"number": number})
     writer.wait()
     assert load_checkpoint(tmp_path / "c.pt", torch.device("cpu"))["number"] == 19
     assert [path.name for path in tmp_path.iterdir()] == ["c.pt"]
@@ -212,14 +216,15 @@ def test_the_last_of_several_checkpoints_stays(tmp_path: Path) -> None:
 
 def test_a_checkpoint_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    writer = CheckpointWriter()
-    writer.write(tmp_path / "file" / "c.pt", {"number": 1})
+    writer = CheckpointWriter(Folder(tmp_path / "file"))
+    writer.write("c.pt", {"number": 1})
     with pytest.raises(OSError, match="file"):
         writer.wait()
     writer.wait()  # told once
-    writer.write(tmp_path / "c.pt", {"number": 1})
+    (tmp_path / "file").unlink()
+    writer.write("c.pt", {"number": 1})
     writer.wait()
-    assert (tmp_path / "c.pt").exists()
+    assert (tmp_path / "file" / "c.pt").exists()
 
 
 def test_a_checkpoint_is_written_by_another_thread(
@@ -229,8 +234,8 @@ def test_a_checkpoint_is_written_by_another_thread(
     monkeypatch.setattr(
         Path, "mkdir", lambda *_, **__: seen.append(threading.current_thread().name)
     )
-    writer = CheckpointWriter()
-    writer.write(tmp_path / "c.pt", {"number": 1})
+    writer = CheckpointWriter(Folder(tmp_path))
+    writer.write("c.pt", {"number": 1})
     writer.wait()
     assert seen
     assert threading.current_thread().name not in seen
@@ -241,7 +246,7 @@ def test_a_job_forgets_its_checkpoint_or_leaves_it(tmp_path: Path) -> None:
     recipe = Recipe(epochs=3, batch_size=64).to_dict()
     data = load_data("digits").without_test()
     for forget in (False, True):
-        job = Job(task(tmp_path, design=design.to_dict(), recipe=recipe), data)
+        job = Job(task(design=design.to_dict(), recipe=recipe), data, Folder(tmp_path))
         assert job.step()["epoch"] == (2 if forget else 1)  # it goes on from what was left
         job.forget() if forget else job.close()
         assert (tmp_path / "c.pt").exists() is not forget

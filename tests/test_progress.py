@@ -1,7 +1,6 @@
-"""Progress: one calm line, on a terminal and on a pipe; and the rungs that trials pass."""
+"""Progress: one calm line, on a terminal and on a pipe."""
 
 import io
-from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -11,7 +10,6 @@ from skipsearch.design import Design
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch, Trial
 from skipsearch.search.progress import Progress, clock
-from skipsearch.search.rungs import rungs
 
 RENEW = "\r\x1b[2K"  # to the start of the line, and erase it
 
@@ -218,34 +216,3 @@ def test_every_line_is_seen_at_once(terminal: bool) -> None:
     stream = Stream(terminal)
     Progress(4, [], stream).show(2)
     assert stream.flushed == 1
-
-
-# --- rungs ---------------------------------------------------------------------------------------
-
-# Li et al. 2020, arXiv:1810.05934, with a reduction factor of 3: a ninth, a third, the whole.
-RUNGS = {
-    1: (1,),
-    2: (1, 2),
-    3: (1, 3),
-    4: (1, 3, 4),
-    8: (1, 3, 8),
-    9: (1, 3, 9),
-    20: (3, 9, 20),
-    27: (3, 9, 27),
-    81: (9, 27, 81),
-    200: (23, 69, 200),
-}
-
-
-@pytest.mark.parametrize("epochs", RUNGS)
-def test_the_rungs_of_a_budget(epochs: int) -> None:
-    assert rungs(epochs) == RUNGS[epochs]
-
-
-@given(st.integers(1, 100_000))
-def test_rungs_rise_by_at_most_three_to_the_full_budget(epochs: int) -> None:
-    found = rungs(epochs)
-    assert found[0] >= 1
-    assert found[-1] == epochs
-    assert all(low < high <= 3 * low for low, high in pairwise(found))
-    assert 9 * found[0] >= epochs > 9 * (found[0] - 1)

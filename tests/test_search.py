@@ -21,7 +21,8 @@ from skipsearch.record import COMPLETE, FAIL, PRUNED, RUNNING
 from skipsearch.run import Run
 from skipsearch.search.cluster import Resources, Share, ray_session
 from skipsearch.search.driver import run_trials
-from skipsearch.search.study import SearchStudy
+from skipsearch.search.stopping import EarlyStopping
+from skipsearch.search.study import Plan, SearchStudy
 
 EPOCHS = 9  # rungs 1, 3, 9
 TRIALS = 14
@@ -205,11 +206,13 @@ def test_an_engine_trains_what_a_worker_of_its_own_trains(run: Run, tmp_path: Pa
     # As on a GPU that several trials share, but on the CPU: two engines, two trials at once.
     url = f"sqlite:///{tmp_path}/study.db"
     recipe = ss.Recipe.from_dict(run.asked["recipe"])
-    study = SearchStudy(url, "tiny", run.space, recipe, seed=0, sampler="tpe")
+    study = SearchStudy(url, "tiny", Plan(space=run.space, recipe=recipe, trials=8))
     data = ss.load_data("digits").without_test()
     with ray_session(Resources()):
         share = Share({"cpu": 0.5, "gpu": 0.0}, at_once=4, memory=0.5, engines=(2, 0.0))
-        outcome = run_trials(study, data, tmp_path / "checkpoints", trials=8, share=share)
+        stopping = EarlyStopping(audit=0)
+        checkpoints = tmp_path / "checkpoints"
+        outcome = run_trials(study, data, checkpoints, share=share, stopping=stopping)
     assert not outcome.interrupted
     trials = study.trials()
     assert [trial.state in (COMPLETE, PRUNED) for trial in trials] == [True] * 8

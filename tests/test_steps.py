@@ -249,7 +249,7 @@ def test_residents_train_as_each_would_alone(few: Data) -> None:
         with residents.turn:
             model = network(seed=seed)
         trainer = Trainer(model, few, RECIPE, seed)
-        together[seed] = seen([residents.run_epoch(trainer) for _ in range(2)])
+        together[seed] = seen([residents.run(trainer.turns()) for _ in range(2)])
 
     threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
     for thread in threads:
@@ -263,9 +263,9 @@ def test_a_resident_that_diverges_ends_alone(few: Data) -> None:
     residents = Residents(torch.device("cpu"), 2)
     wild = RECIPE.replace(peak_lr=1e6, warmup_epochs=0)
     with pytest.raises(DivergedError, match="the loss became"):
-        residents.run_epoch(Trainer(network(WITHOUT_NORM), few, wild))
+        residents.run(Trainer(network(WITHOUT_NORM), few, wild).turns())
     calm = Trainer(network(), few, RECIPE)
-    assert seen([residents.run_epoch(calm)]) == run(Trainer(network(), few, RECIPE))[:1]
+    assert seen([residents.run(calm.turns())]) == run(Trainer(network(), few, RECIPE))[:1]
 
 
 # --- on a GPU ------------------------------------------------------------------------------------
@@ -339,7 +339,7 @@ def test_residents_on_a_gpu_train_as_each_would_alone(few: Data) -> None:
         with residents.turn:
             model = network(seed=seed)
         trainer = Trainer(model, data, RECIPE, seed, deterministic=True)
-        together[seed] = seen([residents.run_epoch(trainer) for _ in range(2)])
+        together[seed] = seen([residents.run(trainer.turns()) for _ in range(2)])
 
     threads = [threading.Thread(target=work, args=(seed,)) for seed in range(3)]
     for thread in threads:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -13,7 +14,8 @@ from skipsearch.errors import RunError, SpaceError
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch
 from skipsearch.run import Run
-from skipsearch.search.study import ATTEMPTS, SearchStudy, Ticket, load_trials
+from skipsearch.search.records import ATTEMPTS, load_trials
+from skipsearch.search.study import Plan, SearchStudy, Ticket
 from skipsearch.space import Space
 
 RECIPE = Recipe(epochs=3, batch_size=64)
@@ -41,12 +43,9 @@ def _calm() -> Iterator[None]:
     optuna.logging.set_verbosity(before)
 
 
-def open_study(
-    folder: Path, space: str = SPACE, seed: int = 0, sampler: str = "tpe"
-) -> SearchStudy:
-    return SearchStudy(
-        f"sqlite:///{folder}/study.db", "s", Space.from_yaml(space), RECIPE, seed, sampler
-    )
+def open_study(folder: Path, space: str = SPACE, trials: int = 1000, **how: Any) -> SearchStudy:
+    plan = Plan(space=Space.from_yaml(space), recipe=RECIPE, trials=trials, **how)
+    return SearchStudy(f"sqlite:///{folder}/study.db", "s", plan)
 
 
 def load(folder: Path) -> optuna.Study:
@@ -91,7 +90,7 @@ def test_a_known_proposal_is_rejected_and_replaced_by_its_nearest_untried_neighb
         assert trial.state == TrialState.PRUNED
         assert trial.value is None
         assert not trial.intermediate_values
-        assert trial.user_attrs["rejected"].startswith("known from trial ")
+        assert trial.user_attrs["rejected"] == "known"
     # Only a space that is exhausted leaves its last rejection without a successor.
     for trial in rejected[:-1]:
         successor = trials[trial.number + 1]
@@ -224,7 +223,7 @@ def test_slots_and_stages_are_parameters_that_survive_a_dead_driver(tmp_path: Pa
     trials = load(tmp_path).trials
     slots = {f"layout[1].{slot}" for slot in ("before", "before_join", "after_join")}
     assert {frozenset(trial.params) for trial in trials} == {frozenset(slots | {"depths[0]"})}
-    assert any(t.user_attrs.get("rejected", "").startswith("known from trial") for t in trials)
+    assert any(t.user_attrs.get("rejected") == "known" for t in trials)
 
 
 def test_slots_and_stages_share_the_column_of_their_field(tmp_path: Path) -> None:
@@ -233,7 +232,7 @@ def test_slots_and_stages_share_the_column_of_their_field(tmp_path: Path) -> Non
     while (ticket := study.ask()) is not None:
         train(study, ticket)
     data = {"validation_images": 100, "in_channels": 3, "image_size": 32, "classes": 10}
-    asked = {"space": Space.from_yaml(space).to_dict(), "rungs": [3], "data": data}
+    asked = {"space": Space.from_yaml(space).to_dict(), "rungs": [3], "data": data, "storage": None}
     table = Run(tmp_path, asked).rank()
     columns = list(table.columns)
     assert columns[columns.index("macs") + 1 :] == ["layout", "depths", "reason", "numerics"]

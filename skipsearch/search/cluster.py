@@ -77,12 +77,14 @@ class Share(NamedTuple):
         at_once: Trials that fit.
         memory: Share of its device's free memory that a trial may count on.
         engines: Where trials share GPUs: how many engines, and how many GPUs each has.
+        spread: Whether trials may run on other machines.
     """
 
     each: dict[str, float]
     at_once: int
     memory: float
     engines: tuple[int, float] = (0, 0.0)
+    spread: bool = False
 
 
 @contextlib.contextmanager
@@ -131,10 +133,11 @@ def _share(resources: Resources) -> Share:
         for node in nodes
     )
     at_once = min(at_once, resources.concurrency or at_once)
+    spread = resources.address is not None
     if 0 < gpus < 1:
         engines = int(sum(node.get("GPU", 0.0) for node in nodes))
-        return Share({"cpu": each["cpu"], "gpu": 0.0}, at_once, gpus, (engines, 1.0))
-    return Share(each, at_once, 1.0 if gpus else 1.0 / at_once)
+        return Share({"cpu": each["cpu"], "gpu": 0.0}, at_once, gpus, (engines, 1.0), spread)
+    return Share(each, at_once, 1.0 if gpus else 1.0 / at_once, spread=spread)
 
 
 @contextlib.contextmanager

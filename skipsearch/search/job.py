@@ -6,8 +6,9 @@ Whatever goes wrong in it becomes its result; the worker lives on.
 from __future__ import annotations
 
 import contextlib
+import errno
+import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,33 +16,40 @@ import torch
 from skipsearch.cost import cost
 from skipsearch.data import Data
 from skipsearch.design import Design
-from skipsearch.errors import DivergedError, TrainingError
+from skipsearch.errors import DivergedError, OvertimeError, TrainingError
 from skipsearch.models import build
 from skipsearch.recipe import Recipe
 from skipsearch.training import (
     CheckpointWriter,
     CompileChoice,
     Residents,
+    Store,
     Trainer,
     device_name,
+    finish,
     foreseen_parts,
     free_memory,
     is_out_of_memory,
-    load_checkpoint,
+    latency,
+    unpacked,
 )
+from skipsearch.training.engine import Turns
 from skipsearch.training.environment import autocast_dtype
 
 METRIC = "validation_accuracy"
 SMALLEST_PART = 8  # images; with fewer, batch norm has nothing to go by
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Job:
     """One training in a worker.
 
     Args:
-        task: Plain values from the driver: design, recipe, seed, checkpoint (a file),
-            memory_share (of what is free on the device), deterministic.
+        task: Plain values from the driver: design, recipe, seed, checkpoint (its name in the
+            store), memory_share (of what is free on the device), deterministic, timeout (seconds
+            of training, or None), latency_batch (images, or None where it is not asked for).
         data: On the worker's device.
+        store: Of checkpoints.
         compiling: Decides whether networks are compiled; None for never.
         residents: Where several trainings share the worker.
     """
@@ -50,37 +58,48 @@ class Job:
         self,
         task: Mapping[str, Any],
         data: Data,
+        store: Store,
         compiling: CompileChoice | None = None,
         residents: Residents | None = None,
     ) -> None:
         self._task = task
         self._data = data
+        self._store = store
         self._device = data.train.images.device
         self._compiling = compiling
         self._residents = residents
-        self._writer = CheckpointWriter()
+        self._writer = CheckpointWriter(store)
         self._trainer: Trainer | None = None
         self._curve: list[dict[str, Any]] = []
         self._parts = 0  # of a batch; 0 before they are foreseen
+        self._latency: float | None = None
 
     def step(self) -> dict[str, Any]:
         """Train one epoch; returns what the driver records."""
         result: dict[str, Any] = {"device": device_name(self._device)}
         try:
             trainer = self._train_epoch()
-        except DivergedError as error:
+        except (DivergedError, OvertimeError) as error:
             return self._failed(result, str(error))
         except Exception as error:
             first_line = str(error).partition("\n")[0]
-            return self._failed(result, f"{type(error).__name__}: {first_line}")
+            if isinstance(error, OSError) and error.errno in DISK_FULL:
+                self.close()  # no fault of the training: it goes on when there is room
+                return result | {"disk_full": first_line, "curve": self._curve, "done": True}
+            wanted = f" ({self._wanted()})" if is_out_of_memory(error) else ""
+            return self._failed(result, f"{type(error).__name__}: {first_line}{wanted}")
         last = self._curve[-1]
-        return result | {
-            "numerics": trainer.numerics,
-            "curve": self._curve,
-            "epoch": last["epoch"],
-            METRIC: last[METRIC],
-            "done": last["epoch"] >= trainer.recipe.epochs,
-        }
+        measured = {} if self._latency is None else {"latency": self._latency}
+        return (
+            result
+            | measured
+            | last
+            | {
+                "numerics": trainer.numerics,
+                "curve": self._curve,
+                "done": last["epoch"] >= trainer.recipe.epochs,
+            }
+        )
 
     def _failed(self, result: dict[str, Any], reason: str) -> dict[str, Any]:
         self.close()
@@ -105,20 +124,38 @@ class Job:
                 self._trainer = self._begin()
         trainer = self._trainer
         if trainer.epoch < trainer.recipe.epochs:
-            epoch = shared.run_epoch(trainer) if shared else trainer.run_epoch()
+            turns = self._in_time(trainer.turns())
+            epoch = shared.run(turns) if shared else finish(turns)
             self._curve.append(epoch.to_dict())
         if trainer.epoch < trainer.recipe.epochs:
             state = {**trainer.state_dict(), "curve": self._curve}
             self._writer.write(self._task["checkpoint"], state)
         return trainer
 
+    def _in_time(self, turns: Turns) -> Turns:
+        """Hand turns on, as long as there is time."""
+        timeout, start = self._task["timeout"], time.monotonic()
+        before = sum(epoch["seconds"] for epoch in self._curve)
+        while True:
+            if timeout is not None and before + time.monotonic() - start > timeout:
+                done = f"{len(self._curve)} of {self._task['recipe']['epochs']} epochs"
+                raise OvertimeError(f"it took longer than {timeout:g} s, for {done}")
+            try:
+                yield next(turns)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
+
     def _begin(self) -> Trainer:
         task, data = self._task, self._data
         design, recipe = Design.from_dict(task["design"]), Recipe.from_dict(task["recipe"])
         if not self._parts:
             self._parts = self._foresee(design, recipe)
+        model = build(design, data.in_channels, data.classes, seed=task["seed"])
+        if task["latency_batch"] is not None and self._latency is None:
+            shape = (task["latency_batch"], data.in_channels, data.image_size)
+            self._latency = latency(model, *shape, self._device, recipe.precision).seconds
         trainer = Trainer(
-            build(design, data.in_channels, data.classes, seed=task["seed"]),
+            model,
             data,
             recipe,
             task["seed"],
@@ -128,29 +165,43 @@ class Job:
         )
         self._curve = []
         self._writer.wait()
-        path = Path(task["checkpoint"])
-        if path.exists():
+        content = self._store.read(task["checkpoint"])
+        if content is not None:
             # One that is damaged, or of another version, costs its epochs and not the training.
             with contextlib.suppress(TrainingError):
-                state = load_checkpoint(path, self._device)
-                trainer.load_state_dict(state, str(path))
+                state = unpacked(content, self._device, task["checkpoint"])
+                trainer.load_state_dict(state, task["checkpoint"])
                 self._curve = state["curve"]
         return trainer
 
     def _foresee(self, design: Design, recipe: Recipe) -> int:
-        data = self._data
-        figures = cost(design, data.in_channels, data.image_size, data.classes)
         return foreseen_parts(
-            figures.activation_bytes,
-            min(recipe.batch_size, len(data.train)),
+            self._activation_bytes(design),
+            self._batch_size(),
             autocast_dtype(recipe, self._device),
             free_memory(self._device) * self._task["memory_share"],
         )
 
+    def _activation_bytes(self, design: Design) -> int:
+        data = self._data
+        return cost(design, data.in_channels, data.image_size, data.classes).activation_bytes
+
+    def _batch_size(self) -> int:
+        return min(int(self._task["recipe"]["batch_size"]), len(self._data.train))
+
+    def _wanted(self) -> str:
+        """Say how much memory the smallest part that was tried wants."""
+        images = self._batch_size() // max(1, self._parts)
+        wanted = images * self._activation_bytes(Design.from_dict(self._task["design"]))
+        free = free_memory(self._device)
+        return (
+            f"{images} images at once hold up to {wanted / 1e9:.2f} GB of activations;"
+            f" {free / 1e9:.2f} GB are free"
+        )
+
     def _may_divide(self) -> bool:
         """Whether parts of half the size are still batches."""
-        size = min(self._task["recipe"]["batch_size"], len(self._data.train))
-        return self._parts > 0 and size // (2 * self._parts) >= SMALLEST_PART
+        return self._parts > 0 and self._batch_size() // (2 * self._parts) >= SMALLEST_PART
 
     def close(self) -> None:
         """Give memory back, when all that was to be written is written."""
@@ -163,4 +214,4 @@ class Job:
     def forget(self) -> None:
         """Close a training that will not go on, and remove its checkpoint."""
         self.close()
-        Path(self._task["checkpoint"]).unlink(missing_ok=True)
+        self._store.remove(self._task["checkpoint"])

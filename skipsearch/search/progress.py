@@ -42,6 +42,11 @@ class Progress:
         if self._best is None or accuracy > self._best[0]:
             self._best = (accuracy, number)
 
+    def say(self, text: str) -> None:
+        """Write a line of its own."""
+        self._stream.write(text + "\n")
+        self._stream.flush()
+
     def ended(self, number: int, state: str, accuracy: float | None, running: int) -> None:
         """Count a trial that ended, and show it."""
         self._states[state] += 1

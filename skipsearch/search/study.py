@@ -1,11 +1,8 @@
 """The Optuna study of a run: the single source of truth about its trials. Ask, tell, resume.
 
-A trial of the study is one of
-  a training      COMPLETE at the full budget, PRUNED when stopped early, FAIL with its reason
-  a rejection     PRUNED without a value: a proposal that was known, or broke a constraint; the
-                  sampler is told so, and the next trial replaces it (attribute ``rejected``)
-  an interruption FAIL, gone on with by a later trial (whose attribute ``continues`` names it)
-Only trainings are shown as records. A training has the attribute ``key``.
+What its trials are, ``records`` says. Several drivers may work on one study where its storage is
+a database server; each then writes first and looks after, and of two that took the same training
+at least one gives it back.
 """
 
 from __future__ import annotations
@@ -14,39 +11,40 @@ import contextlib
 import dataclasses
 import json
 import random
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from skipsearch.axes import Choice, Parameter, Value
 from skipsearch.cost import cost
-from skipsearch.design import Design
 from skipsearch.errors import DesignError, RunError, SpaceError
 from skipsearch.recipe import Recipe
-from skipsearch.record import COMPLETE, FAIL, INTERRUPTED, PRUNED, Epoch, Trial
+from skipsearch.record import COMPLETE, FAIL, PRUNED, VALIDATION_ACCURACY, Epoch, Trial
+from skipsearch.search.records import (
+    ATTEMPTS,
+    CONTINUES,
+    KEY,
+    REJECTED,
+    SEED,
+    STOPPED_AT,
+    is_training,
+    records,
+)
+from skipsearch.search.samplers import make_sampler
+from skipsearch.search.storage import DEAD_SECONDS, Presence, calm, close_storage, open_storage
 from skipsearch.space import ENUMERABLE, TRIES, Candidate, Space
 
-ATTEMPTS = 3  # drivers that may die under one epoch of a training before it counts as failed
-
-REJECTED = "rejected"
-CONTINUES = "continues"
-
-SAMPLERS: dict[str, Callable[[int], optuna.samplers.BaseSampler]] = {
-    # Conditional axes need group=True; constant_liar keeps trials at once apart.
-    "tpe": lambda seed: optuna.samplers.TPESampler(
-        n_startup_trials=10,
-        n_ei_candidates=24,
-        multivariate=True,
-        group=True,
-        constant_liar=True,
-        seed=seed,
-    ),
-    "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
-}
+MAXIMIZE, MINIMIZE = StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE
+WALK = 50  # steps from a known design to an untried one, in a space too large to list
+ASKED = "asked"  # the study's attribute that says what is searched
+DRIVER = "driver"  # a trial's attribute, where several drivers work on a study
+ORDERLY = "orderly"  # set where an interruption is no fault of the training
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,151 +55,284 @@ class Ticket:
         number: Of the trial in the study.
         candidate: What to train, and how.
         seed: Of weights, data order and augmentation.
+        costs: Of the design: params, macs and activation_bytes.
+        accuracies: Of the epochs that were trained before it was interrupted.
+        stopped_at: As in ``Trial``.
     """
 
     number: int
     candidate: Candidate
     seed: int
+    costs: Mapping[str, int]
+    accuracies: Sequence[float] = ()
+    stopped_at: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a study is to propose.
+
+    Attributes:
+        space: What to search; its constraints are met before a design is trained.
+        recipe: What every candidate is trained with, but for what axes of the recipe set.
+        trials: Trainings that the study shall hold at the end.
+        seed: Of the sampler, and of the first training of each design.
+        sampler: One of ``SAMPLERS``.
+        seeds: Trainings of one design at most, with the seeds ``seed``, ``seed + 1``, ...
+        objectives: ``validation_accuracy``, and what to keep small beside it.
+    """
+
+    space: Space
+    recipe: Recipe
+    trials: int
+    seed: int = 0
+    sampler: str = "tpe"
+    seeds: int = 1
+    objectives: tuple[str, ...] = (VALIDATION_ACCURACY,)
 
 
 class SearchStudy:
-    """Proposes designs never trained before, and records what became of them.
+    """Proposes trainings never done before, and records what became of them.
 
     Args:
         url: Storage of the study, such as ``sqlite:///runs/NAME/study.db``.
         name: Name of the study.
-        space: What to search; its constraints are met before a design is trained.
-        recipe: What every candidate is trained with, but for what axes of the recipe set.
-        seed: Of the sampler, and of every training.
-        sampler: A key of ``SAMPLERS``.
+        plan: What to propose.
+        asked: What must be the same for all who work on the study; None where a lock sees to it
+            that nobody else does.
+
+    Attributes:
+        plan: As given, with the recipe joined into the space.
+        exhausted: Whether the space held fewer trainings than the plan asks for.
 
     Raises:
-        RunError: If the storage cannot be opened.
+        RunError: If the storage cannot be opened, or the study there is of another search.
     """
 
     def __init__(
-        self, url: str, name: str, space: Space, recipe: Recipe, seed: int, sampler: str
+        self, url: str, name: str, plan: Plan, asked: Mapping[str, Any] | None = None
     ) -> None:
-        self.space = dataclasses.replace(space, recipe=recipe.to_dict())
-        self.recipe = recipe
-        self.seed = seed
-        with _calm():
+        space = dataclasses.replace(plan.space, recipe=plan.recipe.to_dict())
+        self.plan = dataclasses.replace(plan, space=space)
+        self.exhausted = False
+        self._storage = open_storage(url, quick=True)
+        with calm():
             self._study = optuna.create_study(
-                storage=_storage(url), study_name=name, direction="maximize", load_if_exists=True
+                storage=self._storage,
+                study_name=name,
+                directions=[MAXIMIZE] + [MINIMIZE] * (len(plan.objectives) - 1),
+                load_if_exists=True,
             )
+        self._presence = None if asked is None else self._join(asked)
         trials = self._study.get_trials(deepcopy=False)
-        # A resumed sampler must not repeat the draws of its first life.
-        self._study.sampler = make_sampler(sampler, (seed + len(trials)) % 2**32)
-        self._rng = random.Random(seed + len(trials))
-        self._known = {t.user_attrs["key"]: t.number for t in trials if "key" in t.user_attrs}
+        # A sampler must not repeat the draws of its first life, nor those of another driver.
+        seed = plan.seed + len(trials)
+        if self._presence:
+            seed = random.Random(f"{seed} {self._presence.driver}").randrange(2**32)
+        self._study.sampler = make_sampler(plan.sampler, space, seed % 2**32, len(plan.objectives))
+        self._rng = random.Random(seed)
+        self._known: dict[str, _Known] = {}
         self._untried: dict[str, Candidate] | None = None
         self._open: dict[int, _Open] = {}
         self.adopt_interrupted()
+        self._look_around()
+
+    def _join(self, asked: Mapping[str, Any]) -> Presence:
+        there = self._study.user_attrs.get(ASKED)
+        if there is None:
+            self._study.set_user_attr(ASKED, dict(asked))
+        elif there != json.loads(json.dumps(asked)):
+            raise RunError(
+                f"study {self._study.study_name!r} in the storage is of another search; give this"
+                " one another name, in the space's YAML"
+            )
+        return Presence(self._study)
 
     def adopt_interrupted(self, orderly: bool = False) -> None:
-        """Queue again what is still RUNNING; call it only while no training is under way.
+        """Queue again what nobody trains any more; call it while no training is under way here.
 
         Args:
-            orderly: Whether the session ended in order, which is no fault of the training.
+            orderly: Whether the session ended in order, which is no fault of its trainings.
         """
         self._open.clear()
+        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if not self._is_trained_elsewhere(trial):
+                # Another driver may close it at the same moment.
+                with contextlib.suppress(UpdateFinishedTrialError):
+                    if orderly:
+                        self._storage.set_trial_user_attr(trial._trial_id, ORDERLY, True)
+                    self._study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+        # Closed first and queued after: killed in between, the next driver finds them here.
         trials = self._study.get_trials(deepcopy=False)
-        continued = {t.user_attrs.get(CONTINUES) for t in trials}
+        under_way = (TrialState.WAITING, TrialState.RUNNING)
+        continued = {
+            t.user_attrs.get(CONTINUES) for t in trials if t.state in under_way or is_training(t)
+        }
         for trial in trials:
-            if trial.state != TrialState.RUNNING:
-                continue
-            # A copy that was popped but not yet accepted stands for the training it continues.
-            source = trial
-            while "key" not in source.user_attrs and CONTINUES in source.user_attrs:
-                source = trials[source.user_attrs[CONTINUES]]
-            if "key" in source.user_attrs and trial.number not in continued:
-                curve = source.user_attrs["curve"]
-                attempt = source.user_attrs.get("attempt", 1)
-                if len(curve) > source.user_attrs.get("epochs_before", 0):
-                    attempt = 1
-                elif not orderly:
-                    attempt += 1
-                attributes = {
-                    CONTINUES: trial.number,
-                    "attempt": attempt,
-                    "epochs_before": len(curve),
-                    "curve": curve,
-                }
-                if attempt <= ATTEMPTS:
-                    # Queue first, then close: a crash in between loses nothing, and the copy is
-                    # found by CONTINUES and not made twice.
-                    self._study.enqueue_trial(source.params, attributes)
-            self._study.tell(trial.number, state=TrialState.FAIL)
+            interrupted = trial.state == TrialState.FAIL and "reason" not in trial.user_attrs
+            if interrupted and is_training(trial) and trial.number not in continued:
+                self._queue_again(trial)
+
+    def _is_trained_elsewhere(self, trial: FrozenTrial) -> bool:
+        if self._presence is None:
+            return False
+        driver = trial.user_attrs.get(DRIVER)
+        if driver is None:  # not accepted yet: a moment's work, where its driver lives
+            start = trial.datetime_start or datetime.now()
+            return (datetime.now() - start).total_seconds() < DEAD_SECONDS
+        return driver != self._presence.driver and driver in self._presence.alive()
+
+    def _queue_again(self, trial: FrozenTrial) -> None:
+        attributes = trial.user_attrs
+        curve, attempt = attributes["curve"], attributes.get("attempt", 1)
+        if len(curve) > attributes.get("epochs_before", 0):
+            attempt = 1
+        elif not attributes.get(ORDERLY):
+            attempt += 1
+        if attempt <= ATTEMPTS:
+            inherited = {n: attributes[n] for n in ("curve", SEED, STOPPED_AT) if n in attributes}
+            counted = {"attempt": attempt, "epochs_before": len(curve)}
+            self._study.enqueue_trial(
+                trial.params, {CONTINUES: trial.number, **inherited, **counted}
+            )
+
+    def _look_around(self) -> None:
+        """Learn which trainings there are."""
+        for trial in self._study.get_trials(deepcopy=False):
+            if is_training(trial):
+                self._note(trial.user_attrs[KEY], trial.user_attrs[SEED], trial.params)
+                if trial.state == TrialState.FAIL and "reason" in trial.user_attrs:
+                    self._known[trial.user_attrs[KEY]].failed = True
+
+    def _note(self, key: str, seed: int, params: Mapping[str, Any]) -> None:
+        self._known.setdefault(key, _Known(dict(params))).seeds.add(seed)
+        if self._untried is not None:
+            self._untried.pop(key, None)
+
+    def _has_enough(self) -> bool:
+        """Whether all trainings that the plan asks for are done or under way."""
+        if self._presence is not None:
+            self._look_around()
+        if sum(len(known.seeds) for known in self._known.values()) < self.plan.trials:
+            return False
+        return not self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
 
     def ask(self) -> Ticket | None:
-        """Propose a training that was never done; None where the space has no more.
+        """Propose a training that was never done; None where there are enough, or no more.
 
         Raises:
             SpaceError: If no design of the space meets its constraints.
         """
         for _ in range(TRIES):
+            if self._has_enough():
+                return None
             trial = self._study.ask()
+            candidate = None
             try:
-                candidate = self.space.suggest(_chooser(trial))
-                obstacle = self.space.violated(candidate.design)
+                candidate = self.plan.space.suggest(_chooser(trial))
+                obstacle = self.plan.space.violated(candidate.design)
             except DesignError as error:
-                obstacle, candidate = str(error), None
-            continues = trial.user_attrs.get(CONTINUES)
+                obstacle = str(error)
+            seed = trial.user_attrs.get(SEED, self.plan.seed)
             if candidate is not None and not obstacle:
                 known = self._known.get(candidate.key)
-                if known is None or continues is not None:
-                    return self._accept(trial, candidate)
-                obstacle = f"known from trial {known}"
+                if known is None or seed not in known.seeds or CONTINUES in trial.user_attrs:
+                    ticket = self._accept(trial, candidate, seed)
+                    if ticket is not None:
+                        return ticket
+                    continue
+                obstacle = "known"
             self._reject(trial, obstacle)
             replacement = self._replacement(candidate)
             if replacement is None:
+                self.exhausted = True
                 return None
-            self._study.enqueue_trial(_labels(replacement.values))
-        raise SpaceError(f"{self.space.name}: {TRIES} proposals in a row were rejected")
+            other, seed = replacement
+            self._study.enqueue_trial(_labels(other.values), {SEED: seed})
+        raise SpaceError(f"{self.plan.space.name}: {TRIES} proposals in a row were rejected")
 
-    def _accept(self, trial: optuna.Trial, candidate: Candidate) -> Ticket:
+    def _accept(self, trial: optuna.Trial, candidate: Candidate, seed: int) -> Ticket | None:
         curve = trial.user_attrs.get("curve", [])
-        figures = cost(
-            candidate.design, self.space.in_channels, self.space.image_size, self.space.classes
-        )
-        attributes = {
+        space = self.plan.space
+        figures = cost(candidate.design, space.in_channels, space.image_size, space.classes)
+        costs = dataclasses.asdict(figures)
+        attributes: dict[str, Any] = {
             "curve": curve,
             "design": candidate.design.to_dict(),
             "design_id": candidate.design.id,
             "recipe": candidate.recipe.to_dict(),
-            "seed": self.seed,
-            "params": figures.params,
-            "macs": figures.macs,
-            "activation_bytes": figures.activation_bytes,
-            # Last: what has a key has everything else.
-            "key": candidate.key,
+            SEED: seed,
+            **costs,
         }
-        for name, value in attributes.items():
+        if self._presence is not None:
+            attributes[DRIVER] = self._presence.driver
+        # Last: what has a key has everything else.
+        for name, value in (attributes | {KEY: candidate.key}).items():
             trial.set_user_attr(name, value)
-        self._open[trial.number] = _Open(trial, [])
-        self._known[candidate.key] = trial.number
-        if self._untried is not None:
-            self._untried.pop(candidate.key, None)
-        return Ticket(trial.number, candidate, self.seed)
+        if self._presence is not None and self._clashes(trial, candidate.key, seed):
+            self._reject(trial, "another driver has it")
+            return None
+        self._open[trial.number] = _Open(trial, [], {})
+        self._note(candidate.key, seed, trial.params)
+        accuracies = [epoch["validation_accuracy"] for epoch in curve]
+        stopped_at = trial.user_attrs.get(STOPPED_AT, 0)
+        return Ticket(trial.number, candidate, seed, costs, accuracies, stopped_at)
+
+    def _clashes(self, mine: optuna.Trial, key: str, seed: int) -> bool:
+        """Whether another driver has taken the same training, or the last one that was left."""
+        slots = set()
+        for trial in self._study.get_trials(deepcopy=False):
+            if trial.number == mine.number or not is_training(trial):
+                continue
+            slot = (trial.user_attrs[KEY], trial.user_attrs[SEED])
+            slots.add(slot)
+            over = trial.state == TrialState.FAIL and "reason" not in trial.user_attrs
+            if slot == (key, seed) and not over:
+                return True
+        return CONTINUES not in mine.user_attrs and len(slots) >= self.plan.trials
 
     def _reject(self, trial: optuna.Trial, reason: str) -> None:
         # PRUNED, since TPE does not learn from FAIL and would propose the same again.
         trial.set_user_attr(REJECTED, reason)
         self._study.tell(trial, state=TrialState.PRUNED)
 
-    def _replacement(self, proposal: Candidate | None) -> Candidate | None:
-        """Return the untried candidate that differs from the proposal in the fewest parameters."""
-        size = self.space.size
-        if size is None or size > ENUMERABLE:
-            for _ in range(TRIES):
-                drawn = self.space.draw(self._rng)
-                if drawn.key not in self._known:
-                    return drawn
+    def _replacement(self, proposal: Candidate | None) -> tuple[Candidate, int] | None:
+        """Return what to train instead of a proposal, and the seed; None where nothing is left.
+
+        An untried neighbour of the proposal; or a further seed of it; or the untried candidate
+        that is nearest; or a further seed of any other.
+        """
+        first = self.plan.seed
+        untried = self._nearest_untried(proposal)
+        if untried is not None and (proposal is None or _distance(untried, proposal) == 1):
+            return untried, first
+        if proposal is not None:
+            seed = self._further_seed(proposal.key)
+            if seed is not None:
+                return proposal, seed
+        if untried is not None:
+            return untried, first
+        for key in sorted(self._known, key=lambda key: len(self._known[key].seeds)):
+            seed = self._further_seed(key)
+            if seed is not None:
+                return self._candidate(self._known[key].params), seed
+        return None
+
+    def _further_seed(self, key: str) -> int | None:
+        known = self._known.get(key)
+        if known is None or known.failed:
             return None
+        seeds = range(self.plan.seed, self.plan.seed + self.plan.seeds)
+        return next((seed for seed in seeds if seed not in known.seeds), None)
+
+    def _nearest_untried(self, proposal: Candidate | None) -> Candidate | None:
+        space = self.plan.space
+        if space.size is None or space.size > ENUMERABLE:
+            return self._reached_untried(proposal)
         if self._untried is None:
             self._untried = {
                 candidate.key: candidate
-                for candidate in self.space.candidates()
+                for candidate in space.candidates()
                 if candidate.key not in self._known
             }
         untried = list(self._untried.values())
@@ -210,9 +341,40 @@ class SearchStudy:
         if proposal is None:
             return self._rng.choice(untried)
         self._rng.shuffle(untried)
-        return min(untried, key=lambda other: _distance(other.values, proposal.values))
+        return min(untried, key=lambda other: _distance(other, proposal))
 
-    def report(self, number: int, epochs: Iterable[Epoch], device: str, numerics: str = "") -> None:
+    def _reached_untried(self, proposal: Candidate | None) -> Candidate | None:
+        """Walk from a proposal, one axis a step, until an untried candidate is next to it."""
+        space = self.plan.space
+        for _ in range(WALK if proposal is not None else 0):
+            assert proposal is not None
+            neighbours = list(space.neighbours(proposal))
+            untried = [each for each in neighbours if each.key not in self._known]
+            if untried:
+                return self._rng.choice(untried)
+            if not neighbours:
+                break
+            proposal = self._rng.choice(neighbours)
+        for _ in range(TRIES):
+            drawn = space.draw(self._rng)
+            if drawn.key not in self._known:
+                return drawn
+        return None
+
+    def _candidate(self, params: Mapping[str, Any]) -> Candidate:
+        parameters = self.plan.space.parameters
+        return self.plan.space.candidate(
+            {name: _value(parameters[name], label) for name, label in params.items()}
+        )
+
+    def report(
+        self,
+        number: int,
+        epochs: Iterable[Epoch],
+        device: str,
+        numerics: str = "",
+        latency: float | None = None,
+    ) -> None:
         """Record epochs of a training; one that is recorded already is passed over.
 
         Args:
@@ -220,16 +382,30 @@ class SearchStudy:
             epochs: Some of its epochs, the next one among them.
             device: What it runs on, in words.
             numerics: What decides its last bits; empty where it did not come to train.
+            latency: Seconds for a batch, where it was measured.
         """
-        trial, curve = self._open[number]
+        opened = self._open.get(number)
+        if opened is None:
+            return  # taken over by another driver
+        curve = opened.curve
         for epoch in sorted(epochs, key=lambda epoch: epoch.epoch):
             if epoch.epoch == len(curve) + 1:
                 curve.append(epoch)
-                trial.report(epoch.validation_accuracy, epoch.epoch)
-        trial.set_user_attr("curve", [epoch.to_dict() for epoch in curve])
-        trial.set_user_attr("seconds", sum(epoch.seconds for epoch in curve))
-        trial.set_user_attr("device", device)
-        trial.set_user_attr("numerics", numerics)
+                if len(self.plan.objectives) == 1:  # Optuna knows no other reports
+                    opened.trial.report(epoch.validation_accuracy, epoch.epoch)
+        changes: dict[str, Any] = {"device": device, "numerics": numerics}
+        if latency is not None:
+            changes["latency"] = latency
+        for name, value in changes.items():
+            if opened.attributes.get(name) != value:
+                opened.attributes[name] = value
+                opened.trial.set_user_attr(name, value)
+        if curve:
+            opened.trial.set_user_attr("curve", [epoch.to_dict() for epoch in curve])
+
+    def audit(self, number: int, epoch: int) -> None:
+        """Record that a training is to go on to check the rule that would have stopped it."""
+        self._open[number].trial.set_user_attr(STOPPED_AT, epoch)
 
     def finish(
         self, number: int, state: str, versions: Mapping[str, str], reason: str = ""
@@ -242,105 +418,47 @@ class SearchStudy:
             versions: Of Python and the libraries it ran with.
             reason: Why it failed.
         """
-        trial, curve = self._open.pop(number)
+        trial, curve, _ = self._open.pop(number)
         trial.set_user_attr("versions", dict(versions))
+        trial.set_user_attr("seconds", sum(epoch.seconds for epoch in curve))
         if state == COMPLETE:
-            assert len(curve) == self.recipe.epochs, "COMPLETE means the full budget"
-            self._study.tell(trial, curve[-1].validation_accuracy)
+            assert len(curve) == self.plan.recipe.epochs, "COMPLETE means the full budget"
+            costs = [trial.user_attrs[name] for name in self.plan.objectives[1:]]
+            self._study.tell(trial, [curve[-1].validation_accuracy, *costs])
         elif state == PRUNED:
             self._study.tell(trial, state=TrialState.PRUNED)
         else:
             assert state == FAIL, state
             trial.set_user_attr("reason", reason)
             self._study.tell(trial, state=TrialState.FAIL)
+            self._known[trial.user_attrs[KEY]].failed = True
 
     def trials(self) -> list[Trial]:
         """Return the record of every training."""
-        return _records(self._study.get_trials(deepcopy=False))
+        return records(self._study.get_trials(deepcopy=False))
+
+    def close(self) -> None:
+        """Leave the study to others, and its file at rest."""
+        if self._presence is not None:
+            self._presence.end()
+        close_storage(self._storage)
 
 
 class _Open(NamedTuple):
-    """A training under way: its handle in the study and the epochs recorded so far."""
+    """A training under way: its handle in the study, and what is recorded of it so far."""
 
     trial: optuna.Trial
     curve: list[Epoch]
+    attributes: dict[str, Any]
 
 
-def make_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
-    """Return the Optuna sampler of a name, a key of ``SAMPLERS``."""
-    with warnings.catch_warnings():
-        # group and multivariate have been marked experimental for years.
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return SAMPLERS[name](seed)
+@dataclass
+class _Known:
+    """A design and recipe that were taken up: its parameters and with which seeds."""
 
-
-def load_trials(url: str) -> list[Trial]:
-    """Return the record of every training in a storage; none where it holds no study yet.
-
-    Raises:
-        RunError: If the storage cannot be opened, or holds several studies.
-    """
-    storage = _storage(url)
-    names = optuna.get_all_study_names(storage)
-    if not names:
-        return []  # The search was interrupted before its first trial.
-    if len(names) > 1:
-        raise RunError(f"{url}: holds {len(names)} studies, where a run has one")
-    with _calm():
-        study = optuna.load_study(study_name=names[0], storage=storage)
-    return _records(study.get_trials(deepcopy=False))
-
-
-@contextlib.contextmanager
-def _calm() -> Iterator[None]:
-    """Keep Optuna from telling that a study was made or found."""
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(max(before, optuna.logging.WARNING))
-    try:
-        yield
-    finally:
-        optuna.logging.set_verbosity(before)
-
-
-def _storage(url: str) -> optuna.storages.BaseStorage:
-    try:
-        return optuna.storages.get_storage(url)
-    except Exception as error:  # SQLAlchemy's own errors depend on the driver behind the URL.
-        cause = str(error).partition("\n")[0]
-        raise RunError(f"the storage {url} cannot be opened: {cause}") from None
-
-
-def _records(trials: list[FrozenTrial]) -> list[Trial]:
-    trainings = [trial for trial in trials if "key" in trial.user_attrs]
-    superseded = set()
-    for trial in trainings:
-        earlier = trial.user_attrs.get(CONTINUES)
-        while earlier is not None:
-            superseded.add(earlier)
-            earlier = trials[earlier].user_attrs.get(CONTINUES)
-    queued = {trial.user_attrs.get(CONTINUES) for trial in trials}
-    return [_record(t, t.number in queued) for t in trainings if t.number not in superseded]
-
-
-def _record(trial: FrozenTrial, queued: bool) -> Trial:
-    attributes = trial.user_attrs
-    reason = attributes.get("reason", "")
-    if trial.state == TrialState.FAIL and not reason:
-        reason = INTERRUPTED if queued else f"interrupted {ATTEMPTS} times without progress"
-    return Trial(
-        number=trial.number,
-        design=Design.from_dict(attributes["design"]),
-        recipe=Recipe.from_dict(attributes["recipe"]),
-        seed=attributes["seed"],
-        state=trial.state.name,
-        reason=reason,
-        curve=tuple(map(Epoch.from_dict, attributes["curve"])),
-        params=attributes["params"],
-        macs=attributes["macs"],
-        device=attributes.get("device", ""),
-        versions=attributes.get("versions", {}),
-        numerics=attributes.get("numerics", ""),
-    )
+    params: Mapping[str, Any]
+    seeds: set[int] = field(default_factory=set)
+    failed: bool = False
 
 
 def _chooser(trial: optuna.Trial) -> Callable[[str, Parameter], Value]:
@@ -349,7 +467,7 @@ def _chooser(trial: optuna.Trial) -> Callable[[str, Parameter], Value]:
     def choose(name: str, parameter: Parameter) -> Value:
         if isinstance(parameter, Choice):
             label = trial.suggest_categorical(name, parameter.labels)
-            return parameter.values[parameter.labels.index(label)]
+            return _value(parameter, label)
         if parameter.whole:
             step = 1 if parameter.log else int(parameter.step or 1)
             low, high = int(parameter.low), int(parameter.high)
@@ -357,14 +475,19 @@ def _chooser(trial: optuna.Trial) -> Callable[[str, Parameter], Value]:
         value = trial.suggest_float(
             name, parameter.low, parameter.high, step=parameter.step, log=parameter.log
         )
-        # Optuna's own multiples of a step may differ in the last bit, and so would the key.
-        return (
-            value
-            if parameter.step is None
-            else parameter.values[round((value - parameter.low) / parameter.step)]
-        )
+        return _value(parameter, value)
 
     return choose
+
+
+def _value(parameter: Parameter, label: Value) -> Value:
+    """Return the value that Optuna's parameter stands for."""
+    if isinstance(parameter, Choice):
+        return parameter.values[parameter.labels.index(label)]
+    if parameter.whole or parameter.step is None:
+        return label
+    # Optuna's own multiples of a step may differ in the last bit, and so would the key.
+    return parameter.values[round((label - parameter.low) / parameter.step)]
 
 
 def _labels(values: Mapping[str, Value]) -> dict[str, Value]:
@@ -372,6 +495,10 @@ def _labels(values: Mapping[str, Value]) -> dict[str, Value]:
     return {n: json.dumps(v) if isinstance(v, tuple) else v for n, v in values.items()}
 
 
-def _distance(a: Mapping[str, Value], b: Mapping[str, Value]) -> int:
+def _distance(a: Candidate, b: Candidate) -> int:
     """In how many parameters two candidates differ; one that matters for one alone counts."""
-    return sum(a.get(name) != b.get(name) or (name in a) != (name in b) for name in {*a, *b})
+    names = {*a.values, *b.values}
+    return sum(
+        a.values.get(name) != b.values.get(name) or (name in a.values) != (name in b.values)
+        for name in names
+    )

@@ -2,43 +2,85 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 from typing import Any
 
 import ray
 import torch
 from ray import tune
+from ray.exceptions import RayTaskError
 
 from skipsearch.data import Data
 from skipsearch.search.job import Job
-from skipsearch.training import CompileChoice, Residents, tune_process, versions
+from skipsearch.training import CompileChoice, Residents, Store, tune_process, versions
+
+HANG_SECONDS = 60.0  # beyond a time-out, after which a worker that does not notice it is ended
+
+
+class KeptElsewhere:
+    """Checkpoints in a folder of another machine: no file system need be shared.
+
+    Args:
+        keeper: An actor there, of the class ``Folder``.
+    """
+
+    def __init__(self, keeper: Any) -> None:
+        self._keeper = keeper
+
+    def read(self, name: str) -> bytes | None:
+        """Return a checkpoint's content; None where there is none."""
+        content: bytes | None = self._ask("read", name)
+        return content
+
+    def write(self, name: str, content: bytes) -> None:
+        """Replace a checkpoint's content."""
+        self._ask("write", name, content)
+
+    def remove(self, name: str) -> None:
+        """Remove a checkpoint, if it is there."""
+        self._ask("remove", name)
+
+    def _ask(self, what: str, *arguments: Any) -> Any:
+        try:
+            return ray.get(getattr(self._keeper, what).remote(*arguments))
+        except RayTaskError as error:
+            raise error.cause from None  # as if the folder were here
 
 
 class DesignTrainable(tune.Trainable):
     """Trains one design after another in one worker; the data stay on its device."""
 
-    def setup(self, config: dict[str, Any], data: Data) -> None:
+    def setup(self, config: dict[str, Any], data: Data, store: Store) -> None:
         """Prepare the worker, once."""
         on_gpu = bool(ray.get_gpu_ids())
         self._data = data.to("cuda" if on_gpu else "cpu")
+        self._store = store
         self._compiling = CompileChoice() if on_gpu else None  # on the CPU it never pays
         self._versions = json.dumps(versions())  # a text: Tune flattens mappings
-        self._job = self._begin(config)
+        self._begin(config)
 
-    def _begin(self, config: dict[str, Any]) -> Job:
+    def _begin(self, config: dict[str, Any]) -> None:
         task = json.loads(config["task"])
+        self._timeout = task["timeout"]
         tune_process(task["threads"])
-        return Job(task, self._data, self._compiling)
+        self._job = Job(task, self._data, self._store, self._compiling)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Turn to another training, with no new process; the one before has ended."""
         self._job.forget()
-        self._job = self._begin(new_config)
+        self._begin(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
         """Train one epoch."""
-        return self._job.step() | {"versions": self._versions}
+        if self._timeout is not None:
+            # The job looks at the clock between steps; this is for one that hangs within.
+            faulthandler.dump_traceback_later(self._timeout + HANG_SECONDS, exit=True)
+        try:
+            return self._job.step() | {"versions": self._versions}
+        finally:
+            faulthandler.cancel_dump_traceback_later()
 
     def cleanup(self) -> None:
         """Give memory back; the training may go on another time."""
@@ -78,13 +120,15 @@ class Engine:
 
     Args:
         data: On the CPU; the device holds it once, for all of them.
+        store: Of checkpoints.
         residents: Trials at once.
     """
 
-    def __init__(self, data: Data, residents: int) -> None:
+    def __init__(self, data: Data, store: Store, residents: int) -> None:
         device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
         tune_process(1)
         self._data = data.to(device)
+        self._store = store
         self._versions = json.dumps(versions())
         self._residents = Residents(device, residents)
         self._jobs: dict[str, Job] = {}
@@ -93,7 +137,7 @@ class Engine:
         """Train one epoch; the first one begins the training, or goes on from its checkpoint."""
         key = task["checkpoint"]
         if key not in self._jobs:
-            self._jobs[key] = Job(task, self._data, residents=self._residents)
+            self._jobs[key] = Job(task, self._data, self._store, residents=self._residents)
         return self._jobs[key].step() | {"versions": self._versions}
 
     def forget(self, task: dict[str, Any]) -> None:

@@ -29,6 +29,7 @@ EVALUATION_BATCH = (256, 2048)  # on the CPU, where caches are small; on a GPU
 STEPS_AHEAD = 16  # of the device, that may be asked for before it is waited for
 T = TypeVar("T")
 Wait = torch.Event | None  # what a turn asks its caller to wait for before the next one
+Turns = Generator[Wait, None, Epoch]
 
 
 def train(
@@ -351,7 +352,7 @@ class Trainer(Training):
         """
         return self._finite(*self.run_epochs())
 
-    def turns(self) -> Generator[Wait, None, Epoch]:
+    def turns(self) -> Turns:
         """Train one epoch and evaluate, handing over after each step.
 
         For a caller that trains several networks in turns. It must keep the global random state,

@@ -8,7 +8,7 @@ from queue import SimpleQueue
 import torch
 
 from skipsearch.record import Epoch
-from skipsearch.training.engine import Trainer
+from skipsearch.training.engine import Turns
 
 
 class Residents:
@@ -34,8 +34,11 @@ class Residents:
             on_gpu = device.type == "cuda"
             self._streams.put(torch.cuda.Stream(device) if on_gpu else None)  # type: ignore[no-untyped-call]
 
-    def run_epoch(self, trainer: Trainer) -> Epoch:
-        """Train one epoch and evaluate, while other threads do the same.
+    def run(self, turns: Turns) -> Epoch:
+        """Take all turns of an epoch, while other threads take those of others.
+
+        Args:
+            turns: As ``Trainer.turns`` returns them.
 
         Raises:
             DivergedError: If the loss is no longer finite.
@@ -43,12 +46,11 @@ class Residents:
         stream = self._streams.get()
         try:
             with torch.cuda.stream(stream):  # of None: nothing
-                return self._run_epoch(trainer)
+                return self._run(turns)
         finally:
             self._streams.put(stream)
 
-    def _run_epoch(self, trainer: Trainer) -> Epoch:
-        turns = trainer.turns()
+    def _run(self, turns: Turns) -> Epoch:
         while True:
             try:
                 with self.turn:

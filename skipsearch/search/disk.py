@@ -1,0 +1,64 @@
+"""Disk: what a search will want, whether it is there, and whether it ran out."""
+
+from __future__ import annotations
+
+import errno
+import random
+import shutil
+from pathlib import Path
+
+from skipsearch.cost import cost
+from skipsearch.errors import RunError
+from skipsearch.space import Space
+
+DRAWS = 50  # designs looked at for the size of a checkpoint
+BYTES_A_WEIGHT = 8  # the weight and its momentum, in float32
+COPIES = 2  # a checkpoint is replaced when its successor is written
+BYTES_A_TRIAL = 8_000  # seen in SQLite: 5 kB for a trial, 0.2 kB for an epoch
+BYTES_AN_EPOCH = 400
+FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL_WORDS = ("disk is full", "No space left on device", "Disk quota exceeded")
+
+
+def forecast(folder: Path, space: Space, trials: int, epochs: int, at_once: int) -> str:
+    """Say what a search will write.
+
+    Args:
+        folder: The run's.
+        space: Whose designs are trained.
+        trials: Still to be trained.
+        epochs: Of each.
+        at_once: Checkpoints at once: those of ended trainings are deleted.
+
+    Raises:
+        RunError: If there is less room than that.
+    """
+    rng = random.Random(0)
+    images = (space.in_channels, space.image_size, space.classes)
+    largest = max(cost(space.sample(rng), *images).params for _ in range(DRAWS))
+    checkpoints = largest * BYTES_A_WEIGHT * COPIES * at_once
+    records = trials * (BYTES_A_TRIAL + epochs * BYTES_AN_EPOCH)
+    free = shutil.disk_usage(folder).free
+    wanted = f"checkpoints of about {_shown(checkpoints)} at once, records of {_shown(records)}"
+    if checkpoints + records > free:
+        raise RunError(f"{folder}: the search will write {wanted}; {_shown(free)} are free there")
+    return f"disk: {wanted}; {_shown(free)} free"
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether an exception, or what it came from, says that a disk is full."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in FULL:
+            return True
+        if any(words in str(error) for words in FULL_WORDS):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _shown(count: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"

@@ -1,0 +1,94 @@
+"""From the trials of an Optuna study to the records of trainings.
+
+A trial of the study is one of
+  a training      COMPLETE at the full budget, PRUNED when stopped early, FAIL with its reason
+  a rejection     PRUNED without a value: a proposal that was known, or broke a constraint; the
+                  sampler is told so, and the next trial replaces it (attribute ``rejected``)
+  an interruption FAIL, gone on with by a later trial (whose attribute ``continues`` names it)
+Only trainings are shown as records. A training has the attribute ``key``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from skipsearch.design import Design
+from skipsearch.errors import RunError
+from skipsearch.recipe import Recipe
+from skipsearch.record import INTERRUPTED, Epoch, Trial
+from skipsearch.search.storage import calm, open_storage, shown
+
+ATTEMPTS = 3  # drivers that may die under one epoch of a training before it counts as failed
+
+# Names of a trial's attributes.
+KEY = "key"  # equal for trainings of one design with one recipe
+SEED = "seed"
+REJECTED = "rejected"
+CONTINUES = "continues"
+STOPPED_AT = "stopped_at"
+
+
+def load_trials(url: str, name: str | None = None) -> list[Trial]:
+    """Return the record of every training in a storage; none where it holds no study yet.
+
+    Args:
+        url: Of the storage.
+        name: Of the study; None for the only one.
+
+    Raises:
+        RunError: If the storage cannot be opened, or holds several studies and none is named.
+    """
+    storage = open_storage(url)
+    names = optuna.get_all_study_names(storage)
+    if not names or (name is not None and name not in names):
+        return []  # The search was interrupted before its first trial.
+    if name is None and len(names) > 1:
+        raise RunError(f"{shown(url)}: holds {len(names)} studies, where a run has one")
+    with calm():
+        study = optuna.load_study(study_name=name or names[0], storage=storage)
+    return records(study.get_trials(deepcopy=False))
+
+
+def is_training(trial: FrozenTrial) -> bool:
+    """Whether a trial of the study was accepted to be trained, and not rejected after all."""
+    return KEY in trial.user_attrs and REJECTED not in trial.user_attrs
+
+
+def records(trials: Sequence[FrozenTrial]) -> list[Trial]:
+    """Return the record of every training, in the order of their numbers."""
+    trainings = [trial for trial in trials if is_training(trial)]
+    superseded = set()
+    for trial in trainings:
+        earlier = trial.user_attrs.get(CONTINUES)
+        while earlier is not None:
+            superseded.add(earlier)
+            earlier = trials[earlier].user_attrs.get(CONTINUES)
+    queued = {trial.user_attrs.get(CONTINUES) for trial in trials}
+    return [_record(t, t.number in queued) for t in trainings if t.number not in superseded]
+
+
+def _record(trial: FrozenTrial, queued: bool) -> Trial:
+    attributes = trial.user_attrs
+    reason = attributes.get("reason", "")
+    if trial.state == TrialState.FAIL and not reason:
+        reason = INTERRUPTED if queued else f"interrupted {ATTEMPTS} times without progress"
+    return Trial(
+        number=trial.number,
+        design=Design.from_dict(attributes["design"]),
+        recipe=Recipe.from_dict(attributes["recipe"]),
+        seed=attributes[SEED],
+        state=trial.state.name,
+        reason=reason,
+        curve=tuple(map(Epoch.from_dict, attributes["curve"])),
+        params=attributes["params"],
+        macs=attributes["macs"],
+        activation_bytes=attributes["activation_bytes"],
+        latency=attributes.get("latency"),
+        device=attributes.get("device", ""),
+        versions=attributes.get("versions", {}),
+        numerics=attributes.get("numerics", ""),
+        stopped_at=attributes.get(STOPPED_AT, 0),
+    )

@@ -1,0 +1,317 @@
+"""Tune's view of a search: what to train next, what became of it, and which trial is to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from bisect import bisect
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ray import tune
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from skipsearch.errors import RunError
+from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch, Trial
+from skipsearch.search.disk import is_disk_full
+from skipsearch.search.job import METRIC
+from skipsearch.search.progress import Progress
+from skipsearch.search.stopping import EarlyStopping
+from skipsearch.search.study import SearchStudy, Ticket
+from skipsearch.training import Store
+
+WORKER_DEATHS = 2  # worker processes that may die under one trial
+SESSION_TRIALS = 500  # of one Tune session: it keeps every trial, and looks through all of them
+
+
+@dataclass
+class _Training:
+    """A training under way."""
+
+    ticket: Ticket
+    checkpoint: str
+    engine: int | None
+    begun: float
+    stopped: bool = False  # by the scheduler
+    audited: bool = False  # it should have been stopped, and is not asked about again
+    accuracies: list[float] = field(default_factory=list)
+
+
+class StudySearcher(Searcher):
+    """Tune's view of the study: asks it for designs and tells it what became of them.
+
+    Args:
+        study: Proposes and records.
+        store: Of checkpoints.
+        earlier: Trainings that ended before.
+        at_once: Trainings at once at most.
+        engines: That trials share; 0 where each trial has a worker of its own.
+        common: What all tasks hold.
+        stopping: Early stopping.
+        cost_bounds: Between groups of designs of like cost, within which trainings are compared.
+        max_failures: Trainings in a row that may fail before the search ends with a diagnosis.
+        progress: Shows the state of the search.
+    """
+
+    def __init__(
+        self,
+        study: SearchStudy,
+        store: Store,
+        earlier: Iterable[Trial],
+        *,
+        at_once: int,
+        engines: int,
+        common: Mapping[str, Any],
+        stopping: EarlyStopping,
+        cost_bounds: Sequence[float],
+        max_failures: int,
+        progress: Progress,
+    ) -> None:
+        super().__init__(metric=METRIC, mode="max")
+        self._study = study
+        self._store = store
+        self._at_once = at_once
+        self._common = common
+        self._load = dict.fromkeys(range(engines), 0)  # trainings under way, by engine
+        self._stopping = stopping
+        self._judge = stopping.judge(study.plan.recipe.epochs)
+        self._bounds = cost_bounds
+        self._cost = "macs"  # known before a design is trained, unlike its latency
+        if len(study.plan.objectives) > 1 and study.plan.objectives[1] != "latency":
+            self._cost = study.plan.objectives[1]
+        self._max_failures = max_failures
+        self._failures: list[str] = []  # reasons of those in a row
+        self._progress = progress
+        self._trainings: dict[str, _Training] = {}  # by Tune's trial
+        self._ended_checkpoints: list[str] = []
+        self._left = SESSION_TRIALS  # to begin in this session
+        self._is_done = False  # whether the study has no more to train
+        self.crash: Exception | None = None
+        for trial in earlier:
+            curve = trial.curve[: trial.stopped_at or None]
+            self._judge.stops(
+                trial.number, [e.validation_accuracy for e in curve], self._group(trial)
+            )
+            self._judge.forget(trial.number)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune pickles its searcher for a restore that we never ask for: the study is the state.
+        return {}
+
+    def save(self, checkpoint_path: str) -> None:
+        """Save nothing: the study is the state."""
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether trainings were still to be done when the session ended."""
+        return bool(self._trainings) or not self._is_done
+
+    def begin_session(self) -> None:
+        """Prepare for another Tune session."""
+        self._left = SESSION_TRIALS
+
+    @property
+    def wants_session(self) -> bool:
+        """Whether the last session ended because it had begun as many trials as it may."""
+        return not (self._left or self._is_done or self._trainings or self.crash)
+
+    def suggest(self, trial_id: str) -> Any:
+        """Give Tune the next training; None while enough are under way."""
+        with self._crash_is_kept():
+            return self._suggest(trial_id)
+        return Searcher.FINISHED
+
+    def _suggest(self, trial_id: str) -> Any:
+        if self._is_done or self.crash or not self._left:
+            return Searcher.FINISHED
+        if len(self._trainings) >= self._at_once:
+            return None
+        ticket = self._study.ask()
+        if ticket is None:
+            self._is_done = True
+            return Searcher.FINISHED
+        self._left -= 1
+        # Named by design, recipe and seed, so that a later attempt finds it.
+        checkpoint = f"{ticket.candidate.key}-{ticket.seed}.pt"
+        engine = min(self._load, key=self._load.__getitem__) if self._load else None
+        training = _Training(ticket, checkpoint, engine, time.monotonic())
+        training.audited = ticket.stopped_at > 0
+        if ticket.accuracies:
+            # What was decided about these epochs stays decided.
+            self._judge.stops(ticket.number, ticket.accuracies, self._group_of(ticket.costs))
+        self._trainings[trial_id] = training
+        task = {
+            "design": ticket.candidate.design.to_dict(),
+            "recipe": ticket.candidate.recipe.to_dict(),
+            "seed": ticket.seed,
+            "checkpoint": checkpoint,
+            **self._common,
+        }
+        if engine is not None:
+            task["engine"] = engine
+            self._load[engine] += 1
+        self._progress.show(len(self._trainings))
+        # One text: Tune flattens and copies a nested config, and puts it into folder names.
+        return {"task": json.dumps(task)}
+
+    def _group(self, trial: Trial) -> int:
+        return self._group_of({self._cost: getattr(trial, self._cost)})
+
+    def _group_of(self, costs: Mapping[str, float]) -> int:
+        return bisect(self._bounds, costs[self._cost])
+
+    def stops(self, trial_id: str, result: Mapping[str, Any]) -> bool:
+        """Whether a training is to end early; it is remembered as stopped."""
+        training = self._trainings.get(trial_id)
+        if training is None or training.audited or "failed" in result or result["done"]:
+            return False
+        ticket = training.ticket
+        accuracies = [epoch[METRIC] for epoch in result["curve"]]
+        if not self._judge.stops(ticket.number, accuracies, self._group_of(ticket.costs)):
+            return False
+        if self._stopping.is_audited(ticket.number, self._study.plan.seed):
+            training.audited = True
+            self._study.audit(ticket.number, len(accuracies))
+            return False
+        training.stopped = True
+        return True
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Record the epochs of a result."""
+        with self._crash_is_kept():
+            self._report(trial_id, result)
+
+    def _report(self, trial_id: str, result: dict[str, Any]) -> None:
+        training = self._trainings.get(trial_id)
+        if training is None:
+            return  # Closed already: a report that came twice.
+        self._study.report(
+            training.ticket.number,
+            map(Epoch.from_dict, result["curve"]),
+            result["device"],
+            result.get("numerics", ""),
+            result.get("latency"),
+        )
+        self._progress.show(len(self._trainings))
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Close a training with the state that it deserves."""
+        with self._crash_is_kept():
+            self._complete(trial_id, None if error else result)
+
+    def _complete(self, trial_id: str, result: dict[str, Any] | None) -> None:
+        training = self._trainings.get(trial_id)
+        if training is None:
+            return
+        reason, accuracy = "", None
+        if result is None:
+            state, reason = FAIL, self._death(training)
+        else:
+            self._report(trial_id, result)
+            accuracy = result.get(METRIC)
+            if "failed" in result:
+                state, reason = FAIL, result["failed"]
+            elif "disk_full" in result:
+                raise OSError(result["disk_full"])
+            elif result["epoch"] >= self._study.plan.recipe.epochs:
+                state = COMPLETE
+            elif training.stopped:
+                state = PRUNED
+            else:
+                return  # The session ends under it: it is taken up by the next one.
+        del self._trainings[trial_id]
+        number = training.ticket.number
+        if training.engine is not None:
+            self._load[training.engine] -= 1
+        ran_with = json.loads(result["versions"]) if result else {}
+        self._study.finish(number, state, ran_with, reason)
+        self._judge.forget(number)
+        self._store.remove(training.checkpoint)
+        self._ended_checkpoints.append(training.checkpoint)
+        self._progress.ended(number, state, accuracy, len(self._trainings))
+        self._count_failures(reason)
+
+    def _death(self, training: _Training) -> str:
+        reason = f"its worker process died {WORKER_DEATHS + 1} times"
+        timeout = self._common["timeout"]
+        if timeout is not None and time.monotonic() - training.begun > timeout:
+            reason += f", and did not answer within the time-out of {timeout:g} s"
+        return reason
+
+    def _count_failures(self, reason: str) -> None:
+        self._failures = [*self._failures, reason] if reason else []
+        if len(self._failures) >= self._max_failures:
+            (most, count), *_ = Counter(self._failures).most_common(1)
+            raise RunError(
+                f"{len(self._failures)} trials in a row failed, so the search has stopped;"
+                f" {count} of them: {most} (--max-failures sets another limit)"
+            )
+
+    @contextlib.contextmanager
+    def _crash_is_kept(self) -> Iterator[None]:
+        """Keep an exception: Tune would count it as a failure of the trial. The session ends."""
+        try:
+            yield
+        except Exception as error:
+            self.crash = self.crash or error
+
+    def end_session(self) -> None:
+        """Remove checkpoints that a worker wrote while its training was being ended."""
+        for name in self._ended_checkpoints:
+            self._store.remove(name)
+        self._ended_checkpoints.clear()
+
+    def close(self) -> None:
+        """Write the last line, and raise what Tune would have swallowed."""
+        self._progress.show(len(self._trainings), final=True)
+        if self.crash is None:
+            return
+        if is_disk_full(self.crash):
+            raise RunError(
+                "the disk is full, so the search has stopped; free some room and run the same"
+                f" command again to go on ({self.crash})"
+            ) from None
+        raise self.crash
+
+
+class Scheduler(FIFOScheduler):
+    """Tune's view of early stopping: the rule itself is ``stopping``'s.
+
+    Args:
+        searcher: Knows the trainings.
+    """
+
+    def __init__(self, searcher: StudySearcher) -> None:
+        super().__init__()
+        self._searcher = searcher
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Decide whether a trial goes on."""
+        stops = self._searcher.stops(trial.trial_id, result)
+        action: str = TrialScheduler.STOP if stops else TrialScheduler.CONTINUE
+        return action
+
+
+class EndsWithCrash(tune.Stopper):
+    """Ends a Tune session at once when the search cannot go on.
+
+    Args:
+        searcher: Knows.
+    """
+
+    def __init__(self, searcher: StudySearcher) -> None:
+        self._searcher = searcher
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Leave single trials to the scheduler."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether the session is to end."""
+        return self._searcher.crash is not None
