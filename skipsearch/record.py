@@ -64,6 +64,10 @@ class Trial:
         curve: Its epochs, from the first.
         params: Trainable parameters.
         macs: Multiply-adds for one image.
+        activation_bytes: Bytes that the operations of one forward pass of one image write, in
+            float32; 0 where they were not counted.
+        latency: Seconds for one forward pass of a batch in evaluation mode; None where it was not
+            measured.
         device: What it ran on.
         versions: Of Python and the libraries.
         numerics: What decides its last bits: device, precision, threads, layout, torch.
@@ -78,6 +82,8 @@ class Trial:
     curve: tuple[Epoch, ...]
     params: int
     macs: int
+    activation_bytes: int = 0
+    latency: float | None = None
     device: str
     versions: Mapping[str, str]
     numerics: str = ""
