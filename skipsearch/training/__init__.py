@@ -4,6 +4,7 @@ from skipsearch.training.checkpoint import CheckpointWriter, load_checkpoint, sa
 from skipsearch.training.compiling import CompileChoice
 from skipsearch.training.engine import Trainer, train
 from skipsearch.training.environment import default_device, device_name, versions
+from skipsearch.training.latency import Latency, latency
 from skipsearch.training.memory import foreseen_parts, free_memory, is_out_of_memory
 from skipsearch.training.processor import available_cores, tune_process
 from skipsearch.training.residents import Residents
@@ -12,6 +13,7 @@ from skipsearch.training.several import PackTrainer, train_several
 __all__ = [
     "CheckpointWriter",
     "CompileChoice",
+    "Latency",
     "PackTrainer",
     "Residents",
     "Trainer",
@@ -21,6 +23,7 @@ __all__ = [
     "foreseen_parts",
     "free_memory",
     "is_out_of_memory",
+    "latency",
     "load_checkpoint",
     "save_checkpoint",
     "train",
