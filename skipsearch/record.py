@@ -66,8 +66,10 @@ class Trial:
         curve: Its epochs, from the first.
         params: Trainable parameters.
         macs: Multiply-adds for one image.
-        activation_bytes: Of one image, in float32.
-        latency: Seconds for a batch, where it was measured.
+        activation_bytes: Bytes that the operations of one forward pass of one image write, in
+            float32; 0 where they were not counted.
+        latency: Seconds for one forward pass of a batch in evaluation mode; None where it was not
+            measured.
         device: What it ran on.
         versions: Of Python and the libraries.
         numerics: What decides its last bits: device, precision, threads, layout, torch.
@@ -84,11 +86,11 @@ class Trial:
     curve: tuple[Epoch, ...]
     params: int
     macs: int
+    activation_bytes: int = 0
+    latency: float | None = None
     device: str
     versions: Mapping[str, str]
     numerics: str = ""
-    activation_bytes: int = 0
-    latency: float | None = None
     stopped_at: int = 0
 
     @property

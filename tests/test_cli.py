@@ -205,7 +205,11 @@ BAD = [
     (["rank", "{tmp}/nothing"], "no run folder", "run.yaml"),
     (["export", "{tmp}/nothing"], "no run folder", "run.yaml"),
     ([*SEARCH, "--sampler", "tpee"], "sampler 'tpee' is not one of tpe, random", "'tpe'?"),
-    ([*SEARCH, "--scheduler", "hyperband"], "scheduler 'hyperband' is not one of asha, median, none", ""),
+    (
+        [*SEARCH, "--scheduler", "hyperband"],
+        "scheduler 'hyperband' is not one of asha, median, none",
+        "",
+    ),
     ([*SEARCH, "--gpus-per-trial", "1.5"], "gpus-per-trial: 1.5", ""),
     ([*SEARCH, "--cpus-per-trial", "0"], "cpus-per-trial: 0.0", ""),
     ([*SEARCH, "--cpus-per-trial", "nan"], "cpus-per-trial: nan", ""),

@@ -156,7 +156,8 @@ def test_where_memory_runs_out_a_training_goes_on_in_parts(tmp_path: Path) -> No
         data = load_data("digits").without_test()
         folder = Folder({str(tmp_path)!r})
         task = {task()!r}
-        small = Job(task | {{"recipe": task["recipe"] | {{"batch_size": 16, "images": 64}}}}, data, folder)
+        less = task["recipe"] | {{"batch_size": 16, "images": 64}}
+        small = Job(task | {{"recipe": less}}, data, folder)
         assert "failed" not in small.step()
         small.close()
         with open("/proc/self/statm") as file:

@@ -89,8 +89,15 @@ def test_what_needs_no_tensors_loads_no_tensors(program: str) -> None:
     python(f"{program}; {CHECK}")
 
 
-def test_ranking_needs_neither_torch_nor_ray() -> None:
-    python(f"from skipsearch.analysis import rank; rank([], (1,), 9); {CHECK}")
+@pytest.mark.parametrize(
+    "program",
+    [
+        "from skipsearch.analysis import rank; rank([], (1,), 9)",
+        "from skipsearch.analysis import pareto; pareto([], ('params',), 9)",
+    ],
+)
+def test_ranking_needs_neither_torch_nor_ray(program: str) -> None:
+    python(f"{program}; {CHECK}")
 
 
 DRIVER = "from skipsearch.search.driver import run_trials"

@@ -1,5 +1,6 @@
 """What the records of a run say. Reads records; knows neither torch nor the study."""
 
+from skipsearch.analysis.pareto import dominated_share, hypervolume, pareto
 from skipsearch.analysis.ranking import interval, level, rank
 
-__all__ = ["interval", "level", "rank"]
+__all__ = ["dominated_share", "hypervolume", "interval", "level", "pareto", "rank"]

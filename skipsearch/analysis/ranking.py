@@ -49,10 +49,7 @@ def rank(
         reason               why it failed
         numerics             what decided the last bits of its trainings: device, precision, torch
     """
-    groups: dict[str, list[Trial]] = {}
-    for trial in trials:
-        groups.setdefault(f"{trial.design.id}-{trial.recipe.id}", []).append(trial)
-    rows = [_row(group, rungs, validation_images, axes) for group in groups.values()]
+    rows = [_row(group, rungs, validation_images, axes) for group in grouped(trials)]
     columns = [
         *(
             "design",
@@ -73,6 +70,14 @@ def rank(
     )
     table.index = pd.RangeIndex(1, len(table) + 1, name="place")
     return table
+
+
+def grouped(trials: Iterable[Trial]) -> list[list[Trial]]:
+    """Put the trainings of one design and recipe together: several seeds are one group."""
+    groups: dict[str, list[Trial]] = {}
+    for trial in trials:
+        groups.setdefault(f"{trial.design.id}-{trial.recipe.id}", []).append(trial)
+    return list(groups.values())
 
 
 def _row(
@@ -97,7 +102,7 @@ def _row(
         "params": first.params,
         "macs": first.macs,
         "reason": last.reason,
-        "numerics": "; ".join(sorted({trial.numerics for trial in group} - {""})),
+        "numerics": numerics(group),
     }
     return row | {axis: level(first, axis) for axis in axes}
 
@@ -110,6 +115,11 @@ def level(trial: Trial, axis: str) -> object:
         return "-"  # The shortcut of a plain block, say: its value would mislead.
     value = getattr(trial.design, axis)
     return str(list(value)) if isinstance(value, tuple) else value
+
+
+def numerics(trials: Iterable[Trial]) -> str:
+    """Name what decided the last bits of some trainings, each once."""
+    return "; ".join(sorted({trial.numerics for trial in trials} - {""}))
 
 
 def rung_reached(trial: Trial, rungs: Sequence[int]) -> int:

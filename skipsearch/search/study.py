@@ -44,6 +44,7 @@ MAXIMIZE, MINIMIZE = StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE
 WALK = 50  # steps from a known design to an untried one, in a space too large to list
 ASKED = "asked"  # the study's attribute that says what is searched
 DRIVER = "driver"  # a trial's attribute, where several drivers work on a study
+INHERITED = ("curve", SEED, STOPPED_AT, "latency")  # by a training that goes on
 ORDERLY = "orderly"  # set where an interruption is no fault of the training
 
 
@@ -190,7 +191,7 @@ class SearchStudy:
         elif not attributes.get(ORDERLY):
             attempt += 1
         if attempt <= ATTEMPTS:
-            inherited = {n: attributes[n] for n in ("curve", SEED, STOPPED_AT) if n in attributes}
+            inherited = {n: attributes[n] for n in INHERITED if n in attributes}
             counted = {"attempt": attempt, "epochs_before": len(curve)}
             self._study.enqueue_trial(
                 trial.params, {CONTINUES: trial.number, **inherited, **counted}
@@ -272,7 +273,8 @@ class SearchStudy:
         if self._presence is not None and self._clashes(trial, candidate.key, seed):
             self._reject(trial, "another driver has it")
             return None
-        self._open[trial.number] = _Open(trial, [], {})
+        seen = {name: trial.user_attrs[name] for name in ("latency",) if name in trial.user_attrs}
+        self._open[trial.number] = _Open(trial, [], seen)
         self._note(candidate.key, seed, trial.params)
         accuracies = [epoch["validation_accuracy"] for epoch in curve]
         stopped_at = trial.user_attrs.get(STOPPED_AT, 0)
@@ -395,7 +397,9 @@ class SearchStudy:
                     opened.trial.report(epoch.validation_accuracy, epoch.epoch)
         changes: dict[str, Any] = {"device": device, "numerics": numerics}
         if latency is not None:
-            changes["latency"] = latency
+            changes["latency"] = opened.attributes.get(
+                "latency", latency
+            )  # the first that was seen
         for name, value in changes.items():
             if opened.attributes.get(name) != value:
                 opened.attributes[name] = value

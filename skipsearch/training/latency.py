@@ -26,8 +26,8 @@ class Latency:
 
     Attributes:
         seconds: Median over the repeats.
-        spread: Their interquartile range as a share of the median; large where the machine was
-            busy with something else.
+        spread: Their interquartile range as a share of the median. It shows what disturbed some
+            of the passes, not what slowed down all of them.
         repeats: Passes that were measured.
         batch_size: Images a pass.
         numerics: Device, precision, memory layout, and torch: latencies compare where it agrees.

@@ -1,0 +1,243 @@
+"""Several objectives: the trainings that no other beats in all of them, and what they cover."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean, mean
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from skipsearch.analysis.ranking import grouped, interval, level, numerics
+from skipsearch.errors import RunError, not_one_of
+from skipsearch.record import COMPLETE, COSTS, VALIDATION_ACCURACY, Trial
+
+ACCURACY = VALIDATION_ACCURACY  # the more the better; of each cost the less
+OBJECTIVES = (ACCURACY, *COSTS)
+
+# What stands on the edge of the reference covers nothing, and the largest network is often the
+# most accurate: the edge lies a tenth behind it. Ishibuchi et al. 2018 (doi:10.1162/evco_a_00226)
+# discuss the choice.
+MARGIN = 1.1
+
+
+def pareto(
+    trials: Iterable[Trial],
+    objectives: Sequence[str],
+    validation_images: int,
+    axes: Sequence[str] = ("layout", "shortcut", "merge", "depths"),
+) -> pd.DataFrame:
+    """Return the trainings at the full budget that no other beats in all objectives.
+
+    One beats another if it is as good in every objective and better in one; equals stay side by
+    side. Only COMPLETE trainings are compared. Those of one design and recipe with several seeds
+    are one row, with their mean accuracy. A front of noisy draws shows the lucky ones: read ``low``
+    and ``high``.
+
+    Args:
+        trials: Records of a run; those that are not COMPLETE are passed over.
+        objectives: Some of ``OBJECTIVES``: validation_accuracy, of which more is better; params,
+            macs, activation_bytes and latency, of which less is. What was not measured in one of
+            them (None or 0) is left out.
+        validation_images: Size of the validation split.
+        axes: Fields of the design, or ``recipe.NAME``, to show as columns.
+
+    Returns:
+        One row a design and recipe, rising in the costs in the order asked for, indexed by point
+        from 1, with columns
+
+        design               id of the design
+        recipe               id of the recipe
+        trial                number of its first COMPLETE trial
+        n                    COMPLETE seeds
+        validation_accuracy  mean over seeds, after the last epoch
+        low, high            95 % interval, as in ``rank``
+        ...                  the costs asked for; latency is a mean over the seeds that have one
+        ...                  the axes; "-" where one has no effect on the design
+        numerics             what its trainings ran on: latencies compare on one device alone
+
+    Raises:
+        RunError: If an objective is unknown or named twice, or there is none.
+    """
+    costs = [objective for objective in objectives if objective != ACCURACY]
+    groups = _compared(trials, objectives)
+    losses = [
+        [-value if objective == ACCURACY else value for objective, value in values.items()]
+        for _, values in groups
+    ]
+    rows = [
+        _row(group, {cost: values[cost] for cost in costs}, validation_images, axes)
+        for (group, values), kept in zip(groups, front(losses), strict=True)
+        if kept
+    ]
+    columns = [
+        *("design", "recipe", "trial", "n", ACCURACY, "low", "high"),
+        *(*costs, *axes, "numerics"),
+    ]
+    table = pd.DataFrame(rows, columns=columns)
+    table = table.sort_values(
+        [*costs, ACCURACY], ascending=[True] * len(costs) + [False], kind="stable"
+    )
+    table.index = pd.RangeIndex(1, len(table) + 1, name="point")
+    return table
+
+
+def dominated_share(
+    trials: Iterable[Trial],
+    objectives: Sequence[str],
+    reference: Mapping[str, float] | None = None,
+) -> float:
+    """Return how much of what is possible the COMPLETE trainings cover, from 0 to 1.
+
+    It is their hypervolume over that of the box from the ideal, accuracy 1 at no cost, to the
+    reference. Shares compare where the reference is the same: to follow one run as it grows, or to
+    compare two, give each the reference of all their trainings together.
+
+    Args:
+        trials: Records of a run.
+        objectives: As for ``pareto``.
+        reference: An accuracy below 1 and costs above 0, by objective; those of
+            ``reference_point`` if None. What is worse in one of them covers nothing.
+
+    Raises:
+        RunError: If an objective is unknown or named twice, or there is none.
+    """
+    trials = list(trials)
+    points = [list(values.values()) for _, values in _compared(trials, objectives)]
+    if not points:
+        return 0.0
+    reference = reference or reference_point(trials, objectives)
+    ideal = np.array([1.0 if objective == ACCURACY else 0.0 for objective in objectives])
+    worst = np.array([reference[objective] for objective in objectives])
+    return hypervolume((points - ideal) / (worst - ideal), np.ones(len(objectives)))
+
+
+def reference_point(trials: Iterable[Trial], objectives: Sequence[str]) -> dict[str, float]:
+    """Return the default reference of a run: accuracy 0, and ``MARGIN`` times the largest costs.
+
+    The largest are those among the COMPLETE trainings; 0 where there are none.
+
+    Args:
+        trials: Records of a run.
+        objectives: As for ``pareto``.
+
+    Raises:
+        RunError: If an objective is unknown or named twice, or there is none.
+    """
+    seen = [values for _, values in _compared(trials, objectives)]
+    return {
+        objective: 0.0
+        if objective == ACCURACY
+        else MARGIN * max((values[objective] for values in seen), default=0.0)
+        for objective in objectives
+    }
+
+
+def front(points: ArrayLike) -> NDArray[np.bool_]:
+    """Tell which points no other dominates: is nowhere greater, and smaller somewhere.
+
+    Args:
+        points: (N, objectives), each to be minimised. Equal points are all kept, or none.
+
+    Returns:
+        (N,) True for the points of the front.
+    """
+    array = np.asarray(points, dtype=float)
+    if not array.size:
+        return np.zeros(len(array), dtype=bool)
+    assert array.ndim == 2, "expected (N, objectives)"
+    assert not np.isnan(array).any(), "expected numbers"
+    # In this order, by the first objective and so on, only an earlier point dominates a later one.
+    distinct, which = np.unique(array, axis=0, return_inverse=True)
+    kept = np.zeros(len(distinct), dtype=bool)
+    kept[0] = True
+    if distinct.shape[1] == 2:
+        least = np.minimum.accumulate(distinct[:, 1])
+        kept[1:] = distinct[1:, 1] < least[:-1]
+    else:
+        left = np.arange(len(distinct))
+        while left.size:
+            kept[left[0]] = True
+            left = left[(distinct[left] < distinct[left[0]]).any(axis=1)]
+    on_front: NDArray[np.bool_] = kept[which.reshape(-1)]
+    return on_front
+
+
+def hypervolume(points: ArrayLike, reference: ArrayLike) -> float:
+    """Return the exact volume of what the points dominate, up to a reference.
+
+    It is cut into slices along the last objective; the points before a slice dominate in it what
+    they dominate without that objective (While et al. 2006, doi:10.1109/TEVC.2005.851275). With N
+    points on the front that takes about N^(objectives - 1) steps.
+
+    Args:
+        points: (N, objectives), each to be minimised. One that is not below the reference in every
+            objective adds nothing; nor does one that another dominates.
+        reference: (objectives,) the worst corner.
+    """
+    corner = np.asarray(reference, dtype=float)
+    inside = np.asarray(points, dtype=float)
+    if not inside.size:
+        return 0.0
+    assert inside.shape == (len(inside), len(corner)), "expected (N, objectives)"
+    inside = inside[(inside < corner).all(axis=1)]
+    return _volume(inside[front(inside)], corner)
+
+
+def _volume(points: NDArray[np.float64], corner: NDArray[np.float64]) -> float:
+    if not len(points):
+        return 0.0
+    if len(corner) == 1:
+        return float(corner[0] - points.min())
+    points = points[points[:, -1].argsort()]
+    depths = np.diff(points[:, -1], append=corner[-1])
+    if len(corner) == 2:  # What the recursion comes to, for all slices at once.
+        widths = corner[0] - np.minimum.accumulate(points[:, 0])
+        return float(depths @ widths)
+    ends = np.flatnonzero(depths)
+    slices = [_volume(points[: end + 1, :-1], corner[:-1]) for end in ends]
+    return float(depths[ends] @ slices)
+
+
+def _compared(
+    trials: Iterable[Trial], objectives: Sequence[str]
+) -> list[tuple[list[Trial], dict[str, float]]]:
+    """Return the COMPLETE trainings of each design and recipe, and the objectives they reach."""
+    for i, objective in enumerate(objectives):
+        if objective not in OBJECTIVES:
+            raise RunError(f"objectives[{i}]: {not_one_of(objective, OBJECTIVES)}")
+        if objective in objectives[:i]:
+            raise RunError(f"objectives[{i}]: {objective!r} is named twice")
+    if not objectives:
+        raise RunError(f"objectives: none is named; choose from {', '.join(OBJECTIVES)}")
+    groups = grouped(trial for trial in trials if trial.state == COMPLETE)
+    compared = [(group, {name: _value(group, name) for name in objectives}) for group in groups]
+    return [pair for pair in compared if not any(map(math.isnan, pair[1].values()))]
+
+
+def _value(group: list[Trial], objective: str) -> float:
+    if objective == ACCURACY:
+        return fmean(trial.curve[-1].validation_accuracy for trial in group)
+    measured = [value for trial in group if (value := getattr(trial, objective))]
+    return mean(measured) if measured else math.nan
+
+
+def _row(
+    group: list[Trial], costs: Mapping[str, float], validation_images: int, axes: Sequence[str]
+) -> dict[str, object]:
+    first = group[0]
+    accuracies = [trial.curve[-1].validation_accuracy for trial in group]
+    low, high = interval(accuracies, validation_images)
+    row: dict[str, object] = {
+        "design": first.design.id,
+        "recipe": first.recipe.id,
+        "trial": first.number,
+        "n": len(group),
+        ACCURACY: fmean(accuracies),
+        "low": low,
+        "high": high,
+        "numerics": numerics(group),
+    }
+    return {**row, **costs, **{axis: level(first, axis) for axis in axes}}
