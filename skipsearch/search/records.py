@@ -23,12 +23,18 @@ from skipsearch.search.storage import calm, open_storage, shown
 
 ATTEMPTS = 3  # drivers that may die under one epoch of a training before it counts as failed
 
+OLD_COSTS = ("params", "macs", "activation_bytes")
+
 # Names of a trial's attributes.
 KEY = "key"  # equal for trainings of one design with one recipe
 SEED = "seed"
 REJECTED = "rejected"
 CONTINUES = "continues"
 STOPPED_AT = "stopped_at"
+CURVE = "curve"
+ENVIRONMENT = "environment"
+LATENCY = "latency"
+REASON = "reason"
 
 
 def load_trials(url: str, name: str | None = None) -> list[Trial]:
@@ -72,9 +78,16 @@ def records(trials: Sequence[FrozenTrial]) -> list[Trial]:
 
 def _record(trial: FrozenTrial, queued: bool) -> Trial:
     attributes = trial.user_attrs
-    reason = attributes.get("reason", "")
+    reason = attributes.get(REASON, "")
     if trial.state == TrialState.FAIL and not reason:
         reason = INTERRUPTED if queued else f"interrupted {ATTEMPTS} times without progress"
+    # Runs of older versions have these one by one.
+    costs = attributes.get("costs") or {name: attributes[name] for name in OLD_COSTS}
+    environment = attributes.get(ENVIRONMENT) or {
+        "device": attributes.get("device", ""),
+        "versions": attributes.get("versions", {}),
+        "numerics": attributes.get("numerics", ""),
+    }
     return Trial(
         number=trial.number,
         design=Design.from_dict(attributes["design"]),
@@ -82,13 +95,9 @@ def _record(trial: FrozenTrial, queued: bool) -> Trial:
         seed=attributes[SEED],
         state=trial.state.name,
         reason=reason,
-        curve=tuple(map(Epoch.from_dict, attributes["curve"])),
-        params=attributes["params"],
-        macs=attributes["macs"],
-        activation_bytes=attributes["activation_bytes"],
-        latency=attributes.get("latency"),
-        device=attributes.get("device", ""),
-        versions=attributes.get("versions", {}),
-        numerics=attributes.get("numerics", ""),
+        curve=tuple(map(Epoch.from_dict, attributes.get(CURVE, ()))),
+        **costs,
+        latency=attributes.get(LATENCY),
+        **environment,
         stopped_at=attributes.get(STOPPED_AT, 0),
     )

@@ -192,8 +192,11 @@ class StudySearcher(Searcher):
         self._study.report(
             training.ticket.number,
             map(Epoch.from_dict, result["curve"]),
-            result["device"],
-            result.get("numerics", ""),
+            {
+                "device": result["device"],
+                "numerics": result.get("numerics", ""),
+                "versions": json.loads(result["versions"]),
+            },
             result.get("latency"),
         )
         self._progress.show(len(self._trainings))
@@ -229,8 +232,7 @@ class StudySearcher(Searcher):
         number = training.ticket.number
         if training.engine is not None:
             self._load[training.engine] -= 1
-        ran_with = json.loads(result["versions"]) if result else {}
-        self._study.finish(number, state, ran_with, reason)
+        self._study.finish(number, state, reason)
         self._judge.forget(number)
         self._store.remove(training.checkpoint)
         self._ended_checkpoints.append(training.checkpoint)

@@ -14,7 +14,7 @@ import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -29,7 +29,11 @@ from skipsearch.record import COMPLETE, FAIL, PRUNED, VALIDATION_ACCURACY, Epoch
 from skipsearch.search.records import (
     ATTEMPTS,
     CONTINUES,
+    CURVE,
+    ENVIRONMENT,
     KEY,
+    LATENCY,
+    REASON,
     REJECTED,
     SEED,
     STOPPED_AT,
@@ -44,7 +48,7 @@ MAXIMIZE, MINIMIZE = StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE
 WALK = 50  # steps from a known design to an untried one, in a space too large to list
 ASKED = "asked"  # the study's attribute that says what is searched
 DRIVER = "driver"  # a trial's attribute, where several drivers work on a study
-INHERITED = ("curve", SEED, STOPPED_AT, "latency")  # by a training that goes on
+INHERITED = (CURVE, SEED, STOPPED_AT, LATENCY)  # by a training that goes on
 ORDERLY = "orderly"  # set where an interruption is no fault of the training
 
 
@@ -170,7 +174,7 @@ class SearchStudy:
             t.user_attrs.get(CONTINUES) for t in trials if t.state in under_way or is_training(t)
         }
         for trial in trials:
-            interrupted = trial.state == TrialState.FAIL and "reason" not in trial.user_attrs
+            interrupted = trial.state == TrialState.FAIL and REASON not in trial.user_attrs
             if interrupted and is_training(trial) and trial.number not in continued:
                 self._queue_again(trial)
 
@@ -185,7 +189,7 @@ class SearchStudy:
 
     def _queue_again(self, trial: FrozenTrial) -> None:
         attributes = trial.user_attrs
-        curve, attempt = attributes["curve"], attributes.get("attempt", 1)
+        curve, attempt = attributes.get(CURVE, []), attributes.get("attempt", 1)
         if len(curve) > attributes.get("epochs_before", 0):
             attempt = 1
         elif not attributes.get(ORDERLY):
@@ -202,7 +206,7 @@ class SearchStudy:
         for trial in self._study.get_trials(deepcopy=False):
             if is_training(trial):
                 self._note(trial.user_attrs[KEY], trial.user_attrs[SEED], trial.params)
-                if trial.state == TrialState.FAIL and "reason" in trial.user_attrs:
+                if trial.state == TrialState.FAIL and REASON in trial.user_attrs:
                     self._known[trial.user_attrs[KEY]].failed = True
 
     def _note(self, key: str, seed: int, params: Mapping[str, Any]) -> None:
@@ -228,17 +232,18 @@ class SearchStudy:
             if self._has_enough():
                 return None
             trial = self._study.ask()
+            inherited = trial.user_attrs  # read once: each reading goes to the storage
             candidate = None
             try:
                 candidate = self.plan.space.suggest(_chooser(trial))
                 obstacle = self.plan.space.violated(candidate.design)
             except DesignError as error:
                 obstacle = str(error)
-            seed = trial.user_attrs.get(SEED, self.plan.seed)
+            seed = inherited.get(SEED, self.plan.seed)
             if candidate is not None and not obstacle:
                 known = self._known.get(candidate.key)
-                if known is None or seed not in known.seeds or CONTINUES in trial.user_attrs:
-                    ticket = self._accept(trial, candidate, seed)
+                if known is None or seed not in known.seeds or CONTINUES in inherited:
+                    ticket = self._accept(trial, candidate, seed, inherited)
                     if ticket is not None:
                         return ticket
                     continue
@@ -252,46 +257,46 @@ class SearchStudy:
             self._study.enqueue_trial(_labels(other.values), {SEED: seed})
         raise SpaceError(f"{self.plan.space.name}: {TRIES} proposals in a row were rejected")
 
-    def _accept(self, trial: optuna.Trial, candidate: Candidate, seed: int) -> Ticket | None:
-        curve = trial.user_attrs.get("curve", [])
+    def _accept(
+        self, trial: optuna.Trial, candidate: Candidate, seed: int, inherited: Mapping[str, Any]
+    ) -> Ticket | None:
         space = self.plan.space
         figures = cost(candidate.design, space.in_channels, space.image_size, space.classes)
         costs = dataclasses.asdict(figures)
         attributes: dict[str, Any] = {
-            "curve": curve,
             "design": candidate.design.to_dict(),
-            "design_id": candidate.design.id,
             "recipe": candidate.recipe.to_dict(),
+            "costs": costs,
             SEED: seed,
-            **costs,
         }
         if self._presence is not None:
             attributes[DRIVER] = self._presence.driver
         # Last: what has a key has everything else.
         for name, value in (attributes | {KEY: candidate.key}).items():
-            trial.set_user_attr(name, value)
-        if self._presence is not None and self._clashes(trial, candidate.key, seed):
+            if inherited.get(name) != value:
+                trial.set_user_attr(name, value)
+        continues = CONTINUES in inherited
+        if self._presence and self._clashes(trial.number, candidate.key, seed, continues):
             self._reject(trial, "another driver has it")
             return None
-        seen = {name: trial.user_attrs[name] for name in ("latency",) if name in trial.user_attrs}
-        self._open[trial.number] = _Open(trial, [], seen)
-        self._note(candidate.key, seed, trial.params)
-        accuracies = [epoch["validation_accuracy"] for epoch in curve]
-        stopped_at = trial.user_attrs.get(STOPPED_AT, 0)
+        self._open[trial.number] = _Open(trial, candidate.key, costs, inherited.get(LATENCY))
+        self._note(candidate.key, seed, _labels(candidate.values))
+        accuracies = [epoch["validation_accuracy"] for epoch in inherited.get(CURVE, ())]
+        stopped_at = inherited.get(STOPPED_AT, 0)
         return Ticket(trial.number, candidate, seed, costs, accuracies, stopped_at)
 
-    def _clashes(self, mine: optuna.Trial, key: str, seed: int) -> bool:
+    def _clashes(self, mine: int, key: str, seed: int, continues: bool) -> bool:
         """Whether another driver has taken the same training, or the last one that was left."""
         slots = set()
         for trial in self._study.get_trials(deepcopy=False):
-            if trial.number == mine.number or not is_training(trial):
+            if trial.number == mine or not is_training(trial):
                 continue
             slot = (trial.user_attrs[KEY], trial.user_attrs[SEED])
             slots.add(slot)
-            over = trial.state == TrialState.FAIL and "reason" not in trial.user_attrs
+            over = trial.state == TrialState.FAIL and REASON not in trial.user_attrs
             if slot == (key, seed) and not over:
                 return True
-        return CONTINUES not in mine.user_attrs and len(slots) >= self.plan.trials
+        return not continues and len(slots) >= self.plan.trials
 
     def _reject(self, trial: optuna.Trial, reason: str) -> None:
         # PRUNED, since TPE does not learn from FAIL and would propose the same again.
@@ -373,8 +378,7 @@ class SearchStudy:
         self,
         number: int,
         epochs: Iterable[Epoch],
-        device: str,
-        numerics: str = "",
+        environment: Mapping[str, Any],
         latency: float | None = None,
     ) -> None:
         """Record epochs of a training; one that is recorded already is passed over.
@@ -382,60 +386,51 @@ class SearchStudy:
         Args:
             number: Of the trial.
             epochs: Some of its epochs, the next one among them.
-            device: What it runs on, in words.
-            numerics: What decides its last bits; empty where it did not come to train.
+            environment: Where it runs: device, numerics and versions, as in ``Trial``.
             latency: Seconds for a batch, where it was measured.
         """
         opened = self._open.get(number)
         if opened is None:
             return  # taken over by another driver
-        curve = opened.curve
+        before = len(opened.curve)
         for epoch in sorted(epochs, key=lambda epoch: epoch.epoch):
-            if epoch.epoch == len(curve) + 1:
-                curve.append(epoch)
+            if epoch.epoch == len(opened.curve) + 1:
+                opened.curve.append(epoch)
                 if len(self.plan.objectives) == 1:  # Optuna knows no other reports
                     opened.trial.report(epoch.validation_accuracy, epoch.epoch)
-        changes: dict[str, Any] = {"device": device, "numerics": numerics}
-        if latency is not None:
-            changes["latency"] = opened.attributes.get(
-                "latency", latency
-            )  # the first that was seen
-        for name, value in changes.items():
-            if opened.attributes.get(name) != value:
-                opened.attributes[name] = value
-                opened.trial.set_user_attr(name, value)
-        if curve:
-            opened.trial.set_user_attr("curve", [epoch.to_dict() for epoch in curve])
+        if len(opened.curve) > before:
+            opened.set(CURVE, [epoch.to_dict() for epoch in opened.curve])
+        opened.set(ENVIRONMENT, dict(environment))
+        if latency is not None and opened.latency is None:
+            opened.latency = latency  # the first that was seen
+            opened.set(LATENCY, latency)
 
     def audit(self, number: int, epoch: int) -> None:
         """Record that a training is to go on to check the rule that would have stopped it."""
         self._open[number].trial.set_user_attr(STOPPED_AT, epoch)
 
-    def finish(
-        self, number: int, state: str, versions: Mapping[str, str], reason: str = ""
-    ) -> None:
+    def finish(self, number: int, state: str, reason: str = "") -> None:
         """Close a training.
 
         Args:
             number: Of the trial.
             state: COMPLETE (at the full budget only), PRUNED or FAIL.
-            versions: Of Python and the libraries it ran with.
             reason: Why it failed.
         """
-        trial, curve, _ = self._open.pop(number)
-        trial.set_user_attr("versions", dict(versions))
-        trial.set_user_attr("seconds", sum(epoch.seconds for epoch in curve))
+        opened = self._open.pop(number)
+        trial, curve = opened.trial, opened.curve
         if state == COMPLETE:
             assert len(curve) == self.plan.recipe.epochs, "COMPLETE means the full budget"
-            costs = [trial.user_attrs[name] for name in self.plan.objectives[1:]]
+            figures = {**opened.costs, LATENCY: opened.latency}
+            costs = [figures[name] for name in self.plan.objectives[1:]]
             self._study.tell(trial, [curve[-1].validation_accuracy, *costs])
         elif state == PRUNED:
             self._study.tell(trial, state=TrialState.PRUNED)
         else:
             assert state == FAIL, state
-            trial.set_user_attr("reason", reason)
+            trial.set_user_attr(REASON, reason)
             self._study.tell(trial, state=TrialState.FAIL)
-            self._known[trial.user_attrs[KEY]].failed = True
+            self._known[opened.key].failed = True
 
     def trials(self) -> list[Trial]:
         """Return the record of every training."""
@@ -448,12 +443,22 @@ class SearchStudy:
         close_storage(self._storage)
 
 
-class _Open(NamedTuple):
+@dataclass
+class _Open:
     """A training under way: its handle in the study, and what is recorded of it so far."""
 
     trial: optuna.Trial
-    curve: list[Epoch]
-    attributes: dict[str, Any]
+    key: str
+    costs: Mapping[str, float]
+    latency: float | None
+    curve: list[Epoch] = field(default_factory=list)
+    written: dict[str, Any] = field(default_factory=dict)
+
+    def set(self, name: str, value: Any) -> None:
+        """Set an attribute of the trial, if it is not set already."""
+        if self.written.get(name) != value:
+            self.trial.set_user_attr(name, value)
+            self.written[name] = value
 
 
 @dataclass
