@@ -421,7 +421,9 @@ class SearchStudy:
         trial, curve = opened.trial, opened.curve
         if state == COMPLETE:
             assert len(curve) == self.plan.recipe.epochs, "COMPLETE means the full budget"
-            figures = {**opened.costs, LATENCY: opened.latency}
+            figures = dict(opened.costs)
+            if opened.latency is not None:
+                figures[LATENCY] = opened.latency
             costs = [figures[name] for name in self.plan.objectives[1:]]
             self._study.tell(trial, [curve[-1].validation_accuracy, *costs])
         elif state == PRUNED:
