@@ -396,6 +396,8 @@ def _search(options: argparse.Namespace) -> int:
     if run.outcome.interrupted:
         print("Interrupted: run the same command again to go on.")
         return EXIT_INTERRUPTED
+    if run.outcome.elsewhere:
+        print(f"Other searches of this study are still at {run.outcome.elsewhere} trials.")
     print(f"The trials are in {run.path}; see: skipsearch rank {run.path}")
     return 0
 

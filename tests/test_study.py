@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import importlib.util
+import itertools
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +22,12 @@ from optuna.trial import TrialState
 
 from skipsearch.errors import RunError, SpaceError
 from skipsearch.recipe import Recipe
-from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch
+from skipsearch.record import COMPLETE, FAIL, PRUNED, RUNNING, Epoch
 from skipsearch.run import Run
 from skipsearch.search.records import ATTEMPTS, load_trials
+from skipsearch.search.storage import without_password
 from skipsearch.search.study import Plan, SearchStudy, Ticket
-from skipsearch.space import Space
+from skipsearch.space import ENUMERABLE, Space
 
 RECIPE = Recipe(epochs=3, batch_size=64)
 WHERE = {"device": "cpu", "numerics": "cpu, float32", "versions": {"python": "3"}}
@@ -344,3 +355,279 @@ def test_a_storage_that_cannot_be_opened_is_one_clear_error(tmp_path: Path) -> N
     (tmp_path / "study.db").write_bytes(b"this is no SQLite file, at all" * 40)
     with pytest.raises(RunError, match="cannot be opened"):
         load_trials(f"sqlite:///{tmp_path}/study.db")
+
+
+# --- seeds, neighbours, objectives ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_further_seeds_are_trained_when_asked_for_and_never_twice(
+    tmp_path: Path, sampler: str
+) -> None:
+    study = open_study(tmp_path, seeds=3, seed=7, sampler=sampler)
+    trained: list[tuple[str, int]] = []
+    while (ticket := study.ask()) is not None:
+        trained.append((ticket.candidate.key, ticket.seed))
+        train(study, ticket)
+    assert study.exhausted
+    keys = {key for key, _ in trained}
+    assert len(keys) == DISTINCT
+    assert sorted(trained) == sorted((key, seed) for key in keys for seed in (7, 8, 9))
+    for key in keys:  # in order
+        assert [seed for other, seed in trained if other == key] == [7, 8, 9]
+    # A design that all its neighbours surround is measured again before one far away is begun.
+    first_again = next(i for i, (_, seed) in enumerate(trained) if seed > 7)
+    assert first_again < 3 * DISTINCT - DISTINCT
+
+
+def test_a_design_that_failed_is_not_tried_with_another_seed(tmp_path: Path) -> None:
+    study = open_study(tmp_path, seeds=2)
+    seeds: list[int] = []
+    while (ticket := study.ask()) is not None:
+        seeds.append(ticket.seed)
+        study.finish(ticket.number, FAIL, "no luck")
+        if len(seeds) == 4:
+            study = open_study(tmp_path, seeds=2)  # what failed before is known to have failed
+    assert seeds == [0] * DISTINCT
+
+
+def test_as_many_trainings_as_the_plan_says(tmp_path: Path) -> None:
+    study = open_study(tmp_path, trials=4)
+    for _ in range(4):
+        ticket = study.ask()
+        assert ticket is not None
+        train(study, ticket)
+    assert study.ask() is None
+    assert not study.exhausted
+    more = open_study(tmp_path, trials=5)
+    assert more.ask() is not None
+    assert more.ask() is None
+
+
+LARGE = """
+name: large
+base: {widths: [8, 16], stem_width: 8}
+axes:
+  layout: {convs: [conv3, conv3], free: [bn, relu]}
+  depths: [[1, 1], [1, 2], [2, 1], [2, 2]]
+  merge: [add, cat]
+  recipe.peak_lr: {low: 0.01, high: 0.5, step: 0.07}
+  drop_path: [0.0, 0.1, 0.2]
+"""
+
+
+def test_in_a_large_space_a_known_proposal_is_replaced_by_a_neighbour(tmp_path: Path) -> None:
+    space = Space.from_yaml(LARGE)
+    assert space.size is not None
+    assert space.size > ENUMERABLE
+    study = open_study(tmp_path, LARGE)
+    first = study.ask()
+    assert first is not None
+    train(study, first)
+    proposed = load(tmp_path).trials[0].params
+    for _ in range(5):  # a sampler that insists
+        load(tmp_path).enqueue_trial(proposed)
+        ticket = study.ask()
+        assert ticket is not None
+        changed = [
+            name
+            for name in {*ticket.candidate.values, *first.candidate.values}
+            if ticket.candidate.values.get(name) != first.candidate.values.get(name)
+        ]
+        assert len(changed) == 1
+        train(study, ticket)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_several_objectives(tmp_path: Path, sampler: str) -> None:
+    objectives = ("validation_accuracy", "macs", "latency")
+    study = open_study(tmp_path, sampler=sampler, objectives=objectives)
+    while (ticket := study.ask()) is not None:
+        stopped = ticket.number % 4 == 1
+        curve = [epoch(i + 1, 0.5 + ticket.number / 100) for i in range(1 if stopped else 3)]
+        study.report(ticket.number, curve, WHERE, latency=0.002)
+        study.report(ticket.number, curve, WHERE, latency=0.004)  # another driver's, after a break
+        study.finish(ticket.number, PRUNED if stopped else COMPLETE)
+    optuna_study = load(tmp_path)
+    assert [d.name for d in optuna_study.directions] == ["MAXIMIZE", "MINIMIZE", "MINIMIZE"]
+    records = {trial.number: trial for trial in study.trials()}
+    assert {trial.state for trial in records.values()} == {COMPLETE, PRUNED}
+    for number, record in records.items():
+        assert record.latency == 0.002
+        values = optuna_study.trials[number].values
+        if record.state == COMPLETE:
+            assert values == [record.curve[-1].validation_accuracy, record.macs, 0.002]
+        else:  # an unfinished value must not stand on the front
+            assert values is None
+    assert all(record.activation_bytes > 0 for record in records.values())
+
+
+def test_an_audited_training_stays_audited_when_it_goes_on(tmp_path: Path) -> None:
+    study = open_study(tmp_path)
+    ticket = study.ask()
+    assert ticket is not None
+    assert ticket.stopped_at == 0
+    study.report(ticket.number, [epoch(1, 0.1)], WHERE)
+    study.audit(ticket.number, 1)
+    again = open_study(tmp_path).ask()
+    assert again is not None
+    assert again.stopped_at == 1
+    assert again.accuracies == [0.1]
+
+
+# --- several drivers on one study ----------------------------------------------------------------
+
+
+def postgres() -> Path | None:
+    """Where a PostgreSQL server lies, if there is one that may be started here."""
+    if importlib.util.find_spec("psycopg") is None:
+        return None
+    found = shutil.which("postgres")
+    places = [Path(found).resolve()] if found else []
+    places += sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+    return next((p.parent for p in reversed(places) if (p.parent / "createdb").exists()), None)
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[], str]]:
+    """What makes the URL of an empty storage."""
+    folder = tmp_path_factory.mktemp("storage")
+    count = itertools.count()
+    if request.param == "sqlite":
+        yield lambda: f"sqlite:///{folder}/{next(count)}.db"
+        return
+    programs = postgres()
+    if programs is None:
+        pytest.skip("needs a PostgreSQL server and psycopg")
+    # It refuses to run as root.
+    user = {"user": "postgres", "group": "postgres", "extra_groups": []} if not os.getuid() else {}
+    folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
+    if user:
+        shutil.chown(folder, "postgres", "postgres")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    def run(program: str, *words: str) -> None:
+        subprocess.run(
+            [programs / program, *words], check=True, stdout=subprocess.DEVNULL, cwd="/", **user
+        )
+
+    try:
+        run("initdb", "-D", f"{folder}/data", "-A", "trust", "-U", "search")
+        options = f"-k {folder} -p {port} -h 127.0.0.1"
+        run("pg_ctl", "-D", f"{folder}/data", "-o", options, "-l", f"{folder}/log", "-w", "start")
+
+        def url() -> str:
+            name = f"d{next(count)}"
+            run("createdb", "-h", "127.0.0.1", "-p", str(port), "-U", "search", name)
+            return f"postgresql+psycopg://search@127.0.0.1:{port}/{name}"
+
+        yield url
+        run("pg_ctl", "-D", f"{folder}/data", "-m", "immediate", "stop")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def join(url: str, trials: int = 1000, asked: str = "this", **how: Any) -> SearchStudy:
+    plan = Plan(space=Space.from_yaml(SPACE), recipe=RECIPE, trials=trials, **how)
+    return SearchStudy(url, "s", plan, {"search": asked})
+
+
+def test_drivers_share_a_study_and_never_a_training(server: Callable[[], str]) -> None:
+    url = server()
+    drivers = [join(url) for _ in range(3)]
+    tickets = []
+    while any(found := [driver.ask() for driver in drivers]):
+        for driver, ticket in zip(drivers, found, strict=True):
+            if ticket is not None:
+                tickets.append(ticket)
+                train(driver, ticket)
+    keys = [ticket.candidate.key for ticket in tickets]
+    assert len(keys) == len(set(keys)) == DISTINCT
+    assert len(drivers[0].trials()) == DISTINCT
+    news = [len(driver.news()) for driver in drivers]
+    assert sum(news) == 2 * DISTINCT  # each hears of what the other two did, once
+    assert [driver.news() for driver in drivers] == [[]] * 3
+    for driver in drivers:
+        driver.close()
+
+
+def test_drivers_meet_the_budget_together(server: Callable[[], str]) -> None:
+    url = server()
+    barrier = threading.Barrier(3, timeout=60)
+
+    def drive() -> int:
+        driver = join(url, trials=7)
+        barrier.wait()
+        done = 0
+        while (ticket := driver.ask()) is not None:
+            train(driver, ticket)
+            done += 1
+        driver.close()
+        return done
+
+    with ThreadPoolExecutor(3) as threads:
+        done = [future.result() for future in [threads.submit(drive) for _ in range(3)]]
+    assert sum(done) == 7
+    trials = load_trials(url)
+    assert len({trial.design.id for trial in trials}) == len(trials) == 7
+
+
+DRIVER = """
+import sys, time
+sys.path.insert(0, {tests!r})
+from test_study import join, epoch, WHERE
+driver = join({url!r})
+ticket = driver.ask()
+driver.report(ticket.number, [epoch(1, 0.25)], WHERE)
+print(ticket.candidate.key, flush=True)
+time.sleep(600)
+"""
+
+
+def test_what_a_killed_driver_left_is_taken_over_and_that_of_a_living_one_is_not(
+    server: Callable[[], str],
+) -> None:
+    url = server()
+    program = DRIVER.format(tests=str(Path(__file__).parent), url=url)
+    other = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout is not None
+        key = other.stdout.readline().strip()
+        driver = join(url)
+        assert driver.elsewhere() == 1
+        assert [trial.state for trial in driver.trials()] == [RUNNING]
+    finally:
+        other.kill()
+        other.communicate()
+    assert driver.elsewhere() == 0
+    driver.adopt_interrupted()
+    ticket = driver.ask()
+    assert ticket is not None
+    assert ticket.candidate.key == key
+    assert ticket.accuracies == [0.25]
+    train(driver, ticket)
+    assert [trial.state for trial in driver.trials()] == [COMPLETE]
+    driver.close()
+
+
+def test_a_driver_with_another_question_is_refused(server: Callable[[], str]) -> None:
+    url = server()
+    first = join(url)
+    with pytest.raises(RunError, match="study 's' in the storage is of another search"):
+        join(url, asked="that")
+    first.close()
+
+
+def test_a_password_is_neither_shown_nor_kept() -> None:
+    url = "postgresql+psycopg://me:s3cret@localhost:1/x"
+    assert without_password(url) == "postgresql+psycopg://me@localhost:1/x"
+    if importlib.util.find_spec("psycopg"):
+        with pytest.raises(RunError, match="cannot be opened") as caught:
+            load_trials(url)
+        assert "s3cret" not in str(caught.value)
+    with pytest.raises(RunError, match="is no URL"):
+        without_password("here")

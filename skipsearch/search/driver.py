@@ -44,11 +44,13 @@ class Outcome:
         interrupted: Whether it ended before it had the trainings asked for, and can go on.
         out_of_time: Whether that was because of its time budget.
         exhausted: Whether it ended early because the space holds no further design.
+        elsewhere: Trainings that other drivers of a shared study are still at.
     """
 
     interrupted: bool = False
     out_of_time: bool = False
     exhausted: bool = False
+    elsewhere: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +158,7 @@ def run_trials(
     if searcher.unfinished:
         late = limits.time_budget is not None and time.monotonic() - start >= limits.time_budget
         return Outcome(interrupted=True, out_of_time=late)
-    return Outcome(exhausted=study.exhausted)
+    return Outcome(exhausted=study.exhausted, elsewhere=study.elsewhere())
 
 
 def _run_session(

@@ -63,20 +63,18 @@ def is_training(trial: FrozenTrial) -> bool:
     return KEY in trial.user_attrs and REJECTED not in trial.user_attrs
 
 
-def records(trials: Sequence[FrozenTrial]) -> list[Trial]:
-    """Return the record of every training, in the order of their numbers."""
-    trainings = [trial for trial in trials if is_training(trial)]
-    superseded = set()
-    for trial in trainings:
-        earlier = trial.user_attrs.get(CONTINUES)
-        while earlier is not None:
-            superseded.add(earlier)
-            earlier = trials[earlier].user_attrs.get(CONTINUES)
-    queued = {trial.user_attrs.get(CONTINUES) for trial in trials}
-    return [_record(t, t.number in queued) for t in trainings if t.number not in superseded]
+def is_interrupted(trial: FrozenTrial) -> bool:
+    """Whether a training ended without a word, and is to go on."""
+    return is_training(trial) and trial.state == TrialState.FAIL and REASON not in trial.user_attrs
 
 
-def _record(trial: FrozenTrial, queued: bool) -> Trial:
+def one_record(trial: FrozenTrial, queued: bool = False) -> Trial:
+    """Return the record of a training.
+
+    Args:
+        trial: Of the study.
+        queued: Whether it was interrupted and goes on.
+    """
     attributes = trial.user_attrs
     reason = attributes.get(REASON, "")
     if trial.state == TrialState.FAIL and not reason:
@@ -101,3 +99,16 @@ def _record(trial: FrozenTrial, queued: bool) -> Trial:
         **environment,
         stopped_at=attributes.get(STOPPED_AT, 0),
     )
+
+
+def records(trials: Sequence[FrozenTrial]) -> list[Trial]:
+    """Return the record of every training, in the order of their numbers."""
+    trainings = [trial for trial in trials if is_training(trial)]
+    superseded = set()
+    for trial in trainings:
+        earlier = trial.user_attrs.get(CONTINUES)
+        while earlier is not None:
+            superseded.add(earlier)
+            earlier = trials[earlier].user_attrs.get(CONTINUES)
+    queued = {trial.user_attrs.get(CONTINUES) for trial in trials}
+    return [one_record(t, t.number in queued) for t in trainings if t.number not in superseded]

@@ -92,11 +92,14 @@ class StudySearcher(Searcher):
         self._is_done = False  # whether the study has no more to train
         self.crash: Exception | None = None
         for trial in earlier:
-            curve = trial.curve[: trial.stopped_at or None]
-            self._judge.stops(
-                trial.number, [e.validation_accuracy for e in curve], self._group(trial)
-            )
-            self._judge.forget(trial.number)
+            self._learn(trial)
+
+    def _learn(self, trial: Trial) -> None:
+        """Let early stopping know a training that has ended."""
+        curve = trial.curve[: trial.stopped_at or None]
+        accuracies = [epoch.validation_accuracy for epoch in curve]
+        self._judge.stops(trial.number, accuracies, self._group(trial))
+        self._judge.forget(trial.number)
 
     def __getstate__(self) -> dict[str, Any]:
         # Tune pickles its searcher for a restore that we never ask for: the study is the state.
@@ -130,6 +133,10 @@ class StudySearcher(Searcher):
             return Searcher.FINISHED
         if len(self._trainings) >= self._at_once:
             return None
+        for trial in self._study.news():
+            self._learn(trial)
+            accuracy = trial.curve[-1].validation_accuracy if trial.curve else None
+            self._progress.ended(trial.number, trial.state, accuracy, len(self._trainings))
         ticket = self._study.ask()
         if ticket is None:
             self._is_done = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import socket
 import sqlite3
 import threading
@@ -16,12 +17,13 @@ import optuna
 from optuna.storages import RDBStorage
 from sqlalchemy import event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
 
 from skipsearch.errors import RunError
 
 DRIVER = "driver:"  # begins the study's attributes that say when a driver was last alive
 BEAT_SECONDS = 15.0
+TRIES_TO_MAKE = 10
 DEAD_SECONDS = 120.0  # without a beat; clocks of several machines may differ by less than that
 
 
@@ -38,7 +40,7 @@ def open_storage(url: str, quick: bool = False) -> RDBStorage:
         RunError: If it cannot be opened; the message shows no password.
     """
     try:
-        storage = RDBStorage(url)
+        storage = _opened(url)
         if quick and storage.engine.name == "sqlite":
             event.listen(storage.engine, "connect", _write_ahead)
             storage.engine.dispose()  # connections made before
@@ -46,6 +48,16 @@ def open_storage(url: str, quick: bool = False) -> RDBStorage:
         cause = str(error).partition("\n")[0]
         raise RunError(f"the storage {shown(url)} cannot be opened: {cause}") from None
     return storage
+
+
+def _opened(url: str) -> RDBStorage:
+    for _ in range(TRIES_TO_MAKE):
+        try:
+            return RDBStorage(url)
+        except (IntegrityError, ProgrammingError):
+            # Of several drivers that find an empty database one makes its tables first.
+            time.sleep(random.uniform(0.2, 1.0))
+    return RDBStorage(url)
 
 
 def _write_ahead(connection: Any, _: object) -> None:
@@ -101,6 +113,20 @@ def calm() -> Iterator[None]:
         optuna.logging.set_verbosity(before)
 
 
+def _is_known_dead(driver: str) -> bool:
+    """Whether a driver ran on this machine and does not any more."""
+    host, pid, _ = driver.rsplit("-", 2)
+    if host != socket.gethostname():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass  # another user's
+    return False
+
+
 class Presence:
     """Tells other drivers of a study that this one is alive, from a thread of its own.
 
@@ -130,12 +156,12 @@ class Presence:
     def alive(self) -> set[str]:
         """Return the drivers that were alive a moment ago, this one among them."""
         now = time.time()
-        attributes = self._study.user_attrs
-        return {
+        drivers = {
             name.removeprefix(DRIVER)
-            for name, beat in attributes.items()
+            for name, beat in self._study.user_attrs.items()
             if name.startswith(DRIVER) and now - beat < DEAD_SECONDS
         }
+        return {driver for driver in drivers if not _is_known_dead(driver)}
 
     def end(self) -> None:
         """Say goodbye, so that nobody waits for this driver."""

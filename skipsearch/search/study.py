@@ -37,7 +37,9 @@ from skipsearch.search.records import (
     REJECTED,
     SEED,
     STOPPED_AT,
+    is_interrupted,
     is_training,
+    one_record,
     records,
 )
 from skipsearch.search.samplers import make_sampler
@@ -139,6 +141,7 @@ class SearchStudy:
         self._known: dict[str, _Known] = {}
         self._untried: dict[str, Candidate] | None = None
         self._open: dict[int, _Open] = {}
+        self._seen = {trial.number for trial in trials if trial.state.is_finished()}
         self.adopt_interrupted()
         self._look_around()
 
@@ -174,8 +177,7 @@ class SearchStudy:
             t.user_attrs.get(CONTINUES) for t in trials if t.state in under_way or is_training(t)
         }
         for trial in trials:
-            interrupted = trial.state == TrialState.FAIL and REASON not in trial.user_attrs
-            if interrupted and is_training(trial) and trial.number not in continued:
+            if is_interrupted(trial) and trial.number not in continued:
                 self._queue_again(trial)
 
     def _is_trained_elsewhere(self, trial: FrozenTrial) -> bool:
@@ -231,7 +233,10 @@ class SearchStudy:
         for _ in range(TRIES):
             if self._has_enough():
                 return None
-            trial = self._study.ask()
+            try:
+                trial = self._study.ask()
+            except UpdateFinishedTrialError:
+                continue  # another driver took what was queued, and is through with it
             inherited = trial.user_attrs  # read once: each reading goes to the storage
             candidate = None
             try:
@@ -293,8 +298,7 @@ class SearchStudy:
                 continue
             slot = (trial.user_attrs[KEY], trial.user_attrs[SEED])
             slots.add(slot)
-            over = trial.state == TrialState.FAIL and REASON not in trial.user_attrs
-            if slot == (key, seed) and not over:
+            if slot == (key, seed) and not is_interrupted(trial):
                 return True
         return not continues and len(slots) >= self.plan.trials
 
@@ -433,6 +437,23 @@ class SearchStudy:
             trial.set_user_attr(REASON, reason)
             self._study.tell(trial, state=TrialState.FAIL)
             self._known[opened.key].failed = True
+        self._seen.add(number)
+
+    def news(self) -> list[Trial]:
+        """Return the trainings that other drivers have ended since this was last asked."""
+        if self._presence is None:
+            return []
+        trials = self._study.get_trials(deepcopy=False)
+        new = [t for t in trials if t.state.is_finished() and t.number not in self._seen]
+        self._seen.update(trial.number for trial in new)
+        return [
+            one_record(trial) for trial in new if is_training(trial) and not is_interrupted(trial)
+        ]
+
+    def elsewhere(self) -> int:
+        """Count the trainings that other drivers are still at."""
+        running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return sum(map(self._is_trained_elsewhere, running))
 
     def trials(self) -> list[Trial]:
         """Return the record of every training."""
