@@ -32,7 +32,9 @@ SIDEWAYS = {("record", "recipe"), ("__main__", "cli")}
 
 # Libraries held to their files: a file, or a folder with all in it.
 HOMES = {
-    "ray": ("search/cluster.py", "search/driver.py", "search/worker.py"),
+    "ray": ("search/cluster.py", "search/driver.py", "search/logs.py", "search/worker.py"),
+    "tensorboardX": ("search/logs.py",),
+    "mlflow": ("search/logs.py",),
     "optuna": ("search/study.py", "search/driver.py"),
     "onnx": ("export/onnx.py",),
     "onnxruntime": ("export/onnx.py",),
@@ -230,6 +232,7 @@ WRONG = {
         "from ray import tune",
         "search/study.py:1: ray belongs to search/cl",
     ),
+    "mlflow": ("run.py", "import mlflow", "run.py:1: mlflow belongs to search/logs.py"),
     "optuna": (
         "run.py",
         "def f():\n    import optuna.trial",
@@ -288,6 +291,7 @@ RIGHT = {
     ),
     "data/images.py": "import sklearn.datasets\nimport torch",
     "search/driver.py": "import optuna, ray.tune\nfrom skipsearch.training import train",
+    "search/logs.py": "import mlflow\nimport tensorboardX\nfrom ray.tune import Callback",
     "search/study.py": "import optuna",
     "export/onnx.py": "import onnx, onnxruntime, onnxscript",
     "analysis/figures.py": "import matplotlib.pyplot\nimport scipy",
