@@ -56,12 +56,17 @@ def search(options: argparse.Namespace) -> int:
 def check(options: argparse.Namespace) -> None:
     """Refuse before it is submitted what would fail on the cluster."""
     ss.Space.load(options.space)
+    check_folders(options)
+    if find_spec("aiohttp") is None:
+        raise RunError("--submit needs Ray's client of jobs: pip install 'ray[default]'")
+
+
+def check_folders(options: argparse.Namespace) -> None:
+    """Refuse folders that would lie in the working folder of a job, which Ray removes."""
     for name in ("out", "data_root"):
         path = getattr(options, name)
         if path is not None and not PurePosixPath(path).is_absolute():
             raise RunError(f"{name}: {path} is a folder of the head node, and must begin with /")
-    if find_spec("aiohttp") is None:
-        raise RunError("--submit needs Ray's client of jobs: pip install 'ray[default]'")
 
 
 def _parser() -> argparse.ArgumentParser:
