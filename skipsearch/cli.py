@@ -8,7 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from io import BytesIO
 from pathlib import Path
 from statistics import fmean, stdev
@@ -59,7 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        print(f"skipsearch: error: {error.filename}: {error.strerror}", file=sys.stderr)
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"skipsearch: error: {where}{error.strerror}", file=sys.stderr)
         return EXIT_BAD_INPUT
     except KeyboardInterrupt:
         print("skipsearch: interrupted", file=sys.stderr)
@@ -80,9 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Neural architecture search over skip-connection designs.",
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "--version", action="version", version=f"skipsearch {version('skipsearch')}"
-    )
+    parser.add_argument("--version", action="version", version=f"skipsearch {_version()}")
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
 
     show = verbs.add_parser("show", help="draw a layout, a design, a space or a classic")
@@ -191,6 +190,13 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--formats", default="source,program,onnx", metavar="W,W")
     export.set_defaults(verb=_export)
     return parser
+
+
+def _version() -> str:
+    try:
+        return version("skipsearch")
+    except PackageNotFoundError:
+        return "(not installed)"
 
 
 def _add_image_options(parser: argparse.ArgumentParser) -> None:

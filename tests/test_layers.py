@@ -32,7 +32,15 @@ SIDEWAYS = {("record", "recipe"), ("__main__", "cli")}
 
 # Libraries held to their files: a file, or a folder with all in it.
 HOMES = {
-    "ray": ("search/cluster.py", "search/driver.py", "search/searcher.py", "search/worker.py"),
+    "ray": (
+        "search/cluster.py",
+        "search/driver.py",
+        "search/logs.py",
+        "search/searcher.py",
+        "search/worker.py",
+    ),
+    "tensorboardX": ("search/logs.py",),
+    "mlflow": ("search/logs.py",),
     "optuna": ("search/records.py", "search/samplers.py", "search/storage.py", "search/study.py"),
     "sqlalchemy": ("search/storage.py",),
     "onnx": ("export/onnx.py",),
@@ -231,6 +239,7 @@ WRONG = {
         "from ray import tune",
         "search/study.py:1: ray belongs to search/cl",
     ),
+    "mlflow": ("run.py", "import mlflow", "run.py:1: mlflow belongs to search/logs.py"),
     "optuna": (
         "run.py",
         "def f():\n    import optuna.trial",
@@ -289,7 +298,11 @@ RIGHT = {
     ),
     "data/images.py": "import sklearn.datasets\nimport torch",
     "search/storage.py": "import optuna, sqlalchemy",
-    "search/driver.py": "import ray.tune\nfrom skipsearch.training import train",
+    "search/driver.py": "import ray.tune
+from skipsearch.training import train",
+    "search/logs.py": "import mlflow
+import tensorboardX
+from ray.tune import Callback",
     "search/study.py": "import optuna",
     "export/onnx.py": "import onnx, onnxruntime, onnxscript",
     "analysis/figures.py": "import matplotlib.pyplot\nimport scipy",

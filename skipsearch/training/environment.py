@@ -6,7 +6,7 @@ import contextlib
 import os
 import platform
 from collections.abc import Iterator
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
@@ -90,4 +90,11 @@ def kernels(device: torch.device, deterministic: bool) -> Iterator[None]:
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the libraries that shape a result."""
-    return {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}
+    return {"python": platform.python_version(), **{name: _version(name) for name in LIBRARIES}}
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "unknown"  # skipsearch itself, where it was shipped to a node and not installed

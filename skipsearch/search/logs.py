@@ -1,0 +1,180 @@
+"""Curves of a search for TensorBoard and MLflow, written into the run folder by Ray's own loggers.
+
+Ray would log what it knows of a trial: one text in place of hyperparameters, a running number, a
+temporary folder. ``Translator`` stands between and shows each trial in the words of this package.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ray.tune import Callback
+from ray.tune.logger import LoggerCallback, TBXLoggerCallback
+from ray.tune.result import TRAINING_ITERATION
+
+from skipsearch.design import Design
+from skipsearch.errors import RunError, not_one_of
+from skipsearch.recipe import Recipe
+
+SCALARS = (
+    "validation_accuracy",
+    "validation_loss",
+    "train_accuracy",
+    "train_loss",
+    "learning_rate",
+)
+MLFLOW_ENVIRONMENT = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}
+EVENTS = "events.out.tfevents.*"
+
+
+def loggers(words: Iterable[str], folder: str | Path) -> list[Callback]:
+    """Return what Tune calls back to write logs of a search.
+
+    Every training is logged as ``DESIGN-RECIPE-SEED``, the words of the table that ``rank`` prints,
+    so that one which is interrupted keeps its name. Its curve is written whole by the session that
+    goes on with it, each epoch once.
+
+    Args:
+        words: Of ``LOGGERS``: ``tensorboard`` (files in ``folder/tensorboard/TRAINING``) or
+            ``mlflow`` (``folder/mlflow/mlflow.db``, an experiment with the folder's name, a run for
+            each training; its SQLite takes a tenth of a second an epoch or more).
+        folder: The run folder, which no other search is writing to.
+
+    Raises:
+        RunError: If a word is unknown, or its package is not installed.
+    """
+    made = []
+    for word in dict.fromkeys(words):
+        if word not in LOGGERS:
+            raise RunError(f"log: {not_one_of(word, LOGGERS)}")
+        made.append(Translator(LOGGERS[word](Path(folder)), Path(folder) / word))
+    return made
+
+
+def _tensorboard(folder: Path) -> LoggerCallback:
+    _need("tensorboardX", "tensorboard")
+    return TBXLoggerCallback()
+
+
+def _mlflow(folder: Path) -> LoggerCallback:
+    for name, value in MLFLOW_ENVIRONMENT.items():  # read when it is imported
+        os.environ.setdefault(name, value)
+    mlflow = _need("mlflow", "mlflow")
+    # Here, since it imports MLflow, which takes seconds.
+    from ray.air.integrations.mlflow import MLflowLoggerCallback
+
+    home = folder.absolute() / "mlflow"
+    home.mkdir(parents=True, exist_ok=True)
+    url, name = f"sqlite:///{home}/mlflow.db", folder.absolute().name
+    client = mlflow.MlflowClient(tracking_uri=url)
+    experiment = client.get_experiment_by_name(name)
+    if experiment is not None:  # Left open by a driver that was killed.
+        for run in client.search_runs([experiment.experiment_id], "attributes.status = 'RUNNING'"):
+            client.set_terminated(run.info.run_id, "KILLED")
+    return MLflowLoggerCallback(tracking_uri=url, experiment_name=name)
+
+
+def _need(package: str, extra: str) -> Any:
+    try:
+        return importlib.import_module(package)
+    except ImportError:
+        raise RunError(
+            f"log {extra}: {package} is not installed: pip install 'skipsearch[{extra}]'"
+        ) from None
+
+
+LOGGERS: dict[str, Callable[[Path], LoggerCallback]] = {
+    "tensorboard": _tensorboard,
+    "mlflow": _mlflow,
+}
+
+
+class Translator(Callback):
+    """Tells one of Ray's loggers what happened, training by training and epoch by epoch.
+
+    Args:
+        logger: What writes.
+        folder: Where it writes what it writes for each training.
+    """
+
+    def __init__(self, logger: LoggerCallback, folder: Path) -> None:
+        self._logger = logger
+        self._folder = folder
+        self._trainings: dict[str, Training] = {}  # under way, by Tune's trial
+
+    def setup(self, *args: Any, **info: Any) -> None:
+        """Prepare the logger, once a session."""
+        self._logger.setup(*args, **info)
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: Mapping[str, Any], **info: Any
+    ) -> None:
+        """Log the epochs that are not logged yet: a retried trial reports some again."""
+        training = self._trainings.get(trial.trial_id)
+        if training is None:
+            # Not earlier: only the first result brings the curve of the sessions before.
+            training = Training(json.loads(trial.config["task"]), self._folder)
+            self._trainings[trial.trial_id] = training
+            self._logger.log_trial_start(training)
+        for epoch in result["curve"][training.logged :]:
+            scalars = {name: epoch[name] for name in SCALARS}
+            step = {TRAINING_ITERATION: epoch["epoch"]}
+            self._logger.log_trial_result(iteration, training, step | scalars)
+            training.logged = epoch["epoch"]
+        training.failed = "failed" in result
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Close the log of a training that ended, or that failed and said why."""
+        self._end(trial.trial_id)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Close the log of a training whose worker died."""
+        self._end(trial.trial_id, failed=True)
+
+    def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
+        """Close the logs of trainings that were interrupted."""
+        for trial_id in list(self._trainings):
+            self._end(trial_id, failed=True)
+
+    def _end(self, trial_id: str, failed: bool = False) -> None:
+        training = self._trainings.pop(trial_id, None)
+        if training is not None:
+            self._logger.log_trial_end(training, failed=failed or training.failed)
+
+
+class Training:
+    """What Ray's loggers read of a trial: its name, its folder and its hyperparameters.
+
+    Args:
+        task: What the driver gave the worker: design, recipe and seed among it.
+        folder: Of all trainings.
+    """
+
+    def __init__(self, task: Mapping[str, Any], folder: Path) -> None:
+        design, recipe = Design.from_dict(task["design"]), Recipe.from_dict(task["recipe"])
+        self._name = f"{design.id}-{recipe.id}-{task['seed']}"
+        self.local_path = str(folder / self._name)
+        recipe_values = {f"recipe.{name}": value for name, value in recipe.to_dict().items()}
+        values = design.to_dict() | recipe_values | {"seed": task["seed"]}
+        self.config = self.evaluated_params = {
+            name: json.dumps(value) if isinstance(value, list) else value
+            for name, value in values.items()
+            if value is not None
+        }
+        self.logged = 0  # epochs
+        self.failed = False
+
+    def __str__(self) -> str:
+        return self._name
+
+    def init_local_path(self) -> None:
+        """Make its folder, without what an interrupted session wrote: all of it comes again."""
+        path = Path(self.local_path)
+        path.mkdir(parents=True, exist_ok=True)
+        for earlier in path.glob(EVENTS):
+            earlier.unlink()
