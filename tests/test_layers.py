@@ -32,7 +32,7 @@ SIDEWAYS = {("record", "recipe"), ("__main__", "cli")}
 
 # Libraries held to their files: a file, or a folder with all in it.
 HOMES = {
-    "ray": ("search/cluster.py", "search/driver.py", "search/worker.py"),
+    "ray": ("search/cluster.py", "search/door.py", "search/driver.py", "search/worker.py"),
     "optuna": ("search/study.py", "search/driver.py"),
     "onnx": ("export/onnx.py",),
     "onnxruntime": ("export/onnx.py",),
