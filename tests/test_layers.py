@@ -34,6 +34,7 @@ SIDEWAYS = {("record", "recipe"), ("__main__", "cli")}
 HOMES = {
     "ray": (
         "search/cluster.py",
+        "search/door.py",
         "search/driver.py",
         "search/logs.py",
         "search/searcher.py",
@@ -298,11 +299,8 @@ RIGHT = {
     ),
     "data/images.py": "import sklearn.datasets\nimport torch",
     "search/storage.py": "import optuna, sqlalchemy",
-    "search/driver.py": "import ray.tune
-from skipsearch.training import train",
-    "search/logs.py": "import mlflow
-import tensorboardX
-from ray.tune import Callback",
+    "search/driver.py": "import ray.tune\nfrom skipsearch.training import train",
+    "search/logs.py": "import mlflow\nimport tensorboardX\nfrom ray.tune import Callback",
     "search/study.py": "import optuna",
     "export/onnx.py": "import onnx, onnxruntime, onnxscript",
     "analysis/figures.py": "import matplotlib.pyplot\nimport scipy",

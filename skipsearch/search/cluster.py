@@ -1,15 +1,23 @@
-"""The Ray that trials run on: one of our own on this machine, or a cluster that is joined."""
+"""The Ray that trials run on: one of our own on this machine, or a cluster that is joined.
+
+Whoever reaches a Ray without token authentication runs code there as its user. One of our own
+listens on the loopback interface alone, behind a token that lasts as long as its session; a cluster
+without token authentication is not joined unasked. Ray encrypts nothing by itself: in a network
+that is not trusted a cluster needs Ray's TLS settings too.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import math
 import os
-import shutil
+import secrets
 import signal
 import socket
-import tempfile
+import sys
+import textwrap
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,8 +25,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import ray
+from ray import _raylet
+from ray._private import ray_constants
+from ray.exceptions import RayError
 
 from skipsearch.errors import RunError
+from skipsearch.search.door import knock
+from skipsearch.search.folder import session_folder
 from skipsearch.training import available_cores
 
 # Set before Ray starts: default loggers cost disk and seconds, a changed working directory breaks
@@ -48,16 +61,21 @@ class Resources:
         gpus_per_trial: GPUs of each trial, a share below 1 or a whole number; None for one GPU
             where the cluster has any, else 0.
         concurrency: Trials at once at most; None for as many as the resources allow.
-        address: Of a Ray cluster to join; None for a Ray of its own on this machine.
+        address: Of a Ray cluster to join, ``host:port`` or ``auto`` for the one on this machine;
+            None for a Ray of its own on this machine.
+        insecure: Whether the cluster may do without token authentication.
+        dashboard: Whether a Ray of its own shows its dashboard, to this machine alone.
 
     Raises:
-        RunError: If a number is out of range.
+        RunError: If a number is out of range, or the rest does not go together.
     """
 
     cpus_per_trial: float = 1.0
     gpus_per_trial: float | None = None
     concurrency: int | None = None
     address: str | None = None
+    insecure: bool = False
+    dashboard: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.cpus_per_trial < math.inf:
@@ -65,8 +83,19 @@ class Resources:
         gpus = self.gpus_per_trial
         if gpus is not None and not (0 <= gpus <= 1 or (gpus < math.inf and gpus == int(gpus))):
             raise RunError(f"gpus-per-trial: {gpus!r} is neither a share from 0 to 1 nor whole")
-        if self.concurrency is not None and self.concurrency < 1:
-            raise RunError(f"concurrency: {self.concurrency!r} is not a positive whole number")
+        most = self.concurrency
+        if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 1):
+            raise RunError(f"concurrency: {most!r} is not a positive whole number")
+        if self.address is None:
+            if self.insecure:
+                raise RunError("insecure: there is nothing to allow without an address")
+            return
+        host, _, port = self.address.rpartition(":")
+        if self.address != "auto" and ("/" in host or not host or not port.isdecimal()):
+            # A Ray client (ray://) would run the search on another machine.
+            raise RunError(f"address: {self.address!r} is neither host:port nor auto")
+        if self.dashboard:
+            raise RunError("dashboard: it belongs to the cluster at the address, not to a search")
 
 
 class Share(NamedTuple):
@@ -78,6 +107,9 @@ class Share(NamedTuple):
         memory: Share of its device's free memory that a trial may count on.
         engines: Where trials share GPUs: how many engines, and how many GPUs each has.
         spread: Whether trials may run on other machines.
+        folder: For what the session writes: only this user can enter it, and it goes with the
+            session, or, where the driver is killed, with the next one's start. None where Ray was
+            running already.
     """
 
     each: dict[str, float]
@@ -85,11 +117,14 @@ class Share(NamedTuple):
     memory: float
     engines: tuple[int, float] = (0, 0.0)
     spread: bool = False
+    folder: Path | None = None
 
 
 @contextlib.contextmanager
 def ray_session(resources: Resources, verbose: bool = False) -> Iterator[Share]:
     """Start a Ray of our own, or join one, and leave no trace of it afterwards.
+
+    A Ray that this process has started or joined already is used, and left running.
 
     Args:
         resources: What trials may use.
@@ -99,22 +134,25 @@ def ray_session(resources: Resources, verbose: bool = False) -> Iterator[Share]:
         What each trial gets.
 
     Raises:
-        RunError: If the resources asked for do not exist, or Ray cannot be reached.
+        RunError: If the resources asked for do not exist, or Ray cannot be reached or entered.
     """
-    with _environment(ENVIRONMENT | ({} if verbose else CALM)), _quiet(verbose):
-        if ray.is_initialized():
+    settings = ENVIRONMENT | ({} if verbose else CALM)
+    if ray.is_initialized():
+        _check_running(resources)
+        with _environment(settings), _quiet(verbose):
             yield _share(resources)
-            return
-        # Sockets below it must not exceed the 107 bytes of a Unix socket's path.
-        scratch = tempfile.mkdtemp(prefix="ss-", dir="/tmp")
+        return
+    with session_folder() as folder, _environment(settings), _quiet(verbose):
         try:
             with _interrupts_wait():
-                _start_ray(resources.address, scratch, verbose)
+                if resources.address is None:
+                    _start(folder, resources.dashboard, verbose)
+                else:
+                    _join(resources.address, resources.insecure, verbose)
             with _termination_interrupts():
-                yield _share(resources)
+                yield _share(resources)._replace(folder=folder)
         finally:
             ray.shutdown()
-            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _share(resources: Resources) -> Share:
@@ -142,10 +180,7 @@ def _share(resources: Resources) -> Share:
 
 @contextlib.contextmanager
 def _termination_interrupts() -> Iterator[None]:
-    """Treat SIGTERM, by which schedulers and containers end a job, as Ctrl-C.
-
-    Ray's own handler, set when it starts, would abort the process.
-    """
+    """Treat SIGTERM, by which schedulers and containers end a job, as Ctrl-C."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -153,69 +188,183 @@ def _termination_interrupts() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, _or_default(before))
 
 
 @contextlib.contextmanager
 def _interrupts_wait() -> Iterator[None]:
-    """Hold Ctrl-C back while Ray forks: Python would lose it in a hook of ``os.fork``."""
+    """Hold Ctrl-C and SIGTERM back while Ray forks: Python would lose them in an ``os.fork`` hook.
+
+    Ray sets a handler of its own for SIGTERM, which would abort the process; it is taken back.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     seen: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: seen.append(number))
+    before = {
+        number: signal.signal(number, lambda number, _: seen.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, _or_default(handler))
     if seen:
         raise KeyboardInterrupt
 
 
-def _start_ray(address: str | None, scratch: str, verbose: bool) -> None:
-    common: dict[str, Any] = {
-        "include_dashboard": False,
-        "log_to_driver": verbose,
-        "logging_level": logging.INFO if verbose else logging.ERROR,
-    }
-    if address is None:
-        ray.init(address="local", num_cpus=available_cores(), _temp_dir=scratch, **common)
-        return
-    _check_reachable(address)
-    package = str(Path(__file__).parents[1])
-    del common["include_dashboard"]
-    try:
-        ray.init(address=address, runtime_env={"py_modules": [package]}, **common)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        first_line = str(error).partition("\n")[0]
+def _or_default(handler: Any) -> Any:
+    return signal.SIG_DFL if handler is None else handler  # None: not set from Python
+
+
+def _start(folder: Path, dashboard: bool, verbose: bool) -> None:
+    """Start a Ray of our own, that nobody but this user can reach."""
+    if dashboard:
+        try:
+            importlib.import_module("ray.dashboard.optional_deps")
+        except ImportError as error:
+            raise RunError(f"dashboard: needs pip install 'ray[default]': {error}") from None
+    token = folder / "token"
+    with open(os.open(token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(secrets.token_hex(32))
+    os.environ.pop("RAY_AUTH_TOKEN", None)  # It would count more than the file.
+    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
+    _read_environment()
+    with _on_loopback(), _word("starting Ray"):
+        context = ray.init(
+            address="local",
+            num_cpus=available_cores(),
+            include_dashboard=dashboard,
+            dashboard_host="127.0.0.1",
+            # Ray opens the folder that it is given to everybody: one below ours.
+            _temp_dir=str(folder / "r"),
+            **_printing(verbose),
+        )
+    if dashboard:
+        print(f"dashboard: http://{context.dashboard_url}, its token: {token}", file=sys.stderr)
+
+
+def _join(address: str, insecure: bool, verbose: bool) -> None:
+    if not insecure and os.environ.get("RAY_AUTH_MODE") != "token":
         raise RunError(
-            f"address {address}: no Ray cluster can be joined: {first_line}"
-            " (a cluster with token authentication needs RAY_AUTH_MODE=token here too)"
-        ) from None
+            f"address {address}: joining needs token authentication: set RAY_AUTH_MODE=token here"
+            " and where the cluster's nodes start, with one token for all in ~/.ray/auth_token or"
+            " RAY_AUTH_TOKEN_PATH, or ask for insecure"
+        )
+    with _word(f"joining Ray at {address}"):
+        _check_reachable(address)
+        door = knock(address)
+        if door.state == "open" and not insecure:
+            raise RunError(
+                f"address {address}: everybody who reaches that cluster may run code on it: start"
+                " its nodes with RAY_AUTH_MODE=token, or ask for insecure"
+            )
+        if door.state == "shut":
+            raise RunError(f"address {address}: the cluster does not let us in: {door.detail}")
+        if door.state == "none":
+            raise RunError(f"address {address}: no Ray cluster can be joined: {door.detail}")
+        _read_environment()
+        package = str(Path(__file__).parents[1])
+        try:
+            ray.init(
+                address=door.detail,
+                # For nodes where skipsearch is not installed.
+                runtime_env={"py_modules": [package], "excludes": ["__pycache__"]},
+                **_printing(verbose),
+            )
+        except (OSError, ValueError, RuntimeError, RayError) as error:
+            reason = textwrap.shorten(str(error.__cause__ or error), 300)
+            raise RunError(
+                f"address {address}: the cluster cannot be joined: {reason}"
+                " (this machine must be one of its nodes, with the same Ray and Python)"
+            ) from None
 
 
-def _check_reachable(address: str) -> None:
-    """Refuse at once an address that nobody listens at: Ray itself tries for many minutes."""
-    host, colon, port = address.rpartition(":")
-    if not colon or "/" in address:
-        return  # ``auto``, or a URL such as ray://: Ray knows better what it means.
-    try:
-        with socket.create_connection((host, int(port)), timeout=5):
-            pass
-    except (OSError, ValueError) as error:
-        raise RunError(f"address {address}: nobody answers there: {error}") from None
+def _printing(verbose: bool) -> dict[str, Any]:
+    level = logging.INFO if verbose else logging.ERROR
+    return {"log_to_driver": verbose, "logging_level": level}
+
+
+def _read_environment() -> None:
+    """Let Ray read its settings anew: it keeps those of its import, and the first token it sees."""
+    _raylet.Config.initialize("")
+    # In this order: while the settings ask for a token, one must be found.
+    _raylet.AuthenticationTokenLoader.instance().reset_cache()
 
 
 @contextlib.contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables that the user has not set, and take them back after."""
-    mine = {name: value for name, value in variables.items() if name not in os.environ}
-    os.environ.update(mine)
+def _on_loopback() -> Iterator[None]:
+    """Let nothing listen but on the loopback interface.
+
+    Without this Ray's servers listen on all, and it takes no other address for this machine. The
+    switch is Ray's own, for systems where it knows no clusters; it is read when Ray is imported.
+    """
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
     try:
         yield
     finally:
-        for name in mine:
-            os.environ.pop(name, None)
+        ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+def _check_reachable(address: str) -> None:
+    """Refuse at once an address that nobody listens at."""
+    if address == "auto":
+        return
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=5):
+            pass
+    except (OSError, OverflowError) as error:
+        raise RunError(f"address {address}: nobody answers there: {error}") from None
+
+
+def _check_running(resources: Resources) -> None:
+    """Refuse what a Ray that runs already is not."""
+    runs_at = ray.get_runtime_context().gcs_address
+    asked = resources.address
+    if asked not in (None, "auto") and _resolve(asked) != _resolve(runs_at):
+        raise RunError(
+            f"address {asked}: this process uses Ray at {runs_at} already: ray.shutdown() first"
+        )
+    if resources.dashboard:
+        raise RunError("dashboard: this process uses Ray already: ray.shutdown() first")
+
+
+def _resolve(address: str) -> tuple[str, str]:
+    host, _, port = address.rpartition(":")
+    with contextlib.suppress(OSError):
+        host = socket.gethostbyname(host)
+    return (ray.util.get_node_ip_address() if host.startswith("127.") else host), port
+
+
+@contextlib.contextmanager
+def _word(text: str) -> Iterator[None]:
+    """Say on a terminal what takes a few seconds; the next line goes over it."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    print(text, end="", file=sys.stderr, flush=True)
+    try:
+        yield
+    finally:
+        print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def _environment(defaults: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables that the user has not set, and take all changes back after."""
+    before = dict(os.environ)
+    os.environ |= dict(defaults) | before
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ |= before
+        if not ray.is_initialized():
+            _read_environment()
 
 
 @contextlib.contextmanager
