@@ -24,7 +24,8 @@ from skipsearch.record import COMPLETE, Epoch, Trial
 from skipsearch.search.cluster import Resources, ray_session
 from skipsearch.search.driver import SCHEDULERS, Outcome, ended, run_trials
 from skipsearch.search.rungs import rungs
-from skipsearch.search.study import SAMPLERS, SearchStudy, load_trials
+from skipsearch.search.samplers import SAMPLERS
+from skipsearch.search.study import SearchStudy, load_trials
 from skipsearch.space import Space
 from skipsearch.text import dump_yaml, parse_yaml, read_text, write_atomically
 from skipsearch.training import Trainer, default_device, versions

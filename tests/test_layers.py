@@ -33,7 +33,12 @@ SIDEWAYS = {("record", "recipe"), ("__main__", "cli")}
 # Libraries held to their files: a file, or a folder with all in it.
 HOMES = {
     "ray": ("search/cluster.py", "search/driver.py", "search/worker.py"),
-    "optuna": ("search/study.py", "search/driver.py"),
+    "optuna": (
+        "search/study.py",
+        "search/driver.py",
+        "search/samplers.py",
+        "search/proposers.py",
+    ),
     "onnx": ("export/onnx.py",),
     "onnxruntime": ("export/onnx.py",),
     "onnxscript": ("export/onnx.py",),
@@ -289,6 +294,8 @@ RIGHT = {
     "data/images.py": "import sklearn.datasets\nimport torch",
     "search/driver.py": "import optuna, ray.tune\nfrom skipsearch.training import train",
     "search/study.py": "import optuna",
+    "search/samplers.py": "import optuna.samplers",
+    "search/proposers.py": "from optuna.trial import FrozenTrial",
     "export/onnx.py": "import onnx, onnxruntime, onnxscript",
     "analysis/figures.py": "import matplotlib.pyplot\nimport scipy",
     "diagram.py": "import matplotlib\nfrom skipsearch.anatomy import step_word",

@@ -14,7 +14,6 @@ import contextlib
 import dataclasses
 import json
 import random
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -28,25 +27,13 @@ from skipsearch.design import Design
 from skipsearch.errors import DesignError, RunError, SpaceError
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, INTERRUPTED, PRUNED, Epoch, Trial
+from skipsearch.search.samplers import make_sampler
 from skipsearch.space import ENUMERABLE, TRIES, Candidate, Space
 
 ATTEMPTS = 3  # drivers that may die under one epoch of a training before it counts as failed
 
 REJECTED = "rejected"
 CONTINUES = "continues"
-
-SAMPLERS: dict[str, Callable[[int], optuna.samplers.BaseSampler]] = {
-    # Conditional axes need group=True; constant_liar keeps trials at once apart.
-    "tpe": lambda seed: optuna.samplers.TPESampler(
-        n_startup_trials=10,
-        n_ei_candidates=24,
-        multivariate=True,
-        group=True,
-        constant_liar=True,
-        seed=seed,
-    ),
-    "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +60,11 @@ class SearchStudy:
         space: What to search; its constraints are met before a design is trained.
         recipe: What every candidate is trained with, but for what axes of the recipe set.
         seed: Of the sampler, and of every training.
-        sampler: A key of ``SAMPLERS``.
+        sampler: One of ``SAMPLERS``.
 
     Raises:
         RunError: If the storage cannot be opened.
+        SpaceError: If the sampler cannot search the space.
     """
 
     def __init__(
@@ -91,7 +79,7 @@ class SearchStudy:
             )
         trials = self._study.get_trials(deepcopy=False)
         # A resumed sampler must not repeat the draws of its first life.
-        self._study.sampler = make_sampler(sampler, (seed + len(trials)) % 2**32)
+        self._study.sampler = make_sampler(sampler, self.space, (seed + len(trials)) % 2**32)
         self._rng = random.Random(seed + len(trials))
         self._known = {t.user_attrs["key"]: t.number for t in trials if "key" in t.user_attrs}
         self._untried: dict[str, Candidate] | None = None
@@ -264,14 +252,6 @@ class _Open(NamedTuple):
 
     trial: optuna.Trial
     curve: list[Epoch]
-
-
-def make_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
-    """Return the Optuna sampler of a name, a key of ``SAMPLERS``."""
-    with warnings.catch_warnings():
-        # group and multivariate have been marked experimental for years.
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return SAMPLERS[name](seed)
 
 
 def load_trials(url: str) -> list[Trial]:
