@@ -64,7 +64,7 @@ def make_sampler(
             case "nsga2":
                 return _Generations(
                     # Optuna's 50 would leave a search of 50 trials at its first, random one.
-                    population_size=15,
+                    population_size=10,
                     crossover_prob=0.9,
                     swapping_prob=0.5,
                     mutation_prob=None,  # one parameter of a child on average
