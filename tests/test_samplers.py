@@ -169,12 +169,12 @@ def test_a_search_that_was_killed_goes_on(tmp_path: Path, sampler: str) -> None:
 def test_another_sampler_takes_over_and_proposes_nothing_that_is_known(sampler: str) -> None:
     storage = optuna.storages.InMemoryStorage()
     # Optuna's own third step of 0.1 is 0.30000000000000004, where it is not the last.
-    stepped = SMALL.replace("[0.0, 0.2]", "{low: 0.0, high: 0.4, step: 0.1}")
-    done = search(open_study("random", stepped, url=storage), lambda c: 0.5, most=12)
+    stepped = WIDE.replace("high: 0.2", "high: 0.4")
+    done = search(open_study("random", stepped, url=storage), additive, most=70)
     study = open_study(sampler, stepped, url=storage)
     rejected = sum("rejected" in trial.user_attrs for trial in trials(study))
-    done += search(study, lambda c: 0.5, most=8)
-    assert len(set(keys(done))) == 20
+    done += search(study, additive, most=40)
+    assert len(set(keys(done))) == len(done) == 110
     assert sum("rejected" in trial.user_attrs for trial in trials(study)) == rejected
 
 
