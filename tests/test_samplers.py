@@ -170,10 +170,14 @@ def test_another_sampler_takes_over_and_proposes_nothing_that_is_known(sampler: 
     storage = optuna.storages.InMemoryStorage()
     # Optuna's own third step of 0.1 is 0.30000000000000004, where it is not the last.
     stepped = WIDE.replace("high: 0.2", "high: 0.4")
-    done = search(open_study("random", stepped, url=storage), additive, most=70)
+
+    def judge(candidate: Candidate) -> float:
+        return 1.0 if candidate.values["drop_path"] == 0.3 else 0.5
+
+    done = search(open_study("random", stepped, url=storage), judge, most=70)
     study = open_study(sampler, stepped, url=storage)
     rejected = sum("rejected" in trial.user_attrs for trial in trials(study))
-    done += search(study, additive, most=40)
+    done += search(study, judge, most=40)
     assert len(set(keys(done))) == len(done) == 110
     assert sum("rejected" in trial.user_attrs for trial in trials(study)) == rejected
 
