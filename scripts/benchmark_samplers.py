@@ -1,6 +1,6 @@
 """Which sampler finds the best designs? Searches replayed on a table of finished trainings.
 
-    python scripts/benchmark_samplers.py [--repeats 100] [--evaluations 100] [--out FILE]
+    python scripts/benchmark_samplers.py [--repeats 100] [--evaluations 60] [--out FILE]
     python scripts/benchmark_samplers.py --scheduler asha    # with early stopping, as by default
     python scripts/benchmark_samplers.py --exact             # evaluations without noise
     python scripts/benchmark_samplers.py --judged-at 3       # as if trainings ended at epoch 3
@@ -8,12 +8,15 @@
 ``train_table.py`` made the table: every design of a space, trained to the end from several seeds.
 A replay is a search at concurrency 1, by the study that real searches have, except that a training
 is a look at the table: at the row of one seed, drawn anew for each design and repeat, alike for all
-samplers. After each evaluation the search would pick the design of its best value so far. *Regret*
-is how much worse the picked design is than the best of the table, both by their mean over all
-seeds: in points of accuracy, the mean over the repeats and half its 95 % interval (Student).
+samplers. *Regret* is how much worse the design that a search picks is than the best of the table,
+both by their mean over all seeds: in points of accuracy, the mean over the repeats and half of its
+95 % interval (Student). A search picks the design of its best value so far, or the best of its five
+leaders, where those are trained again with all seeds. *All seen* is the regret of a search that has
+trained each design once.
 """
 
 import argparse
+import heapq
 import math
 import multiprocessing
 import os
@@ -25,8 +28,10 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
+from operator import itemgetter
 from pathlib import Path
 from statistics import mean, stdev
+from typing import NamedTuple
 
 import optuna
 from benchmark_turns import CORES, circumstances, table, write_section
@@ -41,7 +46,8 @@ from skipsearch.search.study import SearchStudy
 from skipsearch.space import Space
 from skipsearch.training import tune_process
 
-SHOWN = (10, 20, 30, 40, 60, 80, 100, 150, 200)  # evaluations after which the regret is shown
+LEADERS = (1, 5)  # that are trained again before one is picked
+SHOWN = (10, 20, 30, 40, 60, 100, 200)  # evaluations after which the regret is shown
 
 
 @dataclass(frozen=True)
@@ -104,8 +110,16 @@ def trainings(setting: Setting) -> Trainings:
     return Trainings(load_space(setting.space, setting.data, trained), epochs, dict(curves), truth)
 
 
+class Seen(NamedTuple):
+    """What a training has shown: further trained is better, then the higher value."""
+
+    epochs: int
+    value: float
+    key: str
+
+
 class Stopper:
-    """Early stopping as Tune's ASHA has it: what a rung's upper third beats ends there."""
+    """Early stopping by the rule of Tune's ASHA: at each rung the upper third goes on."""
 
     def __init__(self, epochs: int) -> None:
         self._reached: dict[int, list[float]] = {rung: [] for rung in rungs(epochs)[:-1]}
@@ -132,12 +146,34 @@ def quantile(values: Sequence[float], share: float) -> float:
     return ordered[low] + (place - low) * (ordered[high] - ordered[low])
 
 
-def replay(setting: Setting, sampler: str, repeat: int) -> tuple[list[float], float]:
+def luck(setting: Setting, key: str, repeat: int) -> list[float]:
+    """Return the curve of a design in one repeat: of them alone, so that all samplers meet it."""
+    return random.Random(f"{repeat} {key}").choice(trainings(setting).curves[key])
+
+
+def regret(setting: Setting, seen: Sequence[Seen], leaders: int) -> float:
+    """Return the regret of a search that has seen so much, in points of accuracy."""
+    truth = trainings(setting).truth
+    # Of equal values the earlier leads.
+    best = heapq.nlargest(leaders, seen, key=itemgetter(0, 1))
+    picked = max((truth[each.key] for each in best), default=0.0)
+    return 100 * (max(truth.values()) - picked)
+
+
+def regret_of_all(setting: Setting, leaders: int, repeat: int) -> float:
+    """Return the regret of a search that has trained each design once."""
+    known = trainings(setting)
+    curves = {key: luck(setting, key, repeat) for key in known.truth}
+    seen = [Seen(len(c), c[-1], key) for key, c in curves.items() if len(c) == known.epochs]
+    return regret(setting, random.Random(repeat).sample(seen, len(seen)), leaders)
+
+
+def replay(setting: Setting, sampler: str, repeat: int) -> tuple[list[list[float]], float]:
     """Search once.
 
     Returns:
-        The regret after each full evaluation's worth of epochs, in points of accuracy, and seconds
-        that a proposal took.
+        The regret after each full evaluation's worth of epochs, for each number of leaders, and
+        the seconds that a proposal took.
     """
     known = trainings(setting)
     # The study's space has the recipe with the table's budget, so that keys are those of the table.
@@ -145,8 +181,8 @@ def replay(setting: Setting, sampler: str, repeat: int) -> tuple[list[float], fl
     study = SearchStudy(None, "replay", known.space, recipe, repeat, sampler)  # type: ignore[arg-type]
     study.recipe = replace(recipe, epochs=known.epochs)  # what COMPLETE means
     stopper = Stopper(known.epochs)
-    top, best, picked = max(known.truth.values()), (0, 0.0), ""
-    regrets: list[float] = []
+    seen: list[Seen] = []
+    regrets: list[list[float]] = []
     epochs_spent = proposals = 0
     seconds = 0.0
     while len(regrets) < setting.evaluations:
@@ -157,24 +193,23 @@ def replay(setting: Setting, sampler: str, repeat: int) -> tuple[list[float], fl
         if ticket is None:
             break
         key = ticket.candidate.key
-        # Of design and repeat alone: all samplers meet the same luck.
-        whole = random.Random(f"{repeat} {key}").choice(known.curves[key])
+        whole = luck(setting, key, repeat)
         curve = stopper.stopped(whole) if setting.scheduler == "asha" else whole
         study.report(ticket.number, [shown(*each) for each in enumerate(curve, 1)], "the table")
         epochs_spent += max(len(curve), 1)
-        if len(curve) == known.epochs:
-            study.finish(ticket.number, COMPLETE, {})
-        elif len(curve) == len(whole):
+        if len(curve) < len(whole):
+            study.finish(ticket.number, PRUNED, {})
+        elif len(curve) < known.epochs:
             study.finish(ticket.number, FAIL, {}, "the loss is no longer finite")
             curve = []
         else:
-            study.finish(ticket.number, PRUNED, {})
-        if curve and (len(curve), curve[-1]) > best:
-            best, picked = (len(curve), curve[-1]), key
-        regret = 100 * (top - known.truth.get(picked, 0.0))
-        regrets += [regret] * (epochs_spent // known.epochs - len(regrets))
+            study.finish(ticket.number, COMPLETE, {})
+        if curve:
+            seen.append(Seen(len(curve), curve[-1], key))
+        now = [regret(setting, seen, leaders) for leaders in LEADERS]
+        regrets += [now] * (epochs_spent // known.epochs - len(regrets))
     # A space that is exhausted stays as it is.
-    regrets += [regret] * (setting.evaluations - len(regrets))
+    regrets += [now] * (setting.evaluations - len(regrets))
     return regrets, seconds / proposals
 
 
@@ -203,7 +238,7 @@ def main() -> None:
     parser.add_argument("--table", type=Path, default=here / "tables/digits.csv")
     parser.add_argument("--data", default="digits")
     parser.add_argument("--judged-at", type=int, default=0, metavar="EPOCH")
-    parser.add_argument("--evaluations", type=int, default=100)
+    parser.add_argument("--evaluations", type=int, default=60)
     parser.add_argument("--scheduler", choices=("none", "asha"), default="none")
     parser.add_argument("--exact", action="store_true", help="evaluations without noise")
     parser.add_argument("--repeats", type=int, default=100)
@@ -214,7 +249,7 @@ def main() -> None:
     setting = Setting(**options)
 
     columns = [each for each in SHOWN if each <= setting.evaluations]
-    rows = []
+    tables: list[list[list[str]]] = [[] for _ in LEADERS]
     os.environ["OMP_NUM_THREADS"] = "1"  # of the processes to come: one thread each
     with ProcessPoolExecutor(
         CORES, multiprocessing.get_context("spawn"), initializer=set_up
@@ -225,11 +260,19 @@ def main() -> None:
         }
         for sampler, futures in pending.items():
             results = [future.result() for future in futures]
-            row = [interval([regrets[count - 1] for regrets, _ in results]) for count in columns]
-            rows.append([sampler, *row, f"{1e3 * mean(spent for _, spent in results):.0f}"])
+            milliseconds = f"{1e3 * mean(spent for _, spent in results):.0f}"
+            for n, rows in enumerate(tables):
+                at = ([regrets[count - 1][n] for regrets, _ in results] for count in columns)
+                rows.append([sampler, *map(interval, at), milliseconds])
             print(" | ".join(rows[-1]), file=sys.stderr, flush=True)
-    header = ["regret after", *map(str, columns), "ms a proposal"]
-    body = f"{circumstances('cpu')}\n\n{table(header, rows)}"
+    parts = [circumstances("cpu"), f"Means of {repeats} repeats."]
+    for leaders, rows in zip(LEADERS, tables, strict=True):
+        all_seen = [regret_of_all(setting, leaders, repeat) for repeat in range(repeats)]
+        last = ["all seen", *[""] * (len(columns) - 1), interval(all_seen), ""]
+        which = "the leader" if leaders == 1 else f"the best of {leaders} leaders"
+        header = [f"regret of {which} after", *map(str, columns), "ms a proposal"]
+        parts.append(table(header, [*rows, last]))
+    body = "\n\n".join(parts)
     print(body)
     if out:
         noise = "exact" if setting.exact else "noisy"
