@@ -157,6 +157,7 @@ def brute_trainings(space: Space) -> set[tuple[Design, Recipe]]:
 
 # Points, distinct networks, distinct trainings, counted by hand from the files:
 # depth       3 layouts x 6 depths
+# digits_table  plain 2 x 3; 7 orders x (add and gate: 3 shortcuts x 2 x 3 each, cat: 2 x 3)
 # he2016      5 orders x 3 shortcuts
 # orders      5 orders x 3 shortcuts x 2 depths, each x 3 learning rates
 # quickstart  plain 2 x 2; 5 orders x (add: 3 shortcuts x 2 x 2, cat: 2 x 2); of the 42 networks
@@ -167,6 +168,7 @@ def brute_trainings(space: Space) -> set[tuple[Design, Recipe]]:
 #             0 changes nothing: 3 x 2 networks less
 SIZES = {
     "depth": (18, 18, 18),
+    "digits_table": (300, 100, 300),
     "free_orders": (1250, 1250, 1250),
     "he2016": (15, 15, 15),
     "merges": (486, 89, 267),

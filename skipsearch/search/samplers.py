@@ -1,4 +1,4 @@
-"""Stub."""
+"""The samplers of a search by their words: who proposes the designs."""
 
 from __future__ import annotations
 
@@ -6,24 +6,84 @@ import warnings
 
 import optuna
 
+from skipsearch.errors import RunError, not_one_of
+from skipsearch.search.proposers import Evolution, Grid, Local
 from skipsearch.space import Space
 
-SAMPLERS = ("tpe", "random")
+SAMPLERS = ("tpe", "random", "grid", "gp", "nsga2", "evolution", "local")
+ONE_OBJECTIVE = ("evolution", "local")  # they order trainings by one value
 
 
 def make_sampler(
     name: str, space: Space, seed: int, objectives: int = 1
 ) -> optuna.samplers.BaseSampler:
-    """Stub."""
+    """Return the sampler of a word.
+
+    ``tpe`` and ``gp`` model the values seen so far, ``nsga2`` and ``evolution`` breed from the
+    best, ``local`` climbs, ``random`` and ``grid`` look at no value.
+
+    Args:
+        name: One of ``SAMPLERS``.
+        space: What the study searches, with the recipe that the study trains by.
+        seed: Of every random choice, below 2**32.
+        objectives: How many values a training is judged by.
+
+    Raises:
+        RunError: If the word is unknown, or stands for a sampler of one objective alone.
+        SpaceError: If ``grid`` is asked to list a space that is continuous or too large.
+    """
+    if objectives > 1 and name in ONE_OBJECTIVE:
+        others = ", ".join(word for word in SAMPLERS if word not in ONE_OBJECTIVE)
+        raise RunError(f"sampler {name} knows one objective, not {objectives}; allowed: {others}")
     with warnings.catch_warnings():
+        # TPE's group and multivariate have been marked experimental for years.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        if name == "random":
-            return optuna.samplers.RandomSampler(seed=seed)
-        return optuna.samplers.TPESampler(
-            n_startup_trials=10,
-            n_ei_candidates=24,
-            multivariate=True,
-            group=True,
-            constant_liar=True,
-            seed=seed,
-        )
+        match name:
+            case "tpe":
+                return optuna.samplers.TPESampler(
+                    n_startup_trials=10,
+                    n_ei_candidates=24,
+                    multivariate=True,
+                    group=True,  # conditional axes need it
+                    constant_liar=True,  # keeps trials at once apart
+                    seed=seed,
+                )
+            case "random":
+                return optuna.samplers.RandomSampler(seed=seed)
+            case "grid":
+                return Grid(space, seed)
+            case "gp":
+                return optuna.samplers.GPSampler(
+                    n_startup_trials=10,
+                    deterministic_objective=False,  # another seed gives another accuracy
+                    # Conditional parameters are drawn at random, for every trial: no surprise.
+                    independent_sampler=optuna.samplers.RandomSampler(seed=seed),
+                    warn_independent_sampling=False,
+                    seed=seed,
+                )
+            case "nsga2":
+                return _Generations(
+                    # Optuna's 50 would leave a search of 50 trials at its first, random one.
+                    population_size=10,
+                    crossover_prob=0.9,
+                    swapping_prob=0.5,
+                    mutation_prob=None,  # one parameter of a child on average
+                    seed=seed,
+                )
+            case "evolution":
+                return Evolution(space, seed)
+            case "local":
+                return Local(space, seed)
+    raise RunError(f"sampler {not_one_of(name, SAMPLERS)}")
+
+
+class _Generations(optuna.samplers.NSGAIISampler):
+    """NSGA-II (Deb et al. 2002) whose generations count the queued trials as well.
+
+    Optuna gives a trial its generation when it samples it. The replacement of a known proposal is
+    queued and never sampled: its training would be in no population, and be a parent of none.
+    """
+
+    def before_trial(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        super().before_trial(study, trial)
+        self.get_trial_generation(study, trial)

@@ -18,6 +18,7 @@ from typing import Any
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
@@ -102,7 +103,7 @@ class SearchStudy:
     """Proposes trainings never done before, and records what became of them.
 
     Args:
-        url: Storage of the study, such as ``sqlite:///runs/NAME/study.db``.
+        storage: Of the study: a URL such as ``sqlite:///runs/NAME/study.db``, or one that is open.
         name: Name of the study.
         plan: What to propose.
         asked: What must be the same for all who work on the study; None where a lock sees to it
@@ -114,15 +115,22 @@ class SearchStudy:
 
     Raises:
         RunError: If the storage cannot be opened, or the study there is of another search.
+        SpaceError: If the sampler cannot search the space.
     """
 
     def __init__(
-        self, url: str, name: str, plan: Plan, asked: Mapping[str, Any] | None = None
+        self,
+        storage: str | BaseStorage,
+        name: str,
+        plan: Plan,
+        asked: Mapping[str, Any] | None = None,
     ) -> None:
         space = dataclasses.replace(plan.space, recipe=plan.recipe.to_dict())
         self.plan = dataclasses.replace(plan, space=space)
         self.exhausted = False
-        self._storage = open_storage(url, quick=True)
+        self._storage = (
+            storage if isinstance(storage, BaseStorage) else open_storage(storage, quick=True)
+        )
         with calm():
             self._study = optuna.create_study(
                 storage=self._storage,
@@ -463,7 +471,8 @@ class SearchStudy:
         """Leave the study to others, and its file at rest."""
         if self._presence is not None:
             self._presence.end()
-        close_storage(self._storage)
+        if isinstance(self._storage, RDBStorage):
+            close_storage(self._storage)
 
 
 @dataclass

@@ -1,0 +1,261 @@
+"""Which sampler finds the best designs? Searches replayed on a table of finished trainings.
+
+    python scripts/benchmark_samplers.py [--repeats 100] [--evaluations 60] [--out FILE]
+    python scripts/benchmark_samplers.py --scheduler asha    # with early stopping, as by default
+    python scripts/benchmark_samplers.py --exact             # evaluations without noise
+    python scripts/benchmark_samplers.py --judged-at 3       # as if trainings ended at epoch 3
+
+``train_table.py`` made the table: every design of a space, trained to the end from several seeds.
+A replay is a search at concurrency 1, by the study that real searches have, except that a training
+is a look at the table: at the row of one seed, drawn anew for each design and repeat, alike for all
+samplers. *Regret* is how much worse the design that a search picks is than the best of the table,
+both by their mean over all seeds: in points of accuracy, the mean over the repeats and half of its
+95 % interval (Student). A search picks the design of its best value so far, or the best of its five
+leaders, where those are trained again with all seeds. *All seen* is the regret of a search that has
+trained each design once.
+"""
+
+import argparse
+import heapq
+import math
+import multiprocessing
+import os
+import random
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cache
+from operator import itemgetter
+from pathlib import Path
+from statistics import mean, stdev
+from typing import NamedTuple
+
+import optuna
+from benchmark_turns import CORES, circumstances, table, write_section
+from scipy.stats import t as student
+from train_table import load_space, read
+
+from skipsearch.recipe import Recipe
+from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch
+from skipsearch.search.samplers import SAMPLERS
+from skipsearch.search.stopping import RULES, EarlyStopping
+from skipsearch.search.study import Plan, SearchStudy
+from skipsearch.space import Space
+from skipsearch.training import tune_process
+
+LEADERS = (1, 5)  # that are trained again before one is picked
+SHOWN = (10, 20, 30, 40, 60, 100, 200)  # evaluations after which the regret is shown
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is replayed, all but sampler and repeat.
+
+    Attributes:
+        space: YAML file of the space.
+        table: CSV of its trainings.
+        data: The data set they were trained on.
+        judged_at: The epoch that counts as the last; 0 for the last of the table.
+        evaluations: Budget of a search, in full trainings.
+        scheduler: ``none``, or ``asha`` with the rungs of a real search.
+        exact: Whether an evaluation shows the mean over all seeds.
+    """
+
+    space: str
+    table: Path
+    data: str
+    judged_at: int
+    evaluations: int
+    scheduler: str
+    exact: bool
+
+
+@dataclass(frozen=True)
+class Trainings:
+    """The table of a setting.
+
+    Attributes:
+        space: With the recipe of the table.
+        epochs: Of a full training.
+        curves: Accuracy after each epoch, of each seed, by the key of what was trained; one that
+            diverged is shorter.
+        truth: Mean of the last accuracy over the seeds; one that diverged counts as 0.
+    """
+
+    space: Space
+    epochs: int
+    curves: dict[str, list[list[float]]]
+    truth: dict[str, float]
+
+
+@cache
+def trainings(setting: Setting) -> Trainings:
+    """Read the table of a setting, once a process."""
+    rows = list(read(setting.table))
+    trained = sum(name.startswith("accuracy_") for name in rows[0])
+    epochs = setting.judged_at or trained
+    curves = defaultdict(list)
+    for row in rows:
+        cells = [row[f"accuracy_{epoch}"] for epoch in range(1, epochs + 1)]
+        curves[f"{row['design']}-{row['recipe']}"].append([float(cell) for cell in cells if cell])
+    truth = {
+        key: mean(curve[-1] if len(curve) == epochs else 0.0 for curve in seeds)
+        for key, seeds in curves.items()
+    }
+    if setting.exact:
+        curves = {key: [[mean(at) for at in zip(*c, strict=False)]] for key, c in curves.items()}
+    return Trainings(load_space(setting.space, setting.data, trained), epochs, dict(curves), truth)
+
+
+class Seen(NamedTuple):
+    """What a training has shown: further trained is better, then the higher value."""
+
+    epochs: int
+    value: float
+    key: str
+
+
+def luck(setting: Setting, key: str, repeat: int) -> list[float]:
+    """Return the curve of a design in one repeat: of them alone, so that all samplers meet it."""
+    return random.Random(f"{repeat} {key}").choice(trainings(setting).curves[key])
+
+
+def regret(setting: Setting, seen: Sequence[Seen], leaders: int) -> float:
+    """Return the regret of a search that has seen so much, in points of accuracy."""
+    truth = trainings(setting).truth
+    # Of equal values the earlier leads.
+    best = heapq.nlargest(leaders, seen, key=itemgetter(0, 1))
+    picked = max((truth[each.key] for each in best), default=0.0)
+    return 100 * (max(truth.values()) - picked)
+
+
+def regret_of_all(setting: Setting, leaders: int, repeat: int) -> float:
+    """Return the regret of a search that has trained each design once."""
+    known = trainings(setting)
+    curves = {key: luck(setting, key, repeat) for key in known.truth}
+    seen = [Seen(len(c), c[-1], key) for key, c in curves.items() if len(c) == known.epochs]
+    return regret(setting, random.Random(repeat).sample(seen, len(seen)), leaders)
+
+
+def replay(setting: Setting, sampler: str, repeat: int) -> tuple[list[list[float]], float]:
+    """Search once.
+
+    Returns:
+        The regret after each full evaluation's worth of epochs, for each number of leaders, and
+        the seconds that a proposal took.
+    """
+    known = trainings(setting)
+    # The study's space has the recipe with the table's budget, so that keys are those of the table.
+    recipe = Recipe.from_dict(known.space.recipe)
+    plan = Plan(
+        space=known.space, recipe=recipe, trials=len(known.truth), seed=repeat, sampler=sampler
+    )
+    study = SearchStudy(optuna.storages.InMemoryStorage(), "replay", plan)
+    # What COMPLETE means.
+    study.plan = replace(study.plan, recipe=replace(recipe, epochs=known.epochs))
+    judge = EarlyStopping(rule=setting.scheduler, audit=0).judge(known.epochs)
+    seen: list[Seen] = []
+    regrets: list[list[float]] = []
+    epochs_spent = proposals = 0
+    seconds = 0.0
+    while len(regrets) < setting.evaluations:
+        start = time.perf_counter()
+        ticket = study.ask()
+        seconds += time.perf_counter() - start
+        proposals += 1
+        if ticket is None:
+            break
+        key = ticket.candidate.key
+        whole = luck(setting, key, repeat)
+        below = (whole[:epoch] for epoch in range(1, known.epochs))
+        curve = next((part for part in below if judge.stops(ticket.number, part)), whole)
+        study.report(ticket.number, [shown(*each) for each in enumerate(curve, 1)], {})
+        epochs_spent += max(len(curve), 1)
+        if len(curve) < len(whole):
+            study.finish(ticket.number, PRUNED)
+        elif len(curve) < known.epochs:
+            study.finish(ticket.number, FAIL, "the loss is no longer finite")
+            curve = []
+        else:
+            study.finish(ticket.number, COMPLETE)
+        if curve:
+            seen.append(Seen(len(curve), curve[-1], key))
+        now = [regret(setting, seen, leaders) for leaders in LEADERS]
+        regrets += [now] * (epochs_spent // known.epochs - len(regrets))
+    # A space that is exhausted stays as it is.
+    regrets += [now] * (setting.evaluations - len(regrets))
+    return regrets, seconds / proposals
+
+
+def shown(number: int, accuracy: float) -> Epoch:
+    """Return an epoch of which nothing but the accuracy is known."""
+    return Epoch(number, 0.0, 0.0, 0.0, 0.0, accuracy, 0.0)
+
+
+def interval(values: Sequence[float]) -> str:
+    """Return mean and half of the 95 % interval."""
+    half = float(student.ppf(0.975, len(values) - 1)) * stdev(values) / math.sqrt(len(values))
+    return f"{mean(values):.2f} ± {half:.2f}"
+
+
+def set_up() -> None:
+    """Prepare a process that replays."""
+    tune_process(1)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+def main() -> None:
+    """Replay all samplers and print a table of their regrets."""
+    here = Path(__file__).parent
+    parser = argparse.ArgumentParser(description="Replay samplers on a table of trainings.")
+    parser.add_argument("--space", default=str(here.parent / "search_spaces/digits_table.yaml"))
+    parser.add_argument("--table", type=Path, default=here / "tables/digits.csv")
+    parser.add_argument("--data", default="digits")
+    parser.add_argument("--judged-at", type=int, default=0, metavar="EPOCH")
+    parser.add_argument("--evaluations", type=int, default=60)
+    parser.add_argument("--scheduler", choices=RULES, default="none")
+    parser.add_argument("--exact", action="store_true", help="evaluations without noise")
+    parser.add_argument("--repeats", type=int, default=100)
+    parser.add_argument("--samplers", nargs="+", choices=SAMPLERS, default=SAMPLERS)
+    parser.add_argument("--out", type=Path, help="a Markdown file with a section for the table")
+    options = vars(parser.parse_args())
+    repeats, samplers, out = (options.pop(name) for name in ("repeats", "samplers", "out"))
+    setting = Setting(**options)
+
+    columns = [each for each in SHOWN if each <= setting.evaluations]
+    tables: list[list[list[str]]] = [[] for _ in LEADERS]
+    os.environ["OMP_NUM_THREADS"] = "1"  # of the processes to come: one thread each
+    with ProcessPoolExecutor(
+        CORES, multiprocessing.get_context("spawn"), initializer=set_up
+    ) as pool:
+        pending = {
+            sampler: [pool.submit(replay, setting, sampler, repeat) for repeat in range(repeats)]
+            for sampler in samplers
+        }
+        for sampler, futures in pending.items():
+            results = [future.result() for future in futures]
+            milliseconds = f"{1e3 * mean(spent for _, spent in results):.0f}"
+            for n, rows in enumerate(tables):
+                at = ([regrets[count - 1][n] for regrets, _ in results] for count in columns)
+                rows.append([sampler, *map(interval, at), milliseconds])
+            print(" | ".join(rows[-1]), file=sys.stderr, flush=True)
+    parts = [circumstances("cpu"), f"Means of {repeats} repeats."]
+    for leaders, rows in zip(LEADERS, tables, strict=True):
+        all_seen = [regret_of_all(setting, leaders, repeat) for repeat in range(repeats)]
+        last = ["all seen", *[""] * (len(columns) - 1), interval(all_seen), ""]
+        which = "the leader" if leaders == 1 else f"the best of {leaders} leaders"
+        header = [f"regret of {which} after", *map(str, columns), "ms a proposal"]
+        parts.append(table(header, [*rows, last]))
+    body = "\n\n".join(parts)
+    print(body)
+    if out:
+        noise = "exact" if setting.exact else "noisy"
+        name = f"samplers, {setting.scheduler}, {noise}, judged at {setting.judged_at or 'the end'}"
+        write_section(out, name, body)
+
+
+if __name__ == "__main__":
+    main()

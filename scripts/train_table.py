@@ -1,0 +1,128 @@
+"""Train every design of a space with several seeds, and write one row for each training.
+
+    python scripts/train_table.py search_spaces/digits_table.yaml scripts/tables/digits.csv
+
+Interrupted and run again it goes on where it was. ``benchmark_samplers.py`` replays searches on the
+table. A row holds the parameters' values by their names, the ids of design and recipe, the seed,
+the cost, the validation accuracy after each epoch, and seconds of training. Accuracies that are
+missing were not reached: the training diverged.
+"""
+
+import argparse
+import csv
+import json
+import math
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from benchmark_turns import CORES, circumstances
+
+import skipsearch as ss
+from skipsearch.space import Candidate
+from skipsearch.training import train_several, tune_process
+
+Row = dict[str, object]
+
+
+def main() -> None:
+    """Train what the table lacks, then put its rows in order."""
+    parser = argparse.ArgumentParser(description="Train every design of a space.")
+    parser.add_argument("space", help="a finite space, such as search_spaces/digits_table.yaml")
+    parser.add_argument("table", type=Path, help="the CSV to write, or to go on with")
+    parser.add_argument("--data", default="digits")
+    parser.add_argument("--epochs", type=int, default=9)
+    parser.add_argument("--seeds", type=int, default=5)
+    options = parser.parse_args()
+
+    space = load_space(options.space, options.data, options.epochs)
+    candidates = list(space.candidates())
+    seeds = range(options.seeds)
+    accuracies = [f"accuracy_{epoch}" for epoch in range(1, options.epochs + 1)]
+    header = [*space.parameters, "design", "recipe", "seed", "params", "macs", *accuracies]
+    header.append("seconds")
+
+    head = f"# {circumstances('cpu')}".replace("\n\n    ", "\n# ")
+    if not options.table.exists():
+        options.table.parent.mkdir(parents=True, exist_ok=True)
+        options.table.write_text(f"{head}\n{','.join(header)}\n")
+    done = {(row["design"], row["recipe"]) for row in read(options.table)}
+    work = partial(train, data_name=options.data, seeds=seeds)
+    with (
+        options.table.open("a", newline="") as file,
+        ProcessPoolExecutor(
+            CORES, multiprocessing.get_context("spawn"), initializer=tune_process, initargs=(1,)
+        ) as pool,
+    ):
+        writer = csv.DictWriter(file, header, lineterminator="\n")
+        missing = [c for c in candidates if ids(c) not in done]
+        for number, future in enumerate(as_completed(pool.submit(work, c) for c in missing), 1):
+            writer.writerows(future.result())
+            file.flush()  # all seeds of a design at once: a table never holds some of them
+            print(f"{number} of {len(missing)} designs", flush=True)
+
+    order = {ids(candidate): place for place, candidate in enumerate(candidates)}
+    rows = sorted(
+        read(options.table),
+        key=lambda row: (order[row["design"], row["recipe"]], int(row["seed"])),
+    )
+    with options.table.open("r") as file:
+        head = "".join(line for line in file if line.startswith("#"))
+    with options.table.open("w", newline="") as file:
+        file.write(head)
+        writer = csv.DictWriter(file, header, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def load_space(path: str, data_name: str, epochs: int) -> ss.Space:
+    """Read a space and give it the recipe that a search would have, so that ids are equal."""
+    data, space = ss.load_data(data_name), ss.Space.load(path)
+    recipe = ss.Recipe(**space.recipe, epochs=epochs).resolve(data.augmentation)
+    space = space.for_images(data.in_channels, data.image_size, data.classes)
+    return replace(space, recipe=recipe.to_dict())
+
+
+def ids(candidate: Candidate) -> tuple[str, str]:
+    """Return what names a training in the table: of its design, and of its recipe."""
+    return candidate.design.id, candidate.recipe.id
+
+
+def read(table: Path) -> Iterator[dict[str, str]]:
+    """Yield the rows of a table, without the comments at its head."""
+    with table.open(newline="") as file:
+        yield from csv.DictReader(line for line in file if not line.startswith("#"))
+
+
+def train(candidate: Candidate, data_name: str, seeds: Sequence[int]) -> list[Row]:
+    """Train one design from each seed, all at once, and return a row of each."""
+    data = ss.load_data(data_name).without_test()
+    models = [
+        ss.build(candidate.design, data.in_channels, data.classes, seed=seed) for seed in seeds
+    ]
+    curves = zip(*train_several(models, data, candidate.recipe, seeds, packed=True), strict=True)
+    cost = ss.cost(candidate.design, data.in_channels, data.image_size, data.classes)
+    design, recipe = ids(candidate)
+    rows = []
+    for seed, curve in zip(seeds, curves, strict=True):
+        row: Row = {
+            name: json.dumps(value) if isinstance(value, tuple) else value
+            for name, value in candidate.values.items()
+        }
+        row |= {"design": design, "recipe": recipe, "seed": seed}
+        row |= {"params": cost.params, "macs": cost.macs}
+        for epoch in curve:
+            if not (math.isfinite(epoch.train_loss) and math.isfinite(epoch.validation_loss)):
+                break
+            row[f"accuracy_{epoch.epoch}"] = f"{epoch.validation_accuracy:.5f}"
+        # Trained side by side: each has its share of the time.
+        row["seconds"] = f"{sum(epoch.seconds for epoch in curve) / len(seeds):.3f}"
+        rows.append(row)
+    return rows
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,239 @@
+"""Samplers of our own, which propose whole candidates of a space: grid, evolution, local search.
+
+Nothing that they go by is in memory alone: a proposal follows from the trials of the study, the
+seed and the trial's number. A search that was killed goes on, and several trainings at once are
+the ordinary case.
+"""
+
+from __future__ import annotations
+
+import abc
+import json
+import math
+import random
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from skipsearch.axes import Choice, Parameter, Value
+from skipsearch.errors import SpaceError
+from skipsearch.space import ENUMERABLE, Candidate, Space
+
+POPULATION, TOURNAMENT = 20, 5  # of evolution
+STARTS = 5  # random draws that a climb begins with
+DRAWS = 100  # at random for one that is untried
+CLIMB = "local:climb"  # attribute of a trial: the number of the climb it belongs to
+
+Trainings = Mapping[str, FrozenTrial]  # by key of what was trained, oldest first
+Fitness = tuple[int, float]  # the last epoch with a value, and the value there
+
+
+class Proposer(optuna.samplers.BaseSampler):
+    """Settles all parameters of a trial when the first of them is asked for.
+
+    Args:
+        space: What is searched, with the recipe that the study trains by.
+        seed: Of every random choice.
+    """
+
+    def __init__(self, space: Space, seed: int) -> None:
+        self._space = space
+        self._seed = seed
+        self._settled: tuple[int, Mapping[str, Value]] = (-1, {})
+        self._near: dict[str, list[Candidate]] = {}  # saves time, and holds nothing to be lost
+
+    @abc.abstractmethod
+    def propose(
+        self, study: optuna.Study, trial: FrozenTrial, trainings: Trainings, rng: random.Random
+    ) -> Candidate:
+        """Return what a trial shall train."""
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """Return nothing: see ``sample_independent``."""
+        return {}
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Return nothing: see ``sample_independent``."""
+        return {}
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """Return the value of one parameter in the candidate that the trial shall train."""
+        number, values = self._settled
+        if number != trial.number:
+            # Of the number, not of a generator that lives on: a proposal can be had again.
+            rng = random.Random(f"{self._seed}-{trial.number}")
+            values = self.propose(study, trial, _trainings(study), rng).values
+            self._settled = trial.number, values
+        value = values[param_name]
+        return json.dumps(value) if isinstance(value, tuple) else value  # as Choice.labels
+
+    def _draw(self, trainings: Trainings, rng: random.Random) -> Candidate:
+        """Draw an untried candidate; a known one where all seem known: the study replaces it."""
+        for _ in range(DRAWS):
+            candidate = self._space.draw(rng)
+            if candidate.key not in trainings:
+                break
+        return candidate
+
+    def _neighbours(self, training: FrozenTrial) -> list[Candidate]:
+        """Return all candidates one axis away from what was trained."""
+        key = training.user_attrs["key"]
+        if key not in self._near:
+            known = self._space.parameters
+            values = {name: _value(known[name], held) for name, held in training.params.items()}
+            self._near[key] = list(self._space.neighbours(self._space.candidate(values)))
+        return self._near[key]
+
+
+class Grid(Proposer):
+    """Each candidate of a finite space once, in shuffled order.
+
+    Listed in order, the first axes would keep one value for long, and a search that ends early
+    would know nothing of the others; any beginning of a shuffled list is a fair sample.
+
+    Raises:
+        SpaceError: If the space is continuous, or too large to be listed.
+    """
+
+    def __init__(self, space: Space, seed: int) -> None:
+        super().__init__(space, seed)
+        if space.size is None:
+            endless = next(n for n, p in space.parameters.items() if p.size is None)
+            raise SpaceError(
+                f"{space.name}: axes.{endless} is continuous: sampler grid needs a list or a step"
+            )
+        if space.size > ENUMERABLE:
+            raise SpaceError(
+                f"{space.name}: {space.size:,} points are more than the {ENUMERABLE:,} that"
+                " sampler grid lists; take another sampler"
+            )
+        self._order = list(space.candidates())
+        if not self._order:
+            raise SpaceError(f"{space.name}: no design of the space meets its constraints")
+        random.Random(seed).shuffle(self._order)
+
+    def propose(
+        self, study: optuna.Study, trial: FrozenTrial, trainings: Trainings, rng: random.Random
+    ) -> Candidate:
+        """Return the first of the list that is untried; a known one where all are known."""
+        return next((c for c in self._order if c.key not in trainings), self._order[0])
+
+
+class Evolution(Proposer):
+    """Regularised evolution (Real et al. 2019, arXiv:1802.01548, Algorithm 1).
+
+    The first trainings are random. Then the fittest of a random tournament among the youngest
+    trainings is the parent, and its child differs from it in one axis. What is old dies, however
+    fit: a value that was luck does not rule for ever.
+
+    Two rules are ours, since no training is ever done again: a child is chosen among those never
+    tried, and where the winner has none left the next of the tournament is the parent.
+    """
+
+    def propose(
+        self, study: optuna.Study, trial: FrozenTrial, trainings: Trainings, rng: random.Random
+    ) -> Candidate:
+        """Return an untried child of a tournament's winner, or a random candidate."""
+        if len(trainings) >= POPULATION:
+            population = [t for t in trainings.values() if _fitness(t)][-POPULATION:]
+            tournament = rng.sample(population, min(TOURNAMENT, len(population)))
+            for parent in sorted(tournament, key=_order, reverse=True):
+                children = [c for c in self._neighbours(parent) if c.key not in trainings]
+                if children:
+                    return rng.choice(children)
+        return self._draw(trainings, rng)
+
+
+class Local(Proposer):
+    """Hill climbing with restarts (White et al. 2020, arXiv:2005.02960).
+
+    A climb begins with some random draws. Its position is the best of its trainings, and an
+    untried neighbour of the position, one axis away, comes next: any improvement moves it. Where
+    all neighbours are tried and none is better, another climb begins. The first climb that can go
+    on does so: a training under way may move one that seemed to have ended.
+    """
+
+    def propose(
+        self, study: optuna.Study, trial: FrozenTrial, trainings: Trainings, rng: random.Random
+    ) -> Candidate:
+        """Return the next step of a climb, or the start of another one."""
+        climbs = [*_climbs(study, trainings), []]  # the last is one that has not begun
+        steps = ((n, self._step(climb, trainings, rng)) for n, climb in enumerate(climbs))
+        number, candidate = next((n, step) for n, step in steps if step is not None)
+        # A sampler has no public way to mark a trial; Optuna's own ones do it like this.
+        study._storage.set_trial_system_attr(trial._trial_id, CLIMB, number)
+        return candidate
+
+    def _step(
+        self, climb: list[FrozenTrial], trainings: Trainings, rng: random.Random
+    ) -> Candidate | None:
+        """Return what a climb tries next; None where it is at its end."""
+        position = max(climb, key=_order, default=None)
+        if position is None or len(climb) < STARTS or _fitness(position) is None:
+            return self._draw(trainings, rng)
+        while True:
+            neighbours = self._neighbours(position)
+            untried = [c for c in neighbours if c.key not in trainings]
+            if untried:
+                return rng.choice(untried)
+            # Another climb may have been here and have known better.
+            best = max((trainings[c.key] for c in neighbours), key=_order, default=position)
+            if _order(best) <= _order(position):
+                return None
+            position = best
+
+
+def _value(parameter: Parameter, held: Any) -> Value:
+    """Return the value of a parameter that Optuna holds."""
+    if isinstance(parameter, Choice):
+        return parameter.values[parameter.labels.index(held)]
+    if parameter.step is None or parameter.whole:
+        return held
+    # Optuna's own multiples of a step may differ in the last bit, and so would the key.
+    return parameter.values[round((held - parameter.low) / parameter.step)]
+
+
+def _trainings(study: optuna.Study) -> Trainings:
+    """Return all trainings; one that was interrupted and goes on keeps its age."""
+    trials = study.get_trials(deepcopy=False)
+    return {trial.user_attrs["key"]: trial for trial in trials if "key" in trial.user_attrs}
+
+
+def _climbs(study: optuna.Study, trainings: Trainings) -> list[list[FrozenTrial]]:
+    """Return the trainings of each climb, by its number."""
+    climbs: dict[int, list[FrozenTrial]] = {}
+    for trial in study.get_trials(deepcopy=False):
+        # The mark stays with the trial that was sampled, where another one goes on with it.
+        if CLIMB in trial.system_attrs and "key" in trial.user_attrs:
+            members = climbs.setdefault(trial.system_attrs[CLIMB], [])
+            members.append(trainings[trial.user_attrs["key"]])
+    return list(climbs.values())
+
+
+def _fitness(training: FrozenTrial) -> Fitness | None:
+    """Return what a training has shown; None while it is under way, or where it failed.
+
+    Values of different epochs are not compared: what was trained further is fitter, as the full
+    budget is reached by those alone that early stopping let pass.
+    """
+    if training.state not in (TrialState.COMPLETE, TrialState.PRUNED):
+        return None
+    epoch, value = max(training.intermediate_values.items(), default=(0, math.nan))
+    return (epoch, value) if math.isfinite(value) else None
+
+
+def _order(training: FrozenTrial) -> Fitness:
+    return _fitness(training) or (-1, 0.0)
