@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from skipsearch.diagram import draw_diagram
     from skipsearch.models import build, deepen
     from skipsearch.run import Run, export, search
+    from skipsearch.search.stopping import EarlyStopping
     from skipsearch.training import train, train_several
 
 # The rooms `search` and `export` bear the names of public functions. Python binds a room's name to
@@ -38,6 +39,7 @@ for _room in ("export", "search"):
 # `skipsearch show` needs none of them.
 _LATE = {
     "Data": "data",
+    "EarlyStopping": "search.stopping",
     "Run": "run",
     "build": "models",
     "deepen": "models",
@@ -55,6 +57,7 @@ __all__ = [
     "Cost",
     "Data",
     "Design",
+    "EarlyStopping",
     "Epoch",
     "Layout",
     "Recipe",

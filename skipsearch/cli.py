@@ -29,7 +29,7 @@ from skipsearch.errors import (
 )
 from skipsearch.layout import Layout
 from skipsearch.recipe import Recipe
-from skipsearch.record import Epoch
+from skipsearch.record import COSTS, VALIDATION_ACCURACY, Epoch
 from skipsearch.space import ENUMERABLE, Space
 from skipsearch.text import parse_yaml, read_text
 
@@ -162,7 +162,18 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="trials in a row that may fail before the search stops (default 10)",
     )
-    search.add_argument("--address", metavar="A", help="of a Ray cluster to join")
+    search.add_argument(
+        "--address", metavar="A", help="of a Ray cluster to join: host:port or auto"
+    )
+    search.add_argument(
+        "--insecure", action="store_true", help="join a cluster without token authentication"
+    )
+    search.add_argument(
+        "--dashboard", action="store_true", help="of Ray, for this machine alone (ray[default])"
+    )
+    search.add_argument(
+        "--log", action="append", default=[], metavar="W", help="tensorboard or mlflow"
+    )
     search.add_argument(
         "--storage", metavar="URL", help="of a database, for several searches on one study"
     )
@@ -177,6 +188,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     rank.add_argument("--csv", metavar="FILE", help="default: RUN/report/ranking.csv")
     rank.set_defaults(verb=_rank)
+
+    pareto = verbs.add_parser(
+        "pareto", help="show the designs that no other beats in all of several objectives"
+    )
+    pareto.add_argument("run", metavar="RUN")
+    pareto.add_argument(
+        "--objectives",
+        metavar="W,W",
+        help="validation_accuracy, params, macs, activation_bytes, latency (default: the search's)",
+    )
+    pareto.add_argument("--csv", metavar="FILE", help="default: RUN/report/pareto.csv")
+    pareto.set_defaults(verb=_pareto)
 
     export = verbs.add_parser("export", help="train a design in full, test it once, write it out")
     export.add_argument("run", metavar="RUN")
@@ -386,6 +409,9 @@ def _search(options: argparse.Namespace) -> int:
         gpus_per_trial=options.gpus_per_trial,
         concurrency=options.concurrency,
         address=options.address,
+        insecure=options.insecure,
+        dashboard=options.dashboard,
+        log=options.log,
         storage=options.storage,
         time_budget=options.time_budget,
         trial_timeout=options.trial_timeout,
@@ -440,6 +466,32 @@ def _rank(options: argparse.Namespace) -> None:
             "\nwarning: these trainings ran under unlike numerics, so that equal ones would differ"
             " by rounding:\n" + "\n".join(f"  {key}" for key in keys)
         )
+
+
+def _pareto(options: argparse.Namespace) -> None:
+    from skipsearch.run import Run
+
+    run = Run.open(options.run)
+    objectives = options.objectives.split(",") if options.objectives else None
+    table = run.pareto(objectives)
+    if table.empty:
+        print(f"{run.path}: no training has reached the full budget yet")
+        return
+    path = Path(options.csv) if options.csv else run.path / "report" / "pareto.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(path)
+    costs = [name for name in COSTS if name in table]
+    shares = dict.fromkeys(("validation_accuracy", "low", "high"), "{:.4f}".format)
+    counts = {name: "{:,}".format for name in costs if name != "latency"}
+    formatters: dict[str | int, Any] = {**shares, **counts, "latency": "{:.2e}".format}
+    print(table.drop(columns=["recipe", "numerics"]).to_string(formatters=formatters))
+    objectives = [VALIDATION_ACCURACY, *costs]
+    print(
+        f"\n{len(table)} trainings at the full budget that no other beats in all of"
+        f" {', '.join(objectives)}."
+        f"\nThey cover {run.dominated_share(objectives):.3f} of what is possible, from accuracy 1 at"
+        f" no cost to accuracy 0 at\n1.1 times the largest cost of the run. All rows: {path}"
+    )
 
 
 def _export(options: argparse.Namespace) -> None:

@@ -24,6 +24,7 @@ from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, COSTS, VALIDATION_ACCURACY, Epoch, Trial
 from skipsearch.search.cluster import Resources, ray_session
 from skipsearch.search.driver import Limits, Outcome, ended, run_trials
+from skipsearch.search.logs import loggers
 from skipsearch.search.records import load_trials
 from skipsearch.search.samplers import SAMPLERS
 from skipsearch.search.stopping import EarlyStopping
@@ -99,13 +100,32 @@ class Run:
 
     def rank(self) -> pd.DataFrame:
         """Rank the designs at equal fidelity; see ``analysis.rank`` for the columns."""
-        fields = [split_name(name).field for name in self.space.axes]
-        return analysis.rank(
-            self.trials(),
-            self.asked["rungs"],
-            self.asked["data"]["validation_images"],
-            list(dict.fromkeys([*fields, "layout"])),
+        images = self.asked["data"]["validation_images"]
+        return analysis.rank(self.trials(), self.asked["rungs"], images, self._fields())
+
+    def pareto(self, objectives: Sequence[str] | None = None) -> pd.DataFrame:
+        """Return the designs that no other beats in all objectives; see ``analysis.pareto``.
+
+        Args:
+            objectives: ``validation_accuracy``, ``params``, ``macs``, ``activation_bytes`` or
+                ``latency``; those of the search if None, or accuracy and params where that had
+                one.
+        """
+        objectives = objectives or self.asked["objectives"]
+        if len(objectives) == 1 and objectives[0] == VALIDATION_ACCURACY:
+            objectives = (VALIDATION_ACCURACY, "params")
+        return analysis.pareto(
+            self.trials(), objectives, self.asked["data"]["validation_images"], self._fields()
         )
+
+    def dominated_share(self, objectives: Sequence[str]) -> float:
+        """Return how much of what is possible the run covers; see ``analysis.dominated_share``."""
+        return analysis.dominated_share(self.trials(), objectives)
+
+    def _fields(self) -> list[str]:
+        """Name what the axes set, and the layout."""
+        fields = [split_name(name).field for name in self.space.axes]
+        return list(dict.fromkeys([*fields, "layout"]))
 
     def trial(self, which: str | Design) -> Trial:
         """Find the training of a design.
@@ -177,7 +197,10 @@ def search(
     gpus_per_trial: float | None = None,
     concurrency: int | None = None,
     address: str | None = None,
+    insecure: bool = False,
+    dashboard: bool = False,
     storage: str | None = None,
+    log: Sequence[str] = (),
     time_budget: float | None = None,
     trial_timeout: float | None = None,
     max_failures: int = 10,
@@ -210,10 +233,13 @@ def search(
         cpus_per_trial: CPU cores of each trial.
         gpus_per_trial: GPUs of each trial, or a share of one; None for one where there are any.
         concurrency: Trials at once at most.
-        address: Of a Ray cluster to join.
+        address: Of a Ray cluster to join, ``host:port`` or ``auto``.
+        insecure: Whether the cluster may do without token authentication.
+        dashboard: Whether Ray shows its dashboard, to this machine alone.
         storage: Of the study, as Optuna takes it, such as ``postgresql+psycopg://USER@HOST/NAME``;
             several searches of one space, each with a folder of its own, then share the work.
             None for a file in the run folder.
+        log: ``tensorboard`` or ``mlflow``, or both: curves written into the run folder.
         time_budget: Seconds after which the session stops.
         trial_timeout: Seconds of training after which a trial fails.
         max_failures: Trials in a row that may fail before the search stops.
@@ -244,6 +270,8 @@ def search(
         gpus_per_trial=gpus_per_trial,
         concurrency=concurrency,
         address=address,
+        insecure=insecure,
+        dashboard=dashboard,
     )
     space = space if isinstance(space, Space) else Space.load(space)
     images = load_data(data, root=data_root, image_size=image_size)
@@ -286,6 +314,7 @@ def search(
             # Ray first: resources that do not exist are refused before anything is written.
             with ray_session(resources, verbose) as share:
                 write_atomically(out / "run.yaml", dump_yaml(asked))
+                callbacks = loggers(log, out)
                 with contextlib.closing(SearchStudy(url, space.name, plan, common)) as study:
                     outcome = run_trials(
                         study,
@@ -300,6 +329,7 @@ def search(
                         ),
                         latency_batch=latency_batch if "latency" in objectives else None,
                         deterministic=deterministic,
+                        callbacks=callbacks,
                         verbose=verbose,
                     )
     except Timeout:

@@ -40,6 +40,8 @@ ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    # Its own state, which nobody restores, would be written every few seconds, larger each time.
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
     "RAY_USAGE_STATS_ENABLED": "0",
     # Ray's memory monitor would end the whole session where one worker grows too large.
     "RAY_memory_monitor_refresh_ms": "0",

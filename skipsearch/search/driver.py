@@ -142,7 +142,7 @@ def run_trials(
             return None
         return max(0.001, limits.time_budget - (time.monotonic() - start))
 
-    with tempfile.TemporaryDirectory(prefix="skipsearch-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="tune-", dir=share.folder) as scratch:
         try:
             while True:
                 searcher.begin_session()
