@@ -483,14 +483,14 @@ def _pareto(options: argparse.Namespace) -> None:
     costs = [name for name in COSTS if name in table]
     shares = dict.fromkeys(("validation_accuracy", "low", "high"), "{:.4f}".format)
     counts = {name: "{:,}".format for name in costs if name != "latency"}
-    formatters: dict[str | int, Any] = {**shares, **counts, "latency": "{:.2e}".format}
+    formatters = {**shares, **counts, "latency": "{:.2e}".format}
     print(table.drop(columns=["recipe", "numerics"]).to_string(formatters=formatters))
     objectives = [VALIDATION_ACCURACY, *costs]
     print(
         f"\n{len(table)} trainings at the full budget that no other beats in all of"
-        f" {', '.join(objectives)}."
-        f"\nThey cover {run.dominated_share(objectives):.3f} of what is possible, from accuracy 1 at"
-        f" no cost to accuracy 0 at\n1.1 times the largest cost of the run. All rows: {path}"
+        f" {', '.join(objectives)}.\nThey cover {run.dominated_share(objectives):.3f} of what is"
+        " possible, from accuracy 1 at no cost to accuracy 0 at 1.1 times\nthe largest cost of the"
+        f" run. All rows: {path}"
     )
 
 

@@ -1,4 +1,4 @@
-"""What goes wrong in a search becomes a record, and the search goes on or stops with one clear line.
+"""What goes wrong in a search becomes a record; the search goes on, or stops with one clear line.
 
 Every failure here is real: a design that diverges, memory that runs out under a limit, a worker and
 a driver that are killed, a disk that is full.
@@ -6,6 +6,7 @@ a driver that are killed, a disk that is full.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -16,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import optuna
 import psutil
 import pytest
 
@@ -135,7 +137,7 @@ def wait_for(what: Any, seconds: float = 120) -> Any:
 def start(folder: Path, *words: str) -> subprocess.Popen[str]:
     """Start a search of two long trainings in a process of its own."""
     (folder / "calm.yaml").write_text(CALM)
-    command = [*SKIPSEARCH, "search", "calm.yaml", "--trials", "2", "--epochs", "60"]
+    command = [*SKIPSEARCH, "search", "calm.yaml", "--trials", "2", "--epochs", "40"]
     return subprocess.Popen(
         [*command, "--scheduler", "none", "--out", "run", *words],
         cwd=folder,
@@ -147,11 +149,13 @@ def start(folder: Path, *words: str) -> subprocess.Popen[str]:
 
 def workers(driver: int) -> list[psutil.Process]:
     """Find the processes of Ray that train for a driver."""
-    return [
-        process
-        for process in psutil.Process(driver).children(recursive=True)
-        if "DesignTrainable" in " ".join(process.cmdline())
-    ]
+    found = []
+    for process in psutil.Process(driver).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            title = " ".join(process.cmdline())
+            if title.startswith("ray::") and "Trainable" in title:
+                found.append(process)
+    return found
 
 
 def test_a_worker_that_is_killed_loses_one_epoch_at_most(tmp_path: Path) -> None:
@@ -163,13 +167,9 @@ def test_a_worker_that_is_killed_loses_one_epoch_at_most(tmp_path: Path) -> None
         output, _ = search.communicate(timeout=120)
     assert search.returncode == 0, output
     trials = Run.open(tmp_path / "run").trials()
-    assert [(trial.state, len(trial.curve)) for trial in trials] == [(COMPLETE, 60)] * 2
-    # What the dead worker had trained was not trained again: there is no second first epoch.
-    for trial in trials:
-        alone = list(
-            ss.train(ss.build(trial.design, 1, 10, seed=0), ss.load_data("digits"), trial.recipe)
-        )[:1]
-        assert alone[0].epoch == trial.curve[0].epoch
+    assert [(trial.state, len(trial.curve)) for trial in trials] == [(COMPLETE, 40)] * 2
+    study = optuna.load_study(study_name="calm", storage=f"sqlite:///{tmp_path}/run/study.db")
+    assert len(study.trials) == 2  # the trial itself went on: no copy was queued
 
 
 def test_a_design_that_kills_every_worker_fails_and_the_search_goes_on(tmp_path: Path) -> None:
@@ -216,14 +216,15 @@ def test_a_forecast_tells_what_will_be_written(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_recognised_through_all_layers() -> None:
-    with pytest.raises(OSError, match="space") as caught, open("/dev/full", "w") as full:
-        full.write("x")
-        full.flush()
+    def write() -> None:
+        try:
+            Path("/dev/full").write_text("x")
+        except OSError as error:
+            raise RuntimeError("it could not be written") from error
+
+    with pytest.raises(RuntimeError) as caught:
+        write()
     assert is_disk_full(caught.value)
-    try:
-        raise RuntimeError("writing failed") from caught.value
-    except RuntimeError as error:
-        assert is_disk_full(error)
     assert not is_disk_full(RuntimeError("disk"))
 
 
@@ -240,21 +241,21 @@ def _may_mount() -> bool:
 
 @pytest.mark.skipif(not _may_mount(), reason="needs the right to mount a small file system")
 def test_a_full_disk_stops_the_search_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    # A file system of its own that is nearly full when the search starts, and has room later.
+    # A file system of its own that fills up while the search trains, and has room later.
     (tmp_path / "calm.yaml").write_text(CALM)
     script = f"""
-        set -e
-        mount -t tmpfs -o size=900k none /mnt
+        mount -t tmpfs -o size=2m none /mnt
         cd {tmp_path}
-        head -c 500k /dev/zero > /mnt/ballast
         search() {{
-            {sys.executable} -m skipsearch search calm.yaml --trials 4 --epochs 40 \\
+            {sys.executable} -m skipsearch search calm.yaml --trials 4 --epochs 20 \\
                 --scheduler none --out /mnt/run
         }}
-        search && exit 9
+        search & first=$!
+        until ls /mnt/run/checkpoints/*.pt; do sleep 0.05; done > /dev/null 2>&1
+        cat /dev/zero > /mnt/ballast 2> /dev/null
+        wait $first && exit 9
         rm /mnt/ballast
-        mount -o remount,size=50m /mnt
-        search
+        search || exit 8
         cp -r /mnt/run {tmp_path}/run
     """
     done = subprocess.run(
@@ -269,5 +270,5 @@ def test_a_full_disk_stops_the_search_and_the_same_command_goes_on(tmp_path: Pat
     assert "the disk is full, so the search has stopped" in done.stderr
     assert "Traceback" not in done.stderr
     trials = Run.open(tmp_path / "run").trials()
-    assert [(trial.state, len(trial.curve)) for trial in trials] == [(COMPLETE, 40)] * 4
+    assert [(trial.state, len(trial.curve)) for trial in trials] == [(COMPLETE, 20)] * 4
     assert list((tmp_path / "run" / "checkpoints").iterdir()) == []
