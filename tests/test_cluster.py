@@ -384,19 +384,22 @@ def test_trials_run_on_all_nodes_of_a_cluster_that_is_joined(
     (copy / "search" / "__pycache__" / "old.pyc").write_bytes(b"old")
     joins = f"""
 with ray_session(Resources(address={clusters["guarded"]!r})) as share:
-    answer([share.at_once, ray.get([ray.remote(where).remote() for _ in range(9)])])
+    answer([share.at_once, share.memory])
+    answer(ray.get([ray.remote(where).remote() for _ in range(9)]))
 answer(ray.is_initialized())
 """
     process = Process(
         PYTHONPATH=str(tmp_path), RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=clusters["token"]
     )
     try:
-        at_once, ran = process.ask(JOIN + joins)
+        at_once, memory = process.ask(JOIN + joins)
+        ran = process.heard()
         assert process.heard() is False
         process.end()
     finally:
         process.kill()
     assert at_once == 1 + 2
+    assert memory == 1 / 2  # of the larger node's
     nodes, packages, caches = map(set, zip(*ran, strict=True))
     assert len(nodes) == 2
     assert all("py_modules" in package for package in packages)
