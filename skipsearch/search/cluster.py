@@ -168,6 +168,9 @@ def _share(resources: Resources) -> Share:
         min(int(node.get(name.upper(), 0.0) / amount + 1e-9) for name, amount in wanted.items())
         for node in nodes
     ]
+    if not any(fit):
+        both = " and ".join(f"{amount:g} {name}s" for name, amount in wanted.items())
+        raise RunError(f"cpus-per-trial, gpus-per-trial: no node of Ray has {both}")
     at_once = min(sum(fit), resources.concurrency or sum(fit))
     if 0 < gpus < 1:
         engines = int(sum(node.get("GPU", 0.0) for node in nodes))
