@@ -327,18 +327,19 @@ os._exit(0)
 CLUSTER = """
 import os, ray
 from ray.cluster_utils import Cluster
-cluster = Cluster(initialize_head=True, head_node_args=dict(num_cpus=1, include_dashboard=False))
-for cores in NODES: cluster.add_node(num_cpus=cores)
+head = dict(num_cpus=1, num_gpus=GPUS, include_dashboard=False)
+cluster = Cluster(initialize_head=True, head_node_args=head)
+cluster.add_node(num_cpus=2)
 answer(cluster.address)
 """
 
 
 @contextlib.contextmanager
-def cluster(nodes: list[int], **environment: str) -> Iterator[Process]:
-    """Start a cluster whose nodes know nothing of skipsearch; the head has one core."""
+def cluster(gpus: int, **environment: str) -> Iterator[Process]:
+    """Start a cluster of two nodes that know nothing of skipsearch; the head claims some GPUs."""
     scratch = tempfile.mkdtemp(prefix="ss-test-", dir="/tmp")  # short, for Ray's sockets
     process = Process(RAY_TMPDIR=scratch, PYTHONPATH="", **environment)
-    process.tell(CLUSTER.replace("NODES", repr(nodes)))
+    process.tell(CLUSTER.replace("GPUS", str(gpus)))
     try:
         yield process
         process.tell("cluster.shutdown()")
@@ -350,11 +351,11 @@ def cluster(nodes: list[int], **environment: str) -> Iterator[Process]:
 
 @pytest.fixture(scope="module")
 def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Addresses of two clusters: one of two nodes behind a token, one open to everybody."""
+    """Addresses of two clusters: one behind a token, and one with a GPU, open to everybody."""
     token = tmp_path_factory.mktemp("clusters") / "token"
     token.write_text(TOKEN)
-    guarded = cluster([2], RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(token))
-    with guarded as first, cluster([], RAY_AUTH_MODE="disabled") as second:
+    guarded = cluster(0, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(token))
+    with guarded as first, cluster(1, RAY_AUTH_MODE="disabled") as second:
         yield {"guarded": first.heard(), "open": second.heard(), "token": str(token)}
 
 
@@ -384,19 +385,22 @@ def test_trials_run_on_all_nodes_of_a_cluster_that_is_joined(
     (copy / "search" / "__pycache__" / "old.pyc").write_bytes(b"old")
     joins = f"""
 with ray_session(Resources(address={clusters["guarded"]!r})) as share:
-    answer([share.at_once, ray.get([ray.remote(where).remote() for _ in range(9)])])
+    answer([share.at_once, share.memory])
+    answer(ray.get([ray.remote(where).remote() for _ in range(9)]))
 answer(ray.is_initialized())
 """
     process = Process(
         PYTHONPATH=str(tmp_path), RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=clusters["token"]
     )
     try:
-        at_once, ran = process.ask(JOIN + joins)
+        at_once, memory = process.ask(JOIN + joins)
+        ran = process.heard()
         assert process.heard() is False
         process.end()
     finally:
         process.kill()
     assert at_once == 1 + 2
+    assert memory == 1 / 2  # of the larger node's
     nodes, packages, caches = map(set, zip(*ran, strict=True))
     assert len(nodes) == 2
     assert all("py_modules" in package for package in packages)
@@ -463,6 +467,7 @@ with ray_session(Resources(address={address!r}, insecure=True)) as share:
     answer(refusal(address="127.0.0.1:1"))
     answer(refusal(dashboard=True))
     answer(refusal(cpus_per_trial=99))
+    answer(refusal(cpus_per_trial=2, gpus_per_trial=1))
     for address in (None, "auto", {address!r}, "localhost:{port}"):
         with ray_session(Resources(address=address)) as same:
             answer([same.at_once, share.at_once, same.folder])
@@ -476,7 +481,8 @@ with ray_session(Resources(address={address!r}, insecure=True)) as share:
             f"address 127.0.0.1:1: this process uses Ray at {address} already: ray.shutdown() first"
         )
         assert process.heard().startswith("dashboard: this process uses Ray already")
-        assert process.heard() == "cpus-per-trial: 99 asked for, Ray has 1 on a node"
+        assert process.heard() == "cpus-per-trial: 99 asked for, Ray has 2 on a node"
+        assert process.heard().endswith("no node of Ray has 2 cpus and 1 gpus")
         assert [process.heard() for _ in range(4)] == [[1, 1, None]] * 4
         assert process.heard() == package
     finally:

@@ -168,16 +168,19 @@ def _share(resources: Resources) -> Share:
         has = max((node.get(name.upper(), 0.0) for node in nodes), default=0.0)
         if has < amount:
             raise RunError(f"{name}s-per-trial: {amount:g} asked for, Ray has {has:g} on a node")
-    at_once = sum(
+    fit = [
         min(int(node.get(name.upper(), 0.0) / amount + 1e-9) for name, amount in wanted.items())
         for node in nodes
-    )
-    at_once = min(at_once, resources.concurrency or at_once)
+    ]
+    if not any(fit):
+        both = " and ".join(f"{amount:g} {name}s" for name, amount in wanted.items())
+        raise RunError(f"cpus-per-trial, gpus-per-trial: no node of Ray has {both}")
+    at_once = min(sum(fit), resources.concurrency or sum(fit))
     spread = resources.address is not None
     if 0 < gpus < 1:
         engines = int(sum(node.get("GPU", 0.0) for node in nodes))
         return Share({"cpu": each["cpu"], "gpu": 0.0}, at_once, gpus, (engines, 1.0), spread)
-    return Share(each, at_once, 1.0 if gpus else 1.0 / at_once, spread=spread)
+    return Share(each, at_once, 1.0 if gpus else 1.0 / min(max(fit), at_once), spread=spread)
 
 
 @contextlib.contextmanager
