@@ -223,7 +223,7 @@ def mounted(pod: dict[str, Any], folder: str) -> dict[str, Any]:
     return volume
 
 
-def test_the_run_folder_outlives_the_cluster_and_every_pod_can_write_below_it() -> None:
+def test_the_run_folder_outlives_the_cluster_and_workers_need_none() -> None:
     options = parsed(JOB["spec"]["entrypoint"].removeprefix("skipsearch "))
     pod = yaml.safe_load((FOLDER / "runs-pod.yaml").read_text())["spec"]
     for each in (HEAD, pod):
@@ -232,7 +232,7 @@ def test_the_run_folder_outlives_the_cluster_and_every_pod_can_write_below_it() 
         assert each["securityContext"]["fsGroup"] == 100
     assert "persistentVolumeClaim" in mounted(HEAD, options.data_root)
     assert "configMap" in mounted(HEAD, options.space)
-    assert "emptyDir" in mounted(WORKER, options.out)
+    assert "volumes" not in WORKER
 
 
 def test_a_lost_search_is_started_again_and_a_finished_one_leaves_no_cluster() -> None:
