@@ -460,6 +460,13 @@ def _rank(options: argparse.Namespace) -> None:
         f"\nlow, high: 95 % interval for one seed and {run.asked['data']['validation_images']:,}"
         f" validation images. All rows: {path}"
     )
+    audit = run.audit()
+    if audit.audited:
+        print(
+            f"Early stopping ended {audit.stopped} trainings. Of {audit.audited} more that were"
+            f" trained on against its advice, {audit.among_best} ended\namong the best third of those"
+            f" at the full budget, {audit.above_all} above all that it let pass."
+        )
     keys = sorted({key for text in table.numerics for key in text.split("; ") if key})
     if len(keys) > 1:
         print(

@@ -118,6 +118,10 @@ class Run:
             self.trials(), objectives, self.asked["data"]["validation_images"], self._fields()
         )
 
+    def audit(self) -> analysis.Audit:
+        """Tell how often early stopping was wrong; see ``analysis.audit``."""
+        return analysis.audit(self.trials())
+
     def dominated_share(self, objectives: Sequence[str]) -> float:
         """Return how much of what is possible the run covers; see ``analysis.dominated_share``."""
         return analysis.dominated_share(self.trials(), objectives)
