@@ -464,8 +464,8 @@ def _rank(options: argparse.Namespace) -> None:
     if audit.audited:
         print(
             f"Early stopping ended {audit.stopped} trainings. Of {audit.audited} more that were"
-            f" trained on against its advice, {audit.among_best} ended\namong the best third of those"
-            f" at the full budget, {audit.above_all} above all that it let pass."
+            f" trained on against its advice,\n{audit.among_best} ended among the best third of"
+            f" those at the full budget, {audit.above_all} above all that it let pass."
         )
     keys = sorted({key for text in table.numerics for key in text.split("; ") if key})
     if len(keys) > 1:
