@@ -45,10 +45,10 @@ from skipsearch.search.records import (
 )
 from skipsearch.search.samplers import make_sampler
 from skipsearch.search.storage import DEAD_SECONDS, Presence, calm, close_storage, open_storage
-from skipsearch.space import ENUMERABLE, TRIES, Candidate, Space
+from skipsearch.search.tried import Tried
+from skipsearch.space import TRIES, Candidate, Space
 
 MAXIMIZE, MINIMIZE = StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE
-WALK = 50  # steps from a known design to an untried one, in a space too large to list
 ASKED = "asked"  # the study's attribute that says what is searched
 DRIVER = "driver"  # a trial's attribute, where several drivers work on a study
 INHERITED = (CURVE, SEED, STOPPED_AT, LATENCY)  # by a training that goes on
@@ -145,9 +145,7 @@ class SearchStudy:
         if self._presence:
             seed = random.Random(f"{seed} {self._presence.driver}").randrange(2**32)
         self._study.sampler = make_sampler(plan.sampler, space, seed % 2**32, len(plan.objectives))
-        self._rng = random.Random(seed)
-        self._known: dict[str, _Known] = {}
-        self._untried: dict[str, Candidate] | None = None
+        self._tried = Tried(space, plan.seed, plan.seeds, random.Random(seed))
         self._open: dict[int, _Open] = {}
         self._seen = {trial.number for trial in trials if trial.state.is_finished()}
         self.adopt_interrupted()
@@ -213,22 +211,22 @@ class SearchStudy:
 
     def _look_around(self) -> None:
         """Learn which trainings there are."""
+        parameters = self.plan.space.parameters
         for trial in self._study.get_trials(deepcopy=False):
-            if is_training(trial):
-                self._note(trial.user_attrs[KEY], trial.user_attrs[SEED], trial.params)
-                if trial.state == TrialState.FAIL and REASON in trial.user_attrs:
-                    self._known[trial.user_attrs[KEY]].failed = True
-
-    def _note(self, key: str, seed: int, params: Mapping[str, Any]) -> None:
-        self._known.setdefault(key, _Known(dict(params))).seeds.add(seed)
-        if self._untried is not None:
-            self._untried.pop(key, None)
+            if not is_training(trial):
+                continue
+            key, seed = trial.user_attrs[KEY], trial.user_attrs[SEED]
+            if (key, seed) not in self._tried:
+                values = {name: _value(parameters[name], v) for name, v in trial.params.items()}
+                self._tried.add(key, seed, values)
+            if trial.state == TrialState.FAIL and REASON in trial.user_attrs:
+                self._tried.fail(key)
 
     def _has_enough(self) -> bool:
         """Whether all trainings that the plan asks for are done or under way."""
         if self._presence is not None:
             self._look_around()
-        if sum(len(known.seeds) for known in self._known.values()) < self.plan.trials:
+        if len(self._tried) < self.plan.trials:
             return False
         return not self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
 
@@ -254,15 +252,14 @@ class SearchStudy:
                 obstacle = str(error)
             seed = inherited.get(SEED, self.plan.seed)
             if candidate is not None and not obstacle:
-                known = self._known.get(candidate.key)
-                if known is None or seed not in known.seeds or CONTINUES in inherited:
+                if CONTINUES in inherited or (candidate.key, seed) not in self._tried:
                     ticket = self._accept(trial, candidate, seed, inherited)
                     if ticket is not None:
                         return ticket
                     continue
                 obstacle = "known"
             self._reject(trial, obstacle)
-            replacement = self._replacement(candidate)
+            replacement = self._tried.instead(candidate)
             if replacement is None:
                 self.exhausted = True
                 return None
@@ -293,7 +290,7 @@ class SearchStudy:
             self._reject(trial, "another driver has it")
             return None
         self._open[trial.number] = _Open(trial, candidate.key, costs, inherited.get(LATENCY))
-        self._note(candidate.key, seed, _labels(candidate.values))
+        self._tried.add(candidate.key, seed, candidate.values)
         accuracies = [epoch["validation_accuracy"] for epoch in inherited.get(CURVE, ())]
         stopped_at = inherited.get(STOPPED_AT, 0)
         return Ticket(trial.number, candidate, seed, costs, accuracies, stopped_at)
@@ -314,77 +311,6 @@ class SearchStudy:
         # PRUNED, since TPE does not learn from FAIL and would propose the same again.
         trial.set_user_attr(REJECTED, reason)
         self._study.tell(trial, state=TrialState.PRUNED)
-
-    def _replacement(self, proposal: Candidate | None) -> tuple[Candidate, int] | None:
-        """Return what to train instead of a proposal, and the seed; None where nothing is left.
-
-        An untried neighbour of the proposal; or a further seed of it; or the untried candidate
-        that is nearest; or a further seed of any other.
-        """
-        first = self.plan.seed
-        untried = self._nearest_untried(proposal)
-        if untried is not None and (proposal is None or _distance(untried, proposal) == 1):
-            return untried, first
-        if proposal is not None:
-            seed = self._further_seed(proposal.key)
-            if seed is not None:
-                return proposal, seed
-        if untried is not None:
-            return untried, first
-        for key in sorted(self._known, key=lambda key: len(self._known[key].seeds)):
-            seed = self._further_seed(key)
-            if seed is not None:
-                return self._candidate(self._known[key].params), seed
-        return None
-
-    def _further_seed(self, key: str) -> int | None:
-        known = self._known.get(key)
-        if known is None or known.failed:
-            return None
-        seeds = range(self.plan.seed, self.plan.seed + self.plan.seeds)
-        return next((seed for seed in seeds if seed not in known.seeds), None)
-
-    def _nearest_untried(self, proposal: Candidate | None) -> Candidate | None:
-        space = self.plan.space
-        if space.size is None or space.size > ENUMERABLE:
-            return self._reached_untried(proposal)
-        if self._untried is None:
-            self._untried = {
-                candidate.key: candidate
-                for candidate in space.candidates()
-                if candidate.key not in self._known
-            }
-        untried = list(self._untried.values())
-        if not untried:
-            return None
-        if proposal is None:
-            return self._rng.choice(untried)
-        self._rng.shuffle(untried)
-        return min(untried, key=lambda other: _distance(other, proposal))
-
-    def _reached_untried(self, proposal: Candidate | None) -> Candidate | None:
-        """Walk from a proposal, one axis a step, until an untried candidate is next to it."""
-        space = self.plan.space
-        for _ in range(WALK if proposal is not None else 0):
-            assert proposal is not None
-            neighbours = list(space.neighbours(proposal))
-            untried = [each for each in neighbours if each.key not in self._known]
-            if untried:
-                return self._rng.choice(untried)
-            if not neighbours:
-                break
-            proposal = self._rng.choice(neighbours)
-        for _ in range(TRIES):
-            drawn = space.draw(self._rng)
-            if drawn.key not in self._known:
-                return drawn
-        return None
-
-    def _candidate(self, params: Mapping[str, Any]) -> Candidate:
-        parameters = self.plan.space.parameters
-        return self.plan.space.candidate(
-            {name: _value(parameters[name], label) for name, label in params.items()}
-        )
 
     def report(
         self,
@@ -444,7 +370,7 @@ class SearchStudy:
             assert state == FAIL, state
             trial.set_user_attr(REASON, reason)
             self._study.tell(trial, state=TrialState.FAIL)
-            self._known[opened.key].failed = True
+            self._tried.fail(opened.key)
         self._seen.add(number)
 
     def news(self) -> list[Trial]:
@@ -493,15 +419,6 @@ class _Open:
             self.written[name] = value
 
 
-@dataclass
-class _Known:
-    """A design and recipe that were taken up: its parameters and with which seeds."""
-
-    params: Mapping[str, Any]
-    seeds: set[int] = field(default_factory=set)
-    failed: bool = False
-
-
 def _chooser(trial: optuna.Trial) -> Callable[[str, Parameter], Value]:
     """Let Optuna choose the value of each parameter, under the name that it has in the space."""
 
@@ -534,12 +451,3 @@ def _value(parameter: Parameter, label: Value) -> Value:
 def _labels(values: Mapping[str, Value]) -> dict[str, Value]:
     """Return the values of parameters as Optuna's parameters hold them."""
     return {n: json.dumps(v) if isinstance(v, tuple) else v for n, v in values.items()}
-
-
-def _distance(a: Candidate, b: Candidate) -> int:
-    """In how many parameters two candidates differ; one that matters for one alone counts."""
-    names = {*a.values, *b.values}
-    return sum(
-        a.values.get(name) != b.values.get(name) or (name in a.values) != (name in b.values)
-        for name in names
-    )

@@ -1,0 +1,136 @@
+"""What was tried of a space, and what to try instead of a proposal that is known."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from skipsearch.axes import Value
+from skipsearch.space import ENUMERABLE, TRIES, Candidate, Space
+
+WALK = 50  # steps from a known design to an untried one, in a space too large to list
+
+
+@dataclass
+class _Known:
+    """A design and recipe that were taken up: its parameters, and with which seeds."""
+
+    values: Mapping[str, Value]
+    seeds: set[int] = field(default_factory=set)
+    failed: bool = False
+
+
+class Tried:
+    """The trainings of a search so far, by design, recipe and seed.
+
+    Args:
+        space: What is searched.
+        first: Seed of a design's first training.
+        seeds: Trainings of one design at most, with the seeds from ``first`` on.
+        rng: Chooses between equals.
+    """
+
+    def __init__(self, space: Space, first: int, seeds: int, rng: random.Random) -> None:
+        self._space = space
+        self._seeds = range(first, first + seeds)
+        self._rng = rng
+        self._known: dict[str, _Known] = {}
+        self._untried: dict[str, Candidate] | None = None  # of a space that can be listed
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __contains__(self, training: tuple[str, int]) -> bool:
+        key, seed = training
+        return key in self._known and seed in self._known[key].seeds
+
+    def add(self, key: str, seed: int, values: Mapping[str, Value]) -> None:
+        """Note a training, which may be noted already.
+
+        Args:
+            key: Of its design and recipe, see ``Candidate.key``.
+            seed: Of the training.
+            values: Of the parameters that matter for it.
+        """
+        known = self._known.setdefault(key, _Known(values))
+        self._count += seed not in known.seeds
+        known.seeds.add(seed)
+        if self._untried is not None:
+            self._untried.pop(key, None)
+
+    def fail(self, key: str) -> None:
+        """Note that a design fails: it is not tried with another seed."""
+        self._known[key].failed = True
+
+    def instead(self, proposal: Candidate | None) -> tuple[Candidate, int] | None:
+        """Return what to train instead of a proposal, and the seed; None where nothing is left.
+
+        An untried neighbour of the proposal; or a further seed of it; or the untried candidate
+        that is nearest; or a further seed of any other.
+
+        Args:
+            proposal: One that is known or not allowed; None if it could not be built.
+        """
+        first = self._seeds[0]
+        untried = self._nearest_untried(proposal)
+        if untried is not None and (proposal is None or _distance(untried, proposal) == 1):
+            return untried, first
+        if proposal is not None:
+            seed = self._further_seed(proposal.key)
+            if seed is not None:
+                return proposal, seed
+        if untried is not None:
+            return untried, first
+        for key in sorted(self._known, key=lambda key: len(self._known[key].seeds)):
+            seed = self._further_seed(key)
+            if seed is not None:
+                return self._space.candidate(self._known[key].values), seed
+        return None
+
+    def _further_seed(self, key: str) -> int | None:
+        known = self._known.get(key)
+        if known is None or known.failed:
+            return None
+        return next((seed for seed in self._seeds if seed not in known.seeds), None)
+
+    def _nearest_untried(self, proposal: Candidate | None) -> Candidate | None:
+        if self._space.size is None or self._space.size > ENUMERABLE:
+            return self._reached_untried(proposal)
+        if self._untried is None:
+            candidates = self._space.candidates()
+            self._untried = {each.key: each for each in candidates if each.key not in self._known}
+        untried = list(self._untried.values())
+        if not untried:
+            return None
+        if proposal is None:
+            return self._rng.choice(untried)
+        self._rng.shuffle(untried)
+        return min(untried, key=lambda other: _distance(other, proposal))
+
+    def _reached_untried(self, proposal: Candidate | None) -> Candidate | None:
+        """Walk from a proposal, one axis a step, until an untried candidate is next to it."""
+        here = proposal
+        for _ in range(WALK):
+            neighbours = [] if here is None else list(self._space.neighbours(here))
+            untried = [each for each in neighbours if each.key not in self._known]
+            if untried:
+                return self._rng.choice(untried)
+            if not neighbours:
+                break
+            here = self._rng.choice(neighbours)
+        for _ in range(TRIES):
+            drawn = self._space.draw(self._rng)
+            if drawn.key not in self._known:
+                return drawn
+        return None
+
+
+def _distance(a: Candidate, b: Candidate) -> int:
+    """In how many parameters two candidates differ; one that matters for one alone counts."""
+    names = {*a.values, *b.values}
+    return sum(
+        a.values.get(name) != b.values.get(name) or (name in a.values) != (name in b.values)
+        for name in names
+    )
