@@ -23,7 +23,8 @@ from skipsearch.models import build
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, COSTS, VALIDATION_ACCURACY, Epoch, Trial
 from skipsearch.search.cluster import Resources, ray_session
-from skipsearch.search.driver import Limits, Outcome, ended, run_trials
+from skipsearch.search.driver import Limits, Outcome, ended, run_trials, sweep_checkpoints
+from skipsearch.search.folder import sweep
 from skipsearch.search.logs import loggers
 from skipsearch.search.records import load_trials
 from skipsearch.search.samplers import SAMPLERS
@@ -32,7 +33,7 @@ from skipsearch.search.storage import without_password
 from skipsearch.search.study import Plan, SearchStudy
 from skipsearch.space import Space
 from skipsearch.text import dump_yaml, parse_yaml, read_text, write_atomically
-from skipsearch.training import Trainer, default_device, versions
+from skipsearch.training import Folder, Trainer, default_device, versions
 
 FORMAT = 1
 TRAIN_ON = ("train", "train+validation")
@@ -313,7 +314,11 @@ def search(
     url, common = (_url(out), None) if storage is None else (storage, _shared(asked))
     try:
         with FileLock(out / ".lock", timeout=0):
-            if len(ended(_recorded(out, storage, space.name))) >= trials:
+            finished = ended(_recorded(out, storage, space.name))
+            if len(finished) >= trials:
+                # The driver that had enough may have been killed before it tidied up.
+                sweep_checkpoints(Folder(out / "checkpoints"), finished)
+                sweep()
                 return Run(out, asked, Outcome())
             # Ray first: resources that do not exist are refused before anything is written.
             with ray_session(resources, verbose) as share:

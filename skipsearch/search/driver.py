@@ -26,7 +26,13 @@ from skipsearch.record import INTERRUPTED, RUNNING, Trial
 from skipsearch.search.cluster import Share
 from skipsearch.search.disk import forecast, is_disk_full
 from skipsearch.search.progress import Progress
-from skipsearch.search.searcher import WORKER_DEATHS, EndsWithCrash, Scheduler, StudySearcher
+from skipsearch.search.searcher import (
+    WORKER_DEATHS,
+    EndsWithCrash,
+    Scheduler,
+    StudySearcher,
+    checkpoint_name,
+)
 from skipsearch.search.stopping import EarlyStopping
 from skipsearch.search.study import Plan, SearchStudy
 from skipsearch.search.worker import DesignTrainable, Engine, FrontEnd, KeptElsewhere
@@ -106,7 +112,7 @@ def run_trials(
     earlier = ended(study.trials())
     start = time.monotonic()
     folder = Folder(checkpoints)
-    folder.sweep()
+    sweep_checkpoints(folder, earlier)
     progress = Progress(plan.trials, earlier)
     progress.say(
         forecast(
@@ -205,7 +211,11 @@ def _store(checkpoints: Path, share: Share) -> Store:
         return Folder(checkpoints)
     here = ray.get_runtime_context().get_node_id()
     keeper = ray.remote(Folder).options(
-        num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(here, soft=False)
+        num_cpus=0,
+        # Files outlive it: a new one goes on, and what it was asked is asked again.
+        max_restarts=-1,
+        max_task_retries=-1,
+        scheduling_strategy=NodeAffinitySchedulingStrategy(here, soft=False),
     )
     return KeptElsewhere(keeper.remote(checkpoints))
 
@@ -223,6 +233,18 @@ def _trainable(data: Data, store: Store, share: Share) -> Any:
     shipped = ray.put(data)
     engines = [engine.remote(shipped, store, residents) for _ in range(number)]
     return tune.with_parameters(FrontEnd, engines=engines)
+
+
+def sweep_checkpoints(folder: Folder, finished: Iterable[Trial]) -> None:
+    """Remove what drivers that were killed have left of trainings that do not go on.
+
+    Args:
+        folder: Of the checkpoints; no driver is at work in it.
+        finished: What has ended.
+    """
+    folder.sweep()
+    for trial in finished:
+        folder.remove(checkpoint_name(f"{trial.design.id}-{trial.recipe.id}", trial.seed))
 
 
 def _cost_bounds(plan: Plan) -> list[float]:

@@ -28,7 +28,7 @@ def session_folder() -> Iterator[Path]:
 
     Folders of drivers that were killed go first; never one whose driver lives, or another user's.
     """
-    _sweep()
+    sweep()
     # Locked before it has the name that others look for: none of them sees it unlocked.
     young = Path(tempfile.mkdtemp(prefix="." + PREFIX, dir=ROOT))
     lock = os.open(young, os.O_RDONLY)
@@ -43,7 +43,8 @@ def session_folder() -> Iterator[Path]:
         os.close(lock)
 
 
-def _sweep() -> None:
+def sweep() -> None:
+    """Remove the folders of drivers that were killed, and end what Ray left of them."""
     for path in ROOT.glob(PREFIX + "*"):
         try:
             lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)

@@ -48,14 +48,19 @@ def load_trials(url: str, name: str | None = None) -> list[Trial]:
         RunError: If the storage cannot be opened, or holds several studies and none is named.
     """
     storage = open_storage(url)
-    names = optuna.get_all_study_names(storage)
-    if not names or (name is not None and name not in names):
-        return []  # The search was interrupted before its first trial.
-    if name is None and len(names) > 1:
-        raise RunError(f"{shown(url)}: holds {len(names)} studies, where a run has one")
-    with calm():
-        study = optuna.load_study(study_name=name or names[0], storage=storage)
-    return records(study.get_trials(deepcopy=False))
+    try:
+        names = optuna.get_all_study_names(storage)
+        if not names or (name is not None and name not in names):
+            return []  # The search was interrupted before its first trial.
+        if name is None and len(names) > 1:
+            raise RunError(f"{shown(url)}: holds {len(names)} studies, where a run has one")
+        with calm():
+            study = optuna.load_study(study_name=name or names[0], storage=storage)
+        return records(study.get_trials(deepcopy=False))
+    finally:
+        # The last connection takes with it what a killed driver left beside SQLite's file.
+        storage.remove_session()
+        storage.engine.dispose()
 
 
 def is_training(trial: FrozenTrial) -> bool:

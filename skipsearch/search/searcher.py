@@ -28,6 +28,11 @@ WORKER_DEATHS = 2  # worker processes that may die under one trial
 SESSION_TRIALS = 500  # of one Tune session: it keeps every trial, and looks through all of them
 
 
+def checkpoint_name(key: str, seed: int) -> str:
+    """Name a checkpoint by design, recipe and seed, so that a later attempt finds it."""
+    return f"{key}-{seed}.pt"
+
+
 @dataclass
 class _Training:
     """A training under way."""
@@ -142,8 +147,7 @@ class StudySearcher(Searcher):
             self._is_done = True
             return Searcher.FINISHED
         self._left -= 1
-        # Named by design, recipe and seed, so that a later attempt finds it.
-        checkpoint = f"{ticket.candidate.key}-{ticket.seed}.pt"
+        checkpoint = checkpoint_name(ticket.candidate.key, ticket.seed)
         engine = min(self._load, key=self._load.__getitem__) if self._load else None
         training = _Training(ticket, checkpoint, engine, time.monotonic())
         training.audited = ticket.stopped_at > 0

@@ -1,0 +1,559 @@
+"""Kill a search at random moments, run the same command again, and count what was lost.
+
+SIGKILL hits the driver, a worker, a node (its raylet), or everything at once: while Ray starts,
+while workers start, during training and at the end. After each kill the study is read; at the end
+the command is left to run to its end. Nothing may then be lost, trained twice, or left behind.
+
+    python scripts/torture_search.py --seed 0 --out scripts/README.md
+
+Phase ``own``: a Ray of the search's own. Phase ``cluster``: a head and two nodes on this machine,
+behind a token; a node that is killed is replaced by a new one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import optuna
+import psutil
+from benchmark_turns import circumstances, table, write_section
+
+from skipsearch.record import COMPLETE, FAIL, INTERRUPTED, PRUNED, Trial
+from skipsearch.run import Run
+from skipsearch.search.folder import PREFIX, ROOT
+from skipsearch.search.records import (
+    ATTEMPTS,
+    CONTINUES,
+    CURVE,
+    KEY,
+    SEED,
+    is_interrupted,
+    is_training,
+)
+from skipsearch.search.searcher import WORKER_DEATHS
+from skipsearch.search.storage import calm, open_storage
+
+SPACE = """
+name: torture
+base: {widths: [12, 24], depths: [1, 1]}
+recipe: {batch_size: 64}
+axes:
+  layout: [conv3-bn-relu-conv3-bn + relu, bn-relu-conv3-bn-relu-conv3 +, conv3-relu]
+  merge: [add, cat]
+  shortcut: [proj, omit]
+  recipe.peak_lr: [0.003, 0.1, 0.3]
+"""
+PAUSES = (0.2, 8.0)  # seconds between kills
+PATIENCE = 300.0  # seconds until something that does not come counts as a hang
+GONE = 60.0  # seconds for processes to follow the one that was killed
+DRIVER, WORKER, NODE, EVERYTHING = "driver", "worker", "node", "everything"
+VICTIMS = (DRIVER, WORKER, NODE, EVERYTHING)
+MOMENTS = ("while Ray starts", "while workers start", "during training", "at the end")
+
+# A cluster: each line that it reads asks for another node.
+SERVE = """
+import sys
+from ray.cluster_utils import Cluster
+head = {"num_cpus": 0, "include_dashboard": False}
+cluster = Cluster(initialize_head=True, head_node_args=head)
+for line in sys.stdin:
+    cluster.add_node(num_cpus=1)
+    print("address", cluster.address, flush=True)
+cluster.shutdown()
+"""
+
+
+def processes(sessions: set[int]) -> list[psutil.Process]:
+    """Return the processes that live in some sessions of the operating system."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if os.getsid(process.pid) in sessions and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+def kill(victims: Sequence[psutil.Process]) -> None:
+    """Let SIGKILL hit them."""
+    for process in victims:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def is_worker(process: psutil.Process) -> bool:
+    """Whether it is one of Ray's that trains, or that keeps the checkpoints of a cluster."""
+    with contextlib.suppress(psutil.Error):
+        title = "".join(process.cmdline()[:1])
+        return title.startswith("ray::") and ("Trainable" in title or "Folder" in title)
+    return False
+
+
+def is_node(process: psutil.Process) -> bool:
+    """Whether it is the raylet of a node that a search can lose and go on."""
+    with contextlib.suppress(psutil.Error):
+        return process.name() == "raylet" and "--head" not in process.cmdline()
+    return False
+
+
+def wait_for(what: Callable[[], bool], seconds: float = PATIENCE) -> bool:
+    """Wait until something is true; return whether it came in time."""
+    deadline = time.monotonic() + seconds
+    while not what():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+class Cluster:
+    """A head without CPUs and two nodes, in a session of the operating system of their own.
+
+    Args:
+        folder: For the token.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        token = folder / "token"
+        with open(os.open(token, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write("c0ffee" * 8)
+        self.settings = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
+        # Short, for Ray's sockets.
+        self._scratch = tempfile.mkdtemp(prefix="ss-torture-", dir="/tmp")
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", SERVE],
+            env={**os.environ, **self.settings, "RAY_TMPDIR": self._scratch},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+        )
+        self.session = self._process.pid
+        self.add_node()
+        self.add_node()
+
+    def add_node(self) -> None:
+        """Add a node of one CPU."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        for line in self._process.stdout:
+            if line.startswith("address "):
+                self.address = line.split()[1]
+                return
+        raise RuntimeError("the cluster did not start")
+
+    def end(self) -> None:
+        """End it in order, if it still lives."""
+        with contextlib.suppress(BrokenPipeError, subprocess.TimeoutExpired):
+            self._process.communicate(timeout=GONE)
+        kill(processes({self.session}))
+        self._process.wait()
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+
+@dataclass
+class Search:
+    """One search and all that is needed to run its command again and again.
+
+    Attributes:
+        folder: Of the space, the run and the log.
+        trials: Asked for.
+        epochs: Of each.
+        on_cluster: Whether it joins a cluster.
+        sessions: Of the operating system, that our processes live in.
+        folders: Of Ray's sessions that our drivers had.
+    """
+
+    folder: Path
+    trials: int
+    epochs: int
+    on_cluster: bool
+    sessions: set[int] = field(default_factory=set)
+    folders: set[Path] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        (self.folder / "space.yaml").write_text(SPACE)
+        self.cluster: Cluster | None = None
+        self.known = 0.0  # what was recorded when the driver was started
+        self.had_workers = False  # since then
+        self.was_at_risk = False
+
+    @property
+    def run(self) -> Path:
+        """The run folder."""
+        return self.folder / "run"
+
+    def start(self) -> None:
+        """Run the command; where a cluster is needed and there is none, start that first."""
+        words = ["--trials", str(self.trials), "--epochs", str(self.epochs), "--out", "run"]
+        environment = dict(os.environ)
+        if self.on_cluster:
+            if self.cluster is None:
+                self.cluster = Cluster(self.folder)
+                self.sessions.add(self.cluster.session)
+            words += ["--address", self.cluster.address]
+            environment |= self.cluster.settings
+        self.known, self.had_workers = epochs_of(self.snapshot()), False
+        self.was_at_risk = is_at_risk(self.run, attempts=ATTEMPTS - 1)
+        with (self.folder / "log").open("a") as log:
+            self.driver = subprocess.Popen(
+                [sys.executable, "-m", "skipsearch", "search", "space.yaml", *words],
+                cwd=self.folder,
+                env=environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.sessions.add(self.driver.pid)
+
+    def has_ended(self) -> bool:
+        """Whether the driver lives no more."""
+        return self.driver.poll() is not None
+
+    def all(self) -> list[psutil.Process]:
+        """Return all our processes that live."""
+        return processes(self.sessions)
+
+    def snapshot(self) -> list[Trial]:
+        """Return what is recorded; not to be asked while a driver may be making the study."""
+        if not (self.run / "study.db").exists():
+            return []
+        return Run.open(self.run).trials()
+
+    def moment(self) -> str:
+        """Say what the search is doing."""
+        self.had_workers = self.had_workers or any(map(is_worker, self.all()))
+        if not self.had_workers:
+            return MOMENTS[0]
+        now = self.snapshot()
+        if self.is_done(now):
+            return MOMENTS[3]
+        return MOMENTS[2] if epochs_of(now) != self.known else MOMENTS[1]
+
+    def is_done(self, trials: Sequence[Trial]) -> bool:
+        """Whether all that was asked for has ended."""
+        return sum(map(has_ended, trials)) >= self.trials
+
+    def is_at_risk(self) -> bool:
+        """Whether a training would be given up, by design, if the driver died now."""
+        if not self.had_workers:
+            return self.was_at_risk  # Nothing of it can have changed yet.
+        return is_at_risk(self.run, attempts=ATTEMPTS)
+
+    def strike(self, victim: str, rng: random.Random) -> None:
+        """Kill, and see to it that a driver is running afterwards."""
+        self.see()
+        ours = self.all()
+        match victim:
+            case "worker":
+                kill([rng.choice([process for process in ours if is_worker(process)])])
+            case "node":
+                kill([rng.choice([process for process in ours if is_node(process)])])
+                if self.cluster is not None:
+                    time.sleep(rng.uniform(*PAUSES))
+                    self.cluster.add_node()
+            case "driver":
+                self.driver.kill()
+            case "everything":
+                self.driver.kill()
+                kill(ours)
+                if self.cluster is not None:
+                    self.cluster.end()
+                    self.cluster = None
+        if victim in (DRIVER, EVERYTHING):
+            self.driver.wait()
+
+    def see(self) -> None:
+        """Remember the folder of the driver's session, which it holds open."""
+        with contextlib.suppress(OSError):
+            for file in Path(f"/proc/{self.driver.pid}/fd").iterdir():
+                target = os.readlink(file)
+                if target.startswith(f"{ROOT}/{PREFIX}") and target.count("/") == 2:
+                    self.folders.add(Path(target))
+
+    def end(self) -> None:
+        """Leave nothing behind, whatever has happened."""
+        if self.cluster is not None:
+            self.cluster.end()
+        kill(self.all())
+
+
+def raw(run: Path) -> list[optuna.trial.FrozenTrial]:
+    """Return the trials of the Optuna study, as they are."""
+    if not (run / "study.db").exists():
+        return []
+    storage = open_storage(f"sqlite:///{run}/study.db")
+    try:
+        (study,) = optuna.get_all_study_names(storage) or [None]
+        if study is None:
+            return []
+        with calm():
+            return optuna.load_study(study_name=study, storage=storage).get_trials(deepcopy=False)
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
+
+
+def is_at_risk(run: Path, attempts: int) -> bool:
+    """Whether a training that is to go on was attempted so often without completing an epoch."""
+    trials = raw(run)
+    continued = {trial.user_attrs.get(CONTINUES) for trial in trials}
+    return any(
+        trial.user_attrs.get("attempt", 1) >= attempts
+        and len(trial.user_attrs.get(CURVE, ())) <= trial.user_attrs.get("epochs_before", 0)
+        for trial in trials
+        if trial.number not in continued
+        and (not trial.state.is_finished() or is_interrupted(trial))
+    )
+
+
+def files_left(run: Path) -> int:
+    """Count the files in a run folder that an undisturbed search does not leave."""
+    left = {path for path in run.rglob("*") if path.is_file()}
+    left -= {run / name for name in ("run.yaml", "study.db", ".lock")}
+    for path in left:
+        say(f"left: {path}")
+    return len(left)
+
+
+def has_ended(trial: Trial) -> bool:
+    """Whether a training has ended and is not to go on."""
+    return trial.state in (COMPLETE, PRUNED) or (
+        trial.state == FAIL and trial.reason != INTERRUPTED
+    )
+
+
+def epochs_of(trials: Sequence[Trial]) -> float:
+    """Return a number that changes with every epoch that is recorded."""
+    return sum(epoch.seconds for trial in trials for epoch in trial.curve)
+
+
+def identity(trial: Trial) -> tuple[str, str, int]:
+    """Return what must be trained once only."""
+    return trial.design.id, trial.recipe.id, trial.seed
+
+
+@dataclass(frozen=True)
+class Kill:
+    """One kill.
+
+    Attributes:
+        victim: Whom it hit.
+        moment: What the search was doing.
+    """
+
+    victim: str
+    moment: str
+
+
+def torture(search: Search, kills: int, rng: random.Random) -> tuple[list[Kill], list[list[Trial]]]:
+    """Kill until it was done so often, or the search has ended; then let it end.
+
+    Returns:
+        The kills, and what was recorded after each.
+
+    Raises:
+        RuntimeError: If the search hangs.
+    """
+    done: list[Kill] = []
+    snapshots: list[list[Trial]] = []
+    deaths = 0  # of workers under one driver: more than WORKER_DEATHS end a training, by design
+    fresh = True
+    search.start()
+    while len(done) < kills:
+        last = len(done) == kills - 1
+        if last:
+            until(search, lambda: search.moment() == MOMENTS[3])
+            time.sleep(rng.uniform(0, 1))
+        else:
+            # Of the first kills of drivers one in three counts from the start, others from the
+            # first epoch.
+            if not (fresh and rng.random() < 1 / 3):
+                until(search, lambda: search.moment() in MOMENTS[2:])
+            time.sleep(rng.uniform(*PAUSES))
+            until(search, lambda: not search.is_at_risk())
+        if search.has_ended():
+            break
+        moment, ours = search.moment(), search.all()
+        possible = {
+            DRIVER: True,
+            WORKER: deaths < WORKER_DEATHS and any(map(is_worker, ours)),
+            NODE: search.on_cluster and deaths < WORKER_DEATHS and any(map(is_node, ours)),
+            EVERYTHING: True,
+        }
+        victim = rng.choice([each for each in VICTIMS if possible[each]])
+        search.strike(victim, rng)
+        say(f"{len(done) + 1:3} {victim:10} {moment}")
+        done.append(Kill(victim, moment))
+        fresh = search.has_ended()
+        # While a driver starts, only it may look into the study that it makes.
+        if fresh or moment != MOMENTS[0]:
+            snapshots.append(search.snapshot())
+        deaths = 0 if fresh else deaths + 1
+        if fresh:
+            search.start()
+    if search.has_ended():
+        search.start()
+    until(search, lambda: False)
+    if search.driver.returncode:
+        raise RuntimeError(f"the search ended with status {search.driver.returncode}")
+    return done, snapshots
+
+
+def until(search: Search, what: Callable[[], bool]) -> None:
+    """Wait until something is true or the driver has ended."""
+
+    def came() -> bool:
+        search.see()
+        return search.has_ended() or what()
+
+    if not wait_for(came):
+        raise RuntimeError("the search hangs")
+
+
+def say(line: str) -> None:
+    """Tell what happens."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def count(
+    search: Search, snapshots: Sequence[Sequence[Trial]], end: Sequence[Trial], left: int
+) -> dict[str, int]:
+    """Count what must be 0, and what is worth knowing."""
+    final = {identity(trial): trial for trial in end}
+    trials = raw(search.run)
+    trainings = [trial for trial in trials if is_training(trial)]
+    continued = Counter(t.user_attrs[CONTINUES] for t in trainings if CONTINUES in t.user_attrs)
+    begun = Counter(
+        (trial.user_attrs[KEY], trial.user_attrs[SEED])
+        for trial in trainings
+        if CONTINUES not in trial.user_attrs
+    )
+    lost_epochs, again = set(), set()
+    for snapshot in snapshots:
+        for trial in snapshot:
+            now = final.get(identity(trial))
+            there = {epoch.epoch: epoch for epoch in now.curve} if now else {}
+            for epoch in trial.curve:
+                other = there.get(epoch.epoch)
+                if other is None or other.validation_accuracy != epoch.validation_accuracy:
+                    lost_epochs.add((identity(trial), epoch.epoch))
+                elif other.seconds != epoch.seconds:
+                    again.add((identity(trial), epoch.epoch, epoch.seconds))
+    finished = [trial for snapshot in snapshots for trial in snapshot if has_ended(trial)]
+    changed = {identity(trial) for trial in finished if final.get(identity(trial)) != trial}
+    wait_for(lambda: not search.all(), GONE)
+    return {
+        "trials lost": max(0, search.trials - sum(map(has_ended, end))) + len(changed),
+        "recorded epochs lost": len(lost_epochs),
+        "trials repeated": len(end)
+        - len(final)
+        + sum(begun.values())
+        - len(begun)
+        + sum(continued.values())
+        - len(continued),
+        "trials too many": max(0, len(end) - search.trials),
+        "trials that failed": sum(trial.state == FAIL for trial in end),
+        "zombies: trials RUNNING or WAITING": sum(not t.state.is_finished() for t in trials),
+        "zombies: processes": len(search.all()),
+        "zombies: folders of sessions": sum(folder.exists() for folder in search.folders),
+        "zombies: files": left,
+        AGAIN: len(again),
+    }
+
+
+AGAIN = "recorded epochs trained again"
+
+
+def phase(name: str, kills: int, trials: int, epochs: int, seed: int) -> dict[str, int]:
+    """Torture one search, and count."""
+    say(f"{name}, seed {seed}:")
+    with scratch() as folder:
+        search = Search(folder, trials, epochs, on_cluster=name == "cluster")
+        try:
+            start = time.monotonic()
+            done, snapshots = torture(search, kills, random.Random(seed))
+            seconds = time.monotonic() - start
+            if search.cluster is not None:
+                search.cluster.end()
+                search.cluster = None
+            left = files_left(search.run)
+            end = Run.open(search.run).trials()
+            counts = count(search, snapshots, end, left)
+            for trial in end:
+                if trial.state == FAIL:
+                    say(f"trial {trial.number}: {trial.reason}")
+        except RuntimeError:
+            say((folder / "log").read_text())
+            raise
+        finally:
+            search.end()
+    by_victim = Counter(each.victim for each in done)
+    by_moment = Counter(each.moment for each in done)
+    return {
+        "kills": len(done),
+        **{f"of {'a ' * (v in (WORKER, NODE))}{v}": by_victim[v] for v in VICTIMS},
+        **{moment: by_moment[moment] for moment in MOMENTS},
+        "trials asked for": trials,
+        "trials at the end": len(end),
+        **counts,
+        "epochs in the end": sum(len(trial.curve) for trial in end),
+        "seconds": round(seconds),
+    }
+
+
+@contextlib.contextmanager
+def scratch() -> Iterator[Path]:
+    """Make a folder for a while."""
+    with tempfile.TemporaryDirectory(prefix="torture-") as folder:
+        yield Path(folder)
+
+
+def is_clean(counts: dict[str, int]) -> bool:
+    """Whether nothing was lost, repeated or left."""
+    zero = [n for n in counts if n.startswith(("trials lost", "recorded epochs lost", "zombies"))]
+    zero += ["trials repeated", "trials too many", "trials that failed"]
+    return not any(counts[name] for name in zero)
+
+
+def main() -> None:
+    """Read the command line, torture, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--phase", choices=["own", "cluster", "both"], default="both")
+    parser.add_argument("--kills", type=int, default=20, help="of each phase (default 20)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--trials", type=int, default=24)
+    parser.add_argument("--epochs", type=int, default=27)
+    parser.add_argument("--out", type=Path, help="write the table into a section of this file")
+    asked = parser.parse_args()
+    names = ["own", "cluster"] if asked.phase == "both" else [asked.phase]
+    counts = {
+        name: phase(name, asked.kills, asked.trials, asked.epochs, asked.seed) for name in names
+    }
+    rows = [[row, *(f"{counts[name][row]}" for name in names)] for row in counts[names[0]]]
+    text = table(["", *names], rows)
+    print(text)
+    if asked.out:
+        section = f"torture, {asked.phase}, seed {asked.seed}"
+        write_section(asked.out, section, f"{circumstances('cpu')}\n\n{text}")
+    sys.exit(0 if all(map(is_clean, counts.values())) else 1)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that nothing is left behind
+    main()
