@@ -2,24 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
 import subprocess
 import sys
-import tempfile
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator
 from pathlib import Path
-
-import optuna
-import psutil
-import pytest
-
-import skipsearch as ss
-from skipsearch.record import COMPLETE, RUNNING, Trial
-from skipsearch.run import Run
 
 ROOT = Path(__file__).parents[1]
 EPOCHS = 40
