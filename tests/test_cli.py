@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import sqlite3
@@ -150,9 +149,9 @@ def test_rank_warns_where_numerics_are_mixed(
     shutil.copytree(run.path, copy)
     with sqlite3.connect(copy / "study.db") as database:
         database.execute(
-            "UPDATE trial_user_attributes SET value_json = ? WHERE key = 'numerics'"
-            " AND trial_id = (SELECT MIN(trial_id) FROM trials)",
-            (json.dumps(key.replace("1 thread", "2 threads")),),
+            "UPDATE trial_user_attributes SET value_json = REPLACE(value_json, ?, ?)"
+            " WHERE key = 'environment' AND trial_id = (SELECT MIN(trial_id) FROM trials)",
+            (key, key.replace("1 thread", "2 threads")),
         )
     database.close()
     assert main(["rank", str(copy)]) == 0

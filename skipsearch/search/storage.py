@@ -17,7 +17,12 @@ import optuna
 from optuna.storages import RDBStorage
 from sqlalchemy import event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import (
+    IntegrityError,
+    OperationalError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
 
 from skipsearch.errors import RunError
 
@@ -54,8 +59,10 @@ def _opened(url: str) -> RDBStorage:
     for _ in range(TRIES_TO_MAKE):
         try:
             return RDBStorage(url)
-        except (IntegrityError, ProgrammingError):
+        except (IntegrityError, ProgrammingError, OperationalError) as error:
             # Of several drivers that find an empty database one makes its tables first.
+            if isinstance(error, OperationalError) and "already exists" not in str(error):
+                raise
             time.sleep(random.uniform(0.2, 1.0))
     return RDBStorage(url)
 

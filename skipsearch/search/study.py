@@ -156,6 +156,7 @@ class SearchStudy:
         if there is None:
             self._study.set_user_attr(ASKED, dict(asked))
         elif there != json.loads(json.dumps(asked)):
+            self._close_storage()
             raise RunError(
                 f"study {self._study.study_name!r} in the storage is of another search; give this"
                 " one another name, in the space's YAML"
@@ -397,6 +398,9 @@ class SearchStudy:
         """Leave the study to others, and its file at rest."""
         if self._presence is not None:
             self._presence.end()
+        self._close_storage()
+
+    def _close_storage(self) -> None:
         if isinstance(self._storage, RDBStorage):
             close_storage(self._storage)
 
