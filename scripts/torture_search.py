@@ -175,6 +175,7 @@ class Search:
         trials: Asked for.
         epochs: Of each.
         on_cluster: Whether it joins a cluster.
+        words: More of the command.
         sessions: Of the operating system, that our processes live in.
         folders: Of Ray's sessions that our drivers had.
     """
@@ -183,6 +184,7 @@ class Search:
     trials: int
     epochs: int
     on_cluster: bool
+    words: Sequence[str] = ()
     sessions: set[int] = field(default_factory=set)
     folders: set[Path] = field(default_factory=set)
 
@@ -201,6 +203,7 @@ class Search:
     def start(self) -> None:
         """Run the command; where a cluster is needed and there is none, start that first."""
         words = ["--trials", str(self.trials), "--epochs", str(self.epochs), "--out", "run"]
+        words += self.words
         environment = dict(os.environ)
         if self.on_cluster:
             if self.cluster is None:
@@ -291,6 +294,7 @@ class Search:
         if self.cluster is not None:
             self.cluster.end()
         kill(self.all())
+        self.driver.wait()
 
 
 def raw(run: Path) -> list[optuna.trial.FrozenTrial]:
@@ -378,13 +382,12 @@ def torture(search: Search, kills: int, rng: random.Random) -> tuple[list[Kill],
     while len(done) < kills:
         last = len(done) == kills - 1
         if last:
-            until(search, lambda: search.moment() == MOMENTS[3])
+            wait(search, MOMENTS[3:])
             time.sleep(rng.uniform(0, 1))
         else:
-            # Of the first kills of drivers one in three counts from the start, others from the
-            # first epoch.
-            if not (fresh and rng.random() < 1 / 3):
-                until(search, lambda: search.moment() in MOMENTS[2:])
+            # Under a new driver the pause counts from its start, its workers' or its first epoch.
+            since = MOMENTS[rng.randrange(3) if fresh else 2 :]
+            wait(search, since)
             time.sleep(rng.uniform(*PAUSES))
             until(search, lambda: not search.is_at_risk())
         if search.has_ended():
@@ -424,6 +427,11 @@ def until(search: Search, what: Callable[[], bool]) -> None:
 
     if not wait_for(came):
         raise RuntimeError("the search hangs")
+
+
+def wait(search: Search, moments: Sequence[str]) -> None:
+    """Wait until the search is at one of some moments, or the driver has ended."""
+    until(search, lambda: search.moment() in moments)
 
 
 def say(line: str) -> None:

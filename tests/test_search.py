@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from skipsearch.record import COMPLETE, FAIL, PRUNED, RUNNING
 from skipsearch.run import Run
 from skipsearch.search.cluster import Resources, Share, ray_session
 from skipsearch.search.driver import run_trials
+from skipsearch.search.folder import PREFIX, ROOT
 from skipsearch.search.stopping import EarlyStopping
 from skipsearch.search.study import Plan, SearchStudy
 
@@ -117,6 +119,20 @@ def test_nothing_is_left_behind(run: Run) -> None:
     assert {path.name for path in run.path.iterdir()} <= {
         "run.yaml", "study.db", "checkpoints", ".lock", "report", "export"
     }  # fmt: skip
+
+
+def test_what_a_driver_killed_at_the_very_end_left_goes_with_the_same_call(run: Run) -> None:
+    checkpoints = run.path / "checkpoints"
+    first = run.trials()[0]
+    left = [f"{first.design.id}-{first.recipe.id}-{first.seed}.pt", ".half.pt.part"]
+    for name in [*left, "of-a-training-that-goes-on.pt"]:
+        (checkpoints / name).touch()
+    session = Path(tempfile.mkdtemp(prefix=PREFIX, dir=ROOT))
+    ss.search(run.path.parent / "tiny.yaml", trials=TRIALS, epochs=EPOCHS, out=run.path, seed=0)
+    assert not session.exists()
+    (stays,) = checkpoints.iterdir()
+    assert stays.name == "of-a-training-that-goes-on.pt"
+    stays.unlink()
 
 
 def test_the_same_call_again_does_nothing_and_more_trials_go_on(run: Run) -> None:

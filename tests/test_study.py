@@ -351,6 +351,18 @@ def test_a_storage_without_a_study_has_no_records(tmp_path: Path) -> None:
     assert load_trials(f"sqlite:///{tmp_path}/study.db") == []
 
 
+def test_reading_what_a_killed_driver_left_makes_it_one_plain_file_again(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/study.db"
+    killed = (
+        "import optuna, os, sys; from skipsearch.search.storage import open_storage;"
+        "optuna.create_study(storage=open_storage(sys.argv[1], quick=True)); os._exit(9)"
+    )
+    subprocess.run([sys.executable, "-c", killed, url], check=False, stderr=subprocess.DEVNULL)
+    assert len(list(tmp_path.iterdir())) > 1
+    assert load_trials(url) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["study.db"]
+
+
 def test_a_storage_that_cannot_be_opened_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "study.db").write_bytes(b"this is no SQLite file, at all" * 40)
     with pytest.raises(RunError, match="cannot be opened"):

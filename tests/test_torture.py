@@ -2,27 +2,96 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
+import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-ROOT = Path(__file__).parents[1]
-EPOCHS = 40
-SPACE = """
-name: nodes
-base: {widths: [8, 16], depths: [1, 1]}
-recipe: {batch_size: 64}
-axes:
-  layout: [conv3-bn-relu-conv3-bn + relu, bn-relu-conv3-bn-relu-conv3 +]
-  shortcut: [proj, omit]
-"""
+import psutil
+import pytest
+
+from skipsearch.record import COMPLETE
+from skipsearch.run import Run
+
+SCRIPTS = Path(__file__).parents[1] / "scripts"
+pytestmark = pytest.mark.skipif(not Path("/proc").exists(), reason="reads /proc")
+
+
+@pytest.fixture(scope="module")
+def torture() -> Iterator[Any]:
+    """The script, as a module."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(SCRIPTS))
+        yield importlib.import_module("torture_search")
 
 
 def test_nothing_is_lost_repeated_or_left_whatever_is_killed() -> None:
-    script = ROOT / "scripts" / "torture_search.py"
-    words = ["--phase", "own", "--kills", "4", "--trials", "8", "--epochs", "9", "--seed", "1"]
+    words = ["--phase", "own", "--kills", "3", "--trials", "8", "--epochs", "9", "--seed", "1"]
     done = subprocess.run(
-        [sys.executable, script, *words], capture_output=True, text=True, check=False
+        [sys.executable, SCRIPTS / "torture_search.py", *words],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stderr.count("\n") == 1 + 4  # as many kills as were asked for
+
+
+def test_a_search_outlives_a_node_and_the_keeper_of_its_checkpoints(
+    torture: Any, tmp_path: Path
+) -> None:
+    epochs, trials = 30, 3
+    words = ("--scheduler", "none")
+    search = torture.Search(tmp_path, trials, epochs, on_cluster=True, words=words)
+    checkpoints = search.run / "checkpoints"
+
+    def files() -> dict[str, int]:
+        return {path.name: path.stat().st_mtime_ns for path in checkpoints.glob("*.pt")}
+
+    def of_ours(what: str) -> list[psutil.Process]:
+        return [
+            each for each in search.all() if torture.is_worker(each) and what in each.cmdline()[0]
+        ]
+
+    try:
+        search.start()
+        assert torture.wait_for(lambda: len(files()) == 2), (tmp_path / "log").read_text()
+        # Both nodes train; the driver's, which has no CPU, keeps all checkpoints.
+        workers = of_ours("Trainable")
+        nodes = [each for each in search.all() if torture.is_node(each)]
+        assert {each.ppid() for each in workers} == {each.pid for each in nodes}
+        (keeper,) = of_ours("Folder")
+        assert "--head" in keeper.parent().cmdline()
+        os.kill(keeper.pid, signal.SIGSTOP)
+        before = files()
+        time.sleep(1.5)
+        assert files() == before
+        os.kill(keeper.pid, signal.SIGCONT)
+
+        taken = search.snapshot()
+        keeper.kill()
+        nodes[0].kill()
+        assert torture.wait_for(lambda: not workers[0].is_running() or not workers[1].is_running())
+        search.cluster.add_node()
+        assert torture.wait_for(search.has_ended)
+        assert search.driver.returncode == 0, (tmp_path / "log").read_text()
+        left = torture.files_left(search.run)
+    finally:
+        search.end()
+    end = Run.open(search.run).trials()
+    assert [(trial.state, len(trial.curve)) for trial in end] == [(COMPLETE, epochs)] * trials
+    counts = torture.count(search, [taken], end, left)
+    assert torture.is_clean(counts), counts
+    # It would have been seen.
+    (epoch, *_), first = end[0].curve, end[0]
+    other = dataclasses.replace(epoch, validation_accuracy=epoch.validation_accuracy / 2)
+    for changed in ((other, *first.curve[1:]), (*first.curve, other)):
+        snapshot = [dataclasses.replace(first, curve=changed)]
+        assert not torture.is_clean(torture.count(search, [snapshot], end, left))
+    assert not torture.is_clean(torture.count(search, [], end[1:], left))
+    assert not torture.is_clean(torture.count(search, [], [*end, first], left))
