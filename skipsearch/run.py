@@ -268,6 +268,11 @@ def search(
     _check_objectives(objectives)
     if sampler not in SAMPLERS:
         raise RunError(f"sampler {not_one_of(sampler, SAMPLERS)}")
+    if storage is not None and storage.startswith("sqlite"):
+        raise RunError(
+            "storage: SQLite is for one search, which has it in its run folder; several need a"
+            " database server, such as postgresql+psycopg://USER@HOST/NAME"
+        )
     stopping = EarlyStopping(rule=scheduler) if isinstance(scheduler, str) else scheduler
     rungs = stopping.rungs(epochs)
     resources = Resources(

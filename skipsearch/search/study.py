@@ -11,7 +11,7 @@ import contextlib
 import dataclasses
 import json
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -26,7 +26,7 @@ from skipsearch.axes import Choice, Parameter, Value
 from skipsearch.cost import cost
 from skipsearch.errors import DesignError, RunError, SpaceError
 from skipsearch.recipe import Recipe
-from skipsearch.record import COMPLETE, FAIL, PRUNED, VALIDATION_ACCURACY, Epoch, Trial
+from skipsearch.record import COMPLETE, FAIL, VALIDATION_ACCURACY, Epoch, Trial
 from skipsearch.search.records import (
     ATTEMPTS,
     CONTINUES,
@@ -332,21 +332,25 @@ class SearchStudy:
         if opened is None:
             return  # taken over by another driver
         before = len(opened.curve)
-        for epoch in sorted(epochs, key=lambda epoch: epoch.epoch):
-            if epoch.epoch == len(opened.curve) + 1:
-                opened.curve.append(epoch)
-                if len(self.plan.objectives) == 1:  # Optuna knows no other reports
-                    opened.trial.report(epoch.validation_accuracy, epoch.epoch)
-        if len(opened.curve) > before:
-            opened.set(CURVE, [epoch.to_dict() for epoch in opened.curve])
-        opened.set(ENVIRONMENT, dict(environment))
-        if latency is not None and opened.latency is None:
-            opened.latency = latency  # the first that was seen
-            opened.set(LATENCY, latency)
+        with self._unless_taken_over(number):
+            for epoch in sorted(epochs, key=lambda epoch: epoch.epoch):
+                if epoch.epoch == len(opened.curve) + 1:
+                    opened.curve.append(epoch)
+                    if len(self.plan.objectives) == 1:  # Optuna knows no other reports
+                        opened.trial.report(epoch.validation_accuracy, epoch.epoch)
+            if len(opened.curve) > before:
+                opened.set(CURVE, [epoch.to_dict() for epoch in opened.curve])
+            opened.set(ENVIRONMENT, dict(environment))
+            if latency is not None and opened.latency is None:
+                opened.latency = latency  # the first that was seen
+                opened.set(LATENCY, latency)
 
     def audit(self, number: int, epoch: int) -> None:
         """Record that a training is to go on to check the rule that would have stopped it."""
-        self._open[number].trial.set_user_attr(STOPPED_AT, epoch)
+        opened = self._open.get(number)
+        if opened is not None:
+            with self._unless_taken_over(number):
+                opened.set(STOPPED_AT, epoch)
 
     def finish(self, number: int, state: str, reason: str = "") -> None:
         """Close a training.
@@ -356,23 +360,31 @@ class SearchStudy:
             state: COMPLETE (at the full budget only), PRUNED or FAIL.
             reason: Why it failed.
         """
-        opened = self._open.pop(number)
-        trial, curve = opened.trial, opened.curve
+        opened = self._open.pop(number, None)
+        if opened is None:
+            return  # taken over by another driver
+        values = None
         if state == COMPLETE:
-            assert len(curve) == self.plan.recipe.epochs, "COMPLETE means the full budget"
+            assert len(opened.curve) == self.plan.recipe.epochs, "COMPLETE means the full budget"
             figures = dict(opened.costs)
             if opened.latency is not None:
                 figures[LATENCY] = opened.latency
             costs = [figures[name] for name in self.plan.objectives[1:]]
-            self._study.tell(trial, [curve[-1].validation_accuracy, *costs])
-        elif state == PRUNED:
-            self._study.tell(trial, state=TrialState.PRUNED)
-        else:
-            assert state == FAIL, state
-            trial.set_user_attr(REASON, reason)
-            self._study.tell(trial, state=TrialState.FAIL)
-            self._tried.fail(opened.key)
+            values = [opened.curve[-1].validation_accuracy, *costs]
+        with self._unless_taken_over(number):
+            if state == FAIL:
+                opened.set(REASON, reason)
+                self._tried.fail(opened.key)
+            self._study.tell(number, values, TrialState[state], skip_if_finished=True)
         self._seen.add(number)
+
+    @contextlib.contextmanager
+    def _unless_taken_over(self, number: int) -> Iterator[None]:
+        """Let go of a training that another driver took over, because this one seemed dead."""
+        try:
+            yield
+        except UpdateFinishedTrialError:
+            self._open.pop(number, None)
 
     def news(self) -> list[Trial]:
         """Return the trainings that other drivers have ended since this was last asked."""
