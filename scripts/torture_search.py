@@ -6,7 +6,8 @@ the command is left to run to its end. Nothing may then be lost, trained twice, 
 
     python scripts/torture_search.py --seed 0 --out scripts/README.md
 
-Phase ``own``: a Ray of the search's own. Phase ``cluster``: a head and two nodes on this machine,
+Phase ``own``: a Ray of the search's own, whose only node takes the driver with it. Phase
+``cluster``: a head without CPUs and two nodes on this machine,
 behind a token; a node that is killed is replaced by a new one.
 """
 
@@ -23,7 +24,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -101,10 +102,10 @@ def is_worker(process: psutil.Process) -> bool:
     return False
 
 
-def is_node(process: psutil.Process) -> bool:
-    """Whether it is the raylet of a node that a search can lose and go on."""
+def is_node(process: psutil.Process, head: bool = False) -> bool:
+    """Whether it is the raylet of the head, or of another node."""
     with contextlib.suppress(psutil.Error):
-        return process.name() == "raylet" and "--head" not in process.cmdline()
+        return process.name() == "raylet" and head == ("--head" in process.cmdline())
     return False
 
 
@@ -232,6 +233,10 @@ class Search:
         """Return all our processes that live."""
         return processes(self.sessions)
 
+    def nodes(self) -> list[psutil.Process]:
+        """Return the raylets of the nodes that train."""
+        return [each for each in self.all() if is_node(each, head=not self.on_cluster)]
+
     def snapshot(self) -> list[Trial]:
         """Return what is recorded; not to be asked while a driver may be making the study."""
         if not (self.run / "study.db").exists():
@@ -254,32 +259,35 @@ class Search:
 
     def is_at_risk(self) -> bool:
         """Whether a training would be given up, by design, if the driver died now."""
-        if not self.had_workers:
+        if self.moment() == MOMENTS[0]:
             return self.was_at_risk  # Nothing of it can have changed yet.
         return is_at_risk(self.run, attempts=ATTEMPTS)
 
     def strike(self, victim: str, rng: random.Random) -> None:
-        """Kill, and see to it that a driver is running afterwards."""
+        """Kill; a node is replaced by a new one, a driver that was hit is gone afterwards."""
         self.see()
         ours = self.all()
-        match victim:
-            case "worker":
-                kill([rng.choice([process for process in ours if is_worker(process)])])
-            case "node":
-                kill([rng.choice([process for process in ours if is_node(process)])])
-                if self.cluster is not None:
-                    time.sleep(rng.uniform(*PAUSES))
-                    self.cluster.add_node()
-            case "driver":
-                self.driver.kill()
-            case "everything":
-                self.driver.kill()
+        if victim == WORKER:
+            kill([rng.choice([process for process in ours if is_worker(process)])])
+        elif victim == NODE:
+            kill([rng.choice(self.nodes())])
+            if self.cluster is not None:
+                time.sleep(rng.uniform(*PAUSES))
+                self.cluster.add_node()
+            elif not wait_for(self.has_ended):  # The driver's own node: nothing can go on.
+                raise RuntimeError("the driver outlives its node")
+        else:
+            self.driver.kill()
+            if victim == EVERYTHING:
                 kill(ours)
-                if self.cluster is not None:
-                    self.cluster.end()
-                    self.cluster = None
-        if victim in (DRIVER, EVERYTHING):
+                self.end_cluster()
             self.driver.wait()
+
+    def end_cluster(self) -> None:
+        """End the cluster, if there is one."""
+        if self.cluster is not None:
+            self.cluster.end()
+            self.cluster = None
 
     def see(self) -> None:
         """Remember the folder of the driver's session, which it holds open."""
@@ -291,8 +299,7 @@ class Search:
 
     def end(self) -> None:
         """Leave nothing behind, whatever has happened."""
-        if self.cluster is not None:
-            self.cluster.end()
+        self.end_cluster()
         kill(self.all())
         self.driver.wait()
 
@@ -392,11 +399,12 @@ def torture(search: Search, kills: int, rng: random.Random) -> tuple[list[Kill],
             until(search, lambda: not search.is_at_risk())
         if search.has_ended():
             break
-        moment, ours = search.moment(), search.all()
+        moment = search.moment()
+        may_die = deaths < WORKER_DEATHS or not search.on_cluster
         possible = {
             DRIVER: True,
-            WORKER: deaths < WORKER_DEATHS and any(map(is_worker, ours)),
-            NODE: search.on_cluster and deaths < WORKER_DEATHS and any(map(is_node, ours)),
+            WORKER: deaths < WORKER_DEATHS and any(map(is_worker, search.all())),
+            NODE: may_die and bool(search.nodes()),
             EVERYTHING: True,
         }
         victim = rng.choice([each for each in VICTIMS if possible[each]])
@@ -481,25 +489,21 @@ def count(
         "zombies: processes": len(search.all()),
         "zombies: folders of sessions": sum(folder.exists() for folder in search.folders),
         "zombies: files": left,
-        AGAIN: len(again),
+        "recorded epochs trained again": len(again),
     }
-
-
-AGAIN = "recorded epochs trained again"
 
 
 def phase(name: str, kills: int, trials: int, epochs: int, seed: int) -> dict[str, int]:
     """Torture one search, and count."""
     say(f"{name}, seed {seed}:")
-    with scratch() as folder:
+    with tempfile.TemporaryDirectory(prefix="torture-") as scratch:
+        folder = Path(scratch)
         search = Search(folder, trials, epochs, on_cluster=name == "cluster")
         try:
             start = time.monotonic()
             done, snapshots = torture(search, kills, random.Random(seed))
             seconds = time.monotonic() - start
-            if search.cluster is not None:
-                search.cluster.end()
-                search.cluster = None
+            search.end_cluster()
             left = files_left(search.run)
             end = Run.open(search.run).trials()
             counts = count(search, snapshots, end, left)
@@ -523,13 +527,6 @@ def phase(name: str, kills: int, trials: int, epochs: int, seed: int) -> dict[st
         "epochs in the end": sum(len(trial.curve) for trial in end),
         "seconds": round(seconds),
     }
-
-
-@contextlib.contextmanager
-def scratch() -> Iterator[Path]:
-    """Make a folder for a while."""
-    with tempfile.TemporaryDirectory(prefix="torture-") as folder:
-        yield Path(folder)
 
 
 def is_clean(counts: dict[str, int]) -> bool:

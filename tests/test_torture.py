@@ -63,7 +63,7 @@ def test_a_search_outlives_a_node_and_the_keeper_of_its_checkpoints(
         assert torture.wait_for(lambda: len(files()) == 2), (tmp_path / "log").read_text()
         # Both nodes train; the driver's, which has no CPU, keeps all checkpoints.
         workers = of_ours("Trainable")
-        nodes = [each for each in search.all() if torture.is_node(each)]
+        nodes = search.nodes()
         assert {each.ppid() for each in workers} == {each.pid for each in nodes}
         (keeper,) = of_ours("Folder")
         assert "--head" in keeper.parent().cmdline()
