@@ -86,6 +86,7 @@ def run_trials(
     deterministic: bool = False,
     callbacks: Sequence[tune.Callback] = (),
     verbose: bool = False,
+    worker: type[tune.Trainable] = DesignTrainable,
 ) -> Outcome:
     """Train what the study proposes until it holds as many trainings as its plan asks for.
 
@@ -102,6 +103,8 @@ def run_trials(
         deterministic: Whether a GPU must give the same bits again, for less speed.
         callbacks: Of Tune, such as loggers.
         verbose: Whether to show what Tune prints.
+        worker: What trains where a trial has a worker of its own; a benchmark puts in one that
+            replays.
 
     Raises:
         RunError: If the disk is full, or too many trainings fail in a row.
@@ -141,7 +144,8 @@ def run_trials(
         max_failures=limits.max_failures,
         progress=progress,
     )
-    trainable = tune.with_resources(_trainable(data, _store(checkpoints, share), share), share.each)
+    store = _store(checkpoints, share)
+    trainable = tune.with_resources(_trainable(data, store, share, worker), share.each)
 
     def time_left() -> float | None:
         if limits.time_budget is None:
@@ -220,11 +224,11 @@ def _store(checkpoints: Path, share: Share) -> Store:
     return KeptElsewhere(keeper.remote(checkpoints))
 
 
-def _trainable(data: Data, store: Store, share: Share) -> Any:
+def _trainable(data: Data, store: Store, share: Share, worker: type[tune.Trainable]) -> Any:
     """Prepare what Tune runs as a trial; the data are shipped once."""
     number, gpus = share.engines
     if not number:
-        return tune.with_parameters(DesignTrainable, data=data, store=store)
+        return tune.with_parameters(worker, data=data, store=store)
     # A share of a GPU: the trials of one GPU are trained by one process that holds it.
     residents = -(-share.at_once // number)
     engine = ray.remote(Engine).options(

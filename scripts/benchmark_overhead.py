@@ -1,0 +1,163 @@
+"""What our driver itself does for a trial, in a study of many; a part of ``benchmark_search.py``.
+
+One study in SQLite is filled with made-up trainings, by the cheapest sampler. At each size a copy
+of it is opened with each of some samplers, in a process of its own, and trials go through it: asked
+for, reported epoch by epoch as early stopping would leave them, and finished. Nothing is trained.
+"""
+
+import argparse
+import contextlib
+import json
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import mean, median
+
+import optuna
+import psutil
+from benchmark_turns import table
+
+from skipsearch.recipe import Recipe
+from skipsearch.record import COMPLETE, PRUNED, Epoch
+from skipsearch.search.study import Plan, SearchStudy
+from skipsearch.space import Space
+
+SAMPLERS = ("tpe", "random", "evolution", "local")
+MEASURED = 50  # trials
+WARM = 3  # trials before
+EPOCHS = 9
+# Of 9 trainings 6 end at the first rung and 2 at the second.
+ENDS = (1, 1, 1, 1, 1, 1, 3, 3, EPOCHS)
+
+# A large one, with a continuous axis: no proposal is refused for being known.
+SPACE = Space.from_dict(
+    {
+        "name": "large",
+        "base": {"widths": [16, 32, 64], "depths": [3, 3, 3], "merge": "add"},
+        "axes": {
+            "layout": {"convs": ["conv3", "conv3"], "free": ["bn", "relu"]},
+            "shortcut": ["pad", "proj", "proj-all", "avg-proj", "omit"],
+            "depths": [[n, m, k] for n in (1, 2, 3) for m in (1, 2, 3) for k in (1, 2, 3)],
+            "drop_path": {"low": 0.0, "high": 0.3, "step": 0.05},
+            "recipe.peak_lr": {"low": 0.01, "high": 1.0, "log": True},
+        },
+    }
+)
+
+
+def study_of(folder: Path, sampler: str, seed: int) -> SearchStudy:
+    """Open the study in a folder."""
+    plan = Plan(space=SPACE, recipe=Recipe(epochs=EPOCHS), trials=10**9, sampler=sampler, seed=seed)
+    return SearchStudy(f"sqlite:///{folder}/study.db", "overhead", plan)
+
+
+def train(study: SearchStudy, rng: random.Random) -> Iterator[tuple[str, float]]:
+    """Take one trial through a study, and yield the seconds of each part of the driver's work."""
+    start = time.perf_counter()
+    ticket = study.ask()
+    yield "suggest", time.perf_counter() - start
+    assert ticket is not None
+    last, accuracy = rng.choice(ENDS), rng.random() / 2
+    environment = {"device": "cpu", "numerics": "", "versions": {"python": "3", "torch": "2"}}
+    epochs = []
+    for number in range(1, last + 1):
+        accuracy += (1 - accuracy) * rng.random() / 3
+        epochs.append(Epoch(number, 0.1, 1.0, accuracy, 1.0, accuracy, 1.0))
+        start = time.perf_counter()
+        study.report(ticket.number, epochs, environment)
+        yield "record", time.perf_counter() - start
+    start = time.perf_counter()
+    study.finish(ticket.number, COMPLETE if last == EPOCHS else PRUNED)
+    yield "finish", time.perf_counter() - start
+
+
+def fill(folder: Path, trials: int, seed: int) -> None:
+    """Add trainings to the study in a folder."""
+    rng = random.Random(seed)
+    with contextlib.closing(study_of(folder, "random", seed)) as study:
+        for number in range(trials):
+            for _ in train(study, rng):
+                pass
+            if number % 1000 == 999:
+                print(f"{number + 1} of {trials} trials recorded", file=sys.stderr)
+
+
+def measure(folder: Path, sampler: str) -> dict[str, float]:
+    """Take some trials through the study in a folder, and return what each of them cost."""
+    rng = random.Random(0)
+    start = time.perf_counter()
+    with contextlib.closing(study_of(folder, sampler, 0)) as study:
+        opened = time.perf_counter() - start
+        for _ in range(WARM):
+            for _ in train(study, rng):
+                pass
+        walls, parts, cpu = [], dict.fromkeys(("suggest", "record", "finish"), 0.0), 0.0
+        for _ in range(MEASURED):
+            wall_start, cpu_start = time.perf_counter(), time.process_time()
+            for part, seconds in train(study, rng):
+                parts[part] += seconds
+            walls.append(time.perf_counter() - wall_start)
+            cpu += time.process_time() - cpu_start
+        return {
+            "opened, s": opened,
+            "ms a trial, median": 1e3 * median(walls),
+            "mean": 1e3 * mean(walls),
+            "CPU": 1e3 * cpu / MEASURED,
+            **{part: 1e3 * seconds / MEASURED for part, seconds in parts.items()},
+            "memory, MB": psutil.Process().memory_info().rss / 1e6,
+        }
+
+
+def overhead(sizes: Sequence[int]) -> str:
+    """Return a table of what a trial costs in studies of so many trials."""
+    rows, header = [], []
+    with tempfile.TemporaryDirectory() as root:
+        full = Path(root) / "full"
+        full.mkdir()
+        filled = 0
+        for size in sorted(sizes):
+            _again("fill", full, size - filled, filled)
+            filled = size
+            for sampler in SAMPLERS:
+                copy = Path(root) / "copy"
+                shutil.copytree(full, copy)
+                result = json.loads(_again("measure", copy, sampler))
+                shutil.rmtree(copy)
+                header = ["trials recorded", "sampler", *result]
+                rows.append([f"{size:,}", sampler, *(f"{each:.1f}" for each in result.values())])
+                print(" | ".join(rows[-1]), file=sys.stderr, flush=True)
+    text = (
+        f"Milliseconds of the driver's own work for a trial (suggest, record, finish) in a study"
+        f" in SQLite, {MEASURED} trials each; the parts are means."
+    )
+    return f"{text}\n\n{table(header, rows)}"
+
+
+def _again(*words: object) -> str:
+    """Run a part in a process of its own: memory and caches are of it alone."""
+    command = [sys.executable, __file__, *map(str, words)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return done.stdout
+
+
+def main() -> None:
+    """Be one of the processes."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("what", choices=("fill", "measure"))
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("rest", nargs="+")
+    options = parser.parse_args()
+    if options.what == "fill":
+        fill(options.folder, *map(int, options.rest))
+    else:
+        print(json.dumps(measure(options.folder, *options.rest)))
+
+
+if __name__ == "__main__":
+    main()

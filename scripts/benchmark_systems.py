@@ -1,0 +1,375 @@
+"""The searches that ``benchmark_search.py`` compares, each replayed on a table of trainings.
+
+A replay trains nothing: the result of an epoch is looked up and handed over at once, so that what
+is seen is what the system itself does. Everything else is real: Ray, its workers, Tune, Optuna, and
+our own driver with its study in SQLite.
+"""
+
+import contextlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import optuna
+from benchmark_samplers import Setting, luck, trainings
+from benchmark_turns import CORES
+from ray import tune
+from ray.tune.schedulers import ASHAScheduler
+from ray.tune.search.basic_variant import BasicVariantGenerator
+from ray.tune.search.optuna import OptunaSearch
+
+import skipsearch as ss
+from skipsearch.recipe import Recipe
+from skipsearch.record import COMPLETE
+from skipsearch.search.cluster import Resources, Share, ray_session
+from skipsearch.search.driver import run_trials
+from skipsearch.search.job import METRIC
+from skipsearch.search.study import Plan, SearchStudy
+from skipsearch.space import Space
+
+AT_ONCE = 2  # trials, where a system can train several
+CHANCE = 0.1  # accuracy of a net that diverged, as an ordinary loop goes on and reports it
+REDUCTION = 3  # of every rule of early stopping; the first rung is 1 epoch
+# What Tune does unless it is told otherwise; our own session tells it.
+TUNES_DEFAULTS = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "0",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "0",
+    "TUNE_GLOBAL_CHECKPOINT_S": "auto",
+    "RAY_CHDIR_TO_TRIAL_DIR": "1",
+}
+
+Curves = Mapping[str, Sequence[float]]  # accuracy after each epoch, by the key of what is trained
+
+
+class Trained(NamedTuple):
+    """One epoch of a replay: of which trial, what it showed, and when it ran in which process."""
+
+    trial: str
+    key: str
+    epoch: int
+    value: float
+    process: int
+    began: float
+    ended: float
+
+
+@dataclass
+class Replay:
+    """What one search did.
+
+    Attributes:
+        budget: Epochs after which it is to begin nothing more.
+        epochs: In the order in which the search learnt of them.
+        asked: When the search was called.
+        returned: When it was through.
+        best: The best value, as the system itself reports it.
+    """
+
+    budget: int
+    epochs: list[Trained] = field(default_factory=list)
+    asked: float = field(default_factory=time.monotonic)
+    returned: float = 0.0
+    best: float = 0.0
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether the budget is used up."""
+        return len(self.epochs) >= self.budget
+
+    def end(self, best: float) -> None:
+        """Note that the search is through, and what it found."""
+        self.returned, self.best = time.monotonic(), best
+
+
+class Budget(tune.Stopper, tune.Callback):
+    """Notes the epochs that Tune learns of, and ends its session when the budget is used up.
+
+    Args:
+        replay: Holds them.
+    """
+
+    def __init__(self, replay: Replay) -> None:
+        self._replay = replay
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles it for a restore that nobody asks for
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any
+    ) -> None:
+        """Note an epoch."""
+        self._replay.epochs.append(Trained(trial.trial_id, *result["replayed"]))
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Leave single trials to the scheduler."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether the session is to end."""
+        return self._replay.is_spent
+
+
+def replaying(
+    curves: Curves, epochs: int, key_of: Callable[[dict[str, Any]], str]
+) -> type[tune.Trainable]:
+    """Return what an ordinary user hands to Tune: a class that can turn to another trial.
+
+    Args:
+        curves: To be replayed. As the class is made here, Ray ships them with it.
+        epochs: The full budget.
+        key_of: From a trial's configuration to what it trains.
+    """
+
+    class Replaying(tune.Trainable):
+        def setup(self, config: dict[str, Any]) -> None:
+            self._key, self._epoch = key_of(config), 0
+
+        def reset_config(self, new_config: dict[str, Any]) -> bool:
+            self._key, self._epoch = key_of(new_config), 0
+            return True
+
+        def step(self) -> dict[str, Any]:
+            began = time.monotonic()
+            curve = curves[self._key]
+            self._epoch += 1
+            value = curve[self._epoch - 1] if self._epoch <= len(curve) else CHANCE
+            return {
+                METRIC: value,
+                "done": self._epoch == epochs,
+                "replayed": [self._key, self._epoch, value, os.getpid(), began, time.monotonic()],
+            }
+
+    return Replaying
+
+
+def ours_replaying(curves: Curves, epochs: int) -> type[tune.Trainable]:
+    """Return what stands for ``worker.DesignTrainable``, with the same interface.
+
+    Args:
+        curves: To be replayed.
+        epochs: The full budget.
+    """
+
+    class Replaying(tune.Trainable):
+        def setup(self, config: dict[str, Any], data: Any, store: Any) -> None:
+            self._begin(config)
+
+        def _begin(self, config: dict[str, Any]) -> None:
+            task = json.loads(config["task"])
+            self._key = task["checkpoint"].removesuffix(f"-{task['seed']}.pt")
+            self._curve: list[dict[str, Any]] = []
+
+        def reset_config(self, new_config: dict[str, Any]) -> bool:
+            self._begin(new_config)
+            return True
+
+        def step(self) -> dict[str, Any]:
+            began = time.monotonic()
+            known, epoch = curves[self._key], len(self._curve) + 1
+            result = {"device": "", "numerics": "", "versions": "{}", "curve": self._curve}
+            value = CHANCE
+            if epoch > len(known):
+                result |= {"failed": "the loss is no longer finite", "done": True}
+            else:
+                value = known[epoch - 1]
+                others = ("learning_rate", "train_loss", "train_accuracy", "validation_loss")
+                shown = dict.fromkeys((*others, "seconds"), 0.0)
+                self._curve.append(shown | {"epoch": epoch, METRIC: value})
+                result |= self._curve[-1] | {"done": epoch == epochs}
+            replayed = [self._key, epoch, value, os.getpid(), began, time.monotonic()]
+            return result | {"replayed": replayed}
+
+    return Replaying
+
+
+class Budgeted(SearchStudy):
+    """A study that proposes nothing more when the epochs of a replay are spent."""
+
+    replay: Replay
+
+    def ask(self) -> Any:
+        """Propose a training, as long as there is budget."""
+        return None if self.replay.is_spent else super().ask()
+
+
+def ours(setting: Setting, curves: Curves, budget: int, seed: int) -> Replay:
+    """Search with skipsearch: its driver, study, sampler and early stopping by their defaults."""
+    known = trainings(setting)
+    recipe = Recipe.from_dict(known.space.recipe)
+    data = ss.load_data(setting.data).without_test()
+    # The space is finite, and no training is done twice: it may hold less than the budget.
+    plan = Plan(space=known.space, recipe=recipe, trials=len(known.truth), seed=seed)
+    replay = Replay(budget)
+    with session() as share, tempfile.TemporaryDirectory() as folder:
+        url = f"sqlite:///{folder}/study.db"
+        with contextlib.closing(Budgeted(url, "replay", plan)) as study:
+            study.replay = replay
+            run_trials(
+                study,
+                data,
+                Path(folder) / "checkpoints",
+                share=share,
+                callbacks=[Budget(replay)],
+                worker=ours_replaying(curves, known.epochs),
+            )
+            trials = [trial for trial in study.trials() if trial.state == COMPLETE]
+            best = max((trial.curve[-1].validation_accuracy for trial in trials), default=0.0)
+            replay.end(best)
+    return replay
+
+
+def tune_optuna(setting: Setting, curves: Curves, budget: int, seed: int) -> Replay:
+    """Search with Tune's OptunaSearch and ASHA; actors are reused, which is not the default."""
+    return _tune_optuna(setting, curves, budget, seed, reuse=True)
+
+
+def tune_as_it_comes(setting: Setting, curves: Curves, budget: int, seed: int) -> Replay:
+    """Search with Tune's OptunaSearch and ASHA, and a new actor for each trial."""
+    return _tune_optuna(setting, curves, budget, seed, reuse=False)
+
+
+def _tune_optuna(setting: Setting, curves: Curves, budget: int, seed: int, reuse: bool) -> Replay:
+    config = tune.TuneConfig(
+        metric=METRIC,
+        mode="max",
+        search_alg=OptunaSearch(seed=seed),
+        scheduler=ASHAScheduler(
+            max_t=trainings(setting).epochs, grace_period=1, reduction_factor=REDUCTION
+        ),
+        num_samples=budget,  # more than there will be
+        reuse_actors=reuse,
+    )
+    return _with_tune(setting, curves, budget, config)
+
+
+def random_search(setting: Setting, curves: Curves, budget: int, seed: int) -> Replay:
+    """Search with Tune's own random variants, each trained to the end."""
+    config = tune.TuneConfig(
+        metric=METRIC,
+        mode="max",
+        search_alg=BasicVariantGenerator(random_state=seed),
+        num_samples=budget,
+        reuse_actors=True,
+    )
+    return _with_tune(setting, curves, budget, config)
+
+
+def _with_tune(setting: Setting, curves: Curves, budget: int, config: tune.TuneConfig) -> Replay:
+    known = trainings(setting)
+    parameters, keys = known.space.parameters, flat(known.space)
+    trainable = replaying(
+        curves, known.epochs, lambda config: keys[tuple(config[name] for name in parameters)]
+    )
+    os.environ |= TUNES_DEFAULTS
+    replay = Replay(budget)
+    ends = Budget(replay)
+    with session() as share, tempfile.TemporaryDirectory() as folder:
+        results = tune.Tuner(
+            tune.with_resources(trainable, share.each),
+            param_space={name: tune.choice(each.labels) for name, each in parameters.items()},
+            tune_config=config,
+            run_config=tune.RunConfig(
+                storage_path=folder,
+                stop=ends,
+                callbacks=[ends],
+                # A replay has no weights to be saved, by any of the systems.
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                verbose=0,
+            ),
+        ).fit()
+        assert not results.errors, results.errors[0]
+        replay.end(results.get_best_result().metrics[METRIC])
+    return replay
+
+
+def optuna_alone(setting: Setting, curves: Curves, budget: int, seed: int) -> Replay:
+    """Search with Optuna's TPE and Hyperband, one training after another in this process."""
+    known = trainings(setting)
+    parameters, keys = known.space.parameters, flat(known.space)
+    replay = Replay(budget)
+
+    def objective(trial: optuna.Trial) -> float:
+        values = [trial.suggest_categorical(n, each.labels) for n, each in parameters.items()]
+        key = keys[tuple(values)]
+        value = CHANCE
+        for epoch in range(1, known.epochs + 1):
+            began = time.monotonic()
+            value = curves[key][epoch - 1] if epoch <= len(curves[key]) else CHANCE
+            ended = time.monotonic()
+            replay.epochs.append(
+                Trained(str(trial.number), key, epoch, value, os.getpid(), began, ended)
+            )
+            trial.report(value, epoch)
+            if epoch < known.epochs and trial.should_prune():
+                raise optuna.TrialPruned
+        return value
+
+    def end(study: optuna.Study, _: optuna.trial.FrozenTrial) -> None:
+        if replay.is_spent:
+            study.stop()
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(
+        direction="maximize",
+        sampler=optuna.samplers.TPESampler(seed=seed),
+        pruner=optuna.pruners.HyperbandPruner(
+            min_resource=1, max_resource=known.epochs, reduction_factor=REDUCTION
+        ),
+    )
+    study.optimize(objective, callbacks=[end])
+    replay.end(study.best_value)
+    return replay
+
+
+def session() -> contextlib.AbstractContextManager[Share]:
+    """Start a Ray with room for so many trials: for all alike, as ours leaves nothing behind."""
+    return ray_session(Resources(cpus_per_trial=CORES / AT_ONCE, concurrency=AT_ONCE))
+
+
+def flat(space: Space) -> dict[tuple[Any, ...], str]:
+    """Return what each combination of all axes would train: several of them the same.
+
+    As most do it, each axis is chosen for itself, whether or not it matters.
+    """
+    parameters = space.parameters
+    return {
+        tuple(json.dumps(v) if isinstance(v, tuple) else v for v in values): space.candidate(
+            dict(zip(parameters, values, strict=True))
+        ).key
+        for values in product(*(parameter.values for parameter in parameters.values()))
+    }
+
+
+class System(NamedTuple):
+    """One contender.
+
+    Attributes:
+        search: Replays it.
+        judges_any_epoch: Whether what it gives its user is the trial of the best last value,
+            wherever it was stopped; else that of the best value at the full budget.
+    """
+
+    search: Callable[[Setting, Curves, int, int], Replay]
+    judges_any_epoch: bool = False
+
+
+SYSTEMS = {
+    "ours": System(ours),
+    "Tune, OptunaSearch, ASHA": System(tune_optuna, judges_any_epoch=True),
+    "Optuna, Hyperband": System(optuna_alone),
+    "random, no stopping": System(random_search, judges_any_epoch=True),
+    "Tune as it comes": System(tune_as_it_comes, judges_any_epoch=True),
+}
+
+
+def replay(name: str, setting: Setting, budget: int, seed: int) -> Replay:
+    """Run one search of a system."""
+    keys = trainings(setting).curves
+    curves = {key: luck(setting, key, seed) for key in keys}
+    return SYSTEMS[name].search(setting, curves, budget, seed)
