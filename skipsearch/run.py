@@ -27,7 +27,7 @@ from skipsearch.search.driver import Limits, Outcome, ended, run_trials, sweep_c
 from skipsearch.search.folder import sweep
 from skipsearch.search.logs import loggers
 from skipsearch.search.records import load_trials
-from skipsearch.search.samplers import SAMPLERS
+from skipsearch.search.samplers import SAMPLERS, make_sampler
 from skipsearch.search.stopping import EarlyStopping
 from skipsearch.search.storage import without_password
 from skipsearch.search.study import Plan, SearchStudy
@@ -287,7 +287,9 @@ def search(
     images = load_data(data, root=data_root, image_size=image_size)
     space = space.for_images(images.in_channels, images.image_size, images.classes)
     recipe = _joined(recipe or Recipe(), space, epochs).resolve(images.augmentation)
-    space.sample(0)  # Refuse an empty space before anything is written.
+    # Refused before anything is written: an empty space, and a sampler that cannot search it.
+    space.sample(0)
+    make_sampler(sampler, space, seed, len(objectives))
     plan = Plan(
         space=space,
         recipe=recipe,
