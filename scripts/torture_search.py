@@ -7,8 +7,8 @@ the command is left to run to its end. Nothing may then be lost, trained twice, 
     python scripts/torture_search.py --seed 0 --out scripts/README.md
 
 Phase ``own``: a Ray of the search's own, whose only node takes the driver with it. Phase
-``cluster``: a head without CPUs and two nodes on this machine,
-behind a token; a node that is killed is replaced by a new one.
+``cluster``: a head without CPUs and two nodes on this machine, behind a token; a node that is
+killed is replaced by a new one.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from skipsearch.search.storage import calm, open_storage
 
 SPACE = """
 name: torture
-base: {widths: [12, 24], depths: [1, 1]}
+base: {widths: [24, 48], depths: [1, 1]}
 recipe: {batch_size: 64}
 axes:
   layout: [conv3-bn-relu-conv3-bn + relu, bn-relu-conv3-bn-relu-conv3 +, conv3-relu]
