@@ -46,6 +46,7 @@ from skipsearch.search.records import (
 )
 from skipsearch.search.searcher import WORKER_DEATHS
 from skipsearch.search.storage import calm, open_storage
+from skipsearch.space import Space
 
 SPACE = """
 name: torture
@@ -55,7 +56,7 @@ axes:
   layout: [conv3-bn-relu-conv3-bn + relu, bn-relu-conv3-bn-relu-conv3 +, conv3-relu]
   merge: [add, cat]
   shortcut: [proj, omit]
-  recipe.peak_lr: [0.003, 0.1, 0.3]
+  recipe.peak_lr: [0.003, 0.03, 0.1, 0.3]
 """
 PAUSES = (0.2, 8.0)  # seconds between kills
 PATIENCE = 300.0  # seconds until something that does not come counts as a hang
@@ -546,6 +547,9 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=27)
     parser.add_argument("--out", type=Path, help="write the table into a section of this file")
     asked = parser.parse_args()
+    size = len({candidate.key for candidate in Space.from_yaml(SPACE).candidates()})
+    if asked.trials > size:
+        parser.error(f"--trials: the space holds {size} trainings only")
     names = ["own", "cluster"] if asked.phase == "both" else [asked.phase]
     counts = {
         name: phase(name, asked.kills, asked.trials, asked.epochs, asked.seed) for name in names
