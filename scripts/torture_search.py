@@ -78,12 +78,20 @@ cluster.shutdown()
 """
 
 
+def session_of(process: psutil.Process) -> int:
+    """Return the session of the operating system that a process lives in; 0 where it has ended."""
+    try:
+        return os.getsid(process.pid)
+    except OSError:
+        return 0
+
+
 def processes(sessions: set[int]) -> list[psutil.Process]:
     """Return the processes that live in some sessions of the operating system."""
     found = []
     for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
-            if os.getsid(process.pid) in sessions and process.status() != psutil.STATUS_ZOMBIE:
+        with contextlib.suppress(psutil.Error):
+            if session_of(process) in sessions and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
     return found
 
@@ -232,7 +240,10 @@ class Search:
 
     def all(self) -> list[psutil.Process]:
         """Return all our processes that live."""
-        return processes(self.sessions)
+        found = processes(self.sessions)
+        # The number of a session that has ended may become that of somebody else's.
+        self.sessions &= {*map(session_of, found), self.driver.pid}
+        return found
 
     def nodes(self) -> list[psutil.Process]:
         """Return the raylets of the nodes that train."""
