@@ -7,8 +7,8 @@ the command is left to run to its end. Nothing may then be lost, trained twice, 
     python scripts/torture_search.py --seed 0 --out scripts/README.md
 
 Phase ``own``: a Ray of the search's own, whose only node takes the driver with it. Phase
-``cluster``: a head without CPUs and two nodes on this machine,
-behind a token; a node that is killed is replaced by a new one.
+``cluster``: a head without CPUs and two nodes on this machine, behind a token; a node that is
+killed is replaced by a new one.
 """
 
 from __future__ import annotations
@@ -46,16 +46,17 @@ from skipsearch.search.records import (
 )
 from skipsearch.search.searcher import WORKER_DEATHS
 from skipsearch.search.storage import calm, open_storage
+from skipsearch.space import Space
 
 SPACE = """
 name: torture
-base: {widths: [12, 24], depths: [1, 1]}
+base: {widths: [24, 48], depths: [1, 1]}
 recipe: {batch_size: 64}
 axes:
   layout: [conv3-bn-relu-conv3-bn + relu, bn-relu-conv3-bn-relu-conv3 +, conv3-relu]
   merge: [add, cat]
   shortcut: [proj, omit]
-  recipe.peak_lr: [0.003, 0.1, 0.3]
+  recipe.peak_lr: [0.003, 0.03, 0.1, 0.3]
 """
 PAUSES = (0.2, 8.0)  # seconds between kills
 PATIENCE = 300.0  # seconds until something that does not come counts as a hang
@@ -77,12 +78,20 @@ cluster.shutdown()
 """
 
 
+def session_of(process: psutil.Process) -> int:
+    """Return the session of the operating system that a process lives in; 0 where it has ended."""
+    try:
+        return os.getsid(process.pid)
+    except OSError:
+        return 0
+
+
 def processes(sessions: set[int]) -> list[psutil.Process]:
     """Return the processes that live in some sessions of the operating system."""
     found = []
     for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
-            if os.getsid(process.pid) in sessions and process.status() != psutil.STATUS_ZOMBIE:
+        with contextlib.suppress(psutil.Error):
+            if session_of(process) in sessions and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
     return found
 
@@ -231,7 +240,10 @@ class Search:
 
     def all(self) -> list[psutil.Process]:
         """Return all our processes that live."""
-        return processes(self.sessions)
+        found = processes(self.sessions)
+        # The number of a session that has ended may become that of somebody else's.
+        self.sessions &= {*map(session_of, found), self.driver.pid}
+        return found
 
     def nodes(self) -> list[psutil.Process]:
         """Return the raylets of the nodes that train."""
@@ -546,6 +558,9 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=27)
     parser.add_argument("--out", type=Path, help="write the table into a section of this file")
     asked = parser.parse_args()
+    size = len({candidate.key for candidate in Space.from_yaml(SPACE).candidates()})
+    if asked.trials > size:
+        parser.error(f"--trials: the space holds {size} trainings only")
     names = ["own", "cluster"] if asked.phase == "both" else [asked.phase]
     counts = {
         name: phase(name, asked.kills, asked.trials, asked.epochs, asked.seed) for name in names
