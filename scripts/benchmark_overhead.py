@@ -15,18 +15,22 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from statistics import mean, median
 
 import optuna
 import psutil
 from benchmark_turns import table
+from optuna.storages import BaseStorage, InMemoryStorage
 
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, PRUNED, Epoch
+from skipsearch.search.storage import open_storage
 from skipsearch.search.study import Plan, SearchStudy
 from skipsearch.space import Space
 
+NAME = "overhead"
 SAMPLERS = ("tpe", "random", "evolution", "local")
 MEASURED = 50  # trials
 WARM = 3  # trials before
@@ -50,10 +54,10 @@ SPACE = Space.from_dict(
 )
 
 
-def study_of(folder: Path, sampler: str, seed: int) -> SearchStudy:
-    """Open the study in a folder."""
-    plan = Plan(space=SPACE, recipe=Recipe(epochs=EPOCHS), trials=10**9, sampler=sampler, seed=seed)
-    return SearchStudy(f"sqlite:///{folder}/study.db", "overhead", plan)
+def study_of(storage: str | BaseStorage, sampler: str) -> SearchStudy:
+    """Open the study."""
+    plan = Plan(space=SPACE, recipe=Recipe(epochs=EPOCHS), trials=10**9, sampler=sampler)
+    return SearchStudy(storage, NAME, plan)
 
 
 def train(study: SearchStudy, rng: random.Random) -> Iterator[tuple[str, float]]:
@@ -76,22 +80,31 @@ def train(study: SearchStudy, rng: random.Random) -> Iterator[tuple[str, float]]
     yield "finish", time.perf_counter() - start
 
 
-def fill(folder: Path, trials: int, seed: int) -> None:
-    """Add trainings to the study in a folder."""
-    rng = random.Random(seed)
-    with contextlib.closing(study_of(folder, "random", seed)) as study:
-        for number in range(trials):
-            for _ in train(study, rng):
-                pass
-            if number % 1000 == 999:
-                print(f"{number + 1} of {trials} trials recorded", file=sys.stderr)
+def fill(root: Path, sizes: Sequence[int]) -> None:
+    """Make a study of each size, below a folder: in memory, where it is quick, then copied."""
+    memory, rng = InMemoryStorage(), random.Random(0)
+    study = study_of(memory, "random")
+    for _ in range(max(sizes)):
+        for _ in train(study, rng):
+            pass
+    trials = optuna.load_study(study_name=NAME, storage=memory).get_trials(deepcopy=False)
+    for size in sizes:
+        storage = open_storage(url(root / str(size)), quick=True)
+        with contextlib.closing(study_of(storage, "random")):
+            optuna.load_study(study_name=NAME, storage=storage).add_trials(trials[:size])
+
+
+def url(folder: Path) -> str:
+    """Return the storage in a folder, which is made."""
+    folder.mkdir(exist_ok=True)
+    return f"sqlite:///{folder}/study.db"
 
 
 def measure(folder: Path, sampler: str) -> dict[str, float]:
     """Take some trials through the study in a folder, and return what each of them cost."""
     rng = random.Random(0)
     start = time.perf_counter()
-    with contextlib.closing(study_of(folder, sampler, 0)) as study:
+    with contextlib.closing(study_of(url(folder), sampler)) as study:
         opened = time.perf_counter() - start
         for _ in range(WARM):
             for _ in train(study, rng):
@@ -116,21 +129,16 @@ def measure(folder: Path, sampler: str) -> dict[str, float]:
 def overhead(sizes: Sequence[int]) -> str:
     """Return a table of what a trial costs in studies of so many trials."""
     rows, header = [], []
-    with tempfile.TemporaryDirectory() as root:
-        full = Path(root) / "full"
-        full.mkdir()
-        filled = 0
-        for size in sorted(sizes):
-            _again("fill", full, size - filled, filled)
-            filled = size
-            for sampler in SAMPLERS:
-                copy = Path(root) / "copy"
-                shutil.copytree(full, copy)
-                result = json.loads(_again("measure", copy, sampler))
-                shutil.rmtree(copy)
-                header = ["trials recorded", "sampler", *result]
-                rows.append([f"{size:,}", sampler, *(f"{each:.1f}" for each in result.values())])
-                print(" | ".join(rows[-1]), file=sys.stderr, flush=True)
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        _again("fill", root, *sizes)
+        for size, sampler in product(sorted(sizes), SAMPLERS):
+            copy = shutil.copytree(root / str(size), root / "copy")
+            result = json.loads(_again("measure", copy, sampler))
+            shutil.rmtree(copy)
+            header = ["trials recorded", "sampler", *result]
+            rows.append([f"{size:,}", sampler, *(f"{each:.1f}" for each in result.values())])
+            print(" | ".join(rows[-1]), file=sys.stderr, flush=True)
     text = (
         f"Milliseconds of the driver's own work for a trial (suggest, record, finish) in a study"
         f" in SQLite, {MEASURED} trials each; the parts are means."
@@ -154,7 +162,7 @@ def main() -> None:
     parser.add_argument("rest", nargs="+")
     options = parser.parse_args()
     if options.what == "fill":
-        fill(options.folder, *map(int, options.rest))
+        fill(options.folder, [int(size) for size in options.rest])
     else:
         print(json.dumps(measure(options.folder, *options.rest)))
 

@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from skipsearch.errors import RunError, SpaceError
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch
+from skipsearch.search import proposers
 from skipsearch.search.proposers import CLIMB, POPULATION, STARTS
 from skipsearch.search.samplers import ONE_OBJECTIVE, SAMPLERS, make_sampler
 from skipsearch.search.study import Plan, SearchStudy, Ticket, _chooser
@@ -281,6 +282,18 @@ def test_a_replacement_belongs_to_its_generation() -> None:
     assert any("fixed_params" in trial.system_attrs for trial in trainings)
     for trial in trainings:
         assert any(name.endswith(":generation") for name in trial.system_attrs)
+
+
+@pytest.mark.parametrize("sampler", ["evolution", "local"])
+def test_what_a_sampler_keeps_in_memory_is_bounded_and_decides_nothing(
+    monkeypatch: pytest.MonkeyPatch, sampler: str
+) -> None:
+    free = keys(search(open_study(sampler, WIDE), additive, 2 * POPULATION))
+    monkeypatch.setattr(proposers, "NEAR", 20)  # some two positions
+    study = open_study(sampler, WIDE)
+    assert keys(search(study, additive, 2 * POPULATION)) == free
+    kept = study._study.sampler._near.values()  # type: ignore[attr-defined]
+    assert 0 < sum(map(len, kept)) <= 20
 
 
 # --- evolution -----------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from skipsearch.space import ENUMERABLE, Candidate, Space
 POPULATION, TOURNAMENT = 20, 5  # of evolution
 STARTS = 5  # random draws that a climb begins with
 DRAWS = 100  # at random for one that is untried
+NEAR = 10_000  # candidates that are kept as neighbours of others: some 7 kB each
 CLIMB = "local:climb"  # attribute of a trial: the number of the climb it belongs to
 
 Trainings = Mapping[str, FrozenTrial]  # by key of what was trained, oldest first
@@ -43,7 +44,9 @@ class Proposer(optuna.samplers.BaseSampler):
         self._space = space
         self._seed = seed
         self._settled: tuple[int, Mapping[str, Value]] = (-1, {})
-        self._near: dict[str, list[Candidate]] = {}  # saves time, and holds nothing to be lost
+        # Saves time, and holds nothing to be lost: the oldest go when there are too many.
+        self._near: dict[str, list[Candidate]] = {}
+        self._held = 0
 
     @abc.abstractmethod
     def propose(
@@ -91,11 +94,16 @@ class Proposer(optuna.samplers.BaseSampler):
     def _neighbours(self, training: FrozenTrial) -> list[Candidate]:
         """Return all candidates one axis away from what was trained."""
         key = training.user_attrs["key"]
-        if key not in self._near:
+        near = self._near.get(key)
+        if near is None:
             known = self._space.parameters
             values = {name: _value(known[name], held) for name, held in training.params.items()}
-            self._near[key] = list(self._space.neighbours(self._space.candidate(values)))
-        return self._near[key]
+            near = list(self._space.neighbours(self._space.candidate(values)))
+            self._near[key] = near
+            self._held += len(near)
+            while self._held > NEAR:
+                self._held -= len(self._near.pop(next(iter(self._near))))
+        return near
 
 
 class Grid(Proposer):
