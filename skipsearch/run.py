@@ -27,7 +27,7 @@ from skipsearch.search.driver import Limits, Outcome, ended, run_trials, sweep_c
 from skipsearch.search.folder import sweep
 from skipsearch.search.logs import loggers
 from skipsearch.search.records import load_trials
-from skipsearch.search.samplers import SAMPLERS, make_sampler
+from skipsearch.search.samplers import make_sampler
 from skipsearch.search.stopping import EarlyStopping
 from skipsearch.search.storage import without_password
 from skipsearch.search.study import Plan, SearchStudy
@@ -42,9 +42,7 @@ SAME_DATA = ("name", "resized_to", "split_seed", "fingerprint")
 FIXED = ("space", "data", "recipe", "seed", "scheduler", "stopping", "objectives", "storage")
 # What older runs do not say of themselves.
 ADDED = {
-    "stopping": {
-        name: value for name, value in dataclasses.asdict(EarlyStopping()).items() if name != "rule"
-    },
+    "stopping": EarlyStopping().details(),
     "objectives": [VALIDATION_ACCURACY],
     "storage": None,
 }
@@ -226,7 +224,7 @@ def search(
         seed: Of the sampler and of the first training of each design.
         recipe: How designs are trained; what the space's ``recipe`` or an axis sets cannot be set
             here as well.
-        sampler: One of ``search.samplers.SAMPLERS``.
+        sampler: ``tpe``, ``random``, ``grid``, ``gp``, ``nsga2``, ``evolution`` or ``local``.
         scheduler: ``asha``, ``median``, ``none``, or these in detail.
         seeds: Trainings of one design at most: where a design is proposed again, and all its
             neighbours are known, it is trained with the next seed.
@@ -266,8 +264,6 @@ def search(
             raise RunError(f"{name}: {value!r} is not a positive whole number")
     _check_seed(seed)
     _check_objectives(objectives)
-    if sampler not in SAMPLERS:
-        raise RunError(f"sampler {not_one_of(sampler, SAMPLERS)}")
     if storage is not None and storage.startswith("sqlite"):
         raise RunError(
             "storage: SQLite is for one search, which has it in its run folder; several need a"
@@ -307,7 +303,7 @@ def search(
         "seed": seed,
         "sampler": sampler,
         "scheduler": stopping.rule,
-        "stopping": {n: v for n, v in dataclasses.asdict(stopping).items() if n != "rule"},
+        "stopping": stopping.details(),
         "rungs": list(rungs),
         "objectives": list(objectives),
         "trials": trials,
@@ -327,10 +323,11 @@ def search(
                 sweep_checkpoints(Folder(out / "checkpoints"), finished)
                 sweep()
                 return Run(out, asked, Outcome())
-            # Ray first: resources that do not exist are refused before anything is written.
+            # First: what is not installed, and resources that do not exist, are refused before
+            # anything is written of the search.
+            callbacks = loggers(log, out)
             with ray_session(resources, verbose) as share:
                 write_atomically(out / "run.yaml", dump_yaml(asked))
-                callbacks = loggers(log, out)
                 with contextlib.closing(SearchStudy(url, space.name, plan, common)) as study:
                     outcome = run_trials(
                         study,

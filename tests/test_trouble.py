@@ -1,7 +1,8 @@
 """What goes wrong in a search becomes a record; the search goes on, or stops with one clear line.
 
-Every failure here is real: a design that diverges, memory that runs out under a limit, a worker and
-a driver that are killed, a disk that is full.
+Every failure here is real: a design that diverges, one that is too slow, workers that are killed, a
+disk that is full. Memory that runs out is in test_memory.py, a driver that is killed in
+test_search.py and test_torture.py.
 """
 
 from __future__ import annotations
@@ -172,8 +173,7 @@ def test_a_worker_that_is_killed_loses_one_epoch_at_most(tmp_path: Path) -> None
     assert len(study.trials) == 2  # the trial itself went on: no copy was queued
 
 
-def test_a_design_that_kills_every_worker_fails_and_the_search_goes_on(tmp_path: Path) -> None:
-    # Memory runs out under a limit that no part of a batch fits into: the process may live or die.
+def test_a_training_whose_workers_die_three_times_fails_with_that_reason(tmp_path: Path) -> None:
     with start(tmp_path) as search:
         deaths = 0
         first: set[int] = set()

@@ -259,10 +259,9 @@ def _cost_bounds(plan: Plan) -> list[float]:
     """
     if len(plan.objectives) == 1:
         return []
-    measure = "macs" if plan.objectives[1] == "latency" else plan.objectives[1]
     rng, space = random.Random(plan.seed), plan.space
     images = (space.in_channels, space.image_size, space.classes)
-    costs = [getattr(cost(space.sample(rng), *images), measure) for _ in range(COST_DRAWS)]
+    costs = [getattr(cost(space.sample(rng), *images), plan.measure) for _ in range(COST_DRAWS)]
     return quantiles(costs, n=COST_GROUPS)
 
 

@@ -6,7 +6,6 @@ Whatever goes wrong in it becomes its result; the worker lives on.
 from __future__ import annotations
 
 import contextlib
-import errno
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -19,6 +18,7 @@ from skipsearch.design import Design
 from skipsearch.errors import DivergedError, OvertimeError, TrainingError
 from skipsearch.models import build
 from skipsearch.recipe import Recipe
+from skipsearch.search.disk import is_disk_full
 from skipsearch.training import (
     CheckpointWriter,
     CompileChoice,
@@ -38,7 +38,6 @@ from skipsearch.training.environment import autocast_dtype
 
 METRIC = "validation_accuracy"
 SMALLEST_PART = 8  # images; with fewer, batch norm has nothing to go by
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Job:
@@ -83,7 +82,7 @@ class Job:
             return self._failed(result, str(error))
         except Exception as error:
             first_line = str(error).partition("\n")[0]
-            if isinstance(error, OSError) and error.errno in DISK_FULL:
+            if is_disk_full(error):
                 self.close()  # no fault of the training: it goes on when there is room
                 return result | {"disk_full": first_line, "curve": self._curve, "done": True}
             wanted = f" ({self._wanted()})" if is_out_of_memory(error) else ""

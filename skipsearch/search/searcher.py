@@ -85,9 +85,7 @@ class StudySearcher(Searcher):
         self._stopping = stopping
         self._judge = stopping.judge(study.plan.recipe.epochs)
         self._bounds = cost_bounds
-        self._cost = "macs"  # known before a design is trained, unlike its latency
-        if len(study.plan.objectives) > 1 and study.plan.objectives[1] != "latency":
-            self._cost = study.plan.objectives[1]
+        self._cost = study.plan.measure
         self._max_failures = max_failures
         self._failures: list[str] = []  # reasons of those in a row
         self._progress = progress

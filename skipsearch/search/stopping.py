@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right, insort
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from statistics import fmean, median
 
 from skipsearch.errors import RunError, not_one_of
@@ -80,6 +80,10 @@ class EarlyStopping:
                 " rungs"
             )
         return (*below, epochs)
+
+    def details(self) -> dict[str, float | None]:
+        """Return all but the rule as plain values."""
+        return {name: value for name, value in asdict(self).items() if name != "rule"}
 
     def is_audited(self, number: int, seed: int) -> bool:
         """Whether a training that is to be stopped goes on to the end: a fixed draw a training."""

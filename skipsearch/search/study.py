@@ -98,6 +98,11 @@ class Plan:
     seeds: int = 1
     objectives: tuple[str, ...] = (VALIDATION_ACCURACY,)
 
+    @property
+    def measure(self) -> str:
+        """The cost by which designs are alike: the first objective that is known untrained."""
+        return next((name for name in self.objectives[1:] if name != LATENCY), "macs")
+
 
 class SearchStudy:
     """Proposes trainings never done before, and records what became of them.
