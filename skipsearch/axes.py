@@ -66,6 +66,10 @@ class Choice(NamedTuple):
         """The values as plain scalars: a list becomes its JSON text."""
         return [json.dumps(v) if isinstance(v, tuple) else v for v in self.values]
 
+    def value(self, label: Value) -> Value:
+        """Return the value that a label stands for."""
+        return self.values[self.labels.index(label)]
+
     def plain(self) -> Any:
         """Return what the YAML holds."""
         return [list(v) if isinstance(v, tuple) else v for v in self.values]
@@ -104,6 +108,12 @@ class Range(NamedTuple):
         """All values of a stepped range."""
         assert self.size is not None
         return tuple(map(self._at, range(self.size)))
+
+    def value(self, number: Value) -> Value:
+        """Return the value that is meant by a number: another's multiple of a step may be off."""
+        if self.whole or self.step is None:
+            return number  # a last bit that differs would make another key
+        return self.values[round((number - self.low) / self.step)]
 
     def plain(self) -> Any:
         """Return what the YAML holds."""

@@ -17,7 +17,7 @@ from skipsearch.errors import RunError, SpaceError
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch
 from skipsearch.search import proposers
-from skipsearch.search.proposers import CLIMB, POPULATION, STARTS
+from skipsearch.search.proposers import CLIMB, POPULATION, STARTS, _trainings
 from skipsearch.search.samplers import ONE_OBJECTIVE, SAMPLERS, make_sampler
 from skipsearch.search.study import Plan, SearchStudy, Ticket, _chooser
 from skipsearch.space import Candidate, Space
@@ -375,6 +375,20 @@ def test_a_climb_ends_where_no_known_way_leads_up_to_an_untried_neighbour(seed: 
         known.add(ticket.candidate.key)
         train(study, ticket, additive(ticket.candidate))
     assert len(climbs) > 1
+
+
+@pytest.mark.parametrize("sampler", ["evolution", "local"])
+def test_what_was_given_back_to_another_driver_hides_no_training(sampler: str) -> None:
+    study = open_study(sampler, WIDE)
+    ticket = study.ask()
+    assert ticket is not None
+    train(study, ticket, 0.5)
+    # Taken at the same moment by another driver, which wrote, then looked, and gave it back.
+    twin = study._study.ask()
+    twin.set_user_attr("key", ticket.candidate.key)
+    study._reject(twin, "another driver has it")
+    (kept,) = _trainings(study._study).values()
+    assert kept.number == ticket.number
 
 
 def test_climbs_go_on_after_a_kill_and_with_several_trainings_at_once() -> None:

@@ -80,6 +80,50 @@ def test_a_trial_that_takes_too_long_fails_and_the_search_goes_on(tmp_path: Path
     assert list((run.path / "checkpoints").iterdir()) == []
 
 
+def test_a_worker_that_hangs_beyond_the_time_out_is_ended(tmp_path: Path) -> None:
+    # What it hangs in is no step of ours: reading a checkpoint that never comes.
+    os.mkfifo(tmp_path / "c.pt")
+    design = ss.Design(layout="conv3-bn-relu", depths=(1,), widths=(4,))
+    task = {
+        "design": design.to_dict(),
+        "recipe": ss.Recipe(epochs=1).to_dict(),
+        "seed": 0,
+        "checkpoint": "c.pt",
+        "memory_share": 1.0,
+        "deterministic": False,
+        "timeout": 0.1,
+        "latency_batch": None,
+        "threads": 1,
+    }
+    program = f"""
+        import json
+        from skipsearch.data import load_data
+        from skipsearch.search import worker
+        from skipsearch.training import Folder
+        worker.HANG_SECONDS = 2.0
+        trial = worker.DesignTrainable.__new__(worker.DesignTrainable)
+        trial._data, trial._store = load_data("digits").without_test(), Folder({str(tmp_path)!r})
+        trial._compiling, trial._versions = None, "{{}}"
+        task = {task!r}
+        trial._begin({{"task": json.dumps(task | {{"checkpoint": "a.pt", "timeout": None}})}})
+        assert "failed" not in trial.step()  # libraries
+        trial._begin({{"task": json.dumps(task)}})
+        trial.step()
+        print("it came back")
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "Timeout" in done.stderr  # and the traceback tells where it hung
+    assert "checkpoint.py" in done.stderr
+
+
 def test_stopped_trials_are_audited(tmp_path: Path) -> None:
     space = ss.Space.from_yaml(CALM + "  recipe.peak_lr: [0.3, 0.001, 0.0001]\n")
     stopping = ss.EarlyStopping(audit=1.0)  # none is stopped, and all that should be are marked

@@ -18,8 +18,9 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from skipsearch.axes import Choice, Parameter, Value
+from skipsearch.axes import Value
 from skipsearch.errors import SpaceError
+from skipsearch.search.records import KEY, is_training
 from skipsearch.space import ENUMERABLE, Candidate, Space
 
 POPULATION, TOURNAMENT = 20, 5  # of evolution
@@ -93,11 +94,11 @@ class Proposer(optuna.samplers.BaseSampler):
 
     def _neighbours(self, training: FrozenTrial) -> list[Candidate]:
         """Return all candidates one axis away from what was trained."""
-        key = training.user_attrs["key"]
+        key = training.user_attrs[KEY]
         near = self._near.get(key)
         if near is None:
             known = self._space.parameters
-            values = {name: _value(known[name], held) for name, held in training.params.items()}
+            values = {name: known[name].value(held) for name, held in training.params.items()}
             near = list(self._space.neighbours(self._space.candidate(values)))
             self._near[key] = near
             self._held += len(near)
@@ -204,20 +205,10 @@ class Local(Proposer):
             position = best
 
 
-def _value(parameter: Parameter, held: Any) -> Value:
-    """Return the value of a parameter that Optuna holds."""
-    if isinstance(parameter, Choice):
-        return parameter.values[parameter.labels.index(held)]
-    if parameter.step is None or parameter.whole:
-        return held
-    # Optuna's own multiples of a step may differ in the last bit, and so would the key.
-    return parameter.values[round((held - parameter.low) / parameter.step)]
-
-
 def _trainings(study: optuna.Study) -> Trainings:
     """Return all trainings; one that was interrupted and goes on keeps its age."""
     trials = study.get_trials(deepcopy=False)
-    return {trial.user_attrs["key"]: trial for trial in trials if "key" in trial.user_attrs}
+    return {trial.user_attrs[KEY]: trial for trial in trials if is_training(trial)}
 
 
 def _climbs(study: optuna.Study, trainings: Trainings) -> list[list[FrozenTrial]]:
@@ -225,9 +216,9 @@ def _climbs(study: optuna.Study, trainings: Trainings) -> list[list[FrozenTrial]
     climbs: dict[int, list[FrozenTrial]] = {}
     for trial in study.get_trials(deepcopy=False):
         # The mark stays with the trial that was sampled, where another one goes on with it.
-        if CLIMB in trial.system_attrs and "key" in trial.user_attrs:
+        if CLIMB in trial.system_attrs and is_training(trial):
             members = climbs.setdefault(trial.system_attrs[CLIMB], [])
-            members.append(trainings[trial.user_attrs["key"]])
+            members.append(trainings[trial.user_attrs[KEY]])
     return list(climbs.values())
 
 

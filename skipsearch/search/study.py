@@ -223,7 +223,7 @@ class SearchStudy:
                 continue
             key, seed = trial.user_attrs[KEY], trial.user_attrs[SEED]
             if (key, seed) not in self._tried:
-                values = {name: _value(parameters[name], v) for name, v in trial.params.items()}
+                values = {name: parameters[name].value(v) for name, v in trial.params.items()}
                 self._tried.add(key, seed, values)
             if trial.state == TrialState.FAIL and REASON in trial.user_attrs:
                 self._tried.fail(key)
@@ -446,7 +446,7 @@ def _chooser(trial: optuna.Trial) -> Callable[[str, Parameter], Value]:
     def choose(name: str, parameter: Parameter) -> Value:
         if isinstance(parameter, Choice):
             label = trial.suggest_categorical(name, parameter.labels)
-            return _value(parameter, label)
+            return parameter.value(label)
         if parameter.whole:
             step = 1 if parameter.log else int(parameter.step or 1)
             low, high = int(parameter.low), int(parameter.high)
@@ -454,19 +454,9 @@ def _chooser(trial: optuna.Trial) -> Callable[[str, Parameter], Value]:
         value = trial.suggest_float(
             name, parameter.low, parameter.high, step=parameter.step, log=parameter.log
         )
-        return _value(parameter, value)
+        return parameter.value(value)
 
     return choose
-
-
-def _value(parameter: Parameter, label: Value) -> Value:
-    """Return the value that Optuna's parameter stands for."""
-    if isinstance(parameter, Choice):
-        return parameter.values[parameter.labels.index(label)]
-    if parameter.whole or parameter.step is None:
-        return label
-    # Optuna's own multiples of a step may differ in the last bit, and so would the key.
-    return parameter.values[round((label - parameter.low) / parameter.step)]
 
 
 def _labels(values: Mapping[str, Value]) -> dict[str, Value]:
