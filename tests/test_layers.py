@@ -48,6 +48,7 @@ HOMES = {
         "search/samplers.py",
         "search/storage.py",
         "search/study.py",
+        "search/write_behind.py",
     ),
     "sqlalchemy": ("search/storage.py",),
     "onnx": ("export/onnx.py",),

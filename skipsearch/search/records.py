@@ -35,6 +35,9 @@ CURVE = "curve"
 ENVIRONMENT = "environment"
 LATENCY = "latency"
 REASON = "reason"
+ATTEMPT = "attempt"  # at the epoch after EPOCHS_BEFORE, 1 for the first
+EPOCHS_BEFORE = "epochs_before"  # trained before this attempt
+ORDERLY = "orderly"  # set where an interruption is no fault of the training
 
 
 def load_trials(url: str, name: str | None = None) -> list[Trial]:
@@ -73,17 +76,22 @@ def is_interrupted(trial: FrozenTrial) -> bool:
     return is_training(trial) and trial.state == TrialState.FAIL and REASON not in trial.user_attrs
 
 
-def one_record(trial: FrozenTrial, queued: bool = False) -> Trial:
-    """Return the record of a training.
+def next_attempt(trial: FrozenTrial) -> int:
+    """Return which attempt at its next epoch comes now, of a training that was interrupted."""
+    attributes = trial.user_attrs
+    if len(attributes.get(CURVE, ())) > attributes.get(EPOCHS_BEFORE, 0):
+        return 1
+    attempt: int = attributes.get(ATTEMPT, 1)
+    return attempt if attributes.get(ORDERLY) else attempt + 1
 
-    Args:
-        trial: Of the study.
-        queued: Whether it was interrupted and goes on.
-    """
+
+def one_record(trial: FrozenTrial) -> Trial:
+    """Return the record of a training."""
     attributes = trial.user_attrs
     reason = attributes.get(REASON, "")
-    if trial.state == TrialState.FAIL and not reason:
-        reason = INTERRUPTED if queued else f"interrupted {ATTEMPTS} times without progress"
+    if is_interrupted(trial):
+        goes_on = next_attempt(trial) <= ATTEMPTS
+        reason = INTERRUPTED if goes_on else f"interrupted {ATTEMPTS} times without progress"
     # Runs of older versions have these one by one.
     costs = attributes.get("costs") or {name: attributes[name] for name in OLD_COSTS}
     environment = attributes.get(ENVIRONMENT) or {
@@ -115,5 +123,4 @@ def records(trials: Sequence[FrozenTrial]) -> list[Trial]:
         while earlier is not None:
             superseded.add(earlier)
             earlier = trials[earlier].user_attrs.get(CONTINUES)
-    queued = {trial.user_attrs.get(CONTINUES) for trial in trials}
-    return [one_record(t, t.number in queued) for t in trainings if t.number not in superseded]
+    return [one_record(trial) for trial in trainings if trial.number not in superseded]

@@ -1,8 +1,8 @@
 """The Optuna study of a run: the single source of truth about its trials. Ask, tell, resume.
 
-What its trials are, ``records`` says. Several drivers may work on one study where its storage is
-a database server; each then writes first and looks after, and of two that took the same training
-at least one gives it back.
+What its trials are, ``records`` says. One driver alone holds the study in memory, see
+``write_behind``. Several may work on one where its storage is a database server; each then writes
+first and looks after, and of two that took the same training at least one gives it back.
 """
 
 from __future__ import annotations
@@ -28,31 +28,36 @@ from skipsearch.errors import DesignError, RunError, SpaceError
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, VALIDATION_ACCURACY, Epoch, Trial
 from skipsearch.search.records import (
+    ATTEMPT,
     ATTEMPTS,
     CONTINUES,
     CURVE,
     ENVIRONMENT,
+    EPOCHS_BEFORE,
     KEY,
     LATENCY,
+    ORDERLY,
     REASON,
     REJECTED,
     SEED,
     STOPPED_AT,
     is_interrupted,
     is_training,
+    next_attempt,
     one_record,
     records,
 )
 from skipsearch.search.samplers import make_sampler
 from skipsearch.search.storage import DEAD_SECONDS, Presence, calm, close_storage, open_storage
 from skipsearch.search.tried import Tried
+from skipsearch.search.write_behind import WriteBehind
 from skipsearch.space import TRIES, Candidate, Space
 
 MAXIMIZE, MINIMIZE = StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE
 ASKED = "asked"  # the study's attribute that says what is searched
 DRIVER = "driver"  # a trial's attribute, where several drivers work on a study
 INHERITED = (CURVE, SEED, STOPPED_AT, LATENCY)  # by a training that goes on
-ORDERLY = "orderly"  # set where an interruption is no fault of the training
+AT_REST = (KEY, SEED, REJECTED, CONTINUES, REASON)  # what is needed of a training that has ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,17 +138,22 @@ class SearchStudy:
         space = dataclasses.replace(plan.space, recipe=plan.recipe.to_dict())
         self.plan = dataclasses.replace(plan, space=space)
         self.exhausted = False
-        self._storage = (
+        self._database = (
             storage if isinstance(storage, BaseStorage) else open_storage(storage, quick=True)
         )
         with calm():
             self._study = optuna.create_study(
-                storage=self._storage,
+                storage=self._database,
                 study_name=name,
                 directions=[MAXIMIZE] + [MINIMIZE] * (len(plan.objectives) - 1),
                 load_if_exists=True,
             )
         self._presence = None if asked is None else self._join(asked)
+        self._memory: WriteBehind | None = None
+        if self._presence is None and isinstance(self._database, RDBStorage):
+            with calm():
+                self._memory = WriteBehind(self._database, name, _at_rest)
+            self._study = optuna.load_study(study_name=name, storage=self._memory)
         trials = self._study.get_trials(deepcopy=False)
         # A sampler must not repeat the draws of its first life, nor those of another driver.
         seed = plan.seed + len(trials)
@@ -180,7 +190,7 @@ class SearchStudy:
                 # Another driver may close it at the same moment.
                 with contextlib.suppress(UpdateFinishedTrialError):
                     if orderly:
-                        self._storage.set_trial_user_attr(trial._trial_id, ORDERLY, True)
+                        optuna.Trial(self._study, trial._trial_id).set_user_attr(ORDERLY, True)
                     self._study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
         # Closed first and queued after: killed in between, the next driver finds them here.
         trials = self._study.get_trials(deepcopy=False)
@@ -191,6 +201,11 @@ class SearchStudy:
         for trial in trials:
             if is_interrupted(trial) and trial.number not in continued:
                 self._queue_again(trial)
+        self._flush()
+
+    def _flush(self) -> None:
+        if self._memory is not None:
+            self._memory.flush()
 
     def _is_trained_elsewhere(self, trial: FrozenTrial) -> bool:
         if self._presence is None:
@@ -203,14 +218,10 @@ class SearchStudy:
 
     def _queue_again(self, trial: FrozenTrial) -> None:
         attributes = trial.user_attrs
-        curve, attempt = attributes.get(CURVE, []), attributes.get("attempt", 1)
-        if len(curve) > attributes.get("epochs_before", 0):
-            attempt = 1
-        elif not attributes.get(ORDERLY):
-            attempt += 1
+        attempt = next_attempt(trial)
         if attempt <= ATTEMPTS:
             inherited = {n: attributes[n] for n in INHERITED if n in attributes}
-            counted = {"attempt": attempt, "epochs_before": len(curve)}
+            counted = {ATTEMPT: attempt, EPOCHS_BEFORE: len(attributes.get(CURVE, ()))}
             self._study.enqueue_trial(
                 trial.params, {CONTINUES: trial.number, **inherited, **counted}
             )
@@ -260,6 +271,7 @@ class SearchStudy:
             if candidate is not None and not obstacle:
                 if CONTINUES in inherited or (candidate.key, seed) not in self._tried:
                     ticket = self._accept(trial, candidate, seed, inherited)
+                    self._flush()
                     if ticket is not None:
                         return ticket
                     continue
@@ -349,6 +361,7 @@ class SearchStudy:
             if latency is not None and opened.latency is None:
                 opened.latency = latency  # the first that was seen
                 opened.set(LATENCY, latency)
+            self._flush()
 
     def audit(self, number: int, epoch: int) -> None:
         """Record that a training is to go on to check the rule that would have stopped it."""
@@ -356,6 +369,7 @@ class SearchStudy:
         if opened is not None:
             with self._unless_taken_over(number):
                 opened.set(STOPPED_AT, epoch)
+                self._flush()
 
     def finish(self, number: int, state: str, reason: str = "") -> None:
         """Close a training.
@@ -381,6 +395,7 @@ class SearchStudy:
                 opened.set(REASON, reason)
                 self._tried.fail(opened.key)
             self._study.tell(number, values, TrialState[state], skip_if_finished=True)
+            self._flush()
         self._seen.add(number)
 
     @contextlib.contextmanager
@@ -409,7 +424,8 @@ class SearchStudy:
 
     def trials(self) -> list[Trial]:
         """Return the record of every training."""
-        return records(self._study.get_trials(deepcopy=False))
+        study = self._database.get_study_id_from_name(self._study.study_name)
+        return records(self._database.get_all_trials(study, deepcopy=False))
 
     def close(self) -> None:
         """Leave the study to others, and its file at rest."""
@@ -418,8 +434,8 @@ class SearchStudy:
         self._close_storage()
 
     def _close_storage(self) -> None:
-        if isinstance(self._storage, RDBStorage):
-            close_storage(self._storage)
+        if isinstance(self._database, RDBStorage):
+            close_storage(self._database)
 
 
 @dataclass
@@ -438,6 +454,14 @@ class _Open:
         if self.written.get(name) != value:
             self.trial.set_user_attr(name, value)
             self.written[name] = value
+
+
+def _at_rest(trial: FrozenTrial) -> dict[str, Any]:
+    """Return the attributes of a trial that has ended, as far as a study still needs them."""
+    attributes = trial.user_attrs
+    if is_interrupted(trial):
+        return attributes  # it goes on with them
+    return {name: attributes[name] for name in AT_REST if name in attributes}
 
 
 def _chooser(trial: optuna.Trial) -> Callable[[str, Parameter], Value]:

@@ -1,0 +1,108 @@
+"""A study that one driver alone works on: held in memory, and written to its database as it grows.
+
+Optuna reads a study again and again: samplers all of its trials, a ``Trial`` its storage for each
+parameter and attribute. In a database that is some 70 statements for a training. In memory it costs
+nothing, and the database gets in one go what has changed.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+from optuna.distributions import BaseDistribution
+from optuna.storages import InMemoryStorage, RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+
+
+class WriteBehind(InMemoryStorage):
+    """The trials of a study in memory; its database gets what has changed at ``flush``.
+
+    Both number the trials as they come. A trial that waits is not written: those that wait are
+    taken in the order of their numbers, before any that follows.
+
+    Args:
+        database: Holds the study.
+        name: Of the study.
+        rest: Returns the user attributes of an ended trial that are still needed in memory.
+    """
+
+    def __init__(
+        self, database: RDBStorage, name: str, rest: Callable[[FrozenTrial], dict[str, Any]]
+    ) -> None:
+        super().__init__()
+        self._database = database
+        self._there = database.get_study_id_from_name(name)
+        self._rest = rest
+        self._ids: dict[int, int] = {}  # in the database, of trials that may still change
+        self._written: dict[int, FrozenTrial] = {}  # such trials, as the database has them
+        self._unwritten: set[int] = set()  # trials that the database has not
+        self._distributions: dict[BaseDistribution, BaseDistribution] = {}
+        here = self.create_new_study(database.get_study_directions(self._there), name)
+        for trial in database.get_all_trials(self._there, deepcopy=False):
+            there = trial._trial_id
+            trial_id = self.create_new_trial(here, trial)
+            self._note(trial_id, there)
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        """Create a trial, in memory as yet."""
+        trial_id = super().create_new_trial(study_id, template_trial)
+        self._unwritten.add(trial_id)
+        return trial_id
+
+    def flush(self) -> None:
+        """Write to the database what has changed."""
+        for trial_id, there in list(self._ids.items()):
+            self._write_changes(there, self._written[trial_id], self.get_trial(trial_id))
+            self._note(trial_id, there)
+        for trial_id in sorted(self._unwritten):
+            trial = self.get_trial(trial_id)
+            if trial.state != TrialState.WAITING:
+                self._note(trial_id, self._database.create_new_trial(self._there, trial))
+
+    def _write_changes(self, there: int, before: FrozenTrial, now: FrozenTrial) -> None:
+        database = self._database
+        if now.state != before.state and now.state == TrialState.RUNNING:
+            database.set_trial_state_values(there, now.state)
+        for name, value in _changed(before.params, now.params).items():
+            distribution = now.distributions[name]
+            internal = distribution.to_internal_repr(value)
+            database.set_trial_param(there, name, internal, distribution)
+        for name, value in _changed(before.user_attrs, now.user_attrs).items():
+            database.set_trial_user_attr(there, name, value)
+        for name, value in _changed(before.system_attrs, now.system_attrs).items():
+            database.set_trial_system_attr(there, name, value)
+        for step, value in _changed(before.intermediate_values, now.intermediate_values).items():
+            database.set_trial_intermediate_value(there, step, value)
+        if now.state.is_finished():
+            database.set_trial_state_values(there, now.state, now.values)
+
+    def _note(self, trial_id: int, there: int) -> None:
+        """Remember that the database has a trial as it is now."""
+        self._unwritten.discard(trial_id)
+        trial = self.get_trial(trial_id)
+        if not trial.state.is_finished():
+            self._ids[trial_id], self._written[trial_id] = there, _as_it_is(trial)
+            return
+        self._ids.pop(trial_id, None)
+        self._written.pop(trial_id, None)
+        # A search holds thousands of these: little is made of each.
+        trial.user_attrs = self._rest(trial)
+        shared = self._distributions
+        trial.distributions = {n: shared.setdefault(d, d) for n, d in trial.distributions.items()}
+
+
+def _as_it_is(trial: FrozenTrial) -> FrozenTrial:
+    """Return a trial that stays as it is; Optuna's handle on a trial changes that in memory."""
+    trial = copy.copy(trial)
+    trial.params = dict(trial.params)
+    trial.user_attrs = dict(trial.user_attrs)
+    trial.system_attrs = dict(trial.system_attrs)
+    trial.intermediate_values = dict(trial.intermediate_values)
+    return trial
+
+
+def _changed(before: dict[Any, Any], now: dict[Any, Any]) -> dict[Any, Any]:
+    """Return what a dict has now and had not before."""
+    return {n: value for n, value in now.items() if n not in before or before[n] is not value}
