@@ -1,7 +1,8 @@
-"""A study in memory and its database: what Optuna does to the one is in the other."""
+"""A study in memory, its database, and the way between: what is in the one is in the other."""
 
 from __future__ import annotations
 
+import math
 import random
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
+from skipsearch.search.reading import PART, read_trials
 from skipsearch.search.storage import close_storage, open_storage
 from skipsearch.search.write_behind import WriteBehind
 
@@ -122,3 +124,35 @@ def test_trials_that_waited_in_the_database_are_taken_up(tmp_path: Path) -> None
     (there,) = optuna.load_study(study_name="s", storage=url).trials
     assert there.state == TrialState.RUNNING
     assert there.params == {"kind": "concat"}
+
+
+@pytest.mark.parametrize("directions", [["maximize"], ["maximize", "minimize"]])
+def test_trials_are_read_as_optuna_reads_them(tmp_path: Path, directions: list[str]) -> None:
+    memory = optuna.create_study(directions=directions)
+    rng = random.Random(0)
+    several = len(directions) > 1
+    for number in range(PART + 40):
+        trial = memory.ask()
+        trial.suggest_categorical("kind", ["add", "concat"])
+        trial.suggest_float("rate", 0.01, 1.0, log=True)
+        if number % 2:
+            trial.suggest_int("depth", 1, 9, step=2)
+        trial.set_user_attr("curve", [rng.random()])
+        if number % 3 and not several:
+            trial.report(rng.choice([0.5, math.inf, -math.inf, math.nan]), 3)
+        value = rng.choice([rng.random(), math.inf, -math.inf])
+        if number % 5 == 0:
+            memory.tell(trial, state=TrialState.FAIL)
+        elif number % 7:
+            memory.tell(trial, [value] * len(directions))
+    memory.enqueue_trial({"kind": "add"})
+    url = f"sqlite:///{tmp_path}/study.db"
+    database = open_storage(url)
+    other = optuna.create_study(storage=database, study_name="other", directions=directions)
+    other.add_trials(memory.trials[:3])  # which are not ours
+    study = optuna.create_study(storage=database, study_name="s", directions=directions)
+    study.add_trials(memory.trials)
+    study_id = database.get_study_id_from_name("s")
+    theirs = database.get_all_trials(study_id)
+    assert list(map(repr, read_trials(database, study_id))) == list(map(repr, theirs))
+    assert len(theirs) == PART + 41

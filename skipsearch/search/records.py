@@ -10,7 +10,7 @@ Only trainings are shown as records. A training has the attribute ``key``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -19,7 +19,8 @@ from skipsearch.design import Design
 from skipsearch.errors import RunError
 from skipsearch.recipe import Recipe
 from skipsearch.record import INTERRUPTED, Epoch, Trial
-from skipsearch.search.storage import calm, open_storage, shown
+from skipsearch.search.reading import read_trials
+from skipsearch.search.storage import open_storage, shown
 
 ATTEMPTS = 3  # drivers that may die under one epoch of a training before it counts as failed
 
@@ -57,9 +58,8 @@ def load_trials(url: str, name: str | None = None) -> list[Trial]:
             return []  # The search was interrupted before its first trial.
         if name is None and len(names) > 1:
             raise RunError(f"{shown(url)}: holds {len(names)} studies, where a run has one")
-        with calm():
-            study = optuna.load_study(study_name=name or names[0], storage=storage)
-        return records(study.get_trials(deepcopy=False))
+        study_id = storage.get_study_id_from_name(name or names[0])
+        return records(read_trials(storage, study_id))
     finally:
         # The last connection takes with it what a killed driver left beside SQLite's file.
         storage.remove_session()
@@ -114,13 +114,18 @@ def one_record(trial: FrozenTrial) -> Trial:
     )
 
 
-def records(trials: Sequence[FrozenTrial]) -> list[Trial]:
+def records(trials: Iterable[FrozenTrial]) -> list[Trial]:
     """Return the record of every training, in the order of their numbers."""
-    trainings = [trial for trial in trials if is_training(trial)]
+    found: dict[int, Trial] = {}
+    continues: dict[int, int] = {}
+    for trial in trials:
+        if CONTINUES in trial.user_attrs:
+            continues[trial.number] = trial.user_attrs[CONTINUES]
+        if is_training(trial):
+            found[trial.number] = one_record(trial)
     superseded = set()
-    for trial in trainings:
-        earlier = trial.user_attrs.get(CONTINUES)
-        while earlier is not None:
-            superseded.add(earlier)
-            earlier = trials[earlier].user_attrs.get(CONTINUES)
-    return [one_record(trial) for trial in trainings if trial.number not in superseded]
+    for number in found:
+        while number in continues:
+            number = continues[number]
+            superseded.add(number)
+    return [record for number, record in found.items() if number not in superseded]

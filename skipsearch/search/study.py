@@ -27,6 +27,7 @@ from skipsearch.cost import cost
 from skipsearch.errors import DesignError, RunError, SpaceError
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, VALIDATION_ACCURACY, Epoch, Trial
+from skipsearch.search.reading import read_trials
 from skipsearch.search.records import (
     ATTEMPT,
     ATTEMPTS,
@@ -424,8 +425,10 @@ class SearchStudy:
 
     def trials(self) -> list[Trial]:
         """Return the record of every training."""
-        study = self._database.get_study_id_from_name(self._study.study_name)
-        return records(self._database.get_all_trials(study, deepcopy=False))
+        study_id = self._database.get_study_id_from_name(self._study.study_name)
+        if isinstance(self._database, RDBStorage):
+            return records(read_trials(self._database, study_id))
+        return records(self._database.get_all_trials(study_id, deepcopy=False))
 
     def close(self) -> None:
         """Leave the study to others, and its file at rest."""

@@ -15,6 +15,8 @@ from optuna.distributions import BaseDistribution
 from optuna.storages import InMemoryStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from skipsearch.search.reading import read_trials
+
 
 class WriteBehind(InMemoryStorage):
     """The trials of a study in memory; its database gets what has changed at ``flush``.
@@ -40,10 +42,8 @@ class WriteBehind(InMemoryStorage):
         self._unwritten: set[int] = set()  # trials that the database has not
         self._distributions: dict[BaseDistribution, BaseDistribution] = {}
         here = self.create_new_study(database.get_study_directions(self._there), name)
-        for trial in database.get_all_trials(self._there, deepcopy=False):
-            there = trial._trial_id
-            trial_id = self.create_new_trial(here, trial)
-            self._note(trial_id, there)
+        for trial in read_trials(database, self._there):
+            self._note(self.create_new_trial(here, trial), trial._trial_id)
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         """Create a trial, in memory as yet."""

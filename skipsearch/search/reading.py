@@ -1,0 +1,104 @@
+"""The trials of a study out of its database, by plain selects.
+
+``RDBStorage.get_all_trials`` makes an object of every row, and 10,000 trainings have 400,000 of
+them. This reads the same tables into the same trials, part by part, in a fraction of the time and
+of the memory.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+
+from optuna.distributions import BaseDistribution, json_to_distribution
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import Connection, MetaData, Table, select
+
+TABLES = (
+    *("trials", "trial_params", "trial_values", "trial_intermediate_values"),
+    *("trial_user_attributes", "trial_system_attributes"),
+)
+PART = 500  # trials at once
+NOT_FINITE = {"INF_POS": math.inf, "INF_NEG": -math.inf, "NAN": math.nan}
+
+
+def read_trials(storage: RDBStorage, study_id: int) -> Iterator[FrozenTrial]:
+    """Yield the trials of a study, in the order of their numbers.
+
+    Args:
+        storage: Of the study.
+        study_id: In the storage.
+    """
+    schema = MetaData()
+    schema.reflect(storage.engine, only=TABLES)
+    trials, *others = (schema.tables[name] for name in TABLES)
+    distribution = cache(json_to_distribution)  # thousands of trials share a few
+    with storage.engine.connect() as connection:
+        query = select(trials).where(trials.c.study_id == study_id).order_by(trials.c.trial_id)
+        heads = connection.execute(query).all()
+        for i in range(0, len(heads), PART):
+            part = heads[i : i + PART]
+            ids = part[0].trial_id, part[-1].trial_id
+            rows = [_rows(connection, table, *ids) for table in others]
+            for head in part:
+                yield _trial(head, distribution, *(each[head.trial_id] for each in rows))
+
+
+def _rows(connection: Connection, table: Table, first: int, last: int) -> dict[int, list[Any]]:
+    """Return the rows of a table by the trial that they belong to, in the order of their making."""
+    (key,) = table.primary_key
+    query = select(table).where(table.c.trial_id.between(first, last)).order_by(key)
+    by_trial: defaultdict[int, list[Any]] = defaultdict(list)
+    for row in connection.execute(query):
+        by_trial[row.trial_id].append(row)
+    return by_trial
+
+
+def _trial(
+    head: Any,
+    distribution: Callable[[str], BaseDistribution],
+    params: list[Any],
+    values: list[Any],
+    reports: list[Any],
+    user: list[Any],
+    system: list[Any],
+) -> FrozenTrial:
+    distributions = {row.param_name: distribution(row.distribution_json) for row in params}
+    values.sort(key=lambda row: row.objective)
+    return FrozenTrial(
+        number=head.number,
+        state=TrialState[head.state],
+        value=None,
+        values=[_number(row.value, row.value_type) for row in values] or None,
+        datetime_start=_local(head.datetime_start),
+        datetime_complete=_local(head.datetime_complete),
+        params={
+            row.param_name: distributions[row.param_name].to_external_repr(row.param_value)
+            for row in params
+        },
+        distributions=distributions,
+        user_attrs={row.key: json.loads(row.value_json) for row in user},
+        system_attrs={row.key: json.loads(row.value_json) for row in system},
+        intermediate_values={
+            row.step: _number(row.intermediate_value, row.intermediate_value_type)
+            for row in reports
+        },
+        trial_id=head.trial_id,
+    )
+
+
+def _number(value: float | None, kind: str) -> float:
+    return NOT_FINITE[kind] if value is None else value
+
+
+def _local(moment: datetime.datetime | None) -> datetime.datetime | None:
+    """Return a moment as Optuna gives it: the database has UTC."""
+    if moment is None:
+        return None
+    return moment.replace(tzinfo=datetime.UTC).astimezone().replace(tzinfo=None)
