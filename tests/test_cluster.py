@@ -286,7 +286,10 @@ def test_only_our_own_folders_without_a_driver_are_swept(
     (tmp_path / f"{PREFIX}link").symlink_to(tmp_path / "elsewhere")
     (tmp_path / f"{PREFIX}file").touch()
     (tmp_path / "skipsearch-other").mkdir()
-    stays = {"elsewhere", f"{PREFIX}link", f"{PREFIX}file", "skipsearch-other"}
+    for name in ("old", "young"):  # of drivers that had not locked them
+        (tmp_path / f".{PREFIX}{name}").mkdir()
+    os.utime(tmp_path / f".{PREFIX}old", (0, 0))
+    stays = {"elsewhere", f"{PREFIX}link", f"{PREFIX}file", "skipsearch-other", f".{PREFIX}young"}
     if os.getuid() == 0:
         (tmp_path / f"{PREFIX}theirs").mkdir()
         os.chown(tmp_path / f"{PREFIX}theirs", 12345, 12345)

@@ -20,6 +20,7 @@ from pathlib import Path
 ROOT = Path("/tmp")
 PREFIX = "skipsearch-ray-"
 PATIENCE = 5.0  # seconds for killed processes to be gone
+YOUNG = 60.0  # seconds within which a folder is surely locked
 
 
 @contextlib.contextmanager
@@ -45,7 +46,7 @@ def session_folder() -> Iterator[Path]:
 
 def sweep() -> None:
     """Remove the folders of drivers that were killed, and end what Ray left of them."""
-    for path in ROOT.glob(PREFIX + "*"):
+    for path in (*ROOT.glob(PREFIX + "*"), *_stillborn()):
         try:
             lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         except OSError:
@@ -58,6 +59,14 @@ def sweep() -> None:
             pass  # Its driver lives.
         finally:
             os.close(lock)
+
+
+def _stillborn() -> Iterator[Path]:
+    """Find folders whose driver was killed before it had locked them."""
+    for path in ROOT.glob(f".{PREFIX}*"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > YOUNG:
+                yield path
 
 
 def _remove(folder: Path) -> None:
