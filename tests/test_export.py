@@ -265,7 +265,7 @@ def test_the_head_of_the_source_says_where_it_comes_from() -> None:
         f"design {Design(layout=ORIGINAL).id}",
         f"run {'r' * 120}, space " + '"""; raise SystemExit; """',
         'data C:\\new\\x41 set: it\'s "quoted"',
-        "training train, 81 epochs, seed 11",
+        "training 81 epochs on train, seed 11",
         "test accuracy 93.12 % of 10,000 images (95 % interval 92.61 % to 93.60 %)",
         "(value / 255 - mean) / std in each channel, with mean 0.5, 0.5, 0.5 and std 0.25,",
         "The classes have their names in card.json.",

@@ -140,10 +140,10 @@ def facts(card: Card) -> dict[str, str]:
     """Name in a line each where a network comes from and how good it is, as far as known."""
     known = {
         "run": f"{card.run}, space {card.space}" if card.space else card.run,
-        "data": card.data,
+        "data": card.data.partition(";")[0],  # its remarks are on the card
     }
     if card.recipe is not None:
-        known["training"] = f"{card.trained_on}, {card.recipe.epochs} epochs, seed {card.seed}"
+        known["training"] = f"{card.recipe.epochs} epochs on {card.trained_on}, seed {card.seed}"
     for split in ("validation", "test"):
         accuracy, images = (getattr(card, f"{split}_{what}") for what in ("accuracy", "images"))
         if accuracy is not None:

@@ -69,8 +69,8 @@ def read_network(path: Path, design: Design, in_channels: int, classes: int) -> 
     expected = network.state_dict()
     if weights or [value.shape for value in state] != [v.shape for v in expected.values()]:
         raise ExportError(f"{path}: its names and shapes are not those of the design's state")
-    state = [value.float() if value.is_floating_point() else value for value in state]
-    network.load_state_dict(dict(zip(expected, state, strict=True)), assign=True)
+    # Copied into memory of its own, since operations round otherwise on tensors inside a file.
+    network.to_empty(device="cpu").load_state_dict(dict(zip(expected, state, strict=True)))
     return network.requires_grad_(False).eval()
 
 
