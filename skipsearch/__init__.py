@@ -24,6 +24,7 @@ from skipsearch.space import Space
 if TYPE_CHECKING:
     from skipsearch.data import Data, load_data
     from skipsearch.diagram import draw_diagram
+    from skipsearch.export.predict import predict
     from skipsearch.models import build, deepen
     from skipsearch.run import Run, export, search
     from skipsearch.search.stopping import EarlyStopping
@@ -46,6 +47,7 @@ _LATE = {
     "draw_diagram": "diagram",
     "export": "run",
     "load_data": "data",
+    "predict": "export.predict",
     "search": "run",
     "train": "training",
     "train_several": "training",
@@ -74,6 +76,7 @@ __all__ = [
     "draw_space",
     "export",
     "load_data",
+    "predict",
     "search",
     "train",
     "train_several",

@@ -211,7 +211,21 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--seed", type=int, metavar="S", help="default: the search's")
     export.add_argument("--device", default=None, help="cpu, cuda, ... (default: cuda if there)")
     export.add_argument("--formats", default="source,program,onnx", metavar="W,W")
+    export.add_argument(
+        "--precision",
+        default="fp32",
+        metavar="W",
+        help="fp32 (default), fp16, or bf16 without onnx",
+    )
     export.set_defaults(verb=_export)
+
+    predict = verbs.add_parser("predict", help="say what an exported network sees in pictures")
+    predict.add_argument("export", metavar="EXPORT", help="the folder that export wrote")
+    predict.add_argument("images", metavar="IMAGE", nargs="+", help="PNG, JPEG, ... of any size")
+    predict.add_argument(
+        "--top", type=_positive, default=3, metavar="N", help="classes of each (default 3)"
+    )
+    predict.set_defaults(verb=_predict)
     return parser
 
 
@@ -513,6 +527,7 @@ def _export(options: argparse.Namespace) -> None:
         options.design,
         out=options.out,
         formats=tuple(filter(None, options.formats.split(","))),
+        precision=options.precision,
         train_on=options.train_on,
         seed=options.seed,
         device=options.device,
@@ -527,10 +542,20 @@ def _export(options: argparse.Namespace) -> None:
         f"test accuracy {exported.test_accuracy:.4f} (n = 1 seed, {exported.test_images:,} images,"
         f" 95 % interval {low:.4f} to {high:.4f})"
     )
-    print("largest absolute difference of the outputs, artefact against module:")
+    print(
+        "largest absolute difference of the logits, artefact against module"
+        f" ({exported.tolerance:g} of the largest logit is allowed):"
+    )
     for name, difference in exported.differences.items():
         print(f"  {name:<20} {difference:.2e}")
-    print(f"Written to {exported.path}")
+    print(f"Written to {exported.path}; see: skipsearch predict {exported.path} IMAGE")
+
+
+def _predict(options: argparse.Namespace) -> None:
+    from skipsearch.export.predict import predict
+
+    table = predict(options.export, options.images, top=options.top)
+    print(table.to_string(index=False, formatters={"probability": "{:.4f}".format}))
 
 
 def _for_images(space: Space, options: argparse.Namespace) -> Space:

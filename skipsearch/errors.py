@@ -15,6 +15,7 @@ SkipSearchError(ValueError)
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from textwrap import shorten
 
 
 class SkipSearchError(ValueError):
@@ -71,3 +72,8 @@ def not_one_of(value: object, allowed: Iterable[str]) -> str:
     near = get_close_matches(str(value), words, n=1, cutoff=0.5)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     return f"{value!r} is not one of {', '.join(words)}{hint}"
+
+
+def reason(problem: Exception) -> str:
+    """Return the first words of an error of someone else's, on one line."""
+    return shorten(f"{type(problem).__name__}: {problem}", 160, placeholder=" ...")

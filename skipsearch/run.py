@@ -16,7 +16,7 @@ from skipsearch.axes import split_name
 from skipsearch.data import Data, load_data
 from skipsearch.design import Design
 from skipsearch.errors import RunError, not_one_of
-from skipsearch.export.artefacts import FORMATS, check_request, write_artefacts
+from skipsearch.export.artefacts import FORMATS, TOLERANCES, check_request, write_artefacts
 from skipsearch.export.card import Card
 from skipsearch.intervals import wilson
 from skipsearch.models import build
@@ -387,6 +387,7 @@ class Exported:
         test_interval: 95 % interval of the test accuracy that its number of images leaves.
         test_images: Their number.
         differences: By file, the largest absolute difference of its logits from the module's.
+        tolerance: The largest that was allowed, relative to the largest logit.
     """
 
     path: Path
@@ -397,6 +398,7 @@ class Exported:
     test_interval: tuple[float, float]
     test_images: int
     differences: Mapping[str, float]
+    tolerance: float
 
 
 def export(
@@ -405,6 +407,7 @@ def export(
     out: str | Path | None = None,
     *,
     formats: Sequence[str] = tuple(FORMATS),
+    precision: str = "fp32",
     train_on: str = "train",
     seed: int | None = None,
     device: str | None = None,
@@ -418,6 +421,8 @@ def export(
         out: The folder to write; ``RUN/export/DESIGN`` if None, with the recipe's
             id behind it where recipes were searched.
         formats: Any of ``source``, ``program``, ``onnx``; weights, design and card always.
+        precision: Of the files: ``fp32``, ``fp16``, or ``bf16`` (not for ONNX); see
+            ``write_artefacts``. The accuracies are those of the network before it is rounded.
         train_on: ``train``, or ``train+validation``.
         seed: Of this training; the search's if None.
         device: To train on; CUDA where there is one if None.
@@ -437,7 +442,7 @@ def export(
         name = f"{trial.design.id}-{trial.recipe.id}" if searched else trial.design.id
         out = run.path / "export" / name
     out = Path(out)
-    check_request(out, formats)
+    check_request(out, formats, precision)
     data = run.load_data(device or default_device())
     chosen = data if train_on == "train" else data.with_validation_in_training()
     seed = trial.seed if seed is None else seed
@@ -458,6 +463,7 @@ def export(
         data=f"{run.asked['data']['name']}: {run.asked['data']['source']}",
         mean=data.mean,
         std=data.std,
+        class_names=data.class_names,
         run=run.path.name,
         space=run.space.name,
         trials=len(run.trials()),
@@ -484,6 +490,7 @@ def export(
         image_size=data.image_size,
         classes=data.classes,
         formats=formats,
+        precision=precision,
         card=card,
     )
     return Exported(
@@ -495,6 +502,7 @@ def export(
         test_interval=wilson(test_accuracy, len(data.test)),
         test_images=len(data.test),
         differences=differences,
+        tolerance=TOLERANCES[precision],
     )
 
 

@@ -11,6 +11,7 @@ from statistics import fmean, stdev
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 import skipsearch as ss
 from skipsearch.cli import main
@@ -173,6 +174,15 @@ def test_export_writes_a_folder_and_prints_the_differences(
     names = {path.name for path in folder.iterdir()}
     assert names == {"card.json", "card.md", "design.yaml", "model.py", "model.safetensors"}
     assert ss.Design.load(folder / "design.yaml") == run.trial("best").design
+    assert "(0.0001 of the largest logit is allowed)" in out
+    # The folder says by itself what a picture shows.
+    picture = folder.parent / "digit.png"
+    data = run.load_data()
+    assert data.test is not None
+    Image.fromarray(data.test.images[0, 0].numpy()).save(picture)
+    assert main(["predict", str(folder), str(picture), "--top", "10"]) == 0
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert {line.split()[2] for line in lines} == set(data.class_names)
 
 
 def corrupt_npz(folder: Path) -> str:

@@ -5,21 +5,24 @@ import copy
 import itertools
 import json
 import pickle
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from strategies import designs
 from torch import Tensor, nn
 
 from skipsearch.classics import BOTTLENECK, CLASSICS, DENSE, FULL_PREACTIVATION, ORIGINAL, PLAIN
+from skipsearch.cost import cost
 from skipsearch.design import Design
 from skipsearch.errors import DesignError, ExportError
 from skipsearch.export import onnx, program
@@ -213,7 +216,7 @@ def test_every_classic_has_its_size_in_its_source(name: str) -> None:
 
 
 def test_source_of_a_thousand_layers_fits_on_two_pages() -> None:
-    assert source(CLASSICS["preresnet-1001"].design).count("\n") < 115
+    assert source(CLASSICS["preresnet-1001"].design).count("\n") < 120
 
 
 def test_source_reads_as_its_author_would_have_written_it() -> None:
@@ -235,6 +238,48 @@ def test_source_reads_as_its_author_would_have_written_it() -> None:
     assert "self.stage2 = nn.Sequential(Block(16, 32, stride=2), *[Block(32, 32)" in text
     assert "bn-relu-conv3-bn-relu-conv3 +" in text
     assert "dropout" not in text  # no field without effect, no helper without use
+
+
+NASTY = Card(
+    name='a "nasty\\name"',
+    run="r" * 120,
+    space='"""; raise SystemExit; """',
+    data='C:\\new\\x41 set: it\'s "quoted"',
+    mean=(0.5,) * 3,
+    std=(0.25,) * 3,
+    class_names=("a", "b"),
+    recipe=Recipe(epochs=81),
+    seed=11,
+    validation_accuracy=0.5,
+    validation_images=10,
+    test_accuracy=0.9312,
+    test_images=10_000,
+)
+
+
+def test_the_head_of_the_source_says_where_it_comes_from() -> None:
+    text = source(Design(layout=ORIGINAL), 3, 2, card=NASTY)
+    head = " ".join(str(ast.get_docstring(ast.parse(text))).split())
+    for part in (
+        'a "nasty\\name": an image classifier in one file that needs torch alone',
+        f"design {Design(layout=ORIGINAL).id}",
+        f"run {'r' * 120}, space " + '"""; raise SystemExit; """',
+        'data C:\\new\\x41 set: it\'s "quoted"',
+        "training 81 epochs on train, seed 11",
+        "test accuracy 93.12 % of 10,000 images (95 % interval 92.61 % to 93.60 %)",
+        "(value / 255 - mean) / std in each channel, with mean 0.5, 0.5, 0.5 and std 0.25,",
+        "The classes have their names in card.json.",
+        'network.load_state_dict(load_file("model.safetensors"))',
+    ):
+        assert part in head
+    assert run_source(text)["PARAMETERS"] > 0
+
+
+def test_no_line_of_the_head_is_empty_or_broken_inside_a_layout() -> None:
+    layouts = (ORIGINAL, PLAIN, FULL_PREACTIVATION)
+    head = source(Design(layout=layouts)).split("Images (N")[0]
+    assert "\n\n" not in head.split("\n\n", 1)[1].rstrip()
+    assert all(layout in head.replace("\n", " ") for layout in layouts)
 
 
 def some_designs() -> list[Design]:
@@ -261,6 +306,7 @@ def test_source_passes_ruff(tmp_path: Path) -> None:
         (tmp_path / f"small{i}.py").write_text(source(design))
     for name, classic in CLASSICS.items():
         (tmp_path / f"{name}.py").write_text(source(classic.design, 3, classic.classes))
+    (tmp_path / "nasty.py").write_text(source(Design(layout=ORIGINAL), 3, 2, card=NASTY))
     for verb in (["check"], ["format", "--check"]):
         command = [sys.executable, "-m", "ruff", *verb, "--isolated", "--line-length", "100"]
         done = subprocess.run([*command, str(tmp_path)], capture_output=True, text=True)
@@ -275,7 +321,7 @@ def test_source_imports_torch_alone() -> None:
                 imported |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
                 imported.add(str(node.module).partition(".")[0])
-        assert imported <= {"torch", "math"}
+        assert imported <= {"torch", "math", "functools"}
 
 
 def test_source_refuses_sizes_that_no_network_has() -> None:
@@ -326,7 +372,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, nn.Module]
     """One export in every format, and its module."""
     model = trained(EXPORTED["proj"])
     out = tmp_path_factory.mktemp("exported") / "winner"
-    write_artefacts(model, EXPORTED["proj"], out, **SIZES)
+    card = Card(mean=(0.25, 0.5), std=(0.2, 0.3), class_names=("ant", "bee", "\u00e9l\u00e9phant"))
+    write_artefacts(model, EXPORTED["proj"], out, **SIZES, card=card)
     return out, model
 
 
@@ -408,10 +455,59 @@ def test_the_source_checks_itself(folder: Path) -> None:
     command = [sys.executable, "-B", "model.py"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert "images          (2, 2, 9, 9)" in done.stdout
-    assert "network      -> (2, 3)" in done.stdout
-    params = run_source((folder / "model.py").read_text())["PARAMETERS"]
-    assert done.stdout.rstrip().endswith(f" {params:,} parameters")
+    lines = done.stdout.splitlines()
+    assert lines[0] == "image        -> (1, 2, 9, 9)"
+    assert re.fullmatch(r"stem +-> \(1, 4, 9, 9\) +\d+ parameters", lines[1])
+    assert re.fullmatch(r"network +-> \(1, 3\) +1,\d+ parameters", lines[-2])
+    known = cost(EXPORTED["proj"], 2, 9, 3)
+    assert lines[-1] == f"{known.params:,} parameters, {known.macs:,} multiply-adds"
+
+
+CHECK_ALL = """
+import pathlib, runpy, sys
+sys.modules["skipsearch"] = None  # an import of it fails
+for path in sorted(pathlib.Path().glob("*.py")):
+    try:
+        runpy.run_path(str(path), None, "__main__")
+    except SystemExit as end:
+        print(end)
+"""
+
+
+def self_checks(texts: Sequence[str], tmp_path: Path) -> list[str]:
+    """Run sources as ``python model.py`` does; return what each prints last."""
+    for i, text in enumerate(texts):
+        (tmp_path / f"model{i:02}.py").write_text(text)
+    command = [sys.executable, "-B", "-c", CHECK_ALL]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return [part.splitlines()[-1] for part in done.stdout.split("image        -> ")[1:]]
+
+
+SMALL = {"layout": ORIGINAL, "depths": (1, 2), "widths": (4, 6), "growth": 1}
+FAMILIES = (
+    *({"merge": merge} for merge in MERGES),
+    *({"shortcut": shortcut} for shortcut in SHORTCUTS),
+    {"layout": PLAIN},
+    {"links": ("0>2",), "layout": "conv1-bn-relu6-dw3-bn-se + relu"},
+    {"links": ("0>1", "1>2"), "link_merge": "cat", "groups": 2},
+    {"head": "conv1-bn-relu6-mean-dropout", "head_width": 12, "stem": "conv7-pool"},
+)
+
+
+def test_every_family_prints_what_cost_counts_or_that_the_file_is_wrong(tmp_path: Path) -> None:
+    designs = [Design(**{**SMALL, **fields}) for fields in FAMILIES]
+    known = [cost(design, 2, 9, 3) for design in designs]
+    texts = [source(design, 2, 3, image_size=9) for design in designs]
+    wrong = [
+        texts[0].replace(f"PARAMETERS = {known[0].params:_}", "PARAMETERS = 2_000"),
+        texts[0].replace(f"MULTIPLY_ADDS = {known[0].macs:_}", "MULTIPLY_ADDS = 9"),
+    ]
+    assert self_checks([*texts, *wrong], tmp_path) == [
+        *(f"{k.params:,} parameters, {k.macs:,} multiply-adds" for k in known),
+        f"but this file says 2,000 and {known[0].macs:,}",
+        f"but this file says {known[0].params:,} and 9",
+    ]
 
 
 def test_no_artefact_holds_a_pickle(exported: tuple[Path, nn.Module], tmp_path: Path) -> None:
@@ -438,6 +534,18 @@ def test_onnx_says_what_it_is(exported: tuple[Path, nn.Module]) -> None:
     ]
     assert (images.name, logits.name) == ("images", "logits")
     assert shapes == [["batch", 2, 9, 9], ["batch", 3]]
+
+
+def test_onnx_holds_what_a_picture_needs(exported: tuple[Path, nn.Module]) -> None:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(exported[0] / "model.onnx")
+    held = session.get_modelmeta().custom_metadata_map
+    assert (held["design"], held["precision"]) == (EXPORTED["proj"].id, "fp32")
+    assert json.loads(held["class_names"]) == ["ant", "bee", "\u00e9l\u00e9phant"]
+    assert (json.loads(held["mean"]), json.loads(held["std"])) == ([0.25, 0.5], [0.2, 0.3])
+    assert (held["channels"], held["image_size"]) == ("2", "9")
+    assert "the middle of the longer side kept" in held["pictures"]
 
 
 def test_programs_do_not_name_files_of_this_machine(exported: tuple[Path, nn.Module]) -> None:
@@ -477,6 +585,54 @@ def test_channels_last_and_half_precision_modules_are_exported(tmp_path: Path) -
     assert all(parameter.dtype == torch.bfloat16 for parameter in model.parameters())
 
 
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_half_precision_is_computed_in_and_stays_close(precision: str, tmp_path: Path) -> None:
+    design = EXPORTED["proj"]
+    model = trained(design)
+    formats = ["source", "program"] + ["onnx"] * (precision == "fp16")
+    half = write_artefacts(
+        model, design, tmp_path / "half", **SIZES, formats=formats, precision=precision
+    )
+    images = torch.randn(7, 2, 9, 9)
+    with torch.no_grad():
+        logits = copy.deepcopy(model).eval()(images)
+    largest = logits.abs().max().item()
+    rounding = {"fp16": 2**-11, "bf16": 2**-8}[precision]
+    for difference in half.values():
+        assert 0.1 * rounding < difference / largest < 10 * rounding
+    weights = load_file(tmp_path / "half/model.safetensors")
+    kinds = {value.dtype for value in weights.values() if value.is_floating_point()}
+    assert kinds == {{"fp16": torch.float16, "bf16": torch.bfloat16}[precision]}
+    runs = [program.load(tmp_path / "half/model.pt2")]
+    if precision == "fp16":
+        runs.append(onnx.load(tmp_path / "half/model.onnx"))
+    for run in runs:
+        for n in (1, 2, 7):  # float32 in and out, for any number of images
+            found = run(images[:n])
+            assert found.dtype == torch.float32
+            assert (found - logits[:n]).abs().max() < 10 * rounding * largest
+    page = (tmp_path / "half/card.md").read_text()
+    assert f"The weights are rounded to {precision}" in page
+    assert all(value.dtype == torch.float32 for value in model.parameters())
+
+
+def test_what_half_precision_cannot_hold_is_refused(tmp_path: Path) -> None:
+    design = EXPORTED["pad"]
+    model = trained(design)
+    with torch.no_grad():
+        next(model.parameters()).mul_(1e6)
+    with pytest.raises(ExportError, match=r"model\.safetensors: its logits are not finite"):
+        write_artefacts(model, design, tmp_path / "out", **SIZES, formats=(), precision="fp16")
+    write_artefacts(model, design, tmp_path / "out", **SIZES, formats=(), precision="bf16")
+
+
+def test_a_precision_that_cannot_be_had_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=r"'fp61' is not one of fp32, fp16, bf16 .*'fp16'\?"):
+        check_request(tmp_path / "out", ("source",), "fp61")
+    with pytest.raises(ExportError, match="no bf16 convolution on the CPU to check 'onnx' with"):
+        check_request(tmp_path / "out", ("source", "onnx"), "bf16")
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_module_on_a_gpu_stays_there(tmp_path: Path) -> None:
@@ -490,16 +646,23 @@ def test_a_module_on_a_gpu_stays_there(tmp_path: Path) -> None:
 # --- refusals ------------------------------------------------------------------------------------
 
 
+def save_as_before(weights: dict[str, Tensor], path: Path) -> None:
+    """Write weights under the header that the file has."""
+    with safe_open(path, framework="pt") as file:
+        header = file.metadata()
+    save_file(weights, path, header)
+
+
 def spoil_weights(folder: Path) -> None:
     weights = load_file(folder / "model.safetensors")
     weights["stage1.0.conv1.weight"] *= 1.1
-    save_file(weights, folder / "model.safetensors")
+    save_as_before(weights, folder / "model.safetensors")
 
 
 def drop_a_weight(folder: Path) -> None:
     weights = load_file(folder / "model.safetensors")
     del weights["stem.weight"]
-    save_file(weights, folder / "model.safetensors")
+    save_as_before(weights, folder / "model.safetensors")
 
 
 def replace_in(name: str, old: str, new: str) -> Callable[[Path], None]:
@@ -536,15 +699,18 @@ def other_onnx(folder: Path) -> None:
             r"model\.safetensors: its logits differ from the module's by up to [\d.e-]+,"
             r" and [\d.e-]+ is allowed \(tolerance 0\.0001 x largest logit [\d.]+\)",
         ),
-        (drop_a_weight, r"model\.safetensors: its names are not those"),
-        (truncate("model.safetensors"), r"model\.safetensors: cannot be loaded back and run: "),
+        (drop_a_weight, r"model\.safetensors: its names and shapes are not those"),
+        (truncate("model.safetensors"), r"model\.safetensors: cannot be read \(SafetensorError"),
         (
             replace_in("model.py", "return x + shortcut", "return x"),
             r"model\.py: its logits differ",
         ),
         (replace_in("model.py", "PARAMETERS = 1", "PARAMETERS = 2"), r"model\.py: has 1\d+ param"),
         (replace_in("model.py", "nn.Linear(6, classes)", "nn.Linear(6, 4)"), r"cannot be loaded"),
-        (replace_in("design.yaml", "shortcut: proj", "shortcut: pad"), r"model\.safetensors: "),
+        (
+            replace_in("design.yaml", "shortcut: proj", "shortcut: pad"),
+            r"weights of design \w+, and n",
+        ),
         (truncate("model.pt2"), r"model\.pt2: cannot be loaded back and run: "),
         (truncate("model.onnx"), r"model\.onnx: cannot be loaded back and run: "),
         (other_onnx, r"model\.onnx: its logits differ"),
@@ -705,6 +871,26 @@ def test_the_card_says_what_confirmed_the_design(tmp_path: Path) -> None:
     assert "Unconfirmed" not in page
     assert "91.00 % on average, standard deviation 1.00 %, 90.00 % to 92.00 % (n = 3" in page
     assert values["search"]["confirmed"] is True
+
+
+def test_the_card_names_the_classes_and_tells_how_pictures_become_input(tmp_path: Path) -> None:
+    page, values = write_card(tmp_path / "out", Card(class_names=("ant", "bee", "cow")))
+    assert "Classes, in the order of the logits: ant, bee, cow." in page
+    assert "skipsearch predict FOLDER IMAGE" in page
+    assert values["class_names"] == ["ant", "bee", "cow"]
+    assert "bilinear" in values["input"]["pictures"]
+    _, values = write_card(tmp_path / "numbers", "")
+    assert values["class_names"] == ["0", "1", "2"]
+
+
+def test_a_card_that_does_not_fit_the_network_is_refused(tmp_path: Path) -> None:
+    for card, message in (
+        (Card(class_names=("ant",)), "class_names: 1 are given, and 3 are needed"),
+        (Card(mean=(0.5,) * 3), "mean: 3 are given, and 2 are needed"),
+    ):
+        with pytest.raises(ExportError, match=message):
+            write_card(tmp_path / "out", card)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_note_alone_is_a_card(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from skipsearch.classics import (
 from skipsearch.cost import cost
 from skipsearch.design import Design
 from skipsearch.export import onnx, program
-from skipsearch.export.artefacts import TOLERANCE
+from skipsearch.export.artefacts import TOLERANCES
 from skipsearch.models import Network, build
 from skipsearch.models.ops import SqueezeExcitation
 from skipsearch.plan import MERGES, SHORTCUTS, Block, Steps
@@ -167,6 +167,9 @@ PACKED = {
 PACKED["orders"] = of_stages(
     [(layout, "proj", merge, 2) for merge in ("add", "dual", "cat") for layout in ORDERS]
 )
+
+
+TOLERANCE = TOLERANCES["fp32"]
 
 
 def exported(design: Design, size: int) -> tuple[Network, program.ExportedProgram]:

@@ -16,8 +16,8 @@ ROOT = Path(__file__).parents[1]
 FACE = [
     *("CLASSICS", "Classic", "Cost", "Data", "Design", "EarlyStopping", "Epoch", "Layout"),
     *("Recipe", "Run", "SkipSearchError", "Space", "Trial", "build", "classic", "cost"),
-    *("deepen", "draw_design", "draw_diagram", "draw_space", "export", "load_data", "search"),
-    *("train", "train_several"),
+    *("deepen", "draw_design", "draw_diagram", "draw_space", "export", "load_data", "predict"),
+    *("search", "train", "train_several"),
 ]
 
 

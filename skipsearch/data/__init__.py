@@ -2,5 +2,6 @@
 
 from skipsearch.data.augment import augment, draw, normalise
 from skipsearch.data.images import Data, Split, load_data
+from skipsearch.data.pictures import read_picture
 
-__all__ = ["Data", "Split", "augment", "draw", "load_data", "normalise"]
+__all__ = ["Data", "Split", "augment", "draw", "load_data", "normalise", "read_picture"]

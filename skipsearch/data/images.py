@@ -11,16 +11,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from textwrap import shorten
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from skipsearch.errors import DataError, not_one_of
+from skipsearch.data.pictures import fit, read_picture
+from skipsearch.errors import DataError, not_one_of, reason
 
 DEFAULT_ROOT = Path("~/.cache/skipsearch/data")
 
@@ -362,7 +361,7 @@ def _read_known(name: str, root: Path, download: bool) -> _Read:
             trouble, mend = "unreadable", f"mend or delete it, or {other}"
         else:
             trouble, mend = "missing and cannot be downloaded", other
-        raise DataError(f"{name} in {root} is {trouble} ({_reason(error)}): {mend}") from None
+        raise DataError(f"{name} in {root} is {trouble} ({reason(error)}): {mend}") from None
     return _Read(
         parts={
             part: _split(f"{name} in {root}: {part}", images, labels, class_names)
@@ -480,23 +479,11 @@ def _split_of_folder(folder: Path, class_names: tuple[str, ...], image_size: int
     # Filled in place: a list of them and its stack would need the memory twice.
     images = torch.empty(len(paths), 3, image_size, image_size, dtype=torch.uint8)
     with ThreadPoolExecutor() as pool:
-        for index, image in enumerate(pool.map(lambda path: _read_image(path, image_size), paths)):
+        for index, image in enumerate(
+            pool.map(lambda path: read_picture(path, 3, image_size), paths)
+        ):
             images[index] = image
     return Split(images, torch.tensor(labels))
-
-
-def _read_image(path: Path, image_size: int) -> Tensor:
-    """Read one image as (3, image_size, image_size) uint8."""
-    try:
-        with Image.open(path) as image:
-            if image.mode.startswith(("I", "F")):  # to RGB, PIL would clip these to white
-                raise ValueError("more than 8 bits a channel")
-            height, width, top, left = _fit(image.height, image.width, image_size)
-            resized = image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
-            square = resized.crop((left, top, left + image_size, top + image_size))
-    except Exception as error:  # the decoders raise OSError, SyntaxError, struct.error and others
-        raise DataError(f"{path}: unreadable image ({_reason(error)})") from None
-    return torch.from_numpy(np.array(square)).permute(2, 0, 1)
 
 
 def _read_npz(path: Path) -> _Read:
@@ -507,7 +494,7 @@ def _read_npz(path: Path) -> _Read:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays = {key: np.asarray(file[key]) for key in (*keys, "class_names") if key in file}
     except Exception as error:  # zipfile, zlib and numpy raise many kinds
-        raise DataError(f"{path}: unreadable as an .npz file ({_reason(error)})") from None
+        raise DataError(f"{path}: unreadable as an .npz file ({reason(error)})") from None
     for key in keys:
         if key not in arrays:
             raise DataError(f"{path}: no {key} in it, expected {', '.join(keys)}")
@@ -564,13 +551,8 @@ def _device(device: str | torch.device) -> torch.device:
     except (RuntimeError, AssertionError) as error:  # AssertionError: torch without CUDA
         here = ", ".join(["cpu", *(f"cuda:{n}" for n in range(torch.cuda.device_count()))])
         raise DataError(
-            f"device {str(device)!r} is not available, expected one of {here} ({_reason(error)})"
+            f"device {str(device)!r} is not available, expected one of {here} ({reason(error)})"
         ) from None
-
-
-def _reason(error: Exception) -> str:
-    """The first words of an error of someone else's, on one line."""
-    return shorten(f"{type(error).__name__}: {error}", 160, placeholder=" ...")
 
 
 def _split(where: str, images: _Array, labels: _Array, class_names: tuple[str, ...]) -> Split:
@@ -599,7 +581,7 @@ def _square(name: str, split: Split, image_size: int | None) -> Split:
         )
     if image_size is None or height == width == image_size:
         return split
-    height, width, top, left = _fit(height, width, image_size)
+    height, width, top, left = fit(height, width, image_size)
     squares = []
     for start in range(0, len(split), 256):  # in pieces: as floats they need four times the memory
         piece = split.images[start : start + 256].float()
@@ -607,17 +589,6 @@ def _square(name: str, split: Split, image_size: int | None) -> Split:
         piece = piece[:, :, top : top + image_size, left : left + image_size]
         squares.append(piece.round().to(torch.uint8))  # averages of bytes: nothing to clip
     return Split(torch.cat(squares), split.labels)
-
-
-def _fit(height: int, width: int, image_size: int) -> tuple[int, int, int, int]:
-    """Say how an image becomes a square as with torchvision's Resize and CenterCrop.
-
-    Returns:
-        The height and width to resize to, then the top and left of the square to cut out.
-    """
-    shorter = min(height, width)
-    height, width = image_size * height // shorter, image_size * width // shorter
-    return height, width, round((height - image_size) / 2), round((width - image_size) / 2)
 
 
 def _three_splits(

@@ -2,3 +2,5 @@
 
 Nothing is imported here: the package imports this room early, and torch should come late.
 """
+
+DESIGN, WEIGHTS, CARD, CARD_VALUES = "design.yaml", "model.safetensors", "card.md", "card.json"

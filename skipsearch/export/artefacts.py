@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,28 +16,31 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
 from skipsearch.design import Design
 from skipsearch.errors import ExportError, not_one_of
-from skipsearch.export import onnx, program
-from skipsearch.export.card import Artefact, Card, render, summarise
+from skipsearch.export import CARD, CARD_VALUES, DESIGN, WEIGHTS, onnx, program
+from skipsearch.export.card import Artefact, Card, describe_input, render, summarise
 from skipsearch.export.source import source
+from skipsearch.export.weights import read_network, write_weights
 from skipsearch.models import build
 
-DESIGN, WEIGHTS, CARD, CARD_VALUES = "design.yaml", "model.safetensors", "card.md", "card.json"
 FORMATS = {"source": "model.py", "program": "model.pt2", "onnx": "model.onnx"}
 OURS = {DESIGN, WEIGHTS, CARD, CARD_VALUES, *FORMATS.values(), "model.onnx.data"}
 
 BATCHES = (1, 5)  # two sizes, neither of which the traced example had
 
+PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
 # The largest difference from the module's logits, relative to the largest of them: float32 rounds
 # to 6e-8 of a number's size, whatever that size is. Sums in another order, and batch norms folded
 # into convolutions, came to at most 2e-6 here, over a hundred random designs and networks of up
 # to 1001 layers; source, weights and torch.export program agree to the last bit. 1e-4 leaves room
-# for other processors, and a wrong weight, operation or epsilon is far above it.
-TOLERANCE = 1e-4
+# for other processors, and a wrong weight, operation or epsilon is far above it. fp16 rounds to
+# 5e-4 and bf16 to 4e-3: they came to 2e-3 and 2e-2 over a hundred designs, and bf16 to 3e-2 in
+# 1001 layers (where fp16 overflowed, which is refused).
+TOLERANCES = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 1e-1}
 
 Run = Callable[[Tensor], Tensor]
 
@@ -51,7 +54,8 @@ def write_artefacts(
     image_size: int,
     classes: int,
     formats: Sequence[str] = tuple(FORMATS),
-    tolerance: float = TOLERANCE,
+    precision: str = "fp32",
+    tolerance: float | None = None,
     card: Card | str = "",
 ) -> dict[str, float]:
     """Write a trained module as a folder of artefacts, each compared with it from disk.
@@ -69,20 +73,29 @@ def write_artefacts(
         formats: Any of ``source`` (model.py), ``program`` (model.pt2), ``onnx`` (model.onnx).
             Weights, design and card are always written. The weights bear the names of
             model.py, or without it those of the library's module.
-        tolerance: Largest difference allowed, relative to the largest logit.
+        precision: ``fp32``; ``fp16`` or ``bf16`` to round the weights and let programs compute
+            in it, from float32 images to float32 logits. model.py computes in float32 whatever
+            the weights are stored in. ONNX takes no ``bf16``: ONNX Runtime has no convolution for
+            it on the CPU, where the file is checked.
+        tolerance: Largest difference from the module in float32 that is allowed, relative to the
+            largest logit; that of the precision in ``TOLERANCES`` if None.
         card: What is known of the network, or a note alone.
 
     Returns:
         The largest absolute difference of the logits, by file.
 
     Raises:
-        ExportError: If a format is unknown or its libraries are missing, ``out`` holds anything
-            else, the module is not of this design, or an artefact does not agree with it.
+        ExportError: If a format or precision is unknown, they do not go together, or libraries
+            are missing; if ``out`` holds anything else, the card does not fit the network, the
+            module is not of this design, or an artefact does not agree with it.
         DesignError: If a size is not a positive whole number.
     """
-    formats = check_request(out, formats)
+    formats = check_request(out, formats, precision)
     out = Path(out).resolve()
-    text = source(design, in_channels, classes, image_size=image_size)
+    card = Card(note=card) if isinstance(card, str) else card
+    tolerance = TOLERANCES[precision] if tolerance is None else tolerance
+    described = describe_input(card, in_channels, image_size, classes)
+    text = source(design, in_channels, classes, image_size=image_size, card=card)
     network = copy.deepcopy(model).to("cpu", torch.float32).requires_grad_(False).eval()
     network = network.to(memory_format=torch.contiguous_format)
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
@@ -91,9 +104,17 @@ def write_artefacts(
         (part / DESIGN).write_text(design.to_yaml(), encoding="utf-8")
         if "source" in formats:
             (part / FORMATS["source"]).write_text(text, encoding="utf-8")
-        _write_weights(network, part, design, in_channels, classes)
+        names = _names(network, part, design, in_channels, classes)
+        write_weights(network, part / WEIGHTS, design, names, PRECISIONS[precision])
         if "program" in formats or "onnx" in formats:
-            _write_programs(network, part, formats, _images(2, in_channels, image_size))
+            metadata = {
+                "design": design.id,
+                "precision": precision,
+                **described["input"],
+                "class_names": described["class_names"],
+            }
+            images = _images(2, in_channels, image_size)
+            _write_programs(network, part, formats, images, PRECISIONS[precision], metadata)
         differences = check_artefacts(
             part,
             network,
@@ -103,12 +124,13 @@ def write_artefacts(
             tolerance=tolerance,
         )
         summary = summarise(
-            Card(note=card) if isinstance(card, str) else card,
+            card,
             design,
             _artefacts(part, differences),
             in_channels=in_channels,
             image_size=image_size,
             classes=classes,
+            precision=precision,
             tolerance=tolerance,
             written_with=_versions(formats),
         )
@@ -122,25 +144,35 @@ def write_artefacts(
     return differences
 
 
-def check_request(out: str | Path, formats: Sequence[str]) -> tuple[str, ...]:
+def check_request(
+    out: str | Path, formats: Sequence[str], precision: str = "fp32"
+) -> tuple[str, ...]:
     """Refuse at once what could not be written after hours of training.
 
     Args:
         out: The folder to write.
         formats: The formats asked for.
+        precision: The precision asked for.
 
     Returns:
         The formats, each once.
 
     Raises:
-        ExportError: If a format is unknown or its libraries are missing, or ``out`` holds
-            anything but an earlier export.
+        ExportError: If a format or precision is unknown, they do not go together, libraries are
+            missing, or ``out`` holds anything but an earlier export.
     """
     formats = tuple(dict.fromkeys([formats] if isinstance(formats, str) else formats))
     for word in formats:
         if word not in FORMATS:
             raise ExportError(f"format {not_one_of(word, FORMATS)}")
+    if precision not in PRECISIONS:
+        raise ExportError(f"precision {not_one_of(precision, PRECISIONS)}")
     if "onnx" in formats:
+        if precision == "bf16":
+            raise ExportError(
+                "precision bf16: ONNX Runtime has no bf16 convolution on the CPU to check 'onnx'"
+                " with; leave it out of the formats, or take fp16"
+            )
         onnx.require()
     out = Path(out)
     if out.exists() and not out.is_dir():
@@ -162,7 +194,7 @@ def check_artefacts(
     in_channels: int,
     image_size: int,
     classes: int,
-    tolerance: float = TOLERANCE,
+    tolerance: float = TOLERANCES["fp32"],
 ) -> dict[str, float]:
     """Load every artefact of a folder and compare its logits with the module's.
 
@@ -193,7 +225,9 @@ def check_artefacts(
     if not torch.tensor(largest).isfinite():
         raise ExportError("the module's own logits are not finite: there is nothing to export")
     loaders: dict[str, Callable[[], Run]] = {
-        WEIGHTS: lambda: _load_weights(folder, in_channels, classes),
+        WEIGHTS: lambda: read_network(
+            folder / WEIGHTS, Design.load(folder / DESIGN), in_channels, classes
+        ),
         FORMATS["source"]: lambda: _load_source(folder),
         FORMATS["program"]: lambda: program.load(folder / FORMATS["program"]),
         FORMATS["onnx"]: lambda: onnx.load(folder / FORMATS["onnx"]),
@@ -208,9 +242,11 @@ def check_artefacts(
         shapes = [tuple(logits.shape) for logits in found]
         if shapes != [tuple(logits.shape) for logits in expected]:
             raise ExportError(f"{name}: gives logits of shapes {shapes}, and the module others")
+        if not all(logits.isfinite().all() for logits in found):
+            raise ExportError(f"{name}: its logits are not finite, and the module's are")
         difference = max((a - b).abs().max().item() for a, b in zip(found, expected, strict=True))
         allowed = tolerance * largest
-        if not difference <= allowed:  # so that NaN is refused as well
+        if difference > allowed:
             raise ExportError(
                 f"{name}: its logits differ from the module's by up to {difference:.3g}, and"
                 f" {allowed:.3g} is allowed (tolerance {tolerance:g} x largest logit {largest:.3g})"
@@ -239,10 +275,10 @@ def _named(artefact: str, failure: str) -> Iterator[None]:
 # --- writing -------------------------------------------------------------------------------------
 
 
-def _write_weights(
+def _names(
     network: nn.Module, folder: Path, design: Design, in_channels: int, classes: int
-) -> None:
-    """Write the state under the names of what will load it, mapped by position."""
+) -> list[str]:
+    """Name the entries of a network's state as what will load them does, mapped by position."""
     with torch.device("meta"):
         template = _template(folder, design, in_channels, classes)
     state, names = network.state_dict(), template.state_dict()
@@ -252,23 +288,27 @@ def _write_weights(
             f"the module is not of design {design.id}: the {len(state)} entries of its state have"
             f" other shapes than the design's {len(names)}"
         )
-    renamed = {
-        name: tensor.contiguous() for name, tensor in zip(names, state.values(), strict=True)
-    }
-    # save_file would write a file that its owner alone can read.
-    content = to_safetensors(renamed, metadata={"format": "pt", "design": design.id})
-    (folder / WEIGHTS).write_bytes(content)
+    return list(names)
 
 
 def _write_programs(
-    network: nn.Module, folder: Path, formats: Sequence[str], images: Tensor
+    network: nn.Module,
+    folder: Path,
+    formats: Sequence[str],
+    images: Tensor,
+    dtype: torch.dtype,
+    metadata: Mapping[str, Any],
 ) -> None:
+    if dtype != torch.float32:
+        network = program.InPrecision(copy.deepcopy(network), dtype).eval()
     with _named("the module", "torch.export cannot trace it"):
         traced = program.trace(network, images)
-    for word, room in (("program", program), ("onnx", onnx)):
-        if word in formats:
-            with _named(FORMATS[word], "cannot be written"):
-                room.save(traced, folder / FORMATS[word])
+    if "program" in formats:
+        with _named(FORMATS["program"], "cannot be written"):
+            program.save(traced, folder / FORMATS["program"])
+    if "onnx" in formats:
+        with _named(FORMATS["onnx"], "cannot be written"):
+            onnx.save(traced, folder / FORMATS["onnx"], metadata)
 
 
 def _artefacts(folder: Path, differences: dict[str, float]) -> list[Artefact]:
@@ -320,20 +360,6 @@ def _execute(path: Path) -> dict[str, Any]:
     names: dict[str, Any] = {"__name__": path.stem}
     exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), names)
     return names
-
-
-def _load_weights(folder: Path, in_channels: int, classes: int) -> Run:
-    """Build the design that the folder holds and give it the weights."""
-    design = Design.load(folder / DESIGN)
-    with torch.device("meta"):
-        names = list(_template(folder, design, in_channels, classes).state_dict())
-    network = build(design, in_channels, classes)
-    weights = load_file(folder / WEIGHTS)
-    if set(weights) != set(names):
-        raise ExportError(f"{WEIGHTS}: its names are not those of the design's state")
-    state = [weights[name] for name in names]
-    network.load_state_dict(dict(zip(network.state_dict(), state, strict=True)))
-    return network.eval()
 
 
 def _load_source(folder: Path) -> Run:

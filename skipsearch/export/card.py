@@ -9,6 +9,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from skipsearch.cost import cost
+from skipsearch.data.pictures import RULE
 from skipsearch.design import Design
 from skipsearch.errors import ExportError
 from skipsearch.intervals import wilson
@@ -27,6 +28,7 @@ class Card:
         data: Name of the data set.
         mean: Of each channel of the training images, in units of 0..1.
         std: Their deviation, likewise.
+        class_names: One for each output; their numbers unless given.
         run: Name of the run that found the design.
         space: Name of the search space.
         trials: Trainings of the search, stopped and failed ones among them.
@@ -56,6 +58,7 @@ class Card:
     data: str = ""
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    class_names: tuple[str, ...] = ()
     run: str = ""
     space: str = ""
     trials: int | None = None
@@ -107,6 +110,60 @@ class Artefact:
     difference: float | None
 
 
+def describe_input(card: Card, in_channels: int, image_size: int, classes: int) -> dict[str, Any]:
+    """Say what the network takes, how a picture becomes that, and what its outputs are called.
+
+    Returns:
+        ``input``: channels, image_size in pixels, mean, std, and the rule for pictures in words;
+        ``class_names``.
+
+    Raises:
+        ExportError: If mean, std or class names are given and their number is wrong.
+    """
+    for name, number in (("mean", in_channels), ("std", in_channels), ("class_names", classes)):
+        given = len(getattr(card, name))
+        if given not in (0, number):
+            raise ExportError(f"card: {name}: {given} are given, and {number} are needed")
+    return {
+        "input": {
+            "channels": in_channels,
+            "image_size": image_size,
+            "mean": list(card.mean),
+            "std": list(card.std),
+            "pictures": RULE,
+        },
+        "class_names": list(card.class_names or map(str, range(classes))),
+    }
+
+
+def facts(card: Card) -> dict[str, str]:
+    """Name in a line each where a network comes from and how good it is, as far as known."""
+    known = {
+        "run": f"{card.run}, space {card.space}" if card.space else card.run,
+        "data": card.data.partition(";")[0],  # its remarks are on the card
+    }
+    if card.recipe is not None:
+        known["training"] = f"{card.recipe.epochs} epochs on {card.trained_on}, seed {card.seed}"
+    for split in ("validation", "test"):
+        accuracy, images = (getattr(card, f"{split}_{what}") for what in ("accuracy", "images"))
+        if accuracy is not None:
+            low, high = map(_percent, wilson(accuracy, images))
+            known[f"{split} accuracy"] = (
+                f"{_percent(accuracy)} of {images:,} images (95 % interval {low} to {high})"
+            )
+    return {name: text for name, text in known.items() if text}
+
+
+def normalisation(mean: Sequence[float], std: Sequence[float]) -> str:
+    """Say in a sentence how pixels become what the network takes; nothing where nobody knows."""
+    if not mean:
+        return ""
+    return (
+        "Pixels enter as (value / 255 - mean) / std in each channel, with mean"
+        f" {_text(list(mean))} and std {_text(list(std))}."
+    )
+
+
 def summarise(
     card: Card,
     design: Design,
@@ -115,6 +172,7 @@ def summarise(
     in_channels: int,
     image_size: int,
     classes: int,
+    precision: str,
     tolerance: float,
     written_with: Mapping[str, str],
 ) -> dict[str, Any]:
@@ -127,6 +185,7 @@ def summarise(
         in_channels: Channels of the images.
         image_size: Height and width of the images, in pixels.
         classes: Outputs.
+        precision: Of the weights, and of what programs compute in.
         tolerance: Largest difference that was allowed, relative to the largest logit.
         written_with: Versions of what wrote the files.
     """
@@ -147,12 +206,7 @@ def summarise(
         "name": card.name or design.id,
         "note": card.note,
         "design": {"id": design.id, **design.to_dict()},
-        "input": {
-            "channels": in_channels,
-            "image_size": image_size,
-            "mean": list(card.mean),
-            "std": list(card.std),
-        },
+        **describe_input(card, in_channels, image_size, classes),
         "classes": classes,
         "cost": dataclasses.asdict(known),
         "search": {
@@ -178,6 +232,7 @@ def summarise(
         },
         "figures": figures,
         "artefacts": [dataclasses.asdict(artefact) for artefact in artefacts],
+        "precision": precision,
         "tolerance": tolerance,
         "written_with": dict(written_with),
     }
@@ -198,12 +253,6 @@ def _what(summary: Mapping[str, Any]) -> list[str]:
     design, image = summary["design"], summary["input"]
     layouts = design["layout"] if isinstance(design["layout"], list) else [design["layout"]]
     fields = {name: _text(value) for name, value in design.items() if name not in ("id", "layout")}
-    normalised = ""
-    if image["mean"]:
-        normalised = (
-            f" Pixels enter as (value / 255 - mean) / std in each channel, with mean"
-            f" {_text(image['mean'])} and std {_text(image['std'])}."
-        )
     size, channels = image["image_size"], image["channels"]
     return [
         "## What it is",
@@ -220,8 +269,13 @@ def _what(summary: Mapping[str, Any]) -> list[str]:
             ],
         ),
         f"Input: float32 images (N, {channels}, {size}, {size}). Output: logits"
-        f" (N, {summary['classes']}).{normalised}",
+        f" (N, {summary['classes']}). {normalisation(image['mean'], image['std'])}".rstrip(),
+        f"Classes, in the order of the logits: {_named(summary['class_names'])}.",
     ]
+
+
+def _named(class_names: list[str]) -> str:
+    return _text(class_names) if len(class_names) <= 100 else "as card.json lists them"
 
 
 def _anatomy(layouts: Sequence[str]) -> str:
@@ -329,6 +383,9 @@ def _files(summary: Mapping[str, Any]) -> list[str]:
         f"Each was loaded back and run on batches of 1 and 5 images; its logits may differ from the"
         f" module's by {summary['tolerance']:g} of the largest logit. None needs pickle. Written"
         f" with {written}.",
+        _rounded(summary["precision"]),
+        "What the network says of pictures, each prepared as its training images were:",
+        "```sh\nskipsearch predict FOLDER IMAGE...\n```",
         "The weights, for images of any size:",
         _code(*weights),
     ]
@@ -349,6 +406,16 @@ def _files(summary: Mapping[str, Any]) -> list[str]:
             ),
         ]
     return parts
+
+
+def _rounded(precision: str) -> str:
+    """Say what was rounded in the files of an export; nothing in full precision."""
+    if precision == "fp32":
+        return ""
+    return (
+        f"The weights are rounded to {precision}, and programs compute in it, from float32 images"
+        " to float32 logits. The differences include that; the figures are of the network before."
+    )
 
 
 def _code(*lines: str) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,12 +40,14 @@ def require() -> None:
             ) from None
 
 
-def save(program: ExportedProgram, path: Path) -> None:
+def save(program: ExportedProgram, path: Path, metadata: Mapping[str, Any] | None = None) -> None:
     """Write a program as ONNX: one file, or weights in a second one beside it from 2 GiB on.
 
     Args:
         program: From images (N, C, H, W) to logits (N, classes), N dynamic.
         path: The file.
+        metadata: Plain values to be stored in it under their names: texts as they are, the
+            others as JSON.
     """
     import onnx
 
@@ -58,6 +62,9 @@ def save(program: ExportedProgram, path: Path) -> None:
             verbose=False,
         )
     assert translated is not None
+    for name, value in (metadata or {}).items():
+        text = value if isinstance(value, str) else json.dumps(value)
+        translated.model.metadata_props[name] = text
     size = sum(tensor.nbytes for tensor in program.state_dict.values())
     if size > LARGEST_FILE:
         translated.save(str(path), external_data=True)

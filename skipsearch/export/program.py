@@ -19,6 +19,25 @@ from skipsearch.errors import ExportError
 INPUT, OUTPUT, BATCH = "images", "logits", "batch"
 
 
+class InPrecision(nn.Module):
+    """A network that computes in half precision, from float32 images to float32 logits.
+
+    Args:
+        network: Rounded to the precision, in place.
+        dtype: ``torch.float16`` or ``torch.bfloat16``.
+    """
+
+    def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.network = network.to(dtype)
+        self.dtype = dtype
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Cast, compute and cast back."""
+        logits: Tensor = self.network(images.to(self.dtype))
+        return logits.float()
+
+
 def trace(model: nn.Module, images: Tensor) -> ExportedProgram:
     """Trace a module for any number of images of one size.
 

@@ -8,6 +8,7 @@ from textwrap import fill
 
 from skipsearch.cost import cost
 from skipsearch.design import Design
+from skipsearch.export.card import Card, facts, normalisation
 from skipsearch.export.source_block import CAT, DUAL, PLACES, BlockWriter, Run, block_kinds
 from skipsearch.export.source_text import (
     HELPERS,
@@ -23,18 +24,27 @@ from skipsearch.plan import Join, Network, Steps, joins_by_cat
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(Design)}
 
 
-def source(design: Design, in_channels: int = 3, classes: int = 10, *, image_size: int = 32) -> str:
+def source(
+    design: Design,
+    in_channels: int = 3,
+    classes: int = 10,
+    *,
+    image_size: int = 32,
+    card: Card | None = None,
+) -> str:
     """Write the network of a design as one Python file.
 
     Its ``Network`` has the state of the module that ``skipsearch.build`` makes, entry by entry in
     the same order, under names of its own; made from the same random state it has the same
-    initial weights. ``python model.py`` prints shapes and checks the number of parameters.
+    initial weights. ``python model.py`` prints shapes and checks the numbers of parameters and
+    multiply-adds that stand in the file.
 
     Args:
         design: What to write.
         in_channels: Channels of the images.
         classes: Outputs.
-        image_size: Height and width, in pixels, of the random images of the self-check.
+        image_size: Height and width, in pixels, of the random image of the self-check.
+        card: What is known of the trained network, for the docstring.
 
     Returns:
         Python source in the format of ``ruff format --line-length 100``.
@@ -42,25 +52,35 @@ def source(design: Design, in_channels: int = 3, classes: int = 10, *, image_siz
     Raises:
         DesignError: If a size is not a positive whole number.
     """
-    params = cost(design, in_channels, image_size, classes).params
+    card = card or Card()
+    known = cost(design, in_channels, image_size, classes)
     plan = design.plan(in_channels)
     kinds = block_kinds(design, plan)
     blocks = [BlockWriter(kind) for kind in kinds]
     parts = [
         *(block.text for block in blocks),
         _network_class(design, plan, blocks, in_channels, classes),
-        _self_check(in_channels, classes, image_size),
+        _self_check(in_channels, image_size),
     ]
     used = "".join(parts)
     parts = [text.strip() for name, text in HELPERS.items() if f"{name}(" in used] + parts
     body = "\n\n\n".join(parts)
+    standard = ["from functools import partial"]
+    if "gcd(" in body:
+        standard.append("from math import gcd")
     imports = ["import torch", "from torch import Tensor, nn"]
     if "F." in body:
         imports.append("from torch.nn import functional as F")
-    if "gcd(" in body:
-        imports = ["from math import gcd", "", *imports]
-    description = _docstring(design, plan, in_channels, classes, params)
-    return "\n".join([description, "", *imports, "", f"PARAMETERS = {params:_}", "", "", body, ""])
+    imports.append("from torch.utils.flop_counter import FlopCounterMode")
+    size = f"of one {image_size} x {image_size} image"
+    lines = [
+        *(_docstring(design, plan, card, in_channels, classes), ""),
+        *(*standard, "", *imports, ""),
+        f"PARAMETERS = {known.params:_}",
+        f"MULTIPLY_ADDS = {known.macs:_}  # {size}, in convolutions and linear layers",
+        *("", "", body, ""),
+    ]
+    return "\n".join(lines)
 
 
 def _network_class(
@@ -203,58 +223,77 @@ def _sequence(name: str, steps: Steps, inputs: str = "") -> list[str]:
     return lines
 
 
-def _self_check(in_channels: int, classes: int, image_size: int) -> str:
+def _self_check(in_channels: int, image_size: int) -> str:
     return f'''
 def count(module: nn.Module) -> int:
     """Trainable parameters of a module."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 
+def report(name: str, part: nn.Module, _: object, x: Tensor) -> None:
+    """Print the shape that leaves a part, and the parameters of the part."""
+    print(f"{{name:<12}} -> {{tuple(x.shape)!s:<20}} {{count(part):>12,}} parameters")
+
+
 if __name__ == "__main__":
     network = Network().eval()
-    for name, part in network.named_children():
-        part.register_forward_hook(
-            lambda part, _, x, name=name: print(
-                f"{{name:<12}} -> {{tuple(x.shape)!s:<20}} {{count(part):>12,}} parameters"
-            )
-        )
-    images = torch.randn(2, {in_channels}, {image_size}, {image_size})
-    print(f"images          {{tuple(images.shape)}}")
-    logits = network(images)
-    print(f"network      -> {{tuple(logits.shape)!s:<20}} {{count(network):>12,}} parameters")
-    assert logits.shape == (2, {classes})
-    assert count(network) == PARAMETERS
+    for name, part in [*network.named_children(), ("network", network)]:
+        part.register_forward_hook(partial(report, name))
+    image = torch.randn(1, {in_channels}, {image_size}, {image_size})
+    print(f"{{'image':<12}} -> {{tuple(image.shape)}}")
+    with torch.no_grad(), FlopCounterMode(display=False) as flops:
+        network(image)
+    multiply_adds = flops.get_total_flops() // 2
+    print(f"{{count(network):,}} parameters, {{multiply_adds:,}} multiply-adds")
+    if (count(network), multiply_adds) != (PARAMETERS, MULTIPLY_ADDS):
+        raise SystemExit(f"but this file says {{PARAMETERS:,}} and {{MULTIPLY_ADDS:,}}")
 '''.strip()
 
 
-def _docstring(design: Design, plan: Network, in_channels: int, classes: int, params: int) -> str:
-    described = {**_fields_with_effect(design, plan), "parameters": f"{params:,}"}
+def _docstring(design: Design, plan: Network, card: Card, in_channels: int, classes: int) -> str:
+    described = {**_fields_with_effect(design, plan), **facts(card)}
+    if card.name:
+        described = {"design": design.id, **described}
+    title = card.name or f"Design {design.id}"
     width = max(map(len, described)) + 2
     lines = []
     for name, text in described.items():
         start, rest = f"    {name:<{width}}", " " * (width + 4)
-        lines.append(fill(text, LINE_LENGTH, initial_indent=start, subsequent_indent=rest))
-    fields = "\n".join(lines)
-    use = fill(
-        f"Images (N, {in_channels}, H, W) -> logits (N, {classes}), for any H and W."
-        " `python model.py` prints the shape that leaves each part and checks the number of"
-        " parameters. To load trained weights:",
-        LINE_LENGTH,
+        lines.append(_filled(text, initial_indent=start, subsequent_indent=rest))
+    sentences = [
+        f"Images (N, {in_channels}, H, W) -> logits (N, {classes}), for any H and W.",
+        normalisation(card.mean, card.std),
+        "The classes have their names in card.json." if card.class_names else "",
+        "`python model.py` prints the shape that leaves each part and checks the number of"
+        " parameters and multiply-adds. To load the trained weights, without pickle:",
+    ]
+    text = "\n\n".join(
+        [
+            f"{title}: an image classifier in one file that needs torch alone, by skipsearch.",
+            "\n".join(lines),
+            _filled(" ".join(filter(None, sentences))),
+            "    from safetensors.torch import load_file\n",
+        ]
     )
-    return f'''
-"""Skipsearch design {design.id}: an image classifier in one file that needs torch alone.
-
-{fields}
-
-{use}
-
-    from safetensors.torch import load_file
-
+    # Names of runs and data sets are anyone's.
+    text = text.replace("\\", "\\\\").replace('"""', r"\"\"\"")
+    return f'''"""{text}
     network = Network()
     network.load_state_dict(load_file("model.safetensors"))
     network.eval()
-"""
-'''.strip()
+"""'''
+
+
+def _filled(text: str, initial_indent: str = "", subsequent_indent: str = "") -> str:
+    """Break a text into lines at its blanks alone: a layout is full of hyphens."""
+    return fill(
+        text,
+        LINE_LENGTH,
+        initial_indent=initial_indent,
+        subsequent_indent=subsequent_indent,
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
 
 
 def _fields_with_effect(design: Design, plan: Network) -> dict[str, str]:
@@ -267,7 +306,9 @@ def _fields_with_effect(design: Design, plan: Network) -> dict[str, str]:
         if getattr(settled, name) != DEFAULTS[name]
     }
     shown |= {"layout", "depths", "widths", "stem", "stem_width"}
-    shown |= {name for name in ("head", "head_width", "links") if values[name] != DEFAULTS[name]}
+    shown |= {
+        name for name in ("head", "head_width", "links") if getattr(design, name) != DEFAULTS[name]
+    }
     shown |= {n for n in ("link_merge", "link_shortcut", "growth") if design.has_effect(n)}
     if any(block.merge for block in blocks):
         shown.add("merge")

@@ -1,0 +1,83 @@
+"""The weights of an export: written under the names of its source, read back without running it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_safetensors
+from torch import Tensor, nn
+
+from skipsearch.design import Design
+from skipsearch.errors import ExportError, reason
+from skipsearch.models import build
+
+
+def write_weights(
+    network: nn.Module, path: Path, design: Design, names: Sequence[str], dtype: torch.dtype
+) -> None:
+    """Write the state of a network under other names, entry by entry.
+
+    The header holds the design's id and the order of the names, which safetensors does not keep.
+
+    Args:
+        network: Of the design.
+        path: The file.
+        design: What it was built from.
+        names: One for each entry of the state, in its order.
+        dtype: What floating-point entries are rounded to.
+    """
+    state = {
+        name: (value.to(dtype) if value.is_floating_point() else value).contiguous()
+        for name, value in zip(names, network.state_dict().values(), strict=True)
+    }
+    header = {"format": "pt", "design": design.id, "order": json.dumps(list(names))}
+    # save_file would write a file that its owner alone can read.
+    path.write_bytes(to_safetensors(state, metadata=header))
+
+
+def read_network(path: Path, design: Design, in_channels: int, classes: int) -> nn.Module:
+    """Build a design and give it the weights of a file, as float32.
+
+    Args:
+        path: What ``write_weights`` wrote.
+        design: The network.
+        in_channels: Channels of the images.
+        classes: Outputs.
+
+    Returns:
+        The network in evaluation mode, on the CPU.
+
+    Raises:
+        ExportError: If the file cannot be read, or holds the weights of another network.
+    """
+    header, weights = _read(path)
+    if header.get("design") != design.id:
+        raise ExportError(
+            f"{path}: weights of design {header.get('design')}, and not of {design.id}"
+        )
+    try:
+        order = json.loads(header.get("order", ""))
+        state = [weights.pop(name) for name in order]
+    except (ValueError, TypeError, KeyError):
+        state = []
+    with torch.device("meta"):
+        network = build(design, in_channels, classes)
+    expected = network.state_dict()
+    if weights or [value.shape for value in state] != [v.shape for v in expected.values()]:
+        raise ExportError(f"{path}: its names and shapes are not those of the design's state")
+    # Copied into memory of its own, since operations round otherwise on tensors inside a file.
+    network.to_empty(device="cpu").load_state_dict(dict(zip(expected, state, strict=True)))
+    return network.requires_grad_(False).eval()
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return file.metadata() or {}, weights
+    except (OSError, SafetensorError) as problem:
+        raise ExportError(f"{path}: cannot be read ({reason(problem)})") from None
