@@ -81,7 +81,7 @@ class _Depth:
         return [MEASURES[measure](trial, self.epoch) for trial in self.compared]
 
     def mean(self, measure: str) -> float:
-        return _statistics(self.values(measure))[0]
+        return fmean(self.values(measure))
 
     def lowest_loss(self, trial: Trial) -> float:
         return min(epoch.train_loss for epoch in trial.curve[: self.epoch])
@@ -258,13 +258,14 @@ def _row(depth: _Depth, loss: float) -> dict[str, object]:
         "epochs_to_loss": median(reached) if reached else math.nan,
     }
     for measure in MEASURES:
-        numbers = _statistics(depth.values(measure))
+        most = 1.0 if measure.endswith("_error") else math.inf
+        numbers = _statistics(depth.values(measure), most)
         row |= {f"{measure}{s}": x for s, x in zip(STATISTICS, numbers, strict=True)}
     return row
 
 
-def _statistics(values: Sequence[float]) -> tuple[float, float, float, float]:
-    """Return mean, deviation, and the 95 % interval of the mean; none of these is below 0."""
+def _statistics(values: Sequence[float], most: float) -> tuple[float, float, float, float]:
+    """Return mean, deviation, and the 95 % interval of a mean that is from 0 to ``most``."""
     if not values:
         return math.nan, math.nan, math.nan, math.nan
     mean = fmean(values)
@@ -272,7 +273,7 @@ def _statistics(values: Sequence[float]) -> tuple[float, float, float, float]:
         return mean, math.nan, math.nan, math.nan
     deviation = stdev(values)
     half = float(t.ppf(0.975, len(values) - 1)) * deviation / math.sqrt(len(values))
-    return mean, deviation, max(0.0, mean - half), mean + half
+    return mean, deviation, max(0.0, mean - half), min(most, mean + half)
 
 
 def _common_losses(groups: Sequence[_Group], loss: float | None) -> dict[tuple[int, ...], float]:
@@ -386,7 +387,7 @@ def _difference(low: Sequence[float], high: Sequence[float]) -> tuple[float, flo
 
 
 def _words(table: pd.DataFrame, verdicts: pd.DataFrame, axes: Sequence[str]) -> Iterable[str]:
-    shown = [axis for axis in axes if verdicts[axis].nunique() > 1]
+    shown = [axis for axis in axes if len({*verdicts[axis]} - {"-"}) > 1]
     names = {row.group: _name(row, shown) for _, row in verdicts.iterrows()}
     judged = verdicts.deepest.notna()
     for _, row in verdicts[judged].iterrows():

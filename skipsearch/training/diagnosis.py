@@ -133,8 +133,10 @@ def explain(
     for row, lesioned in zip(after, lesions(trainer, data.validation), strict=True):
         row |= {"lesion_accuracy": lesioned, "lesion_drop": accuracy - lesioned}
     table = _table({INIT: before, TRAINED: after})
-    trained = f"Trained for {recipe.epochs} epochs with seed {seed}:"
-    first = f"{trained} validation accuracy {accuracy:.4f} (n = 1 seed)."
+    first = (
+        f"Trained with seed {seed}, epochs {recipe.epochs}: validation accuracy {accuracy:.4f}"
+        " (n = 1 seed)."
+    )
     return Explanation(table, (first, *words(table)))
 
 
