@@ -619,8 +619,8 @@ def _degradation(options: argparse.Namespace) -> int:
     print(table[shown].to_string(index=False, float_format="{:.4g}".format, na_rep="-"))
     print(
         "\nErrors are shares, means over n seeds with their deviation, all after the same number of"
-        f" epochs.\nOf 100 groups in which nothing depends on depth, 5 at most get a verdict other"
-        f" than tied.\nAll columns, with 95 % intervals: {path}"
+        f" epochs.\nOf 100 groups in which nothing depends on depth, about 5 at most get a verdict"
+        f" other than tied.\nAll columns, with 95 % intervals: {path}"
     )
     return 0
 

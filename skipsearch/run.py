@@ -134,7 +134,8 @@ class Run:
         if epochs is not None and not 1 <= epochs <= budget:
             raise RunError(f"epochs: {epochs} is not from 1 to the full budget of {budget}")
         axes = [field for field in self._fields() if field != "depths"]
-        return analysis.degradation(self.trials(), epochs=epochs, loss=loss, axes=axes)
+        images = (self.asked["data"]["train_images"], self.asked["data"]["validation_images"])
+        return analysis.degradation(self.trials(), *images, epochs=epochs, loss=loss, axes=axes)
 
     def explain(
         self,

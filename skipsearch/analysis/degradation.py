@@ -60,6 +60,7 @@ class _Depth:
     design: Design
     trials: Sequence[Trial]
     epoch: int  # at which they are compared
+    images: Mapping[str, int]  # that an error was seen on, by its name
 
     @property
     def layers(self) -> int:
@@ -80,6 +81,16 @@ class _Depth:
     def values(self, measure: str) -> list[float]:
         return [MEASURES[measure](trial, self.epoch) for trial in self.compared]
 
+    def scores(self, error: str) -> list[float]:
+        """Return errors on the scale on which they are tested: empirical logits.
+
+        Deviations of small errors are small, and those of large ones large; on this scale they
+        are alike. Cox & Snell 1989, Analysis of Binary Data, section 2.1.6: log((k + 1/2) /
+        (n - k + 1/2)) of k wrong images among n.
+        """
+        n = self.images[error]
+        return [math.log((x * n + 0.5) / ((1 - x) * n + 0.5)) for x in self.values(error)]
+
     def mean(self, measure: str) -> float:
         return fmean(self.values(measure))
 
@@ -99,6 +110,8 @@ _Group = list[_Depth]  # from shallow to deep
 
 def degradation(
     trials: Iterable[Trial],
+    train_images: int,
+    validation_images: int,
     *,
     epochs: int | None = None,
     loss: float | None = None,
@@ -114,8 +127,9 @@ def degradation(
     dropout and stochastic depth raise it.
 
     The verdict of a group compares its deepest networks, of those with two seeds or more, with the
-    shallower ones. A difference counts where Welch's test says so (1947, doi:10.2307/2332510), all
-    tests of a group corrected by Holm's method (1979) at 5 % in all.
+    shallower ones. A difference counts where Welch's test of the errors' logits says so (1947,
+    doi:10.2307/2332510), all tests of a group corrected by Holm's method (1979) at 5 % in all. It
+    says nothing of how large a difference is: read the rise beside it.
 
     ``degrades``
         The training error of the deepest is above that of a shallower one (He et al. 2015,
@@ -132,6 +146,8 @@ def degradation(
 
     Args:
         trials: Records of a run.
+        train_images: Size of the training split.
+        validation_images: Size of the validation split.
         epochs: After which they are compared; the full budget if None.
         loss: The training loss to which epochs are counted; if None that which the slowest of the
             trainings at a depth has reached.
@@ -162,7 +178,8 @@ def degradation(
         shallowest, deepest
                           layers of what is compared
         train_best        layers with the lowest training error among the shallower ones
-        train_rise        training error of the deepest less that one's, and ``_low``, ``_high``
+        train_least       that error
+        train_rise        training error of the deepest less that, and ``_low``, ``_high``
                           (95 % interval, Welch, of these two alone)
         validation_best, validation_rise, ...
                           the same of the validation error
@@ -172,7 +189,8 @@ def degradation(
                           ``best`` lies the depth at which going deeper stops helping
     """
     trials = list(trials)
-    groups = _groups(trials, epochs)
+    images = {"train_error": train_images, "validation_error": validation_images}
+    groups = _groups(trials, epochs, images)
     losses = _common_losses(groups, loss)
     names = [_described(group, axes) for group in groups]
     rows = [
@@ -193,7 +211,7 @@ def degradation(
 # --- groups --------------------------------------------------------------------------------------
 
 
-def _groups(trials: Sequence[Trial], epochs: int | None) -> list[_Group]:
+def _groups(trials: Sequence[Trial], epochs: int | None, images: Mapping[str, int]) -> list[_Group]:
     """Put trainings together that differ in depth alone, or in the seed.
 
     A network may stand in several groups: where each stage has a single block, a projection in
@@ -208,16 +226,16 @@ def _groups(trials: Sequence[Trial], epochs: int | None) -> list[_Group]:
         for stages in {len(depths) for depths in seen}
     }
     alike: dict[tuple[str, str], Trial] = {}
-    for trial in trials:
-        design = _at(trial.design, deepest[len(trial.design.depths)]) or trial.design
-        alike.setdefault((design.id, trial.recipe.id), trial)
+    for (_, recipe), (first, *_) in trained.items():
+        design = _at(first.design, deepest[len(first.design.depths)]) or first.design
+        alike.setdefault((design.id, recipe), first)
     groups = []
-    for first in alike.values():
+    for (_, recipe), first in alike.items():
         designs = (_at(first.design, d) for d in seen if len(d) == len(first.design.depths))
         group = [
-            _Depth(design, trained[key], epochs or first.recipe.epochs)
+            _Depth(design, trained[key], epochs or first.recipe.epochs, images)
             for design in designs
-            if design is not None and (key := (design.id, first.recipe.id)) in trained
+            if design is not None and (key := (design.id, recipe)) in trained
         ]
         groups.append(sorted(group, key=lambda depth: depth.layers))
     return sorted(groups, key=lambda group: group[-1].design.has_effect("merge"))
@@ -292,8 +310,14 @@ def _common_losses(groups: Sequence[_Group], loss: float | None) -> dict[tuple[i
 
 _VERDICT = (
     *("verdict", "n", "shallowest", "deepest"),
-    *("train_best", "train_rise", "train_rise_low", "train_rise_high"),
-    *("validation_best", "validation_rise", "validation_rise_low", "validation_rise_high"),
+    *("train_best", "train_least", "train_rise", "train_rise_low", "train_rise_high"),
+    *(
+        "validation_best",
+        "validation_least",
+        "validation_rise",
+        "validation_rise_low",
+        "validation_rise_high",
+    ),
     *("best", "enough"),
 )
 
@@ -315,7 +339,7 @@ def _verdict(group: _Group) -> dict[str, object]:
     }
     for name, measure in (("train", "train_error"), ("validation", "validation_error")):
         best = min(shallower, key=lambda depth: depth.mean(measure))
-        row[f"{name}_best"] = best.layers
+        row |= {f"{name}_best": best.layers, f"{name}_least": best.mean(measure)}
         rise, low, high = _difference(best.values(measure), deepest.values(measure))
         row |= {f"{name}_rise": rise, f"{name}_rise_low": low, f"{name}_rise_high": high}
     return row
@@ -328,7 +352,7 @@ def _judge(shallower: Sequence[_Depth], deepest: _Depth) -> str:
         for depth in shallower
     ]
     claims.append(("validation_error", deepest, shallower[0]))
-    *rises, falls = _hold([(low.values(m), high.values(m)) for m, low, high in claims])
+    *rises, falls = _hold([(low.scores(m), high.scores(m)) for m, low, high in claims])
     trains_worse = any(rises[: len(shallower)])
     risen = list(itertools.compress(shallower, rises[len(shallower) :]))
     if trains_worse and (risen or not falls):
@@ -342,11 +366,11 @@ def _judge(shallower: Sequence[_Depth], deepest: _Depth) -> str:
 
 def _enough(judged: Sequence[_Depth]) -> int:
     """Return the fewest layers that are not worse than the best."""
-    samples = [depth.values("validation_error") for depth in judged]
+    samples = [depth.scores("validation_error") for depth in judged]
     pairs = list(itertools.permutations(range(len(judged)), 2))
     holds = _hold([(samples[i], samples[j]) for i, j in pairs])
     better = {pair for pair, held in zip(pairs, holds, strict=True) if held}
-    best = min(range(len(judged)), key=lambda i: fmean(samples[i]))
+    best = min(range(len(judged)), key=lambda i: judged[i].mean("validation_error"))
     return next(depth.layers for i, depth in enumerate(judged) if (best, i) not in better)
 
 
@@ -391,8 +415,7 @@ def _words(table: pd.DataFrame, verdicts: pd.DataFrame, axes: Sequence[str]) -> 
     names = {row.group: _name(row, shown) for _, row in verdicts.iterrows()}
     judged = verdicts.deepest.notna()
     for _, row in verdicts[judged].iterrows():
-        depths = table[table.group == row.group]
-        yield f"{names[row.group]}: {row.verdict}. {_reason(row, depths)}"
+        yield f"{names[row.group]}: {row.verdict}. {_reason(row)}"
     if not judged.all():
         which = "Nothing" if not judged.any() else f"Of {(~judged).sum()} more groups nothing"
         yield (
@@ -417,21 +440,21 @@ def _name(row: pd.Series, axes: Sequence[str]) -> str:
     return ", ".join(filter(None, [kind, *words])) or f"group {row['group']}"
 
 
-def _reason(row: pd.Series, depths: pd.DataFrame) -> str:
-    train = _moves("Training error", row, depths, "train")
-    validation = _moves("validation error", row, depths, "validation")
-    return f"{train}; {validation} (n = {row.n:g} seeds or more). {_stops(row)}"
-
-
-def _moves(what: str, row: pd.Series, depths: pd.DataFrame, name: str) -> str:
-    """Say how an error goes from the best of the shallower networks to the deepest."""
-    best, deepest = row[f"{name}_best"], row["deepest"]
-    rise, low, high = (100 * row[f"{name}_rise{end}"] for end in ("", "_low", "_high"))
-    measure = depths[depths.n >= LEAST_SEEDS].groupby("layers")[f"{name}_error"].min()
+def _reason(row: pd.Series) -> str:
+    train, validation = _moves(row, "train"), _moves(row, "validation")
     return (
-        f"{what} goes from {measure[best]:.2%} at {best:g} layers to"
-        f" {measure[best] + rise / 100:.2%} at {deepest:g} ({rise:+.2f} points,"
-        f" {low:+.2f} to {high:+.2f})"
+        f"Training error goes from {train}; validation error goes from {validation}"
+        f" (n = {row.n:g} seeds or more). {_stops(row)}"
+    )
+
+
+def _moves(row: pd.Series, name: str) -> str:
+    """Say how an error goes from the best of the shallower networks to the deepest."""
+    best, least = row[f"{name}_best"], row[f"{name}_least"]
+    rise, low, high = (row[f"{name}_rise{end}"] for end in ("", "_low", "_high"))
+    return (
+        f"{least:.2%} at {best:g} layers to {least + rise:.2%} at {row.deepest:g}"
+        f" ({100 * rise:+.2f} points, {100 * low:+.2f} to {100 * high:+.2f})"
     )
 
 
