@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from skipsearch.run import Run, export, search
     from skipsearch.search.stopping import EarlyStopping
     from skipsearch.training import train, train_several
+    from skipsearch.training.diagnosis import Explanation, explain
 
 # The rooms `search` and `export` bear the names of public functions. Python binds a room's name to
 # this package when the room is first imported: let that be now, so that it hides no function later.
@@ -41,10 +42,12 @@ for _room in ("export", "search"):
 _LATE = {
     "Data": "data",
     "EarlyStopping": "search.stopping",
+    "Explanation": "training.diagnosis",
     "Run": "run",
     "build": "models",
     "deepen": "models",
     "draw_diagram": "diagram",
+    "explain": "training.diagnosis",
     "export": "run",
     "load_data": "data",
     "predict": "export.predict",
@@ -61,6 +64,7 @@ __all__ = [
     "Design",
     "EarlyStopping",
     "Epoch",
+    "Explanation",
     "Layout",
     "Recipe",
     "Run",
@@ -74,6 +78,7 @@ __all__ = [
     "draw_design",
     "draw_diagram",
     "draw_space",
+    "explain",
     "export",
     "load_data",
     "predict",

@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from io import BytesIO
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from skipsearch.anatomy import draw_design, draw_space, space_size
 from skipsearch.classics import CLASSICS
@@ -22,6 +22,7 @@ from skipsearch.errors import (
     DivergedError,
     LayoutError,
     RecipeError,
+    RunError,
     SkipSearchError,
     SpaceError,
     TrainingError,
@@ -32,6 +33,9 @@ from skipsearch.recipe import Recipe
 from skipsearch.record import COSTS, VALIDATION_ACCURACY, Epoch
 from skipsearch.space import ENUMERABLE, Space
 from skipsearch.text import parse_yaml, read_text
+
+if TYPE_CHECKING:
+    from skipsearch.run import Run
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
@@ -226,6 +230,38 @@ def _parser() -> argparse.ArgumentParser:
         "--top", type=_positive, default=3, metavar="N", help="classes of each (default 3)"
     )
     predict.set_defaults(verb=_predict)
+
+    explain = verbs.add_parser("explain", help="train a design anew and look inside it")
+    explain.add_argument("run", metavar="RUN")
+    explain.add_argument("design", metavar="best|ID")
+    explain.add_argument("--epochs", type=_positive, metavar="E", help="default: the recipe's")
+    explain.add_argument("--device", default=None, help="cpu, cuda, ... (default: cuda if there)")
+    explain.add_argument("--csv", metavar="FILE", help="default: RUN/report/explain-ID.csv")
+    explain.set_defaults(verb=_explain)
+
+    degradation = verbs.add_parser(
+        "degradation", help="tell whether deeper is worse: of a run, or of a space trained for it"
+    )
+    degradation.add_argument("what", metavar="RUN|SPACE.yaml")
+    degradation.add_argument(
+        "--epochs",
+        type=_positive,
+        metavar="E",
+        help="after which trainings are compared (default: the full budget, which a space needs)",
+    )
+    degradation.add_argument(
+        "--loss", type=float, metavar="L", help="count epochs to this training loss"
+    )
+    degradation.add_argument("--csv", metavar="FILE", help="default: RUN/report/degradation.csv")
+    degradation.add_argument("--out", metavar="RUN", help="of a space: the run folder")
+    degradation.add_argument(
+        "--seeds", type=_positive, metavar="K", help="of a space: trainings of each design (3)"
+    )
+    degradation.add_argument("--concurrency", type=int, metavar="K", help="trials at once at most")
+    degradation.add_argument("--cpus-per-trial", type=float, default=1.0, metavar="C")
+    degradation.add_argument("--gpus-per-trial", type=float, metavar="G", help="or a share")
+    _add_training_options(degradation)
+    degradation.set_defaults(verb=_degradation)
     return parser
 
 
@@ -556,6 +592,86 @@ def _predict(options: argparse.Namespace) -> None:
 
     table = predict(options.export, options.images, top=options.top)
     print(table.to_string(index=False, formatters={"probability": "{:.4f}".format}))
+
+
+def _explain(options: argparse.Namespace) -> None:
+    from skipsearch.run import Run
+    from skipsearch.training import available_cores, tune_process
+
+    run = Run.open(options.run)
+    if options.own_process:
+        tune_process(available_cores())
+    explanation = run.explain(
+        options.design, epochs=options.epochs, device=options.device, progress=_print_epoch
+    )
+    name = f"explain-{options.design}.csv"
+    path = Path(options.csv) if options.csv else run.path / "report" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    explanation.table.to_csv(path, index=False)
+    print("", *explanation.words, "", sep="\n")
+    shown = explanation.table.drop(columns=["number", "lesion_accuracy"])
+    print(shown.to_string(index=False, float_format="{:.3g}".format, na_rep="-"))
+    print(f"\nAll columns: {path}")
+
+
+def _degradation(options: argparse.Namespace) -> int:
+    from skipsearch.run import Run
+
+    of_space = options.what.endswith((".yaml", ".yml"))
+    for name in ("epochs", "out") if of_space else ():
+        if getattr(options, name) is None:
+            raise RunError(f"{name}: a space is trained first: give --{name}")
+    for name in () if of_space else ("out", "seeds"):
+        if getattr(options, name) is not None:
+            raise RunError(f"{name}: is for a space; what {options.what} holds is trained already")
+    run = _trained(options) if of_space else Run.open(options.what)
+    if run.outcome is not None and run.outcome.interrupted:
+        print("Interrupted: run the same command again to go on.")
+        return EXIT_INTERRUPTED
+    found = run.degradation(options.epochs, options.loss)
+    if found.table.empty:
+        print(f"{run.path}: no trial has been recorded yet")
+        return 0
+    path = Path(options.csv) if options.csv else run.path / "report" / "degradation.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table = found.table.merge(found.verdicts[["group", "verdict"]], on="group")
+    table.to_csv(path, index=False)
+    print(*found.words, "", sep="\n")
+    axes = list(table.columns[2 : table.columns.get_loc("depths")])
+    varying = [axis for axis in axes if table[axis].nunique() > 1]
+    errors = [f"{split}_error{end}" for split in ("train", "validation") for end in ("", "_sd")]
+    shown = ["verdict", *varying, "layers", "n", *errors, "train_loss", "epochs_to_loss"]
+    print(table[shown].to_string(index=False, float_format="{:.4g}".format, na_rep="-"))
+    print(
+        "\nErrors are shares, means over n seeds with their deviation, all after the same number of"
+        f" epochs.\nOf 100 groups in which nothing depends on depth, about 5 at most get a verdict"
+        f" other than tied.\nAll columns, with 95 % intervals: {path}"
+    )
+    return 0
+
+
+def _trained(options: argparse.Namespace) -> Run:
+    """Train all of a space, each design with all seeds."""
+    from skipsearch.run import search
+
+    return search(
+        options.what,
+        options.data,
+        trials=None,
+        epochs=options.epochs,
+        out=options.out,
+        seed=options.seed,
+        recipe=_recipe(options.recipe),
+        sampler="grid",
+        scheduler="none",
+        seeds=options.seeds or 3,
+        data_root=options.data_root,
+        image_size=options.image_size,
+        cpus_per_trial=options.cpus_per_trial,
+        gpus_per_trial=options.gpus_per_trial,
+        concurrency=options.concurrency,
+        deterministic=options.deterministic,
+    )
 
 
 def _for_images(space: Space, options: argparse.Namespace) -> Space:

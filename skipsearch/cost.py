@@ -53,6 +53,25 @@ def cost(design: Design, in_channels: int = 3, image_size: int = 32, classes: in
     return _cost(design.plan(in_channels), image_size, classes)
 
 
+def layers(design: Design) -> int:
+    """Count the layers of a design as the literature does: ResNet-110 has 110.
+
+    Convolutions on the way from the image to the classifier, and the classifier itself (He et al.
+    2015, arXiv:1512.03385, section 4.2). What stands in a shortcut or a long skip is not on that
+    way, so that plain and residual networks of equal depth count alike; nor is what is inside
+    ``se``.
+    """
+    network = design.plan()
+    chains = [network.stem, network.head, network.pooled]
+    for stage in network.stages:
+        chains.append(stage.transition)
+        for block in stage.blocks:
+            chains += [block.branch, block.after]
+        if stage.join:
+            chains.append(stage.join.after)
+    return 1 + sum(step.op == "conv" for chain in chains for step in chain)
+
+
 def _cost(network: Network, size: int, classes: int) -> Cost:
     totals = [0, 0, 0]
 

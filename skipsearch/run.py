@@ -34,6 +34,7 @@ from skipsearch.search.study import Plan, SearchStudy
 from skipsearch.space import Space
 from skipsearch.text import dump_yaml, parse_yaml, read_text, write_atomically
 from skipsearch.training import Folder, Trainer, default_device, versions
+from skipsearch.training.diagnosis import Explanation, explain
 
 FORMAT = 1
 TRAIN_ON = ("train", "train+validation")
@@ -117,6 +118,52 @@ class Run:
             self.trials(), objectives, self.asked["data"]["validation_images"], self._fields()
         )
 
+    def degradation(
+        self, epochs: int | None = None, loss: float | None = None
+    ) -> analysis.Degradation:
+        """Tell what becomes of the designs as they get deeper; see ``analysis.degradation``.
+
+        Args:
+            epochs: After which trainings are compared; the full budget if None.
+            loss: The training loss to which epochs are counted; that of the slowest if None.
+
+        Raises:
+            RunError: If ``epochs`` is more than the full budget.
+        """
+        budget = self.asked["recipe"]["epochs"]
+        if epochs is not None and not 1 <= epochs <= budget:
+            raise RunError(f"epochs: {epochs} is not from 1 to the full budget of {budget}")
+        axes = [field for field in self._fields() if field != "depths"]
+        images = (self.asked["data"]["train_images"], self.asked["data"]["validation_images"])
+        return analysis.degradation(self.trials(), *images, epochs=epochs, loss=loss, axes=axes)
+
+    def explain(
+        self,
+        design: str | Design = "best",
+        *,
+        epochs: int | None = None,
+        device: str | None = None,
+        progress: Callable[[Epoch], None] | None = None,
+    ) -> Explanation:
+        """Train a design anew and look inside it before and after; see ``training.explain``.
+
+        It is trained with the recipe and the seed that it had in the search.
+
+        Args:
+            design: As in ``trial``.
+            epochs: Of the training; those of the recipe if None.
+            device: To train on; CUDA where there is one if None.
+            progress: Called after each epoch.
+
+        Raises:
+            RunError: If the design is not in the run, or the data have changed.
+        """
+        trial = self.trial(design)
+        data = self.load_data(device or default_device()).without_test()
+        model = build(trial.design, data.in_channels, data.classes, seed=trial.seed)
+        recipe = trial.recipe if epochs is None else trial.recipe.replace(epochs=epochs)
+        return explain(model, data, recipe, trial.seed, progress=progress)
+
     def audit(self) -> analysis.Audit:
         """Tell how often early stopping was wrong; see ``analysis.audit``."""
         return analysis.audit(self.trials())
@@ -184,7 +231,7 @@ def search(
     space: Space | str | Path,
     data: str = "digits",
     *,
-    trials: int,
+    trials: int | None,
     epochs: int,
     out: str | Path,
     seed: int = 0,
@@ -219,6 +266,7 @@ def search(
         space: What to search, or its YAML file.
         data: A data set's name, or a path; see ``load_data``.
         trials: Trainings that the run shall hold at the end: finished, stopped early or failed.
+            None, with the sampler ``grid``, for all of the space, each with all ``seeds``.
         epochs: The full budget of one training.
         out: The run folder; made where it is missing.
         seed: Of the sampler and of the first training of each design.
@@ -258,7 +306,11 @@ def search(
         SpaceError: If the space is wrong or empty.
         DataError: If the data cannot be loaded.
     """
-    positive = {"trials": trials, "epochs": epochs, "seeds": seeds, "max_failures": max_failures}
+    positive = {"epochs": epochs, "seeds": seeds, "max_failures": max_failures}
+    if trials is not None:
+        positive["trials"] = trials
+    elif sampler != "grid":
+        raise RunError(f"trials: a number is needed with the sampler {sampler}; grid tries all")
     for name, value in (positive | {"latency_batch": latency_batch}).items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise RunError(f"{name}: {value!r} is not a positive whole number")
@@ -286,6 +338,8 @@ def search(
     # Refused before anything is written: an empty space, and a sampler that cannot search it.
     space.sample(0)
     make_sampler(sampler, space, seed, len(objectives))
+    if trials is None:
+        trials = seeds * sum(1 for _ in space.candidates())
     plan = Plan(
         space=space,
         recipe=recipe,

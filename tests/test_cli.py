@@ -213,6 +213,11 @@ BAD = [
     (["train", "resnet-20", "--data", "{tmp}/no/folder"], "no/folder", ""),
     (["rank", "{tmp}/nothing"], "no run folder", "run.yaml"),
     (["export", "{tmp}/nothing"], "no run folder", "run.yaml"),
+    (["explain", "{tmp}/nothing", "best"], "no run folder", "run.yaml"),
+    (["degradation", "{tmp}/nothing"], "no run folder", "run.yaml"),
+    (["degradation", "{tmp}/nothing", "--seeds", "2"], "seeds: is for a space", ""),
+    (["degradation", "space.yaml", "--out", "{tmp}/run"], "epochs: a space is trained first", ""),
+    (["degradation", "space.yaml", "--epochs", "2"], "out: a space is trained first", ""),
     ([*SEARCH, "--sampler", "tpee"], "sampler 'tpee' is not one of tpe, random", "'tpe'?"),
     (
         [*SEARCH, "--scheduler", "hyperband"],
@@ -330,6 +335,33 @@ def test_a_file_that_cannot_be_written_is_one_line(
     assert main(["rank", str(run.path), "--csv", str(tmp_path)]) == 2
     err = capsys.readouterr().err
     assert err == f"skipsearch: error: {tmp_path}: Is a directory\n"
+
+
+def test_degradation_prints_the_answer_and_writes_the_table(
+    run: ss.Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["degradation", str(run.path)]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("Nothing can be said yet: not enough data.")
+    table = pd.read_csv(run.path / "report" / "degradation.csv")
+    assert table.layers.tolist() == [4, 4]
+    assert table.epochs.tolist() == [3, 3]
+    assert table.verdict.tolist() == ["not enough data"] * 2
+    assert main(["degradation", str(run.path), "--epochs", "4"]) == 2
+    assert "epochs: 4 is not from 1 to the full budget of 3" in capsys.readouterr().err
+
+
+def test_explain_prints_the_answer_and_writes_the_table(
+    run: ss.Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    design = run.rank().design.iloc[0]
+    assert main(["explain", str(run.path), design, "--epochs", "1", "--device", "cpu"]) == 0
+    out = capsys.readouterr().out
+    assert "Trained with seed 0, epochs 1: validation accuracy " in out
+    assert "Removing one block costs " in out
+    table = pd.read_csv(run.path / "report" / f"explain-{design}.csv")
+    assert table.moment.tolist() == ["init", "trained"]
+    assert table.block.tolist() == ["stage1.block1"] * 2
 
 
 def test_usage_errors_have_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:

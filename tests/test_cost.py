@@ -13,12 +13,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from skipsearch.classics import (
     BN_AFTER_ADDITION,
     BOTTLENECK,
+    CLASSICS,
     FULL_PREACTIVATION,
     ORIGINAL,
     RELU_BEFORE_ADDITION,
     RELU_ONLY_PREACTIVATION,
 )
-from skipsearch.cost import Cost, cost, se_width
+from skipsearch.cost import Cost, cost, layers, se_width
 from skipsearch.design import Design
 from skipsearch.errors import DesignError
 from skipsearch.models import Network, build
@@ -45,6 +46,14 @@ def test_the_five_orders_of_resnet_110_have_one_size(order: str) -> None:
     # With option A the comparison of Fig. 4 of arXiv:1603.05027 is fair in size.
     design = Design(layout=order, shortcut="pad", depths=(18, 18, 18))
     assert cost(design).params == 1_727_962
+
+
+@pytest.mark.parametrize("name", CLASSICS)
+def test_layers_are_those_that_the_name_of_a_classic_counts(name: str) -> None:
+    counted = int(next(word for word in name.split("-") if word.isdecimal()))
+    if name.startswith("wrn"):  # counts its three projections, and not the classifier
+        counted += 1 - 3
+    assert layers(CLASSICS[name].design) == counted
 
 
 def test_the_multiply_adds_of_resnet_50_are_those_of_its_paper() -> None:

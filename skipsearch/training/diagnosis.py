@@ -1,0 +1,373 @@
+"""What happens inside a network, block by block: signals, gradients, and what a block is worth."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.hooks import RemovableHandle
+
+from skipsearch.data import Data, Split, normalise
+from skipsearch.errors import DivergedError
+from skipsearch.models import Network
+from skipsearch.models.block import (
+    AddBlock,
+    CatBlock,
+    DualBlock,
+    GateBlock,
+    PlainBlock,
+    ScaledAddBlock,
+    ShortcutGateBlock,
+    WeightedAddBlock,
+)
+from skipsearch.models.ops import DropPath
+from skipsearch.recipe import Recipe
+from skipsearch.record import Epoch
+from skipsearch.training.batches import stream
+from skipsearch.training.engine import Trainer
+
+IMAGES = 128  # of the diagnostic pass, at most
+INIT, TRAINED = "init", "trained"
+WHEN = {INIT: "At initialisation", TRAINED: "After training"}
+COLUMNS = (
+    *("moment", "number", "block", "branch_ratio", "identity_distance", "identity_cosine"),
+    *("gradient", "weight_gradient", "mean", "variance", "lesion_accuracy", "lesion_drop"),
+)
+
+# Bounds of the words. Gradients are compared from layer to layer as Glorot & Bengio 2010 do
+# (section 4.2.2, Fig. 7); where "vanish" begins they do not say: the factor is ours.
+VANISHING = 0.1
+# Of the identity, in units of the input: so far is a block that puts out zeros.
+FAR = 1.0
+
+Parts = dict[str, Tensor]  # what entered and left a block, and what left the modules in it
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What was seen inside a network before and after training.
+
+    Attributes:
+        table: One row a moment and block, see ``explain``.
+        words: The answer in sentences.
+    """
+
+    table: pd.DataFrame
+    words: tuple[str, ...]
+
+
+def explain(
+    model: Network,
+    data: Data,
+    recipe: Recipe | None = None,
+    seed: int = 0,
+    *,
+    progress: Callable[[Epoch], None] | None = None,
+) -> Explanation:
+    """Look inside a network at initialisation, train it, look again, and remove block by block.
+
+    The diagnostic pass is one forward and backward pass of up to 128 training images, as they are,
+    in float32: in training mode, since at initialisation batch norm knows no other statistics and
+    since these are the gradients that training sees, but with nothing dropped (dropout,
+    stochastic depth). It is made on a copy: the training is the one that ``train`` does.
+
+    Args:
+        model: Freshly built; trained in place.
+        data: Trained on ``data.train``; lesions are measured on ``data.validation``.
+        recipe: How; the defaults of ``Recipe`` if None.
+        seed: Of data order, augmentation and dropout, and of the images of the diagnostic pass.
+        progress: Called after each epoch.
+
+    Returns:
+        ``table``, one row a moment and block, from the stem to the head, with columns
+
+        moment             "init" or "trained"; of a training that diverged "init" alone
+        number             of the block, from 1 at the stem
+        block              its name in the model, such as "stage1.block1"
+        branch_ratio       size of the branch against the shortcut as both are joined (scaled,
+                           gated): ||F(x)|| / ||x||; of ``cat`` the new channels against those
+                           carried on, of ``dual`` in the channels that are added. NaN for a plain
+                           block, which has no shortcut
+        identity_distance  ||block(x) - x|| / ||x||: 0 for the identity, 1 for an output of zeros
+        identity_cosine    of the angle between block(x) and x; these two NaN where the block
+                           changes the shape, as under ``cat`` and ``dual`` it always does
+        gradient           norm of the gradient of the loss with respect to the block's output
+        weight_gradient    with respect to its parameters
+        mean, variance     of its output, over images, channels and positions
+        lesion_accuracy    validation accuracy without the block's branch: what is joined of it is
+                           set to 0, so that the shortcut goes on alone (Veit et al. 2016,
+                           arXiv:1605.06431, Fig. 3); a plain block is replaced by the identity.
+                           NaN at "init", and for a plain block that changes the shape
+        lesion_drop        validation accuracy of the whole network less that
+
+        All norms are Euclidean over the whole batch. In a network with long skips a block's
+        gradient includes what comes back through these.
+
+        ``words`` say how gradients at the first and at the last block compare ("vanish" below a
+        tenth), whether branches are smaller than shortcuts (layer responses: He et al. 2015,
+        arXiv:1512.03385, Fig. 7), or how far plain blocks are from the identity, and what a lesion
+        costs. One network, one seed: what they say holds for it alone.
+    """
+    recipe = recipe or Recipe()
+    trainer = Trainer(model, data, recipe, seed)
+    inputs, labels = _batch(data, min(recipe.batch_size, IMAGES), seed)
+    before = inspect(model, inputs, labels, recipe.label_smoothing)
+    try:
+        for _ in range(recipe.epochs):
+            epoch = trainer.run_epoch()
+            if progress is not None:
+                progress(epoch)
+    except DivergedError as error:
+        table = _table({INIT: before})
+        return Explanation(table, (f"The training diverged: {error}.", *words(table)))
+    after = inspect(model, inputs, labels, recipe.label_smoothing)
+    _, accuracy = trainer.evaluate(data.validation)
+    for row, lesioned in zip(after, lesions(trainer, data.validation), strict=True):
+        row |= {"lesion_accuracy": lesioned, "lesion_drop": accuracy - lesioned}
+    table = _table({INIT: before, TRAINED: after})
+    first = (
+        f"Trained with seed {seed}, epochs {recipe.epochs}: validation accuracy {accuracy:.4f}"
+        " (n = 1 seed)."
+    )
+    return Explanation(table, (first, *words(table)))
+
+
+def _table(moments: dict[str, list[dict[str, Any]]]) -> pd.DataFrame:
+    rows = [{"moment": moment, **row} for moment, seen in moments.items() for row in seen]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _batch(data: Data, size: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Draw training images and their labels."""
+    generator = torch.Generator().manual_seed(stream(seed, "diagnosis", 0))
+    index = torch.randperm(len(data.train), generator=generator)[:size]
+    index = index.to(data.train.labels.device)
+    mean, std = (torch.tensor(each, device=index.device) for each in (data.mean, data.std))
+    images = normalise(data.train.images[index], mean, std, torch.float32)
+    return images, data.train.labels[index]
+
+
+# --- one pass ------------------------------------------------------------------------------------
+
+
+def inspect(
+    model: Network, inputs: Tensor, labels: Tensor, label_smoothing: float = 0.0
+) -> list[dict[str, Any]]:
+    """Return the columns of ``explain`` that one forward and backward pass shows of each block.
+
+    Args:
+        model: Left as it is, its batch statistics too.
+        inputs: (N, C, H, W), on the device of the model.
+        labels: (N,).
+        label_smoothing: Of the loss, which is the mean cross-entropy.
+    """
+    model = copy.deepcopy(model).train()
+    for module in model.modules():
+        if isinstance(module, nn.Dropout | DropPath):
+            module.eval()
+    with _watched(model) as watched:
+        loss = F.cross_entropy(model(inputs), labels, label_smoothing=label_smoothing)
+    units = blocks(model)
+    weights = {name: list(unit.parameters()) for name, unit in units.items()}
+    outputs = [parts["left"] for parts in watched.values()]
+    asked = outputs + [w for ws in weights.values() for w in ws]
+    gradients = iter(torch.autograd.grad(loss, asked, materialize_grads=True))
+    at_outputs = {name: next(gradients) for name in units}
+    at_weights = {name: [next(gradients) for _ in ws] for name, ws in weights.items()}
+    with torch.no_grad():
+        return [
+            {
+                "number": number,
+                "block": name,
+                **_signals(units[name], parts),
+                "gradient": float(at_outputs[name].norm()),
+                "weight_gradient": float(torch.stack([g.norm() for g in at_weights[name]]).norm()),
+            }
+            for number, (name, parts) in enumerate(watched.items(), 1)
+        ]
+
+
+def blocks(model: Network) -> dict[str, nn.Module]:
+    """Return the blocks of a network by their names, from the stem to the head."""
+    return {
+        f"{stage_name}.{name}": block
+        for stage_name, stage in model.stages.named_children()
+        for name, block in stage.named_children()
+        if name != "transition"
+    }
+
+
+@contextlib.contextmanager
+def _watched(model: Network) -> Iterator[dict[str, Parts]]:
+    """Let the blocks of a network note what passes through them."""
+    watched: dict[str, Parts] = {name: {} for name in blocks(model)}
+    with contextlib.ExitStack() as hooks:
+        for name, block in blocks(model).items():
+            for part in ("", "branch", "shortcut", "gate"):
+                if not part or hasattr(block, part):
+                    note = _note(watched[name], part)
+                    hooks.enter_context(block.get_submodule(part).register_forward_hook(note))
+        yield watched
+
+
+def _note(parts: Parts, part: str) -> Callable[..., None]:
+    def hook(_module: nn.Module, entered: tuple[Tensor, ...], left: Tensor) -> None:
+        parts.update({part: left} if part else {"entered": entered[0], "left": left})
+
+    return hook
+
+
+def _signals(block: nn.Module, parts: Parts) -> dict[str, float]:
+    entered, left = parts["entered"], parts["left"]
+    ratio = distance = cosine = math.nan
+    joined = terms(block, parts)
+    if joined is not None:
+        branch, shortcut = joined
+        ratio = float(branch.norm() / shortcut.norm())
+    if entered.shape == left.shape:
+        distance = float((left - entered).norm() / entered.norm())
+        cosine = float((left * entered).sum() / (left.norm() * entered.norm()))
+    return {
+        "branch_ratio": ratio,
+        "identity_distance": distance,
+        "identity_cosine": cosine,
+        "mean": float(left.mean()),
+        "variance": float(left.var(correction=0)),
+    }
+
+
+def terms(block: nn.Module, parts: Parts) -> tuple[Tensor, Tensor] | None:
+    """Return what a block joins of its branch and of its shortcut; None where nothing joins.
+
+    Args:
+        block: Of ``models.block``.
+        parts: What left its ``branch``, ``shortcut`` and ``gate``, and what ``entered`` it.
+    """
+    branch = parts["branch"]
+    match block:
+        case PlainBlock():
+            return None
+        case CatBlock():
+            return branch, parts["entered"]
+        case ShortcutGateBlock():
+            return branch, (1 - parts["gate"].sigmoid()) * parts["shortcut"]
+        case GateBlock():
+            gate = parts["gate"].sigmoid()
+            return gate * branch, (1 - gate) * parts["shortcut"]
+        case WeightedAddBlock():
+            return block.branch_weight * branch, block.shortcut_weight * parts["shortcut"]
+        case ScaledAddBlock():
+            return block.branch_scale * branch, block.shortcut_scale * parts["shortcut"]
+        case DualBlock():
+            return branch[:, : block.width], parts["shortcut"][:, : block.width]
+    assert isinstance(block, AddBlock), f"a block of another kind: {type(block).__name__}"
+    return branch, parts["shortcut"]
+
+
+# --- lesions -------------------------------------------------------------------------------------
+
+
+def lesions(trainer: Trainer, split: Split) -> list[float]:
+    """Return the accuracy on a split without each block in turn; NaN where it cannot be removed.
+
+    Args:
+        trainer: Of a ``Network``, which is left as it is.
+        split: To evaluate on, in evaluation mode.
+    """
+    accuracies = []
+    assert isinstance(trainer.model, Network)
+    for block in blocks(trainer.model).values():
+        if isinstance(block, PlainBlock) and _changes_shape(block):
+            accuracies.append(math.nan)
+            continue
+        with _removed(block):
+            accuracies.append(trainer.evaluate(split)[1])
+    return accuracies
+
+
+def _changes_shape(block: PlainBlock) -> bool:
+    convolutions = [module for module in block.modules() if isinstance(module, nn.Conv2d)]
+    first, last = convolutions[0], convolutions[-1]
+    strided = any(max(module.stride) > 1 for module in convolutions)
+    return strided or first.in_channels != last.out_channels
+
+
+def _removed(block: nn.Module) -> RemovableHandle:
+    """Take the branch of a block away until the handle is closed."""
+    if isinstance(block, PlainBlock):
+        return block.register_forward_hook(lambda _module, entered, _left: entered[0])
+    branch = block.get_submodule("branch")
+    return branch.register_forward_hook(lambda _module, _entered, left: torch.zeros_like(left))
+
+
+# --- in words ------------------------------------------------------------------------------------
+
+
+def words(table: pd.DataFrame) -> Iterable[str]:
+    """Derive the answer from the table of ``explain``, by fixed bounds.
+
+    Args:
+        table: As ``explain`` returns it.
+    """
+    for moment, rows in table.groupby("moment", sort=False):
+        yield _gradients(WHEN[str(moment)], rows)
+    latest = table.moment.iloc[-1]
+    rows = table[table.moment == latest]
+    yield from _identity(WHEN[latest], rows)
+    yield from _lesions(rows.dropna(subset=["lesion_drop"]))
+
+
+def _gradients(when: str, rows: pd.DataFrame) -> str:
+    first, last = rows.gradient.iloc[0], rows.gradient.iloc[-1]
+    if not 0 < last < math.inf or not math.isfinite(first):
+        return f"{when} gradients cannot be told: that at the last block is {last:.3g}."
+    ratio = first / last
+    if ratio < VANISHING:
+        verdict = "gradients vanish on the way to the stem"
+    elif ratio > 1 / VANISHING:
+        verdict = "gradients do not vanish, they grow on the way to the stem"
+    else:
+        verdict = "gradients do not vanish"
+    return (
+        f"{when} {verdict}: their norm at the first block is {ratio:.3g} times that at the last of"
+        f" {len(rows)} (bounds {VANISHING:g} and {1 / VANISHING:g})."
+    )
+
+
+def _identity(when: str, rows: pd.DataFrame) -> Iterable[str]:
+    joined = rows.dropna(subset=["branch_ratio"])
+    if len(joined):
+        smaller = int((joined.branch_ratio < 1).sum())
+        yield (
+            f"{when} the shortcut outweighs the branch in {smaller} of {len(joined)} blocks: the"
+            f" median branch is {joined.branch_ratio.median():.3g} times the shortcut, where 0 is"
+            " the identity."
+        )
+    plain = rows[rows.branch_ratio.isna()].dropna(subset=["identity_distance"])
+    if len(plain):
+        distance = plain.identity_distance.median()
+        verdict = "no nearer" if distance >= FAR else "nearer"
+        yield (
+            f"{when} plain blocks are {verdict} to the identity than an output of zeros would be:"
+            f" the median of {len(plain)} distances is {distance:.3g} times the input, that of"
+            " zeros 1. Whether the identity would have served them, depth can tell: see"
+            " degradation."
+        )
+
+
+def _lesions(rows: pd.DataFrame) -> Iterable[str]:
+    if len(rows):
+        worst = rows.loc[[rows.lesion_drop.idxmax()]]
+        yield (
+            f"Removing one block costs {100 * rows.lesion_drop.median():.2f} points of validation"
+            f" accuracy in the median of {len(rows)} blocks,"
+            f" {100 * worst.lesion_drop.iloc[0]:.2f} at most ({worst.block.iloc[0]})."
+        )
