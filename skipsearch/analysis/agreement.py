@@ -1,0 +1,130 @@
+"""Several runs side by side: do they put the same designs, and the same levels, into one order?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from statistics import fmean
+
+import pandas as pd
+from scipy.stats import kendalltau, norm
+
+from skipsearch.analysis.ranking import CONFIDENCE, level
+from skipsearch.errors import RunError
+from skipsearch.record import FAIL, Trial
+
+FEWEST = 6  # things in order, below which the interval says nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A run to be compared.
+
+    Attributes:
+        trials: Its records.
+        rungs: Epochs at which values are compared, rising.
+        axes: Fields of the design that it searched.
+    """
+
+    trials: Sequence[Trial]
+    rungs: Sequence[int]
+    axes: Sequence[str]
+
+
+def compare(runs: Mapping[str, Compared]) -> pd.DataFrame:
+    """Tell for each two runs how far they agree.
+
+    In each run all values are of one number of epochs: the highest rung that every training which
+    did not fail has reached, so that early stopping has not chosen among them. A design's value is
+    its mean over seeds and recipes, a level's that over the designs with it, among those that both
+    runs have trained. Noise lowers the correlation: two runs of one search need not reach 1.
+
+    Args:
+        runs: By name; two or more.
+
+    Returns:
+        One row for each two runs and what is put into order, with columns
+
+        run, other           names
+        by                   design, or the field whose levels are ordered
+        n                    things in order: designs or levels that both runs have
+        tau                  Kendall's tau-b: 1 for the same order, -1 for the opposite
+        low, high            95 % interval, by Fisher's z with the variance 0.437 / (n - 4) (Fieller
+                             et al. 1957, doi:10.1093/biomet/44.3-4.470), and half a pair less
+                             than perfect for a perfect tau; NaN below 6
+        best, best_other     the first of each order
+        epochs, epochs_other after which the values were taken
+
+    Raises:
+        RunError: If fewer than two runs are given, or one has nothing to compare.
+    """
+    if len(runs) < 2:
+        raise RunError("compare: give two runs or more")
+    values = {name: _values(name, run) for name, run in runs.items()}
+    rows = []
+    for a, b in combinations(runs, 2):
+        (epochs, first), (epochs_other, second) = values[a], values[b]
+        common = [design for design in first if design in second]
+        fields = [axis for axis in runs[a].axes if axis in runs[b].axes]
+        orders = {"design": ({d: first[d][0] for d in common}, {d: second[d][0] for d in common})}
+        for axis in fields:
+            orders[axis] = (_by_level(first, common, axis), _by_level(second, common, axis))
+        for by, (order, other) in orders.items():
+            tau, low, high = _agreement(order, other)
+            rows.append(
+                {
+                    "run": a,
+                    "other": b,
+                    "by": by,
+                    "n": len(order),
+                    "tau": tau,
+                    "low": low,
+                    "high": high,
+                    "best": max(order, key=order.__getitem__, default=""),
+                    "best_other": max(other, key=other.__getitem__, default=""),
+                    "epochs": epochs,
+                    "epochs_other": epochs_other,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+Values = dict[str, tuple[float, Trial]]  # mean accuracy, and one of the trainings, by design
+
+
+def _values(name: str, run: Compared) -> tuple[int, Values]:
+    trials = [trial for trial in run.trials if trial.state != FAIL and trial.curve]
+    reached = min((len(trial.curve) for trial in trials), default=0)
+    epochs = max((rung for rung in run.rungs if rung <= reached), default=0)
+    if not epochs:
+        raise RunError(f"{name}: no epoch that every training has reached can be compared")
+    by_design: dict[str, list[Trial]] = {}
+    for trial in trials:
+        by_design.setdefault(trial.design.id, []).append(trial)
+    return epochs, {
+        design: (fmean(trial.curve[epochs - 1].validation_accuracy for trial in group), group[0])
+        for design, group in by_design.items()
+    }
+
+
+def _by_level(values: Values, designs: Iterable[str], axis: str) -> dict[str, float]:
+    """Return the mean over the designs with each level of an axis."""
+    by_level: dict[str, list[float]] = {}
+    for design in designs:
+        value, trial = values[design]
+        by_level.setdefault(str(level(trial, axis)), []).append(value)
+    return {name: fmean(group) for name, group in by_level.items()}
+
+
+def _agreement(order: Mapping[str, float], other: Mapping[str, float]) -> tuple[float, ...]:
+    if len(order) < 2:
+        return math.nan, math.nan, math.nan
+    tau = float(kendalltau(list(order.values()), [other[name] for name in order]).statistic)
+    if len(order) < FEWEST or math.isnan(tau):
+        return tau, math.nan, math.nan
+    half = float(norm.ppf(0.5 + CONFIDENCE / 2)) * math.sqrt(0.437 / (len(order) - 4))
+    most = 1 - 1 / math.comb(len(order), 2)
+    z = math.atanh(max(-most, min(tau, most)))
+    return tau, math.tanh(z - half), math.tanh(z + half)

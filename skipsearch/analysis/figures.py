@@ -1,0 +1,249 @@
+"""Figures of a run: each draws one table or the records, and computes nothing else.
+
+The palette is that of Okabe and Ito, which colour-blind readers can tell apart; what a colour says
+is also said by a mark, a place or a word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import cycle
+
+import matplotlib
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from skipsearch.diagram import INK, MUTED, STYLE, Diagram
+from skipsearch.record import COMPLETE, PRUNED, Trial
+
+BLUE, VERMILLION, GREEN, ORANGE = "#0072b2", "#d55e00", "#009e73", "#e69f00"
+PURPLE, SKY, GREY = "#cc79a7", "#56b4e9", "#b8b8b8"
+COLOURS = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY)
+MARKS = ("o", "s", "^", "D", "v", "P")
+WIDE, HIGH = 7.2, 3.4  # inches
+LOOK = {
+    **STYLE,
+    "font.size": 9.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "axes.grid": True,
+    "grid.color": "#e6e6e6",
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "figure.dpi": 150,
+}
+
+
+COST_NAMES = {
+    "params": "parameters",
+    "macs": "multiply-adds for one image",
+    "activation_bytes": "bytes of activations for one image",
+    "latency": "seconds for a batch",
+}
+VERDICTS = {
+    "best": (BLUE, "D"),
+    "tied": (SKY, "s"),
+    "worse": (VERMILLION, "o"),
+    "not enough data": (MUTED, "x"),
+}
+
+
+@contextmanager
+def _axes(high: float = HIGH, wide: float = WIDE) -> Iterator[tuple[Diagram, Axes]]:
+    with matplotlib.rc_context(LOOK):
+        figure = Diagram(figsize=(wide, high), layout="constrained")
+        yield figure, figure.subplots()
+
+
+def plot_curves(trials: Iterable[Trial], leaders: Mapping[str, str]) -> Diagram:
+    """Draw validation error against the epoch, for every training; the error's axis is logarithmic.
+
+    Args:
+        trials: Records of a run.
+        leaders: Names of the designs to stand out, by ``DESIGN-RECIPE``; the others are grey, and
+            end in a dot where early stopping ended them.
+    """
+    order = {name: place for place, name in enumerate(leaders.values())}
+    trials = [trial for trial in trials if trial.curve]
+    errors = [1 - epoch.validation_accuracy for trial in trials for epoch in trial.curve]
+    least = min((error for error in errors if error > 0), default=1.0) / 2  # drawn for no error
+    looks = dict(zip(leaders, zip(cycle(COLOURS), cycle(MARKS)), strict=False))
+    with _axes() as (figure, axes):
+        named = set()
+        for trial in trials:
+            key = f"{trial.design.id}-{trial.recipe.id}"
+            epochs = [epoch.epoch for epoch in trial.curve]
+            values = [100 * max(1 - e.validation_accuracy, least) for e in trial.curve]
+            (line,) = axes.plot(epochs, values, color=GREY, linewidth=0.7, zorder=1)
+            line.set_gid(f"trial-{trial.number}")
+            if key in looks:
+                colour, mark = looks[key]
+                label = None if key in named else leaders[key]
+                named.add(key)
+                line.set(color=colour, linewidth=1.8, zorder=3, label=label)
+                line.set(marker=mark, markersize=4, markevery=[-1])
+            elif trial.state == PRUNED:
+                line.set(marker=".", markersize=4, markevery=[-1])
+        axes.set_yscale("log")
+        _plain_log(axes.yaxis)
+        axes.set(xlabel="epoch", ylabel="validation error, %")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if named:
+            handles, labels = axes.get_legend_handles_labels()
+            shown = sorted(zip(handles, labels, strict=True), key=lambda pair: order[pair[1]])
+            axes.legend(*zip(*shown, strict=True), loc="upper right")
+    return figure
+
+
+def plot_front(trials: Iterable[Trial], front: pd.DataFrame, cost: str = "params") -> Diagram:
+    """Draw validation accuracy at the full budget against a cost, and the front.
+
+    Args:
+        trials: Records of a run.
+        front: What ``pareto`` returns for accuracy and that cost.
+        cost: ``params``, ``macs``, ``activation_bytes`` or ``latency``.
+    """
+    complete = [trial for trial in trials if trial.state == COMPLETE and getattr(trial, cost)]
+    with _axes() as (figure, axes):
+        axes.scatter(
+            [getattr(trial, cost) for trial in complete],
+            [100 * trial.curve[-1].validation_accuracy for trial in complete],
+            s=14,
+            color=GREY,
+            label="one training",
+        )
+        values = 100 * front.validation_accuracy
+        axes.step(front[cost], values, where="post", color=BLUE, linewidth=1)
+        errors = [values - 100 * front.low, 100 * front.high - values]
+        axes.errorbar(front[cost], values, errors, fmt="o", color=BLUE, markersize=5, linewidth=0.8)
+        axes.plot([], [], "o-", color=BLUE, label="no other is better in both; 95 % interval")
+        axes.set_xscale("log")
+        _plain_log(axes.xaxis)
+        axes.set(xlabel=COST_NAMES[cost], ylabel="validation accuracy, %")
+        axes.legend(loc="lower right")
+    return figure
+
+
+def plot_effects(table: pd.DataFrame) -> Diagram:
+    """Draw what each level of each axis gives away to the best, with its interval.
+
+    Args:
+        table: What ``effects`` returns.
+    """
+    axes_names = list(dict.fromkeys(table.axis))
+    sizes = [max(1, int((table.axis == name).sum())) for name in axes_names]
+    with matplotlib.rc_context(LOOK):
+        figure = Diagram(
+            figsize=(WIDE, 0.6 + 0.45 * len(sizes) + 0.22 * sum(sizes)), layout="constrained"
+        )
+        panels = figure.subplots(
+            len(sizes), sharex=True, squeeze=False, height_ratios=[size + 1 for size in sizes]
+        )[:, 0]
+        for axes, name in zip(panels, axes_names, strict=True):
+            rows = table[table.axis == name].iloc[::-1].reset_index(drop=True)
+            for place, row in rows.iterrows():
+                colour, mark = VERDICTS[row.verdict]
+                span = [[row.difference - row.d_low], [row.d_high - row.difference]]
+                axes.errorbar(
+                    [100 * row.difference],
+                    [place],
+                    xerr=[[100 * each for each in side] for side in span],
+                    fmt=mark,
+                    color=colour,
+                    markersize=5,
+                    linewidth=1.4,
+                )
+            axes.axvline(0, color=MUTED, linewidth=0.8)
+            axes.set_yticks(range(len(rows)), [str(level) or "nothing" for level in rows.level])
+            axes.tick_params(axis="y", labelsize=8)
+            axes.set_ylim(-0.7, len(rows) - 0.3)
+            axes.set_title(name, loc="left", fontsize=9, fontweight="bold")
+            axes.grid(axis="y", visible=False)
+        panels[-1].set_xlabel("points of validation accuracy, against the best level")
+        for label, (colour, mark) in VERDICTS.items():
+            panels[-1].plot([], [], mark, color=colour, label=label)
+        figure.legend(loc="outside lower right", ncols=len(VERDICTS), fontsize=8)
+    return figure
+
+
+def plot_interaction(table: pd.DataFrame) -> Diagram:
+    """Draw the mean of each combination of two axes' levels as a map.
+
+    Args:
+        table: What ``interactions`` returns: the axes are its first two columns.
+    """
+    first, second = table.columns[:2]
+    means = 100 * table.pivot(index=first, columns=second, values="mean")
+    with _axes(high=1.3 + 0.38 * len(means)) as (figure, axes):
+        axes.imshow(means.to_numpy(), cmap="cividis", aspect="auto")
+        middle = (means.min().min() + means.max().max()) / 2
+        for y, row in enumerate(means.to_numpy()):
+            for x, value in enumerate(row):
+                if value == value:
+                    colour = "white" if value < middle else "black"
+                    axes.text(x, y, f"{value:.1f}", ha="center", va="center", color=colour)
+        axes.set_xticks(range(len(means.columns)), map(str, means.columns), fontsize=8)
+        axes.set_yticks(range(len(means)), map(str, means.index), fontsize=8)
+        axes.set(xlabel=second, ylabel=first)
+        axes.grid(visible=False)
+    return figure
+
+
+def plot_degradation(table: pd.DataFrame, names: Mapping[int, str]) -> Diagram:
+    """Draw training and validation error against depth, as the residual papers do.
+
+    After He et al. 2015 (arXiv:1512.03385, Fig. 1 and 6), at one number of epochs.
+
+    Args:
+        table: ``Degradation.table``.
+        names: Of its groups, by number.
+    """
+    with matplotlib.rc_context(LOOK):
+        figure = Diagram(figsize=(WIDE, HIGH + 0.25 * len(names)), layout="constrained")
+        panels = figure.subplots(1, 2, sharex=True)
+        for axes, measure in zip(panels, ("train_error", "validation_error"), strict=True):
+            for (number, name), colour, mark in zip(
+                names.items(), cycle(COLOURS), cycle(MARKS), strict=False
+            ):
+                rows = table[table.group == number].sort_values("layers")
+                values = 100 * rows[measure]
+                low, high = (100 * rows[f"{measure}_{end}"] for end in ("low", "high"))
+                errors = [(values - low).fillna(0).clip(0), (high - values).fillna(0).clip(0)]
+                axes.errorbar(
+                    rows.layers,
+                    values,
+                    errors,
+                    color=colour,
+                    marker=mark,
+                    markersize=5,
+                    linewidth=1.4,
+                    capsize=2,
+                    label=name,
+                )
+            axes.set(xlabel="layers", ylabel=f"{measure.replace('_', ' ')}, %")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        panels[0].set_ylabel("training error, %")
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left", fontsize=8)
+    return figure
+
+
+def _plain_log(axis: Axis) -> None:
+    """Label a logarithmic axis with few words: 100k, 2M."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def short(value: float) -> str:
+    """Write a number of things in three digits: 950, 12.3k, 1.73M."""
+    for letter, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if value >= size:
+            return f"{value / size:.3g}{letter}"
+    return f"{value:.3g}"
