@@ -443,12 +443,14 @@ def _rank(options: argparse.Namespace) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     table.to_csv(path)
     recipes = ["recipe"] if table.recipe.nunique() == 1 else []
-    shown = table.head(options.top).drop(columns=["reason", "n", "numerics", *recipes])
+    seeds = [] if table.n.max() > 1 else ["n", "std"]
+    shown = table.head(options.top).drop(columns=["reason", "numerics", *seeds, *recipes])
     if table.empty:
         print(f"{run.path}: no trial has been recorded yet")
         return
-    formats = dict.fromkeys(("validation_accuracy", "low", "high"), "{:.4f}".format)
+    formats = dict.fromkeys(("validation_accuracy", "low", "high", "std"), "{:.4f}".format)
     formats |= dict.fromkeys(("params", "macs"), "{:,}".format)
+    formats["tied"] = lambda tied: "=" if tied else ""
     print(
         shown.rename(columns={"validation_accuracy": "val.acc."}).to_string(
             formatters={"val.acc.": "{:.4f}".format, **formats}
@@ -458,7 +460,9 @@ def _rank(options: argparse.Namespace) -> None:
         f"\n{len(table)} trainings of {table.design.nunique()} designs, ranked by epochs reached,"
         " then by validation accuracy there;"
         f"\nlow, high: 95 % interval for one seed and {run.asked['data']['validation_images']:,}"
-        f" validation images. All rows: {path}"
+        " validation images, or of the mean over seeds."
+        f"\n=: tied, {table.tied.sum()} in all: by these data any of them may be the best."
+        f" All rows: {path}"
     )
     audit = run.audit()
     if audit.audited:
