@@ -43,6 +43,7 @@ HOMES = {
     "tensorboardX": ("search/logs.py",),
     "mlflow": ("search/logs.py",),
     "optuna": (
+        "analysis/importance.py",
         "search/records.py",
         "search/proposers.py",
         "search/samplers.py",

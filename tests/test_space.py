@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from skipsearch import classics
 from skipsearch.axes import STAGED, Choice, Free, Parameter, Range, Value
-from skipsearch.axes import slots as slots_of
+from skipsearch.axes import slots as words_in_slots
 from skipsearch.cost import cost
 from skipsearch.design import FIELDS, PER_STAGE, Design, has_effect
 from skipsearch.errors import DesignError, SpaceError
@@ -541,7 +541,7 @@ def test_the_slots_and_words_of_a_free_layout() -> None:
     assert space.candidate({}).design.layout == "conv3-conv3 +"  # the join stays
     for seed in range(20):  # and the way back
         drawn = space.draw(random.Random(seed))
-        found = slots_of(Layout.parse(drawn.design.layout))
+        found = words_in_slots(Layout.parse(drawn.design.layout))
         assert {f"layout.{slot}": word for slot, word in found.items()} == drawn.values
 
 

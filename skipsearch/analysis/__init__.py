@@ -1,14 +1,23 @@
 """What the records of a run say. Reads records; knows neither torch nor the study."""
 
+from skipsearch.analysis.answers import answers
 from skipsearch.analysis.audit import Audit, audit
+from skipsearch.analysis.effects import MARGIN, effects
+from skipsearch.analysis.importance import importance
+from skipsearch.analysis.interactions import interactions
 from skipsearch.analysis.pareto import dominated_share, hypervolume, pareto
 from skipsearch.analysis.ranking import interval, level, rank
 
 __all__ = [
+    "MARGIN",
     "Audit",
+    "answers",
     "audit",
     "dominated_share",
+    "effects",
     "hypervolume",
+    "importance",
+    "interactions",
     "interval",
     "level",
     "pareto",
