@@ -12,6 +12,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from skipsearch import analysis
+from skipsearch.analysis.importance import importance
 from skipsearch.axes import split_name
 from skipsearch.data import Data, load_data
 from skipsearch.design import Design
@@ -154,9 +155,9 @@ class Run:
         )
 
     def importance(self, *, epochs: int | None = None) -> pd.DataFrame:
-        """Tell how much each axis matters at equal fidelity; see ``analysis.importance``."""
+        """Tell how much each axis matters at equal fidelity; see ``importance``."""
         axes = list(self.space.parameters)
-        return analysis.importance(self.trials(), self.asked["rungs"], axes, epochs)
+        return importance(self.trials(), self.asked["rungs"], axes, epochs)
 
     def _fields(self) -> list[str]:
         """Name what the axes set, and the layout."""

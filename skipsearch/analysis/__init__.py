@@ -1,9 +1,11 @@
-"""What the records of a run say. Reads records; knows neither torch nor the study."""
+"""What the records of a run say. Reads records; knows neither torch nor the study.
+
+``importance`` stands in its own room, which imports Optuna.
+"""
 
 from skipsearch.analysis.answers import answers
 from skipsearch.analysis.audit import Audit, audit
 from skipsearch.analysis.effects import MARGIN, effects
-from skipsearch.analysis.importance import importance
 from skipsearch.analysis.interactions import interactions
 from skipsearch.analysis.pareto import dominated_share, hypervolume, pareto
 from skipsearch.analysis.ranking import interval, level, rank
@@ -16,7 +18,6 @@ __all__ = [
     "dominated_share",
     "effects",
     "hypervolume",
-    "importance",
     "interactions",
     "interval",
     "level",

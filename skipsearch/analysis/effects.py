@@ -17,7 +17,19 @@ BEST, TIED, WORSE, UNKNOWN = "best", "tied", "worse", "not enough data"
 CANDIDATES = 10  # levels that may become the reference
 MARGIN = 0.005  # a difference in accuracy that is too small to matter
 COLUMNS = (
-    *("axis", "level", "epochs", "n", "designs", "failed", "mean", "low", "high", "difference"),
+    *(
+        "axis",
+        "level",
+        "epochs",
+        "n",
+        "designs",
+        "failed",
+        "stopped",
+        "mean",
+        "low",
+        "high",
+        "difference",
+    ),
     *("d_low", "d_high", "pairs", "method", "verdict", "further"),
 )
 
@@ -80,7 +92,8 @@ def effects(
         epochs               the rung
         n                    trainings compared
         designs              of so many designs (one with two recipes counts twice)
-        failed               trainings that failed before the rung
+        failed               further trainings, that failed before the rung
+        stopped              and further ones, that were stopped before it, or have yet to reach it
         mean                 validation accuracy by the model, the other axes being as in the mean
                              of all; the plain mean, without an interval, where it cannot tell
         low, high            95 % interval of the mean
@@ -97,12 +110,14 @@ def effects(
                              a chance of 80 %. NaN where settled, or where nothing tells
 
     Raises:
-        RunError: If the axis, the rung or the cost is unknown.
+        RunError: If the axis, the rung or the cost is unknown, or the margin is not above 0.
     """
     if axis is not None:
         check_axis(axis, axes)
     if controlled is not None and controlled not in COSTS:
         raise RunError(f"controlled: {not_one_of(controlled, COSTS)}")
+    if not margin > 0:
+        raise RunError(f"margin: {margin!r} is not above 0")
     asked = list(axes) if axis is None else [axis]
     seen = observe(trials, rungs, list(dict.fromkeys((*axes, *asked))), epochs)
     rows = []
@@ -128,7 +143,9 @@ def _rows(
     verdict = _of_reference({row["verdict"] for row in judged.values()})
     best: dict[str, object] = {"pairs": 0, "method": "", "verdict": verdict, "further": nan}
     best |= dict.fromkeys(("difference", "d_low", "d_high"), 0.0)
-    failed = trainings[trainings["failed"]].groupby(axis).size()
+    missing = trainings[trainings["value"].isna()]
+    failed = missing[missing["failed"]].groupby(axis).size()
+    stopped = missing[~missing["failed"]].groupby(axis).size()
     return [
         {
             "axis": axis,
@@ -136,6 +153,7 @@ def _rows(
             "n": levels.trainings(i),
             "designs": levels.designs(i),
             "failed": int(failed.get(levels.names[i], 0)),
+            "stopped": int(stopped.get(levels.names[i], 0)),
             "mean": means[i].value,
             **dict(zip(("low", "high"), means[i].interval(), strict=True)),
             **row,

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
 from scipy.stats import nct, t
 
 Array = NDArray[np.float64]
@@ -45,20 +46,17 @@ class Estimate(NamedTuple):
             error: The chance to find one where there is none.
         """
 
-        def found(factor: float) -> bool:
+        def lacking(factor: float) -> float:
             df = (self.df + 1) * factor - 1
             centre = abs(difference) / self.error * sqrt(factor)
-            return bool(nct.sf(t.ppf(1 - error / 2, df), df, centre) >= POWER)
+            return POWER - float(nct.sf(t.ppf(1 - error / 2, df), df, centre))
 
-        if self.error == 0 or found(1.0):
+        if self.error == 0 or lacking(1.0) <= 0:
             return 1.0
-        low, high = 1.0, 2.0
-        while not found(high):
-            low, high = high, 2 * high
-        while high - low > 1e-3 * high:
-            middle = (low + high) / 2
-            low, high = (low, middle) if found(middle) else (middle, high)
-        return high
+        most = 2.0
+        while lacking(most) > 0:
+            most *= 2
+        return float(brentq(lacking, most / 2, most, rtol=1e-4))
 
 
 class LinearModel:
