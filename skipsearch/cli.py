@@ -562,9 +562,9 @@ def _effects(options: argparse.Namespace) -> None:
     from skipsearch.analysis import answers
     from skipsearch.run import Run
 
-    run = Run.open(options.run)
     if options.second is not None and options.axis is None:
         raise RunError("--with: name the other axis by --axis")
+    run = Run.open(options.run)
     table = run.effects(
         options.axis,
         epochs=options.epochs,

@@ -492,6 +492,8 @@ def test_what_is_unknown_is_refused_in_one_line(how: dict[str, Any], message: st
         effects([], RUNGS, AXES, **how)
     with pytest.raises(RunError, match=r"^axis: 'x' is not one of"):
         interactions([], RUNGS, AXES, "layout", "x")
+    with pytest.raises(RunError, match=r"^axes: layout and layout.before are not two axes$"):
+        interactions([], RUNGS, ("layout.before",), "layout", "layout.before")
 
 
 # --- axes ----------------------------------------------------------------------------------------

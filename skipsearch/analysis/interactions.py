@@ -11,6 +11,7 @@ from scipy.stats import f
 
 from skipsearch.analysis.linear import ERROR, LEAST_DF, LinearModel, centred, effect_coded
 from skipsearch.analysis.observations import NO_EFFECT, check_axis, codes, observe, others_than
+from skipsearch.errors import RunError
 from skipsearch.record import Trial
 
 DEPENDS, ADDITIVE, UNKNOWN = "depends", "no dependence found", "not enough data"
@@ -55,10 +56,12 @@ def interactions(
                            data"; the same in each row
 
     Raises:
-        RunError: If an axis or the rung is unknown.
+        RunError: If an axis or the rung is unknown, or one axis is a part of the other.
     """
     for axis in (first, second):
         check_axis(axis, axes)
+    if not (others_than(first, [second]) and others_than(second, [first])):
+        raise RunError(f"axes: {first} and {second} are not two axes")
     seen = observe(trials, rungs, list(dict.fromkeys((*axes, first, second))), epochs)
     table = seen.table[seen.table["value"].notna()]
     table = table[(table[first] != NO_EFFECT) & (table[second] != NO_EFFECT)]
