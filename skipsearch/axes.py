@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, cast
 
 from skipsearch.design import FIELDS, PER_STAGE, check_field
 from skipsearch.errors import LayoutError, SkipSearchError, SpaceError, not_one_of
-from skipsearch.layout import PLAIN_TOKENS, check_token, is_convolution
+from skipsearch.layout import PLAIN_TOKENS, Layout, check_token, is_convolution
 from skipsearch.recipe import FIELDS as RECIPE_FIELDS
 from skipsearch.recipe import Recipe
 
@@ -223,6 +223,19 @@ class Free(NamedTuple):
     def plain(self) -> Any:
         """Return what the YAML holds."""
         return {"convs": list(self.convs), "free": list(self.free)}
+
+
+def slots(layout: Layout) -> dict[str, str]:
+    """Return what stands in each slot of a layout, by its name: the way back of ``Free.layout``."""
+    runs: list[list[str]] = [[]]
+    for token in layout.branch:
+        if is_convolution(token):
+            runs.append([])
+        else:
+            runs[-1].append(token)
+    names = ("before", *(f"between{i}" for i in range(1, len(runs) - 1)), "before_join")
+    words = dict(zip(names, map("-".join, runs), strict=True))
+    return words | {"after_join": "-".join(layout.after)}
 
 
 Parameter = Choice | Range

@@ -262,6 +262,26 @@ def _parser() -> argparse.ArgumentParser:
     degradation.add_argument("--gpus-per-trial", type=float, metavar="G", help="or a share")
     _add_training_options(degradation)
     degradation.set_defaults(verb=_degradation)
+
+    effects = verbs.add_parser("effects", help="tell what each axis of a run does, and how sure")
+    effects.add_argument("run", metavar="RUN")
+    effects.add_argument("--axis", metavar="A", help="such as layout (default: all axes)")
+    effects.add_argument("--with", dest="second", metavar="B", help="does A depend on this axis?")
+    effects.add_argument(
+        "--epochs", type=_positive, metavar="E", help="a rung (default: the last that all reached)"
+    )
+    effects.add_argument(
+        "--controlled", metavar="W", help="at equal params, macs, activation_bytes or latency"
+    )
+    effects.add_argument(
+        "--margin",
+        type=float,
+        default=0.5,
+        metavar="POINTS",
+        help="a difference in accuracy too small to matter (default 0.5)",
+    )
+    effects.add_argument("--csv", metavar="FILE", help="default: RUN/report/effects.csv")
+    effects.set_defaults(verb=_effects)
     return parser
 
 
@@ -493,12 +513,14 @@ def _rank(options: argparse.Namespace) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     table.to_csv(path)
     recipes = ["recipe"] if table.recipe.nunique() == 1 else []
-    shown = table.head(options.top).drop(columns=["reason", "n", "numerics", *recipes])
+    seeds = [] if table.n.max() > 1 else ["n", "std"]
+    shown = table.head(options.top).drop(columns=["reason", "numerics", *seeds, *recipes])
     if table.empty:
         print(f"{run.path}: no trial has been recorded yet")
         return
-    formats = dict.fromkeys(("validation_accuracy", "low", "high"), "{:.4f}".format)
+    formats = dict.fromkeys(("validation_accuracy", "low", "high", "std"), "{:.4f}".format)
     formats |= dict.fromkeys(("params", "macs"), "{:,}".format)
+    shown["tied"] = ["=" if tied else "" for tied in shown.tied]
     print(
         shown.rename(columns={"validation_accuracy": "val.acc."}).to_string(
             formatters={"val.acc.": "{:.4f}".format, **formats}
@@ -508,7 +530,9 @@ def _rank(options: argparse.Namespace) -> None:
         f"\n{len(table)} trainings of {table.design.nunique()} designs, ranked by epochs reached,"
         " then by validation accuracy there;"
         f"\nlow, high: 95 % interval for one seed and {run.asked['data']['validation_images']:,}"
-        f" validation images. All rows: {path}"
+        " validation images, or of the mean over seeds."
+        f"\n=: tied, {table.tied.sum()} in all: by these data any of them may be the best."
+        f" All rows: {path}"
     )
     audit = run.audit()
     if audit.audited:
@@ -672,6 +696,49 @@ def _trained(options: argparse.Namespace) -> Run:
         concurrency=options.concurrency,
         deterministic=options.deterministic,
     )
+
+
+def _effects(options: argparse.Namespace) -> None:
+    from skipsearch.analysis import answers
+    from skipsearch.run import Run
+
+    if options.second is not None and options.axis is None:
+        raise RunError("--with: name the other axis by --axis")
+    run = Run.open(options.run)
+    table = run.effects(
+        options.axis,
+        epochs=options.epochs,
+        controlled=options.controlled,
+        margin=options.margin / 100,
+    )
+    if table.empty:
+        print(f"{run.path}: no trainings can be compared yet")
+        return
+    path = Path(options.csv) if options.csv else run.path / "report" / "effects.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(path, index=False)
+    print("\n".join(answers(table)))
+    points = ("mean", "low", "high", "difference", "d_low", "d_high")
+    formats = dict.fromkeys(points, "{:.4f}".format) | {"further": "{:,.0f}".format}
+    print(f"\nAfter {table.epochs.iloc[0]} epochs, in accuracy:")
+    shown = table.drop(columns="epochs")
+    print(shown.to_string(index=False, formatters=formats, na_rep=""))
+    print(
+        "low, high: 95 % interval of a mean; d_low, d_high: of the difference to the best level,"
+        f" for all pairs together.\nAll rows: {path}"
+    )
+    if options.second is not None:
+        both = run.interactions(options.axis, options.second, epochs=options.epochs)
+        print(
+            "\n" + both.drop(columns="epochs").to_string(index=False, float_format="{:.4f}".format)
+        )
+    if options.axis is None:
+        print("\nImportance, of 1 in all:")
+        print(
+            run.importance(epochs=options.epochs).to_string(
+                index=False, float_format="{:.3f}".format
+            )
+        )
 
 
 def _for_images(space: Space, options: argparse.Namespace) -> Space:

@@ -12,6 +12,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from skipsearch import analysis
+from skipsearch.analysis.importance import importance
 from skipsearch.axes import split_name
 from skipsearch.data import Data, load_data
 from skipsearch.design import Design
@@ -171,6 +172,39 @@ class Run:
     def dominated_share(self, objectives: Sequence[str]) -> float:
         """Return how much of what is possible the run covers; see ``analysis.dominated_share``."""
         return analysis.dominated_share(self.trials(), objectives)
+
+    def effects(
+        self,
+        axis: str | None = None,
+        *,
+        epochs: int | None = None,
+        controlled: str | None = None,
+        margin: float = analysis.MARGIN,
+    ) -> pd.DataFrame:
+        """Compare the levels of each axis at equal fidelity; see ``analysis.effects``.
+
+        Args:
+            axis: An axis of the space, or a field such as ``layout``; None for all axes.
+            epochs: A rung; None for the highest that every training reached which did not fail.
+            controlled: A cost to be equal: ``params``, ``macs``, ``activation_bytes`` or
+                ``latency``.
+            margin: A difference in accuracy that is too small to matter.
+        """
+        axes = list(self.space.parameters)
+        rungs = self.asked["rungs"]
+        return analysis.effects(self.trials(), rungs, axes, axis, epochs, controlled, margin)
+
+    def interactions(self, first: str, second: str, *, epochs: int | None = None) -> pd.DataFrame:
+        """Tell whether what one axis does depends on another; see ``analysis.interactions``."""
+        axes = list(self.space.parameters)
+        return analysis.interactions(
+            self.trials(), self.asked["rungs"], axes, first, second, epochs
+        )
+
+    def importance(self, *, epochs: int | None = None) -> pd.DataFrame:
+        """Tell how much each axis matters at equal fidelity; see ``importance``."""
+        axes = list(self.space.parameters)
+        return importance(self.trials(), self.asked["rungs"], axes, epochs)
 
     def _fields(self) -> list[str]:
         """Name what the axes set, and the layout."""

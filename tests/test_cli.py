@@ -15,6 +15,8 @@ from PIL import Image
 
 import skipsearch as ss
 from skipsearch.cli import main
+from skipsearch.errors import RunError
+from skipsearch.text import dump_yaml, parse_yaml
 
 SPACES = Path(__file__).parents[1] / "search_spaces"
 SPACE = """
@@ -137,6 +139,36 @@ def test_rank_prints_a_table_and_writes_it_whole(
     assert len(written) == 2
 
 
+def test_effects_prints_the_answer_first_and_writes_the_table(
+    run: ss.Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["effects", str(run.path)]) == 0
+    out = capsys.readouterr().out
+    axes = list(run.space.parameters)
+    assert [line.split(":")[0] for line in out.splitlines()[: len(axes)]] == axes
+    assert "not enough data" in out.splitlines()[0]
+    written = pd.read_csv(run.path / "report" / "effects.csv")
+    assert written.columns.tolist() == run.effects().columns.tolist()
+    assert written.axis.unique().tolist() == axes
+    assert "Importance" in out
+
+
+def test_effects_of_two_axes_are_shown_together(
+    run: ss.Run, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"  # as if depth had been searched too
+    shutil.copytree(run.path, copy)
+    asked = parse_yaml((copy / "run.yaml").read_text(), "run.yaml", RunError)
+    asked["space"]["axes"]["depths"] = [[1], [2]]
+    (copy / "run.yaml").write_text(dump_yaml(asked))
+    command = ["effects", str(copy), "--csv", str(tmp_path / "effects.csv"), "--controlled", "macs"]
+    assert main([*command, "--axis", "layout", "--with", "depths"]) == 0
+    out = capsys.readouterr().out
+    assert "additive" in out
+    assert "Importance" not in out
+    assert (tmp_path / "effects.csv").is_file()
+
+
 def test_rank_warns_where_numerics_are_mixed(
     run: ss.Run, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -218,6 +250,8 @@ BAD = [
     (["degradation", "{tmp}/nothing", "--seeds", "2"], "seeds: is for a space", ""),
     (["degradation", "space.yaml", "--out", "{tmp}/run"], "epochs: a space is trained first", ""),
     (["degradation", "space.yaml", "--epochs", "2"], "out: a space is trained first", ""),
+    (["effects", "{tmp}/nothing"], "no run folder", "run.yaml"),
+    (["effects", "{tmp}/nothing", "--with", "depths"], "--with: name the other axis", ""),
     ([*SEARCH, "--sampler", "tpee"], "sampler 'tpee' is not one of tpe, random", "'tpe'?"),
     (
         [*SEARCH, "--scheduler", "hyperband"],

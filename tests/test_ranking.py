@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,12 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest, sem, t
+from scipy.stats import binomtest, sem, t, ttest_ind
+from statsmodels.stats import proportion
+from statsmodels.stats.power import TTestIndPower
 
-from skipsearch.analysis import interval, rank
+from skipsearch.analysis import interval, level, rank
+from skipsearch.analysis.ties import tied_with_leader
 from skipsearch.design import Design
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, RUNNING, STATES, Epoch, Trial
@@ -23,7 +27,7 @@ RESIDUAL = "conv3-bn-relu-conv3-bn + relu"
 AXES = ("layout", "shortcut", "merge", "depths")
 COLUMNS = [
     *("design", "recipe", "trial", "state", "epochs", "validation_accuracy", "low", "high"),
-    *("n", "params", "macs", *AXES, "reason", "numerics"),
+    *("std", "n", "tied", "params", "macs", *AXES, "reason", "numerics"),
 ]
 
 
@@ -226,6 +230,104 @@ def test_one_seed_has_the_interval_of_wilson(images: int, share: float) -> None:
     assert (row.low, row.high) == pytest.approx((middle - half, middle + half), abs=1e-6)
 
 
+# --- ties ----------------------------------------------------------------------------------------
+
+
+def test_equal_designs_are_tied_and_a_far_better_one_leads_alone() -> None:
+    close = ranked(record(0, rising(0.90, 9)), record(1, rising(0.91, 9)))
+    assert close.tied.tolist() == [True, True]
+    far = ranked(record(0, rising(0.70, 9)), record(1, rising(0.91, 9)))
+    assert far.tied.tolist() == [True, False]
+
+
+def test_what_stands_at_a_lower_rung_is_never_tied() -> None:
+    table = ranked(record(0, rising(0.9, 9)), record(1, rising(0.9, 3)), record(2, []))
+    assert table.tied.tolist() == [True, False, False]
+    assert ranked(record(0, []), record(1, [])).tied.tolist() == [False, False]
+
+
+@pytest.mark.parametrize("right", [(380, 369), (380, 368), (200, 177), (200, 176)])
+def test_one_seed_is_judged_by_the_difference_of_two_shares(right: tuple[int, int]) -> None:
+    test = proportion.test_proportions_2indep(
+        right[0], IMAGES, right[1], IMAGES, method="agresti-caffo", alternative="larger"
+    )
+    expected = bool(test.pvalue >= 0.05)
+    assert expected == (right[1] in (369, 177))  # One image decides.
+    assert tied_with_leader([[k / IMAGES] for k in right], IMAGES) == [True, expected]
+
+
+@pytest.mark.parametrize("shift", [0.001, 0.003, 0.005, 0.007, 0.010])
+def test_several_seeds_are_judged_by_the_t_test(shift: float) -> None:
+    rng = np.random.default_rng(0)
+    leader = rng.normal(0.95, 0.005, 20)
+    other = leader[::-1] - shift
+    p_value = ttest_ind(leader, other, alternative="greater").pvalue
+    expected = bool(p_value >= 0.05)
+    assert tied_with_leader([leader.tolist(), other.tolist()], IMAGES) == [True, expected]
+
+
+def test_the_deviation_of_others_serves_a_design_of_one_seed() -> None:
+    rng = np.random.default_rng(1)
+    several = [sorted(rng.normal(0.9, 0.002, 6)) for _ in range(3)]
+    # By 400 images alone, 0.9 and 0.93 would be tied.
+    assert tied_with_leader([[0.93], [0.9]], IMAGES) == [True, True]
+    assert tied_with_leader([[0.93], *several], IMAGES) == [True, False, False, False]
+
+
+def test_weak_designs_that_scatter_do_not_blur_the_leaders() -> None:
+    rng = np.random.default_rng(2)
+    leaders = [list(mean + rng.normal(0, 0.001, 10)) for mean in (0.98, 0.97, 0.96, 0.95)]
+    weak = [list(rng.normal(0.5, 0.1, 10)) for _ in range(50)]
+    assert tied_with_leader(leaders + weak, IMAGES)[:4] == [True, False, False, False]
+
+
+def test_a_design_whose_own_seeds_scatter_counts_with_its_own_deviation() -> None:
+    steady = [[0.98, 0.981, 0.979, 0.98]] * 3
+    scattered = [0.98, 0.98, 0.98, 0.70]
+    assert tied_with_leader([*steady, [0.91]], IMAGES)[-1] is False
+    assert tied_with_leader([*steady, scattered], IMAGES)[-1] is True
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 5])
+@pytest.mark.parametrize("designs", [2, 30])
+def test_the_truly_best_is_tied_with_the_leader_as_often_as_promised(
+    designs: int, seeds: int
+) -> None:
+    # All truly equal: the hardest case. The noise is that of seeds and of the images.
+    rng = np.random.default_rng(3)
+    kept = 0
+    runs = 600
+    for _ in range(runs):
+        values = rng.binomial(IMAGES, 0.9, (designs, seeds)) / IMAGES
+        order = np.argsort(-values.mean(axis=1))
+        tied = tied_with_leader(values[order].tolist(), IMAGES)
+        kept += tied[int(np.flatnonzero(order == 0)[0])]
+    # 0.95 less two standard errors of 600 runs.
+    assert kept / runs >= 0.95 - 2 * math.sqrt(0.05 * 0.95 / runs)
+
+
+def test_a_better_design_is_found_at_the_power_of_the_t_test() -> None:
+    # Two designs, eight seeds each: power 0.80 at 1.29 deviations, one-sided 5 % (any table).
+    power = TTestIndPower().power(1.29, 8, 0.05, alternative="larger")
+    assert power == pytest.approx(0.80, abs=0.01)
+    rng = np.random.default_rng(4)
+    found = 0
+    for _ in range(500):
+        best, other = rng.normal([[0.95 + 1.29 * 0.005], [0.95]], 0.005, (2, 8))
+        order = sorted([best.tolist(), other.tolist()], key=lambda seeds: -fmean(seeds))
+        found += order[0] == best.tolist() and tied_with_leader(order, IMAGES) == [True, False]
+    # A design whose own deviation is the larger counts with that, which costs a little power.
+    assert 0.66 <= found / 500 <= 0.84
+
+
+def test_the_deviation_between_seeds_is_shown_where_there_are_several() -> None:
+    table = ranked(*seeds_of(rising(0.8, 9), rising(0.9, 9)), record(0, rising(0.5, 9)))
+    assert table["std"].tolist() == [
+        pytest.approx(np.std([0.8, 0.9], ddof=1)),
+        pytest.approx(math.nan, nan_ok=True),
+    ]
+
+
 # --- records without a value ---------------------------------------------------------------------
 
 
@@ -263,7 +365,7 @@ def test_the_columns_are_those_of_the_documentation() -> None:
     design = Design(layout=RESIDUAL, depths=(1,), widths=(4,))
     assert table.loc[1, ["design", "params", "macs"]].tolist() == [design.id, 7, 8]
     assert ranked(axes=("groups", "recipe.peak_lr")).columns.tolist() == [
-        *COLUMNS[:11],
+        *COLUMNS[:13],
         *("groups", "recipe.peak_lr", "reason", "numerics"),
     ]
 
@@ -314,10 +416,48 @@ def test_a_table_survives_csv(tmp_path: Path) -> None:
         tmp_path / "ranking.csv",
         index_col="place",
         dtype={"design": str},  # an id may be all digits
-        na_values={name: [""] for name in ("validation_accuracy", "low", "high")},
+        na_values={name: [""] for name in ("validation_accuracy", "low", "high", "std")},
         keep_default_na=False,
     )
     assert set(read.state) <= set(STATES)
     pd.testing.assert_frame_equal(
         read, table, check_dtype=False, check_index_type=False, rtol=1e-12
     )
+
+
+# --- levels --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("axis", "shown"),
+    [
+        ("shortcut[0]", "pad"),
+        ("shortcut[1]", "-"),  # a plain stage
+        ("shortcut[2]", "-"),  # concatenated
+        ("shortcut[3]", "-"),  # no such stage
+        ("merge[1]", "-"),
+        ("merge[2]", "cat"),
+        ("depths[1]", 2),
+        ("layout[0].before", "bn-relu"),
+        ("layout[0].between1", "bn"),
+        ("layout[0].before_join", ""),
+        ("layout[0].after_join", "relu"),
+        ("layout[2].between1", "-"),  # of one convolution
+        ("layout.before", "-"),  # no layout of the whole network
+    ],
+)
+def test_a_stage_and_a_slot_have_levels_of_their_own(axis: str, shown: object) -> None:
+    design = Design(
+        layout=("bn-relu-conv3-bn-conv3 + relu", PLAIN, "bn-conv3 +"),
+        merge=("add", "add", "cat"),
+        shortcut=("pad", "omit", "proj"),
+        depths=(1, 2, 3),
+        widths=(4, 8, 8),
+    )
+    assert level(record(0, [0.5], design=design), axis) == shown
+
+
+def test_a_slot_of_the_layout_of_all_stages_is_a_level() -> None:
+    trial = record(0, [0.5], design=Design(layout="conv3-bn-relu-conv3-bn + relu"))
+    slots = ("before", "between1", "before_join", "after_join")
+    assert [level(trial, f"layout.{slot}") for slot in slots] == ["", "bn-relu", "bn", "relu"]

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from skipsearch import classics
 from skipsearch.axes import STAGED, Choice, Free, Parameter, Range, Value
+from skipsearch.axes import slots as words_in_slots
 from skipsearch.cost import cost
 from skipsearch.design import FIELDS, PER_STAGE, Design, has_effect
 from skipsearch.errors import DesignError, SpaceError
@@ -538,6 +539,10 @@ def test_the_slots_and_words_of_a_free_layout() -> None:
     filled = space.candidate(dict(zip(slots, ("bn", "relu-bn", "relu", "bn-relu"), strict=True)))
     assert filled.design.layout == "bn-conv3-relu-bn-conv3-relu + bn-relu"
     assert space.candidate({}).design.layout == "conv3-conv3 +"  # the join stays
+    for seed in range(20):  # and the way back
+        drawn = space.draw(random.Random(seed))
+        found = words_in_slots(Layout.parse(drawn.design.layout))
+        assert {f"layout.{slot}": word for slot, word in found.items()} == drawn.values
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,27 @@
-"""What the records of a run say. Reads records; knows neither torch nor the study."""
+"""What the records of a run say. Reads records; knows neither torch nor the study.
 
+``importance`` stands in its own room, which imports Optuna.
+"""
+
+from skipsearch.analysis.answers import answers
 from skipsearch.analysis.audit import Audit, audit
 from skipsearch.analysis.degradation import Degradation, degradation
+from skipsearch.analysis.effects import MARGIN, effects
+from skipsearch.analysis.interactions import interactions
 from skipsearch.analysis.pareto import dominated_share, hypervolume, pareto
 from skipsearch.analysis.ranking import interval, level, rank
 
 __all__ = [
+    "MARGIN",
     "Audit",
     "Degradation",
+    "answers",
     "audit",
     "degradation",
     "dominated_share",
+    "effects",
     "hypervolume",
+    "interactions",
     "interval",
     "level",
     "pareto",

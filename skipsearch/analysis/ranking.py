@@ -8,7 +8,11 @@ from statistics import fmean, stdev
 import pandas as pd
 from scipy.stats import t
 
+from skipsearch.analysis.ties import tied_with_leader
+from skipsearch.axes import RECIPE, slots, split_name
+from skipsearch.design import has_effect, spread
 from skipsearch.intervals import wilson
+from skipsearch.layout import Layout
 from skipsearch.record import Trial
 
 CONFIDENCE = 0.95
@@ -43,7 +47,11 @@ def rank(
         validation_accuracy  mean over seeds at that rung; NaN at rung 0
         low, high            95 % interval: of the mean over seeds (Student) where n > 1, else
                              the one that the finite validation split alone leaves (Wilson)
+        std                  deviation between seeds; NaN where n is 1
         n                    seeds
+        tied                 whether the data cannot tell it apart from the leader, the first row,
+                             at the leader's rung; see ``tied_with_leader``. The leader itself is
+                             tied; what stands at a lower rung is not
         params, macs         of one image
         ...                  the axes; "-" where one has no effect on the design
         reason               why it failed
@@ -60,16 +68,21 @@ def rank(
             "validation_accuracy",
             "low",
             "high",
+            "std",
             "n",
+            "tied",
         ),
         *("params", "macs", *axes, "reason", "numerics"),
     ]
-    table = pd.DataFrame(rows, columns=columns)
+    table = pd.DataFrame(rows, columns=["accuracies", *columns])
     table = table.sort_values(
         ["epochs", "validation_accuracy", "params"], ascending=[False, False, True], kind="stable"
     )
+    leading = (table.epochs == table.epochs.max()) & (table.epochs > 0)
+    tied = tied_with_leader(table.accuracies[leading].tolist(), validation_images)
+    table["tied"] = tied + [False] * (len(table) - len(tied))
     table.index = pd.RangeIndex(1, len(table) + 1, name="place")
-    return table
+    return table[columns]
 
 
 def grouped(trials: Iterable[Trial]) -> list[list[Trial]]:
@@ -90,6 +103,7 @@ def _row(
     values = [trial.curve[rung - 1].validation_accuracy for trial in group] if rung else []
     low, high = interval(values, validation_images)
     row: dict[str, object] = {
+        "accuracies": values,
         "design": first.design.id,
         "recipe": first.recipe.id,
         "trial": first.number,
@@ -98,6 +112,7 @@ def _row(
         "validation_accuracy": fmean(values) if values else float("nan"),
         "low": low,
         "high": high,
+        "std": stdev(values) if len(values) > 1 else float("nan"),
         "n": len(group),
         "params": first.params,
         "macs": first.macs,
@@ -108,12 +123,31 @@ def _row(
 
 
 def level(trial: Trial, axis: str) -> object:
-    """Return the value that an axis has in a training; "-" where it has no effect on the design."""
-    if axis.startswith("recipe."):
-        return getattr(trial.recipe, axis.removeprefix("recipe."))
-    if not trial.design.has_effect(axis):
+    """Return the value that an axis has in a training; "-" where it has no effect on the design.
+
+    Args:
+        trial: Its record.
+        axis: A field of the design, ``recipe.NAME``, or a parameter of a space, such as
+            ``shortcut[1]`` or ``layout.before_join``.
+    """
+    if axis.startswith(RECIPE):
+        return getattr(trial.recipe, axis.removeprefix(RECIPE))
+    design = trial.design
+    field, stage, slot = split_name(axis)
+    value = getattr(design, field)
+    if stage is not None:
+        stages = len(design.depths)
+        if stage >= stages:
+            return "-"
+        layout, merge, value = (
+            spread(v, stages)[stage] for v in (design.layout, design.merge, value)
+        )
+        if not has_effect(field, [Layout.parse(layout)], [merge]):
+            return "-"
+    elif not design.has_effect(field):
         return "-"  # The shortcut of a plain block, say: its value would mislead.
-    value = getattr(trial.design, axis)
+    if slot:
+        return slots(Layout.parse(value)).get(slot, "-") if isinstance(value, str) else "-"
     return str(list(value)) if isinstance(value, tuple) else value
 
 

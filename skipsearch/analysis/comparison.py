@@ -1,0 +1,163 @@
+"""Two levels of an axis compared: by pairs of designs, by pairs of seeds, or by a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from math import log, nan
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from skipsearch.analysis.linear import Array, Estimate, LinearModel, centred, effect_coded
+from skipsearch.analysis.observations import codes
+from skipsearch.axes import split_name
+
+PAIRS, SEEDS, MODEL = "pairs", "seeds", "model"
+ENOUGH_PAIRS = 6  # with fewer, the designs at hand cannot stand for others
+COST_STEP = 1.1  # costs within such a factor count as equal in pairs
+# What sets the size of a network: free to differ where trainings of equal cost are compared.
+SIZES = (
+    *("depths", "widths", "stem_width", "head_width", "bottleneck_ratio", "groups", "growth"),
+    "compression",
+)
+
+
+class Difference(NamedTuple):
+    """How a level differs from another.
+
+    Attributes:
+        estimate: Of the difference.
+        method: How it was found; empty where it was not.
+        pairs: How many it is from.
+        trainings: How many it is from.
+    """
+
+    estimate: Estimate = Estimate(nan)
+    method: str = ""
+    pairs: int = 0
+    trainings: int = 0
+
+
+class Levels:
+    """The levels of an axis, in the designs in which it matters; ``effects`` tells the method.
+
+    Attributes:
+        names: The levels.
+        codes: (designs,) the level of each design, by its place among the names.
+    """
+
+    def __init__(
+        self, trainings: pd.DataFrame, axis: str, others: Sequence[str], controlled: str | None
+    ) -> None:
+        """Group trainings by design.
+
+        Args:
+            trainings: Those that have a value, as ``observe`` gives them.
+            axis: The axis.
+            others: The other axes.
+            controlled: The cost that is to be equal, if any.
+        """
+        kept = [o for o in others if controlled is None or split_name(o).field not in SIZES]
+        cells = trainings.groupby("cell")
+        firsts = cells[[axis, *kept]].first()
+        self._trainings = trainings
+        self._design = pd.factorize(trainings["cell"], sort=True)[0]  # of each training
+        self._sizes = np.bincount(self._design)
+        self._values = cells["value"].mean().to_numpy()
+        self.codes, self.names = pd.factorize(firsts[axis])
+        others_codes = [codes(firsts[name]) for name in kept]
+        nuisance = [centred(effect_coded(each)) for each in others_codes]
+        if controlled is not None:
+            cost = np.log(cells[controlled].mean().to_numpy(dtype=float))
+            nuisance.append(centred(cost[:, None]))
+            others_codes.append(np.floor((cost - cost.min()) / log(COST_STEP)).astype(np.intp))
+        columns = np.hstack([np.eye(len(self.names))[self.codes], *nuisance])
+        self._model = LinearModel(columns, self._values)
+        self._others = np.array(others_codes, dtype=np.intp).reshape(-1, len(self._values))
+        self._places = [self.codes == i for i in range(len(self.names))]
+        # (levels, others) whether the other axis has an effect on any design of the level.
+        self._matter = np.array([(self._others[:, p] >= 0).any(axis=1) for p in self._places])
+        self._blocks = cache(self._new_blocks)
+
+    def designs(self, level: int) -> int:
+        """Return how many designs have a level."""
+        return int(self._places[level].sum())
+
+    def trainings(self, level: int) -> int:
+        """Return how many trainings have a level."""
+        return int(self._sizes[self._places[level]].sum())
+
+    def mean(self, level: int) -> Estimate:
+        """Return the mean of a level, adjusted by the model where that can."""
+        estimate = self._model.estimate(self._contrast(level))
+        if np.isnan(estimate.value):
+            return Estimate(float(self._values[self._places[level]].mean()))
+        return estimate
+
+    def difference(self, level: int, other: int) -> Difference:
+        """Return how a level differs from another, by the first method that the data allow."""
+        pairs = self._by_pairs(level, other)
+        if pairs.pairs >= ENOUGH_PAIRS:
+            return pairs
+        for by in (self._by_seeds, self._by_model):
+            found = by(level, other)
+            if found.estimate.known:
+                return found
+        return pairs if pairs.estimate.known else Difference()
+
+    def _by_pairs(self, level: int, other: int) -> Difference:
+        blocks = self._matched(level, other)
+        counts, sums = [], []
+        for side in (self._places[level], self._places[other]):
+            counts.append(np.bincount(blocks[side], minlength=blocks.max() + 1))
+            sums.append(np.bincount(blocks[side], self._values[side], blocks.max() + 1))
+        both = (counts[0] > 0) & (counts[1] > 0)
+        differences = sums[0][both] / counts[0][both] - sums[1][both] / counts[1][both]
+        if not len(differences):
+            return Difference()
+        estimate = LinearModel(np.ones((len(differences), 1)), differences).estimate(np.ones(1))
+        trainings = self._sizes[(self._places[level] | self._places[other]) & both[blocks]].sum()
+        return Difference(estimate, PAIRS, len(differences), int(trainings))
+
+    def _by_seeds(self, level: int, other: int) -> Difference:
+        blocks = self._matched(level, other)
+        theirs = (self._places[level] | self._places[other])[self._design]
+        table = pd.DataFrame(
+            {
+                "block": blocks[self._design],
+                "seed": self._trainings["seed"].to_numpy(),
+                "level": self.codes[self._design],
+                "value": self._trainings["value"].to_numpy(),
+            }
+        )[theirs].pivot_table(index=["block", "seed"], columns="level", values="value")
+        paired = (table[level] - table[other]).dropna()
+        place, found = pd.factorize(paired.index.get_level_values("block"))
+        wanted = table.index.get_level_values("block").nunique()
+        if len(found) < wanted or np.bincount(place).min() < 2:
+            return Difference()
+        model = LinearModel(np.eye(wanted)[place], paired.to_numpy())
+        estimate = model.estimate(np.full(wanted, 1 / wanted))
+        return Difference(estimate, SEEDS, len(paired), int(theirs.sum()))
+
+    def _by_model(self, level: int, other: int) -> Difference:
+        estimate = self._model.estimate(self._contrast(level) - self._contrast(other))
+        trainings = self._sizes[self._places[level] | self._places[other]].sum()
+        return Difference(estimate, MODEL, 0, int(trainings))
+
+    def _contrast(self, level: int) -> Array:
+        contrast = np.zeros(self._model.size)
+        contrast[level] = 1
+        return contrast
+
+    def _matched(self, level: int, other: int) -> NDArray[np.intp]:
+        """Number the designs by what they have in all other axes that matter to both levels."""
+        return self._blocks(*np.flatnonzero(self._matter[level] & self._matter[other]).tolist())
+
+    def _new_blocks(self, *matched: int) -> NDArray[np.intp]:
+        if not matched:
+            return np.zeros(len(self._values), dtype=np.intp)
+        _, blocks = np.unique(self._others[list(matched)], axis=1, return_inverse=True)
+        return blocks.reshape(-1)

@@ -1,0 +1,212 @@
+"""What each axis does: its levels compared at equal fidelity, by pairs or by a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from math import comb, inf, isnan, nan
+
+import pandas as pd
+
+from skipsearch.analysis.comparison import Difference, Levels
+from skipsearch.analysis.linear import ERROR, Estimate, further
+from skipsearch.analysis.observations import NO_EFFECT, check_axis, observe, others_than
+from skipsearch.errors import RunError, not_one_of
+from skipsearch.record import COSTS, Trial
+
+BEST, TIED, WORSE, UNKNOWN = "best", "tied", "worse", "not enough data"
+CANDIDATES = 10  # levels that may become the reference
+MARGIN = 0.005  # a difference in accuracy that is too small to matter
+COLUMNS = (
+    *(
+        "axis",
+        "level",
+        "epochs",
+        "n",
+        "designs",
+        "failed",
+        "stopped",
+        "mean",
+        "low",
+        "high",
+        "difference",
+    ),
+    *("d_low", "d_high", "pairs", "method", "verdict", "further"),
+)
+
+
+def effects(
+    trials: Iterable[Trial],
+    rungs: Sequence[int],
+    axes: Sequence[str],
+    axis: str | None = None,
+    epochs: int | None = None,
+    controlled: str | None = None,
+    margin: float = MARGIN,
+) -> pd.DataFrame:
+    """Compare the levels of each axis at equal fidelity.
+
+    *Fidelity.* All values are those at one rung. By default that is the highest which every
+    training has reached that did not fail, so that early stopping has had no say in who is
+    compared. At a higher rung only survivors are: a level whose weak designs were stopped looks
+    better than it is, and differences shrink. Trainings that failed before the rung have no value;
+    ``failed`` counts them, for a level that often fails is not seen at its worst.
+
+    *Seeds* of one design with one recipe are averaged first: they are not designs of their own.
+
+    *Pairs.* Two levels are compared between designs that agree in every other axis which matters
+    to both levels (so a plain layout is paired with the mean over the shortcuts of a residual
+    one), by the paired t-test. It tells about the mean over designs such as those of the run:
+    where an effect depends on the design, that widens the interval.
+
+    *Seeds as pairs.* Where there are fewer than six pairs, but every design is in one and both
+    sides share two seeds or more, the designs are taken as given, and the seeds are paired.
+
+    *Model.* Otherwise a linear model with the main effects of all axes, one observation a design,
+    by ``LinearModel``. An axis without effect on some designs counts there as the mean of its
+    levels. What the model leaves out, such as interactions, is noise to it.
+
+    *Reference.* The level with the best mean; where pairs show another ahead of that, the one of
+    the ten best that others lead by the least. It is chosen by the data, so that the differences'
+    intervals hold for all pairs of levels together, by Bonferroni's correction. ``low`` and
+    ``high`` are of one level alone.
+
+    Args:
+        trials: Records of a run, failed and stopped ones too.
+        rungs: Epochs at which values are compared, rising, the full budget last.
+        axes: What was varied: fields of the design, ``recipe.NAME``, or parameters of a space such
+            as ``shortcut[1]`` and ``layout.before_join``. Numbers with more than six values are
+            cut into thirds, and those of one third count as equal (coarsened exact matching,
+            Iacus, King & Porro 2012, doi:10.1093/pan/mpr013).
+        axis: The axis to tell about, or the field of several; None for all axes.
+        epochs: The rung; None for the default told above.
+        controlled: A cost at which levels are to be compared as equals, one of ``COSTS``. Axes
+            that set the size of a network may then differ between the two of a pair; their costs
+            may by a tenth. The model has the logarithm of the cost in the place of those axes.
+        margin: A difference in accuracy that is too small to matter.
+
+    Returns:
+        One row an axis and level, the reference first, then from the best to the worst. Trainings
+        on which an axis has no effect are left out there. Columns:
+
+        axis, level
+        epochs               the rung
+        n                    trainings compared
+        designs              of so many designs (one with two recipes counts twice)
+        failed               further trainings, that failed before the rung
+        stopped              and further ones, that were stopped before it, or have yet to reach it
+        mean                 validation accuracy by the model, the other axes being as in the mean
+                             of all; the plain mean, without an interval, where it cannot tell
+        low, high            95 % interval of the mean
+        difference           to the reference
+        d_low, d_high        its 95 % interval, for all pairs of levels together
+        pairs                how many the difference is from; 0 by the model
+        method               pairs, seeds or model; empty where nothing tells
+        verdict              "worse": the interval is below 0; "tied": it lies within the margin;
+                             "not enough data": neither. The reference is "best" where all others
+                             are worse, "tied" with one that is, or "not enough data"
+        further              where there is not enough data: trainings of this level and the
+                             reference, beside those there are, after which a difference as large
+                             as the one seen, or the margin if that is larger, would be found with
+                             a chance of 80 %. NaN where settled, or where nothing tells
+
+    Raises:
+        RunError: If the axis, the rung or the cost is unknown, or the margin is not above 0.
+    """
+    if axis is not None:
+        check_axis(axis, axes)
+    if controlled is not None and controlled not in COSTS:
+        raise RunError(f"controlled: {not_one_of(controlled, COSTS)}")
+    if not margin > 0:
+        raise RunError(f"margin: {margin!r} is not above 0")
+    asked = list(axes) if axis is None else [axis]
+    seen = observe(trials, rungs, list(dict.fromkeys((*axes, *asked))), epochs)
+    rows = []
+    for name in asked:
+        table = seen.table[seen.table[name] != NO_EFFECT]
+        if controlled is not None:
+            table = table[table[controlled].fillna(0) > 0]
+        rows += _rows(table, name, others_than(name, axes), controlled, margin)
+    return pd.DataFrame(rows, columns=COLUMNS).assign(epochs=seen.epochs)
+
+
+def _rows(
+    trainings: pd.DataFrame, axis: str, others: Sequence[str], controlled: str | None, margin: float
+) -> list[dict[str, object]]:
+    compared = trainings[trainings["value"].notna()]
+    if compared.empty:
+        return []
+    levels = Levels(compared, axis, others, controlled)
+    means = [levels.mean(i) for i in range(len(levels.names))]
+    error = ERROR / max(1, comb(len(means), 2))
+    reference, differences = _against_the_best(levels, means)
+    judged = {i: _judged(difference, error, margin) for i, difference in differences.items()}
+    verdict = _of_reference({row["verdict"] for row in judged.values()})
+    best: dict[str, object] = {"pairs": 0, "method": "", "verdict": verdict, "further": nan}
+    best |= dict.fromkeys(("difference", "d_low", "d_high"), 0.0)
+    missing = trainings[trainings["value"].isna()]
+    failed = missing[missing["failed"]].groupby(axis).size()
+    stopped = missing[~missing["failed"]].groupby(axis).size()
+    return [
+        {
+            "axis": axis,
+            "level": levels.names[i],
+            "n": levels.trainings(i),
+            "designs": levels.designs(i),
+            "failed": int(failed.get(levels.names[i], 0)),
+            "stopped": int(stopped.get(levels.names[i], 0)),
+            "mean": means[i].value,
+            **dict(zip(("low", "high"), means[i].interval(), strict=True)),
+            **row,
+        }
+        for i, row in ({reference: best} | judged).items()
+    ]
+
+
+def _against_the_best(
+    levels: Levels, means: Sequence[Estimate]
+) -> tuple[int, dict[int, Difference]]:
+    """Return the level that others lead by the least, and how they differ, best first."""
+    order = sorted(range(len(means)), key=lambda i: -means[i].value)
+
+    def against(reference: int) -> dict[int, Difference]:
+        return {i: levels.difference(i, reference) for i in order if i != reference}
+
+    def lead(differences: dict[int, Difference]) -> float:
+        return max((d.estimate.value for d in differences.values() if d.method), default=0.0)
+
+    # Pairs need not agree with the means, which are the model's.
+    reference, differences = order[0], against(order[0])
+    for candidate in order[1:CANDIDATES]:
+        if lead(differences) <= 0:
+            break
+        found = against(candidate)
+        if lead(found) < lead(differences):
+            reference, differences = candidate, found
+    place = {i: each.estimate.value for i, each in differences.items()}
+    ranked = sorted(place, key=lambda i: inf if isnan(place[i]) else -place[i])
+    return reference, {i: differences[i] for i in ranked}
+
+
+def _judged(difference: Difference, error: float, margin: float) -> dict[str, object]:
+    estimate = difference.estimate
+    low, high = estimate.interval(error)
+    small = -margin <= low and high <= margin
+    verdict = WORSE if high < 0 else TIED if small else UNKNOWN
+    more: float = nan
+    if verdict == UNKNOWN and estimate.known:
+        more = further(estimate, max(abs(estimate.value), margin), difference.trainings, error)
+    return {
+        "difference": estimate.value,
+        "d_low": low,
+        "d_high": high,
+        "pairs": difference.pairs,
+        "method": difference.method,
+        "verdict": verdict,
+        "further": more,
+    }
+
+
+def _of_reference(verdicts: set[object]) -> str:
+    if verdicts == {WORSE}:
+        return BEST
+    return TIED if TIED in verdicts else UNKNOWN

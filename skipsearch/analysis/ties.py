@@ -1,0 +1,84 @@
+"""Which designs the data cannot tell apart from the leader."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import inf, sqrt
+from statistics import fmean, variance
+from typing import NamedTuple
+
+from scipy.stats import t
+
+ERROR = 0.05  # the chance that the best design is not among those tied with the leader
+LEAST = 8  # degrees of freedom from which the deviation between seeds is known well enough
+ENOUGH = 30  # and from which no further design is asked for it
+
+
+class _Noise(NamedTuple):
+    """Variance of one training, and the degrees of freedom that it was estimated with."""
+
+    variance: float
+    df: float
+
+
+def tied_with_leader(accuracies: Sequence[Sequence[float]], images: int) -> list[bool]:
+    """Tell which designs cannot be told apart from the first.
+
+    The design with the highest mean leads, and may owe that to luck. All whose mean is not below
+    it by more than the noise allows are tied with it: in 95 of 100 runs the truly best is one of
+    them (subset selection, Gupta 1965, doi:10.1080/00401706.1965.10490251; one-sided, with
+    Bonferroni's correction for the number of designs that could have led).
+
+    The noise is the deviation between seeds, pooled over the leading designs that have several,
+    down the list until it has 30 degrees of freedom: weak designs, which scatter far more, have no
+    say in it. A design whose own seeds scatter more than that counts with its own deviation. Where
+    fewer than 8 degrees of freedom are found, the noise is that of a finite validation split, as
+    if each design had images of its own (Agresti & Caffo 2000, doi:10.1080/00031305.2000.10474560).
+    Designs share the images in truth, so that this errs on the side of a tie.
+
+    Args:
+        accuracies: Of each design, the highest mean first: one accuracy a seed, all at one rung.
+        images: Size of the validation split.
+
+    Returns:
+        One truth value a design; that of the leader is True.
+    """
+    if not accuracies:
+        return []
+    error = ERROR / max(1, len(accuracies) - 1)
+    pooled = _pooled(accuracies)
+    if pooled.df < LEAST:
+        shares = [(images * fmean(seeds) + 1) / (images + 2) for seeds in accuracies]
+        noises = [_Noise(share * (1 - share) / (images + 2), inf) for share in shares]
+        return _tied(shares, noises, error)
+    means = [fmean(seeds) for seeds in accuracies]
+    return _tied(means, [_of_mean(seeds, pooled) for seeds in accuracies], error)
+
+
+def _pooled(accuracies: Sequence[Sequence[float]]) -> _Noise:
+    squares, df = 0.0, 0
+    for seeds in accuracies:
+        if df >= ENOUGH:
+            break
+        if len(seeds) > 1:
+            squares += variance(seeds) * (len(seeds) - 1)
+            df += len(seeds) - 1
+    return _Noise(squares / df if df else 0.0, df)
+
+
+def _of_mean(seeds: Sequence[float], pooled: _Noise) -> _Noise:
+    own = _Noise(variance(seeds), len(seeds) - 1) if len(seeds) > 1 else pooled
+    noise = max(own, pooled)
+    return _Noise(noise.variance / len(seeds), noise.df)
+
+
+def _tied(means: Sequence[float], noises: Sequence[_Noise], error: float) -> list[bool]:
+    first, *others = noises
+    tied = [True]
+    for mean, noise in zip(means[1:], others, strict=True):
+        total = first.variance + noise.variance
+        # Satterthwaite 1946: of a sum of variances that are known to different degrees.
+        spent = first.variance**2 / first.df + noise.variance**2 / noise.df
+        df = total**2 / spent if spent else inf
+        tied.append(means[0] - mean <= float(t.ppf(1 - error, df)) * sqrt(total))
+    return tied
