@@ -11,6 +11,7 @@ Only trainings are shown as records. A training has the attribute ``key``.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -50,6 +51,23 @@ def load_trials(url: str, name: str | None = None) -> list[Trial]:
     Raises:
         RunError: If the storage cannot be opened, or holds several studies and none is named.
     """
+    return records(_load(url, name))
+
+
+def load_params(url: str, name: str | None = None) -> list[dict[str, Any]]:
+    """Return the parameters of every trial of a study, by its number, as Optuna holds them.
+
+    Args:
+        url: Of the storage.
+        name: Of the study; None for the only one.
+
+    Raises:
+        RunError: As ``load_trials``.
+    """
+    return [trial.params for trial in _load(url, name)]
+
+
+def _load(url: str, name: str | None) -> list[FrozenTrial]:
     storage = open_storage(url)
     try:
         names = optuna.get_all_study_names(storage)
@@ -59,7 +77,7 @@ def load_trials(url: str, name: str | None = None) -> list[Trial]:
             raise RunError(f"{shown(url)}: holds {len(names)} studies, where a run has one")
         with calm():
             study = optuna.load_study(study_name=name or names[0], storage=storage)
-        return records(study.get_trials(deepcopy=False))
+        return study.get_trials(deepcopy=False)
     finally:
         # The last connection takes with it what a killed driver left beside SQLite's file.
         storage.remove_session()
