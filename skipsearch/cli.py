@@ -39,6 +39,10 @@ if TYPE_CHECKING:
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
+SESSION = (
+    *("concurrency", "cpus_per_trial", "gpus_per_trial", "time_budget", "trial_timeout"),
+    *("max_failures", "address", "insecure", "dashboard", "deterministic", "verbose"),
+)
 LAYOUT_LIKE = re.compile(r".*\+|(conv|dw|bn|gn|ln|relu|gelu|silu|se|scale|dropout)\d*(-|$)")
 
 
@@ -154,34 +158,13 @@ def _parser() -> argparse.ArgumentParser:
     search.add_argument(
         "--latency-batch", type=int, default=1, metavar="N", help="images (default 1)"
     )
-    search.add_argument("--concurrency", type=int, metavar="K", help="trials at once at most")
-    search.add_argument("--cpus-per-trial", type=float, default=1.0, metavar="C")
-    search.add_argument("--gpus-per-trial", type=float, metavar="G", help="or a share, as 0.25")
-    search.add_argument("--time-budget", type=_seconds, metavar="T", help="as 90s, 20m or 2h")
-    search.add_argument("--trial-timeout", type=_seconds, metavar="T", help="of one trial")
-    search.add_argument(
-        "--max-failures",
-        type=int,
-        default=10,
-        metavar="N",
-        help="trials in a row that may fail before the search stops (default 10)",
-    )
-    search.add_argument(
-        "--address", metavar="A", help="of a Ray cluster to join: host:port or auto"
-    )
-    search.add_argument(
-        "--insecure", action="store_true", help="join a cluster without token authentication"
-    )
-    search.add_argument(
-        "--dashboard", action="store_true", help="of Ray, for this machine alone (ray[default])"
-    )
+    _add_session_options(search)
     search.add_argument(
         "--log", action="append", default=[], metavar="W", help="tensorboard or mlflow"
     )
     search.add_argument(
         "--storage", metavar="URL", help="of a database, for several searches on one study"
     )
-    search.add_argument("--verbose", action="store_true", help="show what Ray prints")
     _add_training_options(search)
     search.set_defaults(verb=_search)
 
@@ -282,6 +265,25 @@ def _parser() -> argparse.ArgumentParser:
     )
     effects.add_argument("--csv", metavar="FILE", help="default: RUN/report/effects.csv")
     effects.set_defaults(verb=_effects)
+
+    confirm = verbs.add_parser(
+        "confirm", help="train the leaders of a run again with new seeds; run it again to go on"
+    )
+    confirm.add_argument("run", metavar="RUN")
+    confirm.add_argument(
+        "--top", type=_positive, default=5, metavar="K", help="leaders (default 5)"
+    )
+    confirm.add_argument(
+        "--seeds",
+        type=_positive,
+        default=5,
+        metavar="S",
+        help="new seeds at most; it ends before where a leader is separated (default 5)",
+    )
+    _add_session_options(confirm)
+    _add_deterministic(confirm)
+    confirm.add_argument("--csv", metavar="FILE", help="default: RUN/report/confirmation.csv")
+    confirm.set_defaults(verb=_confirm)
     return parser
 
 
@@ -296,6 +298,36 @@ def _add_image_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--in-channels", type=int, metavar="C", help="default 3")
     parser.add_argument("--image-size", type=int, metavar="PIXELS", help="default 32")
     parser.add_argument("--classes", type=int, metavar="N", help="default 10")
+
+
+def _add_session_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--concurrency", type=int, metavar="K", help="trials at once at most")
+    parser.add_argument("--cpus-per-trial", type=float, default=1.0, metavar="C")
+    parser.add_argument("--gpus-per-trial", type=float, metavar="G", help="or a share, as 0.25")
+    parser.add_argument("--time-budget", type=_seconds, metavar="T", help="as 90s, 20m or 2h")
+    parser.add_argument("--trial-timeout", type=_seconds, metavar="T", help="of one trial")
+    parser.add_argument(
+        "--max-failures",
+        type=int,
+        default=10,
+        metavar="N",
+        help="trials in a row that may fail before the search stops (default 10)",
+    )
+    parser.add_argument(
+        "--address", metavar="A", help="of a Ray cluster to join: host:port or auto"
+    )
+    parser.add_argument(
+        "--insecure", action="store_true", help="join a cluster without token authentication"
+    )
+    parser.add_argument(
+        "--dashboard", action="store_true", help="of Ray, for this machine alone (ray[default])"
+    )
+    parser.add_argument("--verbose", action="store_true", help="show what Ray prints")
+
+
+def _session(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the options of a session of trials, by the names that the API has for them too."""
+    return {name: getattr(options, name) for name in SESSION}
 
 
 def _add_training_options(parser: argparse.ArgumentParser) -> None:
@@ -315,6 +347,10 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="a field of the recipe, such as peak_lr=0.4; may be repeated",
     )
+    _add_deterministic(parser)
+
+
+def _add_deterministic(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--deterministic",
         action="store_true",
@@ -475,19 +511,9 @@ def _search(options: argparse.Namespace) -> int:
         latency_batch=options.latency_batch,
         data_root=options.data_root,
         image_size=options.image_size,
-        cpus_per_trial=options.cpus_per_trial,
-        gpus_per_trial=options.gpus_per_trial,
-        concurrency=options.concurrency,
-        address=options.address,
-        insecure=options.insecure,
-        dashboard=options.dashboard,
         log=options.log,
         storage=options.storage,
-        time_budget=options.time_budget,
-        trial_timeout=options.trial_timeout,
-        max_failures=options.max_failures,
-        deterministic=options.deterministic,
-        verbose=options.verbose,
+        **_session(options),
     )
     assert run.outcome is not None
     if run.outcome.exhausted:
@@ -739,6 +765,33 @@ def _effects(options: argparse.Namespace) -> None:
                 index=False, float_format="{:.3f}".format
             )
         )
+
+
+def _confirm(options: argparse.Namespace) -> int:
+    from skipsearch.run import Run
+
+    run = Run.open(options.run)
+    try:
+        found = run.confirm(options.top, options.seeds, **_session(options))
+    except KeyboardInterrupt:
+        print("Interrupted: run the same command again to go on.")
+        return EXIT_INTERRUPTED
+    path = Path(options.csv) if options.csv else run.path / "report" / "confirmation.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    found.table.to_csv(path)
+    shares = ("validation_accuracy", "sd", "low", "high", "search_accuracy", "shrinkage")
+    recipes = ["recipe"] if found.table.recipe.nunique() == 1 else []
+    table = found.table.drop(columns=["reason", "shrinkage_low", "shrinkage_high", *recipes])
+    formats = dict.fromkeys(shares, "{:.4f}".format)
+    formats |= {"params": "{:,}".format, "chance": "{:.3f}".format}
+    print(f"{found}\n\n{table.to_string(formatters=formats)}")
+    print(
+        "\nlow, high: 95 % interval of the mean over n seeds; chance: of being the best of these;"
+        f"\nshrinkage: how much of search_accuracy was luck. All columns: {path}"
+    )
+    if found.wanted:
+        print("The time is up: run the same command again to go on.")
+    return 0
 
 
 def _for_images(space: Space, options: argparse.Namespace) -> Space:

@@ -27,7 +27,8 @@ from skipsearch.search.cluster import Resources, ray_session
 from skipsearch.search.driver import Limits, Outcome, ended, run_trials, sweep_checkpoints
 from skipsearch.search.folder import sweep
 from skipsearch.search.logs import loggers
-from skipsearch.search.records import load_trials
+from skipsearch.search.records import load_params, load_trials
+from skipsearch.search.rounds import train_rounds
 from skipsearch.search.samplers import make_sampler
 from skipsearch.search.stopping import EarlyStopping
 from skipsearch.search.storage import without_password
@@ -38,6 +39,8 @@ from skipsearch.training import Folder, Trainer, default_device, versions
 from skipsearch.training.diagnosis import Explanation, explain
 
 FORMAT = 1
+CONFIRM = "confirm.yaml"  # the leaders that are trained again, and with how many seeds
+NEW_SEEDS = 1_000_000  # so far above the search's are those that leaders are trained again with
 TRAIN_ON = ("train", "train+validation")
 # What must be the same when a search goes on.
 SAME_DATA = ("name", "resized_to", "split_seed", "fingerprint")
@@ -93,11 +96,15 @@ class Run:
 
     def trials(self) -> list[Trial]:
         """Return the record of every training, in the order of their numbers."""
+        return load_trials(*self._study())
+
+    def _study(self) -> tuple[str, str | None]:
+        """Return where the study of the search is, and its name where there may be others."""
         if self.asked["storage"] is not None:
-            return load_trials(self.asked["storage"], self.asked["space"]["name"])
+            return self.asked["storage"], self.asked["space"]["name"]
         if not (self.path / "study.db").is_file():
             raise RunError(f"{self.path}: study.db is missing")
-        return load_trials(_url(self.path))
+        return _url(self.path), None
 
     def rank(self) -> pd.DataFrame:
         """Rank the designs at equal fidelity; see ``analysis.rank`` for the columns."""
@@ -206,24 +213,167 @@ class Run:
         axes = list(self.space.parameters)
         return importance(self.trials(), self.asked["rungs"], axes, epochs)
 
+    def confirm(
+        self,
+        top: int = 5,
+        seeds: int = 5,
+        *,
+        cpus_per_trial: float = 1.0,
+        gpus_per_trial: float | None = None,
+        concurrency: int | None = None,
+        address: str | None = None,
+        insecure: bool = False,
+        dashboard: bool = False,
+        time_budget: float | None = None,
+        trial_timeout: float | None = None,
+        max_failures: int = 10,
+        deterministic: bool = False,
+        verbose: bool = False,
+    ) -> analysis.Confirmation:
+        """Train the leaders again with new seeds, until one is separated or the seeds are used up.
+
+        Each is trained to the full budget, without early stopping. A round is one new seed, the
+        same for all leaders: they see the images in one order, augmented alike. The first rounds
+        are trained at once; from the third on the leaders are judged after each. Called again it
+        goes on where it ended or was interrupted, and nothing is trained twice; with more ``seeds``
+        or ``top`` it goes further. Who was a leader once stays one.
+
+        Args:
+            top: How many leaders: the highest-ranked designs at the full budget, or, where none
+                reached it, the highest-ranked.
+            seeds: New seeds at most, at least 2.
+            cpus_per_trial: As for ``search``, and so are the others.
+            gpus_per_trial: GPUs of each trial, or a share of one; None for one where there are any.
+            concurrency: Trials at once at most.
+            address: Of a Ray cluster to join, ``host:port`` or ``auto``.
+            insecure: Whether the cluster may do without token authentication.
+            dashboard: Whether Ray shows its dashboard, to this machine alone.
+            time_budget: Seconds after which the session stops.
+            trial_timeout: Seconds of training after which a trial fails.
+            max_failures: Trials in a row that may fail before it stops.
+            deterministic: Whether a GPU must give the same bits again, for less speed.
+            verbose: Whether to show what Ray prints.
+
+        Returns:
+            What came out. Where the time was up, ``wanted`` is what is left to do.
+
+        Raises:
+            RunError: If there is nothing to confirm, the folder is in use, the data have changed,
+                the resources do not exist, the disk is full, or too many trials in a row fail.
+            KeyboardInterrupt: If it was interrupted; call it again to go on.
+        """
+        for name, value, least in (("top", top, 1), ("seeds", seeds, 2)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise RunError(f"{name}: {value!r} is not a whole number from {least}")
+        resources = Resources(
+            cpus_per_trial=cpus_per_trial,
+            gpus_per_trial=gpus_per_trial,
+            concurrency=concurrency,
+            address=address,
+            insecure=insecure,
+            dashboard=dashboard,
+        )
+        try:
+            with FileLock(self.path / ".lock", timeout=0):
+                earlier = self._asked_to_confirm()
+                kept = earlier["leaders"] if earlier else ()
+                leaders = analysis.leaders(self.rank(), self.trials(), top, kept)
+                if not leaders:
+                    raise RunError(f"{self.path}: nothing to confirm: no training has ended well")
+                keys = [f"{first.design.id}-{first.recipe.id}" for first, *_ in leaders]
+                text = dump_yaml({"leaders": keys, "seeds": seeds})
+                found = self._judged(leaders, seeds, self._confirmations())
+                if not found.wanted:
+                    write_atomically(self.path / CONFIRM, text)
+                    return found
+                data, params = self.load_data(), load_params(*self._study())
+                plan = Plan(
+                    space=self.space,
+                    recipe=Recipe.from_dict(self.asked["recipe"]),
+                    trials=0,
+                    seed=self.asked["seed"],
+                    sampler="random",  # it proposes nothing
+                )
+                with ray_session(resources, verbose) as share:
+                    write_atomically(self.path / CONFIRM, text)
+                    outcome = train_rounds(
+                        _url(self.path, "confirm.db"),
+                        plan,
+                        lambda trainings: [
+                            (params[leader.number], seed)
+                            for leader, seed in self._judged(leaders, seeds, trainings).wanted
+                        ],
+                        data.without_test(),
+                        (self.path / "checkpoints").absolute(),
+                        share=share,
+                        limits=Limits(
+                            time_budget=time_budget,
+                            trial_timeout=trial_timeout,
+                            max_failures=max_failures,
+                        ),
+                        deterministic=deterministic,
+                        verbose=verbose,
+                    )
+        except Timeout:
+            raise RunError(f"{self.path}: another search is writing to this run folder") from None
+        if outcome.interrupted and not outcome.out_of_time:
+            raise KeyboardInterrupt
+        return self._judged(leaders, seeds, self._confirmations())
+
+    def confirmation(self) -> analysis.Confirmation | None:
+        """Return what ``confirm`` has found so far; None where it was never called."""
+        asked = self._asked_to_confirm()
+        if asked is None:
+            return None
+        leaders = analysis.leaders(self.rank(), self.trials(), 0, asked["leaders"])
+        return self._judged(leaders, asked["seeds"], self._confirmations()) if leaders else None
+
+    def _asked_to_confirm(self) -> dict[str, Any] | None:
+        path = self.path / CONFIRM
+        if not path.is_file():
+            return None
+        asked = parse_yaml(read_text(path, RunError), str(path), RunError)
+        for key in ("leaders", "seeds"):
+            if not asked.get(key):
+                raise RunError(f"{path}: {key} is missing")
+        return asked
+
+    def _confirmations(self) -> list[Trial]:
+        """Return the records of what was trained with new seeds."""
+        there = (self.path / "confirm.db").is_file()
+        return load_trials(_url(self.path, "confirm.db")) if there else []
+
+    def _judged(
+        self, leaders: list[list[Trial]], seeds: int, trainings: list[Trial]
+    ) -> analysis.Confirmation:
+        images = self.asked["data"]["validation_images"]
+        first = self.asked["seed"] + NEW_SEEDS
+        return analysis.confirmation(leaders, trainings, first, seeds, images, self._fields())
+
     def _fields(self) -> list[str]:
         """Name what the axes set, and the layout."""
         fields = [split_name(name).field for name in self.space.axes]
         return list(dict.fromkeys([*fields, "layout"]))
 
-    def trial(self, which: str | Design) -> Trial:
-        """Find the training of a design.
+    def trial(self, which: str | Design | Trial) -> Trial:
+        """Find the training of a design in the search.
 
         Args:
-            which: ``best``, a design, or the first digits of ``DESIGN-RECIPE`` as the columns of
-                ``rank`` have them. Of several trainings of one design the highest-ranked is taken.
+            which: ``best``, which is the winner of ``confirm`` where there is one; a design; a
+                record of it; or the first digits of ``DESIGN-RECIPE`` as the columns of ``rank``
+                have them. Of several trainings of one design the highest-ranked is taken.
 
         Raises:
             RunError: If there is none, or several designs fit.
         """
         table = self.rank()
         trials = {trial.number: trial for trial in self.trials()}
+        if isinstance(which, Trial):
+            which = f"{which.design.id}-{which.recipe.id}"
         if which == "best":
+            confirmed = self.confirmation()
+            if confirmed is not None and confirmed.judged:
+                return confirmed.best
             table = table[table.state == COMPLETE]
             if table.empty:
                 raise RunError(f"{self.path}: no training has reached the full budget yet")
@@ -491,7 +641,7 @@ class Exported:
 
 def export(
     run: Run | str | Path,
-    design: str | Design = "best",
+    design: str | Design | Trial = "best",
     out: str | Path | None = None,
     *,
     formats: Sequence[str] = tuple(FORMATS),
@@ -505,7 +655,8 @@ def export(
 
     Args:
         run: The run, or its folder.
-        design: ``best``, a design, or the first digits of its id.
+        design: ``best``, a design, a record of it such as ``Confirmation.best``, or the first
+            digits of its id; see ``Run.trial``.
         out: The folder to write; ``RUN/export/DESIGN`` if None, with the recipe's
             id behind it where recipes were searched.
         formats: Any of ``source``, ``program``, ``onnx``; weights, design and card always.
@@ -559,6 +710,7 @@ def export(
         search_epochs=run.asked["recipe"]["epochs"],
         search_seed=run.asked["seed"],
         search_accuracy=float(place.validation_accuracy) if place.epochs else None,
+        **_confirmed(run, trial),
         recipe=trial.recipe,
         seed=seed,
         trained_on=train_on,
@@ -592,6 +744,21 @@ def export(
         differences=differences,
         tolerance=TOLERANCES[precision],
     )
+
+
+def _confirmed(run: Run, trial: Trial) -> dict[str, Any]:
+    """Return what a card says of the trainings of a design with new seeds, if there were any."""
+    found = run.confirmation()
+    accuracies = found.accuracies(trial) if found is not None else ()
+    if found is None or not found.judged or not accuracies:
+        return {}
+    row = found.row(trial)
+    return {
+        "confirmations": accuracies,
+        "confirmed_interval": (float(row.low), float(row.high)),
+        "chance_of_best": float(row.chance),
+        "leaders": len(found.table),
+    }
 
 
 def _check_seed(seed: int) -> None:
@@ -664,5 +831,5 @@ def _describe(
     }
 
 
-def _url(path: Path) -> str:
-    return f"sqlite:///{path / 'study.db'}"
+def _url(path: Path, file: str = "study.db") -> str:
+    return f"sqlite:///{path / file}"

@@ -5,6 +5,7 @@
 
 from skipsearch.analysis.answers import answers
 from skipsearch.analysis.audit import Audit, audit
+from skipsearch.analysis.confirm import Confirmation, chance_of_best, confirmation, leaders
 from skipsearch.analysis.degradation import Degradation, degradation
 from skipsearch.analysis.effects import MARGIN, effects
 from skipsearch.analysis.interactions import interactions
@@ -14,15 +15,19 @@ from skipsearch.analysis.ranking import interval, level, rank
 __all__ = [
     "MARGIN",
     "Audit",
+    "Confirmation",
     "Degradation",
     "answers",
     "audit",
+    "chance_of_best",
+    "confirmation",
     "degradation",
     "dominated_share",
     "effects",
     "hypervolume",
     "interactions",
     "interval",
+    "leaders",
     "level",
     "pareto",
     "rank",

@@ -38,6 +38,9 @@ class Card:
         search_accuracy: Validation accuracy that the design was chosen by.
         confirmations: Validation accuracies of the design trained again with new seeds, one a
             seed; empty where nobody did.
+        confirmed_interval: 95 % interval of their mean.
+        chance_of_best: Chance that the design is the best of the leaders confirmed with it.
+        leaders: Their number, this one among them.
         recipe: How these weights were trained.
         seed: Of this training.
         trained_on: The splits, ``train`` or ``train+validation``.
@@ -67,6 +70,9 @@ class Card:
     search_seed: int | None = None
     search_accuracy: float | None = None
     confirmations: tuple[float, ...] = ()
+    confirmed_interval: tuple[float, float] | None = None
+    chance_of_best: float | None = None
+    leaders: int | None = None
     recipe: Recipe | None = None
     seed: int | None = None
     trained_on: str = "train"
@@ -220,6 +226,9 @@ def summarise(
             "validation_accuracy": card.search_accuracy,
             "confirmations": list(card.confirmations),
             "confirmed": bool(card.confirmations),
+            "confirmed_interval": list(card.confirmed_interval or ()),
+            "chance_of_best": card.chance_of_best,
+            "leaders": card.leaders,
         },
         "training": {
             "data": card.data,
@@ -317,6 +326,14 @@ def _found(search: Mapping[str, Any]) -> list[str]:
             f" {_percent(min(accuracies))} to {_percent(max(accuracies))}"
             f" (n = {len(accuracies)} seeds)."
         )
+        if search["confirmed_interval"]:
+            low, high = map(_percent, search["confirmed_interval"])
+            verdict += f" The 95 % interval of the mean is {low} to {high}."
+        if search["chance_of_best"] is not None and search["leaders"]:
+            verdict += (
+                f" It is the best of the {search['leaders']} designs that were compared so with a"
+                f" chance of {_percent(search['chance_of_best'])}."
+            )
     return ["## How it was found", _known(known), verdict]
 
 

@@ -10,7 +10,8 @@ Only trainings are shown as records. A training has the attribute ``key``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -51,15 +52,31 @@ def load_trials(url: str, name: str | None = None) -> list[Trial]:
     Raises:
         RunError: If the storage cannot be opened, or holds several studies and none is named.
     """
+    return records(_load(url, name))
+
+
+def load_params(url: str, name: str | None = None) -> list[dict[str, Any]]:
+    """Return the parameters of every trial of a study, by its number, as Optuna holds them.
+
+    Args:
+        url: Of the storage.
+        name: Of the study; None for the only one.
+
+    Raises:
+        RunError: As ``load_trials``.
+    """
+    return [trial.params for trial in _load(url, name)]
+
+
+def _load(url: str, name: str | None) -> Iterator[FrozenTrial]:
     storage = open_storage(url)
     try:
         names = optuna.get_all_study_names(storage)
         if not names or (name is not None and name not in names):
-            return []  # The search was interrupted before its first trial.
+            return  # The search was interrupted before its first trial.
         if name is None and len(names) > 1:
             raise RunError(f"{shown(url)}: holds {len(names)} studies, where a run has one")
-        study_id = storage.get_study_id_from_name(name or names[0])
-        return records(read_trials(storage, study_id))
+        yield from read_trials(storage, storage.get_study_id_from_name(name or names[0]))
     finally:
         # The last connection takes with it what a killed driver left beside SQLite's file.
         storage.remove_session()

@@ -229,16 +229,34 @@ class SearchStudy:
 
     def _look_around(self) -> None:
         """Learn which trainings there are."""
-        parameters = self.plan.space.parameters
         for trial in self._study.get_trials(deepcopy=False):
             if not is_training(trial):
                 continue
             key, seed = trial.user_attrs[KEY], trial.user_attrs[SEED]
             if (key, seed) not in self._tried:
-                values = {name: parameters[name].value(v) for name, v in trial.params.items()}
-                self._tried.add(key, seed, values)
+                self._tried.add(key, seed, self._values(trial.params))
             if trial.state == TrialState.FAIL and REASON in trial.user_attrs:
                 self._tried.fail(key)
+
+    def _values(self, params: Mapping[str, Any]) -> dict[str, Value]:
+        """Return the values of parameters that Optuna's parameters hold."""
+        parameters = self.plan.space.parameters
+        return {name: parameters[name].value(value) for name, value in params.items()}
+
+    def request(self, trainings: Iterable[tuple[Mapping[str, Any], int]]) -> None:
+        """Queue trainings; the plan then asks for these and those that there are, and no more.
+
+        Args:
+            trainings: The parameters of a candidate, as ``load_params`` returns them, and a seed.
+                Those that are known are passed over.
+        """
+        new = 0
+        for params, seed in trainings:
+            key = self.plan.space.candidate(self._values(params)).key
+            if (key, seed) not in self._tried:
+                self._study.enqueue_trial(dict(params), {SEED: seed})
+                new += 1
+        self.plan = dataclasses.replace(self.plan, trials=len(self._tried) + new)
 
     def _has_enough(self) -> bool:
         """Whether all trainings that the plan asks for are done or under way."""

@@ -1,0 +1,77 @@
+"""Round by round: train what is wanted, look at what came out, and ask what is wanted next."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from skipsearch.data import Data
+from skipsearch.record import Trial
+from skipsearch.search.cluster import Share
+from skipsearch.search.driver import Limits, Outcome, run_trials
+from skipsearch.search.stopping import EarlyStopping
+from skipsearch.search.study import Plan, SearchStudy
+
+Wanted = Callable[[list[Trial]], Sequence[tuple[Mapping[str, Any], int]]]
+
+
+def train_rounds(
+    storage: str,
+    plan: Plan,
+    wanted: Wanted,
+    data: Data,
+    checkpoints: Path,
+    *,
+    share: Share,
+    limits: Limits,
+    deterministic: bool = False,
+    verbose: bool = False,
+) -> Outcome:
+    """Train given designs with given seeds at the full budget, until no more are wanted.
+
+    What the study holds is not trained again: after an interruption, of whatever kind, the same
+    call goes on. To be called within ``ray_session``.
+
+    Args:
+        storage: URL of a study of its own, made where it is missing.
+        plan: Says the space, its recipe and its name; what is trained, ``wanted`` alone says.
+        wanted: From the records so far to the parameters and seeds of the next round; none at the
+            end.
+        data: As for ``run_trials``.
+        checkpoints: Folder for the checkpoints of trainings under way.
+        share: What ``ray_session`` gave.
+        limits: Of time, over all rounds, and of failures.
+        deterministic: Whether a GPU must give the same bits again, for less speed.
+        verbose: Whether to show what Tune prints.
+
+    Raises:
+        RunError: If the disk is full, or too many trainings fail in a row.
+    """
+    start = time.monotonic()
+    trainings: Sequence[tuple[Mapping[str, Any], int]] = ()
+    with contextlib.closing(SearchStudy(storage, plan.space.name, plan)) as study:
+        while following := wanted(study.trials()):
+            assert following != trainings, "a round that changed nothing"
+            trainings = following
+            left = limits
+            if limits.time_budget is not None:
+                seconds = limits.time_budget - (time.monotonic() - start)
+                left = dataclasses.replace(limits, time_budget=seconds)
+            study.request(trainings)
+            outcome = run_trials(
+                study,
+                data,
+                checkpoints,
+                share=share,
+                stopping=EarlyStopping(rule="none"),
+                limits=left,
+                deterministic=deterministic,
+                verbose=verbose,
+            )
+            if outcome.interrupted:
+                return outcome
+    return Outcome()
