@@ -284,6 +284,16 @@ def _parser() -> argparse.ArgumentParser:
     _add_deterministic(confirm)
     confirm.add_argument("--csv", metavar="FILE", help="default: RUN/report/confirmation.csv")
     confirm.set_defaults(verb=_confirm)
+
+    report = verbs.add_parser("report", help="write a run as one page, with figures and tables")
+    report.add_argument("run", metavar="RUN")
+    report.add_argument("--out", metavar="DIR", help="default: RUN/report")
+    report.set_defaults(verb=_report)
+
+    compare = verbs.add_parser("compare", help="tell whether runs agree on what is best")
+    compare.add_argument("runs", metavar="RUN", nargs="+", help="two or more")
+    compare.add_argument("--csv", metavar="FILE", help="of the table")
+    compare.set_defaults(verb=_compare)
     return parser
 
 
@@ -792,6 +802,28 @@ def _confirm(options: argparse.Namespace) -> int:
     if found.wanted:
         print("The time is up: run the same command again to go on.")
     return 0
+
+
+def _report(options: argparse.Namespace) -> None:
+    from skipsearch.run import Run
+
+    page = Run.open(options.run).report(options.out)
+    print(f"Written to {page}, with its figures and tables beside it.")
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from skipsearch.run import Run, compare
+
+    table = compare([Run.open(path) for path in options.runs])
+    if options.csv:
+        table.to_csv(options.csv, index=False)
+    formats = dict.fromkeys(("tau", "low", "high"), "{:.2f}".format)
+    print(table.to_string(index=False, formatters=formats, na_rep="-"))
+    print(
+        "\ntau: Kendall's, 1 where both runs have the n designs or levels in the same order;"
+        "\nlow, high: its 95 % interval. Values are those after so many epochs, which every"
+        " training has reached."
+    )
 
 
 def _for_images(space: Space, options: argparse.Namespace) -> Space:

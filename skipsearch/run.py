@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Self
 
@@ -350,6 +351,49 @@ class Run:
         first = self.asked["seed"] + NEW_SEEDS
         return analysis.confirmation(leaders, trainings, first, seeds, images, self._fields())
 
+    def report(self, out: str | Path | None = None) -> Path:
+        """Write the run as one page, ``index.html``, with all figures and tables as files.
+
+        Args:
+            out: The folder; ``report`` in the run folder if None.
+
+        Returns:
+            The page.
+
+        Raises:
+            RunError: If nothing was recorded yet.
+        """
+        from skipsearch.analysis.page import Findings, write_page
+
+        trials, rungs, fields = self.trials(), self.asked["rungs"], self._fields()
+        if not trials:
+            raise RunError(f"{self.path}: no trial has been recorded yet")
+        images, axes = self.asked["data"]["validation_images"], list(self.space.parameters)
+        accuracy_and_size = (VALIDATION_ACCURACY, "params")
+        found = Findings(
+            asked=self.asked,
+            trials=trials,
+            ranking=analysis.rank(trials, rungs, images, fields),
+            front=analysis.pareto(trials, accuracy_and_size, images, fields),
+            audit=analysis.audit(trials),
+            effects=analysis.effects(trials, rungs, axes),
+            importance=importance(trials, rungs, axes),
+            interactions=[
+                analysis.interactions(trials, rungs, axes, first, second)
+                for first, second in combinations(fields, 2)
+            ],
+            degradation=analysis.degradation(
+                trials,
+                self.asked["data"]["train_images"],
+                images,
+                axes=[field for field in fields if field != "depths"],
+            )
+            if len({trial.design.depths for trial in trials}) > 1
+            else None,
+            confirmation=self.confirmation(),
+        )
+        return write_page(found, Path(out or self.path / "report"), self.path.resolve().name)
+
     def _fields(self) -> list[str]:
         """Name what the axes set, and the layout."""
         fields = [split_name(name).field for name in self.space.axes]
@@ -409,6 +453,26 @@ class Run:
                 f" (fingerprint {data.fingerprint}, {asked['fingerprint']} then)"
             )
         return data
+
+
+def compare(runs: Sequence[Run]) -> pd.DataFrame:
+    """Tell how far runs agree on what is best; see ``analysis.compare`` for the columns.
+
+    Args:
+        runs: Two or more, on other data or with another budget.
+
+    Raises:
+        RunError: If there are fewer than two, or one has nothing to compare.
+    """
+    names = [str(run.path) for run in runs]
+    if len(set(names)) < len(names):
+        raise RunError("compare: a run is named twice")
+    return analysis.compare(
+        {
+            name: analysis.Compared(run.trials(), run.asked["rungs"], run._fields())
+            for name, run in zip(names, runs, strict=True)
+        }
+    )
 
 
 def search(

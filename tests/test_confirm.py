@@ -407,6 +407,7 @@ def test_the_card_says_how_sure_the_choice_is() -> None:
         image_size=8,
         classes=10,
         tolerance=1e-4,
+        precision="fp32",
         written_with={},
     )
     page = render(summary)

@@ -3,6 +3,7 @@
 ``importance`` stands in its own room, which imports Optuna.
 """
 
+from skipsearch.analysis.agreement import Compared, compare
 from skipsearch.analysis.answers import answers
 from skipsearch.analysis.audit import Audit, audit
 from skipsearch.analysis.confirm import Confirmation, chance_of_best, confirmation, leaders
@@ -15,11 +16,13 @@ from skipsearch.analysis.ranking import interval, level, rank
 __all__ = [
     "MARGIN",
     "Audit",
+    "Compared",
     "Confirmation",
     "Degradation",
     "answers",
     "audit",
     "chance_of_best",
+    "compare",
     "confirmation",
     "degradation",
     "dominated_share",

@@ -5,18 +5,33 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from skipsearch.analysis.answers import answers
 from skipsearch.analysis.audit import Audit
-from skipsearch.analysis.figures import plot_curves, plot_front
-from skipsearch.analysis.report import Picture, Section, Table
+from skipsearch.analysis.confirm import Confirmation
+from skipsearch.analysis.degradation import Degradation
+from skipsearch.analysis.figures import (
+    COLOURS,
+    plot_curves,
+    plot_degradation,
+    plot_effects,
+    plot_front,
+    plot_interaction,
+)
+from skipsearch.analysis.linear import ERROR
+from skipsearch.analysis.report import Picture, Section, Table, write_report
 from skipsearch.diagram import draw_diagram
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Trial
 
 LEADERS = 4  # designs that are drawn
+MAPS = 4  # interactions that are drawn
 PERCENT = ".2%"
+POINTS = "+.2%"
+HIDDEN = ("trial", "recipe", "reason", "numerics")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +44,11 @@ class Findings:
         ranking: What ``rank`` returns.
         front: What ``pareto`` returns for accuracy and parameters.
         audit: What ``audit`` returns.
+        effects: What ``effects`` returns.
+        importance: What ``importance`` returns.
+        interactions: What ``interactions`` returns for each two fields.
+        degradation: What ``degradation`` returns; None where one depth alone was searched.
+        confirmation: What ``confirm`` has found; None where it was never called.
     """
 
     asked: Mapping[str, Any]
@@ -36,6 +56,11 @@ class Findings:
     ranking: pd.DataFrame
     front: pd.DataFrame
     audit: Audit
+    effects: pd.DataFrame
+    importance: pd.DataFrame
+    interactions: Sequence[pd.DataFrame]
+    degradation: Degradation | None = None
+    confirmation: Confirmation | None = None
 
     @property
     def images(self) -> dict[str, int]:
@@ -53,6 +78,227 @@ class Findings:
     def trial(self, number: int) -> Trial:
         """Return a record by its number."""
         return next(trial for trial in self.trials if trial.number == number)
+
+
+def write_page(found: Findings, folder: Path, name: str) -> Path:
+    """Write the report of a run.
+
+    Args:
+        found: What is known of it.
+        folder: Of the page, its figures and tables.
+        name: Of the run.
+
+    Returns:
+        The page.
+    """
+    asked = found.asked
+    sections = [
+        leaders_section(found),
+        confirmation_section(found),
+        effects_section(found),
+        interactions_section(found),
+        degradation_section(found),
+        curves_section(found),
+        front_section(found),
+        stopping_section(found),
+        budget_section(found),
+        provenance_section(found),
+    ]
+    return write_report(
+        folder,
+        title=f"{name}: {asked['space']['name']} on {Path(asked['data']['name']).stem}",
+        subtitle=f"{len(found.trials)} trainings of {found.ranking.design.nunique()} designs,"
+        f" up to {asked['recipe']['epochs']} epochs each",
+        answer=list(_answer(found)),
+        sections=[section for section in sections if section is not None],
+    )
+
+
+def _answer(found: Findings) -> Iterator[str]:
+    if found.confirmation is not None and found.confirmation.judged:
+        yield from str(found.confirmation).splitlines()
+    else:
+        yield from _leading(found.ranking)
+    yield from answers(found.effects)
+    if found.degradation is not None:
+        yield from found.degradation.words
+    yield from stopping_section(found).text
+
+
+def _leading(ranking: pd.DataFrame) -> Iterator[str]:
+    first = ranking.iloc[0]
+    seeds = "one seed" if first.n == 1 else f"mean of {first.n} seeds"
+    yield (
+        f"Design {first.design[:6]} ({first.layout}) leads with {first.validation_accuracy:.2%}"
+        f" after {first.epochs} epochs ({seeds}, 95 % interval {first.low:.2%} to"
+        f" {first.high:.2%})."
+    )
+    tied = int(ranking.tied.sum())
+    others = f"the data cannot tell {tied - 1} others from it, and " if tied > 1 else ""
+    yield (
+        f"It is not confirmed: {others}the best of many draws is partly luck."
+        " 'skipsearch confirm' trains the leaders again."
+    )
+
+
+def confirmation_section(found: Findings) -> Section | None:
+    """Show what became of the leaders with new seeds."""
+    confirmed = found.confirmation
+    if confirmed is None:
+        return None
+    table = Table(
+        name="confirmation",
+        rows=confirmed.table,
+        columns={
+            "place": "d",
+            "design": "s",
+            "n": "d",
+            "validation_accuracy": PERCENT,
+            "sd": PERCENT,
+            "low": PERCENT,
+            "high": PERCENT,
+            "chance": ".2f",
+            "search_accuracy": PERCENT,
+            "shrinkage": POINTS,
+        },
+        caption="The leaders trained again, with n new seeds that are the same for all. chance: of"
+        " being the best of these; shrinkage: how much of the search's value was luck.",
+    )
+    return Section(
+        title="Confirmation",
+        text=str(confirmed).splitlines(),
+        tables=[table] if len(table.rows) else [],
+    )
+
+
+def effects_section(found: Findings) -> Section | None:
+    """Show what each axis does."""
+    if found.effects.empty:
+        return None
+    epochs = int(found.effects.epochs.iloc[0])
+    formats = {
+        "axis": "s",
+        "level": "",
+        "n": "d",
+        "designs": "d",
+        "mean": PERCENT,
+        "low": PERCENT,
+        "high": PERCENT,
+        "difference": POINTS,
+        "d_low": POINTS,
+        "d_high": POINTS,
+        "pairs": "d",
+        "method": "s",
+        "verdict": "s",
+        "further": ",.0f",
+    }
+    tables = [
+        Table(
+            name="effects",
+            rows=found.effects,
+            columns=formats,
+            caption=f"After {epochs} epochs. difference: to the best level; d_low, d_high: its 95 %"
+            " interval, for all pairs of levels together; pairs: designs that differ in this axis"
+            " alone; further: trainings that would settle it.",
+            top=60,
+        )
+    ]
+    if not found.importance.empty:
+        tables.append(
+            Table(
+                name="importance",
+                rows=found.importance,
+                columns={"axis": "s", "designs": "d", "ped_anova": ".2f", "fanova": ".2f"},
+                caption="How much each axis matters, of 1 in all, by two measures of Optuna.",
+            )
+        )
+    picture = Picture(
+        name="effects",
+        figure=plot_effects(found.effects),
+        caption="What each level gives away to the best of its axis: difference and 95 % interval.",
+    )
+    return Section(
+        title="Effects of each axis",
+        text=[
+            f"All values are those after {epochs} epochs, the last that every training has reached"
+            " which did not fail: early stopping has not chosen among them.",
+            *answers(found.effects),
+        ],
+        figures=[picture],
+        tables=tables,
+    )
+
+
+def interactions_section(found: Findings) -> Section | None:
+    """Show where what one axis does depends on another."""
+    known = [table for table in found.interactions if len(table) and table.p.notna().all()]
+    if not known:
+        return None
+    bound = ERROR / len(known)  # Bonferroni: of so many pairs one would look so by chance
+    known.sort(key=lambda table: float(table.p.iloc[0]))
+    shown = [table for table in known if table.p.iloc[0] < bound][:MAPS]
+    pairs = pd.DataFrame(
+        [{"first": t.columns[0], "second": t.columns[1], "p": t.p.iloc[0]} for t in known]
+    )
+    text = [
+        f"{first} and {second} depend on each other (p = {p:.2g})."
+        for first, second, p in pairs[pairs.p < bound].itertuples(index=False)
+    ] or [f"None was found among {len(known)} pairs of axes."]
+    pictures = [
+        Picture(
+            name=f"interaction-{table.columns[0]}-{table.columns[1]}",
+            figure=plot_interaction(table),
+            caption=f"Validation accuracy in %, mean for each {table.columns[0]} and"
+            f" {table.columns[1]}.",
+        )
+        for table in shown
+    ]
+    table = Table(
+        name="interactions",
+        rows=pairs,
+        columns={"first": "s", "second": "s", "p": ".3g"},
+        caption=f"F test of additivity; below {bound:.2g} it counts.",
+    )
+    return Section(title="Interactions", text=text, figures=pictures, tables=[table])
+
+
+def degradation_section(found: Findings) -> Section | None:
+    """Show whether going deeper helps."""
+    if found.degradation is None:
+        return None
+    table = found.degradation.table
+    fields = list(table.columns[2 : table.columns.get_loc("depths")])
+    varying = [name for name in fields if table[name].nunique() > 1] or fields[:1]
+    names: dict[Any, str] = {
+        number: ", ".join(str(rows[name].iloc[0]) for name in varying)
+        for number, rows in table.groupby("group")
+        if rows.layers.nunique() > 1
+    }
+    picture = Picture(
+        name="degradation",
+        figure=plot_degradation(table, dict(list(names.items())[: len(COLOURS)])),
+        caption="Training and validation error against depth; 95 % intervals over seeds.",
+    )
+    percents = [f"{split}_error{end}" for split in ("train", "validation") for end in ("", "_sd")]
+    rows = table.merge(found.degradation.verdicts[["group", "verdict"]], on="group")
+    return Section(
+        title="Degradation with depth",
+        text=found.degradation.words,
+        figures=[picture] if names else [],
+        tables=[
+            Table(
+                name="degradation",
+                rows=rows,
+                columns=dict.fromkeys(varying, "")
+                | {"layers": "d", "n": "d"}
+                | dict.fromkeys(percents, PERCENT)
+                | {"epochs_to_loss": ".0f", "verdict": "s"},
+                caption="Means over n seeds, with their deviation, after the same number of epochs;"
+                " epochs_to_loss: until a training loss that all of that depth reach.",
+                top=30,
+            )
+        ],
+    )
 
 
 def leaders_section(found: Findings) -> Section:
@@ -75,6 +321,8 @@ def leaders_section(found: Findings) -> Section:
         "low": PERCENT,
         "high": PERCENT,
         "n": "d",
+        "std": PERCENT,
+        "tied": "",
         "params": ",d",
         "macs": ",d",
     }
@@ -85,7 +333,8 @@ def leaders_section(found: Findings) -> Section:
         columns=formats | dict.fromkeys(axes, ""),
         caption=(
             "Ranked by epochs reached, then by validation accuracy there. low, high: 95 % interval"
-            f" of the mean over n seeds, or for one seed that of {images:,} validation images."
+            f" of the mean over n seeds, or for one seed that of {images:,} validation images;"
+            " tied: the data cannot tell it from the first."
         ),
     )
     return Section(
@@ -94,9 +343,6 @@ def leaders_section(found: Findings) -> Section:
         tables=[table],
         drawings=pictures,
     )
-
-
-HIDDEN = ("trial", "recipe", "reason", "numerics")
 
 
 def curves_section(found: Findings) -> Section:
@@ -176,7 +422,7 @@ def budget_section(found: Findings) -> Section:
     return Section(title="Budget", text=text, tables=[table] if len(failures) else [])
 
 
-def provenance_section(found: Findings, version: str) -> Section:
+def provenance_section(found: Findings) -> Section:
     """Tell what the run rests on, and how to have it again."""
     asked = found.asked
     data = asked["data"]
@@ -187,8 +433,8 @@ def provenance_section(found: Findings, version: str) -> Section:
         f" {data['validation_images']:,} validation images of {data['image_size']} x"
         f" {data['image_size']} pixels; fingerprint {data['fingerprint']}. The test split was not"
         " looked at.",
-        f"Sampler {asked['sampler']}, scheduler {asked['scheduler']}, seed {asked['seed']},"
-        f" skipsearch {version}. {versions}.",
+        f"Sampler {asked['sampler']}, scheduler {asked['scheduler']}, seed {asked['seed']}."
+        f" {versions}.",
         *(f"Numerics: {text}." for text in numerics),
         "The same folder holds run.yaml, which says all that was asked, and study.db, an Optuna"
         " study with every record. The same search again:",

@@ -151,6 +151,8 @@ def _inline(svg: str, picture: Picture) -> Markup:
 def _table(folder: Path, table: Table) -> dict[str, object]:
     """Write a table, and return what the page shows of it."""
     rows = table.rows.reset_index() if table.rows.index.name else table.rows
+    words = rows.select_dtypes(include=["object", "string"]).astype(str)  # levels are of many types
+    rows = rows.assign(**{str(name): words[name] for name in words})
     rows.to_csv(folder / f"{table.name}.csv", index=False)
     rows.to_parquet(folder / f"{table.name}.parquet", index=False)
     shown = {name: form for name, form in table.columns.items() if name in rows}
@@ -171,4 +173,6 @@ def _table(folder: Path, table: Table) -> dict[str, object]:
 
 
 def _cell(value: Any, form: str) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else ""
     return "" if pd.isna(value) else format(value, form)
