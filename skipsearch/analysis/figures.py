@@ -166,6 +166,8 @@ def plot_effects(table: pd.DataFrame) -> Diagram:
             axes.set_ylim(-0.7, len(rows) - 0.3)
             axes.set_title(name, loc="left", fontsize=9, fontweight="bold")
             axes.grid(axis="y", visible=False)
+        ends = 100 * pd.concat([table.d_low, table.d_high])  # no difference is beyond 100 points
+        panels[-1].set_xlim(max(-100.0, ends.min()) - 1, min(100.0, ends.max()) + 1)
         panels[-1].set_xlabel("points of validation accuracy, against the best level")
         for label, (colour, mark) in VERDICTS.items():
             panels[-1].plot([], [], mark, color=colour, label=label)

@@ -13,7 +13,7 @@ import pandas as pd
 from skipsearch.analysis.answers import answers
 from skipsearch.analysis.audit import Audit
 from skipsearch.analysis.confirm import Confirmation
-from skipsearch.analysis.degradation import Degradation
+from skipsearch.analysis.degradation import UNKNOWN, Degradation
 from skipsearch.analysis.figures import (
     COLOURS,
     plot_curves,
@@ -120,7 +120,7 @@ def _answer(found: Findings) -> Iterator[str]:
     else:
         yield from _leading(found.ranking)
     yield from answers(found.effects)
-    if found.degradation is not None:
+    if found.degradation is not None and _is_judged(found.degradation):
         yield from found.degradation.words
     yield from stopping_section(found).text
 
@@ -262,6 +262,11 @@ def interactions_section(found: Findings) -> Section | None:
     return Section(title="Interactions", text=text, figures=pictures, tables=[table])
 
 
+def _is_judged(degradation: Degradation) -> bool:
+    """Whether anything can be said of a group."""
+    return bool((degradation.verdicts.verdict != UNKNOWN).any())
+
+
 def degradation_section(found: Findings) -> Section | None:
     """Show whether going deeper helps."""
     if found.degradation is None:
@@ -272,7 +277,7 @@ def degradation_section(found: Findings) -> Section | None:
     names: dict[Any, str] = {
         number: ", ".join(str(rows[name].iloc[0]) for name in varying)
         for number, rows in table.groupby("group")
-        if rows.layers.nunique() > 1
+        if rows[rows.n > 0].layers.nunique() > 1
     }
     picture = Picture(
         name="degradation",

@@ -1,0 +1,303 @@
+"""The report of a run: one page that needs nothing beside it, and figures and tables as files."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from contextlib import closing
+from html.parser import HTMLParser
+from itertools import cycle
+from pathlib import Path
+
+import optuna
+import pandas as pd
+import pytest
+
+from skipsearch.analysis import pareto
+from skipsearch.analysis.figures import VERDICTS, plot_curves, plot_effects, plot_front, short
+from skipsearch.analysis.report import Picture, Section, Table, write_report
+from skipsearch.cli import main
+from skipsearch.data import load_data
+from skipsearch.errors import RunError
+from skipsearch.recipe import Recipe
+from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch
+from skipsearch.run import Run
+from skipsearch.search.stopping import EarlyStopping
+from skipsearch.search.study import Plan, SearchStudy
+from skipsearch.space import Space
+from skipsearch.text import dump_yaml
+from skipsearch.training import versions
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+SPACE = """
+name: <b>tiny</b>
+base: {widths: [4, 8], depths: [1, 1], merge: add}
+axes:
+  layout: [conv3-bn-relu-conv3-bn + relu, bn-relu-conv3-bn-relu-conv3 +, conv3-bn-relu]
+  shortcut: [pad, proj]
+  depths: [[1, 1], [2, 2]]
+"""
+EPOCHS = 3
+
+
+def epochs(number: int, last: float) -> list[Epoch]:
+    values = [last * i / number for i in range(1, number + 1)]
+    return [Epoch(i, 0.1, 2.0 - v, v, 2.0 - v, v, 1.0) for i, v in enumerate(values, 1)]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run folder as a search leaves it; what came of its trainings is made up."""
+    path = tmp_path_factory.mktemp("runs") / "a run"
+    path.mkdir()
+    data = load_data("digits")
+    space = Space.from_yaml(SPACE).for_images(data.in_channels, data.image_size, data.classes)
+    recipe = Recipe(epochs=EPOCHS)
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    plan = Plan(space=space, recipe=recipe, trials=18, sampler="random", seeds=2)
+    with closing(SearchStudy(f"sqlite:///{path}/study.db", space.name, plan)) as study:
+        ends = cycle([COMPLETE, COMPLETE, COMPLETE, PRUNED])
+        number = 0
+        while (ticket := study.ask()) is not None:
+            number += 1
+            if number == 7:
+                study.finish(ticket.number, FAIL, "the loss became nan & more")
+                continue
+            end = next(ends)
+            accuracy = 1.0 if number == 3 else 0.5 + number / 100
+            study.report(
+                ticket.number,
+                epochs(EPOCHS if end == COMPLETE else 1, accuracy),
+                {"device": "cpu", "numerics": "cpu, float32", "versions": versions()},
+            )
+            study.finish(ticket.number, end)
+    optuna.logging.set_verbosity(verbosity)
+    stopping = EarlyStopping()
+    asked = {
+        "format": 1,
+        "space": space.to_dict(),
+        "data": {
+            "name": "digits",
+            "root": None,
+            "resized_to": None,
+            "split_seed": data.split_seed,
+            "fingerprint": data.fingerprint,
+            "in_channels": data.in_channels,
+            "image_size": data.image_size,
+            "classes": data.classes,
+            "train_images": len(data.train),
+            "validation_images": len(data.validation),
+            "source": data.source,
+        },
+        "recipe": recipe.to_dict(),
+        "seed": 0,
+        "sampler": "random",
+        "scheduler": stopping.rule,
+        "stopping": stopping.details(),
+        "rungs": [1, EPOCHS],
+        "objectives": ["validation_accuracy"],
+        "trials": 18,
+        "seeds": 2,
+        "storage": None,
+        "versions": versions(),
+    }
+    (path / "run.yaml").write_text(dump_yaml(asked))
+    return Run.open(path)
+
+
+@pytest.fixture(scope="module")
+def page(run: Run) -> Path:
+    assert main(["report", str(run.path)]) == 0
+    return run.path / "report" / "index.html"
+
+
+class _Page(HTMLParser):
+    """What a page refers to, its ids, its words, and whether its elements are closed in order."""
+
+    VOID = ("meta", "img", "br", "path", "use", "rect", "circle", "line")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.refers: list[str] = []
+        self.ids: list[str] = []
+        self.words = ""
+        self._open: list[str] = []
+        self.feed(text)
+        assert not self._open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._open.append(tag)
+        for name, value in attrs:
+            if name in ("src", "href", "xlink:href"):
+                self.refers.append(str(value))
+            if name == "id":
+                self.ids.append(str(value))
+        if tag in self.VOID:
+            self._open.pop()
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self._open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self.VOID:
+            assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words += f"{data} "
+
+
+def test_the_page_needs_nothing_beside_it(page: Path) -> None:
+    parsed = _Page(page.read_text(encoding="utf-8"))
+    assert parsed.refers
+    for target in parsed.refers:
+        assert target.startswith("data:image/svg+xml;base64,") or target[1:] in parsed.ids
+    assert len(parsed.ids) == len(set(parsed.ids))
+    assert "url(http" not in page.read_text()
+
+
+def test_the_page_says_what_the_run_says(page: Path, run: Run) -> None:
+    words = " ".join(_Page(page.read_text(encoding="utf-8")).words.split())
+    first = run.rank().iloc[0]
+    assert f"Design {first.design[:6]} ({first.layout}) leads with" in words
+    assert "It is not confirmed" in words
+    assert f"Early stopping (asha) ended {run.audit().stopped} of {len(run.trials())}" in words
+    assert "1 failed" in words
+    assert "the loss became nan & more" in words
+    assert run.asked["data"]["fingerprint"] in words
+    assert "--trials 18 --epochs 3" in words
+    assert "<b>tiny</b>" in words  # shown as it is, not obeyed
+
+
+def test_figures_and_tables_are_files_too(page: Path, run: Run) -> None:
+    folder = page.parent
+    names = {path.stem for path in folder.glob("*.svg")}
+    assert {"curves", "effects", "pareto", "degradation", "leader-1"} <= names
+    for name in names:
+        assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    tables = {path.stem for path in folder.glob("*.csv")}
+    assert {"ranking", "effects", "curves", "importance", "failures", "degradation"} <= tables
+    for name in tables:
+        written = pd.read_parquet(folder / f"{name}.parquet")
+        assert list(written) == list(pd.read_csv(folder / f"{name}.csv"))
+    ranking = pd.read_parquet(folder / "ranking.parquet")
+    assert ranking.design.tolist() == run.rank().design.tolist()
+    assert ranking.validation_accuracy.tolist() == pytest.approx(
+        run.rank().validation_accuracy.tolist(), nan_ok=True
+    )
+    assert len(pd.read_parquet(folder / "curves.parquet")) == sum(
+        len(trial.curve) for trial in run.trials()
+    )
+
+
+def test_a_report_again_is_the_same(page: Path, run: Run, tmp_path: Path) -> None:
+    again = run.report(tmp_path / "again")
+    assert again.read_bytes() == page.read_bytes()
+
+
+def test_a_run_without_trials_has_no_report(run: Run, tmp_path: Path) -> None:
+    shutil.copy(run.path / "run.yaml", tmp_path)
+    plan = Plan(space=run.space, recipe=Recipe(epochs=EPOCHS), trials=1)
+    SearchStudy(f"sqlite:///{tmp_path}/study.db", run.space.name, plan).close()
+    with pytest.raises(RunError, match="no trial has been recorded yet"):
+        Run.open(tmp_path).report()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+def test_a_browser_opens_the_page_without_an_error(page: Path, tmp_path: Path) -> None:
+    assert CHROMIUM is not None
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+    command += ["--enable-logging=stderr", f"--user-data-dir={tmp_path}", page.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert "CONSOLE" not in done.stderr
+    assert "Provenance" in done.stdout
+
+
+def test_a_browser_would_tell_of_an_error(tmp_path: Path) -> None:
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed")
+    broken = tmp_path / "broken.html"
+    broken.write_text("<script>nothing.there()</script>")
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+    command += ["--enable-logging=stderr", f"--user-data-dir={tmp_path}", broken.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert "CONSOLE" in done.stderr
+
+
+# --- parts ---------------------------------------------------------------------------------------
+
+
+def test_what_a_user_wrote_is_never_markup(tmp_path: Path) -> None:
+    evil = '<script>alert(1)</script> & "quotes"'
+    rows = pd.DataFrame({"design": [evil], "accuracy": [0.5]})
+    figure = plot_effects(effects_table())
+    sections = [
+        Section(
+            title="One",
+            text=[evil],
+            tables=[Table(name="t", rows=rows, caption=evil, columns={"design": "s"})],
+            figures=[Picture(name="f", figure=figure, caption=evil)],
+            code=evil,
+        )
+    ]
+    page = write_report(tmp_path, evil, evil, [evil], sections)
+    text = page.read_text(encoding="utf-8")
+    assert text.count("<script>") == 1  # that of the template
+    assert "&lt;script&gt;alert(1)" in text
+
+
+def test_every_curve_can_be_pointed_at(page: Path, run: Run) -> None:
+    text = page.read_text(encoding="utf-8")
+    for trial in run.trials():
+        drawn = f'id="curves-trial-{trial.number}"' in text
+        assert drawn == bool(trial.curve)
+    assert len(re.findall(r'class="curve"><title>trial \d+', text)) == sum(
+        bool(trial.curve) for trial in run.trials()
+    )
+
+
+def test_no_error_is_drawn_though_the_axis_is_logarithmic(run: Run) -> None:
+    trials = [trial for trial in run.trials() if trial.curve]
+    figure = plot_curves(trials, {})
+    lines = figure.axes[0].get_lines()
+    assert len(lines) == len(trials)
+    assert all((line.get_ydata() > 0).all() for line in lines)
+
+
+def test_a_front_of_one_and_none_is_drawn(run: Run) -> None:
+    trials = run.trials()
+    complete = [trial for trial in trials if trial.state == COMPLETE]
+    for some in (complete[:1], [], complete):
+        front = pareto(some, ("validation_accuracy", "params"), 359)
+        (axes,) = plot_front(some, front).axes
+        assert axes.get_xlabel() == "parameters"
+
+
+def effects_table() -> pd.DataFrame:
+    rows = [
+        {"axis": axis, "level": f"level {i}", "verdict": verdict, "difference": -i / 10}
+        for axis in ("layout", "merge")
+        for i, verdict in enumerate(VERDICTS)
+    ]
+    table = pd.DataFrame(rows)
+    return table.assign(d_low=table.difference - 0.05, d_high=table.difference + 0.05)
+
+
+def test_each_axis_has_a_panel_and_each_level_a_place() -> None:
+    figure = plot_effects(effects_table())
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["layout", "merge"]
+    for axes in figure.axes:
+        assert [label.get_text() for label in axes.get_yticklabels()] == [
+            f"level {i}" for i in reversed(range(len(VERDICTS)))
+        ]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.5, "0.5"), (950, "950"), (12_345, "12.3k"), (1_727_962, "1.73M"), (2e9, "2G")],
+)
+def test_numbers_of_things_are_short(value: float, text: str) -> None:
+    assert short(value) == text
