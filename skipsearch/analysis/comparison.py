@@ -123,8 +123,10 @@ class Levels:
         return Difference(estimate, PAIRS, len(differences), int(trainings))
 
     def _by_seeds(self, level: int, other: int) -> Difference:
-        blocks = self._matched(level, other)
-        theirs = (self._places[level] | self._places[other])[self._design]
+        both = self._places[level] | self._places[other]
+        if self._sizes[both].min() < 2:
+            return Difference()
+        blocks, theirs = self._matched(level, other), both[self._design]
         table = pd.DataFrame(
             {
                 "block": blocks[self._design],
