@@ -123,12 +123,15 @@ class Levels:
         return Difference(estimate, PAIRS, len(differences), int(trainings))
 
     def _by_seeds(self, level: int, other: int) -> Difference:
-        blocks = self._matched(level, other)
-        theirs = (self._places[level] | self._places[other])[self._design]
+        sides = [self._places[side][self._design] for side in (level, other)]
+        seeds = self._trainings["seed"].to_numpy()
+        if np.intersect1d(*(seeds[side] for side in sides)).size < 2:
+            return Difference()
+        blocks, theirs = self._matched(level, other), sides[0] | sides[1]
         table = pd.DataFrame(
             {
                 "block": blocks[self._design],
-                "seed": self._trainings["seed"].to_numpy(),
+                "seed": seeds,
                 "level": self.codes[self._design],
                 "value": self._trainings["value"].to_numpy(),
             }

@@ -104,10 +104,11 @@ def effects(
         verdict              "worse": the interval is below 0; "tied": it lies within the margin;
                              "not enough data": neither. The reference is "best" where all others
                              are worse, "tied" with one that is, or "not enough data"
-        further              where there is not enough data: trainings of this level and the
-                             reference, beside those there are, after which a difference as large
-                             as the one seen, or the margin if that is larger, would be found with
-                             a chance of 80 %. NaN where settled, or where nothing tells
+        further              where there is not enough data: how many further trainings of this
+                             level and the reference would settle it with a chance of 80 %, if the
+                             truth is what is seen: by finding the difference, or that it lies
+                             within the margin, whichever needs fewer. NaN where it is settled, or
+                             where nothing tells
 
     Raises:
         RunError: If the axis, the rung or the cost is unknown, or the margin is not above 0.
@@ -194,7 +195,9 @@ def _judged(difference: Difference, error: float, margin: float) -> dict[str, ob
     verdict = WORSE if high < 0 else TIED if small else UNKNOWN
     more: float = nan
     if verdict == UNKNOWN and estimate.known:
-        more = further(estimate, max(abs(estimate.value), margin), difference.trainings, error)
+        # Either it is shown to be there, or to end short of the margin.
+        gap = max(abs(estimate.value), margin - abs(estimate.value))
+        more = further(estimate, gap, difference.trainings, error)
     return {
         "difference": estimate.value,
         "d_low": low,

@@ -31,10 +31,12 @@ def tied_with_leader(accuracies: Sequence[Sequence[float]], images: int) -> list
 
     The noise is the deviation between seeds, pooled over the leading designs that have several,
     down the list until it has 30 degrees of freedom: weak designs, which scatter far more, have no
-    say in it. A design whose own seeds scatter more than that counts with its own deviation. Where
-    fewer than 8 degrees of freedom are found, the noise is that of a finite validation split, as
-    if each design had images of its own (Agresti & Caffo 2000, doi:10.1080/00031305.2000.10474560).
-    Designs share the images in truth, so that this errs on the side of a tie.
+    say in it. A design whose own seeds scatter more counts with its own variance, moderated by the
+    pooled one, which has the weight of 8 degrees of freedom (after Smyth 2004,
+    doi:10.2202/1544-6115.1027). Where fewer than 8 are found in all, the noise is that of a finite
+    validation split, as if each design had images of its own (Agresti & Caffo 2000,
+    doi:10.1080/00031305.2000.10474560). Designs share the images in truth, so that this errs on
+    the side of a tie.
 
     Args:
         accuracies: Of each design, the highest mean first: one accuracy a seed, all at one rung.
@@ -67,8 +69,11 @@ def _pooled(accuracies: Sequence[Sequence[float]]) -> _Noise:
 
 
 def _of_mean(seeds: Sequence[float], pooled: _Noise) -> _Noise:
-    own = _Noise(variance(seeds), len(seeds) - 1) if len(seeds) > 1 else pooled
-    noise = max(own, pooled)
+    noise = pooled
+    own = len(seeds) - 1
+    if own and variance(seeds) > pooled.variance:
+        squares = variance(seeds) * own + pooled.variance * LEAST
+        noise = _Noise(squares / (own + LEAST), own + LEAST)
     return _Noise(noise.variance / len(seeds), noise.df)
 
 
