@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from skipsearch.diagram import draw_diagram
     from skipsearch.export.predict import predict
     from skipsearch.models import build, deepen
-    from skipsearch.run import Run, export, search
+    from skipsearch.run import Run, compare, export, search
     from skipsearch.search.stopping import EarlyStopping
     from skipsearch.training import train, train_several
     from skipsearch.training.diagnosis import Explanation, explain
@@ -45,6 +45,7 @@ _LATE = {
     "Explanation": "training.diagnosis",
     "Run": "run",
     "build": "models",
+    "compare": "run",
     "deepen": "models",
     "draw_diagram": "diagram",
     "explain": "training.diagnosis",
@@ -73,6 +74,7 @@ __all__ = [
     "Trial",
     "build",
     "classic",
+    "compare",
     "cost",
     "deepen",
     "draw_design",

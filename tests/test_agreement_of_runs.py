@@ -121,5 +121,5 @@ def test_what_cannot_be_compared_is_refused() -> None:
     with pytest.raises(RunError, match="two runs"):
         compare({"a": one})
     empty = Compared([training(DESIGNS[0], [], state=FAIL)], RUNGS, AXES)
-    with pytest.raises(RunError, match="b: no epoch"):
+    with pytest.raises(RunError, match="b: no training has reached epoch 1"):
         compare({"a": one, "b": empty})

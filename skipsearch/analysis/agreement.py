@@ -11,9 +11,10 @@ from statistics import fmean
 import pandas as pd
 from scipy.stats import kendalltau, norm
 
+from skipsearch.analysis.observations import common_rung
 from skipsearch.analysis.ranking import CONFIDENCE, level
 from skipsearch.errors import RunError
-from skipsearch.record import FAIL, Trial
+from skipsearch.record import Trial
 
 FEWEST = 6  # things in order, below which the interval says nothing
 
@@ -95,11 +96,10 @@ Values = dict[str, tuple[float, Trial]]  # mean accuracy, and one of the trainin
 
 
 def _values(name: str, run: Compared) -> tuple[int, Values]:
-    trials = [trial for trial in run.trials if trial.state != FAIL and trial.curve]
-    reached = min((len(trial.curve) for trial in trials), default=0)
-    epochs = max((rung for rung in run.rungs if rung <= reached), default=0)
-    if not epochs:
-        raise RunError(f"{name}: no epoch that every training has reached can be compared")
+    epochs = common_rung(run.trials, run.rungs)
+    trials = [trial for trial in run.trials if len(trial.curve) >= epochs]
+    if not trials:
+        raise RunError(f"{name}: no training has reached epoch {epochs}: nothing to compare")
     by_design: dict[str, list[Trial]] = {}
     for trial in trials:
         by_design.setdefault(trial.design.id, []).append(trial)

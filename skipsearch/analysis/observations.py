@@ -49,7 +49,7 @@ def observe(
         RunError: If the rung is none of those of the run.
     """
     groups = grouped(trials)
-    epochs = _rung([trial for group in groups for trial in group], rungs, epochs)
+    epochs = common_rung([trial for group in groups for trial in group], rungs, epochs)
     rows = [
         [
             cell,
@@ -86,7 +86,18 @@ def codes(levels: pd.Series) -> NDArray[np.intp]:
     return pd.factorize(levels.where(levels != NO_EFFECT))[0]
 
 
-def _rung(trials: Sequence[Trial], rungs: Sequence[int], epochs: int | None) -> int:
+def common_rung(trials: Iterable[Trial], rungs: Sequence[int], epochs: int | None = None) -> int:
+    """Return the rung at which trainings are compared.
+
+    Args:
+        trials: Records of a run.
+        rungs: Epochs at which values are compared, rising.
+        epochs: The rung; None for the highest that every training has reached which ended without
+            failing.
+
+    Raises:
+        RunError: If the rung is none of those of the run.
+    """
     if epochs is None:
         ended = [t for t in trials if t.state in (COMPLETE, PRUNED)]
         return max(min((rung_reached(t, rungs) for t in ended), default=0), rungs[0])
