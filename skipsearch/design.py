@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
+from html import escape
 from math import floor
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar, cast
@@ -65,7 +66,7 @@ LARGEST = 100_000  # channels or blocks: far above any network, far below an acc
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Design:
     """How a network is connected: frozen, validated, hashable.
 
@@ -168,6 +169,21 @@ class Design:
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
+
+    def __repr__(self) -> str:
+        """Show the layout, and the fields that are not as by default."""
+        values = ((f.name, getattr(self, f.name), f.default) for f in dataclasses.fields(self))
+        shown = (f"{name}={value!r}" for name, value, default in values if value != default)
+        return f"Design({', '.join(shown)})"
+
+    def _repr_html_(self) -> str:
+        """Show the fields that matter for this design as a table, in a notebook."""
+        rows = "".join(
+            f"<tr><th>{name}</th><td><code>{escape(str(value))}</code></td></tr>"
+            for name, value in self.to_dict().items()
+            if self.has_effect(name)
+        )
+        return f"<table><caption>design {self.id}</caption>{rows}</table>"
 
     def has_effect(self, field: str) -> bool:
         """Whether another value of a field could give another network; see ``has_effect``."""

@@ -66,7 +66,7 @@ class Run:
     """
 
     path: Path
-    asked: Mapping[str, Any]
+    asked: Mapping[str, Any] = dataclasses.field(repr=False)
     outcome: Outcome | None = None
 
     @classmethod

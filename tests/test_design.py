@@ -679,3 +679,16 @@ def test_the_id_survives_the_way_through_yaml_and_a_spelling_per_stage(design: D
     spelled["layout"] = [text.replace("-", " - ") for text in spelled["layout"]]
     assert design.replace(**spelled).id == design.id
     assert Design.from_json(json.dumps(json.loads(design.to_json()), indent=3)).id == design.id
+
+
+@given(designs())
+@RELAXED
+def test_the_representation_is_python_that_builds_the_same_design(design: Design) -> None:
+    assert eval(repr(design), {"Design": Design}) == design
+
+
+def test_a_notebook_shows_the_fields_that_matter() -> None:
+    html = Design(layout="conv3-bn-relu", shortcut="pad")._repr_html_()
+    assert "<code>conv3-bn-relu</code>" in html
+    assert "<th>shortcut</th>" not in html  # of a plain block it has no effect
+    assert "&gt;" in Design(layout="conv3-bn +", links=["0>3"])._repr_html_()
