@@ -555,7 +555,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20, help="of each phase (default 20)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--trials", type=int, default=24)
-    parser.add_argument("--epochs", type=int, default=27)
+    parser.add_argument("--epochs", type=int, default=81)
     parser.add_argument("--out", type=Path, help="write the table into a section of this file")
     asked = parser.parse_args()
     size = len({candidate.key for candidate in Space.from_yaml(SPACE).candidates()})
