@@ -43,8 +43,8 @@ def chance_of_best(accuracies: ArrayLike, images: int) -> NDArray[np.float64]:
     seen: of 5 leaders that differ by 0.3 deviations of the noise, and 3 seeds, they gave one a
     chance of 0.95 or more in 14 % of the simulations, and 6 in 10 of these were right. Student's
     tails, or the model without the half-Cauchy, mend this where designs differ, and are still too
-    sure where they are alike. This one stayed within -0.12 and +0.05 of the truth on average in
-    all cases. It is too careful where the designs differ much, the more so if there are only two.
+    sure where they are alike. This one stayed within 0.1 of the truth on average in all cases. It
+    is too careful where the designs differ much, the more so if there are only two.
     Where one design is much noisier than the others, its chance is too high.
 
     Args:
