@@ -240,8 +240,8 @@ class Run:
         or ``top`` it goes further. Who was a leader once stays one.
 
         Args:
-            top: How many leaders: the highest-ranked designs at the full budget, or, where none
-                reached it, the highest-ranked.
+            top: How many leaders: the highest-ranked designs, those that the search stopped early
+                after those that it did not.
             seeds: New seeds at most, at least 2.
             cpus_per_trial: As for ``search``, and so are the others.
             gpus_per_trial: GPUs of each trial, or a share of one; None for one where there are any.

@@ -32,7 +32,8 @@ from skipsearch.export.card import Card, render, summarise
 from skipsearch.record import COMPLETE, FAIL, INTERRUPTED, PRUNED, RUNNING, Epoch, Trial
 from skipsearch.run import Run
 from skipsearch.search.cluster import Resources, ray_session
-from skipsearch.search.records import load_trials
+from skipsearch.search.records import load_params, load_trials
+from skipsearch.search.study import Plan, SearchStudy
 from skipsearch.text import dump_yaml
 
 IMAGES = 10_000
@@ -164,6 +165,9 @@ def test_equal_designs_have_equal_chances() -> None:
     seen = np.array([[0.9, 0.8, 0.9], [0.8, 0.7, 0.7], [0.9, 0.8, 0.9]])
     first, second, third = chance_of_best(seen, IMAGES)
     assert first == third > second
+    same = np.array([[0.1, 0.2, 0.3], [0.3, 0.2, 0.1]])
+    assert len({sum(values) for values in same}) == 2  # equal but for the order of addition
+    assert chance_of_best(same, IMAGES).tolist() == [0.5, 0.5]
 
 
 def test_one_image_more_with_each_of_three_seeds_is_not_sure() -> None:
@@ -370,14 +374,14 @@ def chosen(trials: list[Trial], top: int, keep: Sequence[str] = ()) -> list[list
     return [[trial.number for trial in group] for group in groups]
 
 
-def test_leaders_have_reached_the_full_budget_unless_none_has() -> None:
+def test_leaders_are_the_highest_ranked_that_did_not_fail() -> None:
     stopped = [
         record(i, i / 10, state=PRUNED, curve=record(i, i / 10).curve[:1]) for i in (5, 6, 7)
     ]
     failed = record(9, 0.99, state=FAIL, reason="NaN")
     complete = [record(1, 0.3), record(2, 0.4), record(3, 0.35)]
     assert chosen([*stopped, *complete, failed], 2) == [[2], [3]]
-    assert chosen([*stopped, *complete, failed], 9) == [[2], [3], [1]]
+    assert chosen([*stopped, *complete, failed], 4) == [[2], [3], [1], [7]]
     assert chosen([*stopped, failed], 2) == [[7], [6]]
     assert chosen([failed], 2) == []
     key = stopped[0].design.id + "-" + stopped[0].recipe.id
@@ -428,6 +432,27 @@ axes:
   recipe.peak_lr: [0.3, 0.01]
 """
 EPOCHS = 3
+
+
+def test_a_study_trains_what_is_requested_once_and_nothing_else(tmp_path: Path) -> None:
+    space = ss.Space.from_yaml(SPACE)
+    plan = Plan(space=space, recipe=ss.Recipe(epochs=EPOCHS), trials=0, sampler="random")
+    params = {"layout": RESIDUAL, "recipe.peak_lr": 0.01}
+    url = f"sqlite:///{tmp_path}/confirm.db"
+    for expected, seeds in (([7, 9], [7, 9]), ([8], [7, 8, 9]), ([], [9])):
+        study = SearchStudy(url, "pair", plan)
+        study.request([(params, seed) for seed in seeds])
+        assert study.plan.trials == len(study.trials()) + len(expected)
+        found = []
+        while (ticket := study.ask()) is not None:
+            assert ticket.candidate.design.layout == RESIDUAL
+            assert ticket.candidate.recipe.peak_lr == 0.01
+            found.append(ticket.seed)
+            study.finish(ticket.number, FAIL, "it was not trained")
+        assert found == expected
+        study.close()
+        trials = load_params(url)
+        assert trials == [params] * len(trials)
 
 
 @pytest.fixture(scope="module")
