@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from hashlib import blake2b
 from html import escape
 from math import floor
@@ -254,10 +254,17 @@ class Design:
         """
         return _canonical(self)
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Ten hexadecimal digits that are equal for designs that build the same network."""
-        return _identity(self)
+        canonical = self.canonical()
+        # A field at its default is left out, so that a field added later does not change old ids.
+        content = {
+            field.name: getattr(canonical, field.name)
+            for field in dataclasses.fields(self)
+            if getattr(canonical, field.name) != field.default
+        }
+        return blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=5).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values (texts, numbers, lists), every field in order."""
@@ -554,17 +561,6 @@ def _plan(design: Design, in_channels: int) -> Network:
         dropout=design.dropout,
         in_channels=in_channels,
     )
-
-
-@lru_cache(maxsize=4096)
-def _identity(design: Design) -> str:
-    # A field at its default is left out, so that a field added later does not change old ids.
-    content = {
-        field.name: getattr(design.canonical(), field.name)
-        for field in dataclasses.fields(Design)
-        if getattr(design.canonical(), field.name) != field.default
-    }
-    return blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=5).hexdigest()
 
 
 @lru_cache(maxsize=4096)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from itertools import combinations
 from pathlib import Path
 from typing import Any, Self
 
@@ -378,10 +377,7 @@ class Run:
             audit=analysis.audit(trials),
             effects=analysis.effects(trials, rungs, axes),
             importance=importance(trials, rungs, axes),
-            interactions=[
-                analysis.interactions(trials, rungs, axes, first, second)
-                for first, second in combinations(fields, 2)
-            ],
+            interactions=analysis.all_interactions(trials, rungs, axes, fields),
             degradation=analysis.degradation(
                 trials,
                 self.asked["data"]["train_images"],

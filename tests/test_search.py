@@ -280,7 +280,7 @@ def interrupt(command: list[str], folder: Path, number: signal.Signals, files: i
 def test_an_interrupted_search_goes_on_where_it_was(tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(SPACE)
     command = [sys.executable, "-m", "skipsearch", "search", "tiny.yaml", "--trials", "2"]
-    command += ["--epochs", "150", "--out", "run", "--scheduler", "none"]
+    command += ["--epochs", "100", "--out", "run", "--scheduler", "none"]
     before: list[ss.Trial] = []
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
         # Both have begun before the last one; a worker takes seconds to start.
@@ -294,7 +294,7 @@ def test_an_interrupted_search_goes_on_where_it_was(tmp_path: Path) -> None:
             assert {trial.reason for trial in left} == {"interrupted"}
         begun = [trial for trial in left if trial.curve]
         assert len(begun) == 2 if number == signal.SIGKILL else begun
-        assert all(len(trial.curve) < 150 for trial in left)
+        assert all(len(trial.curve) < 100 for trial in left)
         # Epochs that were recorded before were not trained again.
         for earlier, now in zip(before, left, strict=bool(before)):
             assert now.curve[: len(earlier.curve)] == earlier.curve
@@ -303,6 +303,6 @@ def test_an_interrupted_search_goes_on_where_it_was(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     finished = Run.open(tmp_path / "run").trials()
-    assert [(trial.state, len(trial.curve)) for trial in finished] == [(COMPLETE, 150)] * 2
+    assert [(trial.state, len(trial.curve)) for trial in finished] == [(COMPLETE, 100)] * 2
     for trial, earlier in zip(finished, before, strict=True):
         assert trial.curve[: len(earlier.curve)] == earlier.curve

@@ -167,7 +167,9 @@ def brute_trainings(space: Space) -> set[tuple[Design, Recipe]]:
 # free_orders five words in each of 4 slots, 2 shortcuts
 # shortcuts   3 shortcuts x (add: 3 x 2 x 2, each of two gates: 3); a dropout on what is scaled by
 #             0 changes nothing: 3 x 2 networks less
+# degradation, skips  3 and 4 layouts x 3 depths
 SIZES = {
+    "degradation": (9, 9, 9),
     "depth": (18, 18, 18),
     "digits_table": (300, 100, 300),
     "free_orders": (1250, 1250, 1250),
@@ -176,6 +178,7 @@ SIZES = {
     "orders": (90, 30, 90),
     "quickstart": (84, 39, 78),
     "shortcuts": (54, 48, 48),
+    "skips": (12, 12, 12),
 }
 
 

@@ -9,7 +9,7 @@ from skipsearch.analysis.audit import Audit, audit
 from skipsearch.analysis.confirm import Confirmation, chance_of_best, confirmation, leaders
 from skipsearch.analysis.degradation import Degradation, degradation
 from skipsearch.analysis.effects import MARGIN, effects
-from skipsearch.analysis.interactions import interactions
+from skipsearch.analysis.interactions import all_interactions, interactions
 from skipsearch.analysis.pareto import dominated_share, hypervolume, pareto
 from skipsearch.analysis.ranking import interval, level, rank
 
@@ -19,6 +19,7 @@ __all__ = [
     "Compared",
     "Confirmation",
     "Degradation",
+    "all_interactions",
     "answers",
     "audit",
     "chance_of_best",

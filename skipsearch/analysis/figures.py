@@ -6,9 +6,10 @@ is also said by a mark, a place or a word.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import cycle
+from math import ceil
 
 import matplotlib
 import pandas as pd
@@ -23,6 +24,7 @@ BLUE, VERMILLION, GREEN, ORANGE = "#0072b2", "#d55e00", "#009e73", "#e69f00"
 PURPLE, SKY, GREY = "#cc79a7", "#56b4e9", "#b8b8b8"
 COLOURS = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY)
 MARKS = ("o", "s", "^", "D", "v", "P")
+MOST_CURVES = 300
 WIDE, HIGH = 7.2, 3.4  # inches
 LOOK = {
     **STYLE,
@@ -62,6 +64,22 @@ def _axes(high: float = HIGH, wide: float = WIDE) -> Iterator[tuple[Diagram, Axe
         yield figure, figure.subplots()
 
 
+def fair_sample(trials: Sequence[Trial], leaders: Container[str]) -> list[Trial]:
+    """Return the trainings of the leaders, and of the others so many as an eye can take in.
+
+    Args:
+        trials: Records of a run.
+        leaders: As ``DESIGN-RECIPE``.
+    """
+    step = ceil(len(trials) / MOST_CURVES)
+    return [t for i, t in enumerate(trials) if t.curve and (i % step == 0 or key(t) in leaders)]
+
+
+def key(trial: Trial) -> str:
+    """Name what was trained: ``DESIGN-RECIPE``."""
+    return f"{trial.design.id}-{trial.recipe.id}"
+
+
 def plot_curves(trials: Iterable[Trial], leaders: Mapping[str, str]) -> Diagram:
     """Draw validation error against the epoch, for every training; the error's axis is logarithmic.
 
@@ -78,15 +96,15 @@ def plot_curves(trials: Iterable[Trial], leaders: Mapping[str, str]) -> Diagram:
     with _axes() as (figure, axes):
         named = set()
         for trial in trials:
-            key = f"{trial.design.id}-{trial.recipe.id}"
+            name = key(trial)
             epochs = [epoch.epoch for epoch in trial.curve]
             values = [100 * max(1 - e.validation_accuracy, least) for e in trial.curve]
             (line,) = axes.plot(epochs, values, color=GREY, linewidth=0.7, zorder=1)
             line.set_gid(f"trial-{trial.number}")
-            if key in looks:
-                colour, mark = looks[key]
-                label = None if key in named else leaders[key]
-                named.add(key)
+            if name in looks:
+                colour, mark = looks[name]
+                label = None if name in named else leaders[name]
+                named.add(name)
                 line.set(color=colour, linewidth=1.8, zorder=3, label=label)
                 line.set(marker=mark, markersize=4, markevery=[-1])
             elif trial.state == PRUNED:
@@ -117,6 +135,7 @@ def plot_front(trials: Iterable[Trial], front: pd.DataFrame, cost: str = "params
             [100 * trial.curve[-1].validation_accuracy for trial in complete],
             s=14,
             color=GREY,
+            rasterized=len(complete) > MOST_CURVES,
             label="one training",
         )
         values = 100 * front.validation_accuracy

@@ -23,6 +23,7 @@ LEAST = 20  # designs; with fewer, neither measure means anything
 BEST = 0.1  # the share of the designs that PED-ANOVA holds against all of them
 FEWEST_BEST = 5  # and the least number of those, as Optuna advises
 TREES = 32
+MOST = 2_000  # designs; of more, so many drawn at random tell as much, in a part of the time
 
 
 def importance(
@@ -43,7 +44,8 @@ def importance(
     Both are relative: they add up to 1 whatever the noise, and say neither which level is better
     nor whether that is certain; ``effects`` does. A sampler that has trained good designs more
     often has changed what both measure. Equal fidelity is as in ``effects``; the seeds of a design
-    are averaged, and numbers with many values are cut into thirds.
+    are averaged, and numbers with many values are cut into thirds. Of more than 2,000 designs so
+    many are drawn at random.
 
     Args:
         trials: Records of a run, failed and stopped ones too.
@@ -80,6 +82,9 @@ def importance(
     )
     if len(designs) < LEAST or not varied:
         return table
+    if len(designs) > MOST:
+        designs = designs.sample(MOST, random_state=0)
+        levels = {axis: levels[axis][levels[axis].index.isin(designs.index)] for axis in axes}
     study = _study(designs, {axis: list(levels[axis].unique()) for axis in varied})
     quantile = max(BEST, FEWEST_BEST / len(designs))
     by_quantile = PedAnovaImportanceEvaluator(target_quantile=quantile)

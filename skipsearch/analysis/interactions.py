@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import combinations
 from math import isnan, nan
 
 import numpy as np
@@ -10,7 +11,14 @@ import pandas as pd
 from scipy.stats import f
 
 from skipsearch.analysis.linear import ERROR, LEAST_DF, LinearModel, centred, effect_coded
-from skipsearch.analysis.observations import NO_EFFECT, check_axis, codes, observe, others_than
+from skipsearch.analysis.observations import (
+    NO_EFFECT,
+    Observations,
+    check_axis,
+    codes,
+    observe,
+    others_than,
+)
 from skipsearch.errors import RunError
 from skipsearch.record import Trial
 
@@ -63,6 +71,30 @@ def interactions(
     if not (others_than(first, [second]) and others_than(second, [first])):
         raise RunError(f"axes: {first} and {second} are not two axes")
     seen = observe(trials, rungs, list(dict.fromkeys((*axes, first, second))), epochs)
+    return _interaction(seen, axes, first, second)
+
+
+def all_interactions(
+    trials: Iterable[Trial], rungs: Sequence[int], axes: Sequence[str], fields: Sequence[str]
+) -> list[pd.DataFrame]:
+    """Return what ``interactions`` returns for each two of some fields.
+
+    Args:
+        trials: Records of a run.
+        rungs: Epochs at which values are compared, rising, the full budget last.
+        axes: What was varied, as for ``effects``.
+        fields: Axes, or fields of several, none a part of another.
+
+    Raises:
+        RunError: If an axis is unknown.
+    """
+    for axis in fields:
+        check_axis(axis, axes)
+    seen = observe(trials, rungs, list(dict.fromkeys((*axes, *fields))))
+    return [_interaction(seen, axes, *pair) for pair in combinations(fields, 2)]
+
+
+def _interaction(seen: Observations, axes: Sequence[str], first: str, second: str) -> pd.DataFrame:
     table = seen.table[seen.table["value"].notna()]
     table = table[(table[first] != NO_EFFECT) & (table[second] != NO_EFFECT)]
     columns = [first, second, "epochs", "n", "designs", "mean", "low", "high", "additive", "p"]

@@ -16,6 +16,7 @@ from skipsearch.analysis.confirm import Confirmation
 from skipsearch.analysis.degradation import UNKNOWN, Degradation
 from skipsearch.analysis.figures import (
     COLOURS,
+    fair_sample,
     plot_curves,
     plot_degradation,
     plot_effects,
@@ -351,17 +352,18 @@ def leaders_section(found: Findings) -> Section:
 
 
 def curves_section(found: Findings) -> Section:
-    """Show every training over its epochs."""
+    """Show trainings over their epochs."""
+    shown = fair_sample(found.trials, found.leaders)
     tips = {
         f"trial-{trial.number}": f"trial {trial.number}, design {trial.design.id},"
         f" {trial.state}: {trial.design.layout}"
-        for trial in found.trials
+        for trial in shown
     }
     picture = Picture(
         name="curves",
-        figure=plot_curves(found.trials, found.leaders),
-        caption="Validation error of every training. A dot ends what early stopping ended."
-        " Point at a curve to see what it is.",
+        figure=plot_curves(shown, found.leaders),
+        caption=f"Validation error of {len(shown):,} trainings of {len(found.trials):,}. A dot ends"
+        " what early stopping ended. Point at a curve to see what it is.",
         tips=tips,
     )
     rows = [
