@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The main job on the embedded digits: search, rank, export. Sets up its own virtual environment.
+# The main job on the embedded digits: search, rank, confirm, report, export. Sets up its own virtual environment.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 echo "Installing into .venv (PyTorch and Ray are large: a minute or more) ..."
@@ -8,4 +8,6 @@ echo "Installing into .venv (PyTorch and Ray are large: a minute or more) ..."
 run=${1:-runs/quickstart}
 .venv/bin/skipsearch search search_spaces/quickstart.yaml --trials 24 --epochs 18 --out "$run"
 .venv/bin/skipsearch rank "$run"
+.venv/bin/skipsearch confirm "$run" --top 3 --seeds 3
+.venv/bin/skipsearch report "$run"
 .venv/bin/skipsearch export "$run" --design best

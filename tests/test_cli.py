@@ -251,6 +251,8 @@ BAD = [
     (["degradation", "space.yaml", "--out", "{tmp}/run"], "epochs: a space is trained first", ""),
     (["degradation", "space.yaml", "--epochs", "2"], "out: a space is trained first", ""),
     (["effects", "{tmp}/nothing"], "no run folder", "run.yaml"),
+    (["report", "{tmp}/nothing"], "no run folder", "run.yaml"),
+    (["compare", "{tmp}/nothing", "{tmp}/other"], "no run folder", "run.yaml"),
     (["effects", "{tmp}/nothing", "--with", "depths"], "--with: name the other axis", ""),
     ([*SEARCH, "--sampler", "tpee"], "sampler 'tpee' is not one of tpe, random", "'tpe'?"),
     (

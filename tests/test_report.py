@@ -206,6 +206,20 @@ def test_a_run_without_trials_has_no_report(run: Run, tmp_path: Path) -> None:
         Run.open(tmp_path).report()
 
 
+def test_a_run_agrees_with_its_copy(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = shutil.copytree(run.path, tmp_path / "copy")
+    table = tmp_path / "compared.csv"
+    assert main(["compare", str(run.path), str(copy), "--csv", str(table)]) == 0
+    rows = pd.read_csv(table)
+    assert set(rows.by) == {"design", "layout", "shortcut", "depths"}
+    assert rows.tau.tolist() == [1.0] * len(rows)
+    assert "Kendall's" in capsys.readouterr().out
+    assert main(["compare", str(run.path), str(run.path)]) == 2
+    assert "a run is named twice" in capsys.readouterr().err
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 def test_a_browser_opens_the_page_without_an_error(page: Path, tmp_path: Path) -> None:
     assert CHROMIUM is not None
