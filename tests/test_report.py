@@ -179,7 +179,7 @@ def test_figures_and_tables_are_files_too(page: Path, run: Run) -> None:
     for name in names:
         assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     tables = {path.stem for path in folder.glob("*.csv")}
-    assert {"ranking", "effects", "curves", "importance", "failures", "degradation"} <= tables
+    assert {"ranking", "effects", "curves", "failures", "degradation"} <= tables
     for name in tables:
         written = pd.read_parquet(folder / f"{name}.parquet")
         assert list(written) == list(pd.read_csv(folder / f"{name}.csv"))

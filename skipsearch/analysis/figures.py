@@ -249,7 +249,7 @@ def plot_degradation(table: pd.DataFrame, names: Mapping[int, str]) -> Diagram:
                     label=name,
                 )
             axes.set(xlabel="layers", ylabel=f"{measure.replace('_', ' ')}, %")
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.set_xticks(sorted(table[table.group.isin(list(names))].layers.unique()))
         panels[0].set_ylabel("training error, %")
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left", fontsize=8)
     return figure

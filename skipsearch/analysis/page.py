@@ -13,7 +13,7 @@ import pandas as pd
 from skipsearch.analysis.answers import answers
 from skipsearch.analysis.audit import Audit
 from skipsearch.analysis.confirm import Confirmation
-from skipsearch.analysis.degradation import UNKNOWN, Degradation
+from skipsearch.analysis.degradation import DEGRADES, GAINS, OVERFITS, TIED, Degradation
 from skipsearch.analysis.figures import (
     COLOURS,
     fair_sample,
@@ -30,9 +30,14 @@ from skipsearch.record import COMPLETE, FAIL, PRUNED, Trial
 
 LEADERS = 4  # designs that are drawn
 MAPS = 4  # interactions that are drawn
+WITH_DEPTH = {
+    DEGRADES: "degrades as it gets deeper, for its training error rises",
+    OVERFITS: "overfits as it gets deeper, for its validation error alone rises",
+    GAINS: "gains from depth",
+    TIED: "the seeds do not tell its depths apart",
+}
 PERCENT = ".2%"
 POINTS = "+.2%"
-HIDDEN = ("trial", "recipe", "reason", "numerics")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,9 +112,9 @@ def write_page(found: Findings, folder: Path, name: str) -> Path:
     ]
     return write_report(
         folder,
-        title=f"{name}: {asked['space']['name']} on {Path(asked['data']['name']).stem}",
-        subtitle=f"{len(found.trials)} trainings of {found.ranking.design.nunique()} designs,"
-        f" up to {asked['recipe']['epochs']} epochs each",
+        title=f"{asked['space']['name']} on {Path(asked['data']['name']).stem}",
+        subtitle=f"Run {name}: {len(found.trials)} trainings of"
+        f" {found.ranking.design.nunique()} designs, up to {asked['recipe']['epochs']} epochs each",
         answer=list(_answer(found)),
         sections=[section for section in sections if section is not None],
     )
@@ -121,8 +126,11 @@ def _answer(found: Findings) -> Iterator[str]:
     else:
         yield from _leading(found.ranking)
     yield from answers(found.effects)
-    if found.degradation is not None and _is_judged(found.degradation):
-        yield from found.degradation.words
+    for sentences in found.degradation.words if found.degradation is not None else ():
+        name, _, rest = sentences.partition(": ")
+        verdict = rest.partition(". ")[0]
+        if verdict in WITH_DEPTH:
+            yield f"{name}: {WITH_DEPTH[verdict]}."
     yield from stopping_section(found).text
 
 
@@ -180,17 +188,14 @@ def effects_section(found: Findings) -> Section | None:
     formats = {
         "axis": "s",
         "level": "",
+        "verdict": "s",
         "n": "d",
-        "designs": "d",
         "mean": PERCENT,
-        "low": PERCENT,
-        "high": PERCENT,
         "difference": POINTS,
         "d_low": POINTS,
         "d_high": POINTS,
         "pairs": "d",
         "method": "s",
-        "verdict": "s",
         "further": ",.0f",
     }
     tables = [
@@ -204,7 +209,7 @@ def effects_section(found: Findings) -> Section | None:
             top=60,
         )
     ]
-    if not found.importance.empty:
+    if found.importance.ped_anova.notna().any():
         tables.append(
             Table(
                 name="importance",
@@ -263,11 +268,6 @@ def interactions_section(found: Findings) -> Section | None:
     return Section(title="Interactions", text=text, figures=pictures, tables=[table])
 
 
-def _is_judged(degradation: Degradation) -> bool:
-    """Whether anything can be said of a group."""
-    return bool((degradation.verdicts.verdict != UNKNOWN).any())
-
-
 def degradation_section(found: Findings) -> Section | None:
     """Show whether going deeper helps."""
     if found.degradation is None:
@@ -318,10 +318,8 @@ def leaders_section(found: Findings) -> Section:
         figure = draw_diagram(design, **found.images)
         pictures.append(Picture(name=f"leader-{place}", figure=figure, caption=caption))
     images = found.asked["data"]["validation_images"]
+    hidden = {"trial", "recipe", "state", "macs", "reason", "numerics"}
     formats = {
-        "place": "d",
-        "design": "s",
-        "state": "s",
         "epochs": "d",
         "validation_accuracy": PERCENT,
         "low": PERCENT,
@@ -330,13 +328,12 @@ def leaders_section(found: Findings) -> Section:
         "std": PERCENT,
         "tied": "",
         "params": ",d",
-        "macs": ",d",
     }
-    axes = [str(name) for name in found.ranking if name not in {*formats, *HIDDEN}]
+    axes = [str(name) for name in found.ranking if name not in {"design", *formats, *hidden}]
     table = Table(
         name="ranking",
         rows=found.ranking,
-        columns=formats | dict.fromkeys(axes, ""),
+        columns={"place": "d", "design": "s"} | dict.fromkeys(axes, "") | formats,
         caption=(
             "Ranked by epochs reached, then by validation accuracy there. low, high: 95 % interval"
             f" of the mean over n seeds, or for one seed that of {images:,} validation images;"
