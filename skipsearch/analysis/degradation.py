@@ -220,18 +220,18 @@ def _groups(trials: Sequence[Trial], epochs: int | None, images: Mapping[str, in
     trained: dict[tuple[str, str], list[Trial]] = {}
     for trial in trials:
         trained.setdefault((trial.design.id, trial.recipe.id), []).append(trial)
-    seen = sorted({trial.design.depths for trial in trials})
-    deepest = {
-        stages: tuple(map(max, zip(*(d for d in seen if len(d) == stages), strict=True)))
-        for stages in {len(depths) for depths in seen}
-    }
+    seen: dict[str, set[tuple[int, ...]]] = {}  # depths, by recipe
+    for trial in trials:
+        seen.setdefault(trial.recipe.id, set()).add(trial.design.depths)
     alike: dict[tuple[str, str], Trial] = {}
     for (_, recipe), (first, *_) in trained.items():
-        design = _at(first.design, deepest[len(first.design.depths)]) or first.design
+        same = _of_stages(seen[recipe], first.design)
+        deepest = tuple(map(max, zip(*same, strict=True)))
+        design = first.design if len(same) == 1 else _at(first.design, deepest) or first.design
         alike.setdefault((design.id, recipe), first)
     groups = []
     for (_, recipe), first in alike.items():
-        designs = (_at(first.design, d) for d in seen if len(d) == len(first.design.depths))
+        designs = (_at(first.design, depths) for depths in _of_stages(seen[recipe], first.design))
         group = [
             _Depth(design, trained[key], epochs or first.recipe.epochs, images)
             for design in designs
@@ -241,8 +241,15 @@ def _groups(trials: Sequence[Trial], epochs: int | None, images: Mapping[str, in
     return sorted(groups, key=lambda group: group[-1].design.has_effect("merge"))
 
 
+def _of_stages(depths: Iterable[tuple[int, ...]], design: Design) -> list[tuple[int, ...]]:
+    """Return the depths that have as many stages as a design."""
+    return sorted(each for each in depths if len(each) == len(design.depths))
+
+
 def _at(design: Design, depths: tuple[int, ...]) -> Design | None:
     """Return a design at another depth; None where it cannot be built there."""
+    if depths == design.depths:
+        return design
     with contextlib.suppress(DesignError):
         return design.replace(depths=depths)
     return None

@@ -23,6 +23,7 @@ LEAST = 20  # designs; with fewer, neither measure means anything
 BEST = 0.1  # the share of the designs that PED-ANOVA holds against all of them
 FEWEST_BEST = 5  # and the least number of those, as Optuna advises
 TREES = 32
+STEPS = 5  # from a tree's root to a leaf; deeper ones take minutes where axes have many levels
 MOST = 2_000  # designs; of more, so many drawn at random tell as much, in a part of the time
 
 
@@ -38,8 +39,9 @@ def importance(
     best tenth of the designs from all that were trained; an axis without effect on some designs is
     judged among the others, as Optuna 5 does it (arXiv:2601.20800). *fANOVA* (Hutter, Hoos &
     Leyton-Brown 2014, proceedings.mlr.press/v32/hutter14.html) asks which axes explain the
-    variance over the whole space, as a random forest of 32 trees has learned it. It cannot treat
-    an axis that has no effect on some designs: there it is NaN, and the others share the whole.
+    variance over the whole space, as a random forest of 32 trees of depth 5 has learned it. It
+    cannot treat an axis that has no effect on some designs: there it is NaN, and the others share
+    the whole.
 
     Both are relative: they add up to 1 whatever the noise, and say neither which level is better
     nor whether that is certain; ``effects`` does. A sampler that has trained good designs more
@@ -88,7 +90,7 @@ def importance(
     study = _study(designs, {axis: list(levels[axis].unique()) for axis in varied})
     quantile = max(BEST, FEWEST_BEST / len(designs))
     by_quantile = PedAnovaImportanceEvaluator(target_quantile=quantile)
-    by_forest = FanovaImportanceEvaluator(n_trees=TREES, seed=0)
+    by_forest = FanovaImportanceEvaluator(n_trees=TREES, max_depth=STEPS, seed=0)
     everywhere = [axis for axis in varied if len(levels[axis]) == len(designs)]
     table["ped_anova"] = table.axis.map(_shares(study, by_quantile, varied))
     if everywhere:
