@@ -22,6 +22,7 @@ from skipsearch.analysis.observations import (
 from skipsearch.errors import RunError
 from skipsearch.record import Trial
 
+MOST_CELLS = 200
 DEPENDS, ADDITIVE, UNKNOWN = "depends", "no dependence found", "not enough data"
 
 
@@ -79,6 +80,8 @@ def all_interactions(
 ) -> list[pd.DataFrame]:
     """Return what ``interactions`` returns for each two of some fields.
 
+    Two that may have more than 200 combinations are left out: nobody reads a map of so many.
+
     Args:
         trials: Records of a run.
         rungs: Epochs at which values are compared, rising, the full budget last.
@@ -91,7 +94,12 @@ def all_interactions(
     for axis in fields:
         check_axis(axis, axes)
     seen = observe(trials, rungs, list(dict.fromkeys((*axes, *fields))))
-    return [_interaction(seen, axes, *pair) for pair in combinations(fields, 2)]
+    levels = {field: seen.table[field].nunique() for field in fields}
+    return [
+        _interaction(seen, axes, first, second)
+        for first, second in combinations(fields, 2)
+        if levels[first] * levels[second] <= MOST_CELLS
+    ]
 
 
 def _interaction(seen: Observations, axes: Sequence[str], first: str, second: str) -> pd.DataFrame:
