@@ -240,9 +240,7 @@ def _parser() -> argparse.ArgumentParser:
     degradation.add_argument(
         "--seeds", type=_positive, metavar="K", help="of a space: trainings of each design (3)"
     )
-    degradation.add_argument("--concurrency", type=int, metavar="K", help="trials at once at most")
-    degradation.add_argument("--cpus-per-trial", type=float, default=1.0, metavar="C")
-    degradation.add_argument("--gpus-per-trial", type=float, metavar="G", help="or a share")
+    _add_session_options(degradation)
     _add_training_options(degradation)
     degradation.set_defaults(verb=_degradation)
 
@@ -727,10 +725,7 @@ def _trained(options: argparse.Namespace) -> Run:
         seeds=options.seeds or 3,
         data_root=options.data_root,
         image_size=options.image_size,
-        cpus_per_trial=options.cpus_per_trial,
-        gpus_per_trial=options.gpus_per_trial,
-        concurrency=options.concurrency,
-        deterministic=options.deterministic,
+        **_session(options),
     )
 
 

@@ -94,6 +94,11 @@ class Trial:
     stopped_at: int = 0
 
     @property
+    def key(self) -> str:
+        """What was trained, as ``DESIGN-RECIPE``: equal for all seeds."""
+        return f"{self.design.id}-{self.recipe.id}"
+
+    @property
     def seconds(self) -> float:
         """Seconds of training."""
         return sum(epoch.seconds for epoch in self.curve)

@@ -280,7 +280,7 @@ class Run:
                 leaders = analysis.leaders(self.rank(), self.trials(), top, kept)
                 if not leaders:
                     raise RunError(f"{self.path}: nothing to confirm: no training has ended well")
-                keys = [f"{first.design.id}-{first.recipe.id}" for first, *_ in leaders]
+                keys = [first.key for first, *_ in leaders]
                 text = dump_yaml({"leaders": keys, "seeds": seeds})
                 found = self._judged(leaders, seeds, self._confirmations())
                 if not found.wanted:
@@ -409,7 +409,7 @@ class Run:
         table = self.rank()
         trials = {trial.number: trial for trial in self.trials()}
         if isinstance(which, Trial):
-            which = f"{which.design.id}-{which.recipe.id}"
+            which = which.key
         if which == "best":
             confirmed = self.confirmation()
             if confirmed is not None and confirmed.judged:
@@ -738,7 +738,7 @@ def export(
     trial = run.trial(design)
     if out is None:
         searched = any(name.startswith("recipe.") for name in run.space.axes)
-        name = f"{trial.design.id}-{trial.recipe.id}" if searched else trial.design.id
+        name = trial.key if searched else trial.design.id
         out = run.path / "export" / name
     out = Path(out)
     check_request(out, formats, precision)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import re
+import shlex
 import shutil
 import subprocess
 from contextlib import closing
@@ -17,7 +19,7 @@ import pytest
 from skipsearch.analysis import pareto
 from skipsearch.analysis.figures import VERDICTS, plot_curves, plot_effects, plot_front, short
 from skipsearch.analysis.report import Picture, Section, Table, write_report
-from skipsearch.cli import main
+from skipsearch.cli import _parser, main
 from skipsearch.data import load_data
 from skipsearch.errors import RunError
 from skipsearch.recipe import Recipe
@@ -53,7 +55,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     path.mkdir()
     data = load_data("digits")
     space = Space.from_yaml(SPACE).for_images(data.in_channels, data.image_size, data.classes)
-    recipe = Recipe(epochs=EPOCHS)
+    recipe = Recipe(epochs=EPOCHS, batch_size=64)
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     plan = Plan(space=space, recipe=recipe, trials=18, sampler="random", seeds=2)
@@ -168,8 +170,19 @@ def test_the_page_says_what_the_run_says(page: Path, run: Run) -> None:
     assert "1 failed" in words
     assert "the loss became nan & more" in words
     assert run.asked["data"]["fingerprint"] in words
-    assert "--trials 18 --epochs 3" in words
     assert "<b>tiny</b>" in words  # shown as it is, not obeyed
+
+
+def test_the_command_on_the_page_asks_for_the_same_search(page: Path, run: Run) -> None:
+    text = html.unescape(page.read_text(encoding="utf-8"))
+    (command,) = re.findall(r"<pre>skipsearch (.*)</pre>", text)
+    asked = _parser().parse_args(shlex.split(command))
+    assert asked.space == f"{run.space.name}.yaml"
+    assert (asked.trials, asked.epochs, asked.seeds, asked.seed) == (18, EPOCHS, 2, 0)
+    assert (asked.sampler, asked.scheduler, asked.audit) == ("random", "asha", 0.05)
+    settings = dict(setting.split("=") for setting in asked.recipe)
+    assert settings["batch_size"] == "64"
+    assert "epochs" not in settings
 
 
 def test_figures_and_tables_are_files_too(page: Path, run: Run) -> None:

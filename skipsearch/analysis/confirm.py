@@ -177,7 +177,7 @@ class Confirmation:
         Args:
             trial: Any record of it.
         """
-        return _finals(each for each in self.trainings if _key(each) == _key(trial))
+        return _finals(each for each in self.trainings if each.key == trial.key)
 
     def row(self, trial: Trial) -> pd.Series:
         """Return the row of the table for a leader.
@@ -261,7 +261,7 @@ def leaders(
     Returns:
         The highest-ranked first.
     """
-    groups = {_key(group[0]): group for group in grouped(trials)}
+    groups = {group[0].key: group for group in grouped(trials)}
     keys = ranking.design + "-" + ranking.recipe
     chosen = {*keys[ranking.state.isin((COMPLETE, PRUNED))].head(top), *keep}
     return [groups[key] for key in keys if key in chosen]
@@ -289,16 +289,16 @@ def confirmation(
         axes: Fields of the design, or ``recipe.NAME``, to show as columns.
     """
     firsts = [group[0] for group in leaders]
-    keys = [_key(leader) for leader in firsts]
-    ended = {(_key(trial), trial.seed): trial for trial in trainings if _is_ended(trial)}
+    keys = [leader.key for leader in firsts]
+    ended = {(trial.key, trial.seed): trial for trial in trainings if _is_ended(trial)}
     failures = {key: trial.reason for (key, _), trial in ended.items() if trial.state == FAIL}
-    racing = [leader for leader in firsts if _key(leader) not in failures]
+    racing = [leader for leader in firsts if leader.key not in failures]
 
     def seed(number: int) -> int:
         return (first_seed + number) % 2**32
 
     def is_done(number: int) -> bool:
-        return all((_key(leader), seed(number)) in ended for leader in racing)
+        return all((leader.key, seed(number)) in ended for leader in racing)
 
     rounds = sum(1 for _ in takewhile(is_done, count())) if racing else 0
     counted = [
@@ -307,11 +307,11 @@ def confirmation(
         for number in range(rounds)
         if (key, seed(number)) in ended
     ]
-    seen = {key: _finals(trial for trial in counted if _key(trial) == key) for key in keys}
+    seen = {key: _finals(trial for trial in counted if trial.key == key) for key in keys}
     chances = dict.fromkeys(keys, NAN) | dict.fromkeys(failures, 0.0)
     if rounds >= 2:
-        found = chance_of_best([seen[_key(leader)] for leader in racing], validation_images)
-        chances |= zip(map(_key, racing), found.tolist(), strict=True)
+        found = chance_of_best([seen[leader.key] for leader in racing], validation_images)
+        chances |= zip((leader.key for leader in racing), found.tolist(), strict=True)
     rows = [
         _row(group, seen[key], validation_images)
         | {"chance": chances[key], "reason": failures.get(key, "")}
@@ -326,7 +326,7 @@ def confirmation(
         (leader, seed(number))
         for number in range(last)
         for leader in racing
-        if (_key(leader), seed(number)) not in ended
+        if (leader.key, seed(number)) not in ended
     ]
     return replace(judged, wanted=tuple(wanted))
 
@@ -394,10 +394,6 @@ def _tied(chances: pd.Series) -> list[bool]:
 
 def _is_ended(trial: Trial) -> bool:
     return trial.state == COMPLETE or (trial.state == FAIL and trial.reason != INTERRUPTED)
-
-
-def _key(trial: Trial) -> str:
-    return f"{trial.design.id}-{trial.recipe.id}"
 
 
 def _name(row: object) -> str:

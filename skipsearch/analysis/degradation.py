@@ -29,6 +29,12 @@ OVERFITS = "overfits"
 GAINS = "gains"
 TIED = "tied"
 UNKNOWN = "not enough data"
+CLAIMS = {
+    DEGRADES: "degrades as it gets deeper, for its training error rises",
+    OVERFITS: "overfits as it gets deeper, for its validation error alone rises",
+    GAINS: "gains from depth",
+    TIED: "the seeds do not tell its depths apart",
+}
 
 MEASURES: Mapping[str, Callable[[Trial, int], float]] = {
     "train_error": lambda trial, epoch: 1 - trial.curve[epoch - 1].train_accuracy,
@@ -46,11 +52,13 @@ class Degradation:
         table: One row a group and depth.
         verdicts: One row a group.
         words: The answer in sentences, the plain groups first.
+        claims: The same without figures, of the groups that have a verdict.
     """
 
     table: pd.DataFrame
     verdicts: pd.DataFrame
     words: tuple[str, ...]
+    claims: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -205,7 +213,8 @@ def degradation(
     head = ["group", "recipe", *axes]
     table = pd.DataFrame(rows, columns=[*head, *_ROW])
     judged = pd.DataFrame(verdicts, columns=[*head, *_VERDICT])
-    return Degradation(table, judged, tuple(_words(table, judged, axes)))
+    words, claims = _words(table, judged, axes), _claims(judged, axes)
+    return Degradation(table, judged, tuple(words), tuple(claims))
 
 
 # --- groups --------------------------------------------------------------------------------------
@@ -417,9 +426,21 @@ def _difference(low: Sequence[float], high: Sequence[float]) -> tuple[float, flo
 # --- in words ------------------------------------------------------------------------------------
 
 
-def _words(table: pd.DataFrame, verdicts: pd.DataFrame, axes: Sequence[str]) -> Iterable[str]:
+def _claims(verdicts: pd.DataFrame, axes: Sequence[str]) -> Iterable[str]:
+    names = _names(verdicts, axes)
+    for group, verdict in zip(verdicts.group, verdicts.verdict, strict=True):
+        if verdict in CLAIMS:
+            yield f"{names[group]}: {CLAIMS[verdict]}."
+
+
+def _names(verdicts: pd.DataFrame, axes: Sequence[str]) -> dict[int, str]:
+    """Name each group by what tells it from the others."""
     shown = [axis for axis in axes if len({*verdicts[axis]} - {"-"}) > 1]
-    names = {row.group: _name(row, shown) for _, row in verdicts.iterrows()}
+    return {row.group: _name(row, shown) for _, row in verdicts.iterrows()}
+
+
+def _words(table: pd.DataFrame, verdicts: pd.DataFrame, axes: Sequence[str]) -> Iterable[str]:
+    names = _names(verdicts, axes)
     judged = verdicts.deepest.notna()
     for _, row in verdicts[judged].iterrows():
         yield f"{names[row.group]}: {row.verdict}. {_reason(row)}"

@@ -72,12 +72,7 @@ def fair_sample(trials: Sequence[Trial], leaders: Container[str]) -> list[Trial]
         leaders: As ``DESIGN-RECIPE``.
     """
     step = ceil(len(trials) / MOST_CURVES)
-    return [t for i, t in enumerate(trials) if t.curve and (i % step == 0 or key(t) in leaders)]
-
-
-def key(trial: Trial) -> str:
-    """Name what was trained: ``DESIGN-RECIPE``."""
-    return f"{trial.design.id}-{trial.recipe.id}"
+    return [t for i, t in enumerate(trials) if t.curve and (i % step == 0 or t.key in leaders)]
 
 
 def plot_curves(trials: Iterable[Trial], leaders: Mapping[str, str]) -> Diagram:
@@ -96,7 +91,7 @@ def plot_curves(trials: Iterable[Trial], leaders: Mapping[str, str]) -> Diagram:
     with _axes() as (figure, axes):
         named = set()
         for trial in trials:
-            name = key(trial)
+            name = trial.key
             epochs = [epoch.epoch for epoch in trial.curve]
             values = [100 * max(1 - e.validation_accuracy, least) for e in trial.curve]
             (line,) = axes.plot(epochs, values, color=GREY, linewidth=0.7, zorder=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import pandas as pd
 from skipsearch.analysis.answers import answers
 from skipsearch.analysis.audit import Audit
 from skipsearch.analysis.confirm import Confirmation
-from skipsearch.analysis.degradation import DEGRADES, GAINS, OVERFITS, TIED, Degradation
+from skipsearch.analysis.degradation import Degradation
 from skipsearch.analysis.figures import (
     COLOURS,
     fair_sample,
@@ -26,16 +27,11 @@ from skipsearch.analysis.figures import (
 from skipsearch.analysis.linear import ERROR
 from skipsearch.analysis.report import Picture, Section, Table, write_report
 from skipsearch.diagram import draw_diagram
+from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Trial
 
 LEADERS = 4  # designs that are drawn
 MAPS = 4  # interactions that are drawn
-WITH_DEPTH = {
-    DEGRADES: "degrades as it gets deeper, for its training error rises",
-    OVERFITS: "overfits as it gets deeper, for its validation error alone rises",
-    GAINS: "gains from depth",
-    TIED: "the seeds do not tell its depths apart",
-}
 PERCENT = ".2%"
 POINTS = "+.2%"
 
@@ -126,11 +122,8 @@ def _answer(found: Findings) -> Iterator[str]:
     else:
         yield from _leading(found.ranking)
     yield from answers(found.effects)
-    for sentences in found.degradation.words if found.degradation is not None else ():
-        name, _, rest = sentences.partition(": ")
-        verdict = rest.partition(". ")[0]
-        if verdict in WITH_DEPTH:
-            yield f"{name}: {WITH_DEPTH[verdict]}."
+    if found.degradation is not None:
+        yield from found.degradation.claims
     yield from stopping_section(found).text
 
 
@@ -443,11 +436,12 @@ def provenance_section(found: Findings) -> Section:
         "The same folder holds run.yaml, which says all that was asked, and study.db, an Optuna"
         " study with every record. The same search again:",
     ]
-    return Section(title="Provenance", text=text, code="\n".join(_command(asked)))
+    return Section(title="Provenance", text=text, code=_command(asked))
 
 
-def _command(asked: Mapping[str, Any]) -> Iterator[str]:
-    """Write the command that asks for the same search."""
+def _command(asked: Mapping[str, Any]) -> str:
+    """Write the command that asks for the same search; the space's file bears the space's name."""
+    stopping = asked["stopping"] if asked["scheduler"] != "none" else {}
     options = {
         "data": asked["data"]["name"],
         "data-root": asked["data"]["root"],
@@ -456,9 +450,17 @@ def _command(asked: Mapping[str, Any]) -> Iterator[str]:
         "epochs": asked["recipe"]["epochs"],
         "sampler": asked["sampler"],
         "scheduler": asked["scheduler"],
+        **{name.replace("_", "-"): value for name, value in stopping.items()},
         "seed": asked["seed"],
         "seeds": asked["seeds"],
         "objectives": ",".join(asked["objectives"]),
     }
-    words = [f"--{name} {value}" for name, value in options.items() if value is not None]
-    yield f"skipsearch search {asked['space']['name']}.yaml {' '.join(words)} --out NEW"
+    words = ["skipsearch", "search", f"{asked['space']['name']}.yaml", "--out", "NEW"]
+    for name, value in options.items():
+        if value is not None:
+            words += [f"--{name}", str(value)]
+    in_space = {"epochs", *asked["space"].get("recipe", {})}
+    for name, value in asked["recipe"].items():
+        if name not in in_space and value != getattr(Recipe(), name):
+            words += ["--recipe", f"{name}={value}"]
+    return shlex.join(words)

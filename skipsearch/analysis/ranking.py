@@ -89,7 +89,7 @@ def grouped(trials: Iterable[Trial]) -> list[list[Trial]]:
     """Put the trainings of one design and recipe together: several seeds are one group."""
     groups: dict[str, list[Trial]] = {}
     for trial in trials:
-        groups.setdefault(f"{trial.design.id}-{trial.recipe.id}", []).append(trial)
+        groups.setdefault(trial.key, []).append(trial)
     return list(groups.values())
 
 

@@ -248,7 +248,7 @@ def sweep_checkpoints(folder: Folder, finished: Iterable[Trial]) -> None:
     """
     folder.sweep()
     for trial in finished:
-        folder.remove(checkpoint_name(f"{trial.design.id}-{trial.recipe.id}", trial.seed))
+        folder.remove(checkpoint_name(trial.key, trial.seed))
 
 
 def _cost_bounds(plan: Plan) -> list[float]:
