@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from itertools import permutations
+from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
 from skipsearch.design import FIELDS, PER_STAGE, check_field
@@ -225,7 +226,8 @@ class Free(NamedTuple):
         return {"convs": list(self.convs), "free": list(self.free)}
 
 
-def slots(layout: Layout) -> dict[str, str]:
+@lru_cache(maxsize=1024)
+def slots(layout: Layout) -> Mapping[str, str]:
     """Return what stands in each slot of a layout, by its name: the way back of ``Free.layout``."""
     runs: list[list[str]] = [[]]
     for token in layout.branch:
@@ -235,7 +237,7 @@ def slots(layout: Layout) -> dict[str, str]:
             runs[-1].append(token)
     names = ("before", *(f"between{i}" for i in range(1, len(runs) - 1)), "before_join")
     words = dict(zip(names, map("-".join, runs), strict=True))
-    return words | {"after_join": "-".join(layout.after)}
+    return MappingProxyType(words | {"after_join": "-".join(layout.after)})
 
 
 Parameter = Choice | Range

@@ -8,7 +8,8 @@ from functools import lru_cache
 
 from skipsearch.design import Design
 from skipsearch.errors import DesignError
-from skipsearch.plan import GATES, Block, Join, Network, Step, Steps
+from skipsearch.layout import is_convolution, parse_run
+from skipsearch.plan import GATES, Block, Join, Network, Step, Steps, joins_by_cat
 
 SE_REDUCTION = 16  # Hu et al. 2018, arXiv:1709.01507, section 6.1
 FLOAT32_BYTES = 4
@@ -61,15 +62,13 @@ def layers(design: Design) -> int:
     way, so that plain and residual networks of equal depth count alike; nor is what is inside
     ``se``.
     """
-    network = design.plan()
-    chains = [network.stem, network.head, network.pooled]
-    for stage in network.stages:
-        chains.append(stage.transition)
-        for block in stage.blocks:
-            chains += [block.branch, block.after]
-        if stage.join:
-            chains.append(stage.join.after)
-    return 1 + sum(step.op == "conv" for chain in chains for step in chain)
+    # By the notation alone, for thousands of designs: the shapes of a plan change none of it.
+    tokens = [*parse_run(design.stem), *parse_run(design.head)]
+    transitions = 0
+    for index, stage in enumerate(design.stages):
+        tokens += (*stage.layout.branch, *stage.layout.after) * stage.depth
+        transitions += index > 0 and joins_by_cat(stage)
+    return 1 + transitions + sum(map(is_convolution, tokens))
 
 
 def _cost(network: Network, size: int, classes: int) -> Cost:

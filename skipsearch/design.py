@@ -188,14 +188,8 @@ class Design:
     def has_effect(self, field: str) -> bool:
         """Whether another value of a field could give another network; see ``has_effect``."""
         n = len(self.depths)
-        layouts = tuple(map(Layout.parse, spread(self.layout, n)))
-        return has_effect(
-            field,
-            layouts,
-            spread(self.merge, n),
-            links=self.links,
-            link_merge=self.link_merge,
-            head=self.head,
+        return field in _with_effect(
+            spread(self.layout, n), spread(self.merge, n), self.links, self.link_merge, self.head
         )
 
     def _one_or_per_stage(self, name: str, value: object) -> object:
@@ -344,6 +338,23 @@ def spread(value: T | tuple[T, ...], stages: int) -> tuple[T, ...]:
 def collapse(values: Sequence[T]) -> T | tuple[T, ...]:
     """Return one value where all agree, else one per stage."""
     return values[0] if len(set(values)) == 1 else tuple(values)
+
+
+@lru_cache(maxsize=1024)
+def _with_effect(
+    layouts: tuple[str, ...],
+    merges: tuple[str, ...],
+    links: tuple[str, ...],
+    link_merge: str,
+    head: str,
+) -> frozenset[str]:
+    """Name the fields that could change the networks with these layouts, merges and links."""
+    parsed = tuple(map(Layout.parse, layouts))
+    return frozenset(
+        field
+        for field in FIELDS
+        if has_effect(field, parsed, merges, links=links, link_merge=link_merge, head=head)
+    )
 
 
 def has_effect(

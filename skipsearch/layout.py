@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from skipsearch.errors import LayoutError, not_one_of
 
@@ -22,7 +22,7 @@ LARGEST_KERNEL = 31
 _CONVOLUTION = re.compile(r"(conv|dw)(0|[1-9][0-9]{0,4})")  # one spelling of each kernel
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Layout:
     """Where convolution, normalisation, activation and the join of a block stand.
 
@@ -75,7 +75,7 @@ class Layout:
             raise LayoutError(f"a layout is a text such as 'conv3-bn + relu', not {text!r}")
         return _parse(text)
 
-    @property
+    @cached_property
     def opening(self) -> tuple[str, ...]:
         """What stands before the branch's first convolution: the pre-activation."""
         first = next(i for i, token in enumerate(self.branch) if is_convolution(token))
@@ -107,11 +107,13 @@ def parse_run(text: str) -> tuple[str, ...]:
     return tuple(token.strip() for token in text.split("-"))
 
 
+@lru_cache(maxsize=1024)
 def is_convolution(token: str) -> bool:
     """Whether an operation is a dense or depthwise convolution."""
     return _CONVOLUTION.fullmatch(token) is not None
 
 
+@lru_cache(maxsize=1024)
 def split_convolution(token: str) -> tuple[str, int]:
     """Return kind (``conv`` or ``dw``) and kernel size of a convolution."""
     match = _CONVOLUTION.fullmatch(token)

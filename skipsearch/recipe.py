@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import blake2b
 from typing import Any, Self, cast
 
@@ -103,9 +104,7 @@ class Recipe:
         Raises:
             RecipeError: If a name is unknown or a value out of range.
         """
-        for name in changes:
-            if name not in FIELDS:
-                raise RecipeError(f"unknown key of a recipe: {not_one_of(name, FIELDS)}")
+        _refuse_unknown(changes)
         return dataclasses.replace(self, **changes)
 
     def resolve(self, augmentation: Mapping[str, int | bool]) -> Self:
@@ -117,7 +116,7 @@ class Recipe:
         open_fields = {n: v for n, v in augmentation.items() if getattr(self, n) is None}
         return dataclasses.replace(self, **cast("dict[str, Any]", open_fields))
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Ten hexadecimal digits of the content."""
         content = self.to_dict()
@@ -127,7 +126,7 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, every field in order."""
-        return dataclasses.asdict(self)
+        return {name: getattr(self, name) for name in FIELDS}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -136,7 +135,14 @@ class Recipe:
         Raises:
             RecipeError: If a key is unknown or a value out of range.
         """
-        return cls().replace(**values)
+        _refuse_unknown(values)
+        return cls(**values)
 
 
 FIELDS = tuple(field.name for field in dataclasses.fields(Recipe))
+
+
+def _refuse_unknown(names: Iterable[str]) -> None:
+    for name in names:
+        if name not in FIELDS:
+            raise RecipeError(f"unknown key of a recipe: {not_one_of(name, FIELDS)}")

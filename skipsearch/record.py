@@ -44,12 +44,15 @@ class Epoch:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
-        return dataclasses.asdict(self)
+        return {name: getattr(self, name) for name in EPOCH_FIELDS}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Build an epoch from plain values."""
-        return cls(**{field.name: values[field.name] for field in dataclasses.fields(cls)})
+        return cls(**{name: values[name] for name in EPOCH_FIELDS})
+
+
+EPOCH_FIELDS = tuple(field.name for field in dataclasses.fields(Epoch))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,6 +56,20 @@ def test_layers_are_those_that_the_name_of_a_classic_counts(name: str) -> None:
     assert layers(CLASSICS[name].design) == counted
 
 
+@given(designs())
+@settings(RELAXED)
+def test_layers_are_the_convolutions_between_image_and_classifier(design: Design) -> None:
+    network = design.plan()
+    chains = [network.stem, network.head, network.pooled]
+    for stage in network.stages:
+        chains.append(stage.transition)
+        for block in stage.blocks:
+            chains += [block.branch, block.after]
+        if stage.join:
+            chains.append(stage.join.after)
+    assert layers(design) == 1 + sum(step.op == "conv" for chain in chains for step in chain)
+
+
 def test_the_multiply_adds_of_resnet_50_are_those_of_its_paper() -> None:
     # torchvision publishes 4.09 G for its ResNet-50 weights (_ops); the paper prints 3.8e9 for its
     # own, whose stride sits in the 1x1 convolution (arXiv:1512.03385, Table 1).

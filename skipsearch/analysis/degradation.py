@@ -8,6 +8,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import fmean, median, stdev
 
 import pandas as pd
@@ -70,7 +71,7 @@ class _Depth:
     epoch: int  # at which they are compared
     images: Mapping[str, int]  # that an error was seen on, by its name
 
-    @property
+    @cached_property
     def layers(self) -> int:
         return layers(self.design)
 
@@ -213,7 +214,9 @@ def degradation(
     head = ["group", "recipe", *axes]
     table = pd.DataFrame(rows, columns=[*head, *_ROW])
     judged = pd.DataFrame(verdicts, columns=[*head, *_VERDICT])
-    words, claims = _words(table, judged, axes), _claims(judged, axes)
+    # What tells a group from the others, by which it is named.
+    shown = [axis for axis in axes if len({*judged[axis]} - {"-"}) > 1]
+    words, claims = _words(table, judged, shown), _claims(judged, shown)
     return Degradation(table, judged, tuple(words), tuple(claims))
 
 
@@ -427,30 +430,21 @@ def _difference(low: Sequence[float], high: Sequence[float]) -> tuple[float, flo
 
 
 def _claims(verdicts: pd.DataFrame, axes: Sequence[str]) -> Iterable[str]:
-    names = _names(verdicts, axes)
-    for group, verdict in zip(verdicts.group, verdicts.verdict, strict=True):
-        if verdict in CLAIMS:
-            yield f"{names[group]}: {CLAIMS[verdict]}."
-
-
-def _names(verdicts: pd.DataFrame, axes: Sequence[str]) -> dict[int, str]:
-    """Name each group by what tells it from the others."""
-    shown = [axis for axis in axes if len({*verdicts[axis]} - {"-"}) > 1]
-    return {row.group: _name(row, shown) for _, row in verdicts.iterrows()}
+    for _, row in verdicts[verdicts.verdict.isin(CLAIMS)].iterrows():
+        yield f"{_name(row, axes)}: {CLAIMS[row.verdict]}."
 
 
 def _words(table: pd.DataFrame, verdicts: pd.DataFrame, axes: Sequence[str]) -> Iterable[str]:
-    names = _names(verdicts, axes)
     judged = verdicts.deepest.notna()
     for _, row in verdicts[judged].iterrows():
-        yield f"{names[row.group]}: {row.verdict}. {_reason(row)}"
+        yield f"{_name(row, axes)}: {row.verdict}. {_reason(row)}"
     if not judged.all():
         which = "Nothing" if not judged.any() else f"Of {(~judged).sum()} more groups nothing"
         yield (
             f"{which} can be said yet: {UNKNOWN}. A verdict needs two depths with {LEAST_SEEDS}"
             " seeds each, all else being equal."
         )
-    yield from _convergence(table, names)
+    yield from _convergence(table, axes)
     stopped, failed = int(table.stopped.sum()), int(table.failed.sum())
     if stopped:
         yield (
@@ -495,13 +489,13 @@ def _stops(row: pd.Series) -> str:
     return f"Going deeper stops helping {where} layers."
 
 
-def _convergence(table: pd.DataFrame, names: Mapping[int, str]) -> Iterable[str]:
+def _convergence(table: pd.DataFrame, axes: Sequence[str]) -> Iterable[str]:
     """Say who converges faster, at the greatest depth that several groups have."""
     reached = table[table.epochs_to_loss < math.inf]
     shared = reached.groupby("layers").group.nunique()
     if (shared < 2).all():
         return
     here = reached[reached.layers == shared[shared > 1].index.max()].sort_values("epochs_to_loss")
-    by = "; ".join(f"{row.epochs_to_loss:g} by {names[row.group]}" for _, row in here.iterrows())
+    by = "; ".join(f"{row.epochs_to_loss:g} by {_name(row, axes)}" for _, row in here.iterrows())
     first = here.iloc[0]
     yield f"At {first.layers} layers, epochs to a training loss of {first.loss:.3g}: {by}."

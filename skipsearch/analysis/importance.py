@@ -24,7 +24,7 @@ BEST = 0.1  # the share of the designs that PED-ANOVA holds against all of them
 FEWEST_BEST = 5  # and the least number of those, as Optuna advises
 TREES = 32
 STEPS = 5  # from a tree's root to a leaf; deeper ones take minutes where axes have many levels
-MOST = 2_000  # designs; of more, so many drawn at random tell as much, in a part of the time
+MOST = 1_000  # designs; of more, so many drawn at random tell as much, in a part of the time
 
 
 def importance(
@@ -46,7 +46,7 @@ def importance(
     Both are relative: they add up to 1 whatever the noise, and say neither which level is better
     nor whether that is certain; ``effects`` does. A sampler that has trained good designs more
     often has changed what both measure. Equal fidelity is as in ``effects``; the seeds of a design
-    are averaged, and numbers with many values are cut into thirds. Of more than 2,000 designs so
+    are averaged, and numbers with many values are cut into thirds. Of more than 1,000 designs so
     many are drawn at random.
 
     Args:

@@ -268,14 +268,15 @@ def degradation_section(found: Findings) -> Section | None:
     table = found.degradation.table
     fields = list(table.columns[2 : table.columns.get_loc("depths")])
     varying = [name for name in fields if table[name].nunique() > 1] or fields[:1]
+    depths = table[table.n > 0].groupby("group").layers.nunique()
+    drawn = table[table.group.isin(depths.index[depths > 1][: len(COLOURS)])]
     names: dict[Any, str] = {
-        number: ", ".join(str(rows[name].iloc[0]) for name in varying)
-        for number, rows in table.groupby("group")
-        if rows[rows.n > 0].layers.nunique() > 1
+        row.group: ", ".join(str(row[name]) for name in varying)
+        for _, row in drawn.drop_duplicates("group").iterrows()
     }
     picture = Picture(
         name="degradation",
-        figure=plot_degradation(table, dict(list(names.items())[: len(COLOURS)])),
+        figure=plot_degradation(table, names),
         caption="Training and validation error against depth; 95 % intervals over seeds.",
     )
     percents = [f"{split}_error{end}" for split in ("train", "validation") for end in ("", "_sd")]

@@ -13,19 +13,46 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, MetaData, Table, select
 
-TABLES = (
-    *("trials", "trial_params", "trial_values", "trial_intermediate_values"),
-    *("trial_user_attributes", "trial_system_attributes"),
+TRIALS = "trials"
+USER = "trial_user_attributes"
+PARTS = (
+    *("trial_params", "trial_values", "trial_intermediate_values", USER),
+    "trial_system_attributes",
 )
 PART = 500  # trials at once
 NOT_FINITE = {"INF_POS": math.inf, "INF_NEG": -math.inf, "NAN": math.nan}
+
+
+class Recorded(NamedTuple):
+    """What records are made of: the part of a trial that this package writes.
+
+    Attributes:
+        number: Of the trial in its study.
+        state: Of the trial.
+        user_attrs: Its attributes.
+    """
+
+    number: int
+    state: TrialState
+    user_attrs: dict[str, Any]
+
+
+def read_recorded(storage: RDBStorage, study_id: int) -> Iterator[Recorded]:
+    """Yield what records are made of, of each trial, in the order of their numbers.
+
+    Args:
+        storage: Of the study.
+        study_id: In the storage.
+    """
+    for head, user in _read(storage, study_id, USER):
+        yield Recorded(head.number, TrialState[head.state], _attributes(user))
 
 
 def read_trials(storage: RDBStorage, study_id: int) -> Iterator[FrozenTrial]:
@@ -35,10 +62,16 @@ def read_trials(storage: RDBStorage, study_id: int) -> Iterator[FrozenTrial]:
         storage: Of the study.
         study_id: In the storage.
     """
-    schema = MetaData()
-    schema.reflect(storage.engine, only=TABLES)
-    trials, *others = (schema.tables[name] for name in TABLES)
     distribution = cache(json_to_distribution)  # thousands of trials share a few
+    for head, *rows in _read(storage, study_id, *PARTS):
+        yield _trial(head, distribution, *rows)
+
+
+def _read(storage: RDBStorage, study_id: int, *names: str) -> Iterator[tuple[Any, ...]]:
+    """Yield of each trial its row, and the rows that belong to it of each table that is named."""
+    schema = MetaData()
+    schema.reflect(storage.engine, only=(TRIALS, *names))
+    trials, *others = (schema.tables[name] for name in (TRIALS, *names))
     with storage.engine.connect() as connection:
         query = select(trials).where(trials.c.study_id == study_id).order_by(trials.c.trial_id)
         heads = connection.execute(query).all()
@@ -47,7 +80,7 @@ def read_trials(storage: RDBStorage, study_id: int) -> Iterator[FrozenTrial]:
             ids = part[0].trial_id, part[-1].trial_id
             rows = [_rows(connection, table, *ids) for table in others]
             for head in part:
-                yield _trial(head, distribution, *(each[head.trial_id] for each in rows))
+                yield head, *(each[head.trial_id] for each in rows)
 
 
 def _rows(connection: Connection, table: Table, first: int, last: int) -> dict[int, list[Any]]:
@@ -55,7 +88,7 @@ def _rows(connection: Connection, table: Table, first: int, last: int) -> dict[i
     (key,) = table.primary_key
     query = select(table).where(table.c.trial_id.between(first, last)).order_by(key)
     by_trial: defaultdict[int, list[Any]] = defaultdict(list)
-    for row in connection.execute(query):
+    for row in connection.execute(query).all():
         by_trial[row.trial_id].append(row)
     return by_trial
 
@@ -83,14 +116,18 @@ def _trial(
             for row in params
         },
         distributions=distributions,
-        user_attrs={row.key: json.loads(row.value_json) for row in user},
-        system_attrs={row.key: json.loads(row.value_json) for row in system},
+        user_attrs=_attributes(user),
+        system_attrs=_attributes(system),
         intermediate_values={
             row.step: _number(row.intermediate_value, row.intermediate_value_type)
             for row in reports
         },
         trial_id=head.trial_id,
     )
+
+
+def _attributes(rows: list[Any]) -> dict[str, Any]:
+    return {row.key: json.loads(row.value_json) for row in rows}
 
 
 def _number(value: float | None, kind: str) -> float:

@@ -10,18 +10,24 @@ Only trainings are shown as records. A training has the attribute ``key``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+import gc
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import optuna
+from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from skipsearch.design import Design
 from skipsearch.errors import RunError
 from skipsearch.recipe import Recipe
 from skipsearch.record import INTERRUPTED, Epoch, Trial
-from skipsearch.search.reading import read_trials
+from skipsearch.search.reading import Recorded, read_recorded, read_trials
 from skipsearch.search.storage import open_storage, shown
+
+AnyTrial = FrozenTrial | Recorded
+Read = TypeVar("Read")
 
 ATTEMPTS = 3  # drivers that may die under one epoch of a training before it counts as failed
 
@@ -52,7 +58,8 @@ def load_trials(url: str, name: str | None = None) -> list[Trial]:
     Raises:
         RunError: If the storage cannot be opened, or holds several studies and none is named.
     """
-    return records(_load(url, name))
+    with _all_kept():
+        return records(_load(url, name, read_recorded))
 
 
 def load_params(url: str, name: str | None = None) -> list[dict[str, Any]]:
@@ -65,10 +72,28 @@ def load_params(url: str, name: str | None = None) -> list[dict[str, Any]]:
     Raises:
         RunError: As ``load_trials``.
     """
-    return [trial.params for trial in _load(url, name)]
+    return [trial.params for trial in _load(url, name, read_trials)]
 
 
-def _load(url: str, name: str | None) -> Iterator[FrozenTrial]:
+@contextmanager
+def _all_kept() -> Iterator[None]:
+    """Keep Python from looking for cycles among objects that are all to stay.
+
+    It looks the oftener the more are made, and takes half of the time that thousands of records
+    take to load.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
+def _load(
+    url: str, name: str | None, read: Callable[[RDBStorage, int], Iterator[Read]]
+) -> Iterator[Read]:
     storage = open_storage(url)
     try:
         names = optuna.get_all_study_names(storage)
@@ -76,24 +101,24 @@ def _load(url: str, name: str | None) -> Iterator[FrozenTrial]:
             return  # The search was interrupted before its first trial.
         if name is None and len(names) > 1:
             raise RunError(f"{shown(url)}: holds {len(names)} studies, where a run has one")
-        yield from read_trials(storage, storage.get_study_id_from_name(name or names[0]))
+        yield from read(storage, storage.get_study_id_from_name(name or names[0]))
     finally:
         # The last connection takes with it what a killed driver left beside SQLite's file.
         storage.remove_session()
         storage.engine.dispose()
 
 
-def is_training(trial: FrozenTrial) -> bool:
+def is_training(trial: AnyTrial) -> bool:
     """Whether a trial of the study was accepted to be trained, and not rejected after all."""
     return KEY in trial.user_attrs and REJECTED not in trial.user_attrs
 
 
-def is_interrupted(trial: FrozenTrial) -> bool:
+def is_interrupted(trial: AnyTrial) -> bool:
     """Whether a training ended without a word, and is to go on."""
     return is_training(trial) and trial.state == TrialState.FAIL and REASON not in trial.user_attrs
 
 
-def next_attempt(trial: FrozenTrial) -> int:
+def next_attempt(trial: AnyTrial) -> int:
     """Return which attempt at its next epoch comes now, of a training that was interrupted."""
     attributes = trial.user_attrs
     if len(attributes.get(CURVE, ())) > attributes.get(EPOCHS_BEFORE, 0):
@@ -102,7 +127,7 @@ def next_attempt(trial: FrozenTrial) -> int:
     return attempt if attributes.get(ORDERLY) else attempt + 1
 
 
-def one_record(trial: FrozenTrial) -> Trial:
+def one_record(trial: AnyTrial) -> Trial:
     """Return the record of a training."""
     attributes = trial.user_attrs
     reason = attributes.get(REASON, "")
@@ -116,10 +141,14 @@ def one_record(trial: FrozenTrial) -> Trial:
         "versions": attributes.get("versions", {}),
         "numerics": attributes.get("numerics", ""),
     }
+    design = Design.from_dict(attributes["design"])
+    recipe = Recipe.from_dict(attributes["recipe"])
+    # The driver has worked them out, which takes longer than all else that is read here.
+    vars(design)["id"], _, vars(recipe)["id"] = attributes[KEY].partition("-")
     return Trial(
         number=trial.number,
-        design=Design.from_dict(attributes["design"]),
-        recipe=Recipe.from_dict(attributes["recipe"]),
+        design=design,
+        recipe=recipe,
         seed=attributes[SEED],
         state=trial.state.name,
         reason=reason,
@@ -131,7 +160,7 @@ def one_record(trial: FrozenTrial) -> Trial:
     )
 
 
-def records(trials: Iterable[FrozenTrial]) -> list[Trial]:
+def records(trials: Iterable[AnyTrial]) -> list[Trial]:
     """Return the record of every training, in the order of their numbers."""
     found: dict[int, Trial] = {}
     continues: dict[int, int] = {}
