@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from skipsearch.diagram import draw_diagram
     from skipsearch.export.predict import predict
     from skipsearch.models import build, deepen
-    from skipsearch.run import Run, compare, export, search
+    from skipsearch.run import Run, compare
+    from skipsearch.run.exporting import export
+    from skipsearch.run.searching import search
     from skipsearch.search.stopping import EarlyStopping
     from skipsearch.training import train, train_several
     from skipsearch.training.diagnosis import Explanation, explain
@@ -49,10 +51,10 @@ _LATE = {
     "deepen": "models",
     "draw_diagram": "diagram",
     "explain": "training.diagnosis",
-    "export": "run",
+    "export": "run.exporting",
     "load_data": "data",
     "predict": "export.predict",
-    "search": "run",
+    "search": "run.searching",
     "train": "training",
     "train_several": "training",
 }

@@ -495,7 +495,7 @@ def _print_epoch(epoch: Epoch) -> None:
 
 
 def _search(options: argparse.Namespace) -> int:
-    from skipsearch.run import search
+    from skipsearch.run.searching import search
     from skipsearch.search.stopping import EarlyStopping
 
     run = search(
@@ -610,7 +610,8 @@ def _pareto(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from skipsearch.run import Run, export
+    from skipsearch.run import Run
+    from skipsearch.run.exporting import export
     from skipsearch.training import available_cores, tune_process
 
     run = Run.open(options.run)
@@ -710,7 +711,7 @@ def _degradation(options: argparse.Namespace) -> int:
 
 def _trained(options: argparse.Namespace) -> Run:
     """Train all of a space, each design with all seeds."""
-    from skipsearch.run import search
+    from skipsearch.run.searching import search
 
     return search(
         options.what,

@@ -19,7 +19,7 @@ from skipsearch.design import Design
 from skipsearch.errors import RunError
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch, Trial
-from skipsearch.run import search
+from skipsearch.run.searching import search
 from skipsearch.search.study import Plan, SearchStudy
 from skipsearch.space import Space
 

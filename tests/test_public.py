@@ -108,7 +108,8 @@ CALLABLE = (
     "from skipsearch import search, export;"
     "assert inspect.isfunction(ss.search) and inspect.isfunction(ss.export);"
     "assert (ss.search, ss.export) == (search, export);"
-    "assert ss.search.__module__ == ss.export.__module__ == 'skipsearch.run'"
+    "assert ss.search.__module__ == 'skipsearch.run.searching'; "
+    "assert ss.export.__module__ == 'skipsearch.run.exporting'"
 )
 
 

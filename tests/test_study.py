@@ -23,7 +23,8 @@ from optuna.trial import TrialState
 from skipsearch.errors import RunError, SpaceError
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, RUNNING, Epoch
-from skipsearch.run import Run, search
+from skipsearch.run import Run
+from skipsearch.run.searching import search
 from skipsearch.search.records import ATTEMPTS, load_trials
 from skipsearch.search.storage import without_password
 from skipsearch.search.study import Plan, SearchStudy, Ticket

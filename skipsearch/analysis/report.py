@@ -121,8 +121,9 @@ def write_report(
 
 def _figure(folder: Path, picture: Picture) -> dict[str, str]:
     """Write a figure, and return what the page shows of it."""
-    for kind in ("svg", "png"):
-        picture.figure.savefig(folder / f"{picture.name}.{kind}")
+    picture.figure.savefig(folder / f"{picture.name}.svg")
+    picture.figure.set_layout_engine("none")  # as it has been laid out now: that takes a while
+    picture.figure.savefig(folder / f"{picture.name}.png")
     svg = (folder / f"{picture.name}.svg").read_bytes()
     return {
         "picture": _inline(svg.decode(), picture) if picture.tips else _image(svg, picture.caption),

@@ -24,7 +24,7 @@ from skipsearch.errors import RunError
 from skipsearch.recipe import Recipe
 from skipsearch.record import INTERRUPTED, Epoch, Trial
 from skipsearch.search.reading import Recorded, read_recorded, read_trials
-from skipsearch.search.storage import open_storage, shown
+from skipsearch.search.storage import file_stamp, open_storage, shown
 
 AnyTrial = FrozenTrial | Recorded
 Read = TypeVar("Read")
@@ -58,7 +58,7 @@ def load_trials(url: str, name: str | None = None) -> list[Trial]:
     Raises:
         RunError: If the storage cannot be opened, or holds several studies and none is named.
     """
-    with _all_kept():
+    with all_kept():
         return records(_load(url, name, read_recorded))
 
 
@@ -75,12 +75,39 @@ def load_params(url: str, name: str | None = None) -> list[dict[str, Any]]:
     return [trial.params for trial in _load(url, name, read_trials)]
 
 
-@contextmanager
-def _all_kept() -> Iterator[None]:
-    """Keep Python from looking for cycles among objects that are all to stay.
+class StudyReader:
+    """Reads the study of a search: again and again, and anew only where its file has changed."""
 
-    It looks the oftener the more are made, and takes half of the time that thousands of records
-    take to load.
+    def __init__(self, url: str, name: str | None = None) -> None:
+        """Say where the study is; nothing is opened yet.
+
+        Args:
+            url: Of the storage.
+            name: Of the study; None for the only one.
+        """
+        self._study = url, name
+        self._stamp: tuple[int, ...] = ()
+        self._trials: list[Trial] = []
+
+    def trials(self) -> list[Trial]:
+        """Return what ``load_trials`` does."""
+        now = file_stamp(self._study[0])
+        if not now or now != self._stamp:
+            self._trials = load_trials(*self._study)
+            self._stamp = now  # of before it was read: what came since is read the next time
+        return list(self._trials)
+
+    def params(self) -> list[dict[str, Any]]:
+        """Return what ``load_params`` does."""
+        return load_params(*self._study)
+
+
+@contextmanager
+def all_kept() -> Iterator[None]:
+    """Keep Python from looking for cycles meanwhile, among objects that are all to stay.
+
+    It looks the oftener the more are made: half of the time in which thousands of records are
+    loaded.
     """
     collects = gc.isenabled()
     gc.disable()

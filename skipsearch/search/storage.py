@@ -86,6 +86,19 @@ def close_storage(storage: RDBStorage) -> None:
             connection.execute("PRAGMA journal_mode=DELETE")
 
 
+def file_stamp(url: str) -> tuple[int, ...]:
+    """Return numbers that change when SQLite's files do; none for a database server."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite" or not parsed.database:
+        return ()
+    stamp: list[int] = []
+    for file in (parsed.database, f"{parsed.database}-wal"):
+        with contextlib.suppress(FileNotFoundError):
+            found = os.stat(file)
+            stamp += (found.st_ino, found.st_size, found.st_mtime_ns)
+    return tuple(stamp)
+
+
 def shown(url: str) -> str:
     """Return a storage's URL for a message: a password in it is hidden."""
     try:

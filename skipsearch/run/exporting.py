@@ -1,0 +1,169 @@
+"""Export: train a design of a run to the full budget, test it once, write it as files."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from skipsearch.design import Design
+from skipsearch.errors import RunError, not_one_of
+from skipsearch.export.artefacts import FORMATS, TOLERANCES, check_request, write_artefacts
+from skipsearch.export.card import Card
+from skipsearch.intervals import wilson
+from skipsearch.models import build
+from skipsearch.record import Epoch, Trial
+from skipsearch.run.folder import Run, check_seed
+from skipsearch.training import Trainer, default_device, versions
+
+TRAIN_ON = ("train", "train+validation")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Exported:
+    """What an export wrote, and how good it is.
+
+    Attributes:
+        path: The folder.
+        design: The network.
+        search_accuracy: Validation accuracy that the design was ranked by in the search.
+        validation_accuracy: Of the exported weights; None if they were trained on that split.
+        test_accuracy: Of the exported weights, on the test split, which was opened once.
+        test_interval: 95 % interval of the test accuracy that its number of images leaves.
+        test_images: Their number.
+        differences: By file, the largest absolute difference of its logits from the module's.
+        tolerance: The largest that was allowed, relative to the largest logit.
+    """
+
+    path: Path
+    design: Design
+    search_accuracy: float
+    validation_accuracy: float | None
+    test_accuracy: float
+    test_interval: tuple[float, float]
+    test_images: int
+    differences: Mapping[str, float]
+    tolerance: float
+
+
+def export(
+    run: Run | str | Path,
+    design: str | Design | Trial = "best",
+    out: str | Path | None = None,
+    *,
+    formats: Sequence[str] = tuple(FORMATS),
+    precision: str = "fp32",
+    train_on: str = "train",
+    seed: int | None = None,
+    device: str | None = None,
+    progress: Callable[[Epoch], None] | None = None,
+) -> Exported:
+    """Train a design of a run to the full budget, test it once, and write it as files.
+
+    Args:
+        run: The run, or its folder.
+        design: ``best``, a design, a record of it such as ``Confirmation.best``, or the first
+            digits of its id; see ``Run.trial``.
+        out: The folder to write; ``RUN/export/DESIGN`` if None, with the recipe's
+            id behind it where recipes were searched.
+        formats: Any of ``source``, ``program``, ``onnx``; weights, design and card always.
+        precision: Of the files: ``fp32``, ``fp16``, or ``bf16`` (not for ONNX); see
+            ``write_artefacts``. The accuracies are those of the network before it is rounded.
+        train_on: ``train``, or ``train+validation``.
+        seed: Of this training; the search's if None.
+        device: To train on; CUDA where there is one if None.
+        progress: Called after each epoch.
+
+    Raises:
+        RunError: If the design is not in the run, or the data have changed.
+        ExportError: If the folder holds something else, or an artefact differs from the module.
+        TrainingError: If the training diverges.
+    """
+    run = run if isinstance(run, Run) else Run.open(run)
+    if train_on not in TRAIN_ON:
+        raise RunError(f"train-on {not_one_of(train_on, TRAIN_ON)}")
+    trial = run.trial(design)
+    if out is None:
+        searched = any(name.startswith("recipe.") for name in run.space.axes)
+        name = trial.key if searched else trial.design.id
+        out = run.path / "export" / name
+    out = Path(out)
+    check_request(out, formats, precision)
+    data = run.load_data(device or default_device())
+    chosen = data if train_on == "train" else data.with_validation_in_training()
+    seed = trial.seed if seed is None else seed
+    check_seed(seed)
+    model = build(trial.design, data.in_channels, data.classes, seed=seed)
+    trainer = Trainer(model, chosen.without_test(), trial.recipe, seed)
+    while trainer.epoch < trial.recipe.epochs:
+        epoch = trainer.run_epoch()
+        if progress is not None:
+            progress(epoch)
+    assert data.test is not None
+    _, test_accuracy = trainer.evaluate(data.test)
+    validation_accuracy = epoch.validation_accuracy if train_on == "train" else None
+    ranking = run.rank()
+    place = ranking[ranking.trial == trial.number].iloc[0]
+    card = Card(
+        name=f"{run.space.name}-{trial.design.id}",
+        data=f"{run.asked['data']['name']}: {run.asked['data']['source']}",
+        mean=data.mean,
+        std=data.std,
+        class_names=data.class_names,
+        run=run.path.name,
+        space=run.space.name,
+        trials=len(run.trials()),
+        designs=int(ranking.design.nunique()),
+        search_epochs=run.asked["recipe"]["epochs"],
+        search_seed=run.asked["seed"],
+        search_accuracy=float(place.validation_accuracy) if place.epochs else None,
+        **_confirmed(run, trial),
+        recipe=trial.recipe,
+        seed=seed,
+        trained_on=train_on,
+        train_images=len(chosen.train),
+        validation_accuracy=validation_accuracy,
+        validation_images=None if validation_accuracy is None else len(data.validation),
+        test_accuracy=test_accuracy,
+        test_images=len(data.test),
+        device=trainer.numerics,
+        versions=versions(),
+    )
+    differences = write_artefacts(
+        model,
+        trial.design,
+        out,
+        in_channels=data.in_channels,
+        image_size=data.image_size,
+        classes=data.classes,
+        formats=formats,
+        precision=precision,
+        card=card,
+    )
+    return Exported(
+        path=out,
+        design=trial.design,
+        search_accuracy=float(place.validation_accuracy),
+        validation_accuracy=validation_accuracy,
+        test_accuracy=test_accuracy,
+        test_interval=wilson(test_accuracy, len(data.test)),
+        test_images=len(data.test),
+        differences=differences,
+        tolerance=TOLERANCES[precision],
+    )
+
+
+def _confirmed(run: Run, trial: Trial) -> dict[str, Any]:
+    """Return what a card says of the trainings of a design with new seeds, if there were any."""
+    found = run.confirmation()
+    accuracies = found.accuracies(trial) if found is not None else ()
+    if found is None or not found.judged or not accuracies:
+        return {}
+    row = found.row(trial)
+    return {
+        "confirmations": accuracies,
+        "confirmed_interval": (float(row.low), float(row.high)),
+        "chance_of_best": float(row.chance),
+        "leaders": len(found.table),
+    }

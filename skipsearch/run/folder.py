@@ -1,0 +1,459 @@
+"""A run folder and what can be asked of it: rank, effects, report. Needs neither torch nor Ray."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import pandas as pd
+
+from skipsearch import analysis
+from skipsearch.axes import split_name
+from skipsearch.design import Design
+from skipsearch.errors import RunError
+from skipsearch.record import COMPLETE, VALIDATION_ACCURACY, Epoch, Trial
+from skipsearch.search.records import StudyReader, all_kept, load_trials
+from skipsearch.search.stopping import EarlyStopping
+from skipsearch.space import Space
+from skipsearch.text import parse_yaml, read_text
+
+if TYPE_CHECKING:
+    from skipsearch.analysis.page import Findings
+    from skipsearch.data import Data
+    from skipsearch.search.driver import Outcome
+    from skipsearch.training.diagnosis import Explanation
+
+FORMAT = 1
+STUDY = "study.db"
+CONFIRMATIONS = "confirm.db"  # another study, of the trainings with new seeds
+CONFIRM = "confirm.yaml"  # the leaders that are trained again, and with how many seeds
+NEW_SEEDS = 1_000_000  # so far above the search's are those that leaders are trained again with
+# What must be the same when a search goes on.
+FIXED = ("space", "data", "recipe", "seed", "scheduler", "stopping", "objectives", "storage")
+# What older runs do not say of themselves.
+ADDED = {
+    "stopping": EarlyStopping().details(),
+    "objectives": [VALIDATION_ACCURACY],
+    "storage": None,
+}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Run:
+    """A run folder: what was asked, and the study of what came of it.
+
+    Attributes:
+        path: The folder.
+        asked: What ``run.yaml`` holds: space, data, recipe, seed, sampler, scheduler, stopping,
+            rungs, objectives, trials, seeds, storage, versions.
+        outcome: How the session that returned this run ended; None for one that was opened.
+    """
+
+    path: Path
+    asked: Mapping[str, Any] = dataclasses.field(repr=False)
+    outcome: Outcome | None = None
+
+    @classmethod
+    def open(cls, path: str | Path) -> Self:
+        """Open the folder of a search.
+
+        Raises:
+            RunError: If it is no run folder.
+        """
+        path = Path(path)
+        if not (path / "run.yaml").is_file():
+            raise RunError(f"{path}: no run folder: it holds no run.yaml (see skipsearch search)")
+        asked = parse_yaml(read_text(path / "run.yaml", RunError), f"{path}/run.yaml", RunError)
+        if asked.get("format") != FORMAT:
+            raise RunError(f"{path}: run.yaml has format {asked.get('format')}, not {FORMAT}")
+        asked = ADDED | asked
+        for key in ("rungs", *FIXED):
+            if key not in asked:
+                raise RunError(f"{path}/run.yaml: {key} is missing")
+        return cls(path, asked)
+
+    @property
+    def space(self) -> Space:
+        """The space that was searched, with its constraints for the images of the data set."""
+        data = self.asked["data"]
+        space = Space.from_dict(self.asked["space"], f"{self.path}/run.yaml")
+        return space.for_images(data["in_channels"], data["image_size"], data["classes"])
+
+    def trials(self) -> list[Trial]:
+        """Return the record of every training, in the order of their numbers."""
+        return self.study.trials()
+
+    @cached_property
+    def study(self) -> StudyReader:
+        """What reads the study of the search, and reads it anew when its file has changed.
+
+        Raises:
+            RunError: If it is not there.
+        """
+        if self.asked["storage"] is not None:
+            return StudyReader(self.asked["storage"], self.asked["space"]["name"])
+        if not (self.path / STUDY).is_file():
+            raise RunError(f"{self.path}: {STUDY} is missing")
+        return StudyReader(url_of(self.path / STUDY))
+
+    def rank(self) -> pd.DataFrame:
+        """Rank the designs at equal fidelity; see ``analysis.rank`` for the columns."""
+        images = self.asked["data"]["validation_images"]
+        return analysis.rank(self.trials(), self.asked["rungs"], images, self.fields())
+
+    def pareto(self, objectives: Sequence[str] | None = None) -> pd.DataFrame:
+        """Return the designs that no other beats in all objectives; see ``analysis.pareto``.
+
+        Args:
+            objectives: ``validation_accuracy``, ``params``, ``macs``, ``activation_bytes`` or
+                ``latency``; those of the search if None, or accuracy and params where that had
+                one.
+        """
+        objectives = objectives or self.asked["objectives"]
+        if len(objectives) == 1 and objectives[0] == VALIDATION_ACCURACY:
+            objectives = (VALIDATION_ACCURACY, "params")
+        return analysis.pareto(
+            self.trials(), objectives, self.asked["data"]["validation_images"], self.fields()
+        )
+
+    def degradation(
+        self, epochs: int | None = None, loss: float | None = None
+    ) -> analysis.Degradation:
+        """Tell what becomes of the designs as they get deeper; see ``analysis.degradation``.
+
+        Args:
+            epochs: After which trainings are compared; the full budget if None.
+            loss: The training loss to which epochs are counted; that of the slowest if None.
+
+        Raises:
+            RunError: If ``epochs`` is more than the full budget.
+        """
+        budget = self.asked["recipe"]["epochs"]
+        if epochs is not None and not 1 <= epochs <= budget:
+            raise RunError(f"epochs: {epochs} is not from 1 to the full budget of {budget}")
+        axes = [field for field in self.fields() if field != "depths"]
+        images = (self.asked["data"]["train_images"], self.asked["data"]["validation_images"])
+        return analysis.degradation(self.trials(), *images, epochs=epochs, loss=loss, axes=axes)
+
+    def explain(
+        self,
+        design: str | Design = "best",
+        *,
+        epochs: int | None = None,
+        device: str | None = None,
+        progress: Callable[[Epoch], None] | None = None,
+    ) -> Explanation:
+        """Train a design anew and look inside it before and after; see ``training.explain``.
+
+        It is trained with the recipe and the seed that it had in the search.
+
+        Args:
+            design: As in ``trial``.
+            epochs: Of the training; those of the recipe if None.
+            device: To train on; CUDA where there is one if None.
+            progress: Called after each epoch.
+
+        Raises:
+            RunError: If the design is not in the run, or the data have changed.
+        """
+        from skipsearch.models import build
+        from skipsearch.training import default_device
+        from skipsearch.training.diagnosis import explain
+
+        trial = self.trial(design)
+        data = self.load_data(device or default_device()).without_test()
+        model = build(trial.design, data.in_channels, data.classes, seed=trial.seed)
+        recipe = trial.recipe if epochs is None else trial.recipe.replace(epochs=epochs)
+        return explain(model, data, recipe, trial.seed, progress=progress)
+
+    def audit(self) -> analysis.Audit:
+        """Tell how often early stopping was wrong; see ``analysis.audit``."""
+        return analysis.audit(self.trials())
+
+    def dominated_share(self, objectives: Sequence[str]) -> float:
+        """Return how much of what is possible the run covers; see ``analysis.dominated_share``."""
+        return analysis.dominated_share(self.trials(), objectives)
+
+    def effects(
+        self,
+        axis: str | None = None,
+        *,
+        epochs: int | None = None,
+        controlled: str | None = None,
+        margin: float = analysis.MARGIN,
+    ) -> pd.DataFrame:
+        """Compare the levels of each axis at equal fidelity; see ``analysis.effects``.
+
+        Args:
+            axis: An axis of the space, or a field such as ``layout``; None for all axes.
+            epochs: A rung; None for the highest that every training reached which did not fail.
+            controlled: A cost to be equal: ``params``, ``macs``, ``activation_bytes`` or
+                ``latency``.
+            margin: A difference in accuracy that is too small to matter.
+        """
+        axes = list(self.space.parameters)
+        rungs = self.asked["rungs"]
+        return analysis.effects(self.trials(), rungs, axes, axis, epochs, controlled, margin)
+
+    def interactions(self, first: str, second: str, *, epochs: int | None = None) -> pd.DataFrame:
+        """Tell whether what one axis does depends on another; see ``analysis.interactions``."""
+        axes = list(self.space.parameters)
+        return analysis.interactions(
+            self.trials(), self.asked["rungs"], axes, first, second, epochs
+        )
+
+    def importance(self, *, epochs: int | None = None) -> pd.DataFrame:
+        """Tell how much each axis matters at equal fidelity; see ``importance``."""
+        from skipsearch.analysis.importance import importance
+
+        axes = list(self.space.parameters)
+        return importance(self.trials(), self.asked["rungs"], axes, epochs)
+
+    def confirm(
+        self,
+        top: int = 5,
+        seeds: int = 5,
+        *,
+        cpus_per_trial: float = 1.0,
+        gpus_per_trial: float | None = None,
+        concurrency: int | None = None,
+        address: str | None = None,
+        insecure: bool = False,
+        dashboard: bool = False,
+        time_budget: float | None = None,
+        trial_timeout: float | None = None,
+        max_failures: int = 10,
+        deterministic: bool = False,
+        verbose: bool = False,
+    ) -> analysis.Confirmation:
+        """Train the leaders again with new seeds, until one is separated or the seeds are used up.
+
+        Each is trained to the full budget, without early stopping. A round is one new seed, the
+        same for all leaders: they see the images in one order, augmented alike. The first rounds
+        are trained at once; from the third on the leaders are judged after each. Called again it
+        goes on where it ended or was interrupted, and nothing is trained twice; with more ``seeds``
+        or ``top`` it goes further. Who was a leader once stays one.
+
+        Args:
+            top: How many leaders: the highest-ranked designs, those that the search stopped early
+                after those that it did not.
+            seeds: New seeds at most, at least 2.
+            cpus_per_trial: As for ``search``, and so are the others.
+            gpus_per_trial: GPUs of each trial, or a share of one; None for one where there are any.
+            concurrency: Trials at once at most.
+            address: Of a Ray cluster to join, ``host:port`` or ``auto``.
+            insecure: Whether the cluster may do without token authentication.
+            dashboard: Whether Ray shows its dashboard, to this machine alone.
+            time_budget: Seconds after which the session stops.
+            trial_timeout: Seconds of training after which a trial fails.
+            max_failures: Trials in a row that may fail before it stops.
+            deterministic: Whether a GPU must give the same bits again, for less speed.
+            verbose: Whether to show what Ray prints.
+
+        Returns:
+            What came out. Where the time was up, ``wanted`` is what is left to do.
+
+        Raises:
+            RunError: If there is nothing to confirm, the folder is in use, the data have changed,
+                the resources do not exist, the disk is full, or too many trials in a row fail.
+            KeyboardInterrupt: If it was interrupted; call it again to go on.
+        """
+        from skipsearch.run.confirming import confirm
+        from skipsearch.search.cluster import Resources
+        from skipsearch.search.driver import Limits
+
+        return confirm(
+            self,
+            top,
+            seeds,
+            resources=Resources(
+                cpus_per_trial=cpus_per_trial,
+                gpus_per_trial=gpus_per_trial,
+                concurrency=concurrency,
+                address=address,
+                insecure=insecure,
+                dashboard=dashboard,
+            ),
+            limits=Limits(
+                time_budget=time_budget,
+                trial_timeout=trial_timeout,
+                max_failures=max_failures,
+            ),
+            deterministic=deterministic,
+            verbose=verbose,
+        )
+
+    def confirmation(self) -> analysis.Confirmation | None:
+        """Return what ``confirm`` has found so far; None where it was never called."""
+        asked = self.asked_to_confirm()
+        if asked is None:
+            return None
+        leaders = analysis.leaders(self.rank(), self.trials(), 0, asked["leaders"])
+        return self.judged(leaders, asked["seeds"], self.confirmations()) if leaders else None
+
+    def asked_to_confirm(self) -> dict[str, Any] | None:
+        """Return which leaders ``confirm`` trains, and with how many seeds; None for none."""
+        path = self.path / CONFIRM
+        if not path.is_file():
+            return None
+        asked = parse_yaml(read_text(path, RunError), str(path), RunError)
+        for key in ("leaders", "seeds"):
+            if not asked.get(key):
+                raise RunError(f"{path}: {key} is missing")
+        return asked
+
+    def confirmations(self) -> list[Trial]:
+        """Return the record of every training that ``confirm`` has done."""
+        there = (self.path / CONFIRMATIONS).is_file()
+        return load_trials(url_of(self.path / CONFIRMATIONS)) if there else []
+
+    def judged(
+        self, leaders: list[list[Trial]], seeds: int, trainings: list[Trial]
+    ) -> analysis.Confirmation:
+        """Judge leaders by what became of them with new seeds; see ``analysis.confirmation``."""
+        images = self.asked["data"]["validation_images"]
+        first = self.asked["seed"] + NEW_SEEDS
+        return analysis.confirmation(leaders, trainings, first, seeds, images, self.fields())
+
+    def report(self, out: str | Path | None = None) -> Path:
+        """Write the run as one page, ``index.html``, with all figures and tables as files.
+
+        Args:
+            out: The folder; ``report`` in the run folder if None.
+
+        Returns:
+            The page.
+
+        Raises:
+            RunError: If nothing was recorded yet.
+        """
+        from skipsearch.analysis.page import write_page
+
+        with all_kept():
+            found = self._findings()
+            return write_page(found, Path(out or self.path / "report"), self.path.resolve().name)
+
+    def _findings(self) -> Findings:
+        from skipsearch.analysis.importance import importance
+        from skipsearch.analysis.page import Findings
+
+        trials, rungs, fields = self.trials(), self.asked["rungs"], self.fields()
+        if not trials:
+            raise RunError(f"{self.path}: no trial has been recorded yet")
+        images, axes = self.asked["data"]["validation_images"], list(self.space.parameters)
+        accuracy_and_size = (VALIDATION_ACCURACY, "params")
+        return Findings(
+            asked=self.asked,
+            trials=trials,
+            ranking=analysis.rank(trials, rungs, images, fields),
+            front=analysis.pareto(trials, accuracy_and_size, images, fields),
+            audit=analysis.audit(trials),
+            effects=analysis.effects(trials, rungs, axes),
+            importance=importance(trials, rungs, axes),
+            interactions=analysis.all_interactions(trials, rungs, axes, fields),
+            degradation=analysis.degradation(
+                trials,
+                self.asked["data"]["train_images"],
+                images,
+                axes=[field for field in fields if field != "depths"],
+            )
+            if len({trial.design.depths for trial in trials}) > 1
+            else None,
+            confirmation=self.confirmation(),
+        )
+
+    def fields(self) -> list[str]:
+        """Name the fields of a design that the axes set, and the layout."""
+        fields = [split_name(name).field for name in self.space.axes]
+        return list(dict.fromkeys([*fields, "layout"]))
+
+    def trial(self, which: str | Design | Trial) -> Trial:
+        """Find the training of a design in the search.
+
+        Args:
+            which: ``best``, which is the winner of ``confirm`` where there is one; a design; a
+                record of it; or the first digits of ``DESIGN-RECIPE`` as the columns of ``rank``
+                have them. Of several trainings of one design the highest-ranked is taken.
+
+        Raises:
+            RunError: If there is none, or several designs fit.
+        """
+        table = self.rank()
+        trials = {trial.number: trial for trial in self.trials()}
+        if isinstance(which, Trial):
+            which = which.key
+        if which == "best":
+            confirmed = self.confirmation()
+            if confirmed is not None and confirmed.judged:
+                return confirmed.best
+            table = table[table.state == COMPLETE]
+            if table.empty:
+                raise RunError(f"{self.path}: no training has reached the full budget yet")
+        else:
+            digits = which.id if isinstance(which, Design) else which
+            table = table[(table.design + "-" + table.recipe).str.startswith(digits)]
+            if table.empty or not digits:
+                raise RunError(
+                    f"{self.path}: no design {digits!r}; 'skipsearch rank {self.path}' lists them"
+                )
+            if table.design.nunique() > 1:
+                raise RunError(f"{self.path}: several designs begin with {digits!r}")
+        return trials[int(table.trial.iloc[0])]
+
+    def load_data(self, device: str = "cpu") -> Data:
+        """Load the data set of the run again, and make sure that it is the same.
+
+        Raises:
+            RunError: If its images, labels or splits differ from those that were searched on.
+            DataError: If it is gone.
+        """
+        from skipsearch.data import load_data
+
+        asked = self.asked["data"]
+        data = load_data(
+            asked["name"],
+            root=asked["root"],
+            device=device,
+            image_size=asked["resized_to"],
+            split_seed=asked["split_seed"],
+        )
+        if data.fingerprint != asked["fingerprint"]:
+            raise RunError(
+                f"{self.path}: data {asked['name']} has changed since the search"
+                f" (fingerprint {data.fingerprint}, {asked['fingerprint']} then)"
+            )
+        return data
+
+
+def compare(runs: Sequence[Run]) -> pd.DataFrame:
+    """Tell how far runs agree on what is best; see ``analysis.compare`` for the columns.
+
+    Args:
+        runs: Two or more, on other data or with another budget.
+
+    Raises:
+        RunError: If there are fewer than two, or one has nothing to compare.
+    """
+    names = [str(run.path) for run in runs]
+    if len(set(names)) < len(names):
+        raise RunError("compare: a run is named twice")
+    return analysis.compare(
+        {
+            name: analysis.Compared(run.trials(), run.asked["rungs"], run.fields())
+            for name, run in zip(names, runs, strict=True)
+        }
+    )
+
+
+def url_of(path: Path) -> str:
+    """Return what Optuna calls a study's file."""
+    return f"sqlite:///{path}"
+
+
+def check_seed(seed: int) -> None:
+    """Refuse what is no seed."""
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise RunError(f"seed: {seed!r} is not a whole number from 0 to 2**32 - 1")

@@ -1,0 +1,297 @@
+"""Search: Optuna proposes designs, Ray Tune trains them; what is asked for is kept in run.yaml."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from skipsearch.data import Data, load_data
+from skipsearch.errors import RunError, not_one_of
+from skipsearch.recipe import Recipe
+from skipsearch.record import COSTS, VALIDATION_ACCURACY, Trial
+from skipsearch.run.folder import FIXED, FORMAT, STUDY, Run, check_seed, url_of
+from skipsearch.search.cluster import Resources, ray_session
+from skipsearch.search.driver import Limits, Outcome, ended, run_trials, sweep_checkpoints
+from skipsearch.search.folder import sweep
+from skipsearch.search.logs import loggers
+from skipsearch.search.records import load_trials
+from skipsearch.search.samplers import make_sampler
+from skipsearch.search.stopping import EarlyStopping
+from skipsearch.search.storage import without_password
+from skipsearch.search.study import Plan, SearchStudy
+from skipsearch.space import Space
+from skipsearch.text import dump_yaml, write_atomically
+from skipsearch.training import Folder, versions
+
+# What must be the same when a search goes on; also see ``FIXED``.
+SAME_DATA = ("name", "resized_to", "split_seed", "fingerprint")
+
+
+def search(
+    space: Space | str | Path,
+    data: str = "digits",
+    *,
+    trials: int | None,
+    epochs: int,
+    out: str | Path,
+    seed: int = 0,
+    recipe: Recipe | None = None,
+    sampler: str = "tpe",
+    scheduler: str | EarlyStopping = "asha",
+    seeds: int = 1,
+    objectives: Sequence[str] = (VALIDATION_ACCURACY,),
+    latency_batch: int = 1,
+    data_root: str | Path | None = None,
+    image_size: int | None = None,
+    cpus_per_trial: float = 1.0,
+    gpus_per_trial: float | None = None,
+    concurrency: int | None = None,
+    address: str | None = None,
+    insecure: bool = False,
+    dashboard: bool = False,
+    storage: str | None = None,
+    log: Sequence[str] = (),
+    time_budget: float | None = None,
+    trial_timeout: float | None = None,
+    max_failures: int = 10,
+    deterministic: bool = False,
+    verbose: bool = False,
+) -> Run:
+    """Search a space: Optuna proposes designs, Ray Tune trains them and stops the weak ones early.
+
+    Called again with the same arguments it goes on where it ended or was interrupted; with more
+    ``trials`` it goes further. No design is trained twice with the same recipe and seed.
+
+    Args:
+        space: What to search, or its YAML file.
+        data: A data set's name, or a path; see ``load_data``.
+        trials: Trainings that the run shall hold at the end: finished, stopped early or failed.
+            None, with the sampler ``grid``, for all of the space, each with all ``seeds``.
+        epochs: The full budget of one training.
+        out: The run folder; made where it is missing.
+        seed: Of the sampler and of the first training of each design.
+        recipe: How designs are trained; what the space's ``recipe`` or an axis sets cannot be set
+            here as well.
+        sampler: ``tpe``, ``random``, ``grid``, ``gp``, ``nsga2``, ``evolution`` or ``local``.
+        scheduler: ``asha``, ``median``, ``none``, or these in detail.
+        seeds: Trainings of one design at most: where a design is proposed again, and all its
+            neighbours are known, it is trained with the next seed.
+        objectives: ``validation_accuracy``, alone or before any of ``params``, ``macs``,
+            ``activation_bytes`` and ``latency``, which are to be kept small.
+        latency_batch: Images of the batch whose latency is measured, where it is an objective.
+        data_root: Folder of the data set's files.
+        image_size: Height and width to resize images to, in pixels; needed for a folder of images.
+        cpus_per_trial: CPU cores of each trial.
+        gpus_per_trial: GPUs of each trial, or a share of one; None for one where there are any.
+        concurrency: Trials at once at most.
+        address: Of a Ray cluster to join, ``host:port`` or ``auto``.
+        insecure: Whether the cluster may do without token authentication.
+        dashboard: Whether Ray shows its dashboard, to this machine alone.
+        storage: Of the study, as Optuna takes it, such as ``postgresql+psycopg://USER@HOST/NAME``;
+            several searches of one space, each with a folder of its own, then share the work.
+            None for a file in the run folder.
+        log: ``tensorboard`` or ``mlflow``, or both: curves written into the run folder.
+        time_budget: Seconds after which the session stops.
+        trial_timeout: Seconds of training after which a trial fails.
+        max_failures: Trials in a row that may fail before the search stops.
+        deterministic: Whether a GPU must give the same bits again, for less speed; the CPU does.
+        verbose: Whether to show what Ray prints.
+
+    Returns:
+        The run.
+
+    Raises:
+        RunError: If the folder holds another search or is in use, the resources do not exist, the
+            disk is full, or too many trials in a row fail.
+        SpaceError: If the space is wrong or empty.
+        DataError: If the data cannot be loaded.
+    """
+    positive = {"epochs": epochs, "seeds": seeds, "max_failures": max_failures}
+    if trials is not None:
+        positive["trials"] = trials
+    elif sampler != "grid":
+        raise RunError(f"trials: a number is needed with the sampler {sampler}; grid tries all")
+    for name, value in (positive | {"latency_batch": latency_batch}).items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise RunError(f"{name}: {value!r} is not a positive whole number")
+    check_seed(seed)
+    _check_objectives(objectives)
+    if storage is not None and storage.startswith("sqlite"):
+        raise RunError(
+            "storage: SQLite is for one search, which has it in its run folder; several need a"
+            " database server, such as postgresql+psycopg://USER@HOST/NAME"
+        )
+    stopping = EarlyStopping(rule=scheduler) if isinstance(scheduler, str) else scheduler
+    rungs = stopping.rungs(epochs)
+    resources = Resources(
+        cpus_per_trial=cpus_per_trial,
+        gpus_per_trial=gpus_per_trial,
+        concurrency=concurrency,
+        address=address,
+        insecure=insecure,
+        dashboard=dashboard,
+    )
+    space = space if isinstance(space, Space) else Space.load(space)
+    images = load_data(data, root=data_root, image_size=image_size)
+    space = space.for_images(images.in_channels, images.image_size, images.classes)
+    recipe = _joined(recipe or Recipe(), space, epochs).resolve(images.augmentation)
+    # Refused before anything is written: an empty space, and a sampler that cannot search it.
+    space.sample(0)
+    make_sampler(sampler, space, seed, len(objectives))
+    if trials is None:
+        trials = seeds * sum(1 for _ in space.candidates())
+    plan = Plan(
+        space=space,
+        recipe=recipe,
+        trials=trials,
+        seed=seed,
+        sampler=sampler,
+        seeds=seeds,
+        objectives=tuple(objectives),
+    )
+    asked = {
+        "format": FORMAT,
+        "space": space.to_dict(),
+        "data": _describe(images, data, data_root, image_size),
+        "recipe": recipe.to_dict(),
+        "seed": seed,
+        "sampler": sampler,
+        "scheduler": stopping.rule,
+        "stopping": stopping.details(),
+        "rungs": list(rungs),
+        "objectives": list(objectives),
+        "trials": trials,
+        "seeds": seeds,
+        "storage": None if storage is None else without_password(storage),
+        "versions": versions(),
+    }
+    out = Path(out)
+    _check_folder(out, asked)
+    out.mkdir(parents=True, exist_ok=True)
+    url, common = (url_of(out / STUDY), None) if storage is None else (storage, _shared(asked))
+    try:
+        with FileLock(out / ".lock", timeout=0):
+            finished = ended(_recorded(out, storage, space.name))
+            if len(finished) >= trials:
+                # The driver that had enough may have been killed before it tidied up.
+                sweep_checkpoints(Folder(out / "checkpoints"), finished)
+                sweep()
+                return Run(out, asked, Outcome())
+            # First: what is not installed, and resources that do not exist, are refused before
+            # anything is written of the search.
+            callbacks = loggers(log, out)
+            with ray_session(resources, verbose) as share:
+                write_atomically(out / "run.yaml", dump_yaml(asked))
+                with contextlib.closing(SearchStudy(url, space.name, plan, common)) as study:
+                    outcome = run_trials(
+                        study,
+                        images.without_test(),
+                        (out / "checkpoints").absolute(),
+                        share=share,
+                        stopping=stopping,
+                        limits=Limits(
+                            time_budget=time_budget,
+                            trial_timeout=trial_timeout,
+                            max_failures=max_failures,
+                        ),
+                        latency_batch=latency_batch if "latency" in objectives else None,
+                        deterministic=deterministic,
+                        callbacks=callbacks,
+                        verbose=verbose,
+                    )
+    except Timeout:
+        raise RunError(f"{out}: another search is writing to this run folder") from None
+    return Run(out, asked, outcome)
+
+
+def _check_objectives(objectives: Sequence[str]) -> None:
+    words = (VALIDATION_ACCURACY, *COSTS)
+    for word in objectives:
+        if word not in words:
+            raise RunError(f"objectives: {not_one_of(word, words)}")
+    if not objectives or objectives[0] != VALIDATION_ACCURACY:
+        raise RunError(f"objectives: {VALIDATION_ACCURACY} must stand first")
+    if len(set(objectives)) < len(objectives):
+        raise RunError(f"objectives: {', '.join(objectives)} names one twice")
+
+
+def _recorded(out: Path, storage: str | None, name: str) -> list[Trial]:
+    """Return the trainings that there are, without making a storage."""
+    if storage is not None:
+        return load_trials(storage, name)
+    return load_trials(url_of(out / STUDY)) if (out / STUDY).exists() else []
+
+
+def _shared(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what must be the same for all who work on one study."""
+    shared = {name: asked[name] for name in FIXED if name != "storage"}
+    return shared | {"data": {name: asked["data"][name] for name in SAME_DATA}}
+
+
+def _joined(recipe: Recipe, space: Space, epochs: int) -> Recipe:
+    """Join the recipe given with the space's; refuse what both set."""
+    given = {
+        name for name, value in recipe.to_dict().items() if value != getattr(Recipe(), name)
+    } - {"epochs"}
+    axes = {name.removeprefix("recipe.") for name in space.axes if name.startswith("recipe.")}
+    for name in sorted(given & (axes | set(space.recipe))):
+        if name in axes or getattr(recipe, name) != space.recipe[name]:
+            how = "is an axis of" if name in axes else f"is {space.recipe[name]!r} in"
+            raise RunError(f"recipe.{name} {how} the space {space.name}: change it there")
+    return recipe.replace(**space.recipe, epochs=epochs)
+
+
+def _check_folder(out: Path, asked: Mapping[str, Any]) -> None:
+    """Refuse a folder that holds something else than the search that is asked for."""
+    if out.exists() and not out.is_dir():
+        raise RunError(f"{out}: not a folder")
+    if "?" in str(out):
+        raise RunError(f"{out}: '?' cannot stand in the path of a run folder")
+    if not out.exists() or {path.name for path in out.iterdir()} <= {".lock"}:
+        return
+    if not (out / "run.yaml").exists():
+        raise RunError(f"{out}: holds files but no run.yaml; give an empty or a new folder")
+    there = Run.open(out).asked
+    for name in FIXED:
+        old, new = there[name], asked[name]
+        if name == "data":  # Where it lies, and how it is described, may change.
+            old, new = ({key: side.get(key) for key in SAME_DATA} for side in (old or {}, new))
+        if name == "recipe":  # A field that is younger than the run has its default.
+            old = Recipe.from_dict(old or {}).to_dict()
+        if old != new:
+            raise RunError(
+                f"{out}: holds another search: {_difference(name, old, new)};"
+                " give the same or another --out"
+            )
+
+
+def _difference(name: str, old: Any, new: Any) -> str:
+    """Name the first place where two plain values differ."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in (*new, *old):
+            if old.get(key) != new.get(key):
+                return _difference(f"{name}.{key}", old.get(key), new.get(key))
+    return f"{name} is {old!r} there, {new!r} was asked for"
+
+
+def _describe(
+    images: Data, name: str, root: str | Path | None, image_size: int | None
+) -> dict[str, Any]:
+    is_path = Path(name).exists() and images.name == name
+    return {
+        "name": str(Path(name).absolute()) if is_path else name,
+        "root": None if root is None else str(Path(root).absolute()),
+        "resized_to": image_size,
+        "split_seed": images.split_seed,
+        "fingerprint": images.fingerprint,
+        "in_channels": images.in_channels,
+        "image_size": images.image_size,
+        "classes": images.classes,
+        "train_images": len(images.train),
+        "validation_images": len(images.validation),
+        "source": images.source,
+    }
