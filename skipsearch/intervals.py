@@ -21,3 +21,15 @@ def wilson(share: float, n: int) -> tuple[float, float]:
     half = Z_95 * sqrt(share * (1 - share) / n + Z_95**2 / (4 * n * n)) / (1 + Z_95**2 / n)
     # Rounding must not put a bound on the wrong side of the share itself.
     return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
+
+
+def rounding(n: int) -> float:
+    """Return the variance that a share of n things has by its rounding to whole things.
+
+    Sheppard 1898 (doi:10.1112/plms/s1-29.1.353). Seeds whose accuracies agree to the last image
+    differ by no more than that, and not by nothing.
+
+    Args:
+        n: Things, at least 1.
+    """
+    return 1 / (12 * n**2)

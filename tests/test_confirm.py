@@ -286,9 +286,22 @@ def test_a_confirmation_shows_its_words_and_its_table() -> None:
     assert f"these cannot be told apart: {first}, {second}." in words
     assert "after 3 new seeds each" in words
     assert f"The search's leader, {first}, had 0.9500 there and has 0.9100 here" in words
+    assert "0.0400 of it was luck (95 % interval of the difference 0.0152 to 0.0648)." in words
     assert words in repr(found)
     assert "validation_accuracy" in repr(found)
     assert "<table" in found._repr_html_()
+
+
+def test_a_leader_that_became_no_worse_owed_nothing_to_luck() -> None:
+    words = str(judged([0.90], [[0.91, 0.92, 0.93]], 3))
+    assert "none of it was luck (95 % interval of the difference -0.0448 to 0.0048)." in words
+
+
+def test_seeds_that_agree_leave_the_interval_of_their_rounding() -> None:
+    row = judged([0.9], [[0.9, 0.9, 0.9]], 3).table.iloc[0]
+    half = t.ppf(0.975, 2) / IMAGES / math.sqrt(12 * 3)
+    assert row.sd == 0
+    assert (row.low, row.high) == pytest.approx((0.9 - half, 0.9 + half))
 
 
 # --- the race ------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Effects of axes: against scipy and statsmodels, and on simulated runs whose truth is known."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import product
@@ -16,7 +17,7 @@ from scipy.stats import t, ttest_1samp, ttest_ind, ttest_rel
 from statsmodels.stats.anova import anova_lm
 from statsmodels.stats.power import TTestPower
 
-from skipsearch.analysis import answers, effects, interactions
+from skipsearch.analysis import Observations, answers, effects, interactions, observe
 from skipsearch.analysis.effects import COLUMNS
 from skipsearch.analysis.linear import Estimate, LinearModel, effect_coded, further
 from skipsearch.design import Design
@@ -25,6 +26,7 @@ from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, RUNNING, Epoch, Trial
 
 RUNGS = (1, 3, 9)
+IMAGES = 100_000  # so many that rounding is below every noise here
 PLAIN = "conv3-bn-relu-conv3-bn-relu"
 POST = "conv3-bn-relu-conv3-bn + relu"
 PRE = "bn-relu-conv3-bn-relu-conv3 +"
@@ -79,7 +81,13 @@ def runs_of(
 def of(
     trials: Sequence[Trial], axis: str = "layout", axes: Sequence[str] = AXES, **how: Any
 ) -> pd.DataFrame:
-    return effects(trials, RUNGS, axes, axis, **how)
+    return effects(seen_in(trials, axes, how.pop("epochs", None)), axis, **how)
+
+
+def seen_in(
+    trials: Sequence[Trial], axes: Sequence[str] = AXES, epochs: int | None = None
+) -> Observations:
+    return observe(trials, RUNGS, IMAGES, axes, epochs)
 
 
 def row_of(table: pd.DataFrame, level: object) -> Any:
@@ -337,7 +345,7 @@ def test_means_are_adjusted_for_the_company_that_a_level_keeps() -> None:
         value = 0.7 + 0.02 * (layout == PRE) + 0.2 * (rate == 0.2) + rng.normal(0, 0.002)
         trials.append(record(design_of(layout, "pad", depth + 1), value, recipe=recipe_of(rate)))
     axes = ("layout", "recipe.peak_lr")
-    table = effects(trials, RUNGS, axes, "layout")
+    table = effects(seen_in(trials, axes), "layout")
     plain = frame_of(trials).groupby("layout").y.mean()
     assert plain[PRE] < plain[POST] - 0.05
     assert table["mean"][0] - table["mean"][1] == pytest.approx(0.02, abs=0.003)
@@ -496,18 +504,18 @@ def test_those_that_failed_or_were_stopped_are_counted() -> None:
 )
 def test_what_is_unknown_is_refused_in_one_line(how: dict[str, Any], message: str) -> None:
     with pytest.raises(RunError, match=f"^{message}"):
-        effects([], RUNGS, AXES, **how)
+        of([], **({"axis": None} | how))
     with pytest.raises(RunError, match=r"^axis: 'x' is not one of"):
-        interactions([], RUNGS, AXES, "layout", "x")
+        interactions(seen_in([]), "layout", "x")
     with pytest.raises(RunError, match=r"^axes: layout and layout.before are not two axes$"):
-        interactions([], RUNGS, ("layout.before",), "layout", "layout.before")
+        interactions(seen_in([], ("layout.before",)), "layout", "layout.before")
 
 
 # --- axes ----------------------------------------------------------------------------------------
 
 
 def test_no_records_give_an_empty_table_with_all_columns() -> None:
-    table = effects([], RUNGS, AXES)
+    table = effects(seen_in([]))
     assert table.empty
     assert table.columns.tolist() == list(COLUMNS)
     assert answers(table) == []
@@ -553,14 +561,14 @@ def test_slots_and_stages_are_axes_and_so_are_their_fields() -> None:
         for second in ("pad", "proj")
         for depth in (1, 2)
     ]
-    table = effects(trials, RUNGS, axes)
+    table = effects(seen_in(trials, axes))
     assert table.axis.unique().tolist() == list(axes)
     best = table[table.verdict == "best"].set_index("axis").level
     assert best["layout.before"] == "bn-relu"
     assert best["shortcut[1]"] == "proj"
     assert row_of(table[table.axis == "shortcut[1]"], "pad").pairs == 16
     assert "layout.before: bn-relu beats nothing by" in answers(table)[0]
-    fields = effects(trials, RUNGS, axes, "layout")
+    fields = effects(seen_in(trials, axes), "layout")
     assert len(fields) == 4
     assert fields.pairs.tolist()[1:] == [8, 8, 8]
 
@@ -628,7 +636,7 @@ def crossed(rng: np.random.Generator, together: float = 0.0) -> list[Trial]:
 @pytest.mark.parametrize("together", [0.0, 0.02])
 def test_the_test_of_additivity_is_that_of_statsmodels(together: float) -> None:
     trials = crossed(np.random.default_rng(18), together)
-    table = interactions(trials, RUNGS, AXES, "layout", "shortcut")
+    table = interactions(seen_in(trials), "layout", "shortcut")
     data = frame_of(trials)
     both = smf.ols("y ~ layout * shortcut + C(depth)", data).fit()
     main = smf.ols("y ~ layout + shortcut + C(depth)", data).fit()
@@ -648,19 +656,89 @@ def test_the_test_of_additivity_is_that_of_statsmodels(together: float) -> None:
 
 def test_a_dependence_that_is_not_there_is_seldom_found() -> None:
     rng, runs = np.random.default_rng(19), 60
-    tables = (interactions(crossed(rng), RUNGS, AXES, "layout", "shortcut") for _ in range(runs))
+    tables = (interactions(seen_in(crossed(rng)), "layout", "shortcut") for _ in range(runs))
     wrong = sum(table.verdict[0] == "depends" for table in tables)
     assert wrong / runs <= 0.05 + 2 * sqrt(0.05 * 0.95 / runs)
 
 
 def test_one_design_a_combination_does_not_tell_whether_axes_add_up() -> None:
     trials = [t for t in crossed(np.random.default_rng(20)) if t.design.depths == (1, 1)]
-    table = interactions(trials, RUNGS, AXES, "layout", "shortcut")
+    table = interactions(seen_in(trials), "layout", "shortcut")
     assert set(table.verdict) == {"not enough data"}
     assert table.p.isna().all()
     assert table["low"].isna().all()
     assert table["mean"].notna().all()
-    assert interactions([], RUNGS, AXES, "layout", "shortcut").empty
+    assert interactions(seen_in([]), "layout", "shortcut").empty
+
+
+def factorial(
+    rng: np.random.Generator, seeds: int, together: float = 0.0, noise: float = 0.01
+) -> list[Trial]:
+    """One design a combination, with several seeds that move all designs alike."""
+    moves = rng.normal(0, 0.02, seeds)
+    return [
+        record(
+            design_of(layout, shortcut, 1),
+            0.7 + 0.02 * i + 0.03 * j + together * i * j + moves[seed] + rng.normal(0, noise),
+            seed,
+        )
+        for i, layout in enumerate((POST, PRE))
+        for j, shortcut in enumerate(SHORTCUTS)
+        for seed in range(seeds)
+    ]
+
+
+@pytest.mark.parametrize("together", [0.0, 0.02])
+def test_with_one_design_a_combination_the_seeds_tell_whether_axes_add_up(together: float) -> None:
+    trials = factorial(np.random.default_rng(30), 4, together)
+    table = interactions(seen_in(trials), "layout", "shortcut")
+    data = frame_of(trials).assign(seed=[trial.seed for trial in trials])
+    both = smf.ols("y ~ layout * shortcut + C(seed)", data).fit()
+    main = smf.ols("y ~ layout + shortcut + C(seed)", data).fit()
+    expected = anova_lm(main, both)["Pr(>F)"].iloc[1]
+    assert table.p.tolist() == pytest.approx([expected] * 6)
+    assert set(table.method) == {"seeds"}
+    assert set(table.verdict) == {"depends" if expected < 0.05 else "no dependence found"}
+    means = data.groupby(["layout", "shortcut"]).y.mean()
+    for row in table.itertuples():
+        assert row.mean == pytest.approx(means[row.layout, row.shortcut])
+        assert row.low < row.mean < row.high
+        assert (row.n, row.designs) == (4, 1)
+
+
+def test_by_seeds_a_dependence_that_is_not_there_is_seldom_found() -> None:
+    rng, runs = np.random.default_rng(31), 60
+    tables = (interactions(seen_in(factorial(rng, 3)), "layout", "shortcut") for _ in range(runs))
+    wrong = sum(table.verdict[0] == "depends" for table in tables)
+    assert wrong / runs <= 0.05 + 2 * sqrt(0.05 * 0.95 / runs)
+
+
+def test_where_designs_can_tell_the_seeds_are_not_asked() -> None:
+    trials = crossed(np.random.default_rng(32))
+    again = [dataclasses.replace(trial, seed=1) for trial in trials]
+    table = interactions(seen_in([*trials, *again]), "layout", "shortcut")
+    assert set(table.method) == {"designs"}
+    alone = interactions(seen_in(trials), "layout", "shortcut")
+    assert table.p.tolist() == pytest.approx(alone.p.tolist())
+
+
+# --- rounding ------------------------------------------------------------------------------------
+
+
+def test_seeds_that_agree_to_the_last_image_do_not_make_a_difference_certain() -> None:
+    # Of 100 images each design has the same number right with all seeds: 80 and 81.
+    trials = runs_of([POST, PRE], 1, lambda i, depth: 0.80 + 0.01 * i, seeds=3)
+    (best, other) = effects(observe(trials, RUNGS, 100, AXES), "layout").itertuples()
+    assert (best.verdict, other.verdict, other.method) == ("not enough data",) * 2 + ("seeds",)
+    # The error of a difference of two rounded numbers, and Student's for three pairs.
+    half = t.ppf(0.975, 2) * sqrt(2 / 12 / 100**2 / 3)
+    assert (other.d_low, other.d_high) == pytest.approx((-0.01 - half, -0.01 + half))
+
+
+def test_with_fine_enough_steps_the_same_difference_is_seen() -> None:
+    trials = runs_of([POST, PRE], 1, lambda i, depth: 0.80 + 0.01 * i, seeds=3)
+    table = effects(observe(trials, RUNGS, 100_000, AXES), "layout")
+    assert table.verdict.tolist() == ["best", "worse"]
 
 
 # --- in words ------------------------------------------------------------------------------------

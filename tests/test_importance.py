@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
+from skipsearch.analysis import observe
 from skipsearch.analysis.importance import importance
 from skipsearch.design import Design
 from skipsearch.errors import RunError
@@ -50,11 +51,14 @@ def trained(value: Callable[[int, int, int, int], float], seeds: int = 1) -> lis
     ]
 
 
+def of(trials: list[Trial], epochs: int | None = None) -> pd.DataFrame:
+    return importance(observe(trials, RUNGS, 1_000, AXES, epochs))
+
+
 def test_the_axis_that_matters_is_found_by_both() -> None:
     rng = np.random.default_rng(0)
-    table = importance(
-        trained(lambda i, j, depth, k: 0.5 + 0.1 * k + 0.02 * j + rng.normal(0, 0.005)), RUNGS, AXES
-    )
+    trials = trained(lambda i, j, depth, k: 0.5 + 0.1 * k + 0.02 * j + rng.normal(0, 0.005))
+    table = of(trials)
     assert table.columns.tolist() == ["axis", "epochs", "designs", "ped_anova", "fanova"]
     assert table.axis[0] == "recipe.peak_lr"
     assert table.fanova[0] > 0.8
@@ -73,12 +77,12 @@ def test_values_are_those_of_one_rung() -> None:
         )
         for trial in trained(lambda *_: 0.0)
     ]
-    assert importance(trials, RUNGS, AXES).axis[0] == "recipe.peak_lr"
-    early = importance(trials, RUNGS, AXES, epochs=1)
+    assert of(trials).axis[0] == "recipe.peak_lr"
+    early = of(trials, epochs=1)
     assert early.axis[0] == "depths"
     assert early.fanova[0] == pytest.approx(1, abs=1e-6)
     with pytest.raises(RunError, match=r"^epochs: 2 is not one of 1, 3"):
-        importance(trials, RUNGS, AXES, epochs=2)
+        of(trials, epochs=2)
 
 
 def test_what_ped_anova_says_is_what_optuna_says_of_the_means_over_seeds() -> None:
@@ -111,7 +115,7 @@ def test_what_ped_anova_says_is_what_optuna_says_of_the_means_over_seeds() -> No
         )
     evaluator = PedAnovaImportanceEvaluator(target_quantile=5 / 36)
     expected = get_param_importances(study, evaluator=evaluator)
-    table = importance(trials, RUNGS, AXES).set_index("axis")
+    table = of(trials).set_index("axis")
     assert table.ped_anova.to_dict() == pytest.approx(expected)
 
 
@@ -122,7 +126,7 @@ def test_an_axis_without_effect_on_some_designs_has_no_fanova() -> None:
         for depth, rate in product((1, 2), RATES)
     ]
     trials = [*trained(lambda i, j, *_: 0.2 * j + rng.normal(0, 0.01)), *plain]
-    table = importance(trials, RUNGS, AXES).set_index("axis")
+    table = of(trials).set_index("axis")
     assert table.designs["shortcut"] == 36
     assert table.designs["layout"] == 42
     assert np.isnan(table.fanova["shortcut"])
@@ -132,16 +136,14 @@ def test_an_axis_without_effect_on_some_designs_has_no_fanova() -> None:
 
 def test_few_designs_are_not_enough_data() -> None:
     trials = [t for t in trained(lambda *_: 0.5) if t.design.depths == (1, 1)]
-    table = importance(trials, RUNGS, AXES)
+    table = of(trials)
     assert table.axis.tolist() == ["layout", "shortcut", "recipe.peak_lr"]  # depths do not vary
     assert table[["ped_anova", "fanova"]].isna().all(axis=None)
-    assert importance([], RUNGS, AXES).empty
+    assert of([]).empty
 
 
 def test_what_failed_is_left_out_and_the_same_records_give_the_same_answer() -> None:
     rng = np.random.default_rng(3)
     trials = trained(lambda i, *_: 0.5 + 0.1 * i + rng.normal(0, 0.02))
     failed = record(trials[0].design, 0.9, [], state=FAIL, reason="out of memory")
-    pd.testing.assert_frame_equal(
-        importance(trials, RUNGS, AXES), importance([*trials, failed], RUNGS, AXES)
-    )
+    pd.testing.assert_frame_equal(of(trials), of([*trials, failed]))

@@ -101,6 +101,13 @@ def test_ranking_needs_neither_torch_nor_ray(program: str) -> None:
     python(f"{program}; {CHECK}")
 
 
+def test_a_run_is_opened_and_reported_without_torch_and_ray() -> None:
+    python(
+        "import sys, skipsearch as ss, skipsearch.analysis.page as page; ss.Run, ss.compare;"
+        "assert not {'torch', 'ray'} & set(sys.modules)"
+    )
+
+
 DRIVER = "from skipsearch.search.driver import run_trials"
 ARTEFACTS = "import skipsearch.export.artefacts"
 CALLABLE = (

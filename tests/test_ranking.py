@@ -266,6 +266,12 @@ def test_several_seeds_are_judged_by_the_t_test(shift: float) -> None:
     assert tied_with_leader([leader.tolist(), other.tolist()], IMAGES) == [True, expected]
 
 
+def test_designs_whose_seeds_all_agree_are_apart_by_more_than_rounding_only() -> None:
+    # The error of a difference of two means of 9 numbers rounded to 1/100: 0.0014.
+    for gap, expected in ((0.002, True), (0.005, False)):
+        assert tied_with_leader([[0.91] * 9, [0.91 - gap] * 9], 100) == [True, expected]
+
+
 def test_the_deviation_of_others_serves_a_design_of_one_seed() -> None:
     rng = np.random.default_rng(1)
     several = [sorted(rng.normal(0.9, 0.002, 6)) for _ in range(3)]

@@ -25,7 +25,7 @@ from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, RUNNING, Epoch
 from skipsearch.run import Run
 from skipsearch.run.searching import search
-from skipsearch.search.records import ATTEMPTS, load_trials
+from skipsearch.search.records import ATTEMPTS, StudyReader, load_trials
 from skipsearch.search.storage import without_password
 from skipsearch.search.study import Plan, SearchStudy, Ticket
 from skipsearch.space import ENUMERABLE, Space
@@ -345,6 +345,21 @@ def test_records_are_read_without_the_space(tmp_path: Path) -> None:
     assert ticket is not None
     train(study, ticket)
     assert load_trials(f"sqlite:///{tmp_path}/study.db") == study.trials()
+
+
+def test_a_study_is_read_anew_only_when_it_has_changed(tmp_path: Path) -> None:
+    study = open_study(tmp_path)
+    reader = StudyReader(f"sqlite:///{tmp_path}/study.db")
+    for number in range(3):
+        ticket = study.ask()
+        assert ticket is not None
+        train(study, ticket)
+        first, again = reader.trials(), reader.trials()
+        assert first == study.trials()
+        assert len(first) == number + 1
+        assert all(a is b for a, b in zip(first, again, strict=True))
+        again.clear()
+        assert reader.trials() == first
 
 
 def test_a_storage_without_a_study_has_no_records(tmp_path: Path) -> None:

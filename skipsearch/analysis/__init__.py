@@ -10,6 +10,7 @@ from skipsearch.analysis.confirm import Confirmation, chance_of_best, confirmati
 from skipsearch.analysis.degradation import Degradation, degradation
 from skipsearch.analysis.effects import MARGIN, effects
 from skipsearch.analysis.interactions import all_interactions, interactions
+from skipsearch.analysis.observations import Observations, observe
 from skipsearch.analysis.pareto import dominated_share, hypervolume, pareto
 from skipsearch.analysis.ranking import interval, level, rank
 
@@ -19,6 +20,7 @@ __all__ = [
     "Compared",
     "Confirmation",
     "Degradation",
+    "Observations",
     "all_interactions",
     "answers",
     "audit",
@@ -33,6 +35,7 @@ __all__ = [
     "interval",
     "leaders",
     "level",
+    "observe",
     "pareto",
     "rank",
 ]

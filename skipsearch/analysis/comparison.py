@@ -50,7 +50,12 @@ class Levels:
     """
 
     def __init__(
-        self, trainings: pd.DataFrame, axis: str, others: Sequence[str], controlled: str | None
+        self,
+        trainings: pd.DataFrame,
+        axis: str,
+        others: Sequence[str],
+        controlled: str | None,
+        least: float,
     ) -> None:
         """Group trainings by design.
 
@@ -59,6 +64,7 @@ class Levels:
             axis: The axis.
             others: The other axes.
             controlled: The cost that is to be equal, if any.
+            least: The variance that an accuracy has at the least, by its rounding.
         """
         kept = [o for o in others if controlled is None or split_name(o).field not in SIZES]
         cells = trainings.groupby("cell")
@@ -75,7 +81,8 @@ class Levels:
             nuisance.append(centred(cost[:, None]))
             others_codes.append(np.floor((cost - cost.min()) / log(COST_STEP)).astype(np.intp))
         columns = np.hstack([np.eye(len(self.names))[self.codes], *nuisance])
-        self._model = LinearModel(columns, self._values)
+        self._model = LinearModel(columns, self._values, least)
+        self._least = least
         self._others = np.array(others_codes, dtype=np.intp).reshape(-1, len(self._values))
         self._places = [self.codes == i for i in range(len(self.names))]
         # (levels, others) whether the other axis has an effect on any design of the level.
@@ -118,7 +125,9 @@ class Levels:
         differences = sums[0][both] / counts[0][both] - sums[1][both] / counts[1][both]
         if not len(differences):
             return Difference()
-        estimate = LinearModel(np.ones((len(differences), 1)), differences).estimate(np.ones(1))
+        estimate = LinearModel(
+            np.ones((len(differences), 1)), differences, 2 * self._least
+        ).estimate(np.ones(1))
         trainings = self._sizes[(self._places[level] | self._places[other]) & both[blocks]].sum()
         return Difference(estimate, PAIRS, len(differences), int(trainings))
 
@@ -141,7 +150,7 @@ class Levels:
         wanted = table.index.get_level_values("block").nunique()
         if len(found) < wanted or np.bincount(place).min() < 2:
             return Difference()
-        model = LinearModel(np.eye(wanted)[place], paired.to_numpy())
+        model = LinearModel(np.eye(wanted)[place], paired.to_numpy(), 2 * self._least)
         estimate = model.estimate(np.full(wanted, 1 / wanted))
         return Difference(estimate, SEEDS, len(paired), int(theirs.sum()))
 

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from skipsearch.analysis.ranking import grouped, interval, level
 from skipsearch.errors import RunError
+from skipsearch.intervals import rounding
 from skipsearch.record import COMPLETE, FAIL, INTERRUPTED, PRUNED, Trial
 
 SURE = 0.95  # chance of being the best at which a leader is separated
@@ -63,7 +64,7 @@ def chance_of_best(accuracies: ArrayLike, images: int) -> NDArray[np.float64]:
     means = seen.mean(axis=1) - seen.mean()
     noise = seen - seen.mean(axis=0) - means[:, np.newaxis]
     freedom = (designs - 1) * (seeds - 1)
-    within = max(float((noise**2).sum()), freedom / (12 * images**2))
+    within = max(float((noise**2).sum()), freedom * rounding(images))
     between = seeds * float((means**2).sum())
     ratios = np.tan(np.pi / 2 * (np.arange(STEPS) + 0.5) / STEPS)  # equally likely beforehand
     shares = seeds * ratios**2 / (1 + seeds * ratios**2)  # of the means' variance, not noise
@@ -233,7 +234,8 @@ class Confirmation:
             sentences.append(
                 f"The search's leader, {_name(searched)}, had {searched.search_accuracy:.4f} there"
                 f" and has {searched.validation_accuracy:.4f} here:"
-                f" {self.shrinkage:.4f} of it was luck (95 % interval {low:.4f} to {high:.4f})."
+                f" {_luck(self.shrinkage)} (95 % interval of the difference {low:.4f} to"
+                f" {high:.4f})."
             )
         failed = table[table.reason != ""]
         sentences += [f"{_name(row)} is out: {row.reason}." for row in failed.itertuples()]
@@ -394,6 +396,10 @@ def _tied(chances: pd.Series) -> list[bool]:
 
 def _is_ended(trial: Trial) -> bool:
     return trial.state == COMPLETE or (trial.state == FAIL and trial.reason != INTERRUPTED)
+
+
+def _luck(shrinkage: float) -> str:
+    return f"{shrinkage:.4f} of it was luck" if shrinkage > 0 else "none of it was luck"
 
 
 def _name(row: object) -> str:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from math import comb, inf, isnan, nan
 
 import pandas as pd
 
 from skipsearch.analysis.comparison import Difference, Levels
 from skipsearch.analysis.linear import ERROR, Estimate, further
-from skipsearch.analysis.observations import NO_EFFECT, check_axis, observe, others_than
+from skipsearch.analysis.observations import NO_EFFECT, Observations, others_than
 from skipsearch.errors import RunError, not_one_of
-from skipsearch.record import COSTS, Trial
+from skipsearch.intervals import rounding
+from skipsearch.record import COSTS
 
 BEST, TIED, WORSE, UNKNOWN = "best", "tied", "worse", "not enough data"
 CANDIDATES = 10  # levels that may become the reference
@@ -35,20 +36,14 @@ COLUMNS = (
 
 
 def effects(
-    trials: Iterable[Trial],
-    rungs: Sequence[int],
-    axes: Sequence[str],
+    seen: Observations,
     axis: str | None = None,
-    epochs: int | None = None,
     controlled: str | None = None,
     margin: float = MARGIN,
 ) -> pd.DataFrame:
     """Compare the levels of each axis at equal fidelity.
 
-    *Fidelity.* All values are those at one rung. By default that is the highest which every
-    training has reached that did not fail, so that early stopping has had no say in who is
-    compared. At a higher rung only survivors are: a level whose weak designs were stopped looks
-    better than it is, and differences shrink. Trainings that failed before the rung have no value;
+    *Fidelity* is that of ``observe``. Trainings that failed before its rung have no value;
     ``failed`` counts them, for a level that often fails is not seen at its worst.
 
     *Seeds* of one design with one recipe are averaged first: they are not designs of their own.
@@ -71,14 +66,10 @@ def effects(
     ``high`` are of one level alone.
 
     Args:
-        trials: Records of a run, failed and stopped ones too.
-        rungs: Epochs at which values are compared, rising, the full budget last.
-        axes: What was varied: fields of the design, ``recipe.NAME``, or parameters of a space such
-            as ``shortcut[1]`` and ``layout.before_join``. Numbers with more than six values are
-            cut into thirds, and those of one third count as equal (coarsened exact matching,
-            Iacus, King & Porro 2012, doi:10.1093/pan/mpr013).
+        seen: What ``observe`` returns. Numbers that are cut into thirds are paired by them, and
+            those of one third count as equal (coarsened exact matching, Iacus, King & Porro 2012,
+            doi:10.1093/pan/mpr013).
         axis: The axis to tell about, or the field of several; None for all axes.
-        epochs: The rung; None for the default told above.
         controlled: A cost at which levels are to be compared as equals, one of ``COSTS``. Axes
             that set the size of a network may then differ between the two of a pair; their costs
             may by a tenth. The model has the logarithm of the cost in the place of those axes.
@@ -111,32 +102,32 @@ def effects(
                              where nothing tells
 
     Raises:
-        RunError: If the axis, the rung or the cost is unknown, or the margin is not above 0.
+        RunError: If the axis or the cost is unknown, or the margin is not above 0.
     """
     if axis is not None:
-        check_axis(axis, axes)
+        seen.check(axis)
     if controlled is not None and controlled not in COSTS:
         raise RunError(f"controlled: {not_one_of(controlled, COSTS)}")
     if not margin > 0:
         raise RunError(f"margin: {margin!r} is not above 0")
-    asked = list(axes) if axis is None else [axis]
-    seen = observe(trials, rungs, list(dict.fromkeys((*axes, *asked))), epochs)
     rows = []
-    for name in asked:
+    for name in seen.axes if axis is None else [axis]:
         table = seen.table[seen.table[name] != NO_EFFECT]
         if controlled is not None:
             table = table[table[controlled].fillna(0) > 0]
-        rows += _rows(table, name, others_than(name, axes), controlled, margin)
+        rows += _rows(seen._replace(table=table), name, controlled, margin)
     return pd.DataFrame(rows, columns=COLUMNS).assign(epochs=seen.epochs)
 
 
 def _rows(
-    trainings: pd.DataFrame, axis: str, others: Sequence[str], controlled: str | None, margin: float
+    seen: Observations, axis: str, controlled: str | None, margin: float
 ) -> list[dict[str, object]]:
+    trainings = seen.table
     compared = trainings[trainings["value"].notna()]
     if compared.empty:
         return []
-    levels = Levels(compared, axis, others, controlled)
+    others = others_than(axis, seen.axes)
+    levels = Levels(compared, axis, others, controlled, rounding(seen.images))
     means = [levels.mean(i) for i in range(len(levels.names))]
     error = ERROR / max(1, comb(len(means), 2))
     reference, differences = _against_the_best(levels, means)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
 from math import nan
 
 import optuna
@@ -16,8 +15,7 @@ from optuna.importance import (
     get_param_importances,
 )
 
-from skipsearch.analysis.observations import NO_EFFECT, observe
-from skipsearch.record import Trial
+from skipsearch.analysis.observations import NO_EFFECT, Observations
 
 LEAST = 20  # designs; with fewer, neither measure means anything
 BEST = 0.1  # the share of the designs that PED-ANOVA holds against all of them
@@ -27,12 +25,7 @@ STEPS = 5  # from a tree's root to a leaf; deeper ones take minutes where axes h
 MOST = 1_000  # designs; of more, so many drawn at random tell as much, in a part of the time
 
 
-def importance(
-    trials: Iterable[Trial],
-    rungs: Sequence[int],
-    axes: Sequence[str],
-    epochs: int | None = None,
-) -> pd.DataFrame:
+def importance(seen: Observations) -> pd.DataFrame:
     """Tell how much each axis matters, at equal fidelity, by two measures of Optuna.
 
     *PED-ANOVA* (Watanabe, Bansal & Hutter 2023, arXiv:2304.10255) asks which axes distinguish the
@@ -45,15 +38,12 @@ def importance(
 
     Both are relative: they add up to 1 whatever the noise, and say neither which level is better
     nor whether that is certain; ``effects`` does. A sampler that has trained good designs more
-    often has changed what both measure. Equal fidelity is as in ``effects``; the seeds of a design
+    often has changed what both measure. Equal fidelity is as in ``observe``; the seeds of a design
     are averaged, and numbers with many values are cut into thirds. Of more than 1,000 designs so
     many are drawn at random.
 
     Args:
-        trials: Records of a run, failed and stopped ones too.
-        rungs: Epochs at which values are compared, rising, the full budget last.
-        axes: What was varied, as for ``effects``.
-        epochs: The rung; None for the highest that every training has reached which did not fail.
+        seen: What ``observe`` returns.
 
     Returns:
         One row an axis that has two levels or more, the most important by PED-ANOVA first, with
@@ -64,11 +54,8 @@ def importance(
         designs      on which it has an effect
         ped_anova    from 0 to 1; NaN where fewer than 20 designs were compared
         fanova       the same; NaN also where the axis has no effect on some of them
-
-    Raises:
-        RunError: If the rung is unknown.
     """
-    seen = observe(trials, rungs, axes, epochs)
+    axes = seen.axes
     compared = seen.table[seen.table["value"].notna()]
     designs = compared.groupby("cell").agg({"value": "mean", **dict.fromkeys(axes, "first")})
     levels = {axis: designs[axis][designs[axis] != NO_EFFECT] for axis in axes}

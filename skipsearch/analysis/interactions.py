@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 from math import isnan, nan
 
@@ -11,43 +11,31 @@ import pandas as pd
 from scipy.stats import f
 
 from skipsearch.analysis.linear import ERROR, LEAST_DF, LinearModel, centred, effect_coded
-from skipsearch.analysis.observations import (
-    NO_EFFECT,
-    Observations,
-    check_axis,
-    codes,
-    observe,
-    others_than,
-)
+from skipsearch.analysis.observations import NO_EFFECT, Observations, codes, others_than
 from skipsearch.errors import RunError
-from skipsearch.record import Trial
+from skipsearch.intervals import rounding
 
 MOST_CELLS = 200
+BY_DESIGNS, BY_SEEDS = "designs", "seeds"
 DEPENDS, ADDITIVE, UNKNOWN = "depends", "no dependence found", "not enough data"
 
 
-def interactions(
-    trials: Iterable[Trial],
-    rungs: Sequence[int],
-    axes: Sequence[str],
-    first: str,
-    second: str,
-    epochs: int | None = None,
-) -> pd.DataFrame:
+def interactions(seen: Observations, first: str, second: str) -> pd.DataFrame:
     """Return the mean of each combination of two axes' levels, and test whether they add up.
 
     They do if a level of one axis gains the same at every level of the other. The test is the F
     test of a linear model with a mean for each combination against one with main effects alone
     (Fisher 1935); both have the main effects of the other axes, and one observation a design, the
-    mean over its seeds. Equal fidelity is as in ``effects``.
+    mean over its seeds.
+
+    *Seeds.* Where that leaves nothing to judge by, such as with one design a combination, every
+    training is an observation, and the seed has a main effect as well. The designs are taken as
+    given then: what is found is true of them, and not of others with the same levels.
 
     Args:
-        trials: Records of a run, failed and stopped ones too.
-        rungs: Epochs at which values are compared, rising, the full budget last.
-        axes: What was varied, as for ``effects``.
+        seen: What ``observe`` returns.
         first: One axis, or a field.
         second: Another.
-        epochs: The rung; None for the highest that every training has reached which did not fail.
 
     Returns:
         One row a combination that was trained, where both axes have an effect:
@@ -61,96 +49,104 @@ def interactions(
         low, high          95 % interval of the mean
         additive           what it would be if main effects alone counted; NaN if that is unknown
         p                  of the test, the same in each row; NaN if there is not enough data
+        method             "designs" or "seeds": what an observation is
         verdict            "depends" if p is below 0.05, "no dependence found", or "not enough
                            data"; the same in each row
 
     Raises:
-        RunError: If an axis or the rung is unknown, or one axis is a part of the other.
+        RunError: If an axis is unknown, or one axis is a part of the other.
     """
     for axis in (first, second):
-        check_axis(axis, axes)
+        seen.check(axis)
     if not (others_than(first, [second]) and others_than(second, [first])):
         raise RunError(f"axes: {first} and {second} are not two axes")
-    seen = observe(trials, rungs, list(dict.fromkeys((*axes, first, second))), epochs)
-    return _interaction(seen, axes, first, second)
+    return _interaction(seen, first, second)
 
 
-def all_interactions(
-    trials: Iterable[Trial], rungs: Sequence[int], axes: Sequence[str], fields: Sequence[str]
-) -> list[pd.DataFrame]:
-    """Return what ``interactions`` returns for each two of some fields.
+def all_interactions(seen: Observations) -> list[pd.DataFrame]:
+    """Return what ``interactions`` returns for each two fields that the axes set.
 
     Two that may have more than 200 combinations are left out: nobody reads a map of so many.
 
     Args:
-        trials: Records of a run.
-        rungs: Epochs at which values are compared, rising, the full budget last.
-        axes: What was varied, as for ``effects``.
-        fields: Axes, or fields of several, none a part of another.
-
-    Raises:
-        RunError: If an axis is unknown.
+        seen: What ``observe`` returns.
     """
-    for axis in fields:
-        check_axis(axis, axes)
-    seen = observe(trials, rungs, list(dict.fromkeys((*axes, *fields))))
-    levels = {field: seen.table[field].nunique() for field in fields}
+    levels = {field: seen.table[field].nunique() for field in seen.fields}
     return [
-        _interaction(seen, axes, first, second)
-        for first, second in combinations(fields, 2)
+        _interaction(seen, first, second)
+        for first, second in combinations(levels, 2)
         if levels[first] * levels[second] <= MOST_CELLS
     ]
 
 
-def _interaction(seen: Observations, axes: Sequence[str], first: str, second: str) -> pd.DataFrame:
+def _interaction(seen: Observations, first: str, second: str) -> pd.DataFrame:
+    columns = [first, second, "epochs", "n", "designs", "mean", "low", "high", "additive", "p"]
     table = seen.table[seen.table["value"].notna()]
     table = table[(table[first] != NO_EFFECT) & (table[second] != NO_EFFECT)]
-    columns = [first, second, "epochs", "n", "designs", "mean", "low", "high", "additive", "p"]
     if table.empty:
-        return pd.DataFrame(columns=[*columns, "verdict"])
+        return pd.DataFrame(columns=[*columns, "method", "verdict"])
+    others = others_than(second, others_than(first, seen.axes))
     cells = table.groupby("cell")
-    others = [axis for axis in others_than(first, axes) if axis in others_than(second, axes)]
-    levels = cells[[first, second, *others]].first()
-    values, sizes = cells["value"].mean().to_numpy(), cells.size().to_numpy()
-    rest = [centred(effect_coded(codes(levels[axis]))) for axis in others]
-    mains = [effect_coded(codes(levels[axis])) for axis in (first, second)]
-    main = np.hstack([np.ones((len(values), 1)), *mains])
-    combination, names = pd.factorize(
-        pd.Series(list(zip(levels[first], levels[second], strict=True)), dtype=object)
-    )
-    indicators = np.eye(len(names))[combination]
-    whole = LinearModel(np.hstack([indicators, *rest]), values)
-    additive = LinearModel(np.hstack([main, *rest]), values)
-    p = _f_test(additive, whole)
-    rows = []
-    for i, name in enumerate(names):
-        mine = combination == i
-        mean = whole.estimate(np.eye(1, whole.size, i).ravel())
-        at = np.zeros(additive.size)
-        at[: main.shape[1]] = main[mine][0]
-        rows.append(
-            {
-                **dict(zip((first, second), name, strict=True)),
-                "epochs": seen.epochs,
-                "n": int(sizes[mine].sum()),
-                "designs": int(mine.sum()),
-                "mean": values[mine].mean() if isnan(mean.value) else mean.value,
-                **dict(zip(("low", "high"), mean.interval(), strict=True)),
-                "additive": additive.estimate(at).value,
-                "p": p,
-            }
+    designs = cells[[first, second, *others]].first()
+    designs = designs.assign(value=cells["value"].mean(), n=cells.size(), cell=designs.index)
+    least = rounding(seen.images)
+    fit, method = _Fit(designs, first, second, others, least), BY_DESIGNS
+    if not fit.judges and table["seed"].nunique() > 1:
+        trainings = table.assign(n=1)
+        by_seeds = _Fit(trainings, first, second, [*others, "seed"], least)
+        if by_seeds.judges:
+            fit, method = by_seeds, BY_SEEDS
+    found = pd.DataFrame(fit.rows(), columns=columns).assign(epochs=seen.epochs, p=fit.p)
+    verdict = UNKNOWN if isnan(fit.p) else DEPENDS if fit.p < ERROR else ADDITIVE
+    return found.assign(method=method, verdict=verdict)
+
+
+class _Fit:
+    """The two models of one table of observations.
+
+    Attributes:
+        judges: Whether enough is left to judge by.
+        p: Of the F test of the smaller against the larger; NaN if there is not enough data.
+    """
+
+    def __init__(
+        self, table: pd.DataFrame, first: str, second: str, others: Sequence[str], least: float
+    ) -> None:
+        self._table, self._axes = table, (first, second)
+        values = table["value"].to_numpy()
+        rest = [centred(effect_coded(codes(table[axis]))) for axis in others]
+        mains = [effect_coded(codes(table[axis])) for axis in (first, second)]
+        self._main = np.hstack([np.ones((len(values), 1)), *mains])
+        pairs = list(zip(table[first], table[second], strict=True))
+        self._combination, self._names = pd.factorize(pd.Series(pairs, dtype=object))
+        indicators = np.eye(len(self._names))[self._combination]
+        self._whole = LinearModel(np.hstack([indicators, *rest]), values, least)
+        self._additive = LinearModel(np.hstack([self._main, *rest]), values, least)
+        left = len(values) - self._whole.rank
+        more = self._whole.rank - self._additive.rank
+        self.judges = left >= LEAST_DF and more > 0
+        self.p = self._f_test(left, more, left * least) if self.judges else nan
+
+    def _f_test(self, left: int, more: int, least: float) -> float:
+        smaller, larger = (
+            float(model.residuals @ model.residuals) for model in (self._additive, self._whole)
         )
-    verdict = UNKNOWN if isnan(p) else DEPENDS if p < ERROR else ADDITIVE
-    return pd.DataFrame(rows, columns=columns).assign(verdict=verdict)
+        noise = max(larger, least)
+        return float(f.sf((smaller - larger) / more / (noise / left), more, left))
 
-
-def _f_test(smaller: LinearModel, larger: LinearModel) -> float:
-    """Return p of the F test of a model against a larger one; NaN if it has too little data."""
-    left = len(larger.residuals) - larger.rank
-    more = larger.rank - smaller.rank
-    if left < LEAST_DF or more < 1:
-        return nan
-    squares = [float(model.residuals @ model.residuals) for model in (smaller, larger)]
-    if squares[1] == 0:
-        return nan
-    return float(f.sf((squares[0] - squares[1]) / more / (squares[1] / left), more, left))
+    def rows(self) -> Iterator[dict[str, object]]:
+        """Yield the figures of each combination."""
+        for i, name in enumerate(self._names):
+            mine = self._combination == i
+            rows = self._table[mine]
+            mean = self._whole.estimate(np.eye(1, self._whole.size, i).ravel())
+            at = np.zeros(self._additive.size)
+            at[: self._main.shape[1]] = self._main[mine][0]
+            yield {
+                **dict(zip(self._axes, name, strict=True)),
+                "n": int(rows["n"].sum()),
+                "designs": rows["cell"].nunique(),
+                "mean": rows["value"].mean() if isnan(mean.value) else mean.value,
+                **dict(zip(("low", "high"), mean.interval(), strict=True)),
+                "additive": self._additive.estimate(at).value,
+            }

@@ -23,25 +23,52 @@ class Observations(NamedTuple):
 
     Attributes:
         epochs: The rung at which all is compared.
+        images: Of the validation split: an accuracy comes in steps of one.
+        axes: What was varied.
         table: One row a training, with the columns cell (equal for one design with one recipe),
             seed, value (validation accuracy at the rung; NaN where it was not reached), failed
-            (whether it ended before the rung by failing), the costs, and the axes.
+            (whether it ended before the rung by failing), the costs, and the axes and their fields.
     """
 
     epochs: int
+    images: int
+    axes: tuple[str, ...]
     table: pd.DataFrame
+
+    @property
+    def fields(self) -> list[str]:
+        """The fields that the axes set, none a part of another."""
+        return list(dict.fromkeys(split_name(axis).field for axis in self.axes))
+
+    def check(self, axis: str) -> None:
+        """Refuse what is neither an axis nor the field of one."""
+        allowed = list(dict.fromkeys((*self.axes, *self.fields)))
+        if axis not in allowed:
+            raise RunError(f"axis: {not_one_of(axis, allowed)}")
 
 
 def observe(
-    trials: Iterable[Trial], rungs: Sequence[int], axes: Sequence[str], epochs: int | None = None
+    trials: Iterable[Trial],
+    rungs: Sequence[int],
+    validation_images: int,
+    axes: Sequence[str],
+    epochs: int | None = None,
 ) -> Observations:
     """Put trainings side by side at one rung.
 
+    *Fidelity.* All values are those at one rung. By default that is the highest which every
+    training has reached that did not fail, so that early stopping has had no say in who is
+    compared. At a higher rung only survivors are: a level whose weak designs were stopped looks
+    better than it is, and differences shrink.
+
     Args:
-        trials: Records of a run.
-        rungs: Epochs at which values are compared, rising.
-        axes: As for ``level``. A number with more than six values is cut into thirds, by its
-            quantiles over the designs: its levels then are texts such as ``0.011 to 0.046``.
+        trials: Records of a run, failed and stopped ones too.
+        rungs: Epochs at which values are compared, rising, the full budget last.
+        validation_images: Size of the validation split.
+        axes: What was varied: fields of the design, ``recipe.NAME``, or parameters of a space such
+            as ``shortcut[1]`` and ``layout.before_join``. A number with more than six values is
+            cut into thirds, by its quantiles over the designs: its levels then are texts such as
+            ``0.011 to 0.046``.
         epochs: The rung; None for the highest that every training has reached which ended
             without failing.
 
@@ -63,17 +90,11 @@ def observe(
     ]
     table = pd.DataFrame(rows, columns=["cell", "seed", "value", "failed", *COSTS])
     table["value"] = table["value"].astype(float)
-    for axis in axes:
+    seen = Observations(epochs, validation_images, tuple(axes), table)
+    for axis in dict.fromkeys((*axes, *seen.fields)):
         levels = pd.Series([level(group[0], axis) for group in groups], dtype=object)
         table[axis] = _in_thirds(levels).reindex(table.cell).array
-    return Observations(epochs, table)
-
-
-def check_axis(axis: str, axes: Sequence[str]) -> None:
-    """Refuse what is neither an axis nor the field of one."""
-    allowed = list(dict.fromkeys((*axes, *(split_name(name).field for name in axes))))
-    if axis not in allowed:
-        raise RunError(f"axis: {not_one_of(axis, allowed)}")
+    return seen
 
 
 def others_than(axis: str, axes: Sequence[str]) -> list[str]:

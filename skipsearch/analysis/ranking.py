@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from statistics import fmean, stdev
+from math import sqrt
+from statistics import fmean, stdev, variance
 
 import pandas as pd
 from scipy.stats import t
@@ -11,7 +12,7 @@ from scipy.stats import t
 from skipsearch.analysis.ties import tied_with_leader
 from skipsearch.axes import RECIPE, slots, split_name
 from skipsearch.design import has_effect, spread
-from skipsearch.intervals import wilson
+from skipsearch.intervals import rounding, wilson
 from skipsearch.layout import Layout
 from skipsearch.record import Trial
 
@@ -166,7 +167,8 @@ def interval(accuracies: Sequence[float], images: int) -> tuple[float, float]:
 
     Args:
         accuracies: One a seed. With one, the interval is Wilson's for the images alone; with
-            more, Student's for their mean.
+            more, Student's for their mean, with a deviation no smaller than that of rounding to
+            whole images.
         images: How many images each was measured on.
 
     Returns:
@@ -177,6 +179,6 @@ def interval(accuracies: Sequence[float], images: int) -> tuple[float, float]:
     mean = fmean(accuracies)
     if len(accuracies) == 1:
         return wilson(mean, images)
-    half = t.ppf(0.5 + CONFIDENCE / 2, len(accuracies) - 1) * stdev(accuracies)
-    half /= len(accuracies) ** 0.5
-    return max(0.0, mean - float(half)), min(1.0, mean + float(half))
+    error = sqrt(max(variance(accuracies), rounding(images)) / len(accuracies))
+    half = float(t.ppf(0.5 + CONFIDENCE / 2, len(accuracies) - 1)) * error
+    return max(0.0, mean - half), min(1.0, mean + half)

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from scipy.stats import t
 
+from skipsearch.intervals import rounding
+
 ERROR = 0.05  # the chance that the best design is not among those tied with the leader
 LEAST = 8  # degrees of freedom from which the deviation between seeds is known well enough
 ENOUGH = 30  # and from which no further design is asked for it
@@ -31,12 +33,12 @@ def tied_with_leader(accuracies: Sequence[Sequence[float]], images: int) -> list
 
     The noise is the deviation between seeds, pooled over the leading designs that have several,
     down the list until it has 30 degrees of freedom: weak designs, which scatter far more, have no
-    say in it. A design whose own seeds scatter more counts with its own variance, moderated by the
-    pooled one, which has the weight of 8 degrees of freedom (after Smyth 2004,
-    doi:10.2202/1544-6115.1027). Where fewer than 8 are found in all, the noise is that of a finite
-    validation split, as if each design had images of its own (Agresti & Caffo 2000,
-    doi:10.1080/00031305.2000.10474560). Designs share the images in truth, so that this errs on
-    the side of a tie.
+    say in it; it is taken to be no smaller than that of rounding to whole images. A design whose
+    own seeds scatter more counts with its own variance, moderated by the pooled one, which has the
+    weight of 8 degrees of freedom (after Smyth 2004, doi:10.2202/1544-6115.1027). Where fewer than
+    8 are found in all, the noise is that of a finite validation split, as if each design had images
+    of its own (Agresti & Caffo 2000, doi:10.1080/00031305.2000.10474560). Designs share the images
+    in truth, so that this errs on the side of a tie.
 
     Args:
         accuracies: Of each design, the highest mean first: one accuracy a seed, all at one rung.
@@ -48,7 +50,7 @@ def tied_with_leader(accuracies: Sequence[Sequence[float]], images: int) -> list
     if not accuracies:
         return []
     error = ERROR / max(1, len(accuracies) - 1)
-    pooled = _pooled(accuracies)
+    pooled = _pooled(accuracies, rounding(images))
     if pooled.df < LEAST:
         shares = [(images * fmean(seeds) + 1) / (images + 2) for seeds in accuracies]
         noises = [_Noise(share * (1 - share) / (images + 2), inf) for share in shares]
@@ -57,7 +59,7 @@ def tied_with_leader(accuracies: Sequence[Sequence[float]], images: int) -> list
     return _tied(means, [_of_mean(seeds, pooled) for seeds in accuracies], error)
 
 
-def _pooled(accuracies: Sequence[Sequence[float]]) -> _Noise:
+def _pooled(accuracies: Sequence[Sequence[float]], least: float) -> _Noise:
     squares, df = 0.0, 0
     for seeds in accuracies:
         if df >= ENOUGH:
@@ -65,7 +67,7 @@ def _pooled(accuracies: Sequence[Sequence[float]]) -> _Noise:
         if len(seeds) > 1:
             squares += variance(seeds) * (len(seeds) - 1)
             df += len(seeds) - 1
-    return _Noise(squares / df if df else 0.0, df)
+    return _Noise(max(squares / df, least) if df else 0.0, df)
 
 
 def _of_mean(seeds: Sequence[float], pooled: _Noise) -> _Noise:

@@ -83,20 +83,20 @@ class Run:
         return space.for_images(data["in_channels"], data["image_size"], data["classes"])
 
     def trials(self) -> list[Trial]:
-        """Return the record of every training, in the order of their numbers."""
+        """Return the record of every training, in the order of their numbers.
+
+        Raises:
+            RunError: If the study is not there.
+        """
+        if self.asked["storage"] is None and not (self.path / STUDY).is_file():
+            raise RunError(f"{self.path}: {STUDY} is missing")
         return self.study.trials()
 
     @cached_property
     def study(self) -> StudyReader:
-        """What reads the study of the search, and reads it anew when its file has changed.
-
-        Raises:
-            RunError: If it is not there.
-        """
+        """What reads the study of the search, and reads it anew when its file has changed."""
         if self.asked["storage"] is not None:
             return StudyReader(self.asked["storage"], self.asked["space"]["name"])
-        if not (self.path / STUDY).is_file():
-            raise RunError(f"{self.path}: {STUDY} is missing")
         return StudyReader(url_of(self.path / STUDY))
 
     def rank(self) -> pd.DataFrame:
@@ -194,23 +194,24 @@ class Run:
                 ``latency``.
             margin: A difference in accuracy that is too small to matter.
         """
-        axes = list(self.space.parameters)
-        rungs = self.asked["rungs"]
-        return analysis.effects(self.trials(), rungs, axes, axis, epochs, controlled, margin)
+        return analysis.effects(self._seen(epochs), axis, controlled, margin)
 
     def interactions(self, first: str, second: str, *, epochs: int | None = None) -> pd.DataFrame:
         """Tell whether what one axis does depends on another; see ``analysis.interactions``."""
-        axes = list(self.space.parameters)
-        return analysis.interactions(
-            self.trials(), self.asked["rungs"], axes, first, second, epochs
-        )
+        return analysis.interactions(self._seen(epochs), first, second)
 
     def importance(self, *, epochs: int | None = None) -> pd.DataFrame:
         """Tell how much each axis matters at equal fidelity; see ``importance``."""
         from skipsearch.analysis.importance import importance
 
-        axes = list(self.space.parameters)
-        return importance(self.trials(), self.asked["rungs"], axes, epochs)
+        return importance(self._seen(epochs))
+
+    def _seen(
+        self, epochs: int | None = None, trials: Sequence[Trial] | None = None
+    ) -> analysis.Observations:
+        trials = self.trials() if trials is None else trials
+        images, axes = self.asked["data"]["validation_images"], list(self.space.parameters)
+        return analysis.observe(trials, self.asked["rungs"], images, axes, epochs)
 
     def confirm(
         self,
@@ -343,7 +344,7 @@ class Run:
         trials, rungs, fields = self.trials(), self.asked["rungs"], self.fields()
         if not trials:
             raise RunError(f"{self.path}: no trial has been recorded yet")
-        images, axes = self.asked["data"]["validation_images"], list(self.space.parameters)
+        images, seen = self.asked["data"]["validation_images"], self._seen(trials=trials)
         accuracy_and_size = (VALIDATION_ACCURACY, "params")
         return Findings(
             asked=self.asked,
@@ -351,9 +352,9 @@ class Run:
             ranking=analysis.rank(trials, rungs, images, fields),
             front=analysis.pareto(trials, accuracy_and_size, images, fields),
             audit=analysis.audit(trials),
-            effects=analysis.effects(trials, rungs, axes),
-            importance=importance(trials, rungs, axes),
-            interactions=analysis.all_interactions(trials, rungs, axes, fields),
+            effects=analysis.effects(seen),
+            importance=importance(seen),
+            interactions=analysis.all_interactions(seen),
             degradation=analysis.degradation(
                 trials,
                 self.asked["data"]["train_images"],
