@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import subprocess
+from collections.abc import Callable
 from contextlib import closing
 from html.parser import HTMLParser
 from itertools import cycle
@@ -15,6 +16,8 @@ from pathlib import Path
 import optuna
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from skipsearch.analysis import pareto
 from skipsearch.analysis.figures import VERDICTS, plot_curves, plot_effects, plot_front, short
@@ -292,6 +295,38 @@ def test_no_error_is_drawn_though_the_axis_is_logarithmic(run: Run) -> None:
     lines = figure.axes[0].get_lines()
     assert len(lines) == len(trials)
     assert all((line.get_ydata() > 0).all() for line in lines)
+
+
+PLOTS: dict[str, Callable[[Run], Figure]] = {
+    "effects": lambda run: run.plot_effects("layout"),
+    "interaction": lambda run: run.plot_interaction("layout", "depths"),
+    "degradation": lambda run: run.plot_degradation(),
+    "front": lambda run: run.plot_front("macs"),
+    "curves": lambda run: run.plot_curves(),
+}
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_a_run_draws_what_its_tables_say(name: str, run: Run) -> None:
+    figure = PLOTS[name](run)
+    assert figure._repr_png_().startswith(b"\x89PNG")
+    texts = {text.get_text() for text in figure.findobj(Text)}
+    shown = {
+        "effects": {"layout", *run.effects("layout").level},
+        "interaction": {"layout", "depths", *run.interactions("layout", "depths").layout},
+        "degradation": {"layers", "training error, %", "validation error, %"},
+        "front": {"multiply-adds for one image", "validation accuracy, %"},
+        "curves": {"epoch", f"1. {run.rank().design[1][:6]}"},
+    }
+    assert shown[name] <= texts
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_what_cannot_be_drawn_is_said(name: str, run: Run, tmp_path: Path) -> None:
+    shutil.copy(run.path / "run.yaml", tmp_path)
+    optuna.storages.get_storage(f"sqlite:///{tmp_path}/study.db")
+    with pytest.raises(RunError, match=r"nothing (to draw|was trained at two depths)"):
+        PLOTS[name](Run.open(tmp_path))
 
 
 def test_a_front_of_one_and_none_is_drawn(run: Run) -> None:

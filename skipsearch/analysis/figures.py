@@ -25,6 +25,7 @@ PURPLE, SKY, GREY = "#cc79a7", "#56b4e9", "#b8b8b8"
 COLOURS = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY)
 MARKS = ("o", "s", "^", "D", "v", "P")
 MOST_CURVES = 300
+LEADERS = 4  # designs that stand out
 WIDE, HIGH = 7.2, 3.4  # inches
 LOOK = {
     **STYLE,
@@ -62,6 +63,18 @@ def _axes(high: float = HIGH, wide: float = WIDE) -> Iterator[tuple[Diagram, Axe
     with matplotlib.rc_context(LOOK):
         figure = Diagram(figsize=(wide, high), layout="constrained")
         yield figure, figure.subplots()
+
+
+def leader_names(ranking: pd.DataFrame) -> dict[str, str]:
+    """Return short names of the first designs of a ranking, by ``DESIGN-RECIPE``.
+
+    Args:
+        ranking: What ``rank`` returns.
+    """
+    return {
+        f"{row.design}-{row.recipe}": f"{place}. {row.design[:6]}"
+        for place, row in ranking.head(LEADERS).iterrows()
+    }
 
 
 def fair_sample(trials: Sequence[Trial], leaders: Container[str]) -> list[Trial]:
@@ -212,15 +225,43 @@ def plot_interaction(table: pd.DataFrame) -> Diagram:
     return figure
 
 
-def plot_degradation(table: pd.DataFrame, names: Mapping[int, str]) -> Diagram:
+def varying_fields(table: pd.DataFrame) -> list[str]:
+    """Return the fields by which the groups of a table of degradation differ.
+
+    Args:
+        table: ``Degradation.table``.
+    """
+    fields = list(table.columns[2 : table.columns.get_loc("depths")])
+    return [name for name in fields if table[name].nunique() > 1] or fields[:1]
+
+
+def drawn_groups(table: pd.DataFrame) -> dict[int, str]:
+    """Name the first groups that have several depths, by what tells groups apart.
+
+    Args:
+        table: ``Degradation.table``.
+
+    Returns:
+        By the group's number; as many as can be told apart in one figure.
+    """
+    depths = table[table.n > 0].groupby("group").layers.nunique()
+    drawn = table[table.group.isin(depths.index[depths > 1][: len(COLOURS)])]
+    names = varying_fields(table)
+    return {
+        int(row.group): ", ".join(str(row[name]) for name in names)
+        for _, row in drawn.drop_duplicates("group").iterrows()
+    }
+
+
+def plot_degradation(table: pd.DataFrame) -> Diagram:
     """Draw training and validation error against depth, as the residual papers do.
 
     After He et al. 2015 (arXiv:1512.03385, Fig. 1 and 6), at one number of epochs.
 
     Args:
         table: ``Degradation.table``.
-        names: Of its groups, by number.
     """
+    names = drawn_groups(table)
     with matplotlib.rc_context(LOOK):
         figure = Diagram(figsize=(WIDE, HIGH + 0.25 * len(names)), layout="constrained")
         panels = figure.subplots(1, 2, sharex=True)
@@ -246,7 +287,10 @@ def plot_degradation(table: pd.DataFrame, names: Mapping[int, str]) -> Diagram:
             axes.set(xlabel="layers", ylabel=f"{measure.replace('_', ' ')}, %")
             axes.set_xticks(sorted(table[table.group.isin(list(names))].layers.unique()))
         panels[0].set_ylabel("training error, %")
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left", fontsize=8)
+        if names:
+            figure.legend(
+                *panels[0].get_legend_handles_labels(), loc="outside upper left", fontsize=8
+            )
     return figure
 
 

@@ -16,13 +16,16 @@ from skipsearch.analysis.audit import Audit
 from skipsearch.analysis.confirm import Confirmation
 from skipsearch.analysis.degradation import Degradation
 from skipsearch.analysis.figures import (
-    COLOURS,
+    LEADERS,
+    drawn_groups,
     fair_sample,
+    leader_names,
     plot_curves,
     plot_degradation,
     plot_effects,
     plot_front,
     plot_interaction,
+    varying_fields,
 )
 from skipsearch.analysis.linear import ERROR
 from skipsearch.analysis.report import Picture, Section, Table, write_report
@@ -30,7 +33,6 @@ from skipsearch.diagram import draw_diagram
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Trial
 
-LEADERS = 4  # designs that are drawn
 MAPS = 4  # interactions that are drawn
 PERCENT = ".2%"
 POINTS = "+.2%"
@@ -72,10 +74,7 @@ class Findings:
     @property
     def leaders(self) -> dict[str, str]:
         """Short names of the first designs, by ``DESIGN-RECIPE``."""
-        return {
-            f"{row.design}-{row.recipe}": f"{place}. {row.design[:6]}"
-            for place, row in self.ranking.head(LEADERS).iterrows()
-        }
+        return leader_names(self.ranking)
 
     def trial(self, number: int) -> Trial:
         """Return a record by its number."""
@@ -266,17 +265,9 @@ def degradation_section(found: Findings) -> Section | None:
     if found.degradation is None:
         return None
     table = found.degradation.table
-    fields = list(table.columns[2 : table.columns.get_loc("depths")])
-    varying = [name for name in fields if table[name].nunique() > 1] or fields[:1]
-    depths = table[table.n > 0].groupby("group").layers.nunique()
-    drawn = table[table.group.isin(depths.index[depths > 1][: len(COLOURS)])]
-    names: dict[Any, str] = {
-        row.group: ", ".join(str(row[name]) for name in varying)
-        for _, row in drawn.drop_duplicates("group").iterrows()
-    }
     picture = Picture(
         name="degradation",
-        figure=plot_degradation(table, names),
+        figure=plot_degradation(table),
         caption="Training and validation error against depth; 95 % intervals over seeds.",
     )
     percents = [f"{split}_error{end}" for split in ("train", "validation") for end in ("", "_sd")]
@@ -284,12 +275,12 @@ def degradation_section(found: Findings) -> Section | None:
     return Section(
         title="Degradation with depth",
         text=found.degradation.words,
-        figures=[picture] if names else [],
+        figures=[picture] if drawn_groups(table) else [],
         tables=[
             Table(
                 name="degradation",
                 rows=rows,
-                columns=dict.fromkeys(varying, "")
+                columns=dict.fromkeys(varying_fields(table), "")
                 | {"layers": "d", "n": "d"}
                 | dict.fromkeys(percents, PERCENT)
                 | {"epochs_to_loss": ".0f", "verdict": "s"},

@@ -23,6 +23,7 @@ from skipsearch.text import parse_yaml, read_text
 if TYPE_CHECKING:
     from skipsearch.analysis.page import Findings
     from skipsearch.data import Data
+    from skipsearch.diagram import Diagram
     from skipsearch.search.driver import Outcome
     from skipsearch.training.diagnosis import Explanation
 
@@ -212,6 +213,66 @@ class Run:
         trials = self.trials() if trials is None else trials
         images, axes = self.asked["data"]["validation_images"], list(self.space.parameters)
         return analysis.observe(trials, self.asked["rungs"], images, axes, epochs)
+
+    def plot_effects(
+        self,
+        axis: str | None = None,
+        *,
+        epochs: int | None = None,
+        controlled: str | None = None,
+        margin: float = analysis.MARGIN,
+    ) -> Diagram:
+        """Draw what each level gives away to the best of its axis; arguments as for ``effects``.
+
+        Returns:
+            A figure of matplotlib, as of all ``plot_`` methods; a notebook shows it.
+
+        Raises:
+            RunError: As ``effects``, and if there is nothing to draw, as all ``plot_`` methods.
+        """
+        from skipsearch.analysis.figures import plot_effects
+
+        table = self.effects(axis, epochs=epochs, controlled=controlled, margin=margin)
+        return plot_effects(self._not_empty(table))
+
+    def plot_interaction(self, first: str, second: str, *, epochs: int | None = None) -> Diagram:
+        """Draw the mean of each combination of two axes' levels as a map."""
+        from skipsearch.analysis.figures import plot_interaction
+
+        table = self.interactions(first, second, epochs=epochs)
+        return plot_interaction(self._not_empty(table))
+
+    def plot_degradation(self, epochs: int | None = None) -> Diagram:
+        """Draw training and validation error against depth; ``epochs`` as for ``degradation``."""
+        from skipsearch.analysis.figures import drawn_groups, plot_degradation
+
+        table = self.degradation(epochs).table
+        if not drawn_groups(table):
+            raise RunError(f"{self.path}: nothing was trained at two depths, all else being equal")
+        return plot_degradation(table)
+
+    def plot_front(self, cost: str = "params") -> Diagram:
+        """Draw accuracy against a cost, and the designs that no other beats in both.
+
+        Args:
+            cost: ``params``, ``macs``, ``activation_bytes`` or ``latency``.
+        """
+        from skipsearch.analysis.figures import plot_front
+
+        front = self._not_empty(self.pareto((VALIDATION_ACCURACY, cost)))
+        return plot_front(self.trials(), front, cost)
+
+    def plot_curves(self) -> Diagram:
+        """Draw validation error against the epoch, the leaders in colour."""
+        from skipsearch.analysis.figures import fair_sample, leader_names, plot_curves
+
+        leaders = leader_names(self._not_empty(self.rank()))
+        return plot_curves(fair_sample(self.trials(), leaders), leaders)
+
+    def _not_empty(self, table: pd.DataFrame) -> pd.DataFrame:
+        if table.empty:
+            raise RunError(f"{self.path}: nothing to draw: no training has got so far")
+        return table
 
     def confirm(
         self,
