@@ -61,6 +61,9 @@ WHOLE_NETWORK = (
     "link_merge",
     "link_shortcut",
 )
+# To be raised whenever ``canonical`` or ``id`` give any design another id: those that studies hold
+# are then worked out anew.
+ID_RULES = 1
 LARGEST = 100_000  # channels or blocks: far above any network, far below an accident
 
 T = TypeVar("T")

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import json
 import os
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from skipsearch.design import ID_RULES
 from skipsearch.errors import RunError, SpaceError
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, RUNNING, Epoch
@@ -360,6 +364,31 @@ def test_a_study_is_read_anew_only_when_it_has_changed(tmp_path: Path) -> None:
         assert all(a is b for a, b in zip(first, again, strict=True))
         again.clear()
         assert reader.trials() == first
+
+
+def test_an_id_of_other_rules_is_worked_out_anew(tmp_path: Path) -> None:
+    study = open_study(tmp_path)
+    ticket = study.ask()
+    assert ticket is not None
+    train(study, ticket)
+    url = f"sqlite:///{tmp_path}/study.db"
+    (record,) = load_trials(url)
+    right = record.design.replace(drop_path=record.design.drop_path).id  # another object
+    assert record.design.id == right
+    key = json.dumps(f"0123456789-{record.recipe.id}")
+    with closing(sqlite3.connect(tmp_path / "study.db")) as connection:
+        change = "UPDATE trial_user_attributes SET value_json = ? WHERE key = ?"
+        connection.execute(change, (key, "key"))
+        connection.commit()
+        assert load_trials(url)[0].design.id == "0123456789"  # as the driver has it
+        connection.execute(change, (str(ID_RULES - 1), "id_rules"))
+        connection.commit()
+        assert load_trials(url)[0].design.id == right
+
+
+def test_what_is_no_storage_is_one_clear_error() -> None:
+    with pytest.raises(RunError, match="the storage hello cannot be opened"):
+        StudyReader("hello").trials()
 
 
 def test_a_storage_without_a_study_has_no_records(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ import optuna
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from skipsearch.design import Design
+from skipsearch.design import ID_RULES, Design
 from skipsearch.errors import RunError
 from skipsearch.recipe import Recipe
 from skipsearch.record import INTERRUPTED, Epoch, Trial
@@ -35,6 +35,7 @@ OLD_COSTS = ("params", "macs", "activation_bytes")
 
 # Names of a trial's attributes.
 KEY = "key"  # equal for trainings of one design with one recipe
+RULES = "id_rules"  # by which the design's id in the key was worked out
 SEED = "seed"
 REJECTED = "rejected"
 CONTINUES = "continues"
@@ -104,7 +105,7 @@ class StudyReader:
 
 @contextmanager
 def all_kept() -> Iterator[None]:
-    """Keep Python from looking for cycles meanwhile, among objects that are all to stay.
+    """Keep Python from looking for cycles meanwhile, among objects that are nearly all to stay.
 
     It looks the oftener the more are made: half of the time in which thousands of records are
     loaded.
@@ -169,13 +170,13 @@ def one_record(trial: AnyTrial) -> Trial:
         "numerics": attributes.get("numerics", ""),
     }
     design = Design.from_dict(attributes["design"])
-    recipe = Recipe.from_dict(attributes["recipe"])
-    # The driver has worked them out, which takes longer than all else that is read here.
-    vars(design)["id"], _, vars(recipe)["id"] = attributes[KEY].partition("-")
+    if attributes.get(RULES) == ID_RULES:
+        # The driver has worked it out, which takes longer than all else that is read here.
+        vars(design)["id"] = attributes[KEY].partition("-")[0]
     return Trial(
         number=trial.number,
         design=design,
-        recipe=recipe,
+        recipe=Recipe.from_dict(attributes["recipe"]),
         seed=attributes[SEED],
         state=trial.state.name,
         reason=reason,

@@ -88,7 +88,10 @@ def close_storage(storage: RDBStorage) -> None:
 
 def file_stamp(url: str) -> tuple[int, ...]:
     """Return numbers that change when SQLite's files do; none for a database server."""
-    parsed = make_url(url)
+    try:
+        parsed = make_url(url)
+    except SQLAlchemyError:  # It is no URL at all: whoever opens it will find out.
+        return ()
     if parsed.get_backend_name() != "sqlite" or not parsed.database:
         return ()
     stamp: list[int] = []

@@ -24,6 +24,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from skipsearch.axes import Choice, Parameter, Value
 from skipsearch.cost import cost
+from skipsearch.design import ID_RULES
 from skipsearch.errors import DesignError, RunError, SpaceError
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, VALIDATION_ACCURACY, Epoch, Trial
@@ -40,6 +41,7 @@ from skipsearch.search.records import (
     ORDERLY,
     REASON,
     REJECTED,
+    RULES,
     SEED,
     STOPPED_AT,
     is_interrupted,
@@ -314,6 +316,7 @@ class SearchStudy:
             "design": candidate.design.to_dict(),
             "recipe": candidate.recipe.to_dict(),
             "costs": costs,
+            RULES: ID_RULES,
             SEED: seed,
         }
         if self._presence is not None:
