@@ -335,6 +335,27 @@ def test_a_level_that_always_goes_with_another_axis_is_not_enough_data() -> None
     ]
 
 
+def test_where_few_of_many_designs_stand_in_pairs_the_model_tells() -> None:
+    # 150 draws from 720 designs: seven pairs or so of two shortcuts, and no level without any.
+    rng = np.random.default_rng(33)
+    space = list(product(LAYOUTS, SHORTCUTS, range(1, 21), (0.1, 0.2, 0.3, 0.4)))
+    trials = [
+        record(
+            design_of(layout, shortcut, depth),
+            0.7 + 0.02 * SHORTCUTS.index(shortcut) + 0.01 * (layout == PRE) + rng.normal(0, 0.01),
+            recipe=recipe_of(rate),
+        )
+        for layout, shortcut, depth, rate in (space[i] for i in rng.permutation(720)[:150])
+    ]
+    table = of(trials, "shortcut", ("layout", "shortcut", "depths", "recipe.peak_lr"))
+    assert set(table.method[1:]) == {"model"}
+    assert table.level.tolist() == ["omit", "proj", "pad"]
+    for row, truth in zip(table.iloc[1:].itertuples(), (-0.02, -0.04), strict=True):
+        assert row.d_low < truth < row.d_high
+        assert row.d_high - row.d_low < 0.015
+        assert row.verdict == "worse"
+
+
 def test_means_are_adjusted_for_the_company_that_a_level_keeps() -> None:
     # PRE is better by 2 points, and was trained at the poor rate far more often.
     rng = np.random.default_rng(8)
@@ -699,10 +720,11 @@ def test_with_one_design_a_combination_the_seeds_tell_whether_axes_add_up(togeth
     assert table.p.tolist() == pytest.approx([expected] * 6)
     assert set(table.method) == {"seeds"}
     assert set(table.verdict) == {"depends" if expected < 0.05 else "no dependence found"}
-    means = data.groupby(["layout", "shortcut"]).y.mean()
+    groups = data.groupby(["layout", "shortcut"]).y
     for row in table.itertuples():
-        assert row.mean == pytest.approx(means[row.layout, row.shortcut])
-        assert row.low < row.mean < row.high
+        seen = groups.get_group((row.layout, row.shortcut))
+        ends = ttest_1samp(seen, 0).confidence_interval(0.95)
+        assert (row.mean, row.low, row.high) == pytest.approx((seen.mean(), *ends))
         assert (row.n, row.designs) == (4, 1)
 
 
@@ -710,7 +732,26 @@ def test_by_seeds_a_dependence_that_is_not_there_is_seldom_found() -> None:
     rng, runs = np.random.default_rng(31), 60
     tables = (interactions(seen_in(factorial(rng, 3)), "layout", "shortcut") for _ in range(runs))
     wrong = sum(table.verdict[0] == "depends" for table in tables)
+    print(f"dependences found by seeds where there is none: {wrong / runs:.3f} (0.05 allowed)")
     assert wrong / runs <= 0.05 + 2 * sqrt(0.05 * 0.95 / runs)
+
+
+def test_seeds_are_not_asked_where_the_designs_differ_in_more_than_the_two_axes() -> None:
+    # One design a combination, but each at a depth of its own: whose is the interaction?
+    rng = np.random.default_rng(34)
+    trials = [
+        record(design_of(layout, shortcut, 1 + (i + j) % 2), rng.normal(0.8, 0.01), seed)
+        for i, layout in enumerate((POST, PRE))
+        for j, shortcut in enumerate(SHORTCUTS)
+        for seed in range(5)
+    ]
+    # Two designs in one of the combinations: these differ by more than their seeds.
+    more = [record(design_of(POST, "pad", 2), 0.9, seed) for seed in range(5)]
+    both = [*factorial(rng, 5), *more]
+    for some in (trials, both):
+        table = interactions(seen_in(some), "layout", "shortcut")
+        assert set(table.verdict) == {"not enough data"}
+        assert set(table.method) == {""}
 
 
 def test_where_designs_can_tell_the_seeds_are_not_asked() -> None:
@@ -733,6 +774,15 @@ def test_seeds_that_agree_to_the_last_image_do_not_make_a_difference_certain() -
     # The error of a difference of two rounded numbers, and Student's for three pairs.
     half = t.ppf(0.975, 2) * sqrt(2 / 12 / 100**2 / 3)
     assert (other.d_low, other.d_high) == pytest.approx((-0.01 - half, -0.01 + half))
+
+
+def test_the_floor_of_rounding_falls_with_the_seeds_of_a_mean() -> None:
+    # Six pairs of designs, all apart by one image of 100, with four seeds each.
+    trials = runs_of([POST, PRE], 6, lambda i, depth: 0.8 + 0.01 * i, seeds=4)
+    row = effects(observe(trials, RUNGS, 100, AXES), "layout").iloc[1]
+    half = t.ppf(0.975, 5) * sqrt(2 / 12 / 100**2 / 4 / 6)
+    assert (row.method, row.pairs) == ("pairs", 6)
+    assert (row.d_low, row.d_high) == pytest.approx((-0.01 - half, -0.01 + half))
 
 
 def test_with_fine_enough_steps_the_same_difference_is_seen() -> None:

@@ -17,6 +17,7 @@ from skipsearch.axes import split_name
 
 PAIRS, SEEDS, MODEL = "pairs", "seeds", "model"
 ENOUGH_PAIRS = 6  # with fewer, the designs at hand cannot stand for others
+PAIRED = 1 / 3  # of the designs of the rarer level; with fewer in pairs, a model knows more
 COST_STEP = 1.1  # costs within such a factor count as equal in pairs
 # What sets the size of a network: free to differ where trainings of equal cost are compared.
 SIZES = (
@@ -33,12 +34,14 @@ class Difference(NamedTuple):
         method: How it was found; empty where it was not.
         pairs: How many it is from.
         trainings: How many it is from.
+        share: Of the designs of the rarer level, how many stand in pairs.
     """
 
     estimate: Estimate = Estimate(nan)
     method: str = ""
     pairs: int = 0
     trainings: int = 0
+    share: float = 0.0
 
 
 class Levels:
@@ -64,7 +67,7 @@ class Levels:
             axis: The axis.
             others: The other axes.
             controlled: The cost that is to be equal, if any.
-            least: The variance that an accuracy has at the least, by its rounding.
+            least: The variance that the accuracy of one training has at the least, by its rounding.
         """
         kept = [o for o in others if controlled is None or split_name(o).field not in SIZES]
         cells = trainings.groupby("cell")
@@ -81,7 +84,7 @@ class Levels:
             nuisance.append(centred(cost[:, None]))
             others_codes.append(np.floor((cost - cost.min()) / log(COST_STEP)).astype(np.intp))
         columns = np.hstack([np.eye(len(self.names))[self.codes], *nuisance])
-        self._model = LinearModel(columns, self._values, least)
+        self._model = LinearModel(columns, self._values, least / self._sizes)
         self._least = least
         self._others = np.array(others_codes, dtype=np.intp).reshape(-1, len(self._values))
         self._places = [self.codes == i for i in range(len(self.names))]
@@ -107,7 +110,7 @@ class Levels:
     def difference(self, level: int, other: int) -> Difference:
         """Return how a level differs from another, by the first method that the data allow."""
         pairs = self._by_pairs(level, other)
-        if pairs.pairs >= ENOUGH_PAIRS:
+        if pairs.pairs >= ENOUGH_PAIRS and pairs.share >= PAIRED:
             return pairs
         for by in (self._by_seeds, self._by_model):
             found = by(level, other)
@@ -117,19 +120,23 @@ class Levels:
 
     def _by_pairs(self, level: int, other: int) -> Difference:
         blocks = self._matched(level, other)
-        counts, sums = [], []
+        counts, sums, least = [], [], np.zeros(blocks.max() + 1)
         for side in (self._places[level], self._places[other]):
-            counts.append(np.bincount(blocks[side], minlength=blocks.max() + 1))
-            sums.append(np.bincount(blocks[side], self._values[side], blocks.max() + 1))
+            number = np.bincount(blocks[side], minlength=len(least))
+            rounded = np.bincount(blocks[side], self._least / self._sizes[side], len(least))
+            counts.append(number)
+            sums.append(np.bincount(blocks[side], self._values[side], len(least)))
+            least += rounded / np.maximum(number, 1) ** 2  # variance of the side's mean
         both = (counts[0] > 0) & (counts[1] > 0)
         differences = sums[0][both] / counts[0][both] - sums[1][both] / counts[1][both]
         if not len(differences):
             return Difference()
-        estimate = LinearModel(
-            np.ones((len(differences), 1)), differences, 2 * self._least
-        ).estimate(np.ones(1))
+        model = LinearModel(np.ones((len(differences), 1)), differences, least[both])
+        estimate = model.estimate(np.ones(1))
         trainings = self._sizes[(self._places[level] | self._places[other]) & both[blocks]].sum()
-        return Difference(estimate, PAIRS, len(differences), int(trainings))
+        rarer = self._places[min(level, other, key=self.designs)]
+        share = float(both[blocks[rarer]].mean())
+        return Difference(estimate, PAIRS, len(differences), int(trainings), share)
 
     def _by_seeds(self, level: int, other: int) -> Difference:
         sides = [self._places[side][self._design] for side in (level, other)]

@@ -399,7 +399,7 @@ def _is_ended(trial: Trial) -> bool:
 
 
 def _luck(shrinkage: float) -> str:
-    return f"{shrinkage:.4f} of it was luck" if shrinkage > 0 else "none of it was luck"
+    return f"{shrinkage:.4f} of it was luck" if shrinkage >= 5e-5 else "no luck is to be seen"
 
 
 def _name(row: object) -> str:

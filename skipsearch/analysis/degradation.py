@@ -9,15 +9,17 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from statistics import fmean, median, stdev
+from statistics import fmean, median, stdev, variance
+from typing import NamedTuple, Self
 
 import pandas as pd
-from scipy.stats import t, ttest_ind_from_stats
+from scipy.stats import t
 
 from skipsearch.analysis.ranking import level
 from skipsearch.cost import layers
 from skipsearch.design import Design
 from skipsearch.errors import DesignError
+from skipsearch.intervals import rounding
 from skipsearch.record import FAIL, PRUNED, Trial
 
 FALSE_VERDICTS = 0.05  # of the groups in which nothing depends on depth, at most
@@ -90,15 +92,22 @@ class _Depth:
     def values(self, measure: str) -> list[float]:
         return [MEASURES[measure](trial, self.epoch) for trial in self.compared]
 
-    def scores(self, error: str) -> list[float]:
-        """Return errors on the scale on which they are tested: empirical logits.
+    def sample(self, measure: str) -> _Sample:
+        """Summarise what the seeds have."""
+        images = self.images.get(measure)
+        return _Sample.of(self.values(measure), rounding(images) if images else 0.0)
+
+    def scores(self, error: str) -> _Sample:
+        """Summarise errors on the scale on which they are tested: empirical logits.
 
         Deviations of small errors are small, and those of large ones large; on this scale they
         are alike. Cox & Snell 1989, Analysis of Binary Data, section 2.1.6: log((k + 1/2) /
         (n - k + 1/2)) of k wrong images among n.
         """
         n = self.images[error]
-        return [math.log((x * n + 0.5) / ((1 - x) * n + 0.5)) for x in self.values(error)]
+        shares = [(x * n + 0.5) / (n + 1) for x in self.values(error)]
+        slope = 1 / (fmean(shares) * (1 - fmean(shares)))  # of the logit, where they are
+        return _Sample.of([math.log(x / (1 - x)) for x in shares], rounding(n) * slope**2)
 
     def mean(self, measure: str) -> float:
         return fmean(self.values(measure))
@@ -112,6 +121,19 @@ class _Depth:
         return [
             next((e.epoch for e in curve if e.train_loss <= loss), math.inf) for curve in curves
         ]
+
+
+class _Sample(NamedTuple):
+    """Numbers that seeds have: how many, their mean, and the variance of this mean."""
+
+    n: int
+    mean: float
+    error: float
+
+    @classmethod
+    def of(cls, values: Sequence[float], least: float) -> Self:
+        """Summarise two or more numbers, whose variance is known to be ``least`` or more."""
+        return cls(len(values), fmean(values), max(variance(values), least) / len(values))
 
 
 _Group = list[_Depth]  # from shallow to deep
@@ -296,21 +318,19 @@ def _row(depth: _Depth, loss: float) -> dict[str, object]:
     }
     for measure in MEASURES:
         most = 1.0 if measure.endswith("_error") else math.inf
-        numbers = _statistics(depth.values(measure), most)
+        numbers = _statistics(depth, measure, most)
         row |= {f"{measure}{s}": x for s, x in zip(STATISTICS, numbers, strict=True)}
     return row
 
 
-def _statistics(values: Sequence[float], most: float) -> tuple[float, float, float, float]:
+def _statistics(depth: _Depth, measure: str, most: float) -> tuple[float, float, float, float]:
     """Return mean, deviation, and the 95 % interval of a mean that is from 0 to ``most``."""
-    if not values:
-        return math.nan, math.nan, math.nan, math.nan
-    mean = fmean(values)
-    if len(values) == 1:
-        return mean, math.nan, math.nan, math.nan
-    deviation = stdev(values)
-    half = float(t.ppf(0.975, len(values) - 1)) * deviation / math.sqrt(len(values))
-    return mean, deviation, max(0.0, mean - half), min(most, mean + half)
+    values = depth.values(measure)
+    if len(values) < LEAST_SEEDS:
+        return values[0] if values else math.nan, math.nan, math.nan, math.nan
+    sample = depth.sample(measure)
+    half = float(t.ppf(0.975, sample.n - 1)) * math.sqrt(sample.error)
+    return sample.mean, stdev(values), max(0.0, sample.mean - half), min(most, sample.mean + half)
 
 
 def _common_losses(groups: Sequence[_Group], loss: float | None) -> dict[tuple[int, ...], float]:
@@ -359,7 +379,7 @@ def _verdict(group: _Group) -> dict[str, object]:
     for name, measure in (("train", "train_error"), ("validation", "validation_error")):
         best = min(shallower, key=lambda depth: depth.mean(measure))
         row |= {f"{name}_best": best.layers, f"{name}_least": best.mean(measure)}
-        rise, low, high = _difference(best.values(measure), deepest.values(measure))
+        rise, low, high = _difference(best.sample(measure), deepest.sample(measure))
         row |= {f"{name}_rise": rise, f"{name}_rise_low": low, f"{name}_rise_high": high}
     return row
 
@@ -393,7 +413,7 @@ def _enough(judged: Sequence[_Depth]) -> int:
     return next(depth.layers for i, depth in enumerate(judged) if (best, i) not in better)
 
 
-def _hold(claims: Sequence[tuple[Sequence[float], Sequence[float]]]) -> list[bool]:
+def _hold(claims: Sequence[tuple[_Sample, _Sample]]) -> list[bool]:
     """Tell which of several claims, that the first mean is below the second, hold.
 
     Holm 1979 (jstor:4615733): the smallest of m p-values is held against 5 % / m, the next against
@@ -408,22 +428,23 @@ def _hold(claims: Sequence[tuple[Sequence[float], Sequence[float]]]) -> list[boo
     return holds
 
 
-def _p_below(low: Sequence[float], high: Sequence[float]) -> float:
+def _p_below(low: _Sample, high: _Sample) -> float:
     """Return the p-value of Welch's test that one mean is below another, against that it is not."""
-    summary = (fmean(low), stdev(low), len(low), fmean(high), stdev(high), len(high))
-    p = float(ttest_ind_from_stats(*summary, equal_var=False, alternative="less").pvalue)
-    return 1.0 if math.isnan(p) else p  # Equal values alone tell of no difference.
+    error = low.error + high.error
+    return float(t.cdf((low.mean - high.mean) / math.sqrt(error), _freedom(low, high)))
 
 
-def _difference(low: Sequence[float], high: Sequence[float]) -> tuple[float, float, float]:
+def _difference(low: _Sample, high: _Sample) -> tuple[float, float, float]:
     """Return by how much one mean is above another, and Welch's 95 % interval."""
-    a, b = stdev(low) ** 2 / len(low), stdev(high) ** 2 / len(high)
-    rise = fmean(high) - fmean(low)
-    if a + b == 0:
-        return rise, rise, rise
-    freedom = (a + b) ** 2 / (a**2 / (len(low) - 1) + b**2 / (len(high) - 1))
-    half = float(t.ppf(0.975, freedom)) * math.sqrt(a + b)
+    rise = high.mean - low.mean
+    half = float(t.ppf(0.975, _freedom(low, high))) * math.sqrt(low.error + high.error)
     return rise, rise - half, rise + half
+
+
+def _freedom(low: _Sample, high: _Sample) -> float:
+    """Return the degrees of freedom of a difference of means (Welch 1947)."""
+    spent = sum(sample.error**2 / (sample.n - 1) for sample in (low, high))
+    return (low.error + high.error) ** 2 / spent
 
 
 # --- in words ------------------------------------------------------------------------------------

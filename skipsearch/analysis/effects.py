@@ -50,8 +50,9 @@ def effects(
 
     *Pairs.* Two levels are compared between designs that agree in every other axis which matters
     to both levels (so a plain layout is paired with the mean over the shortcuts of a residual
-    one), by the paired t-test. It tells about the mean over designs such as those of the run:
-    where an effect depends on the design, that widens the interval.
+    one), by the paired t-test, where there are six pairs or more and a third of the designs of the
+    rarer level stand in one. It tells about the mean over designs such as those of the run: where
+    an effect depends on the design, that widens the interval.
 
     *Seeds as pairs.* Where there are fewer than six pairs, but every design is in one and both
     sides share two seeds or more, the designs are taken as given, and the seeds are paired.

@@ -10,8 +10,16 @@ import numpy as np
 import pandas as pd
 from scipy.stats import f
 
-from skipsearch.analysis.linear import ERROR, LEAST_DF, LinearModel, centred, effect_coded
+from skipsearch.analysis.linear import (
+    ERROR,
+    LEAST_DF,
+    Estimate,
+    LinearModel,
+    centred,
+    effect_coded,
+)
 from skipsearch.analysis.observations import NO_EFFECT, Observations, codes, others_than
+from skipsearch.analysis.ranking import interval
 from skipsearch.errors import RunError
 from skipsearch.intervals import rounding
 
@@ -28,7 +36,7 @@ def interactions(seen: Observations, first: str, second: str) -> pd.DataFrame:
     (Fisher 1935); both have the main effects of the other axes, and one observation a design, the
     mean over its seeds.
 
-    *Seeds.* Where that leaves nothing to judge by, such as with one design a combination, every
+    *Seeds.* Where there is one design a combination, and they differ in these two axes alone, every
     training is an observation, and the seed has a main effect as well. The designs are taken as
     given then: what is found is true of them, and not of others with the same levels.
 
@@ -46,10 +54,11 @@ def interactions(seen: Observations, first: str, second: str) -> pd.DataFrame:
         designs            of so many designs (with their recipes)
         mean               validation accuracy, the other axes being as in the mean of all; the
                            plain mean, without an interval, where the model cannot tell
-        low, high          95 % interval of the mean
+        low, high          95 % interval of the mean: by the model, or over the seeds (Student)
         additive           what it would be if main effects alone counted; NaN if that is unknown
         p                  of the test, the same in each row; NaN if there is not enough data
-        method             "designs" or "seeds": what an observation is
+        method             "designs" or "seeds": what an observation is; empty if there is not
+                           enough data
         verdict            "depends" if p is below 0.05, "no dependence found", or "not enough
                            data"; the same in each row
 
@@ -89,31 +98,39 @@ def _interaction(seen: Observations, first: str, second: str) -> pd.DataFrame:
     cells = table.groupby("cell")
     designs = cells[[first, second, *others]].first()
     designs = designs.assign(value=cells["value"].mean(), n=cells.size(), cell=designs.index)
-    least = rounding(seen.images)
-    fit, method = _Fit(designs, first, second, others, least), BY_DESIGNS
-    if not fit.judges and table["seed"].nunique() > 1:
-        trainings = table.assign(n=1)
-        by_seeds = _Fit(trainings, first, second, [*others, "seed"], least)
-        if by_seeds.judges:
-            fit, method = by_seeds, BY_SEEDS
+    alone = not designs.duplicated([first, second]).any()
+    if alone and (designs[others].nunique() <= 1).all():
+        fit = _Fit(table.assign(n=1), first, second, ["seed"], seen.images, BY_SEEDS)
+    else:
+        fit = _Fit(designs, first, second, others, seen.images, BY_DESIGNS)
     found = pd.DataFrame(fit.rows(), columns=columns).assign(epochs=seen.epochs, p=fit.p)
+    found = found.sort_values(
+        [first, second], key=lambda levels: pd.factorize(levels)[0], ignore_index=True
+    )
     verdict = UNKNOWN if isnan(fit.p) else DEPENDS if fit.p < ERROR else ADDITIVE
-    return found.assign(method=method, verdict=verdict)
+    return found.assign(method="" if isnan(fit.p) else fit.method, verdict=verdict)
 
 
 class _Fit:
     """The two models of one table of observations.
 
     Attributes:
-        judges: Whether enough is left to judge by.
+        method: What an observation is.
         p: Of the F test of the smaller against the larger; NaN if there is not enough data.
     """
 
     def __init__(
-        self, table: pd.DataFrame, first: str, second: str, others: Sequence[str], least: float
+        self,
+        table: pd.DataFrame,
+        first: str,
+        second: str,
+        others: Sequence[str],
+        images: int,
+        method: str,
     ) -> None:
-        self._table, self._axes = table, (first, second)
+        self._table, self._axes, self._images, self.method = table, (first, second), images, method
         values = table["value"].to_numpy()
+        least = rounding(images) / table["n"].to_numpy()
         rest = [centred(effect_coded(codes(table[axis]))) for axis in others]
         mains = [effect_coded(codes(table[axis])) for axis in (first, second)]
         self._main = np.hstack([np.ones((len(values), 1)), *mains])
@@ -124,8 +141,8 @@ class _Fit:
         self._additive = LinearModel(np.hstack([self._main, *rest]), values, least)
         left = len(values) - self._whole.rank
         more = self._whole.rank - self._additive.rank
-        self.judges = left >= LEAST_DF and more > 0
-        self.p = self._f_test(left, more, left * least) if self.judges else nan
+        enough = left >= LEAST_DF and more > 0
+        self.p = self._f_test(left, more, left * float(least.mean())) if enough else nan
 
     def _f_test(self, left: int, more: int, least: float) -> float:
         smaller, larger = (
@@ -147,6 +164,12 @@ class _Fit:
                 "n": int(rows["n"].sum()),
                 "designs": rows["cell"].nunique(),
                 "mean": rows["value"].mean() if isnan(mean.value) else mean.value,
-                **dict(zip(("low", "high"), mean.interval(), strict=True)),
+                **dict(zip(("low", "high"), self._ends(mean, rows), strict=True)),
                 "additive": self._additive.estimate(at).value,
             }
+
+    def _ends(self, mean: Estimate, rows: pd.DataFrame) -> tuple[float, float]:
+        if self.method == BY_DESIGNS:
+            return mean.interval()
+        # What a seed does to all designs is a part of what a mean over seeds is unsure of.
+        return interval(rows["value"].tolist(), self._images) if len(rows) > 1 else (nan, nan)

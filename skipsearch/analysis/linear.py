@@ -74,18 +74,19 @@ class LinearModel:
         rank: Of the matrix of its columns.
     """
 
-    def __init__(self, columns: Array, values: Array, least: float = 0.0) -> None:
+    def __init__(self, columns: Array, values: Array, least: Array | float = 0.0) -> None:
         """Fit.
 
         Args:
             columns: (N, P) one row an observation; columns may depend on each other.
             values: (N,)
-            least: The variance that an observation is known to have at the least, however well
-                these few agree.
+            least: (N,) or one for all: the variance that an observation is known to have at the
+                least, however well these few agree.
         """
         gram = columns.T @ columns
         inverse = np.linalg.pinv(gram, rcond=TOLERANCE, hermitian=True)
-        self._columns, self._inverse, self._values, self._least = columns, inverse, values, least
+        self._columns, self._inverse, self._values = columns, inverse, values
+        self._least: Array = np.broadcast_to(least, len(values))
         self.size = columns.shape[1]
         self._known = inverse @ gram  # projects on what the data can tell
         self.rank = round(float(np.trace(self._known)))
@@ -113,7 +114,7 @@ class LinearModel:
         if df < LEAST_DF - TOLERANCE:
             return Estimate(value)
         seen = float((shares * self.residuals[heard] ** 2 / free).sum())
-        return Estimate(value, sqrt(max(seen, self._least * float(shares.sum()))), df)
+        return Estimate(value, sqrt(max(seen, float(shares @ self._least[heard]))), df)
 
 
 def centred(columns: Array) -> Array:
