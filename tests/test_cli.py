@@ -164,6 +164,7 @@ def test_effects_of_two_axes_are_shown_together(
     command = ["effects", str(copy), "--csv", str(tmp_path / "effects.csv"), "--controlled", "macs"]
     assert main([*command, "--axis", "layout", "--with", "depths"]) == 0
     out = capsys.readouterr().out
+    assert "Does what layout does depend on depths? not enough data." in out
     assert "additive" in out
     assert "Importance" not in out
     assert (tmp_path / "effects.csv").is_file()

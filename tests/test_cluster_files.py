@@ -22,7 +22,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-from skipsearch.cli import _parser
+from skipsearch.cli.parser import make_parser
 from skipsearch.errors import RunError
 
 ROOT = Path(__file__).parents[1]
@@ -59,7 +59,7 @@ def commands(path: Path) -> list[str]:
 
 def parsed(command: str) -> argparse.Namespace:
     try:
-        return _parser().parse_args(shlex.split(command))
+        return make_parser().parse_args(shlex.split(command))
     except SystemExit:
         pytest.fail(f"skipsearch refuses: {command}")
 
@@ -113,7 +113,7 @@ def test_what_is_submitted_is_a_command_that_skipsearch_accepts(tmp_path: Path) 
     command = LAUNCH["submission"](options, str(tmp_path))
     ours = command[command.index("--") + 1 :]
     assert ours[:3] == ["python", "-m", "skipsearch"]
-    there = _parser().parse_args(ours[3:])
+    there = make_parser().parse_args(ours[3:])
     assert (there.space, there.out, there.address) == ("my space's.yaml", "/runs/a b", "auto")
     assert (there.data, there.data_root, there.trials) == ("digits", "/data", 7)
     assert (there.epochs, there.gpus_per_trial) == (18, 0.5)

@@ -73,6 +73,7 @@ def python(program: str) -> None:
 
 HEAVY = ("torch", "torchvision", "ray", "optuna", "sklearn", "onnx", "matplotlib")
 CHECK = f"import sys; found = sorted({set(HEAVY)!r} & set(sys.modules)); assert not found, found"
+LIGHT = "import sys; assert not {'pandas', 'numpy', 'scipy'} & set(sys.modules)"
 
 
 @pytest.mark.parametrize(
@@ -87,7 +88,7 @@ CHECK = f"import sys; found = sorted({set(HEAVY)!r} & set(sys.modules)); assert 
     ],
 )
 def test_what_needs_no_tensors_loads_no_tensors(program: str) -> None:
-    python(f"{program}; {CHECK}")
+    python(f"{program}; {CHECK}; {LIGHT}")
 
 
 @pytest.mark.parametrize(
@@ -99,13 +100,6 @@ def test_what_needs_no_tensors_loads_no_tensors(program: str) -> None:
 )
 def test_ranking_needs_neither_torch_nor_ray(program: str) -> None:
     python(f"{program}; {CHECK}")
-
-
-def test_a_run_is_opened_and_reported_without_torch_and_ray() -> None:
-    python(
-        "import sys, skipsearch as ss, skipsearch.analysis.page as page; ss.Run, ss.compare;"
-        "assert not {'torch', 'ray'} & set(sys.modules)"
-    )
 
 
 DRIVER = "from skipsearch.search.driver import run_trials"

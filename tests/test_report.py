@@ -6,9 +6,12 @@ import html
 import re
 import shlex
 import shutil
+import sqlite3
 import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import cycle
 from pathlib import Path
@@ -21,8 +24,10 @@ from matplotlib.text import Text
 
 from skipsearch.analysis import pareto
 from skipsearch.analysis.figures import VERDICTS, plot_curves, plot_effects, plot_front, short
+from skipsearch.analysis.page import interactions_section
 from skipsearch.analysis.report import Picture, Section, Table, write_report
-from skipsearch.cli import _parser, main
+from skipsearch.cli import main
+from skipsearch.cli.parser import make_parser
 from skipsearch.data import load_data
 from skipsearch.errors import RunError
 from skipsearch.recipe import Recipe
@@ -179,13 +184,37 @@ def test_the_page_says_what_the_run_says(page: Path, run: Run) -> None:
 def test_the_command_on_the_page_asks_for_the_same_search(page: Path, run: Run) -> None:
     text = html.unescape(page.read_text(encoding="utf-8"))
     (command,) = re.findall(r"<pre>skipsearch (.*)</pre>", text)
-    asked = _parser().parse_args(shlex.split(command))
+    asked = make_parser().parse_args(shlex.split(command))
     assert asked.space == f"{run.space.name}.yaml"
     assert (asked.trials, asked.epochs, asked.seeds, asked.seed) == (18, EPOCHS, 2, 0)
     assert (asked.sampler, asked.scheduler, asked.audit) == ("random", "asha", 0.05)
     settings = dict(setting.split("=") for setting in asked.recipe)
     assert settings["batch_size"] == "64"
     assert "epochs" not in settings
+
+
+def interaction(first: str, second: str, p: float) -> pd.DataFrame:
+    table = pd.DataFrame({first: ["a", "a", "b", "b"], second: ["x", "y", "x", "y"]})
+    return table.assign(mean=[0.1, 0.2, 0.3, 0.4], p=p, method="designs", verdict="")
+
+
+def test_of_many_interactions_those_count_that_chance_would_not_show(run: Run) -> None:
+    tables = [
+        interaction("layout", "shortcut", 0.02),  # above 0.05 / 3
+        interaction("shortcut", "depths", float("nan")),
+        interaction("layout", "depths", 0.01),
+        interaction("layout", "merge", 0.9),
+    ]
+    found = run._findings()
+    section = interactions_section(replace(found, interactions=tables))
+    assert section is not None
+    assert section.text == ["layout and depths depend on each other (p = 0.01)."]
+    assert [picture.name for picture in section.figures] == ["interaction-layout-depths"]
+    assert section.tables[0].rows.p.tolist() == [0.01, 0.02, 0.9]
+    nothing = interactions_section(replace(found, interactions=tables[3:]))
+    assert nothing is not None
+    assert nothing.text == ["None was found among 1 pairs of axes."]
+    assert interactions_section(replace(found, interactions=tables[1:2])) is None
 
 
 def test_figures_and_tables_are_files_too(page: Path, run: Run) -> None:
@@ -212,6 +241,16 @@ def test_figures_and_tables_are_files_too(page: Path, run: Run) -> None:
 def test_a_report_again_is_the_same(page: Path, run: Run, tmp_path: Path) -> None:
     again = run.report(tmp_path / "again")
     assert again.read_bytes() == page.read_bytes()
+
+
+def test_ranking_and_reporting_need_neither_torch_nor_ray(run: Run, tmp_path: Path) -> None:
+    program = (
+        "import sys; from skipsearch.cli import main;"
+        "assert main(['rank', sys.argv[1], '--csv', sys.argv[2] + '/ranking.csv']) == 0;"
+        "assert main(['report', sys.argv[1], '--out', sys.argv[2]]) == 0;"
+        "assert not {'torch', 'ray'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program, str(run.path), str(tmp_path)], check=True)
 
 
 def test_a_run_without_trials_has_no_report(run: Run, tmp_path: Path) -> None:
@@ -325,8 +364,19 @@ def test_a_run_draws_what_its_tables_say(name: str, run: Run) -> None:
 def test_what_cannot_be_drawn_is_said(name: str, run: Run, tmp_path: Path) -> None:
     shutil.copy(run.path / "run.yaml", tmp_path)
     optuna.storages.get_storage(f"sqlite:///{tmp_path}/study.db")
-    with pytest.raises(RunError, match=r"nothing (to draw|was trained at two depths)"):
-        PLOTS[name](Run.open(tmp_path))
+    there = Run.open(tmp_path)
+    refused = pytest.raises(RunError, match=r"nothing (to draw|was trained at two depths)")
+    with refused:
+        PLOTS[name](there)
+    # A training that failed in its first epoch has a rank, and nothing to be drawn.
+    shutil.copy(run.path / "study.db", tmp_path)
+    with closing(sqlite3.connect(tmp_path / "study.db")) as connection:
+        connection.execute("UPDATE trial_user_attributes SET value_json = '[]' WHERE key = 'curve'")
+        connection.execute("UPDATE trials SET state = 'FAIL'")
+        connection.commit()
+    assert len(there.rank()) == len(run.rank())
+    with refused:
+        PLOTS[name](there)
 
 
 def test_a_front_of_one_and_none_is_drawn(run: Run) -> None:

@@ -27,6 +27,7 @@ from skipsearch.analysis.figures import (
     plot_interaction,
     varying_fields,
 )
+from skipsearch.analysis.interactions import BY_SEEDS
 from skipsearch.analysis.linear import ERROR
 from skipsearch.analysis.report import Picture, Section, Table, write_report
 from skipsearch.diagram import draw_diagram
@@ -121,6 +122,7 @@ def _answer(found: Findings) -> Iterator[str]:
     else:
         yield from _leading(found.ranking)
     yield from answers(found.effects)
+    yield from _dependences(_tested(found))
     if found.degradation is not None:
         yield from found.degradation.claims
     yield from stopping_section(found).text
@@ -227,21 +229,38 @@ def effects_section(found: Findings) -> Section | None:
     )
 
 
+def _tested(found: Findings) -> list[pd.DataFrame]:
+    """Return the interactions that could be tested, the surest first."""
+    known = [table for table in found.interactions if len(table) and table.p.notna().all()]
+    return sorted(known, key=lambda table: float(table.p.iloc[0]))
+
+
+def _dependent(tested: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
+    """Return those that count: by Bonferroni, for of so many one would look so by chance."""
+    return [table for table in tested if table.p.iloc[0] < ERROR / len(tested)]
+
+
+def _where(table: pd.DataFrame) -> str:
+    return " in the designs that were trained" if table.method.iloc[0] == BY_SEEDS else ""
+
+
+def _dependences(tested: Sequence[pd.DataFrame]) -> list[str]:
+    return [
+        f"{table.columns[0]} and {table.columns[1]} depend on each other{_where(table)}"
+        f" (p = {table.p.iloc[0]:.2g})."
+        for table in _dependent(tested)
+    ]
+
+
 def interactions_section(found: Findings) -> Section | None:
     """Show where what one axis does depends on another."""
-    known = [table for table in found.interactions if len(table) and table.p.notna().all()]
-    if not known:
+    tested = _tested(found)
+    if not tested:
         return None
-    bound = ERROR / len(known)  # Bonferroni: of so many pairs one would look so by chance
-    known.sort(key=lambda table: float(table.p.iloc[0]))
-    shown = [table for table in known if table.p.iloc[0] < bound][:MAPS]
-    pairs = pd.DataFrame(
-        [{"first": t.columns[0], "second": t.columns[1], "p": t.p.iloc[0]} for t in known]
+    rows = pd.DataFrame(
+        [(*table.columns[:2], table.p.iloc[0], table.method.iloc[0]) for table in tested],
+        columns=["first", "second", "p", "by"],
     )
-    text = [
-        f"{first} and {second} depend on each other (p = {p:.2g})."
-        for first, second, p in pairs[pairs.p < bound].itertuples(index=False)
-    ] or [f"None was found among {len(known)} pairs of axes."]
     pictures = [
         Picture(
             name=f"interaction-{table.columns[0]}-{table.columns[1]}",
@@ -249,14 +268,16 @@ def interactions_section(found: Findings) -> Section | None:
             caption=f"Validation accuracy in %, mean for each {table.columns[0]} and"
             f" {table.columns[1]}.",
         )
-        for table in shown
+        for table in _dependent(tested)[:MAPS]
     ]
     table = Table(
         name="interactions",
-        rows=pairs,
-        columns={"first": "s", "second": "s", "p": ".3g"},
-        caption=f"F test of additivity; below {bound:.2g} it counts.",
+        rows=rows,
+        columns={"first": "s", "second": "s", "p": ".3g", "by": "s"},
+        caption=f"F test of additivity; below {ERROR / len(tested):.2g} it counts. by: designs, or"
+        " seeds of the designs at hand where each combination has one.",
     )
+    text = _dependences(tested) or [f"None was found among {len(tested)} pairs of axes."]
     return Section(title="Interactions", text=text, figures=pictures, tables=[table])
 
 

@@ -31,6 +31,7 @@ FORMAT = 1
 STUDY = "study.db"
 CONFIRMATIONS = "confirm.db"  # another study, of the trainings with new seeds
 CONFIRM = "confirm.yaml"  # the leaders that are trained again, and with how many seeds
+NOTHING = "nothing to draw: no training has got so far"
 NEW_SEEDS = 1_000_000  # so far above the search's are those that leaders are trained again with
 # What must be the same when a search goes on.
 FIXED = ("space", "data", "recipe", "seed", "scheduler", "stopping", "objectives", "storage")
@@ -266,12 +267,15 @@ class Run:
         """Draw validation error against the epoch, the leaders in colour."""
         from skipsearch.analysis.figures import fair_sample, leader_names, plot_curves
 
-        leaders = leader_names(self._not_empty(self.rank()))
-        return plot_curves(fair_sample(self.trials(), leaders), leaders)
+        leaders = leader_names(self.rank())
+        shown = fair_sample(self.trials(), leaders)
+        if not shown:
+            raise RunError(f"{self.path}: {NOTHING}")
+        return plot_curves(shown, leaders)
 
     def _not_empty(self, table: pd.DataFrame) -> pd.DataFrame:
         if table.empty:
-            raise RunError(f"{self.path}: nothing to draw: no training has got so far")
+            raise RunError(f"{self.path}: {NOTHING}")
         return table
 
     def confirm(

@@ -1,0 +1,138 @@
+"""The verbs about one design or one space: show, check, train."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+from statistics import fmean, stdev
+
+from skipsearch.anatomy import draw_design, draw_space, space_size
+from skipsearch.classics import CLASSICS
+from skipsearch.cli.words import for_images, print_epoch, read_design, read_recipe, read_values
+from skipsearch.design import Design
+from skipsearch.errors import DivergedError, SpaceError, TrainingError
+from skipsearch.record import Epoch
+from skipsearch.space import ENUMERABLE, Space
+
+
+def show(options: argparse.Namespace) -> None:
+    """Draw a layout, a design, a space or a classic."""
+    what: str = options.what
+    if what.endswith((".yaml", ".yml")) and "axes" in read_values(what):
+        if (options.png, options.svg) != (None, None):
+            raise SpaceError(f"{what}: a figure shows one design, and this is a space of many")
+        print(draw_space(for_images(Space.load(what), options)))
+        return
+    design = read_design(what)
+    classic = CLASSICS.get(what.lower())
+    images = {"in_channels": 3, "image_size": 32, "classes": 10}
+    if classic is not None:
+        images = {name: getattr(classic, name) for name in images}
+    given = {name: getattr(options, name) for name in images}
+    images |= {name: value for name, value in given.items() if value is not None}
+    drawing = draw_design(design, **images)
+    files = _write_figures(design, images, {"png": options.png, "svg": options.svg})
+    if classic is not None:
+        error = "" if classic.error is None else f", published error {classic.error:.2f} %"
+        source = f" ({classic.error_source})" if error and classic.error_source else ""
+        print(f"{what.lower()}: {classic.paper}{error}{source}\n")
+    print(drawing)
+    for file in files:
+        print(f"wrote {file}")
+
+
+def _write_figures(
+    design: Design, images: Mapping[str, int], files: Mapping[str, str | None]
+) -> list[str]:
+    """Draw a design into the files that are named; return these."""
+    wanted = {kind: file for kind, file in files.items() if file is not None}
+    if wanted:
+        from skipsearch.diagram import draw_diagram
+
+        figure = draw_diagram(design, **images)
+        for kind, file in wanted.items():
+            picture = BytesIO()
+            figure.savefig(picture, format=kind)
+            Path(file).write_bytes(picture.getvalue())
+    return list(wanted.values())
+
+
+def check(options: argparse.Namespace) -> None:
+    """Check that every value of a space parses and builds."""
+    space = for_images(Space.load(options.space), options)
+    size = space_size(space)
+    space.sample(0)
+    print(f"{options.space}: every value parses; {size}")
+    if space.size is not None and space.size <= ENUMERABLE:
+        for value in space.unused():
+            print(f"{value}: no design with it can be built within the constraints")
+
+
+def train_design(options: argparse.Namespace) -> None:
+    """Train one design, or several seeds of it side by side."""
+    from skipsearch.data import load_data
+    from skipsearch.models import build
+    from skipsearch.training import (
+        available_cores,
+        default_device,
+        train,
+        train_several,
+        tune_process,
+    )
+
+    design = read_design(options.design)
+    recipe = read_recipe(options.recipe)
+    if options.epochs is not None:
+        recipe = recipe.replace(epochs=options.epochs)
+    if options.seeds < 1:
+        raise TrainingError(f"seeds: {options.seeds} is not a positive whole number")
+    if options.seeds > 1 and options.checkpoint:
+        raise TrainingError("checkpoint: is of one training; give --seeds 1 or no --checkpoint")
+    if options.own_process:
+        tune_process(available_cores())
+    device = options.device or default_device()
+    data = load_data(
+        options.data, root=options.data_root, device=device, image_size=options.image_size
+    ).without_test()
+    seeds = range(options.seed, options.seed + options.seeds)
+    models = [build(design, data.in_channels, data.classes, seed=seed) for seed in seeds]
+    print(f"design {design.id} on {data.name} ({device}), {recipe.epochs} epochs")
+    how = {"deterministic": options.deterministic}
+    if options.seeds == 1:
+        checkpoint = options.checkpoint
+        for epoch in train(models[0], data, recipe, options.seed, checkpoint=checkpoint, **how):
+            print_epoch(epoch)
+        return
+    for epochs in train_several(models, data, recipe, seeds, **how):
+        _print_mean(epochs)
+    for seed, epoch in zip(seeds, epochs, strict=True):
+        print(f"seed {seed}: {_accuracy(epoch)}")
+
+
+def _print_mean(epochs: Sequence[Epoch]) -> None:
+    """Print a line of the mean over seeds, less those that diverged."""
+    if epochs[0].epoch == 1:
+        print("epoch  train loss  val. loss  val. acc.      s.d.  seeds  seconds")
+    finite = [epoch for epoch in epochs if _converges(epoch)]
+    if not finite:
+        raise DivergedError(f"all {len(epochs)} trainings diverged in epoch {epochs[0].epoch}")
+    accuracies = [epoch.validation_accuracy for epoch in finite]
+    deviation = stdev(accuracies) if len(finite) > 1 else math.nan
+    seconds = {epoch.seconds for epoch in epochs}  # those of a pack are of all its members
+    print(
+        f"{epochs[0].epoch:5}  {fmean(epoch.train_loss for epoch in finite):10.4f}"
+        f"  {fmean(epoch.validation_loss for epoch in finite):9.4f}"
+        f"  {fmean(accuracies):9.4f}  {deviation:8.4f}  {len(finite):5}  {sum(seconds):7.2f}",
+        flush=True,
+    )
+
+
+def _accuracy(epoch: Epoch) -> str:
+    return f"{epoch.validation_accuracy:.4f}" if _converges(epoch) else "diverged"
+
+
+def _converges(epoch: Epoch) -> bool:
+    return math.isfinite(epoch.train_loss) and math.isfinite(epoch.validation_loss)

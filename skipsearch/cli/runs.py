@@ -1,0 +1,149 @@
+"""The verbs that ask a run: rank, pareto, effects, report, compare."""
+
+from __future__ import annotations
+
+import argparse
+
+from skipsearch.cli.words import write_csv
+from skipsearch.errors import RunError
+from skipsearch.record import COSTS, VALIDATION_ACCURACY
+
+
+def rank(options: argparse.Namespace) -> None:
+    """Rank the designs of a run."""
+    from skipsearch.run import Run
+
+    run = Run.open(options.run)
+    table = run.rank()
+    path = write_csv(table, options.csv, run, "ranking.csv")
+    recipes = ["recipe"] if table.recipe.nunique() == 1 else []
+    seeds = [] if table.n.max() > 1 else ["n", "std"]
+    shown = table.head(options.top).drop(columns=["reason", "numerics", *seeds, *recipes])
+    if table.empty:
+        print(f"{run.path}: no trial has been recorded yet")
+        return
+    formats = dict.fromkeys(("validation_accuracy", "low", "high", "std"), "{:.4f}".format)
+    formats |= dict.fromkeys(("params", "macs"), "{:,}".format)
+    shown["tied"] = ["=" if tied else "" for tied in shown.tied]
+    print(
+        shown.rename(columns={"validation_accuracy": "val.acc."}).to_string(
+            formatters={"val.acc.": "{:.4f}".format, **formats}
+        )
+    )
+    print(
+        f"\n{len(table)} trainings of {table.design.nunique()} designs, ranked by epochs reached,"
+        " then by validation accuracy there;"
+        f"\nlow, high: 95 % interval for one seed and {run.asked['data']['validation_images']:,}"
+        " validation images, or of the mean over seeds."
+        f"\n=: tied, {table.tied.sum()} in all: by these data any of them may be the best."
+        f" All rows: {path}"
+    )
+    audit = run.audit()
+    if audit.audited:
+        print(
+            f"Early stopping ended {audit.stopped} trainings. Of {audit.audited} more that were"
+            f" trained on against its advice,\n{audit.among_best} ended among the best third of"
+            f" those at the full budget, {audit.above_all} above all that it let pass."
+        )
+    keys = sorted({key for text in table.numerics for key in text.split("; ") if key})
+    if len(keys) > 1:
+        print(
+            "\nwarning: these trainings ran under unlike numerics, so that equal ones would differ"
+            " by rounding:\n" + "\n".join(f"  {key}" for key in keys)
+        )
+
+
+def pareto(options: argparse.Namespace) -> None:
+    """Show the designs that no other beats in all objectives."""
+    from skipsearch.run import Run
+
+    run = Run.open(options.run)
+    objectives = options.objectives.split(",") if options.objectives else None
+    table = run.pareto(objectives)
+    if table.empty:
+        print(f"{run.path}: no training has reached the full budget yet")
+        return
+    path = write_csv(table, options.csv, run, "pareto.csv")
+    costs = [name for name in COSTS if name in table]
+    shares = dict.fromkeys(("validation_accuracy", "low", "high"), "{:.4f}".format)
+    counts = {name: "{:,}".format for name in costs if name != "latency"}
+    formatters = {**shares, **counts, "latency": "{:.2e}".format}
+    print(table.drop(columns=["recipe", "numerics"]).to_string(formatters=formatters))
+    objectives = [VALIDATION_ACCURACY, *costs]
+    print(
+        f"\n{len(table)} trainings at the full budget that no other beats in all of"
+        f" {', '.join(objectives)}.\nThey cover {run.dominated_share(objectives):.3f} of what is"
+        " possible, from accuracy 1 at no cost to accuracy 0 at 1.1 times\nthe largest cost of the"
+        f" run. All rows: {path}"
+    )
+
+
+def effects(options: argparse.Namespace) -> None:
+    """Tell what each axis does, and how sure that is."""
+    from skipsearch.analysis import answers
+    from skipsearch.run import Run
+
+    if options.second is not None and options.axis is None:
+        raise RunError("--with: name the other axis by --axis")
+    run = Run.open(options.run)
+    table = run.effects(
+        options.axis,
+        epochs=options.epochs,
+        controlled=options.controlled,
+        margin=options.margin / 100,
+    )
+    if table.empty:
+        print(f"{run.path}: no trainings can be compared yet")
+        return
+    path = write_csv(table, options.csv, run, "effects.csv", index=False)
+    print("\n".join(answers(table)))
+    points = ("mean", "low", "high", "difference", "d_low", "d_high")
+    formats = dict.fromkeys(points, "{:.4f}".format) | {"further": "{:,.0f}".format}
+    print(f"\nAfter {table.epochs.iloc[0]} epochs, in accuracy:")
+    shown = table.drop(columns="epochs")
+    print(shown.to_string(index=False, formatters=formats, na_rep=""))
+    print(
+        "low, high: 95 % interval of a mean; d_low, d_high: of the difference to the best level,"
+        f" for all pairs together.\nAll rows: {path}"
+    )
+    if options.second is not None:
+        both = run.interactions(options.axis, options.second, epochs=options.epochs)
+        if both.empty:
+            print(f"\nNo training has both {options.axis} and {options.second}.")
+            return
+        row = both.iloc[0]
+        sure = "" if row.verdict == "not enough data" else f" (p = {row.p:.2g}, by {row.method})"
+        print(f"\nDoes what {options.axis} does depend on {options.second}? {row.verdict}{sure}.")
+        shown = both.drop(columns=["epochs", "p", "method", "verdict"])
+        print(shown.to_string(index=False, float_format="{:.4f}".format))
+    if options.axis is None:
+        print("\nImportance, of 1 in all:")
+        print(
+            run.importance(epochs=options.epochs).to_string(
+                index=False, float_format="{:.3f}".format
+            )
+        )
+
+
+def report(options: argparse.Namespace) -> None:
+    """Write a run as one page."""
+    from skipsearch.run import Run
+
+    page = Run.open(options.run).report(options.out)
+    print(f"Written to {page}, with its figures and tables beside it.")
+
+
+def compare_runs(options: argparse.Namespace) -> None:
+    """Tell whether runs agree on what is best."""
+    from skipsearch.run import Run, compare
+
+    table = compare([Run.open(path) for path in options.runs])
+    if options.csv:
+        table.to_csv(options.csv, index=False)
+    formats = dict.fromkeys(("tau", "low", "high"), "{:.2f}".format)
+    print(table.to_string(index=False, formatters=formats, na_rep="-"))
+    print(
+        "\ntau: Kendall's, 1 where both runs have the n designs or levels in the same order;"
+        "\nlow, high: its 95 % interval. Values are those after so many epochs, which every"
+        " training has reached."
+    )

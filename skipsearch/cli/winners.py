@@ -1,0 +1,72 @@
+"""The verbs about one design of a run: explain, export, predict."""
+
+from __future__ import annotations
+
+import argparse
+
+from skipsearch.cli.words import print_epoch, write_csv
+
+
+def explain_design(options: argparse.Namespace) -> None:
+    """Train a design anew and tell what happens inside."""
+    from skipsearch.run import Run
+    from skipsearch.training import available_cores, tune_process
+
+    run = Run.open(options.run)
+    if options.own_process:
+        tune_process(available_cores())
+    explanation = run.explain(
+        options.design, epochs=options.epochs, device=options.device, progress=print_epoch
+    )
+    name = f"explain-{options.design}.csv"
+    path = write_csv(explanation.table, options.csv, run, name, index=False)
+    print("", *explanation.words, "", sep="\n")
+    shown = explanation.table.drop(columns=["number", "lesion_accuracy"])
+    print(shown.to_string(index=False, float_format="{:.3g}".format, na_rep="-"))
+    print(f"\nAll columns: {path}")
+
+
+def export_design(options: argparse.Namespace) -> None:
+    """Train a design in full, test it once, write it out."""
+    from skipsearch.run import Run
+    from skipsearch.run.exporting import export
+    from skipsearch.training import available_cores, tune_process
+
+    run = Run.open(options.run)
+    if options.own_process:
+        tune_process(available_cores())
+    exported = export(
+        run,
+        options.design,
+        out=options.out,
+        formats=tuple(filter(None, options.formats.split(","))),
+        precision=options.precision,
+        train_on=options.train_on,
+        seed=options.seed,
+        device=options.device,
+        progress=print_epoch,
+    )
+    low, high = exported.test_interval
+    print()
+    if exported.validation_accuracy is not None:
+        in_search = f"({exported.search_accuracy:.4f} in the search)"
+        print(f"validation accuracy {exported.validation_accuracy:.4f} {in_search}")
+    print(
+        f"test accuracy {exported.test_accuracy:.4f} (n = 1 seed, {exported.test_images:,} images,"
+        f" 95 % interval {low:.4f} to {high:.4f})"
+    )
+    print(
+        "largest absolute difference of the logits, artefact against module"
+        f" ({exported.tolerance:g} of the largest logit is allowed):"
+    )
+    for name, difference in exported.differences.items():
+        print(f"  {name:<20} {difference:.2e}")
+    print(f"Written to {exported.path}; see: skipsearch predict {exported.path} IMAGE")
+
+
+def predict_images(options: argparse.Namespace) -> None:
+    """Say what an exported network sees in pictures."""
+    from skipsearch.export.predict import predict
+
+    table = predict(options.export, options.images, top=options.top)
+    print(table.to_string(index=False, formatters={"probability": "{:.4f}".format}))

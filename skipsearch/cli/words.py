@@ -1,0 +1,115 @@
+"""What the words of a command line stand for, and what several verbs print."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from skipsearch.classics import CLASSICS
+from skipsearch.design import Design
+from skipsearch.errors import DesignError, LayoutError, RecipeError, not_one_of
+from skipsearch.layout import Layout
+from skipsearch.recipe import Recipe
+from skipsearch.record import Epoch
+from skipsearch.space import Space
+from skipsearch.text import parse_yaml, read_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from skipsearch.run import Run
+
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
+SESSION = (
+    *("concurrency", "cpus_per_trial", "gpus_per_trial", "time_budget", "trial_timeout"),
+    *("max_failures", "address", "insecure", "dashboard", "deterministic", "verbose"),
+)
+LAYOUT_LIKE = re.compile(r".*\+|(conv|dw|bn|gn|ln|relu|gelu|silu|se|scale|dropout)\d*(-|$)")
+
+
+def read_design(what: str) -> Design:
+    """Read a design from what a user would call it: a file, a classic, or a layout."""
+    if what.endswith((".yaml", ".yml")):
+        return Design.load(what)
+    if what.lower() in CLASSICS:
+        return CLASSICS[what.lower()].design
+    try:
+        return Design(layout=str(Layout.parse(what)))
+    except LayoutError:
+        if LAYOUT_LIKE.match(what):
+            raise
+    raise DesignError(
+        f"{what!r} is neither a .yaml file nor a layout, and as a classic"
+        f" {not_one_of(what, CLASSICS)}"
+    )
+
+
+def read_recipe(settings: Sequence[str]) -> Recipe:
+    """Read a recipe from ``NAME=VALUE`` settings."""
+    values: dict[str, Any] = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise RecipeError(f"--recipe {setting!r}: write NAME=VALUE, such as peak_lr=0.4")
+        values |= parse_yaml(f"{name.strip()}: {value}", f"--recipe {setting}", RecipeError)
+    return Recipe.from_dict(values)
+
+
+def read_values(path: str) -> dict[str, Any]:
+    """Read what a YAML file of a design or a space holds."""
+    return parse_yaml(read_text(path, DesignError), path, DesignError)
+
+
+def for_images(space: Space, options: argparse.Namespace) -> Space:
+    """Return a space for the images that the options tell of."""
+    return space.for_images(
+        options.in_channels or space.in_channels,
+        options.image_size or space.image_size,
+        options.classes or space.classes,
+    )
+
+
+def session_options(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the options of a session of trials, by the names that the API has for them too."""
+    return {name: getattr(options, name) for name in SESSION}
+
+
+def positive(text: str) -> int:
+    """Read a positive whole number."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    """Read a time such as 90s, 20m or 2h."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
+    if match is None or float(match[1]) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 90s, 20m or 2h")
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def print_epoch(epoch: Epoch) -> None:
+    """Print a line of an epoch, under a heading before the first."""
+    if epoch.epoch == 1:
+        print("epoch  train loss  train acc.  val. loss  val. acc.  seconds")
+    print(
+        f"{epoch.epoch:5}  {epoch.train_loss:10.4f}  {epoch.train_accuracy:10.4f}"
+        f"  {epoch.validation_loss:9.4f}  {epoch.validation_accuracy:9.4f}"
+        f"  {epoch.seconds:7.2f}",
+        flush=True,
+    )
+
+
+def write_csv(
+    table: pd.DataFrame, file: str | None, run: Run, name: str, *, index: bool = True
+) -> Path:
+    """Write a table where the user says, or else among the tables of the run's report."""
+    path = Path(file) if file else run.path / "report" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(path, index=index)
+    return path
