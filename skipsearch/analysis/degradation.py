@@ -160,7 +160,8 @@ def degradation(
     The verdict of a group compares its deepest networks, of those with two seeds or more, with the
     shallower ones. A difference counts where Welch's test of the errors' logits says so (1947,
     doi:10.2307/2332510), all tests of a group corrected by Holm's method (1979) at 5 % in all. It
-    says nothing of how large a difference is: read the rise beside it.
+    says nothing of how large a difference is: read the rise beside it. Seeds that agree to the last
+    image are taken to differ by their rounding.
 
     ``degrades``
         The training error of the deepest is above that of a shallower one (He et al. 2015,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -40,3 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("skipsearch: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
+    finally:
+        if options.own_process:
+            # All that is left goes with the process. Python would look for cycles in it first,
+            # for half a second in what torch or pandas are made of.
+            gc.freeze()
