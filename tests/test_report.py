@@ -211,6 +211,8 @@ def test_of_many_interactions_those_count_that_chance_would_not_show(run: Run) -
     assert section.text == ["layout and depths depend on each other (p = 0.01)."]
     assert [picture.name for picture in section.figures] == ["interaction-layout-depths"]
     assert section.tables[0].rows.p.tolist() == [0.01, 0.02, 0.9]
+    assert [table.name for table in section.tables[1:]] == ["interaction-layout-depths"]
+    assert section.tables[1].rows is tables[2]
     nothing = interactions_section(replace(found, interactions=tables[3:]))
     assert nothing is not None
     assert nothing.text == ["None was found among 1 pairs of axes."]
@@ -224,7 +226,7 @@ def test_figures_and_tables_are_files_too(page: Path, run: Run) -> None:
     for name in names:
         assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     tables = {path.stem for path in folder.glob("*.csv")}
-    assert {"ranking", "effects", "curves", "failures", "degradation"} <= tables
+    assert {"ranking", "effects", "curves", "failures", "degradation", "pareto"} <= tables
     for name in tables:
         written = pd.read_parquet(folder / f"{name}.parquet")
         assert list(written) == list(pd.read_csv(folder / f"{name}.csv"))

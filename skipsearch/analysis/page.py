@@ -261,16 +261,29 @@ def interactions_section(found: Findings) -> Section | None:
         [(*table.columns[:2], table.p.iloc[0], table.method.iloc[0]) for table in tested],
         columns=["first", "second", "p", "by"],
     )
+    drawn = {
+        f"interaction-{table.columns[0]}-{table.columns[1]}": table
+        for table in _dependent(tested)[:MAPS]
+    }
     pictures = [
         Picture(
-            name=f"interaction-{table.columns[0]}-{table.columns[1]}",
+            name=name,
             figure=plot_interaction(table),
             caption=f"Validation accuracy in %, mean for each {table.columns[0]} and"
             f" {table.columns[1]}.",
         )
-        for table in _dependent(tested)[:MAPS]
+        for name, table in drawn.items()
     ]
-    table = Table(
+    maps = [
+        Table(
+            name=name,
+            rows=table,
+            columns={},
+            caption=f"The map of {table.columns[0]} and {table.columns[1]}, with intervals.",
+        )
+        for name, table in drawn.items()
+    ]
+    pairs = Table(
         name="interactions",
         rows=rows,
         columns={"first": "s", "second": "s", "p": ".3g", "by": "s"},
@@ -278,7 +291,7 @@ def interactions_section(found: Findings) -> Section | None:
         " seeds of the designs at hand where each combination has one.",
     )
     text = _dependences(tested) or [f"None was found among {len(tested)} pairs of axes."]
-    return Section(title="Interactions", text=text, figures=pictures, tables=[table])
+    return Section(title="Interactions", text=text, figures=pictures, tables=[pairs, *maps])
 
 
 def degradation_section(found: Findings) -> Section | None:
@@ -387,7 +400,16 @@ def front_section(found: Findings) -> Section:
         figure=plot_front(found.trials, found.front),
         caption="Accuracy at the full budget against parameters.",
     )
-    return Section(title="Size and accuracy", figures=[picture])
+    table = Table(
+        name="pareto",
+        rows=found.front,
+        columns={"design": "s", "layout": "s", "depths": "", "params": ",d"}
+        | dict.fromkeys(("validation_accuracy", "low", "high"), PERCENT)
+        | {"n": "d"},
+        caption="Designs that no other beats in both; low, high: 95 % interval, for one seed or of"
+        " the mean over n.",
+    )
+    return Section(title="Size and accuracy", figures=[picture], tables=[table])
 
 
 def stopping_section(found: Findings) -> Section:
