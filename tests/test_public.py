@@ -102,6 +102,17 @@ def test_ranking_needs_neither_torch_nor_ray(program: str) -> None:
     python(f"{program}; {CHECK}")
 
 
+@pytest.mark.parametrize(
+    "words", [["train", "conv3-bn + relu", "--epochs", "1"], ["rank", "--help"]]
+)
+def test_a_command_says_nothing_when_it_ends(words: list[str]) -> None:
+    # The libraries below torch complain of what a process leaves behind.
+    command = [sys.executable, "-m", "skipsearch", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout
+    assert done.stderr == ""
+
+
 DRIVER = "from skipsearch.search.driver import run_trials"
 ARTEFACTS = "import skipsearch.export.artefacts"
 CALLABLE = (

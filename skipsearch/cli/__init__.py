@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("skipsearch: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     finally:
-        if options.own_process:
+        if options.own_process and "torch" not in sys.modules:
             # All that is left goes with the process. Python would look for cycles in it first,
-            # for half a second in what torch or pandas are made of.
+            # a second long among 10,000 records. Torch's libraries want theirs to be found.
             gc.freeze()
