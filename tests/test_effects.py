@@ -465,6 +465,33 @@ def test_the_trainings_that_are_said_to_be_missing_suffice() -> None:
     ]
 
 
+def test_a_level_that_nothing_compares_does_not_hide_what_the_others_lack() -> None:
+    # Two layouts at three depths each, too few to tell; the third stands alone, at a depth of its
+    # own that no other has.
+    rng = np.random.default_rng(35)
+    trials = runs_of([POST, PRE], 3, lambda i, depth: 0.97 + 0.01 * i + rng.normal(0, 0.02))
+    trials.append(record(design_of(AFTER, "pad", 9), 0.9))
+    table = of(trials)
+    alone = row_of(table, AFTER)
+    other = table.iloc[1]
+    assert (alone.method, isnan(alone.further)) == ("", True)
+    (answer, *_) = answers(table)
+    assert answer == (
+        f"layout: not enough data; about {other.further:.2g} further trainings would tell; nothing"
+        f" that was trained compares '{AFTER}' yet ('{table.level[0]}' leads)."
+    )
+
+
+def test_the_interval_of_a_mean_ends_where_an_accuracy_does() -> None:
+    trials = runs_of([POST, PRE], 3, lambda i, depth: (1.0, 0.8, 1.0)[depth] - 0.1 * i)
+    table = of(trials, axes=("layout",))
+    assert table["mean"].tolist() == pytest.approx([14 / 15, 12.5 / 15])
+    assert table.high.tolist() == [1.0, 1.0]
+    assert table.low[0] == pytest.approx(
+        14 / 15 - t.ppf(0.975, 2) * np.std([1, 0.8, 1], ddof=1) / sqrt(3)
+    )
+
+
 def test_what_is_open_always_asks_for_more() -> None:
     # Half the margin apart: so near to both answers that only many trainings tell.
     rng = np.random.default_rng(24)

@@ -66,12 +66,14 @@ def _span(row: Row) -> str:
 
 def _missing(unknown: Sequence[Row]) -> str:
     """Say what would settle the hardest of the questions that are open."""
-    further = [row["further"] for row in unknown]
-    if any(map(isnan, further)):
+    further = [row["further"] for row in unknown if not isnan(row["further"])]
+    alone = [row for row in unknown if isnan(row["further"])]
+    if not further:
         return "not enough data; nothing that was trained compares them yet"
+    others = f"; nothing that was trained compares {_names(alone)} yet" if alone else ""
     if max(further) > HOPELESS:
-        return "not enough data, and no affordable number of trainings would tell"
-    return f"not enough data; about {_rounded(max(further))} further trainings would tell"
+        return f"not enough data, and no affordable number of trainings would tell{others}"
+    return f"not enough data; about {_rounded(max(further))} further trainings would tell{others}"
 
 
 def _rounded(number: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import comb, inf, isnan, nan
 
+import numpy as np
 import pandas as pd
 
 from skipsearch.analysis.comparison import Difference, Levels
@@ -148,7 +149,7 @@ def _rows(
             "failed": int(failed.get(levels.names[i], 0)),
             "stopped": int(stopped.get(levels.names[i], 0)),
             "mean": means[i].value,
-            **dict(zip(("low", "high"), means[i].interval(), strict=True)),
+            **dict(zip(("low", "high"), np.clip(means[i].interval(), 0.0, 1.0), strict=True)),
             **row,
         }
         for i, row in ({reference: best} | judged).items()

@@ -170,6 +170,7 @@ class _Fit:
 
     def _ends(self, mean: Estimate, rows: pd.DataFrame) -> tuple[float, float]:
         if self.method == BY_DESIGNS:
-            return mean.interval()
+            low, high = np.clip(mean.interval(), 0.0, 1.0)
+            return float(low), float(high)
         # What a seed does to all designs is a part of what a mean over seeds is unsure of.
         return interval(rows["value"].tolist(), self._images) if len(rows) > 1 else (nan, nan)
