@@ -206,7 +206,8 @@ def workers(driver: int) -> list[psutil.Process]:
 def test_a_worker_that_is_killed_loses_one_epoch_at_most(tmp_path: Path) -> None:
     with start(tmp_path) as search:
         checkpoints = tmp_path / "run" / "checkpoints"
-        wait_for(lambda: len(list(checkpoints.glob("*.pt"))) == 2)
+        # Not of both: on a busy machine one may end before the other begins.
+        wait_for(lambda: list(checkpoints.glob("*.pt")))
         victim = workers(search.pid)[0]
         victim.kill()
         output, _ = search.communicate(timeout=120)
