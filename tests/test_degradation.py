@@ -215,6 +215,18 @@ def test_one_image_more_with_seeds_that_agree_is_not_a_degradation(
     assert fine.verdict == "degrades"
 
 
+def test_a_training_that_stands_in_two_groups_was_stopped_once() -> None:
+    # Of one block, which changes the shape, a projection in all shortcuts is one where it does.
+    deep = [
+        record(design(depth=2, stem_width=2, shortcut=shortcut))
+        for shortcut in ("proj", "proj-all")
+    ]
+    stopped = record(design(depth=1, stem_width=2, shortcut="proj"), state=PRUNED, curve=())
+    found = degradation([stopped, *deep])
+    assert found.table.stopped.tolist() == [1, 0, 1, 0]
+    assert any("Early stopping ended 1 of these trainings" in text for text in found.words)
+
+
 def test_a_single_seed_or_a_single_depth_is_not_enough(rng: np.random.Generator) -> None:
     falling = (0.3, 0.2, 0.1)
     lone = degradation(simulated(falling, falling, rng, seeds=1))

@@ -467,7 +467,8 @@ def _words(table: pd.DataFrame, verdicts: pd.DataFrame, axes: Sequence[str]) -> 
             " seeds each, all else being equal."
         )
     yield from _convergence(table, axes)
-    stopped, failed = int(table.stopped.sum()), int(table.failed.sum())
+    once = table.drop_duplicates(["design", "recipe"])  # a network may stand in several groups
+    stopped, failed = int(once.stopped.sum()), int(once.failed.sum())
     if stopped:
         yield (
             f"Early stopping ended {stopped} of these trainings before they could be compared:"

@@ -31,8 +31,8 @@ def rank(options: argparse.Namespace) -> None:
         )
     )
     print(
-        f"\n{len(table)} trainings of {table.design.nunique()} designs, ranked by epochs reached,"
-        " then by validation accuracy there;"
+        f"\n{table.n.sum()} trainings of {table.design.nunique()} designs, ranked by epochs"
+        " reached, then by validation accuracy there;"
         f"\nlow, high: 95 % interval for one seed and {run.asked['data']['validation_images']:,}"
         " validation images, or of the mean over seeds."
         f"\n=: tied, {table.tied.sum()} in all: by these data any of them may be the best."
