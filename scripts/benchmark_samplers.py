@@ -40,9 +40,9 @@ from train_table import load_space, read
 
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch
-from skipsearch.search.samplers import SAMPLERS
-from skipsearch.search.stopping import RULES, EarlyStopping
-from skipsearch.search.study import Plan, SearchStudy
+from skipsearch.searching.samplers import SAMPLERS
+from skipsearch.searching.stopping import RULES, EarlyStopping
+from skipsearch.searching.study import Plan, SearchStudy
 from skipsearch.space import Space
 from skipsearch.training import tune_process
 

@@ -27,10 +27,10 @@ from ray.tune.search.optuna import OptunaSearch
 import skipsearch as ss
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE
-from skipsearch.search.cluster import Resources, Share, ray_session
-from skipsearch.search.driver import run_trials
-from skipsearch.search.job import METRIC
-from skipsearch.search.study import Plan, SearchStudy
+from skipsearch.searching.cluster import Resources, Share, ray_session
+from skipsearch.searching.driver import run_trials
+from skipsearch.searching.job import METRIC
+from skipsearch.searching.study import Plan, SearchStudy
 from skipsearch.space import Space
 
 AT_ONCE = 2  # trials, where a system can train several

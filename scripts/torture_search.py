@@ -34,8 +34,8 @@ from benchmark_turns import circumstances, table, write_section
 
 from skipsearch.record import COMPLETE, FAIL, INTERRUPTED, PRUNED, Trial
 from skipsearch.run import Run
-from skipsearch.search.folder import PREFIX, ROOT
-from skipsearch.search.records import (
+from skipsearch.searching.folder import PREFIX, ROOT
+from skipsearch.searching.records import (
     ATTEMPTS,
     CONTINUES,
     CURVE,
@@ -44,8 +44,8 @@ from skipsearch.search.records import (
     is_interrupted,
     is_training,
 )
-from skipsearch.search.searcher import WORKER_DEATHS
-from skipsearch.search.storage import calm, open_storage
+from skipsearch.searching.searcher import WORKER_DEATHS
+from skipsearch.searching.storage import calm, open_storage
 from skipsearch.space import Space
 
 SPACE = """

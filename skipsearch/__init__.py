@@ -22,28 +22,22 @@ from skipsearch.record import Epoch, Trial
 from skipsearch.space import Space
 
 if TYPE_CHECKING:
+    from skipsearch.artefacts.predict import predict
     from skipsearch.data import Data, load_data
     from skipsearch.diagram import draw_diagram
-    from skipsearch.export.predict import predict
     from skipsearch.models import build, deepen
     from skipsearch.run import Run, compare
     from skipsearch.run.exporting import export
     from skipsearch.run.searching import search
-    from skipsearch.search.stopping import EarlyStopping
+    from skipsearch.searching.stopping import EarlyStopping
     from skipsearch.training import train, train_several
     from skipsearch.training.diagnosis import Explanation, explain
-
-# The rooms `search` and `export` bear the names of public functions. Python binds a room's name to
-# this package when the room is first imported: let that be now, so that it hides no function later.
-for _room in ("export", "search"):
-    import_module(f"skipsearch.{_room}")
-    del globals()[_room]
 
 # Imported when first used: torch and Ray take seconds, matplotlib a part of one, and
 # `skipsearch show` needs none of them.
 _LATE = {
     "Data": "data",
-    "EarlyStopping": "search.stopping",
+    "EarlyStopping": "searching.stopping",
     "Explanation": "training.diagnosis",
     "Run": "run",
     "build": "models",
@@ -53,7 +47,7 @@ _LATE = {
     "explain": "training.diagnosis",
     "export": "run.exporting",
     "load_data": "data",
-    "predict": "export.predict",
+    "predict": "artefacts.predict",
     "search": "run.searching",
     "train": "training",
     "train_several": "training",

@@ -24,9 +24,9 @@ import pytest
 
 import skipsearch
 from skipsearch.errors import RunError
-from skipsearch.search import door, folder
-from skipsearch.search.cluster import Resources, ray_session
-from skipsearch.search.folder import PREFIX, session_folder
+from skipsearch.searching import door, folder
+from skipsearch.searching.cluster import Resources, ray_session
+from skipsearch.searching.folder import PREFIX, session_folder
 
 PACKAGE = Path(skipsearch.__file__).parent
 TOKEN = "c0ffee" * 8
@@ -139,8 +139,8 @@ OWN = """
 import os, signal
 import ray
 from ray._common.usage.usage_lib import usage_stats_enabled
-from skipsearch.search.cluster import Resources, ray_session
-from skipsearch.search.door import knock
+from skipsearch.searching.cluster import Resources, ray_session
+from skipsearch.searching.door import knock
 def now():
     return dict(os.environ), signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
 before = now()
@@ -306,7 +306,7 @@ def test_a_lock_is_not_inherited_by_a_process_that_lives_on(
     monkeypatch.setattr(folder, "ROOT", tmp_path)
     code = """
 import os, subprocess, sys, pathlib
-from skipsearch.search import folder
+from skipsearch.searching import folder
 folder.ROOT = pathlib.Path(sys.argv[1])
 session = folder.session_folder()
 session.__enter__()
@@ -366,7 +366,7 @@ JOIN = """
 import os, time
 import ray
 from skipsearch.errors import RunError
-from skipsearch.search.cluster import Resources, ray_session
+from skipsearch.searching.cluster import Resources, ray_session
 def where():
     import skipsearch
     package = os.path.dirname(skipsearch.__file__)
@@ -384,8 +384,8 @@ def test_trials_run_on_all_nodes_of_a_cluster_that_is_joined(
 ) -> None:
     copy = tmp_path / "skipsearch"
     shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    (copy / "search" / "__pycache__").mkdir()
-    (copy / "search" / "__pycache__" / "old.pyc").write_bytes(b"old")
+    (copy / "searching" / "__pycache__").mkdir()
+    (copy / "searching" / "__pycache__" / "old.pyc").write_bytes(b"old")
     joins = f"""
 with ray_session(Resources(address={clusters["guarded"]!r})) as share:
     answer([share.at_once, share.memory])

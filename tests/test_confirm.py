@@ -26,14 +26,14 @@ from scipy.stats import sem, t
 
 import skipsearch as ss
 from skipsearch.analysis import Confirmation, chance_of_best, confirmation, leaders, rank
+from skipsearch.artefacts.card import Card, render, summarise
 from skipsearch.cli import main
 from skipsearch.errors import RunError
-from skipsearch.export.card import Card, render, summarise
 from skipsearch.record import COMPLETE, FAIL, INTERRUPTED, PRUNED, RUNNING, Epoch, Trial
 from skipsearch.run import Run
-from skipsearch.search.cluster import Resources, ray_session
-from skipsearch.search.records import load_params, load_trials
-from skipsearch.search.study import Plan, SearchStudy
+from skipsearch.searching.cluster import Resources, ray_session
+from skipsearch.searching.records import load_params, load_trials
+from skipsearch.searching.study import Plan, SearchStudy
 from skipsearch.text import dump_yaml
 
 IMAGES = 10_000
@@ -481,8 +481,8 @@ KILLED = """
 import os, signal
 from skipsearch.record import Epoch
 from skipsearch.recipe import Recipe
-from skipsearch.search.records import load_params
-from skipsearch.search.study import Plan, SearchStudy
+from skipsearch.searching.records import load_params
+from skipsearch.searching.study import Plan, SearchStudy
 from skipsearch.space import Space
 from skipsearch.text import parse_yaml
 

@@ -20,7 +20,7 @@ from skipsearch.errors import RunError
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch, Trial
 from skipsearch.run.searching import search
-from skipsearch.search.study import Plan, SearchStudy
+from skipsearch.searching.study import Plan, SearchStudy
 from skipsearch.space import Space
 
 PLAIN = "conv3-bn-relu-conv3-bn-relu"

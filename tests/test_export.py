@@ -21,15 +21,15 @@ from safetensors.torch import load_file, save_file
 from strategies import designs
 from torch import Tensor, nn
 
+from skipsearch.artefacts import onnx, program
+from skipsearch.artefacts.card import Card
+from skipsearch.artefacts.program import pickled_members
+from skipsearch.artefacts.source import source
+from skipsearch.artefacts.writing import check_artefacts, check_request, write_artefacts
 from skipsearch.classics import BOTTLENECK, CLASSICS, DENSE, FULL_PREACTIVATION, ORIGINAL, PLAIN
 from skipsearch.cost import cost
 from skipsearch.design import Design
 from skipsearch.errors import DesignError, ExportError
-from skipsearch.export import onnx, program
-from skipsearch.export.artefacts import check_artefacts, check_request, write_artefacts
-from skipsearch.export.card import Card
-from skipsearch.export.program import pickled_members
-from skipsearch.export.source import source
 from skipsearch.intervals import wilson
 from skipsearch.models import build
 from skipsearch.plan import MERGES, SHORTCUTS

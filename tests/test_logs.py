@@ -19,8 +19,8 @@ from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
 
 import skipsearch as ss
 from skipsearch.errors import RunError
-from skipsearch.search.cluster import Resources, ray_session
-from skipsearch.search.logs import LOGGERS, SCALARS, loggers
+from skipsearch.searching.cluster import Resources, ray_session
+from skipsearch.searching.logs import LOGGERS, SCALARS, loggers
 
 DESIGN = ss.Design(layout="bn-relu-conv3-bn-relu-conv3 +", shortcut="pad", depths=(1, 2, 1))
 RECIPE = ss.Recipe(epochs=4, peak_lr=0.25)

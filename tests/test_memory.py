@@ -18,7 +18,7 @@ import torch
 from skipsearch.data import load_data
 from skipsearch.design import Design
 from skipsearch.recipe import Recipe
-from skipsearch.search.job import Job
+from skipsearch.searching.job import Job
 from skipsearch.training import (
     CheckpointWriter,
     Folder,
@@ -150,7 +150,7 @@ def test_where_memory_runs_out_a_training_goes_on_in_parts(tmp_path: Path) -> No
         f"""
         import json, resource
         from skipsearch.data import load_data
-        from skipsearch.search.job import Job
+        from skipsearch.searching.job import Job
         from skipsearch.training import Folder, tune_process
         tune_process(1)
         data = load_data("digits").without_test()

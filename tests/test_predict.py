@@ -14,14 +14,14 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms import functional as vision
 
+from skipsearch.artefacts.card import Card
+from skipsearch.artefacts.predict import load_classifier, predict
+from skipsearch.artefacts.writing import TOLERANCES, write_artefacts
 from skipsearch.classics import FULL_PREACTIVATION, ORIGINAL
 from skipsearch.cli import main
 from skipsearch.data import Data, load_data, normalise, read_picture
 from skipsearch.design import Design
 from skipsearch.errors import DataError, ExportError, SkipSearchError
-from skipsearch.export.artefacts import TOLERANCES, write_artefacts
-from skipsearch.export.card import Card
-from skipsearch.export.predict import load_classifier, predict
 from skipsearch.models import build
 from skipsearch.recipe import Recipe
 from skipsearch.training import train

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
+from skipsearch.artefacts import onnx, program
+from skipsearch.artefacts.writing import TOLERANCES
 from skipsearch.classics import (
     BN_AFTER_ADDITION,
     CLASSICS,
@@ -22,8 +24,6 @@ from skipsearch.classics import (
 )
 from skipsearch.cost import cost
 from skipsearch.design import Design
-from skipsearch.export import onnx, program
-from skipsearch.export.artefacts import TOLERANCES
 from skipsearch.models import Network, build
 from skipsearch.models.ops import SqueezeExcitation
 from skipsearch.plan import MERGES, SHORTCUTS, Block, Steps

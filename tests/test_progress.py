@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from skipsearch.design import Design
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch, Trial
-from skipsearch.search.progress import Progress, clock
+from skipsearch.searching.progress import Progress, clock
 
 RENEW = "\r\x1b[2K"  # to the start of the line, and erase it
 

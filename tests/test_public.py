@@ -113,8 +113,8 @@ def test_a_command_says_nothing_when_it_ends(words: list[str]) -> None:
     assert done.stderr == ""
 
 
-DRIVER = "from skipsearch.search.driver import run_trials"
-ARTEFACTS = "import skipsearch.export.artefacts"
+DRIVER = "from skipsearch.searching.driver import run_trials"
+ARTEFACTS = "import skipsearch.artefacts.writing"
 CALLABLE = (
     "import inspect, skipsearch as ss;"
     "from skipsearch import search, export;"

@@ -33,8 +33,8 @@ from skipsearch.errors import RunError
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch
 from skipsearch.run import Run
-from skipsearch.search.stopping import EarlyStopping
-from skipsearch.search.study import Plan, SearchStudy
+from skipsearch.searching.stopping import EarlyStopping
+from skipsearch.searching.study import Plan, SearchStudy
 from skipsearch.space import Space
 from skipsearch.text import dump_yaml
 from skipsearch.training import versions

@@ -16,10 +16,10 @@ from optuna.trial import FrozenTrial, TrialState
 from skipsearch.errors import RunError, SpaceError
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch
-from skipsearch.search import proposers
-from skipsearch.search.proposers import CLIMB, POPULATION, STARTS, _trainings
-from skipsearch.search.samplers import ONE_OBJECTIVE, SAMPLERS, make_sampler
-from skipsearch.search.study import Plan, SearchStudy, Ticket, _chooser
+from skipsearch.searching import proposers
+from skipsearch.searching.proposers import CLIMB, POPULATION, STARTS, _trainings
+from skipsearch.searching.samplers import ONE_OBJECTIVE, SAMPLERS, make_sampler
+from skipsearch.searching.study import Plan, SearchStudy, Ticket, _chooser
 from skipsearch.space import Candidate, Space
 
 WHERE = {"device": "cpu", "numerics": "cpu, float32", "versions": {"python": "3"}}

@@ -20,11 +20,11 @@ import skipsearch as ss
 from skipsearch.errors import RunError
 from skipsearch.record import COMPLETE, FAIL, PRUNED, RUNNING
 from skipsearch.run import Run
-from skipsearch.search.cluster import Resources, Share, ray_session
-from skipsearch.search.driver import run_trials
-from skipsearch.search.folder import PREFIX, ROOT
-from skipsearch.search.stopping import EarlyStopping
-from skipsearch.search.study import Plan, SearchStudy
+from skipsearch.searching.cluster import Resources, Share, ray_session
+from skipsearch.searching.driver import run_trials
+from skipsearch.searching.folder import PREFIX, ROOT
+from skipsearch.searching.stopping import EarlyStopping
+from skipsearch.searching.study import Plan, SearchStudy
 
 EPOCHS = 9  # rungs 1, 3, 9
 TRIALS = 14

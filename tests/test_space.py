@@ -23,7 +23,7 @@ from skipsearch.errors import DesignError, SpaceError
 from skipsearch.layout import Layout
 from skipsearch.plan import MERGES
 from skipsearch.recipe import Recipe
-from skipsearch.search.study import _chooser
+from skipsearch.searching.study import _chooser
 from skipsearch.space import COMPARISONS, MEASURES, Candidate, Space
 
 SPACES = Path(__file__).parents[1] / "search_spaces"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ray.tune.schedulers import AsyncHyperBandScheduler, MedianStoppingRule, TrialScheduler
 
 from skipsearch.errors import RunError
-from skipsearch.search.stopping import LEAST_FOR_MEDIAN, RULES, EarlyStopping
+from skipsearch.searching.stopping import LEAST_FOR_MEDIAN, RULES, EarlyStopping
 
 # Li et al. 2020, arXiv:1810.05934, with a reduction factor of 3: a ninth, a third, the whole.
 RUNGS = {

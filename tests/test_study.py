@@ -29,9 +29,9 @@ from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, RUNNING, Epoch
 from skipsearch.run import Run
 from skipsearch.run.searching import search
-from skipsearch.search.records import ATTEMPTS, StudyReader, load_trials
-from skipsearch.search.storage import without_password
-from skipsearch.search.study import Plan, SearchStudy, Ticket
+from skipsearch.searching.records import ATTEMPTS, StudyReader, load_trials
+from skipsearch.searching.storage import without_password
+from skipsearch.searching.study import Plan, SearchStudy, Ticket
 from skipsearch.space import ENUMERABLE, Space
 
 RECIPE = Recipe(epochs=3, batch_size=64)
@@ -399,7 +399,7 @@ def test_a_storage_without_a_study_has_no_records(tmp_path: Path) -> None:
 def test_reading_what_a_killed_driver_left_makes_it_one_plain_file_again(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/study.db"
     killed = (
-        "import optuna, os, sys; from skipsearch.search.storage import open_storage;"
+        "import optuna, os, sys; from skipsearch.searching.storage import open_storage;"
         "optuna.create_study(storage=open_storage(sys.argv[1], quick=True)); os._exit(9)"
     )
     subprocess.run([sys.executable, "-c", killed, url], check=False, stderr=subprocess.DEVNULL)

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from skipsearch.search.tried import Tried
+from skipsearch.searching.tried import Tried
 from skipsearch.space import Candidate, Space
 
 # A square of 3 x 3: a candidate's place is (groups of values on both axes).

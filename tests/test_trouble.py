@@ -26,8 +26,8 @@ import skipsearch as ss
 from skipsearch.errors import RunError
 from skipsearch.record import COMPLETE, FAIL, PRUNED
 from skipsearch.run import Run
-from skipsearch.search.cluster import Resources, ray_session
-from skipsearch.search.disk import forecast, is_disk_full
+from skipsearch.searching.cluster import Resources, ray_session
+from skipsearch.searching.disk import forecast, is_disk_full
 
 CALM = """
 name: calm
@@ -98,7 +98,7 @@ def test_a_worker_that_hangs_beyond_the_time_out_is_ended(tmp_path: Path) -> Non
     program = f"""
         import json
         from skipsearch.data import load_data
-        from skipsearch.search import worker
+        from skipsearch.searching import worker
         from skipsearch.training import Folder
         worker.HANG_SECONDS = 2.0
         trial = worker.DesignTrainable.__new__(worker.DesignTrainable)

@@ -10,9 +10,9 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from skipsearch.search.reading import PART, read_trials
-from skipsearch.search.storage import close_storage, open_storage
-from skipsearch.search.write_behind import WriteBehind
+from skipsearch.searching.reading import PART, read_trials
+from skipsearch.searching.storage import close_storage, open_storage
+from skipsearch.searching.write_behind import WriteBehind
 
 SAMPLERS = {
     "random": lambda: optuna.samplers.RandomSampler(seed=0),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def search_space(options: argparse.Namespace) -> int:
     """Search a space, or go on with it."""
     from skipsearch.run.searching import search
-    from skipsearch.search.stopping import EarlyStopping
+    from skipsearch.searching.stopping import EarlyStopping
 
     run = search(
         options.space,

@@ -66,7 +66,7 @@ def export_design(options: argparse.Namespace) -> None:
 
 def predict_images(options: argparse.Namespace) -> None:
     """Say what an exported network sees in pictures."""
-    from skipsearch.export.predict import predict
+    from skipsearch.artefacts.predict import predict
 
     table = predict(options.export, options.images, top=options.top)
     print(table.to_string(index=False, formatters={"probability": "{:.4f}".format}))

@@ -8,10 +8,10 @@ from skipsearch import analysis
 from skipsearch.errors import RunError
 from skipsearch.recipe import Recipe
 from skipsearch.run.folder import CONFIRM, CONFIRMATIONS, Run, url_of
-from skipsearch.search.cluster import Resources, ray_session
-from skipsearch.search.driver import Limits
-from skipsearch.search.rounds import train_rounds
-from skipsearch.search.study import Plan
+from skipsearch.searching.cluster import Resources, ray_session
+from skipsearch.searching.driver import Limits
+from skipsearch.searching.rounds import train_rounds
+from skipsearch.searching.study import Plan
 from skipsearch.text import dump_yaml, write_atomically
 
 

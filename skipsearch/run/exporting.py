@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from skipsearch.artefacts.card import Card
+from skipsearch.artefacts.writing import FORMATS, TOLERANCES, check_request, write_artefacts
 from skipsearch.design import Design
 from skipsearch.errors import RunError, not_one_of
-from skipsearch.export.artefacts import FORMATS, TOLERANCES, check_request, write_artefacts
-from skipsearch.export.card import Card
 from skipsearch.intervals import wilson
 from skipsearch.models import build
 from skipsearch.record import Epoch, Trial

@@ -15,8 +15,8 @@ from skipsearch.axes import split_name
 from skipsearch.design import Design
 from skipsearch.errors import RunError
 from skipsearch.record import COMPLETE, VALIDATION_ACCURACY, Epoch, Trial
-from skipsearch.search.records import StudyReader, all_kept, load_trials
-from skipsearch.search.stopping import EarlyStopping
+from skipsearch.searching.records import StudyReader, all_kept, load_trials
+from skipsearch.searching.stopping import EarlyStopping
 from skipsearch.space import Space
 from skipsearch.text import parse_yaml, read_text
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from skipsearch.analysis.page import Findings
     from skipsearch.data import Data
     from skipsearch.diagram import Diagram
-    from skipsearch.search.driver import Outcome
+    from skipsearch.searching.driver import Outcome
     from skipsearch.training.diagnosis import Explanation
 
 FORMAT = 1
@@ -328,8 +328,8 @@ class Run:
             KeyboardInterrupt: If it was interrupted; call it again to go on.
         """
         from skipsearch.run.confirming import confirm
-        from skipsearch.search.cluster import Resources
-        from skipsearch.search.driver import Limits
+        from skipsearch.searching.cluster import Resources
+        from skipsearch.searching.driver import Limits
 
         return confirm(
             self,

@@ -14,15 +14,15 @@ from skipsearch.errors import RunError, not_one_of
 from skipsearch.recipe import Recipe
 from skipsearch.record import COSTS, VALIDATION_ACCURACY, Trial
 from skipsearch.run.folder import FIXED, FORMAT, STUDY, Run, check_seed, url_of
-from skipsearch.search.cluster import Resources, ray_session
-from skipsearch.search.driver import Limits, Outcome, ended, run_trials, sweep_checkpoints
-from skipsearch.search.folder import sweep
-from skipsearch.search.logs import loggers
-from skipsearch.search.records import load_trials
-from skipsearch.search.samplers import make_sampler
-from skipsearch.search.stopping import EarlyStopping
-from skipsearch.search.storage import without_password
-from skipsearch.search.study import Plan, SearchStudy
+from skipsearch.searching.cluster import Resources, ray_session
+from skipsearch.searching.driver import Limits, Outcome, ended, run_trials, sweep_checkpoints
+from skipsearch.searching.folder import sweep
+from skipsearch.searching.logs import loggers
+from skipsearch.searching.records import load_trials
+from skipsearch.searching.samplers import make_sampler
+from skipsearch.searching.stopping import EarlyStopping
+from skipsearch.searching.storage import without_password
+from skipsearch.searching.study import Plan, SearchStudy
 from skipsearch.space import Space
 from skipsearch.text import dump_yaml, write_atomically
 from skipsearch.training import Folder, versions

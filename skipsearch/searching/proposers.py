@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from skipsearch.axes import Value
 from skipsearch.errors import SpaceError
-from skipsearch.search.records import KEY, is_training
+from skipsearch.searching.records import KEY, is_training
 from skipsearch.space import ENUMERABLE, Candidate, Space
 
 POPULATION, TOURNAMENT = 20, 5  # of evolution

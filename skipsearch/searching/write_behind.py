@@ -15,7 +15,7 @@ from optuna.distributions import BaseDistribution
 from optuna.storages import InMemoryStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from skipsearch.search.reading import read_trials
+from skipsearch.searching.reading import read_trials
 
 
 class WriteBehind(InMemoryStorage):

@@ -6,11 +6,9 @@ import dataclasses
 from collections.abc import Sequence
 from textwrap import fill
 
-from skipsearch.cost import cost
-from skipsearch.design import Design
-from skipsearch.export.card import Card, facts, normalisation
-from skipsearch.export.source_block import CAT, DUAL, PLACES, BlockWriter, Run, block_kinds
-from skipsearch.export.source_text import (
+from skipsearch.artefacts.card import Card, facts, normalisation
+from skipsearch.artefacts.source_block import CAT, DUAL, PLACES, BlockWriter, Run, block_kinds
+from skipsearch.artefacts.source_text import (
     HELPERS,
     LINE_LENGTH,
     chained,
@@ -19,6 +17,8 @@ from skipsearch.export.source_text import (
     indented,
     module_call,
 )
+from skipsearch.cost import cost
+from skipsearch.design import Design
 from skipsearch.plan import Join, Network, Steps, joins_by_cat
 
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(Design)}

@@ -28,8 +28,8 @@ from skipsearch.design import ID_RULES
 from skipsearch.errors import DesignError, RunError, SpaceError
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, VALIDATION_ACCURACY, Epoch, Trial
-from skipsearch.search.reading import read_trials
-from skipsearch.search.records import (
+from skipsearch.searching.reading import read_trials
+from skipsearch.searching.records import (
     ATTEMPT,
     ATTEMPTS,
     CONTINUES,
@@ -50,10 +50,10 @@ from skipsearch.search.records import (
     one_record,
     records,
 )
-from skipsearch.search.samplers import make_sampler
-from skipsearch.search.storage import DEAD_SECONDS, Presence, calm, close_storage, open_storage
-from skipsearch.search.tried import Tried
-from skipsearch.search.write_behind import WriteBehind
+from skipsearch.searching.samplers import make_sampler
+from skipsearch.searching.storage import DEAD_SECONDS, Presence, calm, close_storage, open_storage
+from skipsearch.searching.tried import Tried
+from skipsearch.searching.write_behind import WriteBehind
 from skipsearch.space import TRIES, Candidate, Space
 
 MAXIMIZE, MINIMIZE = StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE

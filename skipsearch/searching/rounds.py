@@ -11,10 +11,10 @@ from typing import Any
 
 from skipsearch.data import Data
 from skipsearch.record import Trial
-from skipsearch.search.cluster import Share
-from skipsearch.search.driver import Limits, Outcome, run_trials
-from skipsearch.search.stopping import EarlyStopping
-from skipsearch.search.study import Plan, SearchStudy
+from skipsearch.searching.cluster import Share
+from skipsearch.searching.driver import Limits, Outcome, run_trials
+from skipsearch.searching.stopping import EarlyStopping
+from skipsearch.searching.study import Plan, SearchStudy
 
 Wanted = Callable[[list[Trial]], Sequence[tuple[Mapping[str, Any], int]]]
 

@@ -17,11 +17,11 @@ from ray.tune.search import Searcher
 
 from skipsearch.errors import RunError
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch, Trial
-from skipsearch.search.disk import is_disk_full
-from skipsearch.search.job import METRIC
-from skipsearch.search.progress import Progress
-from skipsearch.search.stopping import EarlyStopping
-from skipsearch.search.study import SearchStudy, Ticket
+from skipsearch.searching.disk import is_disk_full
+from skipsearch.searching.job import METRIC
+from skipsearch.searching.progress import Progress
+from skipsearch.searching.stopping import EarlyStopping
+from skipsearch.searching.study import SearchStudy, Ticket
 from skipsearch.training import Store
 
 WORKER_DEATHS = 2  # worker processes that may die under one trial

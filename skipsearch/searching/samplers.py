@@ -7,7 +7,7 @@ import warnings
 import optuna
 
 from skipsearch.errors import RunError, not_one_of
-from skipsearch.search.proposers import Evolution, Grid, Local
+from skipsearch.searching.proposers import Evolution, Grid, Local
 from skipsearch.space import Space
 
 SAMPLERS = ("tpe", "random", "grid", "gp", "nsga2", "evolution", "local")

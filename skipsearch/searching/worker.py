@@ -12,7 +12,7 @@ from ray import tune
 from ray.exceptions import RayTaskError
 
 from skipsearch.data import Data
-from skipsearch.search.job import Job
+from skipsearch.searching.job import Job
 from skipsearch.training import CompileChoice, Residents, Store, tune_process, versions
 
 HANG_SECONDS = 60.0  # beyond a time-out, after which a worker that does not notice it is ended

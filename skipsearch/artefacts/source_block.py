@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from textwrap import fill
 from typing import NamedTuple
 
-from skipsearch.design import Design
-from skipsearch.export.source_text import (
+from skipsearch.artefacts.source_text import (
     ACTIVATIONS,
     LINE_LENGTH,
     chained,
@@ -24,6 +23,7 @@ from skipsearch.export.source_text import (
     return_last,
     stem_of,
 )
+from skipsearch.design import Design
 from skipsearch.layout import Layout
 from skipsearch.plan import Block, Network, StageFields, Step, Steps
 

@@ -18,12 +18,12 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from skipsearch.artefacts import CARD, CARD_VALUES, DESIGN, WEIGHTS, onnx, program
+from skipsearch.artefacts.card import Artefact, Card, describe_input, render, summarise
+from skipsearch.artefacts.source import source
+from skipsearch.artefacts.weights import read_network, write_weights
 from skipsearch.design import Design
 from skipsearch.errors import ExportError, not_one_of
-from skipsearch.export import CARD, CARD_VALUES, DESIGN, WEIGHTS, onnx, program
-from skipsearch.export.card import Artefact, Card, describe_input, render, summarise
-from skipsearch.export.source import source
-from skipsearch.export.weights import read_network, write_weights
 from skipsearch.models import build
 
 FORMATS = {"source": "model.py", "program": "model.pt2", "onnx": "model.onnx"}

@@ -18,7 +18,7 @@ from skipsearch.design import Design
 from skipsearch.errors import DivergedError, OvertimeError, TrainingError
 from skipsearch.models import build
 from skipsearch.recipe import Recipe
-from skipsearch.search.disk import is_disk_full
+from skipsearch.searching.disk import is_disk_full
 from skipsearch.training import (
     CheckpointWriter,
     CompileChoice,

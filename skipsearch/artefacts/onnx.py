@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
+from skipsearch.artefacts.program import BATCH, INPUT, OUTPUT, quiet
 from skipsearch.errors import ExportError
-from skipsearch.export.program import BATCH, INPUT, OUTPUT, quiet
 
 # torch translates to opset 18 and converts from there to any other: without a conversion nothing
 # can go wrong in one, and every ONNX Runtime since 1.14 (2023) runs it.

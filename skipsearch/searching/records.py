@@ -23,8 +23,8 @@ from skipsearch.design import ID_RULES, Design
 from skipsearch.errors import RunError
 from skipsearch.recipe import Recipe
 from skipsearch.record import INTERRUPTED, Epoch, Trial
-from skipsearch.search.reading import Recorded, read_recorded, read_trials
-from skipsearch.search.storage import file_stamp, open_storage, shown
+from skipsearch.searching.reading import Recorded, read_recorded, read_trials
+from skipsearch.searching.storage import file_stamp, open_storage, shown
 
 AnyTrial = FrozenTrial | Recorded
 Read = TypeVar("Read")

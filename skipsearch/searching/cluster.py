@@ -30,8 +30,8 @@ from ray._private import ray_constants
 from ray.exceptions import RayError
 
 from skipsearch.errors import RunError
-from skipsearch.search.door import knock
-from skipsearch.search.folder import session_folder
+from skipsearch.searching.door import knock
+from skipsearch.searching.folder import session_folder
 from skipsearch.training import available_cores
 
 # Set before Ray starts: default loggers cost disk and seconds, a changed working directory breaks

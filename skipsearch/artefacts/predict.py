@@ -13,12 +13,12 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from skipsearch.artefacts import CARD_VALUES, DESIGN, WEIGHTS
+from skipsearch.artefacts.weights import read_network
 from skipsearch.data import normalise, read_picture
 from skipsearch.data.pictures import MODES
 from skipsearch.design import Design
 from skipsearch.errors import ExportError, reason
-from skipsearch.export import CARD_VALUES, DESIGN, WEIGHTS
-from skipsearch.export.weights import read_network
 from skipsearch.text import read_text
 
 BATCH = 64  # pictures at once

@@ -23,19 +23,19 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from skipsearch.cost import cost
 from skipsearch.data import Data
 from skipsearch.record import INTERRUPTED, RUNNING, Trial
-from skipsearch.search.cluster import Share
-from skipsearch.search.disk import forecast, is_disk_full
-from skipsearch.search.progress import Progress
-from skipsearch.search.searcher import (
+from skipsearch.searching.cluster import Share
+from skipsearch.searching.disk import forecast, is_disk_full
+from skipsearch.searching.progress import Progress
+from skipsearch.searching.searcher import (
     WORKER_DEATHS,
     EndsWithCrash,
     Scheduler,
     StudySearcher,
     checkpoint_name,
 )
-from skipsearch.search.stopping import EarlyStopping
-from skipsearch.search.study import Plan, SearchStudy
-from skipsearch.search.worker import DesignTrainable, Engine, FrontEnd, KeptElsewhere
+from skipsearch.searching.stopping import EarlyStopping
+from skipsearch.searching.study import Plan, SearchStudy
+from skipsearch.searching.worker import DesignTrainable, Engine, FrontEnd, KeptElsewhere
 from skipsearch.training import Folder, Store
 
 COST_GROUPS = 4  # within which early stopping compares, where a cost is an objective
