@@ -203,7 +203,7 @@ WRONG = {
     "up, by import_module": (
         "space.py",
         "import importlib\nimportlib.import_module('skipsearch.searching.study')",
-        "space.py:2: space (layer 6) imports search (layer 9) above it",
+        "space.py:2: space (layer 6) imports searching (layer 9) above it",
     ),
     "up, for types": (
         "design.py",
@@ -228,7 +228,7 @@ WRONG = {
     "between siblings": (
         "searching/driver.py",
         "from skipsearch.analysis.ranking import rank",
-        "searching/driver.py:1: search imports its neighbour analysis",
+        "searching/driver.py:1: searching imports its neighbour analysis",
     ),
     "training for types": (
         "data/images.py",
