@@ -15,6 +15,7 @@ SkipSearchError(ValueError)
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from reprlib import Repr
 from textwrap import shorten
 
 
@@ -62,6 +63,34 @@ class ExportError(SkipSearchError):
     """An artefact that cannot be written, or whose outputs differ from its model's."""
 
 
+class _Shown(Repr):
+    """The ``repr`` of values that may be huge, or hold themselves."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self.maxstring = self.maxlong = self.maxother = limit
+        self.maxlist = self.maxtuple = self.maxdict = self.maxset = 12
+        self.maxlevel = 3
+
+    def repr_int(self, x: int, level: int) -> str:
+        """Show a whole number; Python writes none of more than 4,300 digits."""
+        if x.bit_length() > 14_000:
+            return f"<a whole number of {x.bit_length():,} bits>"
+        return super().repr_int(x, level)
+
+
+def shown_value(value: object, limit: int = 80) -> str:
+    """Return a value as a message shows it: its ``repr`` on one line, cut where it is long.
+
+    Args:
+        value: Any value, such as one that is refused.
+        limit: Number of characters; the middle of what is longer is left out.
+    """
+    text = " ".join(_Shown(limit).repr(value).splitlines())
+    tail = limit // 3
+    return text if len(text) <= limit else f"{text[: limit - tail - 3]}...{text[-tail:]}"
+
+
 def not_one_of(value: object, allowed: Iterable[str]) -> str:
     """Say that a value is not among the allowed words, with the nearest of them.
 
@@ -69,9 +98,9 @@ def not_one_of(value: object, allowed: Iterable[str]) -> str:
         A clause such as ``'projection' is not one of pad, proj, omit (did you mean 'proj'?)``.
     """
     words = list(allowed)
-    near = get_close_matches(str(value), words, n=1, cutoff=0.5)
+    near = get_close_matches(value[:100], words, n=1, cutoff=0.5) if isinstance(value, str) else []
     hint = f" (did you mean {near[0]!r}?)" if near else ""
-    return f"{value!r} is not one of {', '.join(words)}{hint}"
+    return f"{shown_value(value)} is not one of {', '.join(words)}{hint}"
 
 
 def reason(problem: Exception) -> str:
