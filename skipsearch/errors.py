@@ -16,7 +16,6 @@ SkipSearchError(ValueError)
 from collections.abc import Iterable
 from difflib import get_close_matches
 from reprlib import Repr
-from textwrap import shorten
 
 
 class SkipSearchError(ValueError):
@@ -105,4 +104,10 @@ def not_one_of(value: object, allowed: Iterable[str]) -> str:
 
 def reason(problem: Exception) -> str:
     """Return the first words of an error of someone else's, on one line."""
-    return shorten(f"{type(problem).__name__}: {problem}", 160, placeholder=" ...")
+    return one_line(f"{type(problem).__name__}: {problem}")
+
+
+def one_line(text: str) -> str:
+    """Return the first words of a text of someone else's, on one line."""
+    text = " ".join(text.split())
+    return text if len(text) <= 160 else f"{text[:156]} ..."

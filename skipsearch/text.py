@@ -9,11 +9,69 @@ from typing import Any
 
 import yaml
 
-from skipsearch.errors import SkipSearchError
+from skipsearch.errors import SkipSearchError, one_line, shown_value
+
+DEEPEST = 20  # lists and mappings in one another; a space has five
+MOST_VALUES = 20_000  # in one text, keys among them
+LARGEST_FILE = 10_000_000  # bytes
+_PLAIN = ("null", "bool", "int", "float")
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader, with the floats of YAML 1.2 (``2e6``) and repeated keys refused."""
+    """Plain YAML: texts, numbers, truth values, null, lists and mappings, nothing else.
+
+    Floats are those of YAML 1.2 (``2e6``), and dates are texts. Repeated keys, explicit tags, merge
+    keys, deep nesting, and aliases that stand in their own value or multiply are refused with their
+    line: their constructors raise anything, and what they build is no tree.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = 0
+        self._values = 0  # composed so far, those behind an alias again
+        self._held: dict[yaml.Node, int] = {}  # how many values a node holds, itself among them
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        before = self._values
+        if isinstance(event, yaml.AliasEvent):
+            node = super().compose_node(parent, index)
+            if node is None or node not in self._held:
+                raise _refused(
+                    event.start_mark, f"the alias *{event.anchor} stands in its own value"
+                )
+            self._values += self._held[node]
+        else:
+            if event.tag is not None:
+                tag = event.tag.replace("tag:yaml.org,2002:", "!!")
+                raise _refused(event.start_mark, f"the tag {tag}: write the value without it")
+            if self._depth == DEEPEST:
+                raise _refused(
+                    event.start_mark, f"more than {DEEPEST} lists or mappings in one another"
+                )
+            self._depth += 1
+            node = super().compose_node(parent, index)
+            assert node is not None
+            self._depth -= 1
+            self._values += 1
+            self._held[node] = self._values - before
+        if self._values > MOST_VALUES:
+            raise _refused(event.start_mark, f"more than {MOST_VALUES:,} values")
+        return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, ArithmeticError):  # 5,000 digits, "0x_" or 1:1: ... :1.5
+            raise _refused(
+                node.start_mark, f"{shown_value(node.value)} is not a number to be read"
+            ) from None
+
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
+        value = super().construct_scalar(node)
+        if any("\ud800" <= sign <= "\udfff" for sign in value):
+            raise _refused(node.start_mark, f"{shown_value(value)} holds half of a surrogate pair")
+        return value
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -21,12 +79,37 @@ class _Loader(yaml.SafeLoader):
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, list | dict):
                 continue  # The base class refuses an unhashable key with its place.
-            if key in seen:
-                raise yaml.MarkedYAMLError(
-                    problem=f"key {key!r} twice", problem_mark=key_node.start_mark
+            if key == "<<":
+                raise _refused(
+                    key_node.start_mark, "the merge key <<: write the keys that it stands for"
                 )
+            if key in seen:
+                raise _refused(key_node.start_mark, f"key {shown_value(key)} twice")
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+def _read(text: str) -> Any:
+    """Read the one document of a text.
+
+    Raises:
+        MarkedYAMLError: If it cannot be read; with its place.
+    """
+    try:
+        loader = _Loader(text)
+    except yaml.reader.ReaderError as problem:
+        line = text.count("\n", 0, problem.position)
+        mark = yaml.Mark("", problem.position, line, 0, None, 0)
+        sign = f"the character U+{problem.character:04X} is not allowed"
+        raise _refused(mark, sign) from None
+    try:
+        return loader.get_single_data()
+    except (ValueError, ArithmeticError) as problem:  # "\Uffffffff", or a version of 5,000 digits
+        raise _refused(loader.get_mark(), str(problem)) from None
+
+
+def _refused(mark: Any, problem: str) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
 
 
 class _Dumper(yaml.SafeDumper):
@@ -42,6 +125,11 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
+# Without merge keys and dates; ``=`` is a text as well.
+_Loader.yaml_implicit_resolvers = {
+    sign: [(tag, pattern) for tag, pattern in resolvers if tag.rpartition(":")[2] in _PLAIN]
+    for sign, resolvers in _Loader.yaml_implicit_resolvers.items()
+}
 # PyYAML follows YAML 1.1, where 2e6 and 1e-4 are texts. The dumper knows them too, so that it
 # quotes a text which looks like one (a design's id such as 12e4567890).
 for _class in (_Loader, _Dumper):
@@ -64,14 +152,13 @@ def parse_yaml(text: str, where: str, error: type[SkipSearchError]) -> dict[str,
         error: If the text is not YAML or not a mapping with texts as keys.
     """
     try:
-        value = yaml.load(text, _Loader)
+        value = _read(text)
     except yaml.MarkedYAMLError as problem:
         line = problem.problem_mark.line + 1 if problem.problem_mark else "?"
-        raise error(f"{where}: line {line}: not YAML: {problem.problem}") from None
-    except yaml.YAMLError as problem:
-        raise error(f"{where}: not YAML: {' '.join(str(problem).split())}") from None
-    except ValueError as problem:  # such as the date 2024-99-99
-        raise error(f"{where}: not YAML: {problem}") from None
+        what = problem.problem or "not to be read"
+        if problem.context and not problem.context.startswith("while"):
+            what = f"{problem.context}, {what}"
+        raise error(f"{where}: line {line}: not YAML: {one_line(what)}") from None
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
         raise error(f"{where}: a mapping of 'key: value' lines is expected")
     return value
@@ -81,14 +168,21 @@ def read_text(path: str | Path, error: type[SkipSearchError]) -> str:
     """Read a UTF-8 file.
 
     Raises:
-        error: If the file is missing, a folder, or not text.
+        error: If the file is missing, a folder, too large, or not text.
     """
     try:
-        return Path(path).read_text(encoding="utf-8")
+        with Path(path).open("rb") as file:
+            content = file.read(LARGEST_FILE + 1)
+        if len(content) > LARGEST_FILE:
+            raise error(f"{path}: more than {LARGEST_FILE:,} bytes")
+        text = content.decode("utf-8")
     except OSError as problem:
         raise error(f"{path}: {problem.strerror or problem}") from None
     except UnicodeDecodeError:
-        raise error(f"{path}: not a text file") from None
+        raise error(f"{path}: not a text file in UTF-8") from None
+    except ValueError as problem:  # a NUL in the path
+        raise error(f"{shown_value(str(path))}: {problem}") from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def dump_yaml(value: dict[str, Any]) -> str:

@@ -19,6 +19,12 @@ def parse(text: str) -> dict[str, Any]:
     return parse_yaml(text, "here.yaml", SpaceError)
 
 
+# Each line nine times the one before: "billion laughs".
+LAUGHS = "l0: &l0 [x, x]\n" + "".join(
+    f"l{i}: &l{i} [{', '.join([f'*l{i - 1}'] * 9)}]\n" for i in range(1, 10)
+)
+
+
 # YAML 1.2.2, section 10.3.2: [-+]? ( \. [0-9]+ | [0-9]+ ( \. [0-9]* )? ) ( [eE] [-+]? [0-9]+ )?
 @pytest.mark.parametrize(
     ("text", "value"),
@@ -85,11 +91,37 @@ def test_anything_but_a_mapping_with_texts_as_keys_is_refused(text: str) -> None
         ("a: 1\n b: 2", "here.yaml: line 2: not YAML: "),
         ("a: b: c", "here.yaml: line 1: not YAML: "),
         ("a: *nothing", "here.yaml: line 1: not YAML: found undefined alias"),
-        ("x: 1\na: !!python/name:os.system", "here.yaml: line 2: not YAML: could not determine"),
+        ("x: 1\na: !!python/name:os.system", "here.yaml: line 2: not YAML: the tag !!python/name"),
+        ("a: !!bool maybe", "here.yaml: line 1: not YAML: the tag !!bool"),
+        ("a: 1\nb: !!int ''", "here.yaml: line 2: not YAML: the tag !!int"),
+        ("a: !!float x", "here.yaml: line 1: not YAML: the tag !!float"),
+        ("a: !!timestamp x", "here.yaml: line 1: not YAML: the tag !!timestamp"),
+        ("a: !!omap", "here.yaml: line 1: not YAML: the tag !!omap"),
+        ("a: !!binary x", "here.yaml: line 1: not YAML: the tag !!binary"),
+        ("a: !!set {b}", "here.yaml: line 1: not YAML: the tag !!set"),
+        ("!!map {a: 1}", "here.yaml: line 1: not YAML: the tag !!map"),
+        ("a: ! 1", "here.yaml: line 1: not YAML: the tag !:"),
+        ("a: &a {x: 1}\nb:\n  <<: *a", "here.yaml: line 3: not YAML: the merge key <<"),
+        ("a: " + "[" * 3000, "here.yaml: line 1: not YAML: more than 20 lists or mappings"),
+        ("- " * 3000, "here.yaml: line 1: not YAML: more than 20 lists or mappings"),
+        ("".join(f"{' ' * i}a:\n" for i in range(99)), "here.yaml: line 20: not YAML: more than"),
+        (LAUGHS, "here.yaml: line 5: not YAML: more than 20,000 values"),
+        ("a: [" + "x, " * 20_000 + "]", "here.yaml: line 1: not YAML: more than 20,000 values"),
+        ("a: 1\nb: &b [*b]", "here.yaml: line 2: not YAML: the alias *b stands in its own value"),
+        ("a: &a {b: *a}", "here.yaml: line 1: not YAML: the alias *a stands in its own value"),
+        ("a: &a 1\nb: &a 1", "here.yaml: line 2: not YAML: found duplicate anchor 'a'"),
+        ("a: 1\n--- {b: 1}", "here.yaml: line 2: not YAML: expected a single document"),
+        ("a: *" + "x" * 5000, "here.yaml: line 1: not YAML: found undefined alias"),
+        ("a: 1\nb: 0x_", "here.yaml: line 2: not YAML: '0x_' is not a number"),
+        ("a: 1" + ":59" * 400 + ".5", "here.yaml: line 1: not YAML: '1:59"),
+        ("a: 1\nb: \0", "here.yaml: line 2: not YAML: the character U+0000 is not allowed"),
+        ("a: 1\n\tb: 2", "here.yaml: line 2: not YAML: found character '\\t'"),
+        ('a: "\\ud800"', "here.yaml: line 1: not YAML: '\\ud800' holds half of a surrogate pair"),
+        ('a: 1\nb: "\\Uffffffff"', "here.yaml: line 2: not YAML: "),
+        ("%YAML 1." + "9" * 5000 + "\n---\na: 1", "here.yaml: line 1: not YAML: "),
         ("[1]: 2", "here.yaml: line 1: not YAML: found unhashable key"),
-        ("a: \x01", "here.yaml: not YAML: unacceptable character"),
-        ("a: 2024-99-99", "here.yaml: "),
-        ("a: " + "1" * 5000, "here.yaml: "),
+        ("a: \x01", "here.yaml: line 1: not YAML: the character U+0001 is not allowed"),
+        ("a: " + "1" * 5000, "here.yaml: line 1: not YAML: '111"),
     ],
     ids=lambda value: value[:30],
 )
@@ -97,6 +129,20 @@ def test_what_is_no_yaml_is_refused_with_its_line(text: str, message: str) -> No
     with pytest.raises(SpaceError, match="^" + re.escape(message)) as caught:
         parse(text)
     assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 250
+
+
+def test_an_alias_stands_for_a_list_written_once() -> None:
+    assert parse("a: &w [1, 2]\nb: *w") == {"a": [1, 2], "b": [1, 2]}
+
+
+@pytest.mark.parametrize("text", ["2024-01-01", "2024-99-99", "2024-01-01T00:00:00Z", "=", "<<"])
+def test_dates_and_signs_of_yaml_1_1_are_texts(text: str) -> None:
+    assert parse(f"a: {text}") == {"a": text}
+
+
+def test_a_byte_order_mark_is_no_part_of_the_text() -> None:
+    assert parse("\ufeffa: 1") == {"a": 1}
 
 
 def test_the_error_is_of_the_class_asked_for() -> None:
@@ -170,8 +216,13 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(DesignError, match=r"Is a directory$"):
         read_text(tmp_path, DesignError)
     (tmp_path / "picture").write_bytes(b"\x89PNG\xff")
-    with pytest.raises(SpaceError, match=r"picture: not a text file$"):
+    with pytest.raises(SpaceError, match=r"picture: not a text file in UTF-8$"):
         read_text(tmp_path / "picture", SpaceError)
+    (tmp_path / "large").write_bytes(b"#" * 10_000_001)
+    with pytest.raises(SpaceError, match=r"large: more than 10,000,000 bytes$"):
+        read_text(tmp_path / "large", SpaceError)
+    with pytest.raises(SpaceError, match=r"^'a\\x00b': "):
+        read_text("a\0b", SpaceError)
 
 
 @pytest.mark.parametrize("content", ["a: \u00e4\n", b"\x00\xff"])
