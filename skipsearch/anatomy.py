@@ -5,11 +5,12 @@ from __future__ import annotations
 from skipsearch.axes import Axis, Choice, Free, Range
 from skipsearch.cost import block_cost, cost, join_cost, steps_cost
 from skipsearch.design import Design
-from skipsearch.errors import SpaceError
+from skipsearch.errors import SpaceError, unknown_word
 from skipsearch.plan import Block, Join, Step, Steps
 from skipsearch.space import ENUMERABLE, Space
 
 WIDTH = 24  # columns of the branch
+JOIN_SIGNS = {"add": "(+)", "cat": "[,]"}
 
 
 def draw_design(
@@ -145,7 +146,7 @@ def draw_block(block: Block, size: int) -> str:
             side = carried[i - start] if start <= i < start + len(carried) else "│"
             lines.append(_line(word, shape, side, width))
         concatenates = block.merge in ("cat", "dual")
-        join = ("[,]" if concatenates else "(+)") + "─" * (width + 11) + "┘"
+        join = JOIN_SIGNS["cat" if concatenates else "add"] + "─" * (width + 11) + "┘"
         lines.append(f"  {join}  {_factors(block)}")
         if concatenates:
             lines.append(_line("", _shape(block.outputs, out_size), "", width))
@@ -168,13 +169,18 @@ def _factors(block: Block) -> str:
             return f"the first {added} channels added, the others concatenated"
         case "weighted":
             return "a branch + b shortcut, a and b learned"
-        case _ if block.adds_plainly:
+        case "cat":
             return ""
-    dropout = f", dropout {block.shortcut_dropout:g} on the shortcut"
-    return (
-        f"{block.branch_scale:g} branch + {block.shortcut_scale:g} shortcut"
-        f"{dropout if block.shortcut_dropout else ''}"
-    )
+        case "add" if block.adds_plainly:
+            return ""
+        case "add":
+            dropout = f", dropout {block.shortcut_dropout:g} on the shortcut"
+            return (
+                f"{block.branch_scale:g} branch + {block.shortcut_scale:g} shortcut"
+                f"{dropout if block.shortcut_dropout else ''}"
+            )
+        case _:
+            raise unknown_word("merge", block.merge)
 
 
 def _join_words(join: Join) -> str:
@@ -183,7 +189,9 @@ def _join_words(join: Join) -> str:
     for link in join.links:
         source = f"stage {link.source}" if link.source else "stem"
         words.append(f"{source} ({_chain(link.steps) or 'identity'})")
-    how = "[,]" if join.merge == "cat" else "(+)"
+    if join.merge not in JOIN_SIGNS:
+        raise unknown_word("link_merge", join.merge)
+    how = JOIN_SIGNS[join.merge]
     return " - ".join(filter(None, [f"{how} {', '.join(words)}", _chain(join.after)]))
 
 

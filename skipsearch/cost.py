@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from skipsearch.design import Design
-from skipsearch.errors import DesignError
+from skipsearch.errors import DesignError, unknown_word
 from skipsearch.layout import is_convolution, parse_run
-from skipsearch.plan import GATES, Block, Join, Network, Step, Steps, joins_by_cat
+from skipsearch.plan import Block, Join, Network, Step, Steps, joins_by_cat
 
 SE_REDUCTION = 16  # Hu et al. 2018, arXiv:1709.01507, section 6.1
 FLOAT32_BYTES = 4
@@ -110,19 +110,26 @@ def block_cost(block: Block, size: int) -> tuple[int, int, int, int]:
     branch = steps_cost(block.branch, size)
     shortcut = steps_cost(block.shortcut or (), size)
     after = steps_cost(block.after, branch[3])
-    # The sum (factors, sigmoid and weights are part of it); before it the shortcut's dropout, or
-    # the gate.
-    before = block.merge in GATES or bool(block.shortcut_dropout)
-    writes = (1 if block.merge else 0) + (1 if before else 0)
-    joined = writes * block.outputs * branch[3] ** 2
-    if block.merge == "dual":  # the sum of its residual path, before all is concatenated
-        joined += (block.branch[-1].outputs - block.growth) * branch[3] ** 2
+    pixels = branch[3] ** 2
+    joined = block.outputs * pixels  # the sum; factors, sigmoid and weights are part of it
     params = macs = 0
-    if block.merge in GATES:  # a 1x1 convolution with a bias
-        params = block.outputs**2 + block.outputs
-        macs = block.outputs**2 * branch[3] ** 2
-    elif block.merge == "weighted":
-        params = 2
+    match block.merge:
+        case None:
+            joined = 0
+        case "add":
+            joined += block.outputs * pixels if block.shortcut_dropout else 0
+        case "cat":
+            pass
+        case "gate" | "shortcut-gate":  # the gate: a 1x1 convolution with a bias
+            joined += block.outputs * pixels
+            params = block.outputs**2 + block.outputs
+            macs = block.outputs**2 * pixels
+        case "weighted":
+            params = 2
+        case "dual":  # the sum of its residual path, before all is concatenated
+            joined += (block.branch[-1].outputs - block.growth) * pixels
+        case _:
+            raise unknown_word("merge", block.merge)
     return (
         opening[0] + branch[0] + shortcut[0] + params + after[0],
         opening[1] + branch[1] + shortcut[1] + macs + after[1],
@@ -141,7 +148,13 @@ def join_cost(join: Join, sizes: Sequence[int], size: int) -> tuple[int, int, in
     """
     after = steps_cost(join.after, size)
     counted = [steps_cost(link.steps, sizes[link.source]) for link in join.links]
-    sums = 1 if join.merge == "cat" else len(join.links)
+    match join.merge:
+        case "add":
+            sums = len(join.links)
+        case "cat":
+            sums = 1
+        case _:
+            raise unknown_word("link_merge", join.merge)
     return (
         sum(each[0] for each in counted) + after[0],
         sum(each[1] for each in counted) + after[1],
@@ -177,8 +190,10 @@ def step_params(step: Step) -> int:
         case "se":
             inner = se_width(step.inputs)
             return 2 * step.inputs * inner + inner + step.inputs
-        case _:
+        case "relu" | "relu6" | "gelu" | "silu" | "dropout" | "pad" | "maxpool" | "avgpool":
             return 0
+        case _:
+            raise unknown_word("operation", step.op)
 
 
 def se_width(channels: int) -> int:

@@ -14,7 +14,7 @@ from math import floor
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar, cast
 
-from skipsearch.errors import DesignError, LayoutError, not_one_of
+from skipsearch.errors import DesignError, LayoutError, not_one_of, unknown_word
 from skipsearch.layout import PLAIN_TOKENS, Layout, check_token, is_convolution, parse_run
 from skipsearch.plan import (
     GATES,
@@ -381,6 +381,8 @@ def has_effect(
     """
     branches = [token for layout in layouts for token in layout.branch]
     joins = {merge for layout, merge in zip(layouts, merges, strict=True) if layout.skip}
+    if not joins <= set(MERGES):
+        raise unknown_word("merge", next(iter(joins - set(MERGES))))
     match field:
         case "merge" | "drop_path":
             return bool(joins)
@@ -408,8 +410,10 @@ def has_effect(
             return "dropout" in parse_run(head) or any(
                 "dropout" in (*layout.branch, *layout.after) for layout in layouts
             )
-        case _:
+        case "layout" | "depths" | "widths" | "stem" | "stem_width" | "head" | "links":
             return True
+        case _:
+            raise unknown_word("field", field)
 
 
 def check_field(name: str, value: object) -> object:
@@ -453,8 +457,10 @@ def _check_field(name: str, value: object) -> object:
             return _word(name, value, WORDS[word])
         case "bottleneck_ratio":
             return _number(name, value, 0.0, 64.0, open_low=True)
-        case _:
+        case "groups" | "growth" | "stem_width":
             return _whole(name, value)
+        case _:
+            raise unknown_word("field", name)
 
 
 def _word(name: str, value: object, allowed: tuple[str, ...]) -> str:

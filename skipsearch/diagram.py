@@ -12,7 +12,7 @@ from functools import lru_cache
 from io import BytesIO
 from itertools import groupby
 from math import ceil, hypot
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, assert_never
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -25,7 +25,8 @@ from matplotlib.textpath import text_to_path
 from skipsearch.anatomy import block_kind, step_word
 from skipsearch.cost import block_cost, cost, join_cost, steps_cost
 from skipsearch.design import Design
-from skipsearch.layout import ACTIVATIONS, NORMS
+from skipsearch.errors import unknown_word
+from skipsearch.layout import ACTIVATIONS, NORMS, OTHERS
 from skipsearch.plan import Block, Join, Network, Step, Steps
 
 DPI = 150
@@ -154,7 +155,11 @@ def _fill(step: Step) -> str:
         return CONVOLUTION
     if step.op in NORMS:
         return NORM
-    return ACTIVATION if step.op in ACTIVATIONS else OTHER
+    if step.op in ACTIVATIONS:
+        return ACTIVATION
+    if step.op in (*OTHERS, "pad", "maxpool", "avgpool"):
+        return OTHER
+    raise unknown_word("operation", step.op)
 
 
 def _typeset(text: str) -> str:
@@ -493,6 +498,17 @@ def _sketch_join(column: Column, block: Block, size: int) -> int:
 ONE_LESS = "1 \N{MINUS SIGN} g"
 
 
+def _sign(merge: str) -> str:
+    """Return what stands in the mark where long skips join."""
+    match merge:
+        case "add":
+            return "+"
+        case "cat":
+            return "[,]"
+        case _:
+            raise unknown_word("link_merge", merge)
+
+
 def _factors(block: Block) -> tuple[str, str, str]:
     """Return the factors of branch and shortcut where they join, and what is to be said."""
     gate = f"g = sigmoid(conv1 {block.outputs}->{block.outputs} of the shortcut),"
@@ -507,10 +523,14 @@ def _factors(block: Block) -> tuple[str, str, str]:
         case "dual":
             added = block.branch[-1].outputs - block.growth
             return "", "", f"first {added} added, rest concatenated"
-        case _:
+        case "cat":
+            return "", "", ""
+        case "add":
             scales = (block.branch_scale, block.shortcut_scale)
             of_branch, of_shortcut = ("" if s == 1.0 else f"{s:g}" for s in scales)
             return of_branch, of_shortcut, ""
+        case _:
+            raise unknown_word("merge", block.merge)
 
 
 # --- the network ----------------------------------------------------------------------------------
@@ -601,7 +621,7 @@ def _sketch_network(
         if station.join:
             heights = [Carried(_link_items(link.steps)).height for link in station.join.links]
             column.stretch(zone + max(heights) - GAP - RADIUS)
-            join = column.mark("[,]" if station.join.merge == "cat" else "+")
+            join = column.mark(_sign(station.join.merge))
             assert station.stage is not None
             spans[station.stage] = (zone, join)
             if station.join_params:
@@ -757,6 +777,8 @@ def _render_shape(axes: Axes, shape: Shape, dx: float, dy: float) -> None:
             _render_wire(axes, [(x + dx, y + dy) for x, y in points], head)
         case Mark(x, y, sign):
             _render_mark(axes, x + dx, y + dy, sign)
+        case _:
+            assert_never(shape)
 
 
 def _render_text(

@@ -11,6 +11,7 @@ SkipSearchError(ValueError)
     OvertimeError    it took longer than it may
   RunError           a run folder that does not fit what is asked of it
   ExportError        an artefact that cannot be written or does not agree with its model
+  UnknownWordError   a word that was let in, and that a part of the package does not know
 """
 
 from collections.abc import Iterable
@@ -60,6 +61,20 @@ class RunError(SkipSearchError):
 
 class ExportError(SkipSearchError):
     """An artefact that cannot be written, or whose outputs differ from its model's."""
+
+
+class UnknownWordError(SkipSearchError):
+    """A word that the checks let in, and that what has to act on it does not know."""
+
+
+def unknown_word(what: str, word: object) -> UnknownWordError:
+    """Return what every dispatch over words raises for a word that it does not name.
+
+    Args:
+        what: What the word stands for, such as ``merge``.
+        word: The word.
+    """
+    return UnknownWordError(f"unknown {what} {shown_value(word)}")
 
 
 class _Shown(Repr):

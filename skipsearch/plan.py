@@ -20,10 +20,11 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from skipsearch.errors import DesignError
+from skipsearch.errors import DesignError, unknown_word
 from skipsearch.layout import (
     ACTIVATIONS,
     NORMS,
+    PLAIN_TOKENS,
     Layout,
     is_convolution,
     split_convolution,
@@ -343,7 +344,7 @@ def _plan_stem(stem: tuple[str, ...], width: int, in_channels: int, layout: Layo
         elif token == "pool":
             steps.append(Step("maxpool", channels, channels, 3, 2))
         else:
-            steps.append(Step(token, channels, channels))
+            steps += _plain_step(token, channels, 0.0)
     return tuple(steps)
 
 
@@ -382,17 +383,23 @@ def _plan_link(
     factor = 2 ** (target - max(source, 1))  # every stage but the first halves
     if merge == "cat":
         return _pool(inputs, factor)
+    if merge != "add":
+        raise unknown_word("link_merge", merge)
     if inputs == channels and factor == 1:
         return ()
-    if shortcut == "pad":
-        if inputs > channels:
-            raise DesignError(
-                f"link_shortcut 'pad' adds zero channels and cannot lead from {inputs} to"
-                f" {channels} (link {source}>{target}); use proj or avg-proj"
-            )
-        return (Step("pad", inputs, channels, 1, factor),)
-    tokens = tuple("conv1" if step.op == "conv" else step.op for step in block.branch)
-    return _projection(inputs, channels, factor, tokens, pooled=shortcut == "avg-proj")
+    match shortcut:
+        case "pad":
+            if inputs > channels:
+                raise DesignError(
+                    f"link_shortcut 'pad' adds zero channels and cannot lead from {inputs} to"
+                    f" {channels} (link {source}>{target}); use proj or avg-proj"
+                )
+            return (Step("pad", inputs, channels, 1, factor),)
+        case "proj" | "avg-proj":
+            tokens = tuple("conv1" if step.op == "conv" else step.op for step in block.branch)
+            return _projection(inputs, channels, factor, tokens, pooled=shortcut == "avg-proj")
+        case _:
+            raise unknown_word("link_shortcut", shortcut)
 
 
 @lru_cache(maxsize=4096)
@@ -445,16 +452,22 @@ def plan_block(
         branch, after = branch + after, ()  # Nothing joins, so nothing stands after the join.
     shares = any(step.op == "conv" for step in shortcut or ())
     block = Block(opening, branch, shortcut, shares, merge, after, inputs, outputs, stride)
-    if merge == "dual":
-        return block._replace(growth=growth)
-    if merge == "add":
-        return block._replace(
-            shortcut_scale=stage.shortcut_scale,
-            branch_scale=stage.branch_scale,
-            # Of a shortcut whose factor is 0, nothing is left to be dropped.
-            shortcut_dropout=stage.shortcut_dropout if stage.shortcut_scale else 0.0,
-        )
-    return block._replace(gate_bias=stage.gate_bias) if merge in GATES else block
+    match merge:
+        case None | "cat" | "weighted":
+            return block
+        case "add":
+            return block._replace(
+                shortcut_scale=stage.shortcut_scale,
+                branch_scale=stage.branch_scale,
+                # Of a shortcut whose factor is 0, nothing is left to be dropped.
+                shortcut_dropout=stage.shortcut_dropout if stage.shortcut_scale else 0.0,
+            )
+        case "gate" | "shortcut-gate":
+            return block._replace(gate_bias=stage.gate_bias)
+        case "dual":
+            return block._replace(growth=growth)
+        case _:
+            raise unknown_word("merge", merge)
 
 
 def _plan_branch(stage: StageFields, inputs: int, width: int, stride: int, dropout: float) -> Steps:
@@ -494,16 +507,21 @@ def _plan_branch(stage: StageFields, inputs: int, width: int, stride: int, dropo
 def _plan_shortcut(
     stage: StageFields, inputs: int, outputs: int, stride: int, tokens: tuple[str, ...]
 ) -> Steps | None:
-    if stage.shortcut == "omit":
-        return None
-    if stage.shortcut == "pad":
-        if inputs > outputs:
-            raise DesignError(
-                f"shortcut 'pad' adds zero channels and cannot lead from {inputs} to {outputs};"
-                " use proj, avg-proj or omit, or widths that do not shrink"
-            )
-        return (Step("pad", inputs, outputs, 1, stride),)
-    return _projection(inputs, outputs, stride, tokens, pooled=stage.shortcut == "avg-proj")
+    match stage.shortcut:
+        case "omit":
+            return None
+        case "pad":
+            if inputs > outputs:
+                raise DesignError(
+                    f"shortcut 'pad' adds zero channels and cannot lead from {inputs} to {outputs};"
+                    " use proj, avg-proj or omit, or widths that do not shrink"
+                )
+            return (Step("pad", inputs, outputs, 1, stride),)
+        case "proj" | "proj-all" | "avg-proj":
+            pooled = stage.shortcut == "avg-proj"
+            return _projection(inputs, outputs, stride, tokens, pooled=pooled)
+        case _:
+            raise unknown_word("shortcut", stage.shortcut)
 
 
 def _projection(
@@ -547,4 +565,6 @@ def _plan_run(tokens: Sequence[str], channels: int, dropout: float) -> Steps:
 def _plain_step(token: str, channels: int, dropout: float) -> Steps:
     if token == "dropout":
         return (Step(token, channels, channels, rate=dropout),) if dropout else ()
+    if token not in PLAIN_TOKENS:
+        raise unknown_word("operation", token)
     return (Step(token, channels, channels),)

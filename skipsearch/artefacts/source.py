@@ -19,6 +19,7 @@ from skipsearch.artefacts.source_text import (
 )
 from skipsearch.cost import cost
 from skipsearch.design import Design
+from skipsearch.errors import unknown_word
 from skipsearch.plan import Join, Network, Steps, joins_by_cat
 
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(Design)}
@@ -160,10 +161,13 @@ def _join(join: Join, number: int) -> tuple[list[str], list[str]]:
             terms.append(f"self.{name}(x{link.source})")
         else:
             terms.append(f"x{link.source}")
-    if join.merge == "cat":
-        lines = fitted(f"x = torch.cat([x, {', '.join(terms)}], dim=1)", 8)
-    else:
-        lines = [f"x = x + {term}" for term in terms]
+    match join.merge:
+        case "add":
+            lines = [f"x = x + {term}" for term in terms]
+        case "cat":
+            lines = fitted(f"x = torch.cat([x, {', '.join(terms)}], dim=1)", 8)
+        case _:
+            raise unknown_word("link_merge", join.merge)
     if join.after:
         made += _sequence(f"after{number}", join.after)
         lines.append(f"x = self.after{number}(x)")

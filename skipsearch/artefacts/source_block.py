@@ -24,6 +24,7 @@ from skipsearch.artefacts.source_text import (
     stem_of,
 )
 from skipsearch.design import Design
+from skipsearch.errors import unknown_word
 from skipsearch.layout import Layout
 from skipsearch.plan import Block, Network, StageFields, Step, Steps
 
@@ -397,15 +398,18 @@ class BlockWriter:
                 weights = ("branch_weight", "shortcut_weight")
                 made = [f"self.{name} = nn.Parameter(torch.ones(()))" for name in weights]
                 return made, ["x = self.branch_weight * x + self.shortcut_weight * shortcut"]
-        made, lines = [], []
-        if block.shortcut_dropout:
-            made.append(f"self.shortcut_dropout = nn.Dropout({block.shortcut_dropout!r})")
-            lines.append("shortcut = self.shortcut_dropout(shortcut)")
-        branch, shortcut = (
-            name if scale == 1.0 else f"{scale!r} * {name}"
-            for name, scale in (("x", block.branch_scale), ("shortcut", block.shortcut_scale))
-        )
-        return made, [*lines, f"x = {branch} + {shortcut}"]
+            case "add":
+                made, lines = [], []
+                if block.shortcut_dropout:
+                    made.append(f"self.shortcut_dropout = nn.Dropout({block.shortcut_dropout!r})")
+                    lines.append("shortcut = self.shortcut_dropout(shortcut)")
+                scales = (("x", block.branch_scale), ("shortcut", block.shortcut_scale))
+                branch, shortcut = (
+                    n if scale == 1.0 else f"{scale!r} * {n}" for n, scale in scales
+                )
+                return made, [*lines, f"x = {branch} + {shortcut}"]
+            case _:
+                raise unknown_word("merge", self.kind.merge)
 
     def _shortcut(self, steps: Steps) -> list[str]:
         carried = self._carried

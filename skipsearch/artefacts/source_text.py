@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from math import gcd
 from textwrap import indent
 
+from skipsearch.errors import unknown_word
 from skipsearch.layout import is_convolution
 from skipsearch.plan import GROUP_CHANNELS
 
@@ -118,8 +119,10 @@ def module_call(op: str, channels: str, *, rate: float = 0.0, size: str = "2") -
             return "nn.MaxPool2d(3, stride=2, padding=1)"
         case "avgpool":
             return f"nn.AvgPool2d({size}, ceil_mode=True, count_include_pad=False)"
-        case _:
+        case "relu" | "relu6" | "gelu" | "silu":
             return ACTIVATIONS[op]
+        case _:
+            raise unknown_word("operation", op)
 
 
 def convolution(inputs: str, outputs: str, kernel: int, stride: str, groups: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, cat, nn, ones, sigmoid
 
+from skipsearch.errors import unknown_word
 from skipsearch.models.ops import DropPath, sequence
 from skipsearch.plan import Block
 
@@ -218,7 +219,9 @@ def make_block(block: Block, drop_path: float) -> nn.Module:
             return WeightedAddBlock(block, drop_path)
         case "dual":
             return DualBlock(block, drop_path)
-        case _ if block.adds_plainly:
+        case "add" if block.adds_plainly:
             return AddBlock(block, drop_path)
-        case _:
+        case "add":
             return ScaledAddBlock(block, drop_path)
+        case _:
+            raise unknown_word("merge", block.merge)

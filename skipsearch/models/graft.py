@@ -13,7 +13,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from skipsearch.errors import DesignError
+from skipsearch.errors import DesignError, unknown_word
 from skipsearch.models.block import AddBlock
 from skipsearch.models.ops import SqueezeExcitation
 from skipsearch.plan import Block, Step, Steps
@@ -173,9 +173,11 @@ def _graft(
             zeros = target[was.inputs :]
             fits = torch.equal(kept, target[: was.inputs]) and bool((zeros >= now.inputs).all())
             return target if fits else kept
-        case _:
+        case "relu" | "relu6" | "gelu" | "silu" | "scale" | "dropout" | "maxpool" | "avgpool":
             new.load_state_dict(old.state_dict())
             return kept
+        case _:
+            raise unknown_word("operation", was.op)
 
 
 def _graft_convolution(old: nn.Conv2d, new: nn.Conv2d, reads: Tensor, writes: Tensor) -> bool:
@@ -225,8 +227,10 @@ def graft_block(
             out = branch
         case "cat":
             out = torch.cat([kept, now.inputs + branch])
-        case _:
+        case "add" | "gate" | "shortcut-gate" | "weighted" | "dual":
             out = _graft_shortcut(old, new, was, now, opened if was.shares_opening else kept, norms)
+        case _:
+            raise unknown_word("merge", was.merge)
     if was.after:
         out = graft_run(old.after, new.after, was.after, now.after, out, norms)
     return out

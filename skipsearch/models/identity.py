@@ -14,7 +14,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from skipsearch.errors import DesignError
+from skipsearch.errors import DesignError, unknown_word
 from skipsearch.layout import NORMS
 from skipsearch.models.block import GateBlock, WeightedAddBlock
 from skipsearch.models.graft import NewNorms, is_depthwise, write
@@ -77,6 +77,10 @@ def start_as_identity(block: Block, module: nn.Module, signal: Range, norms: New
         case "shortcut-gate":
             nn.init.zeros_(unit.gate.weight)  # the gate is then the same for every image
             _carry_by_branch(block, unit, signal, 1 / (1 + exp(-block.gate_bias)), norms)
+        case "cat":
+            pass  # what the branch appends is read by nothing yet
+        case _:
+            raise unknown_word("merge", block.merge)
     leave(block.after, unit.after, block.inputs, signal, norms, "behind the join")
 
 

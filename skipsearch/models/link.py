@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, cat, nn
 
+from skipsearch.errors import unknown_word
 from skipsearch.models.ops import sequence
 from skipsearch.plan import Join
 
@@ -48,4 +49,10 @@ class CatLinks(AddLinks):
 
 def make_join(join: Join) -> nn.Module:
     """Build the join of a plan."""
-    return CatLinks(join) if join.merge == "cat" else AddLinks(join)
+    match join.merge:
+        case "add":
+            return AddLinks(join)
+        case "cat":
+            return CatLinks(join)
+        case _:
+            raise unknown_word("link_merge", join.merge)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from skipsearch.cost import se_width
+from skipsearch.errors import unknown_word
 from skipsearch.plan import GROUP_CHANNELS, Step, Steps
 
 
@@ -140,6 +141,8 @@ def sequence(steps: Steps) -> nn.Sequential:
     numbers: Counter[str] = Counter()
     modules: OrderedDict[str, nn.Module] = OrderedDict()
     for step in steps:
+        if step.op not in OPS:
+            raise unknown_word("operation", step.op)
         numbers[step.op] += 1
         modules[f"{step.op}{numbers[step.op]}"] = OPS[step.op](step)
     return nn.Sequential(modules)

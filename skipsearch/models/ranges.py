@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import inf
 from typing import NamedTuple
 
+from skipsearch.errors import unknown_word
 from skipsearch.plan import Block, Join, Steps
 
 BENT_LOW = -0.3  # below the least values of gelu (-0.170) and silu (-0.279)
@@ -37,14 +38,18 @@ ZERO = Range(0.0, 0.0)
 
 
 def keeps(op: str, signal: Range) -> bool:
-    """Whether an operation without weights leaves every value as it is."""
+    """Whether an operation that no weights can make the identity leaves every value as it is."""
     match op:
         case "relu":
             return signal.low >= 0
         case "relu6":
             return signal.low >= 0 and signal.high <= 6
+        case "dropout":
+            return True
+        case "gelu" | "silu" | "se" | "gn" | "ln" | "pad" | "maxpool" | "avgpool":
+            return False
         case _:
-            return op == "dropout"
+            raise unknown_word("operation", op)
 
 
 def through(steps: Steps, signal: Range) -> Range:
@@ -66,8 +71,10 @@ def _through(op: str, signal: Range) -> Range:
             return signal.hull(ZERO)
         case "dropout" | "maxpool" | "avgpool":
             return signal
-        case _:  # convolutions, norms and scale have weights of either sign
+        case "conv" | "bn" | "bn0" | "gn" | "ln" | "scale":  # weights of either sign
             return ANY
+        case _:
+            raise unknown_word("operation", op)
 
 
 def behind_block(block: Block, signal: Range) -> Range:
@@ -90,12 +97,20 @@ def _merged(block: Block, branch: Range, shortcut: Range) -> Range:
             return branch.plus(shortcut.hull(ZERO))
         case "dual":
             return branch.plus(shortcut).hull(branch).hull(shortcut)
-        case _:  # learned weights
+        case "weighted":  # learned weights
             return ANY
+        case _:
+            raise unknown_word("merge", block.merge)
 
 
 def behind_links(join: Join, signal: Range, linked: list[Range]) -> Range:
     """The range where long skips have joined a signal, before what stands after the join."""
     for each in linked:
-        signal = signal.hull(each) if join.merge == "cat" else signal.plus(each)
+        match join.merge:
+            case "add":
+                signal = signal.plus(each)
+            case "cat":
+                signal = signal.hull(each)
+            case _:
+                raise unknown_word("link_merge", join.merge)
     return signal

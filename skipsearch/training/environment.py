@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
-from skipsearch.errors import TrainingError
+from skipsearch.errors import TrainingError, unknown_word
 from skipsearch.recipe import Recipe
 
 LIBRARIES = ("skipsearch", "torch", "torchvision", "optuna", "ray")
@@ -35,13 +35,18 @@ def autocast_dtype(recipe: Recipe, device: torch.device) -> torch.dtype | None:
     Raises:
         TrainingError: If bfloat16 is asked for on a device that cannot.
     """
-    if recipe.precision == "float32":
-        return None
-    if recipe.precision == "bfloat16":
-        if device.type == "cuda" and not torch.cuda.is_bf16_supported():
-            raise TrainingError(f"precision bfloat16: {device_name(device)} does not compute in it")
-        return torch.bfloat16
-    return torch.bfloat16 if _computes_bfloat16(device) else None
+    match recipe.precision:
+        case "float32":
+            return None
+        case "bfloat16":
+            if device.type == "cuda" and not torch.cuda.is_bf16_supported():
+                name = device_name(device)
+                raise TrainingError(f"precision bfloat16: {name} does not compute in it")
+            return torch.bfloat16
+        case "auto":
+            return torch.bfloat16 if _computes_bfloat16(device) else None
+        case _:
+            raise unknown_word("precision", recipe.precision)
 
 
 def _computes_bfloat16(device: torch.device) -> bool:

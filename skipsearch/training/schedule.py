@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from skipsearch.errors import unknown_word
 from skipsearch.recipe import Recipe
 
 STEP_MILESTONES = (0.5, 0.75)  # He et al. 2015, arXiv:1512.03385, 4.2: 32k and 48k of 64k
@@ -24,8 +25,12 @@ def learning_rate(recipe: Recipe, epochs: float) -> float:
     warmup = min(recipe.warmup_epochs, recipe.epochs / 2)
     if epochs < warmup:
         return recipe.peak_lr * epochs / warmup
-    if recipe.schedule == "step":
-        passed = sum(epochs >= share * recipe.epochs for share in STEP_MILESTONES)
-        return recipe.peak_lr * STEP_FACTOR**passed
-    progress = (epochs - warmup) / (recipe.epochs - warmup)
-    return recipe.peak_lr * 0.5 * (1.0 + math.cos(math.pi * progress))
+    match recipe.schedule:
+        case "step":
+            passed = sum(epochs >= share * recipe.epochs for share in STEP_MILESTONES)
+            return recipe.peak_lr * STEP_FACTOR**passed
+        case "cosine":
+            progress = (epochs - warmup) / (recipe.epochs - warmup)
+            return recipe.peak_lr * 0.5 * (1.0 + math.cos(math.pi * progress))
+        case _:
+            raise unknown_word("schedule", recipe.schedule)

@@ -1,0 +1,184 @@
+"""Every dispatch over words refuses one that it does not know, however it got past the checks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from skipsearch.anatomy import draw_block, draw_design
+from skipsearch.artefacts.source import source
+from skipsearch.artefacts.source_text import module_call
+from skipsearch.cost import block_cost, cost, join_cost, step_params, steps_cost
+from skipsearch.design import Design, check_field, has_effect
+from skipsearch.diagram import draw_diagram
+from skipsearch.errors import RunError, UnknownWordError
+from skipsearch.layout import PLAIN_TOKENS, Layout
+from skipsearch.models import build
+from skipsearch.models.block import make_block
+from skipsearch.models.graft import NewNorms, graft_block, graft_run
+from skipsearch.models.identity import start_as_identity
+from skipsearch.models.link import make_join
+from skipsearch.models.ops import sequence
+from skipsearch.models.ranges import ANY, behind_block, behind_links, keeps, through
+from skipsearch.plan import (
+    LINK_MERGES,
+    LINK_SHORTCUTS,
+    MERGES,
+    SHORTCUTS,
+    Block,
+    Join,
+    StageFields,
+    Step,
+    plan_block,
+)
+from skipsearch.recipe import PRECISIONS, SCHEDULES, Recipe
+from skipsearch.searching.samplers import make_sampler
+from skipsearch.searching.stopping import EarlyStopping
+from skipsearch.space import Space
+from skipsearch.training.environment import autocast_dtype
+from skipsearch.training.schedule import learning_rate
+
+WORD = "bnn"
+
+
+def forced(**fields: Any) -> Design:
+    """A valid design, some of whose fields were changed behind its back."""
+    design = Design(layout="conv3-bn + relu", widths=(8, 16), depths=(2, 1), links=("0>1", "0>2"))
+    assert design.canonical()
+    other = design.replace(drop_path=0.0)
+    for name, value in fields.items():
+        object.__setattr__(other, name, value)
+    return other
+
+
+FIELDS = {
+    "merge": WORD,
+    "shortcut": WORD,
+    "link_merge": WORD,
+    "link_shortcut": WORD,
+    "stem": f"conv3-{WORD}",
+    "head": f"{WORD}-mean",
+}
+READERS: dict[str, Callable[[Design], object]] = {
+    "plan": Design.plan,
+    "id": lambda design: design.id,
+    "cost": cost,
+    "draw_design": draw_design,
+    "draw_diagram": draw_diagram,
+    "build": build,
+    "source": source,
+}
+
+
+@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("reader", READERS)
+def test_a_design_with_an_unknown_word_is_refused_by_whatever_reads_it(
+    field: str, reader: str
+) -> None:
+    with pytest.raises(UnknownWordError, match=f"unknown .*{WORD}"):
+        READERS[reader](forced(**{field: FIELDS[field]}))
+
+
+CONV = Step("conv", 4, 4)
+ODD = Step(WORD, 4, 4)
+NORMS = NewNorms()
+KEPT = torch.arange(4)
+GOOD = Block((), (CONV,), (), False, "add", (), 4, 4, 1)
+BLOCK = GOOD._replace(merge=WORD)
+JOIN = Join((), WORD, (), 4, 4)
+MODULE = make_block(GOOD, 0.0)
+
+BELOW_THE_PLAN: dict[str, Callable[[], object]] = {
+    "make_block": lambda: make_block(BLOCK, 0.0),
+    "block_cost": lambda: block_cost(BLOCK, 8),
+    "draw_block": lambda: draw_block(BLOCK, 8),
+    "behind_block": lambda: behind_block(BLOCK, ANY),
+    "start_as_identity": lambda: start_as_identity(BLOCK, MODULE, ANY, NORMS),
+    "graft_block": lambda: graft_block(MODULE, MODULE, BLOCK, BLOCK, KEPT, NORMS),
+    "make_join": lambda: make_join(JOIN),
+    "join_cost": lambda: join_cost(JOIN, (8,), 8),
+    "behind_links": lambda: behind_links(JOIN, ANY, [ANY]),
+    "sequence": lambda: sequence((ODD,)),
+    "step_params": lambda: step_params(ODD),
+    "steps_cost": lambda: steps_cost((ODD,), 8),
+    "keeps": lambda: keeps(WORD, ANY),
+    "through": lambda: through((ODD,), ANY),
+    "graft_run": lambda: graft_run(
+        torch.nn.Sequential(torch.nn.ReLU()),
+        torch.nn.Sequential(torch.nn.ReLU()),
+        (ODD,),
+        (ODD,),
+        KEPT,
+        NORMS,
+    ),
+    "module_call": lambda: module_call(WORD, "4"),
+    "plan_block, merge": lambda: plan_block(
+        StageFields(Layout.parse("conv3 +"), "proj", WORD, 1, 4, 1.0, 1), 4, 1, 0.0
+    ),
+    "plan_block, shortcut": lambda: plan_block(
+        StageFields(Layout.parse("conv3 +"), WORD, "add", 1, 4, 1.0, 1), 2, 1, 0.0
+    ),
+    "has_effect, merge": lambda: has_effect("shortcut", [Layout.parse("conv3 +")], [WORD]),
+    "has_effect, field": lambda: has_effect(WORD, [Layout.parse("conv3 +")], ["add"]),
+    "check_field": lambda: check_field(WORD, 1),
+}
+
+
+@pytest.mark.parametrize("name", BELOW_THE_PLAN)
+def test_an_unknown_word_in_a_plan_is_refused(name: str) -> None:
+    with torch.no_grad(), pytest.raises(UnknownWordError, match=f"unknown .*{WORD}"):
+        BELOW_THE_PLAN[name]()
+
+
+def forced_recipe(**fields: Any) -> Recipe:
+    recipe = Recipe()
+    for name, value in fields.items():
+        object.__setattr__(recipe, name, value)
+    return recipe
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda: learning_rate(forced_recipe(schedule=WORD), 10.0),
+        lambda: autocast_dtype(forced_recipe(precision=WORD), torch.device("cpu")),
+    ],
+    ids=["schedule", "precision"],
+)
+def test_an_unknown_word_of_a_recipe_is_refused(run: Callable[[], object]) -> None:
+    with pytest.raises(UnknownWordError, match=WORD):
+        run()
+
+
+def test_an_unknown_word_of_a_search_is_refused() -> None:
+    space = Space.from_dict({"axes": {"shortcut": ["pad"]}, "base": {"layout": "conv3 +"}})
+    with pytest.raises(RunError, match=WORD):
+        make_sampler(WORD, space, 0)
+    stopping = EarlyStopping()
+    object.__setattr__(stopping, "rule", WORD)
+    with pytest.raises(KeyError):
+        stopping.judge(9).stops(0, [0.5])
+
+
+def test_every_known_word_has_an_entry_in_every_dispatch() -> None:
+    # Drawn, costed, built and written out: a word that is added to a table and to no dispatch
+    # fails here by name.
+    base: dict[str, Any] = {"layout": "conv3-bn + relu", "widths": (4, 8), "depths": (2, 2)}
+    designs = [Design(**base, merge=word) for word in MERGES]
+    designs += [Design(**base, shortcut=word) for word in SHORTCUTS]
+    designs += [Design(**base, links=("0>2",), link_merge=word) for word in LINK_MERGES]
+    designs += [Design(**base, links=("0>2",), link_shortcut=word) for word in LINK_SHORTCUTS]
+    designs += [
+        Design(**(base | {"layout": f"conv3-{word} + {word}", "dropout": 0.5}))
+        for word in PLAIN_TOKENS
+    ]
+    for design in designs:
+        for read in (cost, draw_design, draw_diagram, build, source):
+            read(design)
+    for schedule in SCHEDULES:
+        assert learning_rate(Recipe(schedule=schedule), 10.0) > 0
+    for precision in PRECISIONS:
+        autocast_dtype(Recipe(precision=precision), torch.device("cpu"))
