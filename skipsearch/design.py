@@ -63,7 +63,7 @@ WHOLE_NETWORK = (
 )
 # To be raised whenever ``canonical`` or ``id`` give any design another id: those that studies hold
 # are then worked out anew.
-ID_RULES = 1
+ID_RULES = 2  # 2: a shortcut of factor 0 without parameters is none
 LARGEST = 100_000  # channels or blocks: far above any network, far below an accident
 
 T = TypeVar("T")
@@ -248,6 +248,18 @@ class Design:
 
         Every field without effect has its default (the shortcut of a plain layout, the rate of a
         dropout that is not there), and every spelling is the shortest.
+
+        "The same network" means the same plan: the same operations, parameters and random draws.
+        Networks that compute the same function by another plan keep ids of their own:
+
+        - ``branch_scale: 0``, and ``shortcut_scale: 0`` where the shortcut is a projection: the
+          path without effect has parameters all the same.
+        - ``shortcut_scale: 0`` beside a ``branch_scale`` that is not 1, a ``drop_path``, or a
+          convolution after the join: no plain layout says it.
+        - An added link over a stage of one plain block: it is that block's shortcut.
+        - Several plain blocks, and one block whose layout repeats theirs: two of ``conv3`` and one
+          of ``conv3-conv3``.
+        - Factors that a norm behind the join undoes, such as 0.5 for both paths.
         """
         return _canonical(self)
 

@@ -237,6 +237,8 @@ def plan_network(
                 rates.append(drop_path * number / blocks_in_all if block.merge else 0.0)
                 channels, stride = block.outputs, 1
             sources = [source for source, target in links if target == index + 1]
+            if not drop_path and not (sources and stage.layout.after):
+                blocks = _without_idle_shortcuts(blocks)
             if sources:
                 # The layout's "after" acts on the joined signal: behind the links as well.
                 after = stage.layout.after if blocks[-1].after else ()
@@ -261,6 +263,32 @@ def plan_network(
     head_steps, pooled = _plan_head(head, channels, head_width, dropout, fields[-1].layout)
     features = next((steps[-1].outputs for steps in (pooled, head_steps) if steps), channels)
     return Network(stem_steps, tuple(stages), head_steps, pooled, features)
+
+
+def _without_idle_shortcuts(blocks: list[Block]) -> list[Block]:
+    """Make the blocks of a stage plain where every shortcut has the factor 0 and no parameters.
+
+    "The shortcut is 0 ... a plain net" (He et al. 2016, arXiv:1603.05027, section 3.1). A
+    projection stays: it has parameters, which decay. So does a stage whose branches have a factor
+    or whose joins are followed by a convolution, for no plain layout says that; and the caller
+    keeps one whose branches are dropped at random, or whose links join before ``after``.
+    """
+    for block in blocks:
+        carries = any(step.op != "pad" for step in block.shortcut or ())
+        scales = block.merge == "add" and (block.shortcut_scale, block.branch_scale) != (0.0, 1.0)
+        convolves = any(step.op == "conv" for step in block.after)
+        if block.merge not in (None, "add") or carries or scales or convolves:
+            return blocks
+    return [
+        block._replace(
+            branch=block.branch + block.after,
+            after=(),
+            shortcut=None,
+            merge=None,
+            shortcut_scale=1.0,
+        )
+        for block in blocks
+    ]
 
 
 def joins_by_cat(stage: StageFields) -> bool:

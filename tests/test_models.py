@@ -35,7 +35,7 @@ from skipsearch.models.ops import (
     SqueezeExcitation,
     ZeroGammaBatchNorm2d,
 )
-from skipsearch.plan import MERGES, SHORTCUTS, Step
+from skipsearch.plan import MERGES, SHORTCUTS, Step, plan_block
 
 LAYOUTS = (
     "conv3-bn-relu-conv3-bn + relu",
@@ -185,6 +185,38 @@ def test_a_norm_starts_as_the_identity_and_a_zero_gamma_at_0() -> None:
     branch = "stages.stage1.block1.branch."
     assert torch.equal(state[branch + "bn1.weight"], torch.ones(8))
     assert torch.equal(state[branch + "bn01.weight"], torch.zeros(8))
+
+
+WITH_A_SHORTCUT = [layout for layout in LAYOUTS if "+" in layout and "+ conv" not in layout]
+
+
+@pytest.mark.parametrize("layout", WITH_A_SHORTCUT)
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_shortcut_whose_factor_is_0_computes_what_the_plain_block_computes(
+    layout: str, depth: int
+) -> None:
+    design = small(layout, "pad", shortcut_scale=0.0, depths=(depth, depth))
+    model = build(design, classes=5, seed=3)
+    assert all(block.merge is None for stage in design.plan().stages for block in stage.blocks)
+    added = copy.deepcopy(model)
+    channels, stride = design.stem_width, 1
+    for fields, stage in zip(design.stages, added.stages, strict=True):
+        for name, plain in list(stage.named_children()):
+            block = plan_block(fields, channels, stride, design.dropout)
+            scaled = ScaledAddBlock(block, 0.0)
+            tensors = zip(scaled.state_dict(), plain.state_dict().values(), strict=True)
+            scaled.load_state_dict(dict(tensors))
+            setattr(stage, name, scaled)
+            channels, stride = block.outputs, 1
+        stride = 2
+    logits = []
+    for network in (model, added):
+        torch.manual_seed(0)  # of dropout
+        logits.append(network(images(4, 12)))
+        F.cross_entropy(logits[-1], torch.tensor([0, 1, 2, 3])).backward()
+    assert torch.equal(*logits)
+    for one, other in zip(model.parameters(), added.parameters(), strict=True):
+        assert torch.equal(one.grad, other.grad)
 
 
 @settings(RELAXED, max_examples=60)

@@ -26,7 +26,7 @@ from skipsearch.artefacts.source_text import (
 from skipsearch.design import Design
 from skipsearch.errors import unknown_word
 from skipsearch.layout import Layout
-from skipsearch.plan import Block, Network, StageFields, Step, Steps
+from skipsearch.plan import Block, Network, Stage, StageFields, Step, Steps
 
 JOINED = {
     "add": "added",
@@ -123,7 +123,7 @@ def _runs(design: Design, plan: Network) -> list[Run]:
     for number, (fields, stage) in enumerate(zip(design.stages, plan.stages, strict=True), 1):
         # A dropout of rate 0 is not in the plan.
         layout = fields.layout if design.dropout else fields.layout.without("dropout")
-        fields = fields._replace(layout=layout)
+        fields = fields._replace(layout=_as_planned(layout, fields.shortcut, stage))
         parts = [Run(number, ALL, True, fields, stage.blocks, stage.drop_paths)]
         if fields.merge == DUAL and layout.skip:  # Its first block begins the dense path.
             parts = parts[0].cut(1, FIRST, REST)
@@ -134,6 +134,18 @@ def _runs(design: Design, plan: Network) -> list[Run]:
             parts.append(parts.pop()._replace(fields=bare))
         runs += parts
     return runs
+
+
+def _as_planned(layout: Layout, shortcut: str, stage: Stage) -> Layout:
+    """Return the plain layout of a stage where the factor 0 leaves no shortcut.
+
+    One without a join because ``omit`` leaves it out keeps its own: other stages may share it.
+    """
+    first = stage.blocks[0]
+    omitted = shortcut == "omit" and len(stage.blocks) == 1 and first.changes_shape
+    if not layout.skip or omitted or any(block.merge for block in stage.blocks):
+        return layout
+    return Layout((*layout.branch, *layout.after), skip=False)
 
 
 def _unfolded(block: Block, layout: Layout) -> Block:
