@@ -384,6 +384,20 @@ def test_arrays_become_squares_as_with_torchvision(
     assert torch.equal(data.test.images, expected)
 
 
+@pytest.mark.parametrize("word", ["digits", "mnist"])
+def test_a_word_is_never_a_path_and_a_path_never_a_word(
+    tmp_path: Path, word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mnist(tmp_path)
+    folder_of_images(tmp_path / word)
+    monkeypatch.chdir(tmp_path)
+    known = load_data(word, root=tmp_path, image_size=8)
+    assert (known.classes, known.path) == (10, None)
+    for name in (Path(word), f"./{word}", tmp_path / word, f"{tmp_path}/{word}"):
+        data = load_data(name, root=tmp_path, image_size=8)
+        assert (data.classes, data.path) == (2, tmp_path / word)
+
+
 # --- devices -------------------------------------------------------------------------------------
 
 

@@ -82,6 +82,7 @@ class Data:
             of padding), flip (yes or no), cutout (side in pixels).
         source: one sentence: where it came from, and anything missing or unusual.
         fingerprint: 16 hex digits of a BLAKE2b hash of the images and labels of every split.
+        path: absolute path of the folder or file that was read; None for a word of `DATASETS`.
     """
 
     name: str
@@ -95,6 +96,7 @@ class Data:
     augmentation: dict[str, int | bool]
     source: str
     fingerprint: str
+    path: Path | None = None
 
     @property
     def classes(self) -> int:
@@ -162,7 +164,9 @@ def load_data(
     drawn, stratified, from what remains, unless a folder brings its own.
 
     Args:
-        name: a word of `DATASETS`, or else a path to one of
+        name: a word of `DATASETS`, or else a path to one of the following. A text that is such a
+            word is never a path, whatever lies in the working directory (write ./digits, or give
+            a `Path`), and a `Path` is always one.
 
             - a folder of images, ROOT/CLASS/*.png, or ROOT/train/CLASS/*.png beside ROOT/test and
               ROOT/val (or ROOT/validation), both optional. Images become RGB; `image_size` is
@@ -192,9 +196,9 @@ def load_data(
     if not 0 <= split_seed < 2**32:
         raise DataError(f"split_seed {split_seed} is not in 0..{2**32 - 1}")
 
+    path = None if name in DATASETS else Path(name).expanduser().absolute()
     name = str(name)
-    path = Path(name).expanduser()
-    if name in DATASETS:
+    if path is None:
         read = _read_known(name, Path(root or DEFAULT_ROOT).expanduser(), download)
     elif path.is_dir():
         read = _read_folder(path, image_size)
@@ -202,8 +206,7 @@ def load_data(
         read = _read_npz(path)
     else:
         raise DataError(
-            f"data {not_one_of(name, DATASETS)}, and there is no folder or .npz file "
-            f"{path.absolute()}"
+            f"data {not_one_of(name, DATASETS)}, and there is no folder or .npz file {path}"
         )
 
     height, width = read.parts["train"].images.shape[2:]
@@ -227,6 +230,7 @@ def load_data(
         augmentation=dict(read.augmentation),
         source="; ".join(filter(None, remarks)),
         fingerprint=_fingerprint(train, validation, test),
+        path=path,
     ).to(device)
 
 
@@ -444,7 +448,7 @@ def _read_folder(folder: Path, image_size: int | None) -> _Read:
         },
         class_names=class_names,
         augmentation={"crop": 0, "flip": False, "cutout": 0},
-        source=f"the images in {folder.absolute()}",
+        source=f"the images in {folder}",
     )
 
 
@@ -537,7 +541,7 @@ def _read_npz(path: Path) -> _Read:
         },
         class_names=class_names,
         augmentation={"crop": 0, "flip": False, "cutout": 0},
-        source=f"the arrays in {path.absolute()}",
+        source=f"the arrays in {path}",
     )
 
 
