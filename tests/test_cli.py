@@ -96,6 +96,8 @@ def test_train_tells_what_seeds_have_in_common(
     recipe = ["--epochs", "2", "--recipe", "batch_size=256", "--recipe", "precision=float32"]
     assert main(["train", str(tmp_path / "d.yaml"), "--seeds", "3", "--seed", "4", *recipe]) == 0
     lines = capsys.readouterr().out.splitlines()
+    assert lines[:3] == ss.load_data("digits").summary().splitlines()
+    lines = lines[3:]
     assert re.findall(r"\S+(?: \S+)*", lines[1]) == [
         *("epoch", "train loss", "val. loss", "val. acc.", "s.d.", "seeds", "seconds")
     ]
@@ -201,6 +203,7 @@ def test_export_writes_a_folder_and_prints_the_differences(
     command = ["export", str(run.path), "--formats", "source", "--train-on", "train+validation"]
     assert main([*command, "--device", "cpu"]) == 0
     out = capsys.readouterr().out
+    assert out.startswith(run.load_data().summary() + "\n")
     assert re.search(r"test accuracy 0\.\d+ \(n = 1 seed, 359 images, 95 % interval", out)
     assert re.search(r"model\.py +\d\.\d\de[-+]\d\d", out)
     folder = run.path / "export" / run.trial("best").design.id

@@ -17,7 +17,7 @@ from sklearn.datasets import load_digits
 from torchvision.transforms import functional as vision
 
 from skipsearch.data import Data, Split, augment, load_data
-from skipsearch.data.images import DATASETS
+from skipsearch.data.known import DATASETS
 from skipsearch.errors import DataError
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -511,14 +511,22 @@ def class_without_test_images(here: Path):
 def class_only_in_test(here: Path):
     folder_of_images(here / "train")
     folder_of_images(here / "test", classes=("cat", "dog", "eel"))
-    return {"name": here, "image_size": 8}, [str(here / "test" / "eel"), "no such class"]
+    return {"name": here, "image_size": 8}, [
+        str(here / "test" / "eel"),
+        "no such class",
+        "training images",
+    ]
 
 
 def misspelt_split(here: Path):
     folder_of_images(here / "train")
     folder_of_images(here / "tests")
     asked = {"name": here, "image_size": 8}
-    return asked, [str(here), "'tests' is not one of train, test", "did you mean 'test'?"]
+    return asked, [
+        str(here),
+        "'tests' is not one of train, validation, test",
+        "did you mean 'test'?",
+    ]
 
 
 def lone_test_folder(here: Path):
@@ -584,7 +592,11 @@ def truncated_npz(here: Path):
 
 def pickles_in_npz(here: Path):
     path = npz(here, train_labels=np.array([object()] * 40))
-    return {"name": path}, [str(path), "unreadable as an .npz file", "allow_pickle"]
+    return {"name": path}, [
+        str(path),
+        "train_labels holds Python objects",
+        "train_labels.astype(str)",
+    ]
 
 
 def missing_key(here: Path):
@@ -608,8 +620,9 @@ def no_images(here: Path):
 
 
 def float_labels(here: Path):
-    path = npz(here, train_labels=np.zeros(40))
-    return {"name": path}, [str(path), "train_labels is float64 (40,)", "expected integers (N,)"]
+    path = npz(here, train_labels=np.arange(40) % 4 / 2)
+    expected = ["train_labels is float64 (40,) and holds 0.5", "expected integers (N,)"]
+    return {"name": path}, [str(path), *expected]
 
 
 def one_hot_labels(here: Path):

@@ -12,7 +12,7 @@ import skipsearch
 # The layers, lowest first. A new room or file at the top of the package belongs into this table.
 LAYERS = (
     ("errors",),
-    ("layout", "text", "intervals"),
+    ("layout", "text", "intervals", "ram"),
     ("plan",),
     ("design",),
     ("recipe", "record", "cost"),
@@ -58,7 +58,7 @@ HOMES = {
     "onnxscript": ("artefacts/onnx.py",),
     "matplotlib": ("diagram.py", "analysis/figures.py"),
     "yaml": ("text.py",),
-    "sklearn": ("data/images.py",),
+    "sklearn": ("data/known.py", "data/dividing.py"),
     "scipy": ("analysis/",),
 }
 # torchvision and timm import torch.
@@ -306,7 +306,7 @@ RIGHT = {
         "from skipsearch.models import build\nfrom typing import TYPE_CHECKING\n"
         "if TYPE_CHECKING:\n    from skipsearch.data import Split\n"
     ),
-    "data/images.py": "import sklearn.datasets\nimport torch",
+    "data/known.py": "import sklearn.datasets\nimport torch",
     "searching/storage.py": "import optuna, sqlalchemy",
     "searching/driver.py": "import ray.tune\nfrom skipsearch.training import train",
     "searching/logs.py": "import mlflow\nimport tensorboardX\nfrom ray.tune import Callback",

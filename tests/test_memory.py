@@ -17,6 +17,7 @@ import torch
 
 from skipsearch.data import load_data
 from skipsearch.design import Design
+from skipsearch.ram import available_ram
 from skipsearch.recipe import Recipe
 from skipsearch.searching.job import Job
 from skipsearch.training import (
@@ -27,7 +28,6 @@ from skipsearch.training import (
     is_out_of_memory,
     load_checkpoint,
 )
-from skipsearch.training.memory import _available_ram
 
 MIB = 1 << 20
 
@@ -61,8 +61,8 @@ def test_memory_is_that_of_the_machine_or_the_cgroup(
         for name, text in zip(("memory.max", "memory.current"), files, strict=True):
             (tmp_path / name).write_text(text + "\n")
     expected = 3_000_000 if files == ("5000000", "2000000") else 8000 * 1024
-    assert _available_ram(tmp_path / "meminfo", tmp_path) == expected
-    assert _available_ram(tmp_path / "none", tmp_path) == math.inf
+    assert available_ram(tmp_path / "meminfo", tmp_path) == expected
+    assert available_ram(tmp_path / "none", tmp_path) == math.inf
 
 
 def test_this_machine_has_memory() -> None:

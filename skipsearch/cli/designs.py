@@ -11,7 +11,14 @@ from statistics import fmean, stdev
 
 from skipsearch.anatomy import draw_design, draw_space, space_size
 from skipsearch.classics import CLASSICS
-from skipsearch.cli.words import for_images, print_epoch, read_design, read_recipe, read_values
+from skipsearch.cli.words import (
+    for_images,
+    print_data,
+    print_epoch,
+    read_design,
+    read_recipe,
+    read_values,
+)
 from skipsearch.design import Design
 from skipsearch.errors import DivergedError, SpaceError, TrainingError
 from skipsearch.record import Epoch
@@ -96,7 +103,9 @@ def train_design(options: argparse.Namespace) -> None:
     device = options.device or default_device()
     data = load_data(
         options.data, root=options.data_root, device=device, image_size=options.image_size
-    ).without_test()
+    )
+    print_data(data)
+    data = data.without_test()
     seeds = range(options.seed, options.seed + options.seeds)
     models = [build(design, data.in_channels, data.classes, seed=seed) for seed in seeds]
     print(f"design {design.id} on {data.name} ({device}), {recipe.epochs} epochs")

@@ -5,7 +5,13 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from skipsearch.cli.words import EXIT_INTERRUPTED, read_recipe, session_options, write_csv
+from skipsearch.cli.words import (
+    EXIT_INTERRUPTED,
+    print_data,
+    read_recipe,
+    session_options,
+    write_csv,
+)
 from skipsearch.errors import RunError
 
 if TYPE_CHECKING:
@@ -40,6 +46,7 @@ def search_space(options: argparse.Namespace) -> int:
         image_size=options.image_size,
         log=options.log,
         storage=options.storage,
+        on_data=print_data,
         **session_options(options),
     )
     assert run.outcome is not None
@@ -135,5 +142,6 @@ def _trained(options: argparse.Namespace) -> Run:
         seeds=options.seeds or 3,
         data_root=options.data_root,
         image_size=options.image_size,
+        on_data=print_data,
         **session_options(options),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from skipsearch.cli.words import print_epoch, write_csv
+from skipsearch.cli.words import print_data, print_epoch, write_csv
 
 
 def explain_design(options: argparse.Namespace) -> None:
@@ -45,6 +45,7 @@ def export_design(options: argparse.Namespace) -> None:
         seed=options.seed,
         device=options.device,
         progress=print_epoch,
+        on_data=print_data,
     )
     low, high = exported.test_interval
     print()

@@ -20,6 +20,7 @@ from skipsearch.text import parse_yaml, read_text
 if TYPE_CHECKING:
     import pandas as pd
 
+    from skipsearch.data import Data
     from skipsearch.run import Run
 
 EXIT_BAD_INPUT = 2
@@ -103,6 +104,11 @@ def print_epoch(epoch: Epoch) -> None:
         f"  {epoch.seconds:7.2f}",
         flush=True,
     )
+
+
+def print_data(data: Data) -> None:
+    """Print what was read of a data set."""
+    print(data.summary(), flush=True)
 
 
 def write_csv(

@@ -1,7 +1,9 @@
 """Image data: fixed splits of uint8 tensors on the device, and what is done to a batch of them."""
 
 from skipsearch.data.augment import augment, draw, normalise
-from skipsearch.data.images import Data, Split, load_data
+from skipsearch.data.images import Data, Split
+from skipsearch.data.loading import load_data
+from skipsearch.data.notes import Notes
 from skipsearch.data.pictures import read_picture
 
-__all__ = ["Data", "Split", "augment", "draw", "load_data", "normalise", "read_picture"]
+__all__ = ["Data", "Notes", "Split", "augment", "draw", "load_data", "normalise", "read_picture"]

@@ -9,6 +9,7 @@ from typing import Any
 
 from skipsearch.artefacts.card import Card
 from skipsearch.artefacts.writing import FORMATS, TOLERANCES, check_request, write_artefacts
+from skipsearch.data import Data
 from skipsearch.design import Design
 from skipsearch.errors import RunError, not_one_of
 from skipsearch.intervals import wilson
@@ -58,6 +59,7 @@ def export(
     seed: int | None = None,
     device: str | None = None,
     progress: Callable[[Epoch], None] | None = None,
+    on_data: Callable[[Data], None] | None = None,
 ) -> Exported:
     """Train a design of a run to the full budget, test it once, and write it as files.
 
@@ -74,6 +76,8 @@ def export(
         seed: Of this training; the search's if None.
         device: To train on; CUDA where there is one if None.
         progress: Called after each epoch.
+        on_data: Called with the data once they are read, before anything is trained; see
+            ``Data.summary``.
 
     Raises:
         RunError: If the design is not in the run, or the data have changed.
@@ -91,6 +95,8 @@ def export(
     out = Path(out)
     check_request(out, formats, precision)
     data = run.load_data(device or default_device())
+    if on_data is not None:
+        on_data(data)
     chosen = data if train_on == "train" else data.with_validation_in_training()
     seed = trial.seed if seed is None else seed
     check_seed(seed)

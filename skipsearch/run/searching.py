@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ SAME_DATA = ("name", "resized_to", "split_seed", "fingerprint")
 
 def search(
     space: Space | str | Path,
-    data: str = "digits",
+    data: str | Path = "digits",
     *,
     trials: int | None,
     epochs: int,
@@ -60,6 +60,7 @@ def search(
     max_failures: int = 10,
     deterministic: bool = False,
     verbose: bool = False,
+    on_data: Callable[[Data], None] | None = None,
 ) -> Run:
     """Search a space: Optuna proposes designs, Ray Tune trains them and stops the weak ones early.
 
@@ -100,6 +101,8 @@ def search(
         max_failures: Trials in a row that may fail before the search stops.
         deterministic: Whether a GPU must give the same bits again, for less speed; the CPU does.
         verbose: Whether to show what Ray prints.
+        on_data: Called with the data once they are read, before anything is trained; see
+            ``Data.summary``.
 
     Returns:
         The run.
@@ -137,6 +140,8 @@ def search(
     )
     space = space if isinstance(space, Space) else Space.load(space)
     images = load_data(data, root=data_root, image_size=image_size)
+    if on_data is not None:
+        on_data(images)
     space = space.for_images(images.in_channels, images.image_size, images.classes)
     recipe = _joined(recipe or Recipe(), space, epochs).resolve(images.augmentation)
     # Refused before anything is written: an empty space, and a sampler that cannot search it.
@@ -156,7 +161,7 @@ def search(
     asked = {
         "format": FORMAT,
         "space": space.to_dict(),
-        "data": _describe(images, data, data_root, image_size),
+        "data": _describe(images, data_root, image_size),
         "recipe": recipe.to_dict(),
         "seed": seed,
         "sampler": sampler,
@@ -278,12 +283,9 @@ def _difference(name: str, old: Any, new: Any) -> str:
     return f"{name} is {old!r} there, {new!r} was asked for"
 
 
-def _describe(
-    images: Data, name: str, root: str | Path | None, image_size: int | None
-) -> dict[str, Any]:
-    is_path = Path(name).exists() and images.name == name
+def _describe(images: Data, root: str | Path | None, image_size: int | None) -> dict[str, Any]:
     return {
-        "name": str(Path(name).absolute()) if is_path else name,
+        "name": images.name if images.path is None else str(images.path),
         "root": None if root is None else str(Path(root).absolute()),
         "resized_to": image_size,
         "split_seed": images.split_seed,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import torch
+
+from skipsearch.ram import available_ram
 
 FLOAT32_BYTES = 4
 
@@ -41,7 +42,7 @@ def free_memory(device: torch.device) -> float:
         held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return float(free + held)
     if device.type == "cpu":
-        return _available_ram()
+        return available_ram()
     return math.inf
 
 
@@ -50,18 +51,3 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in CPU_WORDS)
-
-
-def _available_ram(
-    meminfo: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sys/fs/cgroup")
-) -> float:
-    """What the kernel calls available, or less where the cgroup (version 2) sets a limit."""
-    available = math.inf
-    try:
-        lines = dict(line.split(":") for line in meminfo.read_text().splitlines())
-        available = int(lines["MemAvailable"].split()[0]) * 1024.0
-        limit = (cgroup / "memory.max").read_text()
-        used = (cgroup / "memory.current").read_text()
-        return min(available, float(limit) - float(used))
-    except (OSError, ValueError, KeyError):  # a limit of "max" is no number
-        return available

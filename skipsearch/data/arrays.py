@@ -1,0 +1,226 @@
+"""An .npz file of images and labels: what it must hold, and the line of numpy that mends it."""
+
+import tarfile
+import zipfile
+from collections.abc import Mapping
+from math import isqrt
+from pathlib import Path
+
+import numpy as np
+
+from skipsearch.data.labels import read_labels
+from skipsearch.data.source import Array, Read, require_memory, split_of_arrays
+from skipsearch.errors import DataError, not_one_of, reason
+
+# The splits, as they may be called in a file. Those of validation are optional.
+PREFIXES = {"train": "train", "test": "test", "val": "validation", "validation": "validation"}
+REQUIRED = ("train_images", "train_labels", "test_images", "test_labels")
+NAMES = "class_names"
+KEYS = (*(f"{prefix}_{what}" for prefix in PREFIXES for what in ("images", "labels")), NAMES)
+
+CHANNELS = (1, 3, 4)  # grey, RGB, and RGB with a fourth
+
+
+def read_npz(path: Path) -> Read:
+    """Read an .npz file of train and test images, and of validation images where it has some.
+
+    Raises:
+        DataError: It is another kind of file, or its arrays are not what `load_data` says.
+    """
+    arrays = _arrays(path, _members(path))
+    prefixes = {part: prefix for prefix, part in PREFIXES.items() if f"{prefix}_images" in arrays}
+    images = {part: arrays[f"{prefix}_images"] for part, prefix in prefixes.items()}
+    _check_pixels(path, {f"{prefixes[part]}_images": array for part, array in images.items()})
+    labels, class_names = read_labels(
+        str(path),
+        {f"{prefix}_labels": arrays[f"{prefix}_labels"] for prefix in prefixes.values()},
+        arrays.get(NAMES),
+    )
+    sizes = {part: (f"{prefixes[part]}_images", array.shape[1:]) for part, array in images.items()}
+    for key, size in sizes.values():
+        if size != images["train"].shape[1:]:
+            raise DataError(
+                f"{path}: {key} are {size} and train_images {images['train'].shape[1:]}, "
+                "expected the same size"
+            )
+    for part, prefix in prefixes.items():
+        _check_number(path, f"{prefix}_images", images[part], len(labels[f"{prefix}_labels"]))
+    first = _is_channels_first(path, images["train"])
+    if first:
+        images = {part: array.transpose(0, 2, 3, 1) for part, array in images.items()}
+    _check_alpha(path, {f"{prefixes[part]}_images": array for part, array in images.items()}, first)
+    return Read(
+        parts={
+            part: split_of_arrays(
+                f"{path}: {prefix}_labels", images[part], labels[f"{prefix}_labels"], class_names
+            )
+            for part, prefix in prefixes.items()
+        },
+        class_names=class_names,
+        augmentation={"crop": 0, "flip": False, "cutout": 0},
+        source=f"the arrays in {path}" + (", read as (N, C, H, W)" if first else ""),
+    )
+
+
+# --- the file ------------------------------------------------------------------------------------
+
+
+def _members(path: Path) -> list[str]:
+    """Return the names of the arrays in a file, once they are those that are expected."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except Exception as error:  # zipfile raises many kinds
+        raise DataError(f"{path}: unreadable as an .npz file ({_what_else(path, error)})") from None
+    if not all(member.filename.endswith(".npy") for member in members):
+        raise DataError(
+            f"{path}: unreadable as an .npz file (an archive of other files: unpack it and name "
+            "its folder)"
+        )
+    names = [member.filename.removesuffix(".npy") for member in members]
+    for name in names:
+        if name not in KEYS:
+            raise DataError(f"{path}: array {not_one_of(name, KEYS)}")
+    require_memory(
+        2 * sum(member.file_size for member in members),  # twice: they are divided into splits
+        f"{path}: its arrays",
+        "write fewer or smaller images",
+    )
+    if {"val_images", "validation_images"} <= set(names):
+        raise DataError(f"{path}: both val_images and validation_images, expected one of them")
+    pairs = [
+        f"{prefix}_{what}"
+        for prefix in PREFIXES
+        for what in ("images", "labels")
+        if f"{prefix}_images" in names or f"{prefix}_labels" in names
+    ]
+    for key in (*REQUIRED, *pairs):
+        if key not in names:
+            raise DataError(f"{path}: no {key} in it, expected {', '.join(REQUIRED)}")
+    return names
+
+
+def _what_else(path: Path, error: Exception) -> str:
+    """Say what a file is that is no .npz file."""
+    with path.open("rb") as stream:
+        start = stream.read(6)
+    if not start:
+        return "an empty file"
+    if start == b"\x93NUMPY":
+        return "one array alone: write several by their names with numpy.savez"
+    if tarfile.is_tarfile(path):
+        return "an archive of other files: unpack it and name its folder"
+    return reason(error)
+
+
+def _arrays(path: Path, names: list[str]) -> dict[str, Array]:
+    """Read the arrays."""
+    arrays: dict[str, Array] = {}
+    try:
+        # numpy leaves a file that it opened itself and cannot read open.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            for name in names:
+                arrays[name] = np.asarray(file[name])
+    except Exception as error:  # zipfile, zlib and numpy raise many kinds
+        if "allow_pickle" in str(error):  # numpy's, of an array of Python objects
+            raise DataError(
+                f"{path}: {name} holds Python objects, which are not read: save {_plain(name)}"
+            ) from None
+        raise DataError(f"{path}: unreadable as an .npz file ({reason(error)})") from None
+    return arrays
+
+
+def _plain(name: str) -> str:
+    """Return the expression that makes an array of numbers or texts of one of objects."""
+    return f"numpy.stack(list({name}))" if name.endswith("_images") else f"{name}.astype(str)"
+
+
+# --- the images ----------------------------------------------------------------------------------
+
+
+def _check_pixels(path: Path, images: Mapping[str, Array]) -> None:
+    """Refuse all that is not uint8 images, with the expression that makes such of them."""
+    for key, array in images.items():
+        where = f"{path}: {key} is {array.dtype} {array.shape}"
+        if array.ndim not in (3, 4) or 0 in array.shape:
+            raise DataError(
+                f"{where}, expected uint8 (N, H, W) or (N, H, W, C), not empty{_shape(key, array)}"
+            )
+    wrong = [key for key, array in images.items() if array.dtype != np.uint8]
+    if not wrong:
+        return
+    key = wrong[0]
+    where = f"{path}: {key} is {images[key].dtype} {images[key].shape}"
+    if not all(array.dtype.kind in "biuf" for array in images.values()):
+        raise DataError(f"{where}, expected uint8 (N, H, W) or (N, H, W, C)")
+    if not all(np.isfinite(array).all() for array in images.values()):
+        raise DataError(
+            f"{where} with values that are not finite (NaN or infinite), expected uint8: replace "
+            f"them, as numpy.nan_to_num({key}) does"
+        )
+    low = min(array.min() for array in images.values())  # of all, so that one scale serves all
+    high = max(array.max() for array in images.values())
+    raise DataError(
+        f"{where} with values from {low:g} to {high:g}, expected uint8 from 0 to 255: save "
+        f"{_to_bytes(key, float(low), float(high), images[key].dtype.kind)}, and the other images "
+        "in the same way"
+    )
+
+
+def _shape(key: str, images: Array) -> str:
+    """Return the expression that makes squares of flat images, where there can be but one."""
+    side = isqrt(images.shape[-1]) if images.ndim == 2 else 0
+    if images.size == 0 or side == 0 or side**2 != images.shape[-1]:
+        return ""
+    return f": save {key}.reshape(-1, {side}, {side})"
+
+
+def _to_bytes(key: str, low: float, high: float, kind: str) -> str:
+    """Return the expression that makes bytes of numbers between a lowest and a highest one."""
+    if low >= 0 and 1 < high <= 255:
+        return f"{key}.astype('uint8')" if kind in "iu" else f"{key}.round().astype('uint8')"
+    if low >= 0 and high <= 1:
+        return f"({key} * 255.0).round().astype('uint8')"
+    if low >= -1 and high <= 1:
+        return f"(({key} + 1) * 127.5).round().astype('uint8')"
+    return f"(({key} - {low:g}) / {high - low:g} * 255).round().astype('uint8')"
+
+
+def _check_number(path: Path, key: str, images: Array, labels: int) -> None:
+    """Refuse another number of images than of labels, and say if the last axis counts images."""
+    if len(images) != labels and images.shape[-1] == labels:
+        raise DataError(
+            f"{path}: {key} is {images.shape} for {labels} labels, expected (N, H, W) or "
+            f"(N, H, W, C): save numpy.moveaxis({key}, -1, 0)"
+        )
+
+
+def _is_channels_first(path: Path, images: Array) -> bool:
+    """Tell whether the channels are the first axis of an image, and refuse what has no answer."""
+    if images.ndim == 3:
+        return False
+    _, first, middle, last = images.shape
+    if last in CHANNELS or first == middle == last:
+        return False
+    if first in CHANNELS and last > max(CHANNELS):
+        return True
+    # Any number of channels is taken where it is the smallest axis and stands last.
+    if last < min(first, middle) or (first == middle and last < first):
+        return False
+    raise DataError(
+        f"{path}: train_images is {images.shape}, which does not look like (N, H, W, C): if its "
+        "channels come first, save train_images.transpose(0, 2, 3, 1), and the other images in "
+        "the same way"
+    )
+
+
+def _check_alpha(path: Path, images: Mapping[str, Array], first: bool) -> None:
+    """Refuse a fourth channel which is the same everywhere, as that of opaque images is."""
+    fourth = [array[..., 3] for array in images.values() if array.ndim == 4 and array.shape[3] == 4]
+    if fourth and all((part == fourth[0].flat[0]).all() for part in fourth):
+        key = next(iter(images))
+        colours = f"{key}[:, :3]" if first else f"{key}[..., :3]"
+        raise DataError(
+            f"{path}: the fourth channel of {key} is {fourth[0].flat[0]} everywhere, as of opaque "
+            f"images: save {colours}, and the other images in the same way"
+        )

@@ -1,0 +1,62 @@
+"""Images that are equal pixel by pixel: between splits, and under several labels."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from skipsearch.data.images import Split
+
+
+@dataclass(frozen=True, kw_only=True)
+class Duplicates:
+    """How many images are equal to another one.
+
+    Attributes:
+        repeated: as in `Notes`.
+        contradictory: as in `Notes`.
+        distinct: number of different images of each split.
+    """
+
+    repeated: dict[tuple[str, str], int]
+    contradictory: int
+    distinct: dict[str, int]
+
+
+def find_duplicates(splits: Mapping[str, Split]) -> Duplicates:
+    """Compare all images of a data set, as the networks see them.
+
+    Args:
+        splits: by name, from the one that is learned from to the one that is only tested on; on
+            the CPU.
+    """
+    digests = {name: _digests(split) for name, split in splits.items()}
+    repeated = {
+        (later, earlier): int(np.isin(digests[later], digests[earlier]).sum())
+        for earlier, later in combinations(splits, 2)
+    }
+    digest = np.concatenate(list(digests.values()))
+    labels = np.concatenate([split.labels.numpy() for split in splits.values()])
+    # Images whose lowest and highest label differ.
+    images, inverse = np.unique(digest, return_inverse=True)
+    lowest = np.full(len(images), np.iinfo(np.int64).max)
+    highest = np.full(len(images), -1)
+    np.minimum.at(lowest, inverse, labels)
+    np.maximum.at(highest, inverse, labels)
+    return Duplicates(
+        repeated={pair: number for pair, number in repeated.items() if number},
+        contradictory=int((lowest < highest)[inverse].sum()),
+        distinct={name: len(np.unique(found)) for name, found in digests.items()},
+    )
+
+
+def _digests(split: Split) -> np.ndarray[Any, np.dtype[np.uint64]]:
+    """Hash each image to 64 bits: one pair of a million would collide once in 10 million sets."""
+    images = split.images.contiguous().numpy()
+    hashes = (hashlib.blake2b(image.data, digest_size=8).digest() for image in images)
+    return np.frombuffer(b"".join(hashes), dtype=np.uint64)

@@ -1,0 +1,125 @@
+"""Labels of any usual kind -> whole numbers from 0 on, and the names that they stand for."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from skipsearch.data.source import Array, no_class
+from skipsearch.errors import DataError
+
+
+def read_labels(
+    where: str, labels: Mapping[str, Array], names: Array | None
+) -> tuple[dict[str, Array], tuple[str, ...]]:
+    """Bring labels to whole numbers.
+
+    Args:
+        where: What holds them, for messages.
+        labels: By name of the array, "train_labels" among them.
+        names: Names of the classes; None where there are none.
+
+    Returns:
+        The labels (N,), as whole numbers, and a name for each class.
+
+    Raises:
+        DataError: They are of another kind, or the names are.
+    """
+    flat = {key: _flat(where, key, array) for key, array in labels.items()}
+    kinds = {key: "text" if array.dtype.kind == "U" else "number" for key, array in flat.items()}
+    for key, kind in kinds.items():
+        if kind != kinds["train_labels"]:
+            raise DataError(
+                f"{where}: {key} is {flat[key].dtype} and train_labels "
+                f"{flat['train_labels'].dtype}, expected the same kind"
+            )
+    given = None if names is None else _check_names(where, names)
+    found = np.unique(flat["train_labels"])
+    if kinds["train_labels"] == "text":
+        class_names = given or tuple(found.tolist())
+        numbers = {key: _numbers(where, key, array, class_names) for key, array in flat.items()}
+    else:
+        class_names = given or tuple(str(number) for number in range(len(found)))
+        numbers = {key: _whole(where, key, array) for key, array in flat.items()}
+    if len(class_names) < 2:
+        raise DataError(f"{where}: {len(class_names)} classes, expected 2 or more")
+    if kinds["train_labels"] == "number":
+        _check_range(where, numbers, len(class_names))
+    return numbers, class_names
+
+
+def _flat(where: str, key: str, labels: Array) -> Array:
+    """Return labels (N,), of numbers or texts."""
+    what = f"{where}: {key} is {labels.dtype} {labels.shape}"
+    if labels.dtype.kind == "S":
+        raise DataError(f"{what}, expected texts or integers: save {key}.astype(str)")
+    if labels.dtype.kind not in "biufU":
+        raise DataError(f"{what}, expected integers (N,)")
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim == 2 and labels.dtype.kind != "U" and _is_one_hot(labels):
+        raise DataError(f"{what}, expected integers (N,): save {key}.argmax(1)")
+    if labels.ndim != 1:
+        raise DataError(f"{what}, expected integers (N,): one label for each image")
+    if not len(labels):
+        raise DataError(f"{what}, expected integers (N,), not empty")
+    return labels
+
+
+def _is_one_hot(labels: Array) -> bool:
+    return bool(((labels == 0) | (labels == 1)).all() and (labels.sum(1) == 1).all())
+
+
+def _check_names(where: str, names: Array) -> tuple[str, ...]:
+    """Return the names of the classes, once each is a text of its own."""
+    if names.ndim != 1 or names.dtype.kind != "U":
+        line = ": save class_names.astype(str)" if names.ndim == 1 else ""
+        raise DataError(
+            f"{where}: class_names is {names.dtype} {names.shape}, expected one text for each "
+            f"class{line}"
+        )
+    texts: list[str] = names.tolist()
+    for text in texts:
+        if texts.count(text) > 1:
+            raise DataError(f"{where}: class_names has {text!r} twice, expected one for each class")
+    return tuple(texts)
+
+
+def _numbers(where: str, key: str, labels: Array, class_names: tuple[str, ...]) -> Array:
+    """Number the texts of labels by the names of the classes."""
+    numbers = {name: number for number, name in enumerate(class_names)}
+    texts, inverse = np.unique(labels, return_inverse=True)
+    for text in texts.tolist():
+        if text not in numbers:
+            raise DataError(f"{where}: {key}: {no_class(text, class_names)}")
+    return np.array([numbers[text] for text in texts.tolist()])[inverse]
+
+
+def _whole(where: str, key: str, labels: Array) -> Array:
+    """Return numbers as integers, once they are whole."""
+    if labels.dtype.kind == "f":
+        if not np.isfinite(labels).all() or (labels % 1 != 0).any():
+            odd = labels[~np.isfinite(labels) | (labels % 1 != 0)][0]
+            raise DataError(
+                f"{where}: {key} is {labels.dtype} {labels.shape} and holds {odd:g}, expected "
+                "integers (N,)"
+            )
+        # Whole numbers beyond int64 are refused by their range, like any others.
+        return np.clip(labels, -(2.0**62), 2.0**62).astype(np.int64)
+    return labels.astype(np.int64) if labels.dtype.kind == "b" else labels
+
+
+def _check_range(where: str, labels: Mapping[str, Array], classes: int) -> None:
+    """Refuse labels that are not 0..classes - 1."""
+    found = np.unique(labels["train_labels"])
+    for key, array in labels.items():
+        for label in (array.min(), array.max()):
+            if 0 <= label < classes:
+                continue
+            line = ""
+            if len(found) == classes and np.isin(array, found).all():
+                line = f": save numpy.searchsorted(numpy.unique(train_labels), {key})"
+                line += ", and the other labels in the same way"
+            raise DataError(
+                f"{where}: {key}: label {label} is not in 0..{classes - 1}, one for each of the "
+                f"{classes} classes{line}"
+            )

@@ -1,0 +1,195 @@
+"""Loading: a name or a path -> data on a device, checked, resized, and divided into splits."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from skipsearch.data.arrays import read_npz
+from skipsearch.data.dividing import three_splits
+from skipsearch.data.duplicates import find_duplicates
+from skipsearch.data.folders import read_folder
+from skipsearch.data.images import Data, Split, find_device, hash_of
+from skipsearch.data.known import DATASETS, read_known
+from skipsearch.data.pictures import fit
+from skipsearch.data.source import Read, path_of, require_memory
+from skipsearch.errors import DataError, not_one_of
+
+PIECE_BYTES = 2**28  # of images that are resized together
+
+
+def load_data(
+    name: str | Path,
+    root: str | Path | None = None,
+    device: str | torch.device = "cpu",
+    image_size: int | None = None,
+    split_seed: int = 0,
+    validation_fraction: float | None = None,
+    download: bool = True,
+) -> Data:
+    """Load a data set onto a device and split it.
+
+    Where a source has test images of its own they are the test split, untouched; elsewhere a
+    stratified 20 % of all images are, the same ones for every `split_seed`. Validation images are
+    drawn, stratified, from what remains, unless the source brings its own.
+
+    Args:
+        name: a word of `DATASETS`, or else a path to one of the following. A text that is such a
+            word is never a path, whatever lies in the working directory (write ./digits, or give
+            a `Path`), and a `Path` is always one.
+
+            - a folder of images, ROOT/CLASS/*.png, or ROOT/train/CLASS/*.png beside ROOT/test and
+              ROOT/val, both optional and in any usual spelling (Training, test_set, validation).
+              Images become RGB; `image_size` is required.
+            - an .npz file of train_images, train_labels, test_images, test_labels and optionally
+              val_images, val_labels, class_names: images uint8 (N, H, W), (N, H, W, C) or
+              (N, C, H, W), labels whole numbers from 0 on, or texts, (N,) or (N, 1).
+        root: the folder in which torchvision keeps its data sets, by default
+            ~/.cache/skipsearch/data. It is written to only by a download: archives that lie there
+            unpacked are unpacked elsewhere, for the moment.
+        device: where the tensors shall live.
+        image_size: the side in pixels to which images are brought: the shorter side is resized
+            (bilinear, antialiased), the middle of the longer one is kept.
+        split_seed: moves the border between train and validation, in 0..2**32 - 1.
+        validation_fraction: the share of validation images: by default 0.1 of the training images
+            where the test images are the source's own, and 0.2 of all images elsewhere.
+        download: whether torchvision may download what is not there.
+
+    Returns:
+        The data, with images (N, C, H, W) uint8 and labels (N,) int64 on `device`.
+
+    Raises:
+        DataError: the name, the device, a number, or the data themselves are not as said above.
+    """
+    find_device(device)
+    if image_size is not None and not (_is_whole(image_size) and image_size >= 1):
+        raise DataError(f"image_size {image_size!r} is not a number of pixels, 1 or more")
+    if not (_is_whole(split_seed) and 0 <= split_seed < 2**32):
+        raise DataError(f"split_seed {split_seed!r} is not in 0..{2**32 - 1}")
+
+    known = isinstance(name, str) and name in DATASETS
+    path = None if known else path_of(name, "data")
+    name = str(name)
+    try:
+        read = _read(name, path, root, image_size, download)
+    except OSError as error:
+        raise DataError(f"{error.filename or name}: {error.strerror or error}") from None
+
+    height, width = read.parts["train"].images.shape[2:]
+    parts = {part: _square(name, split, image_size) for part, split in read.parts.items()}
+    train, validation, test, remark = three_splits(
+        name, parts, read.class_names, split_seed, validation_fraction
+    )
+    remarks = [read.source, remark, _balance(read.parts["train"].labels, read.class_names)]
+    if (height, width) != train.images.shape[2:]:
+        remarks.append(f"resized from {height}x{width} pixels")
+    splits = {"train": train, "validation": validation, "test": test}
+    duplicates = find_duplicates(splits)
+    if duplicates.distinct["train"] == 1:
+        raise DataError(f"{name}: all {len(train):,} training images are the same picture")
+    notes = replace(
+        read.notes,
+        repeated=duplicates.repeated,
+        contradictory=duplicates.contradictory,
+        sizes={part: len(split) for part, split in splits.items()},
+    )
+    mean, std = _mean_and_std(train.images)
+    return Data(
+        name=name,
+        train=train,
+        validation=validation,
+        test=test,
+        class_names=read.class_names,
+        mean=mean,
+        std=std,
+        split_seed=split_seed,
+        augmentation=dict(read.augmentation),
+        source="; ".join(filter(None, [*remarks, *notes.remarks()])),
+        fingerprint=_fingerprint(train, validation, test),
+        path=path,
+        notes=notes,
+    ).to(device)
+
+
+def _read(
+    name: str, path: Path | None, root: str | Path | None, image_size: int | None, download: bool
+) -> Read:
+    """Read whatever stands under a name or a path."""
+    if path is None:
+        return read_known(name, root, download)
+    if path.is_dir():
+        return read_folder(path, image_size)
+    if path.is_file():
+        return read_npz(path)
+    raise DataError(
+        f"data {not_one_of(name, DATASETS)}, and there is no folder or .npz file {path}"
+    )
+
+
+def _is_whole(number: object) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool)
+
+
+def _square(name: str, split: Split, image_size: int | None) -> Split:
+    """Bring the images of a split to a size; without one they must be square as they are."""
+    height, width = split.images.shape[2:]
+    if image_size is None and height != width:
+        raise DataError(
+            f"{name}: images of {height}x{width} pixels are not square: give image_size"
+        )
+    if image_size is None or height == width == image_size:
+        return split
+    height, width, top, left = fit(height, width, image_size)
+    # In pieces: as floating-point numbers, images need four times the memory.
+    channels = split.images.shape[1]
+    together = max(1, min(256, PIECE_BYTES // (4 * channels * height * width)))
+    result = len(split) * channels * image_size**2
+    require_memory(  # twice the images, since they are divided into splits
+        2 * result + 4 * together * channels * height * width,
+        f"{name}: {len(split):,} images of {channels} x {image_size} x {image_size} bytes",
+        "give a smaller image_size",
+    )
+    squares = torch.empty(len(split), channels, image_size, image_size, dtype=torch.uint8)
+    for start in range(0, len(split), together):
+        piece = split.images[start : start + together].float()
+        piece = F.interpolate(piece, size=(height, width), mode="bilinear", antialias=True)
+        piece = piece[:, :, top : top + image_size, left : left + image_size]
+        squares[start : start + together] = piece.round()  # averages of bytes: nothing to clip
+    return Split(squares, split.labels)
+
+
+def _balance(labels: Tensor, class_names: tuple[str, ...]) -> str:
+    """Say how far the classes differ in size, and nothing where they do not."""
+    counts = labels.bincount(minlength=len(class_names)).tolist()
+    least, most = counts.index(min(counts)), counts.index(max(counts))
+    if counts[least] == counts[most]:
+        return ""
+    return (
+        f"unbalanced, {counts[least]} images of class {class_names[least]!r} to {counts[most]} of "
+        f"class {class_names[most]!r}"
+    )
+
+
+def _mean_and_std(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The mean and deviation of each channel in units of 0..1, exact because bytes are counted."""
+    levels = torch.arange(256, dtype=torch.float64) / 255
+    means, deviations = [], []
+    for channel in range(images.shape[1]):
+        counts = images[:, channel].flatten().bincount(minlength=256).double()
+        share = counts / counts.sum()
+        mean = (share * levels).sum()
+        means.append(mean.item())
+        deviations.append((share * (levels - mean) ** 2).sum().sqrt().item())
+    # A channel that never changes has no deviation to divide by.
+    return tuple(means), tuple(std if std > 1e-9 else 1 / 255 for std in deviations)
+
+
+def _fingerprint(train: Split, validation: Split, test: Split) -> str:
+    """Hash all images and labels, with the split that each lies in."""
+    pieces: list[bytes | memoryview] = []
+    for part, split in (("train", train), ("validation", validation), ("test", test)):
+        pieces += [f"{part} {tuple(split.images.shape)}".encode()]
+        pieces += [tensor.contiguous().numpy().data for tensor in (split.images, split.labels)]
+    return hash_of(pieces)

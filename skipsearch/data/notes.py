@@ -1,0 +1,82 @@
+"""What deserves a remark about data that were read: what was left out, altered, or stands twice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+SUFFIXES_SHOWN = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notes:
+    """What was noticed while data were read; all empty where nothing was.
+
+    Attributes:
+        passed_over: number of files of a folder that were not read, by suffix in lower case ("" for
+            none).
+        outside: number of images that were not read since they lie in no class folder.
+        hidden: number of hidden files and folders that were skipped.
+        animated: number of files with several images, of which the first was read.
+        transparent: number of images whose transparency was dropped.
+        repeated: number of images of the first split that are in the second split as well, pixel
+            by pixel, by names of the two splits.
+        contradictory: number of images that also stand under another label, pixel by pixel.
+        sizes: number of images of each split, by its name.
+    """
+
+    passed_over: Mapping[str, int] = field(default_factory=dict)
+    outside: int = 0
+    hidden: int = 0
+    animated: int = 0
+    transparent: int = 0
+    repeated: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    contradictory: int = 0
+    sizes: Mapping[str, int] = field(default_factory=dict)
+
+    def left_out(self) -> str:
+        """Return what was not read, as a list of words; empty where all was."""
+        parts = []
+        if self.passed_over:
+            ordered = sorted(self.passed_over.items(), key=lambda item: (-item[1], item[0]))
+            words = [f"{number:,} {_suffix(suffix)}" for suffix, number in ordered[:SUFFIXES_SHOWN]]
+            if rest := sum(number for _, number in ordered[SUFFIXES_SHOWN:]):
+                words.append(f"{rest:,} with other suffixes")
+            total = sum(self.passed_over.values())
+            parts.append(f"{_count(total, 'file')} ({', '.join(words)})")
+        if self.outside:
+            parts.append(f"{_count(self.outside, 'image')} outside the class folders")
+        if self.hidden:
+            parts.append(f"{self.hidden:,} hidden")
+        return ", ".join(parts)
+
+    def warnings(self) -> list[str]:
+        """Return a clause on each thing that may make a result misleading."""
+        clauses = [
+            f"{number:,} of {self.sizes[one]:,} {one} images {'is' if number == 1 else 'are'} in "
+            f"the {other} split as well"
+            for (one, other), number in self.repeated.items()
+        ]
+        if self.contradictory:
+            stand = "stands" if self.contradictory == 1 else "stand"
+            clauses.append(f"{_count(self.contradictory, 'image')} {stand} under several labels")
+        if self.animated:
+            clauses.append(f"first frame of {_count(self.animated, 'file')} with several")
+        if self.transparent:
+            clauses.append(f"transparency of {_count(self.transparent, 'image')} dropped")
+        return clauses
+
+    def remarks(self) -> list[str]:
+        """Return all of it, as clauses for a sentence about the source."""
+        left_out = self.left_out()
+        return ([f"passed over: {left_out}"] if left_out else []) + self.warnings()
+
+
+def _suffix(suffix: str) -> str:
+    if not suffix:
+        return "without a suffix"
+    return suffix if suffix.isascii() and suffix.isprintable() else ascii(suffix)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
