@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_data import arrays, folder_of_images, npz, png
 from PIL import Image
 from sklearn.datasets import load_digits
 from torchvision.transforms import functional as vision
@@ -24,43 +25,6 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
 # --- data made here ------------------------------------------------------------------------------
-
-
-def arrays(train: int = 40, test: int = 8, classes: int = 4, shape: tuple[int, ...] = (6, 6, 3)):
-    """Arrays of an .npz file in which the first two pixels of each image are its own number."""
-    images = np.random.default_rng(0).integers(0, 256, (train + test, *shape), dtype=np.uint8)
-    flat = images.reshape(train + test, -1)
-    flat[:, 0], flat[:, 1] = np.divmod(np.arange(train + test), 256)
-    labels = np.arange(train + test) % classes
-    return {
-        "train_images": images[:train],
-        "train_labels": labels[:train],
-        "test_images": images[train:],
-        "test_labels": labels[train:],
-    }
-
-
-def npz(folder: Path, **changes: object) -> Path:
-    """Write an .npz file with some arrays changed, or left out where the change is None."""
-    content = {key: value for key, value in (arrays() | changes).items() if value is not None}
-    np.savez(folder / "some.npz", **content)
-    return folder / "some.npz"
-
-
-def png(
-    path: Path, colour: object = (255, 0, 0), size: tuple[int, int] = (8, 8), mode: str = "RGB"
-) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new(mode, size, colour).save(path)
-    return path
-
-
-def folder_of_images(folder: Path, count: int = 10, classes: tuple[str, ...] = ("cat", "dog")):
-    """Write `count` images of each class, no two alike."""
-    for label, name in enumerate(classes):
-        for number in range(count):
-            png(folder / name / f"{number:03}.png", (label, number, 99))
-    return folder
 
 
 def write_idx(path: Path, values: np.ndarray) -> None:
@@ -491,7 +455,7 @@ def empty_folder(here: Path):
 
 def one_class(here: Path):
     png(here / "cat" / "0.png")
-    return {"name": here, "image_size": 8}, [str(here), "1 class folders, expected 2 or more"]
+    return {"name": here, "image_size": 8}, [str(here), "1 class folder, expected 2 or more"]
 
 
 def class_without_images(here: Path):
@@ -657,7 +621,7 @@ def gap_in_the_labels(here: Path):
 
 def single_label(here: Path):
     path = npz(here, train_labels=np.zeros(40, dtype=int), test_labels=np.zeros(8, dtype=int))
-    return {"name": path}, [str(path), "1 classes, expected 2 or more"]
+    return {"name": path}, [str(path), "1 class, expected 2 or more"]
 
 
 def numbers_for_names(here: Path):

@@ -28,34 +28,25 @@ def read_npz(path: Path) -> Read:
         DataError: It is another kind of file, or its arrays are not what `load_data` says.
     """
     arrays = _arrays(path, _members(path))
-    prefixes = {part: prefix for prefix, part in PREFIXES.items() if f"{prefix}_images" in arrays}
-    images = {part: arrays[f"{prefix}_images"] for part, prefix in prefixes.items()}
-    _check_pixels(path, {f"{prefixes[part]}_images": array for part, array in images.items()})
-    labels, class_names = read_labels(
-        str(path),
-        {f"{prefix}_labels": arrays[f"{prefix}_labels"] for prefix in prefixes.values()},
-        arrays.get(NAMES),
-    )
-    sizes = {part: (f"{prefixes[part]}_images", array.shape[1:]) for part, array in images.items()}
-    for key, size in sizes.values():
-        if size != images["train"].shape[1:]:
-            raise DataError(
-                f"{path}: {key} are {size} and train_images {images['train'].shape[1:]}, "
-                "expected the same size"
-            )
-    for part, prefix in prefixes.items():
-        _check_number(path, f"{prefix}_images", images[part], len(labels[f"{prefix}_labels"]))
-    first = _is_channels_first(path, images["train"])
+    images = {key: array for key, array in arrays.items() if key.endswith("_images")}
+    labels = {key: array for key, array in arrays.items() if key.endswith("_labels")}
+    _check_pixels(path, images)
+    labels, class_names = read_labels(str(path), labels, arrays.get(NAMES))
+    _check_sizes(path, images, labels)
+    first = _is_channels_first(path, images["train_images"])
     if first:
-        images = {part: array.transpose(0, 2, 3, 1) for part, array in images.items()}
-    _check_alpha(path, {f"{prefixes[part]}_images": array for part, array in images.items()}, first)
-    return Read(
-        parts={
-            part: split_of_arrays(
-                f"{path}: {prefix}_labels", images[part], labels[f"{prefix}_labels"], class_names
+        images = {key: array.transpose(0, 2, 3, 1) for key, array in images.items()}
+    _check_alpha(path, images, first)
+    parts = {}
+    for prefix, part in PREFIXES.items():
+        key = f"{prefix}_labels"
+        if key in labels:
+            where = f"{path}: {key}"
+            parts[part] = split_of_arrays(
+                where, images[f"{prefix}_images"], labels[key], class_names
             )
-            for part, prefix in prefixes.items()
-        },
+    return Read(
+        parts=parts,
         class_names=class_names,
         augmentation={"crop": 0, "flip": False, "cutout": 0},
         source=f"the arrays in {path}" + (", read as (N, C, H, W)" if first else ""),
@@ -124,7 +115,8 @@ def _arrays(path: Path, names: list[str]) -> dict[str, Array]:
     except Exception as error:  # zipfile, zlib and numpy raise many kinds
         if "allow_pickle" in str(error):  # numpy's, of an array of Python objects
             raise DataError(
-                f"{path}: {name} holds Python objects, which are not read: save {_plain(name)}"
+                f"{path}: {name} holds Python objects, which are not read: save "
+                f"{_plain(name)}, and the others in the same way"
             ) from None
         raise DataError(f"{path}: unreadable as an .npz file ({reason(error)})") from None
     return arrays
@@ -172,7 +164,7 @@ def _shape(key: str, images: Array) -> str:
     side = isqrt(images.shape[-1]) if images.ndim == 2 else 0
     if images.size == 0 or side == 0 or side**2 != images.shape[-1]:
         return ""
-    return f": save {key}.reshape(-1, {side}, {side})"
+    return f": save {key}.reshape(-1, {side}, {side}), and the other images in the same way"
 
 
 def _to_bytes(key: str, low: float, high: float, kind: str) -> str:
@@ -186,13 +178,23 @@ def _to_bytes(key: str, low: float, high: float, kind: str) -> str:
     return f"(({key} - {low:g}) / {high - low:g} * 255).round().astype('uint8')"
 
 
-def _check_number(path: Path, key: str, images: Array, labels: int) -> None:
-    """Refuse another number of images than of labels, and say if the last axis counts images."""
-    if len(images) != labels and images.shape[-1] == labels:
-        raise DataError(
-            f"{path}: {key} is {images.shape} for {labels} labels, expected (N, H, W) or "
-            f"(N, H, W, C): save numpy.moveaxis({key}, -1, 0)"
-        )
+def _check_sizes(path: Path, images: Mapping[str, Array], labels: Mapping[str, Array]) -> None:
+    """Refuse images that the last axis counts, and splits of images of different sizes."""
+    for key, array in images.items():
+        number = len(labels[key.replace("_images", "_labels")])
+        if len(array) != number and array.shape[-1] == number:
+            raise DataError(
+                f"{path}: {key} is {array.shape} for {number} labels, expected (N, H, W) or "
+                f"(N, H, W, C): save numpy.moveaxis({key}, -1, 0), and the other images in the "
+                "same way"
+            )
+    expected = images["train_images"].shape[1:]
+    for key, array in images.items():
+        if array.shape[1:] != expected:
+            raise DataError(
+                f"{path}: {key} are {array.shape[1:]} and train_images {expected}, expected the "
+                "same size"
+            )
 
 
 def _is_channels_first(path: Path, images: Array) -> bool:

@@ -27,9 +27,11 @@ def three_splits(
                 f"{name}: validation_fraction {validation_fraction} has no effect, since the "
                 "data have their own validation images"
             )
-        if not 0 < validation_fraction < limit:
+        is_number = isinstance(validation_fraction, int | float)
+        if not (is_number and 0 < validation_fraction < limit):
             raise DataError(
-                f"{name}: validation_fraction {validation_fraction} is not between 0 and {limit:g}"
+                f"{name}: validation_fraction {validation_fraction!r} is not between 0 and "
+                f"{limit:g}"
             )
         share = validation_fraction
     places = round(share * len(train))

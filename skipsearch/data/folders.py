@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from skipsearch.data.images import Split
-from skipsearch.data.notes import Notes
+from skipsearch.data.notes import Notes, count
 from skipsearch.data.pictures import open_picture
 from skipsearch.data.source import Read, no_class, require_memory, require_utf8
 from skipsearch.data.words import SPLITS, split_of, splits_within
@@ -98,7 +98,11 @@ def read_folder(folder: Path, image_size: int | None) -> Read:
 def _places(folder: Path, inside: _Inside) -> dict[str, Path]:
     """Find the folder of each split: "train" alone, the folder itself, where there are none."""
     if not inside.folders:
-        what = f"{len(inside.images)} images but no folders" if inside.images else "no folders"
+        what = (
+            f"{count(len(inside.images), 'image')} but no folders"
+            if inside.images
+            else "no folders"
+        )
         raise DataError(f"{folder}: {what} in it, {EXPECTED}")
     found: dict[str, Path] = {}
     unknown: list[Path] = []
@@ -139,9 +143,8 @@ def _class_names(folder: Path) -> tuple[str, ...]:
     inside = _look_into(folder)
     names = tuple(place.name for place in inside.folders)
     if len(names) < 2:
-        raise DataError(
-            f"{folder}: {len(names)} class folders, expected 2 or more{_deeper(inside.folders)}"
-        )
+        found = count(len(names), "class folder")
+        raise DataError(f"{folder}: {found}, expected 2 or more{_deeper(inside.folders)}")
     alike: dict[str, str] = {}
     for name in names:
         require_utf8(name, f"{folder}: a class folder")

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from skipsearch.data.notes import count
 from skipsearch.data.source import Array, no_class
 from skipsearch.errors import DataError
 
@@ -41,7 +42,7 @@ def read_labels(
         class_names = given or tuple(str(number) for number in range(len(found)))
         numbers = {key: _whole(where, key, array) for key, array in flat.items()}
     if len(class_names) < 2:
-        raise DataError(f"{where}: {len(class_names)} classes, expected 2 or more")
+        raise DataError(f"{where}: {count(len(class_names), 'class', 'es')}, expected 2 or more")
     if kinds["train_labels"] == "number":
         _check_range(where, numbers, len(class_names))
     return numbers, class_names
@@ -117,8 +118,9 @@ def _check_range(where: str, labels: Mapping[str, Array], classes: int) -> None:
                 continue
             line = ""
             if len(found) == classes and np.isin(array, found).all():
-                line = f": save numpy.searchsorted(numpy.unique(train_labels), {key})"
-                line += ", and the other labels in the same way"
+                line = (
+                    ": save numpy.searchsorted(numpy.unique(train_labels), labels), for each labels"
+                )
             raise DataError(
                 f"{where}: {key}: label {label} is not in 0..{classes - 1}, one for each of the "
                 f"{classes} classes{line}"

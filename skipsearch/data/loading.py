@@ -1,5 +1,6 @@
 """Loading: a name or a path -> data on a device, checked, resized, and divided into splits."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from skipsearch.data.pictures import fit
 from skipsearch.data.source import Read, path_of, require_memory
 from skipsearch.errors import DataError, not_one_of
 
+LONGEST_SHOWN = 300  # characters of a path
 PIECE_BYTES = 2**28  # of images that are resized together
 
 
@@ -75,7 +77,9 @@ def load_data(
     try:
         read = _read(name, path, root, image_size, download)
     except OSError as error:
-        raise DataError(f"{error.filename or name}: {error.strerror or error}") from None
+        where = str(error.filename or name)
+        where = where if len(where) <= LONGEST_SHOWN else f"{where[:LONGEST_SHOWN]}..."
+        raise DataError(f"{where}: {error.strerror or error}") from None
 
     height, width = read.parts["train"].images.shape[2:]
     parts = {part: _square(name, split, image_size) for part, split in read.parts.items()}
@@ -123,9 +127,12 @@ def _read(
         return read_folder(path, image_size)
     if path.is_file():
         return read_npz(path)
-    raise DataError(
-        f"data {not_one_of(name, DATASETS)}, and there is no folder or .npz file {path}"
-    )
+    plain = re.sub(r"[\W_]", "", name).lower()  # CIFAR-10, FashionMNIST
+    meant = [word for word in DATASETS if word.replace("-", "") == plain]
+    unknown = not_one_of(name, DATASETS)
+    if meant and "did you mean" not in unknown:
+        unknown += f" (did you mean {meant[0]!r}?)"
+    raise DataError(f"data {unknown}, and there is no folder or .npz file {path}")
 
 
 def _is_whole(number: object) -> bool:

@@ -43,9 +43,9 @@ class Notes:
             if rest := sum(number for _, number in ordered[SUFFIXES_SHOWN:]):
                 words.append(f"{rest:,} with other suffixes")
             total = sum(self.passed_over.values())
-            parts.append(f"{_count(total, 'file')} ({', '.join(words)})")
+            parts.append(f"{count(total, 'file')} ({', '.join(words)})")
         if self.outside:
-            parts.append(f"{_count(self.outside, 'image')} outside the class folders")
+            parts.append(f"{count(self.outside, 'image')} outside the class folders")
         if self.hidden:
             parts.append(f"{self.hidden:,} hidden")
         return ", ".join(parts)
@@ -59,11 +59,11 @@ class Notes:
         ]
         if self.contradictory:
             stand = "stands" if self.contradictory == 1 else "stand"
-            clauses.append(f"{_count(self.contradictory, 'image')} {stand} under several labels")
+            clauses.append(f"{count(self.contradictory, 'image')} {stand} under several labels")
         if self.animated:
-            clauses.append(f"first frame of {_count(self.animated, 'file')} with several")
+            clauses.append(f"only the first frame of {count(self.animated, 'file')} was read")
         if self.transparent:
-            clauses.append(f"transparency of {_count(self.transparent, 'image')} dropped")
+            clauses.append(f"the transparency of {count(self.transparent, 'image')} was dropped")
         return clauses
 
     def remarks(self) -> list[str]:
@@ -78,5 +78,6 @@ def _suffix(suffix: str) -> str:
     return suffix if suffix.isascii() and suffix.isprintable() else ascii(suffix)
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+def count(number: int, noun: str, plural: str = "s") -> str:
+    """Return a number with its noun in the singular or plural."""
+    return f"{number:,} {noun}{'' if number == 1 else plural}"

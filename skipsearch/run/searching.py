@@ -101,7 +101,7 @@ def search(
         max_failures: Trials in a row that may fail before the search stops.
         deterministic: Whether a GPU must give the same bits again, for less speed; the CPU does.
         verbose: Whether to show what Ray prints.
-        on_data: Called with the data once they are read, before anything is trained; see
+        on_data: Called with the data before anything is trained; see
             ``Data.summary``.
 
     Returns:
@@ -140,8 +140,6 @@ def search(
     )
     space = space if isinstance(space, Space) else Space.load(space)
     images = load_data(data, root=data_root, image_size=image_size)
-    if on_data is not None:
-        on_data(images)
     space = space.for_images(images.in_channels, images.image_size, images.classes)
     recipe = _joined(recipe or Recipe(), space, epochs).resolve(images.augmentation)
     # Refused before anything is written: an empty space, and a sampler that cannot search it.
@@ -177,6 +175,8 @@ def search(
     out = Path(out)
     _check_folder(out, asked)
     out.mkdir(parents=True, exist_ok=True)
+    if on_data is not None:
+        on_data(images)
     url, common = (url_of(out / STUDY), None) if storage is None else (storage, _shared(asked))
     try:
         with FileLock(out / ".lock", timeout=0):

@@ -1,0 +1,43 @@
+"""Data sets that tests make: arrays in an .npz file, and folders of images."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+
+def arrays(train: int = 40, test: int = 8, classes: int = 4, shape: tuple[int, ...] = (6, 6, 3)):
+    """Arrays of an .npz file in which the first two pixels of each image are its own number."""
+    images = np.random.default_rng(0).integers(0, 256, (train + test, *shape), dtype=np.uint8)
+    flat = images.reshape(train + test, -1)
+    flat[:, 0], flat[:, 1] = np.divmod(np.arange(train + test), 256)
+    labels = np.arange(train + test) % classes
+    return {
+        "train_images": images[:train],
+        "train_labels": labels[:train],
+        "test_images": images[train:],
+        "test_labels": labels[train:],
+    }
+
+
+def npz(folder: Path, **changes: object) -> Path:
+    """Write an .npz file with some arrays changed, or left out where the change is None."""
+    content = {key: value for key, value in (arrays() | changes).items() if value is not None}
+    np.savez(folder / "some.npz", **content)
+    return folder / "some.npz"
+
+
+def png(
+    path: Path, colour: object = (255, 0, 0), size: tuple[int, int] = (8, 8), mode: str = "RGB"
+) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, colour).save(path)
+    return path
+
+
+def folder_of_images(folder: Path, count: int = 10, classes: tuple[str, ...] = ("cat", "dog")):
+    """Write `count` images of each class, no two alike."""
+    for label, name in enumerate(classes):
+        for number in range(count):
+            png(folder / name / f"{number:03}.png", (label, number, 99))
+    return folder

@@ -1,0 +1,362 @@
+"""Arrays in an .npz file: what is understood, and that the line of numpy in a message mends it."""
+
+import re
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from made_data import arrays, npz
+
+from skipsearch.data import load_data
+from skipsearch.data.arrays import _is_channels_first
+from skipsearch.errors import DataError
+
+PLAIN = arrays()
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(DataError) as caught:
+        load_data(path)
+    message = str(caught.value)
+    assert message.startswith(str(path))
+    assert "\n" not in message
+    return message
+
+
+def obey(message: str, content: dict[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
+    """Change arrays as a message says: the one that it names, and all others of its kind."""
+    found = re.search(r"save (.+?)(?:, and the other|, for each|$)", message)
+    assert found is not None, message
+    kind = name.rpartition("_")[2]
+    return {
+        key: eval(found[1], {"numpy": np, **content, name: array}) if kind in key else array
+        for key, array in content.items()
+    }
+
+
+# --- the axes ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_channels_that_come_first_are_recognised(tmp_path: Path, channels: int) -> None:
+    content = arrays(shape=(6, 6, channels))
+    expected = load_data(npz(tmp_path, **content))
+    first = {key: content[key].transpose(0, 3, 1, 2) for key in ("train_images", "test_images")}
+    data = load_data(npz(tmp_path, **content | first))
+    assert data.fingerprint == expected.fingerprint
+    assert "read as (N, C, H, W)" in data.source
+    assert "(N, C, H, W)" not in expected.source
+
+
+@given(st.sampled_from([1, 3, 4]), st.integers(5, 300), st.integers(5, 300))
+def test_the_usual_channels_are_told_from_height_and_width(c: int, h: int, w: int) -> None:
+    assert not _is_channels_first(Path("x"), np.empty((2, h, w, c), np.uint8))
+    assert _is_channels_first(Path("x"), np.empty((2, c, h, w), np.uint8))
+    assert not _is_channels_first(Path("x"), np.empty((2, h, w), np.uint8))
+
+
+@pytest.mark.parametrize(
+    "shape", [(6, 6, 2), (8, 8, 5), (6, 6, 3), (3, 3, 3), (4, 4, 3), (9, 9, 9)]
+)
+def test_the_documented_order_is_kept(tmp_path: Path, shape: tuple[int, int, int]) -> None:
+    content = arrays(shape=shape)
+    assert load_data(npz(tmp_path, **content)).in_channels == shape[2]
+
+
+@pytest.mark.parametrize("shape", [(2, 8, 8), (13, 16, 16), (7, 20, 20)])
+def test_unusual_channels_that_come_first_are_refused_with_the_transpose(
+    tmp_path: Path, shape: tuple[int, int, int]
+) -> None:
+    content = arrays(shape=shape)
+    message = refusal(npz(tmp_path, **content))
+    assert "save train_images.transpose(0, 2, 3, 1)" in message
+    assert (
+        load_data(npz(tmp_path, **obey(message, content, "train_images"))).in_channels == shape[0]
+    )
+
+
+# --- pixels --------------------------------------------------------------------------------------
+
+
+def changed(what: str) -> dict[str, np.ndarray]:
+    """The plain arrays, with images as another program may leave them."""
+    change = {
+        "float in 0..1": lambda x: x / 255,
+        "float32 in 0..1": lambda x: (x / 255).astype(np.float32),
+        "float in -1..1": lambda x: x / 127.5 - 1,
+        "whole floats": lambda x: x.astype(np.float32),
+        "standardised": lambda x: x / 50.0 - 2.0,
+        "int64": lambda x: x.astype(np.int64),
+        "uint16 of bytes": lambda x: x.astype(np.uint16),
+        "uint16": lambda x: x.astype(np.uint16) * 257,
+        "12 bits": lambda x: x.astype(np.uint16) * 16,
+    }[what]
+    return {key: change(PLAIN[key]) for key in ("train_images", "test_images")}
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        *("float in 0..1", "float32 in 0..1", "float in -1..1", "whole floats", "standardised"),
+        *("int64", "uint16 of bytes", "uint16", "12 bits"),
+    ],
+)
+def test_pixels_of_another_kind_are_refused_with_the_line_that_mends_them(
+    tmp_path: Path, what: str
+) -> None:
+    content = PLAIN | changed(what)
+    message = refusal(npz(tmp_path, **content))
+    assert f"train_images is {content['train_images'].dtype} (40, 6, 6, 3) with values" in message
+    mended = obey(message, content, "train_images")
+    for key in ("train_images", "test_images"):
+        assert mended[key].dtype == np.uint8
+        assert np.abs(mended[key].astype(int) - PLAIN[key]).max() <= 1
+    load_data(npz(tmp_path, **mended))
+
+
+def test_masks_are_refused_with_the_line_that_makes_bytes_of_them(tmp_path: Path) -> None:
+    content = PLAIN | {key: PLAIN[key] > 99 for key in ("train_images", "test_images")}
+    mended = obey(refusal(npz(tmp_path, **content)), content, "train_images")
+    assert np.array_equal(mended["train_images"], (PLAIN["train_images"] > 99) * np.uint8(255))
+    load_data(npz(tmp_path, **mended))
+
+
+def test_pixels_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    images = PLAIN["train_images"] / 255
+    images[3, 2, 1, 0] = np.nan
+    message = refusal(npz(tmp_path, train_images=images, test_images=PLAIN["test_images"] / 255))
+    assert "not finite (NaN or infinite)" in message
+    assert "numpy.nan_to_num(train_images)" in message
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_an_alpha_channel_that_says_nothing_is_refused(tmp_path: Path, first: bool) -> None:
+    content = dict(arrays(shape=(6, 6, 4)))
+    for key in ("train_images", "test_images"):
+        content[key][..., 3] = 255
+        content[key] = content[key].transpose(0, 3, 1, 2) if first else content[key]
+    message = refusal(npz(tmp_path, **content))
+    assert "the fourth channel of train_images is 255 everywhere" in message
+    assert load_data(npz(tmp_path, **obey(message, content, "train_images"))).in_channels == 3
+
+
+def test_flat_images_are_refused_with_the_line_that_makes_squares_of_them(tmp_path: Path) -> None:
+    plain = arrays(shape=(6, 6))
+    content = plain | {key: plain[key].reshape(-1, 36) for key in ("train_images", "test_images")}
+    message = refusal(npz(tmp_path, **content))
+    mended = obey(message, content, "train_images")
+    assert load_data(npz(tmp_path, **mended)).fingerprint == (
+        load_data(npz(tmp_path, **plain)).fingerprint
+    )
+
+
+def test_images_counted_by_the_last_axis_are_refused_with_the_line_that_mends_them(
+    tmp_path: Path,
+) -> None:
+    last = {key: np.moveaxis(PLAIN[key], 0, -1) for key in ("train_images", "test_images")}
+    message = refusal(npz(tmp_path, **last))
+    mended = obey(message, PLAIN | last, "train_images")
+    assert load_data(npz(tmp_path, **mended)).fingerprint == load_data(npz(tmp_path)).fingerprint
+
+
+@pytest.mark.parametrize("kind", ["images", "labels"])
+def test_python_objects_are_refused_with_the_line_that_mends_them(
+    tmp_path: Path, kind: str
+) -> None:
+    content = dict(PLAIN)
+    for key in (f"train_{kind}", f"test_{kind}"):
+        content[key] = np.empty(len(PLAIN[key]), dtype=object)
+        for index, value in enumerate(PLAIN[key]):
+            content[key][index] = value
+    message = refusal(npz(tmp_path, **content))
+    assert f"train_{kind} holds Python objects" in message
+    mended = obey(message, content, f"train_{kind}")
+    assert load_data(npz(tmp_path, **mended)).fingerprint == load_data(npz(tmp_path)).fingerprint
+
+
+def test_complex_images_are_refused(tmp_path: Path) -> None:
+    message = refusal(npz(tmp_path, train_images=PLAIN["train_images"].astype(complex)))
+    assert "train_images is complex128" in message
+    assert "expected uint8" in message
+
+
+# --- labels --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda labels: labels[:, None],
+        lambda labels: labels.astype(float),
+        lambda labels: labels.astype(np.float32)[:, None],
+        lambda labels: labels.astype(np.uint8),
+        lambda labels: labels.astype(np.uint64),
+        lambda labels: labels.astype(str),
+        lambda labels: labels.astype(str)[:, None],
+    ],
+    ids=["(N, 1)", "floats", "floats (N, 1)", "uint8", "uint64", "texts", "texts (N, 1)"],
+)
+def test_labels_of_any_usual_kind_are_taken(tmp_path: Path, change) -> None:
+    expected = load_data(npz(tmp_path)).fingerprint
+    labels = {key: change(PLAIN[key]) for key in ("train_labels", "test_labels")}
+    data = load_data(npz(tmp_path, **labels))
+    assert data.fingerprint == expected
+    assert data.class_names == ("0", "1", "2", "3")
+
+
+def test_yes_and_no_are_two_classes(tmp_path: Path) -> None:
+    labels = {key: PLAIN[key] > 1 for key in ("train_labels", "test_labels")}
+    assert load_data(npz(tmp_path, **labels)).classes == 2
+
+
+def test_texts_are_numbered_by_the_names_of_the_classes(tmp_path: Path) -> None:
+    animals = np.array(["dog", "ant", "cow", "bee"])
+    labels = {key: animals[PLAIN[key]] for key in ("train_labels", "test_labels")}
+    assert load_data(npz(tmp_path, **labels)).class_names == ("ant", "bee", "cow", "dog")
+    data = load_data(npz(tmp_path, **labels, class_names=animals))
+    assert data.class_names == ("dog", "ant", "cow", "bee")
+    assert data.fingerprint == load_data(npz(tmp_path)).fingerprint
+
+
+def one_hot(labels: np.ndarray) -> np.ndarray:
+    return np.eye(4)[labels]
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (one_hot, "save train_labels.argmax(1)"),
+        (lambda labels: labels.astype("S"), "save train_labels.astype(str)"),
+        (lambda labels: labels + 1, "label 4 is not in 0..3"),
+        (lambda labels: labels * 7, "label 21 is not in 0..3"),
+    ],
+    ids=["one-hot", "bytes", "from 1 on", "with gaps"],
+)
+def test_labels_of_another_kind_are_refused_with_the_line_that_mends_them(
+    tmp_path: Path, change, line: str
+) -> None:
+    content = PLAIN | {key: change(PLAIN[key]) for key in ("train_labels", "test_labels")}
+    message = refusal(npz(tmp_path, **content))
+    assert line in message
+    name = "labels" if "for each" in message else "train_labels"
+    mended = obey(message, content, name)
+    assert load_data(npz(tmp_path, **mended)).fingerprint == load_data(npz(tmp_path)).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (np.full(40, np.nan), "train_labels is float64 (40,) and holds nan"),
+        (np.arange(40) + 0.5, "holds 0.5, expected integers"),
+        (np.full(40, 1e300), "1 class, expected 2 or more"),
+        (np.where(np.arange(40) % 2, 1e300, 0), "label 4611686018427387904 is not in 0..1"),
+        (np.ones((40, 4)), "one label for each image"),
+        (np.zeros((40, 4), int), "one label for each image"),
+        (np.zeros(40, complex), "train_labels is complex128"),
+        (np.zeros(0, int), "not empty"),
+        (np.array("cat"), "expected integers (N,)"),
+        (np.array(["cat", "dog"] * 20), "test_labels is int64 and train_labels <U3"),
+    ],
+)
+def test_labels_that_nothing_can_be_made_of_are_refused(
+    tmp_path: Path, labels: np.ndarray, words: str
+) -> None:
+    assert words in refusal(npz(tmp_path, train_labels=labels))
+
+
+def test_a_text_that_no_training_image_has_is_refused_with_the_nearest(tmp_path: Path) -> None:
+    names = np.array(["ant", "bee", "cow", "doe"])
+    content = {key: names[PLAIN[key]] for key in ("train_labels", "test_labels")}
+    content["test_labels"][3] = "bea"
+    message = refusal(npz(tmp_path, **content))
+    assert "test_labels: 'bea' is no such class" in message
+    assert "did you mean 'bee'?" in message
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["ant", "bee", "ant", "doe"], "class_names has 'ant' twice"),
+        ([b"ant", b"bee", b"cow", b"doe"], "save class_names.astype(str)"),
+        ([["ant", "bee", "cow", "doe"]], "expected one text for each class"),
+        ([0, 1, 2, 3], "save class_names.astype(str)"),
+    ],
+)
+def test_names_that_are_not_one_for_each_class_are_refused(
+    tmp_path: Path, names: list, words: str
+) -> None:
+    assert words in refusal(npz(tmp_path, class_names=np.array(names)))
+
+
+# --- the keys ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("prefix", ["val", "validation"])
+def test_validation_images_of_a_file_are_used(tmp_path: Path, prefix: str) -> None:
+    own = arrays(train=12)
+    path = npz(
+        tmp_path,
+        **{f"{prefix}_images": own["train_images"], f"{prefix}_labels": own["train_labels"]},
+    )
+    data = load_data(path)
+    assert (len(data.train), len(data.validation), len(data.test)) == (40, 12, 8)
+    assert np.array_equal(data.validation.images.permute(0, 2, 3, 1), own["train_images"])
+    assert load_data(path, split_seed=7).fingerprint == data.fingerprint
+    with pytest.raises(DataError, match="the data have their own validation images"):
+        load_data(path, validation_fraction=0.3)
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        ("train_image", "'train_image' is not one of train_images, train_labels"),
+        ("train_image", "did you mean 'train_images'?"),
+        ("x_train", "'x_train' is not one of train_images"),
+        ("valid_images", "did you mean 'val_images'?"),
+        ("arr_0", "'arr_0' is not one of"),
+        ("val_images", "no val_labels in it"),
+        ("val_labels", "no val_images in it"),
+    ],
+)
+def test_an_array_that_would_not_be_used_is_refused(tmp_path: Path, extra: str, words: str) -> None:
+    assert words in refusal(npz(tmp_path, **{extra: PLAIN["train_images"]}))
+
+
+def test_two_validation_splits_are_refused(tmp_path: Path) -> None:
+    both = {f"{word}_images": PLAIN["test_images"] for word in ("val", "validation")}
+    both |= {f"{word}_labels": PLAIN["test_labels"] for word in ("val", "validation")}
+    assert "both val_images and validation_images" in refusal(npz(tmp_path, **both))
+
+
+def test_validation_images_of_another_size_are_refused(tmp_path: Path) -> None:
+    other = arrays(shape=(5, 5, 3))
+    path = npz(tmp_path, val_images=other["test_images"], val_labels=other["test_labels"])
+    assert "val_images are (5, 5, 3) and train_images (6, 6, 3)" in refusal(path)
+
+
+# --- the file ------------------------------------------------------------------------------------
+
+
+def test_other_files_are_named_for_what_they_are(tmp_path: Path) -> None:
+    empty = tmp_path / "empty.npz"
+    empty.write_bytes(b"")
+    assert "an empty file" in refusal(empty)
+    alone = tmp_path / "alone.npy"
+    np.save(alone, PLAIN["train_images"])
+    assert "numpy.savez" in refusal(alone)
+    packed = tmp_path / "images.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("cat/0.png", b"")
+    assert "unpack it and name its folder" in refusal(packed)
+
+
+def test_arrays_that_no_memory_holds_are_refused_before_they_are_read(tmp_path: Path) -> None:
+    path = npz(tmp_path)
+    # As of a small file that unpacks to 2**60 bytes: the directory at its end says so.
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.infolist()[0].file_size = 2**60
+        archive.writestr("class_names.npy", b"")  # so that the directory is written again
+    assert "GiB of memory" in refusal(path)
