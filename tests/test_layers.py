@@ -11,7 +11,7 @@ import skipsearch
 
 # The layers, lowest first. A new room or file at the top of the package belongs into this table.
 LAYERS = (
-    ("errors",),
+    ("errors", "openmp"),
     ("layout", "text", "intervals", "ram"),
     ("plan",),
     ("design",),

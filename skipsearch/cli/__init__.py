@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from skipsearch import openmp
 from skipsearch.cli.parser import make_parser
 from skipsearch.cli.words import EXIT_BAD_INPUT, EXIT_INTERRUPTED
 from skipsearch.errors import SkipSearchError
@@ -25,6 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = make_parser().parse_args(arguments)
     options.own_process = arguments is None  # may be set up as training wants it
+    if options.own_process:
+        os.environ.update(openmp.SETTINGS | dict(os.environ))  # the user's own settings count
     try:
         return int(options.verb(options) or 0)
     except SkipSearchError as error:

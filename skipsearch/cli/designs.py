@@ -85,10 +85,12 @@ def train_design(options: argparse.Namespace) -> None:
     from skipsearch.training import (
         available_cores,
         default_device,
+        fitting_threads,
         train,
         train_several,
         tune_process,
     )
+    from skipsearch.training.several import LARGEST_PACK
 
     design = read_design(options.design)
     recipe = read_recipe(options.recipe)
@@ -110,13 +112,14 @@ def train_design(options: argparse.Namespace) -> None:
     models = [build(design, data.in_channels, data.classes, seed=seed) for seed in seeds]
     print(f"design {design.id} on {data.name} ({device}), {recipe.epochs} epochs")
     how = {"deterministic": options.deterministic}
-    if options.seeds == 1:
-        checkpoint = options.checkpoint
-        for epoch in train(models[0], data, recipe, options.seed, checkpoint=checkpoint, **how):
-            print_epoch(epoch)
-        return
-    for epochs in train_several(models, data, recipe, seeds, **how):
-        _print_mean(epochs)
+    with fitting_threads(design, data, recipe, min(len(models), LARGEST_PACK)):
+        if options.seeds == 1:
+            checkpoint = options.checkpoint
+            for epoch in train(models[0], data, recipe, options.seed, checkpoint=checkpoint, **how):
+                print_epoch(epoch)
+            return
+        for epochs in train_several(models, data, recipe, seeds, **how):
+            _print_mean(epochs)
     for seed, epoch in zip(seeds, epochs, strict=True):
         print(f"seed {seed}: {_accuracy(epoch)}")
 

@@ -16,7 +16,7 @@ from skipsearch.intervals import wilson
 from skipsearch.models import build
 from skipsearch.record import Epoch, Trial
 from skipsearch.run.folder import Run, check_seed
-from skipsearch.training import Trainer, default_device, versions
+from skipsearch.training import Trainer, default_device, fitting_threads, versions
 
 TRAIN_ON = ("train", "train+validation")
 
@@ -101,13 +101,15 @@ def export(
     seed = trial.seed if seed is None else seed
     check_seed(seed)
     model = build(trial.design, data.in_channels, data.classes, seed=seed)
-    trainer = Trainer(model, chosen.without_test(), trial.recipe, seed)
-    while trainer.epoch < trial.recipe.epochs:
-        epoch = trainer.run_epoch()
-        if progress is not None:
-            progress(epoch)
     assert data.test is not None
-    _, test_accuracy = trainer.evaluate(data.test)
+    trainer = Trainer(model, chosen.without_test(), trial.recipe, seed)
+    with fitting_threads(trial.design, data, trial.recipe):
+        numerics = trainer.numerics
+        while trainer.epoch < trial.recipe.epochs:
+            epoch = trainer.run_epoch()
+            if progress is not None:
+                progress(epoch)
+        _, test_accuracy = trainer.evaluate(data.test)
     validation_accuracy = epoch.validation_accuracy if train_on == "train" else None
     ranking = run.rank()
     place = ranking[ranking.trial == trial.number].iloc[0]
@@ -133,7 +135,7 @@ def export(
         validation_images=None if validation_accuracy is None else len(data.validation),
         test_accuracy=test_accuracy,
         test_images=len(data.test),
-        device=trainer.numerics,
+        device=numerics,
         versions=versions(),
     )
     differences = write_artefacts(

@@ -162,14 +162,15 @@ class Run:
             RunError: If the design is not in the run, or the data have changed.
         """
         from skipsearch.models import build
-        from skipsearch.training import default_device
+        from skipsearch.training import default_device, fitting_threads
         from skipsearch.training.diagnosis import explain
 
         trial = self.trial(design)
         data = self.load_data(device or default_device()).without_test()
         model = build(trial.design, data.in_channels, data.classes, seed=trial.seed)
         recipe = trial.recipe if epochs is None else trial.recipe.replace(epochs=epochs)
-        return explain(model, data, recipe, trial.seed, progress=progress)
+        with fitting_threads(trial.design, data, recipe):
+            return explain(model, data, recipe, trial.seed, progress=progress)
 
     def audit(self) -> analysis.Audit:
         """Tell how often early stopping was wrong; see ``analysis.audit``."""

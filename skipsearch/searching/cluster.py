@@ -29,6 +29,7 @@ from ray import _raylet
 from ray._private import ray_constants
 from ray.exceptions import RayError
 
+from skipsearch import openmp
 from skipsearch.errors import RunError
 from skipsearch.searching.door import knock
 from skipsearch.searching.folder import session_folder
@@ -45,7 +46,7 @@ ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # Ray's memory monitor would end the whole session where one worker grows too large.
     "RAY_memory_monitor_refresh_ms": "0",
-}
+} | openmp.SETTINGS
 # On top, for a calm console.
 CALM = {
     "RAY_AIR_NEW_OUTPUT": "0",

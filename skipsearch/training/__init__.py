@@ -1,4 +1,4 @@
-"""Train one network on data that lies on its device. Knows nothing of designs or of search."""
+"""Train one network on data that lies on its device. Knows nothing of search."""
 
 from skipsearch.training.checkpoint import (
     CheckpointWriter,
@@ -16,6 +16,7 @@ from skipsearch.training.memory import foreseen_parts, free_memory, is_out_of_me
 from skipsearch.training.processor import available_cores, tune_process
 from skipsearch.training.residents import Residents
 from skipsearch.training.several import PackTrainer, train_several
+from skipsearch.training.threads import fitting_threads
 
 __all__ = [
     "CheckpointWriter",
@@ -30,6 +31,7 @@ __all__ = [
     "default_device",
     "device_name",
     "finish",
+    "fitting_threads",
     "foreseen_parts",
     "free_memory",
     "is_out_of_memory",

@@ -1,0 +1,202 @@
+"""Time training with one thread and with all of them, quiet and beside other work.
+
+    python scripts/benchmark_threads.py [--rounds 3] [--seconds 2] [--out scripts/README.md]
+
+Each row is a network of another size: multiply-adds of a layer in one step, by which the number of
+threads is chosen (`fitting_threads`). Speeds are relative to one thread under the same load: with
+all threads; with the threads that `skipsearch train` takes; and with all threads and the spinning
+that the OpenMP runtime has by default. The load is one busy loop for each core. Contenders take
+turns in processes of their own; ratios are taken within a round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+import torch
+from benchmark_turns import (
+    CORES,
+    Contender,
+    Round,
+    circumstances,
+    table,
+    take_turns,
+    work,
+    write_section,
+)
+
+import skipsearch as ss
+from skipsearch.cost import layers
+from skipsearch.data import Split
+from skipsearch.openmp import SETTINGS
+from skipsearch.training import Trainer, fitting_threads, tune_process
+
+IMAGES, CHANNELS, CLASSES = 512, 3, 10
+ONE, ALL, OURS, SPINNING = "one thread", "all threads", "ours", "all threads, default spinning"
+
+
+@dataclass(frozen=True)
+class Size:
+    """A network and its batch.
+
+    Attributes:
+        image_size: Height and width of the images, in pixels.
+        depths: Blocks of each stage.
+        widths: Channels of each stage.
+        batch: Number of images in a step.
+    """
+
+    image_size: int
+    depths: tuple[int, ...]
+    widths: tuple[int, ...]
+    batch: int
+
+    @property
+    def design(self) -> ss.Design:
+        """The network: original residual blocks."""
+        return ss.Design(
+            layout="conv3-bn-relu-conv3-bn + relu",
+            depths=self.depths,
+            widths=self.widths,
+            stem_width=self.widths[0],
+        )
+
+    @property
+    def work_a_layer(self) -> float:
+        """Multiply-adds of the average layer in one step, in millions."""
+        cost = ss.cost(self.design, CHANNELS, self.image_size, CLASSES)
+        return cost.macs * self.batch / layers(self.design) / 1e6
+
+    def data(self) -> ss.Data:
+        """Make random images."""
+        generator = torch.Generator().manual_seed(0)
+        shape = (IMAGES, CHANNELS, self.image_size, self.image_size)
+        images = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
+        split = Split(images, torch.randint(0, CLASSES, (IMAGES,), generator=generator))
+        return ss.Data(
+            name="random",
+            train=split,
+            validation=split,
+            test=None,
+            class_names=tuple("0123456789"),
+            mean=(0.5,) * CHANNELS,
+            std=(0.25,) * CHANNELS,
+            split_seed=0,
+            augmentation={"crop": 0, "flip": False, "cutout": 0},
+            source="random",
+            fingerprint="0" * 16,
+        )
+
+
+SIZES = (
+    Size(8, (1, 1), (8, 16), 32),
+    Size(8, (1, 1, 1), (16, 32, 64), 32),
+    Size(8, (3, 3, 3), (16, 32, 64), 128),
+    Size(16, (1, 1, 1), (16, 32, 64), 64),
+    Size(16, (1, 1, 1), (16, 32, 64), 128),
+    Size(32, (3, 3, 3), (16, 32, 64), 128),
+)
+
+
+def steps(size: Size, threads: int, fitting: bool) -> Iterator[int]:
+    """Train, and yield the images of each step."""
+    tune_process(threads)
+    data, recipe = size.data(), ss.Recipe(batch_size=size.batch, epochs=1_000_000)
+    trainer = Trainer(ss.build(size.design, CHANNELS, CLASSES, seed=0), data, recipe)
+    trainer.model.train()
+    if fitting:
+        with fitting_threads(size.design, data, recipe):
+            threads = torch.get_num_threads()
+        torch.set_num_threads(threads)
+    number = 0
+    while True:
+        trainer.run_step(number)
+        number += 1
+        yield size.batch
+
+
+def contenders() -> list[Contender]:
+    """Every size in every way, named by both."""
+    ways = {
+        ONE: (1, False, SETTINGS),
+        ALL: (CORES, False, SETTINGS),
+        OURS: (CORES, True, SETTINGS),
+        SPINNING: (CORES, False, {}),
+    }
+    return [
+        Contender(f"{number} {way}", partial(steps, size, threads, fitting), environment=settings)
+        for number, size in enumerate(SIZES)
+        for way, (threads, fitting, settings) in ways.items()
+    ]
+
+
+def _loop() -> None:
+    while True:
+        pass
+
+
+@contextmanager
+def busy_loops() -> Iterator[None]:
+    """Keep every core busy."""
+    loops = [multiprocessing.Process(target=_loop, daemon=True) for _ in range(CORES)]
+    for loop in loops:
+        loop.start()
+    try:
+        yield
+    finally:
+        for loop in loops:
+            loop.terminate()
+            loop.join()
+
+
+def ratio(rounds: Sequence[Round], number: int, way: str) -> str:
+    """Return the speed of a way over that of one thread: median, least and greatest."""
+    ratios = [one[f"{number} {way}"] / one[f"{number} {ONE}"] for one in rounds]
+    return f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+
+
+def main() -> None:
+    """Measure and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each contender in a round")
+    parser.add_argument("--out", type=Path, help="a file whose section is replaced")
+    parser.add_argument("--work", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.work is not None:
+        work(contenders()[options.work], "cpu", options.seconds)
+        return
+    quiet = take_turns(contenders(), options.rounds)
+    with busy_loops():
+        loaded = take_turns(contenders(), options.rounds)
+    rows = []
+    for number, size in enumerate(SIZES):
+        data, recipe = size.data(), ss.Recipe(batch_size=size.batch)
+        torch.set_num_threads(CORES)
+        with fitting_threads(size.design, data, recipe):
+            threads = torch.get_num_threads()
+        rows.append(
+            [
+                f"{size.work_a_layer:.1f}",
+                str(threads),
+                *(ratio(quiet, number, way) for way in (ALL, OURS)),
+                *(ratio(loaded, number, way) for way in (ALL, OURS, SPINNING)),
+            ]
+        )
+    header = ["million MACs a layer and step", "threads", "quiet: all", "quiet: ours"]
+    header += ["loaded: all", "loaded: ours", "loaded: all, default spinning"]
+    body = f"{circumstances('cpu')}\n\n{table(header, rows)}"
+    print(body)
+    if options.out is not None:
+        write_section(options.out, "threads, cpu", body)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""How many threads of the CPU one training keeps busy."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+
+from skipsearch.cost import cost, layers
+from skipsearch.data import Data
+from skipsearch.design import Design
+from skipsearch.recipe import Recipe
+
+# Multiply-adds of a layer in one step that keep a thread busy. With fewer, threads wait for each
+# other longer than they compute (scripts/benchmark_threads.py).
+WORK_A_THREAD = 16_000_000
+
+
+@contextlib.contextmanager
+def fitting_threads(
+    design: Design, data: Data, recipe: Recipe, networks: int = 1
+) -> Iterator[None]:
+    """Use no more threads than a training keeps busy; restore their number afterwards.
+
+    The number depends on the design, the batch and the threads available, never on the load of the
+    machine: it decides the last bits of a training.
+
+    Args:
+        design: Design that is trained.
+        data: Data set that it is trained on.
+        recipe: Recipe, for its batch size.
+        networks: Number of networks of this design that are trained at once.
+    """
+    before = torch.get_num_threads()
+    images = networks * min(recipe.batch_size, len(data.train))
+    macs = cost(design, data.in_channels, data.image_size, data.classes).macs
+    work = images * macs // layers(design)
+    torch.set_num_threads(max(1, min(before, work // WORK_A_THREAD)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
