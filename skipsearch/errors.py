@@ -14,13 +14,34 @@ SkipSearchError(ValueError)
   UnknownWordError   a word that was let in, and that a part of the package does not know
 """
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from reprlib import Repr
 
+# USER:PASSWORD@ after a scheme, whatever signs the password has, and password=... in a query. One
+# slash is enough: a path made of a URL has no more.
+_PASSWORD = re.compile(
+    r"(?P<before>\w:/+[^\s:/@]*:)(?:(?!:/)[^@])*@(?:\S*@)?"
+    r"|(?P<key>\b(?:password|passwd|pwd)=)[^&\s]+?(?=['\"]?:?(?:[\s&]|$))",
+    re.IGNORECASE,
+)
+
+
+def hide_passwords(text: str) -> str:
+    """Replace the passwords in URLs such as ``scheme://user:password@host`` by ``***``."""
+    return _PASSWORD.sub(lambda m: f"{m['before']}***@" if m["before"] else f"{m['key']}***", text)
+
 
 class SkipSearchError(ValueError):
-    """The root of all errors of this package; its message is one line meant for the user."""
+    """The root of all errors of this package.
+
+    Args:
+        message: One line meant for the user; passwords in URLs are hidden.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(hide_passwords(message))
 
 
 class LayoutError(SkipSearchError):
@@ -85,6 +106,10 @@ class _Shown(Repr):
         self.maxstring = self.maxlong = self.maxother = limit
         self.maxlist = self.maxtuple = self.maxdict = self.maxset = 12
         self.maxlevel = 3
+
+    def repr_str(self, x: str, level: int) -> str:
+        """Show a text; a password is hidden before its end is cut off."""
+        return super().repr_str(hide_passwords(x), level)
 
     def repr_int(self, x: int, level: int) -> str:
         """Show a whole number; Python writes none of more than 4,300 digits."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import NoReturn
 
 from skipsearch.cli import designs, runs, sessions, winners
+from skipsearch.cli.console import complain
 from skipsearch.cli.words import EXIT_BAD_INPUT, positive, seconds
+from skipsearch.errors import shown_value
 
 
 class Parser(argparse.ArgumentParser):
@@ -15,11 +18,29 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and where help is, and exit."""
-        self.exit(EXIT_BAD_INPUT, f"skipsearch: error: {message} (see {self.prog} --help)\n")
+        complain(f"{message} (see {self.prog} --help)")
+        raise SystemExit(EXIT_BAD_INPUT)
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Return the parser; ``verb`` of what it parses is the function to call."""
+def read_arguments(words: Sequence[str]) -> argparse.Namespace:
+    """Read a command line; ``verb`` of what is returned is the function to call.
+
+    Raises:
+        SystemExit: If it is refused, or asks for help.
+    """
+    parser = make_parser()
+    for word in words:
+        flag, _, value = word.partition("=")
+        if flag.startswith("--") and value == "--":
+            # The standard parser would take it for a flag with an empty list.
+            parser.error(f"argument {flag}: expected one argument")
+        if "\0" in word:
+            parser.error(f"{shown_value(word)} holds a null character")
+    return parser.parse_args(words)
+
+
+def make_parser() -> Parser:
+    """Return the parser of every verb."""
     parser = Parser(
         prog="skipsearch",
         description="Neural architecture search over skip-connection designs.",

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from filelock import FileLock, Timeout
-
 from skipsearch import analysis
 from skipsearch.errors import RunError
 from skipsearch.recipe import Recipe
 from skipsearch.run.folder import CONFIRM, CONFIRMATIONS, Run, url_of
+from skipsearch.run.lock import locked
 from skipsearch.searching.cluster import Resources, ray_session
 from skipsearch.searching.driver import Limits
 from skipsearch.searching.rounds import train_rounds
@@ -42,45 +41,42 @@ def confirm(
     for name, value, least in (("top", top, 1), ("seeds", seeds, 2)):
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise RunError(f"{name}: {value!r} is not a whole number from {least}")
-    try:
-        with FileLock(run.path / ".lock", timeout=0):
-            earlier = run.asked_to_confirm()
-            kept = earlier["leaders"] if earlier else ()
-            leaders = analysis.leaders(run.rank(), run.trials(), top, kept)
-            if not leaders:
-                raise RunError(f"{run.path}: nothing to confirm: no training has ended well")
-            keys = [first.key for first, *_ in leaders]
-            text = dump_yaml({"leaders": keys, "seeds": seeds})
-            found = run.judged(leaders, seeds, run.confirmations())
-            if not found.wanted:
-                write_atomically(run.path / CONFIRM, text)
-                return found
-            data, params = run.load_data(), run.study.params()
-            plan = Plan(
-                space=run.space,
-                recipe=Recipe.from_dict(run.asked["recipe"]),
-                trials=0,
-                seed=run.asked["seed"],
-                sampler="random",  # it proposes nothing
+    with locked(run.path):
+        earlier = run.asked_to_confirm()
+        kept = earlier["leaders"] if earlier else ()
+        leaders = analysis.leaders(run.rank(), run.trials(), top, kept)
+        if not leaders:
+            raise RunError(f"{run.path}: nothing to confirm: no training has ended well")
+        keys = [first.key for first, *_ in leaders]
+        text = dump_yaml({"leaders": keys, "seeds": seeds})
+        found = run.judged(leaders, seeds, run.confirmations())
+        if not found.wanted:
+            write_atomically(run.path / CONFIRM, text)
+            return found
+        data, params = run.load_data(), run.study.params()
+        plan = Plan(
+            space=run.space,
+            recipe=Recipe.from_dict(run.asked["recipe"]),
+            trials=0,
+            seed=run.asked["seed"],
+            sampler="random",  # it proposes nothing
+        )
+        with ray_session(resources, verbose) as share:
+            write_atomically(run.path / CONFIRM, text)
+            outcome = train_rounds(
+                url_of(run.path / CONFIRMATIONS),
+                plan,
+                lambda trainings: [
+                    (params[leader.number], seed)
+                    for leader, seed in run.judged(leaders, seeds, trainings).wanted
+                ],
+                data.without_test(),
+                (run.path / "checkpoints").absolute(),
+                share=share,
+                limits=limits,
+                deterministic=deterministic,
+                verbose=verbose,
             )
-            with ray_session(resources, verbose) as share:
-                write_atomically(run.path / CONFIRM, text)
-                outcome = train_rounds(
-                    url_of(run.path / CONFIRMATIONS),
-                    plan,
-                    lambda trainings: [
-                        (params[leader.number], seed)
-                        for leader, seed in run.judged(leaders, seeds, trainings).wanted
-                    ],
-                    data.without_test(),
-                    (run.path / "checkpoints").absolute(),
-                    share=share,
-                    limits=limits,
-                    deterministic=deterministic,
-                    verbose=verbose,
-                )
-    except Timeout:
-        raise RunError(f"{run.path}: another search is writing to this run folder") from None
     if outcome.interrupted and not outcome.out_of_time:
         raise KeyboardInterrupt
     return run.judged(leaders, seeds, run.confirmations())

@@ -7,18 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from skipsearch.data import Data, load_data
 from skipsearch.errors import RunError, not_one_of
 from skipsearch.recipe import Recipe
 from skipsearch.record import COSTS, VALIDATION_ACCURACY, Trial
 from skipsearch.run.folder import FIXED, FORMAT, STUDY, Run, check_seed, url_of
+from skipsearch.run.lock import locked
 from skipsearch.searching.cluster import Resources, ray_session
 from skipsearch.searching.driver import Limits, Outcome, ended, run_trials, sweep_checkpoints
 from skipsearch.searching.folder import sweep
-from skipsearch.searching.logs import loggers
+from skipsearch.searching.logs import check_loggers, loggers
 from skipsearch.searching.records import load_trials
+from skipsearch.searching.requirements import check_utf8
 from skipsearch.searching.samplers import make_sampler
 from skipsearch.searching.stopping import EarlyStopping
 from skipsearch.searching.storage import without_password
@@ -123,6 +123,9 @@ def search(
             raise RunError(f"{name}: {value!r} is not a positive whole number")
     check_seed(seed)
     _check_objectives(objectives)
+    check_loggers(log)
+    for name, path in {"out": out, "data": data, "data-root": data_root or "."}.items():
+        check_utf8(name, path)
     if storage is not None and storage.startswith("sqlite"):
         raise RunError(
             "storage: SQLite is for one search, which has it in its run folder; several need a"
@@ -174,42 +177,37 @@ def search(
     }
     out = Path(out)
     _check_folder(out, asked)
-    out.mkdir(parents=True, exist_ok=True)
     if on_data is not None:
         on_data(images)
     url, common = (url_of(out / STUDY), None) if storage is None else (storage, _shared(asked))
-    try:
-        with FileLock(out / ".lock", timeout=0):
-            finished = ended(_recorded(out, storage, space.name))
-            if len(finished) >= trials:
-                # The driver that had enough may have been killed before it tidied up.
-                sweep_checkpoints(Folder(out / "checkpoints"), finished)
-                sweep()
-                return Run(out, asked, Outcome())
-            # First: what is not installed, and resources that do not exist, are refused before
-            # anything is written of the search.
+    with locked(out):
+        finished = ended(_recorded(out, storage, space.name))
+        if len(finished) >= trials:
+            # The driver that had enough may have been killed before it tidied up.
+            sweep_checkpoints(Folder(out / "checkpoints"), finished)
+            sweep()
+            return Run(out, asked, Outcome())
+        # First: resources that do not exist are refused before anything is written.
+        with ray_session(resources, verbose) as share:
             callbacks = loggers(log, out)
-            with ray_session(resources, verbose) as share:
-                write_atomically(out / "run.yaml", dump_yaml(asked))
-                with contextlib.closing(SearchStudy(url, space.name, plan, common)) as study:
-                    outcome = run_trials(
-                        study,
-                        images.without_test(),
-                        (out / "checkpoints").absolute(),
-                        share=share,
-                        stopping=stopping,
-                        limits=Limits(
-                            time_budget=time_budget,
-                            trial_timeout=trial_timeout,
-                            max_failures=max_failures,
-                        ),
-                        latency_batch=latency_batch if "latency" in objectives else None,
-                        deterministic=deterministic,
-                        callbacks=callbacks,
-                        verbose=verbose,
-                    )
-    except Timeout:
-        raise RunError(f"{out}: another search is writing to this run folder") from None
+            write_atomically(out / "run.yaml", dump_yaml(asked))
+            with contextlib.closing(SearchStudy(url, space.name, plan, common)) as study:
+                outcome = run_trials(
+                    study,
+                    images.without_test(),
+                    (out / "checkpoints").absolute(),
+                    share=share,
+                    stopping=stopping,
+                    limits=Limits(
+                        time_budget=time_budget,
+                        trial_timeout=trial_timeout,
+                        max_failures=max_failures,
+                    ),
+                    latency_batch=latency_batch if "latency" in objectives else None,
+                    deterministic=deterministic,
+                    callbacks=callbacks,
+                    verbose=verbose,
+                )
     return Run(out, asked, outcome)
 
 

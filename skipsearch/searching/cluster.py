@@ -13,6 +13,7 @@ import importlib
 import logging
 import math
 import os
+import re
 import secrets
 import signal
 import socket
@@ -24,13 +25,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from skipsearch.errors import RunError, shown_value
+from skipsearch.searching.requirements import check_machine, import_problem
+
+if import_problem():
+    raise RunError(import_problem())
+
 import ray
 from ray import _raylet
 from ray._private import ray_constants
 from ray.exceptions import RayError
 
 from skipsearch import openmp
-from skipsearch.errors import RunError
 from skipsearch.searching.door import knock
 from skipsearch.searching.folder import session_folder
 from skipsearch.training import available_cores
@@ -53,6 +59,11 @@ CALM = {
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "RAY_DEDUP_LOGS": "1",
 }
+
+
+# A Ray client (ray://) is none of these: it would run the search on another machine.
+HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]{1,253}):(\d{1,5})", re.ASCII)
+LAST_PORT = 65_535
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,10 +104,12 @@ class Resources:
             if self.insecure:
                 raise RunError("insecure: there is nothing to allow without an address")
             return
-        host, _, port = self.address.rpartition(":")
-        if self.address != "auto" and ("/" in host or not host or not port.isdecimal()):
-            # A Ray client (ray://) would run the search on another machine.
-            raise RunError(f"address: {self.address!r} is neither host:port nor auto")
+        match = HOST_PORT.fullmatch(self.address)
+        if self.address != "auto" and not (match and 1 <= int(match[2]) <= LAST_PORT):
+            raise RunError(
+                f"address: {shown_value(self.address)} is neither auto nor host:port,"
+                f" with a port from 1 to {LAST_PORT}"
+            )
         if self.dashboard:
             raise RunError("dashboard: it belongs to the cluster at the address, not to a search")
 
@@ -226,6 +239,7 @@ def _or_default(handler: Any) -> Any:
 
 def _start(folder: Path, dashboard: bool, verbose: bool) -> None:
     """Start a Ray of our own, that nobody but this user can reach."""
+    check_machine()
     if dashboard:
         try:
             importlib.import_module("ray.dashboard.optional_deps")
@@ -322,7 +336,7 @@ def _check_reachable(address: str) -> None:
     try:
         with socket.create_connection((host.strip("[]"), int(port)), timeout=5):
             pass
-    except (OSError, OverflowError) as error:
+    except (OSError, UnicodeError) as error:  # UnicodeError: no name of a machine
         raise RunError(f"address {address}: nobody answers there: {error}") from None
 
 

@@ -28,7 +28,9 @@ SCALARS = (
     "train_loss",
     "learning_rate",
 )
-MLFLOW_ENVIRONMENT = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}
+PACKAGES = {"tensorboard": "tensorboardX", "mlflow": "mlflow"}
+# Read by a package when it is imported.
+ENVIRONMENT = {"mlflow": {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}}
 EVENTS = "events.out.tfevents.*"
 
 
@@ -48,23 +50,34 @@ def loggers(words: Iterable[str], folder: str | Path) -> list[Callback]:
     Raises:
         RunError: If a word is unknown, or its package is not installed.
     """
-    made = []
-    for word in dict.fromkeys(words):
+    check_loggers(words)
+    return [
+        Translator(LOGGERS[word](Path(folder)), Path(folder) / word)
+        for word in dict.fromkeys(words)
+    ]
+
+
+def check_loggers(words: Iterable[str]) -> None:
+    """Refuse a word that is unknown, or whose package is not installed; nothing is written.
+
+    Args:
+        words: As for ``loggers``.
+
+    Raises:
+        RunError: As ``loggers``.
+    """
+    for word in words:
         if word not in LOGGERS:
             raise RunError(f"log: {not_one_of(word, LOGGERS)}")
-        made.append(Translator(LOGGERS[word](Path(folder)), Path(folder) / word))
-    return made
+        _package(word)
 
 
 def _tensorboard(folder: Path) -> LoggerCallback:
-    _need("tensorboardX", "tensorboard")
     return TBXLoggerCallback()
 
 
 def _mlflow(folder: Path) -> LoggerCallback:
-    for name, value in MLFLOW_ENVIRONMENT.items():  # read when it is imported
-        os.environ.setdefault(name, value)
-    mlflow = _need("mlflow", "mlflow")
+    mlflow = _package("mlflow")
     # Here, since it imports MLflow, which takes seconds.
     from ray.air.integrations.mlflow import MLflowLoggerCallback
 
@@ -79,12 +92,15 @@ def _mlflow(folder: Path) -> LoggerCallback:
     return MLflowLoggerCallback(tracking_uri=url, experiment_name=name)
 
 
-def _need(package: str, extra: str) -> Any:
+def _package(word: str) -> Any:
+    """Import what writes a log."""
+    for name, value in ENVIRONMENT.get(word, {}).items():
+        os.environ.setdefault(name, value)
     try:
-        return importlib.import_module(package)
+        return importlib.import_module(PACKAGES[word])
     except ImportError:
         raise RunError(
-            f"log {extra}: {package} is not installed: pip install 'skipsearch[{extra}]'"
+            f"log {word}: {PACKAGES[word]} is not installed: pip install 'skipsearch[{word}]'"
         ) from None
 
 

@@ -24,7 +24,7 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 
-from skipsearch.errors import RunError
+from skipsearch.errors import RunError, hide_passwords, shown_value
 
 DRIVER = "driver:"  # begins the study's attributes that say when a driver was last alive
 BEAT_SECONDS = 15.0
@@ -90,7 +90,7 @@ def file_stamp(url: str) -> tuple[int, ...]:
     """Return numbers that change when SQLite's files do; none for a database server."""
     try:
         parsed = make_url(url)
-    except SQLAlchemyError:  # It is no URL at all: whoever opens it will find out.
+    except (SQLAlchemyError, ValueError):  # It is no URL at all: whoever opens it will find out.
         return ()
     if parsed.get_backend_name() != "sqlite" or not parsed.database:
         return ()
@@ -105,9 +105,9 @@ def file_stamp(url: str) -> tuple[int, ...]:
 def shown(url: str) -> str:
     """Return a storage's URL for a message: a password in it is hidden."""
     try:
-        return make_url(url).render_as_string(hide_password=True)
-    except SQLAlchemyError:  # It is no URL at all: whoever asked will find out.
-        return url
+        return hide_passwords(make_url(url).render_as_string(hide_password=True))
+    except (SQLAlchemyError, ValueError):  # It is no URL at all: whoever asked will find out.
+        return shown_value(url)
 
 
 def without_password(url: str) -> str:
@@ -120,9 +120,12 @@ def without_password(url: str) -> str:
     """
     try:
         parsed = make_url(url)
-    except SQLAlchemyError:
-        raise RunError(f"storage: {url!r} is no URL such as sqlite:///FILE") from None
-    return parsed._replace(password=None).render_as_string()
+    except (SQLAlchemyError, ValueError):  # ValueError: a port or a bracket is wrong
+        raise RunError(
+            f"storage: {shown_value(url)} is no URL such as postgresql+psycopg://USER@HOST/NAME"
+        ) from None
+    public = parsed._replace(password=None).difference_update_query(["password"])
+    return public.render_as_string()
 
 
 @contextlib.contextmanager
