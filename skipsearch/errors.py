@@ -151,3 +151,14 @@ def one_line(text: str) -> str:
     """Return the first words of a text of someone else's, on one line."""
     text = " ".join(text.split())
     return text if len(text) <= 160 else f"{text[:156]} ..."
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun: ``1 epoch``, ``2,000 epochs``, ``2 classes``.
+
+    Args:
+        number: How many there are.
+        noun: Of one.
+        plural: Of several, where that is not the noun with an s.
+    """
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"

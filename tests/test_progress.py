@@ -1,6 +1,13 @@
 """Progress: one calm line, on a terminal and on a pipe."""
 
+import fcntl
 import io
+import os
+import pty
+import struct
+import termios
+from collections.abc import Iterator
+from typing import TextIO
 
 import pytest
 from hypothesis import given
@@ -10,8 +17,7 @@ from skipsearch.design import Design
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch, Trial
 from skipsearch.searching.progress import Progress, clock
-
-RENEW = "\r\x1b[2K"  # to the start of the line, and erase it
+from skipsearch.searching.terminal import Line, cut, width_of
 
 
 class Stream(io.StringIO):
@@ -57,7 +63,7 @@ LINES: list[tuple[int, list[Trial], list[Ended], int, float, str]] = [
         [],
         2,
         5.4,
-        "0/60 trials | 0 finished, 2 running, 0 stopped early, 0 failed | 0:05 passed",
+        "0/60 trials | 0 finished, 2 running, 0 stopped early, 0 failed | 0:05 elapsed",
     ),
     (
         60,
@@ -85,7 +91,7 @@ LINES: list[tuple[int, list[Trial], list[Ended], int, float, str]] = [
         4,
         0.2,
         "2/20 trials | 1 finished, 4 running, 0 stopped early, 1 failed"
-        " | best 0.2500 (trial 1) | 0:00 passed",
+        " | best 0.2500 (trial 1) | 0:00 elapsed",
     ),
     (
         2,
@@ -94,7 +100,15 @@ LINES: list[tuple[int, list[Trial], list[Ended], int, float, str]] = [
         0,
         3661.0,
         "2/2 trials | 2 finished, 0 running, 0 stopped early, 0 failed"
-        " | best 0.7500 (trial 1) | 1:01:01 passed",
+        " | best 0.7500 (trial 1) | 1:01:01 elapsed",
+    ),
+    (
+        1,
+        [],
+        [],
+        1,
+        1.0,
+        "0/1 trial | 0 finished, 1 running, 0 stopped early, 0 failed | 0:01 elapsed",
     ),
     (
         3,
@@ -154,17 +168,93 @@ def finish(progress: Progress, count: int) -> None:
         progress.ended(number, COMPLETE, number / 10, 1)
 
 
-def test_a_terminal_shows_one_line_that_renews_itself() -> None:
-    stream = Stream(terminal=True)
+def resize(terminal: int, columns: int) -> None:
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+
+
+@pytest.fixture
+def terminal() -> Iterator[tuple[int, TextIO]]:
+    """A terminal of 80 columns: what its user sees, and what a program writes to."""
+    screen, program = pty.openpty()
+    resize(program, 80)
+    with open(program, "w") as stream, open(screen, "rb", closefd=True):
+        yield screen, stream
+
+
+def shown(screen: int) -> str:
+    return os.read(screen, 100_000).decode().replace("\r\n", "\n")
+
+
+def test_a_terminal_shows_one_line_that_renews_itself(
+    terminal: tuple[int, TextIO], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    screen, stream = terminal
     progress = Progress(5, [], stream)
     progress.show(1)
     finish(progress, 2)
     progress.show(0, final=True)
-    texts = stream.getvalue().split(RENEW)
+    text = shown(screen)
+    texts = text.split("\r")
     assert texts[0] == ""
     assert [text.partition(" ")[0] for text in texts[1:]] == ["0/5", "1/5", "2/5", "2/5"]
     assert [text.endswith("\n") for text in texts[1:]] == [False, False, False, True]
-    assert stream.getvalue().count("\n") == 1
+    assert "\x1b" not in text  # no colours and no other escapes, whatever NO_COLOR says
+
+
+@pytest.mark.parametrize("columns", [200, 80, 60, 40, 20, 5, 2])
+def test_no_row_of_a_terminal_is_left_behind(
+    columns: int, terminal: tuple[int, TextIO], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    screen, stream = terminal
+    progress = Progress(100_000, [], stream)
+    progress.show(64)
+    shown(screen)
+    resize(screen, columns)  # between two lines
+    finish(progress, 3)
+    progress.show(0, final=True)
+    text = shown(screen)
+    assert text.count("\n") == 1
+    assert all(len(row.rstrip("\n")) < columns for row in text.split("\r"))
+    if columns >= 40:  # what matters most is told
+        assert "best 0.2000" in text
+        assert "left" in text
+
+
+def test_a_shorter_line_leaves_nothing_of_a_longer_one() -> None:
+    stream = Stream(terminal=True)
+    row = Line(stream)
+    row.write("starting Ray")
+    row.write("done")
+    row.clear()
+    assert stream.getvalue() == "\rstarting Ray\rdone        \r    \r"
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "expected"),
+    [
+        ("12/20 trials", 12, "12/20 trials"),
+        ("12/20 trials", 11, "12/20 tr..."),
+        ("检查点", 6, "检查点"),
+        ("检查点", 5, "检..."),
+        ("e\u0301te\u0301", 3, "e\u0301te\u0301"),
+        ("12/20", 2, ".."),
+        ("12/20", 0, ""),
+    ],
+)
+def test_a_text_is_cut_to_columns(text: str, columns: int, expected: str) -> None:
+    assert cut(text, columns) == expected
+    assert width_of(expected) <= columns
+
+
+def test_a_dumb_terminal_gets_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    stream = Stream(terminal=True)
+    progress = Progress(1000, [], stream)
+    progress.show(1)
+    finish(progress, 500)
+    assert stream.getvalue() == progress_line(0, 1000, running=1)
 
 
 def test_a_pipe_gets_plain_lines_and_few_of_them() -> None:
@@ -177,8 +267,8 @@ def test_a_pipe_gets_plain_lines_and_few_of_them() -> None:
 
 def progress_line(finished: int, budget: int, running: int) -> str:
     return (
-        f"{finished}/{budget} trials | {finished} finished, {running} running,"
-        " 0 stopped early, 0 failed | 0:00 passed\n"
+        f"{finished}/{budget:,} trials | {finished} finished, {running} running,"
+        " 0 stopped early, 0 failed | 0:00 elapsed\n"
     )
 
 
@@ -212,7 +302,8 @@ def test_it_writes_to_standard_error_and_flushes(capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.parametrize("terminal", [False, True])
-def test_every_line_is_seen_at_once(terminal: bool) -> None:
+def test_every_line_is_seen_at_once(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
     stream = Stream(terminal)
     Progress(4, [], stream).show(2)
     assert stream.flushed == 1

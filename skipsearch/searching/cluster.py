@@ -39,6 +39,7 @@ from ray.exceptions import RayError
 from skipsearch import openmp
 from skipsearch.searching.door import knock
 from skipsearch.searching.folder import session_folder
+from skipsearch.searching.terminal import Line, renews
 from skipsearch.training import available_cores
 
 # Set before Ray starts: default loggers cost disk and seconds, a changed working directory breaks
@@ -362,14 +363,15 @@ def _resolve(address: str) -> tuple[str, str]:
 @contextlib.contextmanager
 def _word(text: str) -> Iterator[None]:
     """Say on a terminal what takes a few seconds; the next line goes over it."""
-    if not sys.stderr.isatty():
+    if not renews(sys.stderr):
         yield
         return
-    print(text, end="", file=sys.stderr, flush=True)
+    row = Line(sys.stderr)
+    row.write(text)
     try:
         yield
     finally:
-        print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
+        row.clear()
 
 
 @contextlib.contextmanager

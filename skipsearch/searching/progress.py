@@ -9,7 +9,9 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TextIO
 
+from skipsearch.errors import counted
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Trial
+from skipsearch.searching.terminal import Line, columns_of, renews
 
 QUIET_SECONDS = 10.0  # between two lines where the output is no terminal
 
@@ -26,7 +28,7 @@ class Progress:
     def __init__(self, budget: int, earlier: Iterable[Trial], stream: TextIO | None = None) -> None:
         self._budget = budget
         self._stream = stream or sys.stderr
-        self._live = self._stream.isatty()
+        self._row = Line(self._stream) if renews(self._stream) else None
         self._states: Counter[str] = Counter()
         self._best: tuple[float, int] | None = None
         for trial in earlier:
@@ -58,41 +60,49 @@ class Progress:
         """Write the line, if it is time to."""
         now = time.monotonic()
         done = sum(self._states.values()) >= self._budget
-        if not (self._live or final or done) and now - self._shown < QUIET_SECONDS:
+        if not (self._row or final or done) and now - self._shown < QUIET_SECONDS:
             return
         self._shown = now
+        if self._row is not None:
+            self._row.write(self.line(running, now - self._start, columns_of(self._stream) - 1))
+            if final:
+                self._row.end()
+            return
         line = self.line(running, now - self._start)
         told, _, _ = line.rpartition(" | ")  # without the time
-        if final and not self._live and told == self._told:
+        if final and told == self._told:
             return
         self._told = told
-        if self._live:
-            self._stream.write("\r\x1b[2K" + line + ("\n" if final else ""))
-        else:
-            self._stream.write(line + "\n")
+        self._stream.write(line + "\n")
         self._stream.flush()
 
-    def line(self, running: int, seconds: float) -> str:
+    def line(self, running: int, seconds: float, columns: int | None = None) -> str:
         """Return the line.
 
         Args:
             running: Trials under way.
             seconds: Since this session began.
+            columns: What it should fit into; less is told where it would not. None for no limit.
         """
         ended = sum(self._states.values())
-        parts = [
-            f"{ended}/{self._budget} trials",
-            f"{self._states[COMPLETE]} finished, {running} running,"
-            f" {self._states[PRUNED]} stopped early, {self._states[FAIL]} failed",
-        ]
-        if self._best is not None:
-            parts.append(f"best {self._best[0]:.4f} (trial {self._best[1]})")
         here = ended - self._before
         if ended < self._budget and here:
-            parts.append(f"{clock(seconds / here * (self._budget - ended))} left")
+            when = f"{clock(seconds / here * (self._budget - ended))} left"
         else:
-            parts.append(f"{clock(seconds)} passed")
-        return " | ".join(parts)
+            when = f"{clock(seconds)} elapsed"
+        finished, failed = self._states[COMPLETE], self._states[FAIL]
+        stopped = f"{self._states[PRUNED]} stopped early"
+        count = f"{ended:,}/{counted(self._budget, 'trial')}"
+        best = [] if self._best is None else [f"best {self._best[0]:.4f}"]
+        best_trial = [] if self._best is None else [f"{best[0]} (trial {self._best[1]})"]
+        states = f"{finished} finished, {running} running, {stopped}, {failed} failed"
+        forms = (
+            [count, states, *best_trial, when],
+            [count, f"{running} running, {failed} failed", *best_trial, when],
+            [f"{ended:,}/{self._budget:,}", *best, when],
+        )
+        lines = [" | ".join(parts) for parts in forms]
+        return next((line for line in lines if columns is None or len(line) <= columns), lines[-1])
 
 
 def clock(seconds: float) -> str:
