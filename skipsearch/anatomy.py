@@ -5,7 +5,7 @@ from __future__ import annotations
 from skipsearch.axes import Axis, Choice, Free, Range
 from skipsearch.cost import block_cost, cost, join_cost, steps_cost
 from skipsearch.design import Design
-from skipsearch.errors import SpaceError, unknown_word
+from skipsearch.errors import SpaceError, counted, unknown_word
 from skipsearch.plan import Block, Join, Step, Steps
 from skipsearch.space import ENUMERABLE, Space
 
@@ -112,8 +112,8 @@ def space_size(space: Space) -> str:
         raise SpaceError(f"{space.name}: the space is empty: no design meets {bounds}")
     networks = len({candidate.design.id for candidate in candidates})
     return (
-        f"{size:,} points: {networks:,} distinct networks within the constraints,"
-        f" {len(candidates):,} distinct trainings"
+        f"{counted(size, 'point')}: {counted(networks, 'distinct network')} within the constraints,"
+        f" {counted(len(candidates), 'distinct training')}"
     )
 
 

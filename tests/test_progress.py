@@ -181,8 +181,14 @@ def terminal() -> Iterator[tuple[int, TextIO]]:
         yield screen, stream
 
 
-def shown(screen: int) -> str:
-    return os.read(screen, 100_000).decode().replace("\r\n", "\n")
+def shown(screen: int, stream: TextIO) -> str:
+    """What a terminal has been sent since this was called last; it may come in several parts."""
+    stream.write("\0")
+    stream.flush()
+    sent = b""
+    while not sent.endswith(b"\0"):
+        sent += os.read(screen, 100_000)
+    return sent.decode().removesuffix("\0").replace("\r\n", "\n")
 
 
 def test_a_terminal_shows_one_line_that_renews_itself(
@@ -194,7 +200,7 @@ def test_a_terminal_shows_one_line_that_renews_itself(
     progress.show(1)
     finish(progress, 2)
     progress.show(0, final=True)
-    text = shown(screen)
+    text = shown(screen, stream)
     texts = text.split("\r")
     assert texts[0] == ""
     assert [text.partition(" ")[0] for text in texts[1:]] == ["0/5", "1/5", "2/5", "2/5"]
@@ -210,11 +216,11 @@ def test_no_row_of_a_terminal_is_left_behind(
     screen, stream = terminal
     progress = Progress(100_000, [], stream)
     progress.show(64)
-    shown(screen)
+    shown(screen, stream)
     resize(screen, columns)  # between two lines
     finish(progress, 3)
     progress.show(0, final=True)
-    text = shown(screen)
+    text = shown(screen, stream)
     assert text.count("\n") == 1
     assert all(len(row.rstrip("\n")) < columns for row in text.split("\r"))
     if columns >= 40:  # what matters most is told

@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from skipsearch.analysis.ranking import grouped, interval, level
-from skipsearch.errors import RunError
+from skipsearch.errors import RunError, counted
 from skipsearch.intervals import rounding
 from skipsearch.record import COMPLETE, FAIL, INTERRUPTED, PRUNED, Trial
 
@@ -209,11 +209,11 @@ class Confirmation:
     def _sentences(self) -> list[str]:
         table, searched = self.table, self._of_searched
         if not self.judged:
-            left = f", {len(self.wanted)} trainings of the next round to be done"
-            return [f"Not judged yet: {_count(self.rounds, 'round')} done{left}."]
+            left = f", {counted(len(self.wanted), 'training')} of the next round to be done"
+            return [f"Not judged yet: {counted(self.rounds, 'round')} done{left}."]
         best = table.iloc[0]
-        sure = f"the best of {_count(len(table), 'leader')} with a chance of {best.chance:.2f}"
-        seeds = _count(self.rounds, "new seed")
+        sure = f"the best of {counted(len(table), 'leader')} with a chance of {best.chance:.2f}"
+        seeds = counted(self.rounds, "new seed")
         if self.separated:
             sentences = [f"Separated: {_name(best)} is {sure}, after {seeds} each."]
         elif len(table) == 1:
@@ -241,7 +241,7 @@ class Confirmation:
         sentences += [f"{_name(row)} is out: {row.reason}." for row in failed.itertuples()]
         if self.wanted:
             sentences.append(
-                f"{_count(len(self.wanted), 'training')} of the next round to be done."
+                f"{counted(len(self.wanted), 'training')} of the next round to be done."
             )
         return sentences
 
@@ -404,7 +404,3 @@ def _luck(shrinkage: float) -> str:
 
 def _name(row: object) -> str:
     return str(getattr(row, "design", ""))
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" + ("s" if number != 1 else "")

@@ -31,6 +31,7 @@ from skipsearch.analysis.interactions import BY_SEEDS
 from skipsearch.analysis.linear import ERROR
 from skipsearch.analysis.report import Picture, Section, Table, write_report
 from skipsearch.diagram import draw_diagram
+from skipsearch.errors import counted
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Trial
 
@@ -109,8 +110,9 @@ def write_page(found: Findings, folder: Path, name: str) -> Path:
     return write_report(
         folder,
         title=f"{asked['space']['name']} on {Path(asked['data']['name']).stem}",
-        subtitle=f"Run {name}: {len(found.trials)} trainings of"
-        f" {found.ranking.design.nunique()} designs, up to {asked['recipe']['epochs']} epochs each",
+        subtitle=f"Run {name}: {counted(len(found.trials), 'training')} of"
+        f" {counted(found.ranking.design.nunique(), 'design')},"
+        f" up to {counted(asked['recipe']['epochs'], 'epoch')} each",
         answer=list(_answer(found)),
         sections=[section for section in sections if section is not None],
     )
@@ -133,7 +135,7 @@ def _leading(ranking: pd.DataFrame) -> Iterator[str]:
     seeds = "one seed" if first.n == 1 else f"mean of {first.n} seeds"
     yield (
         f"Design {first.design[:6]} ({first.layout}) leads with {first.validation_accuracy:.2%}"
-        f" after {first.epochs} epochs ({seeds}, 95 % interval {first.low:.2%} to"
+        f" after {counted(first.epochs, 'epoch')} ({seeds}, 95 % interval {first.low:.2%} to"
         f" {first.high:.2%})."
     )
     tied = int(ranking.tied.sum())
@@ -197,9 +199,10 @@ def effects_section(found: Findings) -> Section | None:
             name="effects",
             rows=found.effects,
             columns=formats,
-            caption=f"After {epochs} epochs. difference: to the best level; d_low, d_high: its 95 %"
-            " interval, for all pairs of levels together; pairs: designs that differ in this axis"
-            " alone; further: trainings that would settle it.",
+            caption=f"After {counted(epochs, 'epoch')}. difference: to the best level;"
+            " d_low, d_high: its 95 % interval, for all pairs of levels together;"
+            " pairs: designs that differ in this axis alone;"
+            " further: trainings that would settle it.",
             top=60,
         )
     ]
@@ -220,8 +223,9 @@ def effects_section(found: Findings) -> Section | None:
     return Section(
         title="Effects of each axis",
         text=[
-            f"All values are those after {epochs} epochs, the last that every training has reached"
-            " which did not fail: early stopping has not chosen among them.",
+            f"All values are those after {counted(epochs, 'epoch')},"
+            " the last that every training has reached which did not fail:"
+            " early stopping has not chosen among them.",
             *answers(found.effects),
         ],
         figures=[picture],
@@ -378,8 +382,8 @@ def curves_section(found: Findings) -> Section:
     picture = Picture(
         name="curves",
         figure=plot_curves(shown, found.leaders),
-        caption=f"Validation error of {len(shown):,} trainings of {len(found.trials):,}. A dot ends"
-        " what early stopping ended. Point at a curve to see what it is.",
+        caption=f"Validation error of {counted(len(shown), 'training')} of {len(found.trials):,}."
+        " A dot ends what early stopping ended. Point at a curve to see what it is.",
         tips=tips,
     )
     rows = [
@@ -417,7 +421,10 @@ def stopping_section(found: Findings) -> Section:
     audit, rule = found.audit, found.asked["scheduler"]
     if rule == "none":
         return Section(title="Stopping", text=["No training was stopped early."])
-    text = [f"Early stopping ({rule}) ended {audit.stopped} of {len(found.trials)} trainings."]
+    text = [
+        f"Early stopping ({rule}) ended {audit.stopped} of"
+        f" {counted(len(found.trials), 'training')}."
+    ]
     if audit.audited:
         text.append(
             f"{audit.audited} more that it would have ended were trained on to see whether that is"
@@ -437,9 +444,10 @@ def budget_section(found: Findings) -> Section:
     full = len(trials) * found.asked["recipe"]["epochs"]
     hours = sum(trial.seconds for trial in trials) / 3600
     text = [
-        f"{len(trials)} trainings of {found.ranking.design.nunique()} designs:"
+        f"{counted(len(trials), 'training')} of"
+        f" {counted(found.ranking.design.nunique(), 'design')}:"
         f" {states[COMPLETE]} complete, {states[PRUNED]} stopped early, {states[FAIL]} failed.",
-        f"{epochs:,} epochs were trained, {epochs / max(full, 1):.0%} of what all trainings would"
+        f"Epochs trained: {epochs:,}, {epochs / max(full, 1):.0%} of what all trainings would"
         f" take in full; {hours:.2f} hours of training, on"
         f" {', '.join(sorted({trial.device for trial in trials}))}.",
     ]

@@ -11,7 +11,7 @@ from typing import Any
 from skipsearch.cost import cost
 from skipsearch.data.pictures import RULE
 from skipsearch.design import Design
-from skipsearch.errors import ExportError
+from skipsearch.errors import ExportError, counted
 from skipsearch.intervals import wilson
 from skipsearch.recipe import Recipe
 
@@ -149,13 +149,16 @@ def facts(card: Card) -> dict[str, str]:
         "data": card.data.partition(";")[0],  # its remarks are on the card
     }
     if card.recipe is not None:
-        known["training"] = f"{card.recipe.epochs} epochs on {card.trained_on}, seed {card.seed}"
+        known["training"] = (
+            f"{counted(card.recipe.epochs, 'epoch')} on {card.trained_on}, seed {card.seed}"
+        )
     for split in ("validation", "test"):
         accuracy, images = (getattr(card, f"{split}_{what}") for what in ("accuracy", "images"))
         if accuracy is not None:
             low, high = map(_percent, wilson(accuracy, images))
             known[f"{split} accuracy"] = (
-                f"{_percent(accuracy)} of {images:,} images (95 % interval {low} to {high})"
+                f"{_percent(accuracy)} of {counted(images, 'image')}"
+                f" (95 % interval {low} to {high})"
             )
     return {name: text for name, text in known.items() if text}
 
@@ -324,7 +327,7 @@ def _found(search: Mapping[str, Any]) -> list[str]:
             f"Confirmed: trained again with new seeds its validation accuracy was"
             f" {_percent(fmean(accuracies))} on average{spread},"
             f" {_percent(min(accuracies))} to {_percent(max(accuracies))}"
-            f" (n = {len(accuracies)} seeds)."
+            f" (n = {counted(len(accuracies), 'seed')})."
         )
         if search["confirmed_interval"]:
             low, high = map(_percent, search["confirmed_interval"])

@@ -20,7 +20,7 @@ from skipsearch.cli.words import (
     read_values,
 )
 from skipsearch.design import Design
-from skipsearch.errors import DivergedError, SpaceError, TrainingError
+from skipsearch.errors import DivergedError, SpaceError, TrainingError, counted
 from skipsearch.record import Epoch
 from skipsearch.space import ENUMERABLE, Space
 
@@ -110,7 +110,7 @@ def train_design(options: argparse.Namespace) -> None:
     data = data.without_test()
     seeds = range(options.seed, options.seed + options.seeds)
     models = [build(design, data.in_channels, data.classes, seed=seed) for seed in seeds]
-    print(f"design {design.id} on {data.name} ({device}), {recipe.epochs} epochs")
+    print(f"design {design.id} on {data.name} ({device}), {counted(recipe.epochs, 'epoch')}")
     how = {"deterministic": options.deterministic}
     with fitting_threads(design, data, recipe, min(len(models), LARGEST_PACK)):
         if options.seeds == 1:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from skipsearch.cli.words import write_csv
-from skipsearch.errors import RunError
+from skipsearch.cli.words import listed, write_csv
+from skipsearch.errors import RunError, counted
 from skipsearch.record import COSTS, VALIDATION_ACCURACY
 
 
@@ -31,7 +31,8 @@ def rank(options: argparse.Namespace) -> None:
         )
     )
     print(
-        f"\n{table.n.sum()} trainings of {table.design.nunique()} designs, ranked by epochs"
+        f"\n{counted(int(table.n.sum()), 'training')} of"
+        f" {counted(table.design.nunique(), 'design')}, ranked by epochs"
         " reached, then by validation accuracy there;"
         f"\nlow, high: 95 % interval for one seed and {run.asked['data']['validation_images']:,}"
         " validation images, or of the mean over seeds."
@@ -41,9 +42,9 @@ def rank(options: argparse.Namespace) -> None:
     audit = run.audit()
     if audit.audited:
         print(
-            f"Early stopping ended {audit.stopped} trainings. Of {audit.audited} more that were"
-            f" trained on against its advice,\n{audit.among_best} ended among the best third of"
-            f" those at the full budget, {audit.above_all} above all that it let pass."
+            f"Early stopping ended {counted(audit.stopped, 'training')}. Of {audit.audited} more"
+            " that were trained on against its advice,"
+            f"\n{audit.among_best} ended among the best third of those at the full budget, {audit.above_all} above all that it let pass."
         )
     keys = sorted({key for text in table.numerics for key in text.split("; ") if key})
     if len(keys) > 1:
@@ -58,7 +59,7 @@ def pareto(options: argparse.Namespace) -> None:
     from skipsearch.run import Run
 
     run = Run.open(options.run)
-    objectives = options.objectives.split(",") if options.objectives else None
+    objectives = listed(options.objectives) if options.objectives else None
     table = run.pareto(objectives)
     if table.empty:
         print(f"{run.path}: no training has reached the full budget yet")
@@ -71,7 +72,7 @@ def pareto(options: argparse.Namespace) -> None:
     print(table.drop(columns=["recipe", "numerics"]).to_string(formatters=formatters))
     objectives = [VALIDATION_ACCURACY, *costs]
     print(
-        f"\n{len(table)} trainings at the full budget that no other beats in all of"
+        f"\n{counted(len(table), 'training')} at the full budget that no other beats in all of"
         f" {', '.join(objectives)}.\nThey cover {run.dominated_share(objectives):.3f} of what is"
         " possible, from accuracy 1 at no cost to accuracy 0 at 1.1 times\nthe largest cost of the"
         f" run. All rows: {path}"
@@ -99,7 +100,7 @@ def effects(options: argparse.Namespace) -> None:
     print("\n".join(answers(table)))
     points = ("mean", "low", "high", "difference", "d_low", "d_high")
     formats = dict.fromkeys(points, "{:.4f}".format) | {"further": "{:,.0f}".format}
-    print(f"\nAfter {table.epochs.iloc[0]} epochs, in accuracy:")
+    print(f"\nAfter {counted(table.epochs.iloc[0], 'epoch')}, in accuracy:")
     shown = table.drop(columns="epochs")
     print(shown.to_string(index=False, formatters=formats, na_rep=""))
     print(
@@ -117,12 +118,12 @@ def effects(options: argparse.Namespace) -> None:
         shown = both.drop(columns=["epochs", "p", "method", "verdict"])
         print(shown.to_string(index=False, float_format="{:.4f}".format))
     if options.axis is None:
+        importance = run.importance(epochs=options.epochs)
+        if importance.empty:
+            print("\nNo importance can be told: all trainings are alike in every axis.")
+            return
         print("\nImportance, of 1 in all:")
-        print(
-            run.importance(epochs=options.epochs).to_string(
-                index=False, float_format="{:.3f}".format
-            )
-        )
+        print(importance.to_string(index=False, float_format="{:.3f}".format))
 
 
 def report(options: argparse.Namespace) -> None:

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 from skipsearch.cli.words import (
     EXIT_INTERRUPTED,
+    command,
+    listed,
     print_data,
     read_recipe,
     session_options,
     write_csv,
 )
-from skipsearch.errors import RunError
+from skipsearch.errors import RunError, counted
 
 if TYPE_CHECKING:
     from skipsearch.run import Run
@@ -40,7 +42,7 @@ def search_space(options: argparse.Namespace) -> int:
             audit=options.audit,
         ),
         seeds=options.seeds,
-        objectives=options.objectives.split(","),
+        objectives=listed(options.objectives),
         latency_batch=options.latency_batch,
         data_root=options.data_root,
         image_size=options.image_size,
@@ -59,8 +61,10 @@ def search_space(options: argparse.Namespace) -> int:
         print("Interrupted: run the same command again to go on.")
         return EXIT_INTERRUPTED
     if run.outcome.elsewhere:
-        print(f"Other searches of this study are still at {run.outcome.elsewhere} trials.")
-    print(f"The trials are in {run.path}; see: skipsearch rank {run.path}")
+        print(
+            f"Other searches of this study are still at {counted(run.outcome.elsewhere, 'trial')}."
+        )
+    print(f"The trials are in {run.path}; see: {command('rank', run.path)}")
     return 0
 
 

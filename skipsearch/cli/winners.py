@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from skipsearch.cli.words import print_data, print_epoch, write_csv
+from skipsearch.cli.words import command, listed, print_data, print_epoch, write_csv
+from skipsearch.errors import counted
 
 
 def explain_design(options: argparse.Namespace) -> None:
@@ -39,7 +40,7 @@ def export_design(options: argparse.Namespace) -> None:
         run,
         options.design,
         out=options.out,
-        formats=tuple(filter(None, options.formats.split(","))),
+        formats=tuple(listed(options.formats)),
         precision=options.precision,
         train_on=options.train_on,
         seed=options.seed,
@@ -53,8 +54,8 @@ def export_design(options: argparse.Namespace) -> None:
         in_search = f"({exported.search_accuracy:.4f} in the search)"
         print(f"validation accuracy {exported.validation_accuracy:.4f} {in_search}")
     print(
-        f"test accuracy {exported.test_accuracy:.4f} (n = 1 seed, {exported.test_images:,} images,"
-        f" 95 % interval {low:.4f} to {high:.4f})"
+        f"test accuracy {exported.test_accuracy:.4f} (n = 1 seed,"
+        f" {counted(exported.test_images, 'image')}, 95 % interval {low:.4f} to {high:.4f})"
     )
     print(
         "largest absolute difference of the logits, artefact against module"
@@ -62,7 +63,7 @@ def export_design(options: argparse.Namespace) -> None:
     )
     for name, difference in exported.differences.items():
         print(f"  {name:<20} {difference:.2e}")
-    print(f"Written to {exported.path}; see: skipsearch predict {exported.path} IMAGE")
+    print(f"Written to {exported.path}; see: {command('predict', exported.path)} IMAGE")
 
 
 def predict_images(options: argparse.Namespace) -> None:

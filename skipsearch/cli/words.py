@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,6 +78,16 @@ def for_images(space: Space, options: argparse.Namespace) -> Space:
 def session_options(options: argparse.Namespace) -> dict[str, Any]:
     """Return the options of a session of trials, by the names that the API has for them too."""
     return {name: getattr(options, name) for name in SESSION}
+
+
+def command(verb: str, *words: object) -> str:
+    """Return a command as a hint shows it: it can be pasted into a shell as it stands."""
+    return shlex.join(["skipsearch", verb, *map(str, words)])
+
+
+def listed(text: str) -> list[str]:
+    """Read words between commas; blanks around them do not count."""
+    return [word.strip() for word in text.split(",") if word.strip()]
 
 
 def positive(text: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,7 @@ import pandas as pd
 from skipsearch import analysis
 from skipsearch.axes import split_name
 from skipsearch.design import Design
-from skipsearch.errors import RunError
+from skipsearch.errors import RunError, shown_value
 from skipsearch.record import COMPLETE, VALIDATION_ACCURACY, Epoch, Trial
 from skipsearch.searching.records import StudyReader, all_kept, load_trials
 from skipsearch.searching.stopping import EarlyStopping
@@ -464,10 +465,11 @@ class Run:
             table = table[(table.design + "-" + table.recipe).str.startswith(digits)]
             if table.empty or not digits:
                 raise RunError(
-                    f"{self.path}: no design {digits!r}; 'skipsearch rank {self.path}' lists them"
+                    f"{self.path}: no design {shown_value(digits)}; they are listed by:"
+                    f" {shlex.join(['skipsearch', 'rank', str(self.path)])}"
                 )
             if table.design.nunique() > 1:
-                raise RunError(f"{self.path}: several designs begin with {digits!r}")
+                raise RunError(f"{self.path}: several designs begin with {shown_value(digits)}")
         return trials[int(table.trial.iloc[0])]
 
     def load_data(self, device: str = "cpu") -> Data:

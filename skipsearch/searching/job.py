@@ -15,7 +15,7 @@ import torch
 from skipsearch.cost import cost
 from skipsearch.data import Data
 from skipsearch.design import Design
-from skipsearch.errors import DivergedError, OvertimeError, TrainingError
+from skipsearch.errors import DivergedError, OvertimeError, TrainingError, counted
 from skipsearch.models import build
 from skipsearch.recipe import Recipe
 from skipsearch.searching.disk import is_disk_full
@@ -137,7 +137,7 @@ class Job:
         before = sum(epoch["seconds"] for epoch in self._curve)
         while True:
             if timeout is not None and before + time.monotonic() - start > timeout:
-                done = f"{len(self._curve)} of {self._task['recipe']['epochs']} epochs"
+                done = f"{len(self._curve)} of {counted(self._task['recipe']['epochs'], 'epoch')}"
                 raise OvertimeError(f"it took longer than {timeout:g} s, for {done}")
             try:
                 yield next(turns)

@@ -15,7 +15,7 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from skipsearch.errors import RunError
+from skipsearch.errors import RunError, counted
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch, Trial
 from skipsearch.searching.disk import is_disk_full
 from skipsearch.searching.job import METRIC
@@ -260,8 +260,8 @@ class StudySearcher(Searcher):
         if len(self._failures) >= self._max_failures:
             (most, count), *_ = Counter(self._failures).most_common(1)
             raise RunError(
-                f"{len(self._failures)} trials in a row failed, so the search has stopped;"
-                f" {count} of them: {most} (--max-failures sets another limit)"
+                f"{counted(len(self._failures), 'trial')} in a row failed, so the search has"
+                f" stopped; {count} of them: {most} (--max-failures sets another limit)"
             )
 
     @contextlib.contextmanager

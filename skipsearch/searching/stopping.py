@@ -12,7 +12,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean, median
 
-from skipsearch.errors import RunError, not_one_of
+from skipsearch.errors import RunError, counted, not_one_of
 
 RULES = ("asha", "median", "none")
 LEAST_FOR_MEDIAN = 3  # trainings that must have reached an epoch before a median is trusted
@@ -76,8 +76,8 @@ class EarlyStopping:
             rung *= self.reduction_factor
         if self.brackets > len(below) + 1:
             raise RunError(
-                f"brackets: {self.brackets} asked for, and {epochs} epochs hold {len(below) + 1}"
-                " rungs"
+                f"brackets: {self.brackets} asked for, and {counted(epochs, 'epoch')} hold"
+                f" {counted(len(below) + 1, 'rung')}"
             )
         return (*below, epochs)
 
