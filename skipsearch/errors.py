@@ -10,6 +10,7 @@ SkipSearchError(ValueError)
     DivergedError    its loss is no longer finite
     OvertimeError    it took longer than it may
   RunError           a run folder that does not fit what is asked of it
+    DamagedError     a file of it that cannot be read
   ExportError        an artefact that cannot be written or does not agree with its model
   UnknownWordError   a word that was let in, and that a part of the package does not know
 """
@@ -78,6 +79,10 @@ class OvertimeError(TrainingError):
 
 class RunError(SkipSearchError):
     """A run folder that is missing, locked, or holds something else than what is asked of it."""
+
+
+class DamagedError(RunError):
+    """A file of a run folder that is cut short, overwritten, or of another run."""
 
 
 class ExportError(SkipSearchError):

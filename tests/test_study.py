@@ -353,7 +353,7 @@ def test_records_are_read_without_the_space(tmp_path: Path) -> None:
 
 def test_a_study_is_read_anew_only_when_it_has_changed(tmp_path: Path) -> None:
     study = open_study(tmp_path)
-    reader = StudyReader(f"sqlite:///{tmp_path}/study.db")
+    reader = StudyReader(tmp_path / "study.db")
     for number in range(3):
         ticket = study.ask()
         assert ticket is not None

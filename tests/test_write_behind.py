@@ -154,5 +154,5 @@ def test_trials_are_read_as_optuna_reads_them(tmp_path: Path, directions: list[s
     study.add_trials(memory.trials)
     study_id = database.get_study_id_from_name("s")
     theirs = database.get_all_trials(study_id)
-    assert list(map(repr, read_trials(database, study_id))) == list(map(repr, theirs))
+    assert list(map(repr, read_trials(database.engine, study_id))) == list(map(repr, theirs))
     assert len(theirs) == PART + 41

@@ -55,6 +55,7 @@ class Findings:
         interactions: What ``interactions`` returns for each two fields.
         degradation: What ``degradation`` returns; None where one depth alone was searched.
         confirmation: What ``confirm`` has found; None where it was never called.
+        damage: Why what it has found cannot be read; empty where it can.
     """
 
     asked: Mapping[str, Any]
@@ -67,6 +68,7 @@ class Findings:
     interactions: Sequence[pd.DataFrame]
     degradation: Degradation | None = None
     confirmation: Confirmation | None = None
+    damage: str = ""
 
     @property
     def images(self) -> dict[str, int]:
@@ -119,6 +121,8 @@ def write_page(found: Findings, folder: Path, name: str) -> Path:
 
 
 def _answer(found: Findings) -> Iterator[str]:
+    if found.damage:
+        yield f"The confirmation is left out: {found.damage}."
     if found.confirmation is not None and found.confirmation.judged:
         yield from str(found.confirmation).splitlines()
     else:
@@ -497,6 +501,7 @@ def _command(asked: Mapping[str, Any]) -> str:
         "seed": asked["seed"],
         "seeds": asked["seeds"],
         "objectives": ",".join(asked["objectives"]),
+        "latency-batch": asked["latency_batch"],
     }
     words = ["skipsearch", "search", f"{asked['space']['name']}.yaml", "--out", "NEW"]
     for name, value in options.items():

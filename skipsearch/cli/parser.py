@@ -154,6 +154,7 @@ def make_parser() -> Parser:
     )
     export.add_argument("--seed", type=int, metavar="S", help="default: the search's")
     export.add_argument("--device", default=None, help="cpu, cuda, ... (default: cuda if there)")
+    _add_moved_data(export)
     export.add_argument("--formats", default="source,program,onnx", metavar="W,W")
     export.add_argument(
         "--precision",
@@ -176,6 +177,7 @@ def make_parser() -> Parser:
     explain.add_argument("design", metavar="best|ID")
     explain.add_argument("--epochs", type=positive, metavar="E", help="default: the recipe's")
     explain.add_argument("--device", default=None, help="cpu, cuda, ... (default: cuda if there)")
+    _add_moved_data(explain)
     explain.add_argument("--csv", metavar="FILE", help="default: RUN/report/explain-ID.csv")
     explain.set_defaults(verb=winners.explain_design)
 
@@ -233,6 +235,7 @@ def make_parser() -> Parser:
         metavar="S",
         help="new seeds at most; it ends before where a leader is separated (default 5)",
     )
+    _add_moved_data(confirm)
     _add_session_options(confirm)
     _add_deterministic(confirm)
     confirm.add_argument("--csv", metavar="FILE", help="default: RUN/report/confirmation.csv")
@@ -306,6 +309,15 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
         help="a field of the recipe, such as peak_lr=0.4; may be repeated",
     )
     _add_deterministic(parser)
+
+
+def _add_moved_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data", metavar="NAME", help="where the data are now (default: as in the search)"
+    )
+    parser.add_argument(
+        "--data-root", metavar="DIR", help="folder of the data set's files (default: likewise)"
+    )
 
 
 def _add_deterministic(parser: argparse.ArgumentParser) -> None:

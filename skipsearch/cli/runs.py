@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
-from skipsearch.cli.words import listed, write_csv
+from skipsearch.cli.words import listed, not_written, warn, write_csv
 from skipsearch.errors import RunError, counted
-from skipsearch.record import COSTS, VALIDATION_ACCURACY
+from skipsearch.record import COSTS, VALIDATION_ACCURACY, Trial
+
+LATENCY = "latency"
 
 
 def rank(options: argparse.Namespace) -> None:
@@ -15,7 +18,7 @@ def rank(options: argparse.Namespace) -> None:
 
     run = Run.open(options.run)
     table = run.rank()
-    path = write_csv(table, options.csv, run, "ranking.csv")
+    written = write_csv(table, options.csv, run, "ranking.csv")
     recipes = ["recipe"] if table.recipe.nunique() == 1 else []
     seeds = [] if table.n.max() > 1 else ["n", "std"]
     shown = table.head(options.top).drop(columns=["reason", "numerics", *seeds, *recipes])
@@ -37,20 +40,24 @@ def rank(options: argparse.Namespace) -> None:
         f"\nlow, high: 95 % interval for one seed and {run.asked['data']['validation_images']:,}"
         " validation images, or of the mean over seeds."
         f"\n=: tied, {table.tied.sum()} in all: by these data any of them may be the best."
-        f" All rows: {path}"
+        f"\n{written}"
     )
     audit = run.audit()
     if audit.audited:
         print(
             f"Early stopping ended {counted(audit.stopped, 'training')}. Of {audit.audited} more"
-            " that were trained on against its advice,"
-            f"\n{audit.among_best} ended among the best third of those at the full budget, {audit.above_all} above all that it let pass."
+            f" that were trained on against its advice,\n{audit.among_best} ended among the best"
+            f" third of those at the full budget, {audit.above_all} above all that it let pass."
         )
-    keys = sorted({key for text in table.numerics for key in text.split("; ") if key})
+    _warn_of_numerics(run.trials(), "so that equal ones would differ by rounding")
+
+
+def _warn_of_numerics(trials: Sequence[Trial], so_that: str) -> None:
+    keys = sorted({trial.numerics for trial in trials} - {""})
     if len(keys) > 1:
         print(
-            "\nwarning: these trainings ran under unlike numerics, so that equal ones would differ"
-            " by rounding:\n" + "\n".join(f"  {key}" for key in keys)
+            f"\nwarning: these trainings ran under unlike numerics, {so_that}:\n"
+            + "\n".join(f"  {key}" for key in keys)
         )
 
 
@@ -64,7 +71,7 @@ def pareto(options: argparse.Namespace) -> None:
     if table.empty:
         print(f"{run.path}: no training has reached the full budget yet")
         return
-    path = write_csv(table, options.csv, run, "pareto.csv")
+    written = write_csv(table, options.csv, run, "pareto.csv")
     costs = [name for name in COSTS if name in table]
     shares = dict.fromkeys(("validation_accuracy", "low", "high"), "{:.4f}".format)
     counts = {name: "{:,}".format for name in costs if name != "latency"}
@@ -75,8 +82,10 @@ def pareto(options: argparse.Namespace) -> None:
         f"\n{counted(len(table), 'training')} at the full budget that no other beats in all of"
         f" {', '.join(objectives)}.\nThey cover {run.dominated_share(objectives):.3f} of what is"
         " possible, from accuracy 1 at no cost to accuracy 0 at 1.1 times\nthe largest cost of the"
-        f" run. All rows: {path}"
+        f" run.\n{written}"
     )
+    if LATENCY in costs:
+        _warn_of_numerics(run.trials(), "so that latencies do not compare")
 
 
 def effects(options: argparse.Namespace) -> None:
@@ -96,7 +105,7 @@ def effects(options: argparse.Namespace) -> None:
     if table.empty:
         print(f"{run.path}: no trainings can be compared yet")
         return
-    path = write_csv(table, options.csv, run, "effects.csv", index=False)
+    written = write_csv(table, options.csv, run, "effects.csv", index=False)
     print("\n".join(answers(table)))
     points = ("mean", "low", "high", "difference", "d_low", "d_high")
     formats = dict.fromkeys(points, "{:.4f}".format) | {"further": "{:,.0f}".format}
@@ -105,7 +114,7 @@ def effects(options: argparse.Namespace) -> None:
     print(shown.to_string(index=False, formatters=formats, na_rep=""))
     print(
         "low, high: 95 % interval of a mean; d_low, d_high: of the difference to the best level,"
-        f" for all pairs together.\nAll rows: {path}"
+        f" for all pairs together.\n{written}"
     )
     if options.second is not None:
         both = run.interactions(options.axis, options.second, epochs=options.epochs)
@@ -130,7 +139,18 @@ def report(options: argparse.Namespace) -> None:
     """Write a run as one page."""
     from skipsearch.run import Run
 
-    page = Run.open(options.run).report(options.out)
+    run = Run.open(options.run)
+    _, damage = run.readable_confirmation()
+    if damage:
+        warn(f"the confirmation is left out: {damage}")
+    try:
+        page = run.report(options.out)
+    except OSError as problem:
+        if options.out:
+            raise
+        print(run.rank().to_string())
+        print(f"\nNo file was written: {not_written(problem)} (--out DIR writes it elsewhere).")
+        return
     print(f"Written to {page}, with its figures and tables beside it.")
 
 

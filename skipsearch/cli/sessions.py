@@ -74,11 +74,17 @@ def confirm(options: argparse.Namespace) -> int:
 
     run = Run.open(options.run)
     try:
-        found = run.confirm(options.top, options.seeds, **session_options(options))
+        found = run.confirm(
+            options.top,
+            options.seeds,
+            data=options.data,
+            data_root=options.data_root,
+            **session_options(options),
+        )
     except KeyboardInterrupt:
         print("Interrupted: run the same command again to go on.")
         return EXIT_INTERRUPTED
-    path = write_csv(found.table, options.csv, run, "confirmation.csv")
+    written = write_csv(found.table, options.csv, run, "confirmation.csv")
     shares = ("validation_accuracy", "sd", "low", "high", "search_accuracy", "shrinkage")
     recipes = ["recipe"] if found.table.recipe.nunique() == 1 else []
     table = found.table.drop(columns=["reason", "shrinkage_low", "shrinkage_high", *recipes])
@@ -87,7 +93,7 @@ def confirm(options: argparse.Namespace) -> int:
     print(f"{found}\n\n{table.to_string(formatters=formats)}")
     print(
         "\nlow, high: 95 % interval of the mean over n seeds; chance: of being the best of these;"
-        f"\nshrinkage: how much of search_accuracy was luck. All columns: {path}"
+        f"\nshrinkage: how much of search_accuracy was luck.\n{written}"
     )
     if found.wanted:
         print("The time is up: run the same command again to go on.")
@@ -114,7 +120,7 @@ def degradation(options: argparse.Namespace) -> int:
         print(f"{run.path}: no trial has been recorded yet")
         return 0
     table = found.table.merge(found.verdicts[["group", "verdict"]], on="group")
-    path = write_csv(table, options.csv, run, "degradation.csv", index=False)
+    written = write_csv(table, options.csv, run, "degradation.csv", index=False)
     print(*found.words, "", sep="\n")
     axes = list(table.columns[2 : table.columns.get_loc("depths")])
     varying = [axis for axis in axes if table[axis].nunique() > 1]
@@ -124,7 +130,7 @@ def degradation(options: argparse.Namespace) -> int:
     print(
         "\nErrors are shares, means over n seeds with their deviation, all after the same number of"
         f" epochs.\nOf 100 groups in which nothing depends on depth, about 5 at most get a verdict"
-        f" other than tied.\nAll columns, with 95 % intervals: {path}"
+        f" other than tied.\n{written}"
     )
     return 0
 

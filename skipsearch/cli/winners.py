@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from skipsearch.cli.words import command, listed, print_data, print_epoch, write_csv
+from skipsearch.cli.words import command, listed, print_data, print_epoch, warn, write_csv
 from skipsearch.errors import counted
 
 
@@ -17,14 +17,19 @@ def explain_design(options: argparse.Namespace) -> None:
     if options.own_process:
         tune_process(available_cores())
     explanation = run.explain(
-        options.design, epochs=options.epochs, device=options.device, progress=print_epoch
+        options.design,
+        epochs=options.epochs,
+        device=options.device,
+        data=options.data,
+        data_root=options.data_root,
+        progress=print_epoch,
     )
     name = f"explain-{options.design}.csv"
-    path = write_csv(explanation.table, options.csv, run, name, index=False)
+    written = write_csv(explanation.table, options.csv, run, name, index=False)
     print("", *explanation.words, "", sep="\n")
     shown = explanation.table.drop(columns=["number", "lesion_accuracy"])
     print(shown.to_string(index=False, float_format="{:.3g}".format, na_rep="-"))
-    print(f"\nAll columns: {path}")
+    print(f"\n{written}")
 
 
 def export_design(options: argparse.Namespace) -> None:
@@ -34,6 +39,9 @@ def export_design(options: argparse.Namespace) -> None:
     from skipsearch.training import available_cores, tune_process
 
     run = Run.open(options.run)
+    _, damage = run.readable_confirmation()
+    if damage and options.design != "best":
+        warn(f"the confirmation is left out: {damage}")
     if options.own_process:
         tune_process(available_cores())
     exported = export(
@@ -45,6 +53,8 @@ def export_design(options: argparse.Namespace) -> None:
         train_on=options.train_on,
         seed=options.seed,
         device=options.device,
+        data=options.data,
+        data_root=options.data_root,
         progress=print_epoch,
         on_data=print_data,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -124,9 +125,32 @@ def print_data(data: Data) -> None:
 
 def write_csv(
     table: pd.DataFrame, file: str | None, run: Run, name: str, *, index: bool = True
-) -> Path:
-    """Write a table where the user says, or else among the tables of the run's report."""
+) -> str:
+    """Write a table where the user says, or else among the tables of the run's report.
+
+    Returns:
+        A sentence that says where it is; or why it is not, where the run may only be read.
+
+    Raises:
+        OSError: If it cannot be written where the user says.
+    """
     path = Path(file) if file else run.path / "report" / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    table.to_csv(path, index=index)
-    return path
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        table.to_csv(path, index=index)
+    except OSError as problem:
+        if file:
+            raise
+        return f"No file was written: {not_written(problem)} (--csv FILE writes it elsewhere)."
+    return f"The whole table: {path}"
+
+
+def not_written(problem: OSError) -> str:
+    """Return which file could not be written, and why."""
+    where = f"{problem.filename}: " if problem.filename else ""
+    return f"{where}{problem.strerror or problem}"
+
+
+def warn(text: str) -> None:
+    """Print a warning to standard error."""
+    print(f"skipsearch: warning: {text}", file=sys.stderr)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from skipsearch import analysis
 from skipsearch.errors import RunError
 from skipsearch.recipe import Recipe
-from skipsearch.run.folder import CONFIRM, CONFIRMATIONS, Run, url_of
+from skipsearch.run.folder import Run
 from skipsearch.run.lock import locked
+from skipsearch.run.places import CONFIRM, CONFIRMATIONS
+from skipsearch.searching.asked import fixed
 from skipsearch.searching.cluster import Resources, ray_session
 from skipsearch.searching.driver import Limits
 from skipsearch.searching.rounds import train_rounds
@@ -19,6 +23,8 @@ def confirm(
     top: int,
     seeds: int,
     *,
+    data: str | Path | None = None,
+    data_root: str | Path | None = None,
     resources: Resources,
     limits: Limits,
     deterministic: bool = False,
@@ -30,6 +36,8 @@ def confirm(
         run: The run.
         top: How many leaders.
         seeds: New seeds at most.
+        data: Where the data are now, if not where they were.
+        data_root: Folder of the data set's files, likewise.
         resources: Of the session.
         limits: Of the session.
         deterministic: Whether a GPU must give the same bits again.
@@ -53,7 +61,7 @@ def confirm(
         if not found.wanted:
             write_atomically(run.path / CONFIRM, text)
             return found
-        data, params = run.load_data(), run.study.params()
+        images, params = run.load_data("cpu", data, data_root), run.study.params()
         plan = Plan(
             space=run.space,
             recipe=Recipe.from_dict(run.asked["recipe"]),
@@ -64,16 +72,17 @@ def confirm(
         with ray_session(resources, verbose) as share:
             write_atomically(run.path / CONFIRM, text)
             outcome = train_rounds(
-                url_of(run.path / CONFIRMATIONS),
+                run.path / CONFIRMATIONS,
                 plan,
                 lambda trainings: [
                     (params[leader.number], seed)
                     for leader, seed in run.judged(leaders, seeds, trainings).wanted
                 ],
-                data.without_test(),
+                images.without_test(),
                 (run.path / "checkpoints").absolute(),
                 share=share,
                 limits=limits,
+                asked=fixed(run.asked),
                 deterministic=deterministic,
                 verbose=verbose,
             )

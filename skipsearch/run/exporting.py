@@ -16,6 +16,7 @@ from skipsearch.intervals import wilson
 from skipsearch.models import build
 from skipsearch.record import Epoch, Trial
 from skipsearch.run.folder import Run, check_seed
+from skipsearch.run.places import check_outside
 from skipsearch.training import Trainer, default_device, fitting_threads, versions
 
 TRAIN_ON = ("train", "train+validation")
@@ -58,6 +59,8 @@ def export(
     train_on: str = "train",
     seed: int | None = None,
     device: str | None = None,
+    data: str | Path | None = None,
+    data_root: str | Path | None = None,
     progress: Callable[[Epoch], None] | None = None,
     on_data: Callable[[Data], None] | None = None,
 ) -> Exported:
@@ -75,12 +78,15 @@ def export(
         train_on: ``train``, or ``train+validation``.
         seed: Of this training; the search's if None.
         device: To train on; CUDA where there is one if None.
+        data: Where the data are now; where they were at the search if None.
+        data_root: Folder of the data set's files, likewise.
         progress: Called after each epoch.
         on_data: Called with the data once they are read, before anything is trained; see
             ``Data.summary``.
 
     Raises:
-        RunError: If the design is not in the run, or the data have changed.
+        RunError: If the design is not in the run, the data have changed, or the folder is inside
+            them.
         ExportError: If the folder holds something else, or an artefact differs from the module.
         TrainingError: If the training diverges.
     """
@@ -94,31 +100,32 @@ def export(
         out = run.path / "export" / name
     out = Path(out)
     check_request(out, formats, precision)
-    data = run.load_data(device or default_device())
+    images = run.load_data(device or default_device(), data, data_root)
+    check_outside(out, images.path)
     if on_data is not None:
-        on_data(data)
-    chosen = data if train_on == "train" else data.with_validation_in_training()
+        on_data(images)
+    chosen = images if train_on == "train" else images.with_validation_in_training()
     seed = trial.seed if seed is None else seed
     check_seed(seed)
-    model = build(trial.design, data.in_channels, data.classes, seed=seed)
-    assert data.test is not None
+    model = build(trial.design, images.in_channels, images.classes, seed=seed)
+    assert images.test is not None
     trainer = Trainer(model, chosen.without_test(), trial.recipe, seed)
-    with fitting_threads(trial.design, data, trial.recipe):
+    with fitting_threads(trial.design, images, trial.recipe):
         numerics = trainer.numerics
         while trainer.epoch < trial.recipe.epochs:
             epoch = trainer.run_epoch()
             if progress is not None:
                 progress(epoch)
-        _, test_accuracy = trainer.evaluate(data.test)
+        _, test_accuracy = trainer.evaluate(images.test)
     validation_accuracy = epoch.validation_accuracy if train_on == "train" else None
     ranking = run.rank()
     place = ranking[ranking.trial == trial.number].iloc[0]
     card = Card(
         name=f"{run.space.name}-{trial.design.id}",
         data=f"{run.asked['data']['name']}: {run.asked['data']['source']}",
-        mean=data.mean,
-        std=data.std,
-        class_names=data.class_names,
+        mean=images.mean,
+        std=images.std,
+        class_names=images.class_names,
         run=run.path.name,
         space=run.space.name,
         trials=len(run.trials()),
@@ -132,9 +139,9 @@ def export(
         trained_on=train_on,
         train_images=len(chosen.train),
         validation_accuracy=validation_accuracy,
-        validation_images=None if validation_accuracy is None else len(data.validation),
+        validation_images=None if validation_accuracy is None else len(images.validation),
         test_accuracy=test_accuracy,
-        test_images=len(data.test),
+        test_images=len(images.test),
         device=numerics,
         versions=versions(),
     )
@@ -142,9 +149,9 @@ def export(
         model,
         trial.design,
         out,
-        in_channels=data.in_channels,
-        image_size=data.image_size,
-        classes=data.classes,
+        in_channels=images.in_channels,
+        image_size=images.image_size,
+        classes=images.classes,
         formats=formats,
         precision=precision,
         card=card,
@@ -155,8 +162,8 @@ def export(
         search_accuracy=float(place.validation_accuracy),
         validation_accuracy=validation_accuracy,
         test_accuracy=test_accuracy,
-        test_interval=wilson(test_accuracy, len(data.test)),
-        test_images=len(data.test),
+        test_interval=wilson(test_accuracy, len(images.test)),
+        test_images=len(images.test),
         differences=differences,
         tolerance=TOLERANCES[precision],
     )
@@ -164,7 +171,7 @@ def export(
 
 def _confirmed(run: Run, trial: Trial) -> dict[str, Any]:
     """Return what a card says of the trainings of a design with new seeds, if there were any."""
-    found = run.confirmation()
+    found, _ = run.readable_confirmation()
     accuracies = found.accuracies(trial) if found is not None else ()
     if found is None or not found.judged or not accuracies:
         return {}

@@ -14,10 +14,11 @@ import pandas as pd
 from skipsearch import analysis
 from skipsearch.axes import split_name
 from skipsearch.design import Design
-from skipsearch.errors import RunError, shown_value
+from skipsearch.errors import DamagedError, DataError, RunError, shown_value
 from skipsearch.record import COMPLETE, VALIDATION_ACCURACY, Epoch, Trial
+from skipsearch.run.places import CONFIRM, CONFIRMATIONS, STUDY, check_outside
+from skipsearch.searching.asked import fixed, read_asked
 from skipsearch.searching.records import StudyReader, all_kept, load_trials
-from skipsearch.searching.stopping import EarlyStopping
 from skipsearch.space import Space
 from skipsearch.text import parse_yaml, read_text
 
@@ -28,20 +29,16 @@ if TYPE_CHECKING:
     from skipsearch.searching.driver import Outcome
     from skipsearch.training.diagnosis import Explanation
 
-FORMAT = 1
-STUDY = "study.db"
-CONFIRMATIONS = "confirm.db"  # another study, of the trainings with new seeds
-CONFIRM = "confirm.yaml"  # the leaders that are trained again, and with how many seeds
 NOTHING = "nothing to draw: no training has got so far"
 NEW_SEEDS = 1_000_000  # so far above the search's are those that leaders are trained again with
-# What must be the same when a search goes on.
-FIXED = ("space", "data", "recipe", "seed", "scheduler", "stopping", "objectives", "storage")
-# What older runs do not say of themselves.
-ADDED = {
-    "stopping": EarlyStopping().details(),
-    "objectives": [VALIDATION_ACCURACY],
-    "storage": None,
-}
+# What is left where a file is damaged.
+STUDY_LOST = (
+    "tables that were written before are in report/, and 'sqlite3 {} .recover' may bring trainings"
+    " back"
+)
+CONFIRM_LOST = (
+    "what the search recorded is whole; move confirm.yaml and confirm.db away to confirm anew"
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -51,7 +48,7 @@ class Run:
     Attributes:
         path: The folder.
         asked: What ``run.yaml`` holds: space, data, recipe, seed, sampler, scheduler, stopping,
-            rungs, objectives, trials, seeds, storage, versions.
+            rungs, objectives, latency_batch, trials, seeds, storage, versions.
         outcome: How the session that returned this run ended; None for one that was opened.
     """
 
@@ -64,19 +61,12 @@ class Run:
         """Open the folder of a search.
 
         Raises:
-            RunError: If it is no run folder.
+            RunError: If it is no run folder, or its run.yaml is damaged.
         """
         path = Path(path)
         if not (path / "run.yaml").is_file():
             raise RunError(f"{path}: no run folder: it holds no run.yaml (see skipsearch search)")
-        asked = parse_yaml(read_text(path / "run.yaml", RunError), f"{path}/run.yaml", RunError)
-        if asked.get("format") != FORMAT:
-            raise RunError(f"{path}: run.yaml has format {asked.get('format')}, not {FORMAT}")
-        asked = ADDED | asked
-        for key in ("rungs", *FIXED):
-            if key not in asked:
-                raise RunError(f"{path}/run.yaml: {key} is missing")
-        return cls(path, asked)
+        return cls(path, read_asked(path / "run.yaml"))
 
     @property
     def space(self) -> Space:
@@ -89,18 +79,23 @@ class Run:
         """Return the record of every training, in the order of their numbers.
 
         Raises:
-            RunError: If the study is not there.
+            RunError: If the study is not there, is damaged, or is of another search.
         """
         if self.asked["storage"] is None and not (self.path / STUDY).is_file():
             raise RunError(f"{self.path}: {STUDY} is missing")
-        return self.study.trials()
+        try:
+            return self.study.trials()
+        except DamagedError as error:
+            file = shlex.quote(str(self.path / STUDY))
+            raise DamagedError(f"{error} ({STUDY_LOST.format(file)})") from None
 
     @cached_property
     def study(self) -> StudyReader:
         """What reads the study of the search, and reads it anew when its file has changed."""
         if self.asked["storage"] is not None:
-            return StudyReader(self.asked["storage"], self.asked["space"]["name"])
-        return StudyReader(url_of(self.path / STUDY))
+            name = self.asked["space"]["name"]
+            return StudyReader(self.asked["storage"], name, fixed(self.asked))
+        return StudyReader(self.path / STUDY, None, fixed(self.asked))
 
     def rank(self) -> pd.DataFrame:
         """Rank the designs at equal fidelity; see ``analysis.rank`` for the columns."""
@@ -147,6 +142,8 @@ class Run:
         *,
         epochs: int | None = None,
         device: str | None = None,
+        data: str | Path | None = None,
+        data_root: str | Path | None = None,
         progress: Callable[[Epoch], None] | None = None,
     ) -> Explanation:
         """Train a design anew and look inside it before and after; see ``training.explain``.
@@ -157,6 +154,8 @@ class Run:
             design: As in ``trial``.
             epochs: Of the training; those of the recipe if None.
             device: To train on; CUDA where there is one if None.
+            data: Where the data are now; where they were at the search if None.
+            data_root: Folder of the data set's files, likewise.
             progress: Called after each epoch.
 
         Raises:
@@ -167,11 +166,11 @@ class Run:
         from skipsearch.training.diagnosis import explain
 
         trial = self.trial(design)
-        data = self.load_data(device or default_device()).without_test()
-        model = build(trial.design, data.in_channels, data.classes, seed=trial.seed)
+        images = self.load_data(device or default_device(), data, data_root).without_test()
+        model = build(trial.design, images.in_channels, images.classes, seed=trial.seed)
         recipe = trial.recipe if epochs is None else trial.recipe.replace(epochs=epochs)
-        with fitting_threads(trial.design, data, recipe):
-            return explain(model, data, recipe, trial.seed, progress=progress)
+        with fitting_threads(trial.design, images, recipe):
+            return explain(model, images, recipe, trial.seed, progress=progress)
 
     def audit(self) -> analysis.Audit:
         """Tell how often early stopping was wrong; see ``analysis.audit``."""
@@ -285,6 +284,8 @@ class Run:
         top: int = 5,
         seeds: int = 5,
         *,
+        data: str | Path | None = None,
+        data_root: str | Path | None = None,
         cpus_per_trial: float = 1.0,
         gpus_per_trial: float | None = None,
         concurrency: int | None = None,
@@ -309,6 +310,8 @@ class Run:
             top: How many leaders: the highest-ranked designs, those that the search stopped early
                 after those that it did not.
             seeds: New seeds at most, at least 2.
+            data: Where the data are now; where they were at the search if None.
+            data_root: Folder of the data set's files, likewise.
             cpus_per_trial: As for ``search``, and so are the others.
             gpus_per_trial: GPUs of each trial, or a share of one; None for one where there are any.
             concurrency: Trials at once at most.
@@ -337,6 +340,8 @@ class Run:
             self,
             top,
             seeds,
+            data=data,
+            data_root=data_root,
             resources=Resources(
                 cpus_per_trial=cpus_per_trial,
                 gpus_per_trial=gpus_per_trial,
@@ -359,24 +364,44 @@ class Run:
         asked = self.asked_to_confirm()
         if asked is None:
             return None
-        leaders = analysis.leaders(self.rank(), self.trials(), 0, asked["leaders"])
+        trials = self.trials()
+        if unknown := set(asked["leaders"]) - {trial.key for trial in trials}:
+            raise DamagedError(
+                f"{self.path / CONFIRM}: this run has no design {min(unknown)} ({CONFIRM_LOST})"
+            )
+        leaders = analysis.leaders(self.rank(), trials, 0, asked["leaders"])
         return self.judged(leaders, asked["seeds"], self.confirmations()) if leaders else None
+
+    def readable_confirmation(self) -> tuple[analysis.Confirmation | None, str]:
+        """Return what ``confirmation`` does, and why it cannot be read where its files are damaged.
+
+        Returns:
+            The confirmation, if there is one that reads; what is wrong with it, or an empty text.
+        """
+        try:
+            return self.confirmation(), ""
+        except DamagedError as error:
+            return None, str(error)
 
     def asked_to_confirm(self) -> dict[str, Any] | None:
         """Return which leaders ``confirm`` trains, and with how many seeds; None for none."""
         path = self.path / CONFIRM
         if not path.is_file():
             return None
-        asked = parse_yaml(read_text(path, RunError), str(path), RunError)
-        for key in ("leaders", "seeds"):
-            if not asked.get(key):
-                raise RunError(f"{path}: {key} is missing")
-        return asked
+        try:
+            return _checked_confirm(parse_yaml(read_text(path, RunError), str(path), RunError))
+        except RunError as error:
+            raise DamagedError(f"{error} ({CONFIRM_LOST})") from None
 
     def confirmations(self) -> list[Trial]:
         """Return the record of every training that ``confirm`` has done."""
-        there = (self.path / CONFIRMATIONS).is_file()
-        return load_trials(url_of(self.path / CONFIRMATIONS)) if there else []
+        file = self.path / CONFIRMATIONS
+        if not file.is_file():
+            return []
+        try:
+            return load_trials(file, None, fixed(self.asked))
+        except RunError as error:
+            raise DamagedError(f"{error} ({CONFIRM_LOST})") from None
 
     def judged(
         self, leaders: list[list[Trial]], seeds: int, trainings: list[Trial]
@@ -396,13 +421,16 @@ class Run:
             The page.
 
         Raises:
-            RunError: If nothing was recorded yet.
+            RunError: If nothing was recorded yet, or the folder is inside the data.
         """
         from skipsearch.analysis.page import write_page
 
+        folder = Path(out or self.path / "report")
+        data = Path(self.asked["data"]["name"])
+        if out and data.is_absolute():
+            check_outside(folder, data)
         with all_kept():
-            found = self._findings()
-            return write_page(found, Path(out or self.path / "report"), self.path.resolve().name)
+            return write_page(self._findings(), folder, self.path.resolve().name)
 
     def _findings(self) -> Findings:
         from skipsearch.analysis.importance import importance
@@ -412,6 +440,7 @@ class Run:
         if not trials:
             raise RunError(f"{self.path}: no trial has been recorded yet")
         images, seen = self.asked["data"]["validation_images"], self._seen(trials=trials)
+        confirmation, damage = self.readable_confirmation()
         accuracy_and_size = (VALIDATION_ACCURACY, "params")
         return Findings(
             asked=self.asked,
@@ -430,7 +459,8 @@ class Run:
             )
             if len({trial.design.depths for trial in trials}) > 1
             else None,
-            confirmation=self.confirmation(),
+            confirmation=confirmation,
+            damage=damage,
         )
 
     def fields(self) -> list[str]:
@@ -472,8 +502,18 @@ class Run:
                 raise RunError(f"{self.path}: several designs begin with {shown_value(digits)}")
         return trials[int(table.trial.iloc[0])]
 
-    def load_data(self, device: str = "cpu") -> Data:
+    def load_data(
+        self,
+        device: str = "cpu",
+        data: str | Path | None = None,
+        data_root: str | Path | None = None,
+    ) -> Data:
         """Load the data set of the run again, and make sure that it is the same.
+
+        Args:
+            device: Where its tensors shall live.
+            data: Where the data are now; where they were at the search if None.
+            data_root: Folder of the data set's files, likewise.
 
         Raises:
             RunError: If its images, labels or splits differ from those that were searched on.
@@ -482,19 +522,24 @@ class Run:
         from skipsearch.data import load_data
 
         asked = self.asked["data"]
-        data = load_data(
-            asked["name"],
-            root=asked["root"],
-            device=device,
-            image_size=asked["resized_to"],
-            split_seed=asked["split_seed"],
-        )
-        if data.fingerprint != asked["fingerprint"]:
-            raise RunError(
-                f"{self.path}: data {asked['name']} has changed since the search"
-                f" (fingerprint {data.fingerprint}, {asked['fingerprint']} then)"
+        try:
+            images = load_data(
+                asked["name"] if data is None else data,
+                root=data_root or asked["root"],
+                device=device,
+                image_size=asked["resized_to"],
+                split_seed=asked["split_seed"],
             )
-        return data
+        except DataError as error:
+            moved = "; if they have moved, say where by --data or --data-root"
+            raise DataError(f"{error}{'' if data or data_root else moved}") from None
+        if images.fingerprint != asked["fingerprint"]:
+            change = "has changed since the search" if data is None else "is not what was searched"
+            raise RunError(
+                f"{self.path}: data {data or asked['name']} {change}"
+                f" (fingerprint {images.fingerprint}, {asked['fingerprint']} then)"
+            )
+        return images
 
 
 def compare(runs: Sequence[Run]) -> pd.DataFrame:
@@ -517,9 +562,14 @@ def compare(runs: Sequence[Run]) -> pd.DataFrame:
     )
 
 
-def url_of(path: Path) -> str:
-    """Return what Optuna calls a study's file."""
-    return f"sqlite:///{path}"
+def _checked_confirm(asked: dict[str, Any]) -> dict[str, Any]:
+    """Return what confirm.yaml holds, once it is as it was written."""
+    leaders, seeds = asked.get("leaders"), asked.get("seeds")
+    if not isinstance(leaders, list) or not all(isinstance(key, str) for key in leaders):
+        raise RunError(f"{CONFIRM}: leaders is no list of designs")
+    if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 2:
+        raise RunError(f"{CONFIRM}: seeds: {str(seeds)[:60]!r} is not a whole number from 2")
+    return asked
 
 
 def check_seed(seed: int) -> None:

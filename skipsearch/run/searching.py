@@ -11,8 +11,10 @@ from skipsearch.data import Data, load_data
 from skipsearch.errors import RunError, not_one_of
 from skipsearch.recipe import Recipe
 from skipsearch.record import COSTS, VALIDATION_ACCURACY, Trial
-from skipsearch.run.folder import FIXED, FORMAT, STUDY, Run, check_seed, url_of
+from skipsearch.run.folder import Run, check_seed
 from skipsearch.run.lock import locked
+from skipsearch.run.places import STUDY, check_folder, check_outside
+from skipsearch.searching.asked import FORMAT, difference, fixed
 from skipsearch.searching.cluster import Resources, ray_session
 from skipsearch.searching.driver import Limits, Outcome, ended, run_trials, sweep_checkpoints
 from skipsearch.searching.folder import sweep
@@ -26,9 +28,6 @@ from skipsearch.searching.study import Plan, SearchStudy
 from skipsearch.space import Space
 from skipsearch.text import dump_yaml, write_atomically
 from skipsearch.training import Folder, versions
-
-# What must be the same when a search goes on; also see ``FIXED``.
-SAME_DATA = ("name", "resized_to", "split_seed", "fingerprint")
 
 
 def search(
@@ -108,8 +107,8 @@ def search(
         The run.
 
     Raises:
-        RunError: If the folder holds another search or is in use, the resources do not exist, the
-            disk is full, or too many trials in a row fail.
+        RunError: If the folder holds another search, is in use or inside the data, the resources
+            do not exist, the disk is full, or too many trials in a row fail.
         SpaceError: If the space is wrong or empty.
         DataError: If the data cannot be loaded.
     """
@@ -141,8 +140,11 @@ def search(
         insecure=insecure,
         dashboard=dashboard,
     )
+    out = Path(out)
+    check_folder(out)
     space = space if isinstance(space, Space) else Space.load(space)
     images = load_data(data, root=data_root, image_size=image_size)
+    check_outside(out, images.path)
     space = space.for_images(images.in_channels, images.image_size, images.classes)
     recipe = _joined(recipe or Recipe(), space, epochs).resolve(images.augmentation)
     # Refused before anything is written: an empty space, and a sampler that cannot search it.
@@ -150,6 +152,7 @@ def search(
     make_sampler(sampler, space, seed, len(objectives))
     if trials is None:
         trials = seeds * sum(1 for _ in space.candidates())
+    timed = latency_batch if "latency" in objectives else None
     plan = Plan(
         space=space,
         recipe=recipe,
@@ -170,18 +173,18 @@ def search(
         "stopping": stopping.details(),
         "rungs": list(rungs),
         "objectives": list(objectives),
+        "latency_batch": timed,
         "trials": trials,
         "seeds": seeds,
         "storage": None if storage is None else without_password(storage),
         "versions": versions(),
     }
-    out = Path(out)
-    _check_folder(out, asked)
+    _check_same(out, asked)
     if on_data is not None:
         on_data(images)
-    url, common = (url_of(out / STUDY), None) if storage is None else (storage, _shared(asked))
+    place = out / STUDY if storage is None else storage
     with locked(out):
-        finished = ended(_recorded(out, storage, space.name))
+        finished = ended(_recorded(place, asked))
         if len(finished) >= trials:
             # The driver that had enough may have been killed before it tidied up.
             sweep_checkpoints(Folder(out / "checkpoints"), finished)
@@ -191,7 +194,7 @@ def search(
         with ray_session(resources, verbose) as share:
             callbacks = loggers(log, out)
             write_atomically(out / "run.yaml", dump_yaml(asked))
-            with contextlib.closing(SearchStudy(url, space.name, plan, common)) as study:
+            with contextlib.closing(SearchStudy(place, space.name, plan, fixed(asked))) as study:
                 outcome = run_trials(
                     study,
                     images.without_test(),
@@ -203,7 +206,7 @@ def search(
                         trial_timeout=trial_timeout,
                         max_failures=max_failures,
                     ),
-                    latency_batch=latency_batch if "latency" in objectives else None,
+                    latency_batch=timed,
                     deterministic=deterministic,
                     callbacks=callbacks,
                     verbose=verbose,
@@ -222,17 +225,11 @@ def _check_objectives(objectives: Sequence[str]) -> None:
         raise RunError(f"objectives: {', '.join(objectives)} names one twice")
 
 
-def _recorded(out: Path, storage: str | None, name: str) -> list[Trial]:
+def _recorded(place: str | Path, asked: Mapping[str, Any]) -> list[Trial]:
     """Return the trainings that there are, without making a storage."""
-    if storage is not None:
-        return load_trials(storage, name)
-    return load_trials(url_of(out / STUDY)) if (out / STUDY).exists() else []
-
-
-def _shared(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what must be the same for all who work on one study."""
-    shared = {name: asked[name] for name in FIXED if name != "storage"}
-    return shared | {"data": {name: asked["data"][name] for name in SAME_DATA}}
+    if isinstance(place, str):
+        return load_trials(place, asked["space"]["name"])
+    return load_trials(place, None, fixed(asked)) if place.exists() else []
 
 
 def _joined(recipe: Recipe, space: Space, epochs: int) -> Recipe:
@@ -248,37 +245,15 @@ def _joined(recipe: Recipe, space: Space, epochs: int) -> Recipe:
     return recipe.replace(**space.recipe, epochs=epochs)
 
 
-def _check_folder(out: Path, asked: Mapping[str, Any]) -> None:
+def _check_same(out: Path, asked: Mapping[str, Any]) -> None:
     """Refuse a folder that holds something else than the search that is asked for."""
-    if out.exists() and not out.is_dir():
-        raise RunError(f"{out}: not a folder")
-    if "?" in str(out):
-        raise RunError(f"{out}: '?' cannot stand in the path of a run folder")
     if not out.exists() or {path.name for path in out.iterdir()} <= {".lock"}:
         return
     if not (out / "run.yaml").exists():
         raise RunError(f"{out}: holds files but no run.yaml; give an empty or a new folder")
-    there = Run.open(out).asked
-    for name in FIXED:
-        old, new = there[name], asked[name]
-        if name == "data":  # Where it lies, and how it is described, may change.
-            old, new = ({key: side.get(key) for key in SAME_DATA} for side in (old or {}, new))
-        if name == "recipe":  # A field that is younger than the run has its default.
-            old = Recipe.from_dict(old or {}).to_dict()
-        if old != new:
-            raise RunError(
-                f"{out}: holds another search: {_difference(name, old, new)};"
-                " give the same or another --out"
-            )
-
-
-def _difference(name: str, old: Any, new: Any) -> str:
-    """Name the first place where two plain values differ."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in (*new, *old):
-            if old.get(key) != new.get(key):
-                return _difference(f"{name}.{key}", old.get(key), new.get(key))
-    return f"{name} is {old!r} there, {new!r} was asked for"
+    other = difference(Run.open(out).asked, asked)
+    if other:
+        raise RunError(f"{out}: holds another search: {other}; give the same or another --out")
 
 
 def _describe(images: Data, root: str | Path | None, image_size: int | None) -> dict[str, Any]:

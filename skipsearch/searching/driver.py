@@ -23,12 +23,13 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from skipsearch.cost import cost
 from skipsearch.data import Data
 from skipsearch.record import INTERRUPTED, RUNNING, Trial
+from skipsearch.searching.clock import Clock
 from skipsearch.searching.cluster import Share
 from skipsearch.searching.disk import forecast, is_disk_full
 from skipsearch.searching.progress import Progress
 from skipsearch.searching.searcher import (
     WORKER_DEATHS,
-    EndsWithCrash,
+    Ends,
     Scheduler,
     StudySearcher,
     checkpoint_name,
@@ -147,16 +148,15 @@ def run_trials(
     store = _store(checkpoints, share)
     trainable = tune.with_resources(_trainable(data, store, share, worker), share.each)
 
-    def time_left() -> float | None:
-        if limits.time_budget is None:
-            return None
-        return max(0.001, limits.time_budget - (time.monotonic() - start))
+    deadline = None if limits.time_budget is None else start + limits.time_budget
+    clock = Clock()
 
     with tempfile.TemporaryDirectory(prefix="tune-", dir=share.folder) as scratch:
         try:
             while True:
                 searcher.begin_session()
-                _run_session(trainable, searcher, scratch, time_left(), callbacks, verbose)
+                with clock.blamed():
+                    _run_session(trainable, searcher, scratch, deadline, callbacks, verbose)
                 if not searcher.wants_session:
                     break
             searcher.close()
@@ -166,7 +166,7 @@ def run_trials(
                 study.adopt_interrupted(orderly=True)
             searcher.end_session()
     if searcher.unfinished:
-        late = limits.time_budget is not None and time.monotonic() - start >= limits.time_budget
+        late = deadline is not None and time.monotonic() >= deadline
         return Outcome(interrupted=True, out_of_time=late)
     return Outcome(exhausted=study.exhausted, elsewhere=study.elsewhere())
 
@@ -175,7 +175,7 @@ def _run_session(
     trainable: Any,
     searcher: StudySearcher,
     scratch: str,
-    seconds: float | None,
+    deadline: float | None,
     callbacks: Sequence[tune.Callback],
     verbose: bool,
 ) -> None:
@@ -186,13 +186,12 @@ def _run_session(
             scheduler=Scheduler(searcher),
             num_samples=-1,
             reuse_actors=True,
-            time_budget_s=seconds,
             trial_dirname_creator=lambda trial: str(trial.trial_id),
         ),
         run_config=tune.RunConfig(
             name="session",
             storage_path=scratch,
-            stop=EndsWithCrash(searcher),
+            stop=Ends(searcher, deadline),
             # Ours are written after each epoch; Tune must not ask for one of its own.
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             failure_config=tune.FailureConfig(max_failures=WORKER_DEATHS),

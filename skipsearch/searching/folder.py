@@ -11,13 +11,14 @@ import fcntl
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-# Not TMPDIR: the sockets below must not exceed the 107 bytes of a Unix socket's path.
-ROOT = Path("/tmp")
+ROOT = Path("/tmp")  # where TMPDIR is too long
+LONGEST_ROOT = 16  # bytes: what Ray appends ends in a Unix socket, whose path may have 107
 PREFIX = "skipsearch-ray-"
 PATIENCE = 5.0  # seconds for killed processes to be gone
 YOUNG = 60.0  # seconds within which a folder is surely locked
@@ -30,12 +31,13 @@ def session_folder() -> Iterator[Path]:
     Folders of drivers that were killed go first; never one whose driver lives, or another user's.
     """
     sweep()
+    root = temporary_root()
     # Locked before it has the name that others look for: none of them sees it unlocked.
-    young = Path(tempfile.mkdtemp(prefix="." + PREFIX, dir=ROOT))
+    young = Path(tempfile.mkdtemp(prefix="." + PREFIX, dir=root))
     lock = os.open(young, os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        folder = young.rename(ROOT / young.name.removeprefix("."))
+        folder = young.rename(root / young.name.removeprefix("."))
         try:
             yield folder
         finally:
@@ -44,9 +46,29 @@ def session_folder() -> Iterator[Path]:
         os.close(lock)
 
 
+def temporary_root() -> Path:
+    """Return where sessions have their folders: TMPDIR, or /tmp where TMPDIR is too long for Ray.
+
+    The latter is said on standard error.
+    """
+    named = os.environ.get("TMPDIR")
+    if not named:
+        return ROOT
+    root = Path(tempfile.gettempdir())
+    if len(os.fsencode(root)) <= LONGEST_ROOT:
+        return root
+    print(
+        f"temporary files of Ray go to {ROOT}: its sockets leave {LONGEST_ROOT} bytes for the path"
+        f" of TMPDIR, which has {len(os.fsencode(root))}",
+        file=sys.stderr,
+    )
+    return ROOT
+
+
 def sweep() -> None:
     """Remove the folders of drivers that were killed, and end what Ray left of them."""
-    for path in (*ROOT.glob(PREFIX + "*"), *_stillborn()):
+    roots = {ROOT, Path(tempfile.gettempdir())}
+    for path in (path for root in roots for path in (*root.glob(PREFIX + "*"), *_stillborn(root))):
         try:
             lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         except OSError:
@@ -61,11 +83,12 @@ def sweep() -> None:
             os.close(lock)
 
 
-def _stillborn() -> Iterator[Path]:
+def _stillborn(root: Path) -> Iterator[Path]:
     """Find folders whose driver was killed before it had locked them."""
-    for path in ROOT.glob(f".{PREFIX}*"):
+    for path in root.glob(f".{PREFIX}*"):
         with contextlib.suppress(OSError):
-            if time.time() - path.stat().st_mtime > YOUNG:
+            # A file of the future is old too: the clock was set since.
+            if abs(time.time() - path.stat().st_mtime) > YOUNG:
                 yield path
 
 

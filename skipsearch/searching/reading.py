@@ -16,10 +16,11 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from optuna.distributions import BaseDistribution, json_to_distribution
-from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Connection, MetaData, Table, select
+from sqlalchemy import Connection, Engine, MetaData, Table, inspect, select
 
+STUDIES = "studies"
+STUDY_ATTRIBUTES = "study_user_attributes"
 TRIALS = "trials"
 USER = "trial_user_attributes"
 PARTS = (
@@ -44,35 +45,65 @@ class Recorded(NamedTuple):
     user_attrs: dict[str, Any]
 
 
-def read_recorded(storage: RDBStorage, study_id: int) -> Iterator[Recorded]:
+def studies(engine: Engine) -> dict[str, int]:
+    """Return the ids of the studies in a database, by name; none where it has no tables yet.
+
+    Args:
+        engine: Of the database.
+    """
+    if not inspect(engine).has_table(STUDIES):
+        return {}
+    schema = MetaData()
+    schema.reflect(engine, only=(STUDIES,))
+    with engine.connect() as connection:
+        rows = connection.execute(select(schema.tables[STUDIES])).all()
+    return {row.study_name: row.study_id for row in rows}
+
+
+def read_attributes(engine: Engine, study_id: int) -> dict[str, Any]:
+    """Return the user attributes of a study.
+
+    Args:
+        engine: Of the database.
+        study_id: In the database.
+    """
+    schema = MetaData()
+    schema.reflect(engine, only=(STUDY_ATTRIBUTES,))
+    table = schema.tables[STUDY_ATTRIBUTES]
+    with engine.connect() as connection:
+        rows = connection.execute(select(table).where(table.c.study_id == study_id)).all()
+    return _attributes(list(rows))
+
+
+def read_recorded(engine: Engine, study_id: int) -> Iterator[Recorded]:
     """Yield what records are made of, of each trial, in the order of their numbers.
 
     Args:
-        storage: Of the study.
-        study_id: In the storage.
+        engine: Of the database.
+        study_id: In the database.
     """
-    for head, user in _read(storage, study_id, USER):
+    for head, user in _read(engine, study_id, USER):
         yield Recorded(head.number, TrialState[head.state], _attributes(user))
 
 
-def read_trials(storage: RDBStorage, study_id: int) -> Iterator[FrozenTrial]:
+def read_trials(engine: Engine, study_id: int) -> Iterator[FrozenTrial]:
     """Yield the trials of a study, in the order of their numbers.
 
     Args:
-        storage: Of the study.
-        study_id: In the storage.
+        engine: Of the database.
+        study_id: In the database.
     """
     distribution = cache(json_to_distribution)  # thousands of trials share a few
-    for head, *rows in _read(storage, study_id, *PARTS):
+    for head, *rows in _read(engine, study_id, *PARTS):
         yield _trial(head, distribution, *rows)
 
 
-def _read(storage: RDBStorage, study_id: int, *names: str) -> Iterator[tuple[Any, ...]]:
+def _read(engine: Engine, study_id: int, *names: str) -> Iterator[tuple[Any, ...]]:
     """Yield of each trial its row, and the rows that belong to it of each table that is named."""
     schema = MetaData()
-    schema.reflect(storage.engine, only=(TRIALS, *names))
+    schema.reflect(engine, only=(TRIALS, *names))
     trials, *others = (schema.tables[name] for name in (TRIALS, *names))
-    with storage.engine.connect() as connection:
+    with engine.connect() as connection:
         query = select(trials).where(trials.c.study_id == study_id).order_by(trials.c.trial_id)
         heads = connection.execute(query).all()
         for i in range(0, len(heads), PART):

@@ -11,27 +11,33 @@ Only trainings are shown as records. A training has the attribute ``key``.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
-import optuna
-from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from skipsearch.design import ID_RULES, Design
 from skipsearch.errors import RunError
 from skipsearch.recipe import Recipe
 from skipsearch.record import INTERRUPTED, Epoch, Trial
-from skipsearch.searching.reading import Recorded, read_recorded, read_trials
-from skipsearch.searching.storage import file_stamp, open_storage, shown
+from skipsearch.searching.asked import difference
+from skipsearch.searching.reading import (
+    Recorded,
+    read_attributes,
+    read_recorded,
+    read_trials,
+    studies,
+)
+from skipsearch.searching.storage import Database, Place, damage_named, file_stamp, reading, shown
 
 AnyTrial = FrozenTrial | Recorded
-Read = TypeVar("Read")
 
 ATTEMPTS = 3  # drivers that may die under one epoch of a training before it counts as failed
 
 OLD_COSTS = ("params", "macs", "activation_bytes")
+
+ASKED = "asked"  # the study's attribute that says what is searched
 
 # Names of a trial's attributes.
 KEY = "key"  # equal for trainings of one design with one recipe
@@ -49,44 +55,52 @@ EPOCHS_BEFORE = "epochs_before"  # trained before this attempt
 ORDERLY = "orderly"  # set where an interruption is no fault of the training
 
 
-def load_trials(url: str, name: str | None = None) -> list[Trial]:
+def load_trials(
+    place: Place, name: str | None = None, asked: Mapping[str, Any] | None = None
+) -> list[Trial]:
     """Return the record of every training in a storage; none where it holds no study yet.
 
     Args:
-        url: Of the storage.
+        place: The study's file, or the URL of its storage.
         name: Of the study; None for the only one.
+        asked: What the study must be of, as ``asked.fixed`` returns it; None for anything.
 
     Raises:
-        RunError: If the storage cannot be opened, or holds several studies and none is named.
+        RunError: If the storage cannot be read, holds several studies and none is named, or is of
+            another search.
     """
-    with all_kept():
-        return records(_load(url, name, read_recorded))
+    with all_kept(), _study(place, name, asked) as found:
+        return records(read_recorded(*found)) if found else []
 
 
-def load_params(url: str, name: str | None = None) -> list[dict[str, Any]]:
+def load_params(place: Place, name: str | None = None) -> list[dict[str, Any]]:
     """Return the parameters of every trial of a study, by its number, as Optuna holds them.
 
     Args:
-        url: Of the storage.
+        place: As for ``load_trials``.
         name: Of the study; None for the only one.
 
     Raises:
         RunError: As ``load_trials``.
     """
-    return [trial.params for trial in _load(url, name, read_trials)]
+    with _study(place, name) as found:
+        return [trial.params for trial in read_trials(*found)] if found else []
 
 
 class StudyReader:
     """Reads the study of a search: again and again, and anew only where its file has changed."""
 
-    def __init__(self, url: str, name: str | None = None) -> None:
+    def __init__(
+        self, place: Place, name: str | None = None, asked: Mapping[str, Any] | None = None
+    ) -> None:
         """Say where the study is; nothing is opened yet.
 
         Args:
-            url: Of the storage.
+            place: As for ``load_trials``.
             name: Of the study; None for the only one.
+            asked: As for ``load_trials``.
         """
-        self._study = url, name
+        self._study = place, name, asked
         self._stamp: tuple[int, ...] = ()
         self._trials: list[Trial] = []
 
@@ -100,7 +114,7 @@ class StudyReader:
 
     def params(self) -> list[dict[str, Any]]:
         """Return what ``load_params`` does."""
-        return load_params(*self._study)
+        return load_params(*self._study[:2])
 
 
 @contextmanager
@@ -119,21 +133,38 @@ def all_kept() -> Iterator[None]:
             gc.enable()
 
 
-def _load(
-    url: str, name: str | None, read: Callable[[RDBStorage, int], Iterator[Read]]
-) -> Iterator[Read]:
-    storage = open_storage(url)
-    try:
-        names = optuna.get_all_study_names(storage)
-        if not names or (name is not None and name not in names):
-            return  # The search was interrupted before its first trial.
-        if name is None and len(names) > 1:
-            raise RunError(f"{shown(url)}: holds {len(names)} studies, where a run has one")
-        yield from read(storage, storage.get_study_id_from_name(name or names[0]))
-    finally:
-        # The last connection takes with it what a killed driver left beside SQLite's file.
-        storage.remove_session()
-        storage.engine.dispose()
+@contextmanager
+def _study(
+    place: Place, name: str | None, asked: Mapping[str, Any] | None = None
+) -> Iterator[tuple[Database, int] | None]:
+    """Open a study to read it; None where the search was interrupted before its first trial."""
+    with reading(place) as engine, damage_named(place):
+        known = studies(engine)
+        if name is None and len(known) > 1:
+            raise RunError(f"{shown(place)}: holds {len(known)} studies, where a run has one")
+        if not known or (name is not None and name not in known):
+            yield None
+            return
+        study_id = known[name or next(iter(known))]
+        if asked is not None:
+            check_asked(place, read_attributes(engine, study_id).get(ASKED), asked)
+        yield engine, study_id
+
+
+def check_asked(place: Place, there: Mapping[str, Any] | None, asked: Mapping[str, Any]) -> None:
+    """Refuse the study of another search.
+
+    Args:
+        place: Of the study.
+        there: What it says that it is of; None where it is too old to say.
+        asked: What it must be of.
+
+    Raises:
+        RunError: If it is of another search.
+    """
+    other = difference(there, asked) if there is not None else ""
+    if other:
+        raise RunError(f"{shown(place)} is of another search: {other}")
 
 
 def is_training(trial: AnyTrial) -> bool:

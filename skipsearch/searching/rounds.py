@@ -20,7 +20,7 @@ Wanted = Callable[[list[Trial]], Sequence[tuple[Mapping[str, Any], int]]]
 
 
 def train_rounds(
-    storage: str,
+    file: Path,
     plan: Plan,
     wanted: Wanted,
     data: Data,
@@ -28,6 +28,7 @@ def train_rounds(
     *,
     share: Share,
     limits: Limits,
+    asked: Mapping[str, Any] | None = None,
     deterministic: bool = False,
     verbose: bool = False,
 ) -> Outcome:
@@ -37,7 +38,7 @@ def train_rounds(
     call goes on. To be called within ``ray_session``.
 
     Args:
-        storage: URL of a study of its own, made where it is missing.
+        file: Of a study of its own, made where it is missing.
         plan: Says the space, its recipe and its name; what is trained, ``wanted`` alone says.
         wanted: From the records so far to the parameters and seeds of the next round; none at the
             end.
@@ -45,6 +46,7 @@ def train_rounds(
         checkpoints: Folder for the checkpoints of trainings under way.
         share: What ``ray_session`` gave.
         limits: Of time, over all rounds, and of failures.
+        asked: What the study is of, and must be; see ``SearchStudy``.
         deterministic: Whether a GPU must give the same bits again, for less speed.
         verbose: Whether to show what Tune prints.
 
@@ -53,7 +55,7 @@ def train_rounds(
     """
     start = time.monotonic()
     trainings: Sequence[tuple[Mapping[str, Any], int]] = ()
-    with contextlib.closing(SearchStudy(storage, plan.space.name, plan)) as study:
+    with contextlib.closing(SearchStudy(file, plan.space.name, plan, asked)) as study:
         while following := wanted(study.trials()):
             assert following != trainings, "a round that changed nothing"
             trainings = following

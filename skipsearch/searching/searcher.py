@@ -309,15 +309,19 @@ class Scheduler(FIFOScheduler):
         return action
 
 
-class EndsWithCrash(tune.Stopper):
-    """Ends a Tune session at once when the search cannot go on.
+class Ends(tune.Stopper):
+    """Ends a Tune session at once when the search cannot go on, or its time is up.
+
+    Tune's own time budget rests on the wall clock, which may be set meanwhile.
 
     Args:
-        searcher: Knows.
+        searcher: Knows whether the search can go on.
+        deadline: By the monotonic clock; None for none.
     """
 
-    def __init__(self, searcher: StudySearcher) -> None:
+    def __init__(self, searcher: StudySearcher, deadline: float | None = None) -> None:
         self._searcher = searcher
+        self._deadline = deadline
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Leave single trials to the scheduler."""
@@ -325,4 +329,5 @@ class EndsWithCrash(tune.Stopper):
 
     def stop_all(self) -> bool:
         """Whether the session is to end."""
-        return self._searcher.crash is not None
+        late = self._deadline is not None and time.monotonic() >= self._deadline
+        return late or self._searcher.crash is not None

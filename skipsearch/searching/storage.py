@@ -1,21 +1,21 @@
-"""The Optuna storage of a study: opened, made quick on SQLite, and shared by several drivers."""
+"""The Optuna storage of a study: a SQLite file, or a database server that several drivers share."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import random
-import socket
+import shutil
 import sqlite3
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
-from uuid import uuid4
 
 import optuna
 from optuna.storages import RDBStorage
-from sqlalchemy import event
+from sqlalchemy import Engine, NullPool, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
     IntegrityError,
@@ -24,20 +24,34 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 
-from skipsearch.errors import RunError, hide_passwords, shown_value
+from skipsearch.errors import (
+    DamagedError,
+    RunError,
+    SkipSearchError,
+    hide_passwords,
+    reason,
+    shown_value,
+)
 
-DRIVER = "driver:"  # begins the study's attributes that say when a driver was last alive
-BEAT_SECONDS = 15.0
+# Where a study is: the path of its SQLite file, or a URL as Optuna takes it. A path never becomes
+# a URL: Optuna and SQLAlchemy would read %, ?, { and } in it as something else.
+Place = str | Path
+Database = Engine  # one that is open
+
 TRIES_TO_MAKE = 10
-DEAD_SECONDS = 120.0  # without a beat; clocks of several machines may differ by less than that
+FILE_URL = "sqlite:///study.db"  # tells SQLAlchemy the kind of database; ``_connector`` the file
+LONGEST_PATH = 504  # bytes: SQLite's 512, less the longest suffix that it appends
+# What is raised by reading a value that is not as it was written.
+WRONG_CONTENT = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
+# What SQLite answers where it may read a file, but would have to write to bring it up to date.
+CANNOT_WRITE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
 
 
-def open_storage(url: str, quick: bool = False) -> RDBStorage:
-    """Open a storage, and make it where it is missing.
+def open_storage(place: Place, quick: bool = False) -> RDBStorage:
+    """Open a storage to write to it, and make it where it is missing.
 
     Args:
-        url: As Optuna takes it, such as ``sqlite:///runs/NAME/study.db`` or
-            ``postgresql+psycopg://USER@HOST/DATABASE``.
+        place: A file, or a URL such as ``postgresql+psycopg://USER@HOST/DATABASE``.
         quick: Whether SQLite is to write ahead, until ``close_storage``: a commit takes a fifth of
             the time. A killed process loses nothing, a machine without power its last moments.
 
@@ -45,26 +59,37 @@ def open_storage(url: str, quick: bool = False) -> RDBStorage:
         RunError: If it cannot be opened; the message shows no password.
     """
     try:
-        storage = _opened(url)
+        storage = _opened(place)
         if quick and storage.engine.name == "sqlite":
             event.listen(storage.engine, "connect", _write_ahead)
             storage.engine.dispose()  # connections made before
     except Exception as error:  # SQLAlchemy's own errors depend on the driver behind the URL.
-        cause = str(error).partition("\n")[0]
-        raise RunError(f"the storage {shown(url)} cannot be opened: {cause}") from None
+        raise unreadable(place, error) from None
     return storage
 
 
-def _opened(url: str) -> RDBStorage:
+def _opened(place: Place) -> RDBStorage:
     for _ in range(TRIES_TO_MAKE):
         try:
-            return RDBStorage(url)
+            return _storage(place)
         except (IntegrityError, ProgrammingError, OperationalError) as error:
             # Of several drivers that find an empty database one makes its tables first.
             if isinstance(error, OperationalError) and "already exists" not in str(error):
                 raise
             time.sleep(random.uniform(0.2, 1.0))
-    return RDBStorage(url)
+    return _storage(place)
+
+
+def _storage(place: Place) -> RDBStorage:
+    if isinstance(place, str):
+        return RDBStorage(place)
+    return RDBStorage(FILE_URL, engine_kwargs={"creator": _connector(place, "rwc")})
+
+
+def _connector(file: Path, mode: str) -> Callable[[], sqlite3.Connection]:
+    """Return what opens a connection to a file; SQLite reads the URI just as it is written."""
+    uri = f"{file.absolute().as_uri()}?mode={mode}"
+    return lambda: sqlite3.connect(uri, uri=True, check_same_thread=False)
 
 
 def _write_ahead(connection: Any, _: object) -> None:
@@ -76,38 +101,117 @@ def close_storage(storage: RDBStorage) -> None:
     """Close all connections, and leave SQLite as one plain file, which can be read and copied."""
     storage.remove_session()
     storage.engine.dispose()
-    url = storage.engine.url
-    if url.get_backend_name() == "sqlite" and url.database:
+    if storage.engine.name == "sqlite":
         # While a reader looks on, the file stays as it is, and that is well too.
-        with (
-            contextlib.suppress(sqlite3.Error),
-            contextlib.closing(sqlite3.connect(url.database)) as connection,
-        ):
-            connection.execute("PRAGMA journal_mode=DELETE")
+        with contextlib.suppress(SQLAlchemyError), storage.engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA journal_mode=DELETE")
+        storage.engine.dispose()
 
 
-def file_stamp(url: str) -> tuple[int, ...]:
-    """Return numbers that change when SQLite's files do; none for a database server."""
+@contextlib.contextmanager
+def reading(place: Place) -> Iterator[Database]:
+    """Open a storage to read it; it must be there.
+
+    What a killed driver left beside a SQLite file is merged into it where the file may be written,
+    and into a copy elsewhere: nothing that was recorded is passed over.
+
+    Args:
+        place: As for ``open_storage``.
+
+    Raises:
+        RunError: If it cannot be opened; the message shows no password.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            if isinstance(place, str):
+                engine = create_engine(make_url(place), poolclass=NullPool)
+            else:
+                engine = _engine(place)
+                if not _is_readable(engine):
+                    scratch = stack.enter_context(TemporaryDirectory(prefix="skipsearch-"))
+                    engine = _engine(_copied(place, Path(scratch)))
+            engine.connect().close()
+        except Exception as error:  # SQLAlchemy's own errors depend on the driver behind the URL.
+            raise unreadable(place, error) from None
+        try:
+            yield engine
+        finally:
+            engine.dispose()
+
+
+def _engine(file: Path) -> Engine:
+    return create_engine(FILE_URL, creator=_connector(file, "rw"), poolclass=NullPool)
+
+
+def _is_readable(engine: Engine) -> bool:
+    """Whether SQLite can read a file where it lies."""
     try:
-        parsed = make_url(url)
-    except (SQLAlchemyError, ValueError):  # It is no URL at all: whoever opens it will find out.
-        return ()
-    if parsed.get_backend_name() != "sqlite" or not parsed.database:
+        with engine.connect() as connection:
+            connection.exec_driver_sql("SELECT count(*) FROM sqlite_master")
+    except OperationalError as error:
+        # The low byte is the kind of error, the others say more of it.
+        if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in CANNOT_WRITE:
+            return False
+        raise
+    return True
+
+
+def _copied(file: Path, folder: Path) -> Path:
+    for suffix in ("", "-wal", "-journal"):
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copyfile(f"{file}{suffix}", folder / f"study.db{suffix}")
+    return folder / "study.db"
+
+
+@contextlib.contextmanager
+def damage_named(place: Place) -> Iterator[None]:
+    """Name the storage in every error that comes from reading what it holds.
+
+    Args:
+        place: As for ``open_storage``.
+
+    Raises:
+        RunError: Where anything that was read is not as it was written.
+    """
+    try:
+        yield
+    except RunError:
+        raise
+    except (SQLAlchemyError, SkipSearchError, *WRONG_CONTENT) as error:
+        raise unreadable(place, error) from None
+
+
+def unreadable(place: Place, error: Exception) -> RunError:
+    """Return the error of a storage that cannot be opened or read; it shows no password."""
+    if isinstance(error, SQLAlchemyError):
+        cause = str(getattr(error, "orig", None) or error).partition("\n")[0]
+    else:
+        cause = str(error) if isinstance(error, SkipSearchError) else reason(error)
+    if isinstance(place, str):
+        return RunError(f"the storage {shown(place)} cannot be opened: {hide_passwords(cause)}")
+    return DamagedError(f"{place} cannot be read: {cause}")
+
+
+def file_stamp(place: Place) -> tuple[int, ...]:
+    """Return numbers that change when SQLite's files do; none for a URL."""
+    if isinstance(place, str):
         return ()
     stamp: list[int] = []
-    for file in (parsed.database, f"{parsed.database}-wal"):
+    for file in (place, f"{place}-wal"):
         with contextlib.suppress(FileNotFoundError):
             found = os.stat(file)
             stamp += (found.st_ino, found.st_size, found.st_mtime_ns)
     return tuple(stamp)
 
 
-def shown(url: str) -> str:
-    """Return a storage's URL for a message: a password in it is hidden."""
+def shown(place: Place) -> str:
+    """Return a storage's place for a message: a password in a URL is hidden."""
+    if isinstance(place, Path):
+        return str(place)
     try:
-        return hide_passwords(make_url(url).render_as_string(hide_password=True))
+        return hide_passwords(make_url(place).render_as_string(hide_password=True))
     except (SQLAlchemyError, ValueError):  # It is no URL at all: whoever asked will find out.
-        return shown_value(url)
+        return shown_value(place)
 
 
 def without_password(url: str) -> str:
@@ -137,60 +241,3 @@ def calm() -> Iterator[None]:
         yield
     finally:
         optuna.logging.set_verbosity(before)
-
-
-def _is_known_dead(driver: str) -> bool:
-    """Whether a driver ran on this machine and does not any more."""
-    host, pid, _ = driver.rsplit("-", 2)
-    if host != socket.gethostname():
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        pass  # another user's
-    return False
-
-
-class Presence:
-    """Tells other drivers of a study that this one is alive, from a thread of its own.
-
-    Args:
-        study: Of them all.
-
-    Attributes:
-        driver: This driver's id.
-    """
-
-    def __init__(self, study: optuna.Study) -> None:
-        self.driver = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
-        self._study = study
-        self._ended = threading.Event()
-        self._beat()
-        self._thread = threading.Thread(target=self._beat_on, name="presence", daemon=True)
-        self._thread.start()
-
-    def _beat(self) -> None:
-        self._study.set_user_attr(DRIVER + self.driver, time.time())
-
-    def _beat_on(self) -> None:
-        while not self._ended.wait(BEAT_SECONDS):
-            with contextlib.suppress(Exception):  # the next beat may get through
-                self._beat()
-
-    def alive(self) -> set[str]:
-        """Return the drivers that were alive a moment ago, this one among them."""
-        now = time.time()
-        drivers = {
-            name.removeprefix(DRIVER)
-            for name, beat in self._study.user_attrs.items()
-            if name.startswith(DRIVER) and now - beat < DEAD_SECONDS
-        }
-        return {driver for driver in drivers if not _is_known_dead(driver)}
-
-    def end(self) -> None:
-        """Say goodbye, so that nobody waits for this driver."""
-        self._ended.set()
-        self._thread.join()
-        self._study.set_user_attr(DRIVER + self.driver, 0.0)

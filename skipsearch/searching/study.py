@@ -13,7 +13,7 @@ import json
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -28,8 +28,11 @@ from skipsearch.design import ID_RULES
 from skipsearch.errors import DesignError, RunError, SpaceError
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, VALIDATION_ACCURACY, Epoch, Trial
+from skipsearch.searching.asked import difference
+from skipsearch.searching.presence import Presence
 from skipsearch.searching.reading import read_trials
 from skipsearch.searching.records import (
+    ASKED,
     ATTEMPT,
     ATTEMPTS,
     CONTINUES,
@@ -44,6 +47,7 @@ from skipsearch.searching.records import (
     RULES,
     SEED,
     STOPPED_AT,
+    check_asked,
     is_interrupted,
     is_training,
     next_attempt,
@@ -51,13 +55,12 @@ from skipsearch.searching.records import (
     records,
 )
 from skipsearch.searching.samplers import make_sampler
-from skipsearch.searching.storage import DEAD_SECONDS, Presence, calm, close_storage, open_storage
+from skipsearch.searching.storage import Place, calm, close_storage, damage_named, open_storage
 from skipsearch.searching.tried import Tried
 from skipsearch.searching.write_behind import WriteBehind
 from skipsearch.space import TRIES, Candidate, Space
 
 MAXIMIZE, MINIMIZE = StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE
-ASKED = "asked"  # the study's attribute that says what is searched
 DRIVER = "driver"  # a trial's attribute, where several drivers work on a study
 INHERITED = (CURVE, SEED, STOPPED_AT, LATENCY)  # by a training that goes on
 AT_REST = (KEY, SEED, REJECTED, CONTINUES, REASON)  # what is needed of a training that has ended
@@ -116,11 +119,12 @@ class SearchStudy:
     """Proposes trainings never done before, and records what became of them.
 
     Args:
-        storage: Of the study: a URL such as ``sqlite:///runs/NAME/study.db``, or one that is open.
-        name: Name of the study.
+        storage: Of the study: its file, which a lock keeps for this driver, the URL of a database
+            server, or a storage that is open.
+        name: Name of the study; a file keeps the name that its study has.
         plan: What to propose.
-        asked: What must be the same for all who work on the study; None where a lock sees to it
-            that nobody else does.
+        asked: What the study is of, and must be: of all who work on it, and of all sessions. With
+            a URL others may work on it at the same time.
 
     Attributes:
         plan: As given, with the recipe joined into the space.
@@ -133,7 +137,7 @@ class SearchStudy:
 
     def __init__(
         self,
-        storage: str | BaseStorage,
+        storage: Place | BaseStorage,
         name: str,
         plan: Plan,
         asked: Mapping[str, Any] | None = None,
@@ -141,22 +145,19 @@ class SearchStudy:
         space = dataclasses.replace(plan.space, recipe=plan.recipe.to_dict())
         self.plan = dataclasses.replace(plan, space=space)
         self.exhausted = False
-        self._database = (
-            storage if isinstance(storage, BaseStorage) else open_storage(storage, quick=True)
-        )
-        with calm():
-            self._study = optuna.create_study(
-                storage=self._database,
-                study_name=name,
-                directions=[MAXIMIZE] + [MINIMIZE] * (len(plan.objectives) - 1),
-                load_if_exists=True,
-            )
-        self._presence = None if asked is None else self._join(asked)
+        self._presence: Presence | None = None
         self._memory: WriteBehind | None = None
-        if self._presence is None and isinstance(self._database, RDBStorage):
-            with calm():
-                self._memory = WriteBehind(self._database, name, _at_rest)
-            self._study = optuna.load_study(study_name=name, storage=self._memory)
+        if isinstance(storage, BaseStorage):
+            self._database = storage
+            self._study = self._opened(name, asked, storage)
+        else:
+            self._database = open_storage(storage, quick=True)
+            try:
+                with damage_named(storage):
+                    self._study = self._opened(name, asked, storage)
+            except RunError:
+                self._close_storage()
+                raise
         trials = self._study.get_trials(deepcopy=False)
         # A sampler must not repeat the draws of its first life, nor those of another driver.
         seed = plan.seed + len(trials)
@@ -169,17 +170,44 @@ class SearchStudy:
         self.adopt_interrupted()
         self._look_around()
 
-    def _join(self, asked: Mapping[str, Any]) -> Presence:
-        there = self._study.user_attrs.get(ASKED)
-        if there is None:
-            self._study.set_user_attr(ASKED, dict(asked))
-        elif there != json.loads(json.dumps(asked)):
-            self._close_storage()
-            raise RunError(
-                f"study {self._study.study_name!r} in the storage is of another search; give this"
-                " one another name, in the space's YAML"
+    def _opened(
+        self, name: str, asked: Mapping[str, Any] | None, place: Place | BaseStorage
+    ) -> optuna.Study:
+        """Open the study, or make it, and say what it is of."""
+        directions = [MAXIMIZE] + [MINIMIZE] * (len(self.plan.objectives) - 1)
+        with calm():
+            if isinstance(place, Path):
+                name = next(iter(optuna.get_all_study_names(self._database)), name)
+            study = optuna.create_study(
+                storage=self._database,
+                study_name=name,
+                directions=directions,
+                load_if_exists=True,
             )
-        return Presence(self._study)
+            if study.directions != directions:
+                raise RunError(f"study {name!r} in the storage is of other objectives")
+            if asked is not None:
+                self._check(study, json.loads(json.dumps(asked)), place)
+            if asked is not None and not isinstance(place, Path):
+                self._presence = Presence(study)
+            elif isinstance(self._database, RDBStorage):
+                self._memory = WriteBehind(self._database, name, _at_rest)
+                study = optuna.load_study(study_name=name, storage=self._memory)
+        return study
+
+    def _check(
+        self, study: optuna.Study, asked: Mapping[str, Any], place: Place | BaseStorage
+    ) -> None:
+        there = study.user_attrs.get(ASKED)
+        if there is None:
+            study.set_user_attr(ASKED, dict(asked))
+        elif isinstance(place, Path):
+            check_asked(place, there, asked)
+        elif other := difference(there, asked):
+            raise RunError(
+                f"study {study.study_name!r} in the storage is of another search: {other}; give"
+                " this one another name, in the space's YAML"
+            )
 
     def adopt_interrupted(self, orderly: bool = False) -> None:
         """Queue again what nobody trains any more; call it while no training is under way here.
@@ -188,7 +216,12 @@ class SearchStudy:
             orderly: Whether the session ended in order, which is no fault of its trainings.
         """
         self._open.clear()
-        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        if self._presence is not None:
+            signed = [trial for trial in running if DRIVER in trial.user_attrs]
+            unsigned = {t.number: _start(t) for t in running if DRIVER not in t.user_attrs}
+            self._presence.settle({trial.user_attrs[DRIVER] for trial in signed}, unsigned)
+        for trial in running:
             if not self._is_trained_elsewhere(trial):
                 # Another driver may close it at the same moment.
                 with contextlib.suppress(UpdateFinishedTrialError):
@@ -215,8 +248,7 @@ class SearchStudy:
             return False
         driver = trial.user_attrs.get(DRIVER)
         if driver is None:  # not accepted yet: a moment's work, where its driver lives
-            start = trial.datetime_start or datetime.now()
-            return (datetime.now() - start).total_seconds() < DEAD_SECONDS
+            return self._presence.is_recent(trial.number, _start(trial))
         return driver != self._presence.driver and driver in self._presence.alive()
 
     def _queue_again(self, trial: FrozenTrial) -> None:
@@ -448,7 +480,7 @@ class SearchStudy:
         """Return the record of every training."""
         study_id = self._database.get_study_id_from_name(self._study.study_name)
         if isinstance(self._database, RDBStorage):
-            return records(read_trials(self._database, study_id))
+            return records(read_trials(self._database.engine, study_id))
         return records(self._database.get_all_trials(study_id, deepcopy=False))
 
     def close(self) -> None:
@@ -478,6 +510,11 @@ class _Open:
         if self.written.get(name) != value:
             self.trial.set_user_attr(name, value)
             self.written[name] = value
+
+
+def _start(trial: FrozenTrial) -> float:
+    """Return when a trial began, by the clock of its driver."""
+    return trial.datetime_start.timestamp() if trial.datetime_start else 0.0
 
 
 def _at_rest(trial: FrozenTrial) -> dict[str, Any]:

@@ -42,7 +42,7 @@ class WriteBehind(InMemoryStorage):
         self._unwritten: set[int] = set()  # trials that the database has not
         self._distributions: dict[BaseDistribution, BaseDistribution] = {}
         here = self.create_new_study(database.get_study_directions(self._there), name)
-        for trial in read_trials(database, self._there):
+        for trial in read_trials(database.engine, self._there):
             self._note(self.create_new_trial(here, trial), trial._trial_id)
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:

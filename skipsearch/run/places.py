@@ -1,0 +1,59 @@
+"""Where a run may lie, and what it writes: refused before anything is written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from skipsearch.errors import RunError
+from skipsearch.searching.storage import LONGEST_PATH
+
+STUDY = "study.db"
+CONFIRMATIONS = "confirm.db"  # another study, of the trainings with new seeds
+CONFIRM = "confirm.yaml"  # the leaders that are trained again, and with how many seeds
+
+
+def check_folder(out: Path) -> None:
+    """Refuse what cannot be the path of a run folder.
+
+    Args:
+        out: The folder, which may not be there yet.
+
+    Raises:
+        RunError: If it is a file, or a path that the system or SQLite does not take.
+    """
+    shown = repr(str(out)[:60]) if len(str(out)) > 60 or not str(out).isprintable() else str(out)
+    try:
+        size = len(os.fsencode(out.absolute() / CONFIRMATIONS))
+        if size > LONGEST_PATH:
+            raise RunError(
+                f"out: {shown}...: its files have paths of {size} bytes; SQLite takes up to"
+                f" {LONGEST_PATH}"
+            )
+        if os.path.lexists(out) and not out.is_dir():
+            raise RunError(f"{out}: not a folder")
+        os.stat(out)
+    except FileNotFoundError:
+        pass
+    except UnicodeEncodeError:
+        raise RunError(f"out: {shown} is no path in the encoding of this system") from None
+    except RunError:
+        raise
+    except OSError as problem:
+        raise RunError(f"out: {shown}: {problem.strerror}") from None
+    except ValueError as problem:  # a null character
+        raise RunError(f"out: {shown} is no path: {problem}") from None
+
+
+def check_outside(out: Path, data: Path | None) -> None:
+    """Refuse a folder inside the data: what is written there would be read as images.
+
+    Args:
+        out: A folder to write to.
+        data: The folder of the data, if they lie in one.
+
+    Raises:
+        RunError: If it is inside, through links and ``..`` too.
+    """
+    if data is not None and data.is_dir() and out.resolve().is_relative_to(data.resolve()):
+        raise RunError(f"out: {out} is inside the data {data}: give a folder elsewhere")

@@ -1,0 +1,62 @@
+"""Whether the system clock was set while a search ran: Ray does not bear every jump of it."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+
+from skipsearch.errors import RunError, SkipSearchError, reason
+
+JUMP_SECONDS = 60.0  # a clock that is kept right by small steps never gets as far as this
+
+
+class Clock:
+    """Compares the system clock with the monotonic one, from now on.
+
+    Args:
+        wall: The system clock.
+        monotonic: The clock that is never set.
+    """
+
+    def __init__(
+        self,
+        wall: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._wall = wall
+        self._monotonic = monotonic
+        self._offset = wall() - monotonic()
+
+    def jump(self) -> float:
+        """Return by how many seconds the system clock was set, forwards if positive."""
+        return self._wall() - self._monotonic() - self._offset
+
+    @contextlib.contextmanager
+    def blamed(self) -> Iterator[None]:
+        """Name the clock in an error of Ray's, where it was set meanwhile.
+
+        Raises:
+            RunError: Instead of that error.
+        """
+        try:
+            yield
+        except SkipSearchError:
+            raise
+        except Exception as error:
+            jump = self.jump()
+            if abs(jump) < JUMP_SECONDS:
+                raise
+            way = "forwards" if jump > 0 else "backwards"
+            raise RunError(
+                f"the system clock jumped {way} by {_shown(abs(jump))} while the search ran (or the"
+                f" machine slept), and Ray did not bear it ({reason(error)}); nothing that was"
+                " recorded is lost: run the same command again to go on"
+            ) from error
+
+
+def _shown(seconds: float) -> str:
+    for unit, size in (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} seconds"
