@@ -242,14 +242,13 @@ def test_a_deterministic_training_gives_the_same_bits_and_says_so(few: Data) -> 
 def test_residents_train_as_each_would_alone(few: Data) -> None:
     # The network drops at random: what one draws must not be what another seeded.
     alone = [run(Trainer(network(seed=seed), few, RECIPE, seed)) for seed in range(4)]
-    residents = Residents(torch.device("cpu"), 3)
+    residents = Residents(torch.device("cpu"))
     together: dict[int, list[Epoch]] = {}
 
     def work(seed: int) -> None:
-        with residents.turn:
-            model = network(seed=seed)
-        trainer = Trainer(model, few, RECIPE, seed)
-        together[seed] = seen([residents.run(trainer.turns()) for _ in range(2)])
+        with residents.seat() as seat:
+            trainer = seat.call(lambda: Trainer(network(seed=seed), few, RECIPE, seed))
+            together[seed] = seen([seat.run(trainer.turns()) for _ in range(2)])
 
     threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
     for thread in threads:
@@ -260,12 +259,14 @@ def test_residents_train_as_each_would_alone(few: Data) -> None:
 
 
 def test_a_resident_that_diverges_ends_alone(few: Data) -> None:
-    residents = Residents(torch.device("cpu"), 2)
+    residents = Residents(torch.device("cpu"))
     wild = RECIPE.replace(peak_lr=1e6, warmup_epochs=0)
-    with pytest.raises(DivergedError, match="the loss became"):
-        residents.run(Trainer(network(WITHOUT_NORM), few, wild).turns())
-    calm = Trainer(network(), few, RECIPE)
-    assert seen([residents.run(calm.turns())]) == run(Trainer(network(), few, RECIPE))[:1]
+    with residents.seat() as seat:
+        with pytest.raises(DivergedError, match="the loss became"):
+            seat.run(Trainer(network(WITHOUT_NORM), few, wild).turns())
+        calm = Trainer(network(), few, RECIPE)
+        assert seen([seat.run(calm.turns())]) == run(Trainer(network(), few, RECIPE))[:1]
+    residents.close()
 
 
 # --- on a GPU ------------------------------------------------------------------------------------
@@ -332,14 +333,15 @@ def test_residents_on_a_gpu_train_as_each_would_alone(few: Data) -> None:
         run(Trainer(network(seed=seed), data, RECIPE, seed, deterministic=True))
         for seed in range(3)
     ]
-    residents = Residents(torch.device("cuda"), 3)
+    residents = Residents(torch.device("cuda"))
     together: dict[int, list[Epoch]] = {}
 
     def work(seed: int) -> None:
-        with residents.turn:
-            model = network(seed=seed)
-        trainer = Trainer(model, data, RECIPE, seed, deterministic=True)
-        together[seed] = seen([residents.run(trainer.turns()) for _ in range(2)])
+        with residents.seat() as seat:
+            trainer = seat.call(
+                lambda: Trainer(network(seed=seed), data, RECIPE, seed, deterministic=True)
+            )
+            together[seed] = seen([seat.run(trainer.turns()) for _ in range(2)])
 
     threads = [threading.Thread(target=work, args=(seed,)) for seed in range(3)]
     for thread in threads:

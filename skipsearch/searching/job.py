@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import torch
 
@@ -29,6 +29,7 @@ from skipsearch.training import (
     finish,
     foreseen_parts,
     free_memory,
+    is_lost,
     is_out_of_memory,
     latency,
     unpacked,
@@ -38,6 +39,7 @@ from skipsearch.training.environment import autocast_dtype
 
 METRIC = "validation_accuracy"
 SMALLEST_PART = 8  # images; with fewer, batch norm has nothing to go by
+T = TypeVar("T")
 
 
 class Job:
@@ -67,6 +69,7 @@ class Job:
         self._device = data.train.images.device
         self._compiling = compiling
         self._residents = residents
+        self._seat = residents.take_seat() if residents else None
         self._writer = CheckpointWriter(store)
         self._trainer: Trainer | None = None
         self._curve: list[dict[str, Any]] = []
@@ -76,17 +79,20 @@ class Job:
     def step(self) -> dict[str, Any]:
         """Train one epoch; returns what the driver records."""
         result: dict[str, Any] = {"device": device_name(self._device)}
+        failed, short_of_memory = {}, False
         try:
             trainer = self._train_epoch()
-        except (DivergedError, OvertimeError) as error:
-            return self._failed(result, str(error))
         except Exception as error:
-            first_line = str(error).partition("\n")[0]
-            if is_disk_full(error):
-                self.close()  # no fault of the training: it goes on when there is room
-                return result | {"disk_full": first_line, "curve": self._curve, "done": True}
-            wanted = f" ({self._wanted()})" if is_out_of_memory(error) else ""
-            return self._failed(result, f"{type(error).__name__}: {first_line}{wanted}")
+            short_of_memory = is_out_of_memory(error)
+            failed = _describe(error)
+        if failed:
+            # Here, and not above: the exception held on to tensors.
+            self.close()
+            if is_lost(self._device):
+                failed["device_lost"] = True
+            elif short_of_memory:
+                failed["failed"] += f" ({self._wanted()})"
+            return result | failed | {"curve": self._curve, "done": True}
         last = self._curve[-1]
         measured = {} if self._latency is None else {"latency": self._latency}
         return (
@@ -95,14 +101,11 @@ class Job:
             | last
             | {
                 "numerics": trainer.numerics,
+                "warning": trainer.warning,
                 "curve": self._curve,
                 "done": last["epoch"] >= trainer.recipe.epochs,
             }
         )
-
-    def _failed(self, result: dict[str, Any], reason: str) -> dict[str, Any]:
-        self.close()
-        return result | {"failed": reason, "curve": self._curve, "done": True}
 
     def _train_epoch(self) -> Trainer:
         """Train one epoch; where memory runs out, again from the last checkpoint in more parts."""
@@ -117,19 +120,25 @@ class Job:
             self._parts *= 2
 
     def _try_epoch(self) -> Trainer:
-        shared = self._residents
         if self._trainer is None:
-            with shared.turn if shared else contextlib.nullcontext():
-                self._trainer = self._begin()
+            self._trainer = self._call(self._begin)
         trainer = self._trainer
         if trainer.epoch < trainer.recipe.epochs:
             turns = self._in_time(trainer.turns())
-            epoch = shared.run(turns) if shared else finish(turns)
+            epoch = self._seat.run(turns) if self._seat else finish(turns)
             self._curve.append(epoch.to_dict())
         if trainer.epoch < trainer.recipe.epochs:
-            state = {**trainer.state_dict(), "curve": self._curve}
-            self._writer.write(self._task["checkpoint"], state)
+            self._call(self._write)
         return trainer
+
+    def _write(self) -> None:
+        assert self._trainer is not None
+        state = {**self._trainer.state_dict(), "curve": self._curve}
+        self._writer.write(self._task["checkpoint"], state)
+
+    def _call(self, function: Callable[[], T]) -> T:
+        """Call where this training's work is done: on its stream, in turn with its neighbours."""
+        return self._seat.call(function) if self._seat else function()
 
     def _in_time(self, turns: Turns) -> Turns:
         """Hand turns on, as long as there is time."""
@@ -204,13 +213,39 @@ class Job:
 
     def close(self) -> None:
         """Give memory back, when all that was to be written is written."""
-        self._trainer = None
         with contextlib.suppress(OSError):  # told already, or of no use any more
             self._writer.wait()
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
+        with contextlib.suppress(RuntimeError):  # of a device that is lost
+            self._call(self._drop)
+
+    def _drop(self) -> None:
+        on_gpu = self._device.type == "cuda"
+        try:
+            if on_gpu:  # what it has been asked for would write into memory of the next training
+                torch.cuda.current_stream(self._device).synchronize()
+        finally:
+            self._trainer = None
+            if on_gpu:
+                torch.cuda.empty_cache()
+
+    def end(self) -> None:
+        """Close a training that may go on in another process, and leave its seat."""
+        self.close()
+        if self._residents and self._seat:
+            self._residents.leave(self._seat)
+        self._residents = None
 
     def forget(self) -> None:
-        """Close a training that will not go on, and remove its checkpoint."""
-        self.close()
+        """End a training that will not go on, and remove its checkpoint."""
+        self.end()
         self._store.remove(self._task["checkpoint"])
+
+
+def _describe(error: Exception) -> dict[str, Any]:
+    """Return what the driver is told of an error that ended a training."""
+    if isinstance(error, (DivergedError, OvertimeError)):
+        return {"failed": str(error)}
+    first_line = str(error).partition("\n")[0]
+    if is_disk_full(error):  # no fault of the training: it goes on when there is room
+        return {"disk_full": first_line}
+    return {"failed": f"{type(error).__name__}: {first_line}"}

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import json
+import os
+import threading
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import ray
@@ -48,6 +53,46 @@ class KeptElsewhere:
             raise error.cause from None  # as if the folder were here
 
 
+class Watchdog:
+    """Ends this process where a training hangs: a job looks at the clock between steps only."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._deadlines: dict[object, float] = {}
+
+    @contextlib.contextmanager
+    def watch(self, timeout: float | None) -> Iterator[None]:
+        """Watch what is done inside; several threads may be watched at once.
+
+        Args:
+            timeout: Seconds of the training; None for as long as it takes.
+        """
+        if timeout is None:
+            yield
+            return
+        key = object()
+        with self._lock:
+            self._deadlines[key] = time.monotonic() + timeout + HANG_SECONDS
+            self._set()
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._deadlines[key]
+                self._set()
+
+    def _set(self) -> None:
+        faulthandler.cancel_dump_traceback_later()
+        if self._deadlines:
+            left = min(self._deadlines.values()) - time.monotonic()
+            faulthandler.dump_traceback_later(max(0.001, left), exit=True)
+
+
+def end_process() -> None:
+    """End this process at once, for Ray to start another: no call to its device succeeds now."""
+    os._exit(1)
+
+
 class DesignTrainable(tune.Trainable):
     """Trains one design after another in one worker; the data stay on its device."""
 
@@ -58,6 +103,8 @@ class DesignTrainable(tune.Trainable):
         self._store = store
         self._compiling = CompileChoice() if on_gpu else None  # on the CPU it never pays
         self._versions = json.dumps(versions())  # a text: Tune flattens mappings
+        self._watchdog = Watchdog()
+        self._device_lost = False
         self._begin(config)
 
     def _begin(self, config: dict[str, Any]) -> None:
@@ -69,18 +116,17 @@ class DesignTrainable(tune.Trainable):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Turn to another training, with no new process; the one before has ended."""
         self._job.forget()
+        if self._device_lost:
+            end_process()
         self._begin(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
         """Train one epoch."""
-        if self._timeout is not None:
-            # The job looks at the clock between steps; this is for one that hangs within.
-            faulthandler.dump_traceback_later(self._timeout + HANG_SECONDS, exit=True)
-        try:
-            return self._job.step() | {"versions": self._versions}
-        finally:
-            faulthandler.cancel_dump_traceback_later()
+        with self._watchdog.watch(self._timeout):
+            result = self._job.step()
+        self._device_lost = "device_lost" in result
+        return result | {"versions": self._versions}
 
     def cleanup(self) -> None:
         """Give memory back; the training may go on another time."""
@@ -130,7 +176,8 @@ class Engine:
         self._data = data.to(device)
         self._store = store
         self._versions = json.dumps(versions())
-        self._residents = Residents(device, residents)
+        self._residents = Residents(device)
+        self._watchdog = Watchdog()
         self._jobs: dict[str, Job] = {}
 
     def step(self, task: dict[str, Any]) -> dict[str, Any]:
@@ -138,7 +185,12 @@ class Engine:
         key = task["checkpoint"]
         if key not in self._jobs:
             self._jobs[key] = Job(task, self._data, self._store, residents=self._residents)
-        return self._jobs[key].step() | {"versions": self._versions}
+        with self._watchdog.watch(task["timeout"]):
+            result = self._jobs[key].step()
+        if "device_lost" in result:
+            # Nobody knows whose fault it was: all of them go on in a new process.
+            end_process()
+        return result | {"versions": self._versions}
 
     def forget(self, task: dict[str, Any]) -> None:
         """End a training that will not go on."""
@@ -150,4 +202,4 @@ class Engine:
         """Give memory back."""
         job = self._jobs.pop(task["checkpoint"], None)
         if job is not None:
-            job.close()
+            job.end()

@@ -10,7 +10,7 @@ from skipsearch.training.checkpoint import (
 )
 from skipsearch.training.compiling import CompileChoice
 from skipsearch.training.engine import Trainer, finish, train
-from skipsearch.training.environment import default_device, device_name, versions
+from skipsearch.training.environment import default_device, device_name, is_lost, versions
 from skipsearch.training.latency import Latency, latency
 from skipsearch.training.memory import foreseen_parts, free_memory, is_out_of_memory
 from skipsearch.training.processor import available_cores, tune_process
@@ -34,6 +34,7 @@ __all__ = [
     "fitting_threads",
     "foreseen_parts",
     "free_memory",
+    "is_lost",
     "is_out_of_memory",
     "latency",
     "load_checkpoint",

@@ -15,12 +15,16 @@ from torch.nn import functional as F
 
 from skipsearch.data import Data, Split
 from skipsearch.errors import DivergedError, TrainingError
+from skipsearch.models import Network
+from skipsearch.models.ops import DropPath
+from skipsearch.models.packed import Random
 from skipsearch.recipe import Recipe
 from skipsearch.record import Epoch
 from skipsearch.training.batches import Batches, stream
 from skipsearch.training.checkpoint import load_checkpoint, save_checkpoint
 from skipsearch.training.compiling import CompileChoice, Measured
-from skipsearch.training.environment import autocast_dtype, kernels, numerics_key
+from skipsearch.training.environment import autocast_dtype, current, kernels, numerics_key
+from skipsearch.training.memory import is_out_of_memory
 from skipsearch.training.recorded import CudaGraphs, Recorded, Recorder
 from skipsearch.training.schedule import learning_rate
 from skipsearch.training.step import Step
@@ -28,7 +32,7 @@ from skipsearch.training.step import Step
 EVALUATION_BATCH = (256, 2048)  # on the CPU, where caches are small; on a GPU
 STEPS_AHEAD = 16  # of the device, that may be asked for before it is waited for
 T = TypeVar("T")
-Wait = torch.Event | None  # what a turn asks its caller to wait for before the next one
+Wait = torch.cuda.Event | None  # what a turn asks its caller to wait for before the next one
 Turns = Generator[Wait, None, Epoch]
 
 
@@ -124,6 +128,10 @@ class Training:
         self._seeds = tuple(seeds)
         self._deterministic = deterministic
         self._parts = parts
+        self._draws = draws_at_random(model)
+        # On a GPU it draws from a generator of its own: see ``drawing_from``.
+        on_gpu = self.device.type == "cuda"
+        self._generator = torch.Generator(self.device) if on_gpu else None
         self._dtype = autocast_dtype(recipe, self.device)
         # A tensor, so that a recorded step sees it change.
         self._rate = torch.tensor(recipe.peak_lr, device=self.device)
@@ -132,7 +140,7 @@ class Training:
             lr=self._rate,
             momentum=recipe.momentum,
             nesterov=recipe.nesterov,
-            fused=self.device.type == "cuda",  # on the CPU it does not pay
+            fused=on_gpu,  # on the CPU it does not pay
         )
         self._batches = Batches(data, self.recipe, self._seeds)
         self._steps = self._count_steps()
@@ -145,14 +153,19 @@ class Training:
             networks=len(self._seeds),
             parts=parts,
             deterministic=deterministic,
+            generator=self._generator,
         )
-        if recorder is None and self.device.type == "cuda":
-            recorder = CudaGraphs(self._generators())
+        # A smaller batch where memory is short, but none smaller than training's own.
+        largest = EVALUATION_BATCH[on_gpu]
+        self._least_evaluation = min(largest, -(-self._batches.size // parts))
+        self._evaluation_batch = max(largest // parts, self._least_evaluation)
+        if recorder is None and on_gpu:
+            recorder = CudaGraphs(self.device, self._generators())
         self._recorder = recorder
         self._run = self._recorded()
         self._compiling = compiling
-        self._epochs_compiled = 0
-        self._seconds_plain = self._seconds_compiling = 0.0
+        self._epochs_alike = 0  # since it was compiled, or since the first
+        self._seconds_first = self._seconds_plain = 0.0
 
     def _recorded(self) -> Step | Recorded:
         return Recorded(self._step, self._recorder) if self._recorder else self._step
@@ -169,8 +182,8 @@ class Training:
         return steps
 
     def _generators(self) -> Sequence[torch.Generator]:
-        """What the network draws from beside the default generator."""
-        return ()
+        """What the network draws from on a GPU."""
+        return () if self._generator is None else (self._generator,)
 
     @property
     def numerics(self) -> str:
@@ -186,14 +199,21 @@ class Training:
             words.append("deterministic")
         return ", ".join(words)
 
+    @property
+    def warning(self) -> str:
+        """What makes it slower than it could be; empty where nothing does."""
+        recording = self._run.failure if isinstance(self._run, Recorded) else None
+        words = [("not recorded", recording), ("not compiled", self._step.failure)]
+        return "; ".join(f"{what}: {why}" for what, why in words if why is not None)
+
     def run_epochs(self) -> list[Epoch]:
         """Train one epoch and evaluate.
 
         Returns:
             An epoch of each network; its losses are not finite where it diverged.
         """
-        devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):  # dropout draws from the global generator
+        # On the CPU dropout draws from the default generator.
+        with torch.random.fork_rng(devices=[]), current(self.device):
             return finish(self._turns())
 
     def run_step(self, number: int) -> None:
@@ -239,56 +259,80 @@ class Training:
     def _consider_compiling(
         self, choice: CompileChoice, seconds: float, steps: int, left: int
     ) -> None:
-        """Compile where it pays; the epoch after shows its cost, the next one what it is worth."""
+        """Compile where it pays, and keep what compiling did.
+
+        Plain or compiled, the first epoch shows the cost of choosing kernels, recording and
+        compiling; the second one what a step takes.
+        """
+        self._epochs_alike += 1
         a_step = seconds / steps
-        if self._epochs_compiled == 0:
-            if choice.pays(self._structure, a_step, left):
-                self._epochs_compiled = 1
-                self._seconds_plain = a_step
-                self._step.compile()
-                self._run = self._recorded()
-            return
-        self._epochs_compiled += 1
-        if self._epochs_compiled == 2:
-            self._seconds_compiling = seconds
-        elif self._epochs_compiled == 3:
+        if self._epochs_alike == 1:
+            self._seconds_first = seconds
+            if self._step.failure is not None:
+                choice.learn(self._structure, Measured(seconds, speedup=1.0))
+        elif self._step.compiled and self._epochs_alike == 2:
             speedup = self._seconds_plain / a_step
-            choice.learn(self._structure, Measured(self._seconds_compiling - seconds, speedup))
+            choice.learn(self._structure, Measured(self._seconds_first - seconds, speedup))
             if speedup < 1.0:
-                self._step.compile(False)
-                self._run = self._recorded()
+                self._compile(False)
+        elif not self._seconds_plain and choice.pays(self._structure, a_step, left):
+            self._seconds_plain = a_step
+            self._compile(True)
+
+    def _compile(self, wanted: bool) -> None:
+        self._step.compile(wanted)
+        self._run = self._recorded()
+        self._epochs_alike = 0
 
     def _seed_dropout(self, step: int) -> None:
-        torch.manual_seed(stream(self._seeds[0], "dropout", step))
+        if self._draws:
+            # torch.manual_seed seeds every device and looks for more of them: a millisecond.
+            generator = self._generator or torch.default_generator
+            generator.manual_seed(stream(self._seeds[0], "dropout", step))
 
     def _evaluate(self, split: Split) -> Generator[Wait, None, tuple[list[float], list[float]]]:
         """Evaluate in turns; returns loss and accuracy of each network."""
         self.model.eval()
         networks = len(self._seeds)
-        loss_sum = torch.zeros(networks, device=self.device)
-        right = torch.zeros(networks, device=self.device)
-        size = EVALUATION_BATCH[self.device.type == "cuda"]
-        for start in range(0, len(split), size):
-            with torch.no_grad(), kernels(self.device, self._deterministic):
-                inputs = self._step.normalise(split.images[start : start + size])
-                if networks > 1:
-                    inputs = inputs.repeat(1, networks, 1, 1)
-                inputs = inputs.contiguous(memory_format=torch.channels_last)
-                target = split.labels[start : start + size, None].expand(-1, networks)
-                logits = self._step.forward(inputs)
-                losses = F.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="none")
-                loss_sum += losses.view(target.shape).sum(0)
-                right += (logits.argmax(2) == target).sum(0)
+        sums = torch.zeros(2, networks, device=self.device)
+        start = 0
+        while start < len(split):
+            try:
+                sums += self._evaluate_on(split, start, self._evaluation_batch)
+                start += self._evaluation_batch
+            except Exception as error:
+                if not is_out_of_memory(error) or self._evaluation_batch <= self._least_evaluation:
+                    raise
+                half = self._evaluation_batch // 2
+                self._evaluation_batch = max(half, self._least_evaluation)
             yield None
         yield self._now()
+        loss_sum, right = sums.tolist()
         count = len(split)
-        return [x / count for x in loss_sum.tolist()], [x / count for x in right.tolist()]
+        return [x / count for x in loss_sum], [x / count for x in right]
+
+    def _evaluate_on(self, split: Split, start: int, size: int) -> torch.Tensor:
+        """Evaluate a batch: (2, networks) sums of losses and images classified rightly."""
+        networks = len(self._seeds)
+        # Not tuned: trying out kernels for each shape costs more than one pass gains.
+        with torch.no_grad(), kernels(self.device, self._deterministic, tune=False):
+            inputs = self._step.normalise(split.images[start : start + size])
+            if networks > 1:
+                inputs = inputs.repeat(1, networks, 1, 1)
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+            target = split.labels[start : start + size, None].expand(-1, networks)
+            logits = self._step.forward(inputs)
+            losses = F.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="none")
+            right = logits.argmax(2) == target
+            return torch.stack([losses.view(target.shape).sum(0), right.sum(0)])
 
     def _now(self) -> Wait:
         """What the device has been asked for so far."""
         if self.device.type != "cuda":
             return None
-        event: torch.Event = torch.cuda.current_stream().record_event()
+        # Blocking: one that does not spin while it is waited for.
+        event = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+        event.record(torch.cuda.current_stream(self.device))
         return event
 
     def state_dict(self) -> dict[str, Any]:
@@ -310,9 +354,13 @@ class Training:
         if mine != theirs:
             raise TrainingError(f"{where} belongs to another training: {theirs} instead of {mine}")
         self.model.load_state_dict(state["model"])
-        self._optimizer.load_state_dict(state["optimizer"])
+        # Its momentum alone: the groups are the recipe's, and ``fused`` this device's.
+        groups = self._optimizer.state_dict()["param_groups"]
+        momentum = state["optimizer"]["state"]
+        self._optimizer.load_state_dict({"state": momentum, "param_groups": groups})
         for group in self._optimizer.param_groups:
             group["lr"] = self._rate
+        self._run = self._recorded()  # a recording would write the momentum of before
         self.epoch = state["epoch"]
 
     @property
@@ -378,8 +426,16 @@ class Trainer(Training):
 
     def evaluate(self, split: Split) -> tuple[float, float]:
         """Return mean cross-entropy and accuracy over a split, in evaluation mode."""
-        (loss,), (accuracy,) = finish(self._evaluate(split))
+        with current(self.device):
+            (loss,), (accuracy,) = finish(self._evaluate(split))
         return loss, accuracy
+
+
+def draws_at_random(model: nn.Module) -> bool:
+    """Whether a network may draw random numbers in training; modules of others may."""
+    if not isinstance(model, Network):
+        return True
+    return any(isinstance(module, (nn.Dropout, DropPath, Random)) for module in model.modules())
 
 
 def _parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ import os
 import platform
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 import torch
 
@@ -29,24 +30,40 @@ def default_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def is_lost(device: torch.device) -> bool:
+    """Whether a GPU computes for this process no more.
+
+    After an illegal access to memory, or an assertion that failed on the device, every call to it
+    fails until the process ends.
+    """
+    if device.type != "cuda":
+        return False
+    try:
+        torch.cuda.synchronize(device)
+    except RuntimeError:
+        return True
+    return False
+
+
 def autocast_dtype(recipe: Recipe, device: torch.device) -> torch.dtype | None:
     """Return the type that convolutions and products are computed in; None for float32.
 
     Raises:
         TrainingError: If bfloat16 is asked for on a device that cannot.
     """
-    match recipe.precision:
-        case "float32":
-            return None
-        case "bfloat16":
-            if device.type == "cuda" and not torch.cuda.is_bf16_supported():
-                name = device_name(device)
-                raise TrainingError(f"precision bfloat16: {name} does not compute in it")
-            return torch.bfloat16
-        case "auto":
-            return torch.bfloat16 if _computes_bfloat16(device) else None
-        case _:
-            raise unknown_word("precision", recipe.precision)
+    with current(device):
+        match recipe.precision:
+            case "float32":
+                return None
+            case "bfloat16":
+                if device.type == "cuda" and not torch.cuda.is_bf16_supported():
+                    name = device_name(device)
+                    raise TrainingError(f"precision bfloat16: {name} does not compute in it")
+                return torch.bfloat16
+            case "auto":
+                return torch.bfloat16 if _computes_bfloat16(device) else None
+            case _:
+                raise unknown_word("precision", recipe.precision)
 
 
 def _computes_bfloat16(device: torch.device) -> bool:
@@ -66,31 +83,71 @@ def numerics_key(device: torch.device, dtype: torch.dtype | None) -> str:
         dtype: What convolutions and products are computed in; None for float32.
     """
     precision = "float32" if dtype is None else str(dtype).removeprefix("torch.")
+    if dtype is None and device.type == "cuda" and _uses_tf32():
+        precision += " with TF32 convolutions"
     return f"{device_name(device)}, {precision}, channels_last, torch {torch.__version__}"
 
 
+def _uses_tf32() -> bool:
+    return bool(torch.backends.cudnn.conv.fp32_precision == "tf32")  # type: ignore[attr-defined]
+
+
 @contextlib.contextmanager
-def kernels(device: torch.device, deterministic: bool) -> Iterator[None]:
-    """Let cuDNN choose its kernels by trial, or allow only those that give the same bits again.
+def kernels(device: torch.device, deterministic: bool, tune: bool = True) -> Iterator[None]:
+    """Choose how a GPU computes: with kernels found by trial, or with ones that repeat their bits.
+
+    Precision is left as the caller of the library has set it.
 
     Args:
         device: On the CPU nothing needs to be chosen.
-        deterministic: Whether an operation that has no such kernel is an error.
+        deterministic: Whether an operation that has no deterministic kernel is an error.
+        tune: Whether cuDNN tries its kernels on each new shape and keeps the fastest.
     """
     if device.type != "cuda":
         yield
         return
-    before = torch.are_deterministic_algorithms_enabled()
-    if deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # asked for by cuBLAS
-    with torch.backends.cudnn.flags(
-        enabled=True, benchmark=not deterministic, deterministic=deterministic
-    ):
-        torch.use_deterministic_algorithms(deterministic or before)
-        try:
-            yield
-        finally:
-            torch.use_deterministic_algorithms(before)
+    # cuBLAS reads it once, at the process's first product, be that a deterministic one or not.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    cudnn = torch.backends.cudnn
+    before = cudnn.benchmark, cudnn.deterministic
+    switch = deterministic and not torch.are_deterministic_algorithms_enabled()
+    cudnn.benchmark = tune and not deterministic
+    cudnn.deterministic = deterministic
+    if switch:
+        torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        if switch:
+            torch.use_deterministic_algorithms(False)
+        cudnn.benchmark, cudnn.deterministic = before
+
+
+def current(device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """Make a GPU the one that streams, events and captures belong to; on the CPU do nothing."""
+    return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def drawing_from(generator: torch.Generator | None) -> Iterator[None]:
+    """Let operations that draw from a GPU's default generator draw from another one.
+
+    The default generator itself is left as it is. A CUDA graph keeps the seed in memory that
+    belongs to the generator: with one generator a training, no graph reads the seed of another.
+
+    Args:
+        generator: On the GPU; None changes nothing.
+    """
+    if generator is None:
+        yield
+        return
+    default = torch.cuda.default_generators[generator.device.index]
+    before = default.graphsafe_get_state()
+    default.graphsafe_set_state(generator)
+    try:
+        yield
+    finally:
+        default.graphsafe_set_state(before)
 
 
 def versions() -> dict[str, str]:

@@ -13,7 +13,7 @@ from torch import nn
 
 from skipsearch.errors import TrainingError
 from skipsearch.recipe import Recipe
-from skipsearch.training.environment import autocast_dtype, kernels, numerics_key
+from skipsearch.training.environment import autocast_dtype, current, kernels, numerics_key
 
 WARM_UP = 3  # passes that are not counted: kernels are chosen, memory is asked for
 LEAST_REPEATS, MOST_REPEATS = 10, 200
@@ -90,10 +90,13 @@ def latency(
             torch.cuda.current_stream(device).synchronize()
 
     with (
+        current(device),
         torch.inference_mode(),
         kernels(device, deterministic=False),
         torch.autocast(device.type, dtype, enabled=dtype is not None),
     ):
+        if device.type == "cuda":
+            torch.cuda.synchronize()  # what others have asked for must not be measured
         times = measure(forward)
     return summarise(times, batch_size, numerics_key(device, dtype))
 

@@ -10,10 +10,20 @@ from skipsearch.ram import available_ram
 
 FLOAT32_BYTES = 4
 
-# The CPU's libraries have no exception of their own for it. These are the words of its allocator,
-# of oneDNN where a kernel's code finds no room, and of Python where a thread's stack finds none.
-# The second is also said of kernels that do not exist: smaller parts then fail with it too.
-CPU_WORDS = ("can't allocate memory", "could not create a primitive", "can't start new thread")
+# Most libraries have no exception of their own for it. These are the words of the CPU's allocator,
+# of oneDNN where a kernel's code finds no room, of Python where a thread's stack finds none, and of
+# CUDA, cuBLAS and cuDNN, which ask for memory beside PyTorch's allocator. The second and the last
+# are also said of kernels that do not exist: smaller parts then fail with them too.
+WORDS = (
+    "can't allocate memory",
+    "could not create a primitive",
+    "can't start new thread",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+    "unable to find an engine",
+)
 
 
 def foreseen_parts(
@@ -36,11 +46,15 @@ def foreseen_parts(
 
 
 def free_memory(device: torch.device) -> float:
-    """Return the bytes of a device that nobody uses; infinite where that cannot be told."""
+    """Return the bytes of a device that nobody uses; infinite where that cannot be told.
+
+    What PyTorch keeps on a GPU for later is given back first: the rest of what it holds without
+    using it belongs to recorded graphs, and nobody else may have it.
+    """
     if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return float(free + held)
+        with torch.cuda.device(device):
+            torch.cuda.empty_cache()
+        return float(torch.cuda.mem_get_info(device)[0])
     if device.type == "cpu":
         return available_ram()
     return math.inf
@@ -50,4 +64,5 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception says that memory ran out, on a GPU or on the CPU."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in CPU_WORDS)
+    said = str(error).lower()
+    return isinstance(error, RuntimeError) and any(words.lower() in said for words in WORDS)

@@ -2,60 +2,149 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections import deque
+from collections.abc import Callable, Generator
+from concurrent.futures import Future
+from dataclasses import dataclass
 from queue import SimpleQueue
+from typing import Any, TypeVar
 
 import torch
 
-from skipsearch.record import Epoch
-from skipsearch.training.engine import Turns
+from skipsearch.training.engine import Wait
+
+T = TypeVar("T")
+Stream = torch.cuda.Stream | None  # None on the CPU
 
 
 class Residents:
     """Lets several threads train on one device, each on a stream of its own.
 
-    A kernel of a small network leaves most of a GPU idle; several streams fill it. The device's
-    queue is fed by one thread at a time, so that what one trainer draws is not what another seeded,
-    and so that no step is recorded while another is; waiting for the device is done by all at once.
-    The process must be of its own: its global random state is not kept.
+    A kernel of a small network leaves most of a GPU idle; several streams fill it. One thread does
+    all that concerns the device, one turn of one training after another: so no step is recorded
+    while another is, what one training draws is not what another seeded, and cuDNN, which remembers
+    by thread, tries its kernels once. The process must be of its own: its global random state is
+    not kept.
 
     Args:
         device: That all of them train on.
-        residents: Threads that train at once, at most.
-
-    Attributes:
-        turn: To be held by whoever else draws from the global generator, such as ``build``.
     """
 
-    def __init__(self, device: torch.device, residents: int) -> None:
-        self.turn = threading.Lock()
-        self._streams: SimpleQueue[torch.cuda.Stream | None] = SimpleQueue()
-        for _ in range(residents):
-            on_gpu = device.type == "cuda"
-            self._streams.put(torch.cuda.Stream(device) if on_gpu else None)  # type: ignore[no-untyped-call]
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._lock = threading.Lock()
+        self._free: list[Stream] = []
+        self._new: SimpleQueue[_Work | None] = SimpleQueue()
+        threading.Thread(target=self._work, name="residents", daemon=True).start()
 
-    def run(self, turns: Turns) -> Epoch:
-        """Take all turns of an epoch, while other threads take those of others.
-
-        Args:
-            turns: As ``Trainer.turns`` returns them.
-
-        Raises:
-            DivergedError: If the loss is no longer finite.
-        """
-        stream = self._streams.get()
+    @contextlib.contextmanager
+    def seat(self) -> Generator[Seat]:
+        """Give a training its place for life: whatever it asks for is done on one stream."""
+        seat = self.take_seat()
         try:
-            with torch.cuda.stream(stream):  # of None: nothing
-                return self._run(turns)
+            yield seat
         finally:
-            self._streams.put(stream)
+            self.leave(seat)
 
-    def _run(self, turns: Turns) -> Epoch:
-        while True:
-            try:
-                with self.turn:
-                    waits_for = next(turns)
-            except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]
-            if waits_for is not None:
-                waits_for.synchronize()
+    def take_seat(self) -> Seat:
+        """Begin what ``seat`` does; ``leave`` ends it."""
+        with self._lock:
+            if self._free:
+                return Seat(self._free.pop(), self._new)
+        on_gpu = self._device.type == "cuda"
+        return Seat(torch.cuda.Stream(self._device) if on_gpu else None, self._new)  # type: ignore[no-untyped-call]
+
+    def leave(self, seat: Seat) -> None:
+        """Let another training have the seat; all that was asked for there must have ended."""
+        with self._lock:
+            self._free.append(seat.stream)
+
+    def close(self) -> None:
+        """End the thread, when all that was asked for has ended."""
+        self._new.put(None)
+
+    def _work(self) -> None:
+        under_way: deque[_Work] = deque()
+        closing = False
+        while under_way or not closing:
+            while not closing and (not under_way or not self._new.empty()):
+                new = self._new.get()
+                closing = new is None
+                if new is not None:
+                    under_way.append(new)
+                new = None  # a training that has ended must not be held here
+            _take_turns(under_way)
+
+
+class Seat:
+    """A training's place among the residents of a device.
+
+    Args:
+        stream: On which all its work is done, in the order in which it is asked for.
+        work: Where the thread of the residents finds it.
+    """
+
+    def __init__(self, stream: Stream, work: SimpleQueue[_Work | None]) -> None:
+        self.stream = stream
+        self._new = work
+
+    def run(self, turns: Generator[Wait, None, T]) -> T:
+        """Take all turns, while others take theirs; returns what they return, or raises."""
+        future: Future[T] = Future()
+        self._new.put(_Work(turns, self.stream, future))
+        return future.result()
+
+    def call(self, function: Callable[[], T]) -> T:
+        """Call a function in a turn of its own; returns what it returns, or raises."""
+        return self.run(_one_turn(function))
+
+
+@dataclass(slots=True)
+class _Work:
+    turns: Generator[Wait, None, Any]
+    stream: Stream
+    future: Future[Any]
+    waits_for: Wait = None
+
+    def is_ready(self) -> bool:
+        return self.waits_for is None or bool(self.waits_for.query())  # type: ignore[no-untyped-call]
+
+    def take_turn(self) -> bool:
+        """Take a turn, and return whether there are more."""
+        try:
+            with torch.cuda.stream(self.stream):  # of None: nothing
+                self.waits_for = next(self.turns)
+        except StopIteration as end:
+            self.future.set_result(end.value)
+            return False
+        return True
+
+
+def _one_turn(function: Callable[[], T]) -> Generator[Wait, None, T]:
+    return function()
+    yield
+
+
+def _take_turns(under_way: deque[_Work]) -> None:
+    """Let everyone take a turn who need not wait for the device; wait where all must."""
+    waiting = 0
+    for _ in range(len(under_way)):
+        work = under_way.popleft()
+        try:
+            if not work.is_ready():
+                waiting += 1
+                more = True
+            else:
+                more = work.take_turn()
+        except BaseException as error:
+            work.future.set_exception(error)
+            more = False
+        if more:
+            under_way.append(work)
+    if under_way and waiting == len(under_way):
+        with contextlib.suppress(RuntimeError):  # the one whose it is will see it in its turn
+            event = under_way[0].waits_for
+            assert event is not None
+            event.synchronize()

@@ -16,8 +16,11 @@ from skipsearch.recipe import Recipe
 from skipsearch.record import Epoch
 from skipsearch.training.batches import stream
 from skipsearch.training.engine import Trainer, Training
+from skipsearch.training.environment import current
+from skipsearch.training.recorded import WARM_UP
 
 LARGEST_PACK = 8  # beyond it a step's fixed cost is shared out already
+UNTIMED_STEPS = WARM_UP + 1  # the first allocate, the last is recorded where steps are
 TIMED_STEPS = 3
 
 
@@ -96,13 +99,16 @@ def pack_is_faster(models: Sequence[Network], data: Data, recipe: Recipe) -> boo
 def _seconds_a_step(training: Training) -> float:
     training.model.train()
     seconds = []
-    for step in range(1 + TIMED_STEPS):  # the first allocates
-        start = time.perf_counter()
-        training.run_step(step)
-        if training.device.type == "cuda":
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds[1:])
+    on_gpu = training.device.type == "cuda"
+    untimed = UNTIMED_STEPS if on_gpu else 1
+    with current(training.device):
+        for step in range(untimed + TIMED_STEPS):
+            start = time.perf_counter()
+            training.run_step(step)
+            if on_gpu:
+                torch.cuda.synchronize()
+            seconds.append(time.perf_counter() - start)
+    return min(seconds[untimed:])
 
 
 class PackTrainer(Training):
@@ -149,5 +155,7 @@ class PackTrainer(Training):
         return self._draws_from
 
     def _seed_dropout(self, step: int) -> None:
+        if not self._draws:
+            return
         for seed, generator in zip(self._seeds, self._draws_from, strict=True):
             generator.manual_seed(stream(seed, "dropout", step))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -10,7 +11,8 @@ from torch.nn import functional as F
 
 from skipsearch.data import Data, augment, normalise
 from skipsearch.recipe import Recipe
-from skipsearch.training.environment import kernels
+from skipsearch.training.environment import drawing_from, kernels
+from skipsearch.training.memory import is_out_of_memory
 
 
 class Step:
@@ -28,11 +30,13 @@ class Step:
         networks: That the model computes at once.
         parts: Into which a batch is divided where it does not fit into memory.
         deterministic: Whether a GPU must give the same bits again.
+        generator: That operations of the network draw from on a GPU; None for the default one.
 
     Attributes:
         loss_sum: (networks,) sum of the steps' mean losses since ``reset``.
         right: (networks,) images classified rightly since ``reset``.
         compiled: Whether training steps run a compiled network.
+        failure: Why the network could not be compiled; None where it could, or was not to be.
     """
 
     def __init__(
@@ -46,13 +50,16 @@ class Step:
         networks: int,
         parts: int,
         deterministic: bool,
+        generator: torch.Generator | None = None,
     ) -> None:
         self.device = data.train.images.device
         self.loss_sum = torch.zeros(networks, device=self.device)
         self.right = torch.zeros(networks, device=self.device)
         self.compiled = False
+        self.failure: str | None = None
         self._model = model
         self._call: Callable[[Tensor], Tensor] = model
+        self._untried = False  # whether the next step is the first of a compiled network
         self._optimizer = optimizer
         self._split = data.train
         self._mean = torch.tensor(data.mean, device=self.device)
@@ -61,6 +68,7 @@ class Step:
         self._dtype = dtype
         self._parts = parts
         self._deterministic = deterministic
+        self._generator = generator
 
     def compile(self, wanted: bool = True) -> None:
         """Compile the network's forward and backward pass of training, or go back to it as it is.
@@ -68,7 +76,7 @@ class Step:
         Every design has the same ``forward``: what was compiled of another must be dropped, or the
         compiler would give up at the eighth.
         """
-        self.compiled = wanted
+        self.compiled = self._untried = wanted
         self._call = self._model
         if wanted:
             torch.compiler.reset()
@@ -85,8 +93,18 @@ class Step:
         Args:
             draws: (6, N, networks) from ``Batches``.
         """
-        with kernels(self.device, self._deterministic):
-            self._train_on(draws)
+        with kernels(self.device, self._deterministic), drawing_from(self._generator):
+            try:
+                self._train_on(draws)
+            except Exception as error:
+                if not self._untried or is_out_of_memory(error):
+                    raise
+                self.failure = str(error).partition("\n")[0]
+            if self._untried and self.failure is not None:
+                warnings.warn(f"trains without compiling: {self.failure}", stacklevel=2)
+                self.compile(False)
+                self._train_on(draws)
+            self._untried = False
 
     def _train_on(self, draws: Tensor) -> None:
         self._optimizer.zero_grad(set_to_none=True)
