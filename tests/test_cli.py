@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import sqlite3
+import sys
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from traces import NAMESERVER, Traces, watched
 
 import skipsearch as ss
 from skipsearch.cli import main
@@ -28,13 +30,63 @@ axes:
 """
 
 
+# A search and what follows it, in one process: another would import everything again.
+SESSION = """
+import sys
+from skipsearch.cli import main
+for words in (
+    "search two.yaml --trials 2 --epochs 3 --out run --log tensorboard",
+    "report run",
+    "export run --out winner --device cpu --formats source,program,onnx",
+):
+    if code := main(words.split()):
+        sys.exit(code)
+"""
+
+
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> ss.Run:
+def session(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Traces]:
+    """A folder in which a user has worked, and what that left and sent elsewhere."""
     folder = tmp_path_factory.mktemp("cli")
     (folder / "two.yaml").write_text(SPACE)
-    words = ["search", str(folder / "two.yaml"), "--trials", "2", "--epochs", "3"]
-    assert main([*words, "--out", str(folder / "run")]) == 0
-    return ss.Run.open(folder / "run")
+    traces = watched([sys.executable, "-c", SESSION], folder / "home", cwd=folder)
+    assert traces.done.returncode == 0, traces.done.stderr
+    return folder, traces
+
+
+@pytest.fixture(scope="module")
+def run(session: tuple[Path, Traces]) -> ss.Run:
+    return ss.Run.open(session[0] / "run")
+
+
+def test_a_home_gets_matplotlibs_cache_alone(session: tuple[Path, Traces]) -> None:
+    left = {name for name in session[1].left if "matplotlib" not in name}
+    assert left <= {".cache", ".config"}
+
+
+def test_nothing_is_sent_beyond_this_machine(session: tuple[Path, Traces]) -> None:
+    if session[1].sent is None:
+        pytest.skip("needs the right to make network namespaces")
+    assert session[1].sent == set()
+
+
+def test_what_would_be_left_and_sent_is_seen(tmp_path: Path) -> None:
+    program = """
+import pathlib, socket
+pathlib.Path("~/.cache/id").expanduser().parent.mkdir()
+pathlib.Path("~/.cache/id").expanduser().touch()
+with socket.socket() as tcp:
+    tcp.setblocking(False)
+    tcp.connect_ex(("192.0.2.7", 443))
+try:
+    socket.getaddrinfo("example.org", 443)
+except OSError:
+    pass
+"""
+    traces = watched([sys.executable, "-c", program], tmp_path / "home")
+    assert traces.done.returncode == 0, traces.done.stderr
+    assert traces.left == {".cache", ".cache/id"}
+    assert traces.sent in (None, {"tcp 192.0.2.7:443", f"udp {NAMESERVER}:53"})
 
 
 def test_show_a_classic(capsys: pytest.CaptureFixture[str]) -> None:

@@ -204,8 +204,13 @@ def test_the_token_is_nobody_elses_to_read(own: tuple[Process, Path], home: Path
     assert not (home / ".ray").exists()
 
 
+@needs_proc
 def test_no_telemetry_is_sent(own: tuple[Process, Path]) -> None:
     assert own[0].ask("answer(usage_stats_enabled())") is False
+    # Of Ray's servers one reports usage, and looks for a cloud even where it must not.
+    commands = [Path(f"/proc/{pid}/cmdline").read_text() for pid in family(own[0].pid)]
+    assert any("gcs_server" in command for command in commands)
+    assert not any("dashboard.py" in command for command in commands)
 
 
 # Ends the session of the tests above.

@@ -418,6 +418,9 @@ def _files(summary: Mapping[str, Any]) -> list[str]:
         parts += [
             f"The ONNX file, for any number of {size} x {size} images:",
             _code(
+                "import os",
+                "",
+                'os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before the import, which reads it',
                 "import onnxruntime",
                 "",
                 'session = onnxruntime.InferenceSession("model.onnx")',

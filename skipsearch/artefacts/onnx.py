@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -32,12 +33,21 @@ def require() -> None:
     """
     for name in NEEDED:
         try:
-            import_module(name)
+            _import(name)
         except ImportError as problem:
             raise ExportError(
                 f"format 'onnx' needs {name}, which cannot be imported ({problem});"
                 " pip install 'skipsearch[export]'"
             ) from None
+
+
+def _import(name: str) -> Any:
+    """Import a library; ONNX Runtime without its telemetry, whose switch it reads at import.
+
+    Without it, 1.32 writes an identifier below the home folder and reports to Microsoft.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    return import_module(name)
 
 
 def save(program: ExportedProgram, path: Path, metadata: Mapping[str, Any] | None = None) -> None:
@@ -82,8 +92,7 @@ def save(program: ExportedProgram, path: Path, metadata: Mapping[str, Any] | Non
 
 def load(path: Path) -> Callable[[Tensor], Tensor]:
     """Read an ONNX file into ONNX Runtime, as a function from images to logits on the CPU."""
-    import onnxruntime
-
+    onnxruntime = _import("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors alone
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

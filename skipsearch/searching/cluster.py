@@ -33,7 +33,7 @@ if import_problem():
 
 import ray
 from ray import _raylet
-from ray._private import ray_constants
+from ray._private import ray_constants, services
 from ray.exceptions import RayError
 
 from skipsearch import openmp
@@ -252,7 +252,8 @@ def _start(folder: Path, dashboard: bool, verbose: bool) -> None:
     os.environ.pop("RAY_AUTH_TOKEN", None)  # It would count more than the file.
     os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
     _read_environment()
-    with _on_loopback(), _word("starting Ray"):
+    no_api = contextlib.nullcontext() if dashboard else _without_api_server()
+    with _on_loopback(), no_api, _word("starting Ray"):
         context = ray.init(
             address="local",
             num_cpus=available_cores(),
@@ -327,6 +328,21 @@ def _on_loopback() -> Iterator[None]:
         yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+@contextlib.contextmanager
+def _without_api_server() -> Iterator[None]:
+    """Start no server of the dashboard; Ray goes on as where it could not be started.
+
+    Ray starts it without the dashboard too, for its usage statistics, and switched off it still
+    asks the metadata services of three clouds where it runs.
+    """
+    before = services.start_api_server
+    services.start_api_server = lambda *_, **__: (None, None)
+    try:
+        yield
+    finally:
+        services.start_api_server = before
 
 
 def _check_reachable(address: str) -> None:
