@@ -3,10 +3,11 @@
 import re
 import zipfile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_data import arrays, npz
 
@@ -115,6 +116,17 @@ def test_pixels_of_another_kind_are_refused_with_the_line_that_mends_them(
         assert mended[key].dtype == np.uint8
         assert np.abs(mended[key].astype(int) - PLAIN[key]).max() <= 1
     load_data(npz(tmp_path, **mended))
+
+
+def test_only_images_of_the_same_type_share_a_scale(tmp_path: Path) -> None:
+    message = refusal(npz(tmp_path, test_images=PLAIN["test_images"] / 255))
+    assert "test_images is float64 (8, 6, 6, 3) with values from 0 to 1" in message
+    assert "save (test_images * 255.0).round().astype('uint8')" in message
+
+
+def test_numbers_that_are_all_equal_are_refused_without_a_line(tmp_path: Path) -> None:
+    equal = {key: np.full(PLAIN[key].shape, 7.5) for key in ("train_images", "test_images")}
+    assert refusal(npz(tmp_path, **equal)).endswith("from 7.5 to 7.5, expected uint8 from 0 to 255")
 
 
 def test_masks_are_refused_with_the_line_that_makes_bytes_of_them(tmp_path: Path) -> None:
@@ -360,3 +372,38 @@ def test_arrays_that_no_memory_holds_are_refused_before_they_are_read(tmp_path: 
         archive.infolist()[0].file_size = 2**60
         archive.writestr("class_names.npy", b"")  # so that the directory is written again
     assert "GiB of memory" in refusal(path)
+
+
+# --- anything ------------------------------------------------------------------------------------
+
+DTYPES = ["u1", "i1", "u2", "i4", "u8", "f2", "f4", "f8", "?", "c8", "U3", "S2", "M8[s]", "u1,f4"]
+SHAPES = st.lists(st.integers(0, 5), max_size=4).map(tuple)
+
+
+@st.composite
+def any_array(draw: st.DrawFn) -> np.ndarray:
+    dtype = np.dtype(draw(st.sampled_from(DTYPES)))
+    shape = draw(SHAPES)
+    size = int(np.prod(shape)) * dtype.itemsize
+    if dtype.kind == "U":
+        return np.array(draw(st.lists(st.sampled_from("abc"), min_size=3, max_size=3)))
+    return np.frombuffer(draw(st.binary(min_size=size, max_size=size)), dtype).reshape(shape)
+
+
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.dictionaries(
+        st.sampled_from([*PLAIN, "val_images", "val_labels", "class_names"]),
+        any_array(),
+        min_size=1,
+    ),
+    st.none() | st.integers(1, 9),
+)
+def test_any_arrays_are_data_or_one_clear_line(
+    changes: dict[str, np.ndarray], image_size: int | None
+) -> None:
+    with TemporaryDirectory() as folder:
+        try:
+            load_data(npz(Path(folder), **changes), image_size=image_size)
+        except DataError as error:
+            assert "\n" not in str(error)  # noqa: PT017

@@ -150,12 +150,14 @@ def _check_pixels(path: Path, images: Mapping[str, Array]) -> None:
             f"{where} with values that are not finite (NaN or infinite), expected uint8: replace "
             f"them, as numpy.nan_to_num({key}) does"
         )
-    low = min(array.min() for array in images.values())  # of all, so that one scale serves all
-    high = max(array.max() for array in images.values())
+    # All of one type have one scale; others may have another.
+    alike = [array for array in images.values() if array.dtype == images[key].dtype]
+    low = min(float(array.min()) for array in alike)
+    high = max(float(array.max()) for array in alike)
+    whole = all((array % 1 == 0).all() for array in alike if array.dtype.kind == "f")
     raise DataError(
-        f"{where} with values from {low:g} to {high:g}, expected uint8 from 0 to 255: save "
-        f"{_to_bytes(key, float(low), float(high), images[key].dtype.kind)}, and the other images "
-        "in the same way"
+        f"{where} with values from {low:g} to {high:g}, expected uint8 from 0 to 255"
+        f"{_to_bytes(key, low, high, whole)}"
     )
 
 
@@ -167,15 +169,19 @@ def _shape(key: str, images: Array) -> str:
     return f": save {key}.reshape(-1, {side}, {side}), and the other images in the same way"
 
 
-def _to_bytes(key: str, low: float, high: float, kind: str) -> str:
+def _to_bytes(key: str, low: float, high: float, whole: bool) -> str:
     """Return the expression that makes bytes of numbers between a lowest and a highest one."""
-    if low >= 0 and 1 < high <= 255:
-        return f"{key}.astype('uint8')" if kind in "iu" else f"{key}.round().astype('uint8')"
+    if low == high:
+        return ""  # and all images are the same
     if low >= 0 and high <= 1:
-        return f"({key} * 255.0).round().astype('uint8')"
-    if low >= -1 and high <= 1:
-        return f"(({key} + 1) * 127.5).round().astype('uint8')"
-    return f"(({key} - {low:g}) / {high - low:g} * 255).round().astype('uint8')"
+        line = f"({key} * 255.0).round().astype('uint8')"
+    elif low >= 0 and high <= 255 and (whole or high > 128):
+        line = f"{key}.round().astype('uint8')"
+    elif low >= -1 and high <= 1:
+        line = f"(({key} + 1.0) * 127.5).round().astype('uint8')"
+    else:
+        line = f"(({key} - {low!r}) / {high - low!r} * 255).round().astype('uint8')"
+    return f": save {line}, and the other images of this type in the same way"
 
 
 def _check_sizes(path: Path, images: Mapping[str, Array], labels: Mapping[str, Array]) -> None:

@@ -105,7 +105,7 @@ def _whole(where: str, key: str, labels: Array) -> Array:
                 "integers (N,)"
             )
         # Whole numbers beyond int64 are refused by their range, like any others.
-        return np.clip(labels, -(2.0**62), 2.0**62).astype(np.int64)
+        return np.clip(labels.astype(np.float64), -(2.0**62), 2.0**62).astype(np.int64)
     return labels.astype(np.int64) if labels.dtype.kind == "b" else labels
 
 
