@@ -374,6 +374,16 @@ def test_a_folder_of_something_else_is_not_touched(
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
 
 
+def test_a_search_prints_what_it_read_and_never_takes_a_word_for_a_folder(
+    run: ss.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "digits").mkdir()
+    monkeypatch.chdir(tmp_path)
+    words = ["search", str(run.path.parent / "two.yaml"), "--trials", "2", "--epochs", "3"]
+    assert main([*words, "--data", "digits", "--out", str(run.path)]) == 0
+    assert capsys.readouterr().out.startswith(ss.load_data("digits").summary() + "\n")
+
+
 def test_a_run_of_another_space_is_not_touched(
     run: ss.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
