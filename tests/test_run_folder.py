@@ -553,14 +553,14 @@ def test_damage_is_told_in_one_line(
 ) -> None:
     rng, content = random.Random(f"{file} {damage.__name__}"), (run_path / file).read_bytes()
     told = []
-    for _ in range(25):
+    for number in range(16):
         (run_path / file).write_bytes(damage(content, rng))
-        for read in (read_all, findings):
+        for read in (read_all, findings) if number < 4 else (read_all,):
             try:
                 read(run_path)
             except SkipSearchError as error:
                 told.append(str(error))
-    assert all("\n" not in text and len(text) < 500 for text in told)
+    assert [text for text in told if "\n" in text or len(text) > 500] == []
     assert told or file == "confirm.yaml"
 
 
