@@ -7,7 +7,7 @@ from skipsearch.cost import block_cost, cost, join_cost, steps_cost
 from skipsearch.design import Design
 from skipsearch.errors import SpaceError, counted, unknown_word
 from skipsearch.plan import Block, Join, Step, Steps
-from skipsearch.space import ENUMERABLE, Space
+from skipsearch.space import Listing, Space
 
 WIDTH = 24  # columns of the branch
 JOIN_SIGNS = {"add": "(+)", "cat": "[,]"}
@@ -101,19 +101,21 @@ def space_size(space: Space) -> str:
     Raises:
         SpaceError: If a space small enough to be listed holds no design that is allowed.
     """
-    size = space.size
-    if size is None:
+    return describe_size(space, space.listing())
+
+
+def describe_size(space: Space, listing: Listing | None) -> str:
+    """Say how large a space is, as ``space_size`` does, of a listing that is there already."""
+    if space.size is None:
         return "endless: at least one axis is continuous"
-    if size > ENUMERABLE:
-        return f"{size:,} points; too many to list the distinct networks among them"
-    candidates = list(space.candidates())
-    if not candidates:
+    if listing is None:
+        return f"{space.size:,} points; too many to list the distinct networks among them"
+    if not listing.networks:
         bounds = ", ".join(map(str, space.constraints))
         raise SpaceError(f"{space.name}: the space is empty: no design meets {bounds}")
-    networks = len({candidate.design.id for candidate in candidates})
     return (
-        f"{counted(size, 'point')}: {counted(networks, 'distinct network')} within the constraints,"
-        f" {counted(len(candidates), 'distinct training')}"
+        f"{counted(space.size, 'point')}: {counted(listing.networks, 'distinct network')} within the"
+        f" constraints, {counted(listing.trainings, 'distinct training')}"
     )
 
 

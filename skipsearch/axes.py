@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
 from skipsearch.design import FIELDS, PER_STAGE, check_field
-from skipsearch.errors import LayoutError, SkipSearchError, SpaceError, not_one_of
+from skipsearch.errors import LayoutError, SkipSearchError, SpaceError, not_one_of, shown_value
 from skipsearch.layout import PLAIN_TOKENS, Layout, check_token, is_convolution
 from skipsearch.recipe import FIELDS as RECIPE_FIELDS
 from skipsearch.recipe import Recipe
@@ -48,6 +48,9 @@ REAL = (
     "recipe.label_smoothing",
 )
 MOST_FREE = 3  # operations of a free layout: three have 16 arrangements a slot, four would have 65
+MOST_CONVS = 16  # convolutions of a free layout
+MOST_STEPS = 10_000_000  # values of a range: as many as the largest batch has images
+SMALLEST_STEP = 1e-12  # values of a range have 12 decimals
 
 Value = Any  # one value of one parameter: a plain value, or a tuple of them
 
@@ -106,7 +109,7 @@ class Range(NamedTuple):
 
     @property
     def values(self) -> tuple[Value, ...]:
-        """All values of a stepped range."""
+        """All values of a stepped range; there may be millions."""
         assert self.size is not None
         return tuple(map(self._at, range(self.size)))
 
@@ -114,7 +117,7 @@ class Range(NamedTuple):
         """Return the value that is meant by a number: another's multiple of a step may be off."""
         if self.whole or self.step is None:
             return number  # a last bit that differs would make another key
-        return self.values[round((number - self.low) / self.step)]
+        return self._at(round((number - self.low) / self.step))
 
     def plain(self) -> Any:
         """Return what the YAML holds."""
@@ -129,9 +132,10 @@ class Range(NamedTuple):
         """Draw one value, uniformly, or uniformly in the logarithm."""
         if self.log:
             value = math.exp(rng.uniform(math.log(self.low), math.log(self.high)))
+            value = min(max(value, self.low), self.high)  # exp and log are off by a last bit
             return round(value) if self.whole else value
-        if self.step is not None:
-            return rng.choice(self.values)
+        if self.size is not None:
+            return self._at(rng.randrange(self.size))
         return rng.uniform(self.low, self.high)
 
     def start(self, wanted: Value) -> Value:
@@ -144,7 +148,7 @@ class Range(NamedTuple):
             if abs(place - round(place)) < 1e-9:
                 return self._at(round(place))
         if self.log:
-            middle = math.sqrt(self.low * self.high)
+            middle = math.sqrt(self.low) * math.sqrt(self.high)
             return round(middle) if self.whole else middle
         return (self.low + self.high) / 2 if self.size is None else self._at((self.size - 1) // 2)
 
@@ -172,7 +176,9 @@ class Range(NamedTuple):
                 if 0 <= i <= last + 1e-9:
                     yield self._at(i)
             return
-        tenth = math.log(self.high / self.low) / 10 if self.log else (self.high - self.low) / 10
+        tenth = (self.high - self.low) / 10
+        if self.log:
+            tenth = (math.log(self.high) - math.log(self.low)) / 10
         for way in (-tenth, tenth):
             moved = value * math.exp(way) if self.log else value + way
             moved = min(max(moved, self.low), self.high)
@@ -181,7 +187,7 @@ class Range(NamedTuple):
 
     def _at(self, i: int) -> Value:
         # Rounded, since 3 x 0.1 is not 0.3 in binary.
-        return round(self.low + i * (self.step or 1), 12)
+        return round(self.low + i * (self.step or 1), 12) if i else self.low
 
     def _place(self, value: float) -> float | None:
         """How many steps a value stands above the lowest; None in a continuum."""
@@ -252,7 +258,7 @@ class Name(NamedTuple):
     slot: str
 
 
-_IN_A_STAGE = re.compile(rf"({'|'.join(STAGED)})\[(0|[1-9][0-9]*)\]")
+_IN_A_STAGE = re.compile(rf"({'|'.join(STAGED)})\[(0|[1-9][0-9]{{0,5}})\]")
 
 
 @lru_cache(maxsize=1024)
@@ -278,14 +284,16 @@ def read_axis(name: str, value: Any) -> Axis:
         if not value:
             raise SpaceError(f"{place}: the list is empty; give the values to choose from")
         values = [checked_value(f"{place}[{i}]", name, item) for i, item in enumerate(value)]
+        seen = set()
         for i, item in enumerate(values):
-            if item in values[:i]:
-                raise SpaceError(f"{place}[{i}]: {value[i]!r} stands twice")
+            if item in seen:
+                raise SpaceError(f"{place}[{i}]: {shown_value(value[i])} stands twice")
+            seen.add(item)
         return Choice(tuple(values))
     if isinstance(value, dict):
         return _free(place, value) if layout else _range(place, name, value)
     other = "a free layout {convs: ..., free: ...}" if layout else "a range {low: ..., high: ...}"
-    raise SpaceError(f"{place}: {value!r} is neither a list of values nor {other}")
+    raise SpaceError(f"{place}: {shown_value(value)} is neither a list of values nor {other}")
 
 
 def checked_value(place: str, name: str, value: Any) -> Value:
@@ -338,14 +346,14 @@ def _range(place: str, name: str, value: Mapping[str, Any]) -> Range:
         raise SpaceError(f"{place}: {field} takes a list of values, not a range")
     log = value.get("log", False)
     if not isinstance(log, bool):
-        raise SpaceError(f"{place}.log: {log!r} is neither true nor false")
+        raise SpaceError(f"{place}.log: {shown_value(log)} is neither true nor false")
     for key in ("low", "high"):
         if key not in value:
             raise SpaceError(f"{place}.{key} is missing")
     wanted = "a whole number" if whole else "a number"
     for key in ("low", "high"):
         if value[key] is None or isinstance(value[key], list):
-            raise SpaceError(f"{place}.{key}: {value[key]!r} is not {wanted}")
+            raise SpaceError(f"{place}.{key}: {shown_value(value[key])} is not {wanted}")
     low = checked_value(f"{place}.low", name, value["low"])
     high = checked_value(f"{place}.high", name, value["high"])
     if not low < high:
@@ -358,9 +366,17 @@ def _range(place: str, name: str, value: Mapping[str, Any]) -> Range:
     if step is not None:
         fits = isinstance(step, int if whole else int | float) and not isinstance(step, bool)
         if not fits or not 0 < step <= (high - low) * (1 + 1e-9):
-            raise SpaceError(f"{place}.step: {step!r} is not a number above 0 within the range")
+            raise SpaceError(
+                f"{place}.step: {shown_value(step)} is not a number above 0 within the range"
+            )
     if whole and not log and step is None:
         step = 1
+    if step is not None and (step < SMALLEST_STEP or (high - low) / step > MOST_STEPS):
+        raise SpaceError(
+            f"{place}.step: {step:g} makes {(high - low) / step:.3g} values, more than"
+            f" {MOST_STEPS:,}, or values less than {SMALLEST_STEP:g} apart; leave it out for every"
+            " number in the range"
+        )
     if step is not None:  # The last value is the bound: Optuna wants a step that divides.
         last = low + math.floor((high - low) / step + 1e-9) * step
         high = min(high, last) if whole else min(high, round(last, 12))
@@ -373,7 +389,9 @@ def _free(place: str, value: Mapping[str, Any]) -> Free:
         if key not in value:
             raise SpaceError(f"{place}.{key} is missing")
         if not isinstance(value[key], list) or not value[key]:
-            raise SpaceError(f"{place}.{key}: {value[key]!r} is not a list such as {example}")
+            raise SpaceError(
+                f"{place}.{key}: {shown_value(value[key])} is not a list such as {example}"
+            )
     convs, free = value["convs"], value["free"]
     for i, conv in enumerate(convs):
         where = f"{place}.convs[{i}]"
@@ -388,9 +406,13 @@ def _free(place: str, value: Mapping[str, Any]) -> Free:
         if word not in PLAIN_TOKENS:
             raise SpaceError(f"{place}.free[{i}]: {not_one_of(word, PLAIN_TOKENS)}")
         if word in free[:i]:
-            raise SpaceError(f"{place}.free[{i}]: {word!r} stands twice")
-    if len(free) > MOST_FREE:
-        raise SpaceError(f"{place}.free: {len(free)} operations are more than {MOST_FREE}")
+            raise SpaceError(f"{place}.free[{i}]: {shown_value(word)} stands twice")
+    for key, things, most in (
+        ("convs", "convolutions", MOST_CONVS),
+        ("free", "operations", MOST_FREE),
+    ):
+        if len(value[key]) > most:
+            raise SpaceError(f"{place}.{key}: {len(value[key])} {things} are more than {most}")
     return Free(tuple(convs), tuple(free))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from skipsearch.design import Design
-from skipsearch.errors import DesignError, unknown_word
+from skipsearch.errors import DesignError, shown_value, unknown_word
 from skipsearch.layout import is_convolution, parse_run
 from skipsearch.plan import Block, Join, Network, Step, Steps, joins_by_cat
 
@@ -50,7 +50,7 @@ def cost(design: Design, in_channels: int = 3, image_size: int = 32, classes: in
         ("classes", classes),
     ):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise DesignError(f"{name}: {value!r} is not a positive whole number")
+            raise DesignError(f"{name}: {shown_value(value)} is not a positive whole number")
     return _cost(design.plan(in_channels), image_size, classes)
 
 

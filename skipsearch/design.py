@@ -14,7 +14,14 @@ from math import floor
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar, cast
 
-from skipsearch.errors import DesignError, LayoutError, not_one_of, unknown_word
+from skipsearch.errors import (
+    DesignError,
+    LayoutError,
+    not_one_of,
+    one_line,
+    shown_value,
+    unknown_word,
+)
 from skipsearch.layout import PLAIN_TOKENS, Layout, check_token, is_convolution, parse_run
 from skipsearch.plan import (
     GATES,
@@ -64,7 +71,10 @@ WHOLE_NETWORK = (
 # To be raised whenever ``canonical`` or ``id`` give any design another id: those that studies hold
 # are then worked out anew.
 ID_RULES = 2  # 2: a shortcut of factor 0 without parameters is none
-LARGEST = 100_000  # channels or blocks: far above any network, far below an accident
+# Far above any network, far below an accident.
+LARGEST = 100_000  # channels, or blocks of a stage
+MOST_BLOCKS = 2_000  # in all: 6,000 layers of three convolutions a block
+MOST_STAGES = 30  # each of which halves height and width
 
 T = TypeVar("T")
 
@@ -155,12 +165,16 @@ class Design:
                 f"depths has {len(self.depths)} stages and widths {len(self.widths)};"
                 " both need one number a stage"
             )
+        if len(self.depths) > MOST_STAGES:
+            raise DesignError(f"depths has {len(self.depths)} stages, more than {MOST_STAGES}")
+        if sum(self.depths) > MOST_BLOCKS:
+            raise DesignError(f"depths has {sum(self.depths):,} blocks, more than {MOST_BLOCKS:,}")
         self._set("stem_width", _whole("stem_width", self._stem_width()))
         for link in self.links:
             if split_link(link)[1] > len(self.depths):
                 raise DesignError(
-                    f"links: {link!r} leads to a stage that is not there; the stages are 1 to"
-                    f" {len(self.depths)}, and 0 is the stem"
+                    f"links: {shown_value(link)} leads to a stage that is not there; the stages are"
+                    f" 1 to {len(self.depths)}, and 0 is the stem"
                 )
         for name in PER_STAGE:
             self._set(name, self._one_or_per_stage(name, getattr(self, name)))
@@ -176,7 +190,9 @@ class Design:
     def __repr__(self) -> str:
         """Show the layout, and the fields that are not as by default."""
         values = ((f.name, getattr(self, f.name), f.default) for f in dataclasses.fields(self))
-        shown = (f"{name}={value!r}" for name, value, default in values if value != default)
+        shown = (
+            f"{name}={shown_value(value)}" for name, value, default in values if value != default
+        )
         return f"Design({', '.join(shown)})"
 
     def _repr_html_(self) -> str:
@@ -317,10 +333,10 @@ class Design:
         """
         try:
             values = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise DesignError(f"not JSON: {error}") from None
+        except (ValueError, RecursionError) as error:
+            raise DesignError(f"not JSON: {one_line(str(error))}") from None
         if not isinstance(values, dict):
-            raise DesignError(f"a JSON object is expected, not {text[:40]!r}")
+            raise DesignError(f"a JSON object is expected, not {shown_value(text)}")
         return cls.from_dict(values)
 
     @classmethod
@@ -483,13 +499,15 @@ def _word(name: str, value: object, allowed: tuple[str, ...]) -> str:
 
 def _whole(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LARGEST:
-        raise DesignError(f"{name}: {value!r} is not a whole number from 1 to {LARGEST}")
+        raise DesignError(f"{name}: {shown_value(value)} is not a whole number from 1 to {LARGEST}")
     return value
 
 
 def _whole_numbers(name: str, value: object) -> tuple[int, ...]:
     if not isinstance(value, list | tuple) or not value:
-        raise DesignError(f"{name}: {value!r} is not a list of whole numbers, one a stage")
+        raise DesignError(
+            f"{name}: {shown_value(value)} is not a list of whole numbers, one a stage"
+        )
     return tuple(_whole(f"{name}[{i}]", item) for i, item in enumerate(value))
 
 
@@ -509,13 +527,17 @@ def _number(
         or (open_high and value == high)
     ):
         left, right = "(" if open_low else "[", ")" if open_high else "]"
-        raise DesignError(f"{name}: {value!r} is not a number in {left}{low:g}, {high:g}{right}")
+        raise DesignError(
+            f"{name}: {shown_value(value)} is not a number in {left}{low:g}, {high:g}{right}"
+        )
     return float(cast("float", value))
 
 
 def _stem_tokens(text: object) -> tuple[str, ...]:
     if not isinstance(text, str):
-        raise DesignError(f"stem: {text!r} is not a text such as 'conv3' or 'conv7-pool'")
+        raise DesignError(
+            f"stem: {shown_value(text)} is not a text such as 'conv3' or 'conv7-pool'"
+        )
     tokens = parse_run(text)
     for token in tokens:
         try:
@@ -523,15 +545,21 @@ def _stem_tokens(text: object) -> tuple[str, ...]:
         except LayoutError as error:
             raise DesignError(f"stem: {error}") from None
     if not tokens[0].startswith("conv") or "pool" in tokens[:-1]:
-        raise DesignError(f"stem: {text!r} must open with a dense convolution; 'pool' stands last")
+        raise DesignError(
+            f"stem: {shown_value(text)} must open with a dense convolution; 'pool' stands last"
+        )
     if any(token.startswith("dw") or token == "dropout" for token in tokens):
-        raise DesignError(f"stem: {text!r} takes neither depthwise convolutions nor dropout")
+        raise DesignError(
+            f"stem: {shown_value(text)} takes neither depthwise convolutions nor dropout"
+        )
     return tokens
 
 
 def _head_tokens(text: object) -> tuple[str, ...]:
     if not isinstance(text, str):
-        raise DesignError(f"head: {text!r} is not a text such as 'mean' or 'conv1-bn-relu-mean'")
+        raise DesignError(
+            f"head: {shown_value(text)} is not a text such as 'mean' or 'conv1-bn-relu-mean'"
+        )
     tokens = parse_run(text)
     for token in tokens:
         try:
@@ -539,13 +567,16 @@ def _head_tokens(text: object) -> tuple[str, ...]:
         except LayoutError as error:
             raise DesignError(f"head: {error}") from None
     if tokens.count("mean") != 1:
-        raise DesignError(f"head: 'mean', the global average pooling, stands once in {text!r}")
+        raise DesignError(
+            f"head: 'mean', the global average pooling, stands once in {shown_value(text)}"
+        )
     behind = tokens[tokens.index("mean") :]
     if any(
         t.startswith("dw") or (is_convolution(t) and t != "conv1" and t in behind) for t in tokens
     ):
         raise DesignError(
-            f"head: {text!r} takes no depthwise convolution, and behind 'mean' conv1 alone"
+            f"head: {shown_value(text)} takes no depthwise convolution, and behind 'mean' conv1"
+            " alone"
         )
     return tokens
 
@@ -554,20 +585,24 @@ def _links(value: object) -> tuple[str, ...]:
     """Check long skips, and sort them by where they end, then by where they begin."""
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list | tuple):
-        raise DesignError(f"links: {value!r} is not a list of texts such as ['1>3']")
-    ends = []
+        raise DesignError(f"links: {shown_value(value)} is not a list of texts such as ['1>3']")
+    ends = set()
     for i, text in enumerate(texts):
-        match = re.fullmatch(r"\s*([0-9]{1,6})\s*>\s*([0-9]{1,6})\s*", str(text))
-        if not isinstance(text, str) or match is None:
-            raise DesignError(f"links[{i}]: {text!r} is not of the form '1>3'; 0 is the stem")
+        words = text if isinstance(text, str) else ""
+        match = re.fullmatch(r"\s*([0-9]{1,6})\s*>\s*([0-9]{1,6})\s*", words)
+        if match is None:
+            raise DesignError(
+                f"links[{i}]: {shown_value(text)} is not of the form '1>3'; 0 is the stem"
+            )
         source, target = int(match[1]), int(match[2])
         if source >= target:
             raise DesignError(
-                f"links[{i}]: {text!r} leads from a stage to itself or back; a link leads onwards"
+                f"links[{i}]: {shown_value(text)} leads from a stage to itself or back; a link"
+                " leads onwards"
             )
         if (target, source) in ends:
-            raise DesignError(f"links[{i}]: {text!r} stands twice")
-        ends.append((target, source))
+            raise DesignError(f"links[{i}]: {shown_value(text)} stands twice")
+        ends.add((target, source))
     return tuple(f"{source}>{target}" for target, source in sorted(ends))
 
 

@@ -11,13 +11,14 @@ import re
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
-from skipsearch.errors import LayoutError, not_one_of
+from skipsearch.errors import LayoutError, not_one_of, shown_value
 
 NORMS = ("bn", "bn0", "gn", "ln")
 ACTIVATIONS = ("relu", "relu6", "gelu", "silu")
 OTHERS = ("se", "scale", "dropout")
 PLAIN_TOKENS = (*NORMS, *ACTIVATIONS, *OTHERS)
 LARGEST_KERNEL = 31
+MOST_OPERATIONS = 100  # of a block: far above any block, far below an accident
 
 _CONVOLUTION = re.compile(r"(conv|dw)(0|[1-9][0-9]{0,4})")  # one spelling of each kernel
 
@@ -40,15 +41,17 @@ class Layout:
 
     def __post_init__(self) -> None:
         text = str(self)
+        if len(self.branch) + len(self.after) > MOST_OPERATIONS:
+            raise LayoutError(f"more than {MOST_OPERATIONS} operations in {shown_value(text)}")
         for token in (*self.branch, *self.after):
             check_token(token, PLAIN_TOKENS, text)
         if not any(map(is_convolution, self.branch)):
             raise LayoutError(
-                f"no convolution in the branch of {text!r} (conv3 or dw3, for example)"
+                f"no convolution in the branch of {shown_value(text)} (conv3 or dw3, for example)"
             )
         if self.after and not self.skip:
             raise LayoutError(
-                f"a plain layout has no join, so nothing stands after it: {self.after}"
+                f"a plain layout has no join, so nothing stands after it: {shown_value(self.after)}"
             )
 
     def __str__(self) -> str:
@@ -72,7 +75,9 @@ class Layout:
                 convolution, or ``+`` stands more than once.
         """
         if not isinstance(text, str):
-            raise LayoutError(f"a layout is a text such as 'conv3-bn + relu', not {text!r}")
+            raise LayoutError(
+                f"a layout is a text such as 'conv3-bn + relu', not {shown_value(text)}"
+            )
         return _parse(text)
 
     @cached_property
@@ -93,11 +98,11 @@ class Layout:
 @lru_cache(maxsize=1024)
 def _parse(text: str) -> Layout:
     if text.count("+") > 1:
-        raise LayoutError(f"'+' stands more than once in {text!r}; a block has one join")
+        raise LayoutError(f"'+' stands more than once in {shown_value(text)}; a block has one join")
     branch, plus, after = text.partition("+")
     if not branch.strip():
         raise LayoutError(
-            f"no branch in {text!r}: write operations such as conv3-bn-relu before '+'"
+            f"no branch in {shown_value(text)}: write operations such as conv3-bn-relu before '+'"
         )
     return Layout(parse_run(branch), parse_run(after) if after.strip() else (), bool(plus))
 
@@ -138,15 +143,15 @@ def check_token(token: str, others: tuple[str, ...], text: str) -> None:
         kind, kernel = split_convolution(token)
         if kernel % 2 == 0 or kernel > LARGEST_KERNEL:
             raise LayoutError(
-                f"{token!r} in {text!r}: the kernel of {kind} is an odd number"
-                f" from 1 to {LARGEST_KERNEL}"
+                f"{shown_value(token)} in {shown_value(text)}: the kernel of {kind} is an odd"
+                f" number from 1 to {LARGEST_KERNEL}"
             )
         return
     if not token:
         raise LayoutError(
-            f"an operation is missing in {text!r} (two '-' in a row, or one at an end)"
+            f"an operation is missing in {shown_value(text)} (two '-' in a row, or one at an end)"
         )
     allowed = ("conv1", "conv3", "conv5", "conv7", "dw3", "dw5", "dw7", *others)
     hint = not_one_of(token, allowed).partition(" (did you mean")
     suffix = f" (did you mean{hint[2]}" if hint[1] else f"; known: {', '.join(allowed)}"
-    raise LayoutError(f"unknown operation {token!r} in {text!r}{suffix}")
+    raise LayoutError(f"unknown operation {shown_value(token)} in {shown_value(text)}{suffix}")

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from skipsearch.errors import DesignError, unknown_word
+from skipsearch.errors import DesignError, shown_value, unknown_word
 from skipsearch.layout import (
     ACTIVATIONS,
     NORMS,
@@ -227,15 +227,20 @@ def plan_network(
                 channels, compression, fields[index - 1].layout, stage.layout
             )
             channels, stride = transition[-1].outputs, 1
-        blocks, rates = [], []
+        blocks: list[Block] = []
         join = None
         try:
-            for position in range(stage.depth):
-                block = plan_block(stage, channels, stride, dropout, position == 0)
-                number += 1
-                blocks.append(block)
-                rates.append(drop_path * number / blocks_in_all if block.merge else 0.0)
+            while len(blocks) < stage.depth:
+                block = plan_block(stage, channels, stride, dropout, not blocks)
+                # From the second on, blocks that keep the channels are all alike.
+                alike = bool(blocks) and block.outputs == channels
+                blocks += [block] * (stage.depth - len(blocks) if alike else 1)
                 channels, stride = block.outputs, 1
+            rates = [
+                drop_path * position / blocks_in_all if block.merge else 0.0
+                for position, block in enumerate(blocks, number + 1)
+            ]
+            number += stage.depth
             sources = [source for source, target in links if target == index + 1]
             if not drop_path and not (sources and stage.layout.after):
                 blocks = _without_idle_shortcuts(blocks)
@@ -519,15 +524,15 @@ def _plan_branch(stage: StageFields, inputs: int, width: int, stride: int, dropo
         if channels % groups or outputs % groups:
             raise DesignError(
                 f"groups {groups} does not divide the {channels} -> {outputs} channels"
-                f" of {token} in {str(stage.layout)!r}"
+                f" of {token} in {shown_value(str(stage.layout))}"
             )
         step_stride = stride if number == strided else 1
         steps.append(Step("conv", channels, outputs, kernel, step_stride, groups))
         channels, number = outputs, number + 1
     if channels != width:
         raise DesignError(
-            f"layout {str(stage.layout)!r} has depthwise convolutions alone, which keep their"
-            f" {channels} channels, so it cannot lead to width {width}"
+            f"layout {shown_value(str(stage.layout))} has depthwise convolutions alone, which keep"
+            f" their {channels} channels, so it cannot lead to width {width}"
         )
     return tuple(steps)
 

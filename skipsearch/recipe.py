@@ -11,7 +11,7 @@ from functools import cached_property
 from hashlib import blake2b
 from typing import Any, Self, cast
 
-from skipsearch.errors import RecipeError, not_one_of
+from skipsearch.errors import RecipeError, not_one_of, shown_value
 
 SCHEDULES = ("cosine", "step")
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -95,7 +95,7 @@ class Recipe:
         )
         if not fits or not low <= cast("float", value) <= high or not math.isfinite(value):
             bounds = "" if kind is bool else f" from {low:g} to {high:g}"
-            raise RecipeError(f"{name}: {value!r} is not {wanted}{bounds}")
+            raise RecipeError(f"{name}: {shown_value(value)} is not {wanted}{bounds}")
         object.__setattr__(self, name, kind(value) or kind())  # -0.0 is 0.0
 
     def replace(self, **changes: Any) -> Self:

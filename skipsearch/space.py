@@ -7,10 +7,9 @@ import math
 import operator
 import random
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple, Self, cast
@@ -27,16 +26,14 @@ from skipsearch.axes import (
     split_name,
 )
 from skipsearch.cost import cost
+from skipsearch.counting import DECIDING, count_points
 from skipsearch.design import FIELDS, PER_STAGE, Design, check_field, has_effect, spread
-from skipsearch.errors import DesignError, SkipSearchError, SpaceError, not_one_of
+from skipsearch.errors import DesignError, SkipSearchError, SpaceError, not_one_of, shown_value
 from skipsearch.layout import Layout
-from skipsearch.plan import MERGES
 from skipsearch.recipe import Recipe
 from skipsearch.text import dump_yaml, parse_yaml, read_text
 
 KEYS = ("name", "source", "base", "recipe", "axes", "constraints")
-# Fields that decide which others matter, in this order; what they do to those is has_effect's.
-DECIDING = ("layout", "merge", "links", "link_merge", "head")
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(Design)}
 DEFAULTS["layout"] = "conv3 +"  # never built: it stands where axes set the layout of every stage
 COMPARISONS: dict[str, Callable[[float, float], bool]] = {
@@ -47,6 +44,9 @@ COMPARISONS: dict[str, Callable[[float, float], bool]] = {
 }
 MEASURES = ("params", "macs", "activation_bytes")
 ENUMERABLE = 10_000  # points up to which a finite space is listed
+LISTED = 2_000  # points up to which a space is described by its distinct networks
+LISTED_BLOCKS = 200_000  # blocks of their designs, all together
+MOST_POINTS = 1_000_000  # points up to which a finite space can be gone through at all
 TRIES = 2_000  # random draws before a space counts as empty
 
 Choose = Callable[[str, Parameter], Value]
@@ -82,6 +82,20 @@ class Candidate:
     def key(self) -> str:
         """Equal for candidates that would be the same training: design and recipe."""
         return f"{self.design.id}-{self.recipe.id}"
+
+
+class Listing(NamedTuple):
+    """What going through all points of a space shows.
+
+    Attributes:
+        networks: Number of distinct networks that meet the constraints.
+        trainings: Number of distinct trainings, a network and a recipe each.
+        unused: Values of axes that no allowed design has, each with its place.
+    """
+
+    networks: int
+    trainings: int
+    unused: list[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,19 +254,8 @@ class Space:
         Points that build the same network are counted apart here, and only once by
         ``enumerate``; constraints are not looked at.
         """
-        kinds = {
-            name: _kinds(split_name(name).field, axis)
-            for name, axis in self._ordered_axes().items()
-            if split_name(name).field in DECIDING
-        }
-        total = 0
-        for head in self._heads(kinds):
-            sizes = [self.parameters[name].size for name in self._others(head)]
-            if None in sizes:
-                return None
-            alike = math.prod(kinds[name][value] for name, value in head.items())
-            total += alike * math.prod(size for size in sizes if size is not None)
-        return total
+        fixed = {name: self._whole(name, {}) for name in DECIDING}
+        return count_points(self.axes, fixed, self._stage_counts)
 
     def enumerate(self) -> Iterator[Design]:
         """Yield every distinct network of a finite space that meets the constraints, once.
@@ -284,8 +287,25 @@ class Space:
         Raises:
             SpaceError: If the space has a continuous axis.
         """
-        used: dict[str, set[Value]] = {name: set() for name in self.parameters}
+        return self._unused(self._points())
+
+    def listing(self) -> Listing | None:
+        """Go through all points once; None if there are too many, or if the space is endless."""
+        if self.size is None or self.size > LISTED:
+            return None
+        points, blocks = [], 0
         for candidate in self._points():
+            points.append(candidate)
+            blocks += sum(candidate.design.depths)
+            if blocks > LISTED_BLOCKS:
+                return None
+        networks = {candidate.design.id for candidate in points}
+        trainings = {candidate.key for candidate in points}
+        return Listing(len(networks), len(trainings), self._unused(points))
+
+    def _unused(self, points: Iterable[Candidate]) -> list[str]:
+        used: dict[str, set[Value]] = {name: set() for name in self.parameters}
+        for candidate in points:
             for name, value in candidate.values.items():
                 used[name].add(value)
         return [
@@ -300,6 +320,11 @@ class Space:
         for name, parameter in self.parameters.items():
             if parameter.size is None:
                 raise SpaceError(f"axes.{name} is continuous: the space cannot be enumerated")
+        if self.size is not None and self.size > MOST_POINTS:
+            raise SpaceError(
+                f"{self.name}: the space has {self.size:,} points, and more than {MOST_POINTS:,}"
+                " cannot be enumerated"
+            )
         options = {name: self.parameters[name].values for name in self._deciding}
         for head in self._heads(options):
             names = self._others(head)
@@ -519,42 +544,6 @@ def _is_list(value: Value) -> bool:
     return isinstance(value, tuple)
 
 
-def _kinds(field: str, axis: Axis) -> Mapping[Value, int]:
-    """Count the values of a deciding axis that decide alike, under one of each kind."""
-    if not isinstance(axis, Free):
-        return _merged((value, 1, _kind(field, value)) for value in axis.values)
-    counts: Mapping[tuple[str, ...], int] = {(): 1}
-    layouts: dict[tuple[str, ...], str] = {}
-    # Slot by slot, lest every layout be written out: there may be millions.
-    for _ in axis.slots:
-        longer = {(*w, word): n for w, n in counts.items() for word in axis.words.values}
-        layouts = {w: axis.layout(dict(zip(axis.slots, w, strict=False))) for w in longer}
-        counts = _merged((w, n, _kind(field, layouts[w])) for w, n in longer.items())
-    return {layouts[words]: count for words, count in counts.items()}
-
-
-def _merged(counted: Iterable[tuple[Value, int, Value]]) -> Mapping[Value, int]:
-    """Add up the counts of values that are of one kind, under the first of them."""
-    firsts: dict[Value, Value] = {}
-    counts: Counter[Value] = Counter()
-    for value, count, kind in counted:
-        counts[firsts.setdefault(kind, value)] += count
-    return counts
-
-
-@lru_cache(maxsize=1024)
-def _kind(field: str, value: Value) -> Value:
-    """Return what is equal for values of a field that let the same other fields matter."""
-    if isinstance(value, tuple) and field in PER_STAGE:
-        return tuple(_kind(field, item) for item in value)
-    if field not in ("layout", "merge"):
-        return value
-    # A field has an effect on a design where it has one in any of its stages.
-    layout = Layout.parse(value if field == "layout" else "conv3 +")
-    merges = MERGES if field == "layout" else (value,)
-    return tuple(has_effect(name, [layout], [merge]) for name in FIELDS for merge in merges)
-
-
 def _in_stages(
     field: str, values: tuple[Value, ...], settings: Mapping[str, Value]
 ) -> tuple[Value, ...]:
@@ -581,14 +570,16 @@ def _mapping(values: Mapping[str, Any], key: str) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
-        raise SpaceError(f"{key}: a mapping of 'name: value' lines is expected, not {value!r}")
+        raise SpaceError(
+            f"{key}: a mapping of 'name: value' lines is expected, not {shown_value(value)}"
+        )
     return value
 
 
 def _text(values: Mapping[str, Any], key: str, default: str) -> str:
     value = values.get(key, default)
     if not isinstance(value, str):
-        raise SpaceError(f"{key}: {value!r} is not a text")
+        raise SpaceError(f"{key}: {shown_value(value)} is not a text")
     return value
 
 
@@ -613,10 +604,11 @@ def _checked_recipe(recipe: Mapping[str, Any], axes: Mapping[str, Axis]) -> dict
 
 def _constraints(texts: Any) -> tuple[Constraint, ...]:
     if not isinstance(texts, list):
-        raise SpaceError(f"constraints: {texts!r} is not a list such as [params <= 2e6]")
+        raise SpaceError(f"constraints: {shown_value(texts)} is not a list such as [params <= 2e6]")
     constraints = []
     for i, text in enumerate(texts):
-        match = re.fullmatch(r"\s*(\w+)\s*(<=|>=|<|>)\s*([-+.\deE_]+)\s*", str(text))
+        words = text if isinstance(text, str) else ""
+        match = re.fullmatch(r"\s*(\w+)\s*(<=|>=|<|>)\s*([-+.\deE_]+)\s*", words)
         try:
             if match is None:
                 raise ValueError
@@ -625,7 +617,7 @@ def _constraints(texts: Any) -> tuple[Constraint, ...]:
                 raise ValueError
         except ValueError:
             raise SpaceError(
-                f"constraints[{i}]: {text!r} is not of the form 'params <= 2e6'"
+                f"constraints[{i}]: {shown_value(text)} is not of the form 'params <= 2e6'"
             ) from None
         assert match is not None
         if match[1] not in MEASURES:

@@ -90,6 +90,11 @@ PER_STAGE = (
     {"head": "conv1-bn-relu6-mean-dropout", "head_width": 12, "dropout": 0.2},
     {"head": "mean-ln-conv1-silu", "layout": FULL_PREACTIVATION},
     {"head": "bn0-conv3-se-scale-mean-bn0"},
+    # A shortcut of factor 0 is none, but where it is a projection or "after" follows links.
+    {"shortcut_scale": 0.0, "shortcut": "pad"},
+    {"shortcut_scale": 0.0, "shortcut": ("omit", "proj", "pad"), "depths": (1, 2, 1)},
+    {"shortcut_scale": 0.0, "shortcut": "omit", "depths": (1, 1, 2), "links": ("1>3",)},
+    {"shortcut_scale": 0.0, "shortcut": "avg-proj", "layout": FULL_PREACTIVATION},
     # Stage 1 keeps its shape, so that its word "pad" says nothing; the next ones are proj-all.
     {"shortcut": ("pad", "proj-all", "proj-all"), "widths": (6, 6, 8)},
 )

@@ -17,6 +17,7 @@ LAYERS = (
     ("design",),
     ("recipe", "record", "cost"),
     ("axes",),
+    ("counting",),
     ("space", "classics"),
     ("anatomy", "models", "data"),
     ("training", "diagram"),
@@ -65,7 +66,7 @@ HOMES = {
 # torchvision and timm import torch.
 NEED_TORCH = ("torch", "torchvision", "timm")
 WITHOUT_TORCH = (
-    *(name for names in LAYERS[:7] for name in names),
+    *(name for names in LAYERS[:8] for name in names),
     "anatomy",
     "diagram",
     "analysis",

@@ -1502,7 +1502,7 @@ def test_a_missing_file_is_told_as_such(tmp_path: Path) -> None:
 def test_a_file_that_is_no_text_is_told_as_such(tmp_path: Path) -> None:
     path = tmp_path / "bytes.yaml"
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(SpaceError, match=f"^{re.escape(str(path))}: not a text file$"):
+    with pytest.raises(SpaceError, match=f"^{re.escape(str(path))}: not a text file in UTF-8$"):
         Space.load(path)
 
 

@@ -9,7 +9,7 @@ from io import BytesIO
 from pathlib import Path
 from statistics import fmean, stdev
 
-from skipsearch.anatomy import draw_design, draw_space, space_size
+from skipsearch.anatomy import describe_size, draw_design, draw_space
 from skipsearch.classics import CLASSICS
 from skipsearch.cli.words import (
     for_images,
@@ -22,7 +22,7 @@ from skipsearch.cli.words import (
 from skipsearch.design import Design
 from skipsearch.errors import DivergedError, SpaceError, TrainingError, counted
 from skipsearch.record import Epoch
-from skipsearch.space import ENUMERABLE, Space
+from skipsearch.space import Space
 
 
 def show(options: argparse.Namespace) -> None:
@@ -70,12 +70,12 @@ def _write_figures(
 def check(options: argparse.Namespace) -> None:
     """Check that every value of a space parses and builds."""
     space = for_images(Space.load(options.space), options)
-    size = space_size(space)
+    listing = space.listing()
+    size = describe_size(space, listing)
     space.sample(0)
     print(f"{options.space}: every value parses; {size}")
-    if space.size is not None and space.size <= ENUMERABLE:
-        for value in space.unused():
-            print(f"{value}: no design with it can be built within the constraints")
+    for value in listing.unused if listing else ():
+        print(f"{value}: no design with it can be built within the constraints")
 
 
 def train_design(options: argparse.Namespace) -> None:

@@ -1,0 +1,225 @@
+"""How many points a space has, counted without listing them: stages are counted one by one.
+
+What matters beside a stage's own parameters are the fields that have an effect somewhere in the
+network, so the assignments of the stages so far are kept as counts under the set of those fields.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import cast
+
+from skipsearch.axes import RECIPE, Axis, Free, Value, split_name
+from skipsearch.design import FIELDS, PER_STAGE, has_effect, spread
+from skipsearch.errors import SpaceError
+from skipsearch.layout import Layout
+from skipsearch.plan import MERGES
+
+MOST_PAIRS = 10_000  # of a layout and a merge for all stages, those that decide alike counted once
+# Fields that decide which others matter, in this order; what they do to those is has_effect's.
+DECIDING = ("layout", "merge", "links", "link_merge", "head")
+
+Effects = frozenset[str]
+
+
+class _Endless(Exception):
+    """A continuous parameter matters."""
+
+
+def count_points(
+    axes: Mapping[str, Axis], fixed: Mapping[str, Value], stage_counts: Iterable[int]
+) -> int | None:
+    """Count the points of a space, conditional axes where they matter; None if endless.
+
+    Args:
+        axes: The axes of the space.
+        fixed: The value of every field that decides which others matter, where no axis sets it.
+        stage_counts: The numbers of stages that designs of the space can have.
+
+    Raises:
+        SpaceError: If a layout and a merge for all stages have too many combinations.
+    """
+    try:
+        return _Counting(axes, fixed, max(stage_counts)).total()
+    except _Endless:
+        return None
+
+
+class _Counting:
+    """The axes of a space by what they set."""
+
+    def __init__(self, axes: Mapping[str, Axis], fixed: Mapping[str, Value], stages: int) -> None:
+        self.axes = axes
+        self.fixed = fixed
+        self.stages = stages  # where neither layout nor merge has one value a stage
+        self.kinds: dict[str, Mapping[Value, int]] = {}  # of the axes that decide
+        self.in_stage: dict[int, list[str]] = {}  # the other axes of one stage
+        self.of_all: list[str] = []  # the other axes of the whole network
+        self.of_recipe = 1
+        for name, axis in axes.items():
+            field, stage, _ = split_name(name)
+            if name.startswith(RECIPE):
+                self.of_recipe *= _size(axis)
+            elif field in DECIDING:
+                self.kinds[name] = _kinds(field, axis)
+            elif stage is None:
+                self.of_all.append(name)
+            else:
+                self.in_stage.setdefault(stage, []).append(name)
+        self.known = frozenset((*self.of_all, "merge"))
+
+    def total(self) -> int:
+        """Count all points."""
+        layouts, merges = self._options("layout"), self._options("merge")
+        if len(layouts) * len(merges) > MOST_PAIRS:
+            raise SpaceError(
+                f"axes: {len(layouts):,} values of layout times {len(merges):,} of merge are too"
+                " many to be counted"
+            )
+        total = 0
+        for layout, alike in layouts.items():
+            # The merge of all stages is chosen where any of them has a join.
+            plain, _ = self._split(layout, self.fixed["merge"])
+            joined = (same * self._split(layout, merge)[1] for merge, same in merges.items())
+            total += alike * (plain + sum(joined))
+        return total
+
+    def _split(self, layout: Value, merge: Value) -> tuple[int, int]:
+        """Count the points without any join, and those with one, of a layout and a merge."""
+        lengths = {len(value) for value in (layout, merge) if isinstance(value, tuple)}
+        if len(lengths) > 1:
+            return self._split_refused(layout)
+        stages = max(lengths, default=self.stages)
+        layouts, merges = spread(layout, stages), spread(merge, stages)
+        states: Mapping[Effects, int] = {frozenset(): 1}
+        for stage in range(stages):
+            states = _combined(states, self._stage(stage, layouts[stage], merges[stage]))
+        beyond = [name for name in self.axes if (split_name(name).stage or 0) >= stages]
+        counts = [0, 0]
+        for effects, count in states.items():
+            counts["merge" in effects] += count * self._network(effects) * self._product(beyond)
+        return counts[0], counts[1]
+
+    def _split_refused(self, layout: tuple[str, ...]) -> tuple[int, int]:
+        """Count as ``_split`` does what no design has, for layout and merge differ in length.
+
+        All that is left is chosen before the design refuses it.
+        """
+        plain = every = 1
+        for stage, own in enumerate(layout):
+            options = self._options(f"layout[{stage}]", own)
+            plain *= sum(n for text, n in options.items() if not Layout.parse(text).skip)
+            every *= sum(options.values())
+        chosen = ("layout", "merge", *(f"layout[{stage}]" for stage in range(len(layout))))
+        others = self._product([name for name in self.axes if name not in chosen])
+        if "merge" not in self.axes:
+            return 0, every * others
+        return 0, (every - plain) * others
+
+    def _stage(self, stage: int, layout: Value, merge: Value) -> Mapping[Effects, int]:
+        """Count what can be chosen for one stage, by the fields that then have an effect."""
+        found: Counter[Effects] = Counter()
+        for own, alike in self._options(f"layout[{stage}]", layout).items():
+            joins = Layout.parse(own).skip
+            merges = self._options(f"merge[{stage}]", merge) if joins else {merge: 1}
+            for merged, same in merges.items():
+                effects = _effects(own, merged)
+                names = [n for n in self.in_stage.get(stage, ()) if split_name(n).field in effects]
+                found[effects & self.known] += alike * same * self._product(names)
+        return found
+
+    def _network(self, effects: Effects) -> int:
+        """Count what can be chosen for the whole network beside layout and merge."""
+        total = 0
+        for links, count in self._options("links").items():
+            chosen = self._options("link_merge") if links else {self.fixed["link_merge"]: 1}
+            for link_merge, same in chosen.items():
+                for head, alike in self._options("head").items():
+                    more = effects | _of_links_and_head(links, link_merge, head)
+                    names = [name for name in self.of_all if name in more]
+                    total += count * same * alike * self._product(names)
+        return self.of_recipe * total
+
+    def _product(self, names: Iterable[str]) -> int:
+        return math.prod(_size(self.axes[name]) for name in names)
+
+    def _options(self, name: str, otherwise: Value = None) -> Mapping[Value, int]:
+        """Return the kinds of a deciding axis, or the one value that is there without it."""
+        return self.kinds.get(name) or {otherwise or self.fixed[name]: 1}
+
+
+def _size(axis: Axis) -> int:
+    if isinstance(axis, Free):
+        return cast("int", axis.words.size ** len(axis.slots))
+    if axis.size is None:
+        raise _Endless
+    return axis.size
+
+
+def _combined(one: Mapping[Effects, int], other: Mapping[Effects, int]) -> Mapping[Effects, int]:
+    """Count the pairs of two choices by the fields that have an effect in either."""
+    found: Counter[Effects] = Counter()
+    for effects, count in one.items():
+        for more, times in other.items():
+            found[effects | more] += count * times
+    return found
+
+
+@lru_cache(maxsize=1024)
+def _effects(layout: str, merge: str) -> Effects:
+    parsed = [Layout.parse(layout)]
+    return frozenset(name for name in FIELDS if has_effect(name, parsed, [merge]))
+
+
+@lru_cache(maxsize=1024)
+def _of_links_and_head(links: tuple[str, ...], link_merge: str, head: str) -> Effects:
+    plain = [Layout.parse("conv1")]
+    return frozenset(
+        name
+        for name in FIELDS
+        if has_effect(name, plain, ["add"], links=links, link_merge=link_merge, head=head)
+    )
+
+
+def _kinds(field: str, axis: Axis) -> Mapping[Value, int]:
+    """Count the values of a deciding axis that decide alike, under one of each kind."""
+    if not isinstance(axis, Free):
+        return _merged((value, 1, _kind(field, value)) for value in axis.values)
+    counts: Mapping[tuple[str, ...], int] = {(): 1}
+    layouts: dict[tuple[str, ...], str] = {}
+    # Slot by slot, lest every layout be written out: there may be millions.
+    for _ in axis.slots:
+        longer = {(*w, word): n for w, n in counts.items() for word in axis.words.values}
+        layouts = {w: axis.layout(dict(zip(axis.slots, w, strict=False))) for w in longer}
+        counts = _merged((w, n, _kind(field, layouts[w])) for w, n in longer.items())
+    return {layouts[words]: count for words, count in counts.items()}
+
+
+def _merged(counted: Iterable[tuple[Value, int, Value]]) -> Mapping[Value, int]:
+    """Add up the counts of values that are of one kind, under the first of them."""
+    firsts: dict[Value, Value] = {}
+    counts: Counter[Value] = Counter()
+    for value, count, kind in counted:
+        counts[firsts.setdefault(kind, value)] += count
+    return counts
+
+
+@lru_cache(maxsize=1024)
+def _kind(field: str, value: Value) -> Value:
+    """Return what is equal for values of a field that let the same other fields matter."""
+    if isinstance(value, tuple) and field in PER_STAGE:
+        return tuple(_kind(field, item) for item in value)
+    match field:
+        case "layout":  # A field has an effect on a design where it has one in any of its stages.
+            return tuple(_effects(value, merge) for merge in MERGES)
+        case "merge":
+            return _effects("conv3 +", value)
+        case "links":
+            return bool(value)
+        case "head":
+            return _of_links_and_head((), "add", value)
+        case _:
+            return value
