@@ -1,7 +1,7 @@
 """skipsearch: neural architecture search over skip-connection designs.
 
 import skipsearch as ss
-run = ss.search("search_spaces/quickstart.yaml", trials=24, epochs=9, out="runs/quickstart")
+run = ss.search("quickstart", trials=24, epochs=9, out="runs/quickstart")
 run.rank()
 ss.export(run, "best", out="winner")
 """

@@ -114,8 +114,8 @@ def describe_size(space: Space, listing: Listing | None) -> str:
         bounds = ", ".join(map(str, space.constraints))
         raise SpaceError(f"{space.name}: the space is empty: no design meets {bounds}")
     return (
-        f"{counted(space.size, 'point')}: {counted(listing.networks, 'distinct network')} within the"
-        f" constraints, {counted(listing.trainings, 'distinct training')}"
+        f"{counted(space.size, 'point')}: {counted(listing.networks, 'distinct network')} within"
+        f" the constraints, {counted(listing.trainings, 'distinct training')}"
     )
 
 

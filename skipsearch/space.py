@@ -30,6 +30,7 @@ from skipsearch.counting import DECIDING, count_points
 from skipsearch.design import FIELDS, PER_STAGE, Design, check_field, has_effect, spread
 from skipsearch.errors import DesignError, SkipSearchError, SpaceError, not_one_of, shown_value
 from skipsearch.layout import Layout
+from skipsearch.ready import is_name, ready_path
 from skipsearch.recipe import Recipe
 from skipsearch.text import dump_yaml, parse_yaml, read_text
 
@@ -135,10 +136,15 @@ class Space:
     def load(cls, path: str | Path) -> Self:
         """Read a space from a YAML file.
 
+        Args:
+            path: The file, or the name of a ready space as a text, such as ``quickstart``.
+
         Raises:
             SpaceError: If the file is missing or anything in it is refused; the message names
                 file and place.
         """
+        if is_name(path):
+            path = ready_path(str(path))
         return cls.from_yaml(read_text(path, SpaceError), str(path))
 
     @classmethod

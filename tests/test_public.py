@@ -67,6 +67,21 @@ def test_the_package_is_typed() -> None:
     assert (Path(inspect.getfile(ss)).parent / "py.typed").exists()
 
 
+def test_a_type_checker_finds_the_package_from_another_folder(tmp_path: Path) -> None:
+    # An editable install through an import hook, as setuptools makes it, is hidden from it.
+    (tmp_path / "mine.py").write_text("import skipsearch as ss\n")
+    command = [sys.executable, "-m", "mypy", "--follow-imports", "skip", "mine.py"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.stdout == "Success: no issues found in 1 source file\n"
+
+
+def test_the_rooms_are_modules_like_all_others() -> None:
+    # No room is called as a public function is: importing one never hides the other.
+    python("import skipsearch.searching.stopping, skipsearch.artefacts.card, skipsearch as ss")
+    rooms = {path.stem for path in (ROOT / "skipsearch").iterdir()}
+    assert not rooms & {name for name in FACE if inspect.isfunction(getattr(ss, name))} - {"cost"}
+
+
 def python(program: str) -> None:
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT, timeout=120)
 

@@ -21,6 +21,7 @@ from skipsearch.cli.words import (
 )
 from skipsearch.design import Design
 from skipsearch.errors import DivergedError, SpaceError, TrainingError, counted
+from skipsearch.ready import ready_names
 from skipsearch.record import Epoch
 from skipsearch.space import Space
 
@@ -28,12 +29,13 @@ from skipsearch.space import Space
 def show(options: argparse.Namespace) -> None:
     """Draw a layout, a design, a space or a classic."""
     what: str = options.what
-    if what.endswith((".yaml", ".yml")) and "axes" in read_values(what):
+    ready = [name for name in ready_names() if name not in CLASSICS]
+    if what in ready or (what.endswith((".yaml", ".yml")) and "axes" in read_values(what)):
         if (options.png, options.svg) != (None, None):
             raise SpaceError(f"{what}: a figure shows one design, and this is a space of many")
         print(draw_space(for_images(Space.load(what), options)))
         return
-    design = read_design(what)
+    design = read_design(what, ready)
     classic = CLASSICS.get(what.lower())
     images = {"in_channels": 3, "image_size": 32, "classes": 10}
     if classic is not None:

@@ -11,6 +11,7 @@ from skipsearch.cli import designs, runs, sessions, winners
 from skipsearch.cli.console import complain
 from skipsearch.cli.words import EXIT_BAD_INPUT, positive, seconds
 from skipsearch.errors import shown_value
+from skipsearch.ready import ready_names
 
 
 class Parser(argparse.ArgumentParser):
@@ -50,14 +51,14 @@ def make_parser() -> Parser:
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
 
     show = verbs.add_parser("show", help="draw a layout, a design, a space or a classic")
-    show.add_argument("what", metavar="LAYOUT|DESIGN.yaml|SPACE.yaml|CLASSIC")
+    show.add_argument("what", metavar="LAYOUT|DESIGN.yaml|SPACE|CLASSIC")
     _add_image_options(show)
     show.add_argument("--png", metavar="FILE", help="draw it as a figure too")
     show.add_argument("--svg", metavar="FILE", help="the same, as a vector graphic")
     show.set_defaults(verb=designs.show)
 
     check = verbs.add_parser("check", help="check that every value of a space parses and builds")
-    check.add_argument("space", metavar="SPACE.yaml")
+    _add_space(check)
     _add_image_options(check)
     check.set_defaults(verb=designs.check)
 
@@ -77,7 +78,7 @@ def make_parser() -> Parser:
     train.set_defaults(verb=designs.train_design)
 
     search = verbs.add_parser("search", help="search a space; run it again to go on")
-    search.add_argument("space", metavar="SPACE.yaml")
+    _add_space(search)
     search.add_argument("--trials", type=int, required=True, metavar="N")
     search.add_argument("--epochs", type=int, required=True, metavar="E", help="the full budget")
     search.add_argument("--out", required=True, metavar="RUN", help="the run folder")
@@ -258,6 +259,12 @@ def _version() -> str:
         return version("skipsearch")
     except PackageNotFoundError:
         return "(not installed)"
+
+
+def _add_space(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "space", metavar="SPACE", help=f"a .yaml file, or one of {', '.join(ready_names())}"
+    )
 
 
 def _add_image_options(parser: argparse.ArgumentParser) -> None:

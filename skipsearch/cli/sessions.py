@@ -15,6 +15,7 @@ from skipsearch.cli.words import (
     write_csv,
 )
 from skipsearch.errors import RunError, counted
+from skipsearch.ready import ready_names
 
 if TYPE_CHECKING:
     from skipsearch.run import Run
@@ -104,10 +105,12 @@ def degradation(options: argparse.Namespace) -> int:
     """Tell whether deeper is worse: of a run, or of a space that is trained for it."""
     from skipsearch.run import Run
 
-    of_space = options.what.endswith((".yaml", ".yml"))
+    ready = options.what in ready_names()
+    of_space = ready or options.what.endswith((".yaml", ".yml"))
     for name in ("epochs", "out") if of_space else ():
         if getattr(options, name) is None:
-            raise RunError(f"{name}: a space is trained first: give --{name}")
+            folder = f" (the run folder of that name is ./{options.what})" if ready else ""
+            raise RunError(f"{name}: a space is trained first: give --{name}{folder}")
     for name in () if of_space else ("out", "seeds"):
         if getattr(options, name) is not None:
             raise RunError(f"{name}: is for a space; what {options.what} holds is trained already")

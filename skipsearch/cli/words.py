@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from skipsearch.classics import CLASSICS
 from skipsearch.design import Design
-from skipsearch.errors import DesignError, LayoutError, RecipeError, not_one_of
+from skipsearch.errors import DesignError, LayoutError, RecipeError, not_one_of, shown_value
 from skipsearch.layout import Layout
 from skipsearch.recipe import Recipe
 from skipsearch.record import Epoch
@@ -34,8 +34,13 @@ SESSION = (
 LAYOUT_LIKE = re.compile(r".*\+|(conv|dw|bn|gn|ln|relu|gelu|silu|se|scale|dropout)\d*(-|$)")
 
 
-def read_design(what: str) -> Design:
-    """Read a design from what a user would call it: a file, a classic, or a layout."""
+def read_design(what: str, spaces: Sequence[str] = ()) -> Design:
+    """Read a design from what a user would call it: a file, a classic, or a layout.
+
+    Args:
+        what: The text.
+        spaces: Names of spaces that would have been allowed in its place.
+    """
     if what.endswith((".yaml", ".yml")):
         return Design.load(what)
     if what.lower() in CLASSICS:
@@ -46,8 +51,8 @@ def read_design(what: str) -> Design:
         if LAYOUT_LIKE.match(what):
             raise
     raise DesignError(
-        f"{what!r} is neither a .yaml file nor a layout, and as a classic"
-        f" {not_one_of(what, CLASSICS)}"
+        f"{shown_value(what)} is neither a .yaml file nor a layout, and as a classic"
+        f"{' or a ready space' if spaces else ''} {not_one_of(what, [*CLASSICS, *spaces])}"
     )
 
 

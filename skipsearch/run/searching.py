@@ -67,7 +67,8 @@ def search(
     ``trials`` it goes further. No design is trained twice with the same recipe and seed.
 
     Args:
-        space: What to search, or its YAML file.
+        space: What to search, its YAML file, or the name of a ready space, such as
+            ``quickstart``.
         data: A data set's name, or a path; see ``load_data``.
         trials: Trainings that the run shall hold at the end: finished, stopped early or failed.
             None, with the sampler ``grid``, for all of the space, each with all ``seeds``.
