@@ -20,6 +20,7 @@ the median of the ratios within a round, and behind it stand the least and the g
 """
 
 import argparse
+import math
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -272,11 +273,14 @@ def residents(
 
     tune_process(1)
     data = load().to(device)
-    together = Residents(torch.device(device), count)
-    trainings = [trained(design, data, seed=seed) for seed in range(count)]
+    together = Residents(torch.device(device))
+    seats = [together.take_seat() for _ in range(count)]
+    trainings = [
+        seat.call(partial(trained, design, data, seed=seed)) for seed, seat in enumerate(seats)
+    ]
     with ThreadPoolExecutor(count) as pool:
         while True:
-            list(pool.map(together.run_epoch, trainings))
+            list(pool.map(lambda seat, one: seat.run(one.turns()), seats, trainings))
             yield count * len(data.train)
 
 
@@ -320,7 +324,7 @@ def convolutions(design: ss.Design, load: Callable[[], ss.Data], device: str) ->
                 wanted = [inputs, module.weight] if inputs.requires_grad else [module.weight]
                 torch.autograd.grad(module(inputs), wanted, gradient)
 
-    run = Recorded(step, CudaGraphs()) if device == "cuda" else step
+    run = Recorded(step, CudaGraphs(data.train.images.device)) if device == "cuda" else step
     while True:
         run(torch.zeros(1, device=device))
         yield BATCH
@@ -489,22 +493,26 @@ def packs(width: int, batch: int, device: str) -> Group:
 # --- the command line -----------------------------------------------------------------------------
 
 
-def measured(groups: list[Group], options: argparse.Namespace) -> str:
-    """Let all contenders take turns, and return a table of each group."""
+def measured(title: str, groups: list[Group], options: argparse.Namespace) -> None:
+    """Let all contenders take turns, and write a table of each group after each of them."""
     contenders = [contender for group, _ in groups for contender in group]
     if options.work is not None:  # this process was started to be one of them
         work(contenders[options.work], options.device, options.seconds)
-        raise SystemExit
-    rounds = take_turns(contenders, options.rounds)
-    tables = [
-        speed_table([contender.name for contender in group], rounds, ratios)
-        for group, ratios in groups
-    ]
-    note = (
-        f"Medians of {options.rounds} rounds of {options.seconds:g} s;"
-        " in brackets the least and the greatest ratio."
-    )
-    return "\n\n".join([note, *tables])
+        return
+    body = ""
+    for rounds in take_turns(contenders, options.rounds, options.minutes):
+        tables = [
+            speed_table([contender.name for contender in group], rounds, ratios)
+            for group, ratios in groups
+        ]
+        note = (
+            f"Medians of {len(rounds)} rounds of {options.seconds:g} s;"
+            " in brackets the least and the greatest ratio."
+        )
+        body = "\n\n".join([circumstances(options.device), note, *tables])
+        if options.out:
+            write_section(options.out, title, body)
+    print(f"{title}\n\n{body}")
 
 
 def main() -> None:
@@ -517,8 +525,9 @@ def main() -> None:
     mode.add_argument("--start", action="store_true", help="from a trial's start to its first step")
     parser.add_argument("--device", choices=("cpu", "cuda"), default=default_device())
     parser.add_argument("--design", help="a classic; default resnet-20, --accuracy a small one")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=6.0, help="of a contender in a round")
+    parser.add_argument("--rounds", type=int, help="default 5, on a GPU 1")
+    parser.add_argument("--seconds", type=float, help="of a contender in a round; default 6, GPU 4")
+    parser.add_argument("--minutes", type=float, help="of all; default without end, on a GPU 6")
     parser.add_argument("--environment", action="store_true", help="a row with huge pages (CPU)")
     parser.add_argument("--data", default="digits", help="of --accuracy")
     parser.add_argument("--data-root", help="of --accuracy")
@@ -528,12 +537,17 @@ def main() -> None:
     options = parser.parse_args()
 
     device = options.device
+    on_gpu = device == "cuda"
+    options.rounds = options.rounds or (1 if on_gpu else 5)
+    options.seconds = options.seconds or (4.0 if on_gpu else 6.0)
+    options.minutes = options.minutes or (6.0 if on_gpu else math.inf)
     name = options.design or ("small" if options.accuracy else "resnet-20")
     design = small(16) if name == "small" else ss.classic(name).design
     if options.packs:
         title = f"packs, {device}"
         groups = [packs(width, batch, device) for width in (16, 8) for batch in (128, 32)]
-        body = measured(groups, options)
+        measured(title, groups, options)
+        return
     elif options.accuracy:
         title = f"accuracy, {name}, {options.data}, {device}"
         data = ss.load_data(options.data, root=options.data_root, device=device)
@@ -547,7 +561,8 @@ def main() -> None:
         body = started(design, device)
     else:
         title = f"training, {name}, {device}"
-        body = measured([training(design, device, options.environment)], options)
+        measured(title, [training(design, device, options.environment)], options)
+        return
     body = f"{circumstances(device)}\n\n{body}"
     print(f"{title}\n\n{body}")
     if options.out:

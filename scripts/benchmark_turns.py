@@ -1,6 +1,7 @@
 """What the benchmarks share: contenders that take turns, tables of ratios, sections of a file."""
 
 import json
+import math
 import platform
 import shlex
 import subprocess
@@ -41,22 +42,36 @@ class Contender:
     environment: dict[str, str] = field(default_factory=dict)
 
 
-def take_turns(contenders: Sequence[Contender], rounds: int) -> list[Round]:
-    """Measure every contender once a round; every second round goes from the last to the first."""
-    results = []
+def take_turns(
+    contenders: Sequence[Contender], rounds: int, minutes: float = math.inf
+) -> Iterator[list[Round]]:
+    """Measure every contender once a round; every second round goes from the last to the first.
+
+    Args:
+        contenders: What is measured; one that fails is left out of its round.
+        rounds: How often.
+        minutes: After which no other contender begins.
+
+    Yields:
+        All that is known, after each contender.
+    """
+    end = time.monotonic() + 60 * minutes
+    results: list[Round] = []
     for number in range(rounds):
-        result = {}
+        results.append({})
         for index in range(len(contenders))[:: -1 if number % 2 else 1]:
             contender = contenders[index]
-            result[contender.name] = _images_a_second(contender, index)
-            print(
-                f"round {number + 1} of {rounds}: {contender.name}: "
-                f"{result[contender.name]:.0f} images/s",
-                file=sys.stderr,
-                flush=True,
-            )
-        results.append(result)
-    return results
+            if time.monotonic() > end:
+                return
+            try:
+                speed = _images_a_second(contender, index)
+                results[-1][contender.name] = speed
+                told = f"{speed:.0f} images/s"
+            except (RuntimeError, ValueError) as error:
+                told = f"failed: {error}"
+            where = f"round {number + 1} of {rounds}: {contender.name}"
+            print(f"{where}: {told}", file=sys.stderr, flush=True)
+            yield results
 
 
 def _images_a_second(contender: Contender, index: int) -> float:
@@ -71,14 +86,20 @@ def _images_a_second(contender: Contender, index: int) -> float:
         )
         for _ in range(contender.processes)
     ]
-    for one in running:
-        assert one.stdout is not None
-        assert one.stdout.readline() == "ready\n", f"{contender.name} did not start"
-    for one in running:
-        assert one.stdin is not None
-        one.stdin.write("\n")
-        one.stdin.flush()
-    return sum(float(one.communicate()[0]) for one in running)
+    try:
+        for one in running:
+            assert one.stdout is not None
+            if one.stdout.readline() != "ready\n":
+                raise RuntimeError("it did not start")
+        for one in running:
+            assert one.stdin is not None
+            one.stdin.write("\n")
+            one.stdin.flush()
+        return sum(float(one.communicate()[0]) for one in running)
+    finally:
+        for one in running:
+            one.kill()
+            one.wait()
 
 
 def work(contender: Contender, device: str, seconds: float) -> None:
@@ -107,14 +128,19 @@ def synchronise(device: str) -> None:
 def speed_table(names: Sequence[str], rounds: Sequence[Round], ratios: Sequence[Ratio]) -> str:
     """Return images a second and ratios: medians over the rounds, and the range of each ratio.
 
-    A ratio is taken within a round, so that a busy machine disturbs both of its sides alike.
+    A ratio is taken within a round, so that a busy machine disturbs both of its sides alike. What
+    is not known yet is shown as a dash.
     """
     rows = []
     for name in names:
-        row = [name, f"{median(one[name] for one in rounds):,.0f}"]
+        speeds = [one[name] for one in rounds if name in one]
+        row = [name, f"{median(speeds):,.0f}" if speeds else "-"]
         for _, bases in ratios:
-            values = [one[name] / max(one[base] for base in bases) for one in rounds]
-            row.append(f"{median(values):.2f} ({min(values):.2f} to {max(values):.2f})")
+            whole = [one for one in rounds if {name, *bases} <= one.keys()]
+            values = [one[name] / max(one[base] for base in bases) for one in whole]
+            row.append(
+                f"{median(values):.2f} ({min(values):.2f} to {max(values):.2f})" if values else "-"
+            )
         rows.append(row)
     return table(["", "images/s", *(heading for heading, _ in ratios)], rows)
 

@@ -5,7 +5,8 @@
 Each section is a process with a time limit of its own, so that one that hangs or crashes costs no
 other. Each line is printed, and written into the file, as soon as it is known. The exit code is 0
 where nothing failed, else 1. What needs ray or optuna is skipped where they are missing; with
-``--device cpu`` what needs a GPU is skipped.
+``--device cpu`` what needs a GPU is skipped. Graphs are tried on every torch, also on those older
+than what skipsearch records on by itself (but in the searches, which train as users' do).
 """
 
 import argparse

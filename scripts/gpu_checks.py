@@ -31,6 +31,7 @@ from skipsearch.training import (
     Residents,
     Trainer,
     load_checkpoint,
+    recorded,
     save_checkpoint,
     versions,
 )
@@ -69,6 +70,7 @@ def run_checks(section: str, device: str) -> int:
     """Run a section's checks, print a line for each, and return how many failed."""
     where = torch.device(device, 0) if device == "cuda" else torch.device(device)
     torch.set_num_threads(1)
+    recorded.OLDEST_TORCH = (0, 0)  # to find out what holds below it
     if device == "cuda":
         name = torch.cuda.get_device_name(where)
         print(f"   {name}, {versions()}", flush=True)

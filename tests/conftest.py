@@ -1,9 +1,26 @@
 """What every test file shares."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
 import torch
+
+
+def _asks_for_gpu(config: pytest.Config) -> bool:
+    asked = config.option.markexpr.split()
+    return "gpu" in asked and "not" not in asked
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hide a GPU from all tests but those of ``-m gpu``, before anything has looked for one."""
+    if not _asks_for_gpu(config):
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Run the tests that need a GPU in one process: each would hold memory of it."""
+    return 1 if _asks_for_gpu(config) else None
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -4,14 +4,13 @@ from typing import Any
 
 import pytest
 import torch
+from gpu import needs_cuda, never_waits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torchvision.transforms import functional as vision
 
 from skipsearch.data import augment, draw, normalise
-
-needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 
 
 def seeded(seed: int, device: str = "cpu") -> torch.Generator:
@@ -166,10 +165,7 @@ def test_cuda_equals_the_loop_and_never_waits() -> None:
     draws = drawn(images, 5, 3)
     expected = one_by_one(images, draws, **asked)
     mean, std = torch.full((2, 3), 0.4, device="cuda")
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with never_waits():
         result = augment(images, draws, **asked)
         normalise(result, mean, std, torch.bfloat16)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
     assert torch.equal(result, expected)

@@ -89,6 +89,7 @@ class StudySearcher(Searcher):
         self._max_failures = max_failures
         self._failures: list[str] = []  # reasons of those in a row
         self._progress = progress
+        self._warnings: set[str] = set()
         self._trainings: dict[str, _Training] = {}  # by Tune's trial
         self._ended_checkpoints: list[str] = []
         self._left = SESSION_TRIALS  # to begin in this session
@@ -198,6 +199,10 @@ class StudySearcher(Searcher):
         training = self._trainings.get(trial_id)
         if training is None:
             return  # Closed already: a report that came twice.
+        warning = result.get("warning")
+        if warning and warning not in self._warnings:  # once: the next trials have it too
+            self._warnings.add(warning)
+            self._progress.say(f"trials train slower than they could: {warning}")
         self._study.report(
             training.ticket.number,
             map(Epoch.from_dict, result["curve"]),

@@ -25,7 +25,7 @@ from skipsearch.training.checkpoint import load_checkpoint, save_checkpoint
 from skipsearch.training.compiling import CompileChoice, Measured
 from skipsearch.training.environment import autocast_dtype, current, kernels, numerics_key
 from skipsearch.training.memory import is_out_of_memory
-from skipsearch.training.recorded import CudaGraphs, Recorded, Recorder
+from skipsearch.training.recorded import CudaGraphs, Recorded, Recorder, cannot_record
 from skipsearch.training.schedule import learning_rate
 from skipsearch.training.step import Step
 
@@ -94,8 +94,8 @@ class Training:
             that the batch size stays; batch norm then sees one part at a time.
         deterministic: Whether a GPU must give the same bits again, for less speed. On the CPU it
             always does.
-        recorder: How steps are recorded and replayed; None for CUDA graphs on a GPU, and for
-            plain steps elsewhere.
+        recorder: How steps are recorded and replayed; None for CUDA graphs on a GPU where torch is
+            new enough, and for plain steps elsewhere.
         compiling: Decides after each epoch whether the network is to be compiled; None for never.
 
     Attributes:
@@ -159,7 +159,8 @@ class Training:
         largest = EVALUATION_BATCH[on_gpu]
         self._least_evaluation = min(largest, -(-self._batches.size // parts))
         self._evaluation_batch = max(largest // parts, self._least_evaluation)
-        if recorder is None and on_gpu:
+        self._unrecorded = None if recorder else cannot_record(self.device)
+        if recorder is None and self._unrecorded is None:
             recorder = CudaGraphs(self.device, self._generators())
         self._recorder = recorder
         self._run = self._recorded()
@@ -203,6 +204,8 @@ class Training:
     def warning(self) -> str:
         """What makes it slower than it could be; empty where nothing does."""
         recording = self._run.failure if isinstance(self._run, Recorded) else None
+        if self.device.type == "cuda":
+            recording = recording or self._unrecorded
         words = [("not recorded", recording), ("not compiled", self._step.failure)]
         return "; ".join(f"{what}: {why}" for what, why in words if why is not None)
 

@@ -11,7 +11,21 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+# Before it, graphs of one process share the memory that holds the default generator's seed, and a
+# capture that fails leaves allocator and generators as if it went on. What is done here against
+# both, ``drawing_from`` and ``CudaGraphs._clean_up``, was not seen to work on a GPU yet.
+OLDEST_TORCH = (2, 13)
 WARM_UP = 3  # real steps before the recording: allocations, momentum buffers, choice of kernels
+
+
+def cannot_record(device: torch.device) -> str | None:
+    """Return why steps are not recorded on a device; None where they are."""
+    if device.type != "cuda":
+        return "no CUDA device"
+    version = tuple(int(part) for part in torch.__version__.split(".")[:2])
+    if version < OLDEST_TORCH:
+        return f"torch {torch.__version__} is older than {OLDEST_TORCH[0]}.{OLDEST_TORCH[1]}"
+    return None
 
 
 class Recorder(Protocol):

@@ -94,7 +94,10 @@ class Seat:
         """Take all turns, while others take theirs; returns what they return, or raises."""
         future: Future[T] = Future()
         self._new.put(_Work(turns, self.stream, future))
-        return future.result()
+        try:
+            return future.result()
+        finally:
+            del future, turns  # an exception holds this frame: it must not hold the exception
 
     def call(self, function: Callable[[], T]) -> T:
         """Call a function in a turn of its own; returns what it returns, or raises."""
@@ -105,7 +108,7 @@ class Seat:
 class _Work:
     turns: Generator[Wait, None, Any]
     stream: Stream
-    future: Future[Any]
+    future: Future[Any] | None
     waits_for: Wait = None
 
     def is_ready(self) -> bool:
@@ -117,9 +120,15 @@ class _Work:
             with torch.cuda.stream(self.stream):  # of None: nothing
                 self.waits_for = next(self.turns)
         except StopIteration as end:
-            self.future.set_result(end.value)
+            self.end().set_result(end.value)
             return False
         return True
+
+    def end(self) -> Future[Any]:
+        """Part from the future: an exception in it holds the frames that hold this."""
+        future, self.future = self.future, None
+        assert future is not None
+        return future
 
 
 def _one_turn(function: Callable[[], T]) -> Generator[Wait, None, T]:
@@ -139,7 +148,7 @@ def _take_turns(under_way: deque[_Work]) -> None:
             else:
                 more = work.take_turn()
         except BaseException as error:
-            work.future.set_exception(error)
+            work.end().set_exception(error)
             more = False
         if more:
             under_way.append(work)

@@ -20,7 +20,7 @@ from skipsearch.training.environment import current
 from skipsearch.training.recorded import WARM_UP
 
 LARGEST_PACK = 8  # beyond it a step's fixed cost is shared out already
-UNTIMED_STEPS = WARM_UP + 1  # the first allocate, the last is recorded where steps are
+UNTIMED_STEPS = WARM_UP + 1  # on a GPU: the first choose kernels, the last is recorded
 TIMED_STEPS = 3
 
 

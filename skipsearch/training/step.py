@@ -99,7 +99,7 @@ class Step:
             except Exception as error:
                 if not self._untried or is_out_of_memory(error):
                     raise
-                self.failure = str(error).partition("\n")[0]
+                self.failure = " ".join(str(error).split("\n")[:2])  # the second says why
             if self._untried and self.failure is not None:
                 warnings.warn(f"trains without compiling: {self.failure}", stacklevel=2)
                 self.compile(False)

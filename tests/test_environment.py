@@ -1,0 +1,89 @@
+"""How a GPU computes: what is switched for a training and put back after it.
+
+The switches are PyTorch's own and can be read on any machine.
+"""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from skipsearch.training.environment import current, drawing_from, kernels, numerics_key
+
+GPU = torch.device("cuda", 0)
+CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
+
+
+@pytest.fixture(autouse=True)
+def switches() -> Iterator[None]:
+    """Put back what a test switches."""
+    cudnn = torch.backends.cudnn
+    before = cudnn.benchmark, cudnn.deterministic, cudnn.conv.fp32_precision
+    yield
+    cudnn.benchmark, cudnn.deterministic, cudnn.conv.fp32_precision = before
+
+
+@pytest.mark.parametrize(
+    ("deterministic", "tune", "benchmark"),
+    [(False, True, True), (False, False, False), (True, True, False), (True, False, False)],
+)
+def test_kernels_are_tuned_or_deterministic(
+    deterministic: bool, tune: bool, benchmark: bool
+) -> None:
+    cudnn = torch.backends.cudnn
+    before = cudnn.benchmark, cudnn.deterministic
+    with kernels(GPU, deterministic, tune):
+        assert (cudnn.benchmark, cudnn.deterministic) == (benchmark, deterministic)
+        assert torch.are_deterministic_algorithms_enabled() == deterministic
+    assert (cudnn.benchmark, cudnn.deterministic) == before
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_deterministic_algorithms_are_switched_where_they_are_asked_for_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # The switch imports the compiler's settings: nothing for every step.
+    calls: list[bool] = []
+    monkeypatch.setattr(torch, "use_deterministic_algorithms", calls.append)
+    with kernels(GPU, deterministic=False):
+        pass
+    assert calls == []
+    with kernels(GPU, deterministic=True):
+        pass
+    assert calls == [True, False]
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_cublas_knows_its_workspace_before_the_first_product(
+    deterministic: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It reads the variable once: at a plain training's first product too.
+    monkeypatch.delenv(CUBLAS, raising=False)
+    with kernels(GPU, deterministic):
+        assert os.environ[CUBLAS] == ":4096:8"
+    monkeypatch.setenv(CUBLAS, ":16:8")
+    with kernels(GPU, deterministic):
+        assert os.environ[CUBLAS] == ":16:8"
+
+
+@pytest.mark.parametrize("precision", ["tf32", "ieee"])
+def test_the_caller_chooses_whether_float32_is_shortened(
+    precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "GPU")
+    torch.backends.cudnn.conv.fp32_precision = precision
+    with kernels(GPU, deterministic=False):
+        assert torch.backends.cudnn.conv.fp32_precision == precision
+    key = numerics_key(GPU, None)
+    assert ("float32 with TF32 convolutions" in key) == (precision == "tf32")
+    assert "TF32" not in numerics_key(GPU, torch.bfloat16)
+    assert "TF32" not in numerics_key(torch.device("cpu"), None)
+
+
+def test_nothing_is_switched_on_the_cpu() -> None:
+    cpu = torch.device("cpu")
+    state = torch.get_rng_state()
+    with kernels(cpu, deterministic=True), current(cpu), drawing_from(None):
+        assert not torch.are_deterministic_algorithms_enabled()
+    assert torch.equal(torch.get_rng_state(), state)

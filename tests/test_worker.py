@@ -1,0 +1,190 @@
+"""A worker process and its device: what it watches, and what it does when the device is lost."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+import weakref
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from skipsearch.data import Data, load_data
+from skipsearch.design import Design
+from skipsearch.recipe import Recipe
+from skipsearch.searching import job as job_file
+from skipsearch.searching.job import Job
+from skipsearch.training import Folder, Residents, Trainer, is_lost
+
+DESIGN = Design(layout="conv3-bn-relu", depths=(1,), widths=(4,))
+
+
+@pytest.fixture(scope="module")
+def data() -> Data:
+    return load_data("digits").without_test()
+
+
+def task(**changes: Any) -> dict[str, Any]:
+    values = {
+        "design": DESIGN.to_dict(),
+        "recipe": Recipe(epochs=2, batch_size=512).to_dict(),
+        "seed": 0,
+        "checkpoint": "c.pt",
+        "memory_share": 1.0,
+        "deterministic": False,
+        "timeout": None,
+        "latency_batch": None,
+    }
+    return values | changes
+
+
+# --- an error that ends a training ----------------------------------------------------------------
+
+
+class Fails(Trainer):
+    """Fails in its first step; every trainer that was made is known."""
+
+    error: type[RuntimeError] = RuntimeError
+    words = "shapes differ\nand a trace"
+    made: list[weakref.ref[Trainer]]
+
+    def __init__(self, *args: Any, **how: Any) -> None:
+        super().__init__(*args, **how)
+        self.made.append(weakref.ref(self))
+
+    def run_step(self, number: int) -> None:
+        raise self.error(self.words)
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> type[Fails]:
+    Fails.made = []
+    monkeypatch.setattr(job_file, "Trainer", Fails)
+    return Fails
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize(
+    ("error", "reason", "tries"),
+    [
+        (RuntimeError, "RuntimeError: shapes differ", 1),
+        (torch.OutOfMemoryError, "OutOfMemoryError: shapes differ (8 images at once", 7),
+    ],
+)
+def test_memory_is_given_back_when_the_exception_is_gone(
+    data: Data,
+    tmp_path: Path,
+    failing: type[Fails],
+    monkeypatch: pytest.MonkeyPatch,
+    shared: bool,
+    error: type[RuntimeError],
+    reason: str,
+    tries: int,
+) -> None:
+    # An exception holds the frames that it went through, and with them the trainer's tensors.
+    held: list[int] = []
+    real = Job._drop
+
+    def drop(self: Job) -> None:
+        real(self)
+        held.append(sum(made() is not None for made in failing.made))
+
+    monkeypatch.setattr(Job, "_drop", drop)
+    monkeypatch.setattr(failing, "error", error)
+    residents = Residents(torch.device("cpu")) if shared else None
+    job = Job(task(), data, Folder(tmp_path), residents=residents)
+    result = job.step()
+    assert result["failed"].startswith(reason)
+    assert result["done"]
+    assert "device_lost" not in result
+    assert held == [0] * tries
+    assert len(failing.made) == tries
+    job.end()
+    if residents:
+        residents.close()
+
+
+def test_a_device_that_is_lost_is_told(
+    data: Data, tmp_path: Path, failing: type[Fails], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_file, "is_lost", lambda device: True)
+    result = Job(task(), data, Folder(tmp_path)).step()
+    assert result["device_lost"]
+    assert result["failed"] == "RuntimeError: shapes differ"
+
+
+def test_a_device_is_lost_where_waiting_for_it_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = torch.device("cuda", 1)
+
+    def synchronize(device: torch.device) -> None:
+        assert device == gpu
+        raise torch.AcceleratorError("CUDA error: device-side assert triggered")
+
+    monkeypatch.setattr(torch.cuda, "synchronize", synchronize)
+    assert is_lost(gpu)
+    assert not is_lost(torch.device("cpu"))
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    assert not is_lost(gpu)
+
+
+def test_a_seat_is_left_once(data: Data, tmp_path: Path) -> None:
+    residents = Residents(torch.device("cpu"))
+    job = Job(task(), data, Folder(tmp_path), residents=residents)
+    job.step()
+    job.forget()
+    job.end()
+    assert len(residents._free) == 1
+    assert not (tmp_path / "c.pt").exists()
+    residents.close()
+
+
+# --- the watchdog ---------------------------------------------------------------------------------
+
+
+def run_python(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+def test_a_process_that_hangs_is_ended_and_shows_where() -> None:
+    done = run_python(
+        """
+        import threading
+        from skipsearch.searching import worker
+        worker.HANG_SECONDS = 0.2
+        watchdog = worker.Watchdog()
+        with watchdog.watch(None), watchdog.watch(1000.0):
+            def hangs():
+                with watchdog.watch(0.1):
+                    threading.Event().wait()
+            threading.Thread(target=hangs, daemon=True).start()
+            threading.Event().wait()
+        """
+    )
+    assert done.returncode == 1
+    assert "in hangs" in done.stderr
+
+
+def test_what_ended_in_time_is_watched_no_more() -> None:
+    done = run_python(
+        """
+        import time
+        from skipsearch.searching import worker
+        worker.HANG_SECONDS = 0.2
+        watchdog = worker.Watchdog()
+        with watchdog.watch(1000.0):
+            with watchdog.watch(0.0):
+                pass
+            time.sleep(0.5)
+        assert not watchdog._deadlines
+        """
+    )
+    assert done.returncode == 0, done.stderr
