@@ -2,6 +2,8 @@
 
 import copy
 import itertools
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -608,3 +610,34 @@ def test_the_names_of_weights_follow_the_layout() -> None:
         "stages.stage2.block1.shortcut.bn1",
         "classifier",
     }
+
+
+def test_a_narrow_projection_has_the_gradient_of_its_strided_convolution() -> None:
+    # In a process of its own, which the fault would end that the class goes round.
+    done = subprocess.run([sys.executable, "-c", NARROW], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-500:]
+
+
+NARROW = """
+import torch
+from torch.nn.grad import conv2d_input, conv2d_weight
+from skipsearch.models.ops import OPS
+from skipsearch.plan import Step
+
+for channels in range(1, 10):
+    step = Step("conv", channels, 8, 1, 2)
+    conv = OPS["conv"](step).to(memory_format=torch.channels_last)
+    for size in (7, 8) * 20:
+        x = torch.randn(16, channels, size, size).contiguous(memory_format=torch.channels_last)
+        y = conv(x.requires_grad_())
+        gradient = torch.randn_like(y)
+        conv.weight.grad = None
+        y.backward(gradient)
+        with torch.no_grad():
+            torch.testing.assert_close(conv(x), y)
+        exact = [each.detach().double() for each in (x, conv.weight, gradient)]
+        weight = conv2d_weight(exact[0], conv.weight.shape, exact[2], stride=2)
+        inputs = conv2d_input(x.shape, exact[1], exact[2], stride=2)
+        torch.testing.assert_close(conv.weight.grad.double(), weight, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(x.grad.double(), inputs, rtol=1e-4, atol=1e-4)
+"""

@@ -175,6 +175,7 @@ def _group_norm(norm: nn.GroupNorm, members: int) -> nn.GroupNorm:
 COUNTERPARTS: dict[type[nn.Module], Callable[[Any, int], nn.Module]] = {
     # Operations
     nn.Conv2d: _conv,
+    ops.NarrowProjection: _conv,
     nn.Linear: PackedLinear,
     nn.BatchNorm2d: _batch_norm,
     ops.ZeroGammaBatchNorm2d: _batch_norm,
