@@ -22,12 +22,14 @@ def check_folder(out: Path) -> None:
     Raises:
         RunError: If it is a file, or a path that the system or SQLite does not take.
     """
-    shown = repr(str(out)[:60]) if len(str(out)) > 60 or not str(out).isprintable() else str(out)
+    shown = str(out)
+    if len(shown) > 200 or not shown.isprintable():
+        shown = repr(shown if len(shown) <= 200 else shown[:60] + "...")
     try:
         size = len(os.fsencode(out.absolute() / CONFIRMATIONS))
         if size > LONGEST_PATH:
             raise RunError(
-                f"out: {shown}...: its files have paths of {size} bytes; SQLite takes up to"
+                f"out: {shown}: its files have paths of {size} bytes; SQLite takes up to"
                 f" {LONGEST_PATH}"
             )
         if os.path.lexists(out) and not out.is_dir():

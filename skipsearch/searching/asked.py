@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from skipsearch.errors import RunError
+from skipsearch.errors import RunError, SkipSearchError
 from skipsearch.recipe import Recipe
 from skipsearch.record import VALIDATION_ACCURACY
 from skipsearch.searching.stopping import EarlyStopping
@@ -49,6 +49,11 @@ def read_asked(path: Path) -> dict[str, Any]:
     _check(asked["data"], DATA_VALUES, str(path), "data.")
     _check(asked["space"], {"name": TEXT}, str(path), "space.")
     _check(asked["recipe"], {"epochs": COUNT}, str(path), "recipe.")
+    try:
+        _space(asked["space"])
+        _recipe(asked["recipe"])
+    except SkipSearchError as error:
+        raise RunError(f"{path}: {error}") from None
     return asked
 
 
@@ -93,7 +98,7 @@ def fixed(asked: Mapping[str, Any]) -> dict[str, Any]:
 
 def _space(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return what of a space is searched, in its canonical spelling."""
-    space = Space.from_dict(values, "run.yaml: space").to_dict()
+    space = Space.from_dict(values, "space").to_dict()
     return {key: value for key, value in space.items() if key not in ("name", "source")}
 
 
