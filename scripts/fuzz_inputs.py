@@ -1,6 +1,6 @@
 """Feeds mutants of good inputs to skipsearch and counts how each of them ends.
 
-    python scripts/fuzz_inputs.py [--what yaml|layouts] [--cases N] [--seed S]
+    python scripts/fuzz_inputs.py [--what yaml|values|layouts] [--cases N] [--seed S]
 
 A mutant may be accepted, or refused by a SkipSearchError of one short line. Anything else is a
 fault: another exception, a long message, a case that takes too long or needs too much memory. The
@@ -11,7 +11,9 @@ its number alone, so ``--only NUMBER`` repeats it and prints its input.
 from __future__ import annotations
 
 import argparse
+import math
 import random
+import re
 import resource
 import signal
 import sys
@@ -22,6 +24,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from fractions import Fraction
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -31,12 +36,14 @@ import yaml
 from skipsearch.classics import CLASSICS
 from skipsearch.cli import main as command_line
 from skipsearch.design import FIELDS, Design
-from skipsearch.errors import SkipSearchError
+from skipsearch.errors import SkipSearchError, shown_value
 from skipsearch.layout import PLAIN_TOKENS, Layout
+from skipsearch.plan import MERGES, SHORTCUTS
+from skipsearch.recipe import Recipe
 from skipsearch.space import Space
 
 READY = sorted((Path(__file__).parents[1] / "search_spaces").glob("*.yaml"))
-SLOW = 2.0  # seconds above which a case counts as slow
+SLOW = 2.0  # seconds of this process's own time above which a case counts as slow
 LONGEST_MESSAGE = 1_000  # characters
 EXAMPLES = 3  # printed of each kind of fault
 
@@ -136,9 +143,10 @@ BLOCKS = (
 
 
 def mutate(text: str, rng: random.Random) -> str:
-    """Return a YAML text with one to four random changes."""
+    """Return a YAML text with one to four random changes, gentle ones in a third of all."""
+    kinds = GENTLE if rng.random() < 0.35 else MUTATIONS
     for _ in range(rng.choice((1, 1, 1, 2, 2, 3, 4))):
-        text = rng.choice(MUTATIONS)(text, rng)
+        text = rng.choice(kinds)(text, rng)
     return text
 
 
@@ -223,18 +231,10 @@ def _change_a_value(text: str, rng: random.Random) -> str:
         odd = yaml.safe_load(rng.choice(SCALARS))
     except (yaml.YAMLError, ValueError, RecursionError, TypeError, AttributeError):
         return text
-    places: list[tuple[Any, Any]] = []
-
-    def walk(value: Any) -> None:
-        keys = value if isinstance(value, dict) else range(len(value) if _is_list(value) else 0)
-        for key in keys:
-            places.append((value, key))
-            walk(value[key])
-
+    places = list(_places(values))
+    if not places:
+        return text
     try:
-        walk(values)
-        if not places:
-            return text
         holder, key = rng.choice(places)
         holder[key] = odd
         return str(yaml.safe_dump(values, sort_keys=False))
@@ -246,6 +246,22 @@ def _is_list(value: object) -> bool:
     return isinstance(value, list)
 
 
+# What stands in a good file in the place of a value of its kind.
+WORDS = (*SHORTCUTS, *MERGES, *PLAIN_TOKENS, "conv1", "conv3", "dw3", "layout", "merge", "depths")
+NUMBERS = ("0", "1", "2", "3", "4", "8", "16", "0.5", "0.1", "1.0", "2.5", "-6", "1e-4", "1e6")
+
+
+def _change_a_word_or_number(text: str, rng: random.Random) -> str:
+    """Put a good word for a word, a good number for a number: most of these are accepted."""
+    found = list(re.finditer(r"\b(?:(\d+(?:\.\d+)?)|[a-z][a-z0-9]*(?:-[a-z]+)?)\b", text))
+    if not found:
+        return text
+    match = rng.choice(found)
+    start, end = match.span()
+    return text[:start] + rng.choice(NUMBERS if match[1] else WORDS) + text[end:]
+
+
+GENTLE = (_change_a_word_or_number, _change_a_word_or_number, _swap_scalars, _change_a_line)
 MUTATIONS = (
     _change_a_line,
     _change_a_sign,
@@ -283,14 +299,22 @@ def _written(path: Path, text: str) -> str:
 
 
 def _identified(design: Design) -> None:
-    again = Design.from_yaml(design.to_yaml())
+    again = _reread(Design.from_yaml, design.to_yaml())
     assert again.id == design.id, "another id after the way through YAML"
 
 
 def _sized(space: Space) -> None:
     _ = space.size
-    again = Space.from_yaml(space.to_yaml())
-    assert again.axes == space.axes, "other axes after the way through YAML"
+    again = _reread(Space.from_yaml, space.to_yaml())
+    assert again == space, "another space after the way through YAML"
+
+
+def _reread(read: Callable[[str], Any], text: str) -> Any:
+    """Read what was accepted and written: it must not be refused now."""
+    try:
+        return read(text)
+    except SkipSearchError as error:
+        raise AssertionError(f"written and not read again: {error}") from None
 
 
 def _command(*arguments: str) -> str | None:
@@ -303,6 +327,91 @@ def _command(*arguments: str) -> str | None:
     if code == 2:
         raise SkipSearchError(err.getvalue().removesuffix("\n"))
     return None
+
+
+# --- values ---------------------------------------------------------------------------------------
+
+ENDLESS: list[Any] = []
+ENDLESS.append(ENDLESS)
+VALUES = (
+    *(None, True, False, 0, 1, -1, 10**30, 10**9_999, 0.5, 1e308, 5e-324, math.nan, math.inf),
+    *("", "x" * 10_000, "a\nb", "\0", "\ud800", b"bytes", b"", 1j, object(), print, ENDLESS, ...),
+    *(
+        [],
+        [[]],
+        [None],
+        [1],
+        [1, 2, 3],
+        ["x"],
+        (),
+        (1,),
+        {},
+        {"a": 1},
+        {1: 2},
+        {"low": 0, "high": 1},
+    ),
+    *(
+        {"low": 0, "high": 1, "step": 1e-15},
+        {"low": 1, "high": 10**9_999},
+        {"low": math.nan, "high": 1},
+    ),
+    *({"low": [], "high": {}}, {"low": 0, "high": 1, "log": 1}, {"convs": [[]], "free": [None]}),
+    *(
+        date(2024, 1, 1),
+        Decimal("1.5"),
+        Fraction(1, 3),
+        {1, 2},
+        frozenset(),
+        range(5),
+        range(10**9),
+    ),
+    *(
+        Path("x"),
+        [1] * 50_000,
+        "1>2",
+        ["0>1"] * 3,
+        ["0>1", [1]],
+        [10**9_999],
+        "params <= 1",
+        iter("a"),
+    ),
+)
+
+
+def value_cases(rng: random.Random, folder: Path) -> Iterator[Case]:
+    """Mappings from Python, with values of any type in any place."""
+    space = yaml.safe_load(rng.choice(READY).read_text(encoding="utf-8"))
+    design = CLASSICS[rng.choice(sorted(CLASSICS))].design.to_dict()
+    recipe = Recipe().to_dict()
+    for _ in range(rng.choice((1, 1, 2))):
+        for values in (space, design, recipe):
+            places = list(_places(values))
+            holder, key = rng.choice(places)
+            holder[key] = rng.choice(VALUES)
+    yield Case("Space.from_dict", shown_value(space, 2_000), lambda: _sized(Space.from_dict(space)))
+    yield Case(
+        "Design.from_dict",
+        shown_value(design, 2_000),
+        lambda: _identified(Design.from_dict(design)),
+    )
+    yield Case(
+        "Recipe.from_dict", shown_value(recipe, 2_000), lambda: _recorded(Recipe.from_dict(recipe))
+    )
+
+
+def _places(value: Any, depth: int = 0) -> Iterator[tuple[Any, Any]]:
+    """Yield every place in nested lists and mappings that a value stands in."""
+    keys = list(value) if isinstance(value, dict) else range(len(value) if _is_list(value) else 0)
+    for key in keys:
+        yield value, key
+        if depth < 5:
+            yield from _places(value[key], depth + 1)
+
+
+def _recorded(recipe: Recipe) -> None:
+    assert Recipe.from_dict(recipe.to_dict()).id == recipe.id, (
+        "another id after the way through a dict"
+    )
 
 
 # --- layouts --------------------------------------------------------------------------------------
@@ -327,11 +436,14 @@ def layout_cases(rng: random.Random, folder: Path) -> Iterator[Case]:
         "++",
     )
     words = (*PLAIN_TOKENS, "conv1", "conv3", "dw3")
-    parts = [rng.choice(words if rng.random() < 0.9 else odd) for _ in range(rng.randint(0, 9))]
+    parts = [rng.choice(words if rng.random() < 0.95 else odd) for _ in range(rng.randint(0, 9))]
     if rng.random() < 0.02:
         parts *= rng.choice((10, 1_000))
-    text = "".join(part + rng.choice(("-", "-", "-", "-", " + ", "+", " ")) for part in parts)
-    text = text[: len(text) - rng.randint(0, 1)]
+    signs = ("-",) if rng.random() < 0.7 else ("-", "-", "-", "+", " ", "")
+    text = "".join(part + rng.choice(signs) for part in parts)[:-1]
+    if rng.random() < 0.5 and "-" in text:
+        cut = rng.choice([i for i, sign in enumerate(text) if sign == "-"])
+        text = f"{text[:cut]} + {text[cut + 1 :]}"
 
     def parse() -> None:
         layout = Layout.parse(text)
@@ -346,7 +458,7 @@ def layout_cases(rng: random.Random, folder: Path) -> Iterator[Case]:
 
 # --- running --------------------------------------------------------------------------------------
 
-SECTIONS: dict[str, Draw] = {"yaml": yaml_cases, "layouts": layout_cases}
+SECTIONS: dict[str, Draw] = {"yaml": yaml_cases, "values": value_cases, "layouts": layout_cases}
 
 
 @dataclass(frozen=True)
@@ -357,7 +469,7 @@ class Outcome:
         kind: ``accepted``, the class of a SkipSearchError, or what is wrong.
         fault: Whether it should not be.
         detail: The message, or where an exception came from.
-        seconds: Time that it took.
+        seconds: Processor time that it took.
     """
 
     kind: str
@@ -368,7 +480,7 @@ class Outcome:
 
 def run(case: Case, deadline: float) -> Outcome:
     """Run one case and classify its end."""
-    start = time.perf_counter()
+    start = time.process_time()
     signal.setitimer(signal.ITIMER_REAL, deadline)
     kind, fault, detail = "accepted", False, ""
     try:
@@ -389,7 +501,7 @@ def run(case: Case, deadline: float) -> Outcome:
         detail = traceback.format_exc(limit=-3)[-2_000:]
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-    return Outcome(kind, fault, detail, time.perf_counter() - start)
+    return Outcome(kind, fault, detail, time.process_time() - start)
 
 
 def limit_memory(gigabytes: float) -> None:
@@ -419,7 +531,7 @@ def main() -> int:
     faults: dict[str, list[str]] = defaultdict(list)
     for what in [options.what] if options.what else SECTIONS:
         counts: Counter[tuple[str, str]] = Counter()
-        slow, slowest = 0, 0.0
+        slow, slowest = 0, (0.0, 0)
         numbers = range(options.cases) if options.only is None else [options.only]
         with tempfile.TemporaryDirectory() as folder:
             for number in numbers:
@@ -430,7 +542,7 @@ def main() -> int:
                     outcome = run(case, options.deadline)
                     counts[case.action, outcome.kind + (" (FAULT)" if outcome.fault else "")] += 1
                     slow += outcome.seconds > SLOW
-                    slowest = max(slowest, outcome.seconds)
+                    slowest = max(slowest, (outcome.seconds, number))
                     if options.only is not None:
                         print(f"--- {outcome}")
                     if outcome.fault:
@@ -439,7 +551,8 @@ def main() -> int:
         print(f"{what}: {len(numbers):,} mutants of seed {options.seed}")
         for (action, kind), count in sorted(counts.items()):
             print(f"    {count:7,}  {action}: {kind}")
-        print(f"    {slow:7,}  slower than {SLOW:g} s; the slowest took {slowest:.1f} s")
+        seconds, number = slowest
+        print(f"    {slow:7,}  slower than {SLOW:g} s; the slowest, {number}, took {seconds:.1f} s")
     for kind, found in faults.items():
         print(f"\n{len(found):,} x {kind}, such as")
         for each in found[:EXAMPLES]:

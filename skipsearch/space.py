@@ -7,6 +7,7 @@ import math
 import operator
 import random
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -586,6 +587,9 @@ def _text(values: Mapping[str, Any], key: str, default: str) -> str:
     value = values.get(key, default)
     if not isinstance(value, str):
         raise SpaceError(f"{key}: {shown_value(value)} is not a text")
+    for sign in value:
+        if unicodedata.category(sign) in ("Cc", "Cs", "Zl", "Zp") and sign not in "\n\t":
+            raise SpaceError(f"{key}: {shown_value(value)} holds {sign!r}, which no YAML keeps")
     return value
 
 
