@@ -12,6 +12,7 @@ from statistics import fmean, stdev
 from skipsearch.anatomy import describe_size, draw_design, draw_space
 from skipsearch.classics import CLASSICS
 from skipsearch.cli.words import (
+    check_writable,
     for_images,
     print_data,
     print_epoch,
@@ -102,6 +103,7 @@ def train_design(options: argparse.Namespace) -> None:
         raise TrainingError(f"seeds: {options.seeds} is not a positive whole number")
     if options.seeds > 1 and options.checkpoint:
         raise TrainingError("checkpoint: is of one training; give --seeds 1 or no --checkpoint")
+    check_writable(options.checkpoint)
     if options.own_process:
         tune_process(available_cores())
     device = options.device or default_device()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from skipsearch.cli.words import (
     EXIT_INTERRUPTED,
+    check_writable,
     command,
     listed,
     print_data,
@@ -74,6 +75,7 @@ def confirm(options: argparse.Namespace) -> int:
     from skipsearch.run import Run
 
     run = Run.open(options.run)
+    check_writable(options.csv)
     try:
         found = run.confirm(
             options.top,
@@ -114,6 +116,7 @@ def degradation(options: argparse.Namespace) -> int:
     for name in () if of_space else ("out", "seeds"):
         if getattr(options, name) is not None:
             raise RunError(f"{name}: is for a space; what {options.what} holds is trained already")
+    check_writable(options.csv)
     run = _trained(options) if of_space else Run.open(options.what)
     if run.outcome is not None and run.outcome.interrupted:
         print("Interrupted: run the same command again to go on.")

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import argparse
 
-from skipsearch.cli.words import command, listed, print_data, print_epoch, warn, write_csv
+from skipsearch.cli.words import (
+    check_writable,
+    command,
+    listed,
+    print_data,
+    print_epoch,
+    warn,
+    write_csv,
+)
 from skipsearch.errors import counted
 
 
@@ -14,6 +22,7 @@ def explain_design(options: argparse.Namespace) -> None:
     from skipsearch.training import available_cores, tune_process
 
     run = Run.open(options.run)
+    check_writable(options.csv)
     if options.own_process:
         tune_process(available_cores())
     explanation = run.explain(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import math
+import os
 import re
 import shlex
 import sys
@@ -106,7 +109,7 @@ def positive(text: str) -> int:
 def seconds(text: str) -> float:
     """Read a time such as 90s, 20m or 2h."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
-    if match is None or float(match[1]) == 0:
+    if match is None or not 0 < float(match[1]) < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 90s, 20m or 2h")
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
@@ -126,6 +129,27 @@ def print_epoch(epoch: Epoch) -> None:
 def print_data(data: Data) -> None:
     """Print what was read of a data set."""
     print(data.summary(), flush=True)
+
+
+def check_writable(file: str | None) -> None:
+    """Refuse at once a file that could not be written after hours of training.
+
+    Args:
+        file: The file; None for none.
+
+    Raises:
+        OSError: If it is a folder, or cannot be made where it shall be.
+    """
+    if file is None:
+        return
+    path = Path(file)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), file)
+    there = next(place for place in (path, *path.absolute().parents) if place.exists())
+    if there != path and not there.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(there))
+    if not os.access(there, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(there))
 
 
 def write_csv(
