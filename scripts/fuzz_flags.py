@@ -3,10 +3,10 @@
     python scripts/fuzz_flags.py [--values N] [--seed S] [--run RUN]
 
 Allowed are exit code 2 with one short line, without a password and with nothing left behind, and
-exit code 0 where a verb takes the value. Verbs and flags are read from the parser, so that a new one is
-tried too. No search and no training can start: each command line has a second reason to be refused,
-which comes last, such as a cluster that may not be joined, a device that does not exist, or data
-that are missing. The exit code is 1 if there was a fault.
+exit code 0 where a verb takes the value. Verbs and flags are read from the parser, so that a new
+one is tried too. No search and no training can start: each command line has a second reason to be
+refused, which comes last, such as a cluster that may not be joined, a device that does not exist,
+or data that are missing. The exit code is 1 if there was a fault.
 """
 
 from __future__ import annotations
