@@ -59,8 +59,8 @@ axes:
   recipe.peak_lr: [0.003, 0.03, 0.1, 0.3]
 """
 PAUSES = (0.2, 8.0)  # seconds between kills
-PATIENCE = 300.0  # seconds until something that does not come counts as a hang
-GONE = 60.0  # seconds for processes to follow the one that was killed
+PATIENCE = 900.0  # seconds until something that does not come counts as a hang
+GONE = 300.0  # seconds for processes to follow the one that was killed
 DRIVER, WORKER, NODE, EVERYTHING = "driver", "worker", "node", "everything"
 VICTIMS = (DRIVER, WORKER, NODE, EVERYTHING)
 MOMENTS = ("while Ray starts", "while workers start", "during training", "at the end")

@@ -424,16 +424,6 @@ def test_export_refuses_before_it_trains(
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_a_search_that_cannot_start_leaves_the_run_as_it_was(
-    run: ss.Run, capsys: pytest.CaptureFixture[str]
-) -> None:
-    before = (run.path / "run.yaml").read_bytes(), (run.path / "study.db").read_bytes()
-    words = ["search", str(run.path.parent / "two.yaml"), "--trials", "9", "--epochs", "3"]
-    assert main([*words, "--out", str(run.path), "--cpus-per-trial", "4096"]) == 2
-    assert "cpus-per-trial: 4096 asked for, Ray has" in capsys.readouterr().err
-    assert ((run.path / "run.yaml").read_bytes(), (run.path / "study.db").read_bytes()) == before
-
-
 def test_a_file_that_cannot_be_written_is_one_line(
     run: ss.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

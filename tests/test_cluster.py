@@ -15,12 +15,12 @@ import stat
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import HANG, wait_for
 
 import skipsearch
 from skipsearch.errors import RunError
@@ -86,7 +86,7 @@ class Process:
         with contextlib.suppress(BrokenPipeError):
             self._python.stdin.close()
         try:
-            self._python.wait(timeout=30)
+            self._python.wait(timeout=HANG)
         finally:
             self._python.kill()
             self.output += self._python.stdout
@@ -221,7 +221,7 @@ def test_an_orderly_end_leaves_no_trace(own: tuple[Process, Path]) -> None:
     assert len(others) > 4
     assert process.ask("session.__exit__(None, None, None); answer(now() == before)")
     assert not session.exists()
-    assert [Path(f"/proc/{pid}/cmdline").read_text() for pid in others if runs(pid)] == []
+    wait_for(lambda: not any(map(runs, others)))
     assert listens_at({process.pid}) == set()
     # And another one, with a token of its own.
     again = "with ray_session(Resources()): answer(ray.get(ray.remote(lambda: 5).remote()))"
@@ -262,7 +262,7 @@ def test_what_a_killed_driver_left_goes_with_the_next_start() -> None:
     process = Process(PYTHONPATH=str(PACKAGE.parent))
     try:
         session = Path(process.ask(OWN.replace("DASHBOARD", "")))
-        process.tell("ray.get(ray.remote(lambda: __import__('time').sleep(99)).remote())")
+        process.tell("ray.get(ray.remote(lambda: __import__('signal').pause()).remote())")
         everything = family(process.pid)
         with session_folder():
             assert (session / "token").exists()  # Its driver lives.
@@ -270,10 +270,8 @@ def test_what_a_killed_driver_left_goes_with_the_next_start() -> None:
         process.kill()
     with session_folder():
         assert not session.exists()
-        deadline = time.monotonic() + 20  # Ray's servers end with the driver, but not before it.
-        while any(map(runs, everything)) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert [pid for pid in everything if runs(pid)] == []
+        # Ray's servers end with the driver, but not before it.
+        wait_for(lambda: not any(map(runs, everything)))
 
 
 def runs(pid: int) -> bool:
@@ -315,7 +313,7 @@ from skipsearch.searching import folder
 folder.ROOT = pathlib.Path(sys.argv[1])
 session = folder.session_folder()
 session.__enter__()
-child = subprocess.Popen(["sleep", "60"])
+child = subprocess.Popen(["sleep", "infinity"])
 print(child.pid, flush=True)
 os._exit(0)
 """
@@ -370,12 +368,16 @@ def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str
 JOIN = """
 import os, time
 import ray
+from pathlib import Path
 from skipsearch.errors import RunError
 from skipsearch.searching.cluster import Resources, ray_session
-def where():
+def where(meet=None, others=0):
     import skipsearch
     package = os.path.dirname(skipsearch.__file__)
-    time.sleep(0.2)
+    if meet:  # All run at once, so that they need all nodes.
+        (Path(meet) / str(os.getpid())).touch()
+        while len(list(Path(meet).iterdir())) <= others:
+            time.sleep(0.05)
     shipped = [name for _, folders, files in os.walk(package) for name in folders + files]
     return ray.get_runtime_context().get_node_id(), package, "__pycache__" in shipped
 def refusal(**resources):
@@ -391,10 +393,12 @@ def test_trials_run_on_all_nodes_of_a_cluster_that_is_joined(
     shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
     (copy / "searching" / "__pycache__").mkdir()
     (copy / "searching" / "__pycache__" / "old.pyc").write_bytes(b"old")
+    meet = tmp_path / "meet"
+    meet.mkdir()
     joins = f"""
 with ray_session(Resources(address={clusters["guarded"]!r})) as share:
     answer([share.at_once, share.memory])
-    answer(ray.get([ray.remote(where).remote() for _ in range(9)]))
+    answer(ray.get([ray.remote(where).remote({str(meet)!r}, 2) for _ in range(3)]))
 answer(ray.is_initialized())
 """
     process = Process(
@@ -506,8 +510,11 @@ def test_an_address_where_nobody_or_something_else_answers_is_refused(
         address = f"127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(RunError, match="no Ray cluster can be joined: no answer as of a Ray"):
             ray_session(Resources(address=address)).__enter__()
-    with pytest.raises(RunError, match=f"address {address}: nobody answers there"):
-        ray_session(Resources(address=address)).__enter__()
+    with socket.socket() as taken:  # so that nobody else gets it, and nobody listens
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(RunError, match=f"address {address}: nobody answers there"):
+            ray_session(Resources(address=address)).__enter__()
 
 
 @pytest.mark.parametrize(

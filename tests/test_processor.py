@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from waiting import HANG
 
 from skipsearch.training import available_cores
 
@@ -21,7 +22,7 @@ assert (smallest * 0.5 == 0).all()
 
 
 def test_a_tuned_process_has_its_threads_and_no_denormals() -> None:
-    subprocess.run([sys.executable, "-c", PROGRAM], check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", PROGRAM], check=True, timeout=HANG)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from waiting import HANG
 
 import skipsearch as ss
 
@@ -83,7 +84,7 @@ def test_the_rooms_are_modules_like_all_others() -> None:
 
 
 def python(program: str) -> None:
-    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT, timeout=120)
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT, timeout=HANG)
 
 
 HEAVY = ("torch", "torchvision", "ray", "optuna", "sklearn", "onnx", "matplotlib")
@@ -123,7 +124,7 @@ def test_ranking_needs_neither_torch_nor_ray(program: str) -> None:
 def test_a_command_says_nothing_when_it_ends(words: list[str]) -> None:
     # The libraries below torch complain of what a process leaves behind.
     command = [sys.executable, "-m", "skipsearch", *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=HANG)
     assert done.stdout
     assert done.stderr == ""
 

@@ -21,6 +21,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from waiting import HANG
 
 from skipsearch.analysis import pareto
 from skipsearch.analysis.figures import VERDICTS, plot_curves, plot_effects, plot_front, short
@@ -282,7 +283,7 @@ def test_a_browser_opens_the_page_without_an_error(page: Path, tmp_path: Path) -
     assert CHROMIUM is not None
     command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
     command += ["--enable-logging=stderr", f"--user-data-dir={tmp_path}", page.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANG, check=True)
     assert "CONSOLE" not in done.stderr
     assert "Provenance" in done.stdout
 
@@ -294,7 +295,7 @@ def test_a_browser_would_tell_of_an_error(tmp_path: Path) -> None:
     broken.write_text("<script>nothing.there()</script>")
     command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
     command += ["--enable-logging=stderr", f"--user-data-dir={tmp_path}", broken.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANG, check=True)
     assert "CONSOLE" in done.stderr
 
 

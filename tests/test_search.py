@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import optuna
@@ -15,8 +15,10 @@ import pandas as pd
 import pytest
 import torch
 from optuna.trial import TrialState
+from waiting import HANG, wait_for
 
 import skipsearch as ss
+from skipsearch.cli import main
 from skipsearch.errors import RunError
 from skipsearch.record import COMPLETE, FAIL, PRUNED, RUNNING
 from skipsearch.run import Run
@@ -41,6 +43,14 @@ axes:
   shortcut: [proj, omit]
   recipe.peak_lr: [0.003, 0.1, 0.3]
 """
+
+
+@pytest.fixture(scope="module", autouse=True)
+def left() -> Iterator[Path]:
+    """Start Ray once for all searches of this process; what a killed one left lies in its way."""
+    session = Path(tempfile.mkdtemp(prefix=PREFIX, dir=ROOT))
+    with ray_session(Resources()):
+        yield session
 
 
 @pytest.fixture(scope="module")
@@ -121,15 +131,16 @@ def test_nothing_is_left_behind(run: Run) -> None:
     }  # fmt: skip
 
 
-def test_what_a_driver_killed_at_the_very_end_left_goes_with_the_same_call(run: Run) -> None:
+def test_what_a_driver_killed_at_the_very_end_left_goes_with_the_same_call(
+    run: Run, left: Path
+) -> None:
+    assert not left.exists()
     checkpoints = run.path / "checkpoints"
     first = run.trials()[0]
-    left = [f"{first.design.id}-{first.recipe.id}-{first.seed}.pt", ".half.pt.part"]
-    for name in [*left, "of-a-training-that-goes-on.pt"]:
+    goes = [f"{first.design.id}-{first.recipe.id}-{first.seed}.pt", ".half.pt.part"]
+    for name in [*goes, "of-a-training-that-goes-on.pt"]:
         (checkpoints / name).touch()
-    session = Path(tempfile.mkdtemp(prefix=PREFIX, dir=ROOT))
     ss.search(run.path.parent / "tiny.yaml", trials=TRIALS, epochs=EPOCHS, out=run.path, seed=0)
-    assert not session.exists()
     (stays,) = checkpoints.iterdir()
     assert stays.name == "of-a-training-that-goes-on.pt"
     stays.unlink()
@@ -168,6 +179,23 @@ def test_another_search_is_not_mixed_into_the_folder(
         ss.search(run.path.parent / "tiny.yaml", **(asked | change))  # type: ignore[arg-type]
     assert message in str(caught.value)
     assert (run.path / "run.yaml").read_bytes() == before
+
+
+def test_a_search_that_cannot_start_leaves_the_run_as_it_was(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (run.path / "run.yaml").read_bytes(), (run.path / "study.db").read_bytes()
+    words = [
+        "search",
+        str(run.path.parent / "tiny.yaml"),
+        "--trials",
+        "99",
+        "--epochs",
+        str(EPOCHS),
+    ]
+    assert main([*words, "--out", str(run.path), "--cpus-per-trial", "4096"]) == 2
+    assert "cpus-per-trial: 4096 asked for, Ray has" in capsys.readouterr().err
+    assert ((run.path / "run.yaml").read_bytes(), (run.path / "study.db").read_bytes()) == before
 
 
 def test_rank_orders_by_rung_first(run: Run) -> None:
@@ -224,11 +252,10 @@ def test_an_engine_trains_what_a_worker_of_its_own_trains(run: Run, tmp_path: Pa
     recipe = ss.Recipe.from_dict(run.asked["recipe"])
     study = SearchStudy(url, "tiny", Plan(space=run.space, recipe=recipe, trials=8))
     data = ss.load_data("digits").without_test()
-    with ray_session(Resources()):
-        share = Share({"cpu": 0.5, "gpu": 0.0}, at_once=4, memory=0.5, engines=(2, 0.0))
-        stopping = EarlyStopping(audit=0)
-        checkpoints = tmp_path / "checkpoints"
-        outcome = run_trials(study, data, checkpoints, share=share, stopping=stopping)
+    share = Share({"cpu": 0.5, "gpu": 0.0}, at_once=4, memory=0.5, engines=(2, 0.0))
+    stopping = EarlyStopping(audit=0)
+    checkpoints = tmp_path / "checkpoints"
+    outcome = run_trials(study, data, checkpoints, share=share, stopping=stopping)
     assert not outcome.interrupted
     trials = study.trials()
     assert [trial.state in (COMPLETE, PRUNED) for trial in trials] == [True] * 8
@@ -243,8 +270,8 @@ def test_an_engine_trains_what_a_worker_of_its_own_trains(run: Run, tmp_path: Pa
     assert both > 8
 
 
-def interrupt(command: list[str], folder: Path, number: signal.Signals, files: int) -> str:
-    """Start a search, signal it once so many checkpoints are there, and return what it printed."""
+def interrupt(command: list[str], folder: Path, number: signal.Signals, begun: int) -> str:
+    """Start a search, signal it once so many trainings have got on, and return what it printed."""
     process = subprocess.Popen(
         command,
         cwd=folder,
@@ -253,28 +280,32 @@ def interrupt(command: list[str], folder: Path, number: signal.Signals, files: i
         text=True,
         start_new_session=True,
     )
-    checkpoints = folder / "run" / "checkpoints"
-    known = {path: path.stat().st_mtime for path in checkpoints.glob("*.pt")}
+    known = epochs(folder)
+
+    def got_on() -> bool:
+        assert process.poll() is None, "it ended by itself"
+        now = epochs(folder)
+        return sum(map(bool, now)) >= begun and sum(now) > sum(known)
+
     try:
-        deadline = time.monotonic() + 120
-        while True:
-            now = {path: path.stat().st_mtime for path in checkpoints.glob("*.pt")}
-            if len(now) >= files and now != known:
-                break
-            assert process.poll() is None, "it ended by itself"
-            assert time.monotonic() < deadline, "no new checkpoint appeared"
-            time.sleep(0.05)
-        time.sleep(0.5)  # the driver records what a worker has reported
+        wait_for(got_on)
         if number == signal.SIGINT:  # A terminal sends Ctrl-C to the whole group.
             os.killpg(process.pid, number)
         else:  # A scheduler ends the process that it started.
             os.kill(process.pid, number)
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=HANG)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == (-number if number == signal.SIGKILL else 130), output
     return output
+
+
+def epochs(folder: Path) -> list[int]:
+    """How many epochs of each training the study holds."""
+    if not (folder / "run" / "checkpoints").exists():  # The study may not be there yet.
+        return []
+    return [len(trial.curve) for trial in Run.open(folder / "run").trials()]
 
 
 def test_an_interrupted_search_goes_on_where_it_was(tmp_path: Path) -> None:
@@ -284,7 +315,7 @@ def test_an_interrupted_search_goes_on_where_it_was(tmp_path: Path) -> None:
     before: list[ss.Trial] = []
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
         # Both have begun before the last one; a worker takes seconds to start.
-        output = interrupt(command, tmp_path, number, files=2 if number == signal.SIGKILL else 1)
+        output = interrupt(command, tmp_path, number, begun=2 if number == signal.SIGKILL else 1)
         assert "Traceback" not in output
         left = Run.open(tmp_path / "run").trials()
         if number == signal.SIGKILL:  # No last word: the trials stand as they stood.

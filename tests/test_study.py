@@ -7,7 +7,6 @@ import itertools
 import json
 import os
 import shutil
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from typing import Any
 import optuna
 import pytest
 from optuna.trial import TrialState
+from waiting import HANG
 
 from skipsearch.design import ID_RULES
 from skipsearch.errors import RunError, SpaceError
@@ -562,9 +562,6 @@ def server(
     folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
     if user:
         shutil.chown(folder, "postgres", "postgres")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
 
     def run(program: str, *words: str) -> None:
         subprocess.run(
@@ -573,13 +570,13 @@ def server(
 
     try:
         run("initdb", "-D", f"{folder}/data", "-A", "trust", "-U", "search")
-        options = f"-k {folder} -p {port} -h 127.0.0.1"
+        options = f"-k {folder} -h ''"  # on a socket in the folder, not on a port of all
         run("pg_ctl", "-D", f"{folder}/data", "-o", options, "-l", f"{folder}/log", "-w", "start")
 
         def url() -> str:
             name = f"d{next(count)}"
-            run("createdb", "-h", "127.0.0.1", "-p", str(port), "-U", "search", name)
-            return f"postgresql+psycopg://search@127.0.0.1:{port}/{name}"
+            run("createdb", "-h", str(folder), "-U", "search", name)
+            return f"postgresql+psycopg://search@/{name}?host={folder}"
 
         yield url
         run("pg_ctl", "-D", f"{folder}/data", "-m", "immediate", "stop")
@@ -616,7 +613,7 @@ def test_drivers_meet_the_budget_together(server: Callable[[], str]) -> None:
     if url.startswith("sqlite"):
         pytest.skip("two drivers may take the same queued trial: SQLite locks no row")
     join(url, trials=7).close()  # a race for the tables would leave connections to the collector
-    barrier = threading.Barrier(3, timeout=60)
+    barrier = threading.Barrier(3, timeout=HANG)
 
     def drive() -> int:
         driver = join(url, trials=7)
@@ -636,14 +633,14 @@ def test_drivers_meet_the_budget_together(server: Callable[[], str]) -> None:
 
 
 DRIVER = """
-import sys, time
+import signal, sys
 sys.path.insert(0, {tests!r})
 from test_study import join, epoch, WHERE
 driver = join({url!r})
 ticket = driver.ask()
 driver.report(ticket.number, [epoch(1, 0.25)], WHERE)
 print(ticket.candidate.key, flush=True)
-time.sleep(600)
+signal.pause()
 """
 
 

@@ -42,6 +42,13 @@ def test_nothing_is_lost_repeated_or_left_whatever_is_killed() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def is_idle(process: psutil.Process) -> bool:
+    """Whether a process makes no use of the processor for a moment."""
+    before = process.cpu_times()
+    time.sleep(0.2)
+    return process.cpu_times() == before
+
+
 def test_a_search_outlives_a_node_and_the_keeper_of_its_checkpoints(
     torture: Any, tmp_path: Path
 ) -> None:
@@ -68,8 +75,10 @@ def test_a_search_outlives_a_node_and_the_keeper_of_its_checkpoints(
         (keeper,) = of_ours("Folder")
         assert "--head" in keeper.parent().cmdline()
         os.kill(keeper.pid, signal.SIGSTOP)
+        assert torture.wait_for(lambda: keeper.status() == psutil.STATUS_STOPPED)
         before = files()
-        time.sleep(1.5)
+        # Both come to a checkpoint and wait, since nobody else writes it.
+        assert torture.wait_for(lambda: all(map(is_idle, workers)))
         assert files() == before
         os.kill(keeper.pid, signal.SIGCONT)
 

@@ -10,24 +10,29 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import textwrap
-import time
+from collections.abc import Container
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import optuna
 import psutil
 import pytest
+from waiting import HANG, wait_for
 
 import skipsearch as ss
+from skipsearch.cli import main
 from skipsearch.errors import RunError
 from skipsearch.record import COMPLETE, FAIL, PRUNED
 from skipsearch.run import Run
 from skipsearch.searching.cluster import Resources, ray_session
 from skipsearch.searching.disk import forecast, is_disk_full
+from skipsearch.searching.job import Job
+from skipsearch.searching.searcher import WORKER_DEATHS
+from skipsearch.training import Folder
 
 CALM = """
 name: calm
@@ -37,7 +42,8 @@ axes:
   layout: [conv3-bn-relu-conv3-bn + relu, bn-relu-conv3-bn-relu-conv3 +]
   shortcut: [proj, omit]
 """
-SKIPSEARCH = (sys.executable, "-m", "skipsearch")
+LONG = ["search", "calm.yaml", "--trials", "2", "--epochs", "40", "--scheduler", "none"]
+LONG += ["--out", "run"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -60,24 +66,43 @@ def test_too_many_failures_in_a_row_stop_the_search_with_a_diagnosis(tmp_path: P
     failed = Run.open(tmp_path / "run").trials()
     assert [trial.state for trial in failed] == [FAIL] * 3
     # Nothing is lost: the same command with another limit goes on.
-    done = ss.search(wild, max_failures=99, **asked).trials()
+    done = ss.search(wild, concurrency=1, max_failures=99, **asked).trials()
     assert done[:3] == failed
     assert [trial.state for trial in done] == [FAIL] * 9
 
 
 def test_a_trial_that_takes_too_long_fails_and_the_search_goes_on(tmp_path: Path) -> None:
-    space = ss.Space.from_yaml(
-        "name: slow\nbase: {layout: conv3-bn-relu-conv3-bn + relu, depths: [1]}\naxes:\n"
-        "  widths: [[4], [512]]\n"
-    )
-    run = ss.search(
-        space, trials=2, epochs=2, out=tmp_path / "run", scheduler="none", trial_timeout=3
-    )
-    by_width = {trial.design.widths[0]: trial for trial in run.trials()}
-    assert by_width[4].state == COMPLETE
-    assert by_width[512].state == FAIL
-    assert by_width[512].reason.startswith("it took longer than 3 s, for 0 of 2 epochs")
+    asked: dict[str, Any] = {"epochs": 2, "out": tmp_path / "run", "scheduler": "none"}
+    asked["concurrency"] = 1
+    ss.search(ss.Space.from_yaml(CALM), trials=2, trial_timeout=1e-6, **asked)  # too long for all
+    run = ss.search(ss.Space.from_yaml(CALM), trials=3, trial_timeout=HANG, **asked)  # for none
+    *late, in_time = run.trials()
+    assert [trial.state for trial in late] == [FAIL] * 2
+    for trial in late:
+        assert trial.reason.startswith("it took longer than 1e-06 s, for 0 of 2 epochs")
+    assert in_time.state == COMPLETE
     assert list((run.path / "checkpoints").iterdir()) == []
+
+
+def test_what_a_training_took_before_counts_towards_its_time_out(tmp_path: Path) -> None:
+    design = ss.Design(layout="conv3-bn-relu", depths=(1,), widths=(8,))
+    task = {
+        "design": design.to_dict(),
+        "recipe": ss.Recipe(epochs=2, batch_size=64, images=128).to_dict(),
+        "seed": 0,
+        "checkpoint": "c.pt",
+        "memory_share": 1.0,
+        "deterministic": False,
+        "timeout": HANG,
+        "latency_batch": None,
+    }
+    data, store = ss.load_data("digits").without_test(), Folder(tmp_path)
+    first = Job(task, data, store)
+    seconds = first.step()["seconds"]
+    first.close()
+    # Another worker goes on from the checkpoint, and has this much left.
+    result = Job(task | {"timeout": seconds}, data, store).step()
+    assert result["failed"].endswith("for 1 of 2 epochs")
 
 
 def test_a_worker_that_hangs_beyond_the_time_out_is_ended(tmp_path: Path) -> None:
@@ -91,7 +116,7 @@ def test_a_worker_that_hangs_beyond_the_time_out_is_ended(tmp_path: Path) -> Non
         "checkpoint": "c.pt",
         "memory_share": 1.0,
         "deterministic": False,
-        "timeout": 0.1,
+        "timeout": 0.0,
         "latency_batch": None,
         "threads": 1,
     }
@@ -100,7 +125,7 @@ def test_a_worker_that_hangs_beyond_the_time_out_is_ended(tmp_path: Path) -> Non
         from skipsearch.data import load_data
         from skipsearch.searching import worker
         from skipsearch.training import Folder
-        worker.HANG_SECONDS = 2.0
+        worker.HANG_SECONDS = 0.1
         trial = worker.DesignTrainable.__new__(worker.DesignTrainable)
         trial._data, trial._store = load_data("digits").without_test(), Folder({str(tmp_path)!r})
         trial._compiling, trial._versions = None, "{{}}"
@@ -116,7 +141,7 @@ def test_a_worker_that_hangs_beyond_the_time_out_is_ended(tmp_path: Path) -> Non
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=HANG,
     )
     assert done.returncode == 1
     assert done.stdout == ""
@@ -127,14 +152,19 @@ def test_a_worker_that_hangs_beyond_the_time_out_is_ended(tmp_path: Path) -> Non
 def test_stopped_trials_are_audited(tmp_path: Path) -> None:
     space = ss.Space.from_yaml(CALM + "  recipe.peak_lr: [0.3, 0.001, 0.0001]\n")
     stopping = ss.EarlyStopping(audit=1.0)  # none is stopped, and all that should be are marked
-    run = ss.search(
-        space, trials=12, epochs=3, out=tmp_path / "run", scheduler=stopping, sampler="random"
-    )
-    trials = run.trials()
-    assert [trial.state for trial in trials] == [COMPLETE] * 12
-    marked = [trial for trial in trials if trial.stopped_at]
-    assert {trial.stopped_at for trial in marked} == {1}
-    assert 4 <= len(marked) <= 10
+    asked: dict[str, Any] = {"trials": 8, "epochs": 3, "scheduler": stopping, "sampler": "random"}
+    asked["seed"] = 2  # high rates first: low ones are below them after an epoch
+    # One after the other: the rule sees them in the order of their numbers.
+    trials = ss.search(space, concurrency=1, out=tmp_path / "run", **asked).trials()
+    assert [trial.state for trial in trials] == [COMPLETE] * 8
+    judge = stopping.judge(3)
+    accuracies = [[epoch.validation_accuracy for epoch in trial.curve] for trial in trials]
+    first_stop = [
+        next((n for n in (1, 2) if judge.stops(trial.number, curve[:n])), 0)
+        for trial, curve in zip(trials, accuracies, strict=True)
+    ]
+    assert [trial.stopped_at for trial in trials] == first_stop
+    assert set(first_stop) == {0, 1}
 
 
 def test_several_objectives_end_to_end(tmp_path: Path) -> None:
@@ -152,7 +182,8 @@ def test_several_objectives_end_to_end(tmp_path: Path) -> None:
 
 
 def test_the_seed_makes_the_sequence_of_designs_reproducible(tmp_path: Path) -> None:
-    space = ss.Space.from_yaml(CALM + "  recipe.peak_lr: {low: 0.01, high: 0.5, log: true}\n")
+    short = CALM.replace("batch_size: 64", "batch_size: 64, images: 768")
+    space = ss.Space.from_yaml(short + "  recipe.peak_lr: {low: 0.01, high: 0.5, log: true}\n")
     sequences = [
         [
             (trial.design.id, trial.recipe.peak_lr, trial.state, len(trial.curve))
@@ -170,21 +201,11 @@ def test_the_seed_makes_the_sequence_of_designs_reproducible(tmp_path: Path) -> 
 # --- killed --------------------------------------------------------------------------------------
 
 
-def wait_for(what: Any, seconds: float = 120) -> Any:
-    """Wait until something is true."""
-    deadline = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < deadline, f"{what} did not come"
-        time.sleep(0.05)
-    return found
-
-
 def start(folder: Path, *words: str) -> subprocess.Popen[str]:
     """Start a search of two long trainings in a process of its own."""
     (folder / "calm.yaml").write_text(CALM)
-    command = [*SKIPSEARCH, "search", "calm.yaml", "--trials", "2", "--epochs", "40"]
     return subprocess.Popen(
-        [*command, "--scheduler", "none", "--out", "run", *words],
+        [sys.executable, "-m", "skipsearch", *LONG, *words],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -192,25 +213,32 @@ def start(folder: Path, *words: str) -> subprocess.Popen[str]:
     )
 
 
-def workers(driver: int) -> list[psutil.Process]:
-    """Find the processes of Ray that train for a driver."""
+def workers(driver: int, known: Container[int] = ()) -> list[psutil.Process]:
+    """Find the processes of Ray that train for a driver, less some that are known."""
     found = []
     for process in psutil.Process(driver).children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
             title = " ".join(process.cmdline())
-            if title.startswith("ray::") and "Trainable" in title:
+            if title.startswith("ray::") and "Trainable" in title and process.pid not in known:
                 found.append(process)
     return found
 
 
-def test_a_worker_that_is_killed_loses_one_epoch_at_most(tmp_path: Path) -> None:
+def test_a_worker_that_is_killed_loses_one_epoch_at_most(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     with start(tmp_path) as search:
         checkpoints = tmp_path / "run" / "checkpoints"
         # Not of both: on a busy machine one may end before the other begins.
         wait_for(lambda: list(checkpoints.glob("*.pt")))
         victim = workers(search.pid)[0]
         victim.kill()
-        output, _ = search.communicate(timeout=120)
+        # Meanwhile nobody else may search into the folder.
+        monkeypatch.chdir(tmp_path)
+        assert main(LONG) == 2
+        error = "skipsearch: error: run: another search is writing to this run folder\n"
+        assert capsys.readouterr().err == error
+        output, _ = search.communicate(timeout=HANG)
     assert search.returncode == 0, output
     trials = Run.open(tmp_path / "run").trials()
     assert [(trial.state, len(trial.curve)) for trial in trials] == [(COMPLETE, 40)] * 2
@@ -219,33 +247,38 @@ def test_a_worker_that_is_killed_loses_one_epoch_at_most(tmp_path: Path) -> None
 
 
 def test_a_training_whose_workers_die_three_times_fails_with_that_reason(tmp_path: Path) -> None:
-    with start(tmp_path) as search:
-        deaths = 0
-        first: set[int] = set()
-        while deaths < 6 and search.poll() is None:
-            for process in workers(search.pid):
-                if process.pid not in first:
-                    first.add(process.pid)
-                    process.kill()
-                    deaths += 1
-            time.sleep(0.05)
-        output, _ = search.communicate(timeout=120)
-    trials = Run.open(tmp_path / "run").trials()
-    assert search.returncode == 0, output
-    assert [trial.state for trial in trials] == [FAIL] * 2
-    assert {trial.reason for trial in trials} == {"its worker process died 3 times"}
+    asked: dict[str, Any] = {"epochs": 1, "out": tmp_path / "run", "scheduler": "none"}
+    asked |= {"concurrency": 1, "trial_timeout": HANG}
+    space = ss.Space.from_yaml(CALM)
+    (first,) = ss.search(space, trials=1, **asked).trials()
+    # The workers of another one hang in reading a checkpoint that never comes.
+    victim = next(design for design in space.enumerate() if design.id != first.design.id)
+    checkpoint = tmp_path / "run" / "checkpoints" / f"{victim.id}-{first.recipe.id}-0.pt"
+    checkpoint.parent.mkdir(exist_ok=True)
+    os.mkfifo(checkpoint)
 
+    def read_by_somebody() -> int | None:
+        with contextlib.suppress(OSError):  # nobody reads as yet
+            return os.open(checkpoint, os.O_WRONLY | os.O_NONBLOCK)
+        return None
 
-def test_a_second_driver_is_refused_while_the_first_lives(tmp_path: Path) -> None:
-    with start(tmp_path) as search:
-        wait_for(lambda: (tmp_path / "run" / "study.db").exists())
-        with start(tmp_path) as second:
-            output, _ = second.communicate(timeout=60)
-        assert second.returncode == 2
-        assert output == "skipsearch: error: run: another search is writing to this run folder\n"
-        search.send_signal(signal.SIGTERM)
-        output, _ = search.communicate(timeout=60)
-    assert search.returncode == 130, output
+    def kill_workers() -> None:
+        for _ in range(WORKER_DEATHS + 1):
+            pipe = wait_for(read_by_somebody)
+            (reader,) = workers(os.getpid())
+            reader.kill()
+            wait_for(lambda: not reader.is_running())  # noqa: B023
+            os.close(pipe)
+
+    with ThreadPoolExecutor(1) as elsewhere:
+        killing = elsewhere.submit(kill_workers)
+        trials = ss.search(space, trials=4, **asked).trials()
+        killing.result()
+    (failed,) = (trial for trial in trials if trial.state == FAIL)
+    assert failed.design.id == victim.id
+    assert failed.reason == "its worker process died 3 times"
+    assert {trial.state for trial in trials if trial != failed} == {COMPLETE}
+    assert len(trials) == 4
 
 
 # --- the disk ------------------------------------------------------------------------------------
@@ -288,19 +321,37 @@ def _may_mount() -> bool:
 def test_a_full_disk_stops_the_search_and_the_same_command_goes_on(tmp_path: Path) -> None:
     # A file system of its own that fills up while the search trains, and has room later.
     (tmp_path / "calm.yaml").write_text(CALM)
+    program = """
+        import os, sys, threading
+        from pathlib import Path
+        from waiting import wait_for
+        from skipsearch.cli import main
+        from skipsearch.searching.cluster import Resources, ray_session
+
+        def fill():
+            wait_for(lambda: list(Path("/mnt/run/checkpoints").glob("*.pt")))
+            with open("/mnt/ballast", "wb", buffering=0) as file:
+                try:
+                    while True:
+                        file.write(bytes(4096))
+                except OSError:
+                    pass
+
+        words = "search calm.yaml --trials 4 --epochs 20 --scheduler none --out /mnt/run"
+        filling = threading.Thread(target=fill)
+        with ray_session(Resources()):
+            filling.start()
+            if main(words.split()) != 2:
+                sys.exit("it did not stop")
+            filling.join()
+            os.remove("/mnt/ballast")
+            sys.exit(main(words.split()))
+    """
+    (tmp_path / "program.py").write_text(textwrap.dedent(program))
     script = f"""
         mount -t tmpfs -o size=2m none /mnt
         cd {tmp_path}
-        search() {{
-            {sys.executable} -m skipsearch search calm.yaml --trials 4 --epochs 20 \\
-                --scheduler none --out /mnt/run
-        }}
-        search & first=$!
-        until ls /mnt/run/checkpoints/*.pt; do sleep 0.05; done > /dev/null 2>&1
-        cat /dev/zero > /mnt/ballast 2> /dev/null
-        wait $first && exit 9
-        rm /mnt/ballast
-        search || exit 8
+        {sys.executable} program.py || exit 8
         cp -r /mnt/run {tmp_path}/run
     """
     done = subprocess.run(
@@ -308,7 +359,7 @@ def test_a_full_disk_stops_the_search_and_the_same_command_goes_on(tmp_path: Pat
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "TMPDIR": "/tmp"},
+        env={**os.environ, "TMPDIR": "/tmp", "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr.count("skipsearch: error: ") == 1
