@@ -20,10 +20,11 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from reprlib import Repr
 
-# USER:PASSWORD@ after a scheme, whatever signs the password has, and password=... in a query. One
-# slash is enough: a path made of a URL has no more.
+# USER:PASSWORD@ after a scheme, whatever signs the password has, and with one slash too, as in a
+# path made of a URL; USER:PASSWORD@ without a scheme; password=... in a query.
 _PASSWORD = re.compile(
-    r"(?P<before>\w:/+[^\s:/@]*:)(?:(?!:/)[^@])*@(?:\S*@)?"
+    r"(?P<user>\w:/+[^\s:/@]*:)(?:(?!:/)[^@])*@(?:\S*@)?"
+    r"|(?P<name>(?<![^\s'\"])[^\s:/@'\"]*:+)[^\s:/@][^\s@'\"]*@"
     r"|(?P<key>\b(?:password|passwd|pwd)=)[^&\s]+?(?=['\"]?:?(?:[\s&]|$))",
     re.IGNORECASE,
 )
@@ -31,7 +32,11 @@ _PASSWORD = re.compile(
 
 def hide_passwords(text: str) -> str:
     """Replace the passwords in URLs such as ``scheme://user:password@host`` by ``***``."""
-    return _PASSWORD.sub(lambda m: f"{m['before']}***@" if m["before"] else f"{m['key']}***", text)
+    return _PASSWORD.sub(_without_password, text)
+
+
+def _without_password(match: re.Match[str]) -> str:
+    return f"{match['key']}***" if match["key"] else f"{match['user'] or match['name']}***@"
 
 
 class SkipSearchError(ValueError):

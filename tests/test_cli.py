@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 import shutil
 import sqlite3
@@ -457,6 +458,53 @@ def test_explain_prints_the_answer_and_writes_the_table(
     table = pd.read_csv(run.path / "report" / f"explain-{design}.csv")
     assert table.moment.tolist() == ["init", "trained"]
     assert table.block.tolist() == ["stage1.block1"] * 2
+
+
+def test_bad_values_of_every_flag_are_refused_in_one_line(
+    run: ss.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A short run of the fuzzer; `python scripts/fuzz_flags.py` is the long one.
+    monkeypatch.syspath_prepend(str(SPACES.parent / "scripts"))
+    from fuzz_flags import command_lines, fault
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    lines = list(command_lines(random.Random(0), tmp_path, run.path))
+    assert {"search", "train", "export"} <= {words[0] for words in lines}
+    faults = {repr(words): wrong for words in lines if (wrong := fault(words, tmp_path))}
+    assert not faults
+
+
+def test_hints_can_be_pasted_into_a_shell(
+    run: ss.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = shutil.copytree(run.path, tmp_path / "a b")
+    assert main(["explain", str(copy), "nope"]) == 2
+    assert f"skipsearch rank '{copy}'" in capsys.readouterr().err
+    words = ["search", str(run.path.parent / "two.yaml"), "--trials", "2", "--epochs", "3"]
+    assert main([*words, "--out", str(copy)]) == 0  # it is done already
+    assert f"see: skipsearch rank '{copy}'" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["http:/host/a.csv", "s3:/host/a.csv", "a.csv.zip"])
+def test_a_path_of_a_table_is_a_path_and_nothing_else(
+    name: str, run: ss.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["rank", str(run.path), "--csv", name]) == 0
+    assert (tmp_path / name).read_text().startswith("place,design,")
+
+
+def test_an_empty_table_is_a_sentence(
+    run: ss.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = shutil.copytree(run.path, tmp_path / "copy")
+    with sqlite3.connect(copy / "study.db") as database:
+        database.execute("UPDATE trials SET state = 'FAIL' WHERE number = 1")
+    database.close()
+    assert main(["effects", str(copy)]) == 0
+    out = capsys.readouterr().out
+    assert "Empty DataFrame" not in out
 
 
 def test_usage_errors_have_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:

@@ -234,6 +234,8 @@ PASSWORDS = [
     "postgresql://u:s3cret with blanks@h",
     "redis://:s3cret@h:1",
     "foo:/u:s3cret@h",  # what pathlib makes of it
+    "redis::s3cret@h",  # no URL, and yet
+    "u:s3cret@h/d",
     "https://h/d?user=u&password=s3cret&x=1",
     "see a://u:s3cret@h and b://v:s3cret@h.",
     f"postgresql://u:{'x' * 5_000}s3cret@h",
@@ -251,7 +253,14 @@ def test_no_message_shows_a_password(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["http://host:80/x, such as postgresql://USER@HOST/NAME", "a: b@c", "C:/x", "12:30:45"]
+    "text",
+    [
+        "http://host:80/x, such as postgresql://USER@HOST/NAME",
+        "a: b@c",
+        "git@h:x",
+        "C:/x",
+        "12:30:45",
+    ],
 )
 def test_what_is_no_password_stays(text: str) -> None:
     assert hide_passwords(text) == text

@@ -154,8 +154,10 @@ def _table(folder: Path, table: Table) -> dict[str, object]:
     rows = table.rows.reset_index() if table.rows.index.name else table.rows
     words = rows.select_dtypes(include=["object", "string"]).astype(str)  # levels are of many types
     rows = rows.assign(**{str(name): words[name] for name in words})
-    rows.to_csv(folder / f"{table.name}.csv", index=False)
-    rows.to_parquet(folder / f"{table.name}.parquet", index=False)
+    # As open files: pandas takes some paths for URLs.
+    (folder / f"{table.name}.csv").write_text(rows.to_csv(index=False), encoding="utf-8")
+    with (folder / f"{table.name}.parquet").open("wb") as file:
+        rows.to_parquet(file, index=False)
     shown = {name: form for name, form in table.columns.items() if name in rows}
     left = len(rows) - table.top
     more = f" {left:,} more rows are in the file." if shown and left > 0 else ""

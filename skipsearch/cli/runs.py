@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 from skipsearch.cli.words import listed, not_written, warn, write_csv
 from skipsearch.errors import RunError, counted
@@ -160,7 +161,7 @@ def compare_runs(options: argparse.Namespace) -> None:
 
     table = compare([Run.open(path) for path in options.runs])
     if options.csv:
-        table.to_csv(options.csv, index=False)
+        Path(options.csv).write_text(table.to_csv(index=False), encoding="utf-8")
     formats = dict.fromkeys(("tau", "low", "high"), "{:.2f}".format)
     print(table.to_string(index=False, formatters=formats, na_rep="-"))
     print(

@@ -166,7 +166,8 @@ def write_csv(
     path = Path(file) if file else run.path / "report" / name
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        table.to_csv(path, index=index)
+        # Not to_csv(path): pandas takes some paths for URLs, and packs a file by its suffix.
+        path.write_text(table.to_csv(index=index), encoding="utf-8")
     except OSError as problem:
         if file:
             raise
