@@ -190,9 +190,7 @@ class Design:
     def __repr__(self) -> str:
         """Show the layout, and the fields that are not as by default."""
         values = ((f.name, getattr(self, f.name), f.default) for f in dataclasses.fields(self))
-        shown = (
-            f"{name}={shown_value(value)}" for name, value, default in values if value != default
-        )
+        shown = (f"{name}={value!r}" for name, value, default in values if value != default)
         return f"Design({', '.join(shown)})"
 
     def _repr_html_(self) -> str:
