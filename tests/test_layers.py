@@ -16,8 +16,7 @@ LAYERS = (
     ("plan",),
     ("design",),
     ("recipe", "record", "cost"),
-    ("axes",),
-    ("counting",),
+    ("axes", "counting"),
     ("space", "classics"),
     ("anatomy", "models", "data"),
     ("training", "diagram"),
@@ -29,7 +28,7 @@ LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 FACE = "__init__"  # the lazy public names: it may name every room, and only the cli may read it
 MAY_READ_FACE = ("cli", "__main__")
 # The only imports from a neighbour in the same layer.
-SIDEWAYS = {("record", "recipe"), ("__main__", "cli")}
+SIDEWAYS = {("record", "recipe"), ("counting", "axes"), ("__main__", "cli")}
 
 # Libraries held to their files: a file, or a folder with all in it.
 HOMES = {
@@ -66,7 +65,7 @@ HOMES = {
 # torchvision and timm import torch.
 NEED_TORCH = ("torch", "torchvision", "timm")
 WITHOUT_TORCH = (
-    *(name for names in LAYERS[:8] for name in names),
+    *(name for names in LAYERS[:7] for name in names),
     "anatomy",
     "diagram",
     "analysis",
