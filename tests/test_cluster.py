@@ -31,6 +31,8 @@ from skipsearch.searching.folder import PREFIX, session_folder
 PACKAGE = Path(skipsearch.__file__).parent
 TOKEN = "c0ffee" * 8
 TOKEN_SETTINGS = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_ADDRESS")
+# A GPU that a test claims is none of those that conftest.py hides.
+HIDDEN = (*TOKEN_SETTINGS, "CUDA_VISIBLE_DEVICES")
 needs_proc = pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads /proc")
 
 # Runs line by line what it is sent, and answers with what ``answer`` is called with.
@@ -48,7 +50,7 @@ class Process:
         self.output: list[str] = []
         self._python = subprocess.Popen(
             [sys.executable, "-c", PYTHON],
-            env={k: v for k, v in os.environ.items() if k not in TOKEN_SETTINGS} | environment,
+            env={k: v for k, v in os.environ.items() if k not in HIDDEN} | environment,
             cwd="/",
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
