@@ -499,6 +499,6 @@ def test_the_size_of_a_space_depends_on_the_images() -> None:
     design = Design(layout=ORIGINAL)
     bound = cost(design, image_size=8).macs
     space = sized({"shortcut": ["proj"]}, constraints=[f"macs <= {bound}"])
-    assert "1 distinct networks" in space_size(replace(space, image_size=8))
+    assert "1 distinct network" in space_size(replace(space, image_size=8))
     with pytest.raises(SpaceError, match="the space is empty"):
         space_size(space)
