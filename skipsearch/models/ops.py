@@ -115,7 +115,7 @@ class Pad(nn.Module):
 
 
 class NarrowProjection(nn.Conv2d):
-    """1x1 convolution with a stride that takes its pixels first: the same function.
+    """1x1 convolution with a stride that takes its pixels first in channels_last: the same function.
 
     Used for fewer than 8 input channels. oneDNN 3.12 (torch 2.14) writes beyond its memory in the
     weight gradient of such a strided convolution in channels_last, on CPUs with AVX2 and without
@@ -124,7 +124,7 @@ class NarrowProjection(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, H, W) -> (N, outputs, H / stride, W / stride), rounded upwards."""
-        if not torch.is_grad_enabled():
+        if not x.is_contiguous(memory_format=torch.channels_last):
             return super().forward(x)
         x = F.avg_pool2d(x, 1, self.stride)
         return F.conv2d(x, self.weight, self.bias)
