@@ -115,7 +115,7 @@ class Pad(nn.Module):
 
 
 class NarrowProjection(nn.Conv2d):
-    """1x1 convolution with a stride that takes its pixels first in channels_last: the same function.
+    """Strided 1x1 convolution that takes its pixels first in channels_last: the same function.
 
     Used for fewer than 8 input channels. oneDNN 3.12 (torch 2.14) writes beyond its memory in the
     weight gradient of such a strided convolution in channels_last, on CPUs with AVX2 and without
