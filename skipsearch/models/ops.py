@@ -124,7 +124,7 @@ class NarrowProjection(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, H, W) -> (N, outputs, H / stride, W / stride), rounded upwards."""
-        if not x.is_contiguous(memory_format=torch.channels_last):
+        if x.is_contiguous() or not x.is_contiguous(memory_format=torch.channels_last):
             return super().forward(x)
         x = F.avg_pool2d(x, 1, self.stride)
         return F.conv2d(x, self.weight, self.bias)
