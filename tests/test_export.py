@@ -144,7 +144,8 @@ def assert_same_network(design: Design, channels: int = 2, classes: int = 3) -> 
             model.zero_grad()
             outputs[-1].square().sum().backward()
         assert outputs[0].abs().max() > 0
-        assert torch.equal(*outputs)
+        # Narrow projections take their pixels first in channels_last, which rounds otherwise.
+        torch.testing.assert_close(*outputs, rtol=1e-4, atol=1e-4)
         for a, b in zip(library.parameters(), written.parameters(), strict=True):
             assert a.grad is not None
             assert b.grad is not None
