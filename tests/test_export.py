@@ -144,8 +144,7 @@ def assert_same_network(design: Design, channels: int = 2, classes: int = 3) -> 
             model.zero_grad()
             outputs[-1].square().sum().backward()
         assert outputs[0].abs().max() > 0
-        # Narrow projections take their pixels first in channels_last, which rounds otherwise.
-        torch.testing.assert_close(*outputs, rtol=1e-4, atol=1e-4)
+        assert torch.equal(*outputs)
         for a, b in zip(library.parameters(), written.parameters(), strict=True):
             assert a.grad is not None
             assert b.grad is not None
@@ -167,7 +166,8 @@ def test_source_equals_the_library_under_every_shortcut_and_merge(layout: str) -
             shortcut=shortcut,
             merge=merge,
             depths=(2, 2),
-            widths=(6, 6) if one_width else (4, 6),
+            # From 8 channels on: oneDNN 3.12 damages memory below (models.ops.NarrowProjection).
+            widths=(8, 8) if one_width else (8, 12),
             bottleneck_ratio=0.5,
             growth=1,  # so that "pad" never has to lead to fewer channels
             dropout=0.2,
