@@ -112,7 +112,7 @@ def test_an_unexpected_exception_keeps_its_traceback_and_says_that_it_is_a_bug(
 ) -> None:
     # A class of another library stands for a bug: no verb raises it for what a user gave.
     monkeypatch.setattr(
-        "skipsearch.cli.designs.space_size", lambda space: {}[space.name], raising=True
+        "skipsearch.cli.designs.describe_size", lambda space, listing: {}[space.name]
     )
     with pytest.raises(KeyError) as caught:
         main(["check", "space.yaml"])
@@ -129,7 +129,7 @@ def refused(done: subprocess.CompletedProcess[bytes], words: str) -> None:
     assert done.stderr.startswith(b"skipsearch: error: ")
     assert words in done.stderr.decode(errors="surrogateescape")
     assert done.stderr.count(b"\n") == 1
-    assert done.stdout == b""
+    assert b"Traceback" not in done.stdout  # the summary of the data may stand there
     assert not Path("run").exists()
 
 

@@ -387,7 +387,7 @@ def test_an_id_of_other_rules_is_worked_out_anew(tmp_path: Path) -> None:
 
 
 def test_what_is_no_storage_is_one_clear_error() -> None:
-    with pytest.raises(RunError, match="the storage hello cannot be opened"):
+    with pytest.raises(RunError, match="the storage 'hello' cannot be opened"):
         StudyReader("hello").trials()
 
 

@@ -129,6 +129,7 @@ def test_a_worker_that_hangs_beyond_the_time_out_is_ended(tmp_path: Path) -> Non
         trial = worker.DesignTrainable.__new__(worker.DesignTrainable)
         trial._data, trial._store = load_data("digits").without_test(), Folder({str(tmp_path)!r})
         trial._compiling, trial._versions = None, "{{}}"
+        trial._watchdog, trial._device_lost = worker.Watchdog(), False
         task = {task!r}
         trial._begin({{"task": json.dumps(task | {{"checkpoint": "a.pt", "timeout": None}})}})
         assert "failed" not in trial.step()  # libraries

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 Found = TypeVar("Found")
 
-HANG = 900.0  # seconds; on the busiest machine only a hang takes as long
+HANG = 600.0  # seconds; on the busiest machine only a hang takes as long
 
 
 def wait_for(what: Callable[[], Found]) -> Found:
