@@ -232,6 +232,31 @@ def test_an_orderly_end_leaves_no_trace(own: tuple[Process, Path]) -> None:
     assert process.output == []
 
 
+@pytest.mark.parametrize(("blocked", "said"), [("1", "started"), ("01", "did not start in 2")])
+def test_ray_gets_a_second_start(blocked: str, said: str) -> None:
+    # A file stands where Ray makes its folder: the start fails as one that takes too long.
+    program = f"""
+import tempfile
+from pathlib import Path
+import ray
+from skipsearch.errors import RunError
+from skipsearch.searching.cluster import _start
+with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+    for name in {blocked!r}:
+        Path(folder, name).touch()
+    try:
+        _start(Path(folder), dashboard=False, verbose=False)
+        print("started", ray.is_initialized())
+        ray.shutdown()
+    except RunError as error:
+        print(error)
+"""
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANG, check=True)
+    assert said in done.stdout
+    assert done.stdout.count("\n") == 1
+
+
 def test_a_dashboard_that_is_not_installed_is_refused_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

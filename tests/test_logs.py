@@ -155,6 +155,14 @@ def test_the_session_that_goes_on_writes_the_whole_curve_and_no_epoch_twice(tmp_
     assert tensorboard_curves(tmp_path / "run") == CURVES
 
 
+@pytest.mark.parametrize("folder", ["a?b", "a#b", "a%20b"])
+def test_a_path_that_mlflow_would_misread_is_refused(folder: str, tmp_path: Path) -> None:
+    pytest.importorskip("mlflow")
+    with pytest.raises(RunError, match="log mlflow: the path"):
+        loggers(["mlflow"], tmp_path / folder)
+    assert list(tmp_path.iterdir()) == []
+
+
 # MLflow's own libraries deprecate parts of each other.
 @pytest.mark.filterwarnings("ignore")
 def test_mlflow_holds_a_run_for_each_training_with_the_state_that_it_ended_in(

@@ -63,6 +63,7 @@ CALM = {
 
 
 # A Ray client (ray://) is none of these: it would run the search on another machine.
+STARTS = 2  # attempts to start Ray: a busy machine may take longer than Ray waits
 HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]{1,253}):(\d{1,5})", re.ASCII)
 LAST_PORT = 65_535
 
@@ -254,15 +255,26 @@ def _start(folder: Path, dashboard: bool, verbose: bool) -> None:
     _read_environment()
     no_api = contextlib.nullcontext() if dashboard else _without_api_server()
     with _on_loopback(), no_api, _word("starting Ray"):
-        context = ray.init(
-            address="local",
-            num_cpus=available_cores(),
-            include_dashboard=dashboard,
-            dashboard_host="127.0.0.1",
-            # Ray opens the folder that it is given to everybody: one below ours.
-            _temp_dir=str(folder / "r"),
-            **_printing(verbose),
-        )
+        for left in reversed(range(STARTS)):
+            try:
+                context = ray.init(
+                    address="local",
+                    num_cpus=available_cores(),
+                    include_dashboard=dashboard,
+                    dashboard_host="127.0.0.1",
+                    # Ray opens the folder that it is given to everybody: one below ours.
+                    _temp_dir=str(folder / str(left)),
+                    **_printing(verbose),
+                )
+                break
+            except Exception as error:  # Ray's time-out of 30 s, which is fixed, has no class
+                ray.shutdown()
+                if not left:
+                    reason = textwrap.shorten(str(error), 300)
+                    raise RunError(
+                        f"Ray did not start in {STARTS} attempts; where this machine is busy, run"
+                        f" the same command again later: {reason}"
+                    ) from None
     if dashboard:
         print(f"dashboard: http://{context.dashboard_url}, its token: {token}", file=sys.stderr)
 

@@ -48,7 +48,8 @@ def loggers(words: Iterable[str], folder: str | Path) -> list[Callback]:
         folder: The run folder, which no other search is writing to.
 
     Raises:
-        RunError: If a word is unknown, or its package is not installed.
+        RunError: If a word is unknown, its package is not installed, or MLflow cannot write to a
+            path.
     """
     check_loggers(words)
     return [
@@ -82,6 +83,9 @@ def _mlflow(folder: Path) -> LoggerCallback:
     from ray.air.integrations.mlflow import MLflowLoggerCallback
 
     home = folder.absolute() / "mlflow"
+    odd = sorted(set(str(home)) & set("?#%"))
+    if odd:  # MLflow takes its database as a URL alone, and each release reads these otherwise.
+        raise RunError(f"log mlflow: the path {home} holds {' '.join(odd)}: give another --out")
     home.mkdir(parents=True, exist_ok=True)
     url, name = f"sqlite:///{home}/mlflow.db", folder.absolute().name
     client = mlflow.MlflowClient(tracking_uri=url)
