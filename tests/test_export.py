@@ -347,7 +347,7 @@ EXPORTED = {
         layout="dw7-ln-conv1-gelu-conv1-scale +",
         shortcut="proj-all",
         depths=(1, 1),
-        widths=(4, 6),
+        widths=(8, 12),
         bottleneck_ratio=4.0,
     ),
     "avg-proj": Design(

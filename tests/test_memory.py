@@ -171,7 +171,7 @@ def test_where_memory_runs_out_a_training_goes_on_in_parts(tmp_path: Path) -> No
         small.close()
         with open("/proc/self/statm") as file:
             now = int(file.read().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (now + {600 * MIB}, -1))
+        resource.setrlimit(resource.RLIMIT_AS, (now + {800 * MIB}, -1))
         job = Job(task, data, folder)
         print(json.dumps([job.step(), job.step()]))
         """

@@ -143,7 +143,8 @@ def _as_planned(layout: Layout, shortcut: str, stage: Stage) -> Layout:
     """
     first = stage.blocks[0]
     omitted = shortcut == "omit" and len(stage.blocks) == 1 and first.changes_shape
-    if not layout.skip or omitted or any(block.merge for block in stage.blocks):
+    joins = any(block.merge for block in stage.blocks)
+    if not layout.skip or omitted or joins or first.after:
         return layout
     return Layout((*layout.branch, *layout.after), skip=False)
 
