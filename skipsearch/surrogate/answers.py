@@ -18,7 +18,8 @@ Array = NDArray[np.float64]
 Codes = NDArray[np.intp]
 Flags = NDArray[np.bool_]
 
-CONFIDENCE = 0.95
+COVERAGE = 0.95  # of intervals
+CONFIDENCE = 0.975  # of statements: what is worse then has an interval below 0
 BEST, TIED, WORSE, OPEN = "best", "tied", "worse", "open"
 
 
@@ -112,7 +113,7 @@ def chance_of_level(chances: Array, codes: Codes) -> Array:
     return np.asarray(sums, dtype=float)
 
 
-def interval(values: Array, confidence: float = CONFIDENCE) -> tuple[Array, Array]:
+def interval(values: Array, confidence: float = COVERAGE) -> tuple[Array, Array]:
     """Return the central interval of each column.
 
     Args:
@@ -124,7 +125,7 @@ def interval(values: Array, confidence: float = CONFIDENCE) -> tuple[Array, Arra
     return low, high
 
 
-def intervals_together(values: Array, confidence: float = CONFIDENCE) -> tuple[Array, Array]:
+def intervals_together(values: Array, confidence: float = COVERAGE) -> tuple[Array, Array]:
     """Return intervals that hold all columns at once with the probability given.
 
     Their ends are order statistics of equal rank (Besag, Green, Higdon & Mengersen 1995, Bayesian
@@ -150,8 +151,9 @@ def judge(
 ) -> Verdicts:
     """Say which levels are worse than the best one, and which are tied with it.
 
-    The reference is the level that is the highest in most draws. The statement made about another
-    level is the more probable of "worse than the reference" and "within the margin of it".
+    The reference is the level that is the highest in most draws (at the least). The statement made
+    about another level is the more probable of "worse than the reference" and "within the margin
+    of it".
     Statements are accepted from the most probable on, as long as all that are accepted hold
     together with the confidence asked for.
 
@@ -164,7 +166,7 @@ def judge(
     """
     least = levels if least is None else least
     count = levels.shape[1]
-    reference = _reference(levels)
+    reference = _reference(least)
     most = levels - least[:, [reference]]
     worse, tied = most < 0, (most <= margin) & (least - levels[:, [reference]] >= -margin)
     is_worse = worse.mean(axis=0) >= tied.mean(axis=0)
