@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 from typing import Any, NamedTuple, Self, cast
 
@@ -263,6 +263,17 @@ class Space:
         """
         fixed = {name: self._whole(name, {}) for name in DECIDING}
         return count_points(self.axes, fixed, self._stage_counts)
+
+    @cached_property
+    def conditional(self) -> frozenset[str]:
+        """The parameters that have no effect on some designs, and are left out of their values."""
+        options = {name: self.parameters[name].values for name in self._deciding}
+        # Those that decide are lists; of very many combinations the first show it.
+        heads = islice(self._heads(options), LISTED)
+        always = set(self.parameters)
+        for head in heads:
+            always &= {*head, *self._others(head)}
+        return frozenset(self.parameters) - always
 
     def enumerate(self) -> Iterator[Design]:
         """Yield every distinct network of a finite space that meets the constraints, once.

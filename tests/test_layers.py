@@ -19,7 +19,7 @@ LAYERS = (
     ("axes", "counting"),
     ("space", "classics"),
     ("anatomy", "models", "data"),
-    ("training", "diagram"),
+    ("training", "surrogate", "diagram"),
     ("searching", "analysis", "artefacts"),
     ("run",),
     ("cli", "__main__"),
@@ -60,7 +60,7 @@ HOMES = {
     "matplotlib": ("diagram.py", "analysis/figures.py"),
     "yaml": ("text.py",),
     "sklearn": ("data/known.py", "data/dividing.py"),
-    "scipy": ("analysis/",),
+    "scipy": ("analysis/", "surrogate/"),
 }
 # torchvision and timm import torch.
 NEED_TORCH = ("torch", "torchvision", "timm")
@@ -68,6 +68,7 @@ WITHOUT_TORCH = (
     *(name for names in LAYERS[:7] for name in names),
     "anatomy",
     "diagram",
+    "surrogate",
     "analysis",
 )
 

@@ -1,0 +1,7 @@
+"""A probabilistic model of a search space: it proposes designs, and answers questions about them.
+
+``encoding`` turns candidates into rows of numbers, ``warp`` accuracies into values that are fit for
+a normal model, ``kernel`` says how alike two designs are expected to be, ``process`` fits a
+Gaussian process and returns its posterior, and ``acquisition`` says what is worth training next.
+Everything here is pure arithmetic in numpy and scipy: no study, no torch, no clock.
+"""

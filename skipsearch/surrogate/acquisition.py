@@ -1,0 +1,68 @@
+"""What is worth training next: the expected improvement, of one objective or of a front."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.stats import norm
+
+from skipsearch.surrogate.encoding import Array
+
+
+def expected_improvement(mean: Array, deviation: Array, best: float | Array) -> Array:
+    """Return by how much a normal value is expected to exceed the best; nothing below counts.
+
+    Jones, Schonlau & Welch 1998 (doi:10.1023/A:1008306431147), for values to be maximised.
+
+    Args:
+        mean: Of each value.
+        deviation: Its standard deviation.
+        best: What is to be exceeded.
+    """
+    over = mean - best
+    with np.errstate(divide="ignore", invalid="ignore"):
+        z = over / deviation
+        gain = over * norm.cdf(z) + deviation * norm.pdf(z)
+    return np.asarray(np.where(deviation > 0, gain, np.maximum(over, 0.0)))
+
+
+def front_gain(
+    mean: Array, deviation: Array, cost: Array, front: Array, front_cost: Array, worst: float
+) -> Array:
+    """Return by how much each design is expected to enlarge the area under a front.
+
+    The front is of a value to be maximised and a cost to be kept small that is known beforehand. A
+    design of cost c and value y dominates, at each cost from c on, all that is below y; what it
+    adds is y less the front's value there, where that is positive. So the expectation is a sum of
+    expected improvements over the steps of the front, and it is exact (the one-dimensional case of
+    Emmerich, Deutz & Klinkenberg 2011).
+
+    Args:
+        mean: Of the value of each design.
+        deviation: Its standard deviation.
+        cost: Of each design.
+        front: Values of the designs seen, in any order, the dominated ones too.
+        front_cost: Their costs.
+        worst: The value from which the area is measured: below it nothing is gained.
+
+    Returns:
+        The expected gain of each design: value times cost, costs counted in the range of
+        ``cost`` and ``front_cost``.
+    """
+    low = min(cost.min(), front_cost.min(initial=np.inf))
+    high = max(cost.max(), front_cost.max(initial=-np.inf))
+    range_ = high - low if high > low else 1.0
+    at, seen_at = (cost - low) / range_, (front_cost - low) / range_
+    # The right end lies beyond the dearest design, so that it counts too.
+    end = 1.0 + 1.0 / max(len(front), 10)
+    order = np.lexsort((-front, seen_at))
+    heights = np.maximum.accumulate(np.append(worst, front[order]))  # of the steps, left to right
+    edges = np.concatenate([[-np.inf], seen_at[order], [end]])
+    gain = np.zeros(len(mean))
+    for height, left, right in zip(heights, edges, edges[1:], strict=False):
+        width = np.maximum(right - np.maximum(at, left), 0.0)
+        inside = width > 0
+        if inside.any():
+            gain[inside] += width[inside] * expected_improvement(
+                mean[inside], deviation[inside], float(height)
+            )
+    return gain

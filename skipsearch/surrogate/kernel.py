@@ -1,0 +1,190 @@
+"""How alike two designs are: an additive kernel of main effects, pairs, and a design's own part.
+
+The value of a design is taken to be a constant, an effect of the level of each axis, an effect of
+each pair of levels of two axes, and a rest that is the design's own. Each part is normal with a
+variance that is learned, so the covariance of two designs is a sum over what they have in common:
+
+    k(x, y) = main mean_i r_i c_i + pair mean_{i<j} r_i r_j c_i c_j + own [x = y],
+
+with the correlation c_i of two levels of axis i, and the relevance r_i of the axis. See Duvenaud et
+al. 2011, arXiv:1112.4394, for additive kernels; Durrande et al. 2013, arXiv:1106.3571, for the
+kernels c_i of mean zero, by which no part holds what belongs to another.
+
+Every axis has few levels (a range has its knots), and so the parts but the last are a linear model
+with few features, see ``Kernel.features``. It is the same model, in another notation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from skipsearch.surrogate.encoding import Array, Axis
+
+CONSTANT = 10.0  # prior variance of the constant, where values are counted in spreads
+POOL = 1_000  # rows from which their features are kept
+LENGTH = 1.0  # of the correlation of numbers, in ranges of their axis
+
+
+@dataclass(frozen=True, slots=True)
+class Scales:
+    """The variances of a model, in the unit of the values' variance.
+
+    Attributes:
+        main: Of the sum of all main effects.
+        pair: Of the sum of all effects of pairs.
+        own: Of what is a design's own.
+        noise: Of a training beyond the noise of its images: of another seed of the same design.
+        relevance: Of each axis, about 1: its share of ``main``, times the number of axes.
+    """
+
+    main: float
+    pair: float
+    own: float
+    noise: float
+    relevance: tuple[float, ...]
+
+
+class Kernel:
+    """The kernel of a space, for any scales.
+
+    Args:
+        axes: Of the space.
+    """
+
+    def __init__(self, axes: Sequence[Axis]) -> None:
+        self.axes = tuple(axes)
+        self._tables = [_table(axis) for axis in self.axes]
+        self._roots = [_root(table) for table in self._tables]
+        self._pool: tuple[Array, Array] | None = None
+
+    @property
+    def features_count(self) -> int:
+        """Return the number of features: the constant, of each axis, and of each pair of axes."""
+        ranks = [int(root.shape[1]) for root in self._roots]
+        return 1 + sum(ranks) + (sum(ranks) ** 2 - sum(rank**2 for rank in ranks)) // 2
+
+    def correlations(self, x: Array, y: Array) -> Array:
+        """Return the correlations of the levels of each axis: (axes, rows of x, rows of y)."""
+        return np.stack(
+            [
+                _spread(x[:, i], axis) @ table @ _spread(y[:, i], axis).T
+                for i, (axis, table) in enumerate(zip(self.axes, self._tables, strict=True))
+            ]
+        )
+
+    def smooth(self, scales: Scales, x: Array, y: Array) -> Array:
+        """Return the covariance of rows of x and rows of y, without what is a design's own."""
+        weighted = np.zeros((len(x), len(y)))
+        squares = np.zeros_like(weighted)
+        for i, (axis, table) in enumerate(zip(self.axes, self._tables, strict=True)):
+            each = (scales.relevance[i] * _spread(x[:, i], axis) @ table) @ _spread(y[:, i], axis).T
+            weighted += each
+            squares += each**2
+        main, pair = self._shares(scales)
+        return np.asarray(CONSTANT + main * weighted + pair / 2 * (weighted**2 - squares))
+
+    def smooth_diagonal(self, scales: Scales, x: Array) -> Array:
+        """Return the variance of each row of x, without what is a design's own."""
+        columns = [
+            scales.relevance[i] * np.einsum("nk,kl,nl->n", s := _spread(x[:, i], axis), table, s)
+            for i, (axis, table) in enumerate(zip(self.axes, self._tables, strict=True))
+        ]
+        weighted = np.sum(columns, axis=0)
+        main, pair = self._shares(scales)
+        squares = np.sum(np.square(columns), axis=0)
+        return np.asarray(CONSTANT + main * weighted + pair / 2 * (weighted**2 - squares))
+
+    def features(self, x: Array) -> Array:
+        """Return the features of rows, of which ``smooth`` is the weighted inner product.
+
+        Args:
+            x: Rows of an ``Encoding``.
+
+        Returns:
+            An array (rows, features), to be multiplied by ``weights``.
+        """
+        # The rows of a pool are asked about again and again.
+        if self._pool is not None and self._pool[0] is x:
+            return self._pool[1]
+        parts = [
+            _spread(x[:, i], axis) @ root
+            for i, (axis, root) in enumerate(zip(self.axes, self._roots, strict=True))
+        ]
+        pairs = [
+            (parts[i][:, :, None] * parts[j][:, None, :]).reshape(len(x), -1)
+            for i, j in _pairs(len(parts))
+        ]
+        features = np.concatenate([np.ones((len(x), 1)), *parts, *pairs], axis=1)
+        if len(x) >= POOL:
+            self._pool = x, features
+        return features
+
+    def weights(self, scales: Scales) -> Array:
+        """Return the prior standard deviation of each feature's coefficient."""
+        main, pair = self._shares(scales)
+        r = scales.relevance
+        ranks = [root.shape[1] for root in self._roots]
+        variances = [
+            np.array([CONSTANT]),
+            *(np.full(rank, main * r[i]) for i, rank in enumerate(ranks)),
+            *(np.full(ranks[i] * ranks[j], pair * r[i] * r[j]) for i, j in _pairs(len(ranks))),
+        ]
+        return np.asarray(np.sqrt(np.concatenate(variances)))
+
+    def _shares(self, scales: Scales) -> tuple[float, float]:
+        """Return the variance of one axis of relevance 1, and of one pair of them."""
+        count = len(self.axes)
+        return scales.main / count, scales.pair / max(count * (count - 1) / 2, 1)
+
+
+def _pairs(count: int) -> list[tuple[int, int]]:
+    return [(i, j) for i in range(count) for j in range(i + 1, count)]
+
+
+def _spread(positions: Array, axis: Axis) -> Array:
+    """Return the share of each level, the inactive one the last, in each position."""
+    last = len(axis.levels) - 1
+    inactive = positions > last
+    low = np.minimum(np.floor(positions).astype(int), max(last - 1, 0))
+    share = positions - low
+    spread = np.zeros((len(positions), last + 2))
+    rows = np.arange(len(positions))
+    spread[rows, low] = 1 - share
+    if last > 0:
+        spread[rows, low + 1] = share
+    spread[inactive] = 0
+    spread[inactive, -1] = 1
+    return spread
+
+
+def _table(axis: Axis) -> Array:
+    """Return the correlations of an axis' levels, the inactive one the last.
+
+    Their mean over all pairs of levels is 0, and the mean variance of a level 1.
+    """
+    count = len(axis.levels)
+    table = np.eye(count + 1)
+    if axis.numeric and count > 1:
+        places = np.arange(count) / (count - 1)
+        table[:count, :count] = np.exp(-np.abs(places[:, None] - places) / LENGTH)
+    if not axis.conditional:
+        table[count, count] = 0  # no design has it
+    size = count + axis.conditional
+    share = np.ones(count + 1) / size
+    share[size:] = 0
+    means = table @ share
+    overall = share @ means
+    if overall > 0:
+        table = table - np.outer(means, means) / overall  # Durrande et al. 2013, eq. 15
+    mean_variance = share @ np.diag(table)
+    return table / mean_variance if mean_variance > 1e-12 else np.zeros_like(table)
+
+
+def _root(table: Array) -> Array:
+    """Return columns whose outer product is a table of correlations, as few as there can be."""
+    values, vectors = np.linalg.eigh(table)
+    kept = values > 1e-10
+    return np.asarray(vectors[:, kept] * np.sqrt(values[kept]))

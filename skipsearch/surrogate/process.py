@@ -1,0 +1,335 @@
+"""A Gaussian process over the designs of a space: fitted to trainings, asked about any design.
+
+The formulas are those of Rasmussen & Williams 2006, Gaussian Processes for Machine Learning:
+section 2.1.2 for the linear model in features, 5.4.1 for the marginal likelihood, 8.3.1 and Snelson
+& Ghahramani 2005 for the model in the features of chosen designs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+from scipy.linalg import cho_factor, cho_solve, solve_triangular
+from scipy.optimize import minimize
+
+from skipsearch.surrogate.encoding import Array, Encoding
+from skipsearch.surrogate.kernel import CONSTANT, Kernel, Scales
+
+MOST_FEATURES = 1_000  # up to which a model is worked out in the features of its kernel
+EXACT = 2_000  # designs up to which a model of more features is exact
+CHOSEN = 800  # designs in whose features it is worked out beyond
+FITTED = 400  # designs, at most, that the scales are fitted to
+JITTER = 1e-8
+
+
+@dataclass(frozen=True, slots=True)
+class Observations:
+    """What was seen, one entry a design: the seeds of a design are one mean and their scatter.
+
+    Attributes:
+        points: A row of the ``Encoding`` for each design.
+        means: Of the values of its trainings.
+        counts: Number of trainings.
+        floors: The least variance of a single training: of its images.
+        scatters: Sum of the squared deviations from the mean.
+    """
+
+    points: Array
+    means: Array
+    counts: Array
+    floors: Array
+    scatters: Array
+
+    @classmethod
+    def of(cls, points: Array, values: Array, floors: Array) -> Self:
+        """Gather trainings by design, in the order in which designs came first.
+
+        Args:
+            points: A row for each training.
+            values: Of the trainings.
+            floors: The variance of each by its images alone.
+        """
+        single = cls(points[:0], *(np.zeros(0) for _ in range(4)))
+        ones, zeros = np.ones(len(points)), np.zeros(len(points))
+        return single.joined(cls(points, np.asarray(values, dtype=float), ones, floors, zeros))
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def joined(self, other: Self) -> Self:
+        """Return these observations and others; a design of both has the trainings of both."""
+        points = np.concatenate([self.points, other.points])
+        index: dict[bytes, int] = {}
+        group = np.array([index.setdefault(key, len(index)) for key in _keys(points)], dtype=int)
+
+        def total(each: Array) -> Array:
+            return np.bincount(group, each, len(index)).astype(float)
+
+        weights = np.concatenate([self.counts, other.counts])
+        each = np.concatenate([self.means, other.means])
+        counts = total(weights)
+        means = total(weights * each) / counts
+        floors = total(weights * np.concatenate([self.floors, other.floors])) / counts
+        scatters = total(np.concatenate([self.scatters, other.scatters]))
+        scatters += total(weights * (each - means[group]) ** 2)
+        first = np.unique(group, return_index=True)[1]
+        return type(self)(points[first], means, counts, floors, scatters)
+
+    def some(self, most: int) -> Self:
+        """Return at most so many of the designs, evenly from the oldest to the newest."""
+        if len(self) <= most:
+            return self
+        kept = np.linspace(0, len(self) - 1, most).round().astype(int)
+        return type(self)(
+            self.points[kept],
+            self.means[kept],
+            self.counts[kept],
+            self.floors[kept],
+            self.scatters[kept],
+        )
+
+
+def fit(
+    encoding: Encoding,
+    points: Array,
+    values: Array,
+    floors: Array,
+    scales: Scales | None = None,
+) -> Posterior:
+    """Fit a Gaussian process to trainings.
+
+    Args:
+        encoding: Of the space.
+        points: A row of the encoding for each training; the same row for the seeds of a design.
+        values: What each showed, about 0 and in the unit of their spread, see ``warp``.
+        floors: The variance of each value that is known beforehand: of the images of an accuracy.
+        scales: Of the kernel; None to take those of the largest posterior density.
+
+    Returns:
+        The posterior.
+    """
+    seen = Observations.of(points, values, floors)
+    kernel = Kernel(encoding.axes)
+    return Posterior(kernel, scales or fit_scales(kernel, seen), seen)
+
+
+class Posterior:
+    """What is known of the values of all designs.
+
+    A design's value is what another training of it would show on average: without the noise of a
+    single seed.
+
+    Args:
+        kernel: Of the space.
+        scales: Of the kernel.
+        seen: The trainings.
+
+    Attributes:
+        scales: As given.
+        seen: As given.
+    """
+
+    def __init__(self, kernel: Kernel, scales: Scales, seen: Observations) -> None:
+        self.scales = scales
+        self.seen = seen
+        self._kernel = kernel
+        self._index = {key: i for i, key in enumerate(_keys(seen.points))}
+        self._cached: tuple[Array, Array, Array] | None = None
+        self._chosen: Array | None = None
+        if kernel.features_count > MOST_FEATURES:
+            self._chosen = seen.points[_chosen(seen)]
+            covariance = kernel.smooth(scales, self._chosen, self._chosen)
+            covariance[np.diag_indices_from(covariance)] += JITTER * CONSTANT
+            self._factor = np.linalg.cholesky(covariance)
+        else:
+            self._weights = kernel.weights(scales)
+        features, _ = self._located(seen.points)
+        noise = (seen.floors + scales.noise) / seen.counts
+        own = scales.own + self._rest(seen.points, features)
+        self._own_share = own / (own + noise)  # of a residual, that is the design's own
+        precise = features / (own + noise)[:, None]
+        precision = features.T @ precise
+        precision[np.diag_indices_from(precision)] += 1.0
+        self._cholesky = np.linalg.cholesky(precision)
+        self._coefficients = cho_solve((self._cholesky, True), precise.T @ seen.means)
+        self._residual = seen.means - features @ self._coefficients
+
+    def mean(self, x: Array) -> Array:
+        """Return the expected value of each row."""
+        features, at = self._located(x)
+        means = features @ self._coefficients
+        known = at >= 0
+        means[known] += (self._own_share * self._residual)[at[known]]
+        return np.asarray(means)
+
+    def variance(self, x: Array) -> Array:
+        """Return the variance of each row's value."""
+        features, at = self._located(x)
+        left = self._left(at)
+        half = solve_triangular(self._cholesky, (features * left[:, None]).T, lower=True)
+        variances = np.einsum("fn,fn->n", half, half)
+        return np.asarray(variances + left * (self.scales.own + self._rest(x, features)))
+
+    def covariance(self, x: Array) -> Array:
+        """Return the covariance of the values of all rows; equal rows are one design."""
+        features, at = self._located(x)
+        left = self._left(at)
+        half = solve_triangular(self._cholesky, (features * left[:, None]).T, lower=True)
+        covariance = half.T @ half
+        if self._chosen is not None:
+            rest = self._kernel.smooth(self.scales, x, x) - features @ features.T
+            covariance += np.where((at < 0)[:, None] & (at < 0), rest, 0.0)
+        keys = np.unique(_keys(x), return_inverse=True)[1]
+        own = left * self.scales.own
+        if self._chosen is not None:
+            own = own + np.where(at >= 0, left * self._rest(x, features), 0.0)
+        covariance += np.where(keys[:, None] == keys, own[:, None], 0.0)
+        return np.asarray(covariance)
+
+    def sample(self, x: Array, n: int, rng: np.random.Generator) -> Array:
+        """Draw the values of all rows together, n times: an array (n, rows)."""
+        if self._chosen is not None:
+            covariance = self.covariance(x)
+            covariance[np.diag_indices_from(covariance)] += JITTER * CONSTANT
+            root = np.linalg.cholesky(covariance)
+            return np.asarray(self.mean(x) + rng.standard_normal((n, len(x))) @ root.T)
+        features, at = self._located(x)
+        left = self._left(at)
+        noise = rng.standard_normal((features.shape[1], n))
+        coefficients = solve_triangular(self._cholesky, noise, lower=True, trans="T")
+        _, first, which = np.unique(_keys(x), return_index=True, return_inverse=True)
+        own = rng.standard_normal((n, len(first)))[:, which] * np.sqrt(left * self.scales.own)
+        return np.asarray(self.mean(x) + ((features * left[:, None]) @ coefficients).T + own)
+
+    def with_pending(self, x: Array) -> Posterior:
+        """Return the posterior once trainings under way have shown what is expected of them.
+
+        The expectation of every design stays, and what they will tell is no longer uncertain: so
+        proposals made at one time differ (Ginsbourger et al. 2010, "kriging believer").
+
+        Args:
+            x: A row for each training under way.
+        """
+        if not len(x):
+            return self
+        return self.with_trainings(x, self.mean(x))
+
+    def with_trainings(self, x: Array, values: Array) -> Posterior:
+        """Return the posterior after further trainings, with the same scales.
+
+        Args:
+            x: A row for each.
+            values: What they show.
+        """
+        at = np.array([self._index.get(key, -1) for key in _keys(x)], dtype=int)
+        floors = np.where(at >= 0, self.seen.floors[at], np.median(self.seen.floors))
+        seen = self.seen.joined(Observations.of(x, values, floors))
+        return Posterior(self._kernel, self.scales, seen)
+
+    def _located(self, x: Array) -> tuple[Array, Array]:
+        """Return the features of rows, and which of the designs seen each is, or -1."""
+        # The rows of a pool are asked about several times.
+        if self._cached is None or self._cached[0] is not x:
+            at = np.array([self._index.get(key, -1) for key in _keys(x)], dtype=int)
+            self._cached = x, self._features(x), at
+        return self._cached[1:]
+
+    def _features(self, x: Array) -> Array:
+        if self._chosen is None:
+            return self._kernel.features(x) * self._weights
+        across = self._kernel.smooth(self.scales, self._chosen, x)
+        return np.asarray(solve_triangular(self._factor, across, lower=True).T)
+
+    def _rest(self, x: Array, features: Array) -> Array:
+        """Return the variance of each row that the features leave out."""
+        if self._chosen is None:
+            return np.zeros(len(x))
+        whole = self._kernel.smooth_diagonal(self.scales, x)
+        return np.asarray(np.maximum(whole - np.einsum("nf,nf->n", features, features), 0.0))
+
+    def _left(self, at: Array) -> Array:
+        """Return the share of a design's own value that is not known from its trainings."""
+        shares = np.append(self._own_share, 0.0)
+        return np.asarray(1.0 - shares[at])
+
+
+def _chosen(seen: Observations) -> npt.NDArray[np.intp]:
+    """Return the designs in whose features a model is worked out: all, or the best and newest."""
+    if len(seen) <= EXACT:
+        return np.arange(len(seen))
+    newest = np.arange(len(seen) - CHOSEN // 2, len(seen))
+    best = np.argsort(-seen.means, kind="stable")
+    others = best[~np.isin(best, newest)][: CHOSEN // 2]
+    return np.concatenate([np.sort(others), newest])
+
+
+def _keys(x: Array) -> list[bytes]:
+    return [row.tobytes() for row in np.ascontiguousarray(x)]
+
+
+# --- scales ---------------------------------------------------------------------------------------
+
+# Prior of the logarithm of each scale: its middle, and its standard deviation.
+MAIN, PAIR, OWN, NOISE = (np.log(v) for v in (0.5, 0.5, 0.1, 0.1))
+WIDTHS = (1.0, 1.0, 1.0, 1.5)
+RELEVANCE_WIDTH = 0.5
+
+
+def fit_scales(kernel: Kernel, seen: Observations) -> Scales:
+    """Return the scales of the largest posterior density, given what was seen.
+
+    The priors of their logarithms are normal and wide. They keep a handful of trainings from
+    saying that there is no noise, or nothing but noise.
+    """
+    some = seen.some(FITTED)
+    correlations = kernel.correlations(some.points, some.points)
+    count = len(correlations)
+    middle = np.array([MAIN, PAIR, OWN, NOISE, *[0.0] * count])
+    width = np.array([*WIDTHS, *[RELEVANCE_WIDTH] * count])
+
+    def loss(logs: Array) -> tuple[float, Array]:
+        value, slope = _likelihood(correlations, some, np.exp(logs))
+        off = (logs - middle) / width
+        return -value + float(off @ off) / 2, -slope * np.exp(logs) + off / width
+
+    bounds = [(m - 4 * w, m + 4 * w) for m, w in zip(middle, width, strict=True)]
+    found = minimize(loss, middle, jac=True, method="L-BFGS-B", bounds=bounds)
+    main, pair, own, noise, *relevance = np.exp(found.x).tolist()
+    return Scales(main, pair, own, noise, tuple(relevance))
+
+
+def _likelihood(correlations: Array, seen: Observations, scales: Array) -> tuple[float, Array]:
+    """Return the logarithm of the marginal likelihood, and its slope by each scale."""
+    main, pair, own, noise = scales[:4]
+    r = scales[4:]
+    count = len(r)
+    pairs = max(count * (count - 1) / 2, 1)
+    weighted = np.tensordot(r, correlations, 1)
+    squares = np.tensordot(r**2, correlations**2, 1)
+    mains, twos = weighted / count, (weighted**2 - squares) / 2 / pairs
+    covariance = CONSTANT + main * mains + pair * twos
+    single = seen.floors + noise
+    covariance[np.diag_indices_from(covariance)] += own + single / seen.counts
+    factor = cho_factor(covariance, lower=True)
+    solved = cho_solve(factor, seen.means)
+    value = -0.5 * seen.means @ solved - np.log(np.diag(factor[0])).sum()
+    value -= 0.5 * np.sum((seen.counts - 1) * np.log(single) + seen.scatters / single)
+    inverse = cho_solve(factor, np.eye(len(seen)))
+    outer = (np.outer(solved, solved) - inverse) / 2  # the slope by each entry of the covariance
+    diagonal = np.diag(outer)
+    replicates = (seen.scatters / single - (seen.counts - 1)) / single / 2
+    slope = np.empty_like(scales)
+    slope[:4] = (
+        np.sum(outer * mains),
+        np.sum(outer * twos),
+        np.sum(diagonal),
+        np.sum(diagonal / seen.counts + replicates),
+    )
+    # By the relevance of one axis: its main effect, and its pairs with all others.
+    flat = correlations.reshape(count, -1)
+    slope[4:] = flat @ (outer * (main / count + pair / pairs * weighted)).ravel()
+    slope[4:] -= r * pair / pairs * (flat**2 @ outer.ravel())
+    return float(value), np.asarray(slope)
