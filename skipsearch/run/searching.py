@@ -209,7 +209,7 @@ def search(
         "trials": trials,
         "seeds": seeds,
         "storage": None if storage is None else without_password(storage),
-        "ask": list(axes) or [BEST],
+        "ask": list(axes or [BEST]),
         "margin": None if inquiry is None else inquiry.margin,
         "versions": versions(),
     }
@@ -259,13 +259,15 @@ def _asked_about(
     sampler: str | None,
     scheduler: str | EarlyStopping | None,
     objectives: Sequence[str],
-) -> tuple[str, ...]:
-    """Return the axes that are asked about; none where the best design is."""
+) -> tuple[str, ...] | None:
+    """Return the axes that are asked about; None where the best design is."""
     axes = (ask,) if isinstance(ask, str) else tuple(ask)
     if axes == (BEST,):
         if margin is not None:
             raise RunError("margin: is for a search that is asked about axes; give ask=AXIS too")
-        return ()
+        return None
+    if not axes:
+        raise RunError(f"ask: no axis is named; give {BEST}, or axes of the space")
     if BEST in axes:
         raise RunError(f"ask: {BEST} stands alone, and axes stand without it")
     rule = scheduler.rule if isinstance(scheduler, EarlyStopping) else scheduler

@@ -235,8 +235,7 @@ def check_asked(space: Space, axes: Sequence[str], margin: float) -> None:
     """
     fields = [split_name(name).field for name in space.parameters]
     allowed = list(dict.fromkeys((*space.parameters, *fields)))
-    if not axes:
-        raise RunError(f"ask: no axis is named; allowed: {', '.join(allowed)}")
+    assert axes, "asked about nothing"
     for axis in axes:
         if axis not in allowed:
             raise RunError(f"ask: {not_one_of(axis, allowed)}")
