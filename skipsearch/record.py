@@ -17,6 +17,7 @@ RUNNING = "RUNNING"
 VALIDATION_ACCURACY = "validation_accuracy"
 COSTS = ("params", "macs", "activation_bytes", "latency")  # of a design, to be kept small
 STATES = (COMPLETE, PRUNED, FAIL, RUNNING)
+DIVERGED = "the loss became"  # so begins the reason of a FAIL whose loss is no longer finite
 INTERRUPTED = "interrupted"  # the reason of a FAIL that goes on when the search is run again
 
 

@@ -1,7 +1,4 @@
-"""What the records of a run say. Reads records; knows neither torch nor the study.
-
-``importance`` stands in its own room, which imports Optuna.
-"""
+"""What the records of a run say. Reads records; knows neither torch nor the study."""
 
 from skipsearch.analysis.agreement import Compared, compare
 from skipsearch.analysis.answers import answers
@@ -9,8 +6,11 @@ from skipsearch.analysis.audit import Audit, audit
 from skipsearch.analysis.confirm import Confirmation, chance_of_best, confirmation, leaders
 from skipsearch.analysis.degradation import Degradation, degradation
 from skipsearch.analysis.effects import MARGIN, effects
+from skipsearch.analysis.importance import importance
 from skipsearch.analysis.interactions import all_interactions, interactions
+from skipsearch.analysis.knowledge import Knowledge, learn
 from skipsearch.analysis.observations import Observations, observe
+from skipsearch.analysis.paired import paired_effects
 from skipsearch.analysis.pareto import dominated_share, hypervolume, pareto
 from skipsearch.analysis.ranking import interval, level, rank
 
@@ -20,6 +20,7 @@ __all__ = [
     "Compared",
     "Confirmation",
     "Degradation",
+    "Knowledge",
     "Observations",
     "all_interactions",
     "answers",
@@ -31,11 +32,14 @@ __all__ = [
     "dominated_share",
     "effects",
     "hypervolume",
+    "importance",
     "interactions",
     "interval",
     "leaders",
+    "learn",
     "level",
     "observe",
+    "paired_effects",
     "pareto",
     "rank",
 ]

@@ -1,87 +1,123 @@
-"""Effects in words: one or two sentences an axis."""
+"""Effects in words: a few sentences an axis."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import isnan
+from math import isinf, isnan
 from typing import Any
 
 import pandas as pd
 
-from skipsearch.analysis.comparison import PAIRS, SEEDS
-from skipsearch.analysis.effects import TIED, UNKNOWN, WORSE
+from skipsearch.analysis.effects import POSTERIOR, TIED, UNKNOWN, WORSE
 
-HOPELESS = 100_000  # further trainings; of more, no number is told
+NAMED = 4  # levels that a sentence names; of more it says how many
 
 Row = Mapping[Any, Any]
 
 
-def answers(table: pd.DataFrame) -> list[str]:
+def answers(table: pd.DataFrame, go_on: str = "") -> list[str]:
     """Say what a table of effects says.
 
     Args:
-        table: As ``effects`` returns it.
+        table: As ``effects`` or ``paired_effects`` returns it.
+        go_on: The command that trains on, shown where a question is open; ``AXIS`` in it is
+            replaced by the axis.
 
     Returns:
-        One text an axis, in the order of the table.
+        One text an axis, in the order of the table. Levels that were not trained are left out.
     """
     axes = dict.fromkeys(table["axis"])
-    return [_answer(axis, table[table["axis"] == axis].to_dict("records")) for axis in axes]
+    return [_answer(a, table[table["axis"] == a].to_dict("records"), go_on) for a in axes]
 
 
-def _answer(axis: str, rows: Sequence[Row]) -> str:
-    first, *others = rows
-    name = _name(first)
-    if not others:
-        return f"{axis}: only {name} was seen; there is nothing to compare."
+def _answer(axis: str, rows: Sequence[Row], go_on: str) -> str:
+    seen = [row for row in rows if row["n"]]
+    if len(seen) < 2:
+        only = f"only {_name(seen[0])} was trained" if seen else "nothing was trained"
+        return f"{axis}: {only}; there is nothing to compare."
+    first, *others = seen
+    if first is not rows[0]:  # the reference was not trained: only the model speaks of it
+        return f"{axis}: not enough data{_command(axis, rows, go_on)}."
+    by_average = _compared(first, others, "verdict", "difference", ("d_low", "d_high"))
+    average = "on average over the space, " if first["method"] == POSTERIOR else ""
+    texts = [f"{average}{by_average}" if by_average else f"not enough data to tell{_leads(first)}"]
+    if first["best_verdict"]:
+        at_best = _at_best(seen)
+        texts.append(at_best)
+    if any(row["verdict"] == UNKNOWN for row in seen):
+        texts[0] += _command(axis, rows, go_on)
+    return f"{axis}: {'. '.join(text[0].upper() + text[1:] for text in texts)}."
+
+
+def _compared(
+    first: Row, others: Sequence[Row], verdict: str, difference: str, ends: tuple[str, str]
+) -> str:
+    """Say what is worse and what is tied; nothing where all is open."""
     worse, tied, unknown = (
-        [row for row in others if row["verdict"] == verdict] for verdict in (WORSE, TIED, UNKNOWN)
+        [row for row in others if row[verdict] == word] for word in (WORSE, TIED, UNKNOWN)
     )
-    sentences = []
+    if not worse and not tied:
+        return ""
+    parts = []
     if worse:
-        sentences.append(f"{name} beats {_beaten(worse)}.")
+        nearest, *rest = sorted(worse, key=lambda row: -row[difference])
+        low, high = -100 * nearest[ends[1]], -100 * nearest[ends[0]]
+        points = f"{-100 * nearest[difference]:.1f} points ({low:.1f} to {high:.1f})"
+        more = f" and {_names(rest)} by more" if rest else ""
+        parts.append(f"{_name(first)} beats {_name(nearest)} by {points}{more}")
     if tied:
-        differ = "they differ" if len(tied) > 1 else "it differs"
-        sentences.append(f"{name} is tied with {_names(tied)}: {differ} by less than what matters.")
-    if unknown and sentences:
-        sentences.append(f"Against {_names(unknown)}: {_missing(unknown)}.")
-    elif unknown:
-        sentences.append(f"{_missing(unknown)} ({name} leads).")
-    return f"{axis}: {' '.join(sentences)}"
+        start = "it" if worse else _name(first)
+        spans = [f"{100 * row[ends[0]]:+.1f} to {100 * row[ends[1]]:+.1f}" for row in tied[:NAMED]]
+        parts.append(f"{start} is tied with {_names(tied)} ({', '.join(spans)} points)")
+    if unknown:
+        parts.append(f"{_names(unknown)} cannot be told from it yet")
+    return "; ".join(parts)
 
 
-def _beaten(worse: Sequence[Row]) -> str:
-    """Name the nearest that is beaten with all its figures, the others with the difference."""
-    nearest, *others = worse
-    texts = [f"{_name(nearest)} by {-100 * nearest['difference']:.1f} points ({_span(nearest)})"]
-    texts += [f"{_name(row)} by {-100 * row['difference']:.1f}" for row in others]
-    return ", ".join(texts)
+def _at_best(seen: Sequence[Row]) -> str:
+    """Say which level the best design has."""
+    leader = max(seen, key=lambda row: row["chance"])
+    text = (
+        f"the best design has {_name(leader)} with a probability of {leader['chance']:.2f}"
+        f" (best accuracy {100 * leader['best_low']:.1f} to {100 * leader['best_high']:.1f} %)"
+    )
+    words = {row["best_verdict"] for row in seen if row["bd_low"] < row["bd_high"]}
+    if words == {TIED}:
+        return f"{text}; at their best all are tied"
+    worse = [row for row in seen if row["best_verdict"] == WORSE]
+    return (
+        f"{text}; {_names(worse)} {_are(worse)} worse even at {_its(worse)} best" if worse else text
+    )
 
 
-def _span(row: Row) -> str:
-    how = {PAIRS: f"{row['pairs']} pairs", SEEDS: f"{row['pairs']} pairs of seeds"}
-    by = how.get(row["method"], "by the model")
-    return f"{-100 * row['d_high']:.1f} to {-100 * row['d_low']:.1f}; {by}"
+def _leads(first: Row) -> str:
+    return f"; {_name(first)} leads" if first["mean"] == first["mean"] else ""
 
 
-def _missing(unknown: Sequence[Row]) -> str:
-    """Say what would settle the hardest of the questions that are open."""
-    further = [row["further"] for row in unknown if not isnan(row["further"])]
-    alone = [row for row in unknown if isnan(row["further"])]
-    if not further:
-        return "not enough data; nothing that was trained compares them yet"
-    others = f"; nothing that was trained compares {_names(alone)} yet" if alone else ""
-    if max(further) > HOPELESS:
-        return f"not enough data, and no affordable number of trainings would tell{others}"
-    return f"not enough data; about {_rounded(max(further))} further trainings would tell{others}"
+def _command(axis: str, rows: Sequence[Row], go_on: str) -> str:
+    """Say how many trainings would settle an open question, and by which command."""
+    numbers = [row["further"] for row in rows if not isnan(row["further"])]
+    if not numbers:
+        return f" ({go_on.replace('AXIS', axis)})" if go_on else ""
+    number = max(numbers)
+    text = "more than 100" if isinf(number) else f"about {max(1, round(number))}"
+    by = f": {go_on.replace('AXIS', axis)}" if go_on else ""
+    return f" ({text} further trainings would tell{by})"
 
 
-def _rounded(number: float) -> str:
-    return f"{float(f'{number:.1e}'):,.0f}"
+def _are(rows: Sequence[Row]) -> str:
+    return "are" if len(rows) > 1 else "is"
+
+
+def _its(rows: Sequence[Row]) -> str:
+    return "their" if len(rows) > 1 else "its"
 
 
 def _names(rows: Sequence[Row]) -> str:
-    return ", ".join(map(_name, rows))
+    if len(rows) > NAMED:
+        return f"{len(rows)} others"
+    *some, last = map(_name, rows)
+    return f"{', '.join(some)} and {last}" if some else last
 
 
 def _name(row: Row) -> str:

@@ -1,208 +1,263 @@
-"""What each axis does: its levels compared at equal fidelity, by pairs or by a model."""
+"""What each axis does to the accuracy at the full budget, over the whole space."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import comb, inf, isnan, nan
+from dataclasses import dataclass
+from math import inf, nan
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from skipsearch.analysis.comparison import Difference, Levels
-from skipsearch.analysis.linear import ERROR, Estimate, further
-from skipsearch.analysis.observations import NO_EFFECT, Observations, others_than
+from skipsearch.analysis.knowledge import FAILED, FULL, OPEN, STOPPED, Knowledge
 from skipsearch.errors import RunError, not_one_of
-from skipsearch.intervals import rounding
 from skipsearch.record import COSTS
+from skipsearch.surrogate import answers
+from skipsearch.surrogate.answers import (
+    Array,
+    Codes,
+    Verdicts,
+    chance_of_design,
+    chance_of_level,
+    further,
+    interval,
+    intervals_together,
+    judge,
+    level_bests,
+    level_means,
+)
 
-BEST, TIED, WORSE, UNKNOWN = "best", "tied", "worse", "not enough data"
-CANDIDATES = 10  # levels that may become the reference
+BEST, TIED, WORSE = answers.BEST, answers.TIED, answers.WORSE
+UNKNOWN = "not enough data"
+POSTERIOR = "posterior"
 MARGIN = 0.005  # a difference in accuracy that is too small to matter
+CANDIDATES = 64  # designs that a simulated training is chosen from
+STATES = 400  # draws that it moves
 COLUMNS = (
-    *(
-        "axis",
-        "level",
-        "epochs",
-        "n",
-        "designs",
-        "failed",
-        "stopped",
-        "mean",
-        "low",
-        "high",
-        "difference",
-    ),
-    *("d_low", "d_high", "pairs", "method", "verdict", "further"),
+    *("axis", "level", "epochs", "n", "designs", "failed", "stopped"),
+    *("mean", "low", "high", "difference", "d_low", "d_high", "verdict"),
+    *("best", "best_low", "best_high", "best_difference", "bd_low", "bd_high", "best_verdict"),
+    *("chance", "pairs", "method", "further"),
 )
 
 
 def effects(
-    seen: Observations,
+    known: Knowledge,
     axis: str | None = None,
     controlled: str | None = None,
     margin: float = MARGIN,
 ) -> pd.DataFrame:
-    """Compare the levels of each axis at equal fidelity.
+    """Compare the levels of each axis over all designs of the space, at the full budget.
 
-    *Fidelity* is that of ``observe``. Trainings that failed before its rung have no value;
-    ``failed`` counts them, for a level that often fails is not seen at its worst.
+    Every figure is of a posterior over spaces, see ``learn``: of the accuracies that the designs of
+    the space have, trained or not, the trainings being as they are. Intervals cannot leave what is
+    possible, for each draw is a space with accuracies from 0 to 1.
 
-    *Seeds* of one design with one recipe are averaged first: they are not designs of their own.
+    Two questions are answered. *On average*: the mean over all designs of the space with a level,
+    less that over those with the reference. *At its best*: the best design with a level against the
+    best with the reference. A level that many other choices spoil is worse on average, and may be
+    as good as any at its best.
 
-    *Pairs.* Two levels are compared between designs that agree in every other axis which matters
-    to both levels (so a plain layout is paired with the mean over the shortcuts of a residual
-    one), by the paired t-test, where there are six pairs or more and a third of the designs of the
-    rarer level stand in one. It tells about the mean over designs such as those of the run: where
-    an effect depends on the design, that widens the interval.
-
-    *Seeds as pairs.* Where there are fewer than six pairs, but every design is in one and both
-    sides share two seeds or more, the designs are taken as given, and the seeds are paired.
-
-    *Model.* Otherwise a linear model with the main effects of all axes, one observation a design,
-    by ``LinearModel``. An axis without effect on some designs counts there as the mean of its
-    levels. What the model leaves out, such as interactions, is noise to it.
-
-    *Reference.* The level with the best mean; where pairs show another ahead of that, the one of
-    the ten best that others lead by the least. It is chosen by the data, so that the differences'
-    intervals hold for all pairs of levels together, by Bonferroni's correction. ``low`` and
-    ``high`` are of one level alone.
+    *At its best* the upper end of an interval is that of the best of all designs, and the lower one
+    that of the best that was trained: the best of many designs that the model alone knows is the
+    one it is most wrong about.
 
     Args:
-        seen: What ``observe`` returns. Numbers that are cut into thirds are paired by them, and
-            those of one third count as equal (coarsened exact matching, Iacus, King & Porro 2012,
-            doi:10.1093/pan/mpr013).
+        known: What ``learn`` returns.
         axis: The axis to tell about, or the field of several; None for all axes.
-        controlled: A cost at which levels are to be compared as equals, one of ``COSTS``. Axes
-            that set the size of a network may then differ between the two of a pair; their costs
-            may by a tenth. The model has the logarithm of the cost in the place of those axes.
+        controlled: A cost at which levels are to be compared as equals, one of ``COSTS``: the
+            logarithm of the cost is a covariate of the mean over the designs. Nothing is then said
+            of the best designs.
         margin: A difference in accuracy that is too small to matter.
 
     Returns:
-        One row an axis and level, the reference first, then from the best to the worst. Trainings
-        on which an axis has no effect are left out there. Columns:
+        One row an axis and level, the reference first, then from the best to the worst on average.
+        Levels that no design of the space has are not there. Columns:
 
         axis, level
-        epochs               the rung
-        n                    trainings compared
-        designs              of so many designs (one with two recipes counts twice)
-        failed               further trainings, that failed before the rung
-        stopped              and further ones, that were stopped before it, or have yet to reach it
-        mean                 validation accuracy by the model, the other axes being as in the mean
-                             of all; the plain mean, without an interval, where it cannot tell
-        low, high            95 % interval of the mean
-        difference           to the reference
-        d_low, d_high        its 95 % interval, for all pairs of levels together
-        pairs                how many the difference is from; 0 by the model
-        method               pairs, seeds or model; empty where nothing tells
-        verdict              "worse": the interval is below 0; "tied": it lies within the margin;
-                             "not enough data": neither. The reference is "best" where all others
-                             are worse, "tied" with one that is, or "not enough data"
-        further              where there is not enough data: how many further trainings of this
-                             level and the reference would settle it with a chance of 80 %, if the
-                             truth is what is seen: by finding the difference, or that it lies
-                             within the margin, whichever needs fewer. NaN where it is settled, or
-                             where nothing tells
+        epochs               the budget that the accuracies are at
+        n                    trainings that were observed
+        designs              of so many designs
+        failed               further trainings, that failed
+        stopped              those of ``n`` that were stopped early or are under way
+        mean                 validation accuracy, mean over the space's designs with the level
+        low, high            its 95 % interval
+        difference           of the mean to that of the reference
+        d_low, d_high        its 95 % interval; those of all levels of the axis hold together
+        verdict              on average: "worse", "tied" (within the margin) or "not enough data";
+                             all statements about the axis hold together with a probability of 0.95.
+                             The reference is "best" where all others are worse, "tied" where none
+                             is open
+        best                 accuracy of the best design with the level
+        best_low, best_high  its 95 % interval
+        best_difference      to that of the reference
+        bd_low, bd_high      its 95 % interval; those of all levels hold together
+        best_verdict         at its best, as ``verdict``
+        chance               the probability that the best design of the space has the level
+        pairs                0: of the paired method
+        method               "posterior"
+        further              where the verdict is open: how many further trainings would settle it,
+                             each chosen to tell most, the median over simulated continuations;
+                             infinite for more than 100, NaN where it is settled
 
     Raises:
         RunError: If the axis or the cost is unknown, or the margin is not above 0.
     """
+    check(known, axis, controlled, margin)
+    rows: list[dict[str, object]] = []
+    chances = chance_of_design(known.draws)
+    for name in known.axes if axis is None else [axis]:
+        compared = _Levels.of(known, name, controlled)
+        if compared is not None:
+            rows += _rows(known, compared, chances, controlled is None, margin)
+    return pd.DataFrame(rows, columns=COLUMNS).assign(epochs=known.epochs)
+
+
+def check(known: Knowledge, axis: str | None, controlled: str | None, margin: float) -> None:
+    """Refuse what cannot be asked; see ``effects``."""
     if axis is not None:
-        seen.check(axis)
+        known.check(axis)
     if controlled is not None and controlled not in COSTS:
         raise RunError(f"controlled: {not_one_of(controlled, COSTS)}")
     if not margin > 0:
         raise RunError(f"margin: {margin!r} is not above 0")
-    rows = []
-    for name in seen.axes if axis is None else [axis]:
-        table = seen.table[seen.table[name] != NO_EFFECT]
-        if controlled is not None:
-            table = table[table[controlled].fillna(0) > 0]
-        rows += _rows(seen._replace(table=table), name, controlled, margin)
-    return pd.DataFrame(rows, columns=COLUMNS).assign(epochs=seen.epochs)
+
+
+@dataclass(frozen=True, slots=True)
+class _Levels:
+    """The levels of an axis.
+
+    Attributes:
+        axis: Its name.
+        names: Of the levels.
+        codes: (N,) of each design.
+        means: (S, L) draws of their means.
+    """
+
+    axis: str
+    names: Sequence[Any]
+    codes: Codes
+    means: Array
+
+    @classmethod
+    def of(cls, known: Knowledge, axis: str, controlled: str | None) -> _Levels | None:
+        codes, names = known.coded(axis)
+        counted = known.common & (codes >= 0)
+        cost = np.zeros(len(codes)) if controlled is None else known.costs[controlled]
+        counted &= ~np.isnan(cost)
+        there = [i for i in range(len(names)) if (codes[counted] == i).any()]
+        if not there:
+            return None
+        number = np.full(len(names) + 1, -1, dtype=np.intp)
+        number[there] = range(len(there))
+        codes, names = number[codes], [names[i] for i in there]
+        draws, common = known.draws[:, counted], codes[counted]
+        if controlled is None:
+            means = level_means(draws, common)
+        else:
+            means = _adjusted(draws, common, np.log(cost[counted]))
+        return cls(axis, names, codes, means)
+
+
+def _adjusted(draws: Array, codes: Codes, covariate: Array) -> Array:
+    """Return the means of levels at the mean of a covariate (analysis of covariance, Fisher 1932).
+
+    NaN where levels differ in the covariate alone: then nothing tells the two apart.
+    """
+    members = np.eye(codes.max() + 1)[codes]
+    centred = covariate - covariate.mean()
+    within = centred - members @ (members.T @ centred / members.sum(axis=0))
+    if within.std() < 1e-6:
+        return np.full((len(draws), members.shape[1]), nan)
+    columns = np.column_stack([members, centred])
+    weights = np.linalg.pinv(columns)[:-1]
+    means: Array = draws @ weights.T
+    return np.clip(means, 0.0, 1.0)
 
 
 def _rows(
-    seen: Observations, axis: str, controlled: str | None, margin: float
+    known: Knowledge, levels: _Levels, chances: Array, with_best: bool, margin: float
 ) -> list[dict[str, object]]:
-    trainings = seen.table
-    compared = trainings[trainings["value"].notna()]
-    if compared.empty:
-        return []
-    others = others_than(axis, seen.axes)
-    levels = Levels(compared, axis, others, controlled, rounding(seen.images))
-    means = [levels.mean(i) for i in range(len(levels.names))]
-    error = ERROR / max(1, comb(len(means), 2))
-    reference, differences = _against_the_best(levels, means)
-    judged = {i: _judged(difference, error, margin) for i, difference in differences.items()}
-    verdict = _of_reference({row["verdict"] for row in judged.values()})
-    best: dict[str, object] = {"pairs": 0, "method": "", "verdict": verdict, "further": nan}
-    best |= dict.fromkeys(("difference", "d_low", "d_high"), 0.0)
-    missing = trainings[trainings["value"].isna()]
-    failed = missing[missing["failed"]].groupby(axis).size()
-    stopped = missing[~missing["failed"]].groupby(axis).size()
+    count = len(levels.names)
+    if np.isnan(levels.means).any():
+        return [_counts(known, levels, i) | _nothing() for i in range(count)]
+    verdicts = judge(levels.means, margin)
+    differences = levels.means - levels.means[:, [verdicts.reference]]
+    low, high = interval(levels.means)
+    d_low, d_high = intervals_together(differences)
+    columns: dict[str, Any] = {
+        "mean": levels.means.mean(axis=0),
+        "low": low,
+        "high": high,
+        "difference": differences.mean(axis=0),
+        "d_low": d_low,
+        "d_high": d_high,
+        "verdict": _words(verdicts),
+    }
+    if with_best:
+        columns |= _at_best(known, levels, verdicts.reference, margin)
+        columns["chance"] = chance_of_level(chances, levels.codes)
+    else:
+        columns |= dict.fromkeys(COLUMNS[14:22], [nan] * count) | {"best_verdict": [""] * count}
+    more = nan if verdicts.settled or count < 2 else _further(known, levels.means, margin)
+    columns["further"] = [more if word == UNKNOWN else nan for word in columns["verdict"]]
+    order = sorted(range(count), key=lambda i: (i != verdicts.reference, -columns["difference"][i]))
+    fixed = {"pairs": 0, "method": POSTERIOR}
     return [
-        {
-            "axis": axis,
-            "level": levels.names[i],
-            "n": levels.trainings(i),
-            "designs": levels.designs(i),
-            "failed": int(failed.get(levels.names[i], 0)),
-            "stopped": int(stopped.get(levels.names[i], 0)),
-            "mean": means[i].value,
-            **dict(zip(("low", "high"), np.clip(means[i].interval(), 0.0, 1.0), strict=True)),
-            **row,
-        }
-        for i, row in ({reference: best} | judged).items()
+        _counts(known, levels, i) | {name: each[i] for name, each in columns.items()} | fixed
+        for i in order
     ]
 
 
-def _against_the_best(
-    levels: Levels, means: Sequence[Estimate]
-) -> tuple[int, dict[int, Difference]]:
-    """Return the level that others lead by the least, and how they differ, best first."""
-    order = sorted(range(len(means)), key=lambda i: -means[i].value)
-
-    def against(reference: int) -> dict[int, Difference]:
-        return {i: levels.difference(i, reference) for i in order if i != reference}
-
-    def lead(differences: dict[int, Difference]) -> float:
-        return max((d.estimate.value for d in differences.values() if d.method), default=0.0)
-
-    # Pairs need not agree with the means, which are the model's.
-    reference, differences = order[0], against(order[0])
-    for candidate in order[1:CANDIDATES]:
-        if lead(differences) <= 0:
-            break
-        found = against(candidate)
-        if lead(found) < lead(differences):
-            reference, differences = candidate, found
-    place = {i: each.estimate.value for i, each in differences.items()}
-    ranked = sorted(place, key=lambda i: inf if isnan(place[i]) else -place[i])
-    return reference, {i: differences[i] for i in ranked}
-
-
-def _judged(difference: Difference, error: float, margin: float) -> dict[str, object]:
-    estimate = difference.estimate
-    low, high = estimate.interval(error)
-    small = -margin <= low and high <= margin
-    verdict = WORSE if high < 0 else TIED if small else UNKNOWN
-    more: float = nan
-    if verdict == UNKNOWN and estimate.known:
-        # Either it is shown to be there, or to end short of the margin.
-        gap = max(abs(estimate.value), margin - abs(estimate.value))
-        more = further(estimate, gap, difference.trainings, error)
+def _at_best(
+    known: Knowledge, levels: _Levels, reference: int, margin: float
+) -> dict[str, Sequence[object] | Array]:
+    guess = float(known.draws.min())
+    least, most = level_bests(known.draws, levels.codes, known.trained, guess)
+    verdicts = judge(most, margin, least=least)
+    below, above = least - most[:, [reference]], most - least[:, [reference]]
+    below[:, reference] = above[:, reference] = 0.0
     return {
-        "difference": estimate.value,
-        "d_low": low,
-        "d_high": high,
-        "pairs": difference.pairs,
-        "method": difference.method,
-        "verdict": verdict,
-        "further": more,
+        "best": most.mean(axis=0),
+        "best_low": interval(least)[0],
+        "best_high": interval(most)[1],
+        "best_difference": (most - most[:, [reference]]).mean(axis=0),
+        "bd_low": intervals_together(below)[0],
+        "bd_high": intervals_together(above)[1],
+        "best_verdict": _words(verdicts),
     }
 
 
-def _of_reference(verdicts: set[object]) -> str:
-    if verdicts == {WORSE}:
-        return BEST
-    return TIED if TIED in verdicts else UNKNOWN
+def _words(verdicts: Verdicts) -> list[str]:
+    return [UNKNOWN if word == answers.OPEN else word for word in verdicts.words]
+
+
+def _further(known: Knowledge, means: Array, margin: float) -> float:
+    rng = np.random.default_rng(0)
+    rows = slice(0, STATES)
+    values, means = known.values[rows], means[rows]
+    chosen = answers.most_telling(values, means, known.noise)[:CANDIDATES]
+    found = further(values[:, chosen], means, known.noise, margin, rng)
+    return inf if found is None else float(found)
+
+
+def _counts(known: Knowledge, levels: _Levels, i: int) -> dict[str, object]:
+    """Return what was trained with a level."""
+    trainings = known.trainings[levels.codes[known.trainings["place"]] == i]
+    outcome = trainings["outcome"]
+    observed = trainings[outcome.isin([FULL, STOPPED])]
+    return {
+        "axis": levels.axis,
+        "level": levels.names[i],
+        "n": len(observed),
+        "designs": observed["place"].nunique(),
+        "failed": int((outcome == FAILED).sum()),
+        "stopped": int(outcome.isin([STOPPED, OPEN]).sum()),
+    }
+
+
+def _nothing() -> dict[str, object]:
+    figures: dict[str, object] = dict.fromkeys(COLUMNS[7:], nan)
+    words = {"verdict": UNKNOWN, "best_verdict": "", "method": "", "pairs": 0}
+    return figures | words

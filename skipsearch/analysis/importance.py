@@ -1,112 +1,57 @@
-"""How much each axis matters at equal fidelity, by Optuna's two measures."""
+"""How much of the variation over the space each axis explains, and each pair of axes."""
 
 from __future__ import annotations
 
-import warnings
-from math import nan
-
-import optuna
+import numpy as np
 import pandas as pd
-from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.importance import (
-    BaseImportanceEvaluator,
-    FanovaImportanceEvaluator,
-    PedAnovaImportanceEvaluator,
-    get_param_importances,
-)
 
-from skipsearch.analysis.observations import NO_EFFECT, Observations
+from skipsearch.analysis.knowledge import Knowledge
+from skipsearch.surrogate.answers import interval, sobol_shares
 
-LEAST = 20  # designs; with fewer, neither measure means anything
-BEST = 0.1  # the share of the designs that PED-ANOVA holds against all of them
-FEWEST_BEST = 5  # and the least number of those, as Optuna advises
-TREES = 32
-STEPS = 5  # from a tree's root to a leaf; deeper ones take minutes where axes have many levels
-MOST = 1_000  # designs; of more, so many drawn at random tell as much, in a part of the time
+MOST_PAIRS = 200  # axes of a free layout have hundreds of pairs
+COLUMNS = ("axis", "other", "epochs", "designs", "share", "low", "high")
 
 
-def importance(seen: Observations) -> pd.DataFrame:
-    """Tell how much each axis matters, at equal fidelity, by two measures of Optuna.
+def importance(known: Knowledge) -> pd.DataFrame:
+    """Return how much of the variance over the designs of the space axes explain.
 
-    *PED-ANOVA* (Watanabe, Bansal & Hutter 2023, arXiv:2304.10255) asks which axes distinguish the
-    best tenth of the designs from all that were trained; an axis without effect on some designs is
-    judged among the others, as Optuna 5 does it (arXiv:2601.20800). *fANOVA* (Hutter, Hoos &
-    Leyton-Brown 2014, proceedings.mlr.press/v32/hutter14.html) asks which axes explain the
-    variance over the whole space, as a random forest of 32 trees of depth 5 has learned it. It
-    cannot treat an axis that has no effect on some designs: there it is NaN, and the others share
-    the whole.
-
-    Both are relative: they add up to 1 whatever the noise, and say neither which level is better
-    nor whether that is certain; ``effects`` does. A sampler that has trained good designs more
-    often has changed what both measure. Equal fidelity is as in ``observe``; the seeds of a design
-    are averaged, and numbers with many values are cut into thirds. Of more than 1,000 designs so
-    many are drawn at random.
+    These are Sobol's shares of first and second order of the posterior over the space, at the full
+    budget, see ``sobol_shares``: the variance of the levels' means, over that of all designs. They
+    say neither which level is better nor how much it gains; ``effects`` does. What no axis and no
+    pair explains is of three axes and more, or a design's own.
 
     Args:
-        seen: What ``observe`` returns.
+        known: What ``learn`` returns.
 
     Returns:
-        One row an axis that has two levels or more, the most important by PED-ANOVA first, with
-        columns
+        One row an axis that has two levels or more, the one that explains most first, and then one
+        row a pair of them, with columns
 
         axis
-        epochs       the rung
-        designs      on which it has an effect
-        ped_anova    from 0 to 1; NaN where fewer than 20 designs were compared
-        fanova       the same; NaN also where the axis has no effect on some of them
+        other        the other axis of a pair; empty for an axis alone
+        epochs       the budget that the accuracies are at
+        designs      of the space, that were looked at
+        share        of the variance, from 0 to 1; of a pair beyond what each of the two explains
+        low, high    its 95 % interval
     """
-    axes = seen.axes
-    compared = seen.table[seen.table["value"].notna()]
-    designs = compared.groupby("cell").agg({"value": "mean", **dict.fromkeys(axes, "first")})
-    levels = {axis: designs[axis][designs[axis] != NO_EFFECT] for axis in axes}
-    varied = [axis for axis in axes if levels[axis].nunique() > 1]
-    table = pd.DataFrame(
-        {
-            "axis": varied,
-            "epochs": seen.epochs,
-            "designs": [len(levels[axis]) for axis in varied],
-            "ped_anova": nan,
-            "fanova": nan,
-        }
-    )
-    if len(designs) < LEAST or not varied:
-        return table
-    if len(designs) > MOST:
-        designs = designs.sample(MOST, random_state=0)
-        levels = {axis: levels[axis][levels[axis].index.isin(designs.index)] for axis in axes}
-    study = _study(designs, {axis: list(levels[axis].unique()) for axis in varied})
-    quantile = max(BEST, FEWEST_BEST / len(designs))
-    by_quantile = PedAnovaImportanceEvaluator(target_quantile=quantile)
-    by_forest = FanovaImportanceEvaluator(n_trees=TREES, max_depth=STEPS, seed=0)
-    everywhere = [axis for axis in varied if len(levels[axis]) == len(designs)]
-    table["ped_anova"] = table.axis.map(_shares(study, by_quantile, varied))
-    if everywhere:
-        table["fanova"] = table.axis.map(_shares(study, by_forest, everywhere))
-    return table.sort_values("ped_anova", ascending=False, kind="stable", ignore_index=True)
-
-
-def _study(designs: pd.DataFrame, levels: dict[str, list[str]]) -> optuna.Study:
-    """Return a study that holds one finished trial a design."""
-    distributions = {axis: CategoricalDistribution(names) for axis, names in levels.items()}
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        study = optuna.create_study(direction="maximize")
-    finally:
-        optuna.logging.set_verbosity(verbosity)
-    columns = [designs[axis] for axis in levels]
-    for value, *row in zip(designs["value"], *columns, strict=True):
-        params = {a: name for a, name in zip(levels, row, strict=True) if name != NO_EFFECT}
-        theirs: dict[str, BaseDistribution] = {axis: distributions[axis] for axis in params}
-        trial = optuna.trial.create_trial(params=params, distributions=theirs, value=value)
-        study.add_trial(trial)
-    return study
-
-
-def _shares(
-    study: optuna.Study, evaluator: BaseImportanceEvaluator, axes: list[str]
-) -> dict[str, float]:
-    with warnings.catch_warnings():
-        # Where a level was hardly tried PED-ANOVA warns, and leaves that part out.
-        warnings.simplefilter("ignore", UserWarning)
-        return get_param_importances(study, evaluator=evaluator, params=axes)
+    codes = {axis: known.coded(axis)[0][known.common] for axis in known.axes}
+    varied = {axis: each for axis, each in codes.items() if len(np.unique(each)) > 1}
+    shares = sobol_shares(known.draws[:, known.common], varied, MOST_PAIRS)
+    rows = []
+    for names in ({(axis, ""): each for axis, each in shares.main.items()}, shares.pairs):
+        part = []
+        for (axis, other), each in names.items():
+            low, high = interval(np.clip(each, 0.0, 1.0)[:, None])
+            part.append(
+                {
+                    "axis": axis,
+                    "other": other,
+                    "epochs": known.epochs,
+                    "designs": int(known.common.sum()),
+                    "share": float(np.clip(each, 0.0, 1.0).mean()),
+                    "low": low[0],
+                    "high": high[0],
+                }
+            )
+        rows += sorted(part, key=lambda row: -row["share"])
+    return pd.DataFrame(rows, columns=COLUMNS)

@@ -1,18 +1,16 @@
-"""Least squares whose errors need not be alike, and the data that a test of them needs."""
+"""Least squares whose errors need not be alike."""
 
 from __future__ import annotations
 
-from math import ceil, inf, isnan, nan, sqrt
+from math import inf, isnan, nan, sqrt
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
-from scipy.stats import nct, t
+from scipy.stats import t
 
 Array = NDArray[np.float64]
 
-POWER = 0.80  # the chance to find a difference that is there
 ERROR = 0.05  # the chance to find one that is not
 LEAST_DF = 2  # with fewer degrees of freedom an interval says nothing
 TOLERANCE = 1e-8
@@ -34,29 +32,6 @@ class Estimate(NamedTuple):
         """Return the interval that misses the truth with the chance given (Student)."""
         half = float(t.ppf(1 - error / 2, self.df)) * self.error
         return self.value - half, self.value + half
-
-    def growth(self, difference: float, error: float = ERROR) -> float:
-        """Return how many times the data it takes to find a difference with a chance of 80 %.
-
-        It is the power of the two-sided t-test (Cohen 1988, section 2.4), where the standard error
-        falls with the root of the data and its degrees of freedom grow as the data do.
-
-        Args:
-            difference: What is to be found; not 0.
-            error: The chance to find one where there is none.
-        """
-
-        def lacking(factor: float) -> float:
-            df = (self.df + 1) * factor - 1
-            centre = abs(difference) / self.error * sqrt(factor)
-            return POWER - float(nct.sf(t.ppf(1 - error / 2, df), df, centre))
-
-        if self.error == 0 or lacking(1.0) <= 0:
-            return 1.0
-        most = 2.0
-        while lacking(most) > 0:
-            most *= 2
-        return float(brentq(lacking, most / 2, most, rtol=1e-4))
 
 
 class LinearModel:
@@ -138,15 +113,3 @@ def effect_coded(codes: NDArray[np.intp]) -> Array:
     coded[np.flatnonzero(codes >= 0), codes[codes >= 0]] = 1
     columns: Array = coded[:, :-1] - coded[:, -1:]
     return columns
-
-
-def further(estimate: Estimate, difference: float, trainings: int, error: float = ERROR) -> int:
-    """Return how many trainings beside those there are would find a difference.
-
-    Args:
-        estimate: Of the difference, by the trainings there are.
-        difference: What is to be found; not 0.
-        trainings: How many there are.
-        error: The chance to find one where there is none.
-    """
-    return ceil((estimate.growth(difference, error) - 1) * trainings)

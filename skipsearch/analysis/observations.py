@@ -93,7 +93,7 @@ def observe(
     seen = Observations(epochs, validation_images, tuple(axes), table)
     for axis in dict.fromkeys((*axes, *seen.fields)):
         levels = pd.Series([level(group[0], axis) for group in groups], dtype=object)
-        table[axis] = _in_thirds(levels).reindex(table.cell).array
+        table[axis] = in_thirds(levels).reindex(table.cell).array
     return seen
 
 
@@ -127,7 +127,7 @@ def common_rung(trials: Iterable[Trial], rungs: Sequence[int], epochs: int | Non
     return epochs
 
 
-def _in_thirds(levels: pd.Series) -> pd.Series:
+def in_thirds(levels: pd.Series) -> pd.Series:
     """Cut numbers into thirds where they have many values; all else stays."""
     numbers = levels[[isinstance(v, int | float) and not isinstance(v, bool) for v in levels]]
     if numbers.nunique() <= MOST_LEVELS:

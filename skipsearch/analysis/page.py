@@ -15,6 +15,7 @@ from skipsearch.analysis.answers import answers
 from skipsearch.analysis.audit import Audit
 from skipsearch.analysis.confirm import Confirmation
 from skipsearch.analysis.degradation import Degradation
+from skipsearch.analysis.effects import POSTERIOR
 from skipsearch.analysis.figures import (
     LEADERS,
     drawn_groups,
@@ -27,8 +28,7 @@ from skipsearch.analysis.figures import (
     plot_interaction,
     varying_fields,
 )
-from skipsearch.analysis.interactions import BY_SEEDS
-from skipsearch.analysis.linear import ERROR
+from skipsearch.analysis.interactions import DEPENDS
 from skipsearch.analysis.report import Picture, Section, Table, write_report
 from skipsearch.diagram import draw_diagram
 from skipsearch.errors import counted
@@ -121,17 +121,36 @@ def write_page(found: Findings, folder: Path, name: str) -> Path:
 
 
 def _answer(found: Findings) -> Iterator[str]:
+    yield from _budget_of(found)
     if found.damage:
         yield f"The confirmation is left out: {found.damage}."
     if found.confirmation is not None and found.confirmation.judged:
         yield from str(found.confirmation).splitlines()
     else:
         yield from _leading(found.ranking)
-    yield from answers(found.effects)
-    yield from _dependences(_tested(found))
+    yield from answers(found.effects, _more(found))
+    yield from _dependences(found.interactions)
     if found.degradation is not None:
         yield from found.degradation.claims
     yield from stopping_section(found).text
+
+
+def _budget_of(found: Findings) -> Iterator[str]:
+    """Say so where the answers are not those at the full budget."""
+    full = found.asked["recipe"]["epochs"]
+    if found.effects.empty:
+        yield "Fewer than two designs have been trained: what the axes do is not known yet."
+    elif (epochs := int(found.effects.epochs.iloc[0])) < full:
+        yield (
+            f"Too few designs were trained in full: answers are those after {epochs} of"
+            f" {counted(full, 'epoch')}, which may differ from those at the end."
+        )
+
+
+def _more(found: Findings) -> str:
+    """Return the command that trains on to settle a question."""
+    words = ["skipsearch", "search", f"{found.asked['space']['name']}.yaml", "--ask", "AXIS"]
+    return shlex.join([*words, "--data", found.asked["data"]["name"], "--out", "NEW"])
 
 
 def _leading(ranking: pd.DataFrame) -> Iterator[str]:
@@ -188,90 +207,101 @@ def effects_section(found: Findings) -> Section | None:
     formats = {
         "axis": "s",
         "level": "",
-        "verdict": "s",
         "n": "d",
+        "verdict": "s",
         "mean": PERCENT,
         "difference": POINTS,
         "d_low": POINTS,
         "d_high": POINTS,
-        "pairs": "d",
+        "best_verdict": "s",
+        "best_difference": POINTS,
+        "bd_low": POINTS,
+        "bd_high": POINTS,
+        "chance": ".2f",
         "method": "s",
-        "further": ",.0f",
     }
     tables = [
         Table(
             name="effects",
             rows=found.effects,
             columns=formats,
-            caption=f"After {counted(epochs, 'epoch')}. difference: to the best level;"
-            " d_low, d_high: its 95 % interval, for all pairs of levels together;"
-            " pairs: designs that differ in this axis alone;"
-            " further: trainings that would settle it.",
+            caption=f"After {counted(epochs, 'epoch')}. mean: over all designs of the space with"
+            " the level; difference: to the first level of the axis, with its 95 % interval (d_low,"
+            " d_high), which holds for all levels together; best_difference: of the best design"
+            " with the level to the best with the first, with its interval (bd_low, bd_high);"
+            " chance: the probability that the best design of the space has the level; n: trainings"
+            " that were observed.",
             top=60,
         )
     ]
-    if found.importance.ped_anova.notna().any():
+    if len(found.importance):
         tables.append(
             Table(
                 name="importance",
                 rows=found.importance,
-                columns={"axis": "s", "designs": "d", "ped_anova": ".2f", "fanova": ".2f"},
-                caption="How much each axis matters, of 1 in all, by two measures of Optuna.",
+                columns={"axis": "s", "other": "s", "share": ".2f", "low": ".2f", "high": ".2f"},
+                caption="How much of the variance over the space an axis explains, and a pair of"
+                " axes beyond the two (Sobol's shares), with 95 % intervals.",
             )
         )
     picture = Picture(
         name="effects",
         figure=plot_effects(found.effects),
-        caption="What each level gives away to the best of its axis: difference and 95 % interval.",
+        caption="The mean over the space of each level, less that of the first of its axis: the"
+        " difference and its 95 % interval.",
     )
     return Section(
         title="Effects of each axis",
         text=[
-            f"All values are those after {counted(epochs, 'epoch')},"
-            " the last that every training has reached which did not fail:"
-            " early stopping has not chosen among them.",
-            *answers(found.effects),
+            f"Accuracies are those after {counted(epochs, 'epoch')}, over all designs of the space,"
+            f" trained or not: {_method(found.effects)}.",
+            *answers(found.effects, _more(found)),
         ],
         figures=[picture],
         tables=tables,
     )
 
 
-def _tested(found: Findings) -> list[pd.DataFrame]:
-    """Return the interactions that could be tested, the surest first."""
-    known = [table for table in found.interactions if len(table) and table.p.notna().all()]
-    return sorted(known, key=lambda table: float(table.p.iloc[0]))
+def _method(effects: pd.DataFrame) -> str:
+    if (effects["method"] == POSTERIOR).any():
+        return "draws of a Gaussian process that was fitted to all trainings"
+    return "every design was trained with several seeds, and levels are compared in pairs"
 
 
-def _dependent(tested: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
-    """Return those that count: by Bonferroni, for of so many one would look so by chance."""
-    return [table for table in tested if table.p.iloc[0] < ERROR / len(tested)]
+def _dependent(interactions: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
+    """Return those where axes depend on each other, the pair that explains most first."""
+    there = [t for t in interactions if len(t) and t.verdict.iloc[0] == DEPENDS]
+    return sorted(there, key=lambda table: -float(table.share.iloc[0]))
 
 
-def _where(table: pd.DataFrame) -> str:
-    return " in the designs that were trained" if table.method.iloc[0] == BY_SEEDS else ""
-
-
-def _dependences(tested: Sequence[pd.DataFrame]) -> list[str]:
+def _dependences(interactions: Sequence[pd.DataFrame]) -> list[str]:
     return [
-        f"{table.columns[0]} and {table.columns[1]} depend on each other{_where(table)}"
-        f" (p = {table.p.iloc[0]:.2g})."
-        for table in _dependent(tested)
+        f"{table.columns[0]} and {table.columns[1]} depend on each other: what the one gains by"
+        f" itself differs by up to {100 * table.beyond.abs().max():.1f} points with the other."
+        for table in _dependent(interactions)
     ]
 
 
 def interactions_section(found: Findings) -> Section | None:
     """Show where what one axis does depends on another."""
-    tested = _tested(found)
-    if not tested:
+    looked_at = [table for table in found.interactions if len(table)]
+    if not looked_at:
         return None
     rows = pd.DataFrame(
-        [(*table.columns[:2], table.p.iloc[0], table.method.iloc[0]) for table in tested],
-        columns=["first", "second", "p", "by"],
+        [
+            (
+                *table.columns[:2],
+                table.share.iloc[0],
+                table.beyond.abs().max(),
+                table.verdict.iloc[0],
+            )
+            for table in sorted(looked_at, key=lambda table: -float(table.share.iloc[0]))
+        ],
+        columns=["first", "second", "share", "beyond", "verdict"],
     )
     drawn = {
         f"interaction-{table.columns[0]}-{table.columns[1]}": table
-        for table in _dependent(tested)[:MAPS]
+        for table in _dependent(looked_at)[:MAPS]
     }
     pictures = [
         Picture(
@@ -294,11 +324,11 @@ def interactions_section(found: Findings) -> Section | None:
     pairs = Table(
         name="interactions",
         rows=rows,
-        columns={"first": "s", "second": "s", "p": ".3g", "by": "s"},
-        caption=f"F test of additivity; below {ERROR / len(tested):.2g} it counts. by: designs, or"
-        " seeds of the designs at hand where each combination has one.",
+        columns={"first": "s", "second": "s", "share": ".3f", "beyond": POINTS, "verdict": "s"},
+        caption="share: of the variance over the space that a pair explains beyond the two axes;"
+        " beyond: the largest difference of a combination to the sum of its two levels.",
     )
-    text = _dependences(tested) or [f"None was found among {len(tested)} pairs of axes."]
+    text = _dependences(looked_at) or [f"None was found among {len(looked_at)} pairs of axes."]
     return Section(title="Interactions", text=text, figures=pictures, tables=[pairs, *maps])
 
 

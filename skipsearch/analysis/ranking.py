@@ -15,6 +15,7 @@ from skipsearch.design import has_effect, spread
 from skipsearch.intervals import rounding, wilson
 from skipsearch.layout import Layout
 from skipsearch.record import Trial
+from skipsearch.space import Candidate
 
 CONFIDENCE = 0.95
 
@@ -123,11 +124,11 @@ def _row(
     return row | {axis: level(first, axis) for axis in axes}
 
 
-def level(trial: Trial, axis: str) -> object:
+def level(trial: Trial | Candidate, axis: str) -> object:
     """Return the value that an axis has in a training; "-" where it has no effect on the design.
 
     Args:
-        trial: Its record.
+        trial: Its record, or a point of the space.
         axis: A field of the design, ``recipe.NAME``, or a parameter of a space, such as
             ``shortcut[1]`` or ``layout.before_join``.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from skipsearch.cli.words import listed, not_written, warn, write_csv
@@ -108,14 +108,22 @@ def effects(options: argparse.Namespace) -> None:
         return
     written = write_csv(table, options.csv, run, "effects.csv", index=False)
     print("\n".join(answers(table)))
-    points = ("mean", "low", "high", "difference", "d_low", "d_high")
-    formats = dict.fromkeys(points, "{:.4f}".format) | {"further": "{:,.0f}".format}
+    points = [str(name) for name in table if table[name].dtype == float and name != "further"]
+    formats: dict[str, Callable[..., str]] = dict.fromkeys(points, "{:.4f}".format)
+    formats["further"] = "{:,.0f}".format
     print(f"\nAfter {counted(table.epochs.iloc[0], 'epoch')}, in accuracy:")
-    shown = table.drop(columns="epochs")
-    print(shown.to_string(index=False, formatters=formats, na_rep=""))
+    average = ["axis", "level", "n", "mean", "low", "high", "difference", "d_low", "d_high"]
+    best = ["axis", "level", "best", "best_low", "best_high", "best_difference", "bd_low"]
+    shown = [[*average, "verdict", "method", "further"]]
+    if table.best.notna().any():
+        shown.append([*best, "bd_high", "best_verdict", "chance"])
+    for columns in shown:
+        print(table[columns].to_string(index=False, formatters=formats, na_rep=""))
+        print()
     print(
-        "low, high: 95 % interval of a mean; d_low, d_high: of the difference to the best level,"
-        f" for all pairs together.\n{written}"
+        "mean: over all designs of the space with the level; best: of the best of them; low, high:"
+        " 95 % interval;\nd_low, d_high, bd_low, bd_high: of the difference to the first level, for"
+        f" all levels together.\n{written}"
     )
     if options.second is not None:
         both = run.interactions(options.axis, options.second, epochs=options.epochs)
@@ -123,16 +131,17 @@ def effects(options: argparse.Namespace) -> None:
             print(f"\nNo training has both {options.axis} and {options.second}.")
             return
         row = both.iloc[0]
-        sure = "" if row.verdict == "not enough data" else f" (p = {row.p:.2g}, by {row.method})"
-        print(f"\nDoes what {options.axis} does depend on {options.second}? {row.verdict}{sure}.")
-        shown = both.drop(columns=["epochs", "p", "method", "verdict"])
-        print(shown.to_string(index=False, float_format="{:.4f}".format))
+        share = f"the pair explains {row.share:.1%} of the variance over the space"
+        question = f"Does what {options.axis} does depend on {options.second}?"
+        print(f"\n{question} {row.verdict}; {share}.")
+        map_of_both = both.drop(columns=["epochs", "share", "verdict"])
+        print(map_of_both.to_string(index=False, float_format="{:.4f}".format))
     if options.axis is None:
         importance = run.importance(epochs=options.epochs)
         if importance.empty:
             print("\nNo importance can be told: all trainings are alike in every axis.")
             return
-        print("\nImportance, of 1 in all:")
+        print("\nShare of the variance over the space that axes and pairs of them explain:")
         print(importance.to_string(index=False, float_format="{:.3f}".format))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +15,7 @@ import pandas as pd
 from skipsearch import analysis
 from skipsearch.axes import split_name
 from skipsearch.design import Design
-from skipsearch.errors import DamagedError, DataError, RunError, shown_value
+from skipsearch.errors import DamagedError, DataError, RunError, not_one_of, shown_value
 from skipsearch.record import COMPLETE, VALIDATION_ACCURACY, Epoch, Trial
 from skipsearch.run.places import CONFIRM, CONFIRMATIONS, STUDY, check_outside
 from skipsearch.searching.asked import fixed, read_asked
@@ -188,26 +189,67 @@ class Run:
         controlled: str | None = None,
         margin: float = analysis.MARGIN,
     ) -> pd.DataFrame:
-        """Compare the levels of each axis at equal fidelity; see ``analysis.effects``.
+        """Compare the levels of each axis over the whole space; see ``analysis.effects``.
+
+        A grid over the whole space with several seeds of each design, all trained in full, is a
+        plan of pairs: there the paired test answers, see ``analysis.paired_effects``, and
+        ``method`` says so.
 
         Args:
             axis: An axis of the space, or a field such as ``layout``; None for all axes.
-            epochs: A rung; None for the highest that every training reached which did not fail.
+            epochs: The budget to answer for, a rung; None for the full one, see ``analysis.learn``.
             controlled: A cost to be equal: ``params``, ``macs``, ``activation_bytes`` or
                 ``latency``.
             margin: A difference in accuracy that is too small to matter.
         """
-        return analysis.effects(self._seen(epochs), axis, controlled, margin)
+        trials = self.trials()
+        return self._effects(trials, self._known(trials, epochs), axis, controlled, margin)
+
+    def _effects(
+        self,
+        trials: Sequence[Trial],
+        known: analysis.Knowledge | None,
+        axis: str | None = None,
+        controlled: str | None = None,
+        margin: float = analysis.MARGIN,
+    ) -> pd.DataFrame:
+        if known is not None and self._is_paired(trials, known):
+            seen = self._seen(known.epochs, trials)
+            return analysis.paired_effects(seen, axis, controlled, margin)
+        if known is None:
+            # Refuses an axis or a cost that is unknown, and has no rows.
+            return analysis.paired_effects(self._seen(trials=[]), axis, controlled, margin)
+        return analysis.effects(known, axis, controlled, margin)
+
+    def _is_paired(self, trials: Sequence[Trial], known: analysis.Knowledge) -> bool:
+        """Whether every design of the space was trained in full with two seeds or more."""
+        if self.asked["sampler"] != "grid" or not known.common.all():
+            return False
+        full = [trial for trial in trials if len(trial.curve) >= known.epochs]
+        seeds = Counter(trial.key for trial in full)
+        return len(seeds) == len(known.levels) and min(seeds.values()) > 1
 
     def interactions(self, first: str, second: str, *, epochs: int | None = None) -> pd.DataFrame:
         """Tell whether what one axis does depends on another; see ``analysis.interactions``."""
-        return analysis.interactions(self._seen(epochs), first, second)
+        known = self._known(self.trials(), epochs)
+        if known is None:
+            for axis in (first, second):
+                self._seen(trials=[]).check(axis)
+            return pd.DataFrame(columns=[first, second])
+        return analysis.interactions(known, first, second)
 
     def importance(self, *, epochs: int | None = None) -> pd.DataFrame:
-        """Tell how much each axis matters at equal fidelity; see ``importance``."""
-        from skipsearch.analysis.importance import importance
+        """Tell how much each axis and each pair of axes explain; see ``analysis.importance``."""
+        known = self._known(self.trials(), epochs)
+        return pd.DataFrame(columns=["axis"]) if known is None else analysis.importance(known)
 
-        return importance(self._seen(epochs))
+    def _known(
+        self, trials: Sequence[Trial], epochs: int | None = None
+    ) -> analysis.Knowledge | None:
+        if epochs is not None and epochs not in self.asked["rungs"]:
+            raise RunError(f"epochs: {not_one_of(epochs, map(str, self.asked['rungs']))}")
+        budget, images = self.asked["recipe"]["epochs"], self.asked["data"]["validation_images"]
+        return analysis.learn(trials, self.space, budget, images, epochs)
 
     def _seen(
         self, epochs: int | None = None, trials: Sequence[Trial] | None = None
@@ -433,13 +475,12 @@ class Run:
             return write_page(self._findings(), folder, self.path.resolve().name)
 
     def _findings(self) -> Findings:
-        from skipsearch.analysis.importance import importance
         from skipsearch.analysis.page import Findings
 
         trials, rungs, fields = self.trials(), self.asked["rungs"], self.fields()
         if not trials:
             raise RunError(f"{self.path}: no trial has been recorded yet")
-        images, seen = self.asked["data"]["validation_images"], self._seen(trials=trials)
+        images, known = self.asked["data"]["validation_images"], self._known(trials)
         confirmation, damage = self.readable_confirmation()
         accuracy_and_size = (VALIDATION_ACCURACY, "params")
         return Findings(
@@ -448,9 +489,9 @@ class Run:
             ranking=analysis.rank(trials, rungs, images, fields),
             front=analysis.pareto(trials, accuracy_and_size, images, fields),
             audit=analysis.audit(trials),
-            effects=analysis.effects(seen),
-            importance=importance(seen),
-            interactions=analysis.all_interactions(seen),
+            effects=self._effects(trials, known),
+            importance=pd.DataFrame() if known is None else analysis.importance(known),
+            interactions=[] if known is None else analysis.all_interactions(known),
             degradation=analysis.degradation(
                 trials,
                 self.asked["data"]["train_images"],

@@ -12,11 +12,12 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from skipsearch.record import COMPLETE, FAIL, INTERRUPTED, Trial
+from skipsearch.record import COMPLETE, DIVERGED, FAIL, INTERRUPTED, Trial
 from skipsearch.searching.proposers import Proposer, Trainings
 from skipsearch.searching.records import (
     ATTEMPTS,
     KEY,
+    REASON,
     SEED,
     is_interrupted,
     is_training,
@@ -72,10 +73,14 @@ class Asking(Proposer):
                 key,
                 seed,
                 {name: parameters[name].value(held) for name, held in trial.params.items()},
-                trial.value if trial.state == TrialState.COMPLETE else None,
+                trial.value if trial.state == TrialState.COMPLETE else self._guess(trial),
                 failed=trial.state == TrialState.FAIL and not goes_on,
             )
         return list(found.values())
+
+    def _guess(self, trial: FrozenTrial) -> float | None:
+        diverged = DIVERGED in trial.user_attrs.get(REASON, "")
+        return 1 / self._space.classes if diverged else None
 
 
 def trainings(
@@ -94,8 +99,14 @@ def trainings(
             trial.key,
             trial.seed,
             {name: parameters[name].value(held) for name, held in params[trial.number].items()},
-            trial.curve[-1].validation_accuracy if trial.state == COMPLETE else None,
+            _accuracy(trial, space),
             failed=trial.state == FAIL and trial.reason != INTERRUPTED,
         )
         for trial in trials
     ]
+
+
+def _accuracy(trial: Trial, space: Space) -> float | None:
+    if trial.state == COMPLETE:
+        return trial.curve[-1].validation_accuracy
+    return 1 / space.classes if DIVERGED in trial.reason else None

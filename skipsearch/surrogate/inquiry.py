@@ -1,6 +1,6 @@
 """Questions put to a space: what its trainings answer, and which training to do next.
 
-Everything follows from the trainings handed in, the seed and the space. Nothing is remembered but
+Everything follows from the space and the trainings handed in. Nothing is remembered but
 what saves time.
 """
 
@@ -13,10 +13,11 @@ from functools import cached_property
 
 import numpy as np
 
-from skipsearch.axes import RECIPE, Value, split_name
+from skipsearch.axes import RECIPE, Range, Value, split_name
 from skipsearch.errors import RunError, not_one_of, shown_value
 from skipsearch.space import TRIES, Candidate, Space
 from skipsearch.surrogate.answers import Codes
+from skipsearch.surrogate.belief import Belief
 from skipsearch.surrogate.encoding import Array, Encoding
 from skipsearch.surrogate.kernel import Kernel, Scales
 from skipsearch.surrogate.process import (
@@ -26,7 +27,6 @@ from skipsearch.surrogate.process import (
     PAIR,
     Observations,
     Posterior,
-    fit,
 )
 from skipsearch.surrogate.question import Answer, Question, most_telling, narrowed, slopes
 from skipsearch.surrogate.warp import Warp
@@ -34,6 +34,7 @@ from skipsearch.surrogate.warp import Warp
 LISTED = 4_000  # points up to which all designs of a space are asked about
 DRAWN = 2_000  # designs that stand for a larger space
 MOST_LEVELS = 20  # of an axis, that are compared
+MOST_NUMBERS = 6  # the same, of an axis of numbers: beyond, the report looks at thirds of them
 DRAWS = 1_000  # from the posterior
 FIRST = 10  # trainings, at least, before the model is fitted
 
@@ -46,8 +47,9 @@ class Training:
         key: Of its design and recipe, see ``Candidate.key``.
         seed: Of the training.
         values: Of the parameters that matter for it.
-        accuracy: At the full budget; None while it is under way, or where it failed.
-        failed: Whether it ended without an accuracy.
+        accuracy: At the full budget, or that of guessing where the training diverged; None while
+            it is under way, or where it failed in another way.
+        failed: Whether it diverged or failed in another way.
     """
 
     key: str
@@ -61,14 +63,14 @@ class Inquiry:
     """Asks of a space which levels of some axes are the best, on average over its designs.
 
     All designs of a finite space of up to 4,000 points count alike; a larger or endless space is
-    represented by 2,000 designs drawn at random, the same ones for the same seed.
+    represented by 2,000 designs drawn at random, always the same ones.
 
     Args:
         space: With the recipe that its designs are trained by.
         axes: Parameters of the space, or fields that its axes set.
         margin: A difference in mean accuracy that is too small to matter.
         images: Of the validation split.
-        seed: Of the first training of each design, and of every random choice.
+        seed: Of the first training of each design.
         seeds: Trainings of one design at most.
 
     Attributes:
@@ -92,10 +94,10 @@ class Inquiry:
         check_asked(space, axes, margin)
         self.margin = margin
         self._images = images
-        self._seed = seed
+        self._guess = 1 / space.classes
         self._seeds = range(seed, seed + seeds)
         self._encoding = Encoding.of(space)
-        self._pool = _pool(space, seed)
+        self._pool = _pool(space)
         self._place = {candidate.key: i for i, candidate in enumerate(self._pool)}
         self._rows = self._encoding.rows(candidate.values for candidate in self._pool)
         self._questions = [_question(space, axis, self._pool) for axis in axes]
@@ -173,11 +175,15 @@ class Inquiry:
         accuracies = np.array([t.accuracy for t in ended], dtype=float)
         warp = Warp.of(accuracies, self._images)
         values, floors = warp.values(accuracies), warp.noise(accuracies)
-        posterior = fit(self._encoding, self._points(ended), values, floors)
-        rng = np.random.default_rng(self._seed)
-        draws = warp.accuracies(posterior.sample(self._rows, DRAWS, rng))
+        # As the report does, with the same draws: what it calls open is open here.
+        rng = np.random.default_rng(0)
+        least = min(self._guess, accuracies.min())
+        points = self._points(ended)
+        belief = Belief.of(self._encoding, warp, points, values, floors, rng, least)
+        draws = belief.accuracies(belief.values(self._rows, DRAWS, rng))
         answers = [Answer.of(question, draws, self.margin) for question in self._questions]
-        return _Knowledge(warp, posterior, answers)
+        # What to train next is worked out with the most probable scales alone.
+        return _Knowledge(warp, belief.posteriors[0], answers)
 
     def _tells(self, knowledge: _Knowledge, under_way: Array) -> Array:
         """Return how much a training of each design would tell."""
@@ -249,8 +255,8 @@ def check_asked(space: Space, axes: Sequence[str], margin: float) -> None:
                     f"ask: axes.{name} is an endless range, whose values cannot be told apart one"
                     " by one; allowed: a list of values, or a range with a step"
                 )
-            if parameter.size > MOST_LEVELS:
-                raise RunError(_too_many(axis, parameter.size))
+            if isinstance(parameter, Range) and parameter.size > MOST_NUMBERS:
+                raise RunError(_too_many(name, parameter.size, MOST_NUMBERS))
     if isinstance(margin, bool) or not isinstance(margin, int | float) or not 0 < margin < 1:
         raise RunError(f"margin: {margin!r} is not a difference in accuracy between 0 and 1")
 
@@ -259,18 +265,18 @@ def _parts(space: Space, field: str) -> list[str]:
     return [name for name in space.parameters if split_name(name).field == field]
 
 
-def _too_many(axis: str, levels: int) -> str:
+def _too_many(axis: str, levels: int, most: int) -> str:
     return (
-        f"ask: {axis} has {levels:,} levels, and at most {MOST_LEVELS} can be compared; give"
-        " fewer values, or a larger step"
+        f"ask: {axis} has {levels:,} levels, and at most {most} can be compared; give fewer values,"
+        " or a larger step"
     )
 
 
-def _pool(space: Space, seed: int) -> list[Candidate]:
+def _pool(space: Space) -> list[Candidate]:
     """Return the designs that stand for a space."""
     if space.size is not None and space.size <= LISTED:
         return list(space.candidates())
-    rng = random.Random(seed)
+    rng = random.Random(0)  # as the report draws them
     drawn: dict[str, Candidate] = {}
     for _ in range(DRAWN + TRIES):
         candidate = space.draw(rng)
@@ -288,8 +294,10 @@ def _question(space: Space, axis: str, pool: Sequence[Candidate]) -> Question:
         raise RunError(
             f"ask: {axis} has {only} in the designs of {space.name}; two are needed to compare"
         )
-    if len(levels) > MOST_LEVELS:
-        raise RunError(_too_many(axis, len(levels)))
+    numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in levels)
+    most = MOST_NUMBERS if numbers else MOST_LEVELS
+    if len(levels) > most:
+        raise RunError(_too_many(axis, len(levels), most))
     number = {level: i for i, level in enumerate(levels)}
     return Question(axis, levels, _codes(found, number))
 

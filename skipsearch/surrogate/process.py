@@ -293,26 +293,54 @@ RELEVANCE_WIDTH = 0.5
 
 
 def fit_scales(kernel: Kernel, seen: Observations) -> Scales:
-    """Return the scales of the largest posterior density, given what was seen.
+    """Return the scales of the largest posterior density, given what was seen."""
+    density = ScaleDensity(kernel, seen.some(FITTED))
+    return density.scales(density.maximum())
 
-    The priors of their logarithms are normal and wide. They keep a handful of trainings from
-    saying that there is no noise, or nothing but noise.
+
+class ScaleDensity:
+    """The posterior density of the scales' logarithms, given what was seen.
+
+    The priors of the logarithms are normal and wide. They keep a handful of trainings from saying
+    that there is no noise, or nothing but noise.
+
+    Args:
+        kernel: Of the space.
+        seen: The trainings.
     """
-    some = seen.some(FITTED)
-    correlations = kernel.correlations(some.points, some.points)
-    count = len(correlations)
-    middle = np.array([MAIN, PAIR, OWN, NOISE, *[0.0] * count])
-    width = np.array([*WIDTHS, *[RELEVANCE_WIDTH] * count])
 
-    def loss(logs: Array) -> tuple[float, Array]:
-        value, slope = _likelihood(correlations, some, np.exp(logs))
-        off = (logs - middle) / width
-        return -value + float(off @ off) / 2, -slope * np.exp(logs) + off / width
+    def __init__(self, kernel: Kernel, seen: Observations) -> None:
+        self._seen = seen
+        self._correlations = kernel.correlations(seen.points, seen.points)
+        axes = len(self._correlations)
+        self._middle = np.array([MAIN, PAIR, OWN, NOISE, *[0.0] * axes])
+        self._width = np.array([*WIDTHS, *[RELEVANCE_WIDTH] * axes])
 
-    bounds = [(m - 4 * w, m + 4 * w) for m, w in zip(middle, width, strict=True)]
-    found = minimize(loss, middle, jac=True, method="L-BFGS-B", bounds=bounds)
-    main, pair, own, noise, *relevance = np.exp(found.x).tolist()
-    return Scales(main, pair, own, noise, tuple(relevance))
+    def loss(self, logs: Array) -> tuple[float, Array]:
+        """Return the negative logarithm of the density, but for a constant, and its slope."""
+        value, slope = _likelihood(self._correlations, self._seen, np.exp(logs))
+        off = (logs - self._middle) / self._width
+        return -value + float(off @ off) / 2, -slope * np.exp(logs) + off / self._width
+
+    def maximum(self) -> Array:
+        """Return the logarithms of the largest density."""
+        found = minimize(
+            self.loss,
+            self._middle,
+            jac=True,
+            method="L-BFGS-B",
+            bounds=list(zip(*self.ends(), strict=True)),
+        )
+        return np.asarray(found.x)
+
+    def ends(self) -> tuple[Array, Array]:
+        """Return the least and the greatest logarithms that are looked at."""
+        return self._middle - 4 * self._width, self._middle + 4 * self._width
+
+    def scales(self, logs: Array) -> Scales:
+        """Return the scales that have these logarithms."""
+        main, pair, own, noise, *relevance = np.exp(logs).tolist()
+        return Scales(main, pair, own, noise, tuple(relevance))
 
 
 def _likelihood(correlations: Array, seen: Observations, scales: Array) -> tuple[float, Array]:

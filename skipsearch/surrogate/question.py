@@ -29,6 +29,8 @@ from skipsearch.surrogate.process import Posterior
 
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(16)
 MARGIN = 0.005  # a difference in accuracy that is too small to matter
+QUANTILES = (1 - CONFIDENCE, 0.5, CONFIDENCE)
+INTERVAL = 2 * CONFIDENCE - 1
 LEAST_SPREAD = 1e-9  # standard deviation of a value that counts as known
 
 
@@ -106,9 +108,9 @@ class Answer:
     def __str__(self) -> str:
         """Say on one line what is known of each level, the nearest to the reference first.
 
-        The intervals are those of the differences, in points of accuracy. They are central 90 %
-        intervals: what is worse with a probability of 0.95 has one below 0, and what is tied one
-        within the margin (Schuirmann 1987, doi:10.1007/BF01068419).
+        The intervals are those of the differences, in points of accuracy, as wide as the verdicts
+        are sure: what is worse has one below 0, and what is tied one within the margin, as in the
+        two one-sided tests of Schuirmann 1987, doi:10.1007/BF01068419.
         """
         means = self.differences.mean(axis=0)
         said: dict[str, list[str]] = {TIED: [], WORSE: [], OPEN: []}
@@ -121,10 +123,11 @@ class Answer:
         for word, opening in ((TIED, "tied with it"), (WORSE, "worse"), (OPEN, "open")):
             if said[word]:
                 parts.append(f"{opening}: {', '.join(said[word])}")
-        return f"{self.question.axis}: {'; '.join(parts)} (points of accuracy, 90 % intervals)"
+        unit = f"(points of accuracy, {INTERVAL:.0%} intervals)"
+        return f"{self.question.axis}: {'; '.join(parts)} {unit}"
 
     def _compared(self, i: int) -> str:
-        low, middle, high = 100 * np.quantile(self.differences[:, i], [0.05, 0.5, 0.95])
+        low, middle, high = 100 * np.quantile(self.differences[:, i], QUANTILES)
         return f"{_name(self.question.levels[i])} {middle:+.1f} ({low:+.1f} to {high:+.1f})"
 
 

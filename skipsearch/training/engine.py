@@ -19,7 +19,7 @@ from skipsearch.models import Network
 from skipsearch.models.ops import DropPath
 from skipsearch.models.packed import Random
 from skipsearch.recipe import Recipe
-from skipsearch.record import Epoch
+from skipsearch.record import DIVERGED, Epoch
 from skipsearch.training.batches import Batches, stream
 from skipsearch.training.checkpoint import load_checkpoint, save_checkpoint
 from skipsearch.training.compiling import CompileChoice, Measured
@@ -422,7 +422,7 @@ class Trainer(Training):
         for loss in (epoch.train_loss, epoch.validation_loss):
             if not math.isfinite(loss):
                 raise DivergedError(
-                    f"the loss became {loss} in epoch {self.epoch} of {self.recipe.epochs}"
+                    f"{DIVERGED} {loss} in epoch {self.epoch} of {self.recipe.epochs}"
                     f" (peak_lr {self.recipe.peak_lr:g})"
                 )
         return epoch

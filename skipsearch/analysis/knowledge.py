@@ -1,0 +1,280 @@
+"""What a run's trainings say of all designs of its space, at the full budget."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from skipsearch.analysis.observations import NO_EFFECT, in_thirds
+from skipsearch.analysis.ranking import level
+from skipsearch.axes import RECIPE, Value, slots, split_name
+from skipsearch.cost import cost
+from skipsearch.design import spread
+from skipsearch.errors import RunError, not_one_of
+from skipsearch.layout import Layout
+from skipsearch.record import DIVERGED, FAIL, Trial
+from skipsearch.space import TRIES, Candidate, Space
+from skipsearch.surrogate.answers import Codes, Flags
+from skipsearch.surrogate.belief import Belief
+from skipsearch.surrogate.curves import Curves
+from skipsearch.surrogate.encoding import Array, Encoding
+from skipsearch.surrogate.warp import Warp
+
+LISTED = 4_000  # points up to which all designs of a space are looked at
+DRAWN = 2_000  # designs that stand for a larger space
+DRAWS = 1_000  # from the posterior
+ENOUGH = 5  # designs trained in full, with fewer of which another budget is looked at
+FEWEST = 2  # designs with a known end, below which there is nothing to compare
+FULL, STOPPED, FAILED, OPEN = "full", "stopped", "failed", "open"
+
+
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """Draws of the accuracy of every design of a space, and what they rest on.
+
+    Attributes:
+        epochs: The budget that accuracies are at.
+        axes: Parameters of the space.
+        levels: One row a design; a column for each parameter and for each field that several of
+            them set. "-" stands where one has no effect.
+        common: (N,) whether a design stands for the space: all of a finite one. Where designs of a
+            larger space were drawn, those that the search chose to train do not.
+        trained: (N,) whether a design was trained so far that its accuracy was observed.
+        trainings: One row a training, with the columns place (of its design) and outcome: "full",
+            "stopped" (an observation of the final value, with more noise), "failed", or "open"
+            (it was stopped, or is under way, and tells nothing of the final value).
+        values: (S, N) draws on the scale of the model.
+        draws: (S, N) the same as accuracies.
+        noise: Variance of the value of one further training.
+        costs: (N,) of each design, by the name of the cost; NaN where it was not measured.
+    """
+
+    epochs: int
+    axes: tuple[str, ...]
+    levels: pd.DataFrame
+    common: Flags
+    trained: Flags
+    trainings: pd.DataFrame
+    values: Array
+    draws: Array
+    noise: float
+    costs: Mapping[str, Array]
+
+    @property
+    def fields(self) -> list[str]:
+        """The fields that the axes set, none a part of another."""
+        return list(dict.fromkeys(split_name(axis).field for axis in self.axes))
+
+    def check(self, axis: str) -> None:
+        """Refuse what is neither an axis nor the field of one."""
+        allowed = list(dict.fromkeys((*self.axes, *self.fields)))
+        if axis not in allowed:
+            raise RunError(f"axis: {not_one_of(axis, allowed)}")
+
+    def coded(self, axis: str) -> tuple[Codes, list[Any]]:
+        """Return the level of each design by its number, -1 for none, and the levels' names."""
+        column = self.levels[axis]
+        numbers, names = pd.factorize(column.where(column != NO_EFFECT))
+        return numbers.astype(np.intp), list(names)
+
+
+def learn(
+    trials: Iterable[Trial],
+    space: Space,
+    budget: int,
+    images: int,
+    epochs: int | None = None,
+) -> Knowledge | None:
+    """Fit the model of the space to trainings.
+
+    What each training counts for:
+
+    - trained to the budget: its accuracy;
+    - stopped before, or under way: an observation of the accuracy that it would have had, with the
+      noise of the regression on finished curves (``surrogate.curves``); nothing where too few
+      curves finished to learn that;
+    - diverged: the accuracy of guessing, for the network it left behind is worth no more;
+    - failed in another way (memory, a worker that died): nothing, that says nothing of the design.
+
+    Seeds of a design are replicates. All designs of a finite space of up to 4,000 points are looked
+    at; a larger or endless one is represented by 2,000 designs drawn at random, beside those that
+    were trained.
+
+    Args:
+        trials: Records of a run.
+        space: That was searched.
+        budget: Epochs of a training in full.
+        images: Size of the validation split.
+        epochs: The budget to answer for; None for the full one, or where fewer than five designs
+            were trained in full, for the most epochs that five have, or all of fewer.
+
+    Returns:
+        What is known; None where fewer than two designs have an accuracy at that budget.
+    """
+    trials = list(trials)
+    epochs = _epochs(trials, budget) if epochs is None else epochs
+    pool = _Pool(space, trials)
+    guess = 1 / space.classes
+    outcomes = pd.DataFrame({"place": pool.places, "outcome": OPEN})
+    ends = np.full(len(trials), np.nan)
+    for i, trial in enumerate(trials):
+        if len(trial.curve) >= epochs:
+            ends[i] = trial.curve[epochs - 1].validation_accuracy
+            outcomes.loc[i, "outcome"] = FULL
+        elif trial.state == FAIL:
+            ends[i] = guess if DIVERGED in trial.reason else np.nan
+            outcomes.loc[i, "outcome"] = FAILED
+    known = ~np.isnan(ends)
+    full = outcomes.outcome == FULL
+    if outcomes.place[full].nunique() < FEWEST:
+        return None
+    warp = Warp.of(ends[known], images)
+    values, noise = np.zeros(len(trials)), np.full(len(trials), np.inf)
+    values[known], noise[known] = warp.values(ends[known]), warp.noise(ends[known])
+    going = [i for i, t in enumerate(trials) if t.curve and t.state != FAIL and not full[i]]
+    curves = Curves(
+        [_curve(t, epochs) for t, is_full in zip(trials, full, strict=True) if is_full],
+        images,
+        [_curve(trials[i], epochs) for i in going],
+    )
+    for i in going:
+        final = curves.final(len(trials[i].curve), trials[i].curve[-1].validation_accuracy)
+        if final is not None:
+            values[i] = warp.values([final.accuracy])[0]
+            noise[i] = warp.noise([final.accuracy])[0] + final.variance / warp.spread**2
+            outcomes.loc[i, "outcome"] = STOPPED
+    told = np.isfinite(noise)
+    rng = np.random.default_rng(0)
+    rows = pool.rows
+    points = rows[outcomes.place[told]]
+    belief = Belief.of(
+        Encoding.of(space),
+        warp,
+        points,
+        values[told],
+        noise[told],
+        rng,
+        min(guess, ends[known].min()),
+    )
+    drawn = belief.values(rows, DRAWS, rng)
+    trained = np.zeros(len(rows), dtype=bool)
+    trained[outcomes.place[told]] = True
+    return Knowledge(
+        epochs=epochs,
+        axes=tuple(space.parameters),
+        levels=pool.levels(),
+        common=pool.common,
+        trained=trained,
+        trainings=outcomes,
+        values=drawn,
+        draws=belief.accuracies(drawn),
+        noise=belief.noise,
+        costs=pool.costs(trials),
+    )
+
+
+def _epochs(trials: Sequence[Trial], budget: int) -> int:
+    longest: dict[str, int] = {}
+    for trial in trials:
+        longest[trial.key] = max(longest.get(trial.key, 0), len(trial.curve))
+    lengths = sorted((length for length in longest.values() if length), reverse=True)[:ENOUGH]
+    return min(budget, lengths[-1]) if lengths else budget
+
+
+def _curve(trial: Trial, epochs: int) -> dict[int, float]:
+    return {i: epoch.validation_accuracy for i, epoch in enumerate(trial.curve[:epochs], 1)}
+
+
+class _Pool:
+    """The designs that are looked at: candidates of the space, then what else was trained.
+
+    Attributes:
+        places: Of the design of each training.
+        rows: (N, axes) of the encoding.
+        common: (N,) whether a design stands for the space.
+    """
+
+    def __init__(self, space: Space, trials: Sequence[Trial]) -> None:
+        self._space = space
+        recipe_axes = [name for name in space.parameters if name.startswith(RECIPE)]
+
+        def key(each: Candidate | Trial) -> tuple[Value, ...]:
+            # Recipes of the space lack what the data set decides, so that ids differ.
+            return each.design.id, *(level(each, name) for name in recipe_axes)
+
+        finite = space.size is not None and space.size <= LISTED
+        self._members: list[Candidate | Trial] = []
+        self._members += space.candidates() if finite else _drawn(space)
+        values = [each.values for each in self._members if isinstance(each, Candidate)]
+        common = len(self._members)
+        place = {key(each): i for i, each in enumerate(self._members)}
+        places = []
+        for trial in trials:
+            name = key(trial)
+            if name not in place:
+                place[name] = len(self._members)
+                self._members.append(trial)
+                values.append(_values(space, trial))
+            places.append(place[name])
+        self.places = np.array(places, dtype=np.intp)
+        self.rows = Encoding.of(space).rows(values)
+        self.common = np.arange(len(self._members)) < common
+
+    def levels(self) -> pd.DataFrame:
+        """Return the level of each axis and field in each design."""
+        axes = list(self._space.parameters)
+        names = dict.fromkeys((*axes, *(split_name(axis).field for axis in axes)))
+        columns = {
+            name: in_thirds(pd.Series([level(each, name) for each in self._members], dtype=object))
+            for name in names
+        }
+        return pd.DataFrame(columns)
+
+    def costs(self, trials: Sequence[Trial]) -> dict[str, Array]:
+        """Return what each design costs; latency as it was measured, on the last training."""
+        space = self._space
+        figures = [
+            cost(each.design, space.in_channels, space.image_size, space.classes)
+            for each in self._members
+        ]
+        latency = np.full(len(self._members), np.nan)
+        for place, trial in zip(self.places, trials, strict=True):
+            if trial.latency is not None:
+                latency[place] = trial.latency
+        names = ("params", "macs", "activation_bytes")
+        found = {n: np.array([getattr(f, n) for f in figures], dtype=float) for n in names}
+        return found | {"latency": latency}
+
+
+def _drawn(space: Space) -> list[Candidate]:
+    rng = random.Random(0)
+    drawn: dict[str, Candidate] = {}
+    for _ in range(DRAWN + TRIES):
+        candidate = space.draw(rng)
+        drawn.setdefault(candidate.key, candidate)
+        if len(drawn) == DRAWN:
+            break
+    return list(drawn.values())
+
+
+def _values(space: Space, trial: Trial) -> dict[str, Value]:
+    """Return the values of the parameters that a training's design has been built from."""
+    values = {}
+    for name in space.parameters:
+        found = level(trial, name)
+        if found == NO_EFFECT:
+            continue
+        field, stage, slot = split_name(name)
+        if not name.startswith(RECIPE):
+            found = getattr(trial.design, field)
+            if stage is not None:
+                found = spread(found, len(trial.design.depths))[stage]
+            if slot:
+                found = slots(Layout.parse(str(found)))[slot]
+        values[name] = found
+    return values

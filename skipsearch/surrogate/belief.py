@@ -1,0 +1,114 @@
+"""What trainings say of all designs of a space: draws of their accuracies.
+
+The posterior of ``process`` takes the scales of its kernel as known. A few trainings leave them
+open, above all how much of a difference is a design's own and how much is noise, and intervals that
+forget it are too narrow. Here scales are drawn as well: from the normal approximation of their
+posterior at its maximum, weighted by the ratio of the two densities (Tierney & Kadane 1986,
+doi:10.1080/01621459.1986.10478240, for the approximation; Ionides 2008,
+doi:10.1198/106186008X320456, for the truncated weights).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from skipsearch.surrogate.encoding import Array, Encoding
+from skipsearch.surrogate.kernel import Kernel
+from skipsearch.surrogate.process import Observations, Posterior, ScaleDensity
+from skipsearch.surrogate.warp import Warp
+
+SCALES = 24  # sets of scales that are drawn
+SHAPED = 200  # designs, at most, that the shape of the scales' density is taken from
+STEP = 1e-3  # of a logarithm, for the second derivative
+
+
+@dataclass(frozen=True, slots=True)
+class Belief:
+    """A posterior over spaces, with the scales of the kernel integrated out.
+
+    Attributes:
+        warp: From accuracies to the values that the model is of.
+        posteriors: One for each set of scales.
+        weights: Their probabilities.
+        least: Accuracy below which no design is expected: that of guessing.
+    """
+
+    warp: Warp
+    posteriors: Sequence[Posterior]
+    weights: Array
+    least: float
+
+    @classmethod
+    def of(
+        cls,
+        encoding: Encoding,
+        warp: Warp,
+        points: Array,
+        values: Array,
+        noise: Array,
+        rng: np.random.Generator,
+        least: float = 0.0,
+    ) -> Self:
+        """Learn from trainings.
+
+        Args:
+            encoding: Of the space.
+            warp: By which accuracies became values.
+            points: A row of the encoding for each training.
+            values: What each showed of its final value.
+            noise: Variance of each value that is known beforehand, see ``fit``.
+            rng: Draws the scales.
+            least: Accuracy of guessing.
+        """
+        seen, kernel = Observations.of(points, values, noise), Kernel(encoding.axes)
+        density = ScaleDensity(kernel, seen.some(SHAPED))
+        logs, weights = _drawn(density, rng)
+        posteriors = [Posterior(kernel, density.scales(each), seen) for each in logs]
+        return cls(warp, posteriors, weights, least)
+
+    @property
+    def noise(self) -> float:
+        """Return the variance of the value of one further training, typically."""
+        seen = self.posteriors[0].seen
+        scale = float(self.weights @ [posterior.scales.noise for posterior in self.posteriors])
+        return float(np.median(seen.floors)) + scale
+
+    def values(self, x: Array, count: int, rng: np.random.Generator) -> Array:
+        """Draw the values of all rows together: an array (count, rows).
+
+        Args:
+            x: Rows of the encoding.
+            count: Number of draws.
+            rng: As said.
+        """
+        shares = rng.multinomial(count, self.weights)
+        drawn = [p.sample(x, n, rng) for p, n in zip(self.posteriors, shares, strict=True) if n]
+        return np.concatenate(drawn)
+
+    def accuracies(self, values: Array) -> Array:
+        """Return the accuracies of values."""
+        return np.maximum(self.warp.accuracies(values), self.least)
+
+
+def _drawn(density: ScaleDensity, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Draw logarithms of scales, and return them with their weights."""
+    middle = density.maximum()
+    count = len(middle)
+    curvature = np.empty((count, count))
+    for i, step in enumerate(np.eye(count) * STEP):
+        above, below = density.loss(middle + step)[1], density.loss(middle - step)[1]
+        curvature[i] = (above - below) / (2 * STEP)
+    strengths, directions = np.linalg.eigh((curvature + curvature.T) / 2)
+    # The prior alone gives a curvature of 1 / width^2; where the density is flatter, it is no peak.
+    deviations = 1 / np.sqrt(np.maximum(strengths, 0.2))
+    normal = rng.standard_normal((SCALES, count))
+    normal[0] = 0.0
+    logs = np.clip(middle + (normal * deviations) @ directions.T, *density.ends())
+    ratios = np.array([-density.loss(each)[0] for each in logs]) + (normal**2).sum(axis=1) / 2
+    weights = np.exp(ratios - ratios.max())
+    weights = np.minimum(weights / weights.sum(), SCALES**-0.5)
+    return logs, weights / weights.sum()
