@@ -1,6 +1,8 @@
 """How many trainings does it take to know which level of an axis is best? Searches replayed.
 
-    python scripts/benchmark_ask.py [--axis layout] [--repeats 100] [--out FILE]
+    python scripts/benchmark_ask.py [--axis layout] [--repeats 100] [--work FILE] [--out FILE]
+
+What was replayed is kept in the file of ``--work``, a line each, and is not replayed again.
 
 ``train_table.py`` made the table: every design of a space, trained to the end from several seeds.
 A replay is a search at concurrency 1, by the study that real searches have, except that a training
@@ -17,17 +19,19 @@ better in truth, *no tie* one said to be tied that differs by more than the marg
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 import optuna
 from benchmark_turns import circumstances, table, write_section
+from numpy.typing import NDArray
 from train_table import load_space, read
 
 from skipsearch import analysis
@@ -44,6 +48,7 @@ from skipsearch.training import tune_process
 IMAGES = 359  # of the validation split of digits
 ASK = "--ask"
 BOOTSTRAP = 10_000
+TAILS = (0.025, 0.975)
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,16 @@ def known(space: str, file: Path, data: str) -> Known:
         cell = row[f"accuracy_{epochs}"]
         accuracies[f"{row['design']}-{row['recipe']}"].append(float(cell) if cell else 0.0)
     return Known(load_space(space, data, epochs), epochs, dict(accuracies))
+
+
+def kept(file: Path | None, axis: str, margin: float) -> dict[str, dict[int, Found]]:
+    """Read what was replayed before: by the name of the way and the number of the repeat."""
+    found: dict[str, dict[int, Found]] = defaultdict(dict)
+    for line in file.read_text().splitlines() if file and file.exists() else ():
+        values = json.loads(line)
+        if (values.pop("axis"), values.pop("margin")) == (axis, margin):
+            found[values.pop("way")][values.pop("repeat")] = Found(**values)
+    return found
 
 
 def replay(known: Known, way: Way, axis: str, margin: float, repeat: int) -> Found:
@@ -177,25 +192,22 @@ def shown(level: object) -> str:
     return str(list(level)) if isinstance(level, tuple) else str(level)
 
 
-def median_interval(counts: Sequence[float], rng: np.random.Generator) -> tuple[float, float]:
-    """Return the bootstrap interval of a median."""
+def bootstrap(counts: Sequence[float], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Return the medians of samples drawn from counts."""
     drawn = rng.choice(np.asarray(counts), (BOOTSTRAP, len(counts)))
-    low, high = np.quantile(np.median(drawn, axis=1), [0.025, 0.975])
-    return float(low), float(high)
+    return np.asarray(np.median(drawn, axis=1))
 
 
 def row(name: str, found: Sequence[Found], base: Sequence[Found], margin: float) -> list[str]:
     """Return a line of the table."""
     rng = np.random.default_rng(0)
-    counts = np.array([each.trainings for each in found], dtype=float)
-    low, high = median_interval(counts, rng)
+    counts, against = ([float(each.trainings) for each in side] for side in (found, base))
+    medians, others = bootstrap(counts, rng), bootstrap(against, rng)
+    low, high = np.quantile(medians, TAILS)
+    ratio_low, ratio_high = np.quantile(medians / others, TAILS)
     settled = sum(each.settled for each in found)
     worse = [gap for each in found for gap in each.worse]
     tied = [gap for each in found for gap in each.tied]
-    against = np.array([each.trainings for each in base], dtype=float)
-    drawn = rng.integers(len(counts), size=(BOOTSTRAP, len(counts)))
-    ratios = np.median(counts[drawn], axis=1) / np.median(against[drawn], axis=1)
-    ratio_low, ratio_high = np.quantile(ratios, [0.025, 0.975])
     right = sum(
         each.settled
         and all(gap <= 0 for gap in each.worse)
@@ -232,6 +244,7 @@ def main() -> None:
     parser.add_argument("--margin", type=float, default=0.005)
     parser.add_argument("--repeats", type=int, default=100)
     parser.add_argument("--only", type=int, nargs="+", metavar="I", help="ways, from 0")
+    parser.add_argument("--work", type=Path, help="keep what was replayed in this file")
     parser.add_argument("--out", type=Path, help="a Markdown file with a section for the table")
     options = parser.parse_args()
     tune_process(1)
@@ -245,13 +258,19 @@ def main() -> None:
         Way(f"`--ask {options.axis}`", ASK, False, 1, whole),
     ]
     ways = [ways[i] for i in options.only or range(len(ways))]
-    found: dict[str, list[Found]] = {way.name: [] for way in ways}
+    found = kept(options.work, options.axis, options.margin)
     for repeat in range(options.repeats):
-        for way in ways:
+        for way in (way for way in ways if repeat not in found[way.name]):
             one = replay(data, way, options.axis, options.margin, repeat)
-            found[way.name].append(one)
-            print(repeat, way.name, one, file=sys.stderr, flush=True)
-    base = found[ways[0].name]
+            found[way.name][repeat] = one
+            about = {"axis": options.axis, "margin": options.margin, "repeat": repeat}
+            line = json.dumps({"way": way.name} | about | asdict(one))
+            print(line, file=sys.stderr, flush=True)
+            if options.work:
+                with options.work.open("a") as file:
+                    file.write(line + "\n")
+    by_way = {name: list(repeats.values()) for name, repeats in found.items()}
+    base = by_way[ways[0].name]
     header = [
         f"which {options.axis} is best",
         "settled",
@@ -261,9 +280,11 @@ def main() -> None:
         "said to be worse: reversed",
         "said to be tied: no tie",
     ]
-    rows = [row(name, each, base, options.margin) for name, each in found.items()]
+    rows = [
+        row(way.name, by_way[way.name], base, options.margin) for way in ways if way.name in by_way
+    ]
     text = (
-        f"{options.repeats} repeats, margin {options.margin}; in brackets 95 % intervals (Wilson;"
+        f"Margin {options.margin}; in brackets 95 % intervals (Wilson;"
         " bootstrap for medians and their ratios)."
     )
     body = f"{circumstances('cpu')}\n\n{text}\n\n{table(header, rows)}"
