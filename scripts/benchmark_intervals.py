@@ -1,227 +1,350 @@
-"""Simulate runs whose truth is known, and count how often what is said of them holds.
+"""Are the answers true? Whole searches replayed on tables whose truth is known.
 
-Nothing is trained: accuracies are drawn. Run: python scripts/benchmark_intervals.py
+    python scripts/benchmark_intervals.py --work /tmp/intervals.jsonl
+    python scripts/benchmark_intervals.py --work FILE --macro nas-bench-macro_cifar10.json
+    python scripts/benchmark_intervals.py --work FILE --table-only    # of what the file holds
+
+A replay is a search at concurrency 1 without stopping, by the study that real searches have, except
+that a training is a look at the table: at a seed of that design, drawn with replacement. The table
+is the world, and so the truth has no noise: the accuracy of a design is the mean of its seeds.
+A training that diverged counts as guessing. After 24, 60 and 120 trainings ``analysis.effects``
+answers for all axes, as the report of a run does, and each statement is held against the table.
+
+The worlds are ``tables/digits.csv`` (300 designs, 5 seeds each), and NAS-Bench-Macro (6,561
+networks, 3 seeds; Su et al. 2021, arXiv:2103.11922), of which each layer is an axis: its space is
+spelt as three layouts in eight stages, for no network is built. Its file is not a part of this
+project.
+
+Repeats are appended to the file of work one by one: interrupted and run again it goes on.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
-from itertools import product
-from math import ceil, sqrt
+import json
+import math
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import optuna
 from benchmark_turns import circumstances, table, write_section
-from statsmodels.stats.power import TTestPower
+from train_table import load_space, read
 
 import skipsearch as ss
 from skipsearch import analysis
-from skipsearch.record import COMPLETE
+from skipsearch.record import COMPLETE, DIVERGED, FAIL
+from skipsearch.searching.samplers import SAMPLERS
+from skipsearch.searching.study import Plan, SearchStudy
+from skipsearch.space import Candidate, Space
 
-LAYOUTS = (
-    "conv3-bn-relu-conv3-bn + relu",
-    "bn-relu-conv3-bn-relu-conv3 +",
-    "conv3-bn-relu-conv3 + bn-relu",
-)
-SHORTCUTS = ("pad", "proj", "omit")
-AXES = ("layout", "shortcut", "depths")
-IMAGES = 100_000  # so many that their number does not matter
-GAINS = (0.01, 0.0, 0.005)  # of the layouts, where they differ
-NOISE = 0.005  # deviation of an accuracy over seeds
+HERE = Path(__file__).parent
+SHOWN = (24, 60, 120)  # trainings after which questions are asked
+BINS = (0.0, 0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98, 1.0)
+LAYOUTS = ("conv3-bn-relu", "bn-relu-conv3 +", "conv3-bn + relu")  # for 0, 1, 2 of a layer
 
-Rng = np.random.Generator
+Fact = dict[str, Any]
 
 
-def training(design: ss.Design, accuracy: float, seed: int = 0) -> ss.Trial:
-    """Make a record of a training of one epoch; its training error is its validation error."""
-    return ss.Trial(
-        number=0,
-        design=design,
-        recipe=ss.Recipe(epochs=1),
-        seed=seed,
-        state=COMPLETE,
-        reason="",
-        curve=(ss.Epoch(1, 0.1, 1.0, accuracy, 1.0, accuracy, 1.0),),
-        params=1,
-        macs=1,
-        device="",
-        versions={},
+@dataclass(frozen=True)
+class World:
+    """A table of trainings.
+
+    Attributes:
+        name: Of the table.
+        space: Its designs.
+        images: Of the validation split.
+        accuracies: Of each design, by its levels in the order of the axes, of each seed; NaN where
+            it diverged.
+        truth: The mean of each; one that diverged counts as guessing.
+        codes: The level of each design by axis; None where that has no effect.
+    """
+
+    name: str
+    space: Space
+    images: int
+    accuracies: Mapping[str, Sequence[float]]
+    truth: Mapping[str, float]
+    levels: Mapping[str, Mapping[str, object]]
+
+    @classmethod
+    def of(
+        cls, name: str, space: Space, images: int, seen: Mapping[str, tuple[Candidate, list[float]]]
+    ) -> World:
+        """Gather what was seen of each design, by its key."""
+        guess = 1 / space.classes
+        accuracies = {key: values for key, (_, values) in seen.items()}
+        truth = {key: float(np.mean(np.nan_to_num(v, nan=guess))) for key, v in accuracies.items()}
+        levels = {
+            key: {axis: shown(candidate, axis) for axis in space.parameters}
+            for key, (candidate, _) in seen.items()
+        }
+        return cls(name, space, images, accuracies, truth, levels)
+
+
+def shown(candidate: Candidate, axis: str) -> object:
+    """Return a level as ``effects`` shows it; None where the axis has no effect."""
+    value = candidate.values.get(axis)
+    return str(list(value)) if isinstance(value, tuple) else value
+
+
+def digits(file: Path) -> World:
+    """Read a table of ``train_table.py``."""
+    rows = list(read(file))
+    epochs = sum(name.startswith("accuracy_") for name in rows[0])
+    space = load_space(str(HERE.parent / "search_spaces/digits_table.yaml"), "digits", epochs)
+    seen: dict[str, tuple[Candidate, list[float]]] = {c.key: (c, []) for c in space.candidates()}
+    for row in rows:
+        last = row[f"accuracy_{epochs}"]
+        seen[f"{row['design']}-{row['recipe']}"][1].append(float(last) if last else math.nan)
+    images = len(ss.load_data("digits").validation)
+    return World.of("digits", space, images, seen)
+
+
+def macro(file: Path) -> World:
+    """Read NAS-Bench-Macro."""
+    axes = {f"layout[{i}]": list(LAYOUTS) for i in range(8)}
+    base = {"layout": LAYOUTS[0], "depths": [1] * 8, "widths": [4] * 8, "stem_width": 4}
+    space = Space.from_dict({"name": "macro", "base": base, "axes": axes}, "macro")
+    values = json.loads(file.read_text())
+    seen = {}
+    for name, entry in values.items():
+        candidate = space.candidate({f"layout[{i}]": LAYOUTS[int(c)] for i, c in enumerate(name)})
+        seen[candidate.key] = (candidate, [share / 100 for share in entry["test_acc"]])
+    return World.of("NAS-Bench-Macro", space, 10_000, seen)
+
+
+def searched(world: World, sampler: str, repeat: int) -> Iterator[ss.Trial]:
+    """Yield the trainings of one search."""
+    recipe = ss.Recipe.from_dict(world.space.recipe)
+    plan = Plan(
+        space=world.space, recipe=recipe, trials=len(world.truth), seed=repeat, sampler=sampler
     )
+    study = SearchStudy(optuna.storages.InMemoryStorage(), "replay", plan)
+    study.plan = replace(study.plan, recipe=replace(recipe, epochs=1))  # what COMPLETE means
+    rng = random.Random(f"luck {repeat}")
+    while (ticket := study.ask()) is not None:
+        accuracy = rng.choice(world.accuracies[ticket.candidate.key])
+        failed = math.isnan(accuracy)
+        state, reason = (FAIL, f"{DIVERGED} nan") if failed else (COMPLETE, "")
+        curve = () if failed else (ss.Epoch(1, 0.0, 0.0, 0.0, 0.0, accuracy, 0.0),)
+        study.report(ticket.number, list(curve), {})
+        study.finish(ticket.number, state, reason)
+        yield ss.Trial(
+            number=ticket.number,
+            design=ticket.candidate.design,
+            recipe=ticket.candidate.recipe,
+            seed=repeat,
+            state=state,
+            reason=reason,
+            curve=curve,
+            params=1,
+            macs=1,
+            device="",
+            versions={},
+        )
 
 
-DESIGNS = {
-    (layout, shortcut, depth): ss.Design(
-        layout=layout, shortcut=shortcut, depths=(depth, 1), widths=(4, 8)
+def facts(world: World, trials: Sequence[ss.Trial]) -> Iterator[Fact]:
+    """Yield what is said of each level, and what is true of it."""
+    known = analysis.learn(trials, world.space, 1, world.images)
+    assert known is not None
+    found = analysis.effects(known, with_further=False)
+    truth = np.array(list(world.truth.values()))
+    best = max(world.truth, key=world.truth.__getitem__)
+    for axis in world.space.parameters:
+        levels = np.array([str(each[axis]) for each in world.levels.values()])
+        rows = list(found[found.axis == axis].itertuples())
+        of = {str(row.level): truth[levels == str(row.level)] for row in rows}
+        first = of[str(rows[0].level)]
+        leading = of[str(next(row.level for row in rows if row.bd_low == row.bd_high == 0))]
+        for place, row in enumerate(rows):
+            mine = of[str(row.level)]
+            mean, top = mine.mean() - first.mean(), mine.max() - leading.max()
+            yield {
+                "axis": axis,
+                "reference": place == 0,
+                "leading": mine is leading,
+                "mean": bool(row.low <= mine.mean() <= row.high),
+                "best": bool(row.best_low <= mine.max() <= row.best_high),
+                "difference": bool(row.d_low <= mean <= row.d_high),
+                "best_difference": bool(row.bd_low <= top <= row.bd_high),
+                "verdict": row.verdict,
+                "best_verdict": row.best_verdict,
+                "true": float(mean),
+                "true_best": float(top),
+                "chance": float(row.chance),
+                "is_best": str(world.levels[best][axis]) == str(row.level),
+                "width": float(row.d_high - row.d_low),
+                "best_width": float(row.bd_high - row.bd_low),
+            }
+
+
+def share(hits: Iterable[bool]) -> str:
+    """Return a share in percent, and two standard errors of it were all independent."""
+    values = list(hits)
+    if not values:
+        return "-"
+    mean = float(np.mean(values))
+    error = 2 * math.sqrt(max(mean * (1 - mean), 1 / len(values)) / len(values))
+    return f"{100 * mean:.1f} ± {100 * error:.1f}"
+
+
+def coverage(by_repeat: Mapping[int, Sequence[Fact]], what: str, but: str) -> str:
+    """Return the share of intervals that hold the truth, its error over repeats."""
+    shares = [
+        np.mean([fact[what] for fact in facts if not fact.get(but)]) for facts in by_repeat.values()
+    ]
+    error = 2 * float(np.std(shares)) / math.sqrt(len(shares))
+    return f"{100 * float(np.mean(shares)):.1f} ± {100 * error:.1f}"
+
+
+def claims(facts: Sequence[Fact], verdict: str, true: str, but: str) -> tuple[str, str]:
+    """Return how many levels are called worse or tied, and how many wrongly."""
+    worse = [fact[true] >= 0 for fact in facts if fact[verdict] == "worse"]
+    tied = [
+        abs(fact[true]) > analysis.MARGIN
+        for fact in facts
+        if fact[verdict] == "tied" and not fact[but]
+    ]
+    texts = [f"{sum(each)} of {len(each):,}" for each in (worse, tied)]
+    return texts[0], texts[1]
+
+
+def tables(work: Sequence[Fact]) -> Iterator[str]:
+    """Yield the tables of all that was counted."""
+    groups: dict[tuple[str, str, int], dict[int, list[Fact]]] = defaultdict(dict)
+    for entry in work:
+        groups[entry["world"], entry["sampler"], entry["trainings"]][entry["repeat"]] = entry[
+            "facts"
+        ]
+    lines, by_axis, questions, chances = [], [], [], []
+    for (world, sampler, trainings), by_repeat in sorted(groups.items()):
+        everything = [fact for facts in by_repeat.values() for fact in facts]
+        name = [world, sampler, str(trainings)]
+        covered = [
+            coverage(by_repeat, what, but)
+            for what, but in (
+                ("mean", ""),
+                ("difference", "reference"),
+                ("best", ""),
+                ("best_difference", "leading"),
+            )
+        ]
+        average, at_best = (
+            claims(everything, verdict, true, but)
+            for verdict, true, but in (
+                ("verdict", "true", "reference"),
+                ("best_verdict", "true_best", "leading"),
+            )
+        )
+        lines.append([*name, str(len(by_repeat)), *covered, *average, *at_best])
+        axes = list(dict.fromkeys(fact["axis"] for fact in everything))
+        for axis in axes:
+            theirs = {r: [f for f in facts if f["axis"] == axis] for r, facts in by_repeat.items()}
+            others = [f for facts in theirs.values() for f in facts if not f["reference"]]
+            said = [
+                any(f["verdict"] in ("worse", "tied", "best") for f in each)
+                for each in theirs.values()
+            ]
+            settled = [
+                all(f["verdict"] != "not enough data" for f in each) for each in theirs.values()
+            ]
+            by_axis.append(
+                [
+                    *name,
+                    axis,
+                    share(f["difference"] for f in others),
+                    share(
+                        f["best_difference"]
+                        for facts in theirs.values()
+                        for f in facts
+                        if not f["leading"]
+                    ),
+                ]
+            )
+            width = 100 * float(np.median([f["width"] for f in others]))
+            questions.append([*name, axis, share(said), share(settled), f"{width:.1f}"])
+        for low, high in zip(BINS, BINS[1:], strict=False):
+            inside = [
+                f for f in everything if low <= f["chance"] < high or high == f["chance"] == 1
+            ]
+            if inside:
+                mean = float(np.mean([f["chance"] for f in inside]))
+                true = share(f["is_best"] for f in inside)
+                chances.append(
+                    [*name, f"{low:g} to {high:g}", str(len(inside)), f"{100 * mean:.1f}", true]
+                )
+    head = ["table", "sampler", "trainings"]
+    yield (
+        "95 % intervals that hold the truth, in % (± two standard errors over the searches);"
+        " claims that are false.\n\n"
+        + table(
+            [*head, "searches", "means", "their differences", "at best", "their differences"]
+            + [
+                "worse on average: reversed",
+                "tied: not within 0.5",
+                "worse at best: reversed",
+                "tied at best: not within 0.5",
+            ],
+            lines,
+        )
     )
-    for layout, shortcut, depth in product(LAYOUTS, SHORTCUTS, range(1, 31))
-}
-
-
-def seen_in(trials: Sequence[ss.Trial]) -> analysis.Observations:
-    """Put made-up trainings side by side."""
-    return analysis.observe(trials, (1,), IMAGES, AXES)
-
-
-def by_layout(rng: Rng, gains: Sequence[float], depths: int, seeds: int = 1) -> list[ss.Trial]:
-    """Each layout at each depth; the depths are unlike, and each later layout noisier."""
-    levels, moves = rng.normal(0.8, 0.05, depths), rng.normal(0, NOISE, seeds)
-    return [
-        training(
-            DESIGNS[layout, "pad", depth + 1],
-            levels[depth] + gains[i] + moves[seed] + rng.normal(0, NOISE * (1 + i)),
-            seed,
-        )
-        for (i, layout), depth, seed in product(
-            enumerate(LAYOUTS[: len(gains)]), range(depths), range(seeds)
-        )
-    ]
-
-
-def without_pairs(rng: Rng) -> list[ss.Trial]:
-    """Of each shortcut and depth one layout, turn about: no two designs make a pair."""
-    return [
-        training(
-            DESIGNS[LAYOUTS[(j + depth) % 2], shortcut, depth],
-            0.7 + GAINS[(j + depth) % 2] + 0.03 * j + 0.01 * depth + rng.normal(0, NOISE),
-        )
-        for (j, shortcut), depth in product(enumerate(SHORTCUTS), range(1, 11))
-    ]
-
-
-def holds(trials: Sequence[ss.Trial], method: str) -> bool:
-    """Whether the intervals of all differences between layouts hold the truth."""
-    found = analysis.effects(seen_in(trials), "layout")
-    assert set(found.method[1:]) == {method}, found.method.tolist()
-    truth = dict(zip(LAYOUTS, GAINS, strict=True))
-    best = truth[found.level[0]]
-    return all(row.d_low <= truth[row.level] - best <= row.d_high for row in found.itertuples())
-
-
-def differs(trials: Sequence[ss.Trial]) -> bool:
-    """Whether any layout is called worse than another."""
-    return "worse" in set(analysis.effects(seen_in(trials), "layout").verdict)
-
-
-def crossed(rng: Rng, depths: int, seeds: int) -> list[ss.Trial]:
-    """Layouts and shortcuts that add up."""
-    moves = rng.normal(0, NOISE, seeds)
-    return [
-        training(
-            DESIGNS[layout, shortcut, depth],
-            0.7 + 0.02 * i + 0.03 * j + 0.01 * depth + moves[seed] + rng.normal(0, NOISE),
-            seed,
-        )
-        for (i, layout), (j, shortcut), depth, seed in product(
-            enumerate(LAYOUTS), enumerate(SHORTCUTS), range(1, depths + 1), range(seeds)
-        )
-    ]
-
-
-def depends(trials: Sequence[ss.Trial], method: str) -> bool:
-    """Whether an interaction of layout and shortcut is found."""
-    found = analysis.interactions(seen_in(trials), "layout", "shortcut")
-    assert set(found.method) == {method}
-    return bool(found.verdict[0] == "depends")
-
-
-def deeper(rng: Rng, rise: float) -> str:
-    """Return what is said of a layout at three depths, whose error rises at the last."""
-    trials = [
-        training(DESIGNS[LAYOUTS[0], "pad", depth], 0.8 - last + rng.normal(0, NOISE), seed)
-        for depth, last in ((1, 0.0), (2, 0.0), (3, rise))
-        for seed in range(5)
-    ]
-    return str(analysis.degradation(trials, IMAGES, IMAGES).verdicts.verdict[0])
-
-
-def keeps_the_best(rng: Rng, seeds: int) -> bool:
-    """Whether the first of 30 equal designs is called tied with the one that leads."""
-    trials = [
-        training(DESIGNS[LAYOUTS[0], "pad", depth], 0.8 + rng.normal(0, NOISE), seed)
-        for depth in range(1, 31)
-        for seed in range(seeds)
-    ]
-    ranking = analysis.rank(trials, (1,), IMAGES)
-    return bool(ranking[ranking.design == trials[0].design.id].tied.iloc[0])
-
-
-def is_found(rng: Rng, pairs: int, gain: float) -> bool:
-    """Whether the better of two equally noisy layouts is found with so many pairs."""
-    levels = rng.normal(0.8, 0.05, pairs)
-    trials = [
-        training(DESIGNS[LAYOUTS[i], "pad", d + 1], levels[d] + gain * i + rng.normal(0, NOISE))
-        for i, d in product(range(2), range(pairs))
-    ]
-    found = analysis.effects(seen_in(trials), "layout")
-    return bool(found.level[0] == LAYOUTS[1] and found.verdict[1] == "worse")
-
-
-GAIN = 0.8 * NOISE
-PAIRS = ceil(TTestPower().solve_power(GAIN / (NOISE * sqrt(2)), alpha=0.05, power=0.8))
-ALIKE = (0.0, 0.0, 0.0)
-CLAIMS: dict[str, tuple[str, Callable[[Rng], bool]]] = {
-    "effects, by 10 pairs: all intervals of three layouts hold the truth": (
-        "at least 0.95",
-        lambda rng: holds(by_layout(rng, GAINS, 10), "pairs"),
-    ),
-    "effects, by 6 seeds of 3 designs each: the same": (
-        "at least 0.95",
-        lambda rng: holds(by_layout(rng, GAINS, 3, seeds=6), "seeds"),
-    ),
-    "effects, by the model: the interval of two layouts holds the truth": (
-        "0.95",
-        lambda rng: holds(without_pairs(rng), "model"),
-    ),
-    "effects, three equal layouts: one is called worse": (
-        "at most 0.05",
-        lambda rng: differs(by_layout(rng, ALIKE, 10)),
-    ),
-    f"effects, a gain of {GAIN / NOISE:.1f} deviations, {PAIRS} pairs: it is found": (
-        "0.80",
-        lambda rng: is_found(rng, PAIRS, GAIN),
-    ),
-    "interactions, axes that add up, 6 designs a combination: a dependence is found": (
-        "0.05",
-        lambda rng: depends(crossed(rng, 6, 1), "designs"),
-    ),
-    "interactions, axes that add up, 3 seeds of one design: the same": (
-        "0.05",
-        lambda rng: depends(crossed(rng, 1, 3), "seeds"),
-    ),
-    "ranking, 30 equal designs, 2 seeds: the best is among those tied": (
-        "at least 0.95",
-        lambda rng: keeps_the_best(rng, 2),
-    ),
-    "degradation, 3 equal depths, 5 seeds: another verdict than tied": (
-        "at most 0.05",
-        lambda rng: deeper(rng, 0.0) != "tied",
-    ),
-    "degradation, a rise of 4 deviations, 5 seeds: degrades": (
-        "",
-        lambda rng: deeper(rng, 4 * NOISE) == "degrades",
-    ),
-}
+    yield "By axis, intervals of differences.\n\n" + table(
+        [*head, "axis", "of means", "at best"], by_axis
+    )
+    yield (
+        "Searches that say something of the levels of an axis on average, and that leave none open,"
+        " in %; the median width of a 95 % interval of a difference, in points.\n\n"
+        + table([*head, "axis", "say something", "leave none open", "width"], questions)
+    )
+    yield (
+        "The chance that the best design has a level: what was said, and how often it was so,"
+        " in %.\n\n" + table([*head, "said", "times", "mean said", "true"], chances)
+    )
 
 
 def main() -> None:
-    """Print the table, or write it into a file."""
+    """Replay searches, then print the tables or write them into a file."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--runs", type=int, default=1_000, help="simulated, for each line")
-    parser.add_argument("--out", type=Path, help="write the table into this file")
+    parser.add_argument("--work", type=Path, required=True, help="a file that repeats are added to")
+    parser.add_argument("--repeats", type=int, default=200)
+    parser.add_argument("--sampler", choices=SAMPLERS, default=SAMPLERS[-1])
+    parser.add_argument("--digits", type=Path, default=HERE / "tables/digits.csv")
+    parser.add_argument("--macro", type=Path, help="NAS-Bench-Macro's JSON file; without it digits")
+    parser.add_argument("--table-only", action="store_true", help="replay nothing")
+    parser.add_argument("--out", type=Path, help="write the tables into this file")
     options = parser.parse_args()
-    rows = []
-    for claim, (promised, simulate) in CLAIMS.items():
-        rng = np.random.default_rng(0)
-        seen = sum(simulate(rng) for _ in range(options.runs)) / options.runs
-        error = 2 * sqrt(max(seen * (1 - seen), 1 / options.runs) / options.runs)
-        rows.append([claim, promised, f"{seen:.3f} ± {error:.3f}"])
-        print(" | ".join(rows[-1]), flush=True)
-    text = f"{options.runs:,} simulated runs a line; ±: two standard errors of that."
-    body = table(["", "promised", "seen"], rows)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    lines = options.work.read_text().splitlines() if options.work.exists() else []
+    work = [json.loads(line) for line in lines]
+    if not options.table_only:
+        world = macro(options.macro) if options.macro else digits(options.digits)
+        done = {(e["world"], e["sampler"], e["repeat"], e["trainings"]) for e in work}
+        with options.work.open("a") as file:
+            for repeat in range(options.repeats):
+                if (world.name, options.sampler, repeat, SHOWN[-1]) in done:
+                    continue
+                trials = []
+                for trial in searched(world, options.sampler, repeat):
+                    trials.append(trial)
+                    if len(trials) in SHOWN:
+                        entry = {"world": world.name, "sampler": options.sampler, "repeat": repeat}
+                        entry |= {"trainings": len(trials), "facts": list(facts(world, trials))}
+                        file.write(json.dumps(entry) + "\n")
+                        work.append(entry)
+                    if len(trials) == SHOWN[-1]:
+                        break
+                file.flush()
+    body = "\n\n".join(tables(work))
+    print(body)
     if options.out:
-        body = f"{circumstances('cpu')}\n\n{text}\n\n{body}"
-        write_section(options.out, "intervals and verdicts, simulated", body)
+        body = f"{circumstances('cpu')}\n\n{body}"
+        write_section(options.out, "intervals and verdicts, replayed", body)
 
 
 if __name__ == "__main__":

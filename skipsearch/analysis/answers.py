@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from skipsearch.analysis.comparison import PAIRS, SEEDS
 from skipsearch.analysis.effects import POSTERIOR, TIED, UNKNOWN, WORSE
 
 NAMED = 4  # levels that a sentence names; of more it says how many
@@ -15,38 +16,41 @@ NAMED = 4  # levels that a sentence names; of more it says how many
 Row = Mapping[Any, Any]
 
 
-def answers(table: pd.DataFrame, go_on: str = "") -> list[str]:
+def answers(table: pd.DataFrame) -> list[str]:
     """Say what a table of effects says.
 
     Args:
         table: As ``effects`` or ``paired_effects`` returns it.
-        go_on: The command that trains on, shown where a question is open; ``AXIS`` in it is
-            replaced by the axis.
 
     Returns:
         One text an axis, in the order of the table. Levels that were not trained are left out.
     """
     axes = dict.fromkeys(table["axis"])
-    return [_answer(a, table[table["axis"] == a].to_dict("records"), go_on) for a in axes]
+    return [_answer(axis, table[table["axis"] == axis].to_dict("records")) for axis in axes]
 
 
-def _answer(axis: str, rows: Sequence[Row], go_on: str) -> str:
+def open_axes(table: pd.DataFrame) -> list[str]:
+    """Return the axes of a table of effects of which a level is neither worse nor tied."""
+    return list(dict.fromkeys(table["axis"][table["verdict"] == UNKNOWN]))
+
+
+def _answer(axis: str, rows: Sequence[Row]) -> str:
     seen = [row for row in rows if row["n"]]
     if len(seen) < 2:
         only = f"only {_name(seen[0])} was trained" if seen else "nothing was trained"
         return f"{axis}: {only}; there is nothing to compare."
     first, *others = seen
     if first is not rows[0]:  # the reference was not trained: only the model speaks of it
-        return f"{axis}: not enough data{_command(axis, rows, go_on)}."
+        return f"{axis}: Not enough data to tell{_further(rows)}."
     by_average = _compared(first, others, "verdict", "difference", ("d_low", "d_high"))
-    average = "on average over the space, " if first["method"] == POSTERIOR else ""
-    texts = [f"{average}{by_average}" if by_average else f"not enough data to tell{_leads(first)}"]
+    average = "On average over the space, " if first["method"] == POSTERIOR else ""
+    texts = [f"{average}{by_average}" if by_average else f"Not enough data to tell{_leads(first)}"]
     if first["best_verdict"]:
         at_best = _at_best(seen)
         texts.append(at_best)
     if any(row["verdict"] == UNKNOWN for row in seen):
-        texts[0] += _command(axis, rows, go_on)
-    return f"{axis}: {'. '.join(text[0].upper() + text[1:] for text in texts)}."
+        texts[0] += _further(rows)
+    return f"{axis}: {'. '.join(texts)}."
 
 
 def _compared(
@@ -62,7 +66,7 @@ def _compared(
     if worse:
         nearest, *rest = sorted(worse, key=lambda row: -row[difference])
         low, high = -100 * nearest[ends[1]], -100 * nearest[ends[0]]
-        points = f"{-100 * nearest[difference]:.1f} points ({low:.1f} to {high:.1f})"
+        points = f"{-100 * nearest[difference]:.1f} points ({low:.1f} to {high:.1f}{_how(nearest)})"
         more = f" and {_names(rest)} by more" if rest else ""
         parts.append(f"{_name(first)} beats {_name(nearest)} by {points}{more}")
     if tied:
@@ -74,11 +78,17 @@ def _compared(
     return "; ".join(parts)
 
 
+def _how(row: Row) -> str:
+    """Say what a difference was paired by."""
+    how = {PAIRS: "pairs", SEEDS: "pairs of seeds"}.get(row["method"])
+    return f"; {row['pairs']} {how}" if how else ""
+
+
 def _at_best(seen: Sequence[Row]) -> str:
     """Say which level the best design has."""
     leader = max(seen, key=lambda row: row["chance"])
     text = (
-        f"the best design has {_name(leader)} with a probability of {leader['chance']:.2f}"
+        f"The best design has {_name(leader)} with a probability of {leader['chance']:.2f}"
         f" (best accuracy {100 * leader['best_low']:.1f} to {100 * leader['best_high']:.1f} %)"
     )
     words = {row["best_verdict"] for row in seen if row["bd_low"] < row["bd_high"]}
@@ -94,15 +104,14 @@ def _leads(first: Row) -> str:
     return f"; {_name(first)} leads" if first["mean"] == first["mean"] else ""
 
 
-def _command(axis: str, rows: Sequence[Row], go_on: str) -> str:
-    """Say how many trainings would settle an open question, and by which command."""
+def _further(rows: Sequence[Row]) -> str:
+    """Say how many trainings would settle an open question."""
     numbers = [row["further"] for row in rows if not isnan(row["further"])]
     if not numbers:
-        return f" ({go_on.replace('AXIS', axis)})" if go_on else ""
+        return ""
     number = max(numbers)
     text = "more than 100" if isinf(number) else f"about {max(1, round(number))}"
-    by = f": {go_on.replace('AXIS', axis)}" if go_on else ""
-    return f" ({text} further trainings would tell{by})"
+    return f" ({text} further trainings would tell)"
 
 
 def _are(rows: Sequence[Row]) -> str:

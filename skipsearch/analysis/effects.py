@@ -22,7 +22,6 @@ from skipsearch.surrogate.answers import (
     chance_of_level,
     further,
     interval,
-    intervals_together,
     judge,
     level_bests,
     level_means,
@@ -47,6 +46,7 @@ def effects(
     axis: str | None = None,
     controlled: str | None = None,
     margin: float = MARGIN,
+    with_further: bool = True,
 ) -> pd.DataFrame:
     """Compare the levels of each axis over all designs of the space, at the full budget.
 
@@ -70,6 +70,7 @@ def effects(
             logarithm of the cost is a covariate of the mean over the designs. Nothing is then said
             of the best designs.
         margin: A difference in accuracy that is too small to matter.
+        with_further: Whether to simulate further trainings, which takes a second an axis.
 
     Returns:
         One row an axis and level, the reference first, then from the best to the worst on average.
@@ -80,19 +81,20 @@ def effects(
         n                    trainings that were observed
         designs              of so many designs
         failed               further trainings, that failed
-        stopped              those of ``n`` that were stopped early or are under way
+        stopped              trainings that were stopped early or are under way; those that tell
+                             something of the end count in ``n`` too
         mean                 validation accuracy, mean over the space's designs with the level
         low, high            its 95 % interval
         difference           of the mean to that of the reference
-        d_low, d_high        its 95 % interval; those of all levels of the axis hold together
+        d_low, d_high        its 95 % interval
         verdict              on average: "worse", "tied" (within the margin) or "not enough data";
-                             all statements about the axis hold together with a probability of 0.95.
+                             all statements about an axis hold together with a chance of 0.975.
                              The reference is "best" where all others are worse, "tied" where none
                              is open
         best                 accuracy of the best design with the level
         best_low, best_high  its 95 % interval
-        best_difference      to that of the reference
-        bd_low, bd_high      its 95 % interval; those of all levels hold together
+        best_difference      to that of the level whose best trained design leads (its own is 0)
+        bd_low, bd_high      its 95 % interval
         best_verdict         at its best, as ``verdict``
         chance               the probability that the best design of the space has the level
         pairs                0: of the paired method
@@ -110,7 +112,7 @@ def effects(
     for name in known.axes if axis is None else [axis]:
         compared = _Levels.of(known, name, controlled)
         if compared is not None:
-            rows += _rows(known, compared, chances, controlled is None, margin)
+            rows += _rows(known, compared, chances, controlled is None, margin, with_further)
     return pd.DataFrame(rows, columns=COLUMNS).assign(epochs=known.epochs)
 
 
@@ -177,7 +179,12 @@ def _adjusted(draws: Array, codes: Codes, covariate: Array) -> Array:
 
 
 def _rows(
-    known: Knowledge, levels: _Levels, chances: Array, with_best: bool, margin: float
+    known: Knowledge,
+    levels: _Levels,
+    chances: Array,
+    with_best: bool,
+    margin: float,
+    with_further: bool,
 ) -> list[dict[str, object]]:
     count = len(levels.names)
     if np.isnan(levels.means).any():
@@ -185,7 +192,7 @@ def _rows(
     verdicts = judge(levels.means, margin)
     differences = levels.means - levels.means[:, [verdicts.reference]]
     low, high = interval(levels.means)
-    d_low, d_high = intervals_together(differences)
+    d_low, d_high = interval(differences)
     columns: dict[str, Any] = {
         "mean": levels.means.mean(axis=0),
         "low": low,
@@ -196,11 +203,12 @@ def _rows(
         "verdict": _words(verdicts),
     }
     if with_best:
-        columns |= _at_best(known, levels, verdicts.reference, margin)
+        columns |= _at_best(known, levels, margin)
         columns["chance"] = chance_of_level(chances, levels.codes)
     else:
         columns |= dict.fromkeys(COLUMNS[14:22], [nan] * count) | {"best_verdict": [""] * count}
-    more = nan if verdicts.settled or count < 2 else _further(known, levels.means, margin)
+    is_open = with_further and count > 1 and not verdicts.settled
+    more = _further(known, levels.means, margin) if is_open else nan
     columns["further"] = [more if word == UNKNOWN else nan for word in columns["verdict"]]
     order = sorted(range(count), key=lambda i: (i != verdicts.reference, -columns["difference"][i]))
     fixed = {"pairs": 0, "method": POSTERIOR}
@@ -211,11 +219,12 @@ def _rows(
 
 
 def _at_best(
-    known: Knowledge, levels: _Levels, reference: int, margin: float
+    known: Knowledge, levels: _Levels, margin: float
 ) -> dict[str, Sequence[object] | Array]:
     guess = float(known.draws.min())
     least, most = level_bests(known.draws, levels.codes, known.trained, guess)
     verdicts = judge(most, margin, least=least)
+    reference = verdicts.reference
     below, above = least - most[:, [reference]], most - least[:, [reference]]
     below[:, reference] = above[:, reference] = 0.0
     return {
@@ -223,8 +232,8 @@ def _at_best(
         "best_low": interval(least)[0],
         "best_high": interval(most)[1],
         "best_difference": (most - most[:, [reference]]).mean(axis=0),
-        "bd_low": intervals_together(below)[0],
-        "bd_high": intervals_together(above)[1],
+        "bd_low": interval(below)[0],
+        "bd_high": interval(above)[1],
         "best_verdict": _words(verdicts),
     }
 

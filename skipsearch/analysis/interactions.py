@@ -19,6 +19,7 @@ from skipsearch.surrogate.answers import (
 )
 
 MOST_CELLS = 200
+ROUNDING = 1e-12
 DEPENDS, ADDITIVE = "depends", "no dependence that matters"
 FIGURES = ("mean", "low", "high", "additive", "beyond", "b_low", "b_high", "share")
 COLUMNS = ("epochs", "n", "designs", *FIGURES, "verdict")
@@ -76,6 +77,7 @@ def interactions(known: Knowledge, first: str, second: str, margin: float = MARG
     )
     additive = means @ (mains @ np.linalg.pinv(mains)).T
     beyond = means - additive
+    beyond[np.abs(beyond) < ROUNDING] = 0.0
     low, high = interval(means)
     b_low, b_high = intervals_together(beyond)
     share = sobol_shares(

@@ -52,6 +52,7 @@ class Knowledge:
         draws: (S, N) the same as accuracies.
         noise: Variance of the value of one further training.
         costs: (N,) of each design, by the name of the cost; NaN where it was not measured.
+            Empty where they were not asked for.
     """
 
     epochs: int
@@ -89,6 +90,7 @@ def learn(
     budget: int,
     images: int,
     epochs: int | None = None,
+    with_costs: bool = False,
 ) -> Knowledge | None:
     """Fit the model of the space to trainings.
 
@@ -112,6 +114,7 @@ def learn(
         images: Size of the validation split.
         epochs: The budget to answer for; None for the full one, or where fewer than five designs
             were trained in full, for the most epochs that five have, or all of fewer.
+        with_costs: Whether to work out what each design costs.
 
     Returns:
         What is known; None where fewer than two designs have an accuracy at that budget.
@@ -174,7 +177,7 @@ def learn(
         values=drawn,
         draws=belief.accuracies(drawn),
         noise=belief.noise,
-        costs=pool.costs(trials),
+        costs=pool.costs(trials) if with_costs else {},
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from skipsearch.analysis.answers import answers
+from skipsearch.analysis.answers import answers, open_axes
 from skipsearch.analysis.audit import Audit
 from skipsearch.analysis.confirm import Confirmation
 from skipsearch.analysis.degradation import Degradation
@@ -128,7 +128,8 @@ def _answer(found: Findings) -> Iterator[str]:
         yield from str(found.confirmation).splitlines()
     else:
         yield from _leading(found.ranking)
-    yield from answers(found.effects, _more(found))
+    yield from answers(found.effects)
+    yield from _more(found)
     yield from _dependences(found.interactions)
     if found.degradation is not None:
         yield from found.degradation.claims
@@ -147,10 +148,13 @@ def _budget_of(found: Findings) -> Iterator[str]:
         )
 
 
-def _more(found: Findings) -> str:
-    """Return the command that trains on to settle a question."""
-    words = ["skipsearch", "search", f"{found.asked['space']['name']}.yaml", "--ask", "AXIS"]
-    return shlex.join([*words, "--data", found.asked["data"]["name"], "--out", "NEW"])
+def _more(found: Findings) -> Iterator[str]:
+    """Name the command that would settle what is open."""
+    axes = open_axes(found.effects)
+    if axes:
+        words = ["skipsearch", "search", f"{found.asked['space']['name']}.yaml"]
+        words += ["--ask", ",".join(axes), "--data", found.asked["data"]["name"], "--out", "NEW"]
+        yield f"What is open is settled by: {shlex.join(words)}"
 
 
 def _leading(ranking: pd.DataFrame) -> Iterator[str]:
@@ -227,7 +231,7 @@ def effects_section(found: Findings) -> Section | None:
             columns=formats,
             caption=f"After {counted(epochs, 'epoch')}. mean: over all designs of the space with"
             " the level; difference: to the first level of the axis, with its 95 % interval (d_low,"
-            " d_high), which holds for all levels together; best_difference: of the best design"
+            " d_high); best_difference: of the best design"
             " with the level to the best with the first, with its interval (bd_low, bd_high);"
             " chance: the probability that the best design of the space has the level; n: trainings"
             " that were observed.",
@@ -255,7 +259,7 @@ def effects_section(found: Findings) -> Section | None:
         text=[
             f"Accuracies are those after {counted(epochs, 'epoch')}, over all designs of the space,"
             f" trained or not: {_method(found.effects)}.",
-            *answers(found.effects, _more(found)),
+            *answers(found.effects),
         ],
         figures=[picture],
         tables=tables,

@@ -122,8 +122,8 @@ def effects(options: argparse.Namespace) -> None:
         print()
     print(
         "mean: over all designs of the space with the level; best: of the best of them; low, high:"
-        " 95 % interval;\nd_low, d_high, bd_low, bd_high: of the difference to the first level, for"
-        f" all levels together.\n{written}"
+        " 95 % interval;\nd_low, d_high, bd_low, bd_high: of the difference to the first level."
+        f"\n{written}"
     )
     if options.second is not None:
         both = run.interactions(options.axis, options.second, epochs=options.epochs)

@@ -203,7 +203,8 @@ class Run:
             margin: A difference in accuracy that is too small to matter.
         """
         trials = self.trials()
-        return self._effects(trials, self._known(trials, epochs), axis, controlled, margin)
+        known = self._known(trials, epochs, with_costs=controlled is not None)
+        return self._effects(trials, known, axis, controlled, margin)
 
     def _effects(
         self,
@@ -244,12 +245,12 @@ class Run:
         return pd.DataFrame(columns=["axis"]) if known is None else analysis.importance(known)
 
     def _known(
-        self, trials: Sequence[Trial], epochs: int | None = None
+        self, trials: Sequence[Trial], epochs: int | None = None, *, with_costs: bool = False
     ) -> analysis.Knowledge | None:
         if epochs is not None and epochs not in self.asked["rungs"]:
             raise RunError(f"epochs: {not_one_of(epochs, map(str, self.asked['rungs']))}")
         budget, images = self.asked["recipe"]["epochs"], self.asked["data"]["validation_images"]
-        return analysis.learn(trials, self.space, budget, images, epochs)
+        return analysis.learn(trials, self.space, budget, images, epochs, with_costs)
 
     def _seen(
         self, epochs: int | None = None, trials: Sequence[Trial] | None = None

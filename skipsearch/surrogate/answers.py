@@ -151,8 +151,9 @@ def judge(
 ) -> Verdicts:
     """Say which levels are worse than the best one, and which are tied with it.
 
-    The reference is the level that is the highest in most draws. The statement made about another
-    level is the more probable of "worse than the reference" and "within the margin of it".
+    The reference is the level that is the highest in most draws (at the least). The statement made
+    about another level is the more probable of "worse than the reference" and "within the margin
+    of it".
     Statements are accepted from the most probable on, as long as all that are accepted hold
     together with the confidence asked for.
 
@@ -165,7 +166,7 @@ def judge(
     """
     least = levels if least is None else least
     count = levels.shape[1]
-    reference = _reference(levels)
+    reference = _reference(least)
     most = levels - least[:, [reference]]
     worse, tied = most < 0, (most <= margin) & (least - levels[:, [reference]] >= -margin)
     is_worse = worse.mean(axis=0) >= tied.mean(axis=0)

@@ -1,6 +1,5 @@
 """Effects of axes: against scipy and statsmodels, and on simulated runs whose truth is known."""
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import product
@@ -14,12 +13,12 @@ import statsmodels.formula.api as smf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import t, ttest_1samp, ttest_ind, ttest_rel
-from statsmodels.stats.anova import anova_lm
 from statsmodels.stats.power import TTestPower
 
-from skipsearch.analysis import Observations, answers, effects, interactions, observe
+from skipsearch.analysis import Observations, answers, observe
+from skipsearch.analysis import paired_effects as effects
 from skipsearch.analysis.effects import COLUMNS
-from skipsearch.analysis.linear import Estimate, LinearModel, effect_coded, further
+from skipsearch.analysis.linear import LinearModel, effect_coded
 from skipsearch.design import Design
 from skipsearch.errors import RunError
 from skipsearch.recipe import Recipe
@@ -165,18 +164,6 @@ def test_a_factor_without_effect_counts_as_the_mean_of_its_levels() -> None:
     assert coded.tolist() == [[1, 0], [0, 1], [-1, -1], [0, 0]]
     assert effect_coded(np.array([-1, -1])).shape == (2, 0)
     assert effect_coded(np.array([0, 0])).shape == (2, 0)
-
-
-@pytest.mark.parametrize("n", [4, 8, 30])
-@pytest.mark.parametrize("size", [0.1, 0.25, 0.5])
-@pytest.mark.parametrize("error", [0.05, 0.01])
-def test_the_data_that_a_test_needs_are_those_of_statsmodels(
-    n: int, size: float, error: float
-) -> None:
-    estimate = Estimate(0.0, 1 / sqrt(n), n - 1)  # of n differences with deviation 1
-    needed = max(n, TTestPower().solve_power(size, alpha=error, power=0.8))
-    assert estimate.growth(size, error) * n == pytest.approx(needed, rel=2e-3)
-    assert further(estimate, size, 2 * n, error) == pytest.approx(2 * (needed - n), abs=2)
 
 
 # --- pairs ---------------------------------------------------------------------------------------
@@ -329,10 +316,7 @@ def test_a_level_that_always_goes_with_another_axis_is_not_enough_data() -> None
     table = of(trials)
     assert table.verdict.tolist() == ["not enough data"] * 2
     assert table[["difference", "d_low", "further"]].iloc[1].isna().all()
-    assert answers(table) == [
-        f"layout: not enough data; nothing that was trained compares them yet ('{table.level[0]}'"
-        " leads)."
-    ]
+    assert answers(table) == [f"layout: Not enough data to tell; '{table.level[0]}' leads."]
 
 
 def test_where_few_of_many_designs_stand_in_pairs_the_model_tells() -> None:
@@ -450,38 +434,6 @@ def test_a_planted_effect_is_found_at_the_power_that_was_promised() -> None:
     assert found / runs == pytest.approx(0.8, abs=2 * sqrt(0.8 * 0.2 / runs) + 0.01)
 
 
-def test_the_trainings_that_are_said_to_be_missing_suffice() -> None:
-    # Six pairs show a difference of 1 point, which scatters as 2: what they ask for is enough.
-    base = np.array([1.0, -1, 1, -1, 1, -1])
-    differences = 0.01 + 0.02 * base / base.std(ddof=1)
-    table = of(runs_of([POST, PRE], 6, lambda i, depth: 0.8 + i * differences[depth]))
-    row = table.iloc[1]
-    assert row.verdict == "not enough data"
-    pairs = TTestPower().solve_power(0.5, alpha=0.05, power=0.8)
-    assert row.further == pytest.approx(2 * (pairs - 6), abs=2)
-    assert answers(table) == [
-        f"layout: not enough data; about {row.further:.0f} further trainings would tell"
-        f" ('{PRE}' leads)."
-    ]
-
-
-def test_a_level_that_nothing_compares_does_not_hide_what_the_others_lack() -> None:
-    # Two layouts at three depths each, too few to tell; the third stands alone, at a depth of its
-    # own that no other has.
-    rng = np.random.default_rng(35)
-    trials = runs_of([POST, PRE], 3, lambda i, depth: 0.97 + 0.01 * i + rng.normal(0, 0.02))
-    trials.append(record(design_of(AFTER, "pad", 9), 0.9))
-    table = of(trials)
-    alone = row_of(table, AFTER)
-    other = table.iloc[1]
-    assert (alone.method, isnan(alone.further)) == ("", True)
-    (answer, *_) = answers(table)
-    assert answer == (
-        f"layout: not enough data; about {other.further:.2g} further trainings would tell; nothing"
-        f" that was trained compares '{AFTER}' yet ('{table.level[0]}' leads)."
-    )
-
-
 def test_the_interval_of_a_mean_ends_where_an_accuracy_does() -> None:
     trials = runs_of([POST, PRE], 3, lambda i, depth: (1.0, 0.8, 1.0)[depth] - 0.1 * i)
     table = of(trials, axes=("layout",))
@@ -490,14 +442,6 @@ def test_the_interval_of_a_mean_ends_where_an_accuracy_does() -> None:
     assert table.low[0] == pytest.approx(
         14 / 15 - t.ppf(0.975, 2) * np.std([1, 0.8, 1], ddof=1) / sqrt(3)
     )
-
-
-def test_what_is_open_always_asks_for_more() -> None:
-    # Half the margin apart: so near to both answers that only many trainings tell.
-    rng = np.random.default_rng(24)
-    for blocks, noise in product((6, 20, 60), (0.003, 0.01)):
-        table = of(simulated(rng, (0.0025, 0.0), blocks, noise), axes=("layout", "depths"))
-        assert ((table.further[1:] > 0) == (table.verdict[1:] == "not enough data")).all()
 
 
 # --- fidelity ------------------------------------------------------------------------------------
@@ -553,10 +497,6 @@ def test_those_that_failed_or_were_stopped_are_counted() -> None:
 def test_what_is_unknown_is_refused_in_one_line(how: dict[str, Any], message: str) -> None:
     with pytest.raises(RunError, match=f"^{message}"):
         of([], **({"axis": None} | how))
-    with pytest.raises(RunError, match=r"^axis: 'x' is not one of"):
-        interactions(seen_in([]), "layout", "x")
-    with pytest.raises(RunError, match=r"^axes: layout and layout.before are not two axes$"):
-        interactions(seen_in([], ("layout.before",)), "layout", "layout.before")
 
 
 # --- axes ----------------------------------------------------------------------------------------
@@ -572,7 +512,7 @@ def test_no_records_give_an_empty_table_with_all_columns() -> None:
 def test_an_axis_with_one_level_says_so() -> None:
     table = of(runs_of([POST], 8, lambda *_: 0.8), "layout")
     assert table.verdict.tolist() == ["not enough data"]
-    assert answers(table) == [f"layout: only '{POST}' was seen; there is nothing to compare."]
+    assert answers(table) == [f"layout: only '{POST}' was trained; there is nothing to compare."]
 
 
 def test_a_continuum_is_cut_into_thirds() -> None:
@@ -681,44 +621,6 @@ def crossed(rng: np.random.Generator, together: float = 0.0) -> list[Trial]:
     ]
 
 
-@pytest.mark.parametrize("together", [0.0, 0.02])
-def test_the_test_of_additivity_is_that_of_statsmodels(together: float) -> None:
-    trials = crossed(np.random.default_rng(18), together)
-    table = interactions(seen_in(trials), "layout", "shortcut")
-    data = frame_of(trials)
-    both = smf.ols("y ~ layout * shortcut + C(depth)", data).fit()
-    main = smf.ols("y ~ layout + shortcut + C(depth)", data).fit()
-    expected = anova_lm(main, both)["Pr(>F)"].iloc[1]
-    assert table.p.tolist() == pytest.approx([expected] * 6)
-    assert set(table.verdict) == {"depends" if expected < 0.05 else "no dependence found"}
-    means = data.groupby(["layout", "shortcut"]).y.mean()
-    for row in table.itertuples():
-        assert row.mean == pytest.approx(means[row.layout, row.shortcut])
-        assert row.low < row.mean < row.high
-        assert (row.n, row.designs) == (6, 6)
-    fitted = main.fittedvalues.groupby([data.layout, data.shortcut]).mean()
-    assert [fitted[row.layout, row.shortcut] for row in table.itertuples()] == pytest.approx(
-        table.additive.tolist()
-    )
-
-
-def test_a_dependence_that_is_not_there_is_seldom_found() -> None:
-    rng, runs = np.random.default_rng(19), 60
-    tables = (interactions(seen_in(crossed(rng)), "layout", "shortcut") for _ in range(runs))
-    wrong = sum(table.verdict[0] == "depends" for table in tables)
-    assert wrong / runs <= 0.05 + 2 * sqrt(0.05 * 0.95 / runs)
-
-
-def test_one_design_a_combination_does_not_tell_whether_axes_add_up() -> None:
-    trials = [t for t in crossed(np.random.default_rng(20)) if t.design.depths == (1, 1)]
-    table = interactions(seen_in(trials), "layout", "shortcut")
-    assert set(table.verdict) == {"not enough data"}
-    assert table.p.isna().all()
-    assert table["low"].isna().all()
-    assert table["mean"].notna().all()
-    assert interactions(seen_in([]), "layout", "shortcut").empty
-
-
 def factorial(
     rng: np.random.Generator, seeds: int, together: float = 0.0, noise: float = 0.01
 ) -> list[Trial]:
@@ -734,60 +636,6 @@ def factorial(
         for j, shortcut in enumerate(SHORTCUTS)
         for seed in range(seeds)
     ]
-
-
-@pytest.mark.parametrize("together", [0.0, 0.02])
-def test_with_one_design_a_combination_the_seeds_tell_whether_axes_add_up(together: float) -> None:
-    trials = factorial(np.random.default_rng(30), 4, together)
-    table = interactions(seen_in(trials), "layout", "shortcut")
-    data = frame_of(trials).assign(seed=[trial.seed for trial in trials])
-    both = smf.ols("y ~ layout * shortcut + C(seed)", data).fit()
-    main = smf.ols("y ~ layout + shortcut + C(seed)", data).fit()
-    expected = anova_lm(main, both)["Pr(>F)"].iloc[1]
-    assert table.p.tolist() == pytest.approx([expected] * 6)
-    assert set(table.method) == {"seeds"}
-    assert set(table.verdict) == {"depends" if expected < 0.05 else "no dependence found"}
-    groups = data.groupby(["layout", "shortcut"]).y
-    for row in table.itertuples():
-        seen = groups.get_group((row.layout, row.shortcut))
-        ends = ttest_1samp(seen, 0).confidence_interval(0.95)
-        assert (row.mean, row.low, row.high) == pytest.approx((seen.mean(), *ends))
-        assert (row.n, row.designs) == (4, 1)
-
-
-def test_by_seeds_a_dependence_that_is_not_there_is_seldom_found() -> None:
-    rng, runs = np.random.default_rng(31), 60
-    tables = (interactions(seen_in(factorial(rng, 3)), "layout", "shortcut") for _ in range(runs))
-    wrong = sum(table.verdict[0] == "depends" for table in tables)
-    print(f"dependences found by seeds where there is none: {wrong / runs:.3f} (0.05 allowed)")
-    assert wrong / runs <= 0.05 + 2 * sqrt(0.05 * 0.95 / runs)
-
-
-def test_seeds_are_not_asked_where_the_designs_differ_in_more_than_the_two_axes() -> None:
-    # One design a combination, but each at a depth of its own: whose is the interaction?
-    rng = np.random.default_rng(34)
-    trials = [
-        record(design_of(layout, shortcut, 1 + (i + j) % 2), rng.normal(0.8, 0.01), seed)
-        for i, layout in enumerate((POST, PRE))
-        for j, shortcut in enumerate(SHORTCUTS)
-        for seed in range(5)
-    ]
-    # Two designs in one of the combinations: these differ by more than their seeds.
-    more = [record(design_of(POST, "pad", 2), 0.9, seed) for seed in range(5)]
-    both = [*factorial(rng, 5), *more]
-    for some in (trials, both):
-        table = interactions(seen_in(some), "layout", "shortcut")
-        assert set(table.verdict) == {"not enough data"}
-        assert set(table.method) == {""}
-
-
-def test_where_designs_can_tell_the_seeds_are_not_asked() -> None:
-    trials = crossed(np.random.default_rng(32))
-    again = [dataclasses.replace(trial, seed=1) for trial in trials]
-    table = interactions(seen_in([*trials, *again]), "layout", "shortcut")
-    assert set(table.method) == {"designs"}
-    alone = interactions(seen_in(trials), "layout", "shortcut")
-    assert table.p.tolist() == pytest.approx(alone.p.tolist())
 
 
 # --- rounding ------------------------------------------------------------------------------------
@@ -830,15 +678,3 @@ def test_the_answer_names_the_difference_its_interval_and_the_pairs() -> None:
         f"layout: '{POST}' beats '{PRE}' by {-100 * row.difference:.1f} points"
         f" ({-100 * row.d_high:.1f} to {-100 * row.d_low:.1f}; 24 pairs)."
     )
-
-
-def test_the_answer_tells_ties_and_what_is_open_from_what_is_settled() -> None:
-    rng = np.random.default_rng(22)
-    gains, noises = (0.05, 0.0, 0.0495), (0.0005, 0.0005, 0.0005)
-    level = rng.normal(0.8, 0.05, 20)
-    trials = runs_of(
-        LAYOUTS, 20, lambda i, depth: level[depth] + gains[i] + rng.normal(0, noises[i])
-    )
-    (text,) = answers(of(trials))
-    assert text.startswith(f"layout: '{POST}' beats '{AFTER}' by 0.")
-    assert f", '{PRE}' by 5.0." in text or f"is tied with '{AFTER}'" in text
