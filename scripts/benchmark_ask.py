@@ -113,7 +113,8 @@ def kept(file: Path | None, axis: str, margin: float) -> dict[str, dict[int, Fou
     for line in file.read_text().splitlines() if file and file.exists() else ():
         values = json.loads(line)
         if (values.pop("axis"), values.pop("margin")) == (axis, margin):
-            found[values.pop("way")][values.pop("repeat")] = Found(**values)
+            way, repeat = values.pop("way"), values.pop("repeat")
+            found[way][repeat] = Found(**values)
     return found
 
 

@@ -15,10 +15,13 @@ import pytest
 from scipy.special import expit
 
 import skipsearch as ss
+from skipsearch import analysis
+from skipsearch.analysis.effects import UNKNOWN
 from skipsearch.cli import main
 from skipsearch.errors import RunError
 from skipsearch.recipe import Recipe
-from skipsearch.record import COMPLETE, FAIL, Epoch
+from skipsearch.record import COMPLETE, DIVERGED, FAIL, Epoch
+from skipsearch.searching import asking
 from skipsearch.searching.cluster import Resources, ray_session
 from skipsearch.searching.study import Plan, SearchStudy, Ticket
 from skipsearch.space import Candidate, Space
@@ -387,6 +390,31 @@ def test_a_design_that_fails_is_not_proposed_again() -> None:
             finish(study, ticket, gain=0.0)
     assert failed
     assert study.settled or study.exhausted
+
+
+@pytest.mark.parametrize("margin", [0.0001, 0.005, 0.03])
+def test_it_says_what_the_report_says_at_each_step(margin: float) -> None:
+    inquiry = asked(margin=margin)
+    plan = Plan(space=Space.from_yaml(SPACE), recipe=RECIPE, trials=18, inquiry=inquiry)
+    study = SearchStudy(optuna.storages.InMemoryStorage(), "asked", plan)
+    while (ticket := study.ask()) is not None:
+        if ticket.number in (4, 9):
+            reason = f"{DIVERGED} nan" if ticket.number == 4 else "out of memory"
+            study.finish(ticket.number, FAIL, reason)
+        else:
+            finish(study, ticket, gain=0.01)
+        trials = study.trials()
+        params: list[dict[str, Any]] = [{}] * 100  # the space is listed: keys are enough
+        answers = inquiry.answers(asking.trainings(study.plan.space, trials, params))
+        known = analysis.learn(trials, study.plan.space, 1, 500)
+        if answers is None or known is None:
+            continue
+        (answer,) = answers
+        table = analysis.effects(known, "layout", margin=margin, with_further=False)
+        words = table.verdict.replace(UNKNOWN, OPEN)
+        said = dict(zip(table.level, words, strict=True))
+        assert said == dict(zip(answer.question.levels, answer.verdicts.words, strict=True))
+        assert table.level[0] == answer.question.levels[answer.verdicts.reference]
 
 
 # --- a whole search -------------------------------------------------------------------------------
