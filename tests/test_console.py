@@ -270,6 +270,7 @@ def test_what_is_no_password_stays(text: str) -> None:
     "flag",
     [
         *("--out", "--data", "--data-root", "--address", "--log", "--sampler", "--scheduler"),
+        *("--ask", "--margin"),
         *("--storage", "--trials", "--seed", "--recipe", "--objectives", "--time-budget"),
     ],
 )

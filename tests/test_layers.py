@@ -44,6 +44,7 @@ HOMES = {
     "mlflow": ("searching/logs.py",),
     "optuna": (
         "searching/records.py",
+        "searching/asking.py",
         "searching/presence.py",
         "searching/proposers.py",
         "searching/reading.py",

@@ -79,6 +79,8 @@ def asked_for(data: str = "digits", **other: Any) -> dict[str, Any]:
         "trials": TRIALS,
         "seeds": 1,
         "storage": None,
+        "ask": ["best"],
+        "margin": None,
         "versions": {"python": "3"},
     } | other
 
@@ -258,6 +260,7 @@ SAME = {
     "other versions": changed(versions={}),
     "a latency batch that an older run does not tell": lambda asked: asked.pop("latency_batch"),
     "no storage, as before there were any": lambda asked: asked.pop("storage"),
+    "nothing asked, as before axes could be": lambda asked: [asked.pop("ask"), asked.pop("margin")],
     "a recipe without a younger field": lambda asked: asked["recipe"].pop("precision"),
     "another spelling of a layout": changed(
         space__axes__layout=["conv3-bn-relu-conv3-bn+relu", "bn-relu-conv3-bn-relu-conv3 +"]
@@ -276,6 +279,8 @@ OTHER = {
     "objectives": changed(objectives=["validation_accuracy", "params"]),
     "latency_batch": changed(latency_batch=8),
     "storage": changed(storage="postgresql://host/name"),
+    "ask": changed(ask=["layout"], margin=0.005),
+    "margin": changed(margin=0.01),
 }
 
 

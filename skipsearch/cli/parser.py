@@ -83,14 +83,24 @@ def make_parser() -> Parser:
     search.add_argument("--epochs", type=int, required=True, metavar="E", help="the full budget")
     search.add_argument("--out", required=True, metavar="RUN", help="the run folder")
     search.add_argument(
+        "--ask",
+        default="best",
+        metavar="A,A",
+        help="best (default): look for the best design; or axes, such as layout,merge: train what"
+        " tells which of their levels is best, until that is known",
+    )
+    search.add_argument(
+        "--margin",
+        type=float,
+        metavar="D",
+        help="with --ask: a difference in accuracy too small to matter (default 0.005)",
+    )
+    search.add_argument(
         "--sampler",
-        default="tpe",
         metavar="W",
         help="tpe (default), random, grid, gp, nsga2, evolution or local",
     )
-    search.add_argument(
-        "--scheduler", default="asha", metavar="W", help="asha (default), median or none"
-    )
+    search.add_argument("--scheduler", metavar="W", help="asha (default), median or none")
     search.add_argument("--grace", type=int, metavar="E", help="epochs that every trial gets")
     search.add_argument(
         "--reduction-factor", type=int, default=3, metavar="N", help="of asha (default 3)"

@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 def search_space(options: argparse.Namespace) -> int:
     """Search a space, or go on with it."""
     from skipsearch.run.searching import search
+    from skipsearch.searching.asked import BEST
     from skipsearch.searching.stopping import EarlyStopping
 
+    ask = listed(options.ask)
     run = search(
         options.space,
         options.data,
@@ -35,9 +37,11 @@ def search_space(options: argparse.Namespace) -> int:
         out=options.out,
         seed=options.seed,
         recipe=read_recipe(options.recipe),
+        ask=ask,
+        margin=options.margin,
         sampler=options.sampler,
         scheduler=EarlyStopping(
-            rule=options.scheduler,
+            rule=options.scheduler or ("asha" if ask == [BEST] else "none"),
             grace=options.grace,
             reduction_factor=options.reduction_factor,
             brackets=options.brackets,
@@ -54,6 +58,7 @@ def search_space(options: argparse.Namespace) -> int:
         **session_options(options),
     )
     assert run.outcome is not None
+    print(*run.outcome.answers, sep="\n", end="\n" * bool(run.outcome.answers))
     if run.outcome.exhausted:
         print("The space holds no further design: the search ends early.")
     if run.outcome.out_of_time:
@@ -66,6 +71,12 @@ def search_space(options: argparse.Namespace) -> int:
         print(
             f"Other searches of this study are still at {counted(run.outcome.elsewhere, 'trial')}."
         )
+    if run.outcome.settled:
+        print("The question is settled, so the search ends.")
+    elif ask != [BEST]:
+        more = f"--seeds {options.seeds + 2}" if run.outcome.exhausted else ""
+        more = more or f"--trials {2 * options.trials}"
+        print(f"The question is still open: run the same command again with {more} to go on.")
     print(f"The trials are in {run.path}; see: {command('rank', run.path)}")
     return 0
 

@@ -49,7 +49,7 @@ class Run:
     Attributes:
         path: The folder.
         asked: What ``run.yaml`` holds: space, data, recipe, seed, sampler, scheduler, stopping,
-            rungs, objectives, latency_batch, trials, seeds, storage, versions.
+            rungs, objectives, latency_batch, trials, seeds, storage, ask, margin, versions.
         outcome: How the session that returned this run ended; None for one that was opened.
     """
 

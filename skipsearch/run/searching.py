@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,18 +15,21 @@ from skipsearch.record import COSTS, VALIDATION_ACCURACY, Trial
 from skipsearch.run.folder import Run, check_seed
 from skipsearch.run.lock import locked
 from skipsearch.run.places import STUDY, check_folder, check_outside
-from skipsearch.searching.asked import FORMAT, difference, fixed
+from skipsearch.searching.asked import BEST, FORMAT, difference, fixed
+from skipsearch.searching.asking import trainings
 from skipsearch.searching.cluster import Resources, ray_session
 from skipsearch.searching.driver import Limits, Outcome, ended, run_trials, sweep_checkpoints
 from skipsearch.searching.folder import sweep
 from skipsearch.searching.logs import check_loggers, loggers
-from skipsearch.searching.records import load_trials
+from skipsearch.searching.records import load_params, load_trials
 from skipsearch.searching.requirements import check_utf8
 from skipsearch.searching.samplers import make_sampler
 from skipsearch.searching.stopping import EarlyStopping
 from skipsearch.searching.storage import without_password
 from skipsearch.searching.study import Plan, SearchStudy
 from skipsearch.space import Space
+from skipsearch.surrogate.inquiry import Inquiry
+from skipsearch.surrogate.question import MARGIN
 from skipsearch.text import dump_yaml, write_atomically
 from skipsearch.training import Folder, versions
 
@@ -39,8 +43,10 @@ def search(
     out: str | Path,
     seed: int = 0,
     recipe: Recipe | None = None,
-    sampler: str = "tpe",
-    scheduler: str | EarlyStopping = "asha",
+    ask: str | Sequence[str] = BEST,
+    margin: float | None = None,
+    sampler: str | None = None,
+    scheduler: str | EarlyStopping | None = None,
     seeds: int = 1,
     objectives: Sequence[str] = (VALIDATION_ACCURACY,),
     latency_batch: int = 1,
@@ -77,10 +83,19 @@ def search(
         seed: Of the sampler and of the first training of each design.
         recipe: How designs are trained; what the space's ``recipe`` or an axis sets cannot be set
             here as well.
-        sampler: ``tpe``, ``random``, ``grid``, ``gp``, ``nsga2``, ``evolution`` or ``local``.
-        scheduler: ``asha``, ``median``, ``none``, or these in detail.
+        ask: ``best`` to look for the best design; or axes of the space, or fields that several
+            of them set, whose levels are to be compared. The next training then is the one that
+            narrows the differences between their levels most, and the search ends when each level
+            is known to be worse than the best or tied with it; see ``Run.outcome``.
+        margin: Where axes are asked about, a difference in mean accuracy that is too small to
+            matter; None for 0.005.
+        sampler: ``tpe``, ``random``, ``grid``, ``gp``, ``nsga2``, ``evolution`` or ``local``; None
+            for ``tpe``. Where axes are asked about, the question proposes, and none is given.
+        scheduler: ``asha``, ``median``, ``none``, or these in detail; None for ``asha``. Where axes
+            are asked about every training is run to its end.
         seeds: Trainings of one design at most: where a design is proposed again, and all its
-            neighbours are known, it is trained with the next seed.
+            neighbours are known, it is trained with the next seed. Where axes are asked about it
+            is where that tells more than any new design.
         objectives: ``validation_accuracy``, alone or before any of ``params``, ``macs``,
             ``activation_bytes`` and ``latency``, which are to be kept small.
         latency_batch: Images of the batch whose latency is measured, where it is an objective.
@@ -108,11 +123,15 @@ def search(
         The run.
 
     Raises:
-        RunError: If the folder holds another search, is in use or inside the data, the resources
-            do not exist, the disk is full, or too many trials in a row fail.
+        RunError: If the folder holds another search, is in use or inside the data, what is asked
+            about is no axis with levels to compare, the resources do not exist, the disk is full,
+            or too many trials in a row fail.
         SpaceError: If the space is wrong or empty.
         DataError: If the data cannot be loaded.
     """
+    axes = _asked_about(ask, margin, sampler, scheduler, objectives)
+    sampler = sampler or ("surrogate" if axes else "tpe")
+    scheduler = scheduler or ("none" if axes else "asha")
     positive = {"epochs": epochs, "seeds": seeds, "max_failures": max_failures}
     if trials is not None:
         positive["trials"] = trials
@@ -150,7 +169,18 @@ def search(
     recipe = _joined(recipe or Recipe(), space, epochs).resolve(images.augmentation)
     # Refused before anything is written: an empty space, and a sampler that cannot search it.
     space.sample(0)
-    make_sampler(sampler, space, seed, len(objectives))
+    inquiry = None
+    if axes:
+        inquiry = Inquiry(
+            dataclasses.replace(space, recipe=recipe.to_dict()),
+            axes,
+            margin=MARGIN if margin is None else margin,
+            images=len(images.validation),
+            seed=seed,
+            seeds=seeds,
+        )
+    else:
+        make_sampler(sampler, space, seed, len(objectives))
     if trials is None:
         trials = seeds * sum(1 for _ in space.candidates())
     timed = latency_batch if "latency" in objectives else None
@@ -162,6 +192,7 @@ def search(
         sampler=sampler,
         seeds=seeds,
         objectives=tuple(objectives),
+        inquiry=inquiry,
     )
     asked = {
         "format": FORMAT,
@@ -178,6 +209,8 @@ def search(
         "trials": trials,
         "seeds": seeds,
         "storage": None if storage is None else without_password(storage),
+        "ask": list(axes or [BEST]),
+        "margin": None if inquiry is None else inquiry.margin,
         "versions": versions(),
     }
     _check_same(out, asked)
@@ -185,12 +218,14 @@ def search(
         on_data(images)
     place = out / STUDY if storage is None else storage
     with locked(out):
-        finished = ended(_recorded(place, asked))
-        if len(finished) >= trials:
+        known = _recorded(place, asked)
+        finished = ended(known)
+        found = _found(inquiry, place, space, known)
+        if len(finished) >= trials or (found.settled and len(finished) == len(known)):
             # The driver that had enough may have been killed before it tidied up.
             sweep_checkpoints(Folder(out / "checkpoints"), finished)
             sweep()
-            return Run(out, asked, Outcome())
+            return Run(out, asked, found)
         # First: resources that do not exist are refused before anything is written.
         with ray_session(resources, verbose) as share:
             callbacks = loggers(log, out)
@@ -212,7 +247,57 @@ def search(
                     callbacks=callbacks,
                     verbose=verbose,
                 )
+        if inquiry is not None:
+            found = _found(inquiry, place, space, _recorded(place, asked))
+            outcome = dataclasses.replace(outcome, settled=found.settled, answers=found.answers)
     return Run(out, asked, outcome)
+
+
+def _asked_about(
+    ask: str | Sequence[str],
+    margin: float | None,
+    sampler: str | None,
+    scheduler: str | EarlyStopping | None,
+    objectives: Sequence[str],
+) -> tuple[str, ...] | None:
+    """Return the axes that are asked about; None where the best design is."""
+    axes = (ask,) if isinstance(ask, str) else tuple(ask)
+    if axes == (BEST,):
+        if margin is not None:
+            raise RunError("margin: is for a search that is asked about axes; give ask=AXIS too")
+        return None
+    if not axes:
+        raise RunError(f"ask: no axis is named; give {BEST}, or axes of the space")
+    if BEST in axes:
+        raise RunError(f"ask: {BEST} stands alone, and axes stand without it")
+    rule = scheduler.rule if isinstance(scheduler, EarlyStopping) else scheduler
+    if sampler is not None:
+        raise RunError(
+            f"sampler: {sampler!r} is not for a search that is asked about axes; the"
+            " question itself proposes"
+        )
+    if rule not in (None, "none"):
+        raise RunError(
+            f"scheduler: {rule!r} is not for a search that is asked about axes; each"
+            " training is run to its end"
+        )
+    if tuple(objectives) != (VALIDATION_ACCURACY,):
+        raise RunError(
+            f"objectives: a search that is asked about axes knows {VALIDATION_ACCURACY} alone"
+        )
+    return axes
+
+
+def _found(
+    inquiry: Inquiry | None, place: str | Path, space: Space, known: Sequence[Trial]
+) -> Outcome:
+    """Return what the trainings so far say about the axes that were asked about."""
+    if inquiry is None or not known:
+        return Outcome()
+    name = space.name if isinstance(place, str) else None
+    seen = trainings(space, known, load_params(place, name))
+    answers = inquiry.answers(seen) or []
+    return Outcome(settled=inquiry.is_settled(seen), answers=tuple(map(str, answers)))
 
 
 def _check_objectives(objectives: Sequence[str]) -> None:

@@ -18,10 +18,11 @@ from skipsearch.space import Space
 from skipsearch.text import parse_yaml, read_text
 
 FORMAT = 1
+BEST = "best"  # asked for where no axis is: the best design
 # What must be the same when a search goes on.
 FIXED = (
     *("space", "data", "recipe", "seed", "scheduler", "stopping", "objectives", "latency_batch"),
-    "storage",
+    *("storage", "ask", "margin"),
 )
 # What older runs do not say of themselves.
 ADDED = {
@@ -30,6 +31,8 @@ ADDED = {
     "latency_batch": None,
     "seeds": 1,
     "storage": None,
+    "ask": [BEST],
+    "margin": None,
 }
 # What of the data is told apart, the reason before what follows from it.
 SAME_DATA = ("resized_to", "split_seed", "fingerprint")
@@ -138,6 +141,10 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
+def _is_positive(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+
+
 def _is_text(value: Any) -> bool:
     return isinstance(value, str) and value != ""
 
@@ -173,6 +180,8 @@ VALUES: dict[str, Kind] = {
     "trials": COUNT,
     "seeds": COUNT,
     "storage": ("a text or nothing", _or_none(_is_text)),
+    "ask": ("a list of texts", _list_of(_is_text)),
+    "margin": ("a number above 0 or nothing", _or_none(_is_positive)),
     "versions": MAPPING,
 }
 DATA_VALUES: dict[str, Kind] = {

@@ -52,12 +52,16 @@ class Outcome:
         out_of_time: Whether that was because of its time budget.
         exhausted: Whether it ended early because the space holds no further design.
         elsewhere: Trainings that other drivers of a shared study are still at.
+        settled: Whether it ended because all that it was asked about axes is known.
+        answers: What it knows about each of these axes, one line an axis.
     """
 
     interrupted: bool = False
     out_of_time: bool = False
     exhausted: bool = False
     elsewhere: int = 0
+    settled: bool = False
+    answers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +172,7 @@ def run_trials(
     if searcher.unfinished:
         late = deadline is not None and time.monotonic() >= deadline
         return Outcome(interrupted=True, out_of_time=late)
-    return Outcome(exhausted=study.exhausted, elsewhere=study.elsewhere())
+    return Outcome(exhausted=study.exhausted, elsewhere=study.elsewhere(), settled=study.settled)
 
 
 def _run_session(

@@ -143,6 +143,8 @@ class StudySearcher(Searcher):
             self._progress.ended(trial.number, trial.state, accuracy, len(self._trainings))
         ticket = self._study.ask()
         if ticket is None:
+            if self._study.settled and self._trainings:
+                return None  # what is under way may open the question again
             self._is_done = True
             return Searcher.FINISHED
         self._left -= 1

@@ -29,6 +29,7 @@ from skipsearch.errors import DesignError, RunError, SpaceError
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, VALIDATION_ACCURACY, Epoch, Trial
 from skipsearch.searching.asked import difference
+from skipsearch.searching.asking import Asking
 from skipsearch.searching.presence import Presence
 from skipsearch.searching.reading import read_trials
 from skipsearch.searching.records import (
@@ -59,6 +60,7 @@ from skipsearch.searching.storage import Place, calm, close_storage, damage_name
 from skipsearch.searching.tried import Tried
 from skipsearch.searching.write_behind import WriteBehind
 from skipsearch.space import TRIES, Candidate, Space
+from skipsearch.surrogate.inquiry import Inquiry
 
 MAXIMIZE, MINIMIZE = StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE
 DRIVER = "driver"  # a trial's attribute, where several drivers work on a study
@@ -99,6 +101,8 @@ class Plan:
         sampler: One of ``SAMPLERS``.
         seeds: Trainings of one design at most, with the seeds ``seed``, ``seed + 1``, ...
         objectives: ``validation_accuracy``, and what to keep small beside it.
+        inquiry: What is asked about axes of the space, with the same seed and seeds; the study is
+            at its end when it is settled. None to look for the best design.
     """
 
     space: Space
@@ -108,6 +112,7 @@ class Plan:
     sampler: str = "tpe"
     seeds: int = 1
     objectives: tuple[str, ...] = (VALIDATION_ACCURACY,)
+    inquiry: Inquiry | None = None
 
     @property
     def measure(self) -> str:
@@ -129,6 +134,7 @@ class SearchStudy:
     Attributes:
         plan: As given, with the recipe joined into the space.
         exhausted: Whether the space held fewer trainings than the plan asks for.
+        settled: Whether all that the plan asks about axes is known.
 
     Raises:
         RunError: If the storage cannot be opened, or the study there is of another search.
@@ -144,7 +150,7 @@ class SearchStudy:
     ) -> None:
         space = dataclasses.replace(plan.space, recipe=plan.recipe.to_dict())
         self.plan = dataclasses.replace(plan, space=space)
-        self.exhausted = False
+        self.exhausted = self.settled = False
         self._presence: Presence | None = None
         self._memory: WriteBehind | None = None
         if isinstance(storage, BaseStorage):
@@ -163,7 +169,10 @@ class SearchStudy:
         seed = plan.seed + len(trials)
         if self._presence:
             seed = random.Random(f"{seed} {self._presence.driver}").randrange(2**32)
-        self._study.sampler = make_sampler(plan.sampler, space, seed % 2**32, len(plan.objectives))
+        self._asking = None if plan.inquiry is None else Asking(space, seed, plan.inquiry)
+        self._study.sampler = self._asking or make_sampler(
+            plan.sampler, space, seed % 2**32, len(plan.objectives)
+        )
         self._tried = Tried(space, plan.seed, plan.seeds, random.Random(seed))
         self._open: dict[int, _Open] = {}
         self._seen = {trial.number for trial in trials if trial.state.is_finished()}
@@ -296,9 +305,13 @@ class SearchStudy:
         """Whether all trainings that the plan asks for are done or under way."""
         if self._presence is not None:
             self._look_around()
-        if len(self._tried) < self.plan.trials:
+        spent = len(self._tried) >= self.plan.trials
+        if self._asking is None and not spent:
             return False
-        return not self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+        if self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+            return False
+        self.settled = self._asking is not None and self._asking.is_settled(self._study)
+        return self.settled or spent
 
     def ask(self) -> Ticket | None:
         """Propose a training that was never done; None where there are enough, or no more.
@@ -313,13 +326,14 @@ class SearchStudy:
                 trial = self._study.ask()
             except UpdateFinishedTrialError:
                 continue  # another driver took what was queued, and is through with it
-            inherited = trial.user_attrs  # read once: each reading goes to the storage
             candidate = None
             try:
                 candidate = self.plan.space.suggest(_chooser(trial))
                 obstacle = self.plan.space.violated(candidate.design)
             except DesignError as error:
                 obstacle = str(error)
+            # Read once, since each reading goes to the storage, and after the sampler had its say.
+            inherited = trial.user_attrs
             seed = inherited.get(SEED, self.plan.seed)
             if candidate is not None and not obstacle:
                 if CONTINUES in inherited or (candidate.key, seed) not in self._tried:

@@ -189,6 +189,20 @@ class Posterior:
         covariance += np.where(keys[:, None] == keys, own[:, None], 0.0)
         return np.asarray(covariance)
 
+    def covariance_of(self, weights: Array, x: Array) -> Array:
+        """Return the covariance of weighted sums of the rows' values with the value of each row.
+
+        Args:
+            weights: Of the rows in each sum: (sums, rows).
+            x: The rows; no two are equal.
+        """
+        if self._chosen is not None:
+            return np.asarray(weights @ self.covariance(x))
+        features, at = self._located(x)
+        left = self._left(at)
+        half = solve_triangular(self._cholesky, (features * left[:, None]).T, lower=True)
+        return np.asarray((weights @ half.T) @ half + weights * (left * self.scales.own))
+
     def sample(self, x: Array, n: int, rng: np.random.Generator) -> Array:
         """Draw the values of all rows together, n times: an array (n, rows)."""
         if self._chosen is not None:

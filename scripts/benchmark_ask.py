@@ -1,0 +1,298 @@
+"""How many trainings does it take to know which level of an axis is best? Searches replayed.
+
+    python scripts/benchmark_ask.py [--axis layout] [--repeats 100] [--work FILE] [--out FILE]
+
+What was replayed is kept in the file of ``--work``, a line each, and is not replayed again.
+
+``train_table.py`` made the table: every design of a space, trained to the end from several seeds.
+A replay is a search at concurrency 1, by the study that real searches have, except that a training
+is a look at the table; the order in which a design's seeds are met is drawn anew for each repeat,
+alike for all searches. Each may train a design with all seeds of the table. The truth is the mean
+of a level over all designs that have it, and over all seeds.
+
+*Settled* is a question when each level is known to be worse than the best one or tied with it, by
+what is asked: the posterior of ``--ask``, or the paired test of ``effects``. A search that is open
+at the end of its budget counts with that budget. *Reversed* is a level said to be worse that is
+better in truth, *no tie* one said to be tied that differs by more than the margin.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import optuna
+from benchmark_turns import circumstances, table, write_section
+from numpy.typing import NDArray
+from train_table import load_space, read
+
+from skipsearch import analysis
+from skipsearch.analysis.effects import UNKNOWN
+from skipsearch.intervals import wilson
+from skipsearch.recipe import Recipe
+from skipsearch.record import COMPLETE, Epoch
+from skipsearch.searching.study import Plan, SearchStudy
+from skipsearch.space import Space
+from skipsearch.surrogate.answers import TIED, WORSE
+from skipsearch.surrogate.inquiry import Inquiry, Training
+from skipsearch.training import tune_process
+
+IMAGES = 359  # of the validation split of digits
+ASK = "--ask"
+BOOTSTRAP = 10_000
+TAILS = (0.025, 0.975)
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to answer a question.
+
+    Attributes:
+        name: As the table shows it.
+        sampler: One of ``SAMPLERS``, or ``--ask``.
+        paired: Whether the paired test answers, and not the posterior.
+        every: Trainings between two looks at the answer.
+        most: Trainings after which it ends.
+    """
+
+    name: str
+    sampler: str
+    paired: bool
+    every: int
+    most: int
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a space: its trainings, by the key of a design and recipe."""
+
+    space: Space
+    epochs: int
+    accuracies: dict[str, list[float]]
+
+
+@dataclass(frozen=True)
+class Found:
+    """How a replay ended.
+
+    Attributes:
+        trainings: That it took.
+        settled: Whether no level was open.
+        worse: The difference to the best, in truth, of each level said to be worse.
+        tied: The same of each level said to be tied.
+    """
+
+    trainings: int
+    settled: bool
+    worse: list[float]
+    tied: list[float]
+
+
+def known(space: str, file: Path, data: str) -> Known:
+    """Read a table; a training that diverged counts as 0."""
+    rows = list(read(file))
+    epochs = sum(name.startswith("accuracy_") for name in rows[0])
+    accuracies = defaultdict(list)
+    for row in rows:
+        cell = row[f"accuracy_{epochs}"]
+        accuracies[f"{row['design']}-{row['recipe']}"].append(float(cell) if cell else 0.0)
+    return Known(load_space(space, data, epochs), epochs, dict(accuracies))
+
+
+def kept(file: Path | None, axis: str, margin: float) -> dict[str, dict[int, Found]]:
+    """Read what was replayed before: by the name of the way and the number of the repeat."""
+    found: dict[str, dict[int, Found]] = defaultdict(dict)
+    for line in file.read_text().splitlines() if file and file.exists() else ():
+        values = json.loads(line)
+        if (values.pop("axis"), values.pop("margin")) == (axis, margin):
+            way, repeat = values.pop("way"), values.pop("repeat")
+            found[way][repeat] = Found(**values)
+    return found
+
+
+def replay(known: Known, way: Way, axis: str, margin: float, repeat: int) -> Found:
+    """Search once, until the question is settled or the budget is spent."""
+    seeds = max(map(len, known.accuracies.values()))
+    recipe = Recipe.from_dict(known.space.recipe)
+    inquiry = Inquiry(known.space, [axis], margin=margin, images=IMAGES, seed=0, seeds=seeds)
+    plan = Plan(
+        space=known.space,
+        recipe=recipe,
+        trials=way.most,
+        sampler="random" if way.sampler == ASK else way.sampler,
+        seeds=seeds,
+        inquiry=inquiry if way.sampler == ASK else None,
+    )
+    study = SearchStudy(optuna.storages.InMemoryStorage(), "replay", plan)
+    study.plan = replace(study.plan, recipe=replace(recipe, epochs=known.epochs))
+    seen: list[Training] = []
+    answer: dict[str, str] = {}
+    best = ""
+    while (ticket := study.ask()) is not None:
+        key = ticket.candidate.key
+        order = random.Random(f"{repeat} {key}").sample(known.accuracies[key], seeds)
+        accuracy = order[ticket.seed]
+        curve = [
+            Epoch(epoch, 0.0, 0.0, 0.0, 0.0, accuracy, 0.0) for epoch in range(1, known.epochs + 1)
+        ]
+        study.report(ticket.number, curve, {"device": "", "numerics": "", "versions": {}})
+        study.finish(ticket.number, COMPLETE)
+        seen.append(Training(key, ticket.seed, ticket.candidate.values, accuracy))
+        if way.sampler != ASK and len(seen) % way.every == 0:
+            best, answer = paired(known, study, axis) if way.paired else said(inquiry, seen)
+            if answer and UNKNOWN not in answer.values() and "open" not in answer.values():
+                break
+    if way.sampler == ASK:
+        best, answer = said(inquiry, seen)
+    truth = true_differences(known, axis, best)
+    worse = [truth[level] for level, word in answer.items() if word == WORSE]
+    tied = [truth[level] for level, word in answer.items() if word == TIED and level != best]
+    settled = UNKNOWN not in answer.values() and "open" not in answer.values()
+    return Found(len(seen), settled, worse, tied)
+
+
+def said(inquiry: Inquiry, seen: Sequence[Training]) -> tuple[str, dict[str, str]]:
+    """Return what the posterior says: the best level, and a word for each."""
+    answers = inquiry.answers(seen)
+    if answers is None:
+        return "", {}
+    (answer,) = answers
+    levels = [shown(level) for level in answer.question.levels]
+    return levels[answer.verdicts.reference], dict(zip(levels, answer.verdicts.words, strict=True))
+
+
+def paired(known: Known, study: SearchStudy, axis: str) -> tuple[str, dict[str, str]]:
+    """Return what ``effects`` says of the trainings of a study, likewise."""
+    axes = tuple(known.space.parameters)
+    seen = analysis.observe(study.trials(), (known.epochs,), IMAGES, axes)
+    found = analysis.effects(seen, axis)
+    levels = [str(level) for level in found.level]
+    return levels[0], dict(zip(levels, found.verdict, strict=True))
+
+
+def true_differences(known: Known, axis: str, best: str) -> dict[str, float]:
+    """Return the mean of each level less that of the best."""
+    values = defaultdict(list)
+    for candidate in known.space.candidates():
+        if axis in candidate.values:
+            values[shown(candidate.values[axis])] += known.accuracies[candidate.key]
+    means = {level: float(np.mean(each)) for level, each in values.items()}
+    return {level: mean - means[best] for level, mean in means.items()} if best else {}
+
+
+def shown(level: object) -> str:
+    """Return a level as tables show it."""
+    return str(list(level)) if isinstance(level, tuple) else str(level)
+
+
+def bootstrap(counts: Sequence[float], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Return the medians of samples drawn from counts."""
+    drawn = rng.choice(np.asarray(counts), (BOOTSTRAP, len(counts)))
+    return np.asarray(np.median(drawn, axis=1))
+
+
+def row(name: str, found: Sequence[Found], base: Sequence[Found], margin: float) -> list[str]:
+    """Return a line of the table."""
+    rng = np.random.default_rng(0)
+    counts, against = ([float(each.trainings) for each in side] for side in (found, base))
+    medians, others = bootstrap(counts, rng), bootstrap(against, rng)
+    low, high = np.quantile(medians, TAILS)
+    ratio_low, ratio_high = np.quantile(medians / others, TAILS)
+    settled = sum(each.settled for each in found)
+    worse = [gap for each in found for gap in each.worse]
+    tied = [gap for each in found for gap in each.tied]
+    right = sum(
+        each.settled
+        and all(gap <= 0 for gap in each.worse)
+        and all(abs(gap) <= margin for gap in each.tied)
+        for each in found
+    )
+    return [
+        name,
+        share(settled, len(found)),
+        f"{median(counts):.0f} ({low:.0f} to {high:.0f})",
+        f"{median(counts) / median(against):.2f} ({ratio_low:.2f} to {ratio_high:.2f})",
+        share(right, settled),
+        share(sum(gap > 0 for gap in worse), len(worse)),
+        share(sum(abs(gap) > margin for gap in tied), len(tied)),
+    ]
+
+
+def share(count: int, n: int) -> str:
+    """Return a share with its interval."""
+    if n == 0:
+        return "-"
+    low, high = wilson(count / n, n)
+    return f"{count} of {n} ({100 * low:.1f} to {100 * high:.1f} %)"
+
+
+def main() -> None:
+    """Replay all ways and print a table."""
+    here = Path(__file__).parent
+    parser = argparse.ArgumentParser(description="Replay searches that are asked about an axis.")
+    parser.add_argument("--space", default=str(here.parent / "search_spaces/digits_table.yaml"))
+    parser.add_argument("--table", type=Path, default=here / "tables/digits.csv")
+    parser.add_argument("--data", default="digits")
+    parser.add_argument("--axis", default="layout")
+    parser.add_argument("--margin", type=float, default=0.005)
+    parser.add_argument("--repeats", type=int, default=100)
+    parser.add_argument("--only", type=int, nargs="+", metavar="I", help="ways, from 0")
+    parser.add_argument("--work", type=Path, help="keep what was replayed in this file")
+    parser.add_argument("--out", type=Path, help="a Markdown file with a section for the table")
+    options = parser.parse_args()
+    tune_process(1)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    data = known(options.space, options.table, options.data)
+    whole = sum(map(len, data.accuracies.values()))
+    ways = [
+        Way("grid x seeds, paired test", "grid", True, 100, whole),
+        Way("grid x seeds, posterior", "grid", False, 10, whole),
+        Way("search for the best (tpe, no stopping), posterior", "tpe", False, 10, 300),
+        Way(f"`--ask {options.axis}`", ASK, False, 1, whole),
+    ]
+    ways = [ways[i] for i in options.only or range(len(ways))]
+    found = kept(options.work, options.axis, options.margin)
+    for repeat in range(options.repeats):
+        for way in (way for way in ways if repeat not in found[way.name]):
+            one = replay(data, way, options.axis, options.margin, repeat)
+            found[way.name][repeat] = one
+            about = {"axis": options.axis, "margin": options.margin, "repeat": repeat}
+            line = json.dumps({"way": way.name} | about | asdict(one))
+            print(line, file=sys.stderr, flush=True)
+            if options.work:
+                with options.work.open("a") as file:
+                    file.write(line + "\n")
+    by_way = {name: list(repeats.values()) for name, repeats in found.items()}
+    base = by_way[ways[0].name]
+    header = [
+        f"which {options.axis} is best",
+        "settled",
+        "trainings, median",
+        "against the first",
+        "settled and all right",
+        "said to be worse: reversed",
+        "said to be tied: no tie",
+    ]
+    rows = [
+        row(way.name, by_way[way.name], base, options.margin) for way in ways if way.name in by_way
+    ]
+    text = (
+        f"Margin {options.margin}; in brackets 95 % intervals (Wilson;"
+        " bootstrap for medians and their ratios)."
+    )
+    body = f"{circumstances('cpu')}\n\n{text}\n\n{table(header, rows)}"
+    print(body)
+    if options.out:
+        write_section(options.out, f"asking about {options.axis}", body)
+
+
+if __name__ == "__main__":
+    main()

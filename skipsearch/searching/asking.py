@@ -1,0 +1,112 @@
+"""Proposes what tells most about the axes that a search was asked about: see ``Inquiry``.
+
+Like the other proposers it goes by the trials of the study alone.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from skipsearch.record import COMPLETE, DIVERGED, FAIL, INTERRUPTED, Trial
+from skipsearch.searching.proposers import Proposer, Trainings
+from skipsearch.searching.records import (
+    ATTEMPTS,
+    KEY,
+    REASON,
+    SEED,
+    is_interrupted,
+    is_training,
+    next_attempt,
+)
+from skipsearch.space import Candidate, Space
+from skipsearch.surrogate.inquiry import Inquiry, Training
+
+
+class Asking(Proposer):
+    """Trains what narrows the differences between the levels of axes most.
+
+    A training is of a new design, or of a known one with a further seed, whichever tells more.
+
+    Args:
+        space: What is searched, with the recipe that the study trains by.
+        seed: Of every random choice.
+        inquiry: What is asked of the space.
+    """
+
+    def __init__(self, space: Space, seed: int, inquiry: Inquiry) -> None:
+        super().__init__(space, seed)
+        self._inquiry = inquiry
+
+    def propose(
+        self, study: optuna.Study, trial: FrozenTrial, trainings: Trainings, rng: random.Random
+    ) -> Candidate:
+        """Return what tells most; a known candidate where nothing is left: the study replaces it.
+
+        The seed is written into the trial, where ``SearchStudy`` finds it.
+        """
+        best = self._inquiry.next(self._seen(study), rng)
+        if best is None:
+            return self._draw(trainings, rng)
+        candidate, seed = best
+        study._storage.set_trial_user_attr(trial._trial_id, SEED, seed)
+        return candidate
+
+    def is_settled(self, study: optuna.Study) -> bool:
+        """Whether the trainings that have ended leave no level open."""
+        return self._inquiry.is_settled(self._seen(study))
+
+    def _seen(self, study: optuna.Study) -> list[Training]:
+        parameters = self._space.parameters
+        found: dict[tuple[str, int], Training] = {}
+        for trial in study.get_trials(deepcopy=False):
+            if not is_training(trial):
+                continue
+            key, seed = trial.user_attrs[KEY], trial.user_attrs[SEED]
+            # One that was interrupted goes on under a later number.
+            goes_on = is_interrupted(trial) and next_attempt(trial) <= ATTEMPTS
+            found[key, seed] = Training(
+                key,
+                seed,
+                {name: parameters[name].value(held) for name, held in trial.params.items()},
+                trial.value if trial.state == TrialState.COMPLETE else self._guess(trial),
+                failed=trial.state == TrialState.FAIL and not goes_on,
+            )
+        return list(found.values())
+
+    def _guess(self, trial: FrozenTrial) -> float | None:
+        diverged = DIVERGED in trial.user_attrs.get(REASON, "")
+        return 1 / self._space.classes if diverged else None
+
+
+def trainings(
+    space: Space, trials: Iterable[Trial], params: Sequence[Mapping[str, Any]]
+) -> list[Training]:
+    """Return what is known of the trainings of a study that is not at work.
+
+    Args:
+        space: What was searched.
+        trials: Their records.
+        params: The parameters of all trials by their number, as ``load_params`` returns them.
+    """
+    parameters = space.parameters
+    return [
+        Training(
+            trial.key,
+            trial.seed,
+            {name: parameters[name].value(held) for name, held in params[trial.number].items()},
+            _accuracy(trial, space),
+            failed=trial.state == FAIL and trial.reason != INTERRUPTED,
+        )
+        for trial in trials
+    ]
+
+
+def _accuracy(trial: Trial, space: Space) -> float | None:
+    if trial.state == COMPLETE:
+        return trial.curve[-1].validation_accuracy
+    return 1 / space.classes if DIVERGED in trial.reason else None

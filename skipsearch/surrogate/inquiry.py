@@ -1,0 +1,325 @@
+"""Questions put to a space: what its trainings answer, and which training to do next.
+
+Everything follows from the space and the trainings handed in. Nothing is remembered but
+what saves time.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from skipsearch.axes import RECIPE, Range, Value, split_name
+from skipsearch.errors import RunError, not_one_of, shown_value
+from skipsearch.space import TRIES, Candidate, Space
+from skipsearch.surrogate.answers import Codes
+from skipsearch.surrogate.belief import Belief
+from skipsearch.surrogate.encoding import Array, Encoding
+from skipsearch.surrogate.kernel import Kernel, Scales
+from skipsearch.surrogate.process import (
+    MAIN,
+    NOISE,
+    OWN,
+    PAIR,
+    Observations,
+    Posterior,
+)
+from skipsearch.surrogate.question import Answer, Question, most_telling, narrowed, slopes
+from skipsearch.surrogate.warp import Warp
+
+LISTED = 4_000  # points up to which all designs of a space are asked about
+DRAWN = 2_000  # designs that stand for a larger space
+MOST_LEVELS = 20  # of an axis, that are compared
+MOST_NUMBERS = 6  # the same, of an axis of numbers: beyond, the report looks at thirds of them
+DRAWS = 1_000  # from the posterior
+FIRST = 10  # trainings, at least, before the model is fitted
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What is known of a training.
+
+    Attributes:
+        key: Of its design and recipe, see ``Candidate.key``.
+        seed: Of the training.
+        values: Of the parameters that matter for it.
+        accuracy: At the full budget, or that of guessing where the training diverged; None while
+            it is under way, or where it failed in another way.
+        failed: Whether it diverged or failed in another way.
+    """
+
+    key: str
+    seed: int
+    values: Mapping[str, Value]
+    accuracy: float | None = None
+    failed: bool = False
+
+
+class Inquiry:
+    """Asks of a space which levels of some axes are the best, on average over its designs.
+
+    All designs of a finite space of up to 4,000 points count alike; a larger or endless space is
+    represented by 2,000 designs drawn at random, always the same ones.
+
+    Args:
+        space: With the recipe that its designs are trained by.
+        axes: Parameters of the space, or fields that its axes set.
+        margin: A difference in mean accuracy that is too small to matter.
+        images: Of the validation split.
+        seed: Of the first training of each design.
+        seeds: Trainings of one design at most.
+
+    Attributes:
+        margin: As given.
+
+    Raises:
+        RunError: If an axis is not there, is named twice or has no levels to compare, or the
+            margin is not above 0.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        axes: Sequence[str],
+        *,
+        margin: float,
+        images: int,
+        seed: int = 0,
+        seeds: int = 1,
+    ) -> None:
+        check_asked(space, axes, margin)
+        self.margin = margin
+        self._images = images
+        self._guess = 1 / space.classes
+        self._seeds = range(seed, seed + seeds)
+        self._encoding = Encoding.of(space)
+        self._pool = _pool(space)
+        self._place = {candidate.key: i for i, candidate in enumerate(self._pool)}
+        self._rows = self._encoding.rows(candidate.values for candidate in self._pool)
+        self._questions = [_question(space, axis, self._pool) for axis in axes]
+        self._known: tuple[tuple[Training, ...], _Knowledge] | None = None
+
+    def answers(self, trainings: Iterable[Training]) -> list[Answer] | None:
+        """Return what is known about each question; None before there is enough to fit a model."""
+        knowledge = self._knowledge(trainings)
+        return None if knowledge is None else knowledge.answers
+
+    def is_settled(self, trainings: Iterable[Training]) -> bool:
+        """Whether no level of any axis is open."""
+        answers = self.answers(trainings)
+        return answers is not None and all(answer.settled for answer in answers)
+
+    def next(
+        self, trainings: Sequence[Training], rng: random.Random
+    ) -> tuple[Candidate, int] | None:
+        """Return the training that is expected to tell most, and its seed; None if none is left.
+
+        Trainings under way count as done. A design is trained with a further seed where that
+        tells more than any new design.
+
+        Args:
+            trainings: All that there are.
+            rng: Chooses between equals.
+        """
+        free = self._free_seeds(trainings)
+        if not free:
+            return None
+        knowledge = self._knowledge(trainings)
+        under_way = self._points([t for t in trainings if t.accuracy is None and not t.failed])
+        if knowledge is None:
+            begun = self._points([t for t in trainings if not t.failed])
+            tells = self._before_the_first_fit(begun)
+        else:
+            tells = self._tells(knowledge, under_way)
+        order = rng.sample(sorted(free), len(free))
+        best = max(order, key=lambda place: tells[place])
+        return self._pool[best], free[best]
+
+    def _free_seeds(self, trainings: Iterable[Training]) -> dict[int, int]:
+        """Return the next seed of each design that may be trained, by its place in the pool."""
+        taken: dict[str, set[int]] = {}
+        failed = set()
+        for training in trainings:
+            taken.setdefault(training.key, set()).add(training.seed)
+            if training.failed:
+                failed.add(training.key)
+        free = {}
+        for place, candidate in enumerate(self._pool):
+            used = taken.get(candidate.key, ())
+            seed = next((seed for seed in self._seeds if seed not in used), None)
+            if seed is not None and candidate.key not in failed:
+                free[place] = seed
+        return free
+
+    def _points(self, trainings: Sequence[Training]) -> Array:
+        """Return a row for each training: that of the pool for the same design."""
+        values = [
+            self._pool[self._place[t.key]].values if t.key in self._place else t.values
+            for t in trainings
+        ]
+        return self._encoding.rows(values)
+
+    def _knowledge(self, trainings: Iterable[Training]) -> _Knowledge | None:
+        ended = tuple(t for t in trainings if t.accuracy is not None)
+        if len(ended) < max(FIRST, 2 * max(len(q.levels) for q in self._questions)):
+            return None
+        if self._known is None or self._known[0] != ended:
+            self._known = ended, self._worked_out(ended)
+        return self._known[1]
+
+    def _worked_out(self, ended: Sequence[Training]) -> _Knowledge:
+        accuracies = np.array([t.accuracy for t in ended], dtype=float)
+        warp = Warp.of(accuracies, self._images)
+        values, floors = warp.values(accuracies), warp.noise(accuracies)
+        # As the report does, with the same draws: what it calls open is open here.
+        rng = np.random.default_rng(0)
+        least = min(self._guess, accuracies.min())
+        points = self._points(ended)
+        belief = Belief.of(self._encoding, warp, points, values, floors, rng, least)
+        draws = belief.accuracies(belief.values(self._rows, DRAWS, rng))
+        answers = [Answer.of(question, draws, self.margin) for question in self._questions]
+        # What to train next is worked out with the most probable scales alone.
+        return _Knowledge(warp, belief.posteriors[0], answers)
+
+    def _tells(self, knowledge: _Knowledge, under_way: Array) -> Array:
+        """Return how much a training of each design would tell."""
+        warp = knowledge.warp
+        posterior = knowledge.posterior.with_pending(under_way)
+        slope = slopes(posterior, self._rows, warp.accuracies)
+        noise = warp.noise(warp.accuracies(posterior.mean(self._rows))) + posterior.scales.noise
+        reductions = []
+        for answer in knowledge.answers:
+            contrasts = answer.question.contrasts(answer.verdicts.reference) * slope
+            decrease, variances = narrowed(posterior, self._rows, contrasts, noise)
+            reductions.append((decrease, variances, answer.doubts))
+        return most_telling(reductions)
+
+    def _before_the_first_fit(self, begun: Array) -> Array:
+        """Return how much a training of each design would tell, by what is assumed beforehand."""
+        if not len(begun):
+            return np.zeros(len(self._pool))
+        scales = self._assumed
+        nothing = np.zeros(len(begun))
+        seen = Observations.of(begun, nothing, nothing)
+        posterior = Posterior(Kernel(self._encoding.axes), scales, seen)
+        noise = np.full(len(self._pool), scales.noise)
+        reductions = []
+        for question in self._questions:
+            decrease, variances = narrowed(posterior, self._rows, question.contrasts(), noise)
+            reductions.append((decrease, variances, np.ones(len(variances))))
+        return most_telling(reductions)
+
+    @cached_property
+    def _assumed(self) -> Scales:
+        main, pair, own, noise = np.exp([MAIN, PAIR, OWN, NOISE]).tolist()
+        return Scales(main, pair, own, noise, (1.0,) * len(self._encoding.axes))
+
+
+@dataclass(frozen=True, slots=True)
+class _Knowledge:
+    """What some trainings tell."""
+
+    warp: Warp
+    posterior: Posterior
+    answers: list[Answer]
+
+
+def check_asked(space: Space, axes: Sequence[str], margin: float) -> None:
+    """Refuse what cannot be asked of a space.
+
+    Args:
+        space: What is searched.
+        axes: Parameters of it, or fields that its axes set.
+        margin: A difference that is too small to matter.
+
+    Raises:
+        RunError: As ``Inquiry`` does.
+    """
+    fields = [split_name(name).field for name in space.parameters]
+    allowed = list(dict.fromkeys((*space.parameters, *fields)))
+    assert axes, "asked about nothing"
+    for axis in axes:
+        if axis not in allowed:
+            raise RunError(f"ask: {not_one_of(axis, allowed)}")
+        if axes.count(axis) > 1:
+            raise RunError(f"ask: {axis} is named twice")
+        parts = [axis] if axis in space.parameters else _parts(space, axis)
+        for name in parts:
+            parameter = space.parameters[name]
+            if parameter.size is None:
+                raise RunError(
+                    f"ask: axes.{name} is an endless range, whose values cannot be told apart one"
+                    " by one; allowed: a list of values, or a range with a step"
+                )
+            if isinstance(parameter, Range) and parameter.size > MOST_NUMBERS:
+                raise RunError(_too_many(name, parameter.size, MOST_NUMBERS))
+    if isinstance(margin, bool) or not isinstance(margin, int | float) or not 0 < margin < 1:
+        raise RunError(f"margin: {margin!r} is not a difference in accuracy between 0 and 1")
+
+
+def _parts(space: Space, field: str) -> list[str]:
+    return [name for name in space.parameters if split_name(name).field == field]
+
+
+def _too_many(axis: str, levels: int, most: int) -> str:
+    return (
+        f"ask: {axis} has {levels:,} levels, and at most {most} can be compared; give fewer values,"
+        " or a larger step"
+    )
+
+
+def _pool(space: Space) -> list[Candidate]:
+    """Return the designs that stand for a space."""
+    if space.size is not None and space.size <= LISTED:
+        return list(space.candidates())
+    rng = random.Random(0)  # as the report draws them
+    drawn: dict[str, Candidate] = {}
+    for _ in range(DRAWN + TRIES):
+        candidate = space.draw(rng)
+        drawn.setdefault(candidate.key, candidate)
+        if len(drawn) == DRAWN:
+            break
+    return list(drawn.values())
+
+
+def _question(space: Space, axis: str, pool: Sequence[Candidate]) -> Question:
+    found = [_level(space, candidate, axis) for candidate in pool]
+    levels = tuple(sorted({level for level in found if level != NO_LEVEL}, key=_order))
+    if len(levels) < 2:
+        only = f"the one level {shown_value(levels[0])}" if levels else "no level"
+        raise RunError(
+            f"ask: {axis} has {only} in the designs of {space.name}; two are needed to compare"
+        )
+    numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in levels)
+    most = MOST_NUMBERS if numbers else MOST_LEVELS
+    if len(levels) > most:
+        raise RunError(_too_many(axis, len(levels), most))
+    number = {level: i for i, level in enumerate(levels)}
+    return Question(axis, levels, _codes(found, number))
+
+
+NO_LEVEL = ()  # of an axis that has no effect on a design
+
+
+def _codes(found: Sequence[Value], number: Mapping[Value, int]) -> Codes:
+    return np.array([number.get(level, -1) for level in found], dtype=np.intp)
+
+
+def _level(space: Space, candidate: Candidate, axis: str) -> Value:
+    """Return the level of an axis, or of a field that several axes set, in a design."""
+    if axis in space.parameters:
+        return candidate.values.get(axis, NO_LEVEL)
+    if axis.startswith(RECIPE):
+        level: Value = getattr(candidate.recipe, axis.removeprefix(RECIPE))
+        return level
+    if not candidate.design.has_effect(axis):
+        return NO_LEVEL
+    return tuple(v) if isinstance(v := getattr(candidate.design, axis), list) else v
+
+
+def _order(level: Value) -> tuple[str, ...]:
+    return (type(level).__name__, str(level))
