@@ -51,6 +51,7 @@ HOMES = {
         "searching/samplers.py",
         "searching/storage.py",
         "searching/study.py",
+        "searching/surrogate.py",
         "searching/write_behind.py",
         "analysis/importance.py",
     ),
@@ -249,6 +250,7 @@ WRONG = {
     "yaml": ("design.py", "import yaml", "design.py:1: yaml belongs to text.py"),
     "ray": (
         "searching/study.py",
+        "searching/surrogate.py",
         "from ray import tune",
         "searching/study.py:1: ray belongs to searching/cl",
     ),

@@ -58,6 +58,7 @@ CONTINUOUS = SMALL.replace("[0.0, 0.2]", "{low: 0.0, high: 0.5}") + (
     "  recipe.batch_size: {low: 16, high: 256, log: true}\n"
 )
 
+OBJECTIVES = ("validation_accuracy", "latency")
 Judge = Callable[[Candidate], float]
 
 
@@ -222,7 +223,7 @@ def test_a_continuous_space_is_walked_without_a_repeat(sampler: str) -> None:
 def test_several_objectives_are_possible(sampler: str) -> None:
     space = Space.from_yaml(SMALL)
     study = optuna.create_study(
-        directions=["maximize", "minimize"], sampler=make_sampler(sampler, space, 0, objectives=2)
+        directions=["maximize", "minimize"], sampler=make_sampler(sampler, space, 0, OBJECTIVES)
     )
     for _ in range(35):
         trial = study.ask()
@@ -238,7 +239,7 @@ def test_several_objectives_are_possible(sampler: str) -> None:
 @pytest.mark.parametrize("sampler", ONE_OBJECTIVE)
 def test_what_orders_by_one_value_refuses_several(sampler: str) -> None:
     with pytest.raises(RunError, match=f"sampler {sampler} knows one objective, not 2; allowed: "):
-        make_sampler(sampler, Space.from_yaml(SMALL), 0, objectives=2)
+        make_sampler(sampler, Space.from_yaml(SMALL), 0, OBJECTIVES)
 
 
 def test_an_unknown_word_is_refused_with_the_nearest() -> None:

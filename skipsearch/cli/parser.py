@@ -98,9 +98,16 @@ def make_parser() -> Parser:
     search.add_argument(
         "--sampler",
         metavar="W",
-        help="tpe (default), random, grid, gp, nsga2, evolution or local",
+        help="surrogate (default), tpe, random, grid, gp, nsga2, evolution or local; a search that"
+        " goes on keeps its own",
     )
-    search.add_argument("--scheduler", metavar="W", help="asha (default), median or none")
+    search.add_argument(
+        "--scheduler",
+        metavar="W",
+        help="none (default): every trial is trained to its end, which the surrogate learns most"
+        " from; asha: stops all but the best at each rung, for random or grid searches of long"
+        " trainings; median: stops what is below the median, the most careful",
+    )
     search.add_argument("--grace", type=int, metavar="E", help="epochs that every trial gets")
     search.add_argument(
         "--reduction-factor", type=int, default=3, metavar="N", help="of asha (default 3)"

@@ -20,13 +20,13 @@ from skipsearch.ready import ready_names
 
 if TYPE_CHECKING:
     from skipsearch.run import Run
+    from skipsearch.searching.stopping import EarlyStopping
 
 
 def search_space(options: argparse.Namespace) -> int:
     """Search a space, or go on with it."""
     from skipsearch.run.searching import search
     from skipsearch.searching.asked import BEST
-    from skipsearch.searching.stopping import EarlyStopping
 
     ask = listed(options.ask)
     run = search(
@@ -40,13 +40,7 @@ def search_space(options: argparse.Namespace) -> int:
         ask=ask,
         margin=options.margin,
         sampler=options.sampler,
-        scheduler=EarlyStopping(
-            rule=options.scheduler or ("asha" if ask == [BEST] else "none"),
-            grace=options.grace,
-            reduction_factor=options.reduction_factor,
-            brackets=options.brackets,
-            audit=options.audit,
-        ),
+        scheduler=_early_stopping(options),
         seeds=options.seeds,
         objectives=listed(options.objectives),
         latency_batch=options.latency_batch,
@@ -79,6 +73,27 @@ def search_space(options: argparse.Namespace) -> int:
         print(f"The question is still open: run the same command again with {more} to go on.")
     print(f"The trials are in {run.path}; see: {command('rank', run.path)}")
     return 0
+
+
+def _early_stopping(options: argparse.Namespace) -> EarlyStopping | None:
+    """Return what was asked for; None for what the run has, or the default."""
+    from skipsearch.searching.stopping import EarlyStopping
+
+    stopping = EarlyStopping(
+        rule=options.scheduler or "none",
+        grace=options.grace,
+        reduction_factor=options.reduction_factor,
+        brackets=options.brackets,
+        audit=options.audit,
+    )
+    if options.scheduler is not None:
+        return stopping
+    if stopping.details() != EarlyStopping().details():
+        raise RunError(
+            "grace, reduction-factor, brackets, audit: they are for early stopping; give"
+            " --scheduler asha or --scheduler median too"
+        )
+    return None
 
 
 def confirm(options: argparse.Namespace) -> int:

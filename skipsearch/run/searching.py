@@ -23,7 +23,13 @@ from skipsearch.searching.folder import sweep
 from skipsearch.searching.logs import check_loggers, loggers
 from skipsearch.searching.records import load_params, load_trials
 from skipsearch.searching.requirements import check_utf8
-from skipsearch.searching.samplers import make_sampler
+from skipsearch.searching.samplers import (
+    DEFAULT,
+    SAMPLERS,
+    AnySampler,
+    make_sampler,
+    sampler_name,
+)
 from skipsearch.searching.stopping import EarlyStopping
 from skipsearch.searching.storage import without_password
 from skipsearch.searching.study import Plan, SearchStudy
@@ -45,7 +51,7 @@ def search(
     recipe: Recipe | None = None,
     ask: str | Sequence[str] = BEST,
     margin: float | None = None,
-    sampler: str | None = None,
+    sampler: AnySampler | None = None,
     scheduler: str | EarlyStopping | None = None,
     seeds: int = 1,
     objectives: Sequence[str] = (VALIDATION_ACCURACY,),
@@ -89,10 +95,14 @@ def search(
             is known to be worse than the best or tied with it; see ``Run.outcome``.
         margin: Where axes are asked about, a difference in mean accuracy that is too small to
             matter; None for 0.005.
-        sampler: ``tpe``, ``random``, ``grid``, ``gp``, ``nsga2``, ``evolution`` or ``local``; None
-            for ``tpe``. Where axes are asked about, the question proposes, and none is given.
-        scheduler: ``asha``, ``median``, ``none``, or these in detail; None for ``asha``. Where axes
-            are asked about every training is run to its end.
+        sampler: ``surrogate`` (default), ``tpe``, ``random``, ``grid``, ``gp``, ``nsga2``,
+            ``evolution`` or ``local``; or any ``optuna.samplers.BaseSampler``, whose class is
+            recorded, and which must be given again when the search goes on. None for the sampler
+            that the run has, else the default. Where axes are asked about, the question proposes,
+            and none is given.
+        scheduler: ``none`` (default), ``asha``, ``median``, or these in detail. None for the one
+            that the run has, else the default. Where axes are asked about every training is run to
+            its end.
         seeds: Trainings of one design at most: where a design is proposed again, and all its
             neighbours are known, it is trained with the next seed. Where axes are asked about it
             is where that tells more than any new design.
@@ -130,27 +140,30 @@ def search(
         DataError: If the data cannot be loaded.
     """
     axes = _asked_about(ask, margin, sampler, scheduler, objectives)
-    sampler = sampler or ("surrogate" if axes else "tpe")
-    scheduler = scheduler or ("none" if axes else "asha")
+    for name, path in {"out": out, "data": data, "data-root": data_root or "."}.items():
+        check_utf8(name, path)
+    out = Path(out)
+    earlier = Run.open(out).asked if (out / "run.yaml").exists() else {}
+    sampler = _usual_sampler(earlier) if sampler is None else sampler
     positive = {"epochs": epochs, "seeds": seeds, "max_failures": max_failures}
     if trials is not None:
         positive["trials"] = trials
     elif sampler != "grid":
-        raise RunError(f"trials: a number is needed with the sampler {sampler}; grid tries all")
+        word = sampler_name(sampler)
+        raise RunError(f"trials: a number is needed with the sampler {word}; grid tries all")
     for name, value in (positive | {"latency_batch": latency_batch}).items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise RunError(f"{name}: {value!r} is not a positive whole number")
     check_seed(seed)
     _check_objectives(objectives)
     check_loggers(log)
-    for name, path in {"out": out, "data": data, "data-root": data_root or "."}.items():
-        check_utf8(name, path)
     if storage is not None and storage.startswith("sqlite"):
         raise RunError(
             "storage: SQLite is for one search, which has it in its run folder; several need a"
             " database server, such as postgresql+psycopg://USER@HOST/NAME"
         )
     stopping = EarlyStopping(rule=scheduler) if isinstance(scheduler, str) else scheduler
+    stopping = _usual_stopping(earlier) if stopping is None else stopping
     rungs = stopping.rungs(epochs)
     resources = Resources(
         cpus_per_trial=cpus_per_trial,
@@ -160,7 +173,6 @@ def search(
         insecure=insecure,
         dashboard=dashboard,
     )
-    out = Path(out)
     check_folder(out)
     space = space if isinstance(space, Space) else Space.load(space)
     images = load_data(data, root=data_root, image_size=image_size)
@@ -180,7 +192,7 @@ def search(
             seeds=seeds,
         )
     else:
-        make_sampler(sampler, space, seed, len(objectives))
+        make_sampler(sampler, space, seed, objectives)
     if trials is None:
         trials = seeds * sum(1 for _ in space.candidates())
     timed = latency_batch if "latency" in objectives else None
@@ -193,6 +205,7 @@ def search(
         seeds=seeds,
         objectives=tuple(objectives),
         inquiry=inquiry,
+        images=len(images.validation),
     )
     asked = {
         "format": FORMAT,
@@ -200,7 +213,7 @@ def search(
         "data": _describe(images, data_root, image_size),
         "recipe": recipe.to_dict(),
         "seed": seed,
-        "sampler": sampler,
+        "sampler": sampler_name(sampler),
         "scheduler": stopping.rule,
         "stopping": stopping.details(),
         "rungs": list(rungs),
@@ -256,7 +269,7 @@ def search(
 def _asked_about(
     ask: str | Sequence[str],
     margin: float | None,
-    sampler: str | None,
+    sampler: AnySampler | None,
     scheduler: str | EarlyStopping | None,
     objectives: Sequence[str],
 ) -> tuple[str, ...] | None:
@@ -273,7 +286,7 @@ def _asked_about(
     rule = scheduler.rule if isinstance(scheduler, EarlyStopping) else scheduler
     if sampler is not None:
         raise RunError(
-            f"sampler: {sampler!r} is not for a search that is asked about axes; the"
+            f"sampler: {sampler_name(sampler)!r} is not for a search that is asked about axes; the"
             " question itself proposes"
         )
     if rule not in (None, "none"):
@@ -298,6 +311,21 @@ def _found(
     seen = trainings(space, known, load_params(place, name))
     answers = inquiry.answers(seen) or []
     return Outcome(settled=inquiry.is_settled(seen), answers=tuple(map(str, answers)))
+
+
+def _usual_sampler(earlier: Mapping[str, Any]) -> str:
+    """Return the sampler of a run that goes on, else the default."""
+    word: str = earlier.get("sampler", DEFAULT)
+    if word not in SAMPLERS:
+        raise RunError(f"sampler: that of this run is {word}, which must be given again")
+    return word
+
+
+def _usual_stopping(earlier: Mapping[str, Any]) -> EarlyStopping:
+    """Return the early stopping of a run that goes on, else the default."""
+    if not earlier:
+        return EarlyStopping(rule="none")
+    return EarlyStopping(rule=earlier["scheduler"], **earlier["stopping"])
 
 
 def _check_objectives(objectives: Sequence[str]) -> None:

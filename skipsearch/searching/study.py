@@ -55,7 +55,7 @@ from skipsearch.searching.records import (
     one_record,
     records,
 )
-from skipsearch.searching.samplers import make_sampler
+from skipsearch.searching.samplers import DEFAULT, AnySampler, make_sampler
 from skipsearch.searching.storage import Place, calm, close_storage, damage_named, open_storage
 from skipsearch.searching.tried import Tried
 from skipsearch.searching.write_behind import WriteBehind
@@ -98,21 +98,24 @@ class Plan:
         recipe: What every candidate is trained with, but for what axes of the recipe set.
         trials: Trainings that the study shall hold at the end.
         seed: Of the sampler, and of the first training of each design.
-        sampler: One of ``SAMPLERS``.
+        sampler: One of ``SAMPLERS``, or a sampler of Optuna.
         seeds: Trainings of one design at most, with the seeds ``seed``, ``seed + 1``, ...
         objectives: ``validation_accuracy``, and what to keep small beside it.
         inquiry: What is asked about axes of the space, with the same seed and seeds; the study is
             at its end when it is settled. None to look for the best design.
+        images: Number of validation images, which says how noisy an accuracy is at least; None
+            where it is not known.
     """
 
     space: Space
     recipe: Recipe
     trials: int
     seed: int = 0
-    sampler: str = "tpe"
+    sampler: AnySampler = DEFAULT
     seeds: int = 1
     objectives: tuple[str, ...] = (VALIDATION_ACCURACY,)
     inquiry: Inquiry | None = None
+    images: int | None = None
 
     @property
     def measure(self) -> str:
@@ -171,7 +174,7 @@ class SearchStudy:
             seed = random.Random(f"{seed} {self._presence.driver}").randrange(2**32)
         self._asking = None if plan.inquiry is None else Asking(space, seed, plan.inquiry)
         self._study.sampler = self._asking or make_sampler(
-            plan.sampler, space, seed % 2**32, len(plan.objectives)
+            plan.sampler, space, seed % 2**32, plan.objectives, plan.images
         )
         self._tried = Tried(space, plan.seed, plan.seeds, random.Random(seed))
         self._open: dict[int, _Open] = {}
