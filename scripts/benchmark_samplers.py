@@ -14,7 +14,8 @@ both by their mean over all seeds: in points of accuracy, the mean over the repe
 95 % interval (Student). A search picks the design of its best value so far, or the best of its five
 leaders, where those are trained again with all seeds. *All seen* is the regret of a search that has
 trained each design once. *Factor*: random search needs so many times more trainings for the same
-mean regret; with a 95 % interval by the bootstrap over repeats. *ms a proposal* is without the listing of a space, which is done once.
+mean regret; with a 95 % interval by the bootstrap over repeats. *ms a proposal* is without the
+listing of a space, which is done once.
 
 NAS-Bench-Macro (Su et al. 2021, arXiv:2103.11922) is a table that others made: 6,561 networks of
 eight layers with three choices each, three seeds, no curves.
