@@ -123,7 +123,7 @@ class Answer:
         for word, opening in ((TIED, "tied with it"), (WORSE, "worse"), (OPEN, "open")):
             if said[word]:
                 parts.append(f"{opening}: {', '.join(said[word])}")
-        unit = f"(points of accuracy, {INTERVAL:.0%} intervals)"
+        unit = f"(points of accuracy, {100 * INTERVAL:.0f} % intervals)"
         return f"{self.question.axis}: {'; '.join(parts)} {unit}"
 
     def _compared(self, i: int) -> str:
