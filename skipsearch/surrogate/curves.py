@@ -31,8 +31,10 @@ class Final(NamedTuple):
     """What the epochs of a training say of its final accuracy.
 
     Attributes:
-        accuracy: The final accuracy that they point to.
-        variance: Of the logit of that accuracy, beside the noise of a training that finished.
+        accuracy: The final accuracy that they point to. It may lie far from all that was seen, with
+            a variance to match.
+        variance: Of its value by ``Warp``, in squared logits, beside the noise of a training that
+            finished. Divided by the square of a warp's spread it is that of the warp's values.
     """
 
     accuracy: float
