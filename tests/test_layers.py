@@ -50,6 +50,7 @@ HOMES = {
         "searching/samplers.py",
         "searching/storage.py",
         "searching/study.py",
+        "searching/surrogate.py",
         "searching/write_behind.py",
         "analysis/importance.py",
     ),

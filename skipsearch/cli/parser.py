@@ -84,9 +84,9 @@ def make_parser() -> Parser:
     search.add_argument("--out", required=True, metavar="RUN", help="the run folder")
     search.add_argument(
         "--sampler",
-        default="tpe",
         metavar="W",
-        help="tpe (default), random, grid, gp, nsga2, evolution or local",
+        help="tpe (default), random, grid, gp, nsga2, evolution, local or surrogate; a search that"
+        " goes on keeps its own",
     )
     search.add_argument(
         "--scheduler", default="asha", metavar="W", help="asha (default), median or none"

@@ -21,7 +21,13 @@ from skipsearch.searching.folder import sweep
 from skipsearch.searching.logs import check_loggers, loggers
 from skipsearch.searching.records import load_trials
 from skipsearch.searching.requirements import check_utf8
-from skipsearch.searching.samplers import make_sampler
+from skipsearch.searching.samplers import (
+    DEFAULT,
+    SAMPLERS,
+    AnySampler,
+    make_sampler,
+    sampler_name,
+)
 from skipsearch.searching.stopping import EarlyStopping
 from skipsearch.searching.storage import without_password
 from skipsearch.searching.study import Plan, SearchStudy
@@ -39,7 +45,7 @@ def search(
     out: str | Path,
     seed: int = 0,
     recipe: Recipe | None = None,
-    sampler: str = "tpe",
+    sampler: AnySampler | None = None,
     scheduler: str | EarlyStopping = "asha",
     seeds: int = 1,
     objectives: Sequence[str] = (VALIDATION_ACCURACY,),
@@ -77,7 +83,10 @@ def search(
         seed: Of the sampler and of the first training of each design.
         recipe: How designs are trained; what the space's ``recipe`` or an axis sets cannot be set
             here as well.
-        sampler: ``tpe``, ``random``, ``grid``, ``gp``, ``nsga2``, ``evolution`` or ``local``.
+        sampler: ``tpe`` (default), ``random``, ``grid``, ``gp``, ``nsga2``, ``evolution``,
+            ``local`` or ``surrogate``; or any ``optuna.samplers.BaseSampler``, whose class is
+            recorded, and which must be given again when the search goes on. None for the sampler
+            that the run has, else the default.
         scheduler: ``asha``, ``median``, ``none``, or these in detail.
         seeds: Trainings of one design at most: where a design is proposed again, and all its
             neighbours are known, it is trained with the next seed.
@@ -117,7 +126,8 @@ def search(
     if trials is not None:
         positive["trials"] = trials
     elif sampler != "grid":
-        raise RunError(f"trials: a number is needed with the sampler {sampler}; grid tries all")
+        word = sampler_name(sampler or DEFAULT)
+        raise RunError(f"trials: a number is needed with the sampler {word}; grid tries all")
     for name, value in (positive | {"latency_batch": latency_batch}).items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise RunError(f"{name}: {value!r} is not a positive whole number")
@@ -143,6 +153,7 @@ def search(
     )
     out = Path(out)
     check_folder(out)
+    sampler = sampler if sampler is not None else _usual_sampler(out)
     space = space if isinstance(space, Space) else Space.load(space)
     images = load_data(data, root=data_root, image_size=image_size)
     check_outside(out, images.path)
@@ -150,7 +161,7 @@ def search(
     recipe = _joined(recipe or Recipe(), space, epochs).resolve(images.augmentation)
     # Refused before anything is written: an empty space, and a sampler that cannot search it.
     space.sample(0)
-    make_sampler(sampler, space, seed, len(objectives))
+    make_sampler(sampler, space, seed, objectives)
     if trials is None:
         trials = seeds * sum(1 for _ in space.candidates())
     timed = latency_batch if "latency" in objectives else None
@@ -162,6 +173,7 @@ def search(
         sampler=sampler,
         seeds=seeds,
         objectives=tuple(objectives),
+        images=len(images.validation),
     )
     asked = {
         "format": FORMAT,
@@ -169,7 +181,7 @@ def search(
         "data": _describe(images, data_root, image_size),
         "recipe": recipe.to_dict(),
         "seed": seed,
-        "sampler": sampler,
+        "sampler": sampler_name(sampler),
         "scheduler": stopping.rule,
         "stopping": stopping.details(),
         "rungs": list(rungs),
@@ -213,6 +225,16 @@ def search(
                     verbose=verbose,
                 )
     return Run(out, asked, outcome)
+
+
+def _usual_sampler(out: Path) -> str:
+    """Return the sampler of a run that goes on, else the default."""
+    if not (out / "run.yaml").exists():
+        return DEFAULT
+    word: str = Run.open(out).asked["sampler"]
+    if word not in SAMPLERS:
+        raise RunError(f"{out}: the sampler of this search is {word}: give it again")
+    return word
 
 
 def _check_objectives(objectives: Sequence[str]) -> None:

@@ -3,42 +3,57 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
 import optuna
 
 from skipsearch.errors import RunError, not_one_of
+from skipsearch.record import VALIDATION_ACCURACY
 from skipsearch.searching.proposers import Evolution, Grid, Local
+from skipsearch.searching.surrogate import Surrogate
 from skipsearch.space import Space
 
-SAMPLERS = ("tpe", "random", "grid", "gp", "nsga2", "evolution", "local")
+SAMPLERS = ("tpe", "random", "grid", "gp", "nsga2", "evolution", "local", "surrogate")
+DEFAULT = "tpe"
 ONE_OBJECTIVE = ("evolution", "local")  # they order trainings by one value
+
+AnySampler = str | optuna.samplers.BaseSampler
 
 
 def make_sampler(
-    name: str, space: Space, seed: int, objectives: int = 1
+    sampler: AnySampler,
+    space: Space,
+    seed: int,
+    objectives: Sequence[str] = (VALIDATION_ACCURACY,),
+    images: int | None = None,
 ) -> optuna.samplers.BaseSampler:
-    """Return the sampler of a word.
+    """Return the sampler of a word; a sampler that is one already is returned as it is.
 
-    ``tpe`` and ``gp`` model the values seen so far, ``nsga2`` and ``evolution`` breed from the
-    best, ``local`` climbs, ``random`` and ``grid`` look at no value.
+    ``surrogate``, ``tpe`` and ``gp`` model the values seen so far, ``nsga2`` and ``evolution``
+    breed from the best, ``local`` climbs, ``random`` and ``grid`` look at no value.
 
     Args:
-        name: One of ``SAMPLERS``.
+        sampler: One of ``SAMPLERS``, or a sampler of Optuna.
         space: What the study searches, with the recipe that the study trains by.
         seed: Of every random choice, below 2**32.
-        objectives: How many values a training is judged by.
+        objectives: What a training is judged by: the validation accuracy, and what to keep small.
+        images: Number of validation images; None where it is not known.
 
     Raises:
         RunError: If the word is unknown, or stands for a sampler of one objective alone.
         SpaceError: If ``grid`` is asked to list a space that is continuous or too large.
     """
-    if objectives > 1 and name in ONE_OBJECTIVE:
+    if isinstance(sampler, optuna.samplers.BaseSampler):
+        return sampler
+    if len(objectives) > 1 and sampler in ONE_OBJECTIVE:
         others = ", ".join(word for word in SAMPLERS if word not in ONE_OBJECTIVE)
-        raise RunError(f"sampler {name} knows one objective, not {objectives}; allowed: {others}")
+        raise RunError(
+            f"sampler {sampler} knows one objective, not {len(objectives)}; allowed: {others}"
+        )
     with warnings.catch_warnings():
         # TPE's group and multivariate have been marked experimental for years.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        match name:
+        match sampler:
             case "tpe":
                 return optuna.samplers.TPESampler(
                     n_startup_trials=10,
@@ -74,7 +89,14 @@ def make_sampler(
                 return Evolution(space, seed)
             case "local":
                 return Local(space, seed)
-    raise RunError(f"sampler {not_one_of(name, SAMPLERS)}")
+            case "surrogate":
+                return Surrogate(space, seed, objectives, images)
+    raise RunError(f"sampler {not_one_of(sampler, SAMPLERS)}")
+
+
+def sampler_name(sampler: AnySampler) -> str:
+    """Return the word of a sampler; of one that is Optuna's or a user's own, its class."""
+    return sampler if isinstance(sampler, str) else type(sampler).__name__
 
 
 class _Generations(optuna.samplers.NSGAIISampler):

@@ -54,7 +54,7 @@ from skipsearch.searching.records import (
     one_record,
     records,
 )
-from skipsearch.searching.samplers import make_sampler
+from skipsearch.searching.samplers import DEFAULT, AnySampler, make_sampler
 from skipsearch.searching.storage import Place, calm, close_storage, damage_named, open_storage
 from skipsearch.searching.tried import Tried
 from skipsearch.searching.write_behind import WriteBehind
@@ -96,18 +96,21 @@ class Plan:
         recipe: What every candidate is trained with, but for what axes of the recipe set.
         trials: Trainings that the study shall hold at the end.
         seed: Of the sampler, and of the first training of each design.
-        sampler: One of ``SAMPLERS``.
+        sampler: One of ``SAMPLERS``, or a sampler of Optuna.
         seeds: Trainings of one design at most, with the seeds ``seed``, ``seed + 1``, ...
         objectives: ``validation_accuracy``, and what to keep small beside it.
+        images: Number of validation images, which says how noisy an accuracy is at least; None
+            where it is not known.
     """
 
     space: Space
     recipe: Recipe
     trials: int
     seed: int = 0
-    sampler: str = "tpe"
+    sampler: AnySampler = DEFAULT
     seeds: int = 1
     objectives: tuple[str, ...] = (VALIDATION_ACCURACY,)
+    images: int | None = None
 
     @property
     def measure(self) -> str:
@@ -163,7 +166,9 @@ class SearchStudy:
         seed = plan.seed + len(trials)
         if self._presence:
             seed = random.Random(f"{seed} {self._presence.driver}").randrange(2**32)
-        self._study.sampler = make_sampler(plan.sampler, space, seed % 2**32, len(plan.objectives))
+        self._study.sampler = make_sampler(
+            plan.sampler, space, seed % 2**32, plan.objectives, plan.images
+        )
         self._tried = Tried(space, plan.seed, plan.seeds, random.Random(seed))
         self._open: dict[int, _Open] = {}
         self._seen = {trial.number for trial in trials if trial.state.is_finished()}

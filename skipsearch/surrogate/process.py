@@ -153,8 +153,10 @@ class Posterior:
         precise = features / (own + noise)[:, None]
         precision = features.T @ precise
         precision[np.diag_indices_from(precision)] += 1.0
-        self._cholesky = np.linalg.cholesky(precision)
-        self._coefficients = cho_solve((self._cholesky, True), precise.T @ seen.means)
+        factor = np.linalg.cholesky(precision)
+        # Of the coefficients' covariance. A product with it is faster than solving for many rows.
+        self._root = solve_triangular(factor, np.eye(len(factor)), lower=True).T
+        self._coefficients = self._root @ (self._root.T @ (precise.T @ seen.means))
         self._residual = seen.means - features @ self._coefficients
 
     def mean(self, x: Array) -> Array:
@@ -169,16 +171,16 @@ class Posterior:
         """Return the variance of each row's value."""
         features, at = self._located(x)
         left = self._left(at)
-        half = solve_triangular(self._cholesky, (features * left[:, None]).T, lower=True)
-        variances = np.einsum("fn,fn->n", half, half)
+        half = (features @ self._root) * left[:, None]
+        variances = np.einsum("nf,nf->n", half, half)
         return np.asarray(variances + left * (self.scales.own + self._rest(x, features)))
 
     def covariance(self, x: Array) -> Array:
         """Return the covariance of the values of all rows; equal rows are one design."""
         features, at = self._located(x)
         left = self._left(at)
-        half = solve_triangular(self._cholesky, (features * left[:, None]).T, lower=True)
-        covariance = half.T @ half
+        half = (features @ self._root) * left[:, None]
+        covariance = half @ half.T
         if self._chosen is not None:
             rest = self._kernel.smooth(self.scales, x, x) - features @ features.T
             covariance += np.where((at < 0)[:, None] & (at < 0), rest, 0.0)
@@ -198,8 +200,7 @@ class Posterior:
             return np.asarray(self.mean(x) + rng.standard_normal((n, len(x))) @ root.T)
         features, at = self._located(x)
         left = self._left(at)
-        noise = rng.standard_normal((features.shape[1], n))
-        coefficients = solve_triangular(self._cholesky, noise, lower=True, trans="T")
+        coefficients = self._root @ rng.standard_normal((features.shape[1], n))
         _, first, which = np.unique(_keys(x), return_index=True, return_inverse=True)
         own = rng.standard_normal((n, len(first)))[:, which] * np.sqrt(left * self.scales.own)
         return np.asarray(self.mean(x) + ((features * left[:, None]) @ coefficients).T + own)

@@ -47,9 +47,9 @@ class Warp:
             accuracies: Of finished trainings, at least one.
             images: Number of images that each is a share of.
         """
-        logits = _logits(np.asarray(accuracies, dtype=float), images)
-        centre = float(np.median(logits))
-        upper = logits[logits >= centre]
+        seen = logits(np.asarray(accuracies, dtype=float), images)
+        centre = float(np.median(seen))
+        upper = seen[seen >= centre]
         spread = float(np.sqrt(np.mean((upper - centre) ** 2)))
         # Where all are equal, the noise of the images is the only scale there is.
         least = float(np.sqrt(_binomial(np.array([centre]), images)[0]))
@@ -57,7 +57,7 @@ class Warp:
 
     def values(self, accuracies: Sequence[float] | Array) -> Array:
         """Return the values of accuracies."""
-        z = (_logits(np.asarray(accuracies, dtype=float), self.images) - self.centre) / self.spread
+        z = (logits(np.asarray(accuracies, dtype=float), self.images) - self.centre) / self.spread
         return np.where(z < -KNEE, -KNEE - np.log1p(np.maximum(-z - KNEE, 0.0)), z)
 
     def accuracies(self, values: Sequence[float] | Array) -> Array:
@@ -74,10 +74,10 @@ class Warp:
         It is the variance of a binomial share by the delta method, and the least noise that a
         training of the same design with another seed can have.
         """
-        logits = _logits(np.asarray(accuracies, dtype=float), self.images)
-        z = (logits - self.centre) / self.spread
+        seen = logits(np.asarray(accuracies, dtype=float), self.images)
+        z = (seen - self.centre) / self.spread
         slope = np.where(z < -KNEE, 1 / (1 + np.maximum(-z - KNEE, 0.0)), 1.0) / self.spread
-        return np.asarray(_binomial(logits, self.images) * slope**2, dtype=float)
+        return np.asarray(_binomial(seen, self.images) * slope**2, dtype=float)
 
 
 KNEE = 1.0
@@ -96,13 +96,14 @@ def half_ranks(accuracies: Sequence[float] | Array, images: int) -> Array:
     """
     shares = np.asarray(accuracies, dtype=float)
     warp = Warp.of(shares, images)
-    values = (_logits(shares, images) - warp.centre) / warp.spread
+    values = (logits(shares, images) - warp.centre) / warp.spread
     order = np.argsort(np.argsort(values, kind="stable"), kind="stable")
     ranked = norm.ppf((order + 0.5) / len(values))
     return np.where(values >= 0, values, np.minimum(ranked, 0.0))
 
 
-def _logits(shares: Array, images: int) -> Array:
+def logits(shares: Array, images: int) -> Array:
+    """Return the logits of accuracies, each a share of so many images."""
     # Half an image on either side keeps 0 and 1 finite (Haldane 1956, Anscombe 1956).
     counts = np.clip(shares, 0.0, 1.0) * images
     return np.asarray(logit((counts + 0.5) / (images + 1)), dtype=float)

@@ -1,0 +1,254 @@
+"""The sampler ``surrogate``: what a model of the space expects to improve on the best most.
+
+The model is ``skipsearch.surrogate``'s. Every proposal follows from the trials of the study, the
+seed and the trial's number; what is kept between proposals only saves time.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from skipsearch.axes import Value
+from skipsearch.cost import cost
+from skipsearch.record import VALIDATION_ACCURACY
+from skipsearch.searching.proposers import Proposer, Trainings
+from skipsearch.searching.records import KEY, LATENCY, is_interrupted, is_training
+from skipsearch.space import ENUMERABLE, Candidate, Space
+from skipsearch.surrogate.acquisition import expected_improvement, front_gain
+from skipsearch.surrogate.curves import Curves
+from skipsearch.surrogate.encoding import Array, Encoding
+from skipsearch.surrogate.kernel import Kernel, Scales
+from skipsearch.surrogate.process import Observations, Posterior, fit_scales
+from skipsearch.surrogate.warp import Warp, half_ranks
+
+RANDOM = 10  # trainings before the first that is proposed by the model
+ENDED = 5  # of these, at least, must have shown a value
+REFIT = 5  # further trainings after which the model's scales are learned again,
+REFIT_SHARE = 0.05  # or this share of all, where that is more
+DRAWN = 2_000  # candidates at random, at most, in a space too large to list
+RENEWED = 20  # of them anew for each trial: where constraints are tight, a draw takes long
+BEST = 10  # designs whose neighbours are candidates there
+SHORTLIST = 2_000  # candidates of the highest expectation whose uncertainty is worked out
+IMAGES = 10_000  # that an accuracy is taken to be a share of, where nobody says
+
+
+class Surrogate(Proposer):
+    """Expected improvement on a Gaussian process over the axes of the space.
+
+    The first trainings are random. Then a training is proposed where it is expected to exceed the
+    best posterior mean of the designs seen by most. Trainings under way count as having shown their
+    expectation, a failure as the worst value seen, one that was stopped as what it would have
+    reached, see ``Curves``. Candidates are all untried designs of a space that can be listed, else
+    random draws and the neighbours of the best.
+
+    With a cost as second objective a candidate is judged by the expected growth of the front. What
+    is measured, the latency, has a model of its own whose expectation counts. Of several costs one
+    is drawn for each proposal.
+
+    Args:
+        space: What is searched, with the recipe that the study trains by.
+        seed: Of every random choice.
+        objectives: The validation accuracy, and what to keep small beside it.
+        images: Number of validation images; None where it is not known.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        seed: int,
+        objectives: Sequence[str] = (VALIDATION_ACCURACY,),
+        images: int | None = None,
+    ) -> None:
+        super().__init__(space, seed)
+        self._objectives = tuple(objectives)
+        self._images = images or IMAGES
+        self._encoding = Encoding.of(space)
+        self._kernel = Kernel(self._encoding.axes)
+        self._is_listed = space.size is not None and space.size <= ENUMERABLE
+        self._pool: _Pool | None = None
+        self._drawn: dict[int, Candidate] = {}
+        self._rows: dict[str, Array] = {}
+        self._costs: dict[tuple[str, str], float] = {}
+        self._ended: dict[int, FrozenTrial | None] = {}
+        self._scales: dict[str, tuple[int, Scales]] = {}
+
+    def propose(
+        self, study: optuna.Study, trial: FrozenTrial, trainings: Trainings, rng: random.Random
+    ) -> Candidate:
+        """Return the candidate of the largest expected improvement, or a random one."""
+        ended = self._values(study)
+        if len(trainings) < RANDOM or len(ended) < ENDED:
+            return self._draw(trainings, rng)
+        posterior = self._posterior(VALIDATION_ACCURACY, ended)
+        under_way = [t for t in trainings.values() if t.state == TrialState.RUNNING]
+        posterior = posterior.with_pending(self._rows_of(under_way))
+        pool = self._candidates(trial.number, posterior, ended)
+        untried = np.array([key not in trainings for key in pool.keys])
+        if not untried.any():
+            return self._draw(trainings, rng)
+        means = posterior.mean(pool.rows)
+        if len(self._objectives) == 1:
+            at = np.flatnonzero(untried)
+            at = at[np.argsort(-means[at], kind="stable")[:SHORTLIST]]
+            best = float(posterior.mean(posterior.seen.points).max())
+            deviations = np.sqrt(posterior.variance(pool.rows[at]))
+            gains = expected_improvement(means[at], deviations, best)
+        else:
+            at = np.flatnonzero(untried)
+            gains = self._front_gains(pool, at, posterior, ended, rng)
+        return pool.candidates[int(at[np.argmax(gains)])]
+
+    # --- what was seen ---------------------------------------------------------------------------
+
+    def _values(self, study: optuna.Study) -> list[_Seen]:
+        """Return what the trainings that ended have shown, oldest first."""
+        for trial in study.get_trials(deepcopy=False):
+            if trial.number not in self._ended and trial.state.is_finished():
+                counts = is_training(trial) and not is_interrupted(trial)
+                self._ended[trial.number] = trial if counts else None
+        ended = [self._ended[n] for n in sorted(self._ended)]
+        trials = [trial for trial in ended if trial is not None]
+        complete = [t for t in trials if t.state == TrialState.COMPLETE and t.values]
+        curves = Curves([t.intermediate_values for t in complete], self._images)
+        worst = min((t.values[0] for t in complete), default=math.nan)
+        seen = []
+        for trial in trials:
+            if trial.state == TrialState.COMPLETE and math.isfinite(trial.values[0]):
+                seen.append(_Seen(trial, trial.values[0]))
+            elif trial.state == TrialState.FAIL and complete:
+                seen.append(_Seen(trial, worst))
+            elif trial.state == TrialState.PRUNED and trial.intermediate_values:
+                epoch, accuracy = max(trial.intermediate_values.items())
+                final = curves.final(epoch, accuracy) if math.isfinite(accuracy) else None
+                if final is not None:
+                    seen.append(_Seen(trial, final.accuracy, final.variance))
+        return seen
+
+    def _posterior(self, name: str, seen: Sequence[_Seen]) -> Posterior:
+        """Fit the model of an objective."""
+        rows = self._rows_of([each.trial for each in seen])
+        if name == VALIDATION_ACCURACY:
+            shares = np.array([each.accuracy for each in seen])
+            warp = Warp.of(shares, self._images)
+            values = half_ranks(shares, self._images)
+            # Ranks have no slope: the noise is that of the middle, for all.
+            floors = np.full(len(seen), float(np.median(warp.noise(shares))))
+            floors += np.array([each.variance for each in seen]) / warp.spread**2
+        else:
+            at = self._objectives.index(name)
+            logs = np.log([max(each.trial.values[at], 1e-12) for each in seen])
+            values = (logs - logs.mean()) / (logs.std() or 1.0)
+            floors = np.full(len(seen), 1e-4)
+        gathered = Observations.of(rows, values, floors)
+        count, scales = self._scales.get(name, (0, None))
+        if scales is None or len(seen) >= count + max(REFIT, REFIT_SHARE * count):
+            count, scales = len(seen), fit_scales(self._kernel, gathered)
+            self._scales[name] = count, scales
+        return Posterior(self._kernel, scales, gathered)
+
+    # --- two objectives --------------------------------------------------------------------------
+
+    def _front_gains(
+        self,
+        pool: _Pool,
+        at: npt.NDArray[np.intp],
+        posterior: Posterior,
+        seen: Sequence[_Seen],
+        rng: random.Random,
+    ) -> Array:
+        """Return the expected growth of the front by each of some candidates."""
+        name = rng.choice(self._objectives[1:])
+        complete = [each for each in seen if each.trial.state == TrialState.COMPLETE]
+        place = self._objectives.index(name)
+        # Costs are compared by their ratios.
+        known = np.log([max(each.trial.values[place], 1e-12) for each in complete])
+        if name == LATENCY:
+            measured = self._posterior(name, complete)
+            costs = measured.mean(pool.rows[at]) * (known.std() or 1.0) + known.mean()
+        else:
+            costs = np.log([self._cost(pool.candidates[n], pool.keys[n], name) for n in at])
+        front = posterior.mean(self._rows_of([each.trial for each in complete]))
+        means = posterior.mean(pool.rows)[at]
+        deviations = np.sqrt(posterior.variance(pool.rows[at]))
+        return front_gain(means, deviations, costs, front, known, float(front.min()))
+
+    def _cost(self, candidate: Candidate, key: str, name: str) -> float:
+        if (key, name) not in self._costs:
+            space = self._space
+            figures = cost(candidate.design, space.in_channels, space.image_size, space.classes)
+            self._costs[key, name] = max(float(getattr(figures, name)), 1e-12)
+        return self._costs[key, name]
+
+    # --- candidates ------------------------------------------------------------------------------
+
+    def _candidates(self, number: int, posterior: Posterior, seen: Sequence[_Seen]) -> _Pool:
+        """Return what may be proposed, tried designs among it."""
+        if self._is_listed:
+            if self._pool is None:
+                self._pool = self._pool_of(list(self._space.candidates()))
+            return self._pool
+        # Each draw is of its own number: a pool can be had again.
+        end = (number + 1) * RENEWED
+        self._drawn = {
+            n: self._drawn.get(n) or self._space.draw(random.Random(f"{self._seed} pool {n}"))
+            for n in range(max(end - DRAWN, 0), end)
+        }
+        means = posterior.mean(self._rows_of([each.trial for each in seen]))
+        by_key = {seen[n].key: seen[n].trial for n in np.argsort(means, kind="stable")}
+        best = list(by_key.values())[-BEST:]
+        near = [candidate for trial in best for candidate in self._neighbours(trial)]
+        candidates = {candidate.key: candidate for candidate in (*self._drawn.values(), *near)}
+        return self._pool_of(list(candidates.values()))
+
+    def _pool_of(self, candidates: list[Candidate]) -> _Pool:
+        keys = [candidate.key for candidate in candidates]
+        rows = [self._row(key, each.values) for key, each in zip(keys, candidates, strict=True)]
+        return _Pool(candidates, keys, np.array(rows))
+
+    def _rows_of(self, trials: Sequence[FrozenTrial]) -> Array:
+        known = self._space.parameters
+        rows = []
+        for trial in trials:
+            key = trial.user_attrs[KEY]
+            if key not in self._rows:
+                values = {name: known[name].value(held) for name, held in trial.params.items()}
+                self._row(key, values)
+            rows.append(self._rows[key])
+        return np.array(rows).reshape(len(rows), len(self._encoding.axes))
+
+    def _row(self, key: str, values: Mapping[str, Value]) -> Array:
+        """Return the row of a candidate; designs that are the same training have the same."""
+        if key not in self._rows:
+            self._rows[key] = self._encoding.rows([values])[0]
+        return self._rows[key]
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What a training has shown: its final accuracy, or what was made of less."""
+
+    trial: FrozenTrial
+    accuracy: float
+    variance: float = 0.0  # of its logit, where it was not trained to the end
+
+    @property
+    def key(self) -> str:
+        key: str = self.trial.user_attrs[KEY]
+        return key
+
+
+@dataclass(frozen=True, slots=True)
+class _Pool:
+    """Candidates, and the rows of their encoding."""
+
+    candidates: list[Candidate]
+    keys: list[str]
+    rows: Array
