@@ -18,8 +18,9 @@ from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch
 from skipsearch.searching import proposers
 from skipsearch.searching.proposers import CLIMB, POPULATION, STARTS, _trainings
-from skipsearch.searching.samplers import ONE_OBJECTIVE, SAMPLERS, make_sampler
+from skipsearch.searching.samplers import ONE_OBJECTIVE, SAMPLERS, make_sampler, sampler_name
 from skipsearch.searching.study import Plan, SearchStudy, Ticket, _chooser
+from skipsearch.searching.surrogate import RANDOM as SURROGATE_RANDOM
 from skipsearch.space import Candidate, Space
 
 WHERE = {"device": "cpu", "numerics": "cpu, float32", "versions": {"python": "3"}}
@@ -428,3 +429,52 @@ def test_a_climb_stands_where_most_was_trained_not_where_a_short_value_was_high(
     nearby = neighbours(study, tickets[1].candidate)
     steps = [study.ask() for _ in range(3)]
     assert all(step is not None and step.candidate.key in nearby for step in steps)
+
+
+# --- surrogate -----------------------------------------------------------------------------------
+
+
+def test_the_surrogate_finds_the_best_design_in_a_third_of_the_space() -> None:
+    top = max(Space.from_yaml(WIDE).candidates(), key=additive).design
+    for seed in range(3):
+        done = search(open_study("surrogate", WIDE, seed), additive, most=45)  # of 135
+        assert top in [candidate.design for candidate in done]
+
+
+@pytest.mark.parametrize("space", [WIDE, CONTINUOUS], ids=["listed", "endless"])
+def test_the_surrogate_proposes_what_meets_the_constraints_alone(space: str) -> None:
+    bound = "constraints: [params <= 9000]\n"
+    study = open_study("surrogate", space + bound)
+    done = search(study, lambda c: 0.5 + len(c.key + str(c.values)) % 7 / 20, most=25)
+    assert all(not study.plan.space.violated(candidate.design) for candidate in done)
+    # Only the random beginning, which Optuna's own draws replace, could have been refused.
+    assert not any("rejected" in trial.user_attrs for trial in trials(study)[SURROGATE_RANDOM:])
+
+
+def test_a_known_cost_is_an_objective_of_the_surrogate_and_needs_no_training() -> None:
+    plan = Plan(
+        space=Space.from_yaml(WIDE),
+        recipe=RECIPE,
+        trials=100,
+        sampler="surrogate",
+        objectives=("validation_accuracy", "params"),
+    )
+    study = SearchStudy(optuna.storages.InMemoryStorage(), "s", plan)
+    done = search(study, lambda c: additive(c) / 2, most=35)
+    front = [
+        max(additive(c) for c in done if c.values["depths"] == depths)
+        for depths in plan.space.parameters["depths"].values
+    ]
+    # The smallest and the best are both on the front: depth 1 costs least, depth 2 is best.
+    assert front[0] > 0.5
+    assert front[1] > 0.58
+
+
+def test_a_sampler_of_optuna_is_taken_as_it_is() -> None:
+    sampler = optuna.samplers.BruteForceSampler(seed=1)
+    assert make_sampler(sampler, Space.from_yaml(SMALL), 0) is sampler
+    assert sampler_name(sampler) == "BruteForceSampler"
+    assert sampler_name("tpe") == "tpe"
+    plan = Plan(space=Space.from_yaml(SMALL), recipe=RECIPE, trials=100, sampler=sampler)
+    done = search(SearchStudy(optuna.storages.InMemoryStorage(), "s", plan), lambda c: 0.5)
+    assert len(set(keys(done))) == DISTINCT

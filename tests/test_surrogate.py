@@ -15,6 +15,7 @@ from scipy.stats import multivariate_normal
 from skipsearch.space import Space
 from skipsearch.surrogate import process
 from skipsearch.surrogate.acquisition import expected_improvement, front_gain
+from skipsearch.surrogate.curves import LEAST, Curves
 from skipsearch.surrogate.encoding import Axis, Encoding
 from skipsearch.surrogate.kernel import CONSTANT, Kernel, Scales
 from skipsearch.surrogate.process import Observations, Posterior, fit, fit_scales
@@ -44,7 +45,7 @@ def grid(axes: tuple[Axis, ...] = AXES) -> np.ndarray:
     ) * np.ones(1)
 
 
-# --- encoding -------------------------------------------------------------------------------------
+# --- encoding ------------------------------------------------------------------------------------
 
 
 def test_each_parameter_is_a_column_and_inactive_is_a_level_of_its_own() -> None:
@@ -93,7 +94,7 @@ def test_every_ready_space_has_an_encoding(path: Path) -> None:
         assert (rows[:, n] < encoding.axes[n].inactive).all()
 
 
-# --- warp -----------------------------------------------------------------------------------------
+# --- warp ----------------------------------------------------------------------------------------
 
 SHARES = st.lists(st.floats(0, 1), min_size=1, max_size=20)
 
@@ -134,7 +135,7 @@ def test_only_the_order_counts_in_the_lower_half() -> None:
     )
 
 
-# --- kernel ---------------------------------------------------------------------------------------
+# --- kernel --------------------------------------------------------------------------------------
 
 CONDITIONAL = (*AXES, Axis("d", (0.0, 0.5, 1.0), numeric=True, conditional=True))
 
@@ -170,7 +171,7 @@ def test_no_main_effect_holds_the_mean_and_variances_are_as_named() -> None:
     assert np.einsum("ann->an", table).mean(axis=1) == pytest.approx(1)
 
 
-# --- posterior ------------------------------------------------------------------------------------
+# --- posterior -----------------------------------------------------------------------------------
 
 
 def trained(n: int = 25, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -283,7 +284,7 @@ def test_equal_values_and_a_single_training_are_no_trouble() -> None:
     assert isinstance(posterior, Posterior)
 
 
-# --- acquisition ----------------------------------------------------------------------------------
+# --- acquisition ---------------------------------------------------------------------------------
 
 
 def test_expected_improvement_is_that_of_draws() -> None:
@@ -314,3 +315,28 @@ def test_the_gain_of_a_front_is_that_of_draws() -> None:
         each = [area(np.append(front, d), np.append(front_cost, cost[n])) - before for d in draws]
         error = 4 * np.std(each) / 20 + 1e-3
         assert gain[n] == pytest.approx(np.mean(each), abs=error)
+
+
+# --- curves --------------------------------------------------------------------------------------
+
+
+def test_what_was_stopped_is_expected_where_equals_have_ended() -> None:
+    rng = np.random.default_rng(0)
+    final = rng.uniform(-1, 1, 40)  # logits
+    early = 0.5 * final - 1 + 0.1 * rng.standard_normal(40)
+
+    def share(logit: float) -> float:
+        return float(1 / (1 + np.exp(-logit)))
+
+    curves = [{1: share(a), 9: share(b)} for a, b in zip(early, final, strict=True)]
+    learned = Curves(curves, 10_000)
+    expected = learned.final(1, share(-0.8))
+    assert expected is not None
+    assert expected.accuracy == pytest.approx(share(0.4), abs=0.03)
+    assert 0.01 < expected.variance < 0.1  # 0.2 squared
+    few = Curves(curves[: LEAST - 1], 10_000)
+    assert few.final(1, 0.5) is None
+    assert learned.final(5, 0.5) is None
+    wider = Curves(curves[:4], 10_000).final(1, share(-0.8))
+    assert wider is not None
+    assert wider.variance > expected.variance
