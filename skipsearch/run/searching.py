@@ -174,7 +174,6 @@ def search(
         dashboard=dashboard,
     )
     check_folder(out)
-    sampler = sampler if sampler is not None else _usual_sampler(out)
     space = space if isinstance(space, Space) else Space.load(space)
     images = load_data(data, root=data_root, image_size=image_size)
     check_outside(out, images.path)
