@@ -143,6 +143,7 @@ def search(
     for name, path in {"out": out, "data": data, "data-root": data_root or "."}.items():
         check_utf8(name, path)
     out = Path(out)
+    check_folder(out)
     earlier = Run.open(out).asked if (out / "run.yaml").exists() else {}
     sampler = _usual_sampler(earlier) if sampler is None else sampler
     positive = {"epochs": epochs, "seeds": seeds, "max_failures": max_failures}
@@ -173,7 +174,6 @@ def search(
         insecure=insecure,
         dashboard=dashboard,
     )
-    check_folder(out)
     space = space if isinstance(space, Space) else Space.load(space)
     images = load_data(data, root=data_root, image_size=image_size)
     check_outside(out, images.path)
