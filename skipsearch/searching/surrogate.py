@@ -119,9 +119,9 @@ class Surrogate(Proposer):
         complete = [t for t in trials if t.state == TrialState.COMPLETE and t.values]
         stopped = [t for t in trials if t.state == TrialState.PRUNED]
         curves = Curves(
-            [t.intermediate_values for t in complete],
+            [t.intermediate_values for t in complete if t.intermediate_values],
             self._images,
-            [t.intermediate_values for t in stopped],
+            [t.intermediate_values for t in stopped if t.intermediate_values],
         )
         worst = min((t.values[0] for t in complete), default=math.nan)
         seen = []
@@ -177,12 +177,12 @@ class Surrogate(Proposer):
         known = np.log([max(each.trial.values[place], 1e-12) for each in complete])
         if name == LATENCY:
             measured = self._posterior(name, complete)
-            costs = measured.mean(pool.rows[at]) * (known.std() or 1.0) + known.mean()
+            costs = measured.mean(pool.rows)[at] * (known.std() or 1.0) + known.mean()
         else:
             costs = np.log([self._cost(pool.candidates[n], pool.keys[n], name) for n in at])
         front = posterior.mean(self._rows_of([each.trial for each in complete]))
         means = posterior.mean(pool.rows)[at]
-        deviations = np.sqrt(posterior.variance(pool.rows[at]))
+        deviations = np.sqrt(posterior.variance(pool.rows)[at])
         return front_gain(means, deviations, costs, front, known, float(front.min()))
 
     def _cost(self, candidate: Candidate, key: str, name: str) -> float:
