@@ -27,6 +27,7 @@ import random
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -269,7 +270,7 @@ def tables(work: Sequence[Fact]) -> Iterator[str]:
             )
             width = 100 * float(np.median([f["width"] for f in others]))
             questions.append([*name, axis, share(said), share(settled), f"{width:.1f}"])
-        for low, high in zip(BINS, BINS[1:], strict=False):
+        for low, high in pairwise(BINS):
             inside = [
                 f for f in everything if low <= f["chance"] < high or high == f["chance"] == 1
             ]
@@ -284,8 +285,9 @@ def tables(work: Sequence[Fact]) -> Iterator[str]:
         "95 % intervals that hold the truth, in % (± two standard errors over the searches);"
         " claims that are false.\n\n"
         + table(
-            [*head, "searches", "means", "their differences", "at best", "their differences"]
-            + [
+            [
+                *head,
+                *("searches", "means", "their differences", "at best", "their differences"),
                 "worse on average: reversed",
                 "tied: not within 0.5",
                 "worse at best: reversed",

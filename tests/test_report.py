@@ -194,30 +194,32 @@ def test_the_command_on_the_page_asks_for_the_same_search(page: Path, run: Run) 
     assert "epochs" not in settings
 
 
-def interaction(first: str, second: str, p: float) -> pd.DataFrame:
+def interaction(first: str, second: str, share: float, verdict: str) -> pd.DataFrame:
     table = pd.DataFrame({first: ["a", "a", "b", "b"], second: ["x", "y", "x", "y"]})
-    return table.assign(mean=[0.1, 0.2, 0.3, 0.4], p=p, method="designs", verdict="")
+    beyond = [0.01, -0.01, -0.01, 0.01]
+    return table.assign(mean=[0.1, 0.2, 0.3, 0.4], beyond=beyond, share=share, verdict=verdict)
 
 
-def test_of_many_interactions_those_count_that_chance_would_not_show(run: Run) -> None:
+def test_those_interactions_are_shown_that_are_there(run: Run) -> None:
     tables = [
-        interaction("layout", "shortcut", 0.02),  # above 0.05 / 3
-        interaction("shortcut", "depths", float("nan")),
-        interaction("layout", "depths", 0.01),
-        interaction("layout", "merge", 0.9),
+        interaction("layout", "shortcut", 0.1, "not enough data"),
+        interaction("layout", "depths", 0.2, "depends"),
+        interaction("layout", "merge", 0.0, "no dependence that matters"),
     ]
     found = run._findings()
     section = interactions_section(replace(found, interactions=tables))
     assert section is not None
-    assert section.text == ["layout and depths depend on each other (p = 0.01)."]
+    (sentence,) = section.text
+    assert sentence.startswith("layout and depths depend on each other")
+    assert "1.0 points" in sentence
     assert [picture.name for picture in section.figures] == ["interaction-layout-depths"]
-    assert section.tables[0].rows.p.tolist() == [0.01, 0.02, 0.9]
+    assert section.tables[0].rows.share.tolist() == [0.2, 0.1, 0.0]
     assert [table.name for table in section.tables[1:]] == ["interaction-layout-depths"]
-    assert section.tables[1].rows is tables[2]
-    nothing = interactions_section(replace(found, interactions=tables[3:]))
+    assert section.tables[1].rows is tables[1]
+    nothing = interactions_section(replace(found, interactions=tables[2:]))
     assert nothing is not None
     assert nothing.text == ["None was found among 1 pairs of axes."]
-    assert interactions_section(replace(found, interactions=tables[1:2])) is None
+    assert interactions_section(replace(found, interactions=[])) is None
 
 
 def test_figures_and_tables_are_files_too(page: Path, run: Run) -> None:
