@@ -173,7 +173,7 @@ def paired(known: Known, study: SearchStudy, axis: str) -> tuple[str, dict[str, 
     """Return what ``effects`` says of the trainings of a study, likewise."""
     axes = tuple(known.space.parameters)
     seen = analysis.observe(study.trials(), (known.epochs,), IMAGES, axes)
-    found = analysis.effects(seen, axis)
+    found = analysis.paired_effects(seen, axis)
     levels = [str(level) for level in found.level]
     return levels[0], dict(zip(levels, found.verdict, strict=True))
 
