@@ -172,12 +172,12 @@ class Surrogate(Proposer):
         known = np.log([max(each.trial.values[place], 1e-12) for each in complete])
         if name == LATENCY:
             measured = self._posterior(name, complete)
-            costs = measured.mean(pool.rows[at]) * (known.std() or 1.0) + known.mean()
+            costs = measured.mean(pool.rows)[at] * (known.std() or 1.0) + known.mean()
         else:
             costs = np.log([self._cost(pool.candidates[n], pool.keys[n], name) for n in at])
         front = posterior.mean(self._rows_of([each.trial for each in complete]))
         means = posterior.mean(pool.rows)[at]
-        deviations = np.sqrt(posterior.variance(pool.rows[at]))
+        deviations = np.sqrt(posterior.variance(pool.rows)[at])
         return front_gain(means, deviations, costs, front, known, float(front.min()))
 
     def _cost(self, candidate: Candidate, key: str, name: str) -> float:

@@ -24,7 +24,7 @@ import numpy as np
 from skipsearch.surrogate.encoding import Array, Axis
 
 CONSTANT = 10.0  # prior variance of the constant, where values are counted in spreads
-POOL = 1_000  # rows from which their features are kept
+POOL = 2_500  # rows from which their features are kept: more than anybody picks out of a pool
 LENGTH = 1.0  # of the correlation of numbers, in ranges of their axis
 
 
