@@ -1,10 +1,10 @@
 """Which sampler finds the best designs? Searches replayed on a table of finished trainings.
 
     python scripts/benchmark_samplers.py [--repeats 100] [--evaluations 60] [--out FILE]
-    python scripts/benchmark_samplers.py --scheduler asha    # with early stopping
+    python scripts/benchmark_samplers.py --scheduler asha    # with early stopping, as by default
     python scripts/benchmark_samplers.py --exact             # evaluations without noise
     python scripts/benchmark_samplers.py --judged-at 3       # as if trainings ended at epoch 3
-    python scripts/benchmark_samplers.py --macro nas-bench-macro_cifar10.json --evaluations 80
+    python scripts/benchmark_samplers.py --macro FILE        # on NAS-Bench-Macro, 6,561 networks
 
 ``train_table.py`` made the table: every design of a space, trained to the end from several seeds.
 A replay is a search at concurrency 1, by the study that real searches have, except that a training
@@ -13,12 +13,12 @@ samplers. *Regret* is how much worse the design that a search picks is than the 
 both by their mean over all seeds: in points of accuracy, the mean over the repeats and half of its
 95 % interval (Student). A search picks the design of its best value so far, or the best of its five
 leaders, where those are trained again with all seeds. *All seen* is the regret of a search that has
-trained each design once. *Factor*: random search needs so many times more trainings for the same
-mean regret; with a 95 % interval by the bootstrap over repeats. *ms a proposal* is without the
-listing of a space, which is done once.
+trained each design once.
 
-NAS-Bench-Macro (Su et al. 2021, arXiv:2103.11922) is a table that others made: 6,561 networks of
-eight layers with three choices each, three seeds, no curves.
+The *factor* of a sampler is how many times as many trainings random search needs for the same mean
+regret. Its interval, 95 %, is a bootstrap over the repeats of both.
+
+With ``--results`` each replay is kept as it ends, and is not done again by the next call.
 """
 
 import argparse
@@ -28,18 +28,18 @@ import math
 import multiprocessing
 import os
 import random
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from functools import cache
 from operator import itemgetter
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import nas_bench_macro
 import numpy as np
 import optuna
 from benchmark_turns import CORES, circumstances, table, write_section
@@ -52,19 +52,13 @@ from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch
 from skipsearch.searching.samplers import SAMPLERS
 from skipsearch.searching.stopping import RULES, EarlyStopping
 from skipsearch.searching.study import Plan, SearchStudy
-from skipsearch.searching.surrogate import Surrogate
-from skipsearch.space import Candidate, Space
+from skipsearch.space import Space
 from skipsearch.training import tune_process
 
 LEADERS = (1, 5)  # that are trained again before one is picked
 SHOWN = (10, 20, 30, 40, 60, 80, 100, 200)  # evaluations after which the regret is shown
-RESAMPLES = 1_000  # of the bootstrap
-POOLS: dict["Setting", Any] = {}  # of the sampler surrogate, by setting: alike in all repeats
-CHOICES = (
-    "conv3-bn-relu-conv3-bn + relu",
-    "bn-relu-conv3-bn-relu-conv3 +",
-    "conv3-bn-relu-conv3 + bn-relu",
-)  # that stand for those of a layer of NAS-Bench-Macro: a sampler sees eight axes of three words
+RANDOM_REPEATS = 1_000  # of random search to the end of the table, for the factors
+RESAMPLES = 2_000  # of the bootstrap
 
 
 @dataclass(frozen=True)
@@ -79,7 +73,7 @@ class Setting:
         evaluations: Budget of a search, in full trainings.
         scheduler: ``none``, or ``asha`` with the rungs of a real search.
         exact: Whether an evaluation shows the mean over all seeds.
-        macro: The file of NAS-Bench-Macro, in the place of space, table and data.
+        macro: File of NAS-Bench-Macro, in the place of space and table; None for those.
     """
 
     space: str
@@ -102,7 +96,7 @@ class Trainings:
         curves: Accuracy after each epoch, of each seed, by the key of what was trained; one that
             diverged is shorter.
         truth: Mean of the last accuracy over the seeds; one that diverged counts as 0.
-        images: Of the validation split.
+        images: Number of images that an accuracy is a share of.
     """
 
     space: Space
@@ -112,28 +106,15 @@ class Trainings:
     images: int
 
 
-def read_macro(file: Path) -> tuple[Space, dict[str, tuple[Candidate, list[float]]]]:
-    """Return NAS-Bench-Macro as a space, and each design with the accuracies of its seeds."""
-    axes = {f"layout[{i}]": list(CHOICES) for i in range(8)}
-    base = {"layout": CHOICES[0], "depths": [1] * 8, "widths": [4] * 8, "stem_width": 4}
-    space = Space.from_dict({"name": "macro", "base": base, "axes": axes}, "macro")
-    seen = {}
-    for name, entry in json.loads(file.read_text()).items():
-        candidate = space.candidate({f"layout[{i}]": CHOICES[int(c)] for i, c in enumerate(name)})
-        seen[candidate.key] = (candidate, [share / 100 for share in entry["test_acc"]])
-    return space, seen
-
-
 @cache
 def trainings(setting: Setting) -> Trainings:
     """Read the table of a setting, once a process."""
     if setting.macro:
-        space, found = read_macro(setting.macro)
-        accuracies = {key: seeds for key, (_, seeds) in found.items()}
-        truth = {key: mean(seeds) for key, seeds in accuracies.items()}
-        shown = {key: [truth[key]] if setting.exact else seeds for key, seeds in accuracies.items()}
-        curves = {key: [[accuracy] for accuracy in seeds] for key, seeds in shown.items()}
-        return Trainings(space, 1, curves, truth, images=10_000)
+        last = nas_bench_macro.read(setting.macro)
+        truth = {key: mean(seeds) for key, seeds in last.items()}
+        shown = {key: [mean(seeds)] if setting.exact else seeds for key, seeds in last.items()}
+        each = {key: [[accuracy] for accuracy in seeds] for key, seeds in shown.items()}
+        return Trainings(nas_bench_macro.space(), 1, each, truth, nas_bench_macro.IMAGES)
     rows = list(read(setting.table))
     trained = sum(name.startswith("accuracy_") for name in rows[0])
     epochs = setting.judged_at or trained
@@ -147,8 +128,8 @@ def trainings(setting: Setting) -> Trainings:
     }
     if setting.exact:
         curves = {key: [[mean(at) for at in zip(*c, strict=False)]] for key, c in curves.items()}
-    space = load_space(setting.space, setting.data, trained)
     images = len(load_data(setting.data).validation)
+    space = load_space(setting.space, setting.data, trained)
     return Trainings(space, epochs, dict(curves), truth, images)
 
 
@@ -182,49 +163,12 @@ def regret_of_all(setting: Setting, leaders: int, repeat: int) -> float:
     return regret(setting, random.Random(repeat).sample(seen, len(seen)), leaders)
 
 
-def regrets_at_random(setting: Setting, repeat: int) -> list[float]:
-    """Return the regret of the best of the most leaders after each training of a random search."""
-    known = trainings(setting)
-    keys = random.Random(f"random {repeat}").sample(list(known.truth), len(known.truth))
-    best = max(known.truth.values())
-    leaders: list[tuple[float, float]] = []
-    regrets = []
-    for key in keys:
-        curve = luck(setting, key, repeat)
-        if len(curve) == known.epochs:
-            heapq.heappush(leaders, (curve[-1], known.truth[key]))
-        if len(leaders) > max(LEADERS):
-            heapq.heappop(leaders)
-        regrets.append(100 * (best - max((truth for _, truth in leaders), default=0.0)))
-    return regrets
-
-
-def factor(regrets: Sequence[float], count: int, at_random: np.ndarray) -> str:
-    """Return how many times more trainings random search needs, and the bootstrap's interval."""
-
-    def needed(value: float, curve: np.ndarray) -> float:
-        below = np.flatnonzero(curve <= value)
-        return float((below[0] + 1 if len(below) else len(curve)) / count)
-
-    rng = np.random.default_rng(0)
-    seen = np.array(regrets)
-    draws = [
-        needed(
-            seen[rng.integers(len(seen), size=len(seen))].mean(),
-            at_random[rng.integers(len(at_random), size=len(at_random))].mean(axis=0),
-        )
-        for _ in range(RESAMPLES)
-    ]
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return f"{needed(seen.mean(), at_random.mean(axis=0)):.1f} ({low:.1f} to {high:.1f})"
-
-
 def replay(setting: Setting, sampler: str, repeat: int) -> tuple[list[list[float]], float]:
     """Search once.
 
     Returns:
         The regret after each full evaluation's worth of epochs, for each number of leaders, and
-        the seconds that a proposal took.
+        the seconds that a core took for a proposal.
     """
     known = trainings(setting)
     # The study's space has the recipe with the table's budget, so that keys are those of the table.
@@ -238,9 +182,6 @@ def replay(setting: Setting, sampler: str, repeat: int) -> tuple[list[list[float
         images=known.images,
     )
     study = SearchStudy(optuna.storages.InMemoryStorage(), "replay", plan)
-    sampler_of = study._study.sampler
-    if isinstance(sampler_of, Surrogate):
-        sampler_of._pool = POOLS.get(setting)  # listing the space takes as long as all the rest
     # What COMPLETE means.
     study.plan = replace(study.plan, recipe=replace(recipe, epochs=known.epochs))
     judge = EarlyStopping(rule=setting.scheduler, audit=0).judge(known.epochs)
@@ -249,9 +190,9 @@ def replay(setting: Setting, sampler: str, repeat: int) -> tuple[list[list[float
     epochs_spent = proposals = 0
     seconds = 0.0
     while len(regrets) < setting.evaluations:
-        start = time.perf_counter()
+        start = time.process_time()
         ticket = study.ask()
-        seconds += time.perf_counter() - start
+        seconds += time.process_time() - start
         proposals += 1
         if ticket is None:
             break
@@ -272,8 +213,6 @@ def replay(setting: Setting, sampler: str, repeat: int) -> tuple[list[list[float
             seen.append(Seen(len(curve), curve[-1], key))
         now = [regret(setting, seen, leaders) for leaders in LEADERS]
         regrets += [now] * (epochs_spent // known.epochs - len(regrets))
-    if isinstance(sampler_of, Surrogate):
-        POOLS[setting] = sampler_of._pool
     # A space that is exhausted stays as it is.
     regrets += [now] * (setting.evaluations - len(regrets))
     return regrets, seconds / proposals
@@ -284,10 +223,88 @@ def shown(number: int, accuracy: float) -> Epoch:
     return Epoch(number, 0.0, 0.0, 0.0, 0.0, accuracy, 0.0)
 
 
+def random_regrets(setting: Setting) -> tuple[list[int], np.ndarray]:
+    """Return numbers of trainings, and the regret of the best of 5 after each, a row a repeat.
+
+    The trainings are in random order, as those of the sampler ``random``; but a replay through the
+    study to the end of a large table would take hours.
+    """
+    known = trainings(setting)
+    keys = list(known.truth)
+    truth = np.array([known.truth[key] for key in keys])
+    finals = [
+        [c[-1] if len(c) == known.epochs else -1.0 for c in known.curves[key]] for key in keys
+    ]
+    counts = sorted({round(n) for n in np.geomspace(LEADERS[-1], len(keys), 120)})
+    rows = []
+    rng = np.random.default_rng(0)
+    for _ in range(RANDOM_REPEATS):
+        order = rng.permutation(len(keys))
+        shown = np.array([finals[n][rng.integers(len(finals[n]))] for n in order])
+        leaders = (np.argsort(-shown[:count], kind="stable")[: LEADERS[-1]] for count in counts)
+        rows.append([truth.max() - truth[order[each]].max() for each in leaders])
+    return counts, 100 * np.array(rows)
+
+
+def factor(
+    regrets: Sequence[float], count: int, counts: Sequence[int], of_random: np.ndarray
+) -> str:
+    """Return how many times as many trainings random search needs, with its interval."""
+
+    def times(reached: float, means: np.ndarray) -> float:
+        # The mean of few repeats may rise by chance; that of all never does.
+        falling = np.minimum.accumulate(means)
+        if reached < falling[-1]:
+            return float(counts[-1] / count)  # all of the table are not enough
+        needed = np.interp(-reached, -falling, np.log(counts))
+        return float(np.exp(needed) / count)
+
+    rng = np.random.default_rng(0)
+    own = np.array(regrets)
+    resampled = []
+    for _ in range(RESAMPLES):
+        picked = of_random[rng.integers(len(of_random), size=len(of_random))]
+        resampled.append(times(own[rng.integers(len(own), size=len(own))].mean(), picked.mean(0)))
+    low, high = np.quantile(resampled, (0.025, 0.975))
+    return f"{times(own.mean(), of_random.mean(0)):.1f} ({low:.1f} to {high:.1f})"
+
+
+class Results:
+    """Replays that are done, kept in a file where one is given.
+
+    Args:
+        file: Of JSON lines; None to keep nothing.
+        setting: What is replayed: lines of another setting are passed over.
+    """
+
+    def __init__(self, file: Path | None, setting: Setting) -> None:
+        self._file = file
+        self._setting = str(setting)
+        self._known: dict[tuple[str, int], tuple[list[list[float]], float]] = {}
+        if file is not None and file.exists():
+            for line in file.read_text(encoding="utf-8").splitlines():
+                setting_, sampler, repeat, regrets, seconds = json.loads(line)
+                if setting_ == self._setting:
+                    self._known[sampler, repeat] = regrets, seconds
+
+    def __contains__(self, replayed: tuple[str, int]) -> bool:
+        return replayed in self._known
+
+    def __getitem__(self, replayed: tuple[str, int]) -> tuple[list[list[float]], float]:
+        return self._known[replayed]
+
+    def keep(self, replayed: tuple[str, int], result: tuple[list[list[float]], float]) -> None:
+        """Note a replay."""
+        self._known[replayed] = result
+        if self._file is not None:
+            with self._file.open("a", encoding="utf-8") as file:
+                file.write(json.dumps([self._setting, *replayed, *result]) + "\n")
+
+
 def interval(values: Sequence[float]) -> str:
     """Return mean and half of the 95 % interval."""
     half = float(student.ppf(0.975, len(values) - 1)) * stdev(values) / math.sqrt(len(values))
-    return f"{mean(values):.2f} ± {half:.2f}"
+    return f"{mean(values):.3f} ± {half:.3f}"
 
 
 def set_up() -> None:
@@ -307,38 +324,42 @@ def main() -> None:
     parser.add_argument("--evaluations", type=int, default=60)
     parser.add_argument("--scheduler", choices=RULES, default="none")
     parser.add_argument("--exact", action="store_true", help="evaluations without noise")
-    parser.add_argument("--macro", type=Path, metavar="FILE", help="NAS-Bench-Macro's JSON file")
+    parser.add_argument("--macro", type=Path, help="file of NAS-Bench-Macro: its table instead")
     parser.add_argument("--repeats", type=int, default=100)
+    parser.add_argument("--processes", type=int, default=CORES)
+    parser.add_argument("--results", type=Path, help="file that keeps the replays that are done")
     parser.add_argument("--samplers", nargs="+", choices=SAMPLERS, default=SAMPLERS)
     parser.add_argument("--out", type=Path, help="a Markdown file with a section for the table")
     options = vars(parser.parse_args())
-    repeats, samplers, out = (options.pop(name) for name in ("repeats", "samplers", "out"))
+    names = ("repeats", "samplers", "out", "processes", "results")
+    repeats, samplers, out, processes, file = (options.pop(name) for name in names)
     setting = Setting(**options)
 
     columns = [each for each in SHOWN if each <= setting.evaluations]
     tables: list[list[list[str]]] = [[] for _ in LEADERS]
     factors: list[list[str]] = []
-    set_up()
-    at_random = np.array([regrets_at_random(setting, repeat) for repeat in range(repeats)])
+    done = Results(file, setting)
+    counts, of_random = random_regrets(setting)
     os.environ["OMP_NUM_THREADS"] = "1"  # of the processes to come: one thread each
     with ProcessPoolExecutor(
-        CORES, multiprocessing.get_context("spawn"), initializer=set_up
+        processes, multiprocessing.get_context("spawn"), initializer=set_up
     ) as pool:
         pending = {
-            sampler: [pool.submit(replay, setting, sampler, repeat) for repeat in range(repeats)]
+            pool.submit(replay, setting, sampler, repeat): (sampler, repeat)
             for sampler in samplers
+            for repeat in range(repeats)
+            if (sampler, repeat) not in done
         }
-        for sampler, futures in pending.items():
-            results = [future.result() for future in futures]
-            milliseconds = f"{1e3 * mean(spent for _, spent in results):.0f}"
-            for n, rows in enumerate(tables):
-                at = ([regrets[count - 1][n] for regrets, _ in results] for count in columns)
-                rows.append([sampler, *map(interval, at), milliseconds])
-            last = [
-                (count, [regrets[count - 1][-1] for regrets, _ in results]) for count in columns
-            ]
-            factors.append([sampler, *(factor(at, count, at_random) for count, at in last)])
-            print(" | ".join(rows[-1]), file=sys.stderr, flush=True)
+        for future in as_completed(pending):
+            done.keep(pending[future], future.result())
+    for sampler in samplers:
+        results = [done[sampler, repeat] for repeat in range(repeats)]
+        milliseconds = f"{1e3 * mean(spent for _, spent in results):.0f}"
+        for n, rows in enumerate(tables):
+            at = [[regrets[count - 1][n] for regrets, _ in results] for count in columns]
+            rows.append([sampler, *map(interval, at), milliseconds])
+        each = zip(at, columns, strict=True)
+        factors.append([sampler, *(factor(*pair, counts, of_random) for pair in each)])
     parts = [circumstances("cpu"), f"Means of {repeats} repeats."]
     for leaders, rows in zip(LEADERS, tables, strict=True):
         all_seen = [regret_of_all(setting, leaders, repeat) for repeat in range(repeats)]
@@ -346,15 +367,16 @@ def main() -> None:
         which = "the leader" if leaders == 1 else f"the best of {leaders} leaders"
         header = [f"regret of {which} after", *map(str, columns), "ms a proposal"]
         parts.append(table(header, [*rows, last]))
-    which = f"factor over random, best of {max(LEADERS)} leaders, at"
-    parts.append(table([which, *map(str, columns)], factors))
+    if setting.scheduler == "none":
+        header = ["times the trainings of random search", *map(str, columns)]
+        parts.append(table(header, factors))
     body = "\n\n".join(parts)
     print(body)
     if out:
         noise = "exact" if setting.exact else "noisy"
-        table_name = "NAS-Bench-Macro" if setting.macro else setting.table.stem
-        end = setting.judged_at or "the end"
-        name = f"samplers, {table_name}, {setting.scheduler}, {noise}, judged at {end}"
+        where = "NAS-Bench-Macro, " if setting.macro else ""
+        judged = setting.judged_at or "the end"
+        name = f"samplers, {where}{setting.scheduler}, {noise}, judged at {judged}"
         write_section(out, name, body)
 
 
