@@ -472,9 +472,8 @@ def test_a_study_trains_what_is_requested_once_and_nothing_else(tmp_path: Path) 
 def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("confirm")
     with ray_session(Resources()):
-        yield ss.search(
-            ss.Space.from_yaml(SPACE), trials=3, epochs=EPOCHS, out=folder / "run", scheduler="none"
-        )
+        asked = {"trials": 3, "epochs": EPOCHS, "out": folder / "run", "sampler": "tpe"}
+        yield ss.search(ss.Space.from_yaml(SPACE), **asked)
 
 
 KILLED = """

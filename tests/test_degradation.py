@@ -530,5 +530,5 @@ def test_a_design_that_fails_is_not_tried_with_further_seeds() -> None:
 
 
 def test_all_of_a_space_is_what_the_grid_alone_tries() -> None:
-    with pytest.raises(RunError, match="trials: a number is needed with the sampler tpe"):
+    with pytest.raises(RunError, match="trials: a number is needed with the sampler surrogate"):
         search("space.yaml", trials=None, epochs=1, out="run")

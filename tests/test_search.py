@@ -57,7 +57,8 @@ def left() -> Iterator[Path]:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("search")
     (folder / "tiny.yaml").write_text(SPACE)
-    return ss.search(folder / "tiny.yaml", trials=TRIALS, epochs=EPOCHS, out=folder / "run", seed=0)
+    asked = {"trials": TRIALS, "epochs": EPOCHS, "out": folder / "run", "seed": 0}
+    return ss.search(folder / "tiny.yaml", sampler="tpe", scheduler="asha", **asked)
 
 
 @pytest.fixture(scope="module")

@@ -337,6 +337,6 @@ def test_what_was_stopped_is_expected_where_equals_have_ended() -> None:
     few = Curves(curves[: LEAST - 1], 10_000)
     assert few.final(1, 0.5) is None
     assert learned.final(5, 0.5) is None
-    wider = Curves(curves[:4], 10_000).final(1, share(-0.8))
+    wider = Curves(curves[:LEAST], 10_000).final(1, share(-0.8))
     assert wider is not None
     assert wider.variance > expected.variance
