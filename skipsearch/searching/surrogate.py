@@ -99,7 +99,7 @@ class Surrogate(Proposer):
             at = np.flatnonzero(untried)
             at = at[np.argsort(-means[at], kind="stable")[:SHORTLIST]]
             best = float(posterior.mean(posterior.seen.points).max())
-            deviations = np.sqrt(posterior.variance(pool.rows[at]))
+            deviations = np.sqrt(posterior.variance(pool.rows, at))
             gains = expected_improvement(means[at], deviations, best)
         else:
             at = np.flatnonzero(untried)
@@ -182,7 +182,7 @@ class Surrogate(Proposer):
             costs = np.log([self._cost(pool.candidates[n], pool.keys[n], name) for n in at])
         front = posterior.mean(self._rows_of([each.trial for each in complete]))
         means = posterior.mean(pool.rows)[at]
-        deviations = np.sqrt(posterior.variance(pool.rows)[at])
+        deviations = np.sqrt(posterior.variance(pool.rows, at))
         return front_gain(means, deviations, costs, front, known, float(front.min()))
 
     def _cost(self, candidate: Candidate, key: str, name: str) -> float:
@@ -206,10 +206,12 @@ class Surrogate(Proposer):
             n: self._drawn.get(n) or self._space.draw(random.Random(f"{self._seed} pool {n}"))
             for n in range(first, first + DRAWN)
         }
-        means = posterior.mean(self._rows_of([each.trial for each in seen]))
-        by_key = {seen[n].key: seen[n].trial for n in np.argsort(means, kind="stable")}
-        best = list(by_key.values())[-BEST:]
-        near = [candidate for trial in best for candidate in self._neighbours(trial)]
+        means = posterior.mean(posterior.seen.points)
+        trials = {self._rows[each.key].tobytes(): each.trial for each in seen}
+        order = np.argsort(-means, kind="stable")
+        # What is under way has no neighbours yet: it may have failed.
+        best = [trials[row] for n in order if (row := posterior.seen.points[n].tobytes()) in trials]
+        near = [candidate for trial in best[:BEST] for candidate in self._neighbours(trial)]
         candidates = {candidate.key: candidate for candidate in (*self._drawn.values(), *near)}
         return self._pool_of(list(candidates.values()))
 

@@ -16,15 +16,19 @@ with few features, see ``Kernel.features``. It is the same model, in another not
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
 from skipsearch.surrogate.encoding import Array, Axis
 
+Result = TypeVar("Result")
+
 CONSTANT = 10.0  # prior variance of the constant, where values are counted in spreads
 POOL = 2_500  # rows from which their features are kept: more than anybody picks out of a pool
+BLOCK = 30_000  # covariances that are worked out at once: they stay in the cache of a core
 LENGTH = 1.0  # of the correlation of numbers, in ranges of their axis
 
 
@@ -58,7 +62,7 @@ class Kernel:
         self.axes = tuple(axes)
         self._tables = [_table(axis) for axis in self.axes]
         self._roots = [_root(table) for table in self._tables]
-        self._pool: tuple[Array, Array] | None = None
+        self._kept: dict[str, tuple[Array, Any]] = {}
 
     @property
     def features_count(self) -> int:
@@ -77,14 +81,25 @@ class Kernel:
 
     def smooth(self, scales: Scales, x: Array, y: Array) -> Array:
         """Return the covariance of rows of x and rows of y, without what is a design's own."""
-        weighted = np.zeros((len(x), len(y)))
-        squares = np.zeros_like(weighted)
-        for i, (axis, table) in enumerate(zip(self.axes, self._tables, strict=True)):
-            each = (scales.relevance[i] * _spread(x[:, i], axis) @ table) @ _spread(y[:, i], axis).T
-            weighted += each
-            squares += each**2
         main, pair = self._shares(scales)
-        return np.asarray(CONSTANT + main * weighted + pair / 2 * (weighted**2 - squares))
+        lefts, rights = [], []
+        for i, (axis, table) in enumerate(zip(self.axes, self._tables, strict=True)):
+            lefts.append(scales.relevance[i] * _spread(x[:, i], axis) @ table)
+            rights.append(_spread(y[:, i], axis).T)
+        covariance = np.empty((len(x), len(y)))
+        rows = max(BLOCK // max(len(y), 1), 1)
+        for start in range(0, len(x), rows):
+            block = slice(start, start + rows)
+            weighted = np.zeros_like(covariance[block])
+            squares = np.zeros_like(weighted)
+            for left, right in zip(lefts, rights, strict=True):
+                each = left[block] @ right
+                weighted += each
+                each *= each
+                squares += each
+            covariance[block] = main * weighted + pair / 2 * (weighted * weighted - squares)
+        covariance += CONSTANT
+        return covariance
 
     def smooth_diagonal(self, scales: Scales, x: Array) -> Array:
         """Return the variance of each row of x, without what is a design's own."""
@@ -106,9 +121,6 @@ class Kernel:
         Returns:
             An array (rows, features), to be multiplied by ``weights``.
         """
-        # The rows of a pool are asked about again and again.
-        if self._pool is not None and self._pool[0] is x:
-            return self._pool[1]
         parts = [
             _spread(x[:, i], axis) @ root
             for i, (axis, root) in enumerate(zip(self.axes, self._roots, strict=True))
@@ -117,10 +129,25 @@ class Kernel:
             (parts[i][:, :, None] * parts[j][:, None, :]).reshape(len(x), -1)
             for i, j in _pairs(len(parts))
         ]
-        features = np.concatenate([np.ones((len(x), 1)), *parts, *pairs], axis=1)
+        return np.concatenate([np.ones((len(x), 1)), *parts, *pairs], axis=1)
+
+    def kept(self, work_out: Callable[[Array], Result], x: Array) -> Result:
+        """Return what is worked out of many rows, once for the same array.
+
+        The rows of a pool are asked about again and again, by one posterior after another.
+
+        Args:
+            work_out: What is to be done.
+            x: Rows.
+        """
+        name = work_out.__name__
+        held = self._kept.get(name)
+        if held is not None and held[0] is x:
+            return cast("Result", held[1])
+        result = work_out(x)
         if len(x) >= POOL:
-            self._pool = x, features
-        return features
+            self._kept[name] = x, result
+        return result
 
     def weights(self, scales: Scales) -> Array:
         """Return the prior standard deviation of each feature's coefficient."""

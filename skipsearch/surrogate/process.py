@@ -138,24 +138,28 @@ class Posterior:
         self._kernel = kernel
         self._index = {key: i for i, key in enumerate(_keys(seen.points))}
         self._cached: tuple[Array, Array, Array] | None = None
+        self._at_seen: tuple[Array, Array] | None = None
         self._chosen: Array | None = None
+        weights = np.ones(1)
         if kernel.features_count > MOST_FEATURES:
             self._chosen = seen.points[_chosen(seen)]
             covariance = kernel.smooth(scales, self._chosen, self._chosen)
             covariance[np.diag_indices_from(covariance)] += JITTER * CONSTANT
             self._factor = np.linalg.cholesky(covariance)
         else:
-            self._weights = kernel.weights(scales)
-        features, _ = self._located(seen.points)
+            weights = kernel.weights(scales)
+        self._at_seen = self._located(seen.points)
+        features = self._at_seen[0]
         noise = (seen.floors + scales.noise) / seen.counts
         own = scales.own + self._rest(seen.points, features)
         self._own_share = own / (own + noise)  # of a residual, that is the design's own
         precise = features / (own + noise)[:, None]
-        precision = features.T @ precise
+        precision = features.T @ precise * weights * weights[:, None]
         precision[np.diag_indices_from(precision)] += 1.0
         factor = np.linalg.cholesky(precision)
         # Of the coefficients' covariance. A product with it is faster than solving for many rows.
-        self._root = solve_triangular(factor, np.eye(len(factor)), lower=True).T
+        root = solve_triangular(factor, np.eye(len(factor)), lower=True).T
+        self._root = weights[:, None] * root
         self._coefficients = self._root @ (self._root.T @ (precise.T @ seen.means))
         self._residual = seen.means - features @ self._coefficients
 
@@ -167,9 +171,17 @@ class Posterior:
         means[known] += (self._own_share * self._residual)[at[known]]
         return np.asarray(means)
 
-    def variance(self, x: Array) -> Array:
-        """Return the variance of each row's value."""
+    def variance(self, x: Array, rows: npt.NDArray[np.intp] | None = None) -> Array:
+        """Return the variance of each row's value.
+
+        Args:
+            x: Rows.
+            rows: Numbers of those that are asked about; None for all. It takes less time than to
+                ask about ``x[rows]``, where the mean of ``x`` was asked for before.
+        """
         features, at = self._located(x)
+        if rows is not None:
+            x, features, at = x[rows], features[rows], at[rows]
         left = self._left(at)
         half = (features @ self._root) * left[:, None]
         variances = np.einsum("nf,nf->n", half, half)
@@ -246,15 +258,19 @@ class Posterior:
 
     def _located(self, x: Array) -> tuple[Array, Array]:
         """Return the features of rows, and which of the designs seen each is, or -1."""
-        # The rows of a pool are asked about several times.
+        # The rows of a pool are asked about several times, and so are those seen.
+        if x is self.seen.points and self._at_seen is not None:
+            return self._at_seen
         if self._cached is None or self._cached[0] is not x:
-            at = np.array([self._index.get(key, -1) for key in _keys(x)], dtype=int)
+            at = np.array(
+                [self._index.get(key, -1) for key in self._kernel.kept(_keys, x)], dtype=int
+            )
             self._cached = x, self._features(x), at
         return self._cached[1:]
 
     def _features(self, x: Array) -> Array:
         if self._chosen is None:
-            return self._kernel.features(x) * self._weights
+            return self._kernel.kept(self._kernel.features, x)
         across = self._kernel.smooth(self.scales, self._chosen, x)
         return np.asarray(solve_triangular(self._factor, across, lower=True).T)
 
