@@ -251,7 +251,8 @@ def test_an_engine_trains_what_a_worker_of_its_own_trains(run: Run, tmp_path: Pa
     # As on a GPU that several trials share, but on the CPU: two engines, two trials at once.
     url = f"sqlite:///{tmp_path}/study.db"
     recipe = ss.Recipe.from_dict(run.asked["recipe"])
-    study = SearchStudy(url, "tiny", Plan(space=run.space, recipe=recipe, trials=8))
+    plan = Plan(space=run.space, recipe=recipe, trials=8, sampler="tpe")  # many of the same
+    study = SearchStudy(url, "tiny", plan)
     data = ss.load_data("digits").without_test()
     share = Share({"cpu": 0.5, "gpu": 0.0}, at_once=4, memory=0.5, engines=(2, 0.0))
     stopping = EarlyStopping(audit=0)
