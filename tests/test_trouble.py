@@ -185,11 +185,12 @@ def test_several_objectives_end_to_end(tmp_path: Path) -> None:
 def test_the_seed_makes_the_sequence_of_designs_reproducible(tmp_path: Path) -> None:
     short = CALM.replace("batch_size: 64", "batch_size: 64, images: 768")
     space = ss.Space.from_yaml(short + "  recipe.peak_lr: {low: 0.01, high: 0.5, log: true}\n")
+    asked: dict[str, Any] = {"epochs": 3, "scheduler": "asha", "concurrency": 1}
     sequences = [
         [
             (trial.design.id, trial.recipe.peak_lr, trial.state, len(trial.curve))
             for trial in ss.search(
-                space, trials=trials, epochs=3, out=tmp_path / name, seed=seed, concurrency=1
+                space, trials=trials, out=tmp_path / name, seed=seed, **asked
             ).trials()
         ]
         for name, seed, trials in (("a", 3, 14), ("b", 3, 14), ("c", 4, 3))
