@@ -292,7 +292,11 @@ def main() -> None:
     body = f"{circumstances('cpu')}\n\nMeans of {options.repeats} repeats.\n\n{shown}"
     print(body)
     if options.out:
-        name = f"stopping, macro, rungs {options.rungs}" if options.macro else "stopping, digits"
+        name = (
+            f"stopping by the model, macro, rungs {options.rungs}"
+            if options.macro
+            else "stopping by the model, digits"
+        )
         write_section(options.out, name, body)
 
 
