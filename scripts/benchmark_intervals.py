@@ -31,6 +31,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import nas_bench_macro
 import numpy as np
 import optuna
 from benchmark_turns import circumstances, table, write_section
@@ -46,7 +47,6 @@ from skipsearch.space import Candidate, Space
 HERE = Path(__file__).parent
 SHOWN = (24, 60, 120)  # trainings after which questions are asked
 BINS = (0.0, 0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98, 1.0)
-LAYOUTS = ("conv3-bn-relu", "bn-relu-conv3 +", "conv3-bn + relu")  # for 0, 1, 2 of a layer
 
 Fact = dict[str, Any]
 
@@ -108,15 +108,9 @@ def digits(file: Path) -> World:
 
 def macro(file: Path) -> World:
     """Read NAS-Bench-Macro."""
-    axes = {f"layout[{i}]": list(LAYOUTS) for i in range(8)}
-    base = {"layout": LAYOUTS[0], "depths": [1] * 8, "widths": [4] * 8, "stem_width": 4}
-    space = Space.from_dict({"name": "macro", "base": base, "axes": axes}, "macro")
-    values = json.loads(file.read_text())
-    seen = {}
-    for name, entry in values.items():
-        candidate = space.candidate({f"layout[{i}]": LAYOUTS[int(c)] for i, c in enumerate(name)})
-        seen[candidate.key] = (candidate, [share / 100 for share in entry["test_acc"]])
-    return World.of("NAS-Bench-Macro", space, 10_000, seen)
+    space, accuracies = nas_bench_macro.space(), nas_bench_macro.read(file)
+    seen = {each.key: (each, accuracies[each.key]) for each in space.candidates()}
+    return World.of("NAS-Bench-Macro", space, nas_bench_macro.IMAGES, seen)
 
 
 def searched(world: World, sampler: str, repeat: int) -> Iterator[ss.Trial]:

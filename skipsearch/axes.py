@@ -6,7 +6,7 @@ import json
 import math
 import random
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from itertools import permutations
 from types import MappingProxyType
@@ -269,6 +269,11 @@ def split_name(name: str) -> Name:
     axis, _, slot = name.partition(".")
     match = _IN_A_STAGE.fullmatch(axis)
     return Name(match[1], int(match[2]), slot) if match else Name(axis, None, slot)
+
+
+def fields_of(names: Iterable[str]) -> list[str]:
+    """Return the fields that axes or parameters set, each once, in their order."""
+    return list(dict.fromkeys(split_name(name).field for name in names))
 
 
 def read_axis(name: str, value: Any) -> Axis:

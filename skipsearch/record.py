@@ -21,6 +21,11 @@ DIVERGED = "the loss became"  # so begins the reason of a FAIL whose loss is no 
 INTERRUPTED = "interrupted"  # the reason of a FAIL that goes on when the search is run again
 
 
+def has_diverged(reason: str) -> bool:
+    """Whether the reason of a FAIL is that the loss is no longer finite."""
+    return DIVERGED in reason
+
+
 @dataclass(frozen=True, slots=True)
 class Epoch:
     """What one epoch of training showed.

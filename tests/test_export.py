@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from strategies import designs
@@ -200,8 +200,11 @@ def test_source_drops_what_the_library_drops(merge: str) -> None:
 @settings(max_examples=60, deadline=None, database=None)
 @given(designs())
 def test_source_equals_the_library_for_any_design(design: Design) -> None:
-    # "ln" makes channels_last of what a narrow shortcut reads: see models.ops.NarrowProjection.
-    assume(not re.search(r"\bln\b", str(design.to_dict())))
+    if re.search(r"\bln\b", str(design.to_dict())):
+        # It makes channels_last of what a shortcut reads: see models.ops.NarrowProjection.
+        design = design.replace(
+            widths=tuple(8 * width for width in design.widths), stem_width=8 * design.stem_width
+        )
     assert_same_network(design)
 
 

@@ -5,7 +5,7 @@ from skipsearch.analysis.answers import answers
 from skipsearch.analysis.audit import Audit, audit
 from skipsearch.analysis.confirm import Confirmation, chance_of_best, confirmation, leaders
 from skipsearch.analysis.degradation import Degradation, degradation
-from skipsearch.analysis.effects import MARGIN, effects
+from skipsearch.analysis.effects import effects
 from skipsearch.analysis.importance import importance
 from skipsearch.analysis.interactions import all_interactions, interactions
 from skipsearch.analysis.knowledge import Knowledge, learn
@@ -13,6 +13,7 @@ from skipsearch.analysis.observations import Observations, observe
 from skipsearch.analysis.paired import paired_effects
 from skipsearch.analysis.pareto import dominated_share, hypervolume, pareto
 from skipsearch.analysis.ranking import interval, level, rank
+from skipsearch.surrogate.answers import MARGIN
 
 __all__ = [
     "MARGIN",

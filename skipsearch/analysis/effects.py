@@ -15,6 +15,7 @@ from skipsearch.errors import RunError, not_one_of
 from skipsearch.record import COSTS
 from skipsearch.surrogate import answers
 from skipsearch.surrogate.answers import (
+    MARGIN,
     Array,
     Codes,
     Verdicts,
@@ -30,7 +31,6 @@ from skipsearch.surrogate.answers import (
 BEST, TIED, WORSE = answers.BEST, answers.TIED, answers.WORSE
 UNKNOWN = "not enough data"
 POSTERIOR = "posterior"
-MARGIN = 0.005  # a difference in accuracy that is too small to matter
 CANDIDATES = 64  # designs that a simulated training is chosen from
 STATES = 400  # draws that it moves
 COLUMNS = (

@@ -7,11 +7,12 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from skipsearch.analysis.effects import MARGIN, UNKNOWN
+from skipsearch.analysis.effects import UNKNOWN
 from skipsearch.analysis.knowledge import FULL, STOPPED, Knowledge
 from skipsearch.analysis.observations import others_than
 from skipsearch.errors import RunError
 from skipsearch.surrogate.answers import (
+    MARGIN,
     interval,
     intervals_together,
     level_means,

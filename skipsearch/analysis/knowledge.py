@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,21 +11,20 @@ import pandas as pd
 
 from skipsearch.analysis.observations import NO_EFFECT, in_thirds
 from skipsearch.analysis.ranking import level
-from skipsearch.axes import RECIPE, Value, slots, split_name
+from skipsearch.axes import RECIPE, Value, fields_of, slots, split_name
 from skipsearch.cost import cost
 from skipsearch.design import spread
 from skipsearch.errors import RunError, not_one_of
 from skipsearch.layout import Layout
-from skipsearch.record import DIVERGED, FAIL, Trial
-from skipsearch.space import TRIES, Candidate, Space
+from skipsearch.record import FAIL, Trial, has_diverged
+from skipsearch.space import Candidate, Space
 from skipsearch.surrogate.answers import Codes, Flags
 from skipsearch.surrogate.belief import Belief
 from skipsearch.surrogate.curves import Curves
 from skipsearch.surrogate.encoding import Array, Encoding
+from skipsearch.surrogate.population import representatives
 from skipsearch.surrogate.warp import Warp
 
-LISTED = 4_000  # points up to which all designs of a space are looked at
-DRAWN = 2_000  # designs that stand for a larger space
 DRAWS = 1_000  # from the posterior
 ENOUGH = 5  # designs trained in full, with fewer of which another budget is looked at
 FEWEST = 2  # designs with a known end, below which there is nothing to compare
@@ -69,7 +67,7 @@ class Knowledge:
     @property
     def fields(self) -> list[str]:
         """The fields that the axes set, none a part of another."""
-        return list(dict.fromkeys(split_name(axis).field for axis in self.axes))
+        return fields_of(self.axes)
 
     def check(self, axis: str) -> None:
         """Refuse what is neither an axis nor the field of one."""
@@ -130,7 +128,7 @@ def learn(
             ends[i] = trial.curve[epochs - 1].validation_accuracy
             outcomes.loc[i, "outcome"] = FULL
         elif trial.state == FAIL:
-            ends[i] = guess if DIVERGED in trial.reason else np.nan
+            ends[i] = guess if has_diverged(trial.reason) else np.nan
             outcomes.loc[i, "outcome"] = FAILED
     known = ~np.isnan(ends)
     full = outcomes.outcome == FULL
@@ -210,9 +208,7 @@ class _Pool:
             # Recipes of the space lack what the data set decides, so that ids differ.
             return each.design.id, *(level(each, name) for name in recipe_axes)
 
-        finite = space.size is not None and space.size <= LISTED
-        self._members: list[Candidate | Trial] = []
-        self._members += space.candidates() if finite else _drawn(space)
+        self._members: list[Candidate | Trial] = [*representatives(space)]
         values = [each.values for each in self._members if isinstance(each, Candidate)]
         common = len(self._members)
         place = {key(each): i for i, each in enumerate(self._members)}
@@ -231,7 +227,7 @@ class _Pool:
     def levels(self) -> pd.DataFrame:
         """Return the level of each axis and field in each design."""
         axes = list(self._space.parameters)
-        names = dict.fromkeys((*axes, *(split_name(axis).field for axis in axes)))
+        names = dict.fromkeys((*axes, *fields_of(axes)))
         columns = {
             name: in_thirds(pd.Series([level(each, name) for each in self._members], dtype=object))
             for name in names
@@ -252,17 +248,6 @@ class _Pool:
         names = ("params", "macs", "activation_bytes")
         found = {n: np.array([getattr(f, n) for f in figures], dtype=float) for n in names}
         return found | {"latency": latency}
-
-
-def _drawn(space: Space) -> list[Candidate]:
-    rng = random.Random(0)
-    drawn: dict[str, Candidate] = {}
-    for _ in range(DRAWN + TRIES):
-        candidate = space.draw(rng)
-        drawn.setdefault(candidate.key, candidate)
-        if len(drawn) == DRAWN:
-            break
-    return list(drawn.values())
 
 
 def _values(space: Space, trial: Trial) -> dict[str, Value]:

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from skipsearch.analysis.ranking import grouped, level, rung_reached
-from skipsearch.axes import split_name
+from skipsearch.axes import fields_of
 from skipsearch.errors import RunError, not_one_of
 from skipsearch.record import COMPLETE, COSTS, FAIL, PRUNED, Trial
 
@@ -38,7 +38,7 @@ class Observations(NamedTuple):
     @property
     def fields(self) -> list[str]:
         """The fields that the axes set, none a part of another."""
-        return list(dict.fromkeys(split_name(axis).field for axis in self.axes))
+        return fields_of(self.axes)
 
     def check(self, axis: str) -> None:
         """Refuse what is neither an axis nor the field of one."""

@@ -34,8 +34,8 @@ from skipsearch.searching.stopping import EarlyStopping
 from skipsearch.searching.storage import without_password
 from skipsearch.searching.study import Plan, SearchStudy
 from skipsearch.space import Space
+from skipsearch.surrogate.answers import MARGIN
 from skipsearch.surrogate.inquiry import Inquiry
-from skipsearch.surrogate.question import MARGIN
 from skipsearch.text import dump_yaml, write_atomically
 from skipsearch.training import Folder, versions
 

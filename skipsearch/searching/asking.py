@@ -12,7 +12,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from skipsearch.record import COMPLETE, DIVERGED, FAIL, INTERRUPTED, Trial
+from skipsearch.record import COMPLETE, FAIL, INTERRUPTED, Trial, has_diverged
 from skipsearch.searching.proposers import Proposer, Trainings
 from skipsearch.searching.records import (
     ATTEMPTS,
@@ -79,7 +79,7 @@ class Asking(Proposer):
         return list(found.values())
 
     def _guess(self, trial: FrozenTrial) -> float | None:
-        diverged = DIVERGED in trial.user_attrs.get(REASON, "")
+        diverged = has_diverged(trial.user_attrs.get(REASON, ""))
         return 1 / self._space.classes if diverged else None
 
 
@@ -109,4 +109,4 @@ def trainings(
 def _accuracy(trial: Trial, space: Space) -> float | None:
     if trial.state == COMPLETE:
         return trial.curve[-1].validation_accuracy
-    return 1 / space.classes if DIVERGED in trial.reason else None
+    return 1 / space.classes if has_diverged(trial.reason) else None

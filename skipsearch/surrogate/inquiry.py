@@ -13,13 +13,14 @@ from functools import cached_property
 
 import numpy as np
 
-from skipsearch.axes import RECIPE, Range, Value, split_name
+from skipsearch.axes import RECIPE, Range, Value, fields_of, split_name
 from skipsearch.errors import RunError, not_one_of, shown_value
-from skipsearch.space import TRIES, Candidate, Space
+from skipsearch.space import Candidate, Space
 from skipsearch.surrogate.answers import Codes
 from skipsearch.surrogate.belief import Belief
 from skipsearch.surrogate.encoding import Array, Encoding
 from skipsearch.surrogate.kernel import Kernel, Scales
+from skipsearch.surrogate.population import representatives
 from skipsearch.surrogate.process import (
     MAIN,
     NOISE,
@@ -31,8 +32,6 @@ from skipsearch.surrogate.process import (
 from skipsearch.surrogate.question import Answer, Question, most_telling, narrowed, slopes
 from skipsearch.surrogate.warp import Warp
 
-LISTED = 4_000  # points up to which all designs of a space are asked about
-DRAWN = 2_000  # designs that stand for a larger space
 MOST_LEVELS = 20  # of an axis, that are compared
 MOST_NUMBERS = 6  # the same, of an axis of numbers: beyond, the report looks at thirds of them
 DRAWS = 1_000  # from the posterior
@@ -97,7 +96,7 @@ class Inquiry:
         self._guess = 1 / space.classes
         self._seeds = range(seed, seed + seeds)
         self._encoding = Encoding.of(space)
-        self._pool = _pool(space)
+        self._pool = representatives(space)
         self._place = {candidate.key: i for i, candidate in enumerate(self._pool)}
         self._rows = self._encoding.rows(candidate.values for candidate in self._pool)
         self._questions = [_question(space, axis, self._pool) for axis in axes]
@@ -239,8 +238,7 @@ def check_asked(space: Space, axes: Sequence[str], margin: float) -> None:
     Raises:
         RunError: As ``Inquiry`` does.
     """
-    fields = [split_name(name).field for name in space.parameters]
-    allowed = list(dict.fromkeys((*space.parameters, *fields)))
+    allowed = list(dict.fromkeys((*space.parameters, *fields_of(space.parameters))))
     assert axes, "asked about nothing"
     for axis in axes:
         if axis not in allowed:
@@ -270,20 +268,6 @@ def _too_many(axis: str, levels: int, most: int) -> str:
         f"ask: {axis} has {levels:,} levels, and at most {most} can be compared; give fewer values,"
         " or a larger step"
     )
-
-
-def _pool(space: Space) -> list[Candidate]:
-    """Return the designs that stand for a space."""
-    if space.size is not None and space.size <= LISTED:
-        return list(space.candidates())
-    rng = random.Random(0)  # as the report draws them
-    drawn: dict[str, Candidate] = {}
-    for _ in range(DRAWN + TRIES):
-        candidate = space.draw(rng)
-        drawn.setdefault(candidate.key, candidate)
-        if len(drawn) == DRAWN:
-            break
-    return list(drawn.values())
 
 
 def _question(space: Space, axis: str, pool: Sequence[Candidate]) -> Question:

@@ -28,7 +28,6 @@ from skipsearch.surrogate.encoding import Array
 from skipsearch.surrogate.process import Posterior
 
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(16)
-MARGIN = 0.005  # a difference in accuracy that is too small to matter
 QUANTILES = (1 - CONFIDENCE, 0.5, CONFIDENCE)
 INTERVAL = 2 * CONFIDENCE - 1
 LEAST_SPREAD = 1e-9  # standard deviation of a value that counts as known
