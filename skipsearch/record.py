@@ -15,6 +15,7 @@ PRUNED = "PRUNED"  # stopped early, with a value at every epoch that it reached
 FAIL = "FAIL"  # ended by NaN, by lack of memory, or by an exception: see the reason
 RUNNING = "RUNNING"
 VALIDATION_ACCURACY = "validation_accuracy"
+ASK_BEST = "best"  # what a search is asked for where it is asked about no axis
 COSTS = ("params", "macs", "activation_bytes", "latency")  # of a design, to be kept small
 STATES = (COMPLETE, PRUNED, FAIL, RUNNING)
 DIVERGED = "the loss became"  # so begins the reason of a FAIL whose loss is no longer finite

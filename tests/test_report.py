@@ -25,7 +25,7 @@ from waiting import HANG
 
 from skipsearch.analysis import pareto
 from skipsearch.analysis.figures import VERDICTS, plot_curves, plot_effects, plot_front, short
-from skipsearch.analysis.page import interactions_section
+from skipsearch.analysis.page import _space_word, interactions_section
 from skipsearch.analysis.report import Picture, Section, Table, write_report
 from skipsearch.cli import main
 from skipsearch.cli.parser import make_parser
@@ -37,7 +37,7 @@ from skipsearch.run import Run
 from skipsearch.searching.stopping import EarlyStopping
 from skipsearch.searching.study import Plan, SearchStudy
 from skipsearch.space import Space
-from skipsearch.text import dump_yaml
+from skipsearch.text import dump_yaml, parse_yaml
 from skipsearch.training import versions
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -192,6 +192,28 @@ def test_the_command_on_the_page_asks_for_the_same_search(page: Path, run: Run) 
     settings = dict(setting.split("=") for setting in asked.recipe)
     assert settings["batch_size"] == "64"
     assert "epochs" not in settings
+
+
+def test_the_command_that_settles_what_is_open_can_be_run(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    (command,) = re.findall(r"To settle what is open: skipsearch ([^<]*)", text)
+    asked = make_parser().parse_args(shlex.split(html.unescape(command)))
+    assert set(asked.ask.split(",")) <= set(asked_axes(page))
+    assert (asked.trials, asked.epochs, asked.seeds) == (300, EPOCHS, 3)
+    assert (asked.sampler, asked.scheduler) == (None, None)  # which --ask refuses
+    assert asked.objectives == "validation_accuracy"
+
+
+def asked_axes(page: Path) -> list[str]:
+    run = parse_yaml((page.parents[1] / "run.yaml").read_text(), "run.yaml", ValueError)
+    return list(run["space"]["axes"])
+
+
+def test_a_ready_space_is_named_and_another_of_its_name_is_a_file() -> None:
+    ready = Space.load("quickstart").to_dict()
+    assert _space_word(ready) == "quickstart"
+    assert _space_word(ready | {"axes": {"merge": ["add", "cat"]}}) == "quickstart.yaml"
+    assert _space_word(ready | {"name": "mine"}) == "mine.yaml"
 
 
 def interaction(first: str, second: str, share: float, verdict: str) -> pd.DataFrame:

@@ -32,10 +32,13 @@ from skipsearch.analysis.interactions import DEPENDS
 from skipsearch.analysis.report import Picture, Section, Table, write_report
 from skipsearch.diagram import draw_diagram
 from skipsearch.errors import counted
+from skipsearch.ready import ready_names
 from skipsearch.recipe import Recipe
-from skipsearch.record import COMPLETE, FAIL, PRUNED, Trial
+from skipsearch.record import ASK_BEST, COMPLETE, FAIL, PRUNED, Trial
+from skipsearch.space import Space
 
 MAPS = 4  # interactions that are drawn
+TO_SETTLE, SEEDS_TO_SETTLE = 300, 3  # trainings, at most, and seeds of a design, to settle axes
 PERCENT = ".2%"
 POINTS = "+.2%"
 
@@ -150,11 +153,13 @@ def _budget_of(found: Findings) -> Iterator[str]:
 
 def _more(found: Findings) -> Iterator[str]:
     """Name the command that would settle what is open."""
-    axes = open_axes(found.effects)
+    ranges = {name for name, axis in found.asked["space"]["axes"].items() if "low" in axis}
+    axes = [axis for axis in open_axes(found.effects) if axis not in ranges]
     if axes:
-        words = ["skipsearch", "search", f"{found.asked['space']['name']}.yaml"]
-        words += ["--ask", ",".join(axes), "--data", found.asked["data"]["name"], "--out", "NEW"]
-        yield f"What is open is settled by: {shlex.join(words)}"
+        asked = found.asked
+        trials = max(asked["trials"], TO_SETTLE)
+        more = {"ask": axes, "trials": trials, "seeds": max(asked["seeds"], SEEDS_TO_SETTLE)}
+        yield f"To settle what is open: {_command({**asked, **more})}"
 
 
 def _leading(ranking: pd.DataFrame) -> Iterator[str]:
@@ -521,23 +526,32 @@ def provenance_section(found: Findings) -> Section:
 
 
 def _command(asked: Mapping[str, Any]) -> str:
-    """Write the command that asks for the same search; the space's file bears the space's name."""
-    stopping = asked["stopping"] if asked["scheduler"] != "none" else {}
+    """Write the command that asks for the same search.
+
+    A space that is no ready one is in a file that bears its name.
+    """
+    ask = asked.get("ask", [ASK_BEST])
+    if ask == [ASK_BEST]:
+        stopping = asked["stopping"] if asked["scheduler"] != "none" else {}
+        how = {"sampler": asked["sampler"], "scheduler": asked["scheduler"]}
+        how |= {name.replace("_", "-"): value for name, value in stopping.items()}
+    else:  # The question proposes.
+        how = {"ask": ",".join(ask), "margin": asked.get("margin")}
     options = {
         "data": asked["data"]["name"],
         "data-root": asked["data"]["root"],
         "image-size": asked["data"]["resized_to"],
         "trials": asked["trials"],
         "epochs": asked["recipe"]["epochs"],
-        "sampler": asked["sampler"],
-        "scheduler": asked["scheduler"],
-        **{name.replace("_", "-"): value for name, value in stopping.items()},
+        **how,
         "seed": asked["seed"],
         "seeds": asked["seeds"],
-        "objectives": ",".join(asked["objectives"]),
+        "objectives": ",".join(
+            asked["objectives"] if ask == [ASK_BEST] else asked["objectives"][:1]
+        ),
         "latency-batch": asked["latency_batch"],
     }
-    words = ["skipsearch", "search", f"{asked['space']['name']}.yaml", "--out", "NEW"]
+    words = ["skipsearch", "search", _space_word(asked["space"]), "--out", "NEW"]
     for name, value in options.items():
         if value is not None:
             words += [f"--{name}", str(value)]
@@ -546,3 +560,12 @@ def _command(asked: Mapping[str, Any]) -> str:
         if name not in in_space and value != getattr(Recipe(), name):
             words += ["--recipe", f"{name}={value}"]
     return shlex.join(words)
+
+
+def _space_word(space: Mapping[str, Any]) -> str:
+    name = str(space["name"])
+    if name in ready_names():
+        ready = Space.load(name).to_dict()
+        if all(ready.get(part) == space.get(part) for part in ("base", "axes", "constraints")):
+            return name
+    return f"{name}.yaml"

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 def search_space(options: argparse.Namespace) -> int:
     """Search a space, or go on with it."""
+    from skipsearch.record import ASK_BEST
     from skipsearch.run.searching import search
-    from skipsearch.searching.asked import BEST
 
     ask = listed(options.ask)
     run = search(
@@ -67,7 +67,7 @@ def search_space(options: argparse.Namespace) -> int:
         )
     if run.outcome.settled:
         print("The question is settled, so the search ends.")
-    elif ask != [BEST]:
+    elif ask != [ASK_BEST]:
         more = f"--seeds {options.seeds + 2}" if run.outcome.exhausted else ""
         more = more or f"--trials {2 * options.trials}"
         print(f"The question is still open: run the same command again with {more} to go on.")

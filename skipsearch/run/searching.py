@@ -11,11 +11,11 @@ from typing import Any
 from skipsearch.data import Data, load_data
 from skipsearch.errors import RunError, not_one_of
 from skipsearch.recipe import Recipe
-from skipsearch.record import COSTS, VALIDATION_ACCURACY, Trial
+from skipsearch.record import ASK_BEST, COSTS, VALIDATION_ACCURACY, Trial
 from skipsearch.run.folder import Run, check_seed
 from skipsearch.run.lock import locked
 from skipsearch.run.places import STUDY, check_folder, check_outside
-from skipsearch.searching.asked import BEST, FORMAT, difference, fixed
+from skipsearch.searching.asked import FORMAT, difference, fixed
 from skipsearch.searching.asking import trainings
 from skipsearch.searching.cluster import Resources, ray_session
 from skipsearch.searching.driver import Limits, Outcome, ended, run_trials, sweep_checkpoints
@@ -49,7 +49,7 @@ def search(
     out: str | Path,
     seed: int = 0,
     recipe: Recipe | None = None,
-    ask: str | Sequence[str] = BEST,
+    ask: str | Sequence[str] = ASK_BEST,
     margin: float | None = None,
     sampler: AnySampler | None = None,
     scheduler: str | EarlyStopping | None = None,
@@ -222,7 +222,7 @@ def search(
         "trials": trials,
         "seeds": seeds,
         "storage": None if storage is None else without_password(storage),
-        "ask": list(axes or [BEST]),
+        "ask": list(axes or [ASK_BEST]),
         "margin": None if inquiry is None else inquiry.margin,
         "versions": versions(),
     }
@@ -275,14 +275,14 @@ def _asked_about(
 ) -> tuple[str, ...] | None:
     """Return the axes that are asked about; None where the best design is."""
     axes = (ask,) if isinstance(ask, str) else tuple(ask)
-    if axes == (BEST,):
+    if axes == (ASK_BEST,):
         if margin is not None:
             raise RunError("margin: is for a search that is asked about axes; give ask=AXIS too")
         return None
     if not axes:
-        raise RunError(f"ask: no axis is named; give {BEST}, or axes of the space")
-    if BEST in axes:
-        raise RunError(f"ask: {BEST} stands alone, and axes stand without it")
+        raise RunError(f"ask: no axis is named; give {ASK_BEST}, or axes of the space")
+    if ASK_BEST in axes:
+        raise RunError(f"ask: {ASK_BEST} stands alone, and axes stand without it")
     rule = scheduler.rule if isinstance(scheduler, EarlyStopping) else scheduler
     if sampler is not None:
         raise RunError(

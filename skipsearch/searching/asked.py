@@ -12,13 +12,12 @@ from typing import Any
 
 from skipsearch.errors import RunError, SkipSearchError
 from skipsearch.recipe import Recipe
-from skipsearch.record import VALIDATION_ACCURACY
+from skipsearch.record import ASK_BEST, VALIDATION_ACCURACY
 from skipsearch.searching.stopping import EarlyStopping
 from skipsearch.space import Space
 from skipsearch.text import parse_yaml, read_text
 
 FORMAT = 1
-BEST = "best"  # asked for where no axis is: the best design
 # What must be the same when a search goes on.
 FIXED = (
     *("space", "data", "recipe", "seed", "scheduler", "stopping", "objectives", "latency_batch"),
@@ -31,7 +30,7 @@ ADDED = {
     "latency_batch": None,
     "seeds": 1,
     "storage": None,
-    "ask": [BEST],
+    "ask": [ASK_BEST],
     "margin": None,
 }
 # What of the data is told apart, the reason before what follows from it.
