@@ -29,7 +29,7 @@ from skipsearch.surrogate.kernel import Kernel, Scales
 from skipsearch.surrogate.process import Observations, Posterior, fit_scales
 from skipsearch.surrogate.warp import Warp, half_ranks
 
-RANDOM = 10  # trainings before the first that is proposed by the model
+RANDOM = 6  # trainings before the first that is proposed by the model
 ENDED = 5  # of these, at least, must have shown a value
 REFIT = 5  # further trainings after which the model's scales are learned again,
 REFIT_SHARE = 0.05  # or this share of all, where that is more

@@ -306,12 +306,12 @@ def _keys(x: Array) -> list[bytes]:
 # Prior of the logarithm of each scale: its middle, and its standard deviation.
 MAIN, PAIR, OWN, NOISE = (np.log(v) for v in (0.5, 0.5, 0.1, 0.1))
 WIDTHS = (1.0, 1.0, 1.0, 1.5)
-RELEVANCE_WIDTH = 0.5
+NARROW, WIDE = 0.2, 1.0  # of the relevance of an axis: where one value is taken, or many are drawn
 
 
 def fit_scales(kernel: Kernel, seen: Observations) -> Scales:
     """Return the scales of the largest posterior density, given what was seen."""
-    density = ScaleDensity(kernel, seen.some(FITTED))
+    density = ScaleDensity(kernel, seen.some(FITTED), NARROW)
     return density.scales(density.maximum())
 
 
@@ -324,14 +324,16 @@ class ScaleDensity:
     Args:
         kernel: Of the space.
         seen: The trainings.
+        relevance_width: Standard deviation of the prior of the logarithm of an axis' relevance. A
+            single value, fitted to few trainings, follows their noise unless it is small.
     """
 
-    def __init__(self, kernel: Kernel, seen: Observations) -> None:
+    def __init__(self, kernel: Kernel, seen: Observations, relevance_width: float = WIDE) -> None:
         self._seen = seen
         self._correlations = kernel.correlations(seen.points, seen.points)
         axes = len(self._correlations)
         self._middle = np.array([MAIN, PAIR, OWN, NOISE, *[0.0] * axes])
-        self._width = np.array([*WIDTHS, *[RELEVANCE_WIDTH] * axes])
+        self._width = np.array([*WIDTHS, *[relevance_width] * axes])
 
     def loss(self, logs: Array) -> tuple[float, Array]:
         """Return the negative logarithm of the density, but for a constant, and its slope."""

@@ -80,7 +80,7 @@ class Warp:
         return np.asarray(_binomial(seen, self.images) * slope**2, dtype=float)
 
 
-KNEE = 1.0
+KNEE = 0.75
 
 
 def half_ranks(accuracies: Sequence[float] | Array, images: int) -> Array:
