@@ -129,7 +129,7 @@ def test_an_answer_says_best_worse_tied_and_open() -> None:
     codes = np.array([0, 1, 2, 3, -1])
     means = np.array([0.9, 0.8, 0.8999, 0.895, 0.1])
     draws = means + rng.normal(size=(2000, 5)) * [1e-4, 1e-3, 1e-4, 1e-2, 0.1]
-    question = Question("layout", ("a", "b c", (1, 1), ""), codes)
+    question = Question("shortcut", ("a", "b c", (1, 1), ""), codes)
     answer = Answer.of(question, draws, 0.005)
     reference = answer.verdicts.reference
     words = dict(zip(question.levels, answer.verdicts.words, strict=True))
@@ -449,8 +449,11 @@ def test_a_search_says_what_is_open_goes_on_and_ends_when_it_is_settled(
     trials = run.trials()
     assert inquiries.FIRST <= len(trials) < 30
     assert {trial.state for trial in trials} == {COMPLETE}
-    # The report says the same.
-    assert set(run.effects("layout", margin=0.9).verdict) == {TIED}
+    # The report says the same, by the margin that was asked for, before all else.
+    assert set(run.effects("layout").verdict) == {TIED}
+    assert set(run.effects("layout", margin=1e-9).verdict) != {TIED}
+    page = run.report().read_text()
+    assert page.index("<p>layout: ") < page.index("It is not confirmed")
     # Called again it ends at once, with the same words.
     assert main([*words, "--trials", "30"]) == 0
     assert capsys.readouterr().out == out

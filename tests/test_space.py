@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from skipsearch import classics
-from skipsearch.axes import STAGED, Choice, Free, Parameter, Range, Value
+from skipsearch.axes import STAGED, Choice, Free, Parameter, Range, Value, level_name
 from skipsearch.axes import slots as words_in_slots
 from skipsearch.cost import cost
 from skipsearch.design import FIELDS, PER_STAGE, Design, has_effect
@@ -161,8 +161,7 @@ def brute_trainings(space: Space) -> set[tuple[Design, Recipe]]:
 # digits_table  plain 2 x 3; 7 orders x (add and gate: 3 shortcuts x 2 x 3 each, cat: 2 x 3)
 # he2016      5 orders x 3 shortcuts
 # orders      5 orders x 3 shortcuts x 2 depths, each x 3 learning rates
-# quickstart  plain 2 x 2; 5 orders x (add: 3 shortcuts x 2 x 2, cat: 2 x 2); of the 42 networks
-#             (a), (b) and (c) with `omit` and one block a stage have no shortcut left: plain
+# quickstart  plain 2 x 2; 5 orders x 2 merges x 2 x 2
 # merges      3 layouts x (add: 3 x 2 x 3 x 3, cat: twice that); within the limit: brute force
 # free_orders five words in each of 4 slots, 2 shortcuts
 # shortcuts   3 shortcuts x (add: 3 x 2 x 2, each of two gates: 3); a dropout on what is scaled by
@@ -176,7 +175,7 @@ SIZES = {
     "he2016": (15, 15, 15),
     "merges": (486, 89, 267),
     "orders": (90, 30, 90),
-    "quickstart": (84, 39, 78),
+    "quickstart": (44, 22, 44),
     "shortcuts": (54, 48, 48),
     "skips": (12, 12, 12),
 }
@@ -356,13 +355,31 @@ def test_keys_are_equal_exactly_for_the_same_design_and_recipe(space: Space) -> 
     assert len({(design, recipe) for _, design, recipe in content}) == len(content)
 
 
+@pytest.mark.parametrize(
+    ("axis", "level", "said"),
+    [
+        ("layout", "conv3-bn-relu", "plain conv3-bn-relu"),
+        ("layout[1]", "conv3-bn-relu", "plain conv3-bn-relu"),
+        ("layout", "conv3-bn + relu", "'conv3-bn + relu'"),
+        ("layout.after_conv1", "bn-relu", "bn-relu"),
+        ("layout.after_conv1", "", "nothing"),
+        ("depths", (1, 2), "[1, 2]"),
+        ("depths", "[1, 2]", "[1, 2]"),
+        ("merge", "add", "add"),
+        ("recipe.peak_lr", 0.1, "0.1"),
+    ],
+)
+def test_a_sentence_names_a_level(axis: str, level: object, said: str) -> None:
+    assert level_name(axis, level) == said
+
+
 # --- axes that have no effect --------------------------------------------------------------------
 
 
-def wanted_of_quickstart(values: dict[str, Any]) -> set[str]:
+def wanted_of_digits_table(values: dict[str, Any]) -> set[str]:
     wanted = {"layout", "depths", "recipe.peak_lr"}
     if values["layout"] != PLAIN:
-        wanted |= {"merge"} | ({"shortcut"} if values["merge"] == "add" else set())
+        wanted |= {"merge"} | ({"shortcut"} if values["merge"] != "cat" else set())
     return wanted
 
 
@@ -371,7 +388,7 @@ def wanted_of_merges(values: dict[str, Any]) -> set[str]:
     return wanted | ({"compression"} if values["merge"] == "cat" else set())
 
 
-WANTED = {"quickstart": wanted_of_quickstart, "merges": wanted_of_merges}
+WANTED = {"digits_table": wanted_of_digits_table, "merges": wanted_of_merges}
 
 
 @pytest.mark.parametrize("name", WANTED)
@@ -387,7 +404,7 @@ def test_a_trial_of_optuna_holds_exactly_the_axes_that_matter(name: str) -> None
         for axis, value in candidate.values.items():
             plain = str(list(value)) if isinstance(value, tuple) else value
             assert trial.params[axis] == plain
-    assert len(kinds) == {"quickstart": 3, "merges": 2}[name]  # every case was met
+    assert len(kinds) == {"digits_table": 3, "merges": 2}[name]  # every case was met
 
 
 @pytest.mark.parametrize(
@@ -402,7 +419,7 @@ def test_a_trial_of_optuna_holds_exactly_the_axes_that_matter(name: str) -> None
 def test_axes_are_asked_for_in_one_order_those_that_decide_first(
     chosen: dict[str, Value], asked: str
 ) -> None:
-    space = Space.load(SPACES / "quickstart.yaml")
+    space = Space.load(SPACES / "digits_table.yaml")
     space = Space.from_dict(
         {**space.to_dict(), "axes": dict(reversed(space.to_dict()["axes"].items()))}
     )

@@ -10,22 +10,24 @@ import pandas as pd
 
 from skipsearch.analysis.comparison import PAIRS, SEEDS
 from skipsearch.analysis.effects import POSTERIOR, TIED, UNKNOWN, WORSE
+from skipsearch.axes import level_name
 
 NAMED = 4  # levels that a sentence names; of more it says how many
 
 Row = Mapping[Any, Any]
 
 
-def answers(table: pd.DataFrame) -> list[str]:
+def answers(table: pd.DataFrame, axes: Sequence[str] | None = None) -> list[str]:
     """Say what a table of effects says.
 
     Args:
         table: As ``effects`` or ``paired_effects`` returns it.
+        axes: Of the table; None for all.
 
     Returns:
-        One text an axis, in the order of the table. Levels that were not trained are left out.
+        One text an axis, in the order of the axes. Levels that were not trained are left out.
     """
-    axes = dict.fromkeys(table["axis"])
+    axes = list(dict.fromkeys(table["axis"])) if axes is None else axes
     return [_answer(axis, table[table["axis"] == axis].to_dict("records")) for axis in axes]
 
 
@@ -130,5 +132,4 @@ def _names(rows: Sequence[Row]) -> str:
 
 
 def _name(row: Row) -> str:
-    name = str(row["level"]) or "nothing"
-    return f"'{name}'" if " " in name and name[0] != "[" else name
+    return level_name(row["axis"], row["level"])

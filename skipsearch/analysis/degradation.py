@@ -36,7 +36,6 @@ CLAIMS = {
     DEGRADES: "degrades as it gets deeper, for its training error rises",
     OVERFITS: "overfits as it gets deeper, for its validation error alone rises",
     GAINS: "gains from depth",
-    TIED: "the seeds do not tell its depths apart",
 }
 
 MEASURES: Mapping[str, Callable[[Trial, int], float]] = {
@@ -55,7 +54,7 @@ class Degradation:
         table: One row a group and depth.
         verdicts: One row a group.
         words: The answer in sentences, the plain groups first.
-        claims: The same without figures, of the groups that have a verdict.
+        claims: The same without figures, of the groups whose depths differ.
     """
 
     table: pd.DataFrame

@@ -39,6 +39,7 @@ from skipsearch.space import Space
 
 MAPS = 4  # interactions that are drawn
 TO_SETTLE, SEEDS_TO_SETTLE = 300, 3  # trainings, at most, and seeds of a design, to settle axes
+NO_STOPPING = "none"  # the scheduler
 PERCENT = ".2%"
 POINTS = "+.2%"
 
@@ -125,18 +126,21 @@ def write_page(found: Findings, folder: Path, name: str) -> Path:
 
 def _answer(found: Findings) -> Iterator[str]:
     yield from _budget_of(found)
+    asked = [axis for axis in found.asked["ask"] if axis != ASK_BEST]
+    yield from answers(found.effects, asked)
     if found.damage:
         yield f"The confirmation is left out: {found.damage}."
     if found.confirmation is not None and found.confirmation.judged:
         yield from str(found.confirmation).splitlines()
     else:
         yield from _leading(found.ranking)
-    yield from answers(found.effects)
+    yield from answers(found.effects, [a for a in found.effects.axis.unique() if a not in asked])
     yield from _more(found)
     yield from _dependences(found.interactions)
     if found.degradation is not None:
         yield from found.degradation.claims
-    yield from stopping_section(found).text
+    if found.asked["scheduler"] != NO_STOPPING:
+        yield from stopping_section(found).text
 
 
 def _budget_of(found: Findings) -> Iterator[str]:
@@ -462,7 +466,7 @@ def front_section(found: Findings) -> Section:
 def stopping_section(found: Findings) -> Section:
     """Tell what early stopping cut, and how often wrongly."""
     audit, rule = found.audit, found.asked["scheduler"]
-    if rule == "none":
+    if rule == NO_STOPPING:
         return Section(title="Stopping", text=["No training was stopped early."])
     text = [
         f"Early stopping ({rule}) ended {audit.stopped} of"
@@ -532,7 +536,7 @@ def _command(asked: Mapping[str, Any]) -> str:
     """
     ask = asked.get("ask", [ASK_BEST])
     if ask == [ASK_BEST]:
-        stopping = asked["stopping"] if asked["scheduler"] != "none" else {}
+        stopping = asked["stopping"] if asked["scheduler"] != NO_STOPPING else {}
         how = {"sampler": asked["sampler"], "scheduler": asked["scheduler"]}
         how |= {name.replace("_", "-"): value for name, value in stopping.items()}
     else:  # The question proposes.

@@ -234,9 +234,9 @@ def make_parser() -> Parser:
     effects.add_argument(
         "--margin",
         type=float,
-        default=0.5,
         metavar="POINTS",
-        help="a difference in accuracy too small to matter (default 0.5)",
+        help="a difference in accuracy too small to matter (default: that of the search's --ask,"
+        " else 0.5)",
     )
     effects.add_argument("--csv", metavar="FILE", help="default: RUN/report/effects.csv")
     effects.set_defaults(verb=runs.effects)

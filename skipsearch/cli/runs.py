@@ -101,7 +101,7 @@ def effects(options: argparse.Namespace) -> None:
         options.axis,
         epochs=options.epochs,
         controlled=options.controlled,
-        margin=options.margin / 100,
+        margin=None if options.margin is None else options.margin / 100,
     )
     if table.empty:
         print(f"{run.path}: no trainings can be compared yet")

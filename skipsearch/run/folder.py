@@ -187,7 +187,7 @@ class Run:
         *,
         epochs: int | None = None,
         controlled: str | None = None,
-        margin: float = analysis.MARGIN,
+        margin: float | None = None,
     ) -> pd.DataFrame:
         """Compare the levels of each axis over the whole space; see ``analysis.effects``.
 
@@ -200,7 +200,8 @@ class Run:
             epochs: The budget to answer for, a rung; None for the full one, see ``analysis.learn``.
             controlled: A cost to be equal: ``params``, ``macs``, ``activation_bytes`` or
                 ``latency``.
-            margin: A difference in accuracy that is too small to matter.
+            margin: A difference in accuracy that is too small to matter; None for that of a search
+                that was asked about axes, and 0.005 for others.
         """
         trials = self.trials()
         known = self._known(trials, epochs, with_costs=controlled is not None)
@@ -212,8 +213,9 @@ class Run:
         known: analysis.Knowledge | None,
         axis: str | None = None,
         controlled: str | None = None,
-        margin: float = analysis.MARGIN,
+        margin: float | None = None,
     ) -> pd.DataFrame:
+        margin = margin if margin is not None else self.asked["margin"] or analysis.MARGIN
         if known is not None and self._is_paired(trials, known):
             seen = self._seen(known.epochs, trials)
             return analysis.paired_effects(seen, axis, controlled, margin)
@@ -265,7 +267,7 @@ class Run:
         *,
         epochs: int | None = None,
         controlled: str | None = None,
-        margin: float = analysis.MARGIN,
+        margin: float | None = None,
     ) -> Diagram:
         """Draw what each level gives away to the best of its axis; arguments as for ``effects``.
 

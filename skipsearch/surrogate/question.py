@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skipsearch.axes import Value
+from skipsearch.axes import Value, level_name
 from skipsearch.surrogate.answers import (
     BEST,
     CONFIDENCE,
@@ -116,7 +116,7 @@ class Answer:
         for i in np.argsort(-means, kind="stable"):
             if i != self.verdicts.reference:
                 said[self.verdicts.words[i]].append(self._compared(int(i)))
-        leader = _name(self.question.levels[self.verdicts.reference])
+        leader = self._name(self.verdicts.reference)
         how = {BEST: "is the best", TIED: "is tied for the best", OPEN: "leads"}
         parts = [f"{leader} {how[self.verdicts.words[self.verdicts.reference]]}"]
         for word, opening in ((TIED, "tied with it"), (WORSE, "worse"), (OPEN, "open")):
@@ -127,7 +127,10 @@ class Answer:
 
     def _compared(self, i: int) -> str:
         low, middle, high = 100 * np.quantile(self.differences[:, i], QUANTILES)
-        return f"{_name(self.question.levels[i])} {middle:+.1f} ({low:+.1f} to {high:+.1f})"
+        return f"{self._name(i)} {middle:+.1f} ({low:+.1f} to {high:+.1f})"
+
+    def _name(self, i: int) -> str:
+        return level_name(self.question.axis, self.question.levels[i])
 
 
 def slopes(posterior: Posterior, x: Array, accuracies: Callable[[Array], Array]) -> Array:
@@ -187,11 +190,3 @@ def most_telling(reductions: Sequence[tuple[Array, Array, Array]]) -> Array:
         weights = np.divide(doubts, variances, out=np.zeros_like(doubts), where=variances > 0)
         total += weights @ decrease
     return total
-
-
-def _name(level: Value) -> str:
-    """Return a level as a sentence shows it."""
-    if isinstance(level, tuple):
-        return str(list(level))
-    name = str(level) or "nothing"
-    return f"'{name}'" if " " in name else name
