@@ -36,8 +36,8 @@ from skipsearch.training import Folder
 
 CALM = """
 name: calm
-base: {widths: [8, 16], depths: [1, 1]}
-recipe: {batch_size: 64}
+base: {widths: [4, 8], depths: [1, 1]}
+recipe: {batch_size: 256}
 axes:
   layout: [conv3-bn-relu-conv3-bn + relu, bn-relu-conv3-bn-relu-conv3 +]
   shortcut: [proj, omit]
@@ -339,7 +339,7 @@ def test_a_full_disk_stops_the_search_and_the_same_command_goes_on(tmp_path: Pat
                 except OSError:
                     pass
 
-        words = "search calm.yaml --trials 4 --epochs 20 --scheduler none --out /mnt/run"
+        words = "search calm.yaml --trials 4 --epochs 9 --scheduler none --out /mnt/run"
         filling = threading.Thread(target=fill)
         with ray_session(Resources()):
             filling.start()
@@ -368,5 +368,5 @@ def test_a_full_disk_stops_the_search_and_the_same_command_goes_on(tmp_path: Pat
     assert "the disk is full, so the search has stopped" in done.stderr
     assert "Traceback" not in done.stderr
     trials = Run.open(tmp_path / "run").trials()
-    assert [(trial.state, len(trial.curve)) for trial in trials] == [(COMPLETE, 20)] * 4
+    assert [(trial.state, len(trial.curve)) for trial in trials] == [(COMPLETE, 9)] * 4
     assert list((tmp_path / "run" / "checkpoints").iterdir()) == []
