@@ -5,10 +5,13 @@ The switches are PyTorch's own and can be read on any machine.
 
 import os
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import torch
 
+from skipsearch.training.engine import Training
 from skipsearch.training.environment import current, drawing_from, kernels, numerics_key
 
 GPU = torch.device("cuda", 0)
@@ -87,3 +90,28 @@ def test_nothing_is_switched_on_the_cpu() -> None:
     with kernels(cpu, deterministic=True), current(cpu), drawing_from(None):
         assert not torch.are_deterministic_algorithms_enabled()
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_work_belongs_to_the_device_that_was_named() -> None:
+    second = current(torch.device("cuda", 1))
+    assert isinstance(second, torch.cuda.device)
+    assert second.idx == 1
+
+
+def test_a_turn_is_waited_for_without_spinning(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[dict[str, bool]] = []
+    recorded: list[object] = []
+
+    class Event:
+        def __init__(self, **how: bool) -> None:
+            made.append(how)
+
+        def record(self, stream: object) -> None:
+            recorded.append(stream)
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: ("stream of", device))
+    training = cast("Training", SimpleNamespace(device=torch.device("cuda", 1)))
+    assert isinstance(Training._now(training), Event)
+    assert made == [{"blocking": True}]
+    assert recorded == [("stream of", torch.device("cuda", 1))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -260,3 +262,24 @@ def test_a_job_forgets_its_checkpoint_or_leaves_it(tmp_path: Path) -> None:
         assert job.step()["epoch"] == (2 if forget else 1)  # it goes on from what was left
         job.forget() if forget else job.close()
         assert (tmp_path / "c.pt").exists() is not forget
+
+
+def test_what_recorded_graphs_hold_is_not_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given back before it is looked at: what PyTorch still holds then belongs to live graphs.
+    done: list[object] = []
+
+    @contextlib.contextmanager
+    def on(device: torch.device) -> Iterator[None]:
+        done.append(("enter", device))
+        yield
+
+    def look(device: torch.device) -> tuple[int, int]:
+        done.append(("look", device))
+        return 7, 10
+
+    monkeypatch.setattr(torch.cuda, "device", on)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: done.append("give back"))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", look)
+    second = torch.device("cuda", 1)
+    assert free_memory(second) == 7.0
+    assert done == [("enter", second), "give back", ("look", second)]

@@ -3,7 +3,9 @@
 import copy
 import dataclasses
 import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from gpu import needs_cuda, never_waits
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
+from waiting import HANG, wait_for
 
 from skipsearch.data import Data, Split, load_data
 from skipsearch.design import Design
@@ -21,7 +24,7 @@ from skipsearch.recipe import Recipe
 from skipsearch.record import Epoch
 from skipsearch.training import Residents, Trainer, train
 from skipsearch.training.batches import Batches, stream
-from skipsearch.training.engine import draws_at_random
+from skipsearch.training.engine import Turns, draws_at_random
 from skipsearch.training.recorded import WARM_UP, Recorded, cannot_record
 
 DROPS = Design(
@@ -393,6 +396,33 @@ def test_one_thread_does_all_that_concerns_the_device() -> None:
             one.call(lambda: 1 // 0)
         assert other.call(lambda: 7) == 7
     residents.close()
+
+
+def test_nobody_takes_a_turn_while_a_latency_is_measured() -> None:
+    taken, ends = [0], threading.Event()
+
+    def neighbour() -> Turns:
+        while not ends.is_set():
+            taken[0] += 1
+            yield None
+
+    def measure() -> tuple[int, int]:
+        before = taken[0]
+        for _ in range(1_000):
+            time.sleep(0)  # lets other threads run, if there are any
+        return before, taken[0]
+
+    residents = Residents(torch.device("cpu"))
+    with residents.seat() as first, residents.seat() as second, ThreadPoolExecutor() as pool:
+        running = pool.submit(first.run, neighbour())
+        try:
+            wait_for(lambda: taken[0] > 10)
+            before, after = second.call(measure)
+        finally:
+            ends.set()
+        running.result(timeout=HANG)
+    residents.close()
+    assert before == after > 10
 
 
 def test_a_training_that_waits_for_the_device_loses_no_turn() -> None:
