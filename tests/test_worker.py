@@ -31,7 +31,7 @@ def task(**changes: Any) -> dict[str, Any]:
     values = {
         "design": DESIGN.to_dict(),
         "recipe": Recipe(epochs=2, batch_size=512).to_dict(),
-        "seed": 0,
+        "seeds": [0],
         "checkpoint": "c.pt",
         "memory_share": 1.0,
         "deterministic": False,

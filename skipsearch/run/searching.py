@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ from skipsearch.space import Space
 from skipsearch.surrogate.answers import MARGIN
 from skipsearch.surrogate.inquiry import Inquiry
 from skipsearch.text import dump_yaml, write_atomically
-from skipsearch.training import Folder, versions
+from skipsearch.training import Folder, packs, versions
 
 
 def search(
@@ -243,7 +244,9 @@ def search(
         with ray_session(resources, verbose) as share:
             callbacks = loggers(log, out)
             write_atomically(out / "run.yaml", dump_yaml(asked))
-            with contextlib.closing(SearchStudy(place, space.name, plan, fixed(asked))) as study:
+            divided = partial(packs, images)
+            study = SearchStudy(place, space.name, plan, fixed(asked), divided)
+            with contextlib.closing(study):
                 outcome = run_trials(
                     study,
                     images.without_test(),
