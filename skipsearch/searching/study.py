@@ -106,7 +106,8 @@ class Plan:
         trials: Trainings that the study shall hold at the end.
         seed: Of the sampler, and of the first training of each design.
         sampler: One of ``SAMPLERS``, or a sampler of Optuna.
-        seeds: Trainings of one design at most, with the seeds ``seed``, ``seed + 1``, ...
+        seeds: Trainings of one design at most, with the seeds ``seed``, ``seed + 1``, ...; at once
+            where the study has packs of them.
         objectives: ``validation_accuracy``, and what to keep small beside it.
         inquiry: What is asked about axes of the space, with the same seed and seeds; the study is
             at its end when it is settled. None to look for the best design.
