@@ -168,11 +168,8 @@ class Job:
 
     def _write(self) -> None:
         assert self._trainer is not None
-        state = {
-            **self._trainer.state_dict(),
-            "curves": self._curves,
-            "failed": self._failed,
-        }
+        seen = {"curves": self._curves, "failed": self._failed}
+        state = {**self._trainer.state_dict(), **seen}
         self._writer.write(self._task["checkpoint"], state)
 
     def _call(self, function: Callable[[], T]) -> T:
@@ -223,6 +220,8 @@ class Job:
             with contextlib.suppress(TrainingError):
                 state = unpacked(content, self._device, task["checkpoint"])
                 trainer.load_state_dict(state, task["checkpoint"])
+                if "curve" in state:  # of a version without packs
+                    state |= {"curves": [state["curve"]], "failed": [""]}
                 self._curves, self._failed = state["curves"], state["failed"]
         return trainer
 

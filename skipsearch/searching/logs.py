@@ -39,7 +39,8 @@ def loggers(words: Iterable[str], folder: str | Path) -> list[Callback]:
 
     Every training is logged as ``DESIGN-RECIPE-SEED``, the words of the table that ``rank`` prints,
     so that one which is interrupted keeps its name. Its curve is written whole by the session that
-    goes on with it, each epoch once.
+    goes on with it, each epoch once. One that is stopped early is logged on while seeds that are
+    packed with it go on.
 
     Args:
         words: Of ``LOGGERS``: ``tensorboard`` (files in ``folder/tensorboard/TRAINING``) or

@@ -29,9 +29,9 @@ def packs(
     batch and the seeds alone, never on the machine or its load; and what is left of the seeds, when
     the first packs are done, is divided as before.
 
-    A pack pays where a layer of one network does not keep a thread busy (``WORK_A_THREAD``): 3 seeds
-    are then 1.2 to 2.3 times as fast as one after another (depthwise convolutions 1.05 times), and
-    with more work 0.9 to 1.4 times (scripts/benchmark_packs.py). On a GPU it has not been measured.
+    A pack pays where a layer of one network keeps no thread busy (``WORK_A_THREAD``): 3 seeds are
+    then 1.2 to 2.3 times as fast as one after another (depthwise convolutions 1.05 times), and with
+    more work 0.9 to 1.4 times (scripts/benchmark_packs.py). On a GPU it has not been measured.
 
     Args:
         data: Data set that is trained on.
