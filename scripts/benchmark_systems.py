@@ -162,7 +162,7 @@ def ours_replaying(curves: Curves, epochs: int) -> type[tune.Trainable]:
 
         def _begin(self, config: dict[str, Any]) -> None:
             task = json.loads(config["task"])
-            self._key = task["checkpoint"].removesuffix(f"-{task['seed']}.pt")
+            self._key = task["checkpoint"].removesuffix(f"-{task['seeds'][0]}.pt")
             self._curve: list[dict[str, Any]] = []
 
         def reset_config(self, new_config: dict[str, Any]) -> bool:

@@ -661,7 +661,7 @@ def task(design: ss.Design, recipe: ss.Recipe, seed: int = 0, **changes: Any) ->
     return {
         "design": design.to_dict(),
         "recipe": recipe.to_dict(),
-        "seed": seed,
+        "seeds": [seed],
         "checkpoint": f"{seed}.pt",
         "memory_share": 1.0,
         "deterministic": True,

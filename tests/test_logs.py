@@ -73,7 +73,7 @@ def session() -> Iterator[None]:
 
 
 def search(word: str, run: Path, *also: tune.Callback, **befalls: Any) -> None:
-    task = {"design": DESIGN.to_dict(), "recipe": RECIPE.to_dict(), "seed": 7} | befalls
+    task = {"design": DESIGN.to_dict(), "recipe": RECIPE.to_dict(), "seeds": [7]} | befalls
     results = tune.Tuner(
         Toy,
         param_space={"task": json.dumps(task)},

@@ -144,7 +144,7 @@ def task(**changes: Any) -> dict[str, Any]:
     values = {
         "design": design.to_dict(),
         "recipe": recipe.to_dict(),
-        "seed": 0,
+        "seeds": [0],
         "checkpoint": "c.pt",
         "memory_share": 1.0,
         "deterministic": False,

@@ -5,6 +5,8 @@ import math
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from skipsearch.data import Data, Split, load_data
 from skipsearch.design import Design
@@ -12,8 +14,8 @@ from skipsearch.errors import DesignError, TrainingError
 from skipsearch.models import Network, build
 from skipsearch.recipe import Recipe
 from skipsearch.record import Epoch
-from skipsearch.training import PackTrainer, Trainer, train, train_several
-from skipsearch.training.several import pack_is_faster
+from skipsearch.training import PackTrainer, Trainer, packs, train, train_several
+from skipsearch.training.several import LARGEST_PACK
 
 DESIGN = Design(
     layout="bn-relu-conv3-dropout-bn-relu-conv3 +",
@@ -110,24 +112,64 @@ def test_the_record_says_that_it_was_a_pack(few: Data) -> None:
     assert pack.numerics == Trainer(alone, few, RECIPE).numerics + ", pack of 2"
 
 
-def test_what_cannot_be_packed_is_trained_alone_or_refused(few: Data) -> None:
+def test_unlike_networks_are_trained_alone_or_refused(few: Data) -> None:
     models = [*networks(range(1)), *networks(range(1), DESIGN.replace(depths=(1, 2)))]
-    assert not pack_is_faster(models, few, RECIPE)
     assert len(next(train_several(models, few, RECIPE))) == 2
     with pytest.raises(DesignError, match="differs from the first"):
         next(train_several(models, few, RECIPE, packed=True))
 
 
-def test_measuring_changes_nothing(few: Data) -> None:
-    models = networks(range(2))
-    before = [{k: v.clone() for k, v in model.state_dict().items()} for model in models]
-    state = torch.random.get_rng_state()
-    assert pack_is_faster(models, few, RECIPE) in (True, False)
-    for model, tensors in zip(models, before, strict=True):
-        for name, tensor in model.state_dict().items():
-            assert torch.equal(tensor, tensors[name])
-    assert torch.equal(torch.random.get_rng_state(), state)
-    assert not pack_is_faster(models[:1], few, RECIPE)
+def test_a_companion_that_diverges_changes_no_bit_of_the_others(few: Data) -> None:
+    # All that a pack computes for several members at once must keep them apart, not numbers alone.
+    design = Design(
+        layout="conv3-bn-relu-conv3-ln-se +",
+        merge="gate",
+        depths=(1, 1),
+        widths=(4, 8),
+        links=["1>2"],
+    )
+    results = []
+    for broken in (False, True):
+        models = networks(range(3), design)
+        if broken:
+            with torch.no_grad():
+                models[1].stem[0].weight.fill_(float("nan"))
+        epochs = list(train_several(models, few, RECIPE, packed=True))
+        assert all(math.isfinite(epoch[1].train_loss) != broken for epoch in epochs)
+        results.append(
+            [dataclasses.replace(epoch[n], seconds=0) for epoch in epochs for n in (0, 2)]
+        )
+    assert results[0] == results[1]
+
+
+@given(seeds=st.lists(st.integers(0, 2**32 - 1), unique=True, max_size=40))
+def test_packs_divide_seeds_and_what_is_left_of_them_alike(few: Data, seeds: list[int]) -> None:
+    parts = packs(few, DESIGN, RECIPE, seeds)
+    assert [seed for part in parts for seed in part] == seeds
+    assert len(parts) == -(-len(seeds) // LARGEST_PACK)
+    sizes = [len(part) for part in parts]
+    assert max(sizes, default=0) - min(sizes, default=0) <= 1
+    for done in range(1, len(parts)):
+        assert packs(few, DESIGN, RECIPE, seeds[sum(sizes[:done]) :]) == parts[done:]
+
+
+@pytest.mark.parametrize(
+    ("widths", "batch_size", "together"),
+    [
+        ((8, 16, 32), 64, True),  # the quickstart
+        ((16, 32, 64), 64, True),
+        ((16, 32, 64), 512, False),
+        ((64, 128, 256), 32, False),
+    ],
+)
+def test_small_networks_are_packed(
+    widths: tuple[int, ...], batch_size: int, together: bool
+) -> None:
+    digits, recipe = load_data("digits"), Recipe(batch_size=batch_size)
+    design = Design(layout="conv3-bn-relu-conv3-bn + relu", depths=(1, 1, 1), widths=widths)
+    expected = [(0, 1, 2)] if together else [(0,), (1,), (2,)]
+    assert packs(digits, design, recipe, range(3)) == expected
+    assert packs(digits, design, recipe, [7]) == [(7,)]
 
 
 def test_seeds_are_as_many_as_networks(few: Data) -> None:

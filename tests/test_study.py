@@ -435,6 +435,36 @@ def test_further_seeds_are_trained_when_asked_for_and_never_twice(
         assert [seed for other, seed in trained if other == key] == [7, 8, 9]
 
 
+def test_a_driver_killed_while_it_takes_up_a_pack_leaves_no_part_of_it_out(
+    tmp_path: Path,
+) -> None:
+    def opened() -> SearchStudy:
+        plan = Plan(space=Space.from_yaml(SPACE), recipe=RECIPE, trials=27, seeds=3, sampler="grid")
+        path = tmp_path / "study.db"
+        return SearchStudy(path, "s", plan, packs=lambda *which: [which[-1]])
+
+    first = opened()
+    whole = first.ask()
+    assert whole is not None
+    first.companions(whole)
+    begun = first.ask()  # and no companions: here it is killed
+    assert begun is not None
+    second = opened()
+    numbers = []
+    for ticket in (whole, begun):
+        again = second.ask()
+        assert again is not None
+        assert again.candidate.key == ticket.candidate.key
+        tickets = [again, *second.companions(again)]
+        assert [(each.seed, each.pack) for each in tickets] == [(n, (0, 1, 2)) for n in range(3)]
+        numbers += [each.number for each in tickets]
+    assert numbers == sorted(numbers)
+    there = {trial.number: trial.seed for trial in load_trials(tmp_path / "study.db")}
+    assert [there[number] for number in numbers] == [0, 1, 2, 0, 1, 2]
+    for study in (first, second):
+        study.close()
+
+
 def test_a_design_that_failed_is_not_tried_with_another_seed(tmp_path: Path) -> None:
     study = open_study(tmp_path, seeds=2)
     seeds: list[int] = []
@@ -669,6 +699,37 @@ def test_what_a_killed_driver_left_is_taken_over_and_that_of_a_living_one_is_not
     train(driver, ticket)
     assert [trial.state for trial in driver.trials()] == [COMPLETE]
     driver.close()
+
+
+def test_a_pack_is_taken_over_whole_and_never_trained_twice(server: Callable[[], str]) -> None:
+    url = server()
+
+    def together() -> SearchStudy:
+        plan = Plan(space=Space.from_yaml(SPACE), recipe=RECIPE, trials=7, sampler="grid", seeds=3)
+        return SearchStudy(url, "s", plan, {"search": "this"}, lambda *which: [which[-1]])
+
+    def taken(driver: SearchStudy) -> list[Ticket]:
+        ticket = driver.ask()
+        return [ticket, *driver.companions(ticket)] if ticket else []
+
+    first, second = together(), together()
+    mine, theirs = taken(first), taken(second)
+    assert [ticket.seed for ticket in mine] == [ticket.seed for ticket in theirs] == [0, 1, 2]
+    assert mine[0].candidate.key != theirs[0].candidate.key
+    (last,) = taken(second)  # what is left of the trials
+    assert last.pack == (0,)
+    assert taken(first) == []
+    for driver, ticket in ((first, mine[1]), *((second, each) for each in [*theirs, last])):
+        train(driver, ticket)
+    assert first._presence is not None
+    first._presence.end()  # as if it had been killed
+    second.adopt_interrupted()
+    again = taken(second)
+    assert [(ticket.seed, ticket.pack) for ticket in again] == [(0, (0, 1, 2)), (2, (0, 1, 2))]
+    assert {ticket.candidate.key for ticket in again} == {mine[0].candidate.key}
+    assert taken(second) == []
+    for driver in (first, second):
+        driver.close()
 
 
 def test_a_driver_with_another_question_is_refused(server: Callable[[], str]) -> None:

@@ -89,7 +89,7 @@ def test_what_a_training_took_before_counts_towards_its_time_out(tmp_path: Path)
     task = {
         "design": design.to_dict(),
         "recipe": ss.Recipe(epochs=2, batch_size=64, images=128).to_dict(),
-        "seed": 0,
+        "seeds": [0],
         "checkpoint": "c.pt",
         "memory_share": 1.0,
         "deterministic": False,
@@ -112,7 +112,7 @@ def test_a_worker_that_hangs_beyond_the_time_out_is_ended(tmp_path: Path) -> Non
     task = {
         "design": design.to_dict(),
         "recipe": ss.Recipe(epochs=1).to_dict(),
-        "seed": 0,
+        "seeds": [0],
         "checkpoint": "c.pt",
         "memory_share": 1.0,
         "deterministic": False,

@@ -31,7 +31,7 @@ def task(**changes: Any) -> dict[str, Any]:
     values = {
         "design": DESIGN.to_dict(),
         "recipe": Recipe(epochs=2, batch_size=512).to_dict(),
-        "seed": 0,
+        "seeds": [0],
         "checkpoint": "c.pt",
         "memory_share": 1.0,
         "deterministic": False,
@@ -139,6 +139,23 @@ def test_a_seat_is_left_once(data: Data, tmp_path: Path) -> None:
     assert len(residents._free) == 1
     assert not (tmp_path / "c.pt").exists()
     residents.close()
+
+
+def test_a_checkpoint_of_a_version_without_packs_is_gone_on_from(
+    data: Data, tmp_path: Path
+) -> None:
+    whole = Job(task(), data, Folder(tmp_path / "whole"))
+    expected = [whole.step()["train_loss"] for _ in range(2)]
+    first = Job(task(), data, Folder(tmp_path))
+    first.step()
+    first.close()
+    state = torch.load(tmp_path / "c.pt", weights_only=True)
+    (state["curve"],) = state.pop("curves")
+    del state["failed"]
+    torch.save(state, tmp_path / "c.pt")
+    curve = Job(task(), data, Folder(tmp_path)).step()["curve"]
+    assert [epoch["epoch"] for epoch in curve] == [1, 2]
+    assert [epoch["train_loss"] for epoch in curve] == expected
 
 
 # --- the watchdog ---------------------------------------------------------------------------------

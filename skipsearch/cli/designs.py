@@ -89,11 +89,11 @@ def train_design(options: argparse.Namespace) -> None:
         available_cores,
         default_device,
         fitting_threads,
+        packs,
         train,
         train_several,
         tune_process,
     )
-    from skipsearch.training.several import LARGEST_PACK
 
     design = read_design(options.design)
     recipe = read_recipe(options.recipe)
@@ -116,7 +116,8 @@ def train_design(options: argparse.Namespace) -> None:
     models = [build(design, data.in_channels, data.classes, seed=seed) for seed in seeds]
     print(f"design {design.id} on {data.name} ({device}), {counted(recipe.epochs, 'epoch')}")
     how = {"deterministic": options.deterministic}
-    with fitting_threads(design, data, recipe, min(len(models), LARGEST_PACK)):
+    largest = max(map(len, packs(data, design, recipe, seeds)))
+    with fitting_threads(design, data, recipe, largest):
         if options.seeds == 1:
             checkpoint = options.checkpoint
             for epoch in train(models[0], data, recipe, options.seed, checkpoint=checkpoint, **how):
@@ -137,11 +138,11 @@ def _print_mean(epochs: Sequence[Epoch]) -> None:
         raise DivergedError(f"all {len(epochs)} trainings diverged in epoch {epochs[0].epoch}")
     accuracies = [epoch.validation_accuracy for epoch in finite]
     deviation = stdev(accuracies) if len(finite) > 1 else math.nan
-    seconds = {epoch.seconds for epoch in epochs}  # those of a pack are of all its members
+    seconds = sum(epoch.seconds for epoch in epochs)
     print(
         f"{epochs[0].epoch:5}  {fmean(epoch.train_loss for epoch in finite):10.4f}"
         f"  {fmean(epoch.validation_loss for epoch in finite):9.4f}"
-        f"  {fmean(accuracies):9.4f}  {deviation:8.4f}  {len(finite):5}  {sum(seconds):7.2f}",
+        f"  {fmean(accuracies):9.4f}  {deviation:8.4f}  {len(finite):5}  {seconds:7.2f}",
         flush=True,
     )
 

@@ -122,7 +122,11 @@ def make_parser() -> Parser:
         " (default 0.05)",
     )
     search.add_argument(
-        "--seeds", type=int, default=1, metavar="K", help="trials of one design at most (default 1)"
+        "--seeds",
+        type=int,
+        default=1,
+        metavar="K",
+        help="trials of one design at most (default 1); of small networks all K at once, as one",
     )
     search.add_argument(
         "--objectives",

@@ -2,6 +2,6 @@
 
 from skipsearch.models.deepen import deepen
 from skipsearch.models.network import Network, build
-from skipsearch.models.pack import pack, set_generators, unpack
+from skipsearch.models.pack import can_pack, pack, set_generators, unpack
 
-__all__ = ["Network", "build", "deepen", "pack", "set_generators", "unpack"]
+__all__ = ["Network", "build", "can_pack", "deepen", "pack", "set_generators", "unpack"]

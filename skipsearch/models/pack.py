@@ -72,6 +72,11 @@ def pack(models: Sequence[Network]) -> Network:
     return packed
 
 
+def can_pack(model: Network) -> bool:
+    """Whether networks of the structure of one can be packed."""
+    return all(type(module) in COUNTERPARTS for module in model.modules())
+
+
 @torch.no_grad()
 def unpack(packed: nn.Module, models: Sequence[nn.Module]) -> None:
     """Copy each member's parameters and buffers back, bit by bit.
@@ -133,7 +138,8 @@ def _describe(module: nn.Module | None) -> dict[str, Any]:
     if module is None:
         return {}
     plain = {name: value for name, value in vars(module).items() if not name.startswith("_")}
-    for name in ("training", "gate_bias"):  # a mode, and what a parameter started at
+    # A mode, what a parameter started at, and what says no more than the structure does.
+    for name in ("training", "gate_bias", "design"):
         plain.pop(name, None)
     return {"type": type(module).__name__, **plain}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ from skipsearch.space import Space
 from skipsearch.surrogate.answers import MARGIN
 from skipsearch.surrogate.inquiry import Inquiry
 from skipsearch.text import dump_yaml, write_atomically
-from skipsearch.training import Folder, versions
+from skipsearch.training import Folder, packs, versions
 
 
 def search(
@@ -103,9 +104,10 @@ def search(
         scheduler: ``none`` (default), ``asha``, ``median``, or these in detail. None for the one
             that the run has, else the default. Where axes are asked about every training is run to
             its end.
-        seeds: Trainings of one design at most: where a design is proposed again, and all its
-            neighbours are known, it is trained with the next seed. Where axes are asked about it
-            is where that tells more than any new design.
+        seeds: Trainings of one design at most. A small network is trained with all seeds at once,
+            as one packed network, see ``training.packs``; another one, where it is proposed again
+            and all its neighbours are known, with the next seed. Where axes are asked about each
+            is trained alone, a further seed where that tells more than any new design.
         objectives: ``validation_accuracy``, alone or before any of ``params``, ``macs``,
             ``activation_bytes`` and ``latency``, which are to be kept small.
         latency_batch: Images of the batch whose latency is measured, where it is an objective.
@@ -243,7 +245,9 @@ def search(
         with ray_session(resources, verbose) as share:
             callbacks = loggers(log, out)
             write_atomically(out / "run.yaml", dump_yaml(asked))
-            with contextlib.closing(SearchStudy(place, space.name, plan, fixed(asked))) as study:
+            divided = partial(packs, images)
+            study = SearchStudy(place, space.name, plan, fixed(asked), divided)
+            with contextlib.closing(study):
                 outcome = run_trials(
                     study,
                     images.without_test(),

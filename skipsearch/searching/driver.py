@@ -32,7 +32,7 @@ from skipsearch.searching.searcher import (
     Ends,
     Scheduler,
     StudySearcher,
-    checkpoint_name,
+    trainings_of,
 )
 from skipsearch.searching.stopping import EarlyStopping
 from skipsearch.searching.study import Plan, SearchStudy
@@ -250,8 +250,11 @@ def sweep_checkpoints(folder: Folder, finished: Iterable[Trial]) -> None:
         finished: What has ended.
     """
     folder.sweep()
-    for trial in finished:
-        folder.remove(checkpoint_name(trial.key, trial.seed))
+    done = {(trial.key, trial.seed) for trial in finished}
+    for name in folder.names():
+        trainings = trainings_of(name)
+        if trainings and trainings <= done:
+            folder.remove(name)
 
 
 def _cost_bounds(plan: Plan) -> list[float]:

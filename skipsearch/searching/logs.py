@@ -39,7 +39,8 @@ def loggers(words: Iterable[str], folder: str | Path) -> list[Callback]:
 
     Every training is logged as ``DESIGN-RECIPE-SEED``, the words of the table that ``rank`` prints,
     so that one which is interrupted keeps its name. Its curve is written whole by the session that
-    goes on with it, each epoch once.
+    goes on with it, each epoch once. One that is stopped early is logged on while seeds that are
+    packed with it go on.
 
     Args:
         words: Of ``LOGGERS``: ``tensorboard`` (files in ``folder/tensorboard/TRAINING``) or
@@ -125,7 +126,7 @@ class Translator(Callback):
     def __init__(self, logger: LoggerCallback, folder: Path) -> None:
         self._logger = logger
         self._folder = folder
-        self._trainings: dict[str, Training] = {}  # under way, by Tune's trial
+        self._trainings: dict[str, list[Training]] = {}  # under way, by Tune's trial
 
     def setup(self, *args: Any, **info: Any) -> None:
         """Prepare the logger, once a session."""
@@ -135,18 +136,21 @@ class Translator(Callback):
         self, iteration: int, trials: list[Any], trial: Any, result: Mapping[str, Any], **info: Any
     ) -> None:
         """Log the epochs that are not logged yet: a retried trial reports some again."""
-        training = self._trainings.get(trial.trial_id)
-        if training is None:
+        if trial.trial_id not in self._trainings:
             # Not earlier: only the first result brings the curve of the sessions before.
-            training = Training(json.loads(trial.config["task"]), self._folder)
-            self._trainings[trial.trial_id] = training
-            self._logger.log_trial_start(training)
-        for epoch in result["curve"][training.logged :]:
-            scalars = {name: epoch[name] for name in SCALARS}
-            step = {TRAINING_ITERATION: epoch["epoch"]}
-            self._logger.log_trial_result(iteration, training, step | scalars)
-            training.logged = epoch["epoch"]
-        training.failed = "failed" in result
+            task = json.loads(trial.config["task"])
+            pack = [Training(task, seed, self._folder) for seed in task["seeds"]]
+            self._trainings[trial.trial_id] = pack
+            for training in pack:
+                self._logger.log_trial_start(training)
+        members = result.get("members", [result])
+        for training, member in zip(self._trainings[trial.trial_id], members, strict=True):
+            for epoch in member["curve"][training.logged :]:
+                scalars = {name: epoch[name] for name in SCALARS}
+                step = {TRAINING_ITERATION: epoch["epoch"]}
+                self._logger.log_trial_result(iteration, training, step | scalars)
+                training.logged = epoch["epoch"]
+            training.failed = "failed" in member
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Close the log of a training that ended, or that failed and said why."""
@@ -162,8 +166,7 @@ class Translator(Callback):
             self._end(trial_id, failed=True)
 
     def _end(self, trial_id: str, failed: bool = False) -> None:
-        training = self._trainings.pop(trial_id, None)
-        if training is not None:
+        for training in self._trainings.pop(trial_id, []):
             self._logger.log_trial_end(training, failed=failed or training.failed)
 
 
@@ -171,16 +174,17 @@ class Training:
     """What Ray's loggers read of a trial: its name, its folder and its hyperparameters.
 
     Args:
-        task: What the driver gave the worker: design, recipe and seed among it.
+        task: What the driver gave the worker: design and recipe among it.
+        seed: Of the training.
         folder: Of all trainings.
     """
 
-    def __init__(self, task: Mapping[str, Any], folder: Path) -> None:
+    def __init__(self, task: Mapping[str, Any], seed: int, folder: Path) -> None:
         design, recipe = Design.from_dict(task["design"]), Recipe.from_dict(task["recipe"])
-        self._name = f"{design.id}-{recipe.id}-{task['seed']}"
+        self._name = f"{design.id}-{recipe.id}-{seed}"
         self.local_path = str(folder / self._name)
         recipe_values = {f"recipe.{name}": value for name, value in recipe.to_dict().items()}
-        values = design.to_dict() | recipe_values | {"seed": task["seed"]}
+        values = design.to_dict() | recipe_values | {"seed": seed}
         self.config = self.evaluated_params = {
             name: json.dumps(value) if isinstance(value, list) else value
             for name, value in values.items()

@@ -43,6 +43,7 @@ ASKED = "asked"  # the study's attribute that says what is searched
 KEY = "key"  # equal for trainings of one design with one recipe
 RULES = "id_rules"  # by which the design's id in the key was worked out
 SEED = "seed"
+PACK = "pack"  # the seeds that are trained as one packed network, where there are several
 REJECTED = "rejected"
 CONTINUES = "continues"
 STOPPED_AT = "stopped_at"

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from skipsearch.searching.cluster import Share
 from skipsearch.searching.driver import Limits, Outcome, run_trials
 from skipsearch.searching.stopping import EarlyStopping
 from skipsearch.searching.study import Plan, SearchStudy
+from skipsearch.training import packs
 
 Wanted = Callable[[list[Trial]], Sequence[tuple[Mapping[str, Any], int]]]
 
@@ -55,7 +57,8 @@ def train_rounds(
     """
     start = time.monotonic()
     trainings: Sequence[tuple[Mapping[str, Any], int]] = ()
-    with contextlib.closing(SearchStudy(file, plan.space.name, plan, asked)) as study:
+    study = SearchStudy(file, plan.space.name, plan, asked, partial(packs, data))
+    with contextlib.closing(study):
         while following := wanted(study.trials()):
             assert following != trainings, "a round that changed nothing"
             trainings = following

@@ -8,7 +8,7 @@ import time
 from bisect import bisect
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ray import tune
@@ -28,9 +28,16 @@ WORKER_DEATHS = 2  # worker processes that may die under one trial
 SESSION_TRIALS = 500  # of one Tune session: it keeps every trial, and looks through all of them
 
 
-def checkpoint_name(key: str, seed: int) -> str:
-    """Name a checkpoint by design, recipe and seed, so that a later attempt finds it."""
-    return f"{key}-{seed}.pt"
+def checkpoint_name(key: str, seeds: Iterable[int]) -> str:
+    """Name a checkpoint by design, recipe and seeds, so that a later attempt finds it."""
+    return f"{key}-{'+'.join(map(str, seeds))}.pt"
+
+
+def trainings_of(checkpoint: str) -> set[tuple[str, int]]:
+    """Return key and seed of each training that a checkpoint is of; none where it is not ours."""
+    key, _, seeds = checkpoint.removesuffix(".pt").rpartition("-")
+    parts = seeds.split("+")
+    return {(key, int(seed)) for seed in parts} if all(map(str.isdecimal, parts)) else set()
 
 
 @dataclass
@@ -38,12 +45,32 @@ class _Training:
     """A training under way."""
 
     ticket: Ticket
+    place: int  # in its pack
+    stopped: bool = False  # by the scheduler
+    audited: bool = False  # it should have been stopped, and is not asked about again
+
+
+@dataclass(frozen=True)
+class _End:
+    """How a training ended."""
+
+    state: str
+    reason: str = ""
+    accuracy: float | None = None
+
+
+@dataclass
+class _Pack:
+    """What one worker trains at once: one training, or several seeds as one packed network.
+
+    A place whose training has ended, or is another driver's, is computed and not recorded: so the
+    bits of the others, and the checkpoint, stay what they are.
+    """
+
+    trainings: list[_Training]  # under way
     checkpoint: str
     engine: int | None
     begun: float
-    stopped: bool = False  # by the scheduler
-    audited: bool = False  # it should have been stopped, and is not asked about again
-    accuracies: list[float] = field(default_factory=list)
 
 
 class StudySearcher(Searcher):
@@ -90,7 +117,7 @@ class StudySearcher(Searcher):
         self._failures: list[str] = []  # reasons of those in a row
         self._progress = progress
         self._warnings: set[str] = set()
-        self._trainings: dict[str, _Training] = {}  # by Tune's trial
+        self._packs: dict[str, _Pack] = {}  # by Tune's trial
         self._ended_checkpoints: list[str] = []
         self._left = SESSION_TRIALS  # to begin in this session
         self._is_done = False  # whether the study has no more to train
@@ -115,7 +142,7 @@ class StudySearcher(Searcher):
     @property
     def unfinished(self) -> bool:
         """Whether trainings were still to be done when the session ended."""
-        return bool(self._trainings) or not self._is_done
+        return bool(self._packs) or not self._is_done
 
     def begin_session(self) -> None:
         """Prepare for another Tune session."""
@@ -124,10 +151,14 @@ class StudySearcher(Searcher):
     @property
     def wants_session(self) -> bool:
         """Whether the last session ended because it had begun as many trials as it may."""
-        return not (self._left or self._is_done or self._trainings or self.crash)
+        return not (self._left or self._is_done or self._packs or self.crash)
+
+    @property
+    def _running(self) -> int:
+        return sum(len(pack.trainings) for pack in self._packs.values())
 
     def suggest(self, trial_id: str) -> Any:
-        """Give Tune the next training; None while enough are under way."""
+        """Give Tune the next training or pack; None while enough are under way."""
         with self._crash_is_kept():
             return self._suggest(trial_id)
         return Searcher.FINISHED
@@ -135,38 +166,39 @@ class StudySearcher(Searcher):
     def _suggest(self, trial_id: str) -> Any:
         if self._is_done or self.crash or not self._left:
             return Searcher.FINISHED
-        if len(self._trainings) >= self._at_once:
+        if len(self._packs) >= self._at_once:
             return None
         for trial in self._study.news():
             self._learn(trial)
             accuracy = trial.curve[-1].validation_accuracy if trial.curve else None
-            self._progress.ended(trial.number, trial.state, accuracy, len(self._trainings))
+            self._progress.ended(trial.number, trial.state, accuracy, self._running)
         ticket = self._study.ask()
         if ticket is None:
-            if self._study.settled and self._trainings:
+            if self._study.settled and self._packs:
                 return None  # what is under way may open the question again
             self._is_done = True
             return Searcher.FINISHED
         self._left -= 1
-        checkpoint = checkpoint_name(ticket.candidate.key, ticket.seed)
+        checkpoint = checkpoint_name(ticket.candidate.key, ticket.pack)
         engine = min(self._load, key=self._load.__getitem__) if self._load else None
-        training = _Training(ticket, checkpoint, engine, time.monotonic())
-        training.audited = ticket.stopped_at > 0
-        if ticket.accuracies:
-            # What was decided about these epochs stays decided.
-            self._judge.stops(ticket.number, ticket.accuracies, self._group_of(ticket.costs))
-        self._trainings[trial_id] = training
+        pack = self._packs[trial_id] = _Pack([], checkpoint, engine, time.monotonic())
+        for each in [ticket, *self._study.companions(ticket)]:
+            if each.accuracies:
+                # What was decided about these epochs stays decided.
+                self._judge.stops(each.number, each.accuracies, self._group_of(each.costs))
+            place, audited = ticket.pack.index(each.seed), each.stopped_at > 0
+            pack.trainings.append(_Training(each, place, audited=audited))
         task = {
             "design": ticket.candidate.design.to_dict(),
             "recipe": ticket.candidate.recipe.to_dict(),
-            "seed": ticket.seed,
+            "seeds": list(ticket.pack),
             "checkpoint": checkpoint,
             **self._common,
         }
         if engine is not None:
             task["engine"] = engine
             self._load[engine] += 1
-        self._progress.show(len(self._trainings))
+        self._progress.show(self._running)
         # One text: Tune flattens and copies a nested config, and puts it into folder names.
         return {"task": json.dumps(task)}
 
@@ -177,10 +209,16 @@ class StudySearcher(Searcher):
         return bisect(self._bounds, costs[self._cost])
 
     def stops(self, trial_id: str, result: Mapping[str, Any]) -> bool:
-        """Whether a training is to end early; it is remembered as stopped."""
-        training = self._trainings.get(trial_id)
-        if training is None or training.audited or "failed" in result or result["done"]:
+        """Whether nothing of a pack goes on; trainings that are to end early are remembered."""
+        pack = self._packs.get(trial_id)
+        if pack is None or result["done"]:
             return False
+        stops = [self._stops(each, _member(result, each.place)) for each in pack.trainings]
+        return all(stops)
+
+    def _stops(self, training: _Training, result: Mapping[str, Any]) -> bool:
+        if "failed" in result or training.audited:
+            return "failed" in result
         ticket = training.ticket
         accuracies = [epoch[METRIC] for epoch in result["curve"]]
         if not self._judge.stops(ticket.number, accuracies, self._group_of(ticket.costs)):
@@ -193,72 +231,74 @@ class StudySearcher(Searcher):
         return True
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Record the epochs of a result."""
+        """Record the epochs of a result, and close what ended in a pack that goes on."""
         with self._crash_is_kept():
             self._report(trial_id, result)
 
     def _report(self, trial_id: str, result: dict[str, Any]) -> None:
-        training = self._trainings.get(trial_id)
-        if training is None:
+        pack = self._packs.get(trial_id)
+        if pack is None:
             return  # Closed already: a report that came twice.
         warning = result.get("warning")
         if warning and warning not in self._warnings:  # once: the next trials have it too
             self._warnings.add(warning)
             self._progress.say(f"trials train slower than they could: {warning}")
-        self._study.report(
-            training.ticket.number,
-            map(Epoch.from_dict, result["curve"]),
-            {
-                "device": result["device"],
-                "numerics": result.get("numerics", ""),
-                "versions": json.loads(result["versions"]),
-            },
-            result.get("latency"),
-        )
-        self._progress.show(len(self._trainings))
+        environment = {
+            "device": result["device"],
+            "numerics": result.get("numerics", ""),
+            "versions": json.loads(result["versions"]),
+        }
+        for training in pack.trainings:
+            curve = map(Epoch.from_dict, _member(result, training.place)["curve"])
+            self._study.report(training.ticket.number, curve, environment, result.get("latency"))
+        if "disk_full" in result:
+            raise OSError(result["disk_full"])
+        ends = [self._end(each, _member(result, each.place)) for each in pack.trainings]
+        self._close(trial_id, ends)
+        self._progress.show(self._running)
+
+    def _end(self, training: _Training, result: Mapping[str, Any]) -> _End | None:
+        """Return the end that a training deserves; None where it goes on, now or in a session."""
+        curve = result["curve"]
+        if "failed" in result:
+            return _End(FAIL, result["failed"])
+        if len(curve) >= self._study.plan.recipe.epochs:
+            return _End(COMPLETE, accuracy=curve[-1][METRIC])
+        return _End(PRUNED) if training.stopped else None
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Close a training with the state that it deserves."""
+        """Record the last result, or that there is none, and close what ended."""
         with self._crash_is_kept():
-            self._complete(trial_id, None if error else result)
+            if result is not None and not error:
+                self._report(trial_id, result)
+            elif (pack := self._packs.get(trial_id)) is not None:
+                self._close(trial_id, [_End(FAIL, self._death(pack))] * len(pack.trainings))
 
-    def _complete(self, trial_id: str, result: dict[str, Any] | None) -> None:
-        training = self._trainings.get(trial_id)
-        if training is None:
-            return
-        reason, accuracy = "", None
-        if result is None:
-            state, reason = FAIL, self._death(training)
-        else:
-            self._report(trial_id, result)
-            accuracy = result.get(METRIC)
-            if "failed" in result:
-                state, reason = FAIL, result["failed"]
-            elif "disk_full" in result:
-                raise OSError(result["disk_full"])
-            elif result["epoch"] >= self._study.plan.recipe.epochs:
-                state = COMPLETE
-            elif training.stopped:
-                state = PRUNED
-            else:
-                return  # The session ends under it: it is taken up by the next one.
-        del self._trainings[trial_id]
-        number = training.ticket.number
-        if training.engine is not None:
-            self._load[training.engine] -= 1
-        self._study.finish(number, state, reason)
-        self._judge.forget(number)
-        self._store.remove(training.checkpoint)
-        self._ended_checkpoints.append(training.checkpoint)
-        self._progress.ended(number, state, accuracy, len(self._trainings))
-        self._count_failures(reason)
+    def _close(self, trial_id: str, ends: Sequence[_End | None]) -> None:
+        """Close the trainings of a pack that have ended, and the pack with the last of them."""
+        pack = self._packs[trial_id]
+        ended = [(t.ticket.number, end) for t, end in zip(pack.trainings, ends, strict=True) if end]
+        pack.trainings = [t for t, end in zip(pack.trainings, ends, strict=True) if end is None]
+        for number, end in ended:
+            self._study.finish(number, end.state, end.reason)
+            self._judge.forget(number)
+        if not pack.trainings:
+            del self._packs[trial_id]
+            if pack.engine is not None:
+                self._load[pack.engine] -= 1
+            self._store.remove(pack.checkpoint)
+            self._ended_checkpoints.append(pack.checkpoint)
+        for number, end in ended:
+            self._progress.ended(number, end.state, end.accuracy, self._running)
+        for _, end in ended:
+            self._count_failures(end.reason)
 
-    def _death(self, training: _Training) -> str:
+    def _death(self, pack: _Pack) -> str:
         reason = f"its worker process died {WORKER_DEATHS + 1} times"
         timeout = self._common["timeout"]
-        if timeout is not None and time.monotonic() - training.begun > timeout:
+        if timeout is not None and time.monotonic() - pack.begun > timeout:
             reason += f", and did not answer within the time-out of {timeout:g} s"
         return reason
 
@@ -287,7 +327,7 @@ class StudySearcher(Searcher):
 
     def close(self) -> None:
         """Write the last line, and raise what Tune would have swallowed."""
-        self._progress.show(len(self._trainings), final=True)
+        self._progress.show(self._running, final=True)
         if self.crash is None:
             return
         if is_disk_full(self.crash):
@@ -296,6 +336,12 @@ class StudySearcher(Searcher):
                 f" command again to go on ({self.crash})"
             ) from None
         raise self.crash
+
+
+def _member(result: Mapping[str, Any], place: int) -> Mapping[str, Any]:
+    """Return what a worker's result says of the training at a place of its pack."""
+    member: Mapping[str, Any] = result["members"][place] if "members" in result else result
+    return member
 
 
 class Scheduler(FIFOScheduler):

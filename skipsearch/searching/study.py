@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import json
 import random
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from skipsearch.axes import Choice, Parameter, Value
 from skipsearch.cost import cost
-from skipsearch.design import ID_RULES
+from skipsearch.design import ID_RULES, Design
 from skipsearch.errors import DesignError, RunError, SpaceError
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, VALIDATION_ACCURACY, Epoch, Trial
@@ -43,6 +44,7 @@ from skipsearch.searching.records import (
     KEY,
     LATENCY,
     ORDERLY,
+    PACK,
     REASON,
     REJECTED,
     RULES,
@@ -63,8 +65,10 @@ from skipsearch.space import TRIES, Candidate, Space
 from skipsearch.surrogate.inquiry import Inquiry
 
 MAXIMIZE, MINIMIZE = StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE
+FIXED = "fixed_params"  # Optuna's attribute of a queued trial
 DRIVER = "driver"  # a trial's attribute, where several drivers work on a study
-INHERITED = (CURVE, SEED, STOPPED_AT, LATENCY)  # by a training that goes on
+INHERITED = (CURVE, SEED, PACK, STOPPED_AT, LATENCY)  # by a training that goes on
+Packs = Callable[[Design, Recipe, Sequence[int]], Iterable[Sequence[int]]]
 AT_REST = (KEY, SEED, REJECTED, CONTINUES, REASON)  # what is needed of a training that has ended
 
 
@@ -76,6 +80,8 @@ class Ticket:
         number: Of the trial in the study.
         candidate: What to train, and how.
         seed: Of weights, data order and augmentation.
+        pack: Seeds that are trained with it as one packed network, in the order of their places,
+            its own among them; see ``SearchStudy.companions``.
         costs: Of the design: params, macs and activation_bytes.
         accuracies: Of the epochs that were trained before it was interrupted.
         stopped_at: As in ``Trial``.
@@ -84,6 +90,7 @@ class Ticket:
     number: int
     candidate: Candidate
     seed: int
+    pack: tuple[int, ...]
     costs: Mapping[str, int]
     accuracies: Sequence[float] = ()
     stopped_at: int = 0
@@ -99,7 +106,8 @@ class Plan:
         trials: Trainings that the study shall hold at the end.
         seed: Of the sampler, and of the first training of each design.
         sampler: One of ``SAMPLERS``, or a sampler of Optuna.
-        seeds: Trainings of one design at most, with the seeds ``seed``, ``seed + 1``, ...
+        seeds: Trainings of one design at most, with the seeds ``seed``, ``seed + 1``, ...; at once
+            where the study has packs of them.
         objectives: ``validation_accuracy``, and what to keep small beside it.
         inquiry: What is asked about axes of the space, with the same seed and seeds; the study is
             at its end when it is settled. None to look for the best design.
@@ -133,6 +141,9 @@ class SearchStudy:
         plan: What to propose.
         asked: What the study is of, and must be: of all who work on it, and of all sessions. With
             a URL others may work on it at the same time.
+        packs: Divides seeds of a design into those that are trained as one packed network; None
+            to train each alone. Seeds that are requested together are, and where the plan has
+            several, those of a design that is proposed.
 
     Attributes:
         plan: As given, with the recipe joined into the space.
@@ -150,10 +161,12 @@ class SearchStudy:
         name: str,
         plan: Plan,
         asked: Mapping[str, Any] | None = None,
+        packs: Packs | None = None,
     ) -> None:
         space = dataclasses.replace(plan.space, recipe=plan.recipe.to_dict())
         self.plan = dataclasses.replace(plan, space=space)
         self.exhausted = self.settled = False
+        self._packs = packs
         self._presence: Presence | None = None
         self._memory: WriteBehind | None = None
         if isinstance(storage, BaseStorage):
@@ -296,13 +309,29 @@ class SearchStudy:
             trainings: The parameters of a candidate, as ``load_params`` returns them, and a seed.
                 Those that are known are passed over.
         """
-        new = 0
-        for params, seed in trainings:
-            key = self.plan.space.candidate(self._values(params)).key
-            if (key, seed) not in self._tried:
-                self._study.enqueue_trial(dict(params), {SEED: seed})
-                new += 1
-        self.plan = dataclasses.replace(self.plan, trials=len(self._tried) + new)
+        wanted = [
+            (dict(params), self.plan.space.candidate(self._values(params)), seed)
+            for params, seed in trainings
+        ]
+        seeds: dict[str, list[int]] = defaultdict(list)
+        for _, candidate, seed in wanted:
+            seeds[candidate.key].append(seed)
+        queued: set[tuple[str, int]] = set()
+        for params, candidate, seed in wanted:
+            # The whole pack here, though seeds of others may stand between.
+            for each in (pack := self._pack_of(candidate, seed, seeds[candidate.key])):
+                training = (candidate.key, each)
+                if training not in self._tried and training not in queued:
+                    self._study.enqueue_trial(params, _marks(each, pack))
+                    queued.add(training)
+        self.plan = dataclasses.replace(self.plan, trials=len(self._tried) + len(queued))
+
+    def _pack_of(self, candidate: Candidate, seed: int, seeds: Sequence[int]) -> tuple[int, ...]:
+        """Return the pack of a seed, where a design is trained with several."""
+        if self._packs is None or len(seeds) == 1:
+            return (seed,)
+        packs = self._packs(candidate.design, candidate.recipe, seeds)
+        return tuple(next(pack for pack in packs if seed in pack))
 
     def _has_enough(self) -> bool:
         """Whether all trainings that the plan asks for are done or under way."""
@@ -355,18 +384,77 @@ class SearchStudy:
             self._study.enqueue_trial(_labels(other.values), {SEED: seed})
         raise SpaceError(f"{self.plan.space.name}: {TRIES} proposals in a row were rejected")
 
+    def companions(self, ticket: Ticket) -> list[Ticket]:
+        """Take up the other trainings of a ticket's pack, those that are still to be done.
+
+        Args:
+            ticket: What ``ask`` has just returned.
+
+        Returns:
+            Their tickets. A training of the pack that is not among them has ended, or another
+            driver has it.
+        """
+        tickets = []
+        for seed in ticket.pack:
+            trial = None if seed == ticket.seed else self._companion(ticket, seed)
+            if trial is not None:
+                candidate = self.plan.space.suggest(_chooser(trial))
+                accepted = self._accept(trial, candidate, seed, trial.user_attrs)
+                tickets += [accepted] if accepted else []
+        self._flush()
+        return tickets
+
+    def _companion(self, ticket: Ticket, seed: int) -> optuna.Trial | None:
+        """Take a training of a pack from the queue; one that is not known is queued first."""
+        candidate, marks = ticket.candidate, _marks(seed, ticket.pack)
+        waiting = self._waiting(candidate.key, marks)
+        if waiting is None and (candidate.key, seed) not in self._tried:
+            self._study.enqueue_trial(_labels(candidate.values), marks)
+            waiting = self._waiting(candidate.key, marks)
+        if waiting is None:
+            return None
+        trial_id, running = waiting._trial_id, TrialState.RUNNING
+        with contextlib.suppress(UpdateFinishedTrialError):
+            if self._study._storage.set_trial_state_values(trial_id, running):
+                return optuna.Trial(self._study, trial_id)
+        return None  # another driver was faster
+
+    def _waiting(self, key: str, marks: Mapping[str, Any]) -> FrozenTrial | None:
+        waiting = self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+        # A study in memory numbers its trials as they are taken: none may be passed over.
+        for trial in waiting if self._presence else waiting[:1]:
+            if all(trial.user_attrs.get(name) == value for name, value in marks.items()):
+                params = trial.system_attrs[FIXED]
+                if self.plan.space.candidate(self._values(params)).key == key:
+                    return trial
+        return None
+
+    def _further(self, candidate: Candidate, seed: int) -> list[int]:
+        """Return the seeds with which a design that is proposed is to be trained."""
+        if self.plan.seeds == 1 or self._asking is not None:
+            return [seed]
+        room = max(1, self.plan.trials - len(self._tried))
+        others = (s for s in self._tried.further_seeds(candidate.key) if s != seed)
+        return sorted([seed, *others][:room])
+
     def _accept(
         self, trial: optuna.Trial, candidate: Candidate, seed: int, inherited: Mapping[str, Any]
     ) -> Ticket | None:
         space = self.plan.space
         figures = cost(candidate.design, space.in_channels, space.image_size, space.classes)
         costs = dataclasses.asdict(figures)
+        if PACK in inherited:
+            pack = tuple(inherited[PACK])
+        elif CONTINUES in inherited:
+            pack = (seed,)
+        else:
+            pack = self._pack_of(candidate, seed, self._further(candidate, seed))
         attributes: dict[str, Any] = {
             "design": candidate.design.to_dict(),
             "recipe": candidate.recipe.to_dict(),
             "costs": costs,
             RULES: ID_RULES,
-            SEED: seed,
+            **_marks(seed, pack),
         }
         if self._presence is not None:
             attributes[DRIVER] = self._presence.driver
@@ -382,7 +470,7 @@ class SearchStudy:
         self._tried.add(candidate.key, seed, candidate.values)
         accuracies = [epoch["validation_accuracy"] for epoch in inherited.get(CURVE, ())]
         stopped_at = inherited.get(STOPPED_AT, 0)
-        return Ticket(trial.number, candidate, seed, costs, accuracies, stopped_at)
+        return Ticket(trial.number, candidate, seed, pack, costs, accuracies, stopped_at)
 
     def _clashes(self, mine: int, key: str, seed: int, continues: bool) -> bool:
         """Whether another driver has taken the same training, or the last one that was left."""
@@ -527,6 +615,11 @@ class _Open:
         if self.written.get(name) != value:
             self.trial.set_user_attr(name, value)
             self.written[name] = value
+
+
+def _marks(seed: int, pack: Sequence[int]) -> dict[str, Any]:
+    """Return the attributes that say what a trial is of."""
+    return {SEED: seed} | ({PACK: list(pack)} if len(pack) > 1 else {})
 
 
 def _start(trial: FrozenTrial) -> float:

@@ -64,6 +64,17 @@ class Tried:
         """Note that a design fails: it is not tried with another seed."""
         self._known[key].failed = True
 
+    def further_seeds(self, key: str) -> list[int]:
+        """Return the seeds that a design is not trained with yet; none where it fails.
+
+        Args:
+            key: Of the design and recipe, which may be new.
+        """
+        known = self._known.get(key)
+        if known is None:
+            return list(self._seeds)
+        return [] if known.failed else [s for s in self._seeds if s not in known.seeds]
+
     def instead(self, proposal: Candidate | None) -> tuple[Candidate, int] | None:
         """Return what to train instead of a proposal, and the seed; None where nothing is left.
 
@@ -90,10 +101,7 @@ class Tried:
         return None
 
     def _further_seed(self, key: str) -> int | None:
-        known = self._known.get(key)
-        if known is None or known.failed:
-            return None
-        return next((seed for seed in self._seeds if seed not in known.seeds), None)
+        return next(iter(self.further_seeds(key)), None) if key in self._known else None
 
     def _nearest_untried(self, proposal: Candidate | None) -> Candidate | None:
         if self._space.size is None or self._space.size > ENUMERABLE:

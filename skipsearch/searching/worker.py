@@ -109,7 +109,6 @@ class DesignTrainable(tune.Trainable):
 
     def _begin(self, config: dict[str, Any]) -> None:
         task = json.loads(config["task"])
-        self._timeout = task["timeout"]
         tune_process(task["threads"])
         self._job = Job(task, self._data, self._store, self._compiling)
 
@@ -123,7 +122,7 @@ class DesignTrainable(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Train one epoch."""
-        with self._watchdog.watch(self._timeout):
+        with self._watchdog.watch(self._job.timeout):
             result = self._job.step()
         self._device_lost = "device_lost" in result
         return result | {"versions": self._versions}
@@ -185,8 +184,9 @@ class Engine:
         key = task["checkpoint"]
         if key not in self._jobs:
             self._jobs[key] = Job(task, self._data, self._store, residents=self._residents)
-        with self._watchdog.watch(task["timeout"]):
-            result = self._jobs[key].step()
+        job = self._jobs[key]
+        with self._watchdog.watch(job.timeout):
+            result = job.step()
         if "device_lost" in result:
             # Nobody knows whose fault it was: all of them go on in a new process.
             end_process()

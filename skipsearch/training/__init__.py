@@ -15,7 +15,7 @@ from skipsearch.training.latency import Latency, latency
 from skipsearch.training.memory import foreseen_parts, free_memory, is_out_of_memory
 from skipsearch.training.processor import available_cores, tune_process
 from skipsearch.training.residents import Residents
-from skipsearch.training.several import PackTrainer, train_several
+from skipsearch.training.several import PackTrainer, packs, train_several
 from skipsearch.training.threads import fitting_threads
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "is_out_of_memory",
     "latency",
     "load_checkpoint",
+    "packs",
     "save_checkpoint",
     "train",
     "train_several",

@@ -99,6 +99,10 @@ class Folder:
         """Remove a checkpoint, if it is there."""
         (self._path / name).unlink(missing_ok=True)
 
+    def names(self) -> list[str]:
+        """Return the names of all checkpoints."""
+        return [path.name for path in self._path.glob("*.pt")]
+
     def sweep(self) -> None:
         """Remove what a process that was killed left half-written."""
         for part in self._path.glob(".*.part"):

@@ -217,15 +217,19 @@ class Training:
         """
         # On the CPU dropout draws from the default generator.
         with torch.random.fork_rng(devices=[]), current(self.device):
-            return finish(self._turns())
+            return finish(self.all_turns())
 
     def run_step(self, number: int) -> None:
         """Train one step, counted from the first of the training, and read nothing back."""
         self._seed_dropout(number)
         self._run(self._batches[number])
 
-    def _turns(self) -> Generator[Wait, None, list[Epoch]]:
-        """Train one epoch and evaluate, handing over after each step."""
+    def all_turns(self) -> Generator[Wait, None, list[Epoch]]:
+        """Do what ``run_epochs`` does, handing over after each step.
+
+        For a caller that trains several networks in turns. It must keep the global random state,
+        which is seeded anew for each step.
+        """
         start = time.perf_counter()
         epochs = self.recipe.epochs
         first, last = (n * self._steps // epochs for n in (self.epoch, self.epoch + 1))
@@ -253,7 +257,7 @@ class Training:
         self.epoch += 1
         if self._compiling is not None:
             self._consider_compiling(self._compiling, training_seconds, steps, self._steps - last)
-        seconds = time.perf_counter() - start
+        seconds = (time.perf_counter() - start) / len(self._seeds)  # each network's share
         return [
             Epoch(self.epoch, rate, *results, seconds)
             for results in zip(train_loss, train_accuracy, losses, accuracies, strict=True)
@@ -328,6 +332,16 @@ class Training:
             losses = F.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="none")
             right = logits.argmax(2) == target
             return torch.stack([losses.view(target.shape).sum(0), right.sum(0)])
+
+    def divergence(self, epoch: Epoch) -> str:
+        """Say how a network diverged in an epoch; empty where it did not."""
+        for loss in (epoch.train_loss, epoch.validation_loss):
+            if not math.isfinite(loss):
+                return (
+                    f"{DIVERGED} {loss} in epoch {epoch.epoch} of {self.recipe.epochs}"
+                    f" (peak_lr {self.recipe.peak_lr:g})"
+                )
+        return ""
 
     def _now(self) -> Wait:
         """What the device has been asked for so far."""
@@ -404,10 +418,7 @@ class Trainer(Training):
         return self._finite(*self.run_epochs())
 
     def turns(self) -> Turns:
-        """Train one epoch and evaluate, handing over after each step.
-
-        For a caller that trains several networks in turns. It must keep the global random state,
-        which is seeded anew for each step.
+        """Train one epoch and evaluate, handing over after each step; see ``all_turns``.
 
         Returns:
             The epoch.
@@ -415,16 +426,12 @@ class Trainer(Training):
         Raises:
             DivergedError: If the loss is no longer finite.
         """
-        epochs = yield from self._turns()
+        epochs = yield from self.all_turns()
         return self._finite(*epochs)
 
     def _finite(self, epoch: Epoch) -> Epoch:
-        for loss in (epoch.train_loss, epoch.validation_loss):
-            if not math.isfinite(loss):
-                raise DivergedError(
-                    f"{DIVERGED} {loss} in epoch {self.epoch} of {self.recipe.epochs}"
-                    f" (peak_lr {self.recipe.peak_lr:g})"
-                )
+        if divergence := self.divergence(epoch):
+            raise DivergedError(divergence)
         return epoch
 
     def evaluate(self, split: Split) -> tuple[float, float]:

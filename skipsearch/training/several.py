@@ -2,26 +2,61 @@
 
 from __future__ import annotations
 
-import copy
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 
 from skipsearch.data import Data
-from skipsearch.errors import DesignError, TrainingError
-from skipsearch.models import Network, pack, set_generators, unpack
+from skipsearch.design import Design
+from skipsearch.errors import TrainingError
+from skipsearch.models import Network, build, can_pack, pack, set_generators, unpack
 from skipsearch.recipe import Recipe
 from skipsearch.record import Epoch
 from skipsearch.training.batches import stream
 from skipsearch.training.engine import Trainer, Training
-from skipsearch.training.environment import current
-from skipsearch.training.recorded import WARM_UP
+from skipsearch.training.threads import WORK_A_THREAD, work_a_layer
 
 LARGEST_PACK = 8  # beyond it a step's fixed cost is shared out already
-UNTIMED_STEPS = WARM_UP + 1  # on a GPU: the first choose kernels, the last is recorded
-TIMED_STEPS = 3
+
+
+def packs(
+    data: Data, design: Design, recipe: Recipe, seeds: Sequence[int]
+) -> list[tuple[int, ...]]:
+    """Divide the seeds of a design into packs: what is trained as one packed network.
+
+    The size of its pack decides the last bits of a training. So the packs depend on the design, the
+    batch and the seeds alone, never on the machine or its load; and what is left of the seeds, when
+    the first packs are done, is divided as before.
+
+    A pack pays where a layer of one network keeps no thread busy (``WORK_A_THREAD``): 3 seeds are
+    then 1.2 to 2.3 times as fast as one after another (depthwise convolutions 1.05 times), and with
+    more work 0.9 to 1.4 times (scripts/benchmark_packs.py). On a GPU it has not been measured.
+
+    Args:
+        data: Data set that is trained on.
+        design: Design that is trained.
+        recipe: Recipe, for its batch size.
+        seeds: Seeds to divide.
+
+    Returns:
+        Packs of at most 8 seeds, in their order; a seed that is trained alone is a pack of its own.
+    """
+    size = 1
+    if len(seeds) > 1 and work_a_layer(design, data, recipe) < WORK_A_THREAD:
+        with torch.device("meta"):  # its structure alone
+            size = LARGEST_PACK if can_pack(build(design, data.in_channels, data.classes)) else 1
+    return _parts(seeds, size)
+
+
+def _parts(seeds: Sequence[int], most: int) -> list[tuple[int, ...]]:
+    """Divide into as few parts as may be, nearly equal, the larger ones last."""
+    parts, start = [], 0
+    for left in range(-(-len(seeds) // most), 0, -1):
+        end = start + (len(seeds) - start) // left
+        parts.append(tuple(seeds[start:end]))
+        start = end
+    return parts
 
 
 def train_several(
@@ -45,8 +80,8 @@ def train_several(
         data: See ``train``.
         recipe: The defaults of ``Recipe`` if None.
         seeds: One a network, see ``train``; 0, 1, 2 and so on if empty.
-        packed: Whether to train packed networks of up to 8; if None, some steps are measured, and
-            the faster way is taken.
+        packed: Whether to train packed networks of up to 8; if None, those of one design are
+            where ``packs`` says that it pays.
         deterministic: See ``train``.
 
     Yields:
@@ -61,54 +96,21 @@ def train_several(
     seeds = tuple(seeds) or tuple(range(len(models)))
     if len(seeds) != len(models):
         raise TrainingError(f"{len(models)} networks, but {len(seeds)} seeds")
-    how = {"deterministic": deterministic}
-    if packed is None:
-        packed = pack_is_faster(models[:LARGEST_PACK], data, recipe)
-    trainings: list[Training] = []
-    if packed:
-        packs = -(-len(models) // LARGEST_PACK)
-        for each in range(packs):
-            members = slice(each * len(models) // packs, (each + 1) * len(models) // packs)
-            trainings.append(PackTrainer(models[members], data, recipe, seeds[members], **how))
+    how: dict[str, Any] = {"deterministic": deterministic}
+    places = range(len(models))
+    if packed is None and len({model.design.id for model in models}) == 1:
+        parts = packs(data, models[0].design, recipe, places)
     else:
-        trainings += [
-            Trainer(model, data, recipe, seed, **how)
-            for model, seed in zip(models, seeds, strict=True)
-        ]
+        parts = _parts(places, LARGEST_PACK if packed else 1)
+    trainings: list[Training] = []
+    for part in parts:
+        members, theirs = [models[n] for n in part], [seeds[n] for n in part]
+        if packed or len(part) > 1:
+            trainings.append(PackTrainer(members, data, recipe, theirs, **how))
+        else:
+            trainings.append(Trainer(members[0], data, recipe, theirs[0], **how))
     for _ in range(recipe.epochs):
         yield [epoch for training in trainings for epoch in training.run_epochs()]
-
-
-def pack_is_faster(models: Sequence[Network], data: Data, recipe: Recipe) -> bool:
-    """Measure some steps of a pack and of one network, on copies.
-
-    Returns:
-        Whether a step of the pack takes less than a step of each of its members; no where they
-        cannot be packed.
-    """
-    if len(models) < 2:
-        return False
-    try:
-        together: Training = PackTrainer(models, data, recipe, range(len(models)))
-    except DesignError:
-        return False
-    alone = Trainer(copy.deepcopy(models[0]), data, recipe)
-    return _seconds_a_step(together) < len(models) * _seconds_a_step(alone)
-
-
-def _seconds_a_step(training: Training) -> float:
-    training.model.train()
-    seconds = []
-    on_gpu = training.device.type == "cuda"
-    untimed = UNTIMED_STEPS if on_gpu else 1
-    with current(training.device):
-        for step in range(untimed + TIMED_STEPS):
-            start = time.perf_counter()
-            training.run_step(step)
-            if on_gpu:
-                torch.cuda.synchronize()
-            seconds.append(time.perf_counter() - start)
-    return min(seconds[untimed:])
 
 
 class PackTrainer(Training):

@@ -17,6 +17,20 @@ from skipsearch.recipe import Recipe
 WORK_A_THREAD = 16_000_000
 
 
+def work_a_layer(design: Design, data: Data, recipe: Recipe, networks: int = 1) -> int:
+    """Count the multiply-adds of the average layer in one step of a training.
+
+    Args:
+        design: Design that is trained.
+        data: Data set that it is trained on.
+        recipe: Recipe, for its batch size.
+        networks: Number of networks of this design that are trained at once.
+    """
+    images = networks * min(recipe.batch_size, len(data.train))
+    macs = cost(design, data.in_channels, data.image_size, data.classes).macs
+    return images * macs // layers(design)
+
+
 @contextlib.contextmanager
 def fitting_threads(
     design: Design, data: Data, recipe: Recipe, networks: int = 1
@@ -33,9 +47,7 @@ def fitting_threads(
         networks: Number of networks of this design that are trained at once.
     """
     before = torch.get_num_threads()
-    images = networks * min(recipe.batch_size, len(data.train))
-    macs = cost(design, data.in_channels, data.image_size, data.classes).macs
-    work = images * macs // layers(design)
+    work = work_a_layer(design, data, recipe, networks)
     torch.set_num_threads(max(1, min(before, work // WORK_A_THREAD)))
     try:
         yield

@@ -1,0 +1,255 @@
+"""Several seeds of one design as one packed network: searches with the real Ray, on digits."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from ray import cloudpickle
+from waiting import HANG, wait_for
+
+import skipsearch as ss
+from skipsearch.cli import main
+from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch, Trial
+from skipsearch.run import Run
+from skipsearch.searching.cluster import Resources, ray_session
+from skipsearch.searching.driver import run_trials
+from skipsearch.searching.job import Job
+from skipsearch.searching.stopping import EarlyStopping
+from skipsearch.searching.study import Plan, SearchStudy
+from skipsearch.searching.worker import DesignTrainable
+from skipsearch.training import Folder, packs
+
+EPOCHS, SEEDS = 3, 5
+SPACE = """
+name: pair
+base: {widths: [4, 8], depths: [1, 1], shortcut: pad}
+recipe: {batch_size: 64, peak_lr: 0.05}
+axes:
+  layout: [conv3-bn-relu-conv3-bn-relu, conv3-bn-relu-conv3-bn + relu]
+"""
+LONG = 120  # epochs, of two steps each
+
+
+@pytest.fixture(scope="module", autouse=True)
+def share() -> Iterator[Any]:
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import it
+    with ray_session(Resources()) as share:
+        yield share
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """All of a space with all seeds, as ``degradation`` trains it."""
+    return degradation(tmp_path_factory.mktemp("whole"), SPACE, EPOCHS, SEEDS)
+
+
+def degradation(folder: Path, space: str, epochs: int, seeds: int) -> Run:
+    (folder / "space.yaml").write_text(space)
+    words = ["--epochs", str(epochs), "--seeds", str(seeds), "--out", str(folder / "run")]
+    assert main(["degradation", str(folder / "space.yaml"), *words]) == 0
+    return Run.open(folder / "run")
+
+
+def curves(trials: list[Trial]) -> dict[tuple[str, int], list[Epoch]]:
+    """All that is recorded of each training, but how long it took."""
+    return {(trial.key, trial.seed): timeless(trial.curve) for trial in trials}
+
+
+def timeless(curve: Any) -> list[Epoch]:
+    return [dataclasses.replace(epoch, seconds=0.0) for epoch in curve]
+
+
+def test_a_search_records_of_each_seed_what_a_pack_of_them_learns(run: Run) -> None:
+    trials = run.trials()
+    assert [trial.seed for trial in trials] == 2 * list(range(SEEDS))
+    assert {trial.state for trial in trials} == {COMPLETE}
+    assert all(trial.numerics.endswith(f", pack of {SEEDS}") for trial in trials)
+    assert list((run.path / "checkpoints").iterdir()) == []
+    data, first = ss.load_data("digits").without_test(), trials[0]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        models = [ss.build(first.design, 1, 10, seed) for seed in range(SEEDS)]
+        epochs = list(ss.train_several(models, data, first.recipe, packed=True))
+    finally:
+        torch.set_num_threads(threads)
+    expected = [timeless(curve) for curve in zip(*epochs, strict=True)]
+    assert [timeless(trial.curve) for trial in trials[:SEEDS]] == expected
+
+
+def test_a_seed_that_is_stopped_early_leaves_the_others_as_they_are(
+    run: Run, tmp_path: Path
+) -> None:
+    asked: dict[str, Any] = {"seeds": SEEDS, "trials": None, "sampler": "grid", "concurrency": 1}
+    stopping = EarlyStopping(grace=1, audit=0.5)
+    space = ss.Space.from_yaml(SPACE)
+    trials = ss.search(
+        space, epochs=EPOCHS, out=tmp_path / "run", scheduler=stopping, **asked
+    ).trials()
+    # Bit by bit what it was without stopping, in a run of its own, up to where it was stopped.
+    whole, judge = curves(run.trials()), stopping.judge(EPOCHS)
+    assert {trial.state for trial in trials} == {COMPLETE, PRUNED}
+    for trial in trials:
+        curve = whole[trial.key, trial.seed]
+        assert timeless(trial.curve) == curve[: len(trial.curve)]
+        # What is compared at the first rung is compared in the order of the seeds.
+        falls = judge.stops(trial.number, [curve[0].validation_accuracy])
+        audited = falls and stopping.is_audited(trial.number, 0)
+        assert trial.state == (PRUNED if falls and not audited else COMPLETE)
+        assert len(trial.curve) == (1 if trial.state == PRUNED else EPOCHS)
+        assert trial.stopped_at == audited
+    assert any(trial.stopped_at for trial in trials)
+
+
+class Breaks(DesignTrainable):
+    """A worker in which the network of seed 1 is no good."""
+
+    def setup(self, config: dict[str, Any], data: Any, store: Any) -> None:
+        from skipsearch.searching import job
+
+        def build(design: ss.Design, in_channels: int, classes: int, seed: int) -> Any:
+            model = ss.build(design, in_channels, classes, seed)
+            if seed == 1:
+                with torch.no_grad():
+                    model.classifier.bias[0] = float("nan")
+            return model
+
+        job.build = build  # type: ignore[assignment]
+        super().setup(config, data, store)
+
+
+def test_a_seed_that_diverges_fails_alone(run: Run, share: Any, tmp_path: Path) -> None:
+    data = ss.load_data("digits").without_test()
+    recipe = ss.Recipe.from_dict(run.asked["recipe"])
+    plan = Plan(space=run.space, recipe=recipe, trials=2 * SEEDS, sampler="grid", seeds=SEEDS)
+    study = SearchStudy(
+        tmp_path / "study.db", "pair", plan, packs=lambda *which: packs(data, *which)
+    )
+    none = EarlyStopping(rule="none")
+    run_trials(study, data, tmp_path / "checkpoints", share=share, stopping=none, worker=Breaks)
+    trials, whole = study.trials(), curves(run.trials())
+    study.close()
+    assert len(trials) == 2 * SEEDS
+    for trial in trials:
+        if trial.seed == 1:
+            assert (trial.state, trial.curve) == (FAIL, ())
+            assert "the loss became nan in epoch 1 of 3" in trial.reason
+        else:
+            assert trial.state == COMPLETE
+            assert timeless(trial.curve) == whole[trial.key, trial.seed]
+
+
+def test_new_seeds_of_a_confirmation_are_packed(run: Run) -> None:
+    found = run.confirm(top=2, seeds=2)
+    assert len(found.trainings) == 4
+    assert all(trial.numerics.endswith(", pack of 2") for trial in found.trainings)
+    assert [len(found.accuracies(leader)) for leader in found.leaders] == [2, 2]
+
+
+def test_a_pack_that_is_killed_goes_on_with_the_same_bits(tmp_path: Path) -> None:
+    images = f"batch_size: 64, images: {2 * 64 * LONG}"
+    space = SPACE.replace("batch_size: 64", images).replace("conv3-bn-relu-conv3-bn-relu, ", "")
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    whole.mkdir()
+    killed.mkdir()
+    (killed / "space.yaml").write_text(space)
+    command = [sys.executable, "-m", "skipsearch", "degradation", "space.yaml", "--epochs"]
+    command += [str(LONG), "--seeds", "3", "--out", "run"]
+    process = subprocess.Popen(command, cwd=killed, start_new_session=True)
+
+    def begun() -> list[Trial]:
+        assert process.poll() is None, "it ended by itself"
+        if not (killed / "run" / "checkpoints").exists():
+            return []
+        trials = Run.open(killed / "run").trials()
+        return trials if trials and all(len(trial.curve) > 1 for trial in trials) else []
+
+    try:
+        wait_for(begun)
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait(timeout=HANG)
+    left = Run.open(killed / "run").trials()
+    assert len(left) == 3
+    assert all(1 < len(trial.curve) < LONG for trial in left)
+    after = degradation(killed, space, LONG, 3).trials()
+    # It went on from the checkpoint: what was recorded has the times of the first session.
+    for trial, earlier in zip(after, left, strict=True):
+        assert trial.curve[: len(earlier.curve)] == earlier.curve
+    assert curves(after) == curves(degradation(whole, space, LONG, 3).trials())
+
+
+def test_what_a_killed_driver_had_ended_keeps_its_place_in_the_pack(tmp_path: Path) -> None:
+    # What a driver does, without Ray: one seed is stopped and recorded, then the driver is gone.
+    data = ss.load_data("digits").without_test()
+    recipe = ss.Recipe(epochs=EPOCHS, batch_size=256)
+    space = ss.Space.from_yaml(SPACE.replace("recipe: {batch_size: 64, peak_lr: 0.05}\n", ""))
+    plan = Plan(space=space, recipe=recipe, trials=6, sampler="grid", seeds=3)
+    where = {"device": "cpu", "numerics": "", "versions": {}}
+
+    def opened() -> SearchStudy:
+        return SearchStudy(
+            tmp_path / "study.db", "pair", plan, packs=lambda *which: packs(data, *which)
+        )
+
+    first = opened()
+    ticket = first.ask()
+    assert ticket is not None
+    tickets = [ticket, *first.companions(ticket)]
+    assert [(each.number, each.seed, each.pack) for each in tickets] == [
+        (seed, seed, (0, 1, 2)) for seed in range(3)
+    ]
+    task = {
+        "design": ticket.candidate.design.to_dict(),
+        "recipe": recipe.to_dict(),
+        "seeds": list(ticket.pack),
+        "checkpoint": "c.pt",
+        "memory_share": 1.0,
+        "deterministic": False,
+        "timeout": None,
+        "latency_batch": None,
+    }
+    job = Job(task, data, Folder(tmp_path))
+    members = job.step()["members"]
+    for each, member in zip(tickets, members, strict=True):
+        first.report(each.number, map(Epoch.from_dict, member["curve"]), where)
+    first.finish(1, PRUNED)
+    job.step()  # the checkpoint is an epoch ahead of the study
+    job.close()
+
+    second = opened()
+    again = second.ask()
+    assert again is not None
+    both = [again, *second.companions(again)]
+    assert [(each.seed, each.pack) for each in both] == [(0, (0, 1, 2)), (2, (0, 1, 2))]
+    later = Job(task, data, Folder(tmp_path))
+    later.step()
+    members = later.step()["members"]
+    for each in both:
+        curve = map(Epoch.from_dict, members[each.seed]["curve"])
+        second.report(each.number, curve, where)
+        second.finish(each.number, COMPLETE)
+    trials = {trial.seed: trial for trial in second.trials()}
+    assert [len(trials[seed].curve) for seed in range(3)] == [EPOCHS, 1, EPOCHS]
+
+    models = [ss.build(again.candidate.design, 1, 10, seed) for seed in range(3)]
+    whole = zip(*ss.train_several(models, data, recipe, packed=True), strict=True)
+    for seed, curve in enumerate(whole):
+        assert timeless(trials[seed].curve) == timeless(curve)[: len(trials[seed].curve)]
+    # The next design is another pack.
+    other = second.ask()
+    assert other is not None
+    assert other.candidate.key != again.candidate.key
+    assert len(second.companions(other)) == 2
+    assert second.ask() is None
+    first.close()
+    second.close()
