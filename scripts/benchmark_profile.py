@@ -1,8 +1,10 @@
-"""Where the time of a training step goes."""
+"""Where the time of a training step goes, and what of it is not the network's own."""
 
 import re
 import time
 from collections import Counter
+from collections.abc import Callable
+from statistics import median, quantiles
 
 import torch
 from benchmark_turns import synchronise, table
@@ -12,6 +14,7 @@ from torch.profiler import ProfilerActivity, record_function
 from skipsearch.training import Trainer
 
 STEPS = 20
+ROUNDS = 60  # of --host: each lets both kinds of step take turns
 REST = "rest"
 # The first pattern that is found in the name of an operation; the outermost such operation decides.
 GROUPS = {
@@ -86,3 +89,37 @@ def group_of(event: FunctionEvent) -> str:
         group = next(found, group)
         operation = operation.cpu_parent
     return group
+
+
+def host_time(trainer: Trainer) -> str:
+    """Return the time of a step beyond that of the network's own operations.
+
+    The network's own step is the loop of PyTorch's tutorials on a batch that is ready: forward,
+    loss, backward and the optimizer's update of the same network, computed in the same types.
+    """
+    step = trainer._step
+    inputs, labels = step._batch(trainer._batches[0])
+    trainer.model.train()
+
+    def own(number: int) -> None:
+        trainer._optimizer.zero_grad(set_to_none=True)
+        logits = step.forward(inputs)
+        torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten()).backward()
+        trainer._optimizer.step()
+
+    def milliseconds(run: Callable[[int], None]) -> float:
+        start = time.perf_counter()
+        for number in range(STEPS):
+            run(number)
+        return 1e3 * (time.perf_counter() - start) / STEPS
+
+    for run in (trainer.run_step, own):  # the first steps ask for memory and choose kernels
+        milliseconds(run)
+    pairs = [(milliseconds(trainer.run_step), milliseconds(own)) for _ in range(ROUNDS)]
+    beyond = [whole - inner for whole, inner in pairs]
+    quarter, middle, three_quarters = quantiles(beyond, n=4)
+    return (
+        f"{ROUNDS} rounds of {STEPS} steps: a step takes {median(w for w, _ in pairs):.3f} ms, the"
+        f" network's own {median(i for _, i in pairs):.3f} ms; beyond it {middle:.3f} ms"
+        f" (quartiles {quarter:.3f} to {three_quarters:.3f})."
+    )

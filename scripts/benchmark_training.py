@@ -33,7 +33,7 @@ from typing import Any
 
 import torch
 from benchmark_accuracy import accuracy
-from benchmark_profile import profile
+from benchmark_profile import host_time, profile
 from benchmark_turns import (
     CORES,
     Contender,
@@ -522,6 +522,7 @@ def main() -> None:
     mode.add_argument("--packs", action="store_true", help="many small networks at once")
     mode.add_argument("--accuracy", action="store_true", help="against the ordinary way")
     mode.add_argument("--profile", action="store_true", help="where the time of a step goes")
+    mode.add_argument("--host", action="store_true", help="what a step takes beyond its network")
     mode.add_argument("--start", action="store_true", help="from a trial's start to its first step")
     parser.add_argument("--device", choices=("cpu", "cuda"), default=default_device())
     parser.add_argument("--design", help="a classic; default resnet-20, --accuracy a small one")
@@ -556,6 +557,13 @@ def main() -> None:
         title = f"profile, {name}, {device}"
         tune_process(1)
         body = profile(trained(design, random_data().to(device), trainer=WithoutGraph), device)
+    elif options.host:
+        title = f"host time, {device}"
+        tune_process(1)
+        smallest = ss.Design(layout="conv3-relu", depths=(1,), widths=(8,), stem_width=8)
+        data = ss.load_data("digits").without_test().to(device)
+        model = ss.build(smallest, data.in_channels, data.classes)
+        body = host_time(Trainer(model, data, ss.Recipe(batch_size=32)))
     elif options.start:
         title = f"start, {name}, {device}"
         body = started(design, device)

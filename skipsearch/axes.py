@@ -58,14 +58,13 @@ Value = Any  # one value of one parameter: a plain value, or a tuple of them
 def level_name(axis: str, level: object) -> str:
     """Return a level of an axis as a sentence shows it.
 
-    A name with blanks stands in quotes, and a layout without a skip connection is said to be plain:
-    otherwise one sign tells it from another.
+    A name with blanks stands in quotes, and a layout without ``+`` is said to be plain: otherwise
+    one sign tells it from another.
     """
     name = str(list(level)) if isinstance(level, tuple) else str(level) or "nothing"
     field, _, slot = split_name(axis)
-    if field == "layout" and not slot and "+" not in name:
-        return f"plain {name}"
-    return f"'{name}'" if " " in name and name[0] != "[" else name
+    plain = "plain " if field == "layout" and not slot and not {"+", "["} & set(name) else ""
+    return plain + (f"'{name}'" if " " in name and name[0] != "[" else name)
 
 
 class Choice(NamedTuple):

@@ -48,6 +48,9 @@ axes:
 """
 ENDLESS = SPACE.replace("[0.05, 0.1, 0.2]", "{low: 0.05, high: 0.2, log: true}")
 STAGED = SPACE.replace("  shortcut: [pad, proj, omit]", "  shortcut[1]: [pad, proj]")
+BY_STAGE = SPACE.replace("  layout:", "  layout[0]: &orders").replace(
+    "  shortcut: [pad, proj, omit]", "  layout[1]: *orders"
+)
 RECIPE = Recipe(epochs=1, batch_size=64)
 AXES = (Axis("a", ("x", "y")), Axis("b", (1, 2, 4), numeric=True), Axis("c", (0, 1)))
 SCALES = Scales(0.6, 0.4, 0.1, 0.2, (1.0, 2.0, 0.5))
@@ -431,7 +434,8 @@ def ray() -> Iterator[None]:
 def test_a_search_says_what_is_open_goes_on_and_ends_when_it_is_settled(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "space.yaml").write_text(SPACE)
+    # Asked about a field that two axes set.
+    (tmp_path / "space.yaml").write_text(BY_STAGE)
     words = ["search", str(tmp_path / "space.yaml"), "--out", str(tmp_path / "run")]
     words += ["--epochs", "1", "--ask", "layout", "--margin", "0.9", "--concurrency", "2"]
     assert main([*words, "--trials", "3"]) == 0
@@ -444,7 +448,7 @@ def test_a_search_says_what_is_open_goes_on_and_ends_when_it_is_settled(
     # Any two accuracies are tied by a margin of 90 points.
     assert main([*words, "--trials", "30"]) == 0
     out = capsys.readouterr().out
-    assert "layout: '" in out
+    assert "layout: " in out
     assert "The question is settled" in out
     trials = run.trials()
     assert inquiries.FIRST <= len(trials) < 30
@@ -453,11 +457,11 @@ def test_a_search_says_what_is_open_goes_on_and_ends_when_it_is_settled(
     assert set(run.effects("layout").verdict) == {TIED}
     assert set(run.effects("layout", margin=1e-9).verdict) != {TIED}
     page = run.report().read_text()
-    assert page.index("<p>layout: ") < page.index("It is not confirmed")
+    assert page.index("<p>layout: On average") < page.index("It is not confirmed")
     # Called again it ends at once, with the same words.
     assert main([*words, "--trials", "30"]) == 0
     assert capsys.readouterr().out == out
     assert run.trials() == trials
-    words[words.index("layout")] = "shortcut"
+    words[words.index("layout")] = "recipe.peak_lr"
     assert main([*words, "--trials", "30"]) == 2
-    assert "ask is ['layout'] there, ['shortcut'] was asked for" in capsys.readouterr().err
+    assert "ask is ['layout'] there, ['recipe.peak_lr'] was asked for" in capsys.readouterr().err

@@ -361,6 +361,8 @@ def test_keys_are_equal_exactly_for_the_same_design_and_recipe(space: Space) -> 
         ("layout", "conv3-bn-relu", "plain conv3-bn-relu"),
         ("layout[1]", "conv3-bn-relu", "plain conv3-bn-relu"),
         ("layout", "conv3-bn + relu", "'conv3-bn + relu'"),
+        ("layout", "conv3 bn", "plain 'conv3 bn'"),
+        ("layout", ("conv3", "conv3-bn"), "['conv3', 'conv3-bn']"),
         ("layout.after_conv1", "bn-relu", "bn-relu"),
         ("layout.after_conv1", "", "nothing"),
         ("depths", (1, 2), "[1, 2]"),

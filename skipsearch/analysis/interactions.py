@@ -114,17 +114,18 @@ def interactions(known: Knowledge, first: str, second: str, margin: float = MARG
     )
 
 
-def all_interactions(known: Knowledge) -> list[pd.DataFrame]:
+def all_interactions(known: Knowledge, margin: float = MARGIN) -> list[pd.DataFrame]:
     """Return what ``interactions`` returns for each two fields that the axes set.
 
     Two that may have more than 200 combinations are left out: nobody reads a map of so many.
 
     Args:
         known: What ``learn`` returns.
+        margin: As for ``interactions``.
     """
     levels = {field: len(known.coded(field)[1]) for field in known.fields}
     return [
-        interactions(known, first, second)
+        interactions(known, first, second, margin)
         for first, second in combinations(levels, 2)
         if levels[first] > 1 and levels[second] > 1 and levels[first] * levels[second] <= MOST_CELLS
     ]

@@ -126,7 +126,8 @@ def write_page(found: Findings, folder: Path, name: str) -> Path:
 
 def _answer(found: Findings) -> Iterator[str]:
     yield from _budget_of(found)
-    asked = [axis for axis in found.asked["ask"] if axis != ASK_BEST]
+    known = list(dict.fromkeys(found.effects["axis"])) if len(found.effects) else []
+    asked = [axis for axis in found.asked["ask"] if axis in known]
     yield from answers(found.effects, asked)
     if found.damage:
         yield f"The confirmation is left out: {found.damage}."
@@ -134,7 +135,7 @@ def _answer(found: Findings) -> Iterator[str]:
         yield from str(found.confirmation).splitlines()
     else:
         yield from _leading(found.ranking)
-    yield from answers(found.effects, [a for a in found.effects.axis.unique() if a not in asked])
+    yield from answers(found.effects, [axis for axis in known if axis not in asked])
     yield from _more(found)
     yield from _dependences(found.interactions)
     if found.degradation is not None:

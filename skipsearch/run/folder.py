@@ -200,8 +200,8 @@ class Run:
             epochs: The budget to answer for, a rung; None for the full one, see ``analysis.learn``.
             controlled: A cost to be equal: ``params``, ``macs``, ``activation_bytes`` or
                 ``latency``.
-            margin: A difference in accuracy that is too small to matter; None for that of a search
-                that was asked about axes, and 0.005 for others.
+            margin: A difference in accuracy that is too small to matter; None for ``margin`` of
+                the run.
         """
         trials = self.trials()
         known = self._known(trials, epochs, with_costs=controlled is not None)
@@ -215,7 +215,7 @@ class Run:
         controlled: str | None = None,
         margin: float | None = None,
     ) -> pd.DataFrame:
-        margin = margin if margin is not None else self.asked["margin"] or analysis.MARGIN
+        margin = self.margin if margin is None else margin
         if known is not None and self._is_paired(trials, known):
             seen = self._seen(known.epochs, trials)
             return analysis.paired_effects(seen, axis, controlled, margin)
@@ -223,6 +223,15 @@ class Run:
             # Refuses an axis or a cost that is unknown, and has no rows.
             return analysis.paired_effects(self._seen(trials=[]), axis, controlled, margin)
         return analysis.effects(known, axis, controlled, margin)
+
+    @property
+    def margin(self) -> float:
+        """The difference in accuracy that counts as too small to matter, if nobody gives another.
+
+        That of a search that was asked about axes, and 0.005 for others.
+        """
+        asked: float | None = self.asked["margin"]
+        return analysis.MARGIN if asked is None else asked
 
     def _is_paired(self, trials: Sequence[Trial], known: analysis.Knowledge) -> bool:
         """Whether every design of the space was trained in full with two seeds or more."""
@@ -239,7 +248,7 @@ class Run:
             for axis in (first, second):
                 self._seen(trials=[]).check(axis)
             return pd.DataFrame(columns=[first, second])
-        return analysis.interactions(known, first, second)
+        return analysis.interactions(known, first, second, self.margin)
 
     def importance(self, *, epochs: int | None = None) -> pd.DataFrame:
         """Tell how much each axis and each pair of axes explain; see ``analysis.importance``."""
@@ -492,9 +501,9 @@ class Run:
             ranking=analysis.rank(trials, rungs, images, fields),
             front=analysis.pareto(trials, accuracy_and_size, images, fields),
             audit=analysis.audit(trials),
-            effects=self._effects(trials, known),
+            effects=self._effects_of_all(trials, known),
             importance=pd.DataFrame() if known is None else analysis.importance(known),
-            interactions=[] if known is None else analysis.all_interactions(known),
+            interactions=[] if known is None else analysis.all_interactions(known, self.margin),
             degradation=analysis.degradation(
                 trials,
                 self.asked["data"]["train_images"],
@@ -506,6 +515,15 @@ class Run:
             confirmation=confirmation,
             damage=damage,
         )
+
+    def _effects_of_all(
+        self, trials: Sequence[Trial], known: analysis.Knowledge | None
+    ) -> pd.DataFrame:
+        """Compare the levels of each axis, and of fields that the search was asked about."""
+        table = self._effects(trials, known)
+        missing = [axis for axis in self.asked["ask"] if axis in self.fields()]
+        missing = [axis for axis in missing if not table.empty and axis not in set(table["axis"])]
+        return pd.concat([table, *(self._effects(trials, known, axis) for axis in missing)])
 
     def fields(self) -> list[str]:
         """Name the fields of a design that the axes set, and the layout."""
