@@ -123,7 +123,7 @@ def train_design(options: argparse.Namespace) -> None:
             for epoch in train(models[0], data, recipe, options.seed, checkpoint=checkpoint, **how):
                 print_epoch(epoch)
             return
-        for epochs in train_several(models, data, recipe, seeds, **how):
+        for epochs in train_several(models, data, recipe, seeds, packed=largest > 1, **how):
             _print_mean(epochs)
     for seed, epoch in zip(seeds, epochs, strict=True):
         print(f"seed {seed}: {_accuracy(epoch)}")

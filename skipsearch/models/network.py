@@ -12,20 +12,15 @@ from skipsearch.errors import DesignError
 from skipsearch.models.block import make_block
 from skipsearch.models.link import make_join
 from skipsearch.models.ops import sequence
+from skipsearch.plan import Network as Plan
 from skipsearch.plan import Stage
 
 
 class Network(nn.Module):
-    """Stem, stages, head, global average pooling, what stands behind it, one linear layer.
+    """Stem, stages, head, global average pooling, what stands behind it, one linear layer."""
 
-    Attributes:
-        design: What it was built from.
-    """
-
-    def __init__(self, design: Design, in_channels: int, classes: int) -> None:
+    def __init__(self, plan: Plan, classes: int) -> None:
         super().__init__()
-        self.design = design
-        plan = design.plan(in_channels)
         self.stem = sequence(plan.stem)
         self.stages = nn.Sequential(
             OrderedDict((f"stage{i}", _stage(stage)) for i, stage in enumerate(plan.stages, 1))
@@ -95,7 +90,7 @@ def build(design: Design, in_channels: int = 3, classes: int = 10, seed: int = 0
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs as well
         network = LinkedNetwork if design.links else Network
-        model = network(design, in_channels, classes)
+        model = network(design.plan(in_channels), classes)
         for module in model.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -138,8 +138,7 @@ def _describe(module: nn.Module | None) -> dict[str, Any]:
     if module is None:
         return {}
     plain = {name: value for name, value in vars(module).items() if not name.startswith("_")}
-    # A mode, what a parameter started at, and what says no more than the structure does.
-    for name in ("training", "gate_bias", "design"):
+    for name in ("training", "gate_bias"):  # a mode, and what a parameter started at
         plain.pop(name, None)
     return {"type": type(module).__name__, **plain}
 

@@ -65,14 +65,14 @@ def train_several(
     recipe: Recipe | None = None,
     seeds: Sequence[int] = (),
     *,
-    packed: bool | None = None,
+    packed: bool = True,
     deterministic: bool = False,
 ) -> Iterator[list[Epoch]]:
     """Train several networks of one structure and yield the results of each epoch.
 
-    Small networks are trained as one packed network (see ``models.pack``), which is several times
-    faster; each sees the batches that it would see alone, and what it becomes depends on none of
-    the others. Packed and alone, a network agrees within rounding.
+    As one packed network (see ``models.pack``) small ones are several times faster; each sees the
+    batches that it would see alone, and what it becomes depends on none of the others. Packed and
+    alone, a network agrees within rounding.
 
     Args:
         models: Networks of one design; moved to the data's device. They hold the weights of the
@@ -80,8 +80,8 @@ def train_several(
         data: See ``train``.
         recipe: The defaults of ``Recipe`` if None.
         seeds: One a network, see ``train``; 0, 1, 2 and so on if empty.
-        packed: Whether to train packed networks of up to 8; if None, those of one design are
-            where ``packs`` says that it pays.
+        packed: Whether to train packed networks of up to 8; ``training.packs`` says where a search
+            does, because it pays.
         deterministic: See ``train``.
 
     Yields:
@@ -97,15 +97,10 @@ def train_several(
     if len(seeds) != len(models):
         raise TrainingError(f"{len(models)} networks, but {len(seeds)} seeds")
     how: dict[str, Any] = {"deterministic": deterministic}
-    places = range(len(models))
-    if packed is None and len({model.design.id for model in models}) == 1:
-        parts = packs(data, models[0].design, recipe, places)
-    else:
-        parts = _parts(places, LARGEST_PACK if packed else 1)
     trainings: list[Training] = []
-    for part in parts:
+    for part in _parts(range(len(models)), LARGEST_PACK if packed else 1):
         members, theirs = [models[n] for n in part], [seeds[n] for n in part]
-        if packed or len(part) > 1:
+        if packed:
             trainings.append(PackTrainer(members, data, recipe, theirs, **how))
         else:
             trainings.append(Trainer(members[0], data, recipe, theirs[0], **how))
