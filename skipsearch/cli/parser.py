@@ -305,7 +305,7 @@ def _add_session_options(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=10,
         metavar="N",
-        help="trials in a row that may fail before the search stops (default 10)",
+        help="trials in a row that may fail before the search stops (default 10); a pack is one",
     )
     parser.add_argument(
         "--address", metavar="A", help="of a Ray cluster to join: host:port or auto"

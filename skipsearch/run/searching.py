@@ -125,7 +125,7 @@ def search(
         log: ``tensorboard`` or ``mlflow``, or both: curves written into the run folder.
         time_budget: Seconds after which the session stops.
         trial_timeout: Seconds of training after which a trial fails.
-        max_failures: Trials in a row that may fail before the search stops.
+        max_failures: Trials in a row that may fail before the search stops; a pack is one.
         deterministic: Whether a GPU must give the same bits again, for less speed; the CPU does.
         verbose: Whether to show what Ray prints.
         on_data: Called with the data before anything is trained; see

@@ -71,7 +71,7 @@ class Limits:
     Attributes:
         time_budget: Seconds after which the session stops; run it again to go on.
         trial_timeout: Seconds of training after which a trial fails.
-        max_failures: Trainings in a row that may fail before the search stops.
+        max_failures: Trainings in a row that may fail before the search stops; a pack is one.
     """
 
     time_budget: float | None = None

@@ -8,7 +8,7 @@ import time
 from bisect import bisect
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ray import tune
@@ -71,6 +71,12 @@ class _Pack:
     checkpoint: str
     engine: int | None
     begun: float
+    ends: list[_End] = field(default_factory=list)  # of those that have ended
+
+    @property
+    def failure(self) -> str:
+        """Why it failed; empty where a training of it ended well."""
+        return self.ends[0].reason if all(end.reason for end in self.ends) else ""
 
 
 class StudySearcher(Searcher):
@@ -85,7 +91,8 @@ class StudySearcher(Searcher):
         common: What all tasks hold.
         stopping: Early stopping.
         cost_bounds: Between groups of designs of like cost, within which trainings are compared.
-        max_failures: Trainings in a row that may fail before the search ends with a diagnosis.
+        max_failures: Trainings in a row that may fail before the search ends with a diagnosis; a
+            pack is one, which fails where all that ends in it does.
         progress: Shows the state of the search.
     """
 
@@ -281,6 +288,7 @@ class StudySearcher(Searcher):
         pack = self._packs[trial_id]
         ended = [(t.ticket.number, end) for t, end in zip(pack.trainings, ends, strict=True) if end]
         pack.trainings = [t for t, end in zip(pack.trainings, ends, strict=True) if end is None]
+        pack.ends += [end for _, end in ended]
         for number, end in ended:
             self._study.finish(number, end.state, end.reason)
             self._judge.forget(number)
@@ -292,8 +300,8 @@ class StudySearcher(Searcher):
             self._ended_checkpoints.append(pack.checkpoint)
         for number, end in ended:
             self._progress.ended(number, end.state, end.accuracy, self._running)
-        for _, end in ended:
-            self._count_failures(end.reason)
+        if not pack.trainings:
+            self._count_failures(pack.failure)
 
     def _death(self, pack: _Pack) -> str:
         reason = f"its worker process died {WORKER_DEATHS + 1} times"
