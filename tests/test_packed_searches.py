@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Iterator
@@ -11,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 import torch
 from ray import cloudpickle
@@ -24,6 +26,8 @@ from skipsearch.run import Run
 from skipsearch.searching.cluster import Resources, ray_session
 from skipsearch.searching.driver import Limits, run_trials
 from skipsearch.searching.job import Job
+from skipsearch.searching.progress import Progress
+from skipsearch.searching.searcher import StudySearcher
 from skipsearch.searching.stopping import EarlyStopping
 from skipsearch.searching.study import Plan, SearchStudy
 from skipsearch.searching.worker import DesignTrainable
@@ -287,3 +291,44 @@ def test_what_a_killed_driver_had_ended_keeps_its_place_in_the_pack(tmp_path: Pa
     assert second.ask() is None
     first.close()
     second.close()
+
+
+def test_what_another_driver_left_of_a_pack_that_is_trained_here_joins_it(tmp_path: Path) -> None:
+    storage, space = optuna.storages.InMemoryStorage(), ss.Space.from_yaml(SPACE)
+    recipe = ss.Recipe(epochs=1)
+    plan = Plan(space=space, recipe=recipe, trials=3, sampler="grid", seeds=3)
+
+    def opened() -> SearchStudy:
+        return SearchStudy(storage, "pair", plan, {}, lambda _, __, seeds: [seeds])
+
+    here = opened()
+    values = next(space.candidates()).values
+    here.request([(values, seed) for seed in range(3)])
+    other = opened()
+    lost = other.ask()
+    assert lost is not None
+    assert lost.seed == 0
+    searcher = StudySearcher(
+        here,
+        Folder(tmp_path),
+        (),
+        at_once=2,
+        engines=1,
+        common={"timeout": None},
+        stopping=EarlyStopping(rule="none"),
+        cost_bounds=(),
+        max_failures=10,
+        progress=Progress(3, ()),
+    )
+    assert json.loads(searcher.suggest("a")["task"])["seeds"] == [0, 1, 2]
+    other.close()
+    opened().close()  # a third driver, which queues what the other has left
+    assert searcher.suggest("b") == searcher.FINISHED
+    epoch = Epoch(1, 0.1, 1.0, 0.5, 1.0, 0.5, 0.25).to_dict()
+    members = 3 * [{"curve": [epoch]}]
+    end = {"device": "cpu", "versions": "{}", "members": members, "done": True}
+    searcher.on_trial_complete("a", end)
+    assert searcher.crash is None
+    assert {trial.seed: trial.state for trial in here.trials()} == dict.fromkeys(range(3), COMPLETE)
+    assert not searcher.unfinished
+    here.close()

@@ -185,16 +185,16 @@ class StudySearcher(Searcher):
                 return None  # what is under way may open the question again
             self._is_done = True
             return Searcher.FINISHED
-        self._left -= 1
         checkpoint = checkpoint_name(ticket.candidate.key, ticket.pack)
+        running = (pack for pack in self._packs.values() if pack.checkpoint == checkpoint)
+        if (pack := next(running, None)) is not None:
+            # Another driver had it, and its place is computed here already.
+            self._take_up(ticket, pack)
+            return self._suggest(trial_id)
+        self._left -= 1
         engine = min(self._load, key=self._load.__getitem__) if self._load else None
         pack = self._packs[trial_id] = _Pack([], checkpoint, engine, time.monotonic())
-        for each in [ticket, *self._study.companions(ticket)]:
-            if each.accuracies:
-                # What was decided about these epochs stays decided.
-                self._judge.stops(each.number, each.accuracies, self._group_of(each.costs))
-            place, audited = ticket.pack.index(each.seed), each.stopped_at > 0
-            pack.trainings.append(_Training(each, place, audited=audited))
+        self._take_up(ticket, pack)
         task = {
             "design": ticket.candidate.design.to_dict(),
             "recipe": ticket.candidate.recipe.to_dict(),
@@ -208,6 +208,15 @@ class StudySearcher(Searcher):
         self._progress.show(self._running)
         # One text: Tune flattens and copies a nested config, and puts it into folder names.
         return {"task": json.dumps(task)}
+
+    def _take_up(self, ticket: Ticket, pack: _Pack) -> None:
+        """Let a pack record the training of a ticket, and what else of the pack is to be done."""
+        for each in [ticket, *self._study.companions(ticket)]:
+            if each.accuracies:
+                # What was decided about these epochs stays decided.
+                self._judge.stops(each.number, each.accuracies, self._group_of(each.costs))
+            place, audited = ticket.pack.index(each.seed), each.stopped_at > 0
+            pack.trainings.append(_Training(each, place, audited=audited))
 
     def _group(self, trial: Trial) -> int:
         return self._group_of({self._cost: getattr(trial, self._cost)})
