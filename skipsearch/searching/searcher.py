@@ -315,8 +315,10 @@ class StudySearcher(Searcher):
     def _death(self, pack: _Pack) -> str:
         reason = f"its worker process died {WORKER_DEATHS + 1} times"
         timeout = self._common["timeout"]
-        if timeout is not None and time.monotonic() - pack.begun > timeout:
-            reason += f", and did not answer within the time-out of {timeout:g} s"
+        if timeout is not None:
+            timeout *= len(pack.trainings[0].ticket.pack)  # as the worker counts
+            if time.monotonic() - pack.begun > timeout:
+                reason += f", and did not answer within the time-out of {timeout:g} s"
         return reason
 
     def _count_failures(self, reason: str) -> None:
