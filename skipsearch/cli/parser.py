@@ -126,7 +126,7 @@ def make_parser() -> Parser:
         type=int,
         default=1,
         metavar="K",
-        help="trials of one design at most (default 1); of small networks all K at once, as one",
+        help="trials of one design at most (default 1); small networks get all K, up to 8 at once",
     )
     search.add_argument(
         "--objectives",

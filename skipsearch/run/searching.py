@@ -104,9 +104,9 @@ def search(
         scheduler: ``none`` (default), ``asha``, ``median``, or these in detail. None for the one
             that the run has, else the default. Where axes are asked about every training is run to
             its end.
-        seeds: Trainings of one design at most. A small network is trained with all seeds at once,
-            as one packed network, see ``training.packs``; another one, where it is proposed again
-            and all its neighbours are known, with the next seed. Where axes are asked about each
+        seeds: Trainings of one design at most. A small network is trained with all seeds, up to 8
+            at once as one packed network, see ``training.packs``; another one, where it is proposed
+            again and all its neighbours are known, with the next seed. Where axes are asked about each
             is trained alone, a further seed where that tells more than any new design.
         objectives: ``validation_accuracy``, alone or before any of ``params``, ``macs``,
             ``activation_bytes`` and ``latency``, which are to be kept small.
