@@ -106,8 +106,8 @@ def search(
             its end.
         seeds: Trainings of one design at most. A small network is trained with all seeds, up to 8
             at once as one packed network, see ``training.packs``; another one, where it is proposed
-            again and all its neighbours are known, with the next seed. Where axes are asked about each
-            is trained alone, a further seed where that tells more than any new design.
+            again and all its neighbours are known, with the next seed. Where axes are asked about
+            each is trained alone, a further seed where that tells more than any new design.
         objectives: ``validation_accuracy``, alone or before any of ``params``, ``macs``,
             ``activation_bytes`` and ``latency``, which are to be kept small.
         latency_batch: Images of the batch whose latency is measured, where it is an objective.
