@@ -16,6 +16,7 @@ import optuna
 import pytest
 import torch
 from ray import cloudpickle
+from test_logs import events
 from waiting import HANG, wait_for
 
 import skipsearch as ss
@@ -26,6 +27,7 @@ from skipsearch.run import Run
 from skipsearch.searching.cluster import Resources, ray_session
 from skipsearch.searching.driver import Limits, run_trials
 from skipsearch.searching.job import Job
+from skipsearch.searching.logs import loggers
 from skipsearch.searching.progress import Progress
 from skipsearch.searching.searcher import StudySearcher
 from skipsearch.searching.stopping import EarlyStopping
@@ -144,7 +146,8 @@ def test_a_seed_that_is_stopped_early_leaves_the_others_as_they_are(
     stopping = EarlyStopping(grace=1, audit=0.5)
     one = share._replace(at_once=1)
     with again(run, tmp_path) as (study, search):
-        search(share=one, stopping=stopping, worker=Spoils)
+        logs = loggers(["tensorboard"], tmp_path)
+        search(share=one, stopping=stopping, worker=Spoils, callbacks=logs)
         trials = study.trials()
     whole, judge = curves(run.trials()), stopping.judge(EPOCHS)
     for trial in trials:
@@ -158,6 +161,8 @@ def test_a_seed_that_is_stopped_early_leaves_the_others_as_they_are(
         assert trial.state == (PRUNED if falls and not audited else COMPLETE)
         assert len(trial.curve) == (1 if trial.state == PRUNED else EPOCHS)
         assert trial.stopped_at == audited
+        log = tmp_path / "tensorboard" / f"{trial.key}-{trial.seed}"
+        assert {event.step for event in events(log)} - {0} == set(range(1, len(trial.curve) + 1))
     # Those after the first that know one class alone.
     assert [trial.state for trial in trials[:3]] == [COMPLETE, PRUNED, COMPLETE]
     assert [trial.stopped_at for trial in trials[:3]] == [0, 0, 1]
@@ -320,7 +325,8 @@ def test_what_another_driver_left_of_a_pack_that_is_trained_here_joins_it(tmp_pa
         max_failures=10,
         progress=Progress(3, ()),
     )
-    assert json.loads(searcher.suggest("a")["task"])["seeds"] == [0, 1, 2]
+    task = json.loads(searcher.suggest("a")["task"])
+    assert (task["seeds"], task["recorded"]) == ([0, 1, 2], [1, 2])
     other.close()
     opened().close()  # a third driver, which queues what the other has left
     assert searcher.suggest("b") == searcher.FINISHED

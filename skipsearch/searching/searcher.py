@@ -199,6 +199,7 @@ class StudySearcher(Searcher):
             "design": ticket.candidate.design.to_dict(),
             "recipe": ticket.candidate.recipe.to_dict(),
             "seeds": list(ticket.pack),
+            "recorded": [training.ticket.seed for training in pack.trainings],
             "checkpoint": checkpoint,
             **self._common,
         }
@@ -270,6 +271,10 @@ class StudySearcher(Searcher):
         if "disk_full" in result:
             raise OSError(result["disk_full"])
         ends = [self._end(each, _member(result, each.place)) for each in pack.trainings]
+        for training, end in zip(pack.trainings, ends, strict=True):
+            if end is not None:
+                # For the loggers, which Tune calls after its searcher, with the same members.
+                _member(result, training.place)["ended"] = end.state
         self._close(trial_id, ends)
         self._progress.show(self._running)
 
@@ -357,7 +362,7 @@ class StudySearcher(Searcher):
         raise self.crash
 
 
-def _member(result: Mapping[str, Any], place: int) -> Mapping[str, Any]:
+def _member(result: Mapping[str, Any], place: int) -> dict[str, Any]:
     """Return what a worker's result says of the training at a place of its pack."""
     member: Mapping[str, Any] = result["members"][place] if "members" in result else result
     return member
