@@ -38,7 +38,7 @@ def profile(trainer: Trainer, device: str) -> str:
             return take_batch(draws)
 
     trainer._step._batch = marked
-    turns = trainer.turns()
+    turns = trainer.all_turns()
     for _ in range(5):
         next(turns)
     synchronise(device)

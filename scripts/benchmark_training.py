@@ -280,7 +280,7 @@ def residents(
     ]
     with ThreadPoolExecutor(count) as pool:
         while True:
-            list(pool.map(lambda seat, one: seat.run(one.turns()), seats, trainings))
+            list(pool.map(lambda seat, one: seat.run(one.all_turns()), seats, trainings))
             yield count * len(data.train)
 
 

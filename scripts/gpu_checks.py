@@ -327,7 +327,7 @@ def _resident(residents: Residents, data: Data, design: ss.Design, seed: int, ep
     recipe = RECIPE.replace(epochs=epochs)
     with residents.seat() as seat:
         one = seat.call(lambda: trainer(data, design, recipe, seed, deterministic=True))
-        result = [figures(seat.run(one.turns())) for _ in range(epochs)]
+        result = [figures(*seat.run(one.all_turns())) for _ in range(epochs)]
         assert "graph" in one.numerics, one.warning
         if seat.stream is not None:
             seat.stream.synchronize()
@@ -394,7 +394,7 @@ def a_neighbour_that_cannot_be_recorded_harms_nobody(device: torch.device) -> No
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 for _ in range(3):
-                    seat.run(one.turns())
+                    seat.run(one.all_turns())
             return one.warning
 
     expected = _alone(data, DROPS, 1, 12)
@@ -871,11 +871,11 @@ def residents_side_by_side(device: torch.device) -> None:
         def work(seed: int, residents: Residents = residents, ready: Any = ready) -> float:
             with residents.seat() as seat:
                 one = seat.call(lambda: trainer(data, design, recipe, seed))
-                seat.run(one.turns())
+                seat.run(one.all_turns())
                 ready.wait(60)
                 start, epochs = time.perf_counter(), 0
                 while time.perf_counter() - start < (4 if device.type == "cuda" else 0.1):
-                    seat.run(one.turns())
+                    seat.run(one.all_turns())
                     epochs += 1
                 return epochs * len(data.train) / (time.perf_counter() - start)
 

@@ -59,6 +59,7 @@ class Epoch:
         return cls(**{name: values[name] for name in EPOCH_FIELDS})
 
 
+PACK_OF = ", pack of "  # at the end of the numerics of a training that was packed with others
 EPOCH_FIELDS = tuple(field.name for field in dataclasses.fields(Epoch))
 
 
@@ -102,6 +103,11 @@ class Trial:
     versions: Mapping[str, str]
     numerics: str = ""
     stopped_at: int = 0
+
+    @property
+    def numerics_alone(self) -> str:
+        """Its numerics but for the size of its pack, which follows from the design and seeds."""
+        return self.numerics.partition(PACK_OF)[0]
 
     @property
     def key(self) -> str:

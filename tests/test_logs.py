@@ -73,7 +73,8 @@ def session() -> Iterator[None]:
 
 
 def search(word: str, run: Path, *also: tune.Callback, **befalls: Any) -> None:
-    task = {"design": DESIGN.to_dict(), "recipe": RECIPE.to_dict(), "seeds": [7]} | befalls
+    task = {"design": DESIGN.to_dict(), "recipe": RECIPE.to_dict(), "seeds": [7], "recorded": [7]}
+    task |= befalls
     results = tune.Tuner(
         Toy,
         param_space={"task": json.dumps(task)},

@@ -17,9 +17,9 @@ from skipsearch.errors import RunError, SpaceError
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch
 from skipsearch.searching import proposers
-from skipsearch.searching.proposers import CLIMB, POPULATION, STARTS, _trainings
+from skipsearch.searching.proposers import CLIMB, POPULATION, STARTS, _fitness, _trainings
 from skipsearch.searching.samplers import ONE_OBJECTIVE, SAMPLERS, make_sampler, sampler_name
-from skipsearch.searching.study import Plan, SearchStudy, Ticket, _chooser
+from skipsearch.searching.study import Packs, Plan, SearchStudy, Ticket, _chooser
 from skipsearch.searching.surrogate import RANDOM as SURROGATE_RANDOM
 from skipsearch.space import Candidate, Space
 
@@ -389,8 +389,34 @@ def test_what_was_given_back_to_another_driver_hides_no_training(sampler: str) -
     twin = study._study.ask()
     twin.set_user_attr("key", ticket.candidate.key)
     study._reject(twin, "another driver has it")
-    (kept,) = _trainings(study._study).values()
+    ((kept,),) = _trainings(study._study).values()
     assert kept.number == ticket.number
+
+
+def test_the_fitness_of_a_design_is_the_mean_over_the_seeds_that_ended_well() -> None:
+    space = Space.from_yaml(SMALL)
+    plan = Plan(space=space, recipe=RECIPE, trials=5, sampler="random", seeds=5)
+    packs: Packs = lambda _, __, seeds: [seeds]  # noqa: E731
+    study = SearchStudy(optuna.storages.InMemoryStorage(), "s", plan, packs=packs)
+    ticket = study.ask()
+    assert ticket is not None
+    tickets = [ticket, *study.companions(ticket)]
+
+    def fitness() -> tuple[int, float] | None:
+        (seeds,) = _trainings(study._study).values()
+        return _fitness(seeds)
+
+    assert fitness() is None
+    train(study, tickets[1], 0.9, state=FAIL)
+    assert fitness() is None
+    train(study, tickets[0], 0.75)
+    assert fitness() == (3, 0.75)
+    train(study, tickets[2], 0.25)
+    assert fitness() == (3, 0.5)
+    train(study, tickets[3], 0.5, epochs=2, state=PRUNED)
+    assert fitness() == (2, 0.5)
+    train(study, tickets[4], 0.0, epochs=0, state=FAIL)
+    assert fitness() == (2, 0.5)
 
 
 def test_climbs_go_on_after_a_kill_and_with_several_trainings_at_once() -> None:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -23,7 +23,7 @@ import pytest
 from optuna.trial import TrialState
 from waiting import HANG
 
-from skipsearch.design import ID_RULES
+from skipsearch.design import ID_RULES, Design
 from skipsearch.errors import RunError, SpaceError
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, RUNNING, Epoch
@@ -433,6 +433,44 @@ def test_further_seeds_are_trained_when_asked_for_and_never_twice(
     assert sorted(trained) == sorted((key, seed) for key in keys for seed in (7, 8, 9))
     for key in keys:  # in order
         assert [seed for other, seed in trained if other == key] == [7, 8, 9]
+
+
+@pytest.mark.parametrize("joined", [False, True], ids=["alone", "shared"])
+def test_a_design_is_trained_with_all_packs_of_its_seeds(tmp_path: Path, joined: bool) -> None:
+    plan = Plan(space=Space.from_yaml(SPACE), recipe=RECIPE, trials=14, seeds=5, sampler="grid")
+    place = f"sqlite:///{tmp_path}/study.db" if joined else tmp_path / "study.db"
+    asked = {"search": "this"} if joined else None
+    study = SearchStudy(place, "s", plan, asked, lambda *which: [which[-1][:2], which[-1][2:]])
+    assert study.seeds_at_once == 5
+    trained = []
+    while (ticket := study.ask()) is not None:
+        tickets = [ticket, *study.companions(ticket)]
+        assert [each.seed for each in tickets] == list(ticket.pack)
+        trained.append((ticket.candidate.key, ticket.pack))
+        for each in tickets:
+            train(study, each)
+    study.close()
+    keys = list(dict.fromkeys(key for key, _ in trained))
+    expected = [(key, pack) for key in keys for pack in ((0, 1), (2, 3, 4))]
+    assert len(keys) == 3
+    # The last design is trained as far as the plan goes.
+    assert trained == [*expected[:-1], (keys[-1], (2, 3))]
+
+
+def test_requested_seeds_are_divided_once_a_design(tmp_path: Path) -> None:
+    plan = Plan(space=Space.from_yaml(SPACE), recipe=RECIPE, trials=0, sampler="random")
+    divided = []
+
+    def packs(design: Design, _: Recipe, seeds: Sequence[int]) -> list[Sequence[int]]:
+        divided.append(design.id)
+        return [seeds]
+
+    study = SearchStudy(tmp_path / "study.db", "s", plan, packs=packs)
+    first, second, *_ = plan.space.candidates()
+    study.request([(each.values, seed) for seed in range(4) for each in (first, second)])
+    assert sorted(divided) == sorted([first.design.id, second.design.id])
+    assert study.seeds_at_once == 4
+    study.close()
 
 
 def test_a_driver_killed_while_it_takes_up_a_pack_leaves_no_part_of_it_out(

@@ -126,7 +126,7 @@ def make_parser() -> Parser:
         type=int,
         default=1,
         metavar="K",
-        help="trials of one design at most (default 1); of small networks all K at once, as one",
+        help="trials of one design at most (default 1); small networks get all K, up to 8 at once",
     )
     search.add_argument(
         "--objectives",
@@ -305,7 +305,7 @@ def _add_session_options(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=10,
         metavar="N",
-        help="trials in a row that may fail before the search stops (default 10)",
+        help="trials in a row that may fail before the search stops (default 10); a pack is one",
     )
     parser.add_argument(
         "--address", metavar="A", help="of a Ray cluster to join: host:port or auto"

@@ -54,7 +54,7 @@ def rank(options: argparse.Namespace) -> None:
 
 
 def _warn_of_numerics(trials: Sequence[Trial], so_that: str) -> None:
-    keys = sorted({trial.numerics for trial in trials} - {""})
+    keys = sorted({trial.numerics_alone for trial in trials} - {""})
     if len(keys) > 1:
         print(
             f"\nwarning: these trainings ran under unlike numerics, {so_that}:\n"

@@ -104,10 +104,10 @@ def search(
         scheduler: ``none`` (default), ``asha``, ``median``, or these in detail. None for the one
             that the run has, else the default. Where axes are asked about every training is run to
             its end.
-        seeds: Trainings of one design at most. A small network is trained with all seeds at once,
-            as one packed network, see ``training.packs``; another one, where it is proposed again
-            and all its neighbours are known, with the next seed. Where axes are asked about each
-            is trained alone, a further seed where that tells more than any new design.
+        seeds: Trainings of one design at most. A small network is trained with all seeds, up to 8
+            at once as one packed network, see ``training.packs``; another one, where it is proposed
+            again and all its neighbours are known, with the next seed. Where axes are asked about
+            each is trained alone, a further seed where that tells more than any new design.
         objectives: ``validation_accuracy``, alone or before any of ``params``, ``macs``,
             ``activation_bytes`` and ``latency``, which are to be kept small.
         latency_batch: Images of the batch whose latency is measured, where it is an objective.
@@ -125,7 +125,7 @@ def search(
         log: ``tensorboard`` or ``mlflow``, or both: curves written into the run folder.
         time_budget: Seconds after which the session stops.
         trial_timeout: Seconds of training after which a trial fails.
-        max_failures: Trials in a row that may fail before the search stops.
+        max_failures: Trials in a row that may fail before the search stops; a pack is one.
         deterministic: Whether a GPU must give the same bits again, for less speed; the CPU does.
         verbose: Whether to show what Ray prints.
         on_data: Called with the data before anything is trained; see

@@ -20,7 +20,9 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 FULL_WORDS = ("disk is full", "No space left on device", "Disk quota exceeded")
 
 
-def forecast(folder: Path, space: Space, trials: int, epochs: int, at_once: int) -> str:
+def forecast(
+    folder: Path, space: Space, trials: int, epochs: int, at_once: int, pack: int = 1
+) -> str:
     """Say what a search will write.
 
     Args:
@@ -29,6 +31,7 @@ def forecast(folder: Path, space: Space, trials: int, epochs: int, at_once: int)
         trials: Still to be trained.
         epochs: Of each.
         at_once: Checkpoints at once: those of ended trainings are deleted.
+        pack: Networks in each, at most.
 
     Raises:
         RunError: If there is less room than that.
@@ -36,7 +39,7 @@ def forecast(folder: Path, space: Space, trials: int, epochs: int, at_once: int)
     rng = random.Random(0)
     images = (space.in_channels, space.image_size, space.classes)
     largest = max(cost(space.sample(rng), *images).params for _ in range(DRAWS))
-    checkpoints = largest * BYTES_A_WEIGHT * COPIES * at_once
+    checkpoints = largest * BYTES_A_WEIGHT * COPIES * at_once * pack
     records = trials * (BYTES_A_TRIAL + epochs * BYTES_AN_EPOCH)
     free = shutil.disk_usage(folder).free
     wanted = f"checkpoints of about {_shown(checkpoints)} at once, records of {_shown(records)}"

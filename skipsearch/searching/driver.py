@@ -37,7 +37,7 @@ from skipsearch.searching.searcher import (
 from skipsearch.searching.stopping import EarlyStopping
 from skipsearch.searching.study import Plan, SearchStudy
 from skipsearch.searching.worker import DesignTrainable, Engine, FrontEnd, KeptElsewhere
-from skipsearch.training import Folder, Store
+from skipsearch.training import LARGEST_PACK, Folder, Store
 
 COST_GROUPS = 4  # within which early stopping compares, where a cost is an objective
 COST_DRAWS = 200  # designs drawn to find the bounds between them
@@ -71,7 +71,7 @@ class Limits:
     Attributes:
         time_budget: Seconds after which the session stops; run it again to go on.
         trial_timeout: Seconds of training after which a trial fails.
-        max_failures: Trainings in a row that may fail before the search stops.
+        max_failures: Trainings in a row that may fail before the search stops; a pack is one.
     """
 
     time_budget: float | None = None
@@ -129,6 +129,7 @@ def run_trials(
             plan.trials - len(earlier),
             plan.recipe.epochs,
             share.at_once,
+            min(study.seeds_at_once, LARGEST_PACK),
         )
     )
     searcher = StudySearcher(

@@ -39,8 +39,8 @@ def loggers(words: Iterable[str], folder: str | Path) -> list[Callback]:
 
     Every training is logged as ``DESIGN-RECIPE-SEED``, the words of the table that ``rank`` prints,
     so that one which is interrupted keeps its name. Its curve is written whole by the session that
-    goes on with it, each epoch once. One that is stopped early is logged on while seeds that are
-    packed with it go on.
+    goes on with it, each epoch once. Of a pack that goes on without some of its seeds the others
+    alone are logged.
 
     Args:
         words: Of ``LOGGERS``: ``tensorboard`` (files in ``folder/tensorboard/TRAINING``) or
@@ -126,7 +126,8 @@ class Translator(Callback):
     def __init__(self, logger: LoggerCallback, folder: Path) -> None:
         self._logger = logger
         self._folder = folder
-        self._trainings: dict[str, list[Training]] = {}  # under way, by Tune's trial
+        # Under way, by Tune's trial and place in its pack.
+        self._trainings: dict[str, dict[int, Training]] = {}
 
     def setup(self, *args: Any, **info: Any) -> None:
         """Prepare the logger, once a session."""
@@ -139,18 +140,25 @@ class Translator(Callback):
         if trial.trial_id not in self._trainings:
             # Not earlier: only the first result brings the curve of the sessions before.
             task = json.loads(trial.config["task"])
-            pack = [Training(task, seed, self._folder) for seed in task["seeds"]]
+            pack = {
+                place: Training(task, seed, self._folder)
+                for place, seed in enumerate(task["seeds"])
+                if seed in task["recorded"]
+            }
             self._trainings[trial.trial_id] = pack
-            for training in pack:
+            for training in pack.values():
                 self._logger.log_trial_start(training)
-        members = result.get("members", [result])
-        for training, member in zip(self._trainings[trial.trial_id], members, strict=True):
+        members, pack = result.get("members", [result]), self._trainings[trial.trial_id]
+        for place, training in list(pack.items()):
+            member = members[place]
             for epoch in member["curve"][training.logged :]:
                 scalars = {name: epoch[name] for name in SCALARS}
                 step = {TRAINING_ITERATION: epoch["epoch"]}
                 self._logger.log_trial_result(iteration, training, step | scalars)
                 training.logged = epoch["epoch"]
             training.failed = "failed" in member
+            if "ended" in member:  # and others go on
+                self._close(pack.pop(place))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Close the log of a training that ended, or that failed and said why."""
@@ -166,8 +174,11 @@ class Translator(Callback):
             self._end(trial_id, failed=True)
 
     def _end(self, trial_id: str, failed: bool = False) -> None:
-        for training in self._trainings.pop(trial_id, []):
-            self._logger.log_trial_end(training, failed=failed or training.failed)
+        for training in self._trainings.pop(trial_id, {}).values():
+            self._close(training, failed)
+
+    def _close(self, training: Training, failed: bool = False) -> None:
+        self._logger.log_trial_end(training, failed=failed or training.failed)
 
 
 class Training:

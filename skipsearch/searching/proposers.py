@@ -11,7 +11,9 @@ import abc
 import json
 import math
 import random
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 import optuna
@@ -29,8 +31,9 @@ DRAWS = 100  # at random for one that is untried
 NEAR = 10_000  # candidates that are kept as neighbours of others: some 7 kB each
 CLIMB = "local:climb"  # attribute of a trial: the number of the climb it belongs to
 
-Trainings = Mapping[str, FrozenTrial]  # by key of what was trained, oldest first
-Fitness = tuple[int, float]  # the last epoch with a value, and the value there
+Seeds = Sequence[FrozenTrial]  # trainings of one design and recipe, oldest first
+Trainings = Mapping[str, Seeds]  # by key of what was trained, oldest first
+Fitness = tuple[int, float]  # the last epoch with values, and their mean there
 
 
 class Proposer(optuna.samplers.BaseSampler):
@@ -160,7 +163,7 @@ class Evolution(Proposer):
             population = [t for t in trainings.values() if _fitness(t)][-POPULATION:]
             tournament = rng.sample(population, min(TOURNAMENT, len(population)))
             for parent in sorted(tournament, key=_order, reverse=True):
-                children = [c for c in self._neighbours(parent) if c.key not in trainings]
+                children = [c for c in self._neighbours(parent[0]) if c.key not in trainings]
                 if children:
                     return rng.choice(children)
         return self._draw(trainings, rng)
@@ -187,14 +190,14 @@ class Local(Proposer):
         return candidate
 
     def _step(
-        self, climb: list[FrozenTrial], trainings: Trainings, rng: random.Random
+        self, climb: list[Seeds], trainings: Trainings, rng: random.Random
     ) -> Candidate | None:
         """Return what a climb tries next; None where it is at its end."""
         position = max(climb, key=_order, default=None)
         if position is None or len(climb) < STARTS or _fitness(position) is None:
             return self._draw(trainings, rng)
         while True:
-            neighbours = self._neighbours(position)
+            neighbours = self._neighbours(position[0])
             untried = [c for c in neighbours if c.key not in trainings]
             if untried:
                 return rng.choice(untried)
@@ -206,14 +209,17 @@ class Local(Proposer):
 
 
 def _trainings(study: optuna.Study) -> Trainings:
-    """Return all trainings; one that was interrupted and goes on keeps its age."""
-    trials = study.get_trials(deepcopy=False)
-    return {trial.user_attrs[KEY]: trial for trial in trials if is_training(trial)}
+    """Return all trainings; a design whose training was interrupted and goes on keeps its age."""
+    trainings: dict[str, list[FrozenTrial]] = defaultdict(list)
+    for trial in study.get_trials(deepcopy=False):
+        if is_training(trial):
+            trainings[trial.user_attrs[KEY]].append(trial)
+    return dict(trainings)
 
 
-def _climbs(study: optuna.Study, trainings: Trainings) -> list[list[FrozenTrial]]:
-    """Return the trainings of each climb, by its number."""
-    climbs: dict[int, list[FrozenTrial]] = {}
+def _climbs(study: optuna.Study, trainings: Trainings) -> list[list[Seeds]]:
+    """Return what was trained in each climb, by its number."""
+    climbs: dict[int, list[Seeds]] = {}
     for trial in study.get_trials(deepcopy=False):
         # The mark stays with the trial that was sampled, where another one goes on with it.
         if CLIMB in trial.system_attrs and is_training(trial):
@@ -222,17 +228,19 @@ def _climbs(study: optuna.Study, trainings: Trainings) -> list[list[FrozenTrial]
     return list(climbs.values())
 
 
-def _fitness(training: FrozenTrial) -> Fitness | None:
-    """Return what a training has shown; None while it is under way, or where it failed.
+def _fitness(seeds: Seeds) -> Fitness | None:
+    """Return what a design has shown; None while its trainings are under way, or where all failed.
 
     Values of different epochs are not compared: what was trained further is fitter, as the full
-    budget is reached by those alone that early stopping let pass.
+    budget is reached by those alone that early stopping let pass. Of several seeds the one that was
+    stopped first holds the design back, as in a ranking.
     """
-    if training.state not in (TrialState.COMPLETE, TrialState.PRUNED):
-        return None
-    epoch, value = max(training.intermediate_values.items(), default=(0, math.nan))
-    return (epoch, value) if math.isfinite(value) else None
+    ended = (t for t in seeds if t.state in (TrialState.COMPLETE, TrialState.PRUNED))
+    curves = [trial.intermediate_values for trial in ended if trial.intermediate_values]
+    epoch = min((max(curve) for curve in curves), default=0)
+    values = [curve[epoch] for curve in curves if math.isfinite(curve.get(epoch, math.nan))]
+    return (epoch, fmean(values)) if values else None
 
 
-def _order(training: FrozenTrial) -> Fitness:
-    return _fitness(training) or (-1, 0.0)
+def _order(seeds: Seeds) -> Fitness:
+    return _fitness(seeds) or (-1, 0.0)

@@ -8,7 +8,7 @@ import time
 from bisect import bisect
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ray import tune
@@ -71,6 +71,12 @@ class _Pack:
     checkpoint: str
     engine: int | None
     begun: float
+    ends: list[_End] = field(default_factory=list)  # of those that have ended
+
+    @property
+    def failure(self) -> str:
+        """Why it failed; empty where a training of it ended well."""
+        return self.ends[0].reason if all(end.reason for end in self.ends) else ""
 
 
 class StudySearcher(Searcher):
@@ -85,7 +91,8 @@ class StudySearcher(Searcher):
         common: What all tasks hold.
         stopping: Early stopping.
         cost_bounds: Between groups of designs of like cost, within which trainings are compared.
-        max_failures: Trainings in a row that may fail before the search ends with a diagnosis.
+        max_failures: Trainings in a row that may fail before the search ends with a diagnosis; a
+            pack is one, which fails where all that ends in it does.
         progress: Shows the state of the search.
     """
 
@@ -178,20 +185,21 @@ class StudySearcher(Searcher):
                 return None  # what is under way may open the question again
             self._is_done = True
             return Searcher.FINISHED
-        self._left -= 1
         checkpoint = checkpoint_name(ticket.candidate.key, ticket.pack)
+        running = (pack for pack in self._packs.values() if pack.checkpoint == checkpoint)
+        if (pack := next(running, None)) is not None:
+            # Another driver had it, and its place is computed here already.
+            self._take_up(ticket, pack)
+            return self._suggest(trial_id)
+        self._left -= 1
         engine = min(self._load, key=self._load.__getitem__) if self._load else None
         pack = self._packs[trial_id] = _Pack([], checkpoint, engine, time.monotonic())
-        for each in [ticket, *self._study.companions(ticket)]:
-            if each.accuracies:
-                # What was decided about these epochs stays decided.
-                self._judge.stops(each.number, each.accuracies, self._group_of(each.costs))
-            place, audited = ticket.pack.index(each.seed), each.stopped_at > 0
-            pack.trainings.append(_Training(each, place, audited=audited))
+        self._take_up(ticket, pack)
         task = {
             "design": ticket.candidate.design.to_dict(),
             "recipe": ticket.candidate.recipe.to_dict(),
             "seeds": list(ticket.pack),
+            "recorded": [training.ticket.seed for training in pack.trainings],
             "checkpoint": checkpoint,
             **self._common,
         }
@@ -201,6 +209,15 @@ class StudySearcher(Searcher):
         self._progress.show(self._running)
         # One text: Tune flattens and copies a nested config, and puts it into folder names.
         return {"task": json.dumps(task)}
+
+    def _take_up(self, ticket: Ticket, pack: _Pack) -> None:
+        """Let a pack record the training of a ticket, and what else of the pack is to be done."""
+        for each in [ticket, *self._study.companions(ticket)]:
+            if each.accuracies:
+                # What was decided about these epochs stays decided.
+                self._judge.stops(each.number, each.accuracies, self._group_of(each.costs))
+            place, audited = ticket.pack.index(each.seed), each.stopped_at > 0
+            pack.trainings.append(_Training(each, place, audited=audited))
 
     def _group(self, trial: Trial) -> int:
         return self._group_of({self._cost: getattr(trial, self._cost)})
@@ -254,6 +271,10 @@ class StudySearcher(Searcher):
         if "disk_full" in result:
             raise OSError(result["disk_full"])
         ends = [self._end(each, _member(result, each.place)) for each in pack.trainings]
+        for training, end in zip(pack.trainings, ends, strict=True):
+            if end is not None:
+                # For the loggers, which Tune calls after its searcher, with the same members.
+                _member(result, training.place)["ended"] = end.state
         self._close(trial_id, ends)
         self._progress.show(self._running)
 
@@ -281,6 +302,7 @@ class StudySearcher(Searcher):
         pack = self._packs[trial_id]
         ended = [(t.ticket.number, end) for t, end in zip(pack.trainings, ends, strict=True) if end]
         pack.trainings = [t for t, end in zip(pack.trainings, ends, strict=True) if end is None]
+        pack.ends += [end for _, end in ended]
         for number, end in ended:
             self._study.finish(number, end.state, end.reason)
             self._judge.forget(number)
@@ -292,14 +314,16 @@ class StudySearcher(Searcher):
             self._ended_checkpoints.append(pack.checkpoint)
         for number, end in ended:
             self._progress.ended(number, end.state, end.accuracy, self._running)
-        for _, end in ended:
-            self._count_failures(end.reason)
+        if not pack.trainings:
+            self._count_failures(pack.failure)
 
     def _death(self, pack: _Pack) -> str:
         reason = f"its worker process died {WORKER_DEATHS + 1} times"
         timeout = self._common["timeout"]
-        if timeout is not None and time.monotonic() - pack.begun > timeout:
-            reason += f", and did not answer within the time-out of {timeout:g} s"
+        if timeout is not None:
+            timeout *= len(pack.trainings[0].ticket.pack)  # as the worker counts
+            if time.monotonic() - pack.begun > timeout:
+                reason += f", and did not answer within the time-out of {timeout:g} s"
         return reason
 
     def _count_failures(self, reason: str) -> None:
@@ -338,7 +362,7 @@ class StudySearcher(Searcher):
         raise self.crash
 
 
-def _member(result: Mapping[str, Any], place: int) -> Mapping[str, Any]:
+def _member(result: Mapping[str, Any], place: int) -> dict[str, Any]:
     """Return what a worker's result says of the training at a place of its pack."""
     member: Mapping[str, Any] = result["members"][place] if "members" in result else result
     return member

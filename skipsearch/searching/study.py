@@ -85,6 +85,7 @@ class Ticket:
         costs: Of the design: params, macs and activation_bytes.
         accuracies: Of the epochs that were trained before it was interrupted.
         stopped_at: As in ``Trial``.
+        later: Further packs of a design that has just been proposed.
     """
 
     number: int
@@ -94,6 +95,7 @@ class Ticket:
     costs: Mapping[str, int]
     accuracies: Sequence[float] = ()
     stopped_at: int = 0
+    later: Sequence[tuple[int, ...]] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +151,7 @@ class SearchStudy:
         plan: As given, with the recipe joined into the space.
         exhausted: Whether the space held fewer trainings than the plan asks for.
         settled: Whether all that the plan asks about axes is known.
+        seeds_at_once: Of a design that are trained as one packed network, at most so many.
 
     Raises:
         RunError: If the storage cannot be opened, or the study there is of another search.
@@ -167,6 +170,7 @@ class SearchStudy:
         self.plan = dataclasses.replace(plan, space=space)
         self.exhausted = self.settled = False
         self._packs = packs
+        self.seeds_at_once = 1 if packs is None else plan.seeds
         self._presence: Presence | None = None
         self._memory: WriteBehind | None = None
         if isinstance(storage, BaseStorage):
@@ -316,22 +320,27 @@ class SearchStudy:
         seeds: dict[str, list[int]] = defaultdict(list)
         for _, candidate, seed in wanted:
             seeds[candidate.key].append(seed)
+        if self._packs is not None:
+            self.seeds_at_once = max(self.seeds_at_once, *map(len, seeds.values()), 1)
+        packs: dict[str, list[tuple[int, ...]]] = {}
         queued: set[tuple[str, int]] = set()
         for params, candidate, seed in wanted:
+            key = candidate.key
+            if key not in packs:
+                packs[key] = self._divided(candidate, seeds[key])
             # The whole pack here, though seeds of others may stand between.
-            for each in (pack := self._pack_of(candidate, seed, seeds[candidate.key])):
-                training = (candidate.key, each)
-                if training not in self._tried and training not in queued:
+            pack = next(pack for pack in packs[key] if seed in pack)
+            for each in pack:
+                if (key, each) not in self._tried and (key, each) not in queued:
                     self._study.enqueue_trial(params, _marks(each, pack))
-                    queued.add(training)
+                    queued.add((key, each))
         self.plan = dataclasses.replace(self.plan, trials=len(self._tried) + len(queued))
 
-    def _pack_of(self, candidate: Candidate, seed: int, seeds: Sequence[int]) -> tuple[int, ...]:
-        """Return the pack of a seed, where a design is trained with several."""
+    def _divided(self, candidate: Candidate, seeds: Sequence[int]) -> list[tuple[int, ...]]:
+        """Divide the seeds of a design into packs."""
         if self._packs is None or len(seeds) == 1:
-            return (seed,)
-        packs = self._packs(candidate.design, candidate.recipe, seeds)
-        return tuple(next(pack for pack in packs if seed in pack))
+            return [(seed,) for seed in seeds]
+        return [tuple(pack) for pack in self._packs(candidate.design, candidate.recipe, seeds)]
 
     def _has_enough(self) -> bool:
         """Whether all trainings that the plan asks for are done or under way."""
@@ -387,6 +396,8 @@ class SearchStudy:
     def companions(self, ticket: Ticket) -> list[Ticket]:
         """Take up the other trainings of a ticket's pack, those that are still to be done.
 
+        What the design is to be trained with later is queued.
+
         Args:
             ticket: What ``ask`` has just returned.
 
@@ -401,6 +412,9 @@ class SearchStudy:
                 candidate = self.plan.space.suggest(_chooser(trial))
                 accepted = self._accept(trial, candidate, seed, trial.user_attrs)
                 tickets += [accepted] if accepted else []
+        for pack in ticket.later:
+            for seed in pack:
+                self._study.enqueue_trial(_labels(ticket.candidate.values), _marks(seed, pack))
         self._flush()
         return tickets
 
@@ -443,12 +457,15 @@ class SearchStudy:
         space = self.plan.space
         figures = cost(candidate.design, space.in_channels, space.image_size, space.classes)
         costs = dataclasses.asdict(figures)
+        later: list[tuple[int, ...]] = []
         if PACK in inherited:
             pack = tuple(inherited[PACK])
         elif CONTINUES in inherited:
             pack = (seed,)
         else:
-            pack = self._pack_of(candidate, seed, self._further(candidate, seed))
+            packs = self._divided(candidate, self._further(candidate, seed))
+            pack = next(pack for pack in packs if seed in pack)
+            later = [other for other in packs if other is not pack] if len(pack) > 1 else []
         attributes: dict[str, Any] = {
             "design": candidate.design.to_dict(),
             "recipe": candidate.recipe.to_dict(),
@@ -470,7 +487,7 @@ class SearchStudy:
         self._tried.add(candidate.key, seed, candidate.values)
         accuracies = [epoch["validation_accuracy"] for epoch in inherited.get(CURVE, ())]
         stopped_at = inherited.get(STOPPED_AT, 0)
-        return Ticket(trial.number, candidate, seed, pack, costs, accuracies, stopped_at)
+        return Ticket(trial.number, candidate, seed, pack, costs, accuracies, stopped_at, later)
 
     def _clashes(self, mine: int, key: str, seed: int, continues: bool) -> bool:
         """Whether another driver has taken the same training, or the last one that was left."""

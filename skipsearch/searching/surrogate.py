@@ -88,7 +88,11 @@ class Surrogate(Proposer):
         if len(trainings) < RANDOM or len(ended) < ENDED:
             return self._draw(trainings, rng)
         posterior = self._posterior(VALIDATION_ACCURACY, ended)
-        under_way = [t for t in trainings.values() if t.state == TrialState.RUNNING]
+        under_way = [
+            seeds[0]
+            for seeds in trainings.values()
+            if any(trial.state == TrialState.RUNNING for trial in seeds)
+        ]
         posterior = posterior.with_pending(self._rows_of(under_way))
         pool = self._candidates(trial.number, posterior, ended)
         untried = np.array([key not in trainings for key in pool.keys])

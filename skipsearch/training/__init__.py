@@ -15,10 +15,11 @@ from skipsearch.training.latency import Latency, latency
 from skipsearch.training.memory import foreseen_parts, free_memory, is_out_of_memory
 from skipsearch.training.processor import available_cores, tune_process
 from skipsearch.training.residents import Residents
-from skipsearch.training.several import PackTrainer, packs, train_several
+from skipsearch.training.several import LARGEST_PACK, PackTrainer, packs, train_several
 from skipsearch.training.threads import fitting_threads
 
 __all__ = [
+    "LARGEST_PACK",
     "CheckpointWriter",
     "CompileChoice",
     "Folder",

@@ -33,7 +33,6 @@ EVALUATION_BATCH = (256, 2048)  # on the CPU, where caches are small; on a GPU
 STEPS_AHEAD = 16  # of the device, that may be asked for before it is waited for
 T = TypeVar("T")
 Wait = torch.cuda.Event | None  # what a turn asks its caller to wait for before the next one
-Turns = Generator[Wait, None, Epoch]
 
 
 def train(
@@ -415,21 +414,7 @@ class Trainer(Training):
         Raises:
             DivergedError: If the loss is no longer finite.
         """
-        return self._finite(*self.run_epochs())
-
-    def turns(self) -> Turns:
-        """Train one epoch and evaluate, handing over after each step; see ``all_turns``.
-
-        Returns:
-            The epoch.
-
-        Raises:
-            DivergedError: If the loss is no longer finite.
-        """
-        epochs = yield from self.all_turns()
-        return self._finite(*epochs)
-
-    def _finite(self, epoch: Epoch) -> Epoch:
+        (epoch,) = self.run_epochs()
         if divergence := self.divergence(epoch):
             raise DivergedError(divergence)
         return epoch

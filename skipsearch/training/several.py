@@ -12,7 +12,7 @@ from skipsearch.design import Design
 from skipsearch.errors import TrainingError
 from skipsearch.models import Network, build, can_pack, pack, set_generators, unpack
 from skipsearch.recipe import Recipe
-from skipsearch.record import Epoch
+from skipsearch.record import PACK_OF, Epoch
 from skipsearch.training.batches import stream
 from skipsearch.training.engine import Trainer, Training
 from skipsearch.training.threads import WORK_A_THREAD, work_a_layer
@@ -146,7 +146,7 @@ class PackTrainer(Training):
     @property
     def numerics(self) -> str:
         """What decides its last bits: the number of companions, not what they are."""
-        return f"{super().numerics}, pack of {len(self._seeds)}"
+        return f"{super().numerics}{PACK_OF}{len(self._seeds)}"
 
     def _generators(self) -> Sequence[torch.Generator]:
         return self._draws_from
