@@ -12,7 +12,7 @@ settings.register_profile("calm", deadline=None, suppress_health_check=[HealthCh
 settings.load_profile("calm")
 
 
-# Files with real searches, which take longest: begun first, so that no core waits for one at the end.
+# Files that take longest. They begin first, so that no core waits for one of them at the end.
 SLOWEST = ("trouble", "search", "torture", "packed_searches", "product", "run_folder", "export")
 
 

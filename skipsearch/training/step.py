@@ -55,6 +55,7 @@ class Step:
         self.device = data.train.images.device
         self.loss_sum = torch.zeros(networks, device=self.device)
         self.right = torch.zeros(networks, device=self.device)
+        self._each = torch.ones(networks, device=self.device)  # of the networks' losses counts once
         self.compiled = False
         self.failure: str | None = None
         self._model = model
@@ -119,8 +120,10 @@ class Step:
                 reduction="none",
                 label_smoothing=self._recipe.label_smoothing,
             )
-            losses = losses.view(labels.shape).mean(0) * share
-            losses.sum().backward()  # type: ignore[no-untyped-call]
+            losses = losses.view(labels.shape).mean(0)
+            if share < 1:
+                losses = losses * share
+            losses.backward(self._each)  # type: ignore[no-untyped-call]
             self.loss_sum += losses.detach()
             self.right += (logits.argmax(2) == labels).sum(0)
         self._optimizer.step()
