@@ -364,7 +364,8 @@ class StudySearcher(Searcher):
 
 def _member(result: Mapping[str, Any], place: int) -> dict[str, Any]:
     """Return what a worker's result says of the training at a place of its pack."""
-    return dict(result["members"][place] if "members" in result else result)
+    member: dict[str, Any] = result["members"][place] if "members" in result else dict(result)
+    return member
 
 
 class Scheduler(FIFOScheduler):
