@@ -168,9 +168,21 @@ def test_a_machine_with_loopback_passes() -> None:
         pass
 
 
-@pytest.mark.parametrize("flag", ["--out", "--data", "--data-root"])
-def test_a_path_that_is_not_utf8_is_refused(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([*SEARCH, flag, "r\udcff"]) == 2
+@pytest.mark.parametrize(
+    "words",
+    [
+        *([*SEARCH, flag, "r\udcff"] for flag in ("--out", "--data", "--data-root")),
+        ["rank", "run", "--csv", "\ud800"],
+        ["export", "run", "--design", "x\udcff.yaml"],
+        ["pareto", "run\udcff"],
+    ],
+)
+def test_a_word_that_is_not_utf8_is_refused(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    assert end.value.code == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 1
     assert "is not UTF-8: rename" in err

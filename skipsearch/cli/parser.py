@@ -37,7 +37,18 @@ def read_arguments(words: Sequence[str]) -> argparse.Namespace:
             parser.error(f"argument {flag}: expected one argument")
         if "\0" in word:
             parser.error(f"{shown_value(word)} holds a null character")
+        if not is_utf8(word):
+            parser.error(f"{shown_value(word)} is not UTF-8: rename what it names")
     return parser.parse_args(words)
+
+
+def is_utf8(word: str) -> bool:
+    """Whether a word of the command line was spelt in UTF-8."""
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def make_parser() -> Parser:
