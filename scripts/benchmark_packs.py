@@ -24,13 +24,13 @@ from statistics import median
 
 import torch
 from benchmark_turns import circumstances, table, write_section
+from random_images import CHANNELS, CLASSES, random_data
 
 import skipsearch as ss
-from skipsearch.data import Split
 from skipsearch.training import PackTrainer, Trainer, packs, several, tune_process
 from skipsearch.training.threads import work_a_layer
 
-IMAGES, CHANNELS, CLASSES = 512, 3, 10
+IMAGES = 512
 ORDINARY = "conv3-bn-relu-conv3-bn + relu"
 PACKS = (2, 3, 5, 8)
 STEPS = 2  # of each contender in a round
@@ -67,26 +67,6 @@ class Size:
             bottleneck_ratio=self.bottleneck_ratio,
         )
 
-    def data(self) -> ss.Data:
-        """Make random images."""
-        generator = torch.Generator().manual_seed(0)
-        shape = (IMAGES, CHANNELS, self.image_size, self.image_size)
-        images = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
-        split = Split(images, torch.randint(0, CLASSES, (IMAGES,), generator=generator))
-        return ss.Data(
-            name="random",
-            train=split,
-            validation=split,
-            test=None,
-            class_names=tuple("0123456789"),
-            mean=(0.5,) * CHANNELS,
-            std=(0.25,) * CHANNELS,
-            split_seed=0,
-            augmentation={"crop": 0, "flip": False, "cutout": 0},
-            source="random",
-            fingerprint="0" * 16,
-        )
-
 
 SIZES = (
     Size(8, 8, 32),
@@ -108,7 +88,10 @@ SIZES = (
 
 def steps(size: Size, precision: str, rounds: int) -> list[str]:
     """Return the row of a size: a step alone, and how many times faster a pack is."""
-    data, recipe = size.data(), ss.Recipe(batch_size=size.batch, epochs=10**6, precision=precision)
+    data, recipe = (
+        random_data(IMAGES, size.image_size),
+        ss.Recipe(batch_size=size.batch, epochs=10**6, precision=precision),
+    )
     numbers = (1, *PACKS)
     trainings = {}
     for number in numbers:

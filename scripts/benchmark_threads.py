@@ -31,14 +31,14 @@ from benchmark_turns import (
     work,
     write_section,
 )
+from random_images import CHANNELS, CLASSES, random_data
 
 import skipsearch as ss
-from skipsearch.cost import layers
-from skipsearch.data import Split
 from skipsearch.openmp import SETTINGS
 from skipsearch.training import Trainer, fitting_threads, tune_process
+from skipsearch.training.threads import work_a_layer
 
-IMAGES, CHANNELS, CLASSES = 512, 3, 10
+IMAGES = 512
 ONE, ALL, OURS, SPINNING = "one thread", "all threads", "ours", "all threads, default spinning"
 
 
@@ -68,32 +68,6 @@ class Size:
             stem_width=self.widths[0],
         )
 
-    @property
-    def work_a_layer(self) -> float:
-        """Multiply-adds of the average layer in one step, in millions."""
-        cost = ss.cost(self.design, CHANNELS, self.image_size, CLASSES)
-        return cost.macs * self.batch / layers(self.design) / 1e6
-
-    def data(self) -> ss.Data:
-        """Make random images."""
-        generator = torch.Generator().manual_seed(0)
-        shape = (IMAGES, CHANNELS, self.image_size, self.image_size)
-        images = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
-        split = Split(images, torch.randint(0, CLASSES, (IMAGES,), generator=generator))
-        return ss.Data(
-            name="random",
-            train=split,
-            validation=split,
-            test=None,
-            class_names=tuple("0123456789"),
-            mean=(0.5,) * CHANNELS,
-            std=(0.25,) * CHANNELS,
-            split_seed=0,
-            augmentation={"crop": 0, "flip": False, "cutout": 0},
-            source="random",
-            fingerprint="0" * 16,
-        )
-
 
 SIZES = (
     Size(8, (1, 1), (8, 16), 32),
@@ -108,7 +82,10 @@ SIZES = (
 def steps(size: Size, threads: int, fitting: bool) -> Iterator[int]:
     """Train, and yield the images of each step."""
     tune_process(threads)
-    data, recipe = size.data(), ss.Recipe(batch_size=size.batch, epochs=1_000_000)
+    data, recipe = (
+        random_data(IMAGES, size.image_size),
+        ss.Recipe(batch_size=size.batch, epochs=1_000_000),
+    )
     trainer = Trainer(ss.build(size.design, CHANNELS, CLASSES, seed=0), data, recipe)
     trainer.model.train()
     if fitting:
@@ -178,13 +155,14 @@ def main() -> None:
         loaded = take_turns(contenders(), options.rounds)
     rows = []
     for number, size in enumerate(SIZES):
-        data, recipe = size.data(), ss.Recipe(batch_size=size.batch)
+        data = random_data(IMAGES, size.image_size)
+        recipe = ss.Recipe(batch_size=size.batch)
         torch.set_num_threads(CORES)
         with fitting_threads(size.design, data, recipe):
             threads = torch.get_num_threads()
         rows.append(
             [
-                f"{size.work_a_layer:.1f}",
+                f"{work_a_layer(size.design, data, recipe) / 1e6:.1f}",
                 str(threads),
                 *(ratio(quiet, number, way) for way in (ALL, OURS)),
                 *(ratio(loaded, number, way) for way in (ALL, OURS, SPINNING)),

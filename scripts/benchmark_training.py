@@ -31,6 +31,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import random_images
 import torch
 from benchmark_accuracy import accuracy
 from benchmark_profile import host_time, profile
@@ -62,23 +63,10 @@ HUGE_PAGES = {"THP_MEM_ALLOC_ENABLE": "1"}  # PyTorch's own switch
 
 
 def random_data() -> ss.Data:
-    """8,192 images of 3 x 32 x 32 and 10 classes; speed does not depend on what they show."""
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randint(256, (8192, 3, 32, 32), dtype=torch.uint8, generator=generator)
-    labels = torch.randint(10, (8192,), generator=generator)
-    return ss.Data(
-        name="random",
-        train=Split(images, labels),
-        validation=Split(images[:1], labels[:1]),
-        test=None,
-        class_names=tuple("0123456789"),
-        mean=(0.49, 0.48, 0.45),
-        std=(0.25, 0.24, 0.26),
-        split_seed=0,
-        augmentation={"crop": 4, "flip": True, "cutout": 0},
-        source="random",
-        fingerprint="0" * 16,
-    )
+    """8,192 images of 3 x 32 x 32 and 10 classes, augmented as CIFAR-10 is."""
+    data = random_images.random_data(8192, 32)
+    one = Split(data.train.images[:1], data.train.labels[:1])
+    return replace(data, validation=one, augmentation={"crop": 4, "flip": True, "cutout": 0})
 
 
 def digits() -> ss.Data:

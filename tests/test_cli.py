@@ -504,6 +504,19 @@ def test_a_path_of_a_table_is_a_path_and_nothing_else(
     assert (tmp_path / name).read_text().startswith("place,design,")
 
 
+def test_a_password_in_the_name_of_a_table_is_not_shown(
+    run: ss.Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["rank", str(run.path), "--csv", "ray://user:s3cret@127.0.0.1"]) == 0
+    out = capsys.readouterr().out
+    assert "s3cret" not in out
+    assert "The whole table: ray:/user:***@127.0.0.1" in out
+
+
 def test_an_empty_table_is_a_sentence(
     run: ss.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -704,6 +704,11 @@ def test_bad_input_is_one_clear_line(tmp_path: Path, case: Callable) -> None:
     assert shown is None, "one trace, without those of others"
 
 
+def test_a_device_that_holds_no_data_is_an_error() -> None:
+    with pytest.raises(DataError, match=r"^device 'meta' is not available, expected one of cpu"):
+        load_data("digits", device="meta")
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
 def test_cuda_where_there_is_none_is_an_error(digits: Data) -> None:
     expected = r"^device 'cuda' is not available, expected one of cpu \("

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -13,13 +13,14 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
+from skipsearch.design import Design
 from skipsearch.errors import RunError, SpaceError
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch
 from skipsearch.searching import proposers
 from skipsearch.searching.proposers import CLIMB, POPULATION, STARTS, _fitness, _trainings
 from skipsearch.searching.samplers import ONE_OBJECTIVE, SAMPLERS, make_sampler, sampler_name
-from skipsearch.searching.study import Packs, Plan, SearchStudy, Ticket, _chooser
+from skipsearch.searching.study import Plan, SearchStudy, Ticket, _chooser
 from skipsearch.searching.surrogate import RANDOM as SURROGATE_RANDOM
 from skipsearch.space import Candidate, Space
 
@@ -396,7 +397,10 @@ def test_what_was_given_back_to_another_driver_hides_no_training(sampler: str) -
 def test_the_fitness_of_a_design_is_the_mean_over_the_seeds_that_ended_well() -> None:
     space = Space.from_yaml(SMALL)
     plan = Plan(space=space, recipe=RECIPE, trials=5, sampler="random", seeds=5)
-    packs: Packs = lambda _, __, seeds: [seeds]  # noqa: E731
+
+    def packs(design: Design, recipe: Recipe, seeds: Sequence[int]) -> list[Sequence[int]]:
+        return [seeds]
+
     study = SearchStudy(optuna.storages.InMemoryStorage(), "s", plan, packs=packs)
     ticket = study.ask()
     assert ticket is not None

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from skipsearch.classics import CLASSICS
 from skipsearch.design import Design
-from skipsearch.errors import DesignError, LayoutError, RecipeError, not_one_of, shown_value
+from skipsearch.errors import (
+    DesignError,
+    LayoutError,
+    RecipeError,
+    hide_passwords,
+    not_one_of,
+    shown_value,
+)
 from skipsearch.layout import Layout
 from skipsearch.recipe import Recipe
 from skipsearch.record import Epoch
@@ -172,7 +179,7 @@ def write_csv(
         if file:
             raise
         return f"No file was written: {not_written(problem)} (--csv FILE writes it elsewhere)."
-    return f"The whole table: {path}"
+    return hide_passwords(f"The whole table: {path}")
 
 
 def not_written(problem: OSError) -> str:
