@@ -153,14 +153,15 @@ class Posterior:
         noise = (seen.floors + scales.noise) / seen.counts
         own = scales.own + self._rest(seen.points, features)
         self._own_share = own / (own + noise)  # of a residual, that is the design's own
-        precise = features / (own + noise)[:, None]
-        precision = features.T @ precise * weights * weights[:, None]
+        deviations = np.sqrt(own + noise)
+        scaled = features / deviations[:, None]
+        precision = scaled.T @ scaled * weights * weights[:, None]
         precision[np.diag_indices_from(precision)] += 1.0
         factor = np.linalg.cholesky(precision)
         # Of the coefficients' covariance. A product with it is faster than solving for many rows.
         root = solve_triangular(factor, np.eye(len(factor)), lower=True).T
         self._root = weights[:, None] * root
-        self._coefficients = self._root @ (self._root.T @ (precise.T @ seen.means))
+        self._coefficients = self._root @ (self._root.T @ (scaled.T @ (seen.means / deviations)))
         self._residual = seen.means - features @ self._coefficients
 
     def mean(self, x: Array) -> Array:
