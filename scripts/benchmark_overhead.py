@@ -31,7 +31,7 @@ from skipsearch.searching.study import Plan, SearchStudy
 from skipsearch.space import Space
 
 NAME = "overhead"
-SAMPLERS = ("tpe", "random", "evolution", "local")
+SAMPLERS = ("surrogate", "tpe", "random", "evolution", "local")
 MEASURED = 50  # trials
 WARM = 3  # trials before
 EPOCHS = 9

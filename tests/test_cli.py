@@ -72,6 +72,20 @@ def test_nothing_is_sent_beyond_this_machine(session: tuple[Path, Traces]) -> No
     assert session[1].sent == set()
 
 
+def test_the_cards_onnx_snippet_leaves_and_sends_nothing(
+    session: tuple[Path, Traces], tmp_path: Path
+) -> None:
+    winner = session[0] / "winner"
+    snippets = re.findall(r"```python\n(.*?)```", (winner / "card.md").read_text(), re.DOTALL)
+    (snippet,) = [code for code in snippets if "onnxruntime" in code]
+    images = "import numpy\nimages = numpy.zeros((2, 1, 8, 8), numpy.float32)\n"
+    program = f"{images}{snippet}\nprint(logits.shape)"
+    traces = watched([sys.executable, "-c", program], tmp_path / "home", cwd=winner)
+    assert traces.done.stdout == "(2, 10)\n", traces.done.stderr
+    assert traces.left == set()
+    assert traces.sent in (None, set())
+
+
 def test_what_would_be_left_and_sent_is_seen(tmp_path: Path) -> None:
     program = """
 import pathlib, socket
