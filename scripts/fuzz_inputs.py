@@ -38,7 +38,8 @@ from skipsearch.cli import main as command_line
 from skipsearch.design import FIELDS, Design
 from skipsearch.errors import SkipSearchError, shown_value
 from skipsearch.layout import PLAIN_TOKENS, Layout
-from skipsearch.plan import MERGES, SHORTCUTS
+from skipsearch.merges import MERGES
+from skipsearch.planning import SHORTCUTS
 from skipsearch.recipe import Recipe
 from skipsearch.space import Space
 

@@ -22,8 +22,9 @@ from torch import Tensor
 
 import skipsearch as ss
 from skipsearch.data import Data, Split, load_data
+from skipsearch.merges import MERGES
 from skipsearch.models import build
-from skipsearch.plan import MERGES, SHORTCUTS
+from skipsearch.planning import SHORTCUTS
 from skipsearch.searching.job import Job
 from skipsearch.training import (
     Folder,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from skipsearch.axes import Axis, Choice, Free, Range
 from skipsearch.cost import block_cost, cost, join_cost, steps_cost
 from skipsearch.design import Design
-from skipsearch.errors import SpaceError, counted, unknown_word
+from skipsearch.errors import SpaceError, counted
+from skipsearch.merges import CONCATENATED, LINK_MERGES, MERGES
 from skipsearch.plan import Block, Join, Step, Steps
 from skipsearch.space import Listing, Space
 
 WIDTH = 24  # columns of the branch
-JOIN_SIGNS = {"add": "(+)", "cat": "[,]"}
 
 
 def draw_design(
@@ -140,17 +140,20 @@ def draw_block(block: Block, size: int) -> str:
         before, beside = (opening, branch) if block.shares_opening else ([], opening + branch)
         lines += [_line(step_word(step), shape, "", width) for step, shape in before]
         lines.append("  " + "├" + "─" * (width + 13) + "┐")
-        carried = [step_word(step) for step in block.shortcut or ()] or ["identity"]
+        carried = [step_word(step) for step in block.shortcut or ()]
+        if block.shortcut_dropout:
+            carried.append(f"dropout {block.shortcut_dropout:g}")
+        carried = carried or ["identity"]
         start = max(0, (len(beside) - len(carried)) // 2)
         rows = max(len(beside), len(carried))
         for i in range(rows):
             word, shape = (step_word(beside[i][0]), beside[i][1]) if i < len(beside) else ("│", "")
             side = carried[i - start] if start <= i < start + len(carried) else "│"
             lines.append(_line(word, shape, side, width))
-        concatenates = block.merge in ("cat", "dual")
-        join = JOIN_SIGNS["cat" if concatenates else "add"] + "─" * (width + 11) + "┘"
-        lines.append(f"  {join}  {_factors(block)}")
-        if concatenates:
+        merge = MERGES[block.merge]
+        join = _mark(CONCATENATED if merge.appends else merge.sign) + "─" * (width + 11) + "┘"
+        lines.append(f"  {join}  {_formula(block)}")
+        if merge.appends:
             lines.append(_line("", _shape(block.outputs, out_size), "", width))
     after = zip(block.after, _shapes(block.after, out_size), strict=True)
     lines += [_line(step_word(step), shape, "", width) for step, shape in after]
@@ -158,31 +161,18 @@ def draw_block(block: Block, size: int) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _factors(block: Block) -> str:
-    """Say with which factors, and which dropout, a block adds."""
-    gate = f"g = sigmoid(conv1 of the shortcut), bias {block.gate_bias:g}"
-    match block.merge:
-        case "gate":
-            return f"g branch + (1 - g) shortcut, {gate}"
-        case "shortcut-gate":
-            return f"branch + (1 - g) shortcut, {gate}"
-        case "dual":
-            added = block.branch[-1].outputs - block.growth
-            return f"the first {added} channels added, the others concatenated"
-        case "weighted":
-            return "a branch + b shortcut, a and b learned"
-        case "cat":
-            return ""
-        case "add" if block.adds_plainly:
-            return ""
-        case "add":
-            dropout = f", dropout {block.shortcut_dropout:g} on the shortcut"
-            return (
-                f"{block.branch_scale:g} branch + {block.shortcut_scale:g} shortcut"
-                f"{dropout if block.shortcut_dropout else ''}"
-            )
-        case _:
-            raise unknown_word("merge", block.merge)
+def _mark(sign: str) -> str:
+    return sign if sign == CONCATENATED else f"({sign})"
+
+
+def _formula(block: Block) -> str:
+    """Say with which factors a block joins branch and shortcut; nothing where there are none."""
+    assert block.merge is not None
+    branch, shortcut, note = MERGES[block.merge].weights(block)
+    if " " in shortcut:
+        shortcut = f"({shortcut})"
+    words = f"{branch} branch + {shortcut} shortcut".strip().replace("  ", " ")
+    return ", ".join(filter(None, [words if branch or shortcut else "", note]))
 
 
 def _join_words(join: Join) -> str:
@@ -191,9 +181,7 @@ def _join_words(join: Join) -> str:
     for link in join.links:
         source = f"stage {link.source}" if link.source else "stem"
         words.append(f"{source} ({_chain(link.steps) or 'identity'})")
-    if join.merge not in JOIN_SIGNS:
-        raise unknown_word("link_merge", join.merge)
-    how = JOIN_SIGNS[join.merge]
+    how = _mark(LINK_MERGES[join.merge].sign)
     return " - ".join(filter(None, [f"{how} {', '.join(words)}", _chain(join.after)]))
 
 

@@ -9,7 +9,9 @@ from functools import lru_cache
 from skipsearch.design import Design
 from skipsearch.errors import DesignError, shown_value, unknown_word
 from skipsearch.layout import is_convolution, parse_run
-from skipsearch.plan import Block, Join, Network, Step, Steps, joins_by_cat
+from skipsearch.merges import LINK_MERGES, MERGES
+from skipsearch.plan import Block, Join, Network, Step, Steps
+from skipsearch.planning import needs_transition
 
 SE_REDUCTION = 16  # Hu et al. 2018, arXiv:1709.01507, section 6.1
 FLOAT32_BYTES = 4
@@ -67,7 +69,7 @@ def layers(design: Design) -> int:
     transitions = 0
     for index, stage in enumerate(design.stages):
         tokens += (*stage.layout.branch, *stage.layout.after) * stage.depth
-        transitions += index > 0 and joins_by_cat(stage)
+        transitions += index > 0 and needs_transition(stage)
     return 1 + transitions + sum(map(is_convolution, tokens))
 
 
@@ -111,29 +113,16 @@ def block_cost(block: Block, size: int) -> tuple[int, int, int, int]:
     shortcut = steps_cost(block.shortcut or (), size)
     after = steps_cost(block.after, branch[3])
     pixels = branch[3] ** 2
-    joined = block.outputs * pixels  # the sum; factors, sigmoid and weights are part of it
-    params = macs = 0
-    match block.merge:
-        case None:
-            joined = 0
-        case "add":
-            joined += block.outputs * pixels if block.shortcut_dropout else 0
-        case "cat":
-            pass
-        case "gate" | "shortcut-gate":  # the gate: a 1x1 convolution with a bias
-            joined += block.outputs * pixels
-            params = block.outputs**2 + block.outputs
-            macs = block.outputs**2 * pixels
-        case "weighted":
-            params = 2
-        case "dual":  # the sum of its residual path, before all is concatenated
-            joined += (block.branch[-1].outputs - block.growth) * pixels
-        case _:
-            raise unknown_word("merge", block.merge)
+    params = macs = written = 0
+    if block.merge is not None:
+        merge = MERGES[block.merge]
+        params = merge.params(block)
+        macs = merge.macs(block) * pixels
+        written = merge.writes(block) * pixels
     return (
         opening[0] + branch[0] + shortcut[0] + params + after[0],
         opening[1] + branch[1] + shortcut[1] + macs + after[1],
-        opening[2] + branch[2] + shortcut[2] + joined + after[2],
+        opening[2] + branch[2] + shortcut[2] + written + after[2],
         branch[3],
     )
 
@@ -148,13 +137,8 @@ def join_cost(join: Join, sizes: Sequence[int], size: int) -> tuple[int, int, in
     """
     after = steps_cost(join.after, size)
     counted = [steps_cost(link.steps, sizes[link.source]) for link in join.links]
-    match join.merge:
-        case "add":
-            sums = len(join.links)
-        case "cat":
-            sums = 1
-        case _:
-            raise unknown_word("link_merge", join.merge)
+    # Links are added one by one, and concatenated at once.
+    sums = len(join.links) if LINK_MERGES[join.merge].carries else 1
     return (
         sum(each[0] for each in counted) + after[0],
         sum(each[1] for each in counted) + after[1],

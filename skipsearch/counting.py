@@ -16,7 +16,7 @@ from skipsearch.axes import RECIPE, Axis, Free, Value, split_name
 from skipsearch.design import FIELDS, PER_STAGE, has_effect, spread
 from skipsearch.errors import SpaceError
 from skipsearch.layout import Layout
-from skipsearch.plan import MERGES
+from skipsearch.merges import MERGES
 
 MOST_PAIRS = 10_000  # of a layout and a merge for all stages, those that decide alike counted once
 # Fields that decide which others matter, in this order; what they do to those is has_effect's.

@@ -23,20 +23,14 @@ from skipsearch.errors import (
     unknown_word,
 )
 from skipsearch.layout import PLAIN_TOKENS, Layout, check_token, is_convolution, parse_run
-from skipsearch.plan import (
-    GATES,
-    LINK_MERGES,
+from skipsearch.merges import LINK_MERGES, MERGES
+from skipsearch.plan import Network, Stage, StageFields, Steps
+from skipsearch.planning import (
     LINK_SHORTCUTS,
-    MERGES,
     SHORTCUTS,
-    Network,
-    Stage,
-    StageFields,
-    Steps,
     complete_head,
     complete_stem,
     head_tokens,
-    joins_by_cat,
     kept_channels,
     plan_network,
 )
@@ -54,8 +48,8 @@ NUMBERS = (
 PER_STAGE = ("layout", "shortcut", "merge", "bottleneck_ratio", "groups", "growth")
 WORDS = {
     "shortcut": SHORTCUTS,
-    "merge": MERGES,
-    "link_merge": LINK_MERGES,
+    "merge": tuple(MERGES),
+    "link_merge": tuple(LINK_MERGES),
     "link_shortcut": LINK_SHORTCUTS,
 }
 WHOLE_NETWORK = (
@@ -406,26 +400,24 @@ def has_effect(
         head: The field of that name.
     """
     branches = [token for layout in layouts for token in layout.branch]
-    joins = {merge for layout, merge in zip(layouts, merges, strict=True) if layout.skip}
-    if not joins <= set(MERGES):
-        raise unknown_word("merge", next(iter(joins - set(MERGES))))
+    joins = [MERGES[merge] for layout, merge in zip(layouts, merges, strict=True) if layout.skip]
     match field:
         case "merge" | "drop_path":
             return bool(joins)
-        case "shortcut":
-            return bool(joins - {"cat"})
-        case "shortcut_scale" | "branch_scale" | "shortcut_dropout":
-            return "add" in joins
-        case "compression":
-            return "cat" in joins
-        case "gate_bias":
-            return bool(joins & set(GATES))
-        case "growth":
-            return "dual" in joins
+        case (
+            "shortcut"
+            | "shortcut_scale"
+            | "branch_scale"
+            | "shortcut_dropout"
+            | "compression"
+            | "gate_bias"
+            | "growth"
+        ):
+            return any(field in merge.fields for merge in joins)
         case "link_merge":
             return bool(links)
         case "link_shortcut":
-            return bool(links) and link_merge == "add"
+            return bool(links) and LINK_MERGES[link_merge].carries
         case "head_width":
             return any(map(is_convolution, parse_run(head)))
         case "bottleneck_ratio":
@@ -641,8 +633,9 @@ def _canonical(design: Design) -> Design:
     tokens += parse_run(head)
     widens = any(s.op == "conv" and s.inputs != s.outputs for s in (*plan.head, *plan.pooled))
     carried = [link.steps for stage in plan.stages if stage.join for link in stage.join.links]
-    merges = {block.merge for stage in plan.stages for block in stage.blocks}
-    adds = "add" in merges
+    merges = {block.merge for stage in plan.stages for block in stage.blocks if block.merge}
+    known = frozenset().union(*(MERGES[merge].fields for merge in merges))
+    drops = "shortcut_dropout" in known and design.shortcut_scale
     return Design(
         layout=collapse([str(layout) for layout in layouts]),
         merge=_settled([stage.merge for stage in stages], "add"),
@@ -660,12 +653,12 @@ def _canonical(design: Design) -> Design:
         groups=_settled([stage.groups for stage in stages], 1),
         growth=_settled([stage.growth for stage in stages], 4),
         compression=_shortest_compression(plan, design.compression),
-        drop_path=design.drop_path if merges != {None} else 0.0,
+        drop_path=design.drop_path if merges else 0.0,
         dropout=design.dropout if "dropout" in tokens else 0.0,
-        shortcut_scale=design.shortcut_scale if adds else 1.0,
-        branch_scale=design.branch_scale if adds else 1.0,
-        shortcut_dropout=design.shortcut_dropout if adds and design.shortcut_scale else 0.0,
-        gate_bias=design.gate_bias if merges & set(GATES) else -6.0,
+        shortcut_scale=design.shortcut_scale if "shortcut_scale" in known else 1.0,
+        branch_scale=design.branch_scale if "branch_scale" in known else 1.0,
+        shortcut_dropout=design.shortcut_dropout if drops else 0.0,
+        gate_bias=design.gate_bias if "gate_bias" in known else -6.0,
     )
 
 
@@ -690,8 +683,9 @@ def _canonical_stage(fields: StageFields, stage: Stage, dropout: float) -> _Cano
         layout = Layout((*layout.branch, *layout.after), skip=False)
     dense = [token for token in layout.branch if token.startswith("conv")]
     grouped = any(token != "conv1" for token in dense)
-    shortcut = None if joins_by_cat(fields) or not layout.skip else fields.shortcut
-    begins = blocks[0].changes_shape or blocks[0].merge == "dual"
+    known = MERGES[fields.merge].fields if layout.skip else frozenset()
+    shortcut = fields.shortcut if "shortcut" in known else None
+    begins = blocks[0].changes_shape or blocks[0].growth
     if shortcut == "proj-all" and blocks[0].shortcut and len(blocks) == 1 and begins:
         shortcut = "proj"
     if shortcut != "proj-all" and blocks[0].shortcut == ():
@@ -699,7 +693,7 @@ def _canonical_stage(fields: StageFields, stage: Stage, dropout: float) -> _Cano
     if shortcut == "avg-proj" and blocks[0].stride == 1:
         shortcut = "proj"
     merge = fields.merge if layout.skip else None
-    if merge not in (None, "cat") and not joined and blocks[0].changes_shape:
+    if merge and not joined and blocks[0].changes_shape:
         merge = "add"
     return _Canonical(
         layout,
@@ -707,7 +701,7 @@ def _canonical_stage(fields: StageFields, stage: Stage, dropout: float) -> _Cano
         merge,
         fields.inner / fields.width if len(dense) > 1 else None,
         fields.groups if grouped else None,
-        fields.growth if merge == "dual" and joined else None,
+        fields.growth if "growth" in known and joined else None,
     )
 
 

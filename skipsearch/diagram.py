@@ -27,6 +27,7 @@ from skipsearch.cost import block_cost, cost, join_cost, steps_cost
 from skipsearch.design import Design
 from skipsearch.errors import unknown_word
 from skipsearch.layout import ACTIVATIONS, NORMS, OTHERS
+from skipsearch.merges import CONCATENATED, LINK_MERGES, MERGES
 from skipsearch.plan import Block, Join, Network, Step, Steps
 
 DPI = 150
@@ -165,7 +166,7 @@ def _fill(step: Step) -> str:
 def _typeset(text: str) -> str:
     """Write arrows, times signs and minus signs as a printer would."""
     text = re.sub(r"(?<=\d)x(?=\d)", "\N{MULTIPLICATION SIGN}", text.replace("->", "→"))
-    return re.sub(r"(?<!\S)-(?=\d)", "\N{MINUS SIGN}", text)
+    return re.sub(r"(?<!\S)-(?= ?[\dg])", "\N{MINUS SIGN}", text)
 
 
 def _shape(channels: int, size: int) -> str:
@@ -463,7 +464,9 @@ def _sketch_join(column: Column, block: Block, size: int) -> int:
     if block.shortcut_dropout:
         items += (Item(f"dropout {block.shortcut_dropout:g}", OTHER),)
     carried = Carried(items or IDENTITY)
-    of_branch, of_shortcut, note = _factors(block)
+    assert block.merge is not None
+    merge = MERGES[block.merge]
+    of_branch, of_shortcut, note = map(_typeset, merge.weights(block))
     room = max(BESIDE, _measure(of_shortcut, SMALL) + 10.0 if of_shortcut else 0.0)
     x = column.width / 2 + room + carried.width / 2
 
@@ -472,7 +475,7 @@ def _sketch_join(column: Column, block: Block, size: int) -> int:
     if of_branch:
         y = column.mark("x")
         column.sketch.add(Label(RADIUS + 3.0, y, of_branch, "left", SMALL))
-    join = column.mark("[,]" if block.merge == "cat" else "+")
+    join = column.mark(merge.sign)
     end: Points = ((x, join), (RADIUS, join))
     if of_shortcut:
         times = column.width / 2 + room / 2
@@ -481,8 +484,8 @@ def _sketch_join(column: Column, block: Block, size: int) -> int:
         column.sketch.add(above)
         end = (end[0], (times + RADIUS, join))
     carried.draw(column.sketch, ((0.0, tap), (x, tap)), (tap + join) / 2, end)
-    if block.merge == "dual":
-        again = column.mark("[,]")
+    if merge.appends and merge.sign != CONCATENATED:
+        again = column.mark(CONCATENATED)
         column.sketch.add(Wire(((x, join - TURN), (x, again), (RADIUS, again))))
     if note:
         lines = _wrap(note.split(" "), x + carried.width / 2 - 5.0, SMALL, " ")
@@ -490,47 +493,9 @@ def _sketch_join(column: Column, block: Block, size: int) -> int:
         column.arrow(LINE * SMALL * len(lines) + 2.0, head=False)
         for i, line in enumerate(lines):
             column.sketch.add(Label(5.0, y + LINE * SMALL * (i + 0.5), line, "left", SMALL))
-    if block.merge in ("cat", "dual"):
+    if merge.appends:
         column.shape = _shape(block.outputs, size)
     return size
-
-
-ONE_LESS = "1 \N{MINUS SIGN} g"
-
-
-def _sign(merge: str) -> str:
-    """Return what stands in the mark where long skips join."""
-    match merge:
-        case "add":
-            return "+"
-        case "cat":
-            return "[,]"
-        case _:
-            raise unknown_word("link_merge", merge)
-
-
-def _factors(block: Block) -> tuple[str, str, str]:
-    """Return the factors of branch and shortcut where they join, and what is to be said."""
-    gate = f"g = sigmoid(conv1 {block.outputs}->{block.outputs} of the shortcut),"
-    gate += f" bias {block.gate_bias:g}"
-    match block.merge:
-        case "gate":
-            return "g", ONE_LESS, _typeset(gate)
-        case "shortcut-gate":
-            return "", ONE_LESS, _typeset(gate)
-        case "weighted":
-            return "a", "b", "a, b learned"
-        case "dual":
-            added = block.branch[-1].outputs - block.growth
-            return "", "", f"first {added} added, rest concatenated"
-        case "cat":
-            return "", "", ""
-        case "add":
-            scales = (block.branch_scale, block.shortcut_scale)
-            of_branch, of_shortcut = ("" if s == 1.0 else f"{s:g}" for s in scales)
-            return of_branch, of_shortcut, ""
-        case _:
-            raise unknown_word("merge", block.merge)
 
 
 # --- the network ----------------------------------------------------------------------------------
@@ -621,7 +586,7 @@ def _sketch_network(
         if station.join:
             heights = [Carried(_link_items(link.steps)).height for link in station.join.links]
             column.stretch(zone + max(heights) - GAP - RADIUS)
-            join = column.mark(_sign(station.join.merge))
+            join = column.mark(LINK_MERGES[station.join.merge].sign)
             assert station.stage is not None
             spans[station.stage] = (zone, join)
             if station.join_params:

@@ -296,7 +296,7 @@ def test_what_stands_after_the_join_is_drawn_with_the_joined_shape() -> None:
 def test_a_dual_block_says_what_is_added() -> None:
     design = Design(layout="conv3 +", merge="dual", depths=(1,), widths=(4,), growth=3)
     lines = draw_block(design.plan(1).stages[0].blocks[0], 8).splitlines()
-    assert lines[-3].endswith("┘  the first 4 channels added, the others concatenated")
+    assert lines[-3].endswith("┘  first 4 added, rest concatenated")
     assert lines[-3].startswith("  [,]")
     assert lines[-2].split() == ["13x8x8"]
 

@@ -24,8 +24,11 @@ from skipsearch.cost import Cost, cost, layers, se_width
 from skipsearch.design import Design
 from skipsearch.errors import DesignError
 from skipsearch.models import Network, build
-from skipsearch.models.block import AddBlock, CatBlock, DualBlock, GateBlock
 from skipsearch.models.link import AddLinks, CatLinks
+from skipsearch.models.merges.add import AddBlock
+from skipsearch.models.merges.cat import CatBlock
+from skipsearch.models.merges.dual import DualBlock
+from skipsearch.models.merges.gate import GateBlock
 from skipsearch.models.ops import DropPath, SqueezeExcitation
 
 ORDERS = (

@@ -26,10 +26,13 @@ from skipsearch.classics import (
 from skipsearch.data import load_data, normalise
 from skipsearch.design import Design
 from skipsearch.errors import DesignError
+from skipsearch.merges import MERGES
 from skipsearch.models import Network, build, deepen
+from skipsearch.models.identity import behind_block
 from skipsearch.models.ops import OPS, Scale
-from skipsearch.models.ranges import ANY, Range, behind_block, keeps, through
-from skipsearch.plan import MERGES, SHORTCUTS, Step
+from skipsearch.models.ranges import ANY, Range, keeps, through
+from skipsearch.plan import Step
+from skipsearch.planning import SHORTCUTS
 from skipsearch.recipe import Recipe
 from skipsearch.training import train
 

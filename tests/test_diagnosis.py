@@ -15,7 +15,8 @@ from skipsearch.classics import CLASSICS
 from skipsearch.data import Data, Split, load_data
 from skipsearch.design import Design
 from skipsearch.models import Network, build
-from skipsearch.models.block import AddBlock, PlainBlock
+from skipsearch.models.merges.add import AddBlock
+from skipsearch.models.merges.plain import PlainBlock
 from skipsearch.recipe import Recipe
 from skipsearch.training import Trainer, train
 from skipsearch.training.diagnosis import (
@@ -25,7 +26,6 @@ from skipsearch.training.diagnosis import (
     explain,
     inspect,
     lesions,
-    terms,
     words,
 )
 
@@ -111,7 +111,7 @@ def test_what_is_compared_is_what_is_joined(merge: str, inputs: Tensor) -> None:
         model(inputs)
     for name, block in blocks(model).items():
         parts = watched[name]
-        joined = terms(block, parts)
+        joined = block.terms(parts)
         assert joined is not None
         branch, shortcut = joined
         together = torch.cat([shortcut, branch], 1) if merge == "cat" else branch + shortcut

@@ -31,7 +31,8 @@ from skipsearch.cli import main
 from skipsearch.cost import cost, steps_cost
 from skipsearch.design import Design
 from skipsearch.diagram import Diagram, draw_diagram
-from skipsearch.plan import MERGES, Network, Step
+from skipsearch.merges import MERGES
+from skipsearch.plan import Network, Step
 
 THREE: dict[str, Any] = {"depths": (2, 2, 2), "widths": (4, 8, 16)}
 TIMES = "\N{MULTIPLICATION SIGN}"

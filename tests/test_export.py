@@ -31,8 +31,9 @@ from skipsearch.cost import cost
 from skipsearch.design import Design
 from skipsearch.errors import DesignError, ExportError
 from skipsearch.intervals import wilson
+from skipsearch.merges import MERGES
 from skipsearch.models import build
-from skipsearch.plan import MERGES, SHORTCUTS
+from skipsearch.planning import SHORTCUTS
 from skipsearch.recipe import Recipe
 
 LAYOUTS = (

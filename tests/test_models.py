@@ -17,17 +17,14 @@ from skipsearch.classics import BOTTLENECK, DENSE, FULL_PREACTIVATION, ORIGINAL,
 from skipsearch.design import Design
 from skipsearch.errors import DesignError
 from skipsearch.layout import PLAIN_TOKENS
+from skipsearch.merges import MERGES
 from skipsearch.models import Network, build
-from skipsearch.models.block import (
-    AddBlock,
-    CatBlock,
-    DualBlock,
-    GateBlock,
-    PlainBlock,
-    ScaledAddBlock,
-    ShortcutGateBlock,
-    WeightedAddBlock,
-)
+from skipsearch.models.merges.add import AddBlock, ScaledAddBlock
+from skipsearch.models.merges.cat import CatBlock
+from skipsearch.models.merges.dual import DualBlock
+from skipsearch.models.merges.gate import GateBlock, ShortcutGateBlock
+from skipsearch.models.merges.plain import PlainBlock
+from skipsearch.models.merges.weighted import WeightedAddBlock
 from skipsearch.models.ops import (
     OPS,
     DropPath,
@@ -37,7 +34,8 @@ from skipsearch.models.ops import (
     SqueezeExcitation,
     ZeroGammaBatchNorm2d,
 )
-from skipsearch.plan import MERGES, SHORTCUTS, Step, plan_block
+from skipsearch.plan import Step
+from skipsearch.planning import SHORTCUTS, plan_block
 
 LAYOUTS = (
     "conv3-bn-relu-conv3-bn + relu",

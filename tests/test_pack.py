@@ -21,11 +21,13 @@ from skipsearch.classics import (
 )
 from skipsearch.design import Design
 from skipsearch.errors import DesignError
-from skipsearch.models import Network, block, build, ops
+from skipsearch.merges import MERGES
+from skipsearch.models import Network, build, merges, ops
 from skipsearch.models.ops import DropPath
 from skipsearch.models.pack import COUNTERPARTS, pack, set_generators, unpack
 from skipsearch.models.packed import PackedDropout, PackedDropPath
-from skipsearch.plan import MERGES, SHORTCUTS, Step
+from skipsearch.plan import Step
+from skipsearch.planning import SHORTCUTS
 
 CHANNELS, CLASSES, SIDE, BATCH = 2, 3, 7, 4
 
@@ -420,6 +422,7 @@ def test_every_operation_and_block_has_a_counterpart() -> None:
     for word, make in ops.OPS.items():
         step = Step(word, inputs=4, outputs=4, kernel=3)
         assert type(make(step)) in COUNTERPARTS, word
-    for value in vars(block).values():
-        if isinstance(value, type) and value.__module__ == block.__name__:
-            assert value in COUNTERPARTS
+    modules = (merges.add, merges.cat, merges.dual, merges.gate, merges.plain, merges.weighted)
+    blocks = [each for module in modules for each in vars(module).values() if hasattr(each, "terms")]
+    assert len(set(blocks)) == 8
+    assert set(blocks) <= set(COUNTERPARTS)

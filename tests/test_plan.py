@@ -16,15 +16,8 @@ from skipsearch.classics import (
 )
 from skipsearch.design import Design
 from skipsearch.layout import Layout
-from skipsearch.plan import (
-    Block,
-    Network,
-    Step,
-    complete_stem,
-    head_tokens,
-    projection_norm,
-    stem_ending,
-)
+from skipsearch.plan import Block, Network, Step
+from skipsearch.planning import complete_stem, head_tokens, projection_norm, stem_ending
 
 
 def conv(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> Step:
@@ -521,9 +514,10 @@ def test_blocks_stages_and_head_fit_each_other(design: Design) -> None:
         for position, block in enumerate(stage.blocks):
             assert block.inputs == channels
             width, growth = design.widths[index], block.growth
-            assert (block.merge == "dual") == (growth > 0)
+            assert (block.merge in ("cat", "dual")) == (growth > 0)
             match block.merge:
                 case "cat":
+                    assert growth == width
                     assert block.outputs == channels + width
                 case "dual" if position:
                     assert block.outputs == channels + growth

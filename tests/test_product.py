@@ -24,9 +24,11 @@ from skipsearch.classics import (
 )
 from skipsearch.cost import cost
 from skipsearch.design import Design
+from skipsearch.merges import MERGES
 from skipsearch.models import Network, build
 from skipsearch.models.ops import SqueezeExcitation
-from skipsearch.plan import MERGES, SHORTCUTS, Block, Steps
+from skipsearch.plan import Block, Steps
+from skipsearch.planning import SHORTCUTS
 
 # Each layout with the bottleneck ratio of the first classic that has it; beside them the orders of
 # He et al. 2016, arXiv:1603.05027, Fig. 4, that no classic has.

@@ -33,7 +33,8 @@ from skipsearch.cost import cost
 from skipsearch.design import Design
 from skipsearch.models import build
 from skipsearch.models.ops import OPS, DropPath, SqueezeExcitation
-from skipsearch.plan import LINK_SHORTCUTS, Step
+from skipsearch.plan import Step
+from skipsearch.planning import LINK_SHORTCUTS
 
 CLASSES = 10
 INVERTED_RESIDUAL = "conv1-bn-relu6-dw3-bn-relu6-conv1-bn +"  # Sandler et al. 2018, Fig. 4 (d)

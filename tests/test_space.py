@@ -21,7 +21,7 @@ from skipsearch.cost import cost
 from skipsearch.design import FIELDS, PER_STAGE, Design, has_effect
 from skipsearch.errors import DesignError, SpaceError
 from skipsearch.layout import Layout
-from skipsearch.plan import MERGES
+from skipsearch.merges import MERGES
 from skipsearch.recipe import Recipe
 from skipsearch.searching.study import _chooser
 from skipsearch.space import COMPARISONS, MEASURES, Candidate, Space

@@ -16,24 +16,16 @@ from skipsearch.design import Design, check_field, has_effect
 from skipsearch.diagram import draw_diagram
 from skipsearch.errors import RunError, UnknownWordError
 from skipsearch.layout import PLAIN_TOKENS, Layout
+from skipsearch.merges import LINK_MERGES, MERGES
 from skipsearch.models import build
-from skipsearch.models.block import make_block
 from skipsearch.models.graft import NewNorms, graft_block, graft_run
-from skipsearch.models.identity import start_as_identity
+from skipsearch.models.identity import behind_block, start_as_identity
 from skipsearch.models.link import make_join
+from skipsearch.models.merges import make_block
 from skipsearch.models.ops import sequence
-from skipsearch.models.ranges import ANY, behind_block, behind_links, keeps, through
-from skipsearch.plan import (
-    LINK_MERGES,
-    LINK_SHORTCUTS,
-    MERGES,
-    SHORTCUTS,
-    Block,
-    Join,
-    StageFields,
-    Step,
-    plan_block,
-)
+from skipsearch.models.ranges import ANY, behind_links, keeps, through
+from skipsearch.plan import Block, Join, StageFields, Step
+from skipsearch.planning import LINK_SHORTCUTS, SHORTCUTS, plan_block
 from skipsearch.recipe import PRECISIONS, SCHEDULES, Recipe
 from skipsearch.searching.samplers import make_sampler
 from skipsearch.searching.stopping import EarlyStopping

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from textwrap import fill
 
 from skipsearch.artefacts.card import Card, facts, normalisation
-from skipsearch.artefacts.source_block import CAT, DUAL, PLACES, BlockWriter, Run, block_kinds
+from skipsearch.artefacts.source_block import PLACES, BlockWriter, Run, block_kinds
 from skipsearch.artefacts.source_text import (
     HELPERS,
     LINE_LENGTH,
@@ -19,8 +19,9 @@ from skipsearch.artefacts.source_text import (
 )
 from skipsearch.cost import cost
 from skipsearch.design import Design
-from skipsearch.errors import unknown_word
-from skipsearch.plan import Join, Network, Steps, joins_by_cat
+from skipsearch.merges import LINK_MERGES
+from skipsearch.plan import Join, Network, Steps
+from skipsearch.planning import needs_transition
 
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(Design)}
 
@@ -161,13 +162,9 @@ def _join(join: Join, number: int) -> tuple[list[str], list[str]]:
             terms.append(f"self.{name}(x{link.source})")
         else:
             terms.append(f"x{link.source}")
-    match join.merge:
-        case "add":
-            lines = [f"x = x + {term}" for term in terms]
-        case "cat":
-            lines = fitted(f"x = torch.cat([x, {', '.join(terms)}], dim=1)", 8)
-        case _:
-            raise unknown_word("link_merge", join.merge)
+    lines = []
+    for line in LINK_MERGES[join.merge].code(terms):
+        lines += fitted(line, 8)
     if join.after:
         made += _sequence(f"after{number}", join.after)
         lines.append(f"x = self.after{number}(x)")
@@ -178,9 +175,8 @@ def _run_modules(writer: BlockWriter, run: Run, first: int) -> list[str]:
     """Make the blocks of a run, repeated ones in a loop; its first has the rate of ``first``."""
     fields, block, depth = run.fields, run.blocks[0], len(run.blocks)
     drops = "drop_path" in writer.parameters
-    if writer.kind.merge in (CAT, DUAL) and depth > 1:
-        grown = fields.width if writer.kind.merge == CAT else fields.growth
-        inputs = f"{block.inputs} + {grown} * i"
+    if block.growth and depth > 1:
+        inputs = f"{block.inputs} + {block.growth} * i"
         rate = f"rates[{first} + i]" if first else "rates[i]"
         return [_loop(writer.call(block, fields, inputs, rate), "i", f"range({depth})")]
     modules = []
@@ -318,7 +314,7 @@ def _fields_with_effect(design: Design, plan: Network) -> dict[str, str]:
         shown.add("merge")
     # A plain or dense block has no say in what its shortcut carries.
     if any(
-        fields.layout.skip and not joins_by_cat(fields) and block.shortcut != ()
+        fields.layout.skip and not needs_transition(fields) and block.shortcut != ()
         for fields, stage in zip(design.stages, plan.stages, strict=True)
         for block in stage.blocks
     ):

@@ -24,20 +24,12 @@ from skipsearch.artefacts.source_text import (
     stem_of,
 )
 from skipsearch.design import Design
-from skipsearch.errors import unknown_word
 from skipsearch.layout import Layout
+from skipsearch.merges import MERGES
 from skipsearch.plan import Block, Network, Stage, StageFields, Step, Steps
 
-JOINED = {
-    "add": "added",
-    "cat": "concatenated",
-    "gate": "gated",
-    "shortcut-gate": "gated",
-    "weighted": "added with a learned weight",
-    "dual": "added and concatenated",
-}
 NUMBERED = ("conv", "bn", "gn", "ln")  # conv1, bn1, also where there is only one
-PLAIN, CAT, DUAL = "plain", "cat", "dual"
+PLAIN = "plain"  # in the place of a merge, where the layout has no shortcut
 ALL, FIRST, REST, LAST = PLACES = ("a", "the first", "a later", "the last")
 
 
@@ -87,13 +79,13 @@ def block_kinds(design: Design, plan: Network) -> list[Kind]:
     for run in _runs(design, plan):
         layout, shortcut_word = run.fields.layout, run.fields.shortcut
         merge = run.fields.merge if layout.skip else PLAIN
-        adds = merge not in (PLAIN, CAT)
-        everywhere = adds and shortcut_word == "proj-all"
+        carries = merge != PLAIN and MERGES[merge].carries
+        everywhere = carries and shortcut_word == "proj-all"
         # A stage that keeps its shapes fits any other way of changing them.
-        changes = adds and any(block.shortcut != () for block in run.blocks)
+        changes = carries and any(block.shortcut != () for block in run.blocks)
         shortcut = {shortcut_word} if changes else set()
         apart: tuple[object, ...] = (run.place == LAST,)
-        if merge == DUAL:  # The first block is apart, and all of a kind carry the same.
+        if is_dual(merge):  # The first block is apart, and all of a kind carry the same.
             carried = run.blocks[0].shortcut
             apart += (run.begins, None if carried is None else tuple(step.op for step in carried))
         alike = found.setdefault((layout, merge, everywhere, apart), [])
@@ -117,6 +109,16 @@ def block_kinds(design: Design, plan: Network) -> list[Kind]:
     ]
 
 
+def is_dense(merge: str) -> bool:
+    """Whether all that leaves the branch is concatenated."""
+    return merge != PLAIN and not MERGES[merge].carries
+
+
+def is_dual(merge: str) -> bool:
+    """Whether a part of what leaves the branch is concatenated."""
+    return merge != PLAIN and MERGES[merge].carries and MERGES[merge].appends
+
+
 def _runs(design: Design, plan: Network) -> list[Run]:
     """Cut the stages where a class cannot serve all of their blocks."""
     runs = []
@@ -125,7 +127,7 @@ def _runs(design: Design, plan: Network) -> list[Run]:
         layout = fields.layout if design.dropout else fields.layout.without("dropout")
         fields = fields._replace(layout=_as_planned(layout, fields.shortcut, stage))
         parts = [Run(number, ALL, True, fields, stage.blocks, stage.drop_paths)]
-        if fields.merge == DUAL and layout.skip:  # Its first block begins the dense path.
+        if layout.skip and is_dual(fields.merge):  # Its first block begins the dense path.
             parts = parts[0].cut(1, FIRST, REST)
         if stage.join and stage.join.after:  # Its last block leaves "after" to the join.
             whole = parts.pop()
@@ -175,9 +177,13 @@ class BlockWriter:
         fields = [run.fields for run in kind.runs for _ in run.blocks]
         # In a dense block the width is what the block adds to the channels that enter; in a dual
         # one it is what is added, and "both" is what leaves the branch.
-        self._width = {CAT: "growth", DUAL: "width"}.get(kind.merge, "out_channels")
+        self._width = "out_channels"
+        if is_dense(kind.merge):
+            self._width = "growth"
+        elif is_dual(kind.merge):
+            self._width = "width"
         self._carried = "out_channels"  # what leaves the shortcut
-        if kind.merge == DUAL:
+        if is_dual(kind.merge):
             self._carried = "carried" if kind.runs[0].begins else "in_channels"
         self._values = {
             "in_channels": [block.inputs for block in self._blocks],
@@ -220,13 +226,13 @@ class BlockWriter:
         opening = self._run(layout.opening, [block.opening for block in blocks])
         branch = self._run(layout.branch[len(layout.opening) :], [block.branch for block in blocks])
         before, opened, merge = self._join()
-        appends = self.kind.merge in (CAT, DUAL) and any(block.merge for block in blocks)
+        appends = any(block.merge and MERGES[block.merge].appends for block in blocks)
         if appends:
             self._channels = "out_channels"
         made = len(self._init)
         after = self._run(layout.after, [block.after for block in blocks], widens=False)
         if appends and any("out_channels" in line for line in self._init[made:]):
-            joined = "in_channels" if self.kind.merge == CAT else self._carried
+            joined = "in_channels" if is_dense(self.kind.merge) else self._carried
             self._init.insert(made, f"out_channels = {joined} + growth")
             self._used |= {"growth", joined}
         if "carried" in self._used:
@@ -274,7 +280,7 @@ class BlockWriter:
         joined = [block.merge is not None for block in self._blocks]
         how = "no shortcut joins"
         if any(joined):
-            how = f'the shortcut is {JOINED[self.kind.merge]} at "+"'
+            how = f'the shortcut is {MERGES[self.kind.merge].done} at "+"'
         if any(joined) and not all(joined):
             how += " where the shape stays"
         one = f'"""{whose}: {self.kind.layout}; {how}."""'
@@ -311,7 +317,7 @@ class BlockWriter:
         groups = inputs
         if not token.startswith("dw"):
             if widens:
-                names = (self._width, "both") if self.kind.merge == DUAL else (self._width,)
+                names = (self._width, "both") if is_dual(self.kind.merge) else (self._width,)
                 self._channels = self._named([step.outputs for step in steps], *names, "inner")
             numbers = [step.groups for step in steps]
             groups = str(numbers[0]) if len(set(numbers)) == 1 else self._named(numbers, "groups")
@@ -349,11 +355,10 @@ class BlockWriter:
         """
         if not any(block.merge for block in self._blocks):
             return [], [], []
-        made: list[str] = []
-        if self.kind.merge == CAT:
-            merge = ["x = torch.cat([shortcut, x], dim=1)"]
-        else:
-            made, merge = self._addition(next(block for block in self._blocks if block.merge))
+        joined = next(block for block in self._blocks if block.merge)
+        code = MERGES[self.kind.merge].code(joined)
+        made, merge = list(code.made), list(code.lines)
+        self._used.update(code.uses)
         if any(rate for run in self.kind.runs for rate in run.drop_paths):
             self._init.append("self.drop_path = DropPath(drop_path)")
             self._used.add("drop_path")
@@ -388,41 +393,6 @@ class BlockWriter:
         self._init += ["self.shortcut = nn.Identity()", changes]
         self._init += deeper(chained("self.shortcut", module, 12))
         return ["shortcut = self.shortcut(x)"], []
-
-    def _addition(self, block: Block) -> tuple[list[str], list[str]]:
-        """Write the sum of branch and shortcut; return what it needs, and its lines."""
-        match self.kind.merge:
-            case "gate" | "shortcut-gate":
-                self._used.add("out_channels")
-                made = [
-                    "self.gate = nn.Conv2d(out_channels, out_channels, 1)",
-                    f"nn.init.constant_(self.gate.bias, {block.gate_bias!r})",
-                ]
-                branch = "gate * x" if self.kind.merge == "gate" else "x"
-                gate = "gate = torch.sigmoid(self.gate(shortcut))"
-                return made, [gate, f"x = {branch} + (1 - gate) * shortcut"]
-            case "dual":
-                self._used.add("width")
-                return ["self.width = width"], [
-                    "added = x[:, : self.width] + shortcut[:, : self.width]",
-                    "x = torch.cat([added, shortcut[:, self.width :], x[:, self.width :]], dim=1)",
-                ]
-            case "weighted":
-                weights = ("branch_weight", "shortcut_weight")
-                made = [f"self.{name} = nn.Parameter(torch.ones(()))" for name in weights]
-                return made, ["x = self.branch_weight * x + self.shortcut_weight * shortcut"]
-            case "add":
-                made, lines = [], []
-                if block.shortcut_dropout:
-                    made.append(f"self.shortcut_dropout = nn.Dropout({block.shortcut_dropout!r})")
-                    lines.append("shortcut = self.shortcut_dropout(shortcut)")
-                scales = (("x", block.branch_scale), ("shortcut", block.shortcut_scale))
-                branch, shortcut = (
-                    n if scale == 1.0 else f"{scale!r} * {n}" for n, scale in scales
-                )
-                return made, [*lines, f"x = {branch} + {shortcut}"]
-            case _:
-                raise unknown_word("merge", self.kind.merge)
 
     def _shortcut(self, steps: Steps) -> list[str]:
         carried = self._carried

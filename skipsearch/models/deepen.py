@@ -10,12 +10,13 @@ from torch import Tensor, nn
 
 from skipsearch.design import Design
 from skipsearch.errors import DesignError
-from skipsearch.models.block import AddBlock
+from skipsearch.merges import LINK_MERGES
 from skipsearch.models.graft import NewNorms, graft_block, graft_run
-from skipsearch.models.identity import leave, start_as_identity
+from skipsearch.models.identity import behind_block, leave, start_as_identity
 from skipsearch.models.link import AddLinks
+from skipsearch.models.merges.add import AddBlock
 from skipsearch.models.network import Network, build
-from skipsearch.models.ranges import ANY, Range, behind_block, behind_links, through
+from skipsearch.models.ranges import ANY, Range, behind_links, through
 from skipsearch.plan import Join, Stage
 from skipsearch.plan import Network as Plan
 
@@ -239,13 +240,14 @@ def _fill_join(
     """Copy the long skips that end at a stage, and what stands behind them."""
     theirs, ours = cast("AddLinks", old), cast("AddLinks", new)
     kept, channels = signal.kept, now.inputs
+    carries = LINK_MERGES[was.merge].carries
     linked = []
     for i, (before, after) in enumerate(zip(was.links, now.links, strict=True)):
         source = outputs[before.source]
-        target = kept if was.merge == "add" else None
+        target = kept if carries else None
         runs = cast("nn.Sequential", theirs.links[i]), cast("nn.Sequential", ours.links[i])
         carried = graft_run(*runs, before.steps, after.steps, source.kept, norms, target)
-        if was.merge == "cat":
+        if not carries:
             kept = torch.cat([kept, channels + carried])
             channels += source.channels
         linked.append(through(before.steps, source.values))

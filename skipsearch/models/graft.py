@@ -14,9 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from skipsearch.errors import DesignError, unknown_word
-from skipsearch.models.block import AddBlock
+from skipsearch.merges import MERGES
+from skipsearch.models.merges.add import AddBlock
 from skipsearch.models.ops import SqueezeExcitation
 from skipsearch.plan import Block, Step, Steps
+
+RUNS = ("opening.", "branch.", "shortcut.", "after.")  # of a block; its other weights join them
 
 
 class NewNorms:
@@ -218,19 +221,16 @@ def graft_block(
     # The types say what is read below; blocks differ in how they join, which has few weights.
     old, new = cast("AddBlock", old), cast("AddBlock", new)
     for name, tensor in old.state_dict().items():
-        if name.startswith(("gate.", "branch_weight", "shortcut_weight")):
+        if not name.startswith(RUNS):  # weights of the join itself
             new.state_dict()[name].copy_(tensor)
     opened = graft_run(old.opening, new.opening, was.opening, now.opening, kept, norms)
     branch = graft_run(old.branch, new.branch, was.branch, now.branch, opened, norms)
-    match was.merge:
-        case None:
-            out = branch
-        case "cat":
-            out = torch.cat([kept, now.inputs + branch])
-        case "add" | "gate" | "shortcut-gate" | "weighted" | "dual":
-            out = _graft_shortcut(old, new, was, now, opened if was.shares_opening else kept, norms)
-        case _:
-            raise unknown_word("merge", was.merge)
+    if was.merge is None:
+        out = branch
+    elif MERGES[was.merge].carries:
+        out = _graft_shortcut(old, new, was, now, opened if was.shares_opening else kept, norms)
+    else:
+        out = torch.cat([kept, now.inputs + branch])
     if was.after:
         out = graft_run(old.after, new.after, was.after, now.after, out, norms)
     return out

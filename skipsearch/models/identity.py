@@ -8,16 +8,16 @@ by their own weights (Net2DeeperNet: Chen et al. 2016, arXiv:1511.05641).
 
 from __future__ import annotations
 
-from math import exp
 from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
-from skipsearch.errors import DesignError, unknown_word
+from skipsearch.errors import DesignError
 from skipsearch.layout import NORMS
-from skipsearch.models.block import GateBlock, WeightedAddBlock
 from skipsearch.models.graft import NewNorms, is_depthwise, write
+from skipsearch.models.merges import joining_of
+from skipsearch.models.merges.add import AddBlock
 from skipsearch.models.ops import Scale, ZeroGammaBatchNorm2d
 from skipsearch.models.ranges import Range, keeps, through
 from skipsearch.plan import Block, Step, Steps
@@ -39,6 +39,14 @@ WHY = {
 MENDABLE = ("relu", "gelu", "silu")  # f(x) - f(-x) is x
 
 
+def behind_block(block: Block, signal: Range) -> Range:
+    """Return the bounds of what leaves a block that reads a signal."""
+    opened = through(block.opening, signal)
+    branch = through(block.branch, opened)
+    shortcut = through(block.shortcut or (), opened if block.shares_opening else signal)
+    return through(block.after, joining_of(block).behind(block, branch, shortcut))
+
+
 def start_as_identity(block: Block, module: nn.Module, signal: Range, norms: NewNorms) -> None:
     """Make a new block that follows another leave its signal as it is, in evaluation.
 
@@ -55,7 +63,7 @@ def start_as_identity(block: Block, module: nn.Module, signal: Range, norms: New
             stands in the way, and why.
     """
     # The types say what is read below: opening, branch and after are in every block.
-    unit = cast("GateBlock", module)
+    unit = cast("AddBlock", module)
     _note(module, norms)
     if block.shortcut:
         where = "before the projection of the shortcut"
@@ -63,24 +71,11 @@ def start_as_identity(block: Block, module: nn.Module, signal: Range, norms: New
         # A constant factor of the shortcut is made up for in its projection.
         gain = 1 / (block.shortcut_scale or 1.0)
         _carry(block, block.shortcut, unit.shortcut, signal, gain, norms, "in the shortcut")
-    match block.merge:
-        case None:
-            _carry_by_branch(block, unit, signal, 1.0, norms)
-        case "add":
-            _start_add(block, unit, signal, norms)
-        case "dual":
-            _zero(block.branch, unit.branch, block.branch[-1].outputs - block.growth)
-        case "weighted":
-            nn.init.zeros_(cast("WeightedAddBlock", module).branch_weight)
-        case "gate":
-            _carry_by_branch(block, unit, signal, 1.0, norms)
-        case "shortcut-gate":
-            nn.init.zeros_(unit.gate.weight)  # the gate is then the same for every image
-            _carry_by_branch(block, unit, signal, 1 / (1 + exp(-block.gate_bias)), norms)
-        case "cat":
-            pass  # what the branch appends is read by nothing yet
-        case _:
-            raise unknown_word("merge", block.merge)
+    start = joining_of(block).start(block, module)
+    if start.gain is not None:
+        _carry_by_branch(block, unit, signal, start.gain, norms)
+    elif start.zeroed:
+        _zero(block.branch, unit.branch, start.zeroed)
     leave(block.after, unit.after, block.inputs, signal, norms, "behind the join")
 
 
@@ -97,18 +92,6 @@ def _note(module: nn.Module, norms: NewNorms) -> None:
             nn.init.ones_(part.weight)
         if isinstance(part, Scale):
             nn.init.ones_(part.factor)
-
-
-def _start_add(block: Block, unit: GateBlock, signal: Range, norms: NewNorms) -> None:
-    scale = block.shortcut_scale
-    if scale == 1 or (block.shortcut and scale):
-        _zero(block.branch, unit.branch, block.branch[-1].outputs)
-        return
-    if not block.branch_scale:
-        raise _obstacle(
-            f"the branch would make up for shortcut_scale {scale:g}, but branch_scale is 0"
-        )
-    _carry_by_branch(block, unit, signal, (1 - scale) / block.branch_scale, norms)
 
 
 def _zero(steps: Steps, modules: nn.Sequential, channels: int) -> None:
@@ -185,7 +168,7 @@ def _mix(conv: nn.Conv2d, rows: Tensor, columns: Tensor, values: Tensor) -> None
 
 
 def _carry_by_branch(
-    block: Block, unit: GateBlock, signal: Range, gain: float, norms: NewNorms
+    block: Block, unit: AddBlock, signal: Range, gain: float, norms: NewNorms
 ) -> None:
     """Make the branch put out its input times a constant."""
     words = f"merge {block.merge!r}" if block.merge else "a plain layout"

@@ -14,19 +14,18 @@ import torch
 from torch import Tensor, nn
 
 from skipsearch.errors import DesignError
-from skipsearch.models import block, link, ops
+from skipsearch.models import link, ops
+from skipsearch.models.merges import JOININGS, PLAIN
+from skipsearch.models.merges.joining import as_it_is
 from skipsearch.models.network import LinkedNetwork, Network
 from skipsearch.models.packed import (
-    PackedCatBlock,
     PackedCatLinks,
     PackedDropout,
     PackedDropPath,
-    PackedDualBlock,
     PackedLayerNorm2d,
     PackedLinear,
     PackedPad,
     PackedScale,
-    PackedWeightedAddBlock,
     Random,
 )
 
@@ -152,11 +151,6 @@ def _packed(module: nn.Module, members: int) -> nn.Module:
     return COUNTERPARTS[type(module)](module, members)
 
 
-def _as_it_is(module: nn.Module, members: int) -> nn.Module:
-    """Keep what does to the channels of all members what it does to those of one."""
-    return module
-
-
 def _conv(conv: nn.Conv2d, members: int) -> nn.Conv2d:
     return nn.Conv2d(
         members * conv.in_channels,
@@ -190,29 +184,27 @@ COUNTERPARTS: dict[type[nn.Module], Callable[[Any, int], nn.Module]] = {
     ops.Pad: PackedPad,
     nn.Dropout: PackedDropout,
     ops.DropPath: PackedDropPath,
-    ops.SqueezeExcitation: _as_it_is,
-    nn.ReLU: _as_it_is,
-    nn.ReLU6: _as_it_is,
-    nn.GELU: _as_it_is,
-    nn.SiLU: _as_it_is,
-    nn.MaxPool2d: _as_it_is,
-    nn.AvgPool2d: _as_it_is,
-    nn.Identity: _as_it_is,
+    ops.SqueezeExcitation: as_it_is,
+    nn.ReLU: as_it_is,
+    nn.ReLU6: as_it_is,
+    nn.GELU: as_it_is,
+    nn.SiLU: as_it_is,
+    nn.MaxPool2d: as_it_is,
+    nn.AvgPool2d: as_it_is,
+    nn.Identity: as_it_is,
     # Merges
-    block.PlainBlock: _as_it_is,
-    block.AddBlock: _as_it_is,
-    block.ScaledAddBlock: _as_it_is,
-    block.GateBlock: _as_it_is,
-    block.ShortcutGateBlock: _as_it_is,
-    block.WeightedAddBlock: PackedWeightedAddBlock,
-    block.CatBlock: PackedCatBlock,
-    block.DualBlock: PackedDualBlock,
-    link.AddLinks: _as_it_is,
+    **{
+        kind: packed
+        for joining in (PLAIN, *JOININGS.values())
+        for kind, packed in joining.packed.items()
+    },
+    # Long skips
+    link.AddLinks: as_it_is,
     link.CatLinks: PackedCatLinks,
     # Containers
-    nn.Sequential: _as_it_is,
-    nn.ModuleList: _as_it_is,
-    nn.ModuleDict: _as_it_is,
-    Network: _as_it_is,
-    LinkedNetwork: _as_it_is,
+    nn.Sequential: as_it_is,
+    nn.ModuleList: as_it_is,
+    nn.ModuleDict: as_it_is,
+    Network: as_it_is,
+    LinkedNetwork: as_it_is,
 }

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from skipsearch.models.block import CatBlock, DualBlock, WeightedAddBlock
 from skipsearch.models.link import CatLinks
 from skipsearch.models.ops import DropPath, LayerNorm2d, Pad, Scale
 
@@ -144,76 +143,6 @@ class PackedDropPath(Random):
             for generator in self.generators
         ]
         return together(apart(x, len(masks)) * torch.stack(masks, 3) / keep)
-
-
-class PackedWeightedAddBlock(nn.Module):
-    """after(a * branch(opening(x)) + b * shortcut(x)) with numbers a and b of each member."""
-
-    def __init__(self, block: WeightedAddBlock, members: int) -> None:
-        super().__init__()
-        self.shares_opening = block.shares_opening
-        self.opening = block.opening
-        self.branch = block.branch
-        self.drop_path = block.drop_path
-        self.shortcut = block.shortcut
-        self.after = block.after
-        self.branch_weight = nn.Parameter(torch.empty(members))
-        self.shortcut_weight = nn.Parameter(torch.empty(members))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, K * inputs, H, W) -> (N, K * outputs, H / stride, W / stride)."""
-        opened = self.opening(x)
-        shortcut = self.shortcut(opened if self.shares_opening else x)
-        branch = self.drop_path(self.branch(opened))
-        out: Tensor = self.after(
-            weigh(self.branch_weight, branch) + weigh(self.shortcut_weight, shortcut)
-        )
-        return out
-
-
-class PackedCatBlock(nn.Module):
-    """after([x, branch(opening(x))]) of each member."""
-
-    def __init__(self, block: CatBlock, members: int) -> None:
-        super().__init__()
-        self.members = members
-        self.opening = block.opening
-        self.branch = block.branch
-        self.drop_path = block.drop_path
-        self.after = block.after
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, K * inputs, H, W) -> (N, K * (inputs + width), H, W)."""
-        branch = self.drop_path(self.branch(self.opening(x)))
-        joined = torch.cat([apart(x, self.members), apart(branch, self.members)], -1)
-        out: Tensor = self.after(together(joined))
-        return out
-
-
-class PackedDualBlock(nn.Module):
-    """after([branch + shortcut, rest of the shortcut, rest of the branch]) of each member."""
-
-    def __init__(self, block: DualBlock, members: int) -> None:
-        super().__init__()
-        self.members = members
-        self.width = block.width
-        self.shares_opening = block.shares_opening
-        self.opening = block.opening
-        self.branch = block.branch
-        self.drop_path = block.drop_path
-        self.shortcut = block.shortcut
-        self.after = block.after
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, K * inputs, H, W) -> (N, K * outputs, H / stride, W / stride)."""
-        opened = self.opening(x)
-        shortcut = self.shortcut(opened if self.shares_opening else x)
-        branch = self.drop_path(self.branch(opened))
-        shortcut, branch = apart(shortcut, self.members), apart(branch, self.members)
-        added = branch[..., : self.width] + shortcut[..., : self.width]
-        joined = torch.cat([added, shortcut[..., self.width :], branch[..., self.width :]], -1)
-        out: Tensor = self.after(together(joined))
-        return out
 
 
 class PackedCatLinks(nn.Module):

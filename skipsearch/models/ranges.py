@@ -6,7 +6,7 @@ from math import inf
 from typing import NamedTuple
 
 from skipsearch.errors import unknown_word
-from skipsearch.plan import Block, Join, Steps
+from skipsearch.plan import Join, Steps
 
 BENT_LOW = -0.3  # below the least values of gelu (-0.170) and silu (-0.279)
 
@@ -75,32 +75,6 @@ def _through(op: str, signal: Range) -> Range:
             return ANY
         case _:
             raise unknown_word("operation", op)
-
-
-def behind_block(block: Block, signal: Range) -> Range:
-    """The range behind a block that reads a signal."""
-    opened = through(block.opening, signal)
-    branch = through(block.branch, opened)
-    shortcut = through(block.shortcut or (), opened if block.shares_opening else signal)
-    return through(block.after, _merged(block, branch, shortcut))
-
-
-def _merged(block: Block, branch: Range, shortcut: Range) -> Range:
-    match block.merge:
-        case None:
-            return branch
-        case "add":
-            return branch.times(block.branch_scale).plus(shortcut.times(block.shortcut_scale))
-        case "cat" | "gate":  # a gate gives a mean of the two
-            return branch.hull(shortcut)
-        case "shortcut-gate":
-            return branch.plus(shortcut.hull(ZERO))
-        case "dual":
-            return branch.plus(shortcut).hull(branch).hull(shortcut)
-        case "weighted":  # learned weights
-            return ANY
-        case _:
-            raise unknown_word("merge", block.merge)
 
 
 def behind_links(join: Join, signal: Range, linked: list[Range]) -> Range:

@@ -7,7 +7,7 @@ import copy
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 import torch
@@ -18,16 +18,8 @@ from torch.utils.hooks import RemovableHandle
 from skipsearch.data import Data, Split, normalise
 from skipsearch.errors import DivergedError
 from skipsearch.models import Network
-from skipsearch.models.block import (
-    AddBlock,
-    CatBlock,
-    DualBlock,
-    GateBlock,
-    PlainBlock,
-    ScaledAddBlock,
-    ShortcutGateBlock,
-    WeightedAddBlock,
-)
+from skipsearch.models.merges.joining import Joined
+from skipsearch.models.merges.plain import PlainBlock
 from skipsearch.models.ops import DropPath
 from skipsearch.recipe import Recipe
 from skipsearch.record import Epoch
@@ -48,7 +40,7 @@ VANISHING = 0.1
 # Of the identity, in units of the input: so far is a block that puts out zeros.
 FAR = 1.0
 
-Parts = dict[str, Tensor]  # what entered and left a block, and what left the modules in it
+Noted = dict[str, Tensor]  # what entered and left a block, and what left the modules in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,9 +198,9 @@ def blocks(model: Network) -> dict[str, nn.Module]:
 
 
 @contextlib.contextmanager
-def _watched(model: Network) -> Iterator[dict[str, Parts]]:
+def _watched(model: Network) -> Iterator[dict[str, Noted]]:
     """Let the blocks of a network note what passes through them."""
-    watched: dict[str, Parts] = {name: {} for name in blocks(model)}
+    watched: dict[str, Noted] = {name: {} for name in blocks(model)}
     with contextlib.ExitStack() as hooks:
         for name, block in blocks(model).items():
             for part in ("", "branch", "shortcut", "gate"):
@@ -218,17 +210,17 @@ def _watched(model: Network) -> Iterator[dict[str, Parts]]:
         yield watched
 
 
-def _note(parts: Parts, part: str) -> Callable[..., None]:
+def _note(parts: Noted, part: str) -> Callable[..., None]:
     def hook(_module: nn.Module, entered: tuple[Tensor, ...], left: Tensor) -> None:
         parts.update({part: left} if part else {"entered": entered[0], "left": left})
 
     return hook
 
 
-def _signals(block: nn.Module, parts: Parts) -> dict[str, float]:
+def _signals(block: nn.Module, parts: Noted) -> dict[str, float]:
     entered, left = parts["entered"], parts["left"]
     ratio = distance = cosine = math.nan
-    joined = terms(block, parts)
+    joined = cast("Joined", block).terms(parts)
     if joined is not None:
         branch, shortcut = joined
         ratio = float(branch.norm() / shortcut.norm())
@@ -242,34 +234,6 @@ def _signals(block: nn.Module, parts: Parts) -> dict[str, float]:
         "mean": float(left.mean()),
         "variance": float(left.var(correction=0)),
     }
-
-
-def terms(block: nn.Module, parts: Parts) -> tuple[Tensor, Tensor] | None:
-    """Return what a block joins of its branch and of its shortcut; None where nothing joins.
-
-    Args:
-        block: Of ``models.block``.
-        parts: What left its ``branch``, ``shortcut`` and ``gate``, and what ``entered`` it.
-    """
-    branch = parts["branch"]
-    match block:
-        case PlainBlock():
-            return None
-        case CatBlock():
-            return branch, parts["entered"]
-        case ShortcutGateBlock():
-            return branch, (1 - parts["gate"].sigmoid()) * parts["shortcut"]
-        case GateBlock():
-            gate = parts["gate"].sigmoid()
-            return gate * branch, (1 - gate) * parts["shortcut"]
-        case WeightedAddBlock():
-            return block.branch_weight * branch, block.shortcut_weight * parts["shortcut"]
-        case ScaledAddBlock():
-            return block.branch_scale * branch, block.shortcut_scale * parts["shortcut"]
-        case DualBlock():
-            return branch[:, : block.width], parts["shortcut"][:, : block.width]
-    assert isinstance(block, AddBlock), f"a block of another kind: {type(block).__name__}"
-    return branch, parts["shortcut"]
 
 
 # --- lesions -------------------------------------------------------------------------------------

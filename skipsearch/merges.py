@@ -1,0 +1,235 @@
+"""How branch and shortcut of a block are joined, and where long skips end: one entry a merge.
+
+All that is to be known of a merge without torch stands here: shapes, cost, drawings and the
+exported source ask the table. What it does to tensors is a module of ``models.merges``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from skipsearch.plan import Block
+from skipsearch.table import Table
+
+ADDED, CONCATENATED = "+", "[,]"
+
+
+class Weights(NamedTuple):
+    """What drawings say of a join.
+
+    Attributes:
+        branch: Factor of the branch; empty where there is none.
+        shortcut: Factor of the shortcut; empty where there is none.
+        note: What else is to be said.
+    """
+
+    branch: str = ""
+    shortcut: str = ""
+    note: str = ""
+
+
+class Code(NamedTuple):
+    """The join in exported source, where ``x`` is what left the branch.
+
+    Attributes:
+        lines: Lines of ``forward``.
+        made: Lines of ``__init__`` that make what these need.
+        uses: Numbers of channels that the lines of ``__init__`` name.
+    """
+
+    lines: Sequence[str]
+    made: Sequence[str] = ()
+    uses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Merge:
+    """One way of joining the branch and the shortcut of a block.
+
+    Attributes:
+        done: What is done to the shortcut, as in "the shortcut is added".
+        sign: What drawings show where branch and shortcut meet.
+        carries: Whether the shortcut is brought to the shape of the branch. If not, the block's
+            input is joined as it is, no block changes height and width, and a transition leads to
+            each stage.
+        appends: Whether the branch has channels that are concatenated.
+        fields: Fields of a design that have an effect under this merge and not under all.
+        params: Number of trainable parameters of the join.
+        macs: Multiply-adds of the join for each pixel.
+        writes: Number of channels that the operations of the join write.
+        weights: What drawings say.
+        code: What exported source says.
+    """
+
+    done: str
+    sign: str = ADDED
+    carries: bool = True
+    appends: bool = False
+    fields: frozenset[str]
+    params: Callable[[Block], int] = lambda block: 0
+    macs: Callable[[Block], int] = lambda block: 0
+    writes: Callable[[Block], int] = lambda block: block.outputs
+    weights: Callable[[Block], Weights] = lambda block: Weights()
+    code: Callable[[Block], Code]
+
+
+# --- add ------------------------------------------------------------------------------------------
+
+
+def _scaled(block: Block) -> Weights:
+    scales = (block.branch_scale, block.shortcut_scale)
+    return Weights(*("" if scale == 1.0 else f"{scale:g}" for scale in scales))
+
+
+def _added(block: Block) -> Code:
+    made, lines = [], []
+    if block.shortcut_dropout:
+        made.append(f"self.shortcut_dropout = nn.Dropout({block.shortcut_dropout!r})")
+        lines.append("shortcut = self.shortcut_dropout(shortcut)")
+    scales = (("x", block.branch_scale), ("shortcut", block.shortcut_scale))
+    branch, shortcut = (name if scale == 1.0 else f"{scale!r} * {name}" for name, scale in scales)
+    return Code([*lines, f"x = {branch} + {shortcut}"], made)
+
+
+ADD = Merge(
+    done="added",
+    fields=frozenset({"shortcut", "shortcut_scale", "branch_scale", "shortcut_dropout"}),
+    writes=lambda block: block.outputs * (2 if block.shortcut_dropout else 1),
+    weights=_scaled,
+    code=_added,
+)
+
+# --- cat ------------------------------------------------------------------------------------------
+
+CAT = Merge(
+    done="concatenated",
+    sign=CONCATENATED,
+    carries=False,
+    appends=True,
+    fields=frozenset({"compression"}),
+    code=lambda block: Code(["x = torch.cat([shortcut, x], dim=1)"]),
+)
+
+# --- gates ----------------------------------------------------------------------------------------
+
+ONE_LESS = "1 - g"
+
+
+def _gate_note(block: Block) -> str:
+    shape = f"{block.outputs}->{block.outputs}"
+    return f"g = sigmoid(conv1 {shape} of the shortcut), bias {block.gate_bias:g}"
+
+
+def _gated(branch: str) -> Callable[[Block], Code]:
+    def code(block: Block) -> Code:
+        return Code(
+            [
+                "gate = torch.sigmoid(self.gate(shortcut))",
+                f"x = {branch} + (1 - gate) * shortcut",
+            ],
+            [
+                "self.gate = nn.Conv2d(out_channels, out_channels, 1)",
+                f"nn.init.constant_(self.gate.bias, {block.gate_bias!r})",
+            ],
+            ("out_channels",),
+        )
+
+    return code
+
+
+def _gate(branch_factor: str, branch_code: str) -> Merge:
+    """Return a merge with a gate: a 1x1 convolution of the shortcut, with a bias."""
+    return Merge(
+        done="gated",
+        fields=frozenset({"shortcut", "gate_bias"}),
+        params=lambda block: block.outputs**2 + block.outputs,
+        macs=lambda block: block.outputs**2,
+        writes=lambda block: 2 * block.outputs,  # the sigmoid is part of the gate, factors of sums
+        weights=lambda block: Weights(branch_factor, ONE_LESS, _gate_note(block)),
+        code=_gated(branch_code),
+    )
+
+
+# --- weighted -------------------------------------------------------------------------------------
+
+
+def _weighted(block: Block) -> Code:
+    names = ("branch_weight", "shortcut_weight")
+    made = [f"self.{name} = nn.Parameter(torch.ones(()))" for name in names]
+    return Code(["x = self.branch_weight * x + self.shortcut_weight * shortcut"], made)
+
+
+WEIGHTED = Merge(
+    done="added with a learned weight",
+    fields=frozenset({"shortcut"}),
+    params=lambda block: 2,
+    weights=lambda block: Weights("a", "b", "a, b learned"),
+    code=_weighted,
+)
+
+# --- dual -----------------------------------------------------------------------------------------
+
+
+def _dual(block: Block) -> Code:
+    lines = [
+        "added = x[:, : self.width] + shortcut[:, : self.width]",
+        "x = torch.cat([added, shortcut[:, self.width :], x[:, self.width :]], dim=1)",
+    ]
+    return Code(lines, ["self.width = width"], ("width",))
+
+
+DUAL = Merge(
+    done="added and concatenated",
+    appends=True,
+    fields=frozenset({"shortcut", "growth"}),
+    writes=lambda block: block.outputs + block.added,  # the sum, then all that is concatenated
+    weights=lambda block: Weights(note=f"first {block.added} added, rest concatenated"),
+    code=_dual,
+)
+
+# --- the tables -----------------------------------------------------------------------------------
+
+MERGES = Table(
+    "merge",
+    {
+        "add": ADD,
+        "cat": CAT,
+        "gate": _gate("g", "gate * x"),
+        "shortcut-gate": _gate("", "x"),
+        "weighted": WEIGHTED,
+        "dual": DUAL,
+    },
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinkMerge:
+    """One way of joining long skips to the output of a stage.
+
+    Attributes:
+        sign: What drawings show where they meet.
+        carries: Whether a link is brought to the shape of that output. If not, it keeps its
+            channels and is average-pooled.
+        code: Lines of exported source that join expressions to ``x``.
+    """
+
+    sign: str
+    carries: bool
+    code: Callable[[list[str]], list[str]]
+
+
+LINK_MERGES = Table(
+    "link_merge",
+    {
+        "add": LinkMerge(
+            sign=ADDED, carries=True, code=lambda terms: [f"x = x + {term}" for term in terms]
+        ),
+        "cat": LinkMerge(
+            sign=CONCATENATED,
+            carries=False,
+            code=lambda terms: [f"x = torch.cat([x, {', '.join(terms)}], dim=1)"],
+        ),
+    },
+)

@@ -1,0 +1,38 @@
+"""How the blocks of a network join branch and shortcut: a module a merge."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from skipsearch.models.merges import add, cat, dual, gate, plain, weighted
+from skipsearch.models.merges.joining import Joining
+from skipsearch.plan import Block
+from skipsearch.table import Table
+
+PLAIN = plain.JOINING
+JOININGS = Table(
+    "merge",
+    {
+        "add": add.JOINING,
+        "cat": cat.JOINING,
+        "gate": gate.GATE,
+        "shortcut-gate": gate.SHORTCUT_GATE,
+        "weighted": weighted.JOINING,
+        "dual": dual.JOINING,
+    },
+)
+
+
+def joining_of(block: Block) -> Joining:
+    """Return how a block joins branch and shortcut, ``PLAIN`` where nothing joins."""
+    return PLAIN if block.merge is None else JOININGS[block.merge]
+
+
+def make_block(block: Block, drop_path: float) -> nn.Module:
+    """Build one block of a plan.
+
+    Args:
+        block: Its shapes.
+        drop_path: Its rate of stochastic depth.
+    """
+    return joining_of(block).build(block, drop_path)
