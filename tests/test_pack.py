@@ -423,6 +423,7 @@ def test_every_operation_and_block_has_a_counterpart() -> None:
         step = Step(word, inputs=4, outputs=4, kernel=3)
         assert type(make(step)) in COUNTERPARTS, word
     modules = (merges.add, merges.cat, merges.dual, merges.gate, merges.plain, merges.weighted)
-    blocks = [each for module in modules for each in vars(module).values() if hasattr(each, "terms")]
+    found = [each for module in modules for each in vars(module).values()]
+    blocks = [each for each in found if hasattr(each, "terms")]
     assert len(set(blocks)) == 8
     assert set(blocks) <= set(COUNTERPARTS)
