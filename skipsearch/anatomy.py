@@ -151,8 +151,8 @@ def draw_block(block: Block, size: int) -> str:
             side = carried[i - start] if start <= i < start + len(carried) else "│"
             lines.append(_line(word, shape, side, width))
         merge = MERGES[block.merge]
-        join = _mark(CONCATENATED if merge.appends else merge.sign) + "─" * (width + 11) + "┘"
-        lines.append(f"  {join}  {_formula(block)}")
+        mark = _mark(CONCATENATED if merge.appends else merge.sign)
+        lines.append(f"  {mark:─<{width + 14}}┘  {_formula(block)}")
         if merge.appends:
             lines.append(_line("", _shape(block.outputs, out_size), "", width))
     after = zip(block.after, _shapes(block.after, out_size), strict=True)

@@ -228,7 +228,7 @@ class Wire(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """A circle around a sign: ``+``, ``x``, ``[,]``; or ``.``, where a wire leaves another."""
+    """A circle around a sign, such as ``+``; or ``.``, where a wire leaves another."""
 
     x: float
     y: float
@@ -799,10 +799,10 @@ def _render_mark(axes: Axes, x: float, y: float, sign: str) -> None:
         axes.add_patch(Circle((x, y), 1.6, facecolor=INK, edgecolor="none"))
         return
     axes.add_patch(Circle((x, y), RADIUS, facecolor=PALE, edgecolor=INK, linewidth=0.8))
-    if sign == "[,]":
-        _render_text(axes, x, y, sign)
+    arms = {"+": [(0.6, 0.0), (0.0, 0.6)], "x": [(0.42, 0.42), (0.42, -0.42)]}
+    if sign not in arms:
+        _render_text(axes, x, y, sign, size=SIZE if sign == CONCATENATED else 5.0)
         return
-    arms = [(0.6, 0.0), (0.0, 0.6)] if sign == "+" else [(0.42, 0.42), (0.42, -0.42)]
-    for a, b in arms:
+    for a, b in arms[sign]:
         ends = [(x + RADIUS * s * a, y + RADIUS * s * b) for s in (1, -1)]
         axes.add_patch(PathPatch(Path(ends), edgecolor=INK, linewidth=0.9))
