@@ -87,9 +87,10 @@ class Design:
             ``widths`` are growth rates; Huang et al. 2017, arXiv:1608.06993); ``gate`` (exclusive
             gating, g F(x) + (1 - g) x; Srivastava et al. 2015, arXiv:1505.00387);
             ``shortcut-gate`` (F(x) + (1 - g) x; He et al. 2016, arXiv:1603.05027, Fig. 2c and
-            2d); ``weighted`` (a F(x) + b x with two learned numbers that start at 1); or ``dual``
+            2d); ``weighted`` (a F(x) + b x with two learned numbers that start at 1); ``dual``
             (``widths`` channels are added, ``growth`` concatenated; Chen et al. 2017,
-            arXiv:1707.01629, Fig. 2d and equation 12).
+            arXiv:1707.01629, Fig. 2d and equation 12); or ``max`` (elementwise maximum; Goodfellow
+            et al. 2013, arXiv:1302.4389).
         shortcut: What the skip connection carries where shapes change: ``pad`` (zero channels),
             ``proj`` (1x1 convolution), ``proj-all`` (1x1 convolution on every shortcut; options
             A, B, C of He et al. 2015, arXiv:1512.03385, section 4.1), ``avg-proj`` (average

@@ -189,6 +189,15 @@ DUAL = Merge(
     code=_dual,
 )
 
+# --- max ------------------------------------------------------------------------------------------
+
+MAX = Merge(
+    done="joined as the elementwise maximum",
+    sign="max",
+    fields=frozenset({"shortcut"}),
+    code=lambda block: Code(["x = torch.maximum(x, shortcut)"]),
+)
+
 # --- the tables -----------------------------------------------------------------------------------
 
 MERGES = Table(
@@ -200,6 +209,7 @@ MERGES = Table(
         "shortcut-gate": _gate("", "x"),
         "weighted": WEIGHTED,
         "dual": DUAL,
+        "max": MAX,
     },
 )
 

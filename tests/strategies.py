@@ -15,7 +15,7 @@ RELAXED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 CONVOLUTIONS = st.sampled_from(("conv1", "conv3", "conv3", "conv5", "dw3", "dw5"))
 PLAIN = st.sampled_from(PLAIN_TOKENS)
 SHORTCUTS = st.sampled_from(("pad", "proj", "proj-all", "avg-proj", "omit"))
-MERGES = st.sampled_from(("add", "add", "cat", "gate", "shortcut-gate", "weighted", "dual"))
+MERGES = st.sampled_from(("add", "add", "cat", "gate", "shortcut-gate", "weighted", "dual", "max"))
 STEMS = ("conv3", "conv3-bn", "conv3-relu", "conv3-bn-relu", "conv3-pool", "conv3-bn-relu-conv3")
 HEADS = (
     *("mean", "mean", "bn-relu-mean", "dropout-mean", "mean-dropout"),

@@ -44,6 +44,7 @@ MERGES: dict[str, dict[str, Any]] = {
     "weighted": {"layout": ORIGINAL, "merge": "weighted"},
     "dual": {"layout": PREACTIVATION, "merge": "dual"},
     "cat": {"layout": DENSE, "merge": "cat"},
+    "max": {"layout": PREACTIVATION, "merge": "max"},
     "plain": {"layout": PLAIN},
     "long adds": {"layout": ORIGINAL, "links": ("0>1", "0>2")},
     "long skips, as a U-Net's": {"layout": PLAIN, "links": ("0>2",), "link_merge": "cat"},
@@ -114,7 +115,13 @@ def test_what_is_compared_is_what_is_joined(merge: str, inputs: Tensor) -> None:
         joined = block.terms(parts)
         assert joined is not None
         branch, shortcut = joined
-        together = torch.cat([shortcut, branch], 1) if merge == "cat" else branch + shortcut
+        match merge:
+            case "cat":
+                together = torch.cat([shortcut, branch], 1)
+            case "max":
+                together = torch.maximum(branch, shortcut)
+            case _:
+                together = branch + shortcut
         after = block.get_submodule("after")(together)
         left = parts["left"][:, : after.shape[1]]  # of a dual path what is added comes first
         assert torch.allclose(after, left, atol=1e-6)

@@ -23,6 +23,7 @@ from skipsearch.models.merges.add import AddBlock, ScaledAddBlock
 from skipsearch.models.merges.cat import CatBlock
 from skipsearch.models.merges.dual import DualBlock
 from skipsearch.models.merges.gate import GateBlock, ShortcutGateBlock
+from skipsearch.models.merges.maximum import MaxBlock
 from skipsearch.models.merges.plain import PlainBlock
 from skipsearch.models.merges.weighted import WeightedAddBlock
 from skipsearch.models.ops import (
@@ -403,6 +404,7 @@ def test_the_kind_of_every_block() -> None:
         "shortcut-gate": ShortcutGateBlock,
         "weighted": WeightedAddBlock,
         "dual": DualBlock,
+        "max": MaxBlock,
     }
     assert set(kinds) == set(MERGES)
     for merge, kind in kinds.items():
@@ -464,6 +466,15 @@ def test_learned_weights_start_as_plain_addition() -> None:
     weighted.branch_weight.fill_(0.25)
     weighted.shortcut_weight.fill_(3.0)
     torch.testing.assert_close(weighted(x), 0.25 * (plain(x) - x) + 3 * x, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_a_maximum_takes_the_larger_of_branch_and_shortcut() -> None:
+    plain = block(small(FULL_PREACTIVATION), 2, 2)
+    largest = block(small(FULL_PREACTIVATION, merge="max"), 2, 2)
+    largest.load_state_dict(plain.state_dict())
+    x = images(2, 6, channels=16)
+    torch.testing.assert_close(largest(x), torch.where(plain(x) > 2 * x, plain(x) - x, x))
 
 
 @torch.no_grad()

@@ -422,8 +422,9 @@ def test_every_operation_and_block_has_a_counterpart() -> None:
     for word, make in ops.OPS.items():
         step = Step(word, inputs=4, outputs=4, kernel=3)
         assert type(make(step)) in COUNTERPARTS, word
-    modules = (merges.add, merges.cat, merges.dual, merges.gate, merges.plain, merges.weighted)
+    modules = (merges.add, merges.cat, merges.dual, merges.gate, merges.maximum)
+    modules += (merges.plain, merges.weighted)
     found = [each for module in modules for each in vars(module).values()]
     blocks = [each for each in found if hasattr(each, "terms")]
-    assert len(set(blocks)) == 8
+    assert len(set(blocks)) == 9
     assert set(blocks) <= set(COUNTERPARTS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from skipsearch.models.merges import add, cat, dual, gate, plain, weighted
+from skipsearch.models.merges import add, cat, dual, gate, maximum, plain, weighted
 from skipsearch.models.merges.joining import Joining
 from skipsearch.plan import Block
 from skipsearch.table import Table
@@ -19,6 +19,7 @@ JOININGS = Table(
         "shortcut-gate": gate.SHORTCUT_GATE,
         "weighted": weighted.JOINING,
         "dual": dual.JOINING,
+        "max": maximum.JOINING,
     },
 )
 

@@ -1,0 +1,35 @@
+"""The larger of the two, channel by channel and pixel by pixel."""
+
+from __future__ import annotations
+
+from torch import Tensor, maximum
+
+from skipsearch.models.merges.add import AddBlock
+from skipsearch.models.merges.joining import Joining, Start, as_it_is
+from skipsearch.models.ranges import Range
+
+
+class MaxBlock(AddBlock):
+    """after(max(branch(opening(x)), shortcut(x))).
+
+    A maxout unit of two pieces (Goodfellow et al. 2013, arXiv:1302.4389, section 3), of which one
+    is the shortcut: the gradient takes the path that won.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) -> (N, outputs, H / stride, W / stride), rounded upwards."""
+        opened = self.opening(x)
+        shortcut = self.shortcut(opened if self.shares_opening else x)
+        branch = self.drop_path(self.branch(opened))
+        out: Tensor = self.after(maximum(branch, shortcut))
+        return out
+
+
+JOINING = Joining(
+    build=MaxBlock,
+    packed={MaxBlock: as_it_is},
+    start=lambda block, module: Start(gain=1.0),
+    behind=lambda block, branch, shortcut: Range(
+        max(branch.low, shortcut.low), max(branch.high, shortcut.high)
+    ),
+)
