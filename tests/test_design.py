@@ -29,7 +29,6 @@ from skipsearch.classics import (
 from skipsearch.design import FIELDS, ID_RULES, PER_STAGE, Design, collapse, spread
 from skipsearch.errors import DesignError, LayoutError
 from skipsearch.layout import Layout
-from skipsearch.merges import MERGES
 from skipsearch.planning import SHORTCUTS
 
 ORDERS = (
