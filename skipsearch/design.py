@@ -8,7 +8,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from hashlib import blake2b
 from html import escape
 from math import floor
 from pathlib import Path
@@ -22,6 +21,7 @@ from skipsearch.errors import (
     shown_value,
     unknown_word,
 )
+from skipsearch.identity import hashed
 from skipsearch.layout import PLAIN_TOKENS, Layout, check_token, is_convolution, parse_run
 from skipsearch.merges import LINK_MERGES, MERGES
 from skipsearch.plan import Network, Stage, StageFields, Steps
@@ -64,7 +64,8 @@ WHOLE_NETWORK = (
 )
 # To be raised whenever ``canonical`` or ``id`` give any design another id: those that studies hold
 # are then worked out anew.
-ID_RULES = 2  # 2: a shortcut of factor 0 without parameters is none
+# 2: a shortcut of factor 0 without parameters is none; 3: 64 bits.
+ID_RULES = 3
 # Far above any network, far below an accident.
 LARGEST = 100_000  # channels, or blocks of a stage
 MOST_BLOCKS = 2_000  # in all: 6,000 layers of three convolutions a block
@@ -274,7 +275,7 @@ class Design:
 
     @cached_property
     def id(self) -> str:
-        """Ten hexadecimal digits that are equal for designs that build the same network."""
+        """Sixteen hexadecimal digits, equal for designs that build the same network."""
         canonical = self.canonical()
         # A field at its default is left out, so that a field added later does not change old ids.
         content = {
@@ -282,7 +283,7 @@ class Design:
             for field in dataclasses.fields(self)
             if getattr(canonical, field.name) != field.default
         }
-        return blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=5).hexdigest()
+        return hashed(json.dumps(content, sort_keys=True))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values (texts, numbers, lists), every field in order."""

@@ -8,10 +8,10 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from hashlib import blake2b
 from typing import Any, Self, cast
 
 from skipsearch.errors import RecipeError, not_one_of, shown_value
+from skipsearch.identity import hashed
 
 SCHEDULES = ("cosine", "step")
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -118,11 +118,11 @@ class Recipe:
 
     @cached_property
     def id(self) -> str:
-        """Ten hexadecimal digits of the content."""
+        """Sixteen hexadecimal digits, equal for equal recipes."""
         content = self.to_dict()
         if self.images is None:
             del content["images"]  # came later: recipes without it keep their id
-        return blake2b(json.dumps(content).encode(), digest_size=5).hexdigest()
+        return hashed(json.dumps(content))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, every field in order."""

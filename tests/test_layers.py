@@ -12,7 +12,7 @@ import skipsearch
 # The layers, lowest first. A new room or file at the top of the package belongs into this table.
 LAYERS = (
     ("errors", "openmp"),
-    ("layout", "text", "intervals", "ram", "ready"),
+    ("layout", "text", "intervals", "ram", "ready", "identity"),
     ("table", "plan"),
     ("merges",),
     ("planning",),

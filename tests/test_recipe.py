@@ -150,7 +150,7 @@ def test_a_recipe_survives_dict_and_json(recipe: Recipe) -> None:
 def test_ids_are_equal_exactly_where_recipes_are(one: Recipe, other: Recipe) -> None:
     assert (one.id == other.id) == (one == other)
     assert Recipe.from_dict(one.to_dict()).id == one.id
-    assert re.fullmatch("[0-9a-f]{10}", one.id)
+    assert re.fullmatch("[0-9a-f]{16}", one.id)
 
 
 CHANGED = {
@@ -185,7 +185,7 @@ def test_zero_has_one_id() -> None:
 
 def test_the_default_recipe_keeps_its_id() -> None:
     # Written down on the day this test was: studies on disk find their recipes by it.
-    assert Recipe().id == "a41397d67f"
+    assert Recipe().id == "a41397d67fbf23b4"
 
 
 @RELAXED

@@ -387,6 +387,35 @@ def test_an_id_of_other_rules_is_worked_out_anew(tmp_path: Path) -> None:
         assert load_trials(url)[0].design.id == right
 
 
+@pytest.mark.parametrize("sampler", ["surrogate", "tpe", "local"])
+def test_a_study_of_older_ids_goes_on(sampler: str, tmp_path: Path) -> None:
+    study = open_study(tmp_path, sampler=sampler)
+    for _ in range(6):
+        ticket = study.ask()
+        assert ticket is not None
+        train(study, ticket)
+    study.close()
+    with closing(sqlite3.connect(tmp_path / "study.db")) as connection:
+        table = "trial_user_attributes"
+        rows = connection.execute(
+            f"SELECT rowid, value_json FROM {table} WHERE key = 'key'"
+        ).fetchall()
+        for row, text in rows:
+            design, _, recipe = json.loads(text).partition("-")
+            old = json.dumps(f"{design[:10]}-{recipe[:10]}")
+            connection.execute(f"UPDATE {table} SET value_json = ? WHERE rowid = ?", (old, row))
+        connection.execute(f"UPDATE {table} SET value_json = '2' WHERE key = 'id_rules'")
+        connection.commit()
+    study = open_study(tmp_path, sampler=sampler)
+    seen = {record.key for record in load_trials(f"sqlite:///{tmp_path}/study.db")}
+    assert len(seen) == 6
+    while ticket := study.ask():
+        assert ticket.candidate.key not in seen
+        seen.add(ticket.candidate.key)
+        train(study, ticket)
+    assert study.exhausted
+
+
 def test_what_is_no_storage_is_one_clear_error() -> None:
     with pytest.raises(RunError, match="the storage 'hello' cannot be opened"):
         StudyReader("hello").trials()

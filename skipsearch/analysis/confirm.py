@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from skipsearch.analysis.ranking import grouped, interval, level
 from skipsearch.errors import RunError, counted
+from skipsearch.identity import is_meant
 from skipsearch.intervals import rounding
 from skipsearch.record import COMPLETE, FAIL, INTERRUPTED, PRUNED, Trial
 
@@ -265,8 +266,10 @@ def leaders(
     """
     groups = {group[0].key: group for group in grouped(trials)}
     keys = ranking.design + "-" + ranking.recipe
-    chosen = {*keys[ranking.state.isin((COMPLETE, PRUNED))].head(top), *keep}
-    return [groups[key] for key in keys if key in chosen]
+    chosen = {*keys[ranking.state.isin((COMPLETE, PRUNED))].head(top)}
+    return [
+        groups[key] for key in keys if key in chosen or any(is_meant(key, name) for name in keep)
+    ]
 
 
 def confirmation(

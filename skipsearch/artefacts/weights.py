@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from skipsearch.design import Design
 from skipsearch.errors import ExportError, reason
+from skipsearch.identity import is_meant
 from skipsearch.models import build
 
 
@@ -55,7 +56,7 @@ def read_network(path: Path, design: Design, in_channels: int, classes: int) -> 
         ExportError: If the file cannot be read, or holds the weights of another network.
     """
     header, weights = _read(path)
-    if header.get("design") != design.id:
+    if not is_meant(design.id, header.get("design", "")):
         raise ExportError(
             f"{path}: weights of design {header.get('design')}, and not of {design.id}"
         )

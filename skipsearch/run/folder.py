@@ -16,6 +16,7 @@ from skipsearch import analysis
 from skipsearch.axes import split_name
 from skipsearch.design import Design
 from skipsearch.errors import DamagedError, DataError, RunError, not_one_of, shown_value
+from skipsearch.identity import is_meant
 from skipsearch.record import COMPLETE, VALIDATION_ACCURACY, Epoch, Trial
 from skipsearch.run.places import CONFIRM, CONFIRMATIONS, STUDY, check_outside
 from skipsearch.searching.asked import fixed, read_asked
@@ -419,10 +420,12 @@ class Run:
         if asked is None:
             return None
         trials = self.trials()
-        if unknown := set(asked["leaders"]) - {trial.key for trial in trials}:
-            raise DamagedError(
-                f"{self.path / CONFIRM}: this run has no design {min(unknown)} ({CONFIRM_LOST})"
-            )
+        keys = {trial.key for trial in trials}
+        for name in asked["leaders"]:
+            if not any(is_meant(key, name) for key in keys):
+                raise DamagedError(
+                    f"{self.path / CONFIRM}: this run has no design {name} ({CONFIRM_LOST})"
+                )
         leaders = analysis.leaders(self.rank(), trials, 0, asked["leaders"])
         return self.judged(leaders, asked["seeds"], self.confirmations()) if leaders else None
 
@@ -554,7 +557,8 @@ class Run:
                 raise RunError(f"{self.path}: no training has reached the full budget yet")
         else:
             digits = which.id if isinstance(which, Design) else which
-            table = table[(table.design + "-" + table.recipe).str.startswith(digits)]
+            keys = table.design + "-" + table.recipe
+            table = table[[is_meant(key, digits) for key in keys]]
             if table.empty or not digits:
                 raise RunError(
                     f"{self.path}: no design {shown_value(digits)}; they are listed by:"

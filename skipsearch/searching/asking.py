@@ -16,11 +16,11 @@ from skipsearch.record import COMPLETE, FAIL, INTERRUPTED, Trial, has_diverged
 from skipsearch.searching.proposers import Proposer, Trainings
 from skipsearch.searching.records import (
     ATTEMPTS,
-    KEY,
     REASON,
     SEED,
     is_interrupted,
     is_training,
+    key_of,
     next_attempt,
 )
 from skipsearch.space import Candidate, Space
@@ -66,7 +66,7 @@ class Asking(Proposer):
         for trial in study.get_trials(deepcopy=False):
             if not is_training(trial):
                 continue
-            key, seed = trial.user_attrs[KEY], trial.user_attrs[SEED]
+            key, seed = key_of(trial), trial.user_attrs[SEED]
             # One that was interrupted goes on under a later number.
             goes_on = is_interrupted(trial) and next_attempt(trial) <= ATTEMPTS
             found[key, seed] = Training(

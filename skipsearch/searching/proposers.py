@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from skipsearch.axes import Value
 from skipsearch.errors import SpaceError
-from skipsearch.searching.records import KEY, is_training
+from skipsearch.searching.records import is_training, key_of
 from skipsearch.space import ENUMERABLE, Candidate, Space
 
 POPULATION, TOURNAMENT = 20, 5  # of evolution
@@ -97,7 +97,7 @@ class Proposer(optuna.samplers.BaseSampler):
 
     def _neighbours(self, training: FrozenTrial) -> list[Candidate]:
         """Return all candidates one axis away from what was trained."""
-        key = training.user_attrs[KEY]
+        key = key_of(training)
         near = self._near.get(key)
         if near is None:
             known = self._space.parameters
@@ -213,7 +213,7 @@ def _trainings(study: optuna.Study) -> Trainings:
     trainings: dict[str, list[FrozenTrial]] = defaultdict(list)
     for trial in study.get_trials(deepcopy=False):
         if is_training(trial):
-            trainings[trial.user_attrs[KEY]].append(trial)
+            trainings[key_of(trial)].append(trial)
     return dict(trainings)
 
 
@@ -224,7 +224,7 @@ def _climbs(study: optuna.Study, trainings: Trainings) -> list[list[Seeds]]:
         # The mark stays with the trial that was sampled, where another one goes on with it.
         if CLIMB in trial.system_attrs and is_training(trial):
             members = climbs.setdefault(trial.system_attrs[CLIMB], [])
-            members.append(trainings[trial.user_attrs[KEY]])
+            members.append(trainings[key_of(trial)])
     return list(climbs.values())
 
 

@@ -11,8 +11,10 @@ Only trainings are shown as records. A training has the attribute ``key``.
 from __future__ import annotations
 
 import gc
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
@@ -171,6 +173,20 @@ def check_asked(place: Place, there: Mapping[str, Any] | None, asked: Mapping[st
 def is_training(trial: AnyTrial) -> bool:
     """Whether a trial of the study was accepted to be trained, and not rejected after all."""
     return KEY in trial.user_attrs and REJECTED not in trial.user_attrs
+
+
+def key_of(trial: AnyTrial) -> str:
+    """Return what equals for trainings of one design with one recipe, whatever version wrote it."""
+    attributes = trial.user_attrs
+    if attributes.get(RULES) == ID_RULES:
+        return str(attributes[KEY])
+    return _key(json.dumps(attributes["design"]), json.dumps(attributes["recipe"]))
+
+
+@lru_cache(maxsize=8192)
+def _key(design: str, recipe: str) -> str:
+    design_id = Design.from_dict(json.loads(design)).id
+    return f"{design_id}-{Recipe.from_dict(json.loads(recipe)).id}"
 
 
 def is_interrupted(trial: AnyTrial) -> bool:

@@ -53,6 +53,7 @@ from skipsearch.searching.records import (
     check_asked,
     is_interrupted,
     is_training,
+    key_of,
     next_attempt,
     one_record,
     records,
@@ -295,7 +296,7 @@ class SearchStudy:
         for trial in self._study.get_trials(deepcopy=False):
             if not is_training(trial):
                 continue
-            key, seed = trial.user_attrs[KEY], trial.user_attrs[SEED]
+            key, seed = key_of(trial), trial.user_attrs[SEED]
             if (key, seed) not in self._tried:
                 self._tried.add(key, seed, self._values(trial.params))
             if trial.state == TrialState.FAIL and REASON in trial.user_attrs:
@@ -495,7 +496,7 @@ class SearchStudy:
         for trial in self._study.get_trials(deepcopy=False):
             if trial.number == mine or not is_training(trial):
                 continue
-            slot = (trial.user_attrs[KEY], trial.user_attrs[SEED])
+            slot = (key_of(trial), trial.user_attrs[SEED])
             slots.add(slot)
             if slot == (key, seed) and not is_interrupted(trial):
                 return True
@@ -649,7 +650,8 @@ def _at_rest(trial: FrozenTrial) -> dict[str, Any]:
     attributes = trial.user_attrs
     if is_interrupted(trial):
         return attributes  # it goes on with them
-    return {name: attributes[name] for name in AT_REST if name in attributes}
+    kept = {name: attributes[name] for name in AT_REST if name in attributes}
+    return kept | ({KEY: key_of(trial), RULES: ID_RULES} if KEY in attributes else {})
 
 
 def _chooser(trial: optuna.Trial) -> Callable[[str, Parameter], Value]:

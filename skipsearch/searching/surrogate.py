@@ -20,7 +20,7 @@ from skipsearch.axes import Value
 from skipsearch.cost import cost
 from skipsearch.record import VALIDATION_ACCURACY
 from skipsearch.searching.proposers import Proposer, Trainings
-from skipsearch.searching.records import KEY, LATENCY, is_interrupted, is_training
+from skipsearch.searching.records import LATENCY, is_interrupted, is_training, key_of
 from skipsearch.space import ENUMERABLE, Candidate, Space
 from skipsearch.surrogate.acquisition import expected_improvement, front_gain
 from skipsearch.surrogate.curves import Curves
@@ -228,7 +228,7 @@ class Surrogate(Proposer):
         known = self._space.parameters
         rows = []
         for trial in trials:
-            key = trial.user_attrs[KEY]
+            key = key_of(trial)
             if key not in self._rows:
                 values = {name: known[name].value(held) for name, held in trial.params.items()}
                 self._row(key, values)
@@ -252,8 +252,7 @@ class _Seen:
 
     @property
     def key(self) -> str:
-        key: str = self.trial.user_attrs[KEY]
-        return key
+        return key_of(self.trial)
 
 
 @dataclass(frozen=True, slots=True)

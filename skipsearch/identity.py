@@ -1,0 +1,25 @@
+"""Ids: hashes of what designs and recipes are."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+
+def hashed(content: str) -> str:
+    """Return sixteen hexadecimal digits, 64 bits, of a text.
+
+    The first ten are the whole id of earlier versions, so that their ids are still found.
+    """
+    text = content.encode()
+    return blake2b(text, digest_size=5).hexdigest() + blake2b(text, digest_size=3).hexdigest()
+
+
+def is_meant(key: str, name: str) -> bool:
+    """Whether the first digits of an id, or an id of an earlier version, mean this one.
+
+    Args:
+        key: ``DESIGN`` or ``DESIGN-RECIPE``.
+        name: The digits, a ``-`` between those of the design and those of the recipe.
+    """
+    (design, _, recipe), (first, _, second) = key.partition("-"), name.partition("-")
+    return bool(first) and design.startswith(first) and recipe.startswith(second)
