@@ -31,6 +31,7 @@ from skipsearch.searching.study import Plan, SearchStudy
 
 EPOCHS = 9  # rungs 1, 3, 9
 TRIALS = 14
+LONG = 60  # epochs, for a search to be interrupted in
 SPACE = """
 name: tiny
 base: {widths: [8, 16], depths: [1, 1]}
@@ -295,7 +296,7 @@ def interrupt(words: list[str], folder: Path, number: signal.Signals, begun: int
         wait_for(got_on)
         if not known:  # Meanwhile nobody else may search into the folder.
             with pytest.raises(RunError, match="run: another search is writing to this run folder"):
-                ss.search(folder / "tiny.yaml", trials=2, epochs=100, out=folder / "run")
+                ss.search(folder / "tiny.yaml", trials=2, epochs=LONG, out=folder / "run")
         if number == signal.SIGINT:  # A terminal sends Ctrl-C to the whole group.
             os.killpg(process.pid, number)
         else:  # A scheduler ends the process that it started.
@@ -320,7 +321,7 @@ def test_an_interrupted_search_goes_on_where_it_was(
 ) -> None:
     (tmp_path / "tiny.yaml").write_text(SPACE)
     monkeypatch.chdir(tmp_path)
-    words = ["search", "tiny.yaml", "--trials", "2", "--epochs", "100", "--out", "run"]
+    words = ["search", "tiny.yaml", "--trials", "2", "--epochs", str(LONG), "--out", "run"]
     words += ["--scheduler", "none"]
     before: list[ss.Trial] = []
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
@@ -335,7 +336,7 @@ def test_an_interrupted_search_goes_on_where_it_was(
             assert {trial.reason for trial in left} == {"interrupted"}
         begun = [trial for trial in left if trial.curve]
         assert len(begun) == 2 if number == signal.SIGKILL else begun
-        assert all(len(trial.curve) < 100 for trial in left)
+        assert all(len(trial.curve) < LONG for trial in left)
         # Epochs that were recorded before were not trained again.
         for earlier, now in zip(before, left, strict=bool(before)):
             assert now.curve[: len(earlier.curve)] == earlier.curve
@@ -344,6 +345,6 @@ def test_an_interrupted_search_goes_on_where_it_was(
     sweep()  # as the next one with a Ray of its own would
     assert main(words) == 0
     finished = Run.open(tmp_path / "run").trials()
-    assert [(trial.state, len(trial.curve)) for trial in finished] == [(COMPLETE, 100)] * 2
+    assert [(trial.state, len(trial.curve)) for trial in finished] == [(COMPLETE, LONG)] * 2
     for trial, earlier in zip(finished, before, strict=True):
         assert trial.curve[: len(earlier.curve)] == earlier.curve
