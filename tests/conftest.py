@@ -1,11 +1,14 @@
 """What every test file shares."""
 
+import contextlib
 import os
+import sqlite3
 from collections.abc import Iterator
 
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
+from sqlalchemy import Engine, event
 
 # How long an example takes says how busy the machine is.
 settings.register_profile("calm", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -31,6 +34,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Hide a GPU from all tests but those of ``-m gpu``, before anything has looked for one."""
     if not _asks_for_gpu(config):
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    # Ray's workers give way to all else by default; here all else is tests that wait for workers.
+    os.environ.setdefault("RAY_worker_niceness", "0")
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
@@ -45,3 +50,17 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_wait_for_the_disk() -> Iterator[None]:
+    """No test cuts the power, and what a killed process wrote is there without a wait as well."""
+
+    def hurry(connection: object, _: object) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            with contextlib.suppress(sqlite3.Error):  # a damaged file is told where it is read
+                connection.execute("PRAGMA synchronous=OFF")
+
+    event.listen(Engine, "connect", hurry)
+    yield
+    event.remove(Engine, "connect", hurry)

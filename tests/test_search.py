@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pandas as pd
@@ -24,12 +25,13 @@ from skipsearch.record import COMPLETE, FAIL, PRUNED, RUNNING
 from skipsearch.run import Run
 from skipsearch.searching.cluster import Resources, Share, ray_session
 from skipsearch.searching.driver import run_trials
-from skipsearch.searching.folder import PREFIX, ROOT
+from skipsearch.searching.folder import PREFIX, ROOT, sweep
 from skipsearch.searching.stopping import EarlyStopping
 from skipsearch.searching.study import Plan, SearchStudy
 
 EPOCHS = 9  # rungs 1, 3, 9
 TRIALS = 14
+LONG = 60  # epochs, for a search to be interrupted in
 SPACE = """
 name: tiny
 base: {widths: [8, 16], depths: [1, 1]}
@@ -230,7 +232,8 @@ def test_a_design_that_diverges_is_a_failure_with_its_reason(tmp_path: Path) -> 
         "  layout: [conv3-relu-conv3 +, conv3-bn-relu-conv3-bn + relu]\n"
         "  recipe.peak_lr: [0.05, 1.0e+5]\n"
     )
-    run = ss.search(space, trials=4, epochs=2, out=tmp_path / "run", scheduler="none")
+    asked: dict[str, Any] = {"epochs": 2, "out": tmp_path / "run", "scheduler": "none"}
+    run = ss.search(space, trials=4, concurrency=1, **asked)
     by_rate = {True: [], False: []}  # type: ignore[var-annotated]
     for trial in run.trials():
         by_rate[trial.recipe.peak_lr > 1].append(trial)
@@ -241,7 +244,7 @@ def test_a_design_that_diverges_is_a_failure_with_its_reason(tmp_path: Path) -> 
         assert "epoch 1 of 2 (peak_lr 100000)" in trial.reason
     assert [trial.state for trial in by_rate[False]] == [COMPLETE, COMPLETE]
     # The space is finite: asking for more ends early and says so.
-    more = ss.search(space, trials=9, epochs=2, out=tmp_path / "run", scheduler="none")
+    more = ss.search(space, trials=9, concurrency=1, **asked)
     assert more.outcome is not None
     assert more.outcome.exhausted
     assert len(more.trials()) == 4
@@ -272,10 +275,10 @@ def test_an_engine_trains_what_a_worker_of_its_own_trains(run: Run, tmp_path: Pa
     assert both > 8
 
 
-def interrupt(command: list[str], folder: Path, number: signal.Signals, begun: int) -> str:
+def interrupt(words: list[str], folder: Path, number: signal.Signals, begun: int) -> str:
     """Start a search, signal it once so many trainings have got on, and return what it printed."""
     process = subprocess.Popen(
-        command,
+        [sys.executable, "-m", "skipsearch", *words],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -291,6 +294,9 @@ def interrupt(command: list[str], folder: Path, number: signal.Signals, begun: i
 
     try:
         wait_for(got_on)
+        if not known:  # Meanwhile nobody else may search into the folder.
+            with pytest.raises(RunError, match="run: another search is writing to this run folder"):
+                ss.search(folder / "tiny.yaml", trials=2, epochs=LONG, out=folder / "run")
         if number == signal.SIGINT:  # A terminal sends Ctrl-C to the whole group.
             os.killpg(process.pid, number)
         else:  # A scheduler ends the process that it started.
@@ -310,14 +316,17 @@ def epochs(folder: Path) -> list[int]:
     return [len(trial.curve) for trial in Run.open(folder / "run").trials()]
 
 
-def test_an_interrupted_search_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_an_interrupted_search_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "tiny.yaml").write_text(SPACE)
-    command = [sys.executable, "-m", "skipsearch", "search", "tiny.yaml", "--trials", "2"]
-    command += ["--epochs", "100", "--out", "run", "--scheduler", "none"]
+    monkeypatch.chdir(tmp_path)
+    words = ["search", "tiny.yaml", "--trials", "2", "--epochs", str(LONG), "--out", "run"]
+    words += ["--scheduler", "none"]
     before: list[ss.Trial] = []
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
         # Both have begun before the last one; a worker takes seconds to start.
-        output = interrupt(command, tmp_path, number, begun=2 if number == signal.SIGKILL else 1)
+        output = interrupt(words, tmp_path, number, begun=2 if number == signal.SIGKILL else 1)
         assert "Traceback" not in output
         left = Run.open(tmp_path / "run").trials()
         if number == signal.SIGKILL:  # No last word: the trials stand as they stood.
@@ -327,15 +336,15 @@ def test_an_interrupted_search_goes_on_where_it_was(tmp_path: Path) -> None:
             assert {trial.reason for trial in left} == {"interrupted"}
         begun = [trial for trial in left if trial.curve]
         assert len(begun) == 2 if number == signal.SIGKILL else begun
-        assert all(len(trial.curve) < 100 for trial in left)
+        assert all(len(trial.curve) < LONG for trial in left)
         # Epochs that were recorded before were not trained again.
         for earlier, now in zip(before, left, strict=bool(before)):
             assert now.curve[: len(earlier.curve)] == earlier.curve
         before = left
 
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    sweep()  # as the next one with a Ray of its own would
+    assert main(words) == 0
     finished = Run.open(tmp_path / "run").trials()
-    assert [(trial.state, len(trial.curve)) for trial in finished] == [(COMPLETE, 100)] * 2
+    assert [(trial.state, len(trial.curve)) for trial in finished] == [(COMPLETE, LONG)] * 2
     for trial, earlier in zip(finished, before, strict=True):
         assert trial.curve[: len(earlier.curve)] == earlier.curve

@@ -24,7 +24,6 @@ import pytest
 from waiting import HANG, wait_for
 
 import skipsearch as ss
-from skipsearch.cli import main
 from skipsearch.errors import RunError
 from skipsearch.record import COMPLETE, FAIL, PRUNED
 from skipsearch.run import Run
@@ -42,8 +41,6 @@ axes:
   layout: [conv3-bn-relu-conv3-bn + relu, bn-relu-conv3-bn-relu-conv3 +]
   shortcut: [proj, omit]
 """
-LONG = ["search", "calm.yaml", "--trials", "2", "--epochs", "40", "--scheduler", "none"]
-LONG += ["--out", "run"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -170,9 +167,8 @@ def test_stopped_trials_are_audited(tmp_path: Path) -> None:
 
 def test_several_objectives_end_to_end(tmp_path: Path) -> None:
     objectives = ("validation_accuracy", "latency", "params")
-    run = ss.search(
-        ss.Space.from_yaml(CALM), trials=4, epochs=1, out=tmp_path / "run", objectives=objectives
-    )
+    asked: dict[str, Any] = {"trials": 4, "epochs": 1, "concurrency": 1, "out": tmp_path / "run"}
+    run = ss.search(ss.Space.from_yaml(CALM), objectives=objectives, **asked)
     assert all(trial.latency is not None and trial.latency > 0 for trial in run.trials())
     front = run.pareto()
     assert {"validation_accuracy", "latency", "params"} <= set(front.columns)
@@ -183,7 +179,7 @@ def test_several_objectives_end_to_end(tmp_path: Path) -> None:
 
 
 def test_the_seed_makes_the_sequence_of_designs_reproducible(tmp_path: Path) -> None:
-    short = CALM.replace("batch_size: 64", "batch_size: 64, images: 768")
+    short = CALM.replace("batch_size: 256", "batch_size: 64, images: 256")
     space = ss.Space.from_yaml(short + "  recipe.peak_lr: {low: 0.01, high: 0.5, log: true}\n")
     asked: dict[str, Any] = {"epochs": 3, "scheduler": "asha", "concurrency": 1}
     sequences = [
@@ -203,18 +199,6 @@ def test_the_seed_makes_the_sequence_of_designs_reproducible(tmp_path: Path) -> 
 # --- killed --------------------------------------------------------------------------------------
 
 
-def start(folder: Path, *words: str) -> subprocess.Popen[str]:
-    """Start a search of two long trainings in a process of its own."""
-    (folder / "calm.yaml").write_text(CALM)
-    return subprocess.Popen(
-        [sys.executable, "-m", "skipsearch", *LONG, *words],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
 def workers(driver: int, known: Container[int] = ()) -> list[psutil.Process]:
     """Find the processes of Ray that train for a driver, less some that are known."""
     found = []
@@ -226,23 +210,19 @@ def workers(driver: int, known: Container[int] = ()) -> list[psutil.Process]:
     return found
 
 
-def test_a_worker_that_is_killed_loses_one_epoch_at_most(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with start(tmp_path) as search:
-        checkpoints = tmp_path / "run" / "checkpoints"
+def test_a_worker_that_is_killed_loses_one_epoch_at_most(tmp_path: Path) -> None:
+    checkpoints = tmp_path / "run" / "checkpoints"
+
+    def kill_worker() -> None:
         # Not of both: on a busy machine one may end before the other begins.
         wait_for(lambda: list(checkpoints.glob("*.pt")))
-        victim = workers(search.pid)[0]
-        victim.kill()
-        # Meanwhile nobody else may search into the folder.
-        monkeypatch.chdir(tmp_path)
-        assert main(LONG) == 2
-        error = "skipsearch: error: run: another search is writing to this run folder\n"
-        assert capsys.readouterr().err == error
-        output, _ = search.communicate(timeout=HANG)
-    assert search.returncode == 0, output
-    trials = Run.open(tmp_path / "run").trials()
+        workers(os.getpid())[0].kill()
+
+    with ThreadPoolExecutor(1) as elsewhere:
+        killing = elsewhere.submit(kill_worker)
+        asked: dict[str, Any] = {"trials": 2, "epochs": 40, "out": tmp_path / "run"}
+        trials = ss.search(ss.Space.from_yaml(CALM), scheduler="none", **asked).trials()
+        killing.result()
     assert [(trial.state, len(trial.curve)) for trial in trials] == [(COMPLETE, 40)] * 2
     study = optuna.load_study(study_name="calm", storage=f"sqlite:///{tmp_path}/run/study.db")
     assert len(study.trials) == 2  # the trial itself went on: no copy was queued
@@ -259,6 +239,8 @@ def test_a_training_whose_workers_die_three_times_fails_with_that_reason(tmp_pat
     checkpoint.parent.mkdir(exist_ok=True)
     os.mkfifo(checkpoint)
 
+    known = {process.pid for process in workers(os.getpid())}  # of earlier searches
+
     def read_by_somebody() -> int | None:
         with contextlib.suppress(OSError):  # nobody reads as yet
             return os.open(checkpoint, os.O_WRONLY | os.O_NONBLOCK)
@@ -267,7 +249,7 @@ def test_a_training_whose_workers_die_three_times_fails_with_that_reason(tmp_pat
     def kill_workers() -> None:
         for _ in range(WORKER_DEATHS + 1):
             pipe = wait_for(read_by_somebody)
-            (reader,) = workers(os.getpid())
+            (reader,) = workers(os.getpid(), known)
             reader.kill()
             wait_for(lambda: not reader.is_running())  # noqa: B023
             os.close(pipe)

@@ -50,6 +50,8 @@ ENVIRONMENT = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     # Its own state, which nobody restores, would be written every few seconds, larger each time.
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
+    # Workers start together, not each once the one before has: the searcher says how many.
+    "TUNE_MAX_PENDING_TRIALS_PG": "1000000",
     "RAY_USAGE_STATS_ENABLED": "0",
     # Ray's memory monitor would end the whole session where one worker grows too large.
     "RAY_memory_monitor_refresh_ms": "0",
