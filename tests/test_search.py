@@ -25,7 +25,7 @@ from skipsearch.record import COMPLETE, FAIL, PRUNED, RUNNING
 from skipsearch.run import Run
 from skipsearch.searching.cluster import Resources, Share, ray_session
 from skipsearch.searching.driver import run_trials
-from skipsearch.searching.folder import PREFIX, ROOT, sweep
+from skipsearch.searching.folder import PREFIX, ROOT
 from skipsearch.searching.stopping import EarlyStopping
 from skipsearch.searching.study import Plan, SearchStudy
 
@@ -316,11 +316,8 @@ def epochs(folder: Path) -> list[int]:
     return [len(trial.curve) for trial in Run.open(folder / "run").trials()]
 
 
-def test_an_interrupted_search_goes_on_where_it_was(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_search_goes_on_where_it_was(tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(SPACE)
-    monkeypatch.chdir(tmp_path)
     words = ["search", "tiny.yaml", "--trials", "2", "--epochs", str(LONG), "--out", "run"]
     words += ["--scheduler", "none"]
     before: list[ss.Trial] = []
@@ -342,8 +339,9 @@ def test_an_interrupted_search_goes_on_where_it_was(
             assert now.curve[: len(earlier.curve)] == earlier.curve
         before = left
 
-    sweep()  # as the next one with a Ray of its own would
-    assert main(words) == 0
+    command = [sys.executable, "-m", "skipsearch", *words]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
     finished = Run.open(tmp_path / "run").trials()
     assert [(trial.state, len(trial.curve)) for trial in finished] == [(COMPLETE, LONG)] * 2
     for trial, earlier in zip(finished, before, strict=True):
