@@ -47,10 +47,11 @@ from scipy.stats import t as student
 from train_table import load_space, read
 
 from skipsearch.data import load_data
+from skipsearch.early_stopping import RULES, EarlyStopping
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch
 from skipsearch.searching.samplers import SAMPLERS
-from skipsearch.searching.stopping import RULES, EarlyStopping
+from skipsearch.searching.stopping import Judge
 from skipsearch.searching.study import Plan, SearchStudy
 from skipsearch.space import Space
 from skipsearch.training import tune_process
@@ -184,7 +185,7 @@ def replay(setting: Setting, sampler: str, repeat: int) -> tuple[list[list[float
     study = SearchStudy(optuna.storages.InMemoryStorage(), "replay", plan)
     # What COMPLETE means.
     study.plan = replace(study.plan, recipe=replace(recipe, epochs=known.epochs))
-    judge = EarlyStopping(rule=setting.scheduler, audit=0).judge(known.epochs)
+    judge = Judge(EarlyStopping(rule=setting.scheduler, audit=0), known.epochs)
     seen: list[Seen] = []
     regrets: list[list[float]] = []
     epochs_spent = proposals = 0

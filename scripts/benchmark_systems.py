@@ -27,9 +27,10 @@ from ray.tune.search.optuna import OptunaSearch
 import skipsearch as ss
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE
-from skipsearch.searching.cluster import Resources, Share, ray_session
+from skipsearch.searching.cluster import Share, ray_session
 from skipsearch.searching.driver import run_trials
 from skipsearch.searching.job import METRIC
+from skipsearch.searching.options import Resources
 from skipsearch.searching.study import Plan, SearchStudy
 from skipsearch.space import Space
 

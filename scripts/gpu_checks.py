@@ -900,8 +900,9 @@ def _search(device: torch.device, gpus: float, trials: int) -> str:
             "  layout: [conv3-bn-relu +, bn-relu-conv3-bn-relu-conv3 +, conv3-gn-relu-conv3 +]\n"
             "  shortcut: [pad, proj]\n  drop_path: [0.0, 0.1]\n"
         )
+        resources = ss.Resources(gpus_per_trial=gpus)
         run = ss.search(
-            space, trials=trials, epochs=3, out=Path(folder) / "run", gpus_per_trial=gpus
+            space, trials=trials, epochs=3, out=Path(folder) / "run", resources=resources
         )
         ended = run.trials()
         states = [trial.state for trial in ended]

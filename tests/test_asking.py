@@ -22,7 +22,8 @@ from skipsearch.errors import RunError
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, DIVERGED, FAIL, Epoch
 from skipsearch.searching import asking
-from skipsearch.searching.cluster import Resources, ray_session
+from skipsearch.searching.cluster import ray_session
+from skipsearch.searching.options import Resources
 from skipsearch.searching.study import Plan, SearchStudy, Ticket
 from skipsearch.space import Candidate, Space
 from skipsearch.surrogate import inquiry as inquiries
@@ -443,8 +444,8 @@ def test_a_search_says_what_is_open_goes_on_and_ends_when_it_is_settled(
     assert "The question is still open: run the same command again with --trials 6" in out
     run = ss.Run.open(tmp_path / "run")
     assert len(run.trials()) == 3
-    assert (run.asked["ask"], run.asked["margin"]) == (["layout"], 0.9)
-    assert (run.asked["sampler"], run.asked["scheduler"]) == ("surrogate", "none")
+    assert (run.config.ask, run.config.margin) == (("layout",), 0.9)
+    assert (run.config.sampler, run.config.stopping.rule) == ("surrogate", "none")
     # Any two accuracies are tied by a margin of 90 points.
     assert main([*words, "--trials", "30"]) == 0
     out = capsys.readouterr().out

@@ -25,8 +25,9 @@ from waiting import HANG, wait_for
 import skipsearch
 from skipsearch.errors import RunError
 from skipsearch.searching import door, folder
-from skipsearch.searching.cluster import Resources, ray_session
+from skipsearch.searching.cluster import ray_session
 from skipsearch.searching.folder import PREFIX, session_folder
+from skipsearch.searching.options import Resources
 
 PACKAGE = Path(skipsearch.__file__).parent
 TOKEN = "c0ffee" * 8
@@ -141,7 +142,8 @@ OWN = """
 import os, signal
 import ray
 from ray._common.usage.usage_lib import usage_stats_enabled
-from skipsearch.searching.cluster import Resources, ray_session
+from skipsearch.searching.cluster import ray_session
+from skipsearch.searching.options import Resources
 from skipsearch.searching.door import knock
 def now():
     return dict(os.environ), signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
@@ -397,7 +399,8 @@ import os, time
 import ray
 from pathlib import Path
 from skipsearch.errors import RunError
-from skipsearch.searching.cluster import Resources, ray_session
+from skipsearch.searching.cluster import ray_session
+from skipsearch.searching.options import Resources
 def where(meet=None, others=0):
     import skipsearch
     package = os.path.dirname(skipsearch.__file__)

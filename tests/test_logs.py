@@ -19,8 +19,9 @@ from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
 
 import skipsearch as ss
 from skipsearch.errors import RunError
-from skipsearch.searching.cluster import Resources, ray_session
+from skipsearch.searching.cluster import ray_session
 from skipsearch.searching.logs import LOGGERS, SCALARS, loggers
+from skipsearch.searching.options import Resources
 
 DESIGN = ss.Design(layout="bn-relu-conv3-bn-relu-conv3 +", shortcut="pad", depths=(1, 2, 1))
 RECIPE = ss.Recipe(epochs=4, peak_lr=0.25)

@@ -21,16 +21,18 @@ from waiting import HANG, wait_for
 
 import skipsearch as ss
 from skipsearch.cli import main
+from skipsearch.early_stopping import EarlyStopping
 from skipsearch.errors import RunError
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch, Trial
 from skipsearch.run import Run
-from skipsearch.searching.cluster import Resources, ray_session
-from skipsearch.searching.driver import Limits, run_trials
+from skipsearch.searching.cluster import ray_session
+from skipsearch.searching.driver import run_trials
 from skipsearch.searching.job import Job
 from skipsearch.searching.logs import loggers
+from skipsearch.searching.options import Limits, Resources
 from skipsearch.searching.progress import Progress
 from skipsearch.searching.searcher import StudySearcher
-from skipsearch.searching.stopping import EarlyStopping
+from skipsearch.searching.stopping import Judge
 from skipsearch.searching.study import Plan, SearchStudy
 from skipsearch.searching.worker import DesignTrainable
 from skipsearch.training import Folder, packs
@@ -132,7 +134,7 @@ class BreaksAll(Breaks):
 def again(run: Run, folder: Path) -> Iterator[tuple[SearchStudy, Callable[..., Any]]]:
     """A study of a run's space, and what searches it with workers of another kind."""
     data = ss.load_data("digits").without_test()
-    recipe = ss.Recipe.from_dict(run.asked["recipe"])
+    recipe = run.config.recipe
     plan = Plan(space=run.space, recipe=recipe, trials=2 * SEEDS, sampler="grid", seeds=SEEDS)
     study = SearchStudy(folder / "study.db", "pair", plan, packs=lambda *which: packs(data, *which))
     none = EarlyStopping(rule="none")
@@ -149,7 +151,7 @@ def test_a_seed_that_is_stopped_early_leaves_the_others_as_they_are(
         logs = loggers(["tensorboard"], tmp_path)
         search(share=one, stopping=stopping, worker=Spoils, callbacks=logs)
         trials = study.trials()
-    whole, judge = curves(run.trials()), stopping.judge(EPOCHS)
+    whole, judge = curves(run.trials()), Judge(stopping, EPOCHS)
     for trial in trials:
         if trial.seed not in Spoils.seeds:
             # Bit by bit what it was without stopping, in a run of its own.
@@ -191,7 +193,7 @@ def test_a_pack_in_which_all_diverge_is_one_failure(run: Run, share: Any, tmp_pa
 
 
 def test_new_seeds_of_a_confirmation_are_packed(run: Run) -> None:
-    found = run.confirm(top=2, seeds=2)
+    found = ss.confirm(run, top=2, seeds=2)
     assert len(found.trainings) == 4
     assert all(trial.numerics.endswith(", pack of 2") for trial in found.trainings)
     assert [len(found.accuracies(leader)) for leader in found.leaders] == [2, 2]

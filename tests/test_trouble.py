@@ -27,10 +27,12 @@ import skipsearch as ss
 from skipsearch.errors import RunError
 from skipsearch.record import COMPLETE, FAIL, PRUNED
 from skipsearch.run import Run
-from skipsearch.searching.cluster import Resources, ray_session
+from skipsearch.searching.cluster import ray_session
 from skipsearch.searching.disk import forecast, is_disk_full
 from skipsearch.searching.job import Job
+from skipsearch.searching.options import Limits, Resources
 from skipsearch.searching.searcher import WORKER_DEATHS
+from skipsearch.searching.stopping import Judge
 from skipsearch.training import Folder
 
 CALM = """
@@ -41,6 +43,8 @@ axes:
   layout: [conv3-bn-relu-conv3-bn + relu, bn-relu-conv3-bn-relu-conv3 +]
   shortcut: [proj, omit]
 """
+
+ONE = Resources(concurrency=1)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -58,21 +62,21 @@ def test_too_many_failures_in_a_row_stop_the_search_with_a_diagnosis(tmp_path: P
     )
     asked: dict[str, Any] = {"trials": 9, "epochs": 2, "out": tmp_path / "run"}
     with pytest.raises(RunError, match="3 trials in a row failed") as caught:
-        ss.search(wild, concurrency=1, max_failures=3, **asked)
+        ss.search(wild, limits=Limits(max_failures=3), **asked)
     assert "the loss became" in str(caught.value)
     failed = Run.open(tmp_path / "run").trials()
     assert [trial.state for trial in failed] == [FAIL] * 3
     # Nothing is lost: the same command with another limit goes on.
-    done = ss.search(wild, concurrency=1, max_failures=99, **asked).trials()
+    done = ss.search(wild, limits=Limits(max_failures=99), **asked).trials()
     assert done[:3] == failed
     assert [trial.state for trial in done] == [FAIL] * 9
 
 
 def test_a_trial_that_takes_too_long_fails_and_the_search_goes_on(tmp_path: Path) -> None:
     asked: dict[str, Any] = {"epochs": 2, "out": tmp_path / "run", "scheduler": "none"}
-    asked["concurrency"] = 1
-    ss.search(ss.Space.from_yaml(CALM), trials=2, trial_timeout=1e-6, **asked)  # too long for all
-    run = ss.search(ss.Space.from_yaml(CALM), trials=3, trial_timeout=HANG, **asked)  # for none
+    asked["resources"] = ONE
+    ss.search(ss.Space.from_yaml(CALM), trials=2, limits=Limits(trial_timeout=1e-6), **asked)
+    run = ss.search(ss.Space.from_yaml(CALM), trials=3, limits=Limits(trial_timeout=HANG), **asked)
     *late, in_time = run.trials()
     assert [trial.state for trial in late] == [FAIL] * 2
     for trial in late:
@@ -153,9 +157,9 @@ def test_stopped_trials_are_audited(tmp_path: Path) -> None:
     asked: dict[str, Any] = {"trials": 8, "epochs": 3, "scheduler": stopping, "sampler": "random"}
     asked["seed"] = 2  # high rates first: low ones are below them after an epoch
     # One after the other: the rule sees them in the order of their numbers.
-    trials = ss.search(space, concurrency=1, out=tmp_path / "run", **asked).trials()
+    trials = ss.search(space, resources=ONE, out=tmp_path / "run", **asked).trials()
     assert [trial.state for trial in trials] == [COMPLETE] * 8
-    judge = stopping.judge(3)
+    judge = Judge(stopping, 3)
     accuracies = [[epoch.validation_accuracy for epoch in trial.curve] for trial in trials]
     first_stop = [
         next((n for n in (1, 2) if judge.stops(trial.number, curve[:n])), 0)
@@ -167,7 +171,7 @@ def test_stopped_trials_are_audited(tmp_path: Path) -> None:
 
 def test_several_objectives_end_to_end(tmp_path: Path) -> None:
     objectives = ("validation_accuracy", "latency", "params")
-    asked: dict[str, Any] = {"trials": 4, "epochs": 1, "concurrency": 1, "out": tmp_path / "run"}
+    asked: dict[str, Any] = {"trials": 4, "epochs": 1, "resources": ONE, "out": tmp_path / "run"}
     run = ss.search(ss.Space.from_yaml(CALM), objectives=objectives, **asked)
     assert all(trial.latency is not None and trial.latency > 0 for trial in run.trials())
     front = run.pareto()
@@ -181,7 +185,7 @@ def test_several_objectives_end_to_end(tmp_path: Path) -> None:
 def test_the_seed_makes_the_sequence_of_designs_reproducible(tmp_path: Path) -> None:
     short = CALM.replace("batch_size: 256", "batch_size: 64, images: 256")
     space = ss.Space.from_yaml(short + "  recipe.peak_lr: {low: 0.01, high: 0.5, log: true}\n")
-    asked: dict[str, Any] = {"epochs": 3, "scheduler": "asha", "concurrency": 1}
+    asked: dict[str, Any] = {"epochs": 3, "scheduler": "asha", "resources": ONE}
     sequences = [
         [
             (trial.design.id, trial.recipe.peak_lr, trial.state, len(trial.curve))
@@ -230,7 +234,7 @@ def test_a_worker_that_is_killed_loses_one_epoch_at_most(tmp_path: Path) -> None
 
 def test_a_training_whose_workers_die_three_times_fails_with_that_reason(tmp_path: Path) -> None:
     asked: dict[str, Any] = {"epochs": 1, "out": tmp_path / "run", "scheduler": "none"}
-    asked |= {"concurrency": 1, "trial_timeout": HANG}
+    asked |= {"resources": ONE, "limits": Limits(trial_timeout=HANG)}
     space = ss.Space.from_yaml(CALM)
     (first,) = ss.search(space, trials=1, **asked).trials()
     # The workers of another one hang in reading a checkpoint that never comes.
@@ -312,7 +316,9 @@ def test_a_full_disk_stops_the_search_and_the_same_command_goes_on(tmp_path: Pat
         from pathlib import Path
         from waiting import wait_for
         from skipsearch.cli import main
-        from skipsearch.searching.cluster import Resources, ray_session
+        from skipsearch.searching.cluster import ray_session
+from skipsearch.searching.options import Limits, Resources
+from skipsearch.searching.stopping import Judge
 
         def fill():
             wait_for(lambda: list(Path("/mnt/run/checkpoints").glob("*.pt")))

@@ -14,6 +14,7 @@ from skipsearch.artefacts.source_text import module_call
 from skipsearch.cost import block_cost, cost, join_cost, step_params, steps_cost
 from skipsearch.design import Design, check_field, has_effect
 from skipsearch.diagram import draw_diagram
+from skipsearch.early_stopping import EarlyStopping
 from skipsearch.errors import RunError, UnknownWordError
 from skipsearch.layout import PLAIN_TOKENS, Layout
 from skipsearch.merges import LINK_MERGES, MERGES
@@ -28,7 +29,7 @@ from skipsearch.plan import Block, Join, StageFields, Step
 from skipsearch.planning import LINK_SHORTCUTS, SHORTCUTS, plan_block
 from skipsearch.recipe import PRECISIONS, SCHEDULES, Recipe
 from skipsearch.searching.samplers import make_sampler
-from skipsearch.searching.stopping import EarlyStopping
+from skipsearch.searching.stopping import Judge
 from skipsearch.space import Space
 from skipsearch.training.environment import autocast_dtype
 from skipsearch.training.schedule import learning_rate
@@ -152,7 +153,7 @@ def test_an_unknown_word_of_a_search_is_refused() -> None:
     stopping = EarlyStopping()
     object.__setattr__(stopping, "rule", WORD)
     with pytest.raises(KeyError):
-        stopping.judge(9).stops(0, [0.5])
+        Judge(stopping, 9).stops(0, [0.5])
 
 
 def test_every_known_word_has_an_entry_in_every_dispatch() -> None:

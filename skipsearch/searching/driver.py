@@ -22,10 +22,12 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from skipsearch.cost import cost
 from skipsearch.data import Data
+from skipsearch.early_stopping import EarlyStopping
 from skipsearch.record import INTERRUPTED, RUNNING, Trial
 from skipsearch.searching.clock import Clock
 from skipsearch.searching.cluster import Share
 from skipsearch.searching.disk import forecast, is_disk_full
+from skipsearch.searching.options import Limits
 from skipsearch.searching.progress import Progress
 from skipsearch.searching.searcher import (
     WORKER_DEATHS,
@@ -34,7 +36,6 @@ from skipsearch.searching.searcher import (
     StudySearcher,
     trainings_of,
 )
-from skipsearch.searching.stopping import EarlyStopping
 from skipsearch.searching.study import Plan, SearchStudy
 from skipsearch.searching.worker import DesignTrainable, Engine, FrontEnd, KeptElsewhere
 from skipsearch.training import LARGEST_PACK, Folder, Store
@@ -62,21 +63,6 @@ class Outcome:
     elsewhere: int = 0
     settled: bool = False
     answers: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What a search and its trials may take.
-
-    Attributes:
-        time_budget: Seconds after which the session stops; run it again to go on.
-        trial_timeout: Seconds of training after which a trial fails.
-        max_failures: Trainings in a row that may fail before the search stops; a pack is one.
-    """
-
-    time_budget: float | None = None
-    trial_timeout: float | None = None
-    max_failures: int = 10
 
 
 def run_trials(

@@ -15,12 +15,13 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from skipsearch.early_stopping import EarlyStopping
 from skipsearch.errors import RunError, counted
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch, Trial
 from skipsearch.searching.disk import is_disk_full
 from skipsearch.searching.job import METRIC
 from skipsearch.searching.progress import Progress
-from skipsearch.searching.stopping import EarlyStopping
+from skipsearch.searching.stopping import Judge
 from skipsearch.searching.study import SearchStudy, Ticket
 from skipsearch.training import Store
 
@@ -117,7 +118,7 @@ class StudySearcher(Searcher):
         self._common = common
         self._load = dict.fromkeys(range(engines), 0)  # trainings under way, by engine
         self._stopping = stopping
-        self._judge = stopping.judge(study.plan.recipe.epochs)
+        self._judge = Judge(stopping, study.plan.recipe.epochs)
         self._bounds = cost_bounds
         self._cost = study.plan.measure
         self._max_failures = max_failures

@@ -24,12 +24,12 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from skipsearch.axes import Choice, Parameter, Value
+from skipsearch.config import difference
 from skipsearch.cost import cost
 from skipsearch.design import ID_RULES, Design
 from skipsearch.errors import DesignError, RunError, SpaceError
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, VALIDATION_ACCURACY, Epoch, Trial
-from skipsearch.searching.asked import difference
 from skipsearch.searching.asking import Asking
 from skipsearch.searching.presence import Presence
 from skipsearch.searching.reading import read_trials
@@ -50,7 +50,7 @@ from skipsearch.searching.records import (
     RULES,
     SEED,
     STOPPED_AT,
-    check_asked,
+    check_identity,
     is_interrupted,
     is_training,
     key_of,
@@ -142,8 +142,8 @@ class SearchStudy:
             server, or a storage that is open.
         name: Name of the study; a file keeps the name that its study has.
         plan: What to propose.
-        asked: What the study is of, and must be: of all who work on it, and of all sessions. With
-            a URL others may work on it at the same time.
+        identity: What the study is of, and must be: of all who work on it, and of all sessions.
+            With a URL others may work on it at the same time.
         packs: Divides seeds of a design into those that are trained as one packed network; None
             to train each alone. Seeds that are requested together are, and where the plan has
             several, those of a design that is proposed.
@@ -164,7 +164,7 @@ class SearchStudy:
         storage: Place | BaseStorage,
         name: str,
         plan: Plan,
-        asked: Mapping[str, Any] | None = None,
+        identity: Mapping[str, Any] | None = None,
         packs: Packs | None = None,
     ) -> None:
         space = dataclasses.replace(plan.space, recipe=plan.recipe.to_dict())
@@ -176,12 +176,12 @@ class SearchStudy:
         self._memory: WriteBehind | None = None
         if isinstance(storage, BaseStorage):
             self._database = storage
-            self._study = self._opened(name, asked, storage)
+            self._study = self._opened(name, identity, storage)
         else:
             self._database = open_storage(storage, quick=True)
             try:
                 with damage_named(storage):
-                    self._study = self._opened(name, asked, storage)
+                    self._study = self._opened(name, identity, storage)
             except RunError:
                 self._close_storage()
                 raise
@@ -201,7 +201,7 @@ class SearchStudy:
         self._look_around()
 
     def _opened(
-        self, name: str, asked: Mapping[str, Any] | None, place: Place | BaseStorage
+        self, name: str, identity: Mapping[str, Any] | None, place: Place | BaseStorage
     ) -> optuna.Study:
         """Open the study, or make it, and say what it is of."""
         directions = [MAXIMIZE] + [MINIMIZE] * (len(self.plan.objectives) - 1)
@@ -216,9 +216,9 @@ class SearchStudy:
             )
             if study.directions != directions:
                 raise RunError(f"study {name!r} in the storage is of other objectives")
-            if asked is not None:
-                self._check(study, json.loads(json.dumps(asked)), place)
-            if asked is not None and not isinstance(place, Path):
+            if identity is not None:
+                self._check(study, json.loads(json.dumps(identity)), place)
+            if identity is not None and not isinstance(place, Path):
                 self._presence = Presence(study)
             elif isinstance(self._database, RDBStorage):
                 self._memory = WriteBehind(self._database, name, _at_rest)
@@ -226,14 +226,14 @@ class SearchStudy:
         return study
 
     def _check(
-        self, study: optuna.Study, asked: Mapping[str, Any], place: Place | BaseStorage
+        self, study: optuna.Study, identity: Mapping[str, Any], place: Place | BaseStorage
     ) -> None:
         there = study.user_attrs.get(ASKED)
         if there is None:
-            study.set_user_attr(ASKED, dict(asked))
+            study.set_user_attr(ASKED, dict(identity))
         elif isinstance(place, Path):
-            check_asked(place, there, asked)
-        elif other := difference(there, asked):
+            check_identity(place, there, identity)
+        elif other := difference(there, identity):
             raise RunError(
                 f"study {study.study_name!r} in the storage is of another search: {other}; give"
                 " this one another name, in the space's YAML"
