@@ -26,10 +26,9 @@ from ray.tune.search.optuna import OptunaSearch
 
 import skipsearch as ss
 from skipsearch.recipe import Recipe
-from skipsearch.record import COMPLETE
+from skipsearch.record import COMPLETE, VALIDATION_ACCURACY
 from skipsearch.searching.cluster import Share, ray_session
 from skipsearch.searching.driver import run_trials
-from skipsearch.searching.job import METRIC
 from skipsearch.searching.options import Resources
 from skipsearch.searching.study import Plan, SearchStudy
 from skipsearch.space import Space
@@ -141,7 +140,7 @@ def replaying(
             self._epoch += 1
             value = curve[self._epoch - 1] if self._epoch <= len(curve) else CHANCE
             return {
-                METRIC: value,
+                VALIDATION_ACCURACY: value,
                 "done": self._epoch == epochs,
                 "replayed": [self._key, self._epoch, value, os.getpid(), began, time.monotonic()],
             }
@@ -181,7 +180,7 @@ def ours_replaying(curves: Curves, epochs: int) -> type[tune.Trainable]:
                 value = known[epoch - 1]
                 others = ("learning_rate", "train_loss", "train_accuracy", "validation_loss")
                 shown = dict.fromkeys((*others, "seconds"), 0.0)
-                self._curve.append(shown | {"epoch": epoch, METRIC: value})
+                self._curve.append(shown | {"epoch": epoch, VALIDATION_ACCURACY: value})
                 result |= self._curve[-1] | {"done": epoch == epochs}
             replayed = [self._key, epoch, value, os.getpid(), began, time.monotonic()]
             return result | {"replayed": replayed}
@@ -237,7 +236,7 @@ def tune_as_it_comes(setting: Setting, curves: Curves, budget: int, seed: int) -
 
 def _tune_optuna(setting: Setting, curves: Curves, budget: int, seed: int, reuse: bool) -> Replay:
     config = tune.TuneConfig(
-        metric=METRIC,
+        metric=VALIDATION_ACCURACY,
         mode="max",
         search_alg=OptunaSearch(seed=seed),
         scheduler=ASHAScheduler(
@@ -252,7 +251,7 @@ def _tune_optuna(setting: Setting, curves: Curves, budget: int, seed: int, reuse
 def random_search(setting: Setting, curves: Curves, budget: int, seed: int) -> Replay:
     """Search with Tune's own random variants, each trained to the end."""
     config = tune.TuneConfig(
-        metric=METRIC,
+        metric=VALIDATION_ACCURACY,
         mode="max",
         search_alg=BasicVariantGenerator(random_state=seed),
         num_samples=budget,
@@ -285,7 +284,7 @@ def _with_tune(setting: Setting, curves: Curves, budget: int, config: tune.TuneC
             ),
         ).fit()
         assert not results.errors, results.errors[0]
-        replay.end(results.get_best_result().metrics[METRIC])
+        replay.end(results.get_best_result().metrics[VALIDATION_ACCURACY])
     return replay
 
 

@@ -26,6 +26,7 @@ from skipsearch.merges import MERGES
 from skipsearch.models import build
 from skipsearch.planning import SHORTCUTS
 from skipsearch.searching.job import Job
+from skipsearch.searching.messages import Report, Request
 from skipsearch.training import (
     Folder,
     PackTrainer,
@@ -657,31 +658,25 @@ def a_checkpoint_of_the_cpu_goes_on_here(device: torch.device) -> None:
 # --- memory ---------------------------------------------------------------------------------------
 
 
-def task(design: ss.Design, recipe: ss.Recipe, seed: int = 0, **changes: Any) -> dict[str, Any]:
-    """A task as the driver gives it to a worker."""
-    return {
-        "design": design.to_dict(),
-        "recipe": recipe.to_dict(),
-        "seeds": [seed],
-        "checkpoint": f"{seed}.pt",
-        "memory_share": 1.0,
-        "deterministic": True,
-        "timeout": None,
-        "latency_batch": None,
-    } | changes
+def request(design: ss.Design, recipe: ss.Recipe, seed: int = 0, **changes: Any) -> Request:
+    """A request as the driver gives it to a worker."""
+    asked = Request(
+        design=design, recipe=recipe, seeds=(seed,), checkpoint=f"{seed}.pt", deterministic=True
+    )
+    return replace(asked, **changes)
 
 
-def finished(job: Job) -> dict[str, Any]:
-    """Take a job's steps until it has ended; returns the last result."""
-    result = job.step()
-    while not result["done"]:
-        result = job.step()
-    return result
+def finished(job: Job) -> Report:
+    """Take a job's steps until it has ended; returns the last report."""
+    report = job.step()
+    while not report.done:
+        report = job.step()
+    return report
 
 
-def losses(result: dict[str, Any]) -> list[float]:
-    """The losses of a job's result."""
-    return [epoch["train_loss"] for epoch in result["curve"]]
+def losses(report: Report) -> list[float]:
+    """The losses of a job's report."""
+    return [epoch.train_loss for epoch in report.members[0].curve]
 
 
 @check("memory")
@@ -693,13 +688,13 @@ def memory_stays_flat_over_forty_trials(device: torch.device) -> str:
         for number in range(trials):
             design = DROPS.replace(widths=(8 + number % 5, 16))
             job = Job(
-                task(design, RECIPE.replace(epochs=2), number, latency_batch=4),
+                request(design, RECIPE.replace(epochs=2), number, latency_batch=4),
                 data,
                 Folder(folder),
                 residents=residents if number % 2 else None,
             )
             result = finished(job)
-            assert "failed" not in result, result["failed"]
+            assert not result.failure, result.failure
             job.forget()
             if device.type == "cuda":
                 free, total = torch.cuda.mem_get_info(device)
@@ -721,12 +716,12 @@ def out_of_memory_in_a_first_step_divides_the_batch(device: torch.device) -> str
     design = CALM.replace(widths=(64, 64), depths=(4, 4))
     recipe = ss.Recipe(epochs=2, batch_size=512, precision="float32")
     with tempfile.TemporaryDirectory() as folder, memory_limited(device, 700 * MIB):
-        job = Job(task(design, recipe), data, Folder(folder))
+        job = Job(request(design, recipe), data, Folder(folder))
         result = finished(job)
         job.forget()
-    assert "failed" not in result, result["failed"]
-    assert "parts" in result["numerics"], result["numerics"]
-    return result["numerics"]
+    assert not result.failure, result.failure
+    assert "parts" in result.numerics, result.numerics
+    return result.numerics
 
 
 @check("memory")
@@ -736,15 +731,15 @@ def what_never_fits_fails_and_the_next_trial_trains(device: torch.device) -> str
     recipe = ss.Recipe(epochs=1, batch_size=64)
     with tempfile.TemporaryDirectory() as folder:
         with memory_limited(device, 60 * MIB):
-            wide = Job(task(CALM.replace(widths=(1024, 1024)), recipe), data, Folder(folder))
+            wide = Job(request(CALM.replace(widths=(1024, 1024)), recipe), data, Folder(folder))
             result = finished(wide)
             wide.forget()
-        assert "OutOfMemory" in result["failed"], result
-        assert "device_lost" not in result
-        fits = Job(task(CALM, recipe, 1), data, Folder(folder))
-        assert "failed" not in finished(fits)
+        assert "OutOfMemory" in result.failure, result
+        assert not result.device_lost
+        fits = Job(request(CALM, recipe, 1), data, Folder(folder))
+        assert not finished(fits).failure
         fits.forget()
-    return str(result["failed"])
+    return result.failure
 
 
 # --- harm: what one trial does to another ---------------------------------------------------------
@@ -754,19 +749,23 @@ def what_never_fits_fails_and_the_next_trial_trains(device: torch.device) -> str
 def a_time_out_beside_a_healthy_neighbour(device: torch.device) -> str:
     data, residents = few(device), Residents(device)
     with tempfile.TemporaryDirectory() as folder:
-        expected = finished(Job(task(DROPS, RECIPE, 5), data, Folder(Path(folder) / "a")))
+        expected = finished(Job(request(DROPS, RECIPE, 5), data, Folder(Path(folder) / "a")))
         endless = RECIPE.replace(epochs=100_000)
-        late = Job(task(CALM, endless, 1, timeout=1.0), data, Folder(folder), residents=residents)
-        healthy = Job(task(DROPS, RECIPE, 5), data, Folder(folder), residents=residents)
+        late = Job(
+            request(CALM, endless, 1, timeout=1.0), data, Folder(folder), residents=residents
+        )
+        healthy = Job(request(DROPS, RECIPE, 5), data, Folder(folder), residents=residents)
         ended, found = in_threads([lambda: finished(late), lambda: finished(healthy)])
         # Whoever takes the seat of the late one has memory to itself.
         late.forget()
-        after = Job(task(DROPS, RECIPE, 5), data, Folder(Path(folder) / "b"), residents=residents)
+        after = Job(
+            request(DROPS, RECIPE, 5), data, Folder(Path(folder) / "b"), residents=residents
+        )
         assert losses(finished(after)) == losses(expected)
     residents.close()
-    assert "took longer than 1 s" in ended["failed"], ended
+    assert "took longer than 1 s" in ended.failure, ended
     assert losses(found) == losses(expected)
-    return str(ended["failed"])
+    return ended.failure
 
 
 ASSERTS = """
@@ -778,11 +777,11 @@ data, residents = few(device), Residents(device)
 labels = data.train.labels.clone()
 labels[:] = 77
 bad = replace(data, train=Split(data.train.images, labels))
-healthy = Job(task(DROPS, RECIPE, 5), data, Folder({folder!r}), residents=residents)
-print(json.dumps(healthy.step()["epoch"]))
-wrong = Job(task(CALM, RECIPE, 1), bad, Folder({folder!r}), residents=residents)
+healthy = Job(request(DROPS, RECIPE, 5), data, Folder({folder!r}), residents=residents)
+print(json.dumps(healthy.step().epoch))
+wrong = Job(request(CALM, RECIPE, 1), bad, Folder({folder!r}), residents=residents)
 results = in_threads([lambda: finished(wrong), lambda: finished(healthy)])
-print('RESULTS', json.dumps([[r.get("failed"), "device_lost" in r] for r in results]), flush=True)
+print('RESULTS', json.dumps([[r.failure, r.device_lost] for r in results]), flush=True)
 os._exit(1)
 """
 
@@ -804,11 +803,11 @@ def a_device_assert_beside_a_healthy_neighbour(device: torch.device) -> str:
         assert results, f"{done.stdout}\n{done.stderr[-3000:]}"
         (_, wrong_lost), (reason, lost) = json.loads(results.splitlines()[0])
         assert wrong_lost, results
-        assert lost or reason is None, results
+        assert lost or not reason, results
         # In a new process, this one, it goes on from its checkpoint.
-        again = Job(task(DROPS, RECIPE, 5), data, Folder(folder))
+        again = Job(request(DROPS, RECIPE, 5), data, Folder(folder))
         result = finished(again)
-        expected = finished(Job(task(DROPS, RECIPE, 5), data, Folder(Path(folder) / "a")))
+        expected = finished(Job(request(DROPS, RECIPE, 5), data, Folder(Path(folder) / "a")))
     assert losses(result) == losses(expected)
     return results.splitlines()[0]
 

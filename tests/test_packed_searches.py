@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Iterator
@@ -29,6 +28,7 @@ from skipsearch.searching.cluster import ray_session
 from skipsearch.searching.driver import run_trials
 from skipsearch.searching.job import Job
 from skipsearch.searching.logs import loggers
+from skipsearch.searching.messages import Member, Report, Request
 from skipsearch.searching.options import Limits, Resources
 from skipsearch.searching.progress import Progress
 from skipsearch.searching.searcher import StudySearcher
@@ -253,20 +253,11 @@ def test_what_a_killed_driver_had_ended_keeps_its_place_in_the_pack(tmp_path: Pa
     assert [(each.number, each.seed, each.pack) for each in tickets] == [
         (seed, seed, (0, 1, 2)) for seed in range(3)
     ]
-    task = {
-        "design": ticket.candidate.design.to_dict(),
-        "recipe": recipe.to_dict(),
-        "seeds": list(ticket.pack),
-        "checkpoint": "c.pt",
-        "memory_share": 1.0,
-        "deterministic": False,
-        "timeout": None,
-        "latency_batch": None,
-    }
-    job = Job(task, data, Folder(tmp_path))
-    members = job.step()["members"]
-    for each, member in zip(tickets, members, strict=True):
-        first.report(each.number, map(Epoch.from_dict, member["curve"]), where)
+    design = ticket.candidate.design
+    request = Request(design=design, recipe=recipe, seeds=ticket.pack, checkpoint="c.pt")
+    job = Job(request, data, Folder(tmp_path))
+    for each, member in zip(tickets, job.step().members, strict=True):
+        first.report(each.number, member.curve, where)
     first.finish(1, PRUNED)
     job.step()  # the checkpoint is an epoch ahead of the study
     job.close()
@@ -276,12 +267,11 @@ def test_what_a_killed_driver_had_ended_keeps_its_place_in_the_pack(tmp_path: Pa
     assert again is not None
     both = [again, *second.companions(again)]
     assert [(each.seed, each.pack) for each in both] == [(0, (0, 1, 2)), (2, (0, 1, 2))]
-    later = Job(task, data, Folder(tmp_path))
+    later = Job(request, data, Folder(tmp_path))
     later.step()
-    members = later.step()["members"]
+    members = later.step().members
     for each in both:
-        curve = map(Epoch.from_dict, members[each.seed]["curve"])
-        second.report(each.number, curve, where)
+        second.report(each.number, members[each.seed].curve, where)
         second.finish(each.number, COMPLETE)
     trials = {trial.seed: trial for trial in second.trials()}
     assert [len(trials[seed].curve) for seed in range(3)] == [EPOCHS, 1, EPOCHS]
@@ -321,21 +311,20 @@ def test_what_another_driver_left_of_a_pack_that_is_trained_here_joins_it(tmp_pa
         (),
         at_once=2,
         engines=1,
-        common={"timeout": None},
+        request=Request,
         stopping=EarlyStopping(rule="none"),
         cost_bounds=(),
         max_failures=10,
         progress=Progress(3, ()),
     )
-    task = json.loads(searcher.suggest("a")["task"])
-    assert (task["seeds"], task["recorded"]) == ([0, 1, 2], [1, 2])
+    request = Request.from_config(searcher.suggest("a"))
+    assert (request.seeds, request.recorded) == ((0, 1, 2), (1, 2))
     other.close()
     opened().close()  # a third driver, which queues what the other has left
     assert searcher.suggest("b") == searcher.FINISHED
-    epoch = Epoch(1, 0.1, 1.0, 0.5, 1.0, 0.5, 0.25).to_dict()
-    members = 3 * [{"curve": [epoch]}]
-    end = {"device": "cpu", "versions": "{}", "members": members, "done": True}
-    searcher.on_trial_complete("a", end)
+    member = Member((Epoch(1, 0.1, 1.0, 0.5, 1.0, 0.5, 0.25),))
+    report = Report(members=3 * (member,), done=True, device="cpu")
+    searcher.on_trial_complete("a", report.to_result())
     assert searcher.crash is None
     assert {trial.seed: trial.state for trial in here.trials()} == dict.fromkeys(range(3), COMPLETE)
     assert not searcher.unfinished

@@ -24,5 +24,7 @@ def imported(source: str) -> Iterator[tuple[str, str]]:
 @pytest.mark.parametrize("script", sorted(SCRIPTS.glob("*.py")), ids=lambda path: path.name)
 def test_what_a_script_imports_is_there(script: Path) -> None:
     for module, name in imported(script.read_text()):
-        there = hasattr(import_module(module), name) or find_spec(f"{module}.{name}")
+        found = import_module(module)
+        is_package = hasattr(found, "__path__")
+        there = hasattr(found, name) or (is_package and find_spec(f"{module}.{name}"))
         assert there, f"{module} has no {name}"

@@ -8,6 +8,7 @@ test_search.py and test_torture.py.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -30,6 +31,7 @@ from skipsearch.run import Run
 from skipsearch.searching.cluster import ray_session
 from skipsearch.searching.disk import forecast, is_disk_full
 from skipsearch.searching.job import Job
+from skipsearch.searching.messages import Request
 from skipsearch.searching.options import Limits, Resources
 from skipsearch.searching.searcher import WORKER_DEATHS
 from skipsearch.searching.stopping import Judge
@@ -87,54 +89,37 @@ def test_a_trial_that_takes_too_long_fails_and_the_search_goes_on(tmp_path: Path
 
 def test_what_a_training_took_before_counts_towards_its_time_out(tmp_path: Path) -> None:
     design = ss.Design(layout="conv3-bn-relu", depths=(1,), widths=(8,))
-    task = {
-        "design": design.to_dict(),
-        "recipe": ss.Recipe(epochs=2, batch_size=64, images=128).to_dict(),
-        "seeds": [0],
-        "checkpoint": "c.pt",
-        "memory_share": 1.0,
-        "deterministic": False,
-        "timeout": HANG,
-        "latency_batch": None,
-    }
+    recipe = ss.Recipe(epochs=2, batch_size=64, images=128)
+    request = Request(design=design, recipe=recipe, seeds=(0,), checkpoint="c.pt", timeout=HANG)
     data, store = ss.load_data("digits").without_test(), Folder(tmp_path)
-    first = Job(task, data, store)
-    seconds = first.step()["seconds"]
+    first = Job(request, data, store)
+    seconds = first.step().members[0].curve[-1].seconds
     first.close()
     # Another worker goes on from the checkpoint, and has this much left.
-    result = Job(task | {"timeout": seconds}, data, store).step()
-    assert result["failed"].endswith("for 1 of 2 epochs")
+    report = Job(dataclasses.replace(request, timeout=seconds), data, store).step()
+    assert report.failure.endswith("for 1 of 2 epochs")
 
 
 def test_a_worker_that_hangs_beyond_the_time_out_is_ended(tmp_path: Path) -> None:
     # What it hangs in is no step of ours: reading a checkpoint that never comes.
     os.mkfifo(tmp_path / "c.pt")
     design = ss.Design(layout="conv3-bn-relu", depths=(1,), widths=(4,))
-    task = {
-        "design": design.to_dict(),
-        "recipe": ss.Recipe(epochs=1).to_dict(),
-        "seeds": [0],
-        "checkpoint": "c.pt",
-        "memory_share": 1.0,
-        "deterministic": False,
-        "timeout": 0.0,
-        "latency_batch": None,
-        "threads": 1,
-    }
+    hangs = Request(
+        design=design, recipe=ss.Recipe(epochs=1), seeds=(0,), checkpoint="c.pt", timeout=0.0
+    )
+    works = dataclasses.replace(hangs, checkpoint="a.pt", timeout=None)
     program = f"""
-        import json
         from skipsearch.data import load_data
         from skipsearch.searching import worker
         from skipsearch.training import Folder
         worker.HANG_SECONDS = 0.1
         trial = worker.DesignTrainable.__new__(worker.DesignTrainable)
         trial._data, trial._store = load_data("digits").without_test(), Folder({str(tmp_path)!r})
-        trial._compiling, trial._versions = None, "{{}}"
+        trial._compiling, trial._versions = None, {{}}
         trial._watchdog, trial._device_lost = worker.Watchdog(), False
-        task = {task!r}
-        trial._begin({{"task": json.dumps(task | {{"checkpoint": "a.pt", "timeout": None}})}})
-        assert "failed" not in trial.step()  # libraries
-        trial._begin({{"task": json.dumps(task)}})
+        trial._begin({works.to_config()!r})
+        assert not trial.step()["report"].failure  # libraries
+        trial._begin({hangs.to_config()!r})
         trial.step()
         print("it came back")
     """

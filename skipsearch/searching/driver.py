@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import quantiles
 from typing import Any
@@ -27,6 +28,7 @@ from skipsearch.record import INTERRUPTED, RUNNING, Trial
 from skipsearch.searching.clock import Clock
 from skipsearch.searching.cluster import Share
 from skipsearch.searching.disk import forecast, is_disk_full
+from skipsearch.searching.messages import Request
 from skipsearch.searching.options import Limits
 from skipsearch.searching.progress import Progress
 from skipsearch.searching.searcher import (
@@ -124,13 +126,14 @@ def run_trials(
         earlier,
         at_once=share.at_once,
         engines=share.engines[0],
-        common={
-            "threads": max(1, int(share.each["cpu"])),
-            "memory_share": share.memory,
-            "deterministic": deterministic,
-            "timeout": limits.trial_timeout,
-            "latency_batch": latency_batch,
-        },
+        request=partial(
+            Request,
+            threads=max(1, int(share.each["cpu"])),
+            memory_share=share.memory,
+            deterministic=deterministic,
+            timeout=limits.trial_timeout,
+            latency_batch=latency_batch,
+        ),
         stopping=stopping,
         cost_bounds=_cost_bounds(plan),
         max_failures=limits.max_failures,

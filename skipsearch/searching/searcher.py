@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from bisect import bisect
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,9 +16,9 @@ from ray.tune.search import Searcher
 
 from skipsearch.early_stopping import EarlyStopping
 from skipsearch.errors import RunError, counted
-from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch, Trial
+from skipsearch.record import COMPLETE, FAIL, PRUNED, VALIDATION_ACCURACY, Trial
 from skipsearch.searching.disk import is_disk_full
-from skipsearch.searching.job import METRIC
+from skipsearch.searching.messages import ENDED, REPORT, Member, Report, Request
 from skipsearch.searching.progress import Progress
 from skipsearch.searching.stopping import Judge
 from skipsearch.searching.study import SearchStudy, Ticket
@@ -89,7 +88,7 @@ class StudySearcher(Searcher):
         earlier: Trainings that ended before.
         at_once: Trainings at once at most.
         engines: That trials share; 0 where each trial has a worker of its own.
-        common: What all tasks hold.
+        request: Makes a request of what differs from training to training.
         stopping: Early stopping.
         cost_bounds: Between groups of designs of like cost, within which trainings are compared.
         max_failures: Trainings in a row that may fail before the search ends with a diagnosis; a
@@ -105,17 +104,17 @@ class StudySearcher(Searcher):
         *,
         at_once: int,
         engines: int,
-        common: Mapping[str, Any],
+        request: Callable[..., Request],
         stopping: EarlyStopping,
         cost_bounds: Sequence[float],
         max_failures: int,
         progress: Progress,
     ) -> None:
-        super().__init__(metric=METRIC, mode="max")
+        super().__init__(metric=VALIDATION_ACCURACY, mode="max")
         self._study = study
         self._store = store
         self._at_once = at_once
-        self._common = common
+        self._request = request
         self._load = dict.fromkeys(range(engines), 0)  # trainings under way, by engine
         self._stopping = stopping
         self._judge = Judge(stopping, study.plan.recipe.epochs)
@@ -196,20 +195,17 @@ class StudySearcher(Searcher):
         engine = min(self._load, key=self._load.__getitem__) if self._load else None
         pack = self._packs[trial_id] = _Pack([], checkpoint, engine, time.monotonic())
         self._take_up(ticket, pack)
-        task = {
-            "design": ticket.candidate.design.to_dict(),
-            "recipe": ticket.candidate.recipe.to_dict(),
-            "seeds": list(ticket.pack),
-            "recorded": [training.ticket.seed for training in pack.trainings],
-            "checkpoint": checkpoint,
-            **self._common,
-        }
         if engine is not None:
-            task["engine"] = engine
             self._load[engine] += 1
         self._progress.show(self._running)
-        # One text: Tune flattens and copies a nested config, and puts it into folder names.
-        return {"task": json.dumps(task)}
+        return self._request(
+            design=ticket.candidate.design,
+            recipe=ticket.candidate.recipe,
+            seeds=ticket.pack,
+            recorded=tuple(training.ticket.seed for training in pack.trainings),
+            checkpoint=checkpoint,
+            engine=engine,
+        ).to_config()
 
     def _take_up(self, ticket: Ticket, pack: _Pack) -> None:
         """Let a pack record the training of a ticket, and what else of the pack is to be done."""
@@ -229,16 +225,17 @@ class StudySearcher(Searcher):
     def stops(self, trial_id: str, result: Mapping[str, Any]) -> bool:
         """Whether nothing of a pack goes on; trainings that are to end early are remembered."""
         pack = self._packs.get(trial_id)
-        if pack is None or result["done"]:
+        report: Report = result[REPORT]
+        if pack is None or report.done:
             return False
-        stops = [self._stops(each, _member(result, each.place)) for each in pack.trainings]
+        stops = [self._stops(each, report.members[each.place]) for each in pack.trainings]
         return all(stops)
 
-    def _stops(self, training: _Training, result: Mapping[str, Any]) -> bool:
-        if "failed" in result or training.audited:
-            return "failed" in result
+    def _stops(self, training: _Training, member: Member) -> bool:
+        if member.failure or training.audited:
+            return bool(member.failure)
         ticket = training.ticket
-        accuracies = [epoch[METRIC] for epoch in result["curve"]]
+        accuracies = [epoch.validation_accuracy for epoch in member.curve]
         if not self._judge.stops(ticket.number, accuracies, self._group_of(ticket.costs)):
             return False
         if self._stopping.is_audited(ticket.number, self._study.plan.seed):
@@ -251,41 +248,41 @@ class StudySearcher(Searcher):
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Record the epochs of a result, and close what ended in a pack that goes on."""
         with self._crash_is_kept():
-            self._report(trial_id, result)
+            self._record(trial_id, result)
 
-    def _report(self, trial_id: str, result: dict[str, Any]) -> None:
+    def _record(self, trial_id: str, result: dict[str, Any]) -> None:
         pack = self._packs.get(trial_id)
         if pack is None:
             return  # Closed already: a report that came twice.
-        warning = result.get("warning")
-        if warning and warning not in self._warnings:  # once: the next trials have it too
-            self._warnings.add(warning)
-            self._progress.say(f"trials train slower than they could: {warning}")
+        report: Report = result[REPORT]
+        if report.warning and report.warning not in self._warnings:  # once: the next have it too
+            self._warnings.add(report.warning)
+            self._progress.say(f"trials train slower than they could: {report.warning}")
         environment = {
-            "device": result["device"],
-            "numerics": result.get("numerics", ""),
-            "versions": json.loads(result["versions"]),
+            "device": report.device,
+            "numerics": report.numerics,
+            "versions": dict(report.versions),
         }
         for training in pack.trainings:
-            curve = map(Epoch.from_dict, _member(result, training.place)["curve"])
-            self._study.report(training.ticket.number, curve, environment, result.get("latency"))
-        if "disk_full" in result:
-            raise OSError(result["disk_full"])
-        ends = [self._end(each, _member(result, each.place)) for each in pack.trainings]
+            curve = report.members[training.place].curve
+            self._study.report(training.ticket.number, curve, environment, report.latency)
+        if report.disk_full:
+            raise OSError(report.disk_full)
+        ends = [self._end(each, report.members[each.place]) for each in pack.trainings]
         for training, end in zip(pack.trainings, ends, strict=True):
             if end is not None:
-                # For the loggers, which Tune calls after its searcher, with the same members.
-                _member(result, training.place)["ended"] = end.state
+                # For the loggers, which Tune calls after its searcher, with the same set.
+                result[ENDED].add(training.place)
         self._close(trial_id, ends)
         self._progress.show(self._running)
 
-    def _end(self, training: _Training, result: Mapping[str, Any]) -> _End | None:
+    def _end(self, training: _Training, member: Member) -> _End | None:
         """Return the end that a training deserves; None where it goes on, now or in a session."""
-        curve = result["curve"]
-        if "failed" in result:
-            return _End(FAIL, result["failed"])
+        curve = member.curve
+        if member.failure:
+            return _End(FAIL, member.failure)
         if len(curve) >= self._study.plan.recipe.epochs:
-            return _End(COMPLETE, accuracy=curve[-1][METRIC])
+            return _End(COMPLETE, accuracy=curve[-1].validation_accuracy)
         return _End(PRUNED) if training.stopped else None
 
     def on_trial_complete(
@@ -294,7 +291,7 @@ class StudySearcher(Searcher):
         """Record the last result, or that there is none, and close what ended."""
         with self._crash_is_kept():
             if result is not None and not error:
-                self._report(trial_id, result)
+                self._record(trial_id, result)
             elif (pack := self._packs.get(trial_id)) is not None:
                 self._close(trial_id, [_End(FAIL, self._death(pack))] * len(pack.trainings))
 
@@ -361,12 +358,6 @@ class StudySearcher(Searcher):
                 f" command again to go on ({self.crash})"
             ) from None
         raise self.crash
-
-
-def _member(result: Mapping[str, Any], place: int) -> dict[str, Any]:
-    """Return what a worker's result says of the training at a place of its pack."""
-    member: dict[str, Any] = result["members"][place] if "members" in result else dict(result)
-    return member
 
 
 class Scheduler(FIFOScheduler):
