@@ -13,7 +13,7 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from skipsearch.design import Design
+from skipsearch.design import ID_RULES, Design
 from skipsearch.errors import RunError, SpaceError
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch
@@ -231,6 +231,7 @@ def test_several_objectives_are_possible(sampler: str) -> None:
         trial = study.ask()
         candidate = space.suggest(_chooser(trial))
         trial.set_user_attr("key", candidate.key)
+        trial.set_user_attr("id_rules", ID_RULES)
         study.tell(trial, [candidate.values.get("drop_path", 0.1), len(candidate.values)])
     counts = Counter(trial.user_attrs["key"] for trial in study.trials)
     assert len(counts) > DISTINCT / 2
@@ -389,6 +390,7 @@ def test_what_was_given_back_to_another_driver_hides_no_training(sampler: str) -
     # Taken at the same moment by another driver, which wrote, then looked, and gave it back.
     twin = study._study.ask()
     twin.set_user_attr("key", ticket.candidate.key)
+    twin.set_user_attr("id_rules", ID_RULES)
     study._reject(twin, "another driver has it")
     ((kept,),) = _trainings(study._study).values()
     assert kept.number == ticket.number
