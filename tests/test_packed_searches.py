@@ -314,7 +314,7 @@ def test_what_another_driver_left_of_a_pack_that_is_trained_here_joins_it(tmp_pa
         request=Request,
         stopping=EarlyStopping(rule="none"),
         cost_bounds=(),
-        max_failures=10,
+        limits=Limits(),
         progress=Progress(3, ()),
     )
     request = Request.from_config(searcher.suggest("a"))

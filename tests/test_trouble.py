@@ -63,6 +63,7 @@ def test_too_many_failures_in_a_row_stop_the_search_with_a_diagnosis(tmp_path: P
         "  recipe.peak_lr: {low: 1.0e+5, high: 9.0e+5, step: 1.0e+5}\n"
     )
     asked: dict[str, Any] = {"trials": 9, "epochs": 2, "out": tmp_path / "run"}
+    asked["resources"] = ONE
     with pytest.raises(RunError, match="3 trials in a row failed") as caught:
         ss.search(wild, limits=Limits(max_failures=3), **asked)
     assert "the loss became" in str(caught.value)
@@ -302,8 +303,7 @@ def test_a_full_disk_stops_the_search_and_the_same_command_goes_on(tmp_path: Pat
         from waiting import wait_for
         from skipsearch.cli import main
         from skipsearch.searching.cluster import ray_session
-from skipsearch.searching.options import Limits, Resources
-from skipsearch.searching.stopping import Judge
+        from skipsearch.searching.options import Resources
 
         def fill():
             wait_for(lambda: list(Path("/mnt/run/checkpoints").glob("*.pt")))

@@ -136,7 +136,7 @@ def run_trials(
         ),
         stopping=stopping,
         cost_bounds=_cost_bounds(plan),
-        max_failures=limits.max_failures,
+        limits=limits,
         progress=progress,
     )
     store = _store(checkpoints, share)

@@ -19,6 +19,7 @@ from skipsearch.errors import RunError, counted
 from skipsearch.record import COMPLETE, FAIL, PRUNED, VALIDATION_ACCURACY, Trial
 from skipsearch.searching.disk import is_disk_full
 from skipsearch.searching.messages import ENDED, REPORT, Member, Report, Request
+from skipsearch.searching.options import Limits
 from skipsearch.searching.progress import Progress
 from skipsearch.searching.stopping import Judge
 from skipsearch.searching.study import SearchStudy, Ticket
@@ -91,8 +92,8 @@ class StudySearcher(Searcher):
         request: Makes a request of what differs from training to training.
         stopping: Early stopping.
         cost_bounds: Between groups of designs of like cost, within which trainings are compared.
-        max_failures: Trainings in a row that may fail before the search ends with a diagnosis; a
-            pack is one, which fails where all that ends in it does.
+        limits: Of time and failures; a pack that fails is one failure, and fails where all that
+            ends in it does.
         progress: Shows the state of the search.
     """
 
@@ -107,7 +108,7 @@ class StudySearcher(Searcher):
         request: Callable[..., Request],
         stopping: EarlyStopping,
         cost_bounds: Sequence[float],
-        max_failures: int,
+        limits: Limits,
         progress: Progress,
     ) -> None:
         super().__init__(metric=VALIDATION_ACCURACY, mode="max")
@@ -120,7 +121,7 @@ class StudySearcher(Searcher):
         self._judge = Judge(stopping, study.plan.recipe.epochs)
         self._bounds = cost_bounds
         self._cost = study.plan.measure
-        self._max_failures = max_failures
+        self._limits = limits
         self._failures: list[str] = []  # reasons of those in a row
         self._progress = progress
         self._warnings: set[str] = set()
@@ -317,7 +318,7 @@ class StudySearcher(Searcher):
 
     def _death(self, pack: _Pack) -> str:
         reason = f"its worker process died {WORKER_DEATHS + 1} times"
-        timeout = self._common["timeout"]
+        timeout = self._limits.trial_timeout
         if timeout is not None:
             timeout *= len(pack.trainings[0].ticket.pack)  # as the worker counts
             if time.monotonic() - pack.begun > timeout:
@@ -326,7 +327,7 @@ class StudySearcher(Searcher):
 
     def _count_failures(self, reason: str) -> None:
         self._failures = [*self._failures, reason] if reason else []
-        if len(self._failures) >= self._max_failures:
+        if len(self._failures) >= self._limits.max_failures:
             (most, count), *_ = Counter(self._failures).most_common(1)
             raise RunError(
                 f"{counted(len(self._failures), 'trial')} in a row failed, so the search has"
