@@ -192,24 +192,24 @@ def replay(setting: Setting, sampler: str, repeat: int) -> tuple[list[list[float
     seconds = 0.0
     while len(regrets) < setting.evaluations:
         start = time.process_time()
-        ticket = study.ask()
+        proposal = study.ask()
         seconds += time.process_time() - start
         proposals += 1
-        if ticket is None:
+        if proposal is None:
             break
-        key = ticket.candidate.key
+        key = proposal.candidate.key
         whole = luck(setting, key, repeat)
         below = (whole[:epoch] for epoch in range(1, known.epochs))
-        curve = next((part for part in below if judge.stops(ticket.number, part)), whole)
-        study.report(ticket.number, [shown(*each) for each in enumerate(curve, 1)], {})
+        curve = next((part for part in below if judge.stops(proposal.number, part)), whole)
+        study.report(proposal.number, [shown(*each) for each in enumerate(curve, 1)], {})
         epochs_spent += max(len(curve), 1)
         if len(curve) < len(whole):
-            study.finish(ticket.number, PRUNED)
+            study.finish(proposal.number, PRUNED)
         elif len(curve) < known.epochs:
-            study.finish(ticket.number, FAIL, "the loss is no longer finite")
+            study.finish(proposal.number, FAIL, "the loss is no longer finite")
             curve = []
         else:
-            study.finish(ticket.number, COMPLETE)
+            study.finish(proposal.number, COMPLETE)
         if curve:
             seen.append(Seen(len(curve), curve[-1], key))
         now = [regret(setting, seen, leaders) for leaders in LEADERS]

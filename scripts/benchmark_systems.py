@@ -27,7 +27,7 @@ from ray.tune.search.optuna import OptunaSearch
 import skipsearch as ss
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, VALIDATION_ACCURACY
-from skipsearch.searching.cluster import Share, ray_session
+from skipsearch.searching.cluster import Allocation, ray_session
 from skipsearch.searching.driver import run_trials
 from skipsearch.searching.options import Resources
 from skipsearch.searching.study import Plan, SearchStudy
@@ -206,7 +206,7 @@ def ours(setting: Setting, curves: Curves, budget: int, seed: int) -> Replay:
     # The space is finite, and no training is done twice: it may hold less than the budget.
     plan = Plan(space=known.space, recipe=recipe, trials=len(known.truth), seed=seed)
     replay = Replay(budget)
-    with session() as share, tempfile.TemporaryDirectory() as folder:
+    with session() as allocation, tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{folder}/study.db"
         with contextlib.closing(Budgeted(url, "replay", plan)) as study:
             study.replay = replay
@@ -214,7 +214,7 @@ def ours(setting: Setting, curves: Curves, budget: int, seed: int) -> Replay:
                 study,
                 data,
                 Path(folder) / "checkpoints",
-                share=share,
+                allocation=allocation,
                 callbacks=[Budget(replay)],
                 worker=ours_replaying(curves, known.epochs),
             )
@@ -269,9 +269,9 @@ def _with_tune(setting: Setting, curves: Curves, budget: int, config: tune.TuneC
     os.environ |= TUNES_DEFAULTS
     replay = Replay(budget)
     ends = Budget(replay)
-    with session() as share, tempfile.TemporaryDirectory() as folder:
+    with session() as allocation, tempfile.TemporaryDirectory() as folder:
         results = tune.Tuner(
-            tune.with_resources(trainable, share.each),
+            tune.with_resources(trainable, allocation.each),
             param_space={name: tune.choice(each.labels) for name, each in parameters.items()},
             tune_config=config,
             run_config=tune.RunConfig(
@@ -327,7 +327,7 @@ def optuna_alone(setting: Setting, curves: Curves, budget: int, seed: int) -> Re
     return replay
 
 
-def session() -> contextlib.AbstractContextManager[Share]:
+def session() -> contextlib.AbstractContextManager[Allocation]:
     """Start a Ray with room for so many trials: for all alike, as ours leaves nothing behind."""
     return ray_session(Resources(cpus_per_trial=CORES / AT_ONCE, concurrency=AT_ONCE))
 

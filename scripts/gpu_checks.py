@@ -30,7 +30,7 @@ from skipsearch.searching.messages import Report, Request
 from skipsearch.training import (
     Folder,
     PackTrainer,
-    Residents,
+    Streams,
     Trainer,
     load_checkpoint,
     recorded,
@@ -322,17 +322,17 @@ def the_default_generator_is_left_alone(device: torch.device) -> None:
     assert torch.equal(torch.cuda.get_rng_state(device), before)
 
 
-# --- residents ------------------------------------------------------------------------------------
+# --- streams ------------------------------------------------------------------------------------
 
 
-def _resident(residents: Residents, data: Data, design: ss.Design, seed: int, epochs: int) -> Curve:
+def _resident(streams: Streams, data: Data, design: ss.Design, seed: int, epochs: int) -> Curve:
     recipe = RECIPE.replace(epochs=epochs)
-    with residents.seat() as seat:
-        one = seat.call(lambda: trainer(data, design, recipe, seed, deterministic=True))
-        result = [figures(*seat.run(one.all_turns())) for _ in range(epochs)]
+    with streams.slot() as slot:
+        one = slot.call(lambda: trainer(data, design, recipe, seed, deterministic=True))
+        result = [figures(*slot.run(one.all_steps())) for _ in range(epochs)]
         assert "graph" in one.numerics, one.warning
-        if seat.stream is not None:
-            seat.stream.synchronize()
+        if slot.stream is not None:
+            slot.stream.synchronize()
         return result
 
 
@@ -341,67 +341,67 @@ def _alone(data: Data, design: ss.Design, seed: int, epochs: int) -> Curve:
 
 
 def _residents_as_alone(device: torch.device, design: ss.Design) -> None:
-    data, residents = few(device), Residents(device)
+    data, streams = few(device), Streams(device)
     found = in_threads(
-        [lambda seed=seed: _resident(residents, data, design, seed, 6) for seed in range(4)]
+        [lambda seed=seed: _resident(streams, data, design, seed, 6) for seed in range(4)]
     )
-    residents.close()
+    streams.close()
     for seed in range(4):
         expected = _alone(data, design, seed, 6)
         assert found[seed] == expected, f"seed {seed}: {found[seed]} instead of {expected}"
 
 
-@check("residents")
+@check("streams")
 def four_residents_train_as_each_would_alone(device: torch.device) -> None:
     _residents_as_alone(device, CALM)
 
 
-@check("residents")
+@check("streams")
 def so_where_they_draw_at_random(device: torch.device) -> str:
     _residents_as_alone(device, DROPS)
     return f"torch {torch.__version__}, each with a generator of its own"
 
 
-@check("residents")
+@check("streams")
 def one_long_beside_forty_short_ones(device: torch.device) -> None:
-    data, residents = few(device), Residents(device)
+    data, streams = few(device), Streams(device)
     short = 40 if device.type == "cuda" else 4
     long = 40 if device.type == "cuda" else 4
 
     def shorts(first: int) -> list[Curve]:
-        return [_resident(residents, data, DROPS, seed, 1) for seed in range(first, short, 2)]
+        return [_resident(streams, data, DROPS, seed, 1) for seed in range(first, short, 2)]
 
     of_long, even, odd = in_threads(
         [
-            lambda: _resident(residents, data, DROPS, 99, long),
+            lambda: _resident(streams, data, DROPS, 99, long),
             lambda: shorts(0),
             lambda: shorts(1),
         ]
     )
-    residents.close()
+    streams.close()
     assert of_long == _alone(data, DROPS, 99, long)
     assert even[0] == _alone(data, DROPS, 0, 1)
     assert odd[-1] == _alone(data, DROPS, short - 1, 1)
 
 
-@check("residents")
+@check("streams")
 def a_neighbour_that_cannot_be_recorded_harms_nobody(device: torch.device) -> None:
     on_gpu(device)
-    data, residents = few(device), Residents(device)
+    data, streams = few(device), Streams(device)
 
     def spoils() -> str:
-        with residents.seat() as seat:
-            one = seat.call(lambda: trainer(data, DROPS, deterministic=True))
+        with streams.slot() as slot:
+            one = slot.call(lambda: trainer(data, DROPS, deterministic=True))
             one._step.__class__ = type("Waits", (type(one._step),), {"__call__": _waits})
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 for _ in range(3):
-                    seat.run(one.all_turns())
+                    slot.run(one.all_steps())
             return one.warning
 
     expected = _alone(data, DROPS, 1, 12)
-    found, warning = in_threads([lambda: _resident(residents, data, DROPS, 1, 12), spoils])
-    residents.close()
+    found, warning = in_threads([lambda: _resident(streams, data, DROPS, 1, 12), spoils])
+    streams.close()
     assert "not recorded" in warning, warning
     assert found == expected, f"{found} instead of {expected}"
 
@@ -605,8 +605,8 @@ def an_evaluation_waits_once(device: torch.device) -> None:
     one = trainer(few(device))
     one.evaluate(one.data.validation)
     with never_waits():
-        turns = one._evaluate(one.data.validation)
-        next(turns)
+        steps = one._evaluate(one.data.validation)
+        next(steps)
 
 
 # --- resume ---------------------------------------------------------------------------------------
@@ -681,7 +681,7 @@ def losses(report: Report) -> list[float]:
 
 @check("memory")
 def memory_stays_flat_over_forty_trials(device: torch.device) -> str:
-    data, residents = few(device), Residents(device)
+    data, streams = few(device), Streams(device)
     trials = 40 if device.type == "cuda" else 4
     held = []
     with tempfile.TemporaryDirectory() as folder:
@@ -691,7 +691,7 @@ def memory_stays_flat_over_forty_trials(device: torch.device) -> str:
                 request(design, RECIPE.replace(epochs=2), number, latency_batch=4),
                 data,
                 Folder(folder),
-                residents=residents if number % 2 else None,
+                streams=streams if number % 2 else None,
             )
             result = finished(job)
             assert not result.failure, result.failure
@@ -699,7 +699,7 @@ def memory_stays_flat_over_forty_trials(device: torch.device) -> str:
             if device.type == "cuda":
                 free, total = torch.cuda.mem_get_info(device)
                 held.append((total - free) // MIB)
-    residents.close()
+    streams.close()
     if held:
         middle = max(held[trials // 4 : trials // 2])
         # Kernels that are used for the first time are loaded into the device's memory.
@@ -747,22 +747,18 @@ def what_never_fits_fails_and_the_next_trial_trains(device: torch.device) -> str
 
 @check("harm")
 def a_time_out_beside_a_healthy_neighbour(device: torch.device) -> str:
-    data, residents = few(device), Residents(device)
+    data, streams = few(device), Streams(device)
     with tempfile.TemporaryDirectory() as folder:
         expected = finished(Job(request(DROPS, RECIPE, 5), data, Folder(Path(folder) / "a")))
         endless = RECIPE.replace(epochs=100_000)
-        late = Job(
-            request(CALM, endless, 1, timeout=1.0), data, Folder(folder), residents=residents
-        )
-        healthy = Job(request(DROPS, RECIPE, 5), data, Folder(folder), residents=residents)
+        late = Job(request(CALM, endless, 1, timeout=1.0), data, Folder(folder), streams=streams)
+        healthy = Job(request(DROPS, RECIPE, 5), data, Folder(folder), streams=streams)
         ended, found = in_threads([lambda: finished(late), lambda: finished(healthy)])
-        # Whoever takes the seat of the late one has memory to itself.
+        # Whoever takes the slot of the late one has memory to itself.
         late.forget()
-        after = Job(
-            request(DROPS, RECIPE, 5), data, Folder(Path(folder) / "b"), residents=residents
-        )
+        after = Job(request(DROPS, RECIPE, 5), data, Folder(Path(folder) / "b"), streams=streams)
         assert losses(finished(after)) == losses(expected)
-    residents.close()
+    streams.close()
     assert "took longer than 1 s" in ended.failure, ended
     assert losses(found) == losses(expected)
     return ended.failure
@@ -773,13 +769,13 @@ import sys
 sys.path.insert(0, {here!r})
 from gpu_checks import *
 device = torch.device("cuda", 0)
-data, residents = few(device), Residents(device)
+data, streams = few(device), Streams(device)
 labels = data.train.labels.clone()
 labels[:] = 77
 bad = replace(data, train=Split(data.train.images, labels))
-healthy = Job(request(DROPS, RECIPE, 5), data, Folder({folder!r}), residents=residents)
+healthy = Job(request(DROPS, RECIPE, 5), data, Folder({folder!r}), streams=streams)
 print(json.dumps(healthy.step().epoch))
-wrong = Job(request(CALM, RECIPE, 1), bad, Folder({folder!r}), residents=residents)
+wrong = Job(request(CALM, RECIPE, 1), bad, Folder({folder!r}), streams=streams)
 results = in_threads([lambda: finished(wrong), lambda: finished(healthy)])
 print('RESULTS', json.dumps([[r.failure, r.device_lost] for r in results]), flush=True)
 os._exit(1)
@@ -865,23 +861,23 @@ def residents_side_by_side(device: torch.device) -> None:
     recipe = ss.Recipe(epochs=1000, batch_size=128 if device.type == "cuda" else 8)
     design = ss.classic("resnet-20").design if device.type == "cuda" else CALM
     for count in (1, 2, 4, 8) if device.type == "cuda" else (1, 2):
-        residents = Residents(device)
+        streams = Streams(device)
         ready = threading.Barrier(count)
 
-        def work(seed: int, residents: Residents = residents, ready: Any = ready) -> float:
-            with residents.seat() as seat:
-                one = seat.call(lambda: trainer(data, design, recipe, seed))
-                seat.run(one.all_turns())
+        def work(seed: int, streams: Streams = streams, ready: Any = ready) -> float:
+            with streams.slot() as slot:
+                one = slot.call(lambda: trainer(data, design, recipe, seed))
+                slot.run(one.all_steps())
                 ready.wait(60)
                 start, epochs = time.perf_counter(), 0
                 while time.perf_counter() - start < (4 if device.type == "cuda" else 0.1):
-                    seat.run(one.all_turns())
+                    slot.run(one.all_steps())
                     epochs += 1
                 return epochs * len(data.train) / (time.perf_counter() - start)
 
         speed = sum(in_threads([lambda seed=seed: work(seed) for seed in range(count)]))
-        residents.close()
-        print(f"     {count} residents: {speed:,.0f} images/s", flush=True)
+        streams.close()
+        print(f"     {count} streams: {speed:,.0f} images/s", flush=True)
 
 
 # --- search ---------------------------------------------------------------------------------------

@@ -458,11 +458,11 @@ def test_a_study_trains_what_is_requested_once_and_nothing_else(tmp_path: Path) 
         study.request([(params, seed) for seed in seeds])
         assert study.plan.trials == len(study.trials()) + len(expected)
         found = []
-        while (ticket := study.ask()) is not None:
-            assert ticket.candidate.design.layout == RESIDUAL
-            assert ticket.candidate.recipe.peak_lr == 0.01
-            found.append(ticket.seed)
-            study.finish(ticket.number, FAIL, "it was not trained")
+        while (proposal := study.ask()) is not None:
+            assert proposal.candidate.design.layout == RESIDUAL
+            assert proposal.candidate.recipe.peak_lr == 0.01
+            found.append(proposal.seed)
+            study.finish(proposal.number, FAIL, "it was not trained")
         assert found == expected
         study.close()
         trials = load_params(url)

@@ -37,7 +37,7 @@ SIDEWAYS = {("record", "recipe"), ("counting", "axes"), ("__main__", "cli")}
 HOMES = {
     "ray": (
         "searching/cluster.py",
-        "searching/door.py",
+        "searching/probe.py",
         "searching/driver.py",
         "searching/logs.py",
         "searching/searcher.py",

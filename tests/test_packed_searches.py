@@ -49,10 +49,10 @@ LONG = 60  # epochs, of two steps each
 
 
 @pytest.fixture(scope="module", autouse=True)
-def share() -> Iterator[Any]:
+def allocation() -> Iterator[Any]:
     cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import it
-    with ray_session(Resources()) as share:
-        yield share
+    with ray_session(Resources()) as allocation:
+        yield allocation
 
 
 @pytest.fixture(scope="module")
@@ -143,13 +143,13 @@ def again(run: Run, folder: Path) -> Iterator[tuple[SearchStudy, Callable[..., A
 
 
 def test_a_seed_that_is_stopped_early_leaves_the_others_as_they_are(
-    run: Run, share: Any, tmp_path: Path
+    run: Run, allocation: Any, tmp_path: Path
 ) -> None:
     stopping = EarlyStopping(grace=1, audit=0.5)
-    one = share._replace(at_once=1)
+    one = allocation._replace(at_once=1)
     with again(run, tmp_path) as (study, search):
         logs = loggers(["tensorboard"], tmp_path)
-        search(share=one, stopping=stopping, worker=Spoils, callbacks=logs)
+        search(allocation=one, stopping=stopping, worker=Spoils, callbacks=logs)
         trials = study.trials()
     whole, judge = curves(run.trials()), Judge(stopping, EPOCHS)
     for trial in trials:
@@ -170,9 +170,9 @@ def test_a_seed_that_is_stopped_early_leaves_the_others_as_they_are(
     assert [trial.stopped_at for trial in trials[:3]] == [0, 0, 1]
 
 
-def test_a_seed_that_diverges_fails_alone(run: Run, share: Any, tmp_path: Path) -> None:
+def test_a_seed_that_diverges_fails_alone(run: Run, allocation: Any, tmp_path: Path) -> None:
     with again(run, tmp_path) as (study, search):
-        search(share=share, worker=Breaks)
+        search(allocation=allocation, worker=Breaks)
         trials, whole = study.trials(), curves(run.trials())
     assert len(trials) == 2 * SEEDS
     for trial in trials:
@@ -184,11 +184,13 @@ def test_a_seed_that_diverges_fails_alone(run: Run, share: Any, tmp_path: Path) 
             assert timeless(trial.curve) == whole[trial.key, trial.seed]
 
 
-def test_a_pack_in_which_all_diverge_is_one_failure(run: Run, share: Any, tmp_path: Path) -> None:
-    one = share._replace(at_once=1)
+def test_a_pack_in_which_all_diverge_is_one_failure(
+    run: Run, allocation: Any, tmp_path: Path
+) -> None:
+    one = allocation._replace(at_once=1)
     with again(run, tmp_path) as (study, search):
         with pytest.raises(RunError, match="2 trials in a row failed"):
-            search(share=one, worker=BreaksAll, limits=Limits(max_failures=2))
+            search(allocation=one, worker=BreaksAll, limits=Limits(max_failures=2))
         assert [trial.state for trial in study.trials()] == 2 * SEEDS * [FAIL]
 
 
@@ -247,16 +249,16 @@ def test_what_a_killed_driver_had_ended_keeps_its_place_in_the_pack(tmp_path: Pa
         )
 
     first = opened()
-    ticket = first.ask()
-    assert ticket is not None
-    tickets = [ticket, *first.companions(ticket)]
-    assert [(each.number, each.seed, each.pack) for each in tickets] == [
+    proposal = first.ask()
+    assert proposal is not None
+    proposals = [proposal, *first.companions(proposal)]
+    assert [(each.number, each.seed, each.pack) for each in proposals] == [
         (seed, seed, (0, 1, 2)) for seed in range(3)
     ]
-    design = ticket.candidate.design
-    request = Request(design=design, recipe=recipe, seeds=ticket.pack, checkpoint="c.pt")
+    design = proposal.candidate.design
+    request = Request(design=design, recipe=recipe, seeds=proposal.pack, checkpoint="c.pt")
     job = Job(request, data, Folder(tmp_path))
-    for each, member in zip(tickets, job.step().members, strict=True):
+    for each, member in zip(proposals, job.step().members, strict=True):
         first.report(each.number, member.curve, where)
     first.finish(1, PRUNED)
     job.step()  # the checkpoint is an epoch ahead of the study

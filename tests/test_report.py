@@ -72,19 +72,19 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     with closing(SearchStudy(f"sqlite:///{path}/study.db", space.name, plan)) as study:
         ends = cycle([COMPLETE, COMPLETE, COMPLETE, PRUNED])
         number = 0
-        while (ticket := study.ask()) is not None:
+        while (proposal := study.ask()) is not None:
             number += 1
             if number == 7:
-                study.finish(ticket.number, FAIL, "the loss became nan & more")
+                study.finish(proposal.number, FAIL, "the loss became nan & more")
                 continue
             end = next(ends)
             accuracy = 1.0 if number == 3 else 0.5 + number / 100
             study.report(
-                ticket.number,
+                proposal.number,
                 epochs(EPOCHS if end == COMPLETE else 1, accuracy),
                 {"device": "cpu", "numerics": "cpu, float32", "versions": versions()},
             )
-            study.finish(ticket.number, end)
+            study.finish(proposal.number, end)
     optuna.logging.set_verbosity(verbosity)
     stopping = EarlyStopping()
     asked = {

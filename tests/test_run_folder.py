@@ -95,9 +95,9 @@ def epochs(rng: random.Random) -> list[Epoch]:
 
 def record(study: SearchStudy, rng: random.Random) -> None:
     """Record what a search would, without training."""
-    while (ticket := study.ask()) is not None:
-        study.report(ticket.number, epochs(rng), WHERE)
-        study.finish(ticket.number, "COMPLETE")
+    while (proposal := study.ask()) is not None:
+        study.report(proposal.number, epochs(rng), WHERE)
+        study.finish(proposal.number, "COMPLETE")
 
 
 def make_run(path: Path, asked: dict[str, Any] | None = None, seed: int = 0) -> Run:

@@ -24,7 +24,7 @@ from skipsearch.early_stopping import EarlyStopping
 from skipsearch.errors import RunError
 from skipsearch.record import COMPLETE, FAIL, PRUNED, RUNNING
 from skipsearch.run import Run
-from skipsearch.searching.cluster import Share, ray_session
+from skipsearch.searching.cluster import Allocation, ray_session
 from skipsearch.searching.driver import run_trials
 from skipsearch.searching.folder import PREFIX, ROOT
 from skipsearch.searching.options import Resources
@@ -259,10 +259,10 @@ def test_an_engine_trains_what_a_worker_of_its_own_trains(run: Run, tmp_path: Pa
     plan = Plan(space=run.space, recipe=recipe, trials=8, sampler="tpe")  # many of the same
     study = SearchStudy(url, "tiny", plan)
     data = ss.load_data("digits").without_test()
-    share = Share({"cpu": 0.5, "gpu": 0.0}, at_once=4, memory=0.5, engines=(2, 0.0))
+    allocation = Allocation({"cpu": 0.5, "gpu": 0.0}, at_once=4, memory=0.5, engines=(2, 0.0))
     stopping = EarlyStopping(audit=0)
     checkpoints = tmp_path / "checkpoints"
-    outcome = run_trials(study, data, checkpoints, share=share, stopping=stopping)
+    outcome = run_trials(study, data, checkpoints, allocation=allocation, stopping=stopping)
     assert not outcome.interrupted
     trials = study.trials()
     assert [trial.state in (COMPLETE, PRUNED) for trial in trials] == [True] * 8

@@ -19,7 +19,7 @@ from skipsearch.recipe import Recipe
 from skipsearch.searching import job as job_file
 from skipsearch.searching.job import Job
 from skipsearch.searching.messages import Request
-from skipsearch.training import Folder, Residents, Trainer, is_lost
+from skipsearch.training import Folder, Streams, Trainer, is_lost
 
 DESIGN = Design(layout="conv3-bn-relu", depths=(1,), widths=(4,))
 
@@ -87,8 +87,8 @@ def test_memory_is_given_back_when_the_exception_is_gone(
 
     monkeypatch.setattr(Job, "_drop", drop)
     monkeypatch.setattr(failing, "error", error)
-    residents = Residents(torch.device("cpu")) if shared else None
-    job = Job(request(), data, Folder(tmp_path), residents=residents)
+    streams = Streams(torch.device("cpu")) if shared else None
+    job = Job(request(), data, Folder(tmp_path), streams=streams)
     report = job.step()
     assert report.failure.startswith(reason)
     assert report.done
@@ -96,8 +96,8 @@ def test_memory_is_given_back_when_the_exception_is_gone(
     assert held == [0] * tries
     assert len(failing.made) == tries
     job.end()
-    if residents:
-        residents.close()
+    if streams:
+        streams.close()
 
 
 def test_a_device_that_is_lost_is_told(
@@ -124,14 +124,14 @@ def test_a_device_is_lost_where_waiting_for_it_fails(monkeypatch: pytest.MonkeyP
 
 
 def test_a_seat_is_left_once(data: Data, tmp_path: Path) -> None:
-    residents = Residents(torch.device("cpu"))
-    job = Job(request(), data, Folder(tmp_path), residents=residents)
+    streams = Streams(torch.device("cpu"))
+    job = Job(request(), data, Folder(tmp_path), streams=streams)
     job.step()
     job.forget()
     job.end()
-    assert len(residents._free) == 1
+    assert len(streams._free) == 1
     assert not (tmp_path / "c.pt").exists()
-    residents.close()
+    streams.close()
 
 
 def test_a_checkpoint_of_a_version_without_packs_is_gone_on_from(

@@ -80,7 +80,7 @@ def confirm(
             seed=run.config.seed,
             sampler="random",  # it proposes nothing
         )
-        with ray_session(resources, verbose) as share:
+        with ray_session(resources, verbose) as allocation:
             write_atomically(run.path / CONFIRM, text)
             outcome = train_rounds(
                 run.path / CONFIRMATIONS,
@@ -91,7 +91,7 @@ def confirm(
                 ],
                 images.without_test(),
                 (run.path / "checkpoints").absolute(),
-                share=share,
+                allocation=allocation,
                 limits=limits,
                 identity=run.config.identity(),
                 deterministic=deterministic,

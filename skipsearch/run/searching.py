@@ -218,7 +218,7 @@ def search(
             sweep()
             return Run(out, config, found)
         # First: resources that do not exist are refused before anything is written.
-        with ray_session(resources, verbose) as share:
+        with ray_session(resources, verbose) as allocation:
             callbacks = loggers(log, out)
             write_atomically(out / "run.yaml", dump_yaml(config.to_dict()))
             divided = partial(packs, images)
@@ -228,7 +228,7 @@ def search(
                     study,
                     images.without_test(),
                     (out / "checkpoints").absolute(),
-                    share=share,
+                    allocation=allocation,
                     stopping=stopping,
                     limits=limits,
                     latency_batch=timed,

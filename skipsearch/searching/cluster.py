@@ -35,8 +35,8 @@ from ray._private import ray_constants, services
 from ray.exceptions import RayError
 
 from skipsearch import openmp
-from skipsearch.searching.door import knock
 from skipsearch.searching.folder import session_folder
+from skipsearch.searching.probe import probe
 from skipsearch.searching.terminal import Line, renews
 from skipsearch.training import available_cores
 
@@ -66,13 +66,13 @@ CALM = {
 STARTS = 2  # attempts to start Ray: a busy machine may take longer than Ray waits
 
 
-class Share(NamedTuple):
+class Allocation(NamedTuple):
     """What each trial gets of a running Ray.
 
     Attributes:
         each: CPUs and GPUs of a trial's own.
         at_once: Trials that fit.
-        memory: Share of its device's free memory that a trial may count on.
+        memory: Allocation of its device's free memory that a trial may count on.
         engines: Where trials share GPUs: how many engines, and how many GPUs each has.
         spread: Whether trials may run on other machines.
         folder: For what the session writes: only this user can enter it, and it goes with the
@@ -89,7 +89,7 @@ class Share(NamedTuple):
 
 
 @contextlib.contextmanager
-def ray_session(resources: Resources, verbose: bool = False) -> Iterator[Share]:
+def ray_session(resources: Resources, verbose: bool = False) -> Iterator[Allocation]:
     """Start a Ray of our own, or join one, and leave no trace of it afterwards.
 
     A Ray that this process has started or joined already is used, and left running.
@@ -123,7 +123,7 @@ def ray_session(resources: Resources, verbose: bool = False) -> Iterator[Share]:
             ray.shutdown()
 
 
-def _share(resources: Resources) -> Share:
+def _share(resources: Resources) -> Allocation:
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     gpus = resources.gpus_per_trial
     if gpus is None:
@@ -145,8 +145,8 @@ def _share(resources: Resources) -> Share:
     spread = resources.address is not None
     if 0 < gpus < 1:
         engines = int(sum(node.get("GPU", 0.0) for node in nodes))
-        return Share({"cpu": each["cpu"], "gpu": 0.0}, at_once, gpus, (engines, 1.0), spread)
-    return Share(each, at_once, 1.0 if gpus else 1.0 / min(max(fit), at_once), spread=spread)
+        return Allocation({"cpu": each["cpu"], "gpu": 0.0}, at_once, gpus, (engines, 1.0), spread)
+    return Allocation(each, at_once, 1.0 if gpus else 1.0 / min(max(fit), at_once), spread=spread)
 
 
 @contextlib.contextmanager
@@ -238,21 +238,21 @@ def _join(address: str, insecure: bool, verbose: bool) -> None:
         )
     with _word(f"joining Ray at {address}"):
         _check_reachable(address)
-        door = knock(address)
-        if door.state == "open" and not insecure:
+        access = probe(address)
+        if access.state == "open" and not insecure:
             raise RunError(
                 f"address {address}: everybody who reaches that cluster may run code on it: start"
                 " its nodes with RAY_AUTH_MODE=token, or ask for insecure"
             )
-        if door.state == "shut":
-            raise RunError(f"address {address}: the cluster does not let us in: {door.detail}")
-        if door.state == "none":
-            raise RunError(f"address {address}: no Ray cluster can be joined: {door.detail}")
+        if access.state == "denied":
+            raise RunError(f"address {address}: the cluster does not let us in: {access.detail}")
+        if access.state == "none":
+            raise RunError(f"address {address}: no Ray cluster can be joined: {access.detail}")
         _read_environment()
         package = str(Path(__file__).parents[1])
         try:
             ray.init(
-                address=door.detail,
+                address=access.detail,
                 # For nodes where skipsearch is not installed.
                 runtime_env={"py_modules": [package], "excludes": ["__pycache__"]},
                 **_printing(verbose),

@@ -25,8 +25,8 @@ from skipsearch.training import (
     CheckpointWriter,
     CompileChoice,
     PackTrainer,
-    Residents,
     Store,
+    Streams,
     Trainer,
     device_name,
     finish,
@@ -52,7 +52,7 @@ class Job:
         data: On the worker's device.
         store: Of checkpoints.
         compiling: Decides whether networks are compiled; None for never.
-        residents: Where several trainings share the worker.
+        streams: Where several trainings share the worker.
     """
 
     def __init__(
@@ -61,15 +61,15 @@ class Job:
         data: Data,
         store: Store,
         compiling: CompileChoice | None = None,
-        residents: Residents | None = None,
+        streams: Streams | None = None,
     ) -> None:
         self._request = request
         self._data = data
         self._store = store
         self._device = data.train.images.device
         self._compiling = compiling
-        self._residents = residents
-        self._seat = residents.take_seat() if residents else None
+        self._streams = streams
+        self._slot = streams.take_slot() if streams else None
         self._writer = CheckpointWriter(store)
         self._trainer: Training | None = None
         self._seeds = request.seeds
@@ -140,8 +140,8 @@ class Job:
             self._trainer = self._call(self._begin)
         trainer = self._trainer
         if trainer.epoch < trainer.recipe.epochs:
-            turns = self._in_time(trainer.all_turns())
-            for place, epoch in enumerate(self._seat.run(turns) if self._seat else finish(turns)):
+            steps = self._in_time(trainer.all_steps())
+            for place, epoch in enumerate(self._slot.run(steps) if self._slot else finish(steps)):
                 # One that diverged is computed on, since the others of a pack are, and not told.
                 self._failed[place] = self._failed[place] or trainer.divergence(epoch)
                 if not self._failed[place]:
@@ -162,12 +162,12 @@ class Job:
 
     def _call(self, function: Callable[[], T]) -> T:
         """Call where this training's work is done: on its stream, in turn with its neighbours."""
-        return self._seat.call(function) if self._seat else function()
+        return self._slot.call(function) if self._slot else function()
 
     def _in_time(
-        self, turns: Generator[Wait, None, list[Epoch]]
+        self, steps: Generator[Wait, None, list[Epoch]]
     ) -> Generator[Wait, None, list[Epoch]]:
-        """Hand turns on, as long as there is time."""
+        """Hand steps on, as long as there is time."""
         timeout, start = self._request.timeout, time.monotonic()
         longest = max(self._curves, key=len)
         before = sum(epoch.seconds for epoch in longest)
@@ -177,7 +177,7 @@ class Job:
                 done = f"{len(longest)} of {counted(self._request.recipe.epochs, 'epoch')}"
                 raise OvertimeError(f"it took longer than {timeout:g} s, for {done}")
             try:
-                yield next(turns)
+                yield next(steps)
             except StopIteration as end:
                 return end.value  # type: ignore[no-any-return]
 
@@ -262,11 +262,11 @@ class Job:
                 torch.cuda.empty_cache()
 
     def end(self) -> None:
-        """Close a training that may go on in another process, and leave its seat."""
+        """Close a training that may go on in another process, and leave its slot."""
         self.close()
-        if self._residents and self._seat:
-            self._residents.leave(self._seat)
-        self._residents = None
+        if self._streams and self._slot:
+            self._streams.leave(self._slot)
+        self._streams = None
 
     def forget(self) -> None:
         """End a training that will not go on, and remove its checkpoint."""

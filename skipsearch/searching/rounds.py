@@ -13,7 +13,7 @@ from typing import Any
 from skipsearch.data import Data
 from skipsearch.early_stopping import EarlyStopping
 from skipsearch.record import Trial
-from skipsearch.searching.cluster import Share
+from skipsearch.searching.cluster import Allocation
 from skipsearch.searching.driver import Outcome, run_trials
 from skipsearch.searching.options import Limits
 from skipsearch.searching.study import Plan, SearchStudy
@@ -29,7 +29,7 @@ def train_rounds(
     data: Data,
     checkpoints: Path,
     *,
-    share: Share,
+    allocation: Allocation,
     limits: Limits,
     identity: Mapping[str, Any] | None = None,
     deterministic: bool = False,
@@ -47,7 +47,7 @@ def train_rounds(
             end.
         data: As for ``run_trials``.
         checkpoints: Folder for the checkpoints of trainings under way.
-        share: What ``ray_session`` gave.
+        allocation: What ``ray_session`` gave.
         limits: Of time, over all rounds, and of failures.
         identity: What the study is of, and must be; see ``SearchStudy``.
         deterministic: Whether a GPU must give the same bits again, for less speed.
@@ -72,7 +72,7 @@ def train_rounds(
                 study,
                 data,
                 checkpoints,
-                share=share,
+                allocation=allocation,
                 stopping=EarlyStopping(rule="none"),
                 limits=left,
                 deterministic=deterministic,

@@ -22,7 +22,7 @@ from skipsearch.searching.messages import ENDED, REPORT, Member, Report, Request
 from skipsearch.searching.options import Limits
 from skipsearch.searching.progress import Progress
 from skipsearch.searching.stopping import Judge
-from skipsearch.searching.study import SearchStudy, Ticket
+from skipsearch.searching.study import Proposal, SearchStudy
 from skipsearch.training import Store
 
 WORKER_DEATHS = 2  # worker processes that may die under one trial
@@ -45,7 +45,7 @@ def trainings_of(checkpoint: str) -> set[tuple[str, int]]:
 class _Training:
     """A training under way."""
 
-    ticket: Ticket
+    proposal: Proposal
     place: int  # in its pack
     stopped: bool = False  # by the scheduler
     audited: bool = False  # it should have been stopped, and is not asked about again
@@ -180,41 +180,41 @@ class StudySearcher(Searcher):
             self._learn(trial)
             accuracy = trial.curve[-1].validation_accuracy if trial.curve else None
             self._progress.ended(trial.number, trial.state, accuracy, self._running)
-        ticket = self._study.ask()
-        if ticket is None:
+        proposal = self._study.ask()
+        if proposal is None:
             if self._study.settled and self._packs:
                 return None  # what is under way may open the question again
             self._is_done = True
             return Searcher.FINISHED
-        checkpoint = checkpoint_name(ticket.candidate.key, ticket.pack)
+        checkpoint = checkpoint_name(proposal.candidate.key, proposal.pack)
         running = (pack for pack in self._packs.values() if pack.checkpoint == checkpoint)
         if (pack := next(running, None)) is not None:
             # Another driver had it, and its place is computed here already.
-            self._take_up(ticket, pack)
+            self._take_up(proposal, pack)
             return self._suggest(trial_id)
         self._left -= 1
         engine = min(self._load, key=self._load.__getitem__) if self._load else None
         pack = self._packs[trial_id] = _Pack([], checkpoint, engine, time.monotonic())
-        self._take_up(ticket, pack)
+        self._take_up(proposal, pack)
         if engine is not None:
             self._load[engine] += 1
         self._progress.show(self._running)
         return self._request(
-            design=ticket.candidate.design,
-            recipe=ticket.candidate.recipe,
-            seeds=ticket.pack,
-            recorded=tuple(training.ticket.seed for training in pack.trainings),
+            design=proposal.candidate.design,
+            recipe=proposal.candidate.recipe,
+            seeds=proposal.pack,
+            recorded=tuple(training.proposal.seed for training in pack.trainings),
             checkpoint=checkpoint,
             engine=engine,
         ).to_config()
 
-    def _take_up(self, ticket: Ticket, pack: _Pack) -> None:
-        """Let a pack record the training of a ticket, and what else of the pack is to be done."""
-        for each in [ticket, *self._study.companions(ticket)]:
+    def _take_up(self, proposal: Proposal, pack: _Pack) -> None:
+        """Let a pack record the training of a proposal, and what else of the pack is to be done."""
+        for each in [proposal, *self._study.companions(proposal)]:
             if each.accuracies:
                 # What was decided about these epochs stays decided.
                 self._judge.stops(each.number, each.accuracies, self._group_of(each.costs))
-            place, audited = ticket.pack.index(each.seed), each.stopped_at > 0
+            place, audited = proposal.pack.index(each.seed), each.stopped_at > 0
             pack.trainings.append(_Training(each, place, audited=audited))
 
     def _group(self, trial: Trial) -> int:
@@ -235,13 +235,13 @@ class StudySearcher(Searcher):
     def _stops(self, training: _Training, member: Member) -> bool:
         if member.failure or training.audited:
             return bool(member.failure)
-        ticket = training.ticket
+        proposal = training.proposal
         accuracies = [epoch.validation_accuracy for epoch in member.curve]
-        if not self._judge.stops(ticket.number, accuracies, self._group_of(ticket.costs)):
+        if not self._judge.stops(proposal.number, accuracies, self._group_of(proposal.costs)):
             return False
-        if self._stopping.is_audited(ticket.number, self._study.plan.seed):
+        if self._stopping.is_audited(proposal.number, self._study.plan.seed):
             training.audited = True
-            self._study.audit(ticket.number, len(accuracies))
+            self._study.audit(proposal.number, len(accuracies))
             return False
         training.stopped = True
         return True
@@ -266,7 +266,7 @@ class StudySearcher(Searcher):
         }
         for training in pack.trainings:
             curve = report.members[training.place].curve
-            self._study.report(training.ticket.number, curve, environment, report.latency)
+            self._study.report(training.proposal.number, curve, environment, report.latency)
         if report.disk_full:
             raise OSError(report.disk_full)
         ends = [self._end(each, report.members[each.place]) for each in pack.trainings]
@@ -299,7 +299,9 @@ class StudySearcher(Searcher):
     def _close(self, trial_id: str, ends: Sequence[_End | None]) -> None:
         """Close the trainings of a pack that have ended, and the pack with the last of them."""
         pack = self._packs[trial_id]
-        ended = [(t.ticket.number, end) for t, end in zip(pack.trainings, ends, strict=True) if end]
+        ended = [
+            (t.proposal.number, end) for t, end in zip(pack.trainings, ends, strict=True) if end
+        ]
         pack.trainings = [t for t, end in zip(pack.trainings, ends, strict=True) if end is None]
         pack.ends += [end for _, end in ended]
         for number, end in ended:
@@ -320,7 +322,7 @@ class StudySearcher(Searcher):
         reason = f"its worker process died {WORKER_DEATHS + 1} times"
         timeout = self._limits.trial_timeout
         if timeout is not None:
-            timeout *= len(pack.trainings[0].ticket.pack)  # as the worker counts
+            timeout *= len(pack.trainings[0].proposal.pack)  # as the worker counts
             if time.monotonic() - pack.begun > timeout:
                 reason += f", and did not answer within the time-out of {timeout:g} s"
         return reason

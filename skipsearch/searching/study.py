@@ -74,7 +74,7 @@ AT_REST = (KEY, SEED, REJECTED, CONTINUES, REASON)  # what is needed of a traini
 
 
 @dataclass(frozen=True, slots=True)
-class Ticket:
+class Proposal:
     """A training to be done.
 
     Attributes:
@@ -355,7 +355,7 @@ class SearchStudy:
         self.settled = self._asking is not None and self._asking.is_settled(self._study)
         return self.settled or spent
 
-    def ask(self) -> Ticket | None:
+    def ask(self) -> Proposal | None:
         """Propose a training that was never done; None where there are enough, or no more.
 
         Raises:
@@ -379,10 +379,10 @@ class SearchStudy:
             seed = inherited.get(SEED, self.plan.seed)
             if candidate is not None and not obstacle:
                 if CONTINUES in inherited or (candidate.key, seed) not in self._tried:
-                    ticket = self._accept(trial, candidate, seed, inherited)
+                    proposal = self._accept(trial, candidate, seed, inherited)
                     self._flush()
-                    if ticket is not None:
-                        return ticket
+                    if proposal is not None:
+                        return proposal
                     continue
                 obstacle = "known"
             self._reject(trial, obstacle)
@@ -394,34 +394,34 @@ class SearchStudy:
             self._study.enqueue_trial(_labels(other.values), {SEED: seed})
         raise SpaceError(f"{self.plan.space.name}: {TRIES} proposals in a row were rejected")
 
-    def companions(self, ticket: Ticket) -> list[Ticket]:
-        """Take up the other trainings of a ticket's pack, those that are still to be done.
+    def companions(self, proposal: Proposal) -> list[Proposal]:
+        """Take up the other trainings of a proposal's pack, those that are still to be done.
 
         What the design is to be trained with later is queued.
 
         Args:
-            ticket: What ``ask`` has just returned.
+            proposal: What ``ask`` has just returned.
 
         Returns:
-            Their tickets. A training of the pack that is not among them has ended, or another
+            Their proposals. A training of the pack that is not among them has ended, or another
             driver has it.
         """
-        tickets = []
-        for seed in ticket.pack:
-            trial = None if seed == ticket.seed else self._companion(ticket, seed)
+        proposals = []
+        for seed in proposal.pack:
+            trial = None if seed == proposal.seed else self._companion(proposal, seed)
             if trial is not None:
                 candidate = self.plan.space.suggest(_chooser(trial))
                 accepted = self._accept(trial, candidate, seed, trial.user_attrs)
-                tickets += [accepted] if accepted else []
-        for pack in ticket.later:
+                proposals += [accepted] if accepted else []
+        for pack in proposal.later:
             for seed in pack:
-                self._study.enqueue_trial(_labels(ticket.candidate.values), _marks(seed, pack))
+                self._study.enqueue_trial(_labels(proposal.candidate.values), _marks(seed, pack))
         self._flush()
-        return tickets
+        return proposals
 
-    def _companion(self, ticket: Ticket, seed: int) -> optuna.Trial | None:
+    def _companion(self, proposal: Proposal, seed: int) -> optuna.Trial | None:
         """Take a training of a pack from the queue; one that is not known is queued first."""
-        candidate, marks = ticket.candidate, _marks(seed, ticket.pack)
+        candidate, marks = proposal.candidate, _marks(seed, proposal.pack)
         waiting = self._waiting(candidate.key, marks)
         if waiting is None and (candidate.key, seed) not in self._tried:
             self._study.enqueue_trial(_labels(candidate.values), marks)
@@ -454,7 +454,7 @@ class SearchStudy:
 
     def _accept(
         self, trial: optuna.Trial, candidate: Candidate, seed: int, inherited: Mapping[str, Any]
-    ) -> Ticket | None:
+    ) -> Proposal | None:
         space = self.plan.space
         figures = cost(candidate.design, space.in_channels, space.image_size, space.classes)
         costs = dataclasses.asdict(figures)
@@ -488,7 +488,7 @@ class SearchStudy:
         self._tried.add(candidate.key, seed, candidate.values)
         accuracies = [epoch["validation_accuracy"] for epoch in inherited.get(CURVE, ())]
         stopped_at = inherited.get(STOPPED_AT, 0)
-        return Ticket(trial.number, candidate, seed, pack, costs, accuracies, stopped_at, later)
+        return Proposal(trial.number, candidate, seed, pack, costs, accuracies, stopped_at, later)
 
     def _clashes(self, mine: int, key: str, seed: int, continues: bool) -> bool:
         """Whether another driver has taken the same training, or the last one that was left."""

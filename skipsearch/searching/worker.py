@@ -19,7 +19,7 @@ from ray.exceptions import RayTaskError
 from skipsearch.data import Data
 from skipsearch.searching.job import Job
 from skipsearch.searching.messages import Report, Request
-from skipsearch.training import CompileChoice, Residents, Store, tune_process, versions
+from skipsearch.training import CompileChoice, Store, Streams, tune_process, versions
 
 HANG_SECONDS = 60.0  # beyond a time-out, after which a worker that does not notice it is ended
 
@@ -168,16 +168,16 @@ class Engine:
     Args:
         data: On the CPU; the device holds it once, for all of them.
         store: Of checkpoints.
-        residents: Trials at once.
+        streams: Trials at once.
     """
 
-    def __init__(self, data: Data, store: Store, residents: int) -> None:
+    def __init__(self, data: Data, store: Store, streams: int) -> None:
         device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
         tune_process(1)
         self._data = data.to(device)
         self._store = store
         self._versions = versions()
-        self._residents = Residents(device)
+        self._streams = Streams(device)
         self._watchdog = Watchdog()
         self._jobs: dict[str, Job] = {}
 
@@ -185,7 +185,7 @@ class Engine:
         """Train one epoch; the first one begins the training, or goes on from its checkpoint."""
         key = request.checkpoint
         if key not in self._jobs:
-            self._jobs[key] = Job(request, self._data, self._store, residents=self._residents)
+            self._jobs[key] = Job(request, self._data, self._store, streams=self._streams)
         job = self._jobs[key]
         with self._watchdog.watch(job.timeout):
             report = job.step()
