@@ -26,9 +26,10 @@ from ray.tune.search.optuna import OptunaSearch
 
 import skipsearch as ss
 from skipsearch.recipe import Recipe
-from skipsearch.record import COMPLETE, VALIDATION_ACCURACY
+from skipsearch.record import COMPLETE, VALIDATION_ACCURACY, Epoch
 from skipsearch.searching.cluster import Allocation, ray_session
 from skipsearch.searching.driver import run_trials
+from skipsearch.searching.messages import Member, Report, Request
 from skipsearch.searching.options import Resources
 from skipsearch.searching.study import Plan, SearchStudy
 from skipsearch.space import Space
@@ -161,9 +162,9 @@ def ours_replaying(curves: Curves, epochs: int) -> type[tune.Trainable]:
             self._begin(config)
 
         def _begin(self, config: dict[str, Any]) -> None:
-            task = json.loads(config["task"])
-            self._key = task["checkpoint"].removesuffix(f"-{task['seeds'][0]}.pt")
-            self._curve: list[dict[str, Any]] = []
+            request = Request.from_config(config)
+            self._key = request.checkpoint.removesuffix(f"-{request.seeds[0]}.pt")
+            self._curve: tuple[Epoch, ...] = ()
 
         def reset_config(self, new_config: dict[str, Any]) -> bool:
             self._begin(new_config)
@@ -172,18 +173,17 @@ def ours_replaying(curves: Curves, epochs: int) -> type[tune.Trainable]:
         def step(self) -> dict[str, Any]:
             began = time.monotonic()
             known, epoch = curves[self._key], len(self._curve) + 1
-            result = {"device": "", "numerics": "", "versions": "{}", "curve": self._curve}
-            value = CHANCE
-            if epoch > len(known):
-                result |= {"failed": "the loss is no longer finite", "done": True}
-            else:
-                value = known[epoch - 1]
-                others = ("learning_rate", "train_loss", "train_accuracy", "validation_loss")
-                shown = dict.fromkeys((*others, "seconds"), 0.0)
-                self._curve.append(shown | {"epoch": epoch, VALIDATION_ACCURACY: value})
-                result |= self._curve[-1] | {"done": epoch == epochs}
+            value, failure = CHANCE, "the loss is no longer finite"
+            if epoch <= len(known):
+                value, failure = known[epoch - 1], ""
+                self._curve += (Epoch(epoch, 0.0, 0.0, 0.0, 0.0, value, 0.0),)
+            report = Report(
+                members=(Member(self._curve, failure),),
+                done=epoch == epochs or bool(failure),
+                device="",
+            )
             replayed = [self._key, epoch, value, os.getpid(), began, time.monotonic()]
-            return result | {"replayed": replayed}
+            return report.to_result() | {"replayed": replayed}
 
     return Replaying
 

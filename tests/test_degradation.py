@@ -16,10 +16,8 @@ from skipsearch import analysis
 from skipsearch.analysis import Degradation
 from skipsearch.analysis.degradation import _difference, _hold, _p_below, _Sample
 from skipsearch.design import Design
-from skipsearch.errors import RunError
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch, Trial
-from skipsearch.run.searching import search
 from skipsearch.searching.study import Plan, SearchStudy
 from skipsearch.space import Space
 
@@ -527,8 +525,3 @@ def test_the_grid_trains_every_design_with_every_seed() -> None:
 def test_a_design_that_fails_is_not_tried_with_further_seeds() -> None:
     seeds = trained(lambda asked: COMPLETE if asked else FAIL)
     assert sorted(map(len, seeds.values())) == [1, 3, 3, 3, 3, 3]
-
-
-def test_all_of_a_space_is_what_the_grid_alone_tries() -> None:
-    with pytest.raises(RunError, match="trials: a number is needed with the sampler surrogate"):
-        search("space.yaml", trials=None, epochs=1, out="run")

@@ -16,9 +16,10 @@ ROOT = Path(__file__).parents[1]
 # What ARCHITECTURE's public face and the README use, and the types that these give back.
 FACE = [
     *("CLASSICS", "Classic", "Cost", "Data", "Design", "EarlyStopping", "Epoch", "Explanation"),
-    *("Layout", "Recipe", "Run", "SkipSearchError", "Space", "Trial", "build", "classic"),
-    *("compare", "cost", "deepen", "draw_design", "draw_diagram", "draw_space", "explain"),
-    *("export", "load_data", "predict", "search", "train", "train_several"),
+    *("Layout", "Limits", "Recipe", "Resources", "Run", "SkipSearchError", "Space", "Trial"),
+    *("build", "classic", "compare", "confirm", "cost", "deepen", "draw_design", "draw_diagram"),
+    *("draw_space", "explain", "export", "load_data", "predict", "search", "train"),
+    "train_several",
 ]
 
 

@@ -56,6 +56,18 @@ def _one_ray() -> Any:
         yield
 
 
+def test_a_search_needs_no_more_than_a_space(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = ss.search(ss.Space.from_yaml(CALM), recipe=ss.Recipe(epochs=1))
+    assert run.path == Path("runs/calm")
+    assert (run.config.trials, run.config.recipe.epochs, run.config.sampler) == (60, 1, "surrogate")
+    assert run.outcome is not None
+    assert run.outcome.exhausted
+    assert {trial.state for trial in run.trials()} == {COMPLETE}
+
+
 def test_too_many_failures_in_a_row_stop_the_search_with_a_diagnosis(tmp_path: Path) -> None:
     wild = ss.Space.from_yaml(
         "name: wild\nbase: {widths: [8], depths: [1], shortcut: omit}\naxes:\n"

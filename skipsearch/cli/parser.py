@@ -10,6 +10,7 @@ from typing import NoReturn
 from skipsearch.cli import designs, runs, sessions, winners
 from skipsearch.cli.console import complain
 from skipsearch.cli.words import EXIT_BAD_INPUT, positive, seconds
+from skipsearch.early_stopping import EarlyStopping
 from skipsearch.errors import shown_value
 from skipsearch.ready import ready_names
 from skipsearch.searching.options import Limits, Resources
@@ -91,9 +92,13 @@ def make_parser() -> Parser:
 
     search = verbs.add_parser("search", help="search a space; run it again to go on")
     _add_space(search)
-    search.add_argument("--trials", type=int, required=True, metavar="N")
-    search.add_argument("--epochs", type=int, required=True, metavar="E", help="the full budget")
-    search.add_argument("--out", required=True, metavar="RUN", help="the run folder")
+    search.add_argument(
+        "--trials", type=int, metavar="N", help="default 60; all of the space with the sampler grid"
+    )
+    search.add_argument(
+        "--epochs", type=int, metavar="E", help="the full budget (default: the recipe's, 20)"
+    )
+    search.add_argument("--out", metavar="RUN", help="the run folder (default: runs/SPACE)")
     search.add_argument(
         "--ask",
         default="best",
@@ -108,32 +113,6 @@ def make_parser() -> Parser:
         help="with --ask: a difference in accuracy too small to matter (default 0.005)",
     )
     search.add_argument(
-        "--sampler",
-        metavar="W",
-        help="surrogate (default), tpe, random, grid, gp, nsga2, evolution or local; a search that"
-        " goes on keeps its own",
-    )
-    search.add_argument(
-        "--scheduler",
-        metavar="W",
-        help="none (default): every trial is trained to its end, which the surrogate learns most"
-        " from; asha: stops all but the best at each rung, for random or grid searches of long"
-        " trainings; median: stops what is below the median, the most careful",
-    )
-    search.add_argument("--grace", type=int, metavar="E", help="epochs that every trial gets")
-    search.add_argument(
-        "--reduction-factor", type=int, default=3, metavar="N", help="of asha (default 3)"
-    )
-    search.add_argument("--brackets", type=int, default=1, metavar="N", help="of asha (default 1)")
-    search.add_argument(
-        "--audit",
-        type=float,
-        default=0.05,
-        metavar="SHARE",
-        help="of the trials to be stopped, trained on to tell how often that is wrong"
-        " (default 0.05)",
-    )
-    search.add_argument(
         "--seeds",
         type=int,
         default=1,
@@ -141,22 +120,30 @@ def make_parser() -> Parser:
         help="trials of one design at most (default 1); small networks get all K, up to 8 at once",
     )
     search.add_argument(
+        "--sampler",
+        metavar="W",
+        help="surrogate (default), tpe, random, grid, gp, nsga2, evolution or local; a search that"
+        " goes on keeps its own",
+    )
+    _add_training_options(search)
+    _add_stopping_options(search)
+    _add_session_options(search)
+    more = search.add_argument_group("objectives, logs and storage")
+    more.add_argument(
         "--objectives",
         default="validation_accuracy",
         metavar="W,W",
         help="validation_accuracy (default), before any of params, macs, activation_bytes, latency",
     )
-    search.add_argument(
+    more.add_argument(
         "--latency-batch", type=int, default=1, metavar="N", help="images (default 1)"
     )
-    _add_session_options(search)
-    search.add_argument(
+    more.add_argument(
         "--log", action="append", default=[], metavar="W", help="tensorboard or mlflow"
     )
-    search.add_argument(
+    more.add_argument(
         "--storage", metavar="URL", help="of a database, for several searches on one study"
     )
-    _add_training_options(search)
     search.set_defaults(verb=sessions.search_space)
 
     rank = verbs.add_parser("rank", help="rank the designs of a run, and write them as CSV")
@@ -306,14 +293,70 @@ def _add_image_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--classes", type=int, metavar="N", help="default 10")
 
 
+def _add_stopping_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("early stopping")
+    group.add_argument(
+        "--scheduler",
+        metavar="W",
+        help="none (default): every trial is trained to its end, which the surrogate learns most"
+        " from; asha: stops all but the best at each rung, for random or grid searches of long"
+        " trainings; median: stops what is below the median, the most careful",
+    )
+    group.add_argument(
+        "--grace",
+        type=int,
+        default=EarlyStopping.grace,
+        metavar="E",
+        help="epochs that every trial gets",
+    )
+    group.add_argument(
+        "--reduction-factor",
+        type=int,
+        default=EarlyStopping.reduction_factor,
+        metavar="N",
+        help=f"of asha (default {EarlyStopping.reduction_factor})",
+    )
+    group.add_argument(
+        "--brackets",
+        type=int,
+        default=EarlyStopping.brackets,
+        metavar="N",
+        help=f"of asha (default {EarlyStopping.brackets})",
+    )
+    group.add_argument(
+        "--audit",
+        type=float,
+        default=EarlyStopping.audit,
+        metavar="SHARE",
+        help="of the trials to be stopped, trained on to tell how often that is wrong"
+        f" (default {EarlyStopping.audit})",
+    )
+
+
 def _add_session_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--concurrency", type=int, metavar="K", help="trials at once at most")
+    group = parser.add_argument_group("resources")
+    group.add_argument("--concurrency", type=int, metavar="K", help="trials at once at most")
     cores = Resources.cpus_per_trial
-    parser.add_argument("--cpus-per-trial", type=float, default=cores, metavar="C")
-    parser.add_argument("--gpus-per-trial", type=float, metavar="G", help="or a share, as 0.25")
-    parser.add_argument("--time-budget", type=seconds, metavar="T", help="as 90s, 20m or 2h")
-    parser.add_argument("--trial-timeout", type=seconds, metavar="T", help="of one trial")
-    parser.add_argument(
+    group.add_argument(
+        "--cpus-per-trial",
+        type=float,
+        default=cores,
+        metavar="C",
+        help=f"cores (default {cores:g})",
+    )
+    group.add_argument("--gpus-per-trial", type=float, metavar="G", help="or a share, as 0.25")
+    group.add_argument("--address", metavar="A", help="of a Ray cluster to join: host:port or auto")
+    group.add_argument(
+        "--insecure", action="store_true", help="join a cluster without token authentication"
+    )
+    group.add_argument(
+        "--dashboard", action="store_true", help="of Ray, for this machine alone (ray[default])"
+    )
+    group.add_argument("--verbose", action="store_true", help="show what Ray prints")
+    group = parser.add_argument_group("limits")
+    group.add_argument("--time-budget", type=seconds, metavar="T", help="as 90s, 20m or 2h")
+    group.add_argument("--trial-timeout", type=seconds, metavar="T", help="of one trial")
+    group.add_argument(
         "--max-failures",
         type=int,
         default=Limits.max_failures,
@@ -321,36 +364,29 @@ def _add_session_options(parser: argparse.ArgumentParser) -> None:
         help="trials in a row that may fail before the search stops"
         f" (default {Limits.max_failures}); a pack is one",
     )
-    parser.add_argument(
-        "--address", metavar="A", help="of a Ray cluster to join: host:port or auto"
-    )
-    parser.add_argument(
-        "--insecure", action="store_true", help="join a cluster without token authentication"
-    )
-    parser.add_argument(
-        "--dashboard", action="store_true", help="of Ray, for this machine alone (ray[default])"
-    )
-    parser.add_argument("--verbose", action="store_true", help="show what Ray prints")
 
 
 def _add_training_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+    group = parser.add_argument_group("data and training")
+    group.add_argument(
         "--data",
         default="digits",
         metavar="NAME",
         help="digits (default), cifar10, cifar100, fashion-mnist, mnist, svhn, a folder, an .npz",
     )
-    parser.add_argument("--data-root", metavar="DIR", help="folder of the data set's files")
-    parser.add_argument("--image-size", type=int, metavar="PIXELS", help="resize images to this")
-    parser.add_argument("--seed", type=int, default=0, metavar="S")
-    parser.add_argument(
+    group.add_argument("--data-root", metavar="DIR", help="folder of the data set's files")
+    group.add_argument("--image-size", type=int, metavar="PIXELS", help="resize images to this")
+    group.add_argument(
+        "--seed", type=int, default=0, metavar="S", help="of all random choices (default 0)"
+    )
+    group.add_argument(
         "--recipe",
         action="append",
         default=[],
         metavar="NAME=VALUE",
         help="a field of the recipe, such as peak_lr=0.4; may be repeated",
     )
-    _add_deterministic(parser)
+    _add_deterministic(group)
 
 
 def _add_moved_data(parser: argparse.ArgumentParser) -> None:
@@ -362,7 +398,7 @@ def _add_moved_data(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_deterministic(parser: argparse.ArgumentParser) -> None:
+def _add_deterministic(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--deterministic",
         action="store_true",

@@ -69,7 +69,7 @@ def search_space(options: argparse.Namespace) -> int:
         print("The question is settled, so the search ends.")
     elif ask != [ASK_BEST]:
         more = f"--seeds {options.seeds + 2}" if run.outcome.exhausted else ""
-        more = more or f"--trials {2 * options.trials}"
+        more = more or f"--trials {2 * run.config.trials}"
         print(f"The question is still open: run the same command again with {more} to go on.")
     print(f"The trials are in {run.path}; see: {command('rank', run.path)}")
     return 0

@@ -40,14 +40,16 @@ from skipsearch.surrogate.inquiry import Inquiry
 from skipsearch.text import dump_yaml, write_atomically
 from skipsearch.training import Folder, packs, versions
 
+TRIALS = 60  # of a search, unless it is told otherwise
+
 
 def search(
     space: Space | str | Path,
     data: str | Path = "digits",
     *,
-    trials: int | None,
-    epochs: int,
-    out: str | Path,
+    trials: int | None = None,
+    epochs: int | None = None,
+    out: str | Path | None = None,
     seed: int = 0,
     recipe: Recipe | None = None,
     ask: str | Sequence[str] = ASK_BEST,
@@ -76,10 +78,13 @@ def search(
         space: What to search, its YAML file, or the name of a ready space, such as
             ``quickstart``.
         data: A data set's name, or a path; see ``load_data``.
-        trials: Trainings that the run shall hold at the end: finished, stopped early or failed.
-            None, with the sampler ``grid``, for all of the space, each with all ``seeds``.
-        epochs: The full budget of one training.
-        out: The run folder; made where it is missing.
+        trials: Number of trainings that the run shall hold at the end: finished, stopped early or
+            failed. None for 60, or, with the sampler ``grid``, for all of the space, each with all
+            ``seeds``.
+        epochs: The full budget of one training; None for that of the recipe, which has 20 unless
+            it says otherwise.
+        out: The run folder, made where it is missing; None for ``runs/NAME``, with the name of the
+            space.
         seed: Of the sampler and of the first training of each design.
         recipe: How designs are trained; what the space's ``recipe`` or an axis sets cannot be set
             here as well.
@@ -127,6 +132,9 @@ def search(
         SpaceError: If the space is wrong or empty.
         DataError: If the data cannot be loaded.
     """
+    space = space if isinstance(space, Space) else Space.load(space)
+    out = Path("runs", space.name) if out is None else out
+    epochs = (recipe or Recipe()).epochs if epochs is None else epochs
     axes = _asked_about(ask, margin, sampler, scheduler, objectives)
     for name, path in {"out": out, "data": data, "data-root": data_root or "."}.items():
         check_utf8(name, path)
@@ -134,12 +142,11 @@ def search(
     check_folder(out)
     earlier = Run.open(out).config if (out / "run.yaml").exists() else None
     sampler = _usual_sampler(earlier) if sampler is None else sampler
+    if trials is None and sampler != "grid":
+        trials = TRIALS
     positive = {"epochs": epochs, "seeds": seeds}
     if trials is not None:
         positive["trials"] = trials
-    elif sampler != "grid":
-        word = sampler_name(sampler)
-        raise RunError(f"trials: a number is needed with the sampler {word}; grid tries all")
     for name, value in (positive | {"latency_batch": latency_batch}).items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise RunError(f"{name}: {value!r} is not a positive whole number")
@@ -154,7 +161,6 @@ def search(
     stopping = EarlyStopping(rule=scheduler) if isinstance(scheduler, str) else scheduler
     stopping = _usual_stopping(earlier) if stopping is None else stopping
     rungs = stopping.rungs(epochs)
-    space = space if isinstance(space, Space) else Space.load(space)
     images = load_data(data, root=data_root, image_size=image_size)
     check_outside(out, images.path)
     space = space.for_images(images.in_channels, images.image_size, images.classes)
