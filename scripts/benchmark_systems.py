@@ -25,6 +25,7 @@ from ray.tune.search.basic_variant import BasicVariantGenerator
 from ray.tune.search.optuna import OptunaSearch
 
 import skipsearch as ss
+from skipsearch.early_stopping import EarlyStopping
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, VALIDATION_ACCURACY, Epoch
 from skipsearch.searching.cluster import Allocation, ray_session
@@ -215,6 +216,7 @@ def ours(setting: Setting, curves: Curves, budget: int, seed: int) -> Replay:
                 data,
                 Path(folder) / "checkpoints",
                 allocation=allocation,
+                stopping=EarlyStopping(rule="none"),  # what ``search`` does by default
                 callbacks=[Budget(replay)],
                 worker=ours_replaying(curves, known.epochs),
             )
