@@ -25,9 +25,10 @@ from matplotlib.text import Text
 from waiting import HANG
 
 from skipsearch.analysis import pareto
+from skipsearch.analysis.command import _space_word
 from skipsearch.analysis.figures import VERDICTS, plot_curves, plot_effects, plot_front, short
-from skipsearch.analysis.page import _space_word, interactions_section
-from skipsearch.analysis.report import Picture, Section, Table, write_report
+from skipsearch.analysis.page import Picture, Section, Table, write_page
+from skipsearch.analysis.sections import interactions_section
 from skipsearch.cli import main
 from skipsearch.cli.parser import make_parser
 from skipsearch.data import load_data
@@ -342,7 +343,7 @@ def test_what_a_user_wrote_is_never_markup(tmp_path: Path) -> None:
             code=evil,
         )
     ]
-    page = write_report(tmp_path, evil, evil, [evil], sections)
+    page = write_page(tmp_path, evil, evil, [evil], sections)
     text = page.read_text(encoding="utf-8")
     assert text.count("<script>") == 1  # that of the template
     assert "&lt;script&gt;alert(1)" in text

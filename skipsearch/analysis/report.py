@@ -1,181 +1,129 @@
-"""A run as one page: sections of words, figures and tables, each of them a file as well."""
+"""The report of a run: the answer in words, then each question with what it rests on."""
 
 from __future__ import annotations
 
-import base64
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from importlib.resources import files
+import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import jinja2
 import pandas as pd
-from markupsafe import Markup
 
-from skipsearch.diagram import Diagram
-from skipsearch.text import write_atomically
+from skipsearch.analysis.answers import answers, open_axes
+from skipsearch.analysis.command import NO_STOPPING, search_command
+from skipsearch.analysis.findings import Findings
+from skipsearch.analysis.page import write_page
+from skipsearch.analysis.sections import (
+    budget_section,
+    confirmation_section,
+    curves_section,
+    degradation_section,
+    dependences,
+    effects_section,
+    front_section,
+    interactions_section,
+    leaders_section,
+    provenance_section,
+    stopping_section,
+)
+from skipsearch.axes import Range
+from skipsearch.errors import counted
 
-
-@dataclass(frozen=True, kw_only=True)
-class Picture:
-    """A figure of a report.
-
-    Attributes:
-        name: Of its files, without an ending.
-        figure: What it shows.
-        caption: What is to be seen in it.
-        tips: What a reader is told who points at a part, by the part's gid in the figure.
-    """
-
-    name: str
-    figure: Diagram
-    caption: str
-    tips: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Table:
-    """A table of a report.
-
-    Attributes:
-        name: Of its files, without an ending.
-        rows: All of it.
-        caption: What its columns are, and what of it is shown.
-        columns: Those that the page shows, each with its format; none for a file alone.
-        top: Rows that the page shows.
-    """
-
-    name: str
-    rows: pd.DataFrame
-    caption: str
-    columns: Mapping[str, str]
-    top: int = 12
+TO_SETTLE, SEEDS_TO_SETTLE = 300, 3  # trainings, at most, and seeds of a design, to settle axes
 
 
-@dataclass(frozen=True, kw_only=True)
-class Section:
-    """A part of a report.
-
-    Attributes:
-        title: Of the part; its first word names it in links.
-        text: Paragraphs, in plain words.
-        figures: Shown after the words.
-        tables: Shown after the figures.
-        drawings: Figures shown last, side by side.
-        code: A command or a text to be kept as it is.
-    """
-
-    title: str
-    text: Sequence[str] = ()
-    figures: Sequence[Picture] = ()
-    tables: Sequence[Table] = ()
-    drawings: Sequence[Picture] = ()
-    code: str = ""
-
-    @property
-    def id(self) -> str:
-        """Name in links."""
-        return self.title.split()[0].lower()
-
-
-def write_report(
-    folder: Path, title: str, subtitle: str, answer: Sequence[str], sections: Sequence[Section]
-) -> Path:
-    """Write a page that needs nothing beside it, and its figures and tables as files.
+def write_report(found: Findings, folder: Path, name: str) -> Path:
+    """Write the report of a run.
 
     Args:
-        folder: Of ``index.html``, ``NAME.svg`` and ``NAME.png`` of each figure, ``NAME.csv`` and
-            ``NAME.parquet`` of each table; made where it is missing.
-        title: Of the page.
-        subtitle: Of what, and when.
-        answer: What the reader came for, in sentences; the first stands out.
-        sections: The rest.
+        found: What is known of it.
+        folder: Of the page, its figures and tables.
+        name: Of the run.
 
     Returns:
         The page.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    shown = [
-        {
-            "id": section.id,
-            "title": section.title,
-            "text": section.text,
-            "figures": [_figure(folder, picture) for picture in section.figures],
-            "drawings": [_figure(folder, picture) for picture in section.drawings],
-            "tables": [_table(folder, table) for table in section.tables],
-            "code": section.code,
-        }
-        for section in sections
+    config = found.config
+    sections = [
+        leaders_section(found),
+        confirmation_section(found),
+        effects_section(found),
+        interactions_section(found),
+        degradation_section(found),
+        curves_section(found),
+        front_section(found),
+        stopping_section(found),
+        budget_section(found),
+        provenance_section(found),
     ]
-    text = files("skipsearch.analysis").joinpath("report.html").read_text(encoding="utf-8")
-    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
-        text
+    return write_page(
+        folder,
+        title=f"{config.space.name} on {Path(config.data.name).stem}",
+        subtitle=f"Run {name}: {counted(len(found.trials), 'training')} of"
+        f" {counted(found.ranking.design.nunique(), 'design')},"
+        f" up to {counted(config.recipe.epochs, 'epoch')} each",
+        answer=list(_answer(found)),
+        sections=[section for section in sections if section is not None],
     )
-    page = folder / "index.html"
-    html = template.render(title=title, subtitle=subtitle, answer=answer, sections=shown)
-    write_atomically(page, html)
-    return page
 
 
-def _figure(folder: Path, picture: Picture) -> dict[str, str]:
-    """Write a figure, and return what the page shows of it."""
-    picture.figure.savefig(folder / f"{picture.name}.svg")
-    picture.figure.set_layout_engine("none")  # as it has been laid out now: that takes a while
-    picture.figure.savefig(folder / f"{picture.name}.png")
-    svg = (folder / f"{picture.name}.svg").read_bytes()
-    return {
-        "picture": _inline(svg.decode(), picture) if picture.tips else _image(svg, picture.caption),
-        "caption": picture.caption,
-        "file": f"{picture.name}.svg",
-    }
+def _answer(found: Findings) -> Iterator[str]:
+    yield from _budget_of(found)
+    known = list(dict.fromkeys(found.effects["axis"])) if len(found.effects) else []
+    asked = [axis for axis in found.config.ask if axis in known]
+    yield from answers(found.effects, asked)
+    if found.damage:
+        yield f"The confirmation is left out: {found.damage}."
+    if found.confirmation is not None and found.confirmation.judged:
+        yield from str(found.confirmation).splitlines()
+    else:
+        yield from _leading(found.ranking)
+    yield from answers(found.effects, [axis for axis in known if axis not in asked])
+    yield from _more(found)
+    yield from dependences(found.interactions)
+    if found.degradation is not None:
+        yield from found.degradation.claims
+    if found.config.stopping.rule != NO_STOPPING:
+        yield from stopping_section(found).text
 
 
-def _image(svg: bytes, caption: str) -> Markup:
-    # An image of its own: the ids of two drawings in one page would meet.
-    data = base64.b64encode(svg).decode()
-    return Markup('<img alt="{}" src="data:image/svg+xml;base64,{}">').format(caption, data)
-
-
-def _inline(svg: str, picture: Picture) -> Markup:
-    """Return a drawing as a part of the page, where one can point at its parts."""
-    svg = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{picture.name}-", svg[svg.index("<svg") :])
-    for gid, tip in picture.tips.items():
-        title = Markup('<g id="{0}" class="curve"><title>{1}</title>').format(
-            f"{picture.name}-{gid}", tip
+def _budget_of(found: Findings) -> Iterator[str]:
+    """Say so where the answers are not those at the full budget."""
+    full = found.config.recipe.epochs
+    if found.effects.empty:
+        yield "Fewer than two designs have been trained: what the axes do is not known yet."
+    elif (epochs := int(found.effects.epochs.iloc[0])) < full:
+        yield (
+            f"Too few designs were trained in full: answers are those after {epochs} of"
+            f" {counted(full, 'epoch')}, which may differ from those at the end."
         )
-        svg = svg.replace(f'<g id="{picture.name}-{gid}">', title)
-    return Markup(svg)
 
 
-def _table(folder: Path, table: Table) -> dict[str, object]:
-    """Write a table, and return what the page shows of it."""
-    rows = table.rows.reset_index() if table.rows.index.name else table.rows
-    words = rows.select_dtypes(include=["object", "string"]).astype(str)  # levels are of many types
-    rows = rows.assign(**{str(name): words[name] for name in words})
-    # As open files: pandas takes some paths for URLs.
-    (folder / f"{table.name}.csv").write_text(rows.to_csv(index=False), encoding="utf-8")
-    with (folder / f"{table.name}.parquet").open("wb") as file:
-        rows.to_parquet(file, index=False)
-    shown = {name: form for name, form in table.columns.items() if name in rows}
-    left = len(rows) - table.top
-    more = f" {left:,} more rows are in the file." if shown and left > 0 else ""
-    kinds = {
-        name: "number" if pd.api.types.is_numeric_dtype(rows[name]) else "word" for name in shown
-    }
-    return {
-        "heads": [(name.replace("_", " "), kinds[name]) for name in shown],
-        "rows": [
-            [(_cell(row[name], form), kinds[name]) for name, form in shown.items()]
-            for row in rows.head(table.top).to_dict("records")
-        ],
-        "caption": f"{table.caption}{more}",
-        "file": f"{table.name}.csv, {table.name}.parquet",
-    }
+def _more(found: Findings) -> Iterator[str]:
+    """Name the command that would settle what is open."""
+    of_space = found.config.space.axes
+    ranges = {name for name, axis in of_space.items() if isinstance(axis, Range)}
+    axes = [axis for axis in open_axes(found.effects) if axis not in ranges]
+    if axes:
+        more = dataclasses.replace(
+            found.config,
+            ask=tuple(axes),
+            trials=max(found.config.trials, TO_SETTLE),
+            seeds=max(found.config.seeds, SEEDS_TO_SETTLE),
+        )
+        yield f"To settle what is open: {search_command(more)}"
 
 
-def _cell(value: Any, form: str) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else ""
-    return "" if pd.isna(value) else format(value, form)
+def _leading(ranking: pd.DataFrame) -> Iterator[str]:
+    first = ranking.iloc[0]
+    seeds = "one seed" if first.n == 1 else f"mean of {first.n} seeds"
+    yield (
+        f"Design {first.design[:6]} ({first.layout}) leads with {first.validation_accuracy:.2%}"
+        f" after {counted(first.epochs, 'epoch')} ({seeds}, 95 % interval {first.low:.2%} to"
+        f" {first.high:.2%})."
+    )
+    tied = int(ranking.tied.sum())
+    others = f"the data cannot tell {tied - 1} others from it, and " if tied > 1 else ""
+    yield (
+        f"It is not confirmed: {others}the best of many draws is partly luck."
+        " 'skipsearch confirm' trains the leaders again."
+    )

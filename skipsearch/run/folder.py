@@ -24,7 +24,7 @@ from skipsearch.searching.records import StudyReader, all_kept, load_trials
 from skipsearch.space import Space
 
 if TYPE_CHECKING:
-    from skipsearch.analysis.page import Findings
+    from skipsearch.analysis.findings import Findings
     from skipsearch.data import Data
     from skipsearch.diagram import Diagram
     from skipsearch.searching.driver import Outcome
@@ -396,17 +396,17 @@ class Run:
         Raises:
             RunError: If nothing was recorded yet, or the folder is inside the data.
         """
-        from skipsearch.analysis.page import write_page
+        from skipsearch.analysis.report import write_report
 
         folder = Path(out or self.path / "report")
         data = Path(self.config.data.name)
         if out and data.is_absolute():
             check_outside(folder, data)
         with all_kept():
-            return write_page(self._findings(), folder, self.path.resolve().name)
+            return write_report(self._findings(), folder, self.path.resolve().name)
 
     def _findings(self) -> Findings:
-        from skipsearch.analysis.page import Findings
+        from skipsearch.analysis.findings import Findings
 
         trials, rungs, fields = self.trials(), self.config.rungs, self.fields()
         if not trials:

@@ -1,0 +1,56 @@
+"""The command that asks for the same search again."""
+
+from __future__ import annotations
+
+import shlex
+
+from skipsearch.config import SearchConfig
+from skipsearch.ready import ready_names
+from skipsearch.recipe import Recipe
+from skipsearch.record import ASK_BEST
+from skipsearch.space import Space
+
+NO_STOPPING = "none"  # the scheduler
+
+
+def search_command(config: SearchConfig) -> str:
+    """Write the command that asks for the same search.
+
+    A space that is no ready one is in a file that bears its name.
+    """
+    asks_best = config.ask == (ASK_BEST,)
+    how: dict[str, object] = {"ask": ",".join(config.ask), "margin": config.margin}
+    if asks_best:  # Else the question proposes.
+        rule = config.stopping.rule
+        details = config.stopping.details() if rule != NO_STOPPING else {}
+        how = {"sampler": config.sampler, "scheduler": rule}
+        how |= {name.replace("_", "-"): value for name, value in details.items()}
+    options = {
+        "data": config.data.name,
+        "data-root": config.data.root,
+        "image-size": config.data.resized_to,
+        "trials": config.trials,
+        "epochs": config.recipe.epochs,
+        **how,
+        "seed": config.seed,
+        "seeds": config.seeds,
+        "objectives": ",".join(config.objectives if asks_best else config.objectives[:1]),
+        "latency-batch": config.latency_batch,
+    }
+    words = ["skipsearch", "search", _space_word(config.space), "--out", "NEW"]
+    for name, value in options.items():
+        if value is not None:
+            words += [f"--{name}", str(value)]
+    in_space = {"epochs", *config.space.recipe}
+    for name, value in config.recipe.to_dict().items():
+        if name not in in_space and value != getattr(Recipe(), name):
+            words += ["--recipe", f"{name}={value}"]
+    return shlex.join(words)
+
+
+def _space_word(space: Space) -> str:
+    if space.name in ready_names():
+        ready, ours = Space.load(space.name).to_dict(), space.to_dict()
+        if all(ready.get(part) == ours.get(part) for part in ("base", "axes", "constraints")):
+            return space.name
+    return f"{space.name}.yaml"
