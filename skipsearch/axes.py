@@ -12,41 +12,27 @@ from itertools import permutations
 from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
-from skipsearch.design import FIELDS, PER_STAGE, check_field
 from skipsearch.errors import LayoutError, SkipSearchError, SpaceError, not_one_of, shown_value
+from skipsearch.fields import ALWAYS_PER_STAGE, FIELDS, PER_STAGE, check_field
+from skipsearch.kinds import Real, Whole
 from skipsearch.layout import PLAIN_TOKENS, Layout, check_token, is_convolution
 from skipsearch.recipe import FIELDS as RECIPE_FIELDS
 from skipsearch.recipe import Recipe
 
 RECIPE = "recipe."
 # Fields that have a value in each stage: FIELD[i] is an axis of one stage alone.
-STAGED = (*PER_STAGE, "depths", "widths")
-# Fields whose ranges are whole numbers; the other ranges are of real numbers.
-WHOLE = (
-    "stem_width",
-    "groups",
-    "growth",
-    "head_width",
-    "recipe.batch_size",
-    "recipe.crop",
-    "recipe.cutout",
-)
-WHOLE_IN_A_STAGE = ("depths", "widths")  # lists, but for an axis of one stage
-REAL = (
-    "bottleneck_ratio",
-    "compression",
-    "drop_path",
-    "dropout",
-    "shortcut_scale",
-    "branch_scale",
-    "shortcut_dropout",
-    "gate_bias",
-    "recipe.peak_lr",
-    "recipe.momentum",
-    "recipe.weight_decay",
-    "recipe.warmup_epochs",
-    "recipe.label_smoothing",
-)
+STAGED = (*PER_STAGE, *ALWAYS_PER_STAGE)
+# Fields of the recipe that take a range.
+RECIPE_KINDS = {
+    "batch_size": Whole,
+    "crop": Whole,
+    "cutout": Whole,
+    "peak_lr": Real,
+    "momentum": Real,
+    "weight_decay": Real,
+    "warmup_epochs": Real,
+    "label_smoothing": Real,
+}
 MOST_FREE = 3  # operations of a free layout: three have 16 arrangements a slot, four would have 65
 MOST_CONVS = 16  # convolutions of a free layout
 MOST_STEPS = 10_000_000  # values of a range: as many as the largest batch has images
@@ -354,12 +340,21 @@ def _check_name(name: str) -> None:
         )
 
 
+def _kind(name: str) -> type | None:
+    """Return the kind of the values of an axis; None where they are lists, one value a stage."""
+    field, stage, _ = split_name(name)
+    if field.startswith(RECIPE):
+        return RECIPE_KINDS.get(field.removeprefix(RECIPE))
+    return None if field in ALWAYS_PER_STAGE and stage is None else type(FIELDS[field].kind)
+
+
 def _range(place: str, name: str, value: Mapping[str, Any]) -> Range:
     keys = ("low", "high", "step", "log")
     _check_keys(place, value, keys)
-    field, stage, _ = split_name(name)
-    whole = field in WHOLE or (stage is not None and field in WHOLE_IN_A_STAGE)
-    if not whole and field not in REAL:
+    field = split_name(name).field
+    kind = _kind(name)
+    whole = kind is Whole
+    if kind not in (Whole, Real):
         raise SpaceError(f"{place}: {field} takes a list of values, not a range")
     log = value.get("log", False)
     if not isinstance(log, bool):

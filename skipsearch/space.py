@@ -27,16 +27,17 @@ from skipsearch.axes import (
     split_name,
 )
 from skipsearch.cost import cost
-from skipsearch.counting import DECIDING, count_points
-from skipsearch.design import FIELDS, PER_STAGE, Design, check_field, has_effect, spread
+from skipsearch.counting import count_points
+from skipsearch.design import Design
 from skipsearch.errors import DesignError, SkipSearchError, SpaceError, not_one_of, shown_value
+from skipsearch.fields import DECIDING, FIELDS, PER_STAGE, check_field, has_effect, spread
 from skipsearch.layout import Layout
 from skipsearch.ready import is_name, ready_path
 from skipsearch.recipe import Recipe
 from skipsearch.text import dump_yaml, parse_yaml, read_text
 
 KEYS = ("name", "source", "base", "recipe", "axes", "constraints")
-DEFAULTS = {field.name: field.default for field in dataclasses.fields(Design)}
+DEFAULTS = {name: field.default for name, field in FIELDS.items()}
 DEFAULTS["layout"] = "conv3 +"  # never built: it stands where axes set the layout of every stage
 COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le,

@@ -18,8 +18,9 @@ from skipsearch import classics
 from skipsearch.axes import STAGED, Choice, Free, Parameter, Range, Value, level_name
 from skipsearch.axes import slots as words_in_slots
 from skipsearch.cost import cost
-from skipsearch.design import FIELDS, PER_STAGE, Design, has_effect
+from skipsearch.design import Design
 from skipsearch.errors import DesignError, SpaceError
+from skipsearch.fields import FIELDS, PER_STAGE, has_effect
 from skipsearch.layout import Layout
 from skipsearch.merges import MERGES
 from skipsearch.recipe import Recipe

@@ -12,9 +12,10 @@ from skipsearch.anatomy import draw_block, draw_design
 from skipsearch.artefacts.source import source
 from skipsearch.artefacts.source_text import module_call
 from skipsearch.cost import block_cost, cost, join_cost, step_params, steps_cost
-from skipsearch.design import Design, check_field, has_effect
+from skipsearch.design import Design
 from skipsearch.diagram import draw_diagram
 from skipsearch.errors import RunError, UnknownWordError
+from skipsearch.fields import check_field, has_effect
 from skipsearch.layout import PLAIN_TOKENS, Layout
 from skipsearch.merges import LINK_MERGES, MERGES
 from skipsearch.models import build
