@@ -20,7 +20,7 @@ LAYERS = (
     ("canonical",),
     ("design",),
     ("recipe", "record", "cost"),
-    ("axes", "counting"),
+    ("axes",),
     ("space", "classics"),
     ("anatomy", "models", "data"),
     ("training", "surrogate", "diagram"),
@@ -32,7 +32,7 @@ LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 FACE = "__init__"  # the lazy public names: it may name every room, and only the cli may read it
 MAY_READ_FACE = ("cli", "__main__")
 # The only imports from a neighbour in the same layer.
-SIDEWAYS = {("record", "recipe"), ("counting", "axes"), ("__main__", "cli")}
+SIDEWAYS = {("record", "recipe"), ("__main__", "cli")}
 
 # Libraries held to their files: a file, or a folder with all in it.
 HOMES = {

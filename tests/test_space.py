@@ -25,7 +25,8 @@ from skipsearch.layout import Layout
 from skipsearch.merges import MERGES
 from skipsearch.recipe import Recipe
 from skipsearch.searching.study import _chooser
-from skipsearch.space import COMPARISONS, MEASURES, Candidate, Space
+from skipsearch.space import Candidate, Space
+from skipsearch.space.constraint import COMPARISONS, MEASURES
 
 SPACES = Path(__file__).parents[1] / "search_spaces"
 PLAIN = "conv3-bn-relu-conv3-bn-relu"

@@ -1,0 +1,11 @@
+"""Search spaces: a base design and axes, read from YAML; their points, sizes and constraints.
+
+Others use the names below.
+"""
+
+from skipsearch.space.candidate import Candidate
+from skipsearch.space.constraint import Constraint
+from skipsearch.space.listing import Listing
+from skipsearch.space.space import ENUMERABLE, TRIES, Space
+
+__all__ = ["ENUMERABLE", "TRIES", "Candidate", "Constraint", "Listing", "Space"]
