@@ -93,9 +93,13 @@ def by_stage(field: str, whole: Value, stages: int, point: dict[str, Value]) -> 
 
 
 def most_stages(space: Space) -> int:
-    given = {"depths": (3, 3, 3), **space.base}["depths"]
-    depths = space.axes.get("depths")
-    return max(map(len, depths.values)) if isinstance(depths, Choice) else len(given)
+    """The most stages that a design can have: depths and widths must agree where they can."""
+    lengths = []
+    for field in ("depths", "widths"):
+        axis = space.axes.get(field)
+        given = [space.base.get(field, (3, 3, 3))]  # three stages by default
+        lengths.append(set(map(len, axis.values if isinstance(axis, Choice) else given)))
+    return max(lengths[0] & lengths[1] or lengths[0])
 
 
 def that_matter(space: Space, point: dict[str, Value]) -> dict[str, Value]:
