@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from strategies import designs
 
-from skipsearch.anatomy import draw_block, draw_design, draw_space, space_size
+from skipsearch.anatomy import draw_block, draw_design
 from skipsearch.classics import (
     BOTTLENECK,
     CLASSICS,
@@ -21,7 +21,7 @@ from skipsearch.cost import cost
 from skipsearch.design import Design
 from skipsearch.errors import SpaceError
 from skipsearch.plan import Size
-from skipsearch.space import Space
+from skipsearch.space import Space, draw_space, space_size
 
 # Golden drawings, checked by eye against the rules of construction: what is shared, where the
 # stride sits, what the shortcut carries. One channel, 8 x 8 pixels.

@@ -13,7 +13,7 @@ from skipsearch.errors import DesignError, LayoutError, SkipSearchError, SpaceEr
 from skipsearch.layout import Layout
 from skipsearch.recipe import Recipe
 from skipsearch.space import Space
-from skipsearch.space.reading import read_axis
+from skipsearch.space.axis_reading import read_axis
 
 RESIDUAL = "conv3-bn + relu"
 

@@ -21,8 +21,8 @@ LAYERS = (
     ("design",),
     ("recipe", "record", "cost"),
     ("axes",),
-    ("space", "classics"),
-    ("anatomy", "models", "data"),
+    ("space", "classics", "anatomy"),
+    ("models", "data"),
     ("training", "surrogate", "diagram"),
     ("searching", "analysis", "artefacts"),
     ("run",),
@@ -70,8 +70,7 @@ HOMES = {
 # torchvision and timm import torch.
 NEED_TORCH = ("torch", "torchvision", "timm")
 WITHOUT_TORCH = (
-    *(name for names in LAYERS[: LAYER["anatomy"]] for name in names),
-    "anatomy",
+    *(name for names in LAYERS[: LAYER["models"]] for name in names),
     "diagram",
     "surrogate",
     "analysis",
