@@ -26,7 +26,7 @@ from skipsearch.identity import hashed
 from skipsearch.kinds import split_link
 from skipsearch.layout import Layout, parse_run
 from skipsearch.plan import Network, StageFields
-from skipsearch.planning import plan_network
+from skipsearch.planning import SETTINGS, plan_network
 from skipsearch.text import dump_yaml, parse_yaml, read_text
 
 # Far above any network, far below an accident.
@@ -146,9 +146,12 @@ class Design:
 
     def __repr__(self) -> str:
         """Show the layout, and the fields that are not as by default."""
-        values = ((f.name, getattr(self, f.name), f.default) for f in dataclasses.fields(self))
-        shown = (f"{name}={value!r}" for name, value, default in values if value != default)
+        shown = (f"{name}={value!r}" for name, value in self._beside_defaults().items())
         return f"Design({', '.join(shown)})"
+
+    def _beside_defaults(self) -> dict[str, Any]:
+        values = {name: getattr(self, name) for name in FIELDS}
+        return {name: value for name, value in values.items() if value != FIELDS[name].default}
 
     def _repr_html_(self) -> str:
         """Show the fields that matter for this design as a table, in a notebook."""
@@ -184,22 +187,11 @@ class Design:
     def stages(self) -> tuple[StageFields, ...]:
         """The fields as they stand for each stage."""
         n = len(self.depths)
+        columns = {name: spread(getattr(self, name), n) for name in (*PER_STAGE, *SETTINGS)}
+        columns["layout"] = tuple(map(Layout.parse, columns["layout"]))
+        columns |= {"depth": self.depths, "width": self.widths}
         return tuple(
-            map(
-                StageFields,
-                map(Layout.parse, spread(self.layout, n)),
-                spread(self.shortcut, n),
-                spread(self.merge, n),
-                self.depths,
-                self.widths,
-                spread(self.bottleneck_ratio, n),
-                spread(self.groups, n),
-                (self.shortcut_scale,) * n,
-                (self.branch_scale,) * n,
-                (self.shortcut_dropout,) * n,
-                (self.gate_bias,) * n,
-                spread(self.growth, n),
-            )
+            StageFields(**{name: column[i] for name, column in columns.items()}) for i in range(n)
         )
 
     def plan(self, in_channels: int = 3) -> Network:
@@ -241,13 +233,8 @@ class Design:
     @cached_property
     def id(self) -> str:
         """Sixteen hexadecimal digits, equal for designs that build the same network."""
-        canonical = self.canonical()
         # A field at its default is left out, so that a field added later does not change old ids.
-        content = {
-            field.name: getattr(canonical, field.name)
-            for field in dataclasses.fields(self)
-            if getattr(canonical, field.name) != field.default
-        }
+        content = self.canonical()._beside_defaults()
         return hashed(json.dumps(content, sort_keys=True))
 
     def to_dict(self) -> dict[str, Any]:
