@@ -17,8 +17,8 @@ from skipsearch.analysis import interval, level
 
 def level_means(run: ss.Run, axis: str) -> pd.DataFrame:
     """Return mean validation accuracy, interval and n for each level of an axis."""
-    rung = run.asked["rungs"][0]
-    images = run.asked["data"]["validation_images"]
+    rung = run.config.rungs[0]
+    images = run.config.data.validation_images
     values: dict[str, list[float]] = {}
     for trial in run.trials():
         if len(trial.curve) >= rung:
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("axis", nargs="?", default="layout")
     options = parser.parse_args()
     run = ss.Run.open(options.run)
-    print(f"after {run.asked['rungs'][0]} of {run.asked['recipe']['epochs']} epochs:")
+    print(f"after {run.config.rungs[0]} of {run.config.recipe.epochs} epochs:")
     print(level_means(run, options.axis).to_string(float_format="{:.4f}".format))
 
 

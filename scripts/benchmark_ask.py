@@ -136,16 +136,16 @@ def replay(known: Known, way: Way, axis: str, margin: float, repeat: int) -> Fou
     seen: list[Training] = []
     answer: dict[str, str] = {}
     best = ""
-    while (ticket := study.ask()) is not None:
-        key = ticket.candidate.key
+    while (proposal := study.ask()) is not None:
+        key = proposal.candidate.key
         order = random.Random(f"{repeat} {key}").sample(known.accuracies[key], seeds)
-        accuracy = order[ticket.seed]
+        accuracy = order[proposal.seed]
         curve = [
             Epoch(epoch, 0.0, 0.0, 0.0, 0.0, accuracy, 0.0) for epoch in range(1, known.epochs + 1)
         ]
-        study.report(ticket.number, curve, {"device": "", "numerics": "", "versions": {}})
-        study.finish(ticket.number, COMPLETE)
-        seen.append(Training(key, ticket.seed, ticket.candidate.values, accuracy))
+        study.report(proposal.number, curve, {"device": "", "numerics": "", "versions": {}})
+        study.finish(proposal.number, COMPLETE)
+        seen.append(Training(key, proposal.seed, proposal.candidate.values, accuracy))
         if way.sampler != ASK and len(seen) % way.every == 0:
             best, answer = paired(known, study, axis) if way.paired else said(inquiry, seen)
             if answer and UNKNOWN not in answer.values() and "open" not in answer.values():

@@ -122,17 +122,17 @@ def searched(world: World, sampler: str, repeat: int) -> Iterator[ss.Trial]:
     study = SearchStudy(optuna.storages.InMemoryStorage(), "replay", plan)
     study.plan = replace(study.plan, recipe=replace(recipe, epochs=1))  # what COMPLETE means
     rng = random.Random(f"luck {repeat}")
-    while (ticket := study.ask()) is not None:
-        accuracy = rng.choice(world.accuracies[ticket.candidate.key])
+    while (proposal := study.ask()) is not None:
+        accuracy = rng.choice(world.accuracies[proposal.candidate.key])
         failed = math.isnan(accuracy)
         state, reason = (FAIL, f"{DIVERGED} nan") if failed else (COMPLETE, "")
         curve = () if failed else (ss.Epoch(1, 0.0, 0.0, 0.0, 0.0, accuracy, 0.0),)
-        study.report(ticket.number, list(curve), {})
-        study.finish(ticket.number, state, reason)
+        study.report(proposal.number, list(curve), {})
+        study.finish(proposal.number, state, reason)
         yield ss.Trial(
-            number=ticket.number,
-            design=ticket.candidate.design,
-            recipe=ticket.candidate.recipe,
+            number=proposal.number,
+            design=proposal.candidate.design,
+            recipe=proposal.candidate.recipe,
             seed=repeat,
             state=state,
             reason=reason,

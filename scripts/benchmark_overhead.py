@@ -63,9 +63,9 @@ def study_of(storage: str | BaseStorage, sampler: str) -> SearchStudy:
 def train(study: SearchStudy, rng: random.Random) -> Iterator[tuple[str, float]]:
     """Take one trial through a study, and yield the seconds of each part of the driver's work."""
     start = time.perf_counter()
-    ticket = study.ask()
+    proposal = study.ask()
     yield "suggest", time.perf_counter() - start
-    assert ticket is not None
+    assert proposal is not None
     last, accuracy = rng.choice(ENDS), rng.random() / 2
     environment = {"device": "cpu", "numerics": "", "versions": {"python": "3", "torch": "2"}}
     epochs = []
@@ -73,10 +73,10 @@ def train(study: SearchStudy, rng: random.Random) -> Iterator[tuple[str, float]]
         accuracy += (1 - accuracy) * rng.random() / 3
         epochs.append(Epoch(number, 0.1, 1.0, accuracy, 1.0, accuracy, 1.0))
         start = time.perf_counter()
-        study.report(ticket.number, epochs, environment)
+        study.report(proposal.number, epochs, environment)
         yield "record", time.perf_counter() - start
     start = time.perf_counter()
-    study.finish(ticket.number, COMPLETE if last == EPOCHS else PRUNED)
+    study.finish(proposal.number, COMPLETE if last == EPOCHS else PRUNED)
     yield "finish", time.perf_counter() - start
 
 

@@ -47,10 +47,11 @@ from scipy.stats import t as student
 from train_table import load_space, read
 
 from skipsearch.data import load_data
+from skipsearch.early_stopping import RULES, EarlyStopping
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch
 from skipsearch.searching.samplers import SAMPLERS
-from skipsearch.searching.stopping import RULES, EarlyStopping
+from skipsearch.searching.stopping import Judge
 from skipsearch.searching.study import Plan, SearchStudy
 from skipsearch.space import Space
 from skipsearch.training import tune_process
@@ -184,31 +185,31 @@ def replay(setting: Setting, sampler: str, repeat: int) -> tuple[list[list[float
     study = SearchStudy(optuna.storages.InMemoryStorage(), "replay", plan)
     # What COMPLETE means.
     study.plan = replace(study.plan, recipe=replace(recipe, epochs=known.epochs))
-    judge = EarlyStopping(rule=setting.scheduler, audit=0).judge(known.epochs)
+    judge = Judge(EarlyStopping(rule=setting.scheduler, audit=0), known.epochs)
     seen: list[Seen] = []
     regrets: list[list[float]] = []
     epochs_spent = proposals = 0
     seconds = 0.0
     while len(regrets) < setting.evaluations:
         start = time.process_time()
-        ticket = study.ask()
+        proposal = study.ask()
         seconds += time.process_time() - start
         proposals += 1
-        if ticket is None:
+        if proposal is None:
             break
-        key = ticket.candidate.key
+        key = proposal.candidate.key
         whole = luck(setting, key, repeat)
         below = (whole[:epoch] for epoch in range(1, known.epochs))
-        curve = next((part for part in below if judge.stops(ticket.number, part)), whole)
-        study.report(ticket.number, [shown(*each) for each in enumerate(curve, 1)], {})
+        curve = next((part for part in below if judge.stops(proposal.number, part)), whole)
+        study.report(proposal.number, [shown(*each) for each in enumerate(curve, 1)], {})
         epochs_spent += max(len(curve), 1)
         if len(curve) < len(whole):
-            study.finish(ticket.number, PRUNED)
+            study.finish(proposal.number, PRUNED)
         elif len(curve) < known.epochs:
-            study.finish(ticket.number, FAIL, "the loss is no longer finite")
+            study.finish(proposal.number, FAIL, "the loss is no longer finite")
             curve = []
         else:
-            study.finish(ticket.number, COMPLETE)
+            study.finish(proposal.number, COMPLETE)
         if curve:
             seen.append(Seen(len(curve), curve[-1], key))
         now = [regret(setting, seen, leaders) for leaders in LEADERS]

@@ -41,7 +41,8 @@ from benchmark_turns import circumstances, table, write_section
 from scipy.stats import norm, rankdata
 from scipy.stats import t as student
 
-from skipsearch.searching.stopping import EarlyStopping
+from skipsearch.early_stopping import EarlyStopping
+from skipsearch.searching.stopping import Judge
 from skipsearch.surrogate.acquisition import expected_improvement
 from skipsearch.surrogate.curves import Curves
 from skipsearch.surrogate.encoding import Array, Axis, Encoding
@@ -210,7 +211,8 @@ def replay(world: World, rule: str, factor: float, repeat: int) -> Figures:
     rng = random.Random(repeat)
     search = Search(world, [rng.choice(seeds) for seeds in world.seeds])
     order = rng.sample(range(len(world.rows)), len(world.rows))
-    judge = EarlyStopping(rule="asha" if rule == "asha" else "none", audit=0).judge(world.epochs)
+    stopping = EarlyStopping(rule="asha" if rule == "asha" else "none", audit=0)
+    judge = Judge(stopping, world.epochs)
     stopped: set[int] = set()
     begun = spent = pauses = resumed = 0
     regrets: list[list[float]] = []

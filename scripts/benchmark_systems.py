@@ -26,10 +26,10 @@ from ray.tune.search.optuna import OptunaSearch
 
 import skipsearch as ss
 from skipsearch.recipe import Recipe
-from skipsearch.record import COMPLETE
-from skipsearch.searching.cluster import Resources, Share, ray_session
+from skipsearch.record import COMPLETE, VALIDATION_ACCURACY
+from skipsearch.searching.cluster import Allocation, ray_session
 from skipsearch.searching.driver import run_trials
-from skipsearch.searching.job import METRIC
+from skipsearch.searching.options import Resources
 from skipsearch.searching.study import Plan, SearchStudy
 from skipsearch.space import Space
 
@@ -140,7 +140,7 @@ def replaying(
             self._epoch += 1
             value = curve[self._epoch - 1] if self._epoch <= len(curve) else CHANCE
             return {
-                METRIC: value,
+                VALIDATION_ACCURACY: value,
                 "done": self._epoch == epochs,
                 "replayed": [self._key, self._epoch, value, os.getpid(), began, time.monotonic()],
             }
@@ -180,7 +180,7 @@ def ours_replaying(curves: Curves, epochs: int) -> type[tune.Trainable]:
                 value = known[epoch - 1]
                 others = ("learning_rate", "train_loss", "train_accuracy", "validation_loss")
                 shown = dict.fromkeys((*others, "seconds"), 0.0)
-                self._curve.append(shown | {"epoch": epoch, METRIC: value})
+                self._curve.append(shown | {"epoch": epoch, VALIDATION_ACCURACY: value})
                 result |= self._curve[-1] | {"done": epoch == epochs}
             replayed = [self._key, epoch, value, os.getpid(), began, time.monotonic()]
             return result | {"replayed": replayed}
@@ -206,7 +206,7 @@ def ours(setting: Setting, curves: Curves, budget: int, seed: int) -> Replay:
     # The space is finite, and no training is done twice: it may hold less than the budget.
     plan = Plan(space=known.space, recipe=recipe, trials=len(known.truth), seed=seed)
     replay = Replay(budget)
-    with session() as share, tempfile.TemporaryDirectory() as folder:
+    with session() as allocation, tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{folder}/study.db"
         with contextlib.closing(Budgeted(url, "replay", plan)) as study:
             study.replay = replay
@@ -214,7 +214,7 @@ def ours(setting: Setting, curves: Curves, budget: int, seed: int) -> Replay:
                 study,
                 data,
                 Path(folder) / "checkpoints",
-                share=share,
+                allocation=allocation,
                 callbacks=[Budget(replay)],
                 worker=ours_replaying(curves, known.epochs),
             )
@@ -236,7 +236,7 @@ def tune_as_it_comes(setting: Setting, curves: Curves, budget: int, seed: int) -
 
 def _tune_optuna(setting: Setting, curves: Curves, budget: int, seed: int, reuse: bool) -> Replay:
     config = tune.TuneConfig(
-        metric=METRIC,
+        metric=VALIDATION_ACCURACY,
         mode="max",
         search_alg=OptunaSearch(seed=seed),
         scheduler=ASHAScheduler(
@@ -251,7 +251,7 @@ def _tune_optuna(setting: Setting, curves: Curves, budget: int, seed: int, reuse
 def random_search(setting: Setting, curves: Curves, budget: int, seed: int) -> Replay:
     """Search with Tune's own random variants, each trained to the end."""
     config = tune.TuneConfig(
-        metric=METRIC,
+        metric=VALIDATION_ACCURACY,
         mode="max",
         search_alg=BasicVariantGenerator(random_state=seed),
         num_samples=budget,
@@ -269,9 +269,9 @@ def _with_tune(setting: Setting, curves: Curves, budget: int, config: tune.TuneC
     os.environ |= TUNES_DEFAULTS
     replay = Replay(budget)
     ends = Budget(replay)
-    with session() as share, tempfile.TemporaryDirectory() as folder:
+    with session() as allocation, tempfile.TemporaryDirectory() as folder:
         results = tune.Tuner(
-            tune.with_resources(trainable, share.each),
+            tune.with_resources(trainable, allocation.each),
             param_space={name: tune.choice(each.labels) for name, each in parameters.items()},
             tune_config=config,
             run_config=tune.RunConfig(
@@ -284,7 +284,7 @@ def _with_tune(setting: Setting, curves: Curves, budget: int, config: tune.TuneC
             ),
         ).fit()
         assert not results.errors, results.errors[0]
-        replay.end(results.get_best_result().metrics[METRIC])
+        replay.end(results.get_best_result().metrics[VALIDATION_ACCURACY])
     return replay
 
 
@@ -327,7 +327,7 @@ def optuna_alone(setting: Setting, curves: Curves, budget: int, seed: int) -> Re
     return replay
 
 
-def session() -> contextlib.AbstractContextManager[Share]:
+def session() -> contextlib.AbstractContextManager[Allocation]:
     """Start a Ray with room for so many trials: for all alike, as ours leaves nothing behind."""
     return ray_session(Resources(cpus_per_trial=CORES / AT_ONCE, concurrency=AT_ONCE))
 

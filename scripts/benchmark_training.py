@@ -7,7 +7,7 @@
     python scripts/benchmark_training.py --start       # from a trial's start to its first step
 
 Every contender runs in processes of its own, on the same random images of 3 x 32 x 32, batch 128,
-crops and flips. The contenders take turns; each figure is the median over the rounds, each ratio
+crops and flips. The contenders take steps; each figure is the median over the rounds, each ratio
 the median of the ratios within a round, and behind it stand the least and the greatest of them.
 
 - The ordinary loop is a Dataset of PIL images with torchvision's transforms, a DataLoader, float32
@@ -253,22 +253,22 @@ def ours(
         yield len(data.train)
 
 
-def residents(
+def streams(
     design: ss.Design, load: Callable[[], ss.Data], device: str, count: int
 ) -> Iterator[int]:
     """Train several networks at once in one process, each on a stream of its own."""
-    from skipsearch.training.residents import Residents
+    from skipsearch.training.streams import Streams
 
     tune_process(1)
     data = load().to(device)
-    together = Residents(torch.device(device))
-    seats = [together.take_seat() for _ in range(count)]
+    together = Streams(torch.device(device))
+    slots = [together.take_slot() for _ in range(count)]
     trainings = [
-        seat.call(partial(trained, design, data, seed=seed)) for seed, seat in enumerate(seats)
+        slot.call(partial(trained, design, data, seed=seed)) for seed, slot in enumerate(slots)
     ]
     with ThreadPoolExecutor(count) as pool:
         while True:
-            list(pool.map(lambda seat, one: seat.run(one.all_turns()), seats, trainings))
+            list(pool.map(lambda slot, one: slot.run(one.all_steps()), slots, trainings))
             yield count * len(data.train)
 
 
@@ -334,7 +334,7 @@ def small(width: int) -> ss.Design:
 
 
 def one_after_another(design: ss.Design, batch: int, device: str) -> Iterator[int]:
-    """Train networks in turns of an epoch; yields the images of each epoch."""
+    """Train networks in steps of an epoch; yields the images of each epoch."""
     tune_process(1)
     data = digits().to(device)
     for one in cycle([trained(design, data, batch=batch, seed=seed) for seed in range(PACK)]):
@@ -454,8 +454,8 @@ def gpu_contenders(design: ss.Design) -> list[Contender]:
         *(row(f"ours, {processes} processes", processes) for processes in (2, 3, 4)),
         *(
             Contender(
-                f"ours, {count} residents of one process",
-                partial(residents, design, random_data, "cuda", count),
+                f"ours, {count} streams of one process",
+                partial(streams, design, random_data, "cuda", count),
             )
             for count in (2, 4, 8)
         ),
@@ -470,19 +470,19 @@ def packs(width: int, batch: int, device: str) -> Group:
         Contender(f"{name}, width {width}, batch {batch}", steps, processes)
         for name, steps in {
             "ordinary loop": partial(ordinary, design, digits, device, threads=1, batch=batch),
-            f"{PACK} trainings in turns, ours": partial(one_after_another, design, batch, device),
+            f"{PACK} trainings in steps, ours": partial(one_after_another, design, batch, device),
             f"pack of {PACK}, ours": partial(packed, design, batch, device),
         }.items()
     ]
     loop, in_turns, _ = contenders
-    return contenders, [("/ ordinary loop", [loop.name]), ("/ in turns", [in_turns.name])]
+    return contenders, [("/ ordinary loop", [loop.name]), ("/ in steps", [in_turns.name])]
 
 
 # --- the command line -----------------------------------------------------------------------------
 
 
 def measured(title: str, groups: list[Group], options: argparse.Namespace) -> None:
-    """Let all contenders take turns, and write a table of each group after each of them."""
+    """Let all contenders take steps, and write a table of each group after each of them."""
     contenders = [contender for group, _ in groups for contender in group]
     if options.work is not None:  # this process was started to be one of them
         work(contenders[options.work], options.device, options.seconds)

@@ -1,6 +1,6 @@
 """Whether everything holds on this machine's GPU: one command, nine minutes at most.
 
-    python scripts/check_gpu.py [--minutes 8] [--out FILE] [--only bits,residents] [--device cuda]
+    python scripts/check_gpu.py [--minutes 8] [--out FILE] [--only bits,streams] [--device cuda]
 
 Each section is a process with a time limit of its own, so that one that hangs or crashes costs no
 other. Each line is printed, and written into the file, as soon as it is known. The exit code is 0
@@ -21,7 +21,7 @@ from typing import TextIO
 
 SECONDS = {  # of each section, at most; the most valuable first
     "bits": 70,
-    "residents": 90,
+    "streams": 90,
     "failures": 60,
     "designs": 90,
     "waits": 40,

@@ -26,10 +26,11 @@ from skipsearch.merges import MERGES
 from skipsearch.models import build
 from skipsearch.planning import SHORTCUTS
 from skipsearch.searching.job import Job
+from skipsearch.searching.messages import Report, Request
 from skipsearch.training import (
     Folder,
     PackTrainer,
-    Residents,
+    Streams,
     Trainer,
     load_checkpoint,
     recorded,
@@ -321,17 +322,17 @@ def the_default_generator_is_left_alone(device: torch.device) -> None:
     assert torch.equal(torch.cuda.get_rng_state(device), before)
 
 
-# --- residents ------------------------------------------------------------------------------------
+# --- streams ------------------------------------------------------------------------------------
 
 
-def _resident(residents: Residents, data: Data, design: ss.Design, seed: int, epochs: int) -> Curve:
+def _resident(streams: Streams, data: Data, design: ss.Design, seed: int, epochs: int) -> Curve:
     recipe = RECIPE.replace(epochs=epochs)
-    with residents.seat() as seat:
-        one = seat.call(lambda: trainer(data, design, recipe, seed, deterministic=True))
-        result = [figures(*seat.run(one.all_turns())) for _ in range(epochs)]
+    with streams.slot() as slot:
+        one = slot.call(lambda: trainer(data, design, recipe, seed, deterministic=True))
+        result = [figures(*slot.run(one.all_steps())) for _ in range(epochs)]
         assert "graph" in one.numerics, one.warning
-        if seat.stream is not None:
-            seat.stream.synchronize()
+        if slot.stream is not None:
+            slot.stream.synchronize()
         return result
 
 
@@ -340,67 +341,67 @@ def _alone(data: Data, design: ss.Design, seed: int, epochs: int) -> Curve:
 
 
 def _residents_as_alone(device: torch.device, design: ss.Design) -> None:
-    data, residents = few(device), Residents(device)
+    data, streams = few(device), Streams(device)
     found = in_threads(
-        [lambda seed=seed: _resident(residents, data, design, seed, 6) for seed in range(4)]
+        [lambda seed=seed: _resident(streams, data, design, seed, 6) for seed in range(4)]
     )
-    residents.close()
+    streams.close()
     for seed in range(4):
         expected = _alone(data, design, seed, 6)
         assert found[seed] == expected, f"seed {seed}: {found[seed]} instead of {expected}"
 
 
-@check("residents")
+@check("streams")
 def four_residents_train_as_each_would_alone(device: torch.device) -> None:
     _residents_as_alone(device, CALM)
 
 
-@check("residents")
+@check("streams")
 def so_where_they_draw_at_random(device: torch.device) -> str:
     _residents_as_alone(device, DROPS)
     return f"torch {torch.__version__}, each with a generator of its own"
 
 
-@check("residents")
+@check("streams")
 def one_long_beside_forty_short_ones(device: torch.device) -> None:
-    data, residents = few(device), Residents(device)
+    data, streams = few(device), Streams(device)
     short = 40 if device.type == "cuda" else 4
     long = 40 if device.type == "cuda" else 4
 
     def shorts(first: int) -> list[Curve]:
-        return [_resident(residents, data, DROPS, seed, 1) for seed in range(first, short, 2)]
+        return [_resident(streams, data, DROPS, seed, 1) for seed in range(first, short, 2)]
 
     of_long, even, odd = in_threads(
         [
-            lambda: _resident(residents, data, DROPS, 99, long),
+            lambda: _resident(streams, data, DROPS, 99, long),
             lambda: shorts(0),
             lambda: shorts(1),
         ]
     )
-    residents.close()
+    streams.close()
     assert of_long == _alone(data, DROPS, 99, long)
     assert even[0] == _alone(data, DROPS, 0, 1)
     assert odd[-1] == _alone(data, DROPS, short - 1, 1)
 
 
-@check("residents")
+@check("streams")
 def a_neighbour_that_cannot_be_recorded_harms_nobody(device: torch.device) -> None:
     on_gpu(device)
-    data, residents = few(device), Residents(device)
+    data, streams = few(device), Streams(device)
 
     def spoils() -> str:
-        with residents.seat() as seat:
-            one = seat.call(lambda: trainer(data, DROPS, deterministic=True))
+        with streams.slot() as slot:
+            one = slot.call(lambda: trainer(data, DROPS, deterministic=True))
             one._step.__class__ = type("Waits", (type(one._step),), {"__call__": _waits})
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 for _ in range(3):
-                    seat.run(one.all_turns())
+                    slot.run(one.all_steps())
             return one.warning
 
     expected = _alone(data, DROPS, 1, 12)
-    found, warning = in_threads([lambda: _resident(residents, data, DROPS, 1, 12), spoils])
-    residents.close()
+    found, warning = in_threads([lambda: _resident(streams, data, DROPS, 1, 12), spoils])
+    streams.close()
     assert "not recorded" in warning, warning
     assert found == expected, f"{found} instead of {expected}"
 
@@ -604,8 +605,8 @@ def an_evaluation_waits_once(device: torch.device) -> None:
     one = trainer(few(device))
     one.evaluate(one.data.validation)
     with never_waits():
-        turns = one._evaluate(one.data.validation)
-        next(turns)
+        steps = one._evaluate(one.data.validation)
+        next(steps)
 
 
 # --- resume ---------------------------------------------------------------------------------------
@@ -657,54 +658,48 @@ def a_checkpoint_of_the_cpu_goes_on_here(device: torch.device) -> None:
 # --- memory ---------------------------------------------------------------------------------------
 
 
-def task(design: ss.Design, recipe: ss.Recipe, seed: int = 0, **changes: Any) -> dict[str, Any]:
-    """A task as the driver gives it to a worker."""
-    return {
-        "design": design.to_dict(),
-        "recipe": recipe.to_dict(),
-        "seeds": [seed],
-        "checkpoint": f"{seed}.pt",
-        "memory_share": 1.0,
-        "deterministic": True,
-        "timeout": None,
-        "latency_batch": None,
-    } | changes
+def request(design: ss.Design, recipe: ss.Recipe, seed: int = 0, **changes: Any) -> Request:
+    """A request as the driver gives it to a worker."""
+    asked = Request(
+        design=design, recipe=recipe, seeds=(seed,), checkpoint=f"{seed}.pt", deterministic=True
+    )
+    return replace(asked, **changes)
 
 
-def finished(job: Job) -> dict[str, Any]:
-    """Take a job's steps until it has ended; returns the last result."""
-    result = job.step()
-    while not result["done"]:
-        result = job.step()
-    return result
+def finished(job: Job) -> Report:
+    """Take a job's steps until it has ended; returns the last report."""
+    report = job.step()
+    while not report.done:
+        report = job.step()
+    return report
 
 
-def losses(result: dict[str, Any]) -> list[float]:
-    """The losses of a job's result."""
-    return [epoch["train_loss"] for epoch in result["curve"]]
+def losses(report: Report) -> list[float]:
+    """The losses of a job's report."""
+    return [epoch.train_loss for epoch in report.members[0].curve]
 
 
 @check("memory")
 def memory_stays_flat_over_forty_trials(device: torch.device) -> str:
-    data, residents = few(device), Residents(device)
+    data, streams = few(device), Streams(device)
     trials = 40 if device.type == "cuda" else 4
     held = []
     with tempfile.TemporaryDirectory() as folder:
         for number in range(trials):
             design = DROPS.replace(widths=(8 + number % 5, 16))
             job = Job(
-                task(design, RECIPE.replace(epochs=2), number, latency_batch=4),
+                request(design, RECIPE.replace(epochs=2), number, latency_batch=4),
                 data,
                 Folder(folder),
-                residents=residents if number % 2 else None,
+                streams=streams if number % 2 else None,
             )
             result = finished(job)
-            assert "failed" not in result, result["failed"]
+            assert not result.failure, result.failure
             job.forget()
             if device.type == "cuda":
                 free, total = torch.cuda.mem_get_info(device)
                 held.append((total - free) // MIB)
-    residents.close()
+    streams.close()
     if held:
         middle = max(held[trials // 4 : trials // 2])
         # Kernels that are used for the first time are loaded into the device's memory.
@@ -721,12 +716,12 @@ def out_of_memory_in_a_first_step_divides_the_batch(device: torch.device) -> str
     design = CALM.replace(widths=(64, 64), depths=(4, 4))
     recipe = ss.Recipe(epochs=2, batch_size=512, precision="float32")
     with tempfile.TemporaryDirectory() as folder, memory_limited(device, 700 * MIB):
-        job = Job(task(design, recipe), data, Folder(folder))
+        job = Job(request(design, recipe), data, Folder(folder))
         result = finished(job)
         job.forget()
-    assert "failed" not in result, result["failed"]
-    assert "parts" in result["numerics"], result["numerics"]
-    return result["numerics"]
+    assert not result.failure, result.failure
+    assert "parts" in result.numerics, result.numerics
+    return result.numerics
 
 
 @check("memory")
@@ -736,15 +731,15 @@ def what_never_fits_fails_and_the_next_trial_trains(device: torch.device) -> str
     recipe = ss.Recipe(epochs=1, batch_size=64)
     with tempfile.TemporaryDirectory() as folder:
         with memory_limited(device, 60 * MIB):
-            wide = Job(task(CALM.replace(widths=(1024, 1024)), recipe), data, Folder(folder))
+            wide = Job(request(CALM.replace(widths=(1024, 1024)), recipe), data, Folder(folder))
             result = finished(wide)
             wide.forget()
-        assert "OutOfMemory" in result["failed"], result
-        assert "device_lost" not in result
-        fits = Job(task(CALM, recipe, 1), data, Folder(folder))
-        assert "failed" not in finished(fits)
+        assert "OutOfMemory" in result.failure, result
+        assert not result.device_lost
+        fits = Job(request(CALM, recipe, 1), data, Folder(folder))
+        assert not finished(fits).failure
         fits.forget()
-    return str(result["failed"])
+    return result.failure
 
 
 # --- harm: what one trial does to another ---------------------------------------------------------
@@ -752,21 +747,21 @@ def what_never_fits_fails_and_the_next_trial_trains(device: torch.device) -> str
 
 @check("harm")
 def a_time_out_beside_a_healthy_neighbour(device: torch.device) -> str:
-    data, residents = few(device), Residents(device)
+    data, streams = few(device), Streams(device)
     with tempfile.TemporaryDirectory() as folder:
-        expected = finished(Job(task(DROPS, RECIPE, 5), data, Folder(Path(folder) / "a")))
+        expected = finished(Job(request(DROPS, RECIPE, 5), data, Folder(Path(folder) / "a")))
         endless = RECIPE.replace(epochs=100_000)
-        late = Job(task(CALM, endless, 1, timeout=1.0), data, Folder(folder), residents=residents)
-        healthy = Job(task(DROPS, RECIPE, 5), data, Folder(folder), residents=residents)
+        late = Job(request(CALM, endless, 1, timeout=1.0), data, Folder(folder), streams=streams)
+        healthy = Job(request(DROPS, RECIPE, 5), data, Folder(folder), streams=streams)
         ended, found = in_threads([lambda: finished(late), lambda: finished(healthy)])
-        # Whoever takes the seat of the late one has memory to itself.
+        # Whoever takes the slot of the late one has memory to itself.
         late.forget()
-        after = Job(task(DROPS, RECIPE, 5), data, Folder(Path(folder) / "b"), residents=residents)
+        after = Job(request(DROPS, RECIPE, 5), data, Folder(Path(folder) / "b"), streams=streams)
         assert losses(finished(after)) == losses(expected)
-    residents.close()
-    assert "took longer than 1 s" in ended["failed"], ended
+    streams.close()
+    assert "took longer than 1 s" in ended.failure, ended
     assert losses(found) == losses(expected)
-    return str(ended["failed"])
+    return ended.failure
 
 
 ASSERTS = """
@@ -774,15 +769,15 @@ import sys
 sys.path.insert(0, {here!r})
 from gpu_checks import *
 device = torch.device("cuda", 0)
-data, residents = few(device), Residents(device)
+data, streams = few(device), Streams(device)
 labels = data.train.labels.clone()
 labels[:] = 77
 bad = replace(data, train=Split(data.train.images, labels))
-healthy = Job(task(DROPS, RECIPE, 5), data, Folder({folder!r}), residents=residents)
-print(json.dumps(healthy.step()["epoch"]))
-wrong = Job(task(CALM, RECIPE, 1), bad, Folder({folder!r}), residents=residents)
+healthy = Job(request(DROPS, RECIPE, 5), data, Folder({folder!r}), streams=streams)
+print(json.dumps(healthy.step().epoch))
+wrong = Job(request(CALM, RECIPE, 1), bad, Folder({folder!r}), streams=streams)
 results = in_threads([lambda: finished(wrong), lambda: finished(healthy)])
-print('RESULTS', json.dumps([[r.get("failed"), "device_lost" in r] for r in results]), flush=True)
+print('RESULTS', json.dumps([[r.failure, r.device_lost] for r in results]), flush=True)
 os._exit(1)
 """
 
@@ -804,11 +799,11 @@ def a_device_assert_beside_a_healthy_neighbour(device: torch.device) -> str:
         assert results, f"{done.stdout}\n{done.stderr[-3000:]}"
         (_, wrong_lost), (reason, lost) = json.loads(results.splitlines()[0])
         assert wrong_lost, results
-        assert lost or reason is None, results
+        assert lost or not reason, results
         # In a new process, this one, it goes on from its checkpoint.
-        again = Job(task(DROPS, RECIPE, 5), data, Folder(folder))
+        again = Job(request(DROPS, RECIPE, 5), data, Folder(folder))
         result = finished(again)
-        expected = finished(Job(task(DROPS, RECIPE, 5), data, Folder(Path(folder) / "a")))
+        expected = finished(Job(request(DROPS, RECIPE, 5), data, Folder(Path(folder) / "a")))
     assert losses(result) == losses(expected)
     return results.splitlines()[0]
 
@@ -866,23 +861,23 @@ def residents_side_by_side(device: torch.device) -> None:
     recipe = ss.Recipe(epochs=1000, batch_size=128 if device.type == "cuda" else 8)
     design = ss.classic("resnet-20").design if device.type == "cuda" else CALM
     for count in (1, 2, 4, 8) if device.type == "cuda" else (1, 2):
-        residents = Residents(device)
+        streams = Streams(device)
         ready = threading.Barrier(count)
 
-        def work(seed: int, residents: Residents = residents, ready: Any = ready) -> float:
-            with residents.seat() as seat:
-                one = seat.call(lambda: trainer(data, design, recipe, seed))
-                seat.run(one.all_turns())
+        def work(seed: int, streams: Streams = streams, ready: Any = ready) -> float:
+            with streams.slot() as slot:
+                one = slot.call(lambda: trainer(data, design, recipe, seed))
+                slot.run(one.all_steps())
                 ready.wait(60)
                 start, epochs = time.perf_counter(), 0
                 while time.perf_counter() - start < (4 if device.type == "cuda" else 0.1):
-                    seat.run(one.all_turns())
+                    slot.run(one.all_steps())
                     epochs += 1
                 return epochs * len(data.train) / (time.perf_counter() - start)
 
         speed = sum(in_threads([lambda seed=seed: work(seed) for seed in range(count)]))
-        residents.close()
-        print(f"     {count} residents: {speed:,.0f} images/s", flush=True)
+        streams.close()
+        print(f"     {count} streams: {speed:,.0f} images/s", flush=True)
 
 
 # --- search ---------------------------------------------------------------------------------------
@@ -900,8 +895,9 @@ def _search(device: torch.device, gpus: float, trials: int) -> str:
             "  layout: [conv3-bn-relu +, bn-relu-conv3-bn-relu-conv3 +, conv3-gn-relu-conv3 +]\n"
             "  shortcut: [pad, proj]\n  drop_path: [0.0, 0.1]\n"
         )
+        resources = ss.Resources(gpus_per_trial=gpus)
         run = ss.search(
-            space, trials=trials, epochs=3, out=Path(folder) / "run", gpus_per_trial=gpus
+            space, trials=trials, epochs=3, out=Path(folder) / "run", resources=resources
         )
         ended = run.trials()
         states = [trial.state for trial in ended]

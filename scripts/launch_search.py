@@ -27,7 +27,7 @@ import skipsearch as ss
 from skipsearch.errors import RunError, SkipSearchError
 
 # Options of `skipsearch search` that are handed on as they are.
-HANDED_ON = ("data", "data_root", "trials", "epochs", "gpus_per_trial")
+HANDED_ON = ("data", "data_root", "trials", "epochs")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def search(options: argparse.Namespace) -> int:
     """Search here, or on the cluster that this machine is part of."""
     handed_on = {name: getattr(options, name) for name in HANDED_ON}
-    run = ss.search(options.space, out=options.out, address=options.address, **handed_on)
+    resources = ss.Resources(address=options.address, gpus_per_trial=options.gpus_per_trial)
+    run = ss.search(options.space, out=options.out, resources=resources, **handed_on)
     print(run.rank().head(10).to_string())
     return 0
 

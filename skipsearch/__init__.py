@@ -15,6 +15,7 @@ from skipsearch.anatomy import draw_design
 from skipsearch.classics import CLASSICS, Classic, classic
 from skipsearch.cost import Cost, cost
 from skipsearch.design import Design
+from skipsearch.early_stopping import EarlyStopping
 from skipsearch.errors import SkipSearchError
 from skipsearch.layout import Layout
 from skipsearch.recipe import Recipe
@@ -27,9 +28,10 @@ if TYPE_CHECKING:
     from skipsearch.diagram import draw_diagram
     from skipsearch.models import build, deepen
     from skipsearch.run import Run, compare
+    from skipsearch.run.confirming import confirm
     from skipsearch.run.exporting import export
     from skipsearch.run.searching import search
-    from skipsearch.searching.stopping import EarlyStopping
+    from skipsearch.searching.options import Limits, Resources
     from skipsearch.training import train, train_several
     from skipsearch.training.diagnosis import Explanation, explain
 
@@ -37,11 +39,13 @@ if TYPE_CHECKING:
 # `skipsearch show` needs none of them.
 _LATE = {
     "Data": "data",
-    "EarlyStopping": "searching.stopping",
     "Explanation": "training.diagnosis",
+    "Limits": "searching.options",
+    "Resources": "searching.options",
     "Run": "run",
     "build": "models",
     "compare": "run",
+    "confirm": "run.confirming",
     "deepen": "models",
     "draw_diagram": "diagram",
     "explain": "training.diagnosis",
@@ -63,7 +67,9 @@ __all__ = [
     "Epoch",
     "Explanation",
     "Layout",
+    "Limits",
     "Recipe",
+    "Resources",
     "Run",
     "SkipSearchError",
     "Space",
@@ -71,6 +77,7 @@ __all__ = [
     "build",
     "classic",
     "compare",
+    "confirm",
     "cost",
     "deepen",
     "draw_design",

@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import Any, Self
 
 from skipsearch.canonical import canonical_fields
-from skipsearch.errors import DesignError, LayoutError, not_one_of, one_line, shown_value
+from skipsearch.errors import (
+    DesignError,
+    LayoutError,
+    one_line,
+    refuse_unknown_keys,
+    shown_value,
+)
 from skipsearch.fields import (
     FIELDS,
     PER_STAGE,
@@ -207,7 +213,7 @@ class Design:
 
     def replace(self, **changes: Any) -> Self:
         """Return a design with some fields changed, checked anew."""
-        _check_names(changes)
+        refuse_unknown_keys(changes, FIELDS, "design", DesignError)
         return dataclasses.replace(self, **changes)
 
     def canonical(self) -> Design:
@@ -248,7 +254,7 @@ class Design:
         Raises:
             DesignError: If a key is unknown, ``layout`` is missing, or a value is refused.
         """
-        _check_names(values)
+        refuse_unknown_keys(values, FIELDS, "design", DesignError)
         if "layout" not in values:
             raise DesignError("a design needs a layout, such as 'conv3-bn-relu-conv3-bn + relu'")
         return cls(**values)
@@ -289,12 +295,6 @@ class Design:
     def load(cls, path: str | Path) -> Self:
         """Read a design from a YAML file."""
         return cls.from_yaml(read_text(path, DesignError), str(path))
-
-
-def _check_names(values: Mapping[str, Any]) -> None:
-    for name in values:
-        if name not in FIELDS:
-            raise DesignError(f"unknown key of a design: {not_one_of(name, FIELDS)}")
 
 
 def _plain(value: Any) -> Any:

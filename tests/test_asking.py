@@ -22,8 +22,9 @@ from skipsearch.errors import RunError
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, DIVERGED, FAIL, Epoch
 from skipsearch.searching import asking
-from skipsearch.searching.cluster import Resources, ray_session
-from skipsearch.searching.study import Plan, SearchStudy, Ticket
+from skipsearch.searching.cluster import ray_session
+from skipsearch.searching.options import Resources
+from skipsearch.searching.study import Plan, Proposal, SearchStudy
 from skipsearch.space import Candidate, Space
 from skipsearch.surrogate import inquiry as inquiries
 from skipsearch.surrogate import process
@@ -312,24 +313,24 @@ def open_study(storage: Any, seeds: int = 1, trials: int = 200, **options: Any) 
     return SearchStudy(storage, "asked", plan)
 
 
-def finish(study: SearchStudy, ticket: Ticket, gain: float = 0.06) -> None:
-    value = accuracy(ticket.candidate, ticket.seed, gain)
+def finish(study: SearchStudy, proposal: Proposal, gain: float = 0.06) -> None:
+    value = accuracy(proposal.candidate, proposal.seed, gain)
     epoch = Epoch(1, 0.5, 0.5, 0.5, 0.5, value, 1.0)
-    study.report(ticket.number, [epoch], {"device": "", "numerics": "", "versions": {}})
-    study.finish(ticket.number, COMPLETE)
+    study.report(proposal.number, [epoch], {"device": "", "numerics": "", "versions": {}})
+    study.finish(proposal.number, COMPLETE)
 
 
-def proposed(ask: Callable[[], Ticket | None], count: int) -> list[Ticket]:
-    tickets = [ask() for _ in range(count)]
-    return [ticket for ticket in tickets if ticket is not None]
+def proposed(ask: Callable[[], Proposal | None], count: int) -> list[Proposal]:
+    proposals = [ask() for _ in range(count)]
+    return [proposal for proposal in proposals if proposal is not None]
 
 
 def test_a_study_ends_when_it_is_settled_and_stays_so() -> None:
     storage = optuna.storages.InMemoryStorage()
     study = open_study(storage)
     trained = 0
-    while (ticket := study.ask()) is not None:
-        finish(study, ticket)
+    while (proposal := study.ask()) is not None:
+        finish(study, proposal)
         trained += 1
     assert study.settled
     assert not study.exhausted
@@ -343,16 +344,16 @@ def test_a_study_whose_budget_is_spent_is_open_and_goes_on_with_a_larger_one() -
     storage = optuna.storages.InMemoryStorage()
     for trials in (12, 16):
         study = open_study(storage, trials=trials, margin=0.0001)
-        while (ticket := study.ask()) is not None:
-            finish(study, ticket, gain=0.0)
+        while (proposal := study.ask()) is not None:
+            finish(study, proposal, gain=0.0)
         assert not study.settled
         assert len(study.trials()) == trials
 
 
 def test_a_design_is_trained_with_a_further_seed_where_that_is_all_there_is() -> None:
     study = open_study(optuna.storages.InMemoryStorage(), seeds=2, margin=0.0001)
-    while (ticket := study.ask()) is not None:
-        finish(study, ticket, gain=0.0)
+    while (proposal := study.ask()) is not None:
+        finish(study, proposal, gain=0.0)
     seeds = Counter(trial.seed for trial in study.trials())
     assert set(seeds) == {0, 1}
     assert study.settled or study.exhausted
@@ -363,8 +364,8 @@ def test_what_a_killed_driver_was_at_goes_on_with_its_seed(tmp_path: Path, at_on
     file = tmp_path / "study.db"
     first = open_study(file, seeds=3, margin=0.0001)
     for _ in range(12):
-        (ticket,) = proposed(first.ask, 1)
-        finish(first, ticket, gain=0.0)
+        (proposal,) = proposed(first.ask, 1)
+        finish(first, proposal, gain=0.0)
     going = proposed(first.ask, at_once)
     assert len({(t.candidate.key, t.seed) for t in going}) == at_once
     first.close()  # as after kill -9: nothing was said of those under way
@@ -373,8 +374,8 @@ def test_what_a_killed_driver_was_at_goes_on_with_its_seed(tmp_path: Path, at_on
     assert {(t.candidate.key, t.seed) for t in taken} == {(t.candidate.key, t.seed) for t in going}
     (new,) = proposed(second.ask, 1)
     assert (new.candidate.key, new.seed) not in {(t.candidate.key, t.seed) for t in taken}
-    for ticket in (*taken, new):
-        finish(second, ticket, gain=0.0)
+    for proposal in (*taken, new):
+        finish(second, proposal, gain=0.0)
     trained = [(trial.key, trial.seed) for trial in second.trials()]
     assert len(trained) == len(set(trained)) == 12 + at_once + 1
     second.close()
@@ -383,14 +384,14 @@ def test_what_a_killed_driver_was_at_goes_on_with_its_seed(tmp_path: Path, at_on
 def test_a_design_that_fails_is_not_proposed_again() -> None:
     study = open_study(optuna.storages.InMemoryStorage(), seeds=2, margin=0.0001)
     failed = set()
-    while (ticket := study.ask()) is not None:
-        if ticket.number % 5 == 0:
-            study.finish(ticket.number, FAIL, "the loss is no longer finite")
-            assert ticket.candidate.key not in failed
-            failed.add(ticket.candidate.key)
+    while (proposal := study.ask()) is not None:
+        if proposal.number % 5 == 0:
+            study.finish(proposal.number, FAIL, "the loss is no longer finite")
+            assert proposal.candidate.key not in failed
+            failed.add(proposal.candidate.key)
         else:
-            assert ticket.candidate.key not in failed
-            finish(study, ticket, gain=0.0)
+            assert proposal.candidate.key not in failed
+            finish(study, proposal, gain=0.0)
     assert failed
     assert study.settled or study.exhausted
 
@@ -400,12 +401,12 @@ def test_it_says_what_the_report_says_at_each_step(margin: float) -> None:
     inquiry = asked(margin=margin)
     plan = Plan(space=Space.from_yaml(SPACE), recipe=RECIPE, trials=18, inquiry=inquiry)
     study = SearchStudy(optuna.storages.InMemoryStorage(), "asked", plan)
-    while (ticket := study.ask()) is not None:
-        if ticket.number in (4, 9):
-            reason = f"{DIVERGED} nan" if ticket.number == 4 else "out of memory"
-            study.finish(ticket.number, FAIL, reason)
+    while (proposal := study.ask()) is not None:
+        if proposal.number in (4, 9):
+            reason = f"{DIVERGED} nan" if proposal.number == 4 else "out of memory"
+            study.finish(proposal.number, FAIL, reason)
         else:
-            finish(study, ticket, gain=0.01)
+            finish(study, proposal, gain=0.01)
         trials = study.trials()
         params: list[dict[str, Any]] = [{}] * 100  # the space is listed: keys are enough
         answers = inquiry.answers(asking.trainings(study.plan.space, trials, params))
@@ -443,8 +444,8 @@ def test_a_search_says_what_is_open_goes_on_and_ends_when_it_is_settled(
     assert "The question is still open: run the same command again with --trials 6" in out
     run = ss.Run.open(tmp_path / "run")
     assert len(run.trials()) == 3
-    assert (run.asked["ask"], run.asked["margin"]) == (["layout"], 0.9)
-    assert (run.asked["sampler"], run.asked["scheduler"]) == ("surrogate", "none")
+    assert (run.config.ask, run.config.margin) == (("layout",), 0.9)
+    assert (run.config.sampler, run.config.stopping.rule) == ("surrogate", "none")
     # Any two accuracies are tied by a margin of 90 points.
     assert main([*words, "--trials", "30"]) == 0
     out = capsys.readouterr().out

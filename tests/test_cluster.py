@@ -24,9 +24,10 @@ from waiting import HANG, wait_for
 
 import skipsearch
 from skipsearch.errors import RunError
-from skipsearch.searching import door, folder
-from skipsearch.searching.cluster import Resources, ray_session
+from skipsearch.searching import folder, probe
+from skipsearch.searching.cluster import ray_session
 from skipsearch.searching.folder import PREFIX, session_folder
+from skipsearch.searching.options import Resources
 
 PACKAGE = Path(skipsearch.__file__).parent
 TOKEN = "c0ffee" * 8
@@ -141,15 +142,16 @@ OWN = """
 import os, signal
 import ray
 from ray._common.usage.usage_lib import usage_stats_enabled
-from skipsearch.searching.cluster import Resources, ray_session
-from skipsearch.searching.door import knock
+from skipsearch.searching.cluster import ray_session
+from skipsearch.searching.options import Resources
+from skipsearch.searching.probe import probe
 def now():
     return dict(os.environ), signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
 before = now()
 def knock_without(token):
     kept = os.environ.pop("RAY_AUTH_TOKEN_PATH")
     os.environ["RAY_AUTH_TOKEN"] = token
-    try: return knock(ray.get_runtime_context().gcs_address)[0]
+    try: return probe(ray.get_runtime_context().gcs_address)[0]
     finally:
         os.environ["RAY_AUTH_TOKEN_PATH"] = kept
         del os.environ["RAY_AUTH_TOKEN"]
@@ -188,8 +190,8 @@ def test_nothing_listens_beyond_this_machine(own: tuple[Process, Path]) -> None:
 
 
 def test_who_has_not_the_token_does_not_get_in(own: tuple[Process, Path]) -> None:
-    assert own[0].ask("answer(knock(ray.get_runtime_context().gcs_address)[0])") == "ours"
-    assert own[0].ask("answer(knock_without('another'))") == "shut"
+    assert own[0].ask("answer(probe(ray.get_runtime_context().gcs_address)[0])") == "granted"
+    assert own[0].ask("answer(knock_without('another'))") == "denied"
 
 
 @needs_proc
@@ -397,7 +399,8 @@ import os, time
 import ray
 from pathlib import Path
 from skipsearch.errors import RunError
-from skipsearch.searching.cluster import Resources, ray_session
+from skipsearch.searching.cluster import ray_session
+from skipsearch.searching.options import Resources
 def where(meet=None, others=0):
     import skipsearch
     package = os.path.dirname(skipsearch.__file__)
@@ -423,8 +426,8 @@ def test_trials_run_on_all_nodes_of_a_cluster_that_is_joined(
     meet = tmp_path / "meet"
     meet.mkdir()
     joins = f"""
-with ray_session(Resources(address={clusters["guarded"]!r})) as share:
-    answer([share.at_once, share.memory])
+with ray_session(Resources(address={clusters["guarded"]!r})) as allocation:
+    answer([allocation.at_once, allocation.memory])
     answer(ray.get([ray.remote(where).remote({str(meet)!r}, 2) for _ in range(3)]))
 answer(ray.is_initialized())
 """
@@ -501,7 +504,7 @@ def test_insecure_joins_an_open_cluster_and_a_ray_that_runs_is_not_mistaken_for_
     address = clusters["open"]
     port = address.rpartition(":")[2]
     steps = f"""
-with ray_session(Resources(address={address!r}, insecure=True)) as share:
+with ray_session(Resources(address={address!r}, insecure=True)) as allocation:
     answer(ray.get(ray.remote(where).remote())[1])
     answer(refusal(address="127.0.0.1:1"))
     answer(refusal(dashboard=True))
@@ -509,7 +512,7 @@ with ray_session(Resources(address={address!r}, insecure=True)) as share:
     answer(refusal(cpus_per_trial=2, gpus_per_trial=1))
     for address in (None, "auto", {address!r}, "localhost:{port}"):
         with ray_session(Resources(address=address)) as same:
-            answer([same.at_once, share.at_once, same.folder])
+            answer([same.at_once, allocation.at_once, same.folder])
     answer(ray.get(ray.remote(where).remote())[1])
 """
     process = Process(PYTHONPATH=str(PACKAGE.parent))
@@ -532,7 +535,7 @@ def test_an_address_where_nobody_or_something_else_answers_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
-    monkeypatch.setattr(door, "PATIENCE", 2.0)
+    monkeypatch.setattr(probe, "PATIENCE", 2.0)
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(RunError, match="no Ray cluster can be joined: no answer as of a Ray"):

@@ -31,7 +31,8 @@ from skipsearch.cli import main
 from skipsearch.errors import RunError
 from skipsearch.record import COMPLETE, FAIL, INTERRUPTED, PRUNED, RUNNING, Epoch, Trial
 from skipsearch.run import Run
-from skipsearch.searching.cluster import Resources, ray_session
+from skipsearch.searching.cluster import ray_session
+from skipsearch.searching.options import Resources
 from skipsearch.searching.records import load_params, load_trials
 from skipsearch.searching.study import Plan, SearchStudy
 from skipsearch.text import dump_yaml
@@ -457,11 +458,11 @@ def test_a_study_trains_what_is_requested_once_and_nothing_else(tmp_path: Path) 
         study.request([(params, seed) for seed in seeds])
         assert study.plan.trials == len(study.trials()) + len(expected)
         found = []
-        while (ticket := study.ask()) is not None:
-            assert ticket.candidate.design.layout == RESIDUAL
-            assert ticket.candidate.recipe.peak_lr == 0.01
-            found.append(ticket.seed)
-            study.finish(ticket.number, FAIL, "it was not trained")
+        while (proposal := study.ask()) is not None:
+            assert proposal.candidate.design.layout == RESIDUAL
+            assert proposal.candidate.recipe.peak_lr == 0.01
+            found.append(proposal.seed)
+            study.finish(proposal.number, FAIL, "it was not trained")
         assert found == expected
         study.close()
         trials = load_params(url)
@@ -516,7 +517,7 @@ def test_a_confirmation_that_is_killed_goes_on_and_decides_what_is_best(
     assert len(partial.wanted) == 3
     assert run.trial("best").number == ranking.trial[1]  # as if nothing were there
 
-    found = run.confirm(top=2, seeds=2)
+    found = ss.confirm(run, top=2, seeds=2)
     url = f"sqlite:///{run.path}/confirm.db"
     after = load_trials(url)
     (kept,) = (trial for trial in after if trial.curve[-1].validation_accuracy == 0)
@@ -554,4 +555,4 @@ def test_a_confirmation_that_is_killed_goes_on_and_decides_what_is_best(
 )
 def test_one_seed_or_no_leader_is_refused(run: Run, how: dict[str, int], message: str) -> None:
     with pytest.raises(RunError, match=message):
-        run.confirm(**how)  # type: ignore[arg-type]
+        ss.confirm(run, **how)  # type: ignore[arg-type]

@@ -17,7 +17,7 @@ from skipsearch.cli import main
 from skipsearch.cli.console import LONGEST, one_line
 from skipsearch.errors import RunError, counted, hide_passwords, shown_value
 from skipsearch.run.lock import LOCK, locked
-from skipsearch.searching.cluster import Resources
+from skipsearch.searching.options import Resources
 from skipsearch.searching.requirements import check_machine
 
 SPACE = "base: {widths: [4], depths: [1]}\naxes: {layout: [conv3 +, conv3-bn +]}\n"

@@ -507,12 +507,12 @@ def trained(judge: Callable[[int], str]) -> dict[str, list[int]]:
     study = SearchStudy(optuna.storages.InMemoryStorage(), "s", plan)
     seeds: dict[str, list[int]] = {}
     for asked in itertools.count():
-        ticket = study.ask()
-        if ticket is None:
+        proposal = study.ask()
+        if proposal is None:
             return seeds
-        seeds.setdefault(ticket.candidate.design.id, []).append(ticket.seed)
-        study.report(ticket.number, [Epoch(1, 0.1, 1.0, 0.5, 1.0, 0.5, 1.0)], {})
-        study.finish(ticket.number, judge(asked))
+        seeds.setdefault(proposal.candidate.design.id, []).append(proposal.seed)
+        study.report(proposal.number, [Epoch(1, 0.1, 1.0, 0.5, 1.0, 0.5, 1.0)], {})
+        study.finish(proposal.number, judge(asked))
     raise AssertionError
 
 

@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,10 +20,10 @@ LAYERS = (
     ("fields",),
     ("canonical",),
     ("design",),
-    ("recipe", "record", "cost"),
+    ("recipe", "record", "cost", "early_stopping"),
     ("axes",),
     ("space", "classics", "anatomy"),
-    ("models", "data"),
+    ("models", "data", "config"),
     ("training", "surrogate", "diagram"),
     ("searching", "analysis", "artefacts"),
     ("run",),
@@ -38,7 +39,7 @@ SIDEWAYS = {("record", "recipe"), ("__main__", "cli")}
 HOMES = {
     "ray": (
         "searching/cluster.py",
-        "searching/door.py",
+        "searching/probe.py",
         "searching/driver.py",
         "searching/logs.py",
         "searching/searcher.py",
@@ -164,6 +165,43 @@ PACKAGE = Path(skipsearch.__file__).parent
 
 def test_every_import_points_down_and_every_library_stays_at_home() -> None:
     assert problems(PACKAGE) == []
+
+
+def modules(root: Path) -> dict[str, Path]:
+    """Name every module of the package."""
+    named = {}
+    for file in root.rglob("*.py"):
+        parts = ("skipsearch", *file.relative_to(root).with_suffix("").parts)
+        named[".".join(parts).removesuffix(".__init__")] = file
+    return named
+
+
+def graph(root: Path) -> dict[str, set[str]]:
+    """Say which modules each module imports, but for the lazy public face."""
+    named = modules(root)
+    found: dict[str, set[str]] = {}
+    for name, file in named.items():
+        package = ".".join(("skipsearch", *file.relative_to(root).parent.parts))
+        found[name] = set()
+        for each in imports(file.read_text(encoding="utf-8"), package):
+            target = each.module
+            while target and target not in named:
+                target = target.rpartition(".")[0]
+            if target not in ("", name, "skipsearch"):
+                found[name].add(target)
+    return found | {"skipsearch": set()}
+
+
+def test_no_import_goes_round_in_a_circle() -> None:
+    TopologicalSorter(graph(PACKAGE)).prepare()
+
+
+def test_a_circle_is_found(tmp_path: Path) -> None:
+    write(tmp_path, "run/__init__.py", "")
+    write(tmp_path, "run/a.py", "from skipsearch.run import b")
+    write(tmp_path, "run/b.py", "def f():\n    from skipsearch.run.a import g\n")
+    with pytest.raises(CycleError):
+        TopologicalSorter(graph(tmp_path)).prepare()
 
 
 def test_the_walk_sees_the_imports_of_today() -> None:

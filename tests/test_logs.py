@@ -19,8 +19,11 @@ from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
 
 import skipsearch as ss
 from skipsearch.errors import RunError
-from skipsearch.searching.cluster import Resources, ray_session
+from skipsearch.record import Epoch
+from skipsearch.searching.cluster import ray_session
 from skipsearch.searching.logs import LOGGERS, SCALARS, loggers
+from skipsearch.searching.messages import Member, Report, Request
+from skipsearch.searching.options import Resources
 
 DESIGN = ss.Design(layout="bn-relu-conv3-bn-relu-conv3 +", shortcut="pad", depths=(1, 2, 1))
 RECIPE = ss.Recipe(epochs=4, peak_lr=0.25)
@@ -28,31 +31,33 @@ NAME = f"{DESIGN.id}-{RECIPE.id}-7"
 
 
 class Toy(tune.Trainable):
-    """Reports what a worker reports, without training; ``task`` says what befalls it."""
+    """Reports what a worker reports, without training; ``fate`` says what befalls it."""
 
     def setup(self, config: dict[str, Any]) -> None:
-        self.task = json.loads(config["task"])
-        self.curve = [scalars(n + 1) for n in range(self.task.get("epochs_before", 0))]
+        self.fate = json.loads(config["fate"])
+        self.curve = [scalars(n + 1) for n in range(self.fate.get("epochs_before", 0))]
 
     def step(self) -> dict[str, Any]:
         epoch = len(self.curve) + 1
-        marker = Path(self.task.get("dies_once", "/"))
+        marker = Path(self.fate.get("dies_once", "/"))
         if epoch == 3 and not marker.exists():
             marker.touch()
             raise OSError("the worker is gone")
-        if epoch == self.task.get("diverges_at"):
-            return {"device": "cpu", "failed": "NaN", "curve": self.curve, "done": True}
+        if epoch == self.fate.get("diverges_at"):
+            return self.report(done=True, failure="NaN")
         self.curve.append(scalars(epoch))
-        accuracy, done = self.curve[-1]["validation_accuracy"], epoch >= RECIPE.epochs
-        result = {"device": "cpu", "numerics": "", "curve": self.curve, "epoch": epoch}
-        return result | {"validation_accuracy": accuracy, "done": done}
+        return self.report(done=epoch >= RECIPE.epochs)
+
+    def report(self, done: bool, failure: str = "") -> dict[str, Any]:
+        member = Member(tuple(map(Epoch.from_dict, self.curve)), failure)
+        return Report(members=(member,), done=done, device="cpu").to_result()
 
 
 class CtrlC(tune.Callback):
     """Interrupts the session at a trial's second result."""
 
     def on_trial_result(self, iteration, trials, trial, result, **info):  # type: ignore[no-untyped-def]
-        if len(result["curve"]) == 2:
+        if result["report"].epoch == 2:
             os.kill(os.getpid(), signal.SIGINT)
 
 
@@ -73,11 +78,10 @@ def session() -> Iterator[None]:
 
 
 def search(word: str, run: Path, *also: tune.Callback, **befalls: Any) -> None:
-    task = {"design": DESIGN.to_dict(), "recipe": RECIPE.to_dict(), "seeds": [7], "recorded": [7]}
-    task |= befalls
+    request = Request(design=DESIGN, recipe=RECIPE, seeds=(7,), recorded=(7,), checkpoint="c.pt")
     results = tune.Tuner(
         Toy,
-        param_space={"task": json.dumps(task)},
+        param_space=request.to_config() | {"fate": json.dumps(befalls)},
         tune_config=tune.TuneConfig(reuse_actors=True),
         run_config=tune.RunConfig(
             callbacks=[*loggers([word], run), *also],
@@ -144,7 +148,7 @@ def test_hyperparameters_have_the_names_of_design_and_recipe(run: Path) -> None:
     expected |= {"depths": "[1, 2, 1]", "seed": 7}
     expected |= {"recipe.peak_lr": 0.25, "recipe.schedule": "cosine"}
     assert {name: shown.get(name) for name in expected} == expected
-    assert "task" not in shown
+    assert not {"request", "fate"} & set(shown)
 
 
 def test_the_session_that_goes_on_writes_the_whole_curve_and_no_epoch_twice(tmp_path: Path) -> None:

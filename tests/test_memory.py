@@ -11,6 +11,7 @@ import sys
 import textwrap
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from skipsearch.design import Design
 from skipsearch.ram import available_ram
 from skipsearch.recipe import Recipe
 from skipsearch.searching.job import Job
+from skipsearch.searching.messages import Request
 from skipsearch.training import (
     CheckpointWriter,
     Folder,
@@ -137,21 +139,11 @@ def test_a_lack_of_memory_is_recognised() -> None:
     assert not is_out_of_memory(ValueError("can't allocate memory"))
 
 
-def task(**changes: Any) -> dict[str, Any]:
-    """A task for a network whose batch holds more than a gigabyte."""
+def request(**changes: Any) -> Request:
+    """A request for a network whose batch holds more than a gigabyte."""
     design = Design(layout="bn-relu-conv3-bn-relu-conv3 +", depths=(9,), widths=(64,))
     recipe = Recipe(epochs=2, batch_size=1024, precision="float32")
-    values = {
-        "design": design.to_dict(),
-        "recipe": recipe.to_dict(),
-        "seeds": [0],
-        "checkpoint": "c.pt",
-        "memory_share": 1.0,
-        "deterministic": False,
-        "timeout": None,
-        "latency_batch": None,
-    }
-    return values | changes
+    return replace(Request(design=design, recipe=recipe, seeds=(0,), checkpoint="c.pt"), **changes)
 
 
 def test_where_memory_runs_out_a_training_goes_on_in_parts(tmp_path: Path) -> None:
@@ -160,44 +152,47 @@ def test_where_memory_runs_out_a_training_goes_on_in_parts(tmp_path: Path) -> No
     results = run_python(
         f"""
         import json, resource
+        from dataclasses import replace
         from skipsearch.data import load_data
         from skipsearch.searching.job import Job
+        from skipsearch.searching.messages import Request
         from skipsearch.training import Folder, tune_process
         tune_process(1)
         data = load_data("digits").without_test()
         folder = Folder({str(tmp_path)!r})
-        task = {task()!r}
-        less = task["recipe"] | {{"batch_size": 16, "images": 64}}
-        small = Job(task | {{"recipe": less}}, data, folder)
-        assert "failed" not in small.step()
+        request = Request.from_config({request().to_config()!r})
+        less = request.recipe.replace(batch_size=16, images=64)
+        small = Job(replace(request, recipe=less), data, folder)
+        assert not small.step().failure
         small.close()
         with open("/proc/self/statm") as file:
             now = int(file.read().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (now + {800 * MIB}, -1))
-        job = Job(task, data, folder)
-        print(json.dumps([job.step(), job.step()]))
+        job = Job(request, data, folder)
+        reports = [job.step(), job.step()]
+        print(json.dumps([[r.failure, r.numerics, r.epoch, r.done] for r in reports]))
         """
     )
-    assert [result.get("failed") for result in results] == [None, None]
-    assert "parts" in results[0]["numerics"]
-    assert [result["epoch"] for result in results] == [1, 2]
-    assert results[1]["done"]
+    (failure, numerics, first, _), (other_failure, _, second, done) = results
+    assert (failure, other_failure) == ("", "")
+    assert "parts" in numerics
+    assert (first, second, done) == (1, 2, True)
 
 
 def test_what_never_fits_fails_with_what_it_wanted(tmp_path: Path) -> None:
     wide = Design(layout="conv3-bn-relu", depths=(2,), widths=(100_000,), stem_width=1)
-    job = Job(task(design=wide.to_dict()), load_data("digits").without_test(), Folder(tmp_path))
-    result = job.step()
-    assert result["done"]
-    assert "RuntimeError" in result["failed"]
-    assert "allocate" in result["failed"]
+    job = Job(request(design=wide), load_data("digits").without_test(), Folder(tmp_path))
+    report = job.step()
+    assert report.done
+    assert "RuntimeError" in report.failure
+    assert "allocate" in report.failure
     assert not (tmp_path / "c.pt").exists()
 
 
 def test_a_lack_that_is_foreseen_is_met_before_the_first_step(tmp_path: Path) -> None:
     share = 100 * MIB / free_memory(torch.device("cpu"))
-    job = Job(task(memory_share=share), load_data("digits").without_test(), Folder(tmp_path))
-    parts = int(job.step()["numerics"].partition(" in ")[2].partition(" parts")[0])
+    job = Job(request(memory_share=share), load_data("digits").without_test(), Folder(tmp_path))
+    parts = int(job.step().numerics.partition(" in ")[2].partition(" parts")[0])
     assert parts in (16, 32)  # what is free changes from moment to moment
 
 
@@ -255,11 +250,11 @@ def test_a_checkpoint_is_written_by_another_thread(
 
 def test_a_job_forgets_its_checkpoint_or_leaves_it(tmp_path: Path) -> None:
     design = Design(layout="conv3-bn-relu", depths=(1,), widths=(4,))
-    recipe = Recipe(epochs=3, batch_size=64).to_dict()
+    recipe = Recipe(epochs=3, batch_size=64)
     data = load_data("digits").without_test()
     for forget in (False, True):
-        job = Job(task(design=design.to_dict(), recipe=recipe), data, Folder(tmp_path))
-        assert job.step()["epoch"] == (2 if forget else 1)  # it goes on from what was left
+        job = Job(request(design=design, recipe=recipe), data, Folder(tmp_path))
+        assert job.step().epoch == (2 if forget else 1)  # it goes on from what was left
         job.forget() if forget else job.close()
         assert (tmp_path / "c.pt").exists() is not forget
 

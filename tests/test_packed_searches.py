@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Iterator
@@ -21,16 +20,19 @@ from waiting import HANG, wait_for
 
 import skipsearch as ss
 from skipsearch.cli import main
+from skipsearch.early_stopping import EarlyStopping
 from skipsearch.errors import RunError
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch, Trial
 from skipsearch.run import Run
-from skipsearch.searching.cluster import Resources, ray_session
-from skipsearch.searching.driver import Limits, run_trials
+from skipsearch.searching.cluster import ray_session
+from skipsearch.searching.driver import run_trials
 from skipsearch.searching.job import Job
 from skipsearch.searching.logs import loggers
+from skipsearch.searching.messages import Member, Report, Request
+from skipsearch.searching.options import Limits, Resources
 from skipsearch.searching.progress import Progress
 from skipsearch.searching.searcher import StudySearcher
-from skipsearch.searching.stopping import EarlyStopping
+from skipsearch.searching.stopping import Judge
 from skipsearch.searching.study import Plan, SearchStudy
 from skipsearch.searching.worker import DesignTrainable
 from skipsearch.training import Folder, packs
@@ -47,10 +49,10 @@ LONG = 60  # epochs, of two steps each
 
 
 @pytest.fixture(scope="module", autouse=True)
-def share() -> Iterator[Any]:
+def allocation() -> Iterator[Any]:
     cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import it
-    with ray_session(Resources()) as share:
-        yield share
+    with ray_session(Resources()) as allocation:
+        yield allocation
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +134,7 @@ class BreaksAll(Breaks):
 def again(run: Run, folder: Path) -> Iterator[tuple[SearchStudy, Callable[..., Any]]]:
     """A study of a run's space, and what searches it with workers of another kind."""
     data = ss.load_data("digits").without_test()
-    recipe = ss.Recipe.from_dict(run.asked["recipe"])
+    recipe = run.config.recipe
     plan = Plan(space=run.space, recipe=recipe, trials=2 * SEEDS, sampler="grid", seeds=SEEDS)
     study = SearchStudy(folder / "study.db", "pair", plan, packs=lambda *which: packs(data, *which))
     none = EarlyStopping(rule="none")
@@ -141,15 +143,15 @@ def again(run: Run, folder: Path) -> Iterator[tuple[SearchStudy, Callable[..., A
 
 
 def test_a_seed_that_is_stopped_early_leaves_the_others_as_they_are(
-    run: Run, share: Any, tmp_path: Path
+    run: Run, allocation: Any, tmp_path: Path
 ) -> None:
     stopping = EarlyStopping(grace=1, audit=0.5)
-    one = share._replace(at_once=1)
+    one = allocation._replace(at_once=1)
     with again(run, tmp_path) as (study, search):
         logs = loggers(["tensorboard"], tmp_path)
-        search(share=one, stopping=stopping, worker=Spoils, callbacks=logs)
+        search(allocation=one, stopping=stopping, worker=Spoils, callbacks=logs)
         trials = study.trials()
-    whole, judge = curves(run.trials()), stopping.judge(EPOCHS)
+    whole, judge = curves(run.trials()), Judge(stopping, EPOCHS)
     for trial in trials:
         if trial.seed not in Spoils.seeds:
             # Bit by bit what it was without stopping, in a run of its own.
@@ -168,9 +170,9 @@ def test_a_seed_that_is_stopped_early_leaves_the_others_as_they_are(
     assert [trial.stopped_at for trial in trials[:3]] == [0, 0, 1]
 
 
-def test_a_seed_that_diverges_fails_alone(run: Run, share: Any, tmp_path: Path) -> None:
+def test_a_seed_that_diverges_fails_alone(run: Run, allocation: Any, tmp_path: Path) -> None:
     with again(run, tmp_path) as (study, search):
-        search(share=share, worker=Breaks)
+        search(allocation=allocation, worker=Breaks)
         trials, whole = study.trials(), curves(run.trials())
     assert len(trials) == 2 * SEEDS
     for trial in trials:
@@ -182,16 +184,18 @@ def test_a_seed_that_diverges_fails_alone(run: Run, share: Any, tmp_path: Path) 
             assert timeless(trial.curve) == whole[trial.key, trial.seed]
 
 
-def test_a_pack_in_which_all_diverge_is_one_failure(run: Run, share: Any, tmp_path: Path) -> None:
-    one = share._replace(at_once=1)
+def test_a_pack_in_which_all_diverge_is_one_failure(
+    run: Run, allocation: Any, tmp_path: Path
+) -> None:
+    one = allocation._replace(at_once=1)
     with again(run, tmp_path) as (study, search):
         with pytest.raises(RunError, match="2 trials in a row failed"):
-            search(share=one, worker=BreaksAll, limits=Limits(max_failures=2))
+            search(allocation=one, worker=BreaksAll, limits=Limits(max_failures=2))
         assert [trial.state for trial in study.trials()] == 2 * SEEDS * [FAIL]
 
 
 def test_new_seeds_of_a_confirmation_are_packed(run: Run) -> None:
-    found = run.confirm(top=2, seeds=2)
+    found = ss.confirm(run, top=2, seeds=2)
     assert len(found.trainings) == 4
     assert all(trial.numerics.endswith(", pack of 2") for trial in found.trainings)
     assert [len(found.accuracies(leader)) for leader in found.leaders] == [2, 2]
@@ -245,26 +249,17 @@ def test_what_a_killed_driver_had_ended_keeps_its_place_in_the_pack(tmp_path: Pa
         )
 
     first = opened()
-    ticket = first.ask()
-    assert ticket is not None
-    tickets = [ticket, *first.companions(ticket)]
-    assert [(each.number, each.seed, each.pack) for each in tickets] == [
+    proposal = first.ask()
+    assert proposal is not None
+    proposals = [proposal, *first.companions(proposal)]
+    assert [(each.number, each.seed, each.pack) for each in proposals] == [
         (seed, seed, (0, 1, 2)) for seed in range(3)
     ]
-    task = {
-        "design": ticket.candidate.design.to_dict(),
-        "recipe": recipe.to_dict(),
-        "seeds": list(ticket.pack),
-        "checkpoint": "c.pt",
-        "memory_share": 1.0,
-        "deterministic": False,
-        "timeout": None,
-        "latency_batch": None,
-    }
-    job = Job(task, data, Folder(tmp_path))
-    members = job.step()["members"]
-    for each, member in zip(tickets, members, strict=True):
-        first.report(each.number, map(Epoch.from_dict, member["curve"]), where)
+    design = proposal.candidate.design
+    request = Request(design=design, recipe=recipe, seeds=proposal.pack, checkpoint="c.pt")
+    job = Job(request, data, Folder(tmp_path))
+    for each, member in zip(proposals, job.step().members, strict=True):
+        first.report(each.number, member.curve, where)
     first.finish(1, PRUNED)
     job.step()  # the checkpoint is an epoch ahead of the study
     job.close()
@@ -274,12 +269,11 @@ def test_what_a_killed_driver_had_ended_keeps_its_place_in_the_pack(tmp_path: Pa
     assert again is not None
     both = [again, *second.companions(again)]
     assert [(each.seed, each.pack) for each in both] == [(0, (0, 1, 2)), (2, (0, 1, 2))]
-    later = Job(task, data, Folder(tmp_path))
+    later = Job(request, data, Folder(tmp_path))
     later.step()
-    members = later.step()["members"]
+    members = later.step().members
     for each in both:
-        curve = map(Epoch.from_dict, members[each.seed]["curve"])
-        second.report(each.number, curve, where)
+        second.report(each.number, members[each.seed].curve, where)
         second.finish(each.number, COMPLETE)
     trials = {trial.seed: trial for trial in second.trials()}
     assert [len(trials[seed].curve) for seed in range(3)] == [EPOCHS, 1, EPOCHS]
@@ -319,21 +313,20 @@ def test_what_another_driver_left_of_a_pack_that_is_trained_here_joins_it(tmp_pa
         (),
         at_once=2,
         engines=1,
-        common={"timeout": None},
+        request=Request,
         stopping=EarlyStopping(rule="none"),
         cost_bounds=(),
-        max_failures=10,
+        limits=Limits(),
         progress=Progress(3, ()),
     )
-    task = json.loads(searcher.suggest("a")["task"])
-    assert (task["seeds"], task["recorded"]) == ([0, 1, 2], [1, 2])
+    request = Request.from_config(searcher.suggest("a"))
+    assert (request.seeds, request.recorded) == ((0, 1, 2), (1, 2))
     other.close()
     opened().close()  # a third driver, which queues what the other has left
     assert searcher.suggest("b") == searcher.FINISHED
-    epoch = Epoch(1, 0.1, 1.0, 0.5, 1.0, 0.5, 0.25).to_dict()
-    members = 3 * [{"curve": [epoch]}]
-    end = {"device": "cpu", "versions": "{}", "members": members, "done": True}
-    searcher.on_trial_complete("a", end)
+    member = Member((Epoch(1, 0.1, 1.0, 0.5, 1.0, 0.5, 0.25),))
+    report = Report(members=3 * (member,), done=True, device="cpu")
+    searcher.on_trial_complete("a", report.to_result())
     assert searcher.crash is None
     assert {trial.seed: trial.state for trial in here.trials()} == dict.fromkeys(range(3), COMPLETE)
     assert not searcher.unfinished

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import re
 import shlex
@@ -30,11 +31,11 @@ from skipsearch.analysis.report import Picture, Section, Table, write_report
 from skipsearch.cli import main
 from skipsearch.cli.parser import make_parser
 from skipsearch.data import load_data
+from skipsearch.early_stopping import EarlyStopping
 from skipsearch.errors import RunError
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch
 from skipsearch.run import Run
-from skipsearch.searching.stopping import EarlyStopping
 from skipsearch.searching.study import Plan, SearchStudy
 from skipsearch.space import Space
 from skipsearch.text import dump_yaml, parse_yaml
@@ -71,19 +72,19 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     with closing(SearchStudy(f"sqlite:///{path}/study.db", space.name, plan)) as study:
         ends = cycle([COMPLETE, COMPLETE, COMPLETE, PRUNED])
         number = 0
-        while (ticket := study.ask()) is not None:
+        while (proposal := study.ask()) is not None:
             number += 1
             if number == 7:
-                study.finish(ticket.number, FAIL, "the loss became nan & more")
+                study.finish(proposal.number, FAIL, "the loss became nan & more")
                 continue
             end = next(ends)
             accuracy = 1.0 if number == 3 else 0.5 + number / 100
             study.report(
-                ticket.number,
+                proposal.number,
                 epochs(EPOCHS if end == COMPLETE else 1, accuracy),
                 {"device": "cpu", "numerics": "cpu, float32", "versions": versions()},
             )
-            study.finish(ticket.number, end)
+            study.finish(proposal.number, end)
     optuna.logging.set_verbosity(verbosity)
     stopping = EarlyStopping()
     asked = {
@@ -178,7 +179,7 @@ def test_the_page_says_what_the_run_says(page: Path, run: Run) -> None:
     assert f"Early stopping (asha) ended {run.audit().stopped} of {len(run.trials())}" in words
     assert "1 failed" in words
     assert "the loss became nan & more" in words
-    assert run.asked["data"]["fingerprint"] in words
+    assert run.config.data.fingerprint in words
     assert "<b>tiny</b>" in words  # shown as it is, not obeyed
 
 
@@ -210,10 +211,12 @@ def asked_axes(page: Path) -> list[str]:
 
 
 def test_a_ready_space_is_named_and_another_of_its_name_is_a_file() -> None:
-    ready = Space.load("quickstart").to_dict()
+    ready = Space.load("quickstart")
     assert _space_word(ready) == "quickstart"
-    assert _space_word(ready | {"axes": {"merge": ["add", "cat"]}}) == "quickstart.yaml"
-    assert _space_word(ready | {"name": "mine"}) == "mine.yaml"
+    values = ready.to_dict()
+    other = Space.from_dict(values | {"axes": values["axes"] | {"drop_path": [0.0, 0.1]}})
+    assert _space_word(other) == "quickstart.yaml"
+    assert _space_word(dataclasses.replace(ready, name="mine")) == "mine.yaml"
 
 
 def interaction(first: str, second: str, share: float, verdict: str) -> pd.DataFrame:

@@ -22,12 +22,12 @@ from hypothesis import strategies as st
 
 import skipsearch as ss
 from skipsearch.cli import main
+from skipsearch.config import SearchConfig, difference
 from skipsearch.data import load_data
 from skipsearch.errors import DamagedError, RunError, SkipSearchError
 from skipsearch.record import Epoch
 from skipsearch.run import Run
 from skipsearch.run.places import check_folder, check_outside
-from skipsearch.searching.asked import difference, fixed, read_asked
 from skipsearch.searching.clock import Clock
 from skipsearch.searching.presence import DEAD_SECONDS, DOUBT_SECONDS, Watch
 from skipsearch.searching.records import load_trials
@@ -46,6 +46,10 @@ axes:
 """
 EPOCHS, TRIALS, SEEDS = 3, 5, 3
 WHERE = {"device": "cpu (1 thread)", "numerics": "cpu (1 thread), float32", "versions": {"a": "1"}}
+
+
+def identity(asked: dict[str, Any]) -> dict[str, Any]:
+    return SearchConfig.from_dict(asked).identity()
 
 
 def asked_for(data: str = "digits", **other: Any) -> dict[str, Any]:
@@ -91,9 +95,9 @@ def epochs(rng: random.Random) -> list[Epoch]:
 
 def record(study: SearchStudy, rng: random.Random) -> None:
     """Record what a search would, without training."""
-    while (ticket := study.ask()) is not None:
-        study.report(ticket.number, epochs(rng), WHERE)
-        study.finish(ticket.number, "COMPLETE")
+    while (proposal := study.ask()) is not None:
+        study.report(proposal.number, epochs(rng), WHERE)
+        study.finish(proposal.number, "COMPLETE")
 
 
 def make_run(path: Path, asked: dict[str, Any] | None = None, seed: int = 0) -> Run:
@@ -108,7 +112,7 @@ def make_run(path: Path, asked: dict[str, Any] | None = None, seed: int = 0) -> 
         trials=TRIALS,
         sampler="random",
     )
-    with closing(SearchStudy(path / "study.db", "tiny", plan, fixed(run.asked))) as study:
+    with closing(SearchStudy(path / "study.db", "tiny", plan, run.config.identity())) as study:
         record(study, rng)
     return run
 
@@ -120,10 +124,12 @@ def confirm_by_hand(run: Run) -> None:
     chosen = leaders(run.rank(), run.trials(), 2)
     keys = [first.key for first, *_ in chosen]
     (run.path / "confirm.yaml").write_text(dump_yaml({"leaders": keys, "seeds": SEEDS}))
-    recipe = ss.Recipe.from_dict(run.asked["recipe"])
+    recipe = run.config.recipe
     plan = Plan(space=run.space, recipe=recipe, trials=0, sampler="random")
     params, rng = run.study.params(), random.Random(1)
-    with closing(SearchStudy(run.path / "confirm.db", "tiny", plan, fixed(run.asked))) as study:
+    with closing(
+        SearchStudy(run.path / "confirm.db", "tiny", plan, run.config.identity())
+    ) as study:
         while wanted := run.judged(chosen, SEEDS, study.trials()).wanted:
             study.request([(params[leader.number], seed) for leader, seed in wanted])
             record(study, rng)
@@ -193,11 +199,13 @@ def test_a_study_lies_at_its_path_whatever_the_name(
         assert run.trials() == expected
         plan = Plan(
             space=run.space,
-            recipe=ss.Recipe.from_dict(run.asked["recipe"]),
+            recipe=run.config.recipe,
             trials=TRIALS + 1,
             sampler="random",
         )
-        with closing(SearchStudy(Path(name, "study.db"), "tiny", plan, fixed(run.asked))) as study:
+        with closing(
+            SearchStudy(Path(name, "study.db"), "tiny", plan, run.config.identity())
+        ) as study:
             record(study, random.Random(2))
         assert len(run.trials()) == TRIALS + 1
         assert {path.name for path in (tmp_path / name).iterdir()} == {
@@ -289,7 +297,7 @@ def test_what_is_not_searched_does_not_make_another_search(case: str) -> None:
     there, asked = asked_for(), asked_for()
     SAME[case](there)
     assert difference(there, asked) == ""
-    assert difference(fixed(there), fixed(asked)) == ""
+    assert difference(identity(there), identity(asked)) == ""
 
 
 @pytest.mark.parametrize("place", OTHER)
@@ -306,7 +314,7 @@ def test_the_name_of_the_space_tells_studies_of_one_database_apart() -> None:
 
 
 def test_a_search_goes_on_though_its_space_was_renamed(run_path: Path) -> None:
-    asked = Run.open(run_path).asked | {"trials": TRIALS + 1}
+    asked = Run.open(run_path).config.to_dict() | {"trials": TRIALS + 1}
     asked["space"]["name"], asked["space"]["source"] = "mine", "another text"
     (run_path / "run.yaml").write_text(dump_yaml(dict(asked)))
     run = Run.open(run_path)
@@ -316,7 +324,7 @@ def test_a_search_goes_on_though_its_space_was_renamed(run_path: Path) -> None:
         trials=TRIALS + 1,
         sampler="random",
     )
-    with closing(SearchStudy(run_path / "study.db", "mine", plan, fixed(asked))) as study:
+    with closing(SearchStudy(run_path / "study.db", "mine", plan, identity(asked))) as study:
         record(study, random.Random(3))
     assert len(run.trials()) == TRIALS + 1
 
@@ -374,10 +382,10 @@ def test_data_that_moved_are_told_by_their_content(
     monkeypatch.chdir(tmp_path / "a")
     for where in (moved, str(tmp_path / "link.npz"), Path("../b/other.npz")):
         images = run.load_data(data=where)
-        assert images.fingerprint == run.asked["data"]["fingerprint"]
+        assert images.fingerprint == run.config.data.fingerprint
         asked = asked_for(str(where))
-        assert asked["data"]["name"] != run.asked["data"]["name"]
-        assert difference(run.asked, asked) == ""
+        assert asked["data"]["name"] != run.config.data.name
+        assert difference(run.config.to_dict(), asked) == ""
     with pytest.raises(RunError, match="is not what was searched"):
         run.load_data(data=npz(tmp_path / "c.npz", seed=1))
 
@@ -403,7 +411,7 @@ def test_a_word_of_the_known_data_sets_is_never_a_path(
     run = make_run(tmp_path / "run")
     (tmp_path / "digits" / "class").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    assert asked_for() == dict(run.asked)
+    assert asked_for() == run.config.to_dict()
     assert run.load_data().path is None
     run.report(tmp_path / "digits" / "report")  # no data lie there
 
@@ -518,7 +526,7 @@ def read_all(path: Path) -> None:
     run.effects()
     run.pareto()
     run.confirmation()
-    run.asked_to_confirm()
+    run.confirm_config()
     run.trial("best")
     run.study.params()
 
@@ -632,17 +640,17 @@ def test_a_run_of_an_older_version_opens_and_goes_on(run_path: Path) -> None:
         database.commit()
     run = Run.open(run_path)
     run.report()
-    assert difference(run.asked, asked_for()) == ""
+    assert difference(run.config.to_dict(), asked_for()) == ""
     plan = Plan(
         space=run.space,
         recipe=ss.Recipe.from_dict(asked["recipe"]),
         trials=TRIALS + 1,
         sampler="random",
     )
-    with closing(SearchStudy(run_path / "study.db", "tiny", plan, fixed(run.asked))) as study:
+    with closing(SearchStudy(run_path / "study.db", "tiny", plan, run.config.identity())) as study:
         record(study, random.Random(4))
     assert len(run.trials()) == TRIALS + 1
-    assert read_asked(run_path / "run.yaml")["seeds"] == 1
+    assert SearchConfig.load(run_path / "run.yaml").seeds == 1
 
 
 # --- clocks --------------------------------------------------------------------------------------

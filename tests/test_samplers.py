@@ -13,14 +13,14 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from skipsearch.design import Design
+from skipsearch.design import ID_RULES, Design
 from skipsearch.errors import RunError, SpaceError
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch
 from skipsearch.searching import proposers
 from skipsearch.searching.proposers import CLIMB, POPULATION, STARTS, _fitness, _trainings
 from skipsearch.searching.samplers import ONE_OBJECTIVE, SAMPLERS, make_sampler, sampler_name
-from skipsearch.searching.study import Plan, SearchStudy, Ticket, _chooser
+from skipsearch.searching.study import Plan, Proposal, SearchStudy, _chooser
 from skipsearch.searching.surrogate import RANDOM as SURROGATE_RANDOM
 from skipsearch.space import Candidate, Space
 
@@ -85,12 +85,12 @@ def trials(study: SearchStudy) -> list[FrozenTrial]:
 
 
 def train(
-    study: SearchStudy, ticket: Ticket, accuracy: float, epochs: int = 3, state: str = COMPLETE
+    study: SearchStudy, proposal: Proposal, accuracy: float, epochs: int = 3, state: str = COMPLETE
 ) -> None:
     """Report so many epochs and close the trial as a driver would."""
     curve = [Epoch(i + 1, 0.1, 1.0, 0.5, 1.0, accuracy, 0.25) for i in range(epochs)]
-    study.report(ticket.number, curve, WHERE)
-    study.finish(ticket.number, state, "it failed" if state == FAIL else "")
+    study.report(proposal.number, curve, WHERE)
+    study.finish(proposal.number, state, "it failed" if state == FAIL else "")
 
 
 def additive(candidate: Candidate) -> float:
@@ -108,9 +108,9 @@ def additive(candidate: Candidate) -> float:
 def search(study: SearchStudy, judge: Judge, most: int = 1_000) -> list[Candidate]:
     """Train one after the other, at most so many more, and return them in order."""
     done: list[Candidate] = []
-    while len(done) < most and (ticket := study.ask()) is not None:
-        train(study, ticket, judge(ticket.candidate))
-        done.append(ticket.candidate)
+    while len(done) < most and (proposal := study.ask()) is not None:
+        train(study, proposal, judge(proposal.candidate))
+        done.append(proposal.candidate)
     return done
 
 
@@ -145,11 +145,11 @@ def test_a_seed_decides_what_is_proposed_one_after_the_other(sampler: str) -> No
 def test_what_runs_at_the_same_time_is_never_the_same(sampler: str) -> None:
     study = open_study(sampler)
     done: list[str] = []
-    running: list[Ticket] = []
+    running: list[Proposal] = []
     while True:
-        while len(running) < 3 and (ticket := study.ask()) is not None:
-            running.append(ticket)
-            done.append(ticket.candidate.key)
+        while len(running) < 3 and (proposal := study.ask()) is not None:
+            running.append(proposal)
+            done.append(proposal.candidate.key)
         if not running:
             break
         ended = running.pop(len(done) % len(running))  # not in the order of their beginnings
@@ -196,15 +196,15 @@ def test_failures_and_early_stops_are_survived(sampler: str, only_failures: bool
     study = open_study(sampler, WIDE)
     seen = set()
     for i in range(POPULATION + 5):
-        ticket = study.ask()
-        assert ticket is not None
-        seen.add(ticket.candidate.key)
+        proposal = study.ask()
+        assert proposal is not None
+        seen.add(proposal.candidate.key)
         if only_failures or i % 4 == 0:
-            train(study, ticket, 0.9, epochs=i % 2, state=FAIL)
+            train(study, proposal, 0.9, epochs=i % 2, state=FAIL)
         elif i % 4 == 1:
-            train(study, ticket, 0.9, epochs=1, state=PRUNED)
+            train(study, proposal, 0.9, epochs=1, state=PRUNED)
         else:
-            train(study, ticket, additive(ticket.candidate))
+            train(study, proposal, additive(proposal.candidate))
     assert len(seen) == POPULATION + 5
 
 
@@ -231,6 +231,7 @@ def test_several_objectives_are_possible(sampler: str) -> None:
         trial = study.ask()
         candidate = space.suggest(_chooser(trial))
         trial.set_user_attr("key", candidate.key)
+        trial.set_user_attr("id_rules", ID_RULES)
         study.tell(trial, [candidate.values.get("drop_path", 0.1), len(candidate.values)])
     counts = Counter(trial.user_attrs["key"] for trial in study.trials)
     assert len(counts) > DISTINCT / 2
@@ -307,17 +308,17 @@ def test_a_child_differs_in_one_axis_from_one_of_the_youngest_that_did_not_fail(
     study = open_study("evolution", WIDE, seed)
     living: list[Candidate] = []
     for i in range(3 * POPULATION):
-        ticket = study.ask()
-        assert ticket is not None
+        proposal = study.ask()
+        assert proposal is not None
         if i >= POPULATION:
             population = living[-POPULATION:]
-            assert any(ticket.candidate.key in neighbours(study, each) for each in population)
+            assert any(proposal.candidate.key in neighbours(study, each) for each in population)
         if i % 5 == 0:
-            train(study, ticket, 0.9, state=FAIL)
+            train(study, proposal, 0.9, state=FAIL)
         else:
             # The first would father all, did it not die of age.
-            train(study, ticket, 1.0 if len(living) < 2 else additive(ticket.candidate) / 2)
-            living.append(ticket.candidate)
+            train(study, proposal, 1.0 if len(living) < 2 else additive(proposal.candidate) / 2)
+            living.append(proposal.candidate)
 
 
 def test_evolution_breeds_from_the_fit() -> None:
@@ -362,8 +363,8 @@ def test_a_climb_ends_where_no_known_way_leads_up_to_an_untried_neighbour(seed: 
     candidates = {candidate.key: candidate for candidate in study.plan.space.candidates()}
     climbs: list[list[Candidate]] = []
     known: set[str] = set()
-    while len(known) < 100 and (ticket := study.ask()) is not None:
-        number = trials(study)[ticket.number].system_attrs[CLIMB]
+    while len(known) < 100 and (proposal := study.ask()) is not None:
+        number = trials(study)[proposal.number].system_attrs[CLIMB]
         if number == len(climbs):
             if climbs:  # One has just ended.
                 better = max(climbs[-1], key=additive)
@@ -374,24 +375,25 @@ def test_a_climb_ends_where_no_known_way_leads_up_to_an_untried_neighbour(seed: 
                     around = [candidates[key] for key in neighbours(study, place)]
                     better = max([place, *around], key=additive)
             climbs.append([])
-        climbs[number].append(ticket.candidate)
-        known.add(ticket.candidate.key)
-        train(study, ticket, additive(ticket.candidate))
+        climbs[number].append(proposal.candidate)
+        known.add(proposal.candidate.key)
+        train(study, proposal, additive(proposal.candidate))
     assert len(climbs) > 1
 
 
 @pytest.mark.parametrize("sampler", ["evolution", "local"])
 def test_what_was_given_back_to_another_driver_hides_no_training(sampler: str) -> None:
     study = open_study(sampler, WIDE)
-    ticket = study.ask()
-    assert ticket is not None
-    train(study, ticket, 0.5)
+    proposal = study.ask()
+    assert proposal is not None
+    train(study, proposal, 0.5)
     # Taken at the same moment by another driver, which wrote, then looked, and gave it back.
     twin = study._study.ask()
-    twin.set_user_attr("key", ticket.candidate.key)
+    twin.set_user_attr("key", proposal.candidate.key)
+    twin.set_user_attr("id_rules", ID_RULES)
     study._reject(twin, "another driver has it")
     ((kept,),) = _trainings(study._study).values()
-    assert kept.number == ticket.number
+    assert kept.number == proposal.number
 
 
 def test_the_fitness_of_a_design_is_the_mean_over_the_seeds_that_ended_well() -> None:
@@ -402,24 +404,24 @@ def test_the_fitness_of_a_design_is_the_mean_over_the_seeds_that_ended_well() ->
         return [seeds]
 
     study = SearchStudy(optuna.storages.InMemoryStorage(), "s", plan, packs=packs)
-    ticket = study.ask()
-    assert ticket is not None
-    tickets = [ticket, *study.companions(ticket)]
+    proposal = study.ask()
+    assert proposal is not None
+    proposals = [proposal, *study.companions(proposal)]
 
     def fitness() -> tuple[int, float] | None:
         (seeds,) = _trainings(study._study).values()
         return _fitness(seeds)
 
     assert fitness() is None
-    train(study, tickets[1], 0.9, state=FAIL)
+    train(study, proposals[1], 0.9, state=FAIL)
     assert fitness() is None
-    train(study, tickets[0], 0.75)
+    train(study, proposals[0], 0.75)
     assert fitness() == (3, 0.75)
-    train(study, tickets[2], 0.25)
+    train(study, proposals[2], 0.25)
     assert fitness() == (3, 0.5)
-    train(study, tickets[3], 0.5, epochs=2, state=PRUNED)
+    train(study, proposals[3], 0.5, epochs=2, state=PRUNED)
     assert fitness() == (2, 0.5)
-    train(study, tickets[4], 0.0, epochs=0, state=FAIL)
+    train(study, proposals[4], 0.0, epochs=0, state=FAIL)
     assert fitness() == (2, 0.5)
 
 
@@ -430,33 +432,33 @@ def test_climbs_go_on_after_a_kill_and_with_several_trainings_at_once() -> None:
     for _ in range(8):
         best = max(done, key=additive)
         known = set(keys(done))
-        tickets = [ticket for ticket in (study.ask(), study.ask(), study.ask()) if ticket]
-        found = {ticket.candidate.key for ticket in tickets}
+        proposals = [proposal for proposal in (study.ask(), study.ask(), study.ask()) if proposal]
+        found = {proposal.candidate.key for proposal in proposals}
         assert len(found - known) == 3
         untried = neighbours(study, best) - known
         assert len(found & untried) == min(3, len(untried))
         study = open_study("local", WIDE, url=storage)
-        for _ in tickets:
-            ticket = study.ask()
-            assert ticket is not None
-            assert ticket.candidate.key in found
-            train(study, ticket, additive(ticket.candidate))
-            done.append(ticket.candidate)
+        for _ in proposals:
+            proposal = study.ask()
+            assert proposal is not None
+            assert proposal.candidate.key in found
+            train(study, proposal, additive(proposal.candidate))
+            done.append(proposal.candidate)
 
 
 def test_a_climb_stands_where_most_was_trained_not_where_a_short_value_was_high() -> None:
     study = open_study("local", WIDE)
-    tickets = [study.ask() for _ in range(STARTS)]
-    for i, ticket in enumerate(tickets):
-        assert ticket is not None
+    proposals = [study.ask() for _ in range(STARTS)]
+    for i, proposal in enumerate(proposals):
+        assert proposal is not None
         if i == 1:
-            train(study, ticket, 0.4)
+            train(study, proposal, 0.4)
         elif i % 2:
-            train(study, ticket, 0.9, epochs=1, state=PRUNED)
+            train(study, proposal, 0.9, epochs=1, state=PRUNED)
         else:
-            train(study, ticket, 0.9, state=FAIL)
-    assert tickets[1] is not None
-    nearby = neighbours(study, tickets[1].candidate)
+            train(study, proposal, 0.9, state=FAIL)
+    assert proposals[1] is not None
+    nearby = neighbours(study, proposals[1].candidate)
     steps = [study.ask() for _ in range(3)]
     assert all(step is not None and step.candidate.key in nearby for step in steps)
 

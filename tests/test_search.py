@@ -20,13 +20,14 @@ from waiting import HANG, wait_for
 
 import skipsearch as ss
 from skipsearch.cli import main
+from skipsearch.early_stopping import EarlyStopping
 from skipsearch.errors import RunError
 from skipsearch.record import COMPLETE, FAIL, PRUNED, RUNNING
 from skipsearch.run import Run
-from skipsearch.searching.cluster import Resources, Share, ray_session
+from skipsearch.searching.cluster import Allocation, ray_session
 from skipsearch.searching.driver import run_trials
 from skipsearch.searching.folder import PREFIX, ROOT
-from skipsearch.searching.stopping import EarlyStopping
+from skipsearch.searching.options import Resources
 from skipsearch.searching.study import Plan, SearchStudy
 
 EPOCHS = 9  # rungs 1, 3, 9
@@ -233,7 +234,8 @@ def test_a_design_that_diverges_is_a_failure_with_its_reason(tmp_path: Path) -> 
         "  recipe.peak_lr: [0.05, 1.0e+5]\n"
     )
     asked: dict[str, Any] = {"epochs": 2, "out": tmp_path / "run", "scheduler": "none"}
-    run = ss.search(space, trials=4, concurrency=1, **asked)
+    asked["resources"] = Resources(concurrency=1)
+    run = ss.search(space, trials=4, **asked)
     by_rate = {True: [], False: []}  # type: ignore[var-annotated]
     for trial in run.trials():
         by_rate[trial.recipe.peak_lr > 1].append(trial)
@@ -244,7 +246,7 @@ def test_a_design_that_diverges_is_a_failure_with_its_reason(tmp_path: Path) -> 
         assert "epoch 1 of 2 (peak_lr 100000)" in trial.reason
     assert [trial.state for trial in by_rate[False]] == [COMPLETE, COMPLETE]
     # The space is finite: asking for more ends early and says so.
-    more = ss.search(space, trials=9, concurrency=1, **asked)
+    more = ss.search(space, trials=9, **asked)
     assert more.outcome is not None
     assert more.outcome.exhausted
     assert len(more.trials()) == 4
@@ -253,14 +255,14 @@ def test_a_design_that_diverges_is_a_failure_with_its_reason(tmp_path: Path) -> 
 def test_an_engine_trains_what_a_worker_of_its_own_trains(run: Run, tmp_path: Path) -> None:
     # As on a GPU that several trials share, but on the CPU: two engines, two trials at once.
     url = f"sqlite:///{tmp_path}/study.db"
-    recipe = ss.Recipe.from_dict(run.asked["recipe"])
+    recipe = run.config.recipe
     plan = Plan(space=run.space, recipe=recipe, trials=8, sampler="tpe")  # many of the same
     study = SearchStudy(url, "tiny", plan)
     data = ss.load_data("digits").without_test()
-    share = Share({"cpu": 0.5, "gpu": 0.0}, at_once=4, memory=0.5, engines=(2, 0.0))
+    allocation = Allocation({"cpu": 0.5, "gpu": 0.0}, at_once=4, memory=0.5, engines=(2, 0.0))
     stopping = EarlyStopping(audit=0)
     checkpoints = tmp_path / "checkpoints"
-    outcome = run_trials(study, data, checkpoints, share=share, stopping=stopping)
+    outcome = run_trials(study, data, checkpoints, allocation=allocation, stopping=stopping)
     assert not outcome.interrupted
     trials = study.trials()
     assert [trial.state in (COMPLETE, PRUNED) for trial in trials] == [True] * 8

@@ -22,11 +22,11 @@ from skipsearch.errors import RecipeError, TrainingError
 from skipsearch.models import Network, build
 from skipsearch.recipe import Recipe
 from skipsearch.record import Epoch
-from skipsearch.training import Residents, Trainer, train
+from skipsearch.training import Streams, Trainer, train
 from skipsearch.training.batches import Batches, stream
 from skipsearch.training.engine import draws_at_random
 from skipsearch.training.recorded import WARM_UP, Recorded, cannot_record
-from skipsearch.training.residents import Seat
+from skipsearch.training.streams import Slot
 
 DROPS = Design(
     layout="bn-relu-conv3-dropout-bn-relu-conv3 +",
@@ -56,8 +56,8 @@ def seen(epochs: list[Epoch]) -> list[Epoch]:
     return [dataclasses.replace(epoch, seconds=0.0) for epoch in epochs]
 
 
-def epoch(seat: Seat, trainer: Trainer) -> list[Epoch]:
-    return seen(seat.run(trainer.all_turns()))
+def epoch(slot: Slot, trainer: Trainer) -> list[Epoch]:
+    return seen(slot.run(trainer.all_steps()))
 
 
 def run(trainer: Trainer) -> list[Epoch]:
@@ -361,7 +361,7 @@ def test_it_goes_on_within_a_pass(few: Data) -> None:
     assert same_weights(second.model, whole.model)
 
 
-# --- bits and residents --------------------------------------------------------------------------
+# --- bits and streams --------------------------------------------------------------------------
 
 
 def test_a_deterministic_training_gives_the_same_bits_and_says_so(few: Data) -> None:
@@ -375,13 +375,13 @@ def test_a_deterministic_training_gives_the_same_bits_and_says_so(few: Data) -> 
 def test_residents_train_as_each_would_alone(few: Data) -> None:
     # The network drops at random: what one draws must not be what another seeded.
     alone = [run(Trainer(network(seed=seed), few, RECIPE, seed)) for seed in range(4)]
-    residents = Residents(torch.device("cpu"))
+    streams = Streams(torch.device("cpu"))
     together: dict[int, list[Epoch]] = {}
 
     def work(seed: int) -> None:
-        with residents.seat() as seat:
-            trainer = seat.call(lambda: Trainer(network(seed=seed), few, RECIPE, seed))
-            together[seed] = [*epoch(seat, trainer), *epoch(seat, trainer)]
+        with streams.slot() as slot:
+            trainer = slot.call(lambda: Trainer(network(seed=seed), few, RECIPE, seed))
+            together[seed] = [*epoch(slot, trainer), *epoch(slot, trainer)]
 
     threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
     for thread in threads:
@@ -392,15 +392,15 @@ def test_residents_train_as_each_would_alone(few: Data) -> None:
 
 
 def test_one_thread_does_all_that_concerns_the_device() -> None:
-    residents = Residents(torch.device("cpu"))
-    with residents.seat() as one, residents.seat() as other:
-        threads = {seat.call(threading.get_ident) for seat in (one, other) for _ in range(3)}
+    streams = Streams(torch.device("cpu"))
+    with streams.slot() as one, streams.slot() as other:
+        threads = {slot.call(threading.get_ident) for slot in (one, other) for _ in range(3)}
         assert len(threads) == 1
         assert threads != {threading.get_ident()}
         with pytest.raises(ZeroDivisionError):
             one.call(lambda: 1 // 0)
         assert other.call(lambda: 7) == 7
-    residents.close()
+    streams.close()
 
 
 def test_nobody_takes_a_turn_while_a_latency_is_measured() -> None:
@@ -417,8 +417,8 @@ def test_nobody_takes_a_turn_while_a_latency_is_measured() -> None:
             time.sleep(0)  # lets other threads run, if there are any
         return before, taken[0]
 
-    residents = Residents(torch.device("cpu"))
-    with residents.seat() as first, residents.seat() as second, ThreadPoolExecutor() as pool:
+    streams = Streams(torch.device("cpu"))
+    with streams.slot() as first, streams.slot() as second, ThreadPoolExecutor() as pool:
         running = pool.submit(first.run, neighbour())
         try:
             wait_for(lambda: taken[0] > 10)
@@ -426,7 +426,7 @@ def test_nobody_takes_a_turn_while_a_latency_is_measured() -> None:
         finally:
             ends.set()
         running.result(timeout=HANG)
-    residents.close()
+    streams.close()
     assert before == after > 10
 
 
@@ -444,19 +444,19 @@ def test_a_training_that_waits_for_the_device_loses_no_turn() -> None:
         def synchronize(self) -> None:
             self.asked = 9
 
-    def turns(name: str, waits: Any) -> Any:
+    def steps(name: str, waits: Any) -> Any:
         for _ in range(3):
             order.append(name)
             yield waits() if waits else None
         return name
 
-    residents = Residents(torch.device("cpu"))
+    streams = Streams(torch.device("cpu"))
     ready = threading.Barrier(3)
 
     def work(name: str, waits: Any) -> None:
-        with residents.seat() as seat:
+        with streams.slot() as slot:
             ready.wait()
-            assert seat.run(turns(name, waits)) == name
+            assert slot.run(steps(name, waits)) == name
 
     threads = [
         threading.Thread(target=work, args=arguments) for arguments in (("a", Event), ("b", None))
@@ -467,29 +467,29 @@ def test_a_training_that_waits_for_the_device_loses_no_turn() -> None:
     for thread in threads:
         thread.join()
     assert sorted(order) == list("aaabbb")
-    residents.close()
+    streams.close()
 
 
 def test_a_seat_that_was_left_is_given_again() -> None:
-    residents = Residents(torch.device("cpu"))
-    first, second = residents.take_seat(), residents.take_seat()
-    residents.leave(first)
-    residents.leave(second)
-    assert len(residents._free) == 2
-    residents.take_seat()
-    assert len(residents._free) == 1
-    residents.close()
+    streams = Streams(torch.device("cpu"))
+    first, second = streams.take_slot(), streams.take_slot()
+    streams.leave(first)
+    streams.leave(second)
+    assert len(streams._free) == 2
+    streams.take_slot()
+    assert len(streams._free) == 1
+    streams.close()
 
 
 def test_a_resident_that_diverges_ends_alone(few: Data) -> None:
-    residents = Residents(torch.device("cpu"))
+    streams = Streams(torch.device("cpu"))
     wild = RECIPE.replace(peak_lr=1e6, warmup_epochs=0)
-    with residents.seat() as seat:
+    with streams.slot() as slot:
         diverging = Trainer(network(WITHOUT_NORM), few, wild)
-        assert "the loss became" in diverging.divergence(*seat.run(diverging.all_turns()))
+        assert "the loss became" in diverging.divergence(*slot.run(diverging.all_steps()))
         calm = Trainer(network(), few, RECIPE)
-        assert epoch(seat, calm) == run(Trainer(network(), few, RECIPE))[:1]
-    residents.close()
+        assert epoch(slot, calm) == run(Trainer(network(), few, RECIPE))[:1]
+    streams.close()
 
 
 # --- on a GPU ------------------------------------------------------------------------------------
@@ -554,15 +554,15 @@ def test_residents_on_a_gpu_train_as_each_would_alone(few: Data) -> None:
         run(Trainer(network(seed=seed), data, RECIPE, seed, deterministic=True))
         for seed in range(3)
     ]
-    residents = Residents(torch.device("cuda"))
+    streams = Streams(torch.device("cuda"))
     together: dict[int, list[Epoch]] = {}
 
     def work(seed: int) -> None:
-        with residents.seat() as seat:
-            trainer = seat.call(
+        with streams.slot() as slot:
+            trainer = slot.call(
                 lambda: Trainer(network(seed=seed), data, RECIPE, seed, deterministic=True)
             )
-            together[seed] = [*epoch(seat, trainer), *epoch(seat, trainer)]
+            together[seed] = [*epoch(slot, trainer), *epoch(slot, trainer)]
 
     threads = [threading.Thread(target=work, args=(seed,)) for seed in range(3)]
     for thread in threads:

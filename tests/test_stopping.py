@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ray.tune.schedulers import AsyncHyperBandScheduler, MedianStoppingRule, TrialScheduler
 
+from skipsearch.early_stopping import RULES, EarlyStopping
 from skipsearch.errors import RunError
-from skipsearch.searching.stopping import LEAST_FOR_MEDIAN, RULES, EarlyStopping
+from skipsearch.searching.stopping import LEAST_FOR_MEDIAN, Judge
 
 # Li et al. 2020, arXiv:1810.05934, with a reduction factor of 3: a ninth, a third, the whole.
 RUNGS = {
@@ -89,7 +90,7 @@ curves = st.lists(st.lists(accuracy, min_size=1, max_size=9), min_size=1, max_si
 def test_nothing_is_stopped_that_none_of_the_others_beats(
     curves: list[list[float]], rule: str
 ) -> None:
-    judge = EarlyStopping(rule=rule).judge(9)
+    judge = Judge(EarlyStopping(rule=rule), 9)
     for number, curve in enumerate(curves):
         best_so_far = all(
             max(curve[:epoch]) >= max(other[:epoch])
@@ -105,7 +106,7 @@ def test_nothing_is_stopped_that_none_of_the_others_beats(
 
 @given(curves)
 def test_asha_keeps_the_best_third_at_each_rung(curves: list[list[float]]) -> None:
-    judge = EarlyStopping().judge(9)
+    judge = Judge(EarlyStopping(), 9)
     seen: dict[int, list[float]] = {1: [], 3: []}
     for number, curve in enumerate(curves):
         for epoch in range(1, len(curve) + 1):  # reported one after another, as a worker does
@@ -120,7 +121,7 @@ def test_asha_keeps_the_best_third_at_each_rung(curves: list[list[float]]) -> No
 
 @given(curves)
 def test_the_median_rule_is_that_of_its_paper(curves: list[list[float]]) -> None:
-    judge = EarlyStopping(rule="median", grace=2).judge(9)
+    judge = Judge(EarlyStopping(rule="median", grace=2), 9)
     for number, curve in enumerate(curves):
         for epoch in range(1, len(curve) + 1):
             others = [fmean(c[:epoch]) for c in curves[:number] if len(c) >= epoch]
@@ -136,7 +137,7 @@ def test_the_median_rule_is_that_of_its_paper(curves: list[list[float]]) -> None
 def test_epochs_that_come_twice_or_together_count_once(
     curves: list[list[float]], before: int
 ) -> None:
-    one, other = EarlyStopping().judge(9), EarlyStopping().judge(9)
+    one, other = Judge(EarlyStopping(), 9), Judge(EarlyStopping(), 9)
     for number, curve in enumerate(curves):
         steps = [one.stops(number, curve[:epoch]) for epoch in range(1, len(curve) + 1)]
         parts = [other.stops(number, curve[:before]), other.stops(number, curve)]
@@ -145,7 +146,7 @@ def test_epochs_that_come_twice_or_together_count_once(
 
 
 def test_brackets_have_rungs_of_their_own() -> None:
-    judge = EarlyStopping(brackets=2).judge(9)
+    judge = Judge(EarlyStopping(brackets=2), 9)
     assert not judge.stops(0, [0.9])
     assert not judge.stops(1, [0.1])  # the second bracket begins at epoch 3
     assert judge.stops(2, [0.1])
@@ -154,7 +155,7 @@ def test_brackets_have_rungs_of_their_own() -> None:
 
 
 def test_groups_are_not_compared_with_each_other() -> None:
-    judge = EarlyStopping().judge(9)
+    judge = Judge(EarlyStopping(), 9)
     assert not judge.stops(0, [0.9], "large")
     assert not judge.stops(1, [0.1], "small")
     assert judge.stops(2, [0.1], "large")
@@ -194,7 +195,7 @@ def _stopped_by_ray(scheduler: TrialScheduler, curves: list[list[float]]) -> lis
 
 
 def _stopped(stopping: EarlyStopping, curves: list[list[float]]) -> list[int]:
-    judge = stopping.judge(9)
+    judge = Judge(stopping, 9)
     return [
         next((e for e in range(1, 9) if judge.stops(number, curve[:e])), 9)
         for number, curve in enumerate(curves)

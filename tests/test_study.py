@@ -24,6 +24,7 @@ from optuna.trial import TrialState
 from waiting import HANG
 
 from skipsearch.canonical import ID_RULES
+from skipsearch.config import SearchConfig
 from skipsearch.design import Design
 from skipsearch.errors import RunError, SpaceError
 from skipsearch.recipe import Recipe
@@ -32,7 +33,7 @@ from skipsearch.run import Run
 from skipsearch.run.searching import search
 from skipsearch.searching.records import ATTEMPTS, StudyReader, load_trials
 from skipsearch.searching.storage import without_password
-from skipsearch.searching.study import Plan, SearchStudy, Ticket
+from skipsearch.searching.study import Plan, Proposal, SearchStudy
 from skipsearch.space import ENUMERABLE, Space
 
 RECIPE = Recipe(epochs=3, batch_size=64)
@@ -74,11 +75,11 @@ def epoch(number: int, accuracy: float) -> Epoch:
     return Epoch(number, 0.1, 1.0, 0.5, 1.0, accuracy, 0.25)
 
 
-def train(study: SearchStudy, ticket: Ticket, epochs: int = 3, accuracy: float = 0.5) -> None:
+def train(study: SearchStudy, proposal: Proposal, epochs: int = 3, accuracy: float = 0.5) -> None:
     """Report so many epochs and close the trial as a driver would."""
     curve = [epoch(i + 1, accuracy + i / 100) for i in range(epochs)]
-    study.report(ticket.number, curve, WHERE)
-    study.finish(ticket.number, COMPLETE if epochs == RECIPE.epochs else PRUNED)
+    study.report(proposal.number, curve, WHERE)
+    study.finish(proposal.number, COMPLETE if epochs == RECIPE.epochs else PRUNED)
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
@@ -87,10 +88,10 @@ def test_each_design_of_a_finite_space_is_proposed_exactly_once(
 ) -> None:
     study = open_study(tmp_path, sampler=sampler)
     keys, designs = [], []
-    while (ticket := study.ask()) is not None:
-        keys.append(ticket.candidate.key)
-        designs.append(ticket.candidate.design.id)
-        train(study, ticket, accuracy=len(keys) / 20)
+    while (proposal := study.ask()) is not None:
+        keys.append(proposal.candidate.key)
+        designs.append(proposal.candidate.design.id)
+        train(study, proposal, accuracy=len(keys) / 20)
     assert len(keys) == len(set(keys)) == DISTINCT
     assert set(designs) == {design.id for design in Space.from_yaml(SPACE).enumerate()}
 
@@ -99,8 +100,8 @@ def test_a_known_proposal_is_rejected_and_replaced_by_its_nearest_untried_neighb
     tmp_path: Path,
 ) -> None:
     study = open_study(tmp_path)
-    while (ticket := study.ask()) is not None:
-        train(study, ticket)
+    while (proposal := study.ask()) is not None:
+        train(study, proposal)
     trials = load(tmp_path).trials
     rejected = [trial for trial in trials if "rejected" in trial.user_attrs]
     assert rejected, "nine designs were found without a single repeat: not what TPE does"
@@ -121,10 +122,10 @@ def test_a_continuous_space_never_repeats_either(tmp_path: Path) -> None:
     study = open_study(tmp_path, space)
     keys = []
     for _ in range(20):
-        ticket = study.ask()
-        assert ticket is not None
-        keys.append(ticket.candidate.key)
-        train(study, ticket)
+        proposal = study.ask()
+        assert proposal is not None
+        keys.append(proposal.candidate.key)
+        train(study, proposal)
     # The plain layout has one point alone, whatever the drop rate: it must not come twice.
     assert len(set(keys)) == 20
 
@@ -135,9 +136,9 @@ def test_a_design_over_the_limit_is_never_trained(tmp_path: Path) -> None:
     assert 0 < len(allowed) < DISTINCT
     study = open_study(tmp_path, limited)
     seen = set()
-    while (ticket := study.ask()) is not None:
-        seen.add(ticket.candidate.design.id)
-        train(study, ticket)
+    while (proposal := study.ask()) is not None:
+        seen.add(proposal.candidate.design.id)
+        train(study, proposal)
     assert seen == allowed
     reasons = [trial.user_attrs.get("rejected", "") for trial in load(tmp_path).trials]
     assert any(reason.startswith("params <= 5200: it has ") for reason in reasons)
@@ -181,11 +182,11 @@ def test_states_and_values_are_what_they_claim_to_be(tmp_path: Path) -> None:
 
 def test_the_attributes_that_a_record_needs_are_in_the_study(tmp_path: Path) -> None:
     study = open_study(tmp_path, seed=7)
-    ticket = study.ask()
-    assert ticket is not None
-    train(study, ticket)
+    proposal = study.ask()
+    assert proposal is not None
+    train(study, proposal)
     attributes = load(tmp_path).trials[0].user_attrs
-    design = ticket.candidate.design
+    design = proposal.candidate.design
     assert attributes["design"] == design.to_dict()
     assert attributes["recipe"] == RECIPE.to_dict()
     assert attributes["seed"] == 7
@@ -197,8 +198,8 @@ def test_parameters_bear_the_names_of_the_axes_and_only_of_those_that_matter(
     tmp_path: Path,
 ) -> None:
     study = open_study(tmp_path)
-    while (ticket := study.ask()) is not None:
-        train(study, ticket)
+    while (proposal := study.ask()) is not None:
+        train(study, proposal)
     for trial in load(tmp_path).trials:
         plain = "+" not in trial.params["layout"]
         assert set(trial.params) == ({"layout"} if plain else {"layout", "shortcut", "drop_path"})
@@ -221,18 +222,18 @@ def test_slots_and_stages_are_parameters_that_survive_a_dead_driver(tmp_path: Pa
     assert len(wanted) == 12
     study, designs = open_study(tmp_path, FREE), []
     for _ in range(5):
-        ticket = study.ask()
-        assert ticket is not None
-        train(study, ticket)
-        designs.append(ticket.candidate.design.id)
+        proposal = study.ask()
+        assert proposal is not None
+        train(study, proposal)
+        designs.append(proposal.candidate.design.id)
     left = study.ask()
     assert left is not None
     study = open_study(tmp_path, FREE)  # The driver died under it.
-    while (ticket := study.ask()) is not None:
+    while (proposal := study.ask()) is not None:
         if len(designs) == 5:
-            assert ticket.candidate == left.candidate
-        train(study, ticket)
-        designs.append(ticket.candidate.design.id)
+            assert proposal.candidate == left.candidate
+        train(study, proposal)
+        designs.append(proposal.candidate.design.id)
     assert set(designs) == wanted
     assert len(designs) == len(wanted)
     trials = load(tmp_path).trials
@@ -244,11 +245,25 @@ def test_slots_and_stages_are_parameters_that_survive_a_dead_driver(tmp_path: Pa
 def test_slots_and_stages_share_the_column_of_their_field(tmp_path: Path) -> None:
     space = FREE + "  layout[0]: [conv3 +, conv3]\n"
     study = open_study(tmp_path, space)
-    while (ticket := study.ask()) is not None:
-        train(study, ticket)
-    data = {"validation_images": 100, "in_channels": 3, "image_size": 32, "classes": 10}
-    asked = {"space": Space.from_yaml(space).to_dict(), "rungs": [3], "data": data, "storage": None}
-    table = Run(tmp_path, asked).rank()
+    while (proposal := study.ask()) is not None:
+        train(study, proposal)
+    data = {"name": "x", "root": None, "resized_to": None, "split_seed": 0, "fingerprint": "f"}
+    data |= {"in_channels": 3, "image_size": 32, "classes": 10, "source": ""}
+    data |= {"train_images": 900, "validation_images": 100}
+    config = SearchConfig.from_dict(
+        {
+            "space": Space.from_yaml(space).to_dict(),
+            "data": data,
+            "recipe": RECIPE.to_dict(),
+            "seed": 0,
+            "sampler": "tpe",
+            "scheduler": "none",
+            "rungs": [3],
+            "trials": 1000,
+            "versions": {},
+        }
+    )
+    table = Run(tmp_path, config).rank()
     columns = list(table.columns)
     assert columns[columns.index("macs") + 1 :] == ["layout", "depths", "reason", "numerics"]
     designs = {trial.number: trial.design for trial in study.trials()}
@@ -260,11 +275,11 @@ def test_slots_and_stages_share_the_column_of_their_field(tmp_path: Path) -> Non
 
 def test_reports_are_idempotent_by_epoch(tmp_path: Path) -> None:
     study = open_study(tmp_path)
-    ticket = study.ask()
-    assert ticket is not None
-    study.report(ticket.number, [epoch(1, 0.3)], WHERE)
-    study.report(ticket.number, [epoch(1, 0.4), epoch(2, 0.5)], WHERE)
-    study.report(ticket.number, [epoch(2, 0.9)], WHERE)
+    proposal = study.ask()
+    assert proposal is not None
+    study.report(proposal.number, [epoch(1, 0.3)], WHERE)
+    study.report(proposal.number, [epoch(1, 0.4), epoch(2, 0.5)], WHERE)
+    study.report(proposal.number, [epoch(2, 0.9)], WHERE)
     assert load(tmp_path).trials[0].intermediate_values == {1: 0.3, 2: 0.5}
 
 
@@ -311,17 +326,17 @@ def test_a_driver_that_dies_while_it_takes_up_a_trial_loses_nothing(tmp_path: Pa
 def test_a_training_that_every_driver_dies_under_fails_in_the_end(tmp_path: Path) -> None:
     key = None
     for _ in range(ATTEMPTS):
-        ticket = open_study(tmp_path).ask()
-        assert ticket is not None
-        assert key in (None, ticket.candidate.key)
-        key = ticket.candidate.key
+        proposal = open_study(tmp_path).ask()
+        assert proposal is not None
+        assert key in (None, proposal.candidate.key)
+        key = proposal.candidate.key
     last = open_study(tmp_path)
     assert [(t.state, t.reason) for t in last.trials()] == [
         (FAIL, f"interrupted {ATTEMPTS} times without progress")
     ]
-    ticket = last.ask()
-    assert ticket is not None
-    assert ticket.candidate.key != key
+    proposal = last.ask()
+    assert proposal is not None
+    assert proposal.candidate.key != key
 
 
 def test_a_training_that_makes_progress_may_be_interrupted_as_often_as_one_likes(
@@ -331,25 +346,25 @@ def test_a_training_that_makes_progress_may_be_interrupted_as_often_as_one_likes
     for number in range(1, 3):  # The driver dies after each epoch but the last.
         study = open_study(tmp_path)
         for _ in range(ATTEMPTS):  # And is interrupted in order before the epoch has ended.
-            ticket = study.ask()
-            assert ticket is not None
+            proposal = study.ask()
+            assert proposal is not None
             study.adopt_interrupted(orderly=True)
-        ticket = study.ask()
-        assert ticket is not None
+        proposal = study.ask()
+        assert proposal is not None
         curve.append(epoch(number, 0.1))
-        study.report(ticket.number, curve, WHERE)
+        study.report(proposal.number, curve, WHERE)
     study = open_study(tmp_path)
-    ticket = study.ask()
-    assert ticket is not None
-    train(study, ticket)
+    proposal = study.ask()
+    assert proposal is not None
+    train(study, proposal)
     assert [trial.state for trial in study.trials()] == [COMPLETE]
 
 
 def test_records_are_read_without_the_space(tmp_path: Path) -> None:
     study = open_study(tmp_path)
-    ticket = study.ask()
-    assert ticket is not None
-    train(study, ticket)
+    proposal = study.ask()
+    assert proposal is not None
+    train(study, proposal)
     assert load_trials(f"sqlite:///{tmp_path}/study.db") == study.trials()
 
 
@@ -357,9 +372,9 @@ def test_a_study_is_read_anew_only_when_it_has_changed(tmp_path: Path) -> None:
     study = open_study(tmp_path)
     reader = StudyReader(tmp_path / "study.db")
     for number in range(3):
-        ticket = study.ask()
-        assert ticket is not None
-        train(study, ticket)
+        proposal = study.ask()
+        assert proposal is not None
+        train(study, proposal)
         first, again = reader.trials(), reader.trials()
         assert first == study.trials()
         assert len(first) == number + 1
@@ -370,9 +385,9 @@ def test_a_study_is_read_anew_only_when_it_has_changed(tmp_path: Path) -> None:
 
 def test_an_id_of_other_rules_is_worked_out_anew(tmp_path: Path) -> None:
     study = open_study(tmp_path)
-    ticket = study.ask()
-    assert ticket is not None
-    train(study, ticket)
+    proposal = study.ask()
+    assert proposal is not None
+    train(study, proposal)
     url = f"sqlite:///{tmp_path}/study.db"
     (record,) = load_trials(url)
     right = record.design.replace(drop_path=record.design.drop_path).id  # another object
@@ -392,9 +407,9 @@ def test_an_id_of_other_rules_is_worked_out_anew(tmp_path: Path) -> None:
 def test_a_study_of_older_ids_goes_on(sampler: str, tmp_path: Path) -> None:
     study = open_study(tmp_path, sampler=sampler)
     for _ in range(6):
-        ticket = study.ask()
-        assert ticket is not None
-        train(study, ticket)
+        proposal = study.ask()
+        assert proposal is not None
+        train(study, proposal)
     study.close()
     with closing(sqlite3.connect(tmp_path / "study.db")) as connection:
         table = "trial_user_attributes"
@@ -410,10 +425,10 @@ def test_a_study_of_older_ids_goes_on(sampler: str, tmp_path: Path) -> None:
     study = open_study(tmp_path, sampler=sampler)
     seen = {record.key for record in load_trials(f"sqlite:///{tmp_path}/study.db")}
     assert len(seen) == 6
-    while ticket := study.ask():
-        assert ticket.candidate.key not in seen
-        seen.add(ticket.candidate.key)
-        train(study, ticket)
+    while proposal := study.ask():
+        assert proposal.candidate.key not in seen
+        seen.add(proposal.candidate.key)
+        train(study, proposal)
     assert study.exhausted
 
 
@@ -454,9 +469,9 @@ def test_further_seeds_are_trained_when_asked_for_and_never_twice(
 ) -> None:
     study = open_study(tmp_path, seeds=3, seed=7, sampler=sampler)
     trained: list[tuple[str, int]] = []
-    while (ticket := study.ask()) is not None:
-        trained.append((ticket.candidate.key, ticket.seed))
-        train(study, ticket)
+    while (proposal := study.ask()) is not None:
+        trained.append((proposal.candidate.key, proposal.seed))
+        train(study, proposal)
     assert study.exhausted
     keys = {key for key, _ in trained}
     assert len(keys) == DISTINCT
@@ -473,11 +488,11 @@ def test_a_design_is_trained_with_all_packs_of_its_seeds(tmp_path: Path, joined:
     study = SearchStudy(place, "s", plan, asked, lambda *which: [which[-1][:2], which[-1][2:]])
     assert study.seeds_at_once == 5
     trained = []
-    while (ticket := study.ask()) is not None:
-        tickets = [ticket, *study.companions(ticket)]
-        assert [each.seed for each in tickets] == list(ticket.pack)
-        trained.append((ticket.candidate.key, ticket.pack))
-        for each in tickets:
+    while (proposal := study.ask()) is not None:
+        proposals = [proposal, *study.companions(proposal)]
+        assert [each.seed for each in proposals] == list(proposal.pack)
+        trained.append((proposal.candidate.key, proposal.pack))
+        for each in proposals:
             train(study, each)
     study.close()
     keys = list(dict.fromkeys(key for key, _ in trained))
@@ -519,13 +534,13 @@ def test_a_driver_killed_while_it_takes_up_a_pack_leaves_no_part_of_it_out(
     assert begun is not None
     second = opened()
     numbers = []
-    for ticket in (whole, begun):
+    for proposal in (whole, begun):
         again = second.ask()
         assert again is not None
-        assert again.candidate.key == ticket.candidate.key
-        tickets = [again, *second.companions(again)]
-        assert [(each.seed, each.pack) for each in tickets] == [(n, (0, 1, 2)) for n in range(3)]
-        numbers += [each.number for each in tickets]
+        assert again.candidate.key == proposal.candidate.key
+        proposals = [again, *second.companions(again)]
+        assert [(each.seed, each.pack) for each in proposals] == [(n, (0, 1, 2)) for n in range(3)]
+        numbers += [each.number for each in proposals]
     assert numbers == sorted(numbers)
     there = {trial.number: trial.seed for trial in load_trials(tmp_path / "study.db")}
     assert [there[number] for number in numbers] == [0, 1, 2, 0, 1, 2]
@@ -536,9 +551,9 @@ def test_a_driver_killed_while_it_takes_up_a_pack_leaves_no_part_of_it_out(
 def test_a_design_that_failed_is_not_tried_with_another_seed(tmp_path: Path) -> None:
     study = open_study(tmp_path, seeds=2)
     seeds: list[int] = []
-    while (ticket := study.ask()) is not None:
-        seeds.append(ticket.seed)
-        study.finish(ticket.number, FAIL, "no luck")
+    while (proposal := study.ask()) is not None:
+        seeds.append(proposal.seed)
+        study.finish(proposal.number, FAIL, "no luck")
         if len(seeds) == 4:
             study = open_study(tmp_path, seeds=2)  # what failed before is known to have failed
     assert seeds == [0] * DISTINCT
@@ -547,9 +562,9 @@ def test_a_design_that_failed_is_not_tried_with_another_seed(tmp_path: Path) -> 
 def test_as_many_trainings_as_the_plan_says(tmp_path: Path) -> None:
     study = open_study(tmp_path, trials=4)
     for _ in range(4):
-        ticket = study.ask()
-        assert ticket is not None
-        train(study, ticket)
+        proposal = study.ask()
+        assert proposal is not None
+        train(study, proposal)
     assert study.ask() is None
     assert not study.exhausted
     more = open_study(tmp_path, trials=5)
@@ -582,27 +597,29 @@ def test_in_a_large_space_a_known_proposal_is_replaced_by_a_neighbour(tmp_path: 
         study.close()
         load(tmp_path).enqueue_trial(proposed)
         study = open_study(tmp_path, LARGE)
-        ticket = study.ask()
-        assert ticket is not None
+        proposal = study.ask()
+        assert proposal is not None
         changed = [
             name
-            for name in {*ticket.candidate.values, *first.candidate.values}
-            if ticket.candidate.values.get(name) != first.candidate.values.get(name)
+            for name in {*proposal.candidate.values, *first.candidate.values}
+            if proposal.candidate.values.get(name) != first.candidate.values.get(name)
         ]
         assert len(changed) == 1
-        train(study, ticket)
+        train(study, proposal)
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
 def test_several_objectives(tmp_path: Path, sampler: str) -> None:
     objectives = ("validation_accuracy", "macs", "latency")
     study = open_study(tmp_path, sampler=sampler, objectives=objectives)
-    while (ticket := study.ask()) is not None:
-        stopped = ticket.number % 4 == 1
-        curve = [epoch(i + 1, 0.5 + ticket.number / 100) for i in range(1 if stopped else 3)]
-        study.report(ticket.number, curve, WHERE, latency=0.002)
-        study.report(ticket.number, curve, WHERE, latency=0.004)  # another driver's, after a break
-        study.finish(ticket.number, PRUNED if stopped else COMPLETE)
+    while (proposal := study.ask()) is not None:
+        stopped = proposal.number % 4 == 1
+        curve = [epoch(i + 1, 0.5 + proposal.number / 100) for i in range(1 if stopped else 3)]
+        study.report(proposal.number, curve, WHERE, latency=0.002)
+        study.report(
+            proposal.number, curve, WHERE, latency=0.004
+        )  # another driver's, after a break
+        study.finish(proposal.number, PRUNED if stopped else COMPLETE)
     optuna_study = load(tmp_path)
     assert [d.name for d in optuna_study.directions] == ["MAXIMIZE", "MINIMIZE", "MINIMIZE"]
     records = {trial.number: trial for trial in study.trials()}
@@ -619,11 +636,11 @@ def test_several_objectives(tmp_path: Path, sampler: str) -> None:
 
 def test_an_audited_training_stays_audited_when_it_goes_on(tmp_path: Path) -> None:
     study = open_study(tmp_path)
-    ticket = study.ask()
-    assert ticket is not None
-    assert ticket.stopped_at == 0
-    study.report(ticket.number, [epoch(1, 0.1)], WHERE)
-    study.audit(ticket.number, 1)
+    proposal = study.ask()
+    assert proposal is not None
+    assert proposal.stopped_at == 0
+    study.report(proposal.number, [epoch(1, 0.1)], WHERE)
+    study.audit(proposal.number, 1)
     again = open_study(tmp_path).ask()
     assert again is not None
     assert again.stopped_at == 1
@@ -691,13 +708,13 @@ def join(url: str, trials: int = 1000, asked: str = "this", **how: Any) -> Searc
 def test_drivers_share_a_study_and_never_a_training(server: Callable[[], str]) -> None:
     url = server()
     drivers = [join(url) for _ in range(3)]
-    tickets = []
+    proposals = []
     while any(found := [driver.ask() for driver in drivers]):
-        for driver, ticket in zip(drivers, found, strict=True):
-            if ticket is not None:
-                tickets.append(ticket)
-                train(driver, ticket)
-    keys = [ticket.candidate.key for ticket in tickets]
+        for driver, proposal in zip(drivers, found, strict=True):
+            if proposal is not None:
+                proposals.append(proposal)
+                train(driver, proposal)
+    keys = [proposal.candidate.key for proposal in proposals]
     assert len(keys) == len(set(keys)) == DISTINCT
     assert len(drivers[0].trials()) == DISTINCT
     news = [len(driver.news()) for driver in drivers]
@@ -718,8 +735,8 @@ def test_drivers_meet_the_budget_together(server: Callable[[], str]) -> None:
         driver = join(url, trials=7)
         barrier.wait()
         done = 0
-        while (ticket := driver.ask()) is not None:
-            train(driver, ticket)
+        while (proposal := driver.ask()) is not None:
+            train(driver, proposal)
             done += 1
         driver.close()
         return done
@@ -736,9 +753,9 @@ import signal, sys
 sys.path.insert(0, {tests!r})
 from test_study import join, epoch, WHERE
 driver = join({url!r})
-ticket = driver.ask()
-driver.report(ticket.number, [epoch(1, 0.25)], WHERE)
-print(ticket.candidate.key, flush=True)
+proposal = driver.ask()
+driver.report(proposal.number, [epoch(1, 0.25)], WHERE)
+print(proposal.candidate.key, flush=True)
 signal.pause()
 """
 
@@ -760,11 +777,11 @@ def test_what_a_killed_driver_left_is_taken_over_and_that_of_a_living_one_is_not
         other.communicate()
     assert driver.elsewhere() == 0
     driver.adopt_interrupted()
-    ticket = driver.ask()
-    assert ticket is not None
-    assert ticket.candidate.key == key
-    assert ticket.accuracies == [0.25]
-    train(driver, ticket)
+    proposal = driver.ask()
+    assert proposal is not None
+    assert proposal.candidate.key == key
+    assert proposal.accuracies == [0.25]
+    train(driver, proposal)
     assert [trial.state for trial in driver.trials()] == [COMPLETE]
     driver.close()
 
@@ -776,25 +793,30 @@ def test_a_pack_is_taken_over_whole_and_never_trained_twice(server: Callable[[],
         plan = Plan(space=Space.from_yaml(SPACE), recipe=RECIPE, trials=7, sampler="grid", seeds=3)
         return SearchStudy(url, "s", plan, {"search": "this"}, lambda *which: [which[-1]])
 
-    def taken(driver: SearchStudy) -> list[Ticket]:
-        ticket = driver.ask()
-        return [ticket, *driver.companions(ticket)] if ticket else []
+    def taken(driver: SearchStudy) -> list[Proposal]:
+        proposal = driver.ask()
+        return [proposal, *driver.companions(proposal)] if proposal else []
 
     first, second = together(), together()
     mine, theirs = taken(first), taken(second)
-    assert [ticket.seed for ticket in mine] == [ticket.seed for ticket in theirs] == [0, 1, 2]
+    assert (
+        [proposal.seed for proposal in mine] == [proposal.seed for proposal in theirs] == [0, 1, 2]
+    )
     assert mine[0].candidate.key != theirs[0].candidate.key
     (last,) = taken(second)  # what is left of the trials
     assert last.pack == (0,)
     assert taken(first) == []
-    for driver, ticket in ((first, mine[1]), *((second, each) for each in [*theirs, last])):
-        train(driver, ticket)
+    for driver, proposal in ((first, mine[1]), *((second, each) for each in [*theirs, last])):
+        train(driver, proposal)
     assert first._presence is not None
     first._presence.end()  # as if it had been killed
     second.adopt_interrupted()
     again = taken(second)
-    assert [(ticket.seed, ticket.pack) for ticket in again] == [(0, (0, 1, 2)), (2, (0, 1, 2))]
-    assert {ticket.candidate.key for ticket in again} == {mine[0].candidate.key}
+    assert [(proposal.seed, proposal.pack) for proposal in again] == [
+        (0, (0, 1, 2)),
+        (2, (0, 1, 2)),
+    ]
+    assert {proposal.candidate.key for proposal in again} == {mine[0].candidate.key}
     assert taken(second) == []
     for driver in (first, second):
         driver.close()
@@ -813,15 +835,15 @@ def test_a_driver_that_seemed_dead_lets_go_of_what_another_took_over(
 ) -> None:
     url = server()
     sleeper, other = join(url), join(url)
-    ticket = sleeper.ask()
-    assert ticket is not None
+    proposal = sleeper.ask()
+    assert proposal is not None
     assert sleeper._presence is not None
     sleeper._presence.end()  # as if its machine had slept
     other.adopt_interrupted()
     taken = other.ask()
     assert taken is not None
-    assert taken.candidate.key == ticket.candidate.key
-    train(sleeper, ticket, accuracy=0.1)  # it wakes, and knows of nothing
+    assert taken.candidate.key == proposal.candidate.key
+    train(sleeper, proposal, accuracy=0.1)  # it wakes, and knows of nothing
     train(other, taken, accuracy=0.7)
     (record,) = other.trials()
     assert (record.state, record.curve[0].validation_accuracy) == (COMPLETE, 0.7)

@@ -8,6 +8,7 @@ test_search.py and test_torture.py.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -27,10 +28,13 @@ import skipsearch as ss
 from skipsearch.errors import RunError
 from skipsearch.record import COMPLETE, FAIL, PRUNED
 from skipsearch.run import Run
-from skipsearch.searching.cluster import Resources, ray_session
+from skipsearch.searching.cluster import ray_session
 from skipsearch.searching.disk import forecast, is_disk_full
 from skipsearch.searching.job import Job
+from skipsearch.searching.messages import Request
+from skipsearch.searching.options import Limits, Resources
 from skipsearch.searching.searcher import WORKER_DEATHS
+from skipsearch.searching.stopping import Judge
 from skipsearch.training import Folder
 
 CALM = """
@@ -41,6 +45,8 @@ axes:
   layout: [conv3-bn-relu-conv3-bn + relu, bn-relu-conv3-bn-relu-conv3 +]
   shortcut: [proj, omit]
 """
+
+ONE = Resources(concurrency=1)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -57,22 +63,23 @@ def test_too_many_failures_in_a_row_stop_the_search_with_a_diagnosis(tmp_path: P
         "  recipe.peak_lr: {low: 1.0e+5, high: 9.0e+5, step: 1.0e+5}\n"
     )
     asked: dict[str, Any] = {"trials": 9, "epochs": 2, "out": tmp_path / "run"}
+    asked["resources"] = ONE
     with pytest.raises(RunError, match="3 trials in a row failed") as caught:
-        ss.search(wild, concurrency=1, max_failures=3, **asked)
+        ss.search(wild, limits=Limits(max_failures=3), **asked)
     assert "the loss became" in str(caught.value)
     failed = Run.open(tmp_path / "run").trials()
     assert [trial.state for trial in failed] == [FAIL] * 3
     # Nothing is lost: the same command with another limit goes on.
-    done = ss.search(wild, concurrency=1, max_failures=99, **asked).trials()
+    done = ss.search(wild, limits=Limits(max_failures=99), **asked).trials()
     assert done[:3] == failed
     assert [trial.state for trial in done] == [FAIL] * 9
 
 
 def test_a_trial_that_takes_too_long_fails_and_the_search_goes_on(tmp_path: Path) -> None:
     asked: dict[str, Any] = {"epochs": 2, "out": tmp_path / "run", "scheduler": "none"}
-    asked["concurrency"] = 1
-    ss.search(ss.Space.from_yaml(CALM), trials=2, trial_timeout=1e-6, **asked)  # too long for all
-    run = ss.search(ss.Space.from_yaml(CALM), trials=3, trial_timeout=HANG, **asked)  # for none
+    asked["resources"] = ONE
+    ss.search(ss.Space.from_yaml(CALM), trials=2, limits=Limits(trial_timeout=1e-6), **asked)
+    run = ss.search(ss.Space.from_yaml(CALM), trials=3, limits=Limits(trial_timeout=HANG), **asked)
     *late, in_time = run.trials()
     assert [trial.state for trial in late] == [FAIL] * 2
     for trial in late:
@@ -83,54 +90,37 @@ def test_a_trial_that_takes_too_long_fails_and_the_search_goes_on(tmp_path: Path
 
 def test_what_a_training_took_before_counts_towards_its_time_out(tmp_path: Path) -> None:
     design = ss.Design(layout="conv3-bn-relu", depths=(1,), widths=(8,))
-    task = {
-        "design": design.to_dict(),
-        "recipe": ss.Recipe(epochs=2, batch_size=64, images=128).to_dict(),
-        "seeds": [0],
-        "checkpoint": "c.pt",
-        "memory_share": 1.0,
-        "deterministic": False,
-        "timeout": HANG,
-        "latency_batch": None,
-    }
+    recipe = ss.Recipe(epochs=2, batch_size=64, images=128)
+    request = Request(design=design, recipe=recipe, seeds=(0,), checkpoint="c.pt", timeout=HANG)
     data, store = ss.load_data("digits").without_test(), Folder(tmp_path)
-    first = Job(task, data, store)
-    seconds = first.step()["seconds"]
+    first = Job(request, data, store)
+    seconds = first.step().members[0].curve[-1].seconds
     first.close()
     # Another worker goes on from the checkpoint, and has this much left.
-    result = Job(task | {"timeout": seconds}, data, store).step()
-    assert result["failed"].endswith("for 1 of 2 epochs")
+    report = Job(dataclasses.replace(request, timeout=seconds), data, store).step()
+    assert report.failure.endswith("for 1 of 2 epochs")
 
 
 def test_a_worker_that_hangs_beyond_the_time_out_is_ended(tmp_path: Path) -> None:
     # What it hangs in is no step of ours: reading a checkpoint that never comes.
     os.mkfifo(tmp_path / "c.pt")
     design = ss.Design(layout="conv3-bn-relu", depths=(1,), widths=(4,))
-    task = {
-        "design": design.to_dict(),
-        "recipe": ss.Recipe(epochs=1).to_dict(),
-        "seeds": [0],
-        "checkpoint": "c.pt",
-        "memory_share": 1.0,
-        "deterministic": False,
-        "timeout": 0.0,
-        "latency_batch": None,
-        "threads": 1,
-    }
+    hangs = Request(
+        design=design, recipe=ss.Recipe(epochs=1), seeds=(0,), checkpoint="c.pt", timeout=0.0
+    )
+    works = dataclasses.replace(hangs, checkpoint="a.pt", timeout=None)
     program = f"""
-        import json
         from skipsearch.data import load_data
         from skipsearch.searching import worker
         from skipsearch.training import Folder
         worker.HANG_SECONDS = 0.1
         trial = worker.DesignTrainable.__new__(worker.DesignTrainable)
         trial._data, trial._store = load_data("digits").without_test(), Folder({str(tmp_path)!r})
-        trial._compiling, trial._versions = None, "{{}}"
+        trial._compiling, trial._versions = None, {{}}
         trial._watchdog, trial._device_lost = worker.Watchdog(), False
-        task = {task!r}
-        trial._begin({{"task": json.dumps(task | {{"checkpoint": "a.pt", "timeout": None}})}})
-        assert "failed" not in trial.step()  # libraries
-        trial._begin({{"task": json.dumps(task)}})
+        trial._begin({works.to_config()!r})
+        assert not trial.step()["report"].failure  # libraries
+        trial._begin({hangs.to_config()!r})
         trial.step()
         print("it came back")
     """
@@ -153,9 +143,9 @@ def test_stopped_trials_are_audited(tmp_path: Path) -> None:
     asked: dict[str, Any] = {"trials": 8, "epochs": 3, "scheduler": stopping, "sampler": "random"}
     asked["seed"] = 2  # high rates first: low ones are below them after an epoch
     # One after the other: the rule sees them in the order of their numbers.
-    trials = ss.search(space, concurrency=1, out=tmp_path / "run", **asked).trials()
+    trials = ss.search(space, resources=ONE, out=tmp_path / "run", **asked).trials()
     assert [trial.state for trial in trials] == [COMPLETE] * 8
-    judge = stopping.judge(3)
+    judge = Judge(stopping, 3)
     accuracies = [[epoch.validation_accuracy for epoch in trial.curve] for trial in trials]
     first_stop = [
         next((n for n in (1, 2) if judge.stops(trial.number, curve[:n])), 0)
@@ -167,7 +157,7 @@ def test_stopped_trials_are_audited(tmp_path: Path) -> None:
 
 def test_several_objectives_end_to_end(tmp_path: Path) -> None:
     objectives = ("validation_accuracy", "latency", "params")
-    asked: dict[str, Any] = {"trials": 4, "epochs": 1, "concurrency": 1, "out": tmp_path / "run"}
+    asked: dict[str, Any] = {"trials": 4, "epochs": 1, "resources": ONE, "out": tmp_path / "run"}
     run = ss.search(ss.Space.from_yaml(CALM), objectives=objectives, **asked)
     assert all(trial.latency is not None and trial.latency > 0 for trial in run.trials())
     front = run.pareto()
@@ -181,7 +171,7 @@ def test_several_objectives_end_to_end(tmp_path: Path) -> None:
 def test_the_seed_makes_the_sequence_of_designs_reproducible(tmp_path: Path) -> None:
     short = CALM.replace("batch_size: 256", "batch_size: 64, images: 256")
     space = ss.Space.from_yaml(short + "  recipe.peak_lr: {low: 0.01, high: 0.5, log: true}\n")
-    asked: dict[str, Any] = {"epochs": 3, "scheduler": "asha", "concurrency": 1}
+    asked: dict[str, Any] = {"epochs": 3, "scheduler": "asha", "resources": ONE}
     sequences = [
         [
             (trial.design.id, trial.recipe.peak_lr, trial.state, len(trial.curve))
@@ -230,7 +220,7 @@ def test_a_worker_that_is_killed_loses_one_epoch_at_most(tmp_path: Path) -> None
 
 def test_a_training_whose_workers_die_three_times_fails_with_that_reason(tmp_path: Path) -> None:
     asked: dict[str, Any] = {"epochs": 1, "out": tmp_path / "run", "scheduler": "none"}
-    asked |= {"concurrency": 1, "trial_timeout": HANG}
+    asked |= {"resources": ONE, "limits": Limits(trial_timeout=HANG)}
     space = ss.Space.from_yaml(CALM)
     (first,) = ss.search(space, trials=1, **asked).trials()
     # The workers of another one hang in reading a checkpoint that never comes.
@@ -312,7 +302,8 @@ def test_a_full_disk_stops_the_search_and_the_same_command_goes_on(tmp_path: Pat
         from pathlib import Path
         from waiting import wait_for
         from skipsearch.cli import main
-        from skipsearch.searching.cluster import Resources, ray_session
+        from skipsearch.searching.cluster import ray_session
+        from skipsearch.searching.options import Resources
 
         def fill():
             wait_for(lambda: list(Path("/mnt/run/checkpoints").glob("*.pt")))

@@ -14,6 +14,7 @@ from skipsearch.artefacts.source_text import module_call
 from skipsearch.cost import cost, measure_block, measure_join, measure_steps, step_params
 from skipsearch.design import Design
 from skipsearch.diagram import draw_diagram
+from skipsearch.early_stopping import EarlyStopping
 from skipsearch.errors import RunError, UnknownWordError
 from skipsearch.fields import check_field, has_effect
 from skipsearch.layout import PLAIN_TOKENS, Layout
@@ -29,7 +30,7 @@ from skipsearch.plan import Block, Join, Size, StageFields, Step
 from skipsearch.planning import LINK_SHORTCUTS, SHORTCUTS, plan_block
 from skipsearch.recipe import PRECISIONS, SCHEDULES, Recipe
 from skipsearch.searching.samplers import make_sampler
-from skipsearch.searching.stopping import EarlyStopping
+from skipsearch.searching.stopping import Judge
 from skipsearch.space import Space
 from skipsearch.training.environment import autocast_dtype
 from skipsearch.training.schedule import learning_rate
@@ -154,7 +155,7 @@ def test_an_unknown_word_of_a_search_is_refused() -> None:
     stopping = EarlyStopping()
     object.__setattr__(stopping, "rule", WORD)
     with pytest.raises(KeyError):
-        stopping.judge(9).stops(0, [0.5])
+        Judge(stopping, 9).stops(0, [0.5])
 
 
 def test_every_known_word_has_an_entry_in_every_dispatch() -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import weakref
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from skipsearch.design import Design
 from skipsearch.recipe import Recipe
 from skipsearch.searching import job as job_file
 from skipsearch.searching.job import Job
-from skipsearch.training import Folder, Residents, Trainer, is_lost
+from skipsearch.searching.messages import Request
+from skipsearch.training import Folder, Streams, Trainer, is_lost
 
 DESIGN = Design(layout="conv3-bn-relu", depths=(1,), widths=(4,))
 
@@ -27,18 +29,9 @@ def data() -> Data:
     return load_data("digits").without_test()
 
 
-def task(**changes: Any) -> dict[str, Any]:
-    values = {
-        "design": DESIGN.to_dict(),
-        "recipe": Recipe(epochs=2, batch_size=512).to_dict(),
-        "seeds": [0],
-        "checkpoint": "c.pt",
-        "memory_share": 1.0,
-        "deterministic": False,
-        "timeout": None,
-        "latency_batch": None,
-    }
-    return values | changes
+def request(**changes: Any) -> Request:
+    recipe = Recipe(epochs=2, batch_size=512)
+    return replace(Request(design=DESIGN, recipe=recipe, seeds=(0,), checkpoint="c.pt"), **changes)
 
 
 # --- an error that ends a training ----------------------------------------------------------------
@@ -94,26 +87,26 @@ def test_memory_is_given_back_when_the_exception_is_gone(
 
     monkeypatch.setattr(Job, "_drop", drop)
     monkeypatch.setattr(failing, "error", error)
-    residents = Residents(torch.device("cpu")) if shared else None
-    job = Job(task(), data, Folder(tmp_path), residents=residents)
-    result = job.step()
-    assert result["failed"].startswith(reason)
-    assert result["done"]
-    assert "device_lost" not in result
+    streams = Streams(torch.device("cpu")) if shared else None
+    job = Job(request(), data, Folder(tmp_path), streams=streams)
+    report = job.step()
+    assert report.failure.startswith(reason)
+    assert report.done
+    assert not report.device_lost
     assert held == [0] * tries
     assert len(failing.made) == tries
     job.end()
-    if residents:
-        residents.close()
+    if streams:
+        streams.close()
 
 
 def test_a_device_that_is_lost_is_told(
     data: Data, tmp_path: Path, failing: type[Fails], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(job_file, "is_lost", lambda device: True)
-    result = Job(task(), data, Folder(tmp_path)).step()
-    assert result["device_lost"]
-    assert result["failed"] == "RuntimeError: shapes differ"
+    report = Job(request(), data, Folder(tmp_path)).step()
+    assert report.device_lost
+    assert report.failure == "RuntimeError: shapes differ"
 
 
 def test_a_device_is_lost_where_waiting_for_it_fails(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,31 +124,31 @@ def test_a_device_is_lost_where_waiting_for_it_fails(monkeypatch: pytest.MonkeyP
 
 
 def test_a_seat_is_left_once(data: Data, tmp_path: Path) -> None:
-    residents = Residents(torch.device("cpu"))
-    job = Job(task(), data, Folder(tmp_path), residents=residents)
+    streams = Streams(torch.device("cpu"))
+    job = Job(request(), data, Folder(tmp_path), streams=streams)
     job.step()
     job.forget()
     job.end()
-    assert len(residents._free) == 1
+    assert len(streams._free) == 1
     assert not (tmp_path / "c.pt").exists()
-    residents.close()
+    streams.close()
 
 
 def test_a_checkpoint_of_a_version_without_packs_is_gone_on_from(
     data: Data, tmp_path: Path
 ) -> None:
-    whole = Job(task(), data, Folder(tmp_path / "whole"))
-    expected = [whole.step()["train_loss"] for _ in range(2)]
-    first = Job(task(), data, Folder(tmp_path))
+    whole = Job(request(), data, Folder(tmp_path / "whole"))
+    expected = [whole.step().members[0].curve[-1].train_loss for _ in range(2)]
+    first = Job(request(), data, Folder(tmp_path))
     first.step()
     first.close()
     state = torch.load(tmp_path / "c.pt", weights_only=True)
     (state["curve"],) = state.pop("curves")
     del state["failed"]
     torch.save(state, tmp_path / "c.pt")
-    curve = Job(task(), data, Folder(tmp_path)).step()["curve"]
-    assert [epoch["epoch"] for epoch in curve] == [1, 2]
-    assert [epoch["train_loss"] for epoch in curve] == expected
+    curve = Job(request(), data, Folder(tmp_path)).step().members[0].curve
+    assert [epoch.epoch for epoch in curve] == [1, 2]
+    assert [epoch.train_loss for epoch in curve] == expected
 
 
 # --- the watchdog ---------------------------------------------------------------------------------

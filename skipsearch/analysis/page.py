@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -30,6 +30,8 @@ from skipsearch.analysis.figures import (
 )
 from skipsearch.analysis.interactions import DEPENDS
 from skipsearch.analysis.report import Picture, Section, Table, write_report
+from skipsearch.axes import Range
+from skipsearch.config import SearchConfig
 from skipsearch.diagram import draw_diagram
 from skipsearch.errors import counted
 from skipsearch.ready import ready_names
@@ -49,7 +51,7 @@ class Findings:
     """All that is known of a run.
 
     Attributes:
-        asked: What ``run.yaml`` holds.
+        config: What was asked of the search.
         trials: Its records.
         ranking: What ``rank`` returns.
         front: What ``pareto`` returns for accuracy and parameters.
@@ -62,7 +64,7 @@ class Findings:
         damage: Why what it has found cannot be read; empty where it can.
     """
 
-    asked: Mapping[str, Any]
+    config: SearchConfig
     trials: Sequence[Trial]
     ranking: pd.DataFrame
     front: pd.DataFrame
@@ -77,7 +79,7 @@ class Findings:
     @property
     def images(self) -> dict[str, int]:
         """Sizes of the data set, as ``cost`` and ``draw_diagram`` take them."""
-        return {name: self.asked["data"][name] for name in ("in_channels", "image_size", "classes")}
+        return self.config.image_sizes
 
     @property
     def leaders(self) -> dict[str, str]:
@@ -100,7 +102,7 @@ def write_page(found: Findings, folder: Path, name: str) -> Path:
     Returns:
         The page.
     """
-    asked = found.asked
+    config = found.config
     sections = [
         leaders_section(found),
         confirmation_section(found),
@@ -115,10 +117,10 @@ def write_page(found: Findings, folder: Path, name: str) -> Path:
     ]
     return write_report(
         folder,
-        title=f"{asked['space']['name']} on {Path(asked['data']['name']).stem}",
+        title=f"{config.space.name} on {Path(config.data.name).stem}",
         subtitle=f"Run {name}: {counted(len(found.trials), 'training')} of"
         f" {counted(found.ranking.design.nunique(), 'design')},"
-        f" up to {counted(asked['recipe']['epochs'], 'epoch')} each",
+        f" up to {counted(config.recipe.epochs, 'epoch')} each",
         answer=list(_answer(found)),
         sections=[section for section in sections if section is not None],
     )
@@ -127,7 +129,7 @@ def write_page(found: Findings, folder: Path, name: str) -> Path:
 def _answer(found: Findings) -> Iterator[str]:
     yield from _budget_of(found)
     known = list(dict.fromkeys(found.effects["axis"])) if len(found.effects) else []
-    asked = [axis for axis in found.asked["ask"] if axis in known]
+    asked = [axis for axis in found.config.ask if axis in known]
     yield from answers(found.effects, asked)
     if found.damage:
         yield f"The confirmation is left out: {found.damage}."
@@ -140,13 +142,13 @@ def _answer(found: Findings) -> Iterator[str]:
     yield from _dependences(found.interactions)
     if found.degradation is not None:
         yield from found.degradation.claims
-    if found.asked["scheduler"] != NO_STOPPING:
+    if found.config.stopping.rule != NO_STOPPING:
         yield from stopping_section(found).text
 
 
 def _budget_of(found: Findings) -> Iterator[str]:
     """Say so where the answers are not those at the full budget."""
-    full = found.asked["recipe"]["epochs"]
+    full = found.config.recipe.epochs
     if found.effects.empty:
         yield "Fewer than two designs have been trained: what the axes do is not known yet."
     elif (epochs := int(found.effects.epochs.iloc[0])) < full:
@@ -158,13 +160,17 @@ def _budget_of(found: Findings) -> Iterator[str]:
 
 def _more(found: Findings) -> Iterator[str]:
     """Name the command that would settle what is open."""
-    ranges = {name for name, axis in found.asked["space"]["axes"].items() if "low" in axis}
+    of_space = found.config.space.axes
+    ranges = {name for name, axis in of_space.items() if isinstance(axis, Range)}
     axes = [axis for axis in open_axes(found.effects) if axis not in ranges]
     if axes:
-        asked = found.asked
-        trials = max(asked["trials"], TO_SETTLE)
-        more = {"ask": axes, "trials": trials, "seeds": max(asked["seeds"], SEEDS_TO_SETTLE)}
-        yield f"To settle what is open: {_command({**asked, **more})}"
+        more = dataclasses.replace(
+            found.config,
+            ask=tuple(axes),
+            trials=max(found.config.trials, TO_SETTLE),
+            seeds=max(found.config.seeds, SEEDS_TO_SETTLE),
+        )
+        yield f"To settle what is open: {_command(more)}"
 
 
 def _leading(ranking: pd.DataFrame) -> Iterator[str]:
@@ -388,7 +394,7 @@ def leaders_section(found: Findings) -> Section:
         caption = f"{name}: {design.layout}; {row.params:,} parameters, {row.macs:,} multiply-adds."
         figure = draw_diagram(design, **found.images)
         pictures.append(Picture(name=f"leader-{place}", figure=figure, caption=caption))
-    images = found.asked["data"]["validation_images"]
+    images = found.config.data.validation_images
     hidden = {"trial", "recipe", "state", "macs", "reason", "numerics"}
     formats = {
         "epochs": "d",
@@ -466,7 +472,7 @@ def front_section(found: Findings) -> Section:
 
 def stopping_section(found: Findings) -> Section:
     """Tell what early stopping cut, and how often wrongly."""
-    audit, rule = found.audit, found.asked["scheduler"]
+    audit, rule = found.audit, found.config.stopping.rule
     if rule == NO_STOPPING:
         return Section(title="Stopping", text=["No training was stopped early."])
     text = [
@@ -489,7 +495,7 @@ def budget_section(found: Findings) -> Section:
     trials = found.trials
     states = Counter(trial.state for trial in trials)
     epochs = sum(len(trial.curve) for trial in trials)
-    full = len(trials) * found.asked["recipe"]["epochs"]
+    full = len(trials) * found.config.recipe.epochs
     hours = sum(trial.seconds for trial in trials) / 3600
     text = [
         f"{counted(len(trials), 'training')} of"
@@ -512,65 +518,61 @@ def budget_section(found: Findings) -> Section:
 
 def provenance_section(found: Findings) -> Section:
     """Tell what the run rests on, and how to have it again."""
-    asked = found.asked
-    data = asked["data"]
+    config, data = found.config, found.config.data
     numerics = sorted({trial.numerics for trial in found.trials if trial.numerics})
-    versions = ", ".join(f"{name} {number}" for name, number in asked["versions"].items())
+    versions = ", ".join(f"{name} {number}" for name, number in config.versions.items())
     text = [
-        f"Data: {data['name']}, {data['source']}; {data['train_images']:,} training and"
-        f" {data['validation_images']:,} validation images of {data['image_size']} x"
-        f" {data['image_size']} pixels; fingerprint {data['fingerprint']}. The test split was not"
+        f"Data: {data.name}, {data.source}; {data.train_images:,} training and"
+        f" {data.validation_images:,} validation images of {data.image_size} x"
+        f" {data.image_size} pixels; fingerprint {data.fingerprint}. The test split was not"
         " looked at.",
-        f"Sampler {asked['sampler']}, scheduler {asked['scheduler']}, seed {asked['seed']}."
+        f"Sampler {config.sampler}, scheduler {config.stopping.rule}, seed {config.seed}."
         f" {versions}.",
         *(f"Numerics: {text}." for text in numerics),
         "The same folder holds run.yaml, which says all that was asked, and study.db, an Optuna"
         " study with every record. The same search again:",
     ]
-    return Section(title="Provenance", text=text, code=_command(asked))
+    return Section(title="Provenance", text=text, code=_command(config))
 
 
-def _command(asked: Mapping[str, Any]) -> str:
+def _command(config: SearchConfig) -> str:
     """Write the command that asks for the same search.
 
     A space that is no ready one is in a file that bears its name.
     """
-    ask = asked.get("ask", [ASK_BEST])
-    if ask == [ASK_BEST]:
-        stopping = asked["stopping"] if asked["scheduler"] != NO_STOPPING else {}
-        how = {"sampler": asked["sampler"], "scheduler": asked["scheduler"]}
-        how |= {name.replace("_", "-"): value for name, value in stopping.items()}
-    else:  # The question proposes.
-        how = {"ask": ",".join(ask), "margin": asked.get("margin")}
+    asks_best = config.ask == (ASK_BEST,)
+    how: dict[str, object] = {"ask": ",".join(config.ask), "margin": config.margin}
+    if asks_best:  # Else the question proposes.
+        rule = config.stopping.rule
+        details = config.stopping.details() if rule != NO_STOPPING else {}
+        how = {"sampler": config.sampler, "scheduler": rule}
+        how |= {name.replace("_", "-"): value for name, value in details.items()}
     options = {
-        "data": asked["data"]["name"],
-        "data-root": asked["data"]["root"],
-        "image-size": asked["data"]["resized_to"],
-        "trials": asked["trials"],
-        "epochs": asked["recipe"]["epochs"],
+        "data": config.data.name,
+        "data-root": config.data.root,
+        "image-size": config.data.resized_to,
+        "trials": config.trials,
+        "epochs": config.recipe.epochs,
         **how,
-        "seed": asked["seed"],
-        "seeds": asked["seeds"],
-        "objectives": ",".join(
-            asked["objectives"] if ask == [ASK_BEST] else asked["objectives"][:1]
-        ),
-        "latency-batch": asked["latency_batch"],
+        "seed": config.seed,
+        "seeds": config.seeds,
+        "objectives": ",".join(config.objectives if asks_best else config.objectives[:1]),
+        "latency-batch": config.latency_batch,
     }
-    words = ["skipsearch", "search", _space_word(asked["space"]), "--out", "NEW"]
+    words = ["skipsearch", "search", _space_word(config.space), "--out", "NEW"]
     for name, value in options.items():
         if value is not None:
             words += [f"--{name}", str(value)]
-    in_space = {"epochs", *asked["space"].get("recipe", {})}
-    for name, value in asked["recipe"].items():
+    in_space = {"epochs", *config.space.recipe}
+    for name, value in config.recipe.to_dict().items():
         if name not in in_space and value != getattr(Recipe(), name):
             words += ["--recipe", f"{name}={value}"]
     return shlex.join(words)
 
 
-def _space_word(space: Mapping[str, Any]) -> str:
-    name = str(space["name"])
-    if name in ready_names():
-        ready = Space.load(name).to_dict()
-        if all(ready.get(part) == space.get(part) for part in ("base", "axes", "constraints")):
-            return name
-    return f"{name}.yaml"
+def _space_word(space: Space) -> str:
+    if space.name in ready_names():
+        ready, ours = Space.load(space.name).to_dict(), space.to_dict()
+        if all(ready.get(part) == ours.get(part) for part in ("base", "axes", "constraints")):
+            return space.name
+    return f"{space.name}.yaml"

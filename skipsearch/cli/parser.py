@@ -12,6 +12,7 @@ from skipsearch.cli.console import complain
 from skipsearch.cli.words import EXIT_BAD_INPUT, positive, seconds
 from skipsearch.errors import shown_value
 from skipsearch.ready import ready_names
+from skipsearch.searching.options import Limits, Resources
 
 
 class Parser(argparse.ArgumentParser):
@@ -307,16 +308,18 @@ def _add_image_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_session_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--concurrency", type=int, metavar="K", help="trials at once at most")
-    parser.add_argument("--cpus-per-trial", type=float, default=1.0, metavar="C")
+    cores = Resources.cpus_per_trial
+    parser.add_argument("--cpus-per-trial", type=float, default=cores, metavar="C")
     parser.add_argument("--gpus-per-trial", type=float, metavar="G", help="or a share, as 0.25")
     parser.add_argument("--time-budget", type=seconds, metavar="T", help="as 90s, 20m or 2h")
     parser.add_argument("--trial-timeout", type=seconds, metavar="T", help="of one trial")
     parser.add_argument(
         "--max-failures",
         type=int,
-        default=10,
+        default=Limits.max_failures,
         metavar="N",
-        help="trials in a row that may fail before the search stops (default 10); a pack is one",
+        help="trials in a row that may fail before the search stops"
+        f" (default {Limits.max_failures}); a pack is one",
     )
     parser.add_argument(
         "--address", metavar="A", help="of a Ray cluster to join: host:port or auto"

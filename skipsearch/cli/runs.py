@@ -38,7 +38,7 @@ def rank(options: argparse.Namespace) -> None:
         f"\n{counted(int(table.n.sum()), 'training')} of"
         f" {counted(table.design.nunique(), 'design')}, ranked by epochs"
         " reached, then by validation accuracy there;"
-        f"\nlow, high: 95 % interval for one seed and {run.asked['data']['validation_images']:,}"
+        f"\nlow, high: 95 % interval for one seed and {run.config.data.validation_images:,}"
         " validation images, or of the mean over seeds."
         f"\n=: tied, {table.tied.sum()} in all: by these data any of them may be the best."
         f"\n{written}"

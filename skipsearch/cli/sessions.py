@@ -19,8 +19,8 @@ from skipsearch.errors import RunError, counted
 from skipsearch.ready import ready_names
 
 if TYPE_CHECKING:
+    from skipsearch.early_stopping import EarlyStopping
     from skipsearch.run import Run
-    from skipsearch.searching.stopping import EarlyStopping
 
 
 def search_space(options: argparse.Namespace) -> int:
@@ -77,7 +77,7 @@ def search_space(options: argparse.Namespace) -> int:
 
 def _early_stopping(options: argparse.Namespace) -> EarlyStopping | None:
     """Return what was asked for; None for what the run has, or the default."""
-    from skipsearch.searching.stopping import EarlyStopping
+    from skipsearch.early_stopping import EarlyStopping
 
     stopping = EarlyStopping(
         rule=options.scheduler or "none",
@@ -99,11 +99,13 @@ def _early_stopping(options: argparse.Namespace) -> EarlyStopping | None:
 def confirm(options: argparse.Namespace) -> int:
     """Train the leaders of a run again with new seeds."""
     from skipsearch.run import Run
+    from skipsearch.run.confirming import confirm as confirm_run
 
     run = Run.open(options.run)
     check_writable(options.csv)
     try:
-        found = run.confirm(
+        found = confirm_run(
+            run,
             options.top,
             options.seeds,
             data=options.data,

@@ -10,8 +10,9 @@ import re
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from skipsearch.classics import CLASSICS
 from skipsearch.design import Design
@@ -26,6 +27,7 @@ from skipsearch.errors import (
 from skipsearch.layout import Layout
 from skipsearch.recipe import Recipe
 from skipsearch.record import Epoch
+from skipsearch.searching.options import Limits, Resources
 from skipsearch.space import Space
 from skipsearch.text import parse_yaml, read_text
 
@@ -35,12 +37,10 @@ if TYPE_CHECKING:
     from skipsearch.data import Data
     from skipsearch.run import Run
 
+Group = TypeVar("Group", Resources, Limits)
+
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
-SESSION = (
-    *("concurrency", "cpus_per_trial", "gpus_per_trial", "time_budget", "trial_timeout"),
-    *("max_failures", "address", "insecure", "dashboard", "deterministic", "verbose"),
-)
 LAYOUT_LIKE = re.compile(r".*\+|(conv|dw|bn|gn|ln|relu|gelu|silu|se|scale|dropout)\d*(-|$)")
 
 
@@ -93,7 +93,16 @@ def for_images(space: Space, options: argparse.Namespace) -> Space:
 
 def session_options(options: argparse.Namespace) -> dict[str, Any]:
     """Return the options of a session of trials, by the names that the API has for them too."""
-    return {name: getattr(options, name) for name in SESSION}
+
+    def grouped(group: type[Group]) -> Group:
+        return group(**{field.name: getattr(options, field.name) for field in fields(group)})
+
+    return {
+        "resources": grouped(Resources),
+        "limits": grouped(Limits),
+        "deterministic": options.deterministic,
+        "verbose": options.verbose,
+    }
 
 
 def command(verb: str, *words: object) -> str:

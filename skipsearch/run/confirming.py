@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from skipsearch import analysis
+from skipsearch.config import ConfirmConfig
 from skipsearch.errors import RunError
-from skipsearch.recipe import Recipe
 from skipsearch.run.folder import Run
 from skipsearch.run.lock import locked
 from skipsearch.run.places import CONFIRM, CONFIRMATIONS
-from skipsearch.searching.asked import fixed
-from skipsearch.searching.cluster import Resources, ray_session
-from skipsearch.searching.driver import Limits
+from skipsearch.searching.cluster import ray_session
+from skipsearch.searching.options import Limits, Resources
 from skipsearch.searching.rounds import train_rounds
 from skipsearch.searching.study import Plan
 from skipsearch.text import dump_yaml, write_atomically
@@ -20,43 +19,55 @@ from skipsearch.text import dump_yaml, write_atomically
 
 def confirm(
     run: Run,
-    top: int,
-    seeds: int,
+    top: int = 5,
+    seeds: int = 5,
     *,
     data: str | Path | None = None,
     data_root: str | Path | None = None,
-    resources: Resources,
-    limits: Limits,
+    resources: Resources = Resources(),
+    limits: Limits = Limits(),
     deterministic: bool = False,
     verbose: bool = False,
 ) -> analysis.Confirmation:
-    """Train the leaders of a run again with new seeds; see ``Run.confirm``.
+    """Train the leaders of a run again with new seeds, until one is separated or no seed is left.
+
+    Each is trained to the full budget, without early stopping. A round is one new seed, the
+    same for all leaders: they see the images in one order, augmented alike. The first rounds
+    are trained at once; from the third on the leaders are judged after each. Called again it
+    goes on where it ended or was interrupted, and nothing is trained twice; with more ``seeds``
+    or ``top`` it goes further. Who was a leader once stays one.
 
     Args:
         run: The run.
-        top: How many leaders.
-        seeds: New seeds at most.
-        data: Where the data are now, if not where they were.
+        top: Number of leaders: the highest-ranked designs, those that the search stopped early
+            after those that it did not.
+        seeds: Number of new seeds at most, at least 2.
+        data: Where the data are now; where they were at the search if None.
         data_root: Folder of the data set's files, likewise.
-        resources: Of the session.
-        limits: Of the session.
-        deterministic: Whether a GPU must give the same bits again.
+        resources: What trials may use.
+        limits: How long the session and each trial may take, and how many trials may fail.
+        deterministic: Whether a GPU must give the same bits again, for less speed.
         verbose: Whether to show what Ray prints.
 
+    Returns:
+        What came out. Where the time was up, ``wanted`` is what is left to do.
+
     Raises:
-        RunError, KeyboardInterrupt: As ``Run.confirm``.
+        RunError: If there is nothing to confirm, the folder is in use, the data have changed,
+            the resources do not exist, the disk is full, or too many trials in a row fail.
+        KeyboardInterrupt: If it was interrupted; call it again to go on.
     """
     for name, value, least in (("top", top, 1), ("seeds", seeds, 2)):
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise RunError(f"{name}: {value!r} is not a whole number from {least}")
     with locked(run.path):
-        earlier = run.asked_to_confirm()
-        kept = earlier["leaders"] if earlier else ()
+        earlier = run.confirm_config()
+        kept = earlier.leaders if earlier else ()
         leaders = analysis.leaders(run.rank(), run.trials(), top, kept)
         if not leaders:
             raise RunError(f"{run.path}: nothing to confirm: no training has ended well")
-        keys = [first.key for first, *_ in leaders]
-        text = dump_yaml({"leaders": keys, "seeds": seeds})
+        asked = ConfirmConfig(tuple(first.key for first, *_ in leaders), seeds)
+        text = dump_yaml(asked.to_dict())
         found = run.judged(leaders, seeds, run.confirmations())
         if not found.wanted:
             write_atomically(run.path / CONFIRM, text)
@@ -64,12 +75,12 @@ def confirm(
         images, params = run.load_data("cpu", data, data_root), run.study.params()
         plan = Plan(
             space=run.space,
-            recipe=Recipe.from_dict(run.asked["recipe"]),
+            recipe=run.config.recipe,
             trials=0,
-            seed=run.asked["seed"],
+            seed=run.config.seed,
             sampler="random",  # it proposes nothing
         )
-        with ray_session(resources, verbose) as share:
+        with ray_session(resources, verbose) as allocation:
             write_atomically(run.path / CONFIRM, text)
             outcome = train_rounds(
                 run.path / CONFIRMATIONS,
@@ -80,9 +91,9 @@ def confirm(
                 ],
                 images.without_test(),
                 (run.path / "checkpoints").absolute(),
-                share=share,
+                allocation=allocation,
                 limits=limits,
-                asked=fixed(run.asked),
+                identity=run.config.identity(),
                 deterministic=deterministic,
                 verbose=verbose,
             )

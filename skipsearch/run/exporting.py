@@ -122,7 +122,7 @@ def export(
     place = ranking[ranking.trial == trial.number].iloc[0]
     card = Card(
         name=f"{run.space.name}-{trial.design.id}",
-        data=f"{run.asked['data']['name']}: {run.asked['data']['source']}",
+        data=f"{run.config.data.name}: {run.config.data.source}",
         mean=images.mean,
         std=images.std,
         class_names=images.class_names,
@@ -130,8 +130,8 @@ def export(
         space=run.space.name,
         trials=len(run.trials()),
         designs=int(ranking.design.nunique()),
-        search_epochs=run.asked["recipe"]["epochs"],
-        search_seed=run.asked["seed"],
+        search_epochs=run.config.recipe.epochs,
+        search_seed=run.config.seed,
         search_accuracy=float(place.validation_accuracy) if place.epochs else None,
         **_confirmed(run, trial),
         recipe=trial.recipe,

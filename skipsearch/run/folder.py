@@ -5,24 +5,23 @@ from __future__ import annotations
 import dataclasses
 import shlex
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import pandas as pd
 
 from skipsearch import analysis
 from skipsearch.axes import split_name
+from skipsearch.config import ConfirmConfig, SearchConfig
 from skipsearch.design import Design
 from skipsearch.errors import DamagedError, DataError, RunError, not_one_of, shown_value
 from skipsearch.identity import is_meant
 from skipsearch.record import COMPLETE, VALIDATION_ACCURACY, Epoch, Trial
 from skipsearch.run.places import CONFIRM, CONFIRMATIONS, STUDY, check_outside
-from skipsearch.searching.asked import fixed, read_asked
 from skipsearch.searching.records import StudyReader, all_kept, load_trials
 from skipsearch.space import Space
-from skipsearch.text import parse_yaml, read_text
 
 if TYPE_CHECKING:
     from skipsearch.analysis.page import Findings
@@ -49,13 +48,12 @@ class Run:
 
     Attributes:
         path: The folder.
-        asked: What ``run.yaml`` holds: space, data, recipe, seed, sampler, scheduler, stopping,
-            rungs, objectives, latency_batch, trials, seeds, storage, ask, margin, versions.
+        config: What was asked of the search.
         outcome: How the session that returned this run ended; None for one that was opened.
     """
 
     path: Path
-    asked: Mapping[str, Any] = dataclasses.field(repr=False)
+    config: SearchConfig = dataclasses.field(repr=False)
     outcome: Outcome | None = None
 
     @classmethod
@@ -68,14 +66,12 @@ class Run:
         path = Path(path)
         if not (path / "run.yaml").is_file():
             raise RunError(f"{path}: no run folder: it holds no run.yaml (see skipsearch search)")
-        return cls(path, read_asked(path / "run.yaml"))
+        return cls(path, SearchConfig.load(path / "run.yaml"))
 
     @property
     def space(self) -> Space:
         """The space that was searched, with its constraints for the images of the data set."""
-        data = self.asked["data"]
-        space = Space.from_dict(self.asked["space"], f"{self.path}/run.yaml")
-        return space.for_images(data["in_channels"], data["image_size"], data["classes"])
+        return self.config.space.for_images(**self.config.image_sizes)
 
     def trials(self) -> list[Trial]:
         """Return the record of every training, in the order of their numbers.
@@ -83,7 +79,7 @@ class Run:
         Raises:
             RunError: If the study is not there, is damaged, or is of another search.
         """
-        if self.asked["storage"] is None and not (self.path / STUDY).is_file():
+        if self.config.storage is None and not (self.path / STUDY).is_file():
             raise RunError(f"{self.path}: {STUDY} is missing")
         try:
             return self.study.trials()
@@ -94,15 +90,15 @@ class Run:
     @cached_property
     def study(self) -> StudyReader:
         """What reads the study of the search, and reads it anew when its file has changed."""
-        if self.asked["storage"] is not None:
-            name = self.asked["space"]["name"]
-            return StudyReader(self.asked["storage"], name, fixed(self.asked))
-        return StudyReader(self.path / STUDY, None, fixed(self.asked))
+        if self.config.storage is not None:
+            name = self.config.space.name
+            return StudyReader(self.config.storage, name, self.config.identity())
+        return StudyReader(self.path / STUDY, None, self.config.identity())
 
     def rank(self) -> pd.DataFrame:
         """Rank the designs at equal fidelity; see ``analysis.rank`` for the columns."""
-        images = self.asked["data"]["validation_images"]
-        return analysis.rank(self.trials(), self.asked["rungs"], images, self.fields())
+        images = self.config.data.validation_images
+        return analysis.rank(self.trials(), self.config.rungs, images, self.fields())
 
     def pareto(self, objectives: Sequence[str] | None = None) -> pd.DataFrame:
         """Return the designs that no other beats in all objectives; see ``analysis.pareto``.
@@ -112,11 +108,11 @@ class Run:
                 ``latency``; those of the search if None, or accuracy and params where that had
                 one.
         """
-        objectives = objectives or self.asked["objectives"]
+        objectives = objectives or self.config.objectives
         if len(objectives) == 1 and objectives[0] == VALIDATION_ACCURACY:
             objectives = (VALIDATION_ACCURACY, "params")
         return analysis.pareto(
-            self.trials(), objectives, self.asked["data"]["validation_images"], self.fields()
+            self.trials(), objectives, self.config.data.validation_images, self.fields()
         )
 
     def degradation(
@@ -131,11 +127,11 @@ class Run:
         Raises:
             RunError: If ``epochs`` is more than the full budget.
         """
-        budget = self.asked["recipe"]["epochs"]
+        budget = self.config.recipe.epochs
         if epochs is not None and not 1 <= epochs <= budget:
             raise RunError(f"epochs: {epochs} is not from 1 to the full budget of {budget}")
         axes = [field for field in self.fields() if field != "depths"]
-        images = (self.asked["data"]["train_images"], self.asked["data"]["validation_images"])
+        images = (self.config.data.train_images, self.config.data.validation_images)
         return analysis.degradation(self.trials(), *images, epochs=epochs, loss=loss, axes=axes)
 
     def explain(
@@ -231,12 +227,12 @@ class Run:
 
         That of a search that was asked about axes, and 0.005 for others.
         """
-        asked: float | None = self.asked["margin"]
+        asked: float | None = self.config.margin
         return analysis.MARGIN if asked is None else asked
 
     def _is_paired(self, trials: Sequence[Trial], known: analysis.Knowledge) -> bool:
         """Whether every design of the space was trained in full with two seeds or more."""
-        if self.asked["sampler"] != "grid" or not known.common.all():
+        if self.config.sampler != "grid" or not known.common.all():
             return False
         full = [trial for trial in trials if len(trial.curve) >= known.epochs]
         seeds = Counter(trial.key for trial in full)
@@ -259,17 +255,17 @@ class Run:
     def _known(
         self, trials: Sequence[Trial], epochs: int | None = None, *, with_costs: bool = False
     ) -> analysis.Knowledge | None:
-        if epochs is not None and epochs not in self.asked["rungs"]:
-            raise RunError(f"epochs: {not_one_of(epochs, map(str, self.asked['rungs']))}")
-        budget, images = self.asked["recipe"]["epochs"], self.asked["data"]["validation_images"]
+        if epochs is not None and epochs not in self.config.rungs:
+            raise RunError(f"epochs: {not_one_of(epochs, map(str, self.config.rungs))}")
+        budget, images = self.config.recipe.epochs, self.config.data.validation_images
         return analysis.learn(trials, self.space, budget, images, epochs, with_costs)
 
     def _seen(
         self, epochs: int | None = None, trials: Sequence[Trial] | None = None
     ) -> analysis.Observations:
         trials = self.trials() if trials is None else trials
-        images, axes = self.asked["data"]["validation_images"], list(self.space.parameters)
-        return analysis.observe(trials, self.asked["rungs"], images, axes, epochs)
+        images, axes = self.config.data.validation_images, list(self.space.parameters)
+        return analysis.observe(trials, self.config.rungs, images, axes, epochs)
 
     def plot_effects(
         self,
@@ -334,100 +330,20 @@ class Run:
             raise RunError(f"{self.path}: {NOTHING}")
         return table
 
-    def confirm(
-        self,
-        top: int = 5,
-        seeds: int = 5,
-        *,
-        data: str | Path | None = None,
-        data_root: str | Path | None = None,
-        cpus_per_trial: float = 1.0,
-        gpus_per_trial: float | None = None,
-        concurrency: int | None = None,
-        address: str | None = None,
-        insecure: bool = False,
-        dashboard: bool = False,
-        time_budget: float | None = None,
-        trial_timeout: float | None = None,
-        max_failures: int = 10,
-        deterministic: bool = False,
-        verbose: bool = False,
-    ) -> analysis.Confirmation:
-        """Train the leaders again with new seeds, until one is separated or the seeds are used up.
-
-        Each is trained to the full budget, without early stopping. A round is one new seed, the
-        same for all leaders: they see the images in one order, augmented alike. The first rounds
-        are trained at once; from the third on the leaders are judged after each. Called again it
-        goes on where it ended or was interrupted, and nothing is trained twice; with more ``seeds``
-        or ``top`` it goes further. Who was a leader once stays one.
-
-        Args:
-            top: How many leaders: the highest-ranked designs, those that the search stopped early
-                after those that it did not.
-            seeds: New seeds at most, at least 2.
-            data: Where the data are now; where they were at the search if None.
-            data_root: Folder of the data set's files, likewise.
-            cpus_per_trial: As for ``search``, and so are the others.
-            gpus_per_trial: GPUs of each trial, or a share of one; None for one where there are any.
-            concurrency: Trials at once at most.
-            address: Of a Ray cluster to join, ``host:port`` or ``auto``.
-            insecure: Whether the cluster may do without token authentication.
-            dashboard: Whether Ray shows its dashboard, to this machine alone.
-            time_budget: Seconds after which the session stops.
-            trial_timeout: Seconds of training after which a trial fails.
-            max_failures: Trials in a row that may fail before it stops.
-            deterministic: Whether a GPU must give the same bits again, for less speed.
-            verbose: Whether to show what Ray prints.
-
-        Returns:
-            What came out. Where the time was up, ``wanted`` is what is left to do.
-
-        Raises:
-            RunError: If there is nothing to confirm, the folder is in use, the data have changed,
-                the resources do not exist, the disk is full, or too many trials in a row fail.
-            KeyboardInterrupt: If it was interrupted; call it again to go on.
-        """
-        from skipsearch.run.confirming import confirm
-        from skipsearch.searching.cluster import Resources
-        from skipsearch.searching.driver import Limits
-
-        return confirm(
-            self,
-            top,
-            seeds,
-            data=data,
-            data_root=data_root,
-            resources=Resources(
-                cpus_per_trial=cpus_per_trial,
-                gpus_per_trial=gpus_per_trial,
-                concurrency=concurrency,
-                address=address,
-                insecure=insecure,
-                dashboard=dashboard,
-            ),
-            limits=Limits(
-                time_budget=time_budget,
-                trial_timeout=trial_timeout,
-                max_failures=max_failures,
-            ),
-            deterministic=deterministic,
-            verbose=verbose,
-        )
-
     def confirmation(self) -> analysis.Confirmation | None:
         """Return what ``confirm`` has found so far; None where it was never called."""
-        asked = self.asked_to_confirm()
+        asked = self.confirm_config()
         if asked is None:
             return None
         trials = self.trials()
         keys = {trial.key for trial in trials}
-        for name in asked["leaders"]:
+        for name in asked.leaders:
             if not any(is_meant(key, name) for key in keys):
                 raise DamagedError(
                     f"{self.path / CONFIRM}: this run has no design {name} ({CONFIRM_LOST})"
                 )
-        leaders = analysis.leaders(self.rank(), trials, 0, asked["leaders"])
-        return self.judged(leaders, asked["seeds"], self.confirmations()) if leaders else None
+        leaders = analysis.leaders(self.rank(), trials, 0, asked.leaders)
+        return self.judged(leaders, asked.seeds, self.confirmations()) if leaders else None
 
     def readable_confirmation(self) -> tuple[analysis.Confirmation | None, str]:
         """Return what ``confirmation`` does, and why it cannot be read where its files are damaged.
@@ -440,13 +356,13 @@ class Run:
         except DamagedError as error:
             return None, str(error)
 
-    def asked_to_confirm(self) -> dict[str, Any] | None:
+    def confirm_config(self) -> ConfirmConfig | None:
         """Return which leaders ``confirm`` trains, and with how many seeds; None for none."""
         path = self.path / CONFIRM
         if not path.is_file():
             return None
         try:
-            return _checked_confirm(parse_yaml(read_text(path, RunError), str(path), RunError))
+            return ConfirmConfig.load(path)
         except RunError as error:
             raise DamagedError(f"{error} ({CONFIRM_LOST})") from None
 
@@ -456,7 +372,7 @@ class Run:
         if not file.is_file():
             return []
         try:
-            return load_trials(file, None, fixed(self.asked))
+            return load_trials(file, None, self.config.identity())
         except RunError as error:
             raise DamagedError(f"{error} ({CONFIRM_LOST})") from None
 
@@ -464,8 +380,8 @@ class Run:
         self, leaders: list[list[Trial]], seeds: int, trainings: list[Trial]
     ) -> analysis.Confirmation:
         """Judge leaders by what became of them with new seeds; see ``analysis.confirmation``."""
-        images = self.asked["data"]["validation_images"]
-        first = self.asked["seed"] + NEW_SEEDS
+        images = self.config.data.validation_images
+        first = self.config.seed + NEW_SEEDS
         return analysis.confirmation(leaders, trainings, first, seeds, images, self.fields())
 
     def report(self, out: str | Path | None = None) -> Path:
@@ -483,7 +399,7 @@ class Run:
         from skipsearch.analysis.page import write_page
 
         folder = Path(out or self.path / "report")
-        data = Path(self.asked["data"]["name"])
+        data = Path(self.config.data.name)
         if out and data.is_absolute():
             check_outside(folder, data)
         with all_kept():
@@ -492,14 +408,14 @@ class Run:
     def _findings(self) -> Findings:
         from skipsearch.analysis.page import Findings
 
-        trials, rungs, fields = self.trials(), self.asked["rungs"], self.fields()
+        trials, rungs, fields = self.trials(), self.config.rungs, self.fields()
         if not trials:
             raise RunError(f"{self.path}: no trial has been recorded yet")
-        images, known = self.asked["data"]["validation_images"], self._known(trials)
+        images, known = self.config.data.validation_images, self._known(trials)
         confirmation, damage = self.readable_confirmation()
         accuracy_and_size = (VALIDATION_ACCURACY, "params")
         return Findings(
-            asked=self.asked,
+            config=self.config,
             trials=trials,
             ranking=analysis.rank(trials, rungs, images, fields),
             front=analysis.pareto(trials, accuracy_and_size, images, fields),
@@ -509,7 +425,7 @@ class Run:
             interactions=[] if known is None else analysis.all_interactions(known, self.margin),
             degradation=analysis.degradation(
                 trials,
-                self.asked["data"]["train_images"],
+                self.config.data.train_images,
                 images,
                 axes=[field for field in fields if field != "depths"],
             )
@@ -524,7 +440,7 @@ class Run:
     ) -> pd.DataFrame:
         """Compare the levels of each axis, and of fields that the search was asked about."""
         table = self._effects(trials, known)
-        missing = [axis for axis in self.asked["ask"] if axis in self.fields()]
+        missing = [axis for axis in self.config.ask if axis in self.fields()]
         missing = [axis for axis in missing if not table.empty and axis not in set(table["axis"])]
         return pd.concat([table, *(self._effects(trials, known, axis) for axis in missing)])
 
@@ -587,23 +503,23 @@ class Run:
         """
         from skipsearch.data import load_data
 
-        asked = self.asked["data"]
+        asked = self.config.data
         try:
             images = load_data(
-                asked["name"] if data is None else data,
-                root=data_root or asked["root"],
+                asked.name if data is None else data,
+                root=data_root or asked.root,
                 device=device,
-                image_size=asked["resized_to"],
-                split_seed=asked["split_seed"],
+                image_size=asked.resized_to,
+                split_seed=asked.split_seed,
             )
         except DataError as error:
             moved = "; if they have moved, say where by --data or --data-root"
             raise DataError(f"{error}{'' if data or data_root else moved}") from None
-        if images.fingerprint != asked["fingerprint"]:
+        if images.fingerprint != asked.fingerprint:
             change = "has changed since the search" if data is None else "is not what was searched"
             raise RunError(
-                f"{self.path}: data {data or asked['name']} {change}"
-                f" (fingerprint {images.fingerprint}, {asked['fingerprint']} then)"
+                f"{self.path}: data {data or asked.name} {change}"
+                f" (fingerprint {images.fingerprint}, {asked.fingerprint} then)"
             )
         return images
 
@@ -622,20 +538,10 @@ def compare(runs: Sequence[Run]) -> pd.DataFrame:
         raise RunError("compare: a run is named twice")
     return analysis.compare(
         {
-            name: analysis.Compared(run.trials(), run.asked["rungs"], run.fields())
+            name: analysis.Compared(run.trials(), run.config.rungs, run.fields())
             for name, run in zip(names, runs, strict=True)
         }
     )
-
-
-def _checked_confirm(asked: dict[str, Any]) -> dict[str, Any]:
-    """Return what confirm.yaml holds, once it is as it was written."""
-    leaders, seeds = asked.get("leaders"), asked.get("seeds")
-    if not isinstance(leaders, list) or not all(isinstance(key, str) for key in leaders):
-        raise RunError(f"{CONFIRM}: leaders is no list of designs")
-    if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 2:
-        raise RunError(f"{CONFIRM}: seeds: {str(seeds)[:60]!r} is not a whole number from 2")
-    return asked
 
 
 def check_seed(seed: int) -> None:

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
+from skipsearch.config import DataConfig, SearchConfig, difference
 from skipsearch.data import Data, load_data
+from skipsearch.early_stopping import EarlyStopping
 from skipsearch.errors import RunError, not_one_of
 from skipsearch.recipe import Recipe
 from skipsearch.record import ASK_BEST, COSTS, VALIDATION_ACCURACY, Trial
 from skipsearch.run.folder import Run, check_seed
 from skipsearch.run.lock import locked
 from skipsearch.run.places import STUDY, check_folder, check_outside
-from skipsearch.searching.asked import FORMAT, difference, fixed
 from skipsearch.searching.asking import trainings
-from skipsearch.searching.cluster import Resources, ray_session
-from skipsearch.searching.driver import Limits, Outcome, ended, run_trials, sweep_checkpoints
+from skipsearch.searching.cluster import ray_session
+from skipsearch.searching.driver import Outcome, ended, run_trials, sweep_checkpoints
 from skipsearch.searching.folder import sweep
 from skipsearch.searching.logs import check_loggers, loggers
+from skipsearch.searching.options import Limits, Resources
 from skipsearch.searching.records import load_params, load_trials
 from skipsearch.searching.requirements import check_utf8
 from skipsearch.searching.samplers import (
@@ -31,7 +32,6 @@ from skipsearch.searching.samplers import (
     make_sampler,
     sampler_name,
 )
-from skipsearch.searching.stopping import EarlyStopping
 from skipsearch.searching.storage import without_password
 from skipsearch.searching.study import Plan, SearchStudy
 from skipsearch.space import Space
@@ -59,17 +59,10 @@ def search(
     latency_batch: int = 1,
     data_root: str | Path | None = None,
     image_size: int | None = None,
-    cpus_per_trial: float = 1.0,
-    gpus_per_trial: float | None = None,
-    concurrency: int | None = None,
-    address: str | None = None,
-    insecure: bool = False,
-    dashboard: bool = False,
+    resources: Resources = Resources(),
+    limits: Limits = Limits(),
     storage: str | None = None,
     log: Sequence[str] = (),
-    time_budget: float | None = None,
-    trial_timeout: float | None = None,
-    max_failures: int = 10,
     deterministic: bool = False,
     verbose: bool = False,
     on_data: Callable[[Data], None] | None = None,
@@ -113,19 +106,12 @@ def search(
         latency_batch: Images of the batch whose latency is measured, where it is an objective.
         data_root: Folder of the data set's files.
         image_size: Height and width to resize images to, in pixels; needed for a folder of images.
-        cpus_per_trial: CPU cores of each trial.
-        gpus_per_trial: GPUs of each trial, or a share of one; None for one where there are any.
-        concurrency: Trials at once at most.
-        address: Of a Ray cluster to join, ``host:port`` or ``auto``.
-        insecure: Whether the cluster may do without token authentication.
-        dashboard: Whether Ray shows its dashboard, to this machine alone.
+        resources: What trials may use: cores, GPUs, trials at once, a cluster to join.
+        limits: How long the session and each trial may take, and how many trials may fail.
         storage: Of the study, as Optuna takes it, such as ``postgresql+psycopg://USER@HOST/NAME``;
             several searches of one space, each with a folder of its own, then share the work.
             None for a file in the run folder.
         log: ``tensorboard`` or ``mlflow``, or both: curves written into the run folder.
-        time_budget: Seconds after which the session stops.
-        trial_timeout: Seconds of training after which a trial fails.
-        max_failures: Trials in a row that may fail before the search stops; a pack is one.
         deterministic: Whether a GPU must give the same bits again, for less speed; the CPU does.
         verbose: Whether to show what Ray prints.
         on_data: Called with the data before anything is trained; see
@@ -146,9 +132,9 @@ def search(
         check_utf8(name, path)
     out = Path(out)
     check_folder(out)
-    earlier = Run.open(out).asked if (out / "run.yaml").exists() else {}
+    earlier = Run.open(out).config if (out / "run.yaml").exists() else None
     sampler = _usual_sampler(earlier) if sampler is None else sampler
-    positive = {"epochs": epochs, "seeds": seeds, "max_failures": max_failures}
+    positive = {"epochs": epochs, "seeds": seeds}
     if trials is not None:
         positive["trials"] = trials
     elif sampler != "grid":
@@ -168,14 +154,6 @@ def search(
     stopping = EarlyStopping(rule=scheduler) if isinstance(scheduler, str) else scheduler
     stopping = _usual_stopping(earlier) if stopping is None else stopping
     rungs = stopping.rungs(epochs)
-    resources = Resources(
-        cpus_per_trial=cpus_per_trial,
-        gpus_per_trial=gpus_per_trial,
-        concurrency=concurrency,
-        address=address,
-        insecure=insecure,
-        dashboard=dashboard,
-    )
     space = space if isinstance(space, Space) else Space.load(space)
     images = load_data(data, root=data_root, image_size=image_size)
     check_outside(out, images.path)
@@ -209,65 +187,59 @@ def search(
         inquiry=inquiry,
         images=len(images.validation),
     )
-    asked = {
-        "format": FORMAT,
-        "space": space.to_dict(),
-        "data": _describe(images, data_root, image_size),
-        "recipe": recipe.to_dict(),
-        "seed": seed,
-        "sampler": sampler_name(sampler),
-        "scheduler": stopping.rule,
-        "stopping": stopping.details(),
-        "rungs": list(rungs),
-        "objectives": list(objectives),
-        "latency_batch": timed,
-        "trials": trials,
-        "seeds": seeds,
-        "storage": None if storage is None else without_password(storage),
-        "ask": list(axes or [ASK_BEST]),
-        "margin": None if inquiry is None else inquiry.margin,
-        "versions": versions(),
-    }
-    _check_same(out, asked)
+    config = SearchConfig(
+        space=space,
+        data=_describe(images, data_root, image_size),
+        recipe=recipe,
+        seed=seed,
+        sampler=sampler_name(sampler),
+        stopping=stopping,
+        rungs=rungs,
+        objectives=tuple(objectives),
+        latency_batch=timed,
+        trials=trials,
+        seeds=seeds,
+        storage=None if storage is None else without_password(storage),
+        ask=axes or (ASK_BEST,),
+        margin=None if inquiry is None else inquiry.margin,
+        versions=versions(),
+    )
+    _check_same(out, config)
     if on_data is not None:
         on_data(images)
     place = out / STUDY if storage is None else storage
     with locked(out):
-        known = _recorded(place, asked)
+        known = _recorded(place, config)
         finished = ended(known)
         found = _found(inquiry, place, space, known)
         if len(finished) >= trials or (found.settled and len(finished) == len(known)):
             # The driver that had enough may have been killed before it tidied up.
             sweep_checkpoints(Folder(out / "checkpoints"), finished)
             sweep()
-            return Run(out, asked, found)
+            return Run(out, config, found)
         # First: resources that do not exist are refused before anything is written.
-        with ray_session(resources, verbose) as share:
+        with ray_session(resources, verbose) as allocation:
             callbacks = loggers(log, out)
-            write_atomically(out / "run.yaml", dump_yaml(asked))
+            write_atomically(out / "run.yaml", dump_yaml(config.to_dict()))
             divided = partial(packs, images)
-            study = SearchStudy(place, space.name, plan, fixed(asked), divided)
+            study = SearchStudy(place, space.name, plan, config.identity(), divided)
             with contextlib.closing(study):
                 outcome = run_trials(
                     study,
                     images.without_test(),
                     (out / "checkpoints").absolute(),
-                    share=share,
+                    allocation=allocation,
                     stopping=stopping,
-                    limits=Limits(
-                        time_budget=time_budget,
-                        trial_timeout=trial_timeout,
-                        max_failures=max_failures,
-                    ),
+                    limits=limits,
                     latency_batch=timed,
                     deterministic=deterministic,
                     callbacks=callbacks,
                     verbose=verbose,
                 )
         if inquiry is not None:
-            found = _found(inquiry, place, space, _recorded(place, asked))
+            found = _found(inquiry, place, space, _recorded(place, config))
             outcome = dataclasses.replace(outcome, settled=found.settled, answers=found.answers)
-    return Run(out, asked, outcome)
+    return Run(out, config, outcome)
 
 
 def _asked_about(
@@ -317,19 +289,17 @@ def _found(
     return Outcome(settled=inquiry.is_settled(seen), answers=tuple(map(str, answers)))
 
 
-def _usual_sampler(earlier: Mapping[str, Any]) -> str:
+def _usual_sampler(earlier: SearchConfig | None) -> str:
     """Return the sampler of a run that goes on, else the default."""
-    word: str = earlier.get("sampler", DEFAULT)
+    word = earlier.sampler if earlier else DEFAULT
     if word not in SAMPLERS:
         raise RunError(f"sampler: that of this run is {word}, which must be given again")
     return word
 
 
-def _usual_stopping(earlier: Mapping[str, Any]) -> EarlyStopping:
+def _usual_stopping(earlier: SearchConfig | None) -> EarlyStopping:
     """Return the early stopping of a run that goes on, else the default."""
-    if not earlier:
-        return EarlyStopping(rule="none")
-    return EarlyStopping(rule=earlier["scheduler"], **earlier["stopping"])
+    return earlier.stopping if earlier else EarlyStopping(rule="none")
 
 
 def _check_objectives(objectives: Sequence[str]) -> None:
@@ -343,11 +313,11 @@ def _check_objectives(objectives: Sequence[str]) -> None:
         raise RunError(f"objectives: {', '.join(objectives)} names one twice")
 
 
-def _recorded(place: str | Path, asked: Mapping[str, Any]) -> list[Trial]:
+def _recorded(place: str | Path, config: SearchConfig) -> list[Trial]:
     """Return the trainings that there are, without making a storage."""
     if isinstance(place, str):
-        return load_trials(place, asked["space"]["name"])
-    return load_trials(place, None, fixed(asked)) if place.exists() else []
+        return load_trials(place, config.space.name)
+    return load_trials(place, None, config.identity()) if place.exists() else []
 
 
 def _joined(recipe: Recipe, space: Space, epochs: int) -> Recipe:
@@ -363,28 +333,28 @@ def _joined(recipe: Recipe, space: Space, epochs: int) -> Recipe:
     return recipe.replace(**space.recipe, epochs=epochs)
 
 
-def _check_same(out: Path, asked: Mapping[str, Any]) -> None:
+def _check_same(out: Path, config: SearchConfig) -> None:
     """Refuse a folder that holds something else than the search that is asked for."""
     if not out.exists() or {path.name for path in out.iterdir()} <= {".lock"}:
         return
     if not (out / "run.yaml").exists():
         raise RunError(f"{out}: holds files but no run.yaml; give an empty or a new folder")
-    other = difference(Run.open(out).asked, asked)
+    other = difference(Run.open(out).config.to_dict(), config.to_dict())
     if other:
         raise RunError(f"{out}: holds another search: {other}; give the same or another --out")
 
 
-def _describe(images: Data, root: str | Path | None, image_size: int | None) -> dict[str, Any]:
-    return {
-        "name": images.name if images.path is None else str(images.path),
-        "root": None if root is None else str(Path(root).absolute()),
-        "resized_to": image_size,
-        "split_seed": images.split_seed,
-        "fingerprint": images.fingerprint,
-        "in_channels": images.in_channels,
-        "image_size": images.image_size,
-        "classes": images.classes,
-        "train_images": len(images.train),
-        "validation_images": len(images.validation),
-        "source": images.source,
-    }
+def _describe(images: Data, root: str | Path | None, image_size: int | None) -> DataConfig:
+    return DataConfig(
+        name=images.name if images.path is None else str(images.path),
+        root=None if root is None else str(Path(root).absolute()),
+        resized_to=image_size,
+        split_seed=images.split_seed,
+        fingerprint=images.fingerprint,
+        in_channels=images.in_channels,
+        image_size=images.image_size,
+        classes=images.classes,
+        train_images=len(images.train),
+        validation_images=len(images.validation),
+        source=images.source,
+    )

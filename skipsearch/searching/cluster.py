@@ -11,9 +11,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import logging
-import math
 import os
-import re
 import secrets
 import signal
 import socket
@@ -21,11 +19,11 @@ import sys
 import textwrap
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from skipsearch.errors import RunError, shown_value
+from skipsearch.errors import RunError
+from skipsearch.searching.options import Resources
 from skipsearch.searching.requirements import check_machine, import_problem
 
 if import_problem():
@@ -37,8 +35,8 @@ from ray._private import ray_constants, services
 from ray.exceptions import RayError
 
 from skipsearch import openmp
-from skipsearch.searching.door import knock
 from skipsearch.searching.folder import session_folder
+from skipsearch.searching.probe import probe
 from skipsearch.searching.terminal import Line, renews
 from skipsearch.training import available_cores
 
@@ -66,65 +64,15 @@ CALM = {
 
 # A Ray client (ray://) is none of these: it would run the search on another machine.
 STARTS = 2  # attempts to start Ray: a busy machine may take longer than Ray waits
-HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]{1,253}):(\d{1,5})", re.ASCII)
-LAST_PORT = 65_535
 
 
-@dataclass(frozen=True, kw_only=True)
-class Resources:
-    """What trials may use.
-
-    Attributes:
-        cpus_per_trial: CPU cores of each trial, also its threads where it is 1 or more.
-        gpus_per_trial: GPUs of each trial, a share below 1 or a whole number; None for one GPU
-            where the cluster has any, else 0.
-        concurrency: Trials at once at most; None for as many as the resources allow.
-        address: Of a Ray cluster to join, ``host:port`` or ``auto`` for the one on this machine;
-            None for a Ray of its own on this machine.
-        insecure: Whether the cluster may do without token authentication.
-        dashboard: Whether a Ray of its own shows its dashboard, to this machine alone.
-
-    Raises:
-        RunError: If a number is out of range, or the rest does not go together.
-    """
-
-    cpus_per_trial: float = 1.0
-    gpus_per_trial: float | None = None
-    concurrency: int | None = None
-    address: str | None = None
-    insecure: bool = False
-    dashboard: bool = False
-
-    def __post_init__(self) -> None:
-        if not 0 < self.cpus_per_trial < math.inf:
-            raise RunError(f"cpus-per-trial: {self.cpus_per_trial!r} is not a number above 0")
-        gpus = self.gpus_per_trial
-        if gpus is not None and not (0 <= gpus <= 1 or (gpus < math.inf and gpus == int(gpus))):
-            raise RunError(f"gpus-per-trial: {gpus!r} is neither a share from 0 to 1 nor whole")
-        most = self.concurrency
-        if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 1):
-            raise RunError(f"concurrency: {most!r} is not a positive whole number")
-        if self.address is None:
-            if self.insecure:
-                raise RunError("insecure: there is nothing to allow without an address")
-            return
-        match = HOST_PORT.fullmatch(self.address)
-        if self.address != "auto" and not (match and 1 <= int(match[2]) <= LAST_PORT):
-            raise RunError(
-                f"address: {shown_value(self.address)} is neither auto nor host:port,"
-                f" with a port from 1 to {LAST_PORT}"
-            )
-        if self.dashboard:
-            raise RunError("dashboard: it belongs to the cluster at the address, not to a search")
-
-
-class Share(NamedTuple):
+class Allocation(NamedTuple):
     """What each trial gets of a running Ray.
 
     Attributes:
         each: CPUs and GPUs of a trial's own.
         at_once: Trials that fit.
-        memory: Share of its device's free memory that a trial may count on.
+        memory: Allocation of its device's free memory that a trial may count on.
         engines: Where trials share GPUs: how many engines, and how many GPUs each has.
         spread: Whether trials may run on other machines.
         folder: For what the session writes: only this user can enter it, and it goes with the
@@ -141,7 +89,7 @@ class Share(NamedTuple):
 
 
 @contextlib.contextmanager
-def ray_session(resources: Resources, verbose: bool = False) -> Iterator[Share]:
+def ray_session(resources: Resources, verbose: bool = False) -> Iterator[Allocation]:
     """Start a Ray of our own, or join one, and leave no trace of it afterwards.
 
     A Ray that this process has started or joined already is used, and left running.
@@ -175,7 +123,7 @@ def ray_session(resources: Resources, verbose: bool = False) -> Iterator[Share]:
             ray.shutdown()
 
 
-def _share(resources: Resources) -> Share:
+def _share(resources: Resources) -> Allocation:
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     gpus = resources.gpus_per_trial
     if gpus is None:
@@ -197,8 +145,8 @@ def _share(resources: Resources) -> Share:
     spread = resources.address is not None
     if 0 < gpus < 1:
         engines = int(sum(node.get("GPU", 0.0) for node in nodes))
-        return Share({"cpu": each["cpu"], "gpu": 0.0}, at_once, gpus, (engines, 1.0), spread)
-    return Share(each, at_once, 1.0 if gpus else 1.0 / min(max(fit), at_once), spread=spread)
+        return Allocation({"cpu": each["cpu"], "gpu": 0.0}, at_once, gpus, (engines, 1.0), spread)
+    return Allocation(each, at_once, 1.0 if gpus else 1.0 / min(max(fit), at_once), spread=spread)
 
 
 @contextlib.contextmanager
@@ -290,21 +238,21 @@ def _join(address: str, insecure: bool, verbose: bool) -> None:
         )
     with _word(f"joining Ray at {address}"):
         _check_reachable(address)
-        door = knock(address)
-        if door.state == "open" and not insecure:
+        access = probe(address)
+        if access.state == "open" and not insecure:
             raise RunError(
                 f"address {address}: everybody who reaches that cluster may run code on it: start"
                 " its nodes with RAY_AUTH_MODE=token, or ask for insecure"
             )
-        if door.state == "shut":
-            raise RunError(f"address {address}: the cluster does not let us in: {door.detail}")
-        if door.state == "none":
-            raise RunError(f"address {address}: no Ray cluster can be joined: {door.detail}")
+        if access.state == "denied":
+            raise RunError(f"address {address}: the cluster does not let us in: {access.detail}")
+        if access.state == "none":
+            raise RunError(f"address {address}: no Ray cluster can be joined: {access.detail}")
         _read_environment()
         package = str(Path(__file__).parents[1])
         try:
             ray.init(
-                address=door.detail,
+                address=access.detail,
                 # For nodes where skipsearch is not installed.
                 runtime_env={"py_modules": [package], "excludes": ["__pycache__"]},
                 **_printing(verbose),

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import quantiles
 from typing import Any
@@ -22,10 +23,13 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from skipsearch.cost import cost
 from skipsearch.data import Data
+from skipsearch.early_stopping import EarlyStopping
 from skipsearch.record import INTERRUPTED, RUNNING, Trial
 from skipsearch.searching.clock import Clock
-from skipsearch.searching.cluster import Share
+from skipsearch.searching.cluster import Allocation
 from skipsearch.searching.disk import forecast, is_disk_full
+from skipsearch.searching.messages import Request
+from skipsearch.searching.options import Limits
 from skipsearch.searching.progress import Progress
 from skipsearch.searching.searcher import (
     WORKER_DEATHS,
@@ -34,7 +38,6 @@ from skipsearch.searching.searcher import (
     StudySearcher,
     trainings_of,
 )
-from skipsearch.searching.stopping import EarlyStopping
 from skipsearch.searching.study import Plan, SearchStudy
 from skipsearch.searching.worker import DesignTrainable, Engine, FrontEnd, KeptElsewhere
 from skipsearch.training import LARGEST_PACK, Folder, Store
@@ -64,27 +67,12 @@ class Outcome:
     answers: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What a search and its trials may take.
-
-    Attributes:
-        time_budget: Seconds after which the session stops; run it again to go on.
-        trial_timeout: Seconds of training after which a trial fails.
-        max_failures: Trainings in a row that may fail before the search stops; a pack is one.
-    """
-
-    time_budget: float | None = None
-    trial_timeout: float | None = None
-    max_failures: int = 10
-
-
 def run_trials(
     study: SearchStudy,
     data: Data,
     checkpoints: Path,
     *,
-    share: Share,
+    allocation: Allocation,
     stopping: EarlyStopping | None = None,
     limits: Limits | None = None,
     latency_batch: int | None = None,
@@ -101,7 +89,7 @@ def run_trials(
         study: Proposes designs and records what becomes of them.
         data: On the CPU; each worker puts it on its device once. The test split must be gone.
         checkpoints: Folder for the checkpoints of trainings under way.
-        share: What ``ray_session`` gave.
+        allocation: What ``ray_session`` gave.
         stopping: Early stopping; the defaults of ``EarlyStopping`` if None.
         limits: Of time and failures; the defaults of ``Limits`` if None.
         latency_batch: Images of the batch whose latency is measured; None where it is not.
@@ -128,7 +116,7 @@ def run_trials(
             plan.space,
             plan.trials - len(earlier),
             plan.recipe.epochs,
-            share.at_once,
+            allocation.at_once,
             min(study.seeds_at_once, LARGEST_PACK),
         )
     )
@@ -136,27 +124,28 @@ def run_trials(
         study,
         folder,
         earlier,
-        at_once=share.at_once,
-        engines=share.engines[0],
-        common={
-            "threads": max(1, int(share.each["cpu"])),
-            "memory_share": share.memory,
-            "deterministic": deterministic,
-            "timeout": limits.trial_timeout,
-            "latency_batch": latency_batch,
-        },
+        at_once=allocation.at_once,
+        engines=allocation.engines[0],
+        request=partial(
+            Request,
+            threads=max(1, int(allocation.each["cpu"])),
+            memory_share=allocation.memory,
+            deterministic=deterministic,
+            timeout=limits.trial_timeout,
+            latency_batch=latency_batch,
+        ),
         stopping=stopping,
         cost_bounds=_cost_bounds(plan),
-        max_failures=limits.max_failures,
+        limits=limits,
         progress=progress,
     )
-    store = _store(checkpoints, share)
-    trainable = tune.with_resources(_trainable(data, store, share, worker), share.each)
+    store = _store(checkpoints, allocation)
+    trainable = tune.with_resources(_trainable(data, store, allocation, worker), allocation.each)
 
     deadline = None if limits.time_budget is None else start + limits.time_budget
     clock = Clock()
 
-    with tempfile.TemporaryDirectory(prefix="tune-", dir=share.folder) as scratch:
+    with tempfile.TemporaryDirectory(prefix="tune-", dir=allocation.folder) as scratch:
         try:
             while True:
                 searcher.begin_session()
@@ -213,9 +202,9 @@ def _run_session(
     searcher.end_session()
 
 
-def _store(checkpoints: Path, share: Share) -> Store:
+def _store(checkpoints: Path, allocation: Allocation) -> Store:
     """Return what workers keep checkpoints in: the folder, wherever in a cluster they are."""
-    if not share.spread:
+    if not allocation.spread:
         return Folder(checkpoints)
     here = ray.get_runtime_context().get_node_id()
     keeper = ray.remote(Folder).options(
@@ -228,18 +217,20 @@ def _store(checkpoints: Path, share: Share) -> Store:
     return KeptElsewhere(keeper.remote(checkpoints))
 
 
-def _trainable(data: Data, store: Store, share: Share, worker: type[tune.Trainable]) -> Any:
+def _trainable(
+    data: Data, store: Store, allocation: Allocation, worker: type[tune.Trainable]
+) -> Any:
     """Prepare what Tune runs as a trial; the data are shipped once."""
-    number, gpus = share.engines
+    number, gpus = allocation.engines
     if not number:
         return tune.with_parameters(worker, data=data, store=store)
     # A share of a GPU: the trials of one GPU are trained by one process that holds it.
-    residents = -(-share.at_once // number)
+    streams = -(-allocation.at_once // number)
     engine = ray.remote(Engine).options(
-        num_cpus=0, num_gpus=gpus, max_restarts=-1, max_concurrency=residents + 2
+        num_cpus=0, num_gpus=gpus, max_restarts=-1, max_concurrency=streams + 2
     )
     shipped = ray.put(data)
-    engines = [engine.remote(shipped, store, residents) for _ in range(number)]
+    engines = [engine.remote(shipped, store, streams) for _ in range(number)]
     return tune.with_parameters(FrontEnd, engines=engines)
 
 

@@ -17,9 +17,8 @@ from ray.tune import Callback
 from ray.tune.logger import LoggerCallback, TBXLoggerCallback
 from ray.tune.result import TRAINING_ITERATION
 
-from skipsearch.design import Design
 from skipsearch.errors import RunError, not_one_of
-from skipsearch.recipe import Recipe
+from skipsearch.searching.messages import ENDED, REPORT, Request
 
 SCALARS = (
     "validation_accuracy",
@@ -139,25 +138,25 @@ class Translator(Callback):
         """Log the epochs that are not logged yet: a retried trial reports some again."""
         if trial.trial_id not in self._trainings:
             # Not earlier: only the first result brings the curve of the sessions before.
-            task = json.loads(trial.config["task"])
+            request = Request.from_config(trial.config)
             pack = {
-                place: Training(task, seed, self._folder)
-                for place, seed in enumerate(task["seeds"])
-                if seed in task["recorded"]
+                place: Training(request, seed, self._folder)
+                for place, seed in enumerate(request.seeds)
+                if seed in request.recorded
             }
             self._trainings[trial.trial_id] = pack
             for training in pack.values():
                 self._logger.log_trial_start(training)
-        members, pack = result.get("members", [result]), self._trainings[trial.trial_id]
+        report, pack = result[REPORT], self._trainings[trial.trial_id]
         for place, training in list(pack.items()):
-            member = members[place]
-            for epoch in member["curve"][training.logged :]:
-                scalars = {name: epoch[name] for name in SCALARS}
-                step = {TRAINING_ITERATION: epoch["epoch"]}
+            member = report.members[place]
+            for epoch in member.curve[training.logged :]:
+                scalars = {name: getattr(epoch, name) for name in SCALARS}
+                step = {TRAINING_ITERATION: epoch.epoch}
                 self._logger.log_trial_result(iteration, training, step | scalars)
-                training.logged = epoch["epoch"]
-            training.failed = "failed" in member
-            if "ended" in member:  # and others go on
+                training.logged = epoch.epoch
+            training.failed = bool(member.failure)
+            if place in result[ENDED]:  # and others go on
                 self._close(pack.pop(place))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -185,13 +184,13 @@ class Training:
     """What Ray's loggers read of a trial: its name, its folder and its hyperparameters.
 
     Args:
-        task: What the driver gave the worker: design and recipe among it.
+        request: What the worker is to train.
         seed: Of the training.
         folder: Of all trainings.
     """
 
-    def __init__(self, task: Mapping[str, Any], seed: int, folder: Path) -> None:
-        design, recipe = Design.from_dict(task["design"]), Recipe.from_dict(task["recipe"])
+    def __init__(self, request: Request, seed: int, folder: Path) -> None:
+        design, recipe = request.design, request.recipe
         self._name = f"{design.id}-{recipe.id}-{seed}"
         self.local_path = str(folder / self._name)
         recipe_values = {f"recipe.{name}": value for name, value in recipe.to_dict().items()}

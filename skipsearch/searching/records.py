@@ -20,11 +20,11 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from skipsearch.canonical import ID_RULES
+from skipsearch.config import difference
 from skipsearch.design import Design
 from skipsearch.errors import RunError
 from skipsearch.recipe import Recipe
 from skipsearch.record import INTERRUPTED, Epoch, Trial
-from skipsearch.searching.asked import difference
 from skipsearch.searching.reading import (
     Recorded,
     read_attributes,
@@ -60,20 +60,20 @@ ORDERLY = "orderly"  # set where an interruption is no fault of the training
 
 
 def load_trials(
-    place: Place, name: str | None = None, asked: Mapping[str, Any] | None = None
+    place: Place, name: str | None = None, identity: Mapping[str, Any] | None = None
 ) -> list[Trial]:
     """Return the record of every training in a storage; none where it holds no study yet.
 
     Args:
         place: The study's file, or the URL of its storage.
         name: Of the study; None for the only one.
-        asked: What the study must be of, as ``asked.fixed`` returns it; None for anything.
+        identity: What the study must be of, see ``SearchConfig.identity``; None for anything.
 
     Raises:
         RunError: If the storage cannot be read, holds several studies and none is named, or is of
             another search.
     """
-    with all_kept(), _study(place, name, asked) as found:
+    with all_kept(), _study(place, name, identity) as found:
         return records(read_recorded(*found)) if found else []
 
 
@@ -95,16 +95,16 @@ class StudyReader:
     """Reads the study of a search: again and again, and anew only where its file has changed."""
 
     def __init__(
-        self, place: Place, name: str | None = None, asked: Mapping[str, Any] | None = None
+        self, place: Place, name: str | None = None, identity: Mapping[str, Any] | None = None
     ) -> None:
         """Say where the study is; nothing is opened yet.
 
         Args:
             place: As for ``load_trials``.
             name: Of the study; None for the only one.
-            asked: As for ``load_trials``.
+            identity: As for ``load_trials``.
         """
-        self._study = place, name, asked
+        self._study = place, name, identity
         self._stamp: tuple[int, ...] = ()
         self._trials: list[Trial] = []
 
@@ -139,7 +139,7 @@ def all_kept() -> Iterator[None]:
 
 @contextmanager
 def _study(
-    place: Place, name: str | None, asked: Mapping[str, Any] | None = None
+    place: Place, name: str | None, identity: Mapping[str, Any] | None = None
 ) -> Iterator[tuple[Database, int] | None]:
     """Open a study to read it; None where the search was interrupted before its first trial."""
     with reading(place) as engine, damage_named(place):
@@ -150,23 +150,25 @@ def _study(
             yield None
             return
         study_id = known[name or next(iter(known))]
-        if asked is not None:
-            check_asked(place, read_attributes(engine, study_id).get(ASKED), asked)
+        if identity is not None:
+            check_identity(place, read_attributes(engine, study_id).get(ASKED), identity)
         yield engine, study_id
 
 
-def check_asked(place: Place, there: Mapping[str, Any] | None, asked: Mapping[str, Any]) -> None:
+def check_identity(
+    place: Place, there: Mapping[str, Any] | None, identity: Mapping[str, Any]
+) -> None:
     """Refuse the study of another search.
 
     Args:
         place: Of the study.
         there: What it says that it is of; None where it is too old to say.
-        asked: What it must be of.
+        identity: What it must be of.
 
     Raises:
         RunError: If it is of another search.
     """
-    other = difference(there, asked) if there is not None else ""
+    other = difference(there, identity) if there is not None else ""
     if other:
         raise RunError(f"{shown(place)} is of another search: {other}")
 

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from skipsearch.data import Data
+from skipsearch.early_stopping import EarlyStopping
 from skipsearch.record import Trial
-from skipsearch.searching.cluster import Share
-from skipsearch.searching.driver import Limits, Outcome, run_trials
-from skipsearch.searching.stopping import EarlyStopping
+from skipsearch.searching.cluster import Allocation
+from skipsearch.searching.driver import Outcome, run_trials
+from skipsearch.searching.options import Limits
 from skipsearch.searching.study import Plan, SearchStudy
 from skipsearch.training import packs
 
@@ -28,9 +29,9 @@ def train_rounds(
     data: Data,
     checkpoints: Path,
     *,
-    share: Share,
+    allocation: Allocation,
     limits: Limits,
-    asked: Mapping[str, Any] | None = None,
+    identity: Mapping[str, Any] | None = None,
     deterministic: bool = False,
     verbose: bool = False,
 ) -> Outcome:
@@ -46,9 +47,9 @@ def train_rounds(
             end.
         data: As for ``run_trials``.
         checkpoints: Folder for the checkpoints of trainings under way.
-        share: What ``ray_session`` gave.
+        allocation: What ``ray_session`` gave.
         limits: Of time, over all rounds, and of failures.
-        asked: What the study is of, and must be; see ``SearchStudy``.
+        identity: What the study is of, and must be; see ``SearchStudy``.
         deterministic: Whether a GPU must give the same bits again, for less speed.
         verbose: Whether to show what Tune prints.
 
@@ -57,7 +58,7 @@ def train_rounds(
     """
     start = time.monotonic()
     trainings: Sequence[tuple[Mapping[str, Any], int]] = ()
-    study = SearchStudy(file, plan.space.name, plan, asked, partial(packs, data))
+    study = SearchStudy(file, plan.space.name, plan, identity, partial(packs, data))
     with contextlib.closing(study):
         while following := wanted(study.trials()):
             assert following != trainings, "a round that changed nothing"
@@ -71,7 +72,7 @@ def train_rounds(
                 study,
                 data,
                 checkpoints,
-                share=share,
+                allocation=allocation,
                 stopping=EarlyStopping(rule="none"),
                 limits=left,
                 deterministic=deterministic,

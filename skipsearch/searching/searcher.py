@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from bisect import bisect
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,13 +14,15 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from skipsearch.early_stopping import EarlyStopping
 from skipsearch.errors import RunError, counted
-from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch, Trial
+from skipsearch.record import COMPLETE, FAIL, PRUNED, VALIDATION_ACCURACY, Trial
 from skipsearch.searching.disk import is_disk_full
-from skipsearch.searching.job import METRIC
+from skipsearch.searching.messages import ENDED, REPORT, Member, Report, Request
+from skipsearch.searching.options import Limits
 from skipsearch.searching.progress import Progress
-from skipsearch.searching.stopping import EarlyStopping
-from skipsearch.searching.study import SearchStudy, Ticket
+from skipsearch.searching.stopping import Judge
+from skipsearch.searching.study import Proposal, SearchStudy
 from skipsearch.training import Store
 
 WORKER_DEATHS = 2  # worker processes that may die under one trial
@@ -44,7 +45,7 @@ def trainings_of(checkpoint: str) -> set[tuple[str, int]]:
 class _Training:
     """A training under way."""
 
-    ticket: Ticket
+    proposal: Proposal
     place: int  # in its pack
     stopped: bool = False  # by the scheduler
     audited: bool = False  # it should have been stopped, and is not asked about again
@@ -88,11 +89,11 @@ class StudySearcher(Searcher):
         earlier: Trainings that ended before.
         at_once: Trainings at once at most.
         engines: That trials share; 0 where each trial has a worker of its own.
-        common: What all tasks hold.
+        request: Makes a request of what differs from training to training.
         stopping: Early stopping.
         cost_bounds: Between groups of designs of like cost, within which trainings are compared.
-        max_failures: Trainings in a row that may fail before the search ends with a diagnosis; a
-            pack is one, which fails where all that ends in it does.
+        limits: Of time and failures; a pack that fails is one failure, and fails where all that
+            ends in it does.
         progress: Shows the state of the search.
     """
 
@@ -104,23 +105,23 @@ class StudySearcher(Searcher):
         *,
         at_once: int,
         engines: int,
-        common: Mapping[str, Any],
+        request: Callable[..., Request],
         stopping: EarlyStopping,
         cost_bounds: Sequence[float],
-        max_failures: int,
+        limits: Limits,
         progress: Progress,
     ) -> None:
-        super().__init__(metric=METRIC, mode="max")
+        super().__init__(metric=VALIDATION_ACCURACY, mode="max")
         self._study = study
         self._store = store
         self._at_once = at_once
-        self._common = common
+        self._request = request
         self._load = dict.fromkeys(range(engines), 0)  # trainings under way, by engine
         self._stopping = stopping
-        self._judge = stopping.judge(study.plan.recipe.epochs)
+        self._judge = Judge(stopping, study.plan.recipe.epochs)
         self._bounds = cost_bounds
         self._cost = study.plan.measure
-        self._max_failures = max_failures
+        self._limits = limits
         self._failures: list[str] = []  # reasons of those in a row
         self._progress = progress
         self._warnings: set[str] = set()
@@ -179,44 +180,41 @@ class StudySearcher(Searcher):
             self._learn(trial)
             accuracy = trial.curve[-1].validation_accuracy if trial.curve else None
             self._progress.ended(trial.number, trial.state, accuracy, self._running)
-        ticket = self._study.ask()
-        if ticket is None:
+        proposal = self._study.ask()
+        if proposal is None:
             if self._study.settled and self._packs:
                 return None  # what is under way may open the question again
             self._is_done = True
             return Searcher.FINISHED
-        checkpoint = checkpoint_name(ticket.candidate.key, ticket.pack)
+        checkpoint = checkpoint_name(proposal.candidate.key, proposal.pack)
         running = (pack for pack in self._packs.values() if pack.checkpoint == checkpoint)
         if (pack := next(running, None)) is not None:
             # Another driver had it, and its place is computed here already.
-            self._take_up(ticket, pack)
+            self._take_up(proposal, pack)
             return self._suggest(trial_id)
         self._left -= 1
         engine = min(self._load, key=self._load.__getitem__) if self._load else None
         pack = self._packs[trial_id] = _Pack([], checkpoint, engine, time.monotonic())
-        self._take_up(ticket, pack)
-        task = {
-            "design": ticket.candidate.design.to_dict(),
-            "recipe": ticket.candidate.recipe.to_dict(),
-            "seeds": list(ticket.pack),
-            "recorded": [training.ticket.seed for training in pack.trainings],
-            "checkpoint": checkpoint,
-            **self._common,
-        }
+        self._take_up(proposal, pack)
         if engine is not None:
-            task["engine"] = engine
             self._load[engine] += 1
         self._progress.show(self._running)
-        # One text: Tune flattens and copies a nested config, and puts it into folder names.
-        return {"task": json.dumps(task)}
+        return self._request(
+            design=proposal.candidate.design,
+            recipe=proposal.candidate.recipe,
+            seeds=proposal.pack,
+            recorded=tuple(training.proposal.seed for training in pack.trainings),
+            checkpoint=checkpoint,
+            engine=engine,
+        ).to_config()
 
-    def _take_up(self, ticket: Ticket, pack: _Pack) -> None:
-        """Let a pack record the training of a ticket, and what else of the pack is to be done."""
-        for each in [ticket, *self._study.companions(ticket)]:
+    def _take_up(self, proposal: Proposal, pack: _Pack) -> None:
+        """Let a pack record the training of a proposal, and what else of the pack is to be done."""
+        for each in [proposal, *self._study.companions(proposal)]:
             if each.accuracies:
                 # What was decided about these epochs stays decided.
                 self._judge.stops(each.number, each.accuracies, self._group_of(each.costs))
-            place, audited = ticket.pack.index(each.seed), each.stopped_at > 0
+            place, audited = proposal.pack.index(each.seed), each.stopped_at > 0
             pack.trainings.append(_Training(each, place, audited=audited))
 
     def _group(self, trial: Trial) -> int:
@@ -228,21 +226,22 @@ class StudySearcher(Searcher):
     def stops(self, trial_id: str, result: Mapping[str, Any]) -> bool:
         """Whether nothing of a pack goes on; trainings that are to end early are remembered."""
         pack = self._packs.get(trial_id)
-        if pack is None or result["done"]:
+        report: Report = result[REPORT]
+        if pack is None or report.done:
             return False
-        stops = [self._stops(each, _member(result, each.place)) for each in pack.trainings]
+        stops = [self._stops(each, report.members[each.place]) for each in pack.trainings]
         return all(stops)
 
-    def _stops(self, training: _Training, result: Mapping[str, Any]) -> bool:
-        if "failed" in result or training.audited:
-            return "failed" in result
-        ticket = training.ticket
-        accuracies = [epoch[METRIC] for epoch in result["curve"]]
-        if not self._judge.stops(ticket.number, accuracies, self._group_of(ticket.costs)):
+    def _stops(self, training: _Training, member: Member) -> bool:
+        if member.failure or training.audited:
+            return bool(member.failure)
+        proposal = training.proposal
+        accuracies = [epoch.validation_accuracy for epoch in member.curve]
+        if not self._judge.stops(proposal.number, accuracies, self._group_of(proposal.costs)):
             return False
-        if self._stopping.is_audited(ticket.number, self._study.plan.seed):
+        if self._stopping.is_audited(proposal.number, self._study.plan.seed):
             training.audited = True
-            self._study.audit(ticket.number, len(accuracies))
+            self._study.audit(proposal.number, len(accuracies))
             return False
         training.stopped = True
         return True
@@ -250,41 +249,41 @@ class StudySearcher(Searcher):
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Record the epochs of a result, and close what ended in a pack that goes on."""
         with self._crash_is_kept():
-            self._report(trial_id, result)
+            self._record(trial_id, result)
 
-    def _report(self, trial_id: str, result: dict[str, Any]) -> None:
+    def _record(self, trial_id: str, result: dict[str, Any]) -> None:
         pack = self._packs.get(trial_id)
         if pack is None:
             return  # Closed already: a report that came twice.
-        warning = result.get("warning")
-        if warning and warning not in self._warnings:  # once: the next trials have it too
-            self._warnings.add(warning)
-            self._progress.say(f"trials train slower than they could: {warning}")
+        report: Report = result[REPORT]
+        if report.warning and report.warning not in self._warnings:  # once: the next have it too
+            self._warnings.add(report.warning)
+            self._progress.say(f"trials train slower than they could: {report.warning}")
         environment = {
-            "device": result["device"],
-            "numerics": result.get("numerics", ""),
-            "versions": json.loads(result["versions"]),
+            "device": report.device,
+            "numerics": report.numerics,
+            "versions": dict(report.versions),
         }
         for training in pack.trainings:
-            curve = map(Epoch.from_dict, _member(result, training.place)["curve"])
-            self._study.report(training.ticket.number, curve, environment, result.get("latency"))
-        if "disk_full" in result:
-            raise OSError(result["disk_full"])
-        ends = [self._end(each, _member(result, each.place)) for each in pack.trainings]
+            curve = report.members[training.place].curve
+            self._study.report(training.proposal.number, curve, environment, report.latency)
+        if report.disk_full:
+            raise OSError(report.disk_full)
+        ends = [self._end(each, report.members[each.place]) for each in pack.trainings]
         for training, end in zip(pack.trainings, ends, strict=True):
             if end is not None:
-                # For the loggers, which Tune calls after its searcher, with the same members.
-                _member(result, training.place)["ended"] = end.state
+                # For the loggers, which Tune calls after its searcher, with the same set.
+                result[ENDED].add(training.place)
         self._close(trial_id, ends)
         self._progress.show(self._running)
 
-    def _end(self, training: _Training, result: Mapping[str, Any]) -> _End | None:
+    def _end(self, training: _Training, member: Member) -> _End | None:
         """Return the end that a training deserves; None where it goes on, now or in a session."""
-        curve = result["curve"]
-        if "failed" in result:
-            return _End(FAIL, result["failed"])
+        curve = member.curve
+        if member.failure:
+            return _End(FAIL, member.failure)
         if len(curve) >= self._study.plan.recipe.epochs:
-            return _End(COMPLETE, accuracy=curve[-1][METRIC])
+            return _End(COMPLETE, accuracy=curve[-1].validation_accuracy)
         return _End(PRUNED) if training.stopped else None
 
     def on_trial_complete(
@@ -293,14 +292,16 @@ class StudySearcher(Searcher):
         """Record the last result, or that there is none, and close what ended."""
         with self._crash_is_kept():
             if result is not None and not error:
-                self._report(trial_id, result)
+                self._record(trial_id, result)
             elif (pack := self._packs.get(trial_id)) is not None:
                 self._close(trial_id, [_End(FAIL, self._death(pack))] * len(pack.trainings))
 
     def _close(self, trial_id: str, ends: Sequence[_End | None]) -> None:
         """Close the trainings of a pack that have ended, and the pack with the last of them."""
         pack = self._packs[trial_id]
-        ended = [(t.ticket.number, end) for t, end in zip(pack.trainings, ends, strict=True) if end]
+        ended = [
+            (t.proposal.number, end) for t, end in zip(pack.trainings, ends, strict=True) if end
+        ]
         pack.trainings = [t for t, end in zip(pack.trainings, ends, strict=True) if end is None]
         pack.ends += [end for _, end in ended]
         for number, end in ended:
@@ -319,16 +320,16 @@ class StudySearcher(Searcher):
 
     def _death(self, pack: _Pack) -> str:
         reason = f"its worker process died {WORKER_DEATHS + 1} times"
-        timeout = self._common["timeout"]
+        timeout = self._limits.trial_timeout
         if timeout is not None:
-            timeout *= len(pack.trainings[0].ticket.pack)  # as the worker counts
+            timeout *= len(pack.trainings[0].proposal.pack)  # as the worker counts
             if time.monotonic() - pack.begun > timeout:
                 reason += f", and did not answer within the time-out of {timeout:g} s"
         return reason
 
     def _count_failures(self, reason: str) -> None:
         self._failures = [*self._failures, reason] if reason else []
-        if len(self._failures) >= self._max_failures:
+        if len(self._failures) >= self._limits.max_failures:
             (most, count), *_ = Counter(self._failures).most_common(1)
             raise RunError(
                 f"{counted(len(self._failures), 'trial')} in a row failed, so the search has"
@@ -360,12 +361,6 @@ class StudySearcher(Searcher):
                 f" command again to go on ({self.crash})"
             ) from None
         raise self.crash
-
-
-def _member(result: Mapping[str, Any], place: int) -> dict[str, Any]:
-    """Return what a worker's result says of the training at a place of its pack."""
-    member: dict[str, Any] = result["members"][place] if "members" in result else dict(result)
-    return member
 
 
 class Scheduler(FIFOScheduler):

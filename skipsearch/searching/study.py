@@ -25,12 +25,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from skipsearch.axes import Choice, Parameter, Value
 from skipsearch.canonical import ID_RULES
+from skipsearch.config import difference
 from skipsearch.cost import cost
 from skipsearch.design import Design
 from skipsearch.errors import DesignError, RunError, SpaceError
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, VALIDATION_ACCURACY, Epoch, Trial
-from skipsearch.searching.asked import difference
 from skipsearch.searching.asking import Asking
 from skipsearch.searching.presence import Presence
 from skipsearch.searching.reading import read_trials
@@ -51,7 +51,7 @@ from skipsearch.searching.records import (
     RULES,
     SEED,
     STOPPED_AT,
-    check_asked,
+    check_identity,
     is_interrupted,
     is_training,
     key_of,
@@ -75,7 +75,7 @@ AT_REST = (KEY, SEED, REJECTED, CONTINUES, REASON)  # what is needed of a traini
 
 
 @dataclass(frozen=True, slots=True)
-class Ticket:
+class Proposal:
     """A training to be done.
 
     Attributes:
@@ -143,8 +143,8 @@ class SearchStudy:
             server, or a storage that is open.
         name: Name of the study; a file keeps the name that its study has.
         plan: What to propose.
-        asked: What the study is of, and must be: of all who work on it, and of all sessions. With
-            a URL others may work on it at the same time.
+        identity: What the study is of, and must be: of all who work on it, and of all sessions.
+            With a URL others may work on it at the same time.
         packs: Divides seeds of a design into those that are trained as one packed network; None
             to train each alone. Seeds that are requested together are, and where the plan has
             several, those of a design that is proposed.
@@ -165,7 +165,7 @@ class SearchStudy:
         storage: Place | BaseStorage,
         name: str,
         plan: Plan,
-        asked: Mapping[str, Any] | None = None,
+        identity: Mapping[str, Any] | None = None,
         packs: Packs | None = None,
     ) -> None:
         space = dataclasses.replace(plan.space, recipe=plan.recipe.to_dict())
@@ -177,12 +177,12 @@ class SearchStudy:
         self._memory: WriteBehind | None = None
         if isinstance(storage, BaseStorage):
             self._database = storage
-            self._study = self._opened(name, asked, storage)
+            self._study = self._opened(name, identity, storage)
         else:
             self._database = open_storage(storage, quick=True)
             try:
                 with damage_named(storage):
-                    self._study = self._opened(name, asked, storage)
+                    self._study = self._opened(name, identity, storage)
             except RunError:
                 self._close_storage()
                 raise
@@ -202,7 +202,7 @@ class SearchStudy:
         self._look_around()
 
     def _opened(
-        self, name: str, asked: Mapping[str, Any] | None, place: Place | BaseStorage
+        self, name: str, identity: Mapping[str, Any] | None, place: Place | BaseStorage
     ) -> optuna.Study:
         """Open the study, or make it, and say what it is of."""
         directions = [MAXIMIZE] + [MINIMIZE] * (len(self.plan.objectives) - 1)
@@ -217,9 +217,9 @@ class SearchStudy:
             )
             if study.directions != directions:
                 raise RunError(f"study {name!r} in the storage is of other objectives")
-            if asked is not None:
-                self._check(study, json.loads(json.dumps(asked)), place)
-            if asked is not None and not isinstance(place, Path):
+            if identity is not None:
+                self._check(study, json.loads(json.dumps(identity)), place)
+            if identity is not None and not isinstance(place, Path):
                 self._presence = Presence(study)
             elif isinstance(self._database, RDBStorage):
                 self._memory = WriteBehind(self._database, name, _at_rest)
@@ -227,14 +227,14 @@ class SearchStudy:
         return study
 
     def _check(
-        self, study: optuna.Study, asked: Mapping[str, Any], place: Place | BaseStorage
+        self, study: optuna.Study, identity: Mapping[str, Any], place: Place | BaseStorage
     ) -> None:
         there = study.user_attrs.get(ASKED)
         if there is None:
-            study.set_user_attr(ASKED, dict(asked))
+            study.set_user_attr(ASKED, dict(identity))
         elif isinstance(place, Path):
-            check_asked(place, there, asked)
-        elif other := difference(there, asked):
+            check_identity(place, there, identity)
+        elif other := difference(there, identity):
             raise RunError(
                 f"study {study.study_name!r} in the storage is of another search: {other}; give"
                 " this one another name, in the space's YAML"
@@ -356,7 +356,7 @@ class SearchStudy:
         self.settled = self._asking is not None and self._asking.is_settled(self._study)
         return self.settled or spent
 
-    def ask(self) -> Ticket | None:
+    def ask(self) -> Proposal | None:
         """Propose a training that was never done; None where there are enough, or no more.
 
         Raises:
@@ -380,10 +380,10 @@ class SearchStudy:
             seed = inherited.get(SEED, self.plan.seed)
             if candidate is not None and not obstacle:
                 if CONTINUES in inherited or (candidate.key, seed) not in self._tried:
-                    ticket = self._accept(trial, candidate, seed, inherited)
+                    proposal = self._accept(trial, candidate, seed, inherited)
                     self._flush()
-                    if ticket is not None:
-                        return ticket
+                    if proposal is not None:
+                        return proposal
                     continue
                 obstacle = "known"
             self._reject(trial, obstacle)
@@ -395,34 +395,34 @@ class SearchStudy:
             self._study.enqueue_trial(_labels(other.values), {SEED: seed})
         raise SpaceError(f"{self.plan.space.name}: {TRIES} proposals in a row were rejected")
 
-    def companions(self, ticket: Ticket) -> list[Ticket]:
-        """Take up the other trainings of a ticket's pack, those that are still to be done.
+    def companions(self, proposal: Proposal) -> list[Proposal]:
+        """Take up the other trainings of a proposal's pack, those that are still to be done.
 
         What the design is to be trained with later is queued.
 
         Args:
-            ticket: What ``ask`` has just returned.
+            proposal: What ``ask`` has just returned.
 
         Returns:
-            Their tickets. A training of the pack that is not among them has ended, or another
+            Their proposals. A training of the pack that is not among them has ended, or another
             driver has it.
         """
-        tickets = []
-        for seed in ticket.pack:
-            trial = None if seed == ticket.seed else self._companion(ticket, seed)
+        proposals = []
+        for seed in proposal.pack:
+            trial = None if seed == proposal.seed else self._companion(proposal, seed)
             if trial is not None:
                 candidate = self.plan.space.suggest(_chooser(trial))
                 accepted = self._accept(trial, candidate, seed, trial.user_attrs)
-                tickets += [accepted] if accepted else []
-        for pack in ticket.later:
+                proposals += [accepted] if accepted else []
+        for pack in proposal.later:
             for seed in pack:
-                self._study.enqueue_trial(_labels(ticket.candidate.values), _marks(seed, pack))
+                self._study.enqueue_trial(_labels(proposal.candidate.values), _marks(seed, pack))
         self._flush()
-        return tickets
+        return proposals
 
-    def _companion(self, ticket: Ticket, seed: int) -> optuna.Trial | None:
+    def _companion(self, proposal: Proposal, seed: int) -> optuna.Trial | None:
         """Take a training of a pack from the queue; one that is not known is queued first."""
-        candidate, marks = ticket.candidate, _marks(seed, ticket.pack)
+        candidate, marks = proposal.candidate, _marks(seed, proposal.pack)
         waiting = self._waiting(candidate.key, marks)
         if waiting is None and (candidate.key, seed) not in self._tried:
             self._study.enqueue_trial(_labels(candidate.values), marks)
@@ -455,7 +455,7 @@ class SearchStudy:
 
     def _accept(
         self, trial: optuna.Trial, candidate: Candidate, seed: int, inherited: Mapping[str, Any]
-    ) -> Ticket | None:
+    ) -> Proposal | None:
         space = self.plan.space
         figures = cost(candidate.design, space.in_channels, space.image_size, space.classes)
         costs = dataclasses.asdict(figures)
@@ -489,7 +489,7 @@ class SearchStudy:
         self._tried.add(candidate.key, seed, candidate.values)
         accuracies = [epoch["validation_accuracy"] for epoch in inherited.get(CURVE, ())]
         stopped_at = inherited.get(STOPPED_AT, 0)
-        return Ticket(trial.number, candidate, seed, pack, costs, accuracies, stopped_at, later)
+        return Proposal(trial.number, candidate, seed, pack, costs, accuracies, stopped_at, later)
 
     def _clashes(self, mine: int, key: str, seed: int, continues: bool) -> bool:
         """Whether another driver has taken the same training, or the last one that was left."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
-import json
 import os
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import ray
@@ -18,7 +18,8 @@ from ray.exceptions import RayTaskError
 
 from skipsearch.data import Data
 from skipsearch.searching.job import Job
-from skipsearch.training import CompileChoice, Residents, Store, tune_process, versions
+from skipsearch.searching.messages import Report, Request
+from skipsearch.training import CompileChoice, Store, Streams, tune_process, versions
 
 HANG_SECONDS = 60.0  # beyond a time-out, after which a worker that does not notice it is ended
 
@@ -102,15 +103,15 @@ class DesignTrainable(tune.Trainable):
         self._data = data.to("cuda" if on_gpu else "cpu")
         self._store = store
         self._compiling = CompileChoice() if on_gpu else None  # on the CPU it never pays
-        self._versions = json.dumps(versions())  # a text: Tune flattens mappings
+        self._versions = versions()
         self._watchdog = Watchdog()
         self._device_lost = False
         self._begin(config)
 
     def _begin(self, config: dict[str, Any]) -> None:
-        task = json.loads(config["task"])
-        tune_process(task["threads"])
-        self._job = Job(task, self._data, self._store, self._compiling)
+        request = Request.from_config(config)
+        tune_process(request.threads)
+        self._job = Job(request, self._data, self._store, self._compiling)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Turn to another training, with no new process; the one before has ended."""
@@ -123,9 +124,9 @@ class DesignTrainable(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Train one epoch."""
         with self._watchdog.watch(self._job.timeout):
-            result = self._job.step()
-        self._device_lost = "device_lost" in result
-        return result | {"versions": self._versions}
+            report = self._job.step()
+        self._device_lost = report.device_lost
+        return replace(report, versions=self._versions).to_result()
 
     def cleanup(self) -> None:
         """Give memory back; the training may go on another time."""
@@ -138,26 +139,27 @@ class FrontEnd(tune.Trainable):
     def setup(self, config: dict[str, Any], engines: list[Any]) -> None:
         """Prepare the worker, once."""
         self._engines = engines
-        self._task = json.loads(config["task"])
+        self._request = Request.from_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Turn to another training, with no new process; the one before has ended."""
         self._ask("forget")
-        self._task = json.loads(new_config["task"])
+        self._request = Request.from_config(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
         """Let the engine train one epoch."""
-        result: dict[str, Any] = self._ask("step")
-        return result
+        report: Report = self._ask("step")
+        return report.to_result()
 
     def cleanup(self) -> None:
         """Let the engine give memory back; the training may go on another time."""
         self._ask("close")
 
     def _ask(self, what: str) -> Any:
-        engine = self._engines[self._task["engine"]]
-        return ray.get(getattr(engine, what).remote(self._task))
+        assert self._request.engine is not None
+        engine = self._engines[self._request.engine]
+        return ray.get(getattr(engine, what).remote(self._request))
 
 
 class Engine:
@@ -166,40 +168,40 @@ class Engine:
     Args:
         data: On the CPU; the device holds it once, for all of them.
         store: Of checkpoints.
-        residents: Trials at once.
+        streams: Trials at once.
     """
 
-    def __init__(self, data: Data, store: Store, residents: int) -> None:
+    def __init__(self, data: Data, store: Store, streams: int) -> None:
         device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
         tune_process(1)
         self._data = data.to(device)
         self._store = store
-        self._versions = json.dumps(versions())
-        self._residents = Residents(device)
+        self._versions = versions()
+        self._streams = Streams(device)
         self._watchdog = Watchdog()
         self._jobs: dict[str, Job] = {}
 
-    def step(self, task: dict[str, Any]) -> dict[str, Any]:
+    def step(self, request: Request) -> Report:
         """Train one epoch; the first one begins the training, or goes on from its checkpoint."""
-        key = task["checkpoint"]
+        key = request.checkpoint
         if key not in self._jobs:
-            self._jobs[key] = Job(task, self._data, self._store, residents=self._residents)
+            self._jobs[key] = Job(request, self._data, self._store, streams=self._streams)
         job = self._jobs[key]
         with self._watchdog.watch(job.timeout):
-            result = job.step()
-        if "device_lost" in result:
+            report = job.step()
+        if report.device_lost:
             # Nobody knows whose fault it was: all of them go on in a new process.
             end_process()
-        return result | {"versions": self._versions}
+        return replace(report, versions=self._versions)
 
-    def forget(self, task: dict[str, Any]) -> None:
+    def forget(self, request: Request) -> None:
         """End a training that will not go on."""
-        job = self._jobs.pop(task["checkpoint"], None)
+        job = self._jobs.pop(request.checkpoint, None)
         if job is not None:
             job.forget()
 
-    def close(self, task: dict[str, Any]) -> None:
+    def close(self, request: Request) -> None:
         """Give memory back."""
-        job = self._jobs.pop(task["checkpoint"], None)
+        job = self._jobs.pop(request.checkpoint, None)
         if job is not None:
             job.end()

@@ -14,8 +14,8 @@ from skipsearch.training.environment import default_device, device_name, is_lost
 from skipsearch.training.latency import Latency, latency
 from skipsearch.training.memory import foreseen_parts, free_memory, is_out_of_memory
 from skipsearch.training.processor import available_cores, tune_process
-from skipsearch.training.residents import Residents
 from skipsearch.training.several import LARGEST_PACK, PackTrainer, packs, train_several
+from skipsearch.training.streams import Streams
 from skipsearch.training.threads import fitting_threads
 
 __all__ = [
@@ -25,8 +25,8 @@ __all__ = [
     "Folder",
     "Latency",
     "PackTrainer",
-    "Residents",
     "Store",
+    "Streams",
     "Trainer",
     "available_cores",
     "default_device",

@@ -216,17 +216,17 @@ class Training:
         """
         # On the CPU dropout draws from the default generator.
         with torch.random.fork_rng(devices=[]), current(self.device):
-            return finish(self.all_turns())
+            return finish(self.all_steps())
 
     def run_step(self, number: int) -> None:
         """Train one step, counted from the first of the training, and read nothing back."""
         self._seed_dropout(number)
         self._run(self._batches[number])
 
-    def all_turns(self) -> Generator[Wait, None, list[Epoch]]:
+    def all_steps(self) -> Generator[Wait, None, list[Epoch]]:
         """Do what ``run_epochs`` does, handing over after each step.
 
-        For a caller that trains several networks in turns. It must keep the global random state,
+        For a caller that trains several networks in steps. It must keep the global random state,
         which is seeded anew for each step.
         """
         start = time.perf_counter()
@@ -297,7 +297,7 @@ class Training:
             generator.manual_seed(stream(self._seeds[0], "dropout", step))
 
     def _evaluate(self, split: Split) -> Generator[Wait, None, tuple[list[float], list[float]]]:
-        """Evaluate in turns; returns loss and accuracy of each network."""
+        """Evaluate in steps; returns loss and accuracy of each network."""
         self.model.eval()
         networks = len(self._seeds)
         sums = torch.zeros(2, networks, device=self.device)
@@ -445,11 +445,11 @@ def _parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
     return [group for group in groups if group["params"]]
 
 
-def finish(turns: Generator[Wait, None, T]) -> T:
-    """Take all turns at once; returns what they return."""
+def finish(steps: Generator[Wait, None, T]) -> T:
+    """Take all steps at once; returns what they return."""
     while True:
         try:
-            waits_for = next(turns)
+            waits_for = next(steps)
         except StopIteration as end:
             return cast("T", end.value)
         if waits_for is not None:

@@ -19,7 +19,7 @@ T = TypeVar("T")
 Stream = torch.cuda.Stream | None  # None on the CPU
 
 
-class Residents:
+class Streams:
     """Lets several threads train on one device, each on a stream of its own.
 
     A kernel of a small network leaves most of a GPU idle; several streams fill it. One thread does
@@ -37,29 +37,29 @@ class Residents:
         self._lock = threading.Lock()
         self._free: list[Stream] = []
         self._new: SimpleQueue[_Work | None] = SimpleQueue()
-        threading.Thread(target=self._work, name="residents", daemon=True).start()
+        threading.Thread(target=self._work, name="streams", daemon=True).start()
 
     @contextlib.contextmanager
-    def seat(self) -> Generator[Seat]:
+    def slot(self) -> Generator[Slot]:
         """Give a training its place for life: whatever it asks for is done on one stream."""
-        seat = self.take_seat()
+        slot = self.take_slot()
         try:
-            yield seat
+            yield slot
         finally:
-            self.leave(seat)
+            self.leave(slot)
 
-    def take_seat(self) -> Seat:
-        """Begin what ``seat`` does; ``leave`` ends it."""
+    def take_slot(self) -> Slot:
+        """Begin what ``slot`` does; ``leave`` ends it."""
         with self._lock:
             if self._free:
-                return Seat(self._free.pop(), self._new)
+                return Slot(self._free.pop(), self._new)
         on_gpu = self._device.type == "cuda"
-        return Seat(torch.cuda.Stream(self._device) if on_gpu else None, self._new)  # type: ignore[no-untyped-call]
+        return Slot(torch.cuda.Stream(self._device) if on_gpu else None, self._new)  # type: ignore[no-untyped-call]
 
-    def leave(self, seat: Seat) -> None:
-        """Let another training have the seat; all that was asked for there must have ended."""
+    def leave(self, slot: Slot) -> None:
+        """Let another training have the slot; all that was asked for there must have ended."""
         with self._lock:
-            self._free.append(seat.stream)
+            self._free.append(slot.stream)
 
     def close(self) -> None:
         """End the thread, when all that was asked for has ended."""
@@ -75,29 +75,29 @@ class Residents:
                 if new is not None:
                     under_way.append(new)
                 new = None  # a training that has ended must not be held here
-            _take_turns(under_way)
+            _take_steps(under_way)
 
 
-class Seat:
-    """A training's place among the residents of a device.
+class Slot:
+    """A training's place among the streams of a device.
 
     Args:
         stream: On which all its work is done, in the order in which it is asked for.
-        work: Where the thread of the residents finds it.
+        work: Where the thread of the streams finds it.
     """
 
     def __init__(self, stream: Stream, work: SimpleQueue[_Work | None]) -> None:
         self.stream = stream
         self._new = work
 
-    def run(self, turns: Generator[Wait, None, T]) -> T:
-        """Take all turns, while others take theirs; returns what they return, or raises."""
+    def run(self, steps: Generator[Wait, None, T]) -> T:
+        """Take all steps, while others take theirs; returns what they return, or raises."""
         future: Future[T] = Future()
-        self._new.put(_Work(turns, self.stream, future))
+        self._new.put(_Work(steps, self.stream, future))
         try:
             return future.result()
         finally:
-            del future, turns  # an exception holds this frame: it must not hold the exception
+            del future, steps  # an exception holds this frame: it must not hold the exception
 
     def call(self, function: Callable[[], T]) -> T:
         """Call a function in a turn of its own; returns what it returns, or raises."""
@@ -106,7 +106,7 @@ class Seat:
 
 @dataclass(slots=True)
 class _Work:
-    turns: Generator[Wait, None, Any]
+    steps: Generator[Wait, None, Any]
     stream: Stream
     future: Future[Any] | None
     waits_for: Wait = None
@@ -118,7 +118,7 @@ class _Work:
         """Take a turn, and return whether there are more."""
         try:
             with torch.cuda.stream(self.stream):  # of None: nothing
-                self.waits_for = next(self.turns)
+                self.waits_for = next(self.steps)
         except StopIteration as end:
             self.end().set_result(end.value)
             return False
@@ -136,7 +136,7 @@ def _one_turn(function: Callable[[], T]) -> Generator[Wait, None, T]:
     yield
 
 
-def _take_turns(under_way: deque[_Work]) -> None:
+def _take_steps(under_way: deque[_Work]) -> None:
     """Let everyone take a turn who need not wait for the device; wait where all must."""
     waiting = 0
     for _ in range(len(under_way)):

@@ -1,0 +1,87 @@
+"""What a session may use and how long it may take."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+from skipsearch.errors import RunError, shown_value
+
+HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]{1,253}):(\d{1,5})", re.ASCII)
+LAST_PORT = 65_535
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What trials may use.
+
+    Attributes:
+        cpus_per_trial: CPU cores of each trial, also its threads where it is 1 or more.
+        gpus_per_trial: GPUs of each trial, a share below 1 or a whole number; None for one GPU
+            where the cluster has any, else 0.
+        concurrency: Trials at once at most; None for as many as the resources allow.
+        address: Of a Ray cluster to join, ``host:port`` or ``auto`` for the one on this machine;
+            None for a Ray of its own on this machine.
+        insecure: Whether the cluster may do without token authentication.
+        dashboard: Whether a Ray of its own shows its dashboard, to this machine alone.
+
+    Raises:
+        RunError: If a number is out of range, or the rest does not go together.
+    """
+
+    cpus_per_trial: float = 1.0
+    gpus_per_trial: float | None = None
+    concurrency: int | None = None
+    address: str | None = None
+    insecure: bool = False
+    dashboard: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.cpus_per_trial < math.inf:
+            raise RunError(f"cpus-per-trial: {self.cpus_per_trial!r} is not a number above 0")
+        gpus = self.gpus_per_trial
+        if gpus is not None and not (0 <= gpus <= 1 or (gpus < math.inf and gpus == int(gpus))):
+            raise RunError(f"gpus-per-trial: {gpus!r} is neither a share from 0 to 1 nor whole")
+        most = self.concurrency
+        if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 1):
+            raise RunError(f"concurrency: {most!r} is not a positive whole number")
+        if self.address is None:
+            if self.insecure:
+                raise RunError("insecure: there is nothing to allow without an address")
+            return
+        match = HOST_PORT.fullmatch(self.address)
+        if self.address != "auto" and not (match and 1 <= int(match[2]) <= LAST_PORT):
+            raise RunError(
+                f"address: {shown_value(self.address)} is neither auto nor host:port,"
+                f" with a port from 1 to {LAST_PORT}"
+            )
+        if self.dashboard:
+            raise RunError("dashboard: it belongs to the cluster at the address, not to a search")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a search and its trials may take.
+
+    Attributes:
+        time_budget: Seconds after which the session stops; run it again to go on.
+        trial_timeout: Seconds of training after which a trial fails.
+        max_failures: Trainings in a row that may fail before the search stops; a pack is one.
+
+    Raises:
+        RunError: If a number is out of range.
+    """
+
+    time_budget: float | None = None
+    trial_timeout: float | None = None
+    max_failures: int = 10
+
+    def __post_init__(self) -> None:
+        for name in ("time_budget", "trial_timeout"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise RunError(f"{name}: {value!r} is not a number of seconds above 0")
+        most = self.max_failures
+        if isinstance(most, bool) or not isinstance(most, int) or most < 1:
+            raise RunError(f"max_failures: {most!r} is not a positive whole number")
