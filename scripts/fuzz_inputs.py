@@ -35,8 +35,9 @@ import yaml
 
 from skipsearch.classics import CLASSICS
 from skipsearch.cli import main as command_line
-from skipsearch.design import FIELDS, Design
+from skipsearch.design import Design
 from skipsearch.errors import SkipSearchError, shown_value
+from skipsearch.fields import FIELDS
 from skipsearch.layout import PLAIN_TOKENS, Layout
 from skipsearch.merges import MERGES
 from skipsearch.planning import SHORTCUTS

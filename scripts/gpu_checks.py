@@ -544,7 +544,7 @@ def all_merges_and_operations_are_recorded(device: torch.device) -> str:
         ss.Design(
             layout=layout,
             merge=merge,
-            shortcut=SHORTCUTS[(i + j) % len(SHORTCUTS)],
+            shortcut=[*SHORTCUTS][(i + j) % len(SHORTCUTS)],
             depths=(1, 1),
             widths=(8, 16),
             drop_path=0.2 * (j % 2),

@@ -11,7 +11,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from skipsearch.anatomy import draw_design, draw_space
+from skipsearch.anatomy import draw_design
 from skipsearch.classics import CLASSICS, Classic, classic
 from skipsearch.cost import Cost, cost
 from skipsearch.design import Design
@@ -20,7 +20,7 @@ from skipsearch.errors import SkipSearchError
 from skipsearch.layout import Layout
 from skipsearch.recipe import Recipe
 from skipsearch.record import Epoch, Trial
-from skipsearch.space import Space
+from skipsearch.space import Space, draw_space
 
 if TYPE_CHECKING:
     from skipsearch.artefacts.predict import predict

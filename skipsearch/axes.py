@@ -1,4 +1,4 @@
-"""Axes of a search space: a list, a range, or a layout placed freely; read from plain values."""
+"""Axes of a search space: a list, a range, or a layout placed freely."""
 
 from __future__ import annotations
 
@@ -10,47 +10,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from itertools import permutations
 from types import MappingProxyType
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
-from skipsearch.design import FIELDS, PER_STAGE, check_field
-from skipsearch.errors import LayoutError, SkipSearchError, SpaceError, not_one_of, shown_value
-from skipsearch.layout import PLAIN_TOKENS, Layout, check_token, is_convolution
-from skipsearch.recipe import FIELDS as RECIPE_FIELDS
-from skipsearch.recipe import Recipe
+from skipsearch.fields import ALWAYS_PER_STAGE, PER_STAGE
+from skipsearch.layout import Layout, is_convolution
 
 RECIPE = "recipe."
 # Fields that have a value in each stage: FIELD[i] is an axis of one stage alone.
-STAGED = (*PER_STAGE, "depths", "widths")
-# Fields whose ranges are whole numbers; the other ranges are of real numbers.
-WHOLE = (
-    "stem_width",
-    "groups",
-    "growth",
-    "head_width",
-    "recipe.batch_size",
-    "recipe.crop",
-    "recipe.cutout",
-)
-WHOLE_IN_A_STAGE = ("depths", "widths")  # lists, but for an axis of one stage
-REAL = (
-    "bottleneck_ratio",
-    "compression",
-    "drop_path",
-    "dropout",
-    "shortcut_scale",
-    "branch_scale",
-    "shortcut_dropout",
-    "gate_bias",
-    "recipe.peak_lr",
-    "recipe.momentum",
-    "recipe.weight_decay",
-    "recipe.warmup_epochs",
-    "recipe.label_smoothing",
-)
-MOST_FREE = 3  # operations of a free layout: three have 16 arrangements a slot, four would have 65
-MOST_CONVS = 16  # convolutions of a free layout
-MOST_STEPS = 10_000_000  # values of a range: as many as the largest batch has images
-SMALLEST_STEP = 1e-12  # values of a range have 12 decimals
+STAGED = (*PER_STAGE, *ALWAYS_PER_STAGE)
 
 Value = Any  # one value of one parameter: a plain value, or a tuple of them
 
@@ -270,7 +237,7 @@ class Name(NamedTuple):
     slot: str
 
 
-_IN_A_STAGE = re.compile(rf"({'|'.join(STAGED)})\[(0|[1-9][0-9]{{0,5}})\]")
+IN_A_STAGE = re.compile(rf"({'|'.join(STAGED)})\[(0|[1-9][0-9]{{0,5}})\]")
 
 
 @lru_cache(maxsize=1024)
@@ -279,161 +246,10 @@ def split_name(name: str) -> Name:
     if name.startswith(RECIPE):
         return Name(name, None, "")
     axis, _, slot = name.partition(".")
-    match = _IN_A_STAGE.fullmatch(axis)
+    match = IN_A_STAGE.fullmatch(axis)
     return Name(match[1], int(match[2]), slot) if match else Name(axis, None, slot)
 
 
 def fields_of(names: Iterable[str]) -> list[str]:
     """Return the fields that axes or parameters set, each once, in their order."""
     return list(dict.fromkeys(split_name(name).field for name in names))
-
-
-def read_axis(name: str, value: Any) -> Axis:
-    """Read one axis from what the YAML holds.
-
-    Raises:
-        SpaceError: If the name or a value is refused; the message names the place.
-    """
-    _check_name(name)
-    place = f"axes.{name}"
-    layout = split_name(name).field == "layout"
-    if isinstance(value, list):
-        if not value:
-            raise SpaceError(f"{place}: the list is empty; give the values to choose from")
-        values = [checked_value(f"{place}[{i}]", name, item) for i, item in enumerate(value)]
-        seen = set()
-        for i, item in enumerate(values):
-            if item in seen:
-                raise SpaceError(f"{place}[{i}]: {shown_value(value[i])} stands twice")
-            seen.add(item)
-        return Choice(tuple(values))
-    if isinstance(value, dict):
-        return _free(place, value) if layout else _range(place, name, value)
-    other = "a free layout {convs: ..., free: ...}" if layout else "a range {low: ..., high: ...}"
-    raise SpaceError(f"{place}: {shown_value(value)} is neither a list of values nor {other}")
-
-
-def checked_value(place: str, name: str, value: Any) -> Value:
-    """Check one value of an axis and return it in its canonical spelling.
-
-    Args:
-        place: Where it stands; the message opens with it.
-        name: Of a field, of ``FIELD[i]``, or of ``recipe.NAME``.
-        value: What stands there.
-
-    Raises:
-        SpaceError: If the value is refused.
-    """
-    field, stage, _ = split_name(name)
-    short = field.removeprefix(RECIPE)
-    try:
-        if name.startswith(RECIPE):
-            return getattr(Recipe().replace(**{short: value}), short)
-        if stage is None:
-            return check_field(field, value)
-        return cast("tuple[Value, ...]", check_field(field, [value]))[0]
-    except SkipSearchError as error:
-        text = str(error)
-        for opening in (f"{short}: ", f"{short}[0]: "):
-            text = text.removeprefix(opening)
-        raise SpaceError(f"{place}: {text}") from None
-
-
-def _check_name(name: str) -> None:
-    field, bracket, _ = name.partition("[")
-    if not bracket:
-        allowed = [*FIELDS, *(RECIPE + n for n in RECIPE_FIELDS if n != "epochs")]
-        if name not in allowed:
-            raise SpaceError(f"axes: {not_one_of(name, allowed)}")
-    elif field not in STAGED:
-        raise SpaceError(f"axes.{name}: an axis of one stage: {not_one_of(field, STAGED)}")
-    elif not _IN_A_STAGE.fullmatch(name):
-        raise SpaceError(
-            f"axes.{name}: the brackets of {field}[0] hold a whole number:"
-            " stages are numbered from 0"
-        )
-
-
-def _range(place: str, name: str, value: Mapping[str, Any]) -> Range:
-    keys = ("low", "high", "step", "log")
-    _check_keys(place, value, keys)
-    field, stage, _ = split_name(name)
-    whole = field in WHOLE or (stage is not None and field in WHOLE_IN_A_STAGE)
-    if not whole and field not in REAL:
-        raise SpaceError(f"{place}: {field} takes a list of values, not a range")
-    log = value.get("log", False)
-    if not isinstance(log, bool):
-        raise SpaceError(f"{place}.log: {shown_value(log)} is neither true nor false")
-    for key in ("low", "high"):
-        if key not in value:
-            raise SpaceError(f"{place}.{key} is missing")
-    wanted = "a whole number" if whole else "a number"
-    for key in ("low", "high"):
-        if value[key] is None or isinstance(value[key], list):
-            raise SpaceError(f"{place}.{key}: {shown_value(value[key])} is not {wanted}")
-    low = checked_value(f"{place}.low", name, value["low"])
-    high = checked_value(f"{place}.high", name, value["high"])
-    if not low < high:
-        raise SpaceError(f"{place}: low {low:g} is not below high {high:g}")
-    step = value.get("step")
-    if log and step is not None:
-        raise SpaceError(f"{place}: log and step exclude one another")
-    if log and low <= 0:
-        raise SpaceError(f"{place}.low: {low:g} is not above 0, which log needs")
-    if step is not None:
-        fits = isinstance(step, int if whole else int | float) and not isinstance(step, bool)
-        if not fits or not 0 < step <= (high - low) * (1 + 1e-9):
-            raise SpaceError(
-                f"{place}.step: {shown_value(step)} is not a number above 0 within the range"
-            )
-    if whole and not log and step is None:
-        step = 1
-    if step is not None and (step < SMALLEST_STEP or (high - low) / step > MOST_STEPS):
-        raise SpaceError(
-            f"{place}.step: {step:g} makes {(high - low) / step:.3g} values, more than"
-            f" {MOST_STEPS:,}, or values less than {SMALLEST_STEP:g} apart; leave it out for every"
-            " number in the range"
-        )
-    if step is not None:  # The last value is the bound: Optuna wants a step that divides.
-        last = low + math.floor((high - low) / step + 1e-9) * step
-        high = min(high, last) if whole else min(high, round(last, 12))
-    return Range(low, high, step, log, whole)
-
-
-def _free(place: str, value: Mapping[str, Any]) -> Free:
-    _check_keys(place, value, Free._fields)
-    for key, example in (("convs", "[conv3, conv3]"), ("free", "[bn, relu]")):
-        if key not in value:
-            raise SpaceError(f"{place}.{key} is missing")
-        if not isinstance(value[key], list) or not value[key]:
-            raise SpaceError(
-                f"{place}.{key}: {shown_value(value[key])} is not a list such as {example}"
-            )
-    convs, free = value["convs"], value["free"]
-    for i, conv in enumerate(convs):
-        where = f"{place}.convs[{i}]"
-        if not isinstance(conv, str) or not is_convolution(conv):
-            allowed = ("conv1", "conv3", "conv5", "conv7", "dw3", "dw5", "dw7")
-            raise SpaceError(f"{where}: a convolution: {not_one_of(conv, allowed)}")
-        try:
-            check_token(conv, (), conv)
-        except LayoutError as error:
-            raise SpaceError(f"{where}: {error}") from None
-    for i, word in enumerate(free):
-        if word not in PLAIN_TOKENS:
-            raise SpaceError(f"{place}.free[{i}]: {not_one_of(word, PLAIN_TOKENS)}")
-        if word in free[:i]:
-            raise SpaceError(f"{place}.free[{i}]: {shown_value(word)} stands twice")
-    for key, things, most in (
-        ("convs", "convolutions", MOST_CONVS),
-        ("free", "operations", MOST_FREE),
-    ):
-        if len(value[key]) > most:
-            raise SpaceError(f"{place}.{key}: {len(value[key])} {things} are more than {most}")
-    return Free(tuple(convs), tuple(free))
-
-
-def _check_keys(place: str, value: Mapping[str, Any], keys: tuple[str, ...]) -> None:
-    for key in value:
-        if key not in keys:
-            raise SpaceError(f"{place}: {not_one_of(key, keys)}")

@@ -11,9 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from skipsearch.design import unknown_key
 from skipsearch.early_stopping import EarlyStopping
-from skipsearch.errors import RunError, SkipSearchError
+from skipsearch.errors import RunError, SkipSearchError, refuse_unknown_keys
 from skipsearch.recipe import Recipe
 from skipsearch.record import ASK_BEST, VALIDATION_ACCURACY
 from skipsearch.space import Space
@@ -137,10 +136,10 @@ class SearchConfig:
             RunError: If the early stopping is, or a key is unknown.
         """
         values = {**ADDED, **values}
-        unknown_key(values, ("format", *VALUES), "search", RunError)
-        unknown_key(values["data"], tuple(DATA_VALUES), "data set", RunError)
+        refuse_unknown_keys(values, ("format", *VALUES), "search", RunError)
+        refuse_unknown_keys(values["data"], DATA_VALUES, "data set", RunError)
         details = EarlyStopping().details()
-        unknown_key(values["stopping"], tuple(details), "stopping", RunError)
+        refuse_unknown_keys(values["stopping"], details, "stopping", RunError)
         return cls(
             space=Space.from_dict(values["space"], "space"),
             data=DataConfig(**values["data"]),

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from skipsearch.design import Design
 from skipsearch.errors import DesignError, shown_value, unknown_word
 from skipsearch.layout import is_convolution, parse_run
 from skipsearch.merges import LINK_MERGES, MERGES
-from skipsearch.plan import Block, Join, Network, Step, Steps
+from skipsearch.plan import Block, Join, Network, Size, Step, Steps, sized
 from skipsearch.planning import needs_transition
 
 SE_REDUCTION = 16  # Hu et al. 2018, arXiv:1709.01507, section 6.1
@@ -19,7 +20,7 @@ FLOAT32_BYTES = 4
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one network costs.
+    """What a network, or a part of one, costs.
 
     Attributes:
         params: Trainable parameters.
@@ -29,9 +30,16 @@ class Cost:
             float32: what training holds for the backward pass.
     """
 
-    params: int
-    macs: int
-    activation_bytes: int
+    params: int = 0
+    macs: int = 0
+    activation_bytes: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            self.params + other.params,
+            self.macs + other.macs,
+            self.activation_bytes + other.activation_bytes,
+        )
 
 
 def cost(design: Design, in_channels: int = 3, image_size: int = 32, classes: int = 10) -> Cost:
@@ -53,7 +61,8 @@ def cost(design: Design, in_channels: int = 3, image_size: int = 32, classes: in
     ):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise DesignError(f"{name}: {shown_value(value)} is not a positive whole number")
-    return _cost(design.plan(in_channels), image_size, classes)
+    size = Size(image_size, image_size)
+    return measure_network(design.plan(in_channels), size, classes).cost
 
 
 def layers(design: Design) -> int:
@@ -73,93 +82,132 @@ def layers(design: Design) -> int:
     return 1 + transitions + sum(map(is_convolution, tokens))
 
 
-def _cost(network: Network, size: int, classes: int) -> Cost:
-    totals = [0, 0, 0]
+# --- the parts of a network -----------------------------------------------------------------------
 
-    def add(counted: tuple[int, int, int, int]) -> int:
-        for i in range(3):
-            totals[i] += counted[i]
-        return counted[3]
 
-    size = add(steps_cost(network.stem, size))
+class Part(NamedTuple):
+    """A part of a network: what it costs, and the sizes that enter and leave it."""
+
+    cost: Cost
+    entering: Size
+    leaving: Size
+
+
+class StageParts(NamedTuple):
+    """The parts of a stage, as in its plan."""
+
+    transition: Part
+    blocks: tuple[Part, ...]
+    join: Part
+
+
+class Parts(NamedTuple):
+    """The parts of a network, as in its plan; the classifier is all from the pooling on."""
+
+    stem: Part
+    stages: tuple[StageParts, ...]
+    head: Part
+    classifier: Part
+
+    @property
+    def cost(self) -> Cost:
+        """What all of them cost."""
+        parts = [self.stem, self.head, self.classifier]
+        for stage in self.stages:
+            parts += (stage.transition, *stage.blocks, stage.join)
+        return total_cost(parts)
+
+
+def measure_network(plan: Network, size: Size, classes: int) -> Parts:
+    """Walk through a network: what each of its parts costs, and the sizes there.
+
+    Args:
+        plan: From a design.
+        size: Height and width of the images.
+        classes: Outputs of the network.
+    """
+    stem = measure_steps(plan.stem, size)
+    size = stem.leaving
     sizes = [size]  # of what the stem and each stage put out
-    for stage in network.stages:
-        size = add(steps_cost(stage.transition, size))
+    stages = []
+    for stage in plan.stages:
+        transition = measure_steps(stage.transition, size)
+        size = transition.leaving
+        blocks = []
         for block in stage.blocks:
-            size = add(block_cost(block, size))
-        if stage.join:
-            add(join_cost(stage.join, sizes, size))
+            blocks.append(measure_block(block, size))
+            size = blocks[-1].leaving
+        stages.append(StageParts(transition, tuple(blocks), measure_join(stage.join, sizes, size)))
         sizes.append(size)
-    add(steps_cost(network.head, size))
-    # Global average pooling, then the linear layer with its bias.
-    pooled = network.pooled[0].inputs if network.pooled else network.features
-    totals[2] += pooled
-    add(steps_cost(network.pooled, 1))
-    totals[0] += network.features * classes + classes
-    totals[1] += network.features * classes
-    totals[2] += classes
-    return Cost(totals[0], totals[1], totals[2] * FLOAT32_BYTES)
+    head = measure_steps(plan.head, size)
+    return Parts(stem, tuple(stages), head, _measure_classifier(plan, head.leaving, classes))
+
+
+def _measure_classifier(plan: Network, size: Size, classes: int) -> Part:
+    """Measure the global average pooling, what follows it, and the linear layer with its bias."""
+    pooled = measure_steps(plan.pooled, Size(1, 1))
+    channels = plan.pooled[0].inputs if plan.pooled else plan.features
+    weights = plan.features * classes
+    linear = Cost(weights + classes, weights, FLOAT32_BYTES * (channels + classes))
+    return Part(pooled.cost + linear, size, pooled.leaving)
 
 
 @lru_cache(maxsize=8192)
-def block_cost(block: Block, size: int) -> tuple[int, int, int, int]:
-    """Count one block.
-
-    Returns:
-        Parameters, multiply-adds, elements written, and the height and width that leave.
-    """
-    opening = steps_cost(block.opening, size)
-    branch = steps_cost(block.branch, size)
-    shortcut = steps_cost(block.shortcut or (), size)
-    after = steps_cost(block.after, branch[3])
-    pixels = branch[3] ** 2
-    params = macs = written = 0
+def measure_block(block: Block, size: Size) -> Part:
+    """Measure one block; ``size`` enters it."""
+    opening = measure_steps(block.opening, size)
+    branch = measure_steps(block.branch, opening.leaving)
+    shortcut = measure_steps(block.shortcut or (), size)
+    after = measure_steps(block.after, branch.leaving)
+    join = Cost()
     if block.merge is not None:
-        merge = MERGES[block.merge]
-        params = merge.params(block)
-        macs = merge.macs(block) * pixels
-        written = merge.writes(block) * pixels
-    return (
-        opening[0] + branch[0] + shortcut[0] + params + after[0],
-        opening[1] + branch[1] + shortcut[1] + macs + after[1],
-        opening[2] + branch[2] + shortcut[2] + written + after[2],
-        branch[3],
-    )
+        merge, pixels = MERGES[block.merge], branch.leaving.pixels
+        written = FLOAT32_BYTES * merge.writes(block) * pixels
+        join = Cost(merge.params(block), merge.macs(block) * pixels, written)
+    return Part(total_cost([opening, branch, shortcut, after]) + join, size, after.leaving)
 
 
-def join_cost(join: Join, sizes: Sequence[int], size: int) -> tuple[int, int, int, int]:
-    """Count the join of long skips; returns as ``block_cost`` does.
+def measure_join(join: Join | None, sizes: Sequence[Size], size: Size) -> Part:
+    """Measure the join of long skips, if there is one.
 
     Args:
         join: From the plan of a stage.
-        sizes: Height and width of what the stem and each stage before put out.
-        size: Those of the stage itself.
+        sizes: Of what the stem and each stage before put out.
+        size: That of what the blocks of the stage put out.
     """
-    after = steps_cost(join.after, size)
-    counted = [steps_cost(link.steps, sizes[link.source]) for link in join.links]
+    if join is None:
+        return Part(Cost(), size, size)
+    after = measure_steps(join.after, size)
+    links = [measure_steps(link.steps, sizes[link.source]) for link in join.links]
     # Links are added one by one, and concatenated at once.
-    sums = len(join.links) if LINK_MERGES[join.merge].carries else 1
-    return (
-        sum(each[0] for each in counted) + after[0],
-        sum(each[1] for each in counted) + after[1],
-        sum(each[2] for each in counted) + sums * join.outputs * size**2 + after[2],
-        size,
-    )
+    sums = len(links) if LINK_MERGES[join.merge].carries else 1
+    joined = Cost(activation_bytes=FLOAT32_BYTES * sums * join.outputs * size.pixels)
+    return Part(total_cost([*links, after]) + joined, size, after.leaving)
 
 
-def steps_cost(steps: Steps, size: int) -> tuple[int, int, int, int]:
-    """Count a chain of operations; returns as ``block_cost`` does."""
-    params = macs = elements = 0
-    for step in steps:
-        size = -(-size // step.stride)  # every operation pads so that sizes divide upwards
+def measure_steps(steps: Steps, size: Size) -> Part:
+    """Measure a chain of operations; ``size`` enters it."""
+    params = macs = written = 0
+    leaving = size
+    for step, leaving in sized(steps, size):
         counted = step_params(step)
         params += counted
         if step.op == "conv":
-            macs += counted * size * size
+            macs += counted * leaving.pixels
         elif step.op == "se":
             macs += 2 * step.inputs * se_width(step.inputs)
-        elements += step.outputs * size * size
-    return params, macs, elements, size
+        written += step.outputs * leaving.pixels
+    return Part(Cost(params, macs, FLOAT32_BYTES * written), size, leaving)
+
+
+def total_cost(parts: Iterable[Part]) -> Cost:
+    """Add up the cost of parts."""
+    costs = [part.cost for part in parts]
+    return Cost(
+        sum(cost.params for cost in costs),
+        sum(cost.macs for cost in costs),
+        sum(cost.activation_bytes for cost in costs),
+    )
 
 
 def step_params(step: Step) -> int:

@@ -152,6 +152,23 @@ def not_one_of(value: object, allowed: Iterable[str]) -> str:
     return f"{shown_value(value)} is not one of {', '.join(words)}{hint}"
 
 
+def refuse_unknown_keys(
+    keys: Iterable[str], allowed: Iterable[str], what: str, error: type[SkipSearchError]
+) -> None:
+    """Refuse a key that is not among the allowed ones, with the nearest of them.
+
+    Args:
+        keys: Those that are given.
+        allowed: Those that are known.
+        what: What they belong to, such as ``design``.
+        error: What is raised.
+    """
+    known = list(allowed)
+    for key in keys:
+        if key not in known:
+            raise error(f"unknown key of a {what}: {not_one_of(key, known)}")
+
+
 def reason(problem: Exception) -> str:
     """Return the first words of an error of someone else's, on one line."""
     return one_line(f"{type(problem).__name__}: {problem}")

@@ -6,11 +6,24 @@ makes it from the fields of a design.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from skipsearch.layout import Layout
 
 GROUP_CHANNELS = 16  # channels a group of gn: Wu & He 2018, arXiv:1803.08494, Table 3, right
+
+
+class Size(NamedTuple):
+    """Height and width, in pixels."""
+
+    height: int
+    width: int
+
+    @property
+    def pixels(self) -> int:
+        """Number of pixels."""
+        return self.height * self.width
 
 
 class Step(NamedTuple):
@@ -29,8 +42,26 @@ class Step(NamedTuple):
     groups: int = 1
     rate: float = 0.0
 
+    def size(self, height: int, width: int) -> Size:
+        """Return what height and width become: operations pad so that sizes divide upwards."""
+        return Size(-(-height // self.stride), -(-width // self.stride))
+
 
 Steps = tuple[Step, ...]
+
+
+def sized(steps: Steps, size: Size) -> Iterator[tuple[Step, Size]]:
+    """Yield each operation of a chain with the height and width that leave it."""
+    for step in steps:
+        size = step.size(*size)
+        yield step, size
+
+
+def size_after(steps: Steps, size: Size) -> Size:
+    """Return the height and width that leave a chain of operations."""
+    for step in steps:
+        size = step.size(*size)
+    return size
 
 
 class Block(NamedTuple):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self, cast
 
-from skipsearch.errors import RecipeError, not_one_of, shown_value
+from skipsearch.errors import RecipeError, not_one_of, refuse_unknown_keys, shown_value
 from skipsearch.identity import hashed
 
 SCHEDULES = ("cosine", "step")
@@ -104,7 +104,7 @@ class Recipe:
         Raises:
             RecipeError: If a name is unknown or a value out of range.
         """
-        _refuse_unknown(changes)
+        refuse_unknown_keys(changes, FIELDS, "recipe", RecipeError)
         return dataclasses.replace(self, **changes)
 
     def resolve(self, augmentation: Mapping[str, int | bool]) -> Self:
@@ -135,14 +135,8 @@ class Recipe:
         Raises:
             RecipeError: If a key is unknown or a value out of range.
         """
-        _refuse_unknown(values)
+        refuse_unknown_keys(values, FIELDS, "recipe", RecipeError)
         return cls(**values)
 
 
 FIELDS = tuple(field.name for field in dataclasses.fields(Recipe))
-
-
-def _refuse_unknown(names: Iterable[str]) -> None:
-    for name in names:
-        if name not in FIELDS:
-            raise RecipeError(f"unknown key of a recipe: {not_one_of(name, FIELDS)}")

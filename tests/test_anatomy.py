@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from strategies import designs
 
-from skipsearch.anatomy import draw_block, draw_design, draw_space, space_size
+from skipsearch.anatomy import draw_block, draw_design
 from skipsearch.classics import (
     BOTTLENECK,
     CLASSICS,
@@ -20,10 +20,13 @@ from skipsearch.classics import (
 from skipsearch.cost import cost
 from skipsearch.design import Design
 from skipsearch.errors import SpaceError
-from skipsearch.space import Space
+from skipsearch.plan import Size
+from skipsearch.space import Space, draw_space, space_size
 
 # Golden drawings, checked by eye against the rules of construction: what is shared, where the
 # stride sits, what the shortcut carries. One channel, 8 x 8 pixels.
+
+EIGHT = Size(8, 8)
 
 IDENTITY = """\
 stage 1, block 1: conv3-bn-relu-conv3-bn + relu
@@ -251,13 +254,13 @@ BESIDE = {
 @pytest.mark.parametrize("shortcut", BESIDE)
 def test_the_shortcut_stands_beside_the_branch(shortcut: str) -> None:
     design = Design(layout="conv3-relu-scale +", shortcut=shortcut, **TWO)
-    lines = draw_block(design.plan(1).stages[1].blocks[0], 8).splitlines()
+    lines = draw_block(design.plan(1).stages[1].blocks[0], EIGHT).splitlines()
     assert [line[40:] for line in lines[2:5]] == BESIDE[shortcut]
 
 
 def test_a_shortcut_longer_than_the_branch_is_drawn_whole() -> None:
     design = Design(layout="conv3-bn + relu", shortcut="avg-proj", **TWO)
-    lines = draw_block(design.plan(1).stages[1].blocks[0], 8).splitlines()
+    lines = draw_block(design.plan(1).stages[1].blocks[0], EIGHT).splitlines()
     assert [(line[:26].strip(), line[40:]) for line in lines[2:5]] == [
         ("conv3 4->8 /2", "avgpool 2x2 /2"),
         ("bn", "conv1 4->8"),
@@ -284,7 +287,7 @@ def test_dense_grouped_and_depthwise_convolutions_are_different_kinds() -> None:
 
 def test_what_stands_after_the_join_is_drawn_with_the_joined_shape() -> None:
     design = Design(layout="conv3 + bn-conv1", merge="cat", depths=(1,), widths=(4,))
-    lines = draw_block(design.plan(1).stages[0].blocks[0], 8).splitlines()
+    lines = draw_block(design.plan(1).stages[0].blocks[0], EIGHT).splitlines()
     assert [line.split() for line in lines[-4:]] == [
         ["8x8x8"],
         ["bn", "8x8x8"],
@@ -295,7 +298,7 @@ def test_what_stands_after_the_join_is_drawn_with_the_joined_shape() -> None:
 
 def test_a_dual_block_says_what_is_added() -> None:
     design = Design(layout="conv3 +", merge="dual", depths=(1,), widths=(4,), growth=3)
-    lines = draw_block(design.plan(1).stages[0].blocks[0], 8).splitlines()
+    lines = draw_block(design.plan(1).stages[0].blocks[0], EIGHT).splitlines()
     assert lines[-3].endswith("┘  first 4 added, rest concatenated")
     assert lines[-3].startswith("  [,]")
     assert lines[-2].split() == ["13x8x8"]

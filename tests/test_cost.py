@@ -20,7 +20,7 @@ from skipsearch.classics import (
     RELU_BEFORE_ADDITION,
     RELU_ONLY_PREACTIVATION,
 )
-from skipsearch.cost import Cost, cost, layers, se_width
+from skipsearch.cost import Cost, cost, layers, measure_network, se_width
 from skipsearch.design import Design
 from skipsearch.errors import DesignError
 from skipsearch.models import Network, build
@@ -30,6 +30,7 @@ from skipsearch.models.merges.cat import CatBlock
 from skipsearch.models.merges.dual import DualBlock
 from skipsearch.models.merges.gate import GateBlock
 from skipsearch.models.ops import DropPath, SqueezeExcitation
+from skipsearch.plan import Size
 
 ORDERS = (
     ORIGINAL,
@@ -208,8 +209,9 @@ def test_the_parameters_of_any_design_are_those_of_its_module(design: Design) ->
 @given(designs())
 def test_the_counts_of_any_design_are_those_of_its_module(design: Design) -> None:
     model = build(design, classes=3).eval()
-    image = torch.zeros(1, 3, 17, 17)  # 2 x 2 or more wherever a group norm may stand
-    expected = cost(design, image_size=17, classes=3)
+    size = Size(17, 21)  # 2 x 2 or more wherever a group norm may stand
+    image = torch.zeros(1, 3, *size)
+    expected = measure_network(design.plan(), size, classes=3).cost
     assert 2 * expected.macs == counted_flops(model, image)
     assert expected.activation_bytes == 4 * written_elements(model, image)
 

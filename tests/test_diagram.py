@@ -28,7 +28,7 @@ from skipsearch.classics import (
     PLAIN,
 )
 from skipsearch.cli import main
-from skipsearch.cost import cost, steps_cost
+from skipsearch.cost import cost, step_params
 from skipsearch.design import Design
 from skipsearch.diagram import Diagram, draw_diagram
 from skipsearch.merges import MERGES
@@ -218,7 +218,7 @@ def test_the_parameters_of_the_strip_add_up(name: str) -> None:
     text = "\n".join(texts_of(figure_of(name)))
     told = re.findall(r"(?:, |links: )(\d[\d,]*) parameters", text)
     plan, classes = CASES[name].plan(), CLASSICS[name].classes if name in CLASSICS else 10
-    classifier = steps_cost(plan.pooled, 1)[0] + plan.features * classes + classes
+    classifier = sum(map(step_params, plan.pooled)) + plan.features * classes + classes
     counted = sum(int(number.replace(",", "")) for number in told) + classifier
     assert counted == cost(CASES[name], classes=classes).params
 

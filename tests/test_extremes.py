@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from skipsearch.axes import Range, read_axis
+from skipsearch.axes import Range
 from skipsearch.design import Design
 from skipsearch.errors import DesignError, LayoutError, SkipSearchError, SpaceError
 from skipsearch.layout import Layout
 from skipsearch.recipe import Recipe
 from skipsearch.space import Space
+from skipsearch.space.axis_reading import read_axis
 
 RESIDUAL = "conv3-bn + relu"
 

@@ -16,7 +16,7 @@ from skipsearch.classics import (
 )
 from skipsearch.design import Design
 from skipsearch.layout import Layout
-from skipsearch.plan import Block, Network, Step
+from skipsearch.plan import Block, Network, Size, Step, size_after, sized
 from skipsearch.planning import complete_stem, head_tokens, projection_norm, stem_ending
 
 
@@ -541,3 +541,16 @@ def test_blocks_stages_and_head_fit_each_other(design: Design) -> None:
     joined = sum(len(stage.join.links) for stage in plan.stages if stage.join)
     assert joined == len(design.links)
     assert plan.stages[-1].outputs == channels
+
+
+@pytest.mark.parametrize(
+    ("stride", "entering", "leaving"),
+    [(1, (7, 4), (7, 4)), (2, (7, 4), (4, 2)), (2, (1, 3), (1, 2)), (4, (9, 8), (3, 2))],
+)
+def test_height_and_width_are_divided_upwards(
+    stride: int, entering: tuple[int, int], leaving: tuple[int, int]
+) -> None:
+    step = Step("conv", 3, 4, 3, stride)
+    assert step.size(*entering) == leaving
+    assert [size for _, size in sized((step, Step("bn", 4, 4)), Size(*entering))] == [leaving] * 2
+    assert size_after((step, Step("bn", 4, 4)), Size(*entering)) == leaving

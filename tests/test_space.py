@@ -18,13 +18,15 @@ from skipsearch import classics
 from skipsearch.axes import STAGED, Choice, Free, Parameter, Range, Value, level_name
 from skipsearch.axes import slots as words_in_slots
 from skipsearch.cost import cost
-from skipsearch.design import FIELDS, PER_STAGE, Design, has_effect
+from skipsearch.design import Design
 from skipsearch.errors import DesignError, SpaceError
+from skipsearch.fields import FIELDS, PER_STAGE, has_effect
 from skipsearch.layout import Layout
 from skipsearch.merges import MERGES
 from skipsearch.recipe import Recipe
 from skipsearch.searching.study import _chooser
-from skipsearch.space import COMPARISONS, MEASURES, Candidate, Space
+from skipsearch.space import Candidate, Space
+from skipsearch.space.constraint import COMPARISONS, MEASURES
 
 SPACES = Path(__file__).parents[1] / "search_spaces"
 PLAIN = "conv3-bn-relu-conv3-bn-relu"
@@ -91,9 +93,13 @@ def by_stage(field: str, whole: Value, stages: int, point: dict[str, Value]) -> 
 
 
 def most_stages(space: Space) -> int:
-    given = {"depths": (3, 3, 3), **space.base}["depths"]
-    depths = space.axes.get("depths")
-    return max(map(len, depths.values)) if isinstance(depths, Choice) else len(given)
+    """The most stages that a design can have: depths and widths must agree where they can."""
+    lengths = []
+    for field in ("depths", "widths"):
+        axis = space.axes.get(field)
+        given = [space.base.get(field, (3, 3, 3))]  # three stages by default
+        lengths.append(set(map(len, axis.values if isinstance(axis, Choice) else given)))
+    return max(lengths[0] & lengths[1] or lengths[0])
 
 
 def that_matter(space: Space, point: dict[str, Value]) -> dict[str, Value]:

@@ -23,8 +23,9 @@ import pytest
 from optuna.trial import TrialState
 from waiting import HANG
 
+from skipsearch.canonical import ID_RULES
 from skipsearch.config import SearchConfig
-from skipsearch.design import ID_RULES, Design
+from skipsearch.design import Design
 from skipsearch.errors import RunError, SpaceError
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, RUNNING, Epoch

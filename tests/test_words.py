@@ -11,11 +11,12 @@ import torch
 from skipsearch.anatomy import draw_block, draw_design
 from skipsearch.artefacts.source import source
 from skipsearch.artefacts.source_text import module_call
-from skipsearch.cost import block_cost, cost, join_cost, step_params, steps_cost
-from skipsearch.design import Design, check_field, has_effect
+from skipsearch.cost import cost, measure_block, measure_join, measure_steps, step_params
+from skipsearch.design import Design
 from skipsearch.diagram import draw_diagram
 from skipsearch.early_stopping import EarlyStopping
 from skipsearch.errors import RunError, UnknownWordError
+from skipsearch.fields import check_field, has_effect
 from skipsearch.layout import PLAIN_TOKENS, Layout
 from skipsearch.merges import LINK_MERGES, MERGES
 from skipsearch.models import build
@@ -25,7 +26,7 @@ from skipsearch.models.link import make_join
 from skipsearch.models.merges import make_block
 from skipsearch.models.ops import sequence
 from skipsearch.models.ranges import ANY, behind_links, keeps, through
-from skipsearch.plan import Block, Join, StageFields, Step
+from skipsearch.plan import Block, Join, Size, StageFields, Step
 from skipsearch.planning import LINK_SHORTCUTS, SHORTCUTS, plan_block
 from skipsearch.recipe import PRECISIONS, SCHEDULES, Recipe
 from skipsearch.searching.samplers import make_sampler
@@ -76,6 +77,7 @@ def test_a_design_with_an_unknown_word_is_refused_by_whatever_reads_it(
 
 
 CONV = Step("conv", 4, 4)
+EIGHT = Size(8, 8)
 ODD = Step(WORD, 4, 4)
 NORMS = NewNorms()
 KEPT = torch.arange(4)
@@ -86,17 +88,17 @@ MODULE = make_block(GOOD, 0.0)
 
 BELOW_THE_PLAN: dict[str, Callable[[], object]] = {
     "make_block": lambda: make_block(BLOCK, 0.0),
-    "block_cost": lambda: block_cost(BLOCK, 8),
-    "draw_block": lambda: draw_block(BLOCK, 8),
+    "measure_block": lambda: measure_block(BLOCK, EIGHT),
+    "draw_block": lambda: draw_block(BLOCK, EIGHT),
     "behind_block": lambda: behind_block(BLOCK, ANY),
     "start_as_identity": lambda: start_as_identity(BLOCK, MODULE, ANY, NORMS),
     "graft_block": lambda: graft_block(MODULE, MODULE, BLOCK, BLOCK, KEPT, NORMS),
     "make_join": lambda: make_join(JOIN),
-    "join_cost": lambda: join_cost(JOIN, (8,), 8),
+    "measure_join": lambda: measure_join(JOIN, [EIGHT], EIGHT),
     "behind_links": lambda: behind_links(JOIN, ANY, [ANY]),
     "sequence": lambda: sequence((ODD,)),
     "step_params": lambda: step_params(ODD),
-    "steps_cost": lambda: steps_cost((ODD,), 8),
+    "measure_steps": lambda: measure_steps((ODD,), EIGHT),
     "keeps": lambda: keeps(WORD, ANY),
     "through": lambda: through((ODD,), ANY),
     "graft_run": lambda: graft_run(

@@ -17,7 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from skipsearch.diagram import INK, MUTED, STYLE, Diagram
+from skipsearch.diagram import Diagram
+from skipsearch.diagram.look import INK, MUTED, STYLE
 from skipsearch.record import COMPLETE, PRUNED, Trial
 
 BLUE, VERMILLION, GREEN, ORANGE = "#0072b2", "#d55e00", "#009e73", "#e69f00"

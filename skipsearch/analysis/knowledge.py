@@ -13,8 +13,8 @@ from skipsearch.analysis.observations import NO_EFFECT, in_thirds
 from skipsearch.analysis.ranking import level
 from skipsearch.axes import RECIPE, Value, fields_of, slots, split_name
 from skipsearch.cost import cost
-from skipsearch.design import spread
 from skipsearch.errors import RunError, not_one_of
+from skipsearch.fields import spread
 from skipsearch.layout import Layout
 from skipsearch.record import FAIL, Trial, has_diverged
 from skipsearch.space import Candidate, Space

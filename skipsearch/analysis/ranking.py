@@ -11,7 +11,7 @@ from scipy.stats import t
 
 from skipsearch.analysis.ties import tied_with_leader
 from skipsearch.axes import RECIPE, slots, split_name
-from skipsearch.design import has_effect, spread
+from skipsearch.fields import has_effect, spread
 from skipsearch.intervals import rounding, wilson
 from skipsearch.layout import Layout
 from skipsearch.record import Trial

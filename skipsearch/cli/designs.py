@@ -9,7 +9,7 @@ from io import BytesIO
 from pathlib import Path
 from statistics import fmean, stdev
 
-from skipsearch.anatomy import describe_size, draw_design, draw_space
+from skipsearch.anatomy import draw_design
 from skipsearch.classics import CLASSICS
 from skipsearch.cli.words import (
     check_writable,
@@ -24,7 +24,7 @@ from skipsearch.design import Design
 from skipsearch.errors import DivergedError, SpaceError, TrainingError, counted
 from skipsearch.ready import ready_names
 from skipsearch.record import Epoch
-from skipsearch.space import Space
+from skipsearch.space import Space, describe_size, draw_space
 
 
 def show(options: argparse.Namespace) -> None:

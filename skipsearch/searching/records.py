@@ -19,8 +19,9 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from skipsearch.canonical import ID_RULES
 from skipsearch.config import difference
-from skipsearch.design import ID_RULES, Design
+from skipsearch.design import Design
 from skipsearch.errors import RunError
 from skipsearch.recipe import Recipe
 from skipsearch.record import INTERRUPTED, Epoch, Trial

@@ -24,9 +24,10 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from skipsearch.axes import Choice, Parameter, Value
+from skipsearch.canonical import ID_RULES
 from skipsearch.config import difference
 from skipsearch.cost import cost
-from skipsearch.design import ID_RULES, Design
+from skipsearch.design import Design
 from skipsearch.errors import DesignError, RunError, SpaceError
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, VALIDATION_ACCURACY, Epoch, Trial

@@ -13,14 +13,12 @@ from functools import lru_cache
 from typing import cast
 
 from skipsearch.axes import RECIPE, Axis, Free, Value, split_name
-from skipsearch.design import FIELDS, PER_STAGE, has_effect, spread
 from skipsearch.errors import SpaceError
+from skipsearch.fields import DECIDING, PER_STAGE, Deciding, spread, with_effect
 from skipsearch.layout import Layout
 from skipsearch.merges import MERGES
 
 MOST_PAIRS = 10_000  # of a layout and a merge for all stages, those that decide alike counted once
-# Fields that decide which others matter, in this order; what they do to those is has_effect's.
-DECIDING = ("layout", "merge", "links", "link_merge", "head")
 
 Effects = frozenset[str]
 
@@ -170,18 +168,12 @@ def _combined(one: Mapping[Effects, int], other: Mapping[Effects, int]) -> Mappi
 
 @lru_cache(maxsize=1024)
 def _effects(layout: str, merge: str) -> Effects:
-    parsed = [Layout.parse(layout)]
-    return frozenset(name for name in FIELDS if has_effect(name, parsed, [merge]))
+    return with_effect(Deciding([Layout.parse(layout)], [merge]))
 
 
 @lru_cache(maxsize=1024)
 def _of_links_and_head(links: tuple[str, ...], link_merge: str, head: str) -> Effects:
-    plain = [Layout.parse("conv1")]
-    return frozenset(
-        name
-        for name in FIELDS
-        if has_effect(name, plain, ["add"], links=links, link_merge=link_merge, head=head)
-    )
+    return with_effect(Deciding([Layout.parse("conv1")], ["add"], links, link_merge, head))
 
 
 def _kinds(field: str, axis: Axis) -> Mapping[Value, int]:

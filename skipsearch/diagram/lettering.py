@@ -1,0 +1,64 @@
+"""Text of diagrams: how operations and shapes are written, how wide a line is, where it breaks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
+
+from skipsearch.anatomy import step_word
+from skipsearch.diagram.look import FONT, SIZE
+from skipsearch.plan import Size, Step, Steps
+
+
+def typeset(text: str) -> str:
+    """Write arrows, times signs and minus signs as a printer would."""
+    text = re.sub(r"(?<=\d)x(?=\d)", "\N{MULTIPLICATION SIGN}", text.replace("->", "→"))
+    return re.sub(r"(?<!\S)-(?= ?[\dg])", "\N{MINUS SIGN}", text)
+
+
+def shape_text(channels: int, size: Size) -> str:
+    """Write the shape of an image."""
+    return typeset(f"{channels}x{size.height}x{size.width}")
+
+
+def word(step: Step) -> str:
+    """Write one operation with its channels, stride and groups."""
+    return typeset(step_word(step))
+
+
+def chain_lines(steps: Steps, widest: float = 190.0) -> list[str]:
+    """Write a chain of operations, a new line at each convolution and pooling."""
+    lines: list[str] = []
+    for step in steps:
+        text = word(step)
+        longer = f"{lines[-1]} - {text}" if lines else ""
+        fresh = step.op in ("conv", "avgpool", "maxpool")
+        if longer and not fresh and measure(longer) <= widest:
+            lines[-1] = longer
+        else:
+            lines.append(text)
+    return lines
+
+
+@lru_cache(maxsize=4096)
+def measure(text: str, size: float = SIZE, bold: bool = False) -> float:
+    """Return the width of a line of text, in points."""
+    font = FontProperties(family=FONT, size=100, weight="bold" if bold else "normal")
+    width, _, _ = text_to_path.get_text_width_height_descent(text, font, ismath=False)
+    return width * size / 100
+
+
+def wrap(parts: Sequence[str], widest: float, size: float, between: str = "") -> list[str]:
+    """Join parts into lines no wider than asked, unless a part alone is."""
+    lines: list[str] = []
+    for part in parts:
+        longer = f"{lines[-1]}{between}{part}" if lines else ""
+        if longer and measure(longer.rstrip(), size) <= widest:
+            lines[-1] = longer
+        else:
+            lines.append(part)
+    return [line.strip() for line in lines]

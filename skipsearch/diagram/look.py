@@ -1,0 +1,51 @@
+"""How diagrams look: measures, in points, and colours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib
+
+from skipsearch.errors import unknown_word
+from skipsearch.layout import ACTIVATIONS, NORMS, OTHERS
+from skipsearch.plan import Step
+
+DPI = 150
+FONT = "DejaVu Sans"  # matplotlib brings it along, so that every machine draws the same
+SIZE, SMALL, TITLE = 7.5, 6.5, 8.0  # of text, in points as all that follows
+LINE = 1.45  # lines of text, in sizes
+MARGIN = 18.0  # around the figure
+GAP, SHORT = 15.0, 11.0  # from one box to the next in a column; on a shortcut
+PAD = 6.0  # from a text to the edge of its box
+BOX = 16.0  # height of a box of one line
+BESIDE = 14.0  # from a column to what stands beside it
+RADIUS = 6.5  # of a join
+TURN = 5.0  # radius of a wire's corners
+NARROWEST = 66.0  # a column
+BETWEEN = 34.0  # from one drawing to the next
+TITLE_ROOM = 175.0  # what a title may take though its block is narrower
+MOST_IN_A_ROW, WIDEST_ROW = 5, 640.0  # drawings of blocks
+INK, PALE, MUTED = "#1a1a1a", "#ffffff", "#595959"
+CARD = "#f2f2f2"
+# Tints of the palette of Okabe & Ito, light enough for black text and unlike each other in grey.
+CONVOLUTION, NORM, ACTIVATION, OTHER = "#a9d3ee", "#fdebc0", "#bfe3d4", "#e6dbe8"
+
+STYLE: Any = {  # Any: the names that its type lists differ between releases
+    **{k: v for k, v in matplotlib.rcParamsDefault.items() if not k.startswith("backend")},
+    "font.sans-serif": [FONT],
+    "svg.fonttype": "none",  # text stays text
+    "svg.hashsalt": "skipsearch",  # the same design gives the same bytes
+}
+
+
+def fill(step: Step) -> str:
+    """Return the colour of an operation."""
+    if step.op == "conv":
+        return CONVOLUTION
+    if step.op in NORMS:
+        return NORM
+    if step.op in ACTIVATIONS:
+        return ACTIVATION
+    if step.op in (*OTHERS, "pad", "maxpool", "avgpool"):
+        return OTHER
+    raise unknown_word("operation", step.op)

@@ -1,0 +1,230 @@
+"""The fields of a design: one entry a field.
+
+What values a field can have, whether it has one or one a stage, its default, and when it has an
+effect stand here. ``Design`` checks its values by this table; search spaces, their axes and their
+YAML read it as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
+from typing import Any, TypeVar, cast
+
+from skipsearch.errors import DesignError, shown_value
+from skipsearch.kinds import Head, Kind, LayoutText, Links, Real, Stem, Whole, Word
+from skipsearch.layout import Layout, is_convolution, parse_run
+from skipsearch.merges import LINK_MERGES, MERGES, Merge
+from skipsearch.planning import LINK_SHORTCUTS, SHORTCUTS
+from skipsearch.table import Table
+
+T = TypeVar("T")
+
+
+class Stages(Enum):
+    """Whether a field has one value for the whole network, or one a stage."""
+
+    ONE = "one value"
+    EITHER = "one value, or one a stage"
+    EACH = "one value a stage"
+
+
+# --- when a field has an effect -------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Deciding:
+    """The values that decide which fields have an effect.
+
+    Attributes:
+        layouts: One layout a stage, or one that stands for all.
+        merges: One merge for each of ``layouts``.
+        links: The field of that name.
+        link_merge: The field of that name.
+        head: The field of that name.
+    """
+
+    layouts: Sequence[Layout]
+    merges: Sequence[str]
+    links: Sequence[str] = ()
+    link_merge: str = "add"
+    head: str = "mean"
+
+    @cached_property
+    def joins(self) -> list[Merge]:
+        """The merges of the stages whose blocks have a shortcut."""
+        pairs = zip(self.layouts, self.merges, strict=True)
+        return [MERGES[merge] for layout, merge in pairs if layout.skip]
+
+
+Rule = Callable[[Deciding], bool]
+
+
+def _by_merge(field: str) -> Rule:
+    return lambda given: any(field in merge.fields for merge in given.joins)
+
+
+def _has_bottleneck(given: Deciding) -> bool:
+    dense = ([t for t in layout.branch if t.startswith("conv")] for layout in given.layouts)
+    return any(len(tokens) > 1 for tokens in dense)
+
+
+def _has_grouped_convolution(given: Deciding) -> bool:
+    tokens = (token for layout in given.layouts for token in layout.branch)
+    return any(token.startswith("conv") and token != "conv1" for token in tokens)
+
+
+def _has_dropout(given: Deciding) -> bool:
+    runs = [(*layout.branch, *layout.after) for layout in given.layouts]
+    return any("dropout" in run for run in (parse_run(given.head), *runs))
+
+
+# --- the table ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Field:
+    """One field of a design.
+
+    Attributes:
+        kind: What values it can have; of a field with one value a stage, what each of them can be.
+        stages: Whether it has one value, or one a stage.
+        default: Its value unless given; None where it must be given.
+        has_effect: Whether another value of it could give another network.
+    """
+
+    kind: Kind
+    stages: Stages = Stages.ONE
+    default: Any
+    has_effect: Rule = lambda given: True
+
+    def check(self, name: str, value: object) -> object:
+        """Return a value, or one a stage, in canonical spelling; see ``check_field``."""
+        several = isinstance(value, list | tuple) and self.stages is not Stages.ONE
+        if self.stages is Stages.EACH and not (several and value):
+            raise DesignError(
+                f"{name}: {shown_value(value)} is not a list of whole numbers, one a stage"
+            )
+        if not several:
+            return self.kind.check(name, value)
+        items = enumerate(cast("Sequence[object]", value))
+        return tuple(self.kind.check(f"{name}[{i}]", item) for i, item in items)
+
+
+RATE = Real(0.0, 1.0, open_high=True)
+
+FIELDS = Table(
+    "field",
+    {
+        "layout": Field(kind=LayoutText(), stages=Stages.EITHER, default=None),
+        "merge": Field(
+            kind=Word(MERGES),
+            stages=Stages.EITHER,
+            default="add",
+            has_effect=lambda given: bool(given.joins),
+        ),
+        "depths": Field(kind=Whole(), stages=Stages.EACH, default=(3, 3, 3)),
+        "widths": Field(kind=Whole(), stages=Stages.EACH, default=(16, 32, 64)),
+        "stem": Field(kind=Stem(), default="conv3"),
+        "stem_width": Field(kind=Whole(), default=0),  # unset: the first of ``widths``
+        "head": Field(kind=Head(), default="mean"),
+        "head_width": Field(
+            kind=Whole(may_be_unset=True),
+            default=0,
+            has_effect=lambda given: any(map(is_convolution, parse_run(given.head))),
+        ),
+        "links": Field(kind=Links(), default=()),
+        "link_merge": Field(
+            kind=Word(LINK_MERGES), default="add", has_effect=lambda given: bool(given.links)
+        ),
+        "link_shortcut": Field(
+            kind=Word(LINK_SHORTCUTS),
+            default="proj",
+            has_effect=lambda given: bool(given.links) and LINK_MERGES[given.link_merge].carries,
+        ),
+        "shortcut": Field(
+            kind=Word(SHORTCUTS),
+            stages=Stages.EITHER,
+            default="proj",
+            has_effect=_by_merge("shortcut"),
+        ),
+        "bottleneck_ratio": Field(
+            kind=Real(0.0, 64.0, open_low=True),
+            stages=Stages.EITHER,
+            default=1.0,
+            has_effect=_has_bottleneck,
+        ),
+        "groups": Field(
+            kind=Whole(), stages=Stages.EITHER, default=1, has_effect=_has_grouped_convolution
+        ),
+        "growth": Field(
+            kind=Whole(), stages=Stages.EITHER, default=4, has_effect=_by_merge("growth")
+        ),
+        "compression": Field(
+            kind=Real(0.0, 1.0, open_low=True), default=0.5, has_effect=_by_merge("compression")
+        ),
+        "drop_path": Field(kind=RATE, default=0.0, has_effect=lambda given: bool(given.joins)),
+        "dropout": Field(kind=RATE, default=0.0, has_effect=_has_dropout),
+        "shortcut_scale": Field(
+            kind=Real(0.0, 10.0), default=1.0, has_effect=_by_merge("shortcut_scale")
+        ),
+        "branch_scale": Field(
+            kind=Real(0.0, 10.0), default=1.0, has_effect=_by_merge("branch_scale")
+        ),
+        "shortcut_dropout": Field(kind=RATE, default=0.0, has_effect=_by_merge("shortcut_dropout")),
+        "gate_bias": Field(kind=Real(-20.0, 20.0), default=-6.0, has_effect=_by_merge("gate_bias")),
+    },
+)
+PER_STAGE = tuple(name for name, field in FIELDS.items() if field.stages is Stages.EITHER)
+ALWAYS_PER_STAGE = tuple(name for name, field in FIELDS.items() if field.stages is Stages.EACH)
+# The fields that decide which others have an effect, in the order in which they are chosen.
+DECIDING = ("layout", "merge", "links", "link_merge", "head")
+
+
+def check_field(name: str, value: object) -> object:
+    """Check one value of one field by itself, and return it in its canonical spelling.
+
+    Raises:
+        DesignError: If the value is refused; the message names the field.
+        LayoutError: If a layout is misspelt.
+    """
+    return FIELDS[name].check(name, value)
+
+
+def has_effect(
+    field: str,
+    layouts: Sequence[Layout],
+    merges: Sequence[str],
+    *,
+    links: Sequence[str] = (),
+    link_merge: str = "add",
+    head: str = "mean",
+) -> bool:
+    """Whether a field can change the network at all, given the fields that decide it.
+
+    Args:
+        field: Name of a field of ``Design``.
+        layouts: One layout a stage, or one that stands for all.
+        merges: One merge for each of ``layouts``.
+        links: The field of that name.
+        link_merge: The field of that name.
+        head: The field of that name.
+    """
+    return FIELDS[field].has_effect(Deciding(layouts, merges, links, link_merge, head))
+
+
+def with_effect(given: Deciding) -> frozenset[str]:
+    """Name the fields that can change the network at all; see ``has_effect``."""
+    return frozenset(name for name, field in FIELDS.items() if field.has_effect(given))
+
+
+def spread(value: T | tuple[T, ...], stages: int) -> tuple[T, ...]:
+    """Repeat one value for every stage; a tuple already has one per stage."""
+    return cast("tuple[T, ...]", value) if isinstance(value, tuple) else (value,) * stages
+
+
+def collapse(values: Sequence[T]) -> T | tuple[T, ...]:
+    """Return one value where all agree, else one per stage."""
+    return values[0] if len(set(values)) == 1 else tuple(values)

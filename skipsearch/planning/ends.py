@@ -1,0 +1,104 @@
+"""Stem and head: rule 4, which completes them, and their steps."""
+
+from __future__ import annotations
+
+from skipsearch.layout import ACTIVATIONS, NORMS, Layout, is_convolution, split_convolution
+from skipsearch.plan import Step, Steps
+from skipsearch.planning.chains import plain_step
+
+
+def head_tokens(layout: Layout) -> tuple[str, ...]:
+    """Rule 4, the head: the norms and activations that the branch opens with."""
+    return tuple(
+        "bn" if token == "bn0" else token
+        for token in layout.opening
+        if token in NORMS or token in ACTIVATIONS
+    )
+
+
+def stem_ending(layout: Layout) -> tuple[str, ...]:
+    """Rule 4, the stem: norm and activation of the block, less those that the branch opens with.
+
+    A block without norm (or activation) gets a stem without: what it has none of is not missing.
+    """
+    ending = []
+    for kinds in (NORMS, ACTIVATIONS):
+        used = [token for token in (*layout.branch, *layout.after) if token in kinds]
+        if used and not any(token in kinds for token in layout.opening):
+            ending.append("bn" if used[0] == "bn0" else used[0])
+    return tuple(ending)
+
+
+def complete_stem(stem: tuple[str, ...], layout: Layout) -> tuple[str, ...]:
+    """Add what rule 4 asks for behind the stem's last convolution, unless something stands there.
+
+    The pooling of a stem comes last (He et al. 2015, arXiv:1512.03385, Table 1).
+    """
+    core = stem[:-1] if stem[-1] == "pool" else stem
+    if is_convolution(core[-1]):
+        core += stem_ending(layout)
+    return (*core, "pool") if stem[-1] == "pool" else core
+
+
+def complete_head(head: tuple[str, ...], layout: Layout) -> tuple[str, ...]:
+    """Add what rule 4 asks for before the head, unless a norm or activation opens it."""
+    opens = next(token for token in head if token != "dropout")
+    return head if opens in NORMS or opens in ACTIVATIONS else (*head_tokens(layout), *head)
+
+
+def plan_head(
+    head: tuple[str, ...], channels: int, width: int, dropout: float, layout: Layout
+) -> tuple[Steps, Steps]:
+    """Resolve what stands before the global average pooling and behind it.
+
+    Args:
+        head: The operations, ``mean`` among them.
+        channels: Channels that enter.
+        width: Channels that leave a convolution; 0 for those that enter it.
+        dropout: Rate of every ``dropout``.
+        layout: That of the last stage.
+    """
+    tokens = complete_head(head, layout)
+    steps: list[Step] = []
+    for token in tokens:
+        if is_convolution(token):
+            outputs = width or channels
+            steps.append(Step("conv", channels, outputs, split_convolution(token)[1]))
+            channels = outputs
+        elif token == "mean":
+            before, steps = tuple(steps), []
+        else:
+            steps += plain_step(token, channels, dropout)
+    return before, tuple(steps)
+
+
+def plan_stem(stem: tuple[str, ...], width: int, in_channels: int, layout: Layout) -> Steps:
+    """Resolve the stem.
+
+    A stem that pools is the ImageNet stem: its first convolution has stride 2. In a stem of
+    several convolutions all but the last are half as wide (He et al. 2019, arXiv:1812.01187,
+    Fig. 2b, ResNet-C).
+
+    Args:
+        stem: The operations, convolutions and ``pool`` among them.
+        width: Channels that leave.
+        in_channels: Channels of the images.
+        layout: That of the first stage.
+    """
+    tokens = complete_stem(stem, layout)
+    convolutions_left = sum(map(is_convolution, tokens))
+    stride = 2 if tokens[-1] == "pool" else 1
+    steps: list[Step] = []
+    channels = in_channels
+    for token in tokens:
+        if is_convolution(token):
+            convolutions_left -= 1
+            outputs = width if convolutions_left == 0 else max(1, width // 2)
+            kernel = split_convolution(token)[1]
+            steps.append(Step("conv", channels, outputs, kernel, stride))
+            channels, stride = outputs, 1
+        elif token == "pool":
+            steps.append(Step("maxpool", channels, channels, 3, 2))
+        else:
+            steps += plain_step(token, channels, 0.0)
+    return tuple(steps)

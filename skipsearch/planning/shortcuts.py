@@ -1,0 +1,73 @@
+"""What a skip connection carries where shapes change: one entry a word."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from skipsearch.layout import NORMS, is_convolution
+from skipsearch.plan import Step, Steps
+from skipsearch.planning.chains import plan_run
+from skipsearch.table import Table
+
+Norm = tuple[str, ...]  # of a projection: one operation, or none
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shortcut:
+    """One way of leading from one shape to another.
+
+    Attributes:
+        steps: Its operations: of the channels that enter, those that leave, the stride, and the
+            norm of a projection; None where no shortcut is taken.
+        everywhere: Whether it stands on every shortcut, and not only where shapes change.
+        narrows: Whether it can lead to fewer channels.
+    """
+
+    steps: Callable[[int, int, int, Norm], Steps] | None
+    everywhere: bool = False
+    narrows: bool = True
+
+
+def _pad(inputs: int, outputs: int, stride: int, norm: Norm) -> Steps:
+    return (Step("pad", inputs, outputs, 1, stride),)
+
+
+def _project(inputs: int, outputs: int, stride: int, norm: Norm) -> Steps:
+    """Rule 3: a 1x1 convolution and its norm."""
+    return (Step("conv", inputs, outputs, 1, stride), *plan_run(norm, outputs, 0.0))
+
+
+def _pool_and_project(inputs: int, outputs: int, stride: int, norm: Norm) -> Steps:
+    """Rule 3, but average pooling takes the stride."""
+    return (*pool(inputs, stride), *_project(inputs, outputs, 1, norm))
+
+
+def pool(channels: int, factor: int) -> Steps:
+    """Average-pool, where height and width shrink."""
+    return (Step("avgpool", channels, channels, factor, factor),) if factor > 1 else ()
+
+
+def projection_norm(tokens: Sequence[str]) -> Norm:
+    """Rule 3: the norm that directly follows the branch's last convolution, if one does."""
+    tokens = [token for token in tokens if token != "dropout"]
+    last = max(i for i, token in enumerate(tokens) if is_convolution(token))
+    following = tokens[last + 1 : last + 2]
+    if following and following[0] in NORMS:
+        return ("bn" if following[0] == "bn0" else following[0],)
+    return ()
+
+
+SHORTCUTS = Table(
+    "shortcut",
+    {
+        "pad": Shortcut(steps=_pad, narrows=False),
+        "proj": Shortcut(steps=_project),
+        "proj-all": Shortcut(steps=_project, everywhere=True),
+        "avg-proj": Shortcut(steps=_pool_and_project),
+        "omit": Shortcut(steps=None),
+    },
+)
+LINK_SHORTCUTS = Table(
+    "link_shortcut", {word: SHORTCUTS[word] for word in ("pad", "proj", "avg-proj")}
+)

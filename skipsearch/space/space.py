@@ -1,0 +1,335 @@
+"""Space: a base design and axes, read from YAML; its size, its designs, its constraints."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+from skipsearch.axes import Axis, Parameter, Value, split_name
+from skipsearch.cost import cost
+from skipsearch.design import Design
+from skipsearch.errors import DesignError, SkipSearchError, SpaceError
+from skipsearch.ready import is_name, ready_path
+from skipsearch.space.candidate import Candidate, build_candidate
+from skipsearch.space.conditions import Choose, Conditions
+from skipsearch.space.constraint import Constraint
+from skipsearch.space.listing import Listing
+from skipsearch.space.reading import read_space
+from skipsearch.text import dump_yaml, parse_yaml, read_text
+
+ENUMERABLE = 10_000  # points up to which a finite space is listed
+LISTED = 2_000  # points up to which a space is described by its distinct networks
+LISTED_BLOCKS = 200_000  # blocks of their designs, all together
+MOST_POINTS = 1_000_000  # points up to which a finite space can be gone through at all
+TRIES = 2_000  # random draws before a space counts as empty
+
+
+@dataclass(frozen=True, kw_only=True)
+class Space:
+    """A search space: a base design, axes along which it varies, and constraints.
+
+    Attributes:
+        name: What to call it.
+        axes: The axes as written, by what each one sets: a field; ``FIELD[i]``, a field with a
+            value in each stage, in one stage alone and over the base's value (stages are numbered
+            from 0, as ``design.layout[0]`` is); or ``recipe.NAME``. A ``Free`` layout is several
+            parameters, see ``parameters``.
+        base: Fields of the design that no axis sets.
+        recipe: Fields of the recipe that differ from its defaults.
+        constraints: Bounds that every design must meet before it is trained.
+        source: Where the question comes from.
+        in_channels: Channels of the images that constraints are computed for.
+        image_size: Their height and width, in pixels.
+        classes: Number of classes.
+
+    Raises:
+        SpaceError: If there is no axis, a name or value is refused, two axes set the same, or no
+            design has the stage of an axis.
+    """
+
+    name: str
+    axes: Mapping[str, Axis]
+    base: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    constraints: tuple[Constraint, ...] = ()
+    source: str = ""
+    in_channels: int = 3
+    image_size: int = 32
+    classes: int = 10
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a space from a YAML file.
+
+        Args:
+            path: The file, or the name of a ready space as a text, such as ``quickstart``.
+
+        Raises:
+            SpaceError: If the file is missing or anything in it is refused; the message names
+                file and place.
+        """
+        if is_name(path):
+            path = ready_path(str(path))
+        return cls.from_yaml(read_text(path, SpaceError), str(path))
+
+    @classmethod
+    def from_yaml(cls, text: str, where: str = "space") -> Self:
+        """Read a space from YAML; ``where`` names the text in messages."""
+        return cls.from_dict(parse_yaml(text, where, SpaceError), where)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], where: str = "space") -> Self:
+        """Build a space from plain values.
+
+        Args:
+            values: What the YAML holds.
+            where: What to call it in messages.
+
+        Raises:
+            SpaceError: If anything is refused; the message names the place.
+        """
+        try:
+            return cls(**read_space(values, where))
+        except SkipSearchError as error:
+            raise SpaceError(f"{where}: {error}") from None
+
+    def __post_init__(self) -> None:
+        if not self.axes:
+            raise SpaceError(
+                "axes: the space is empty; give at least one axis, such as shortcut: [pad, proj]"
+            )
+        stages = {f"layout[{i}]" for i in range(max(self._conditions.stage_counts))}
+        if not ("layout" in self.axes or "layout" in self.base or stages <= self.axes.keys()):
+            raise SpaceError("base.layout is missing, and no axis sets it in all stages")
+        self._check_stages()
+        rng = random.Random(0)
+        refused = None
+        for _ in range(TRIES):
+            try:
+                self.suggest(lambda _, axis: axis.draw(rng))
+                return
+            except DesignError as error:
+                refused = error
+        raise SpaceError(f"the space is empty: no combination can be built: {refused}")
+
+    def _check_stages(self) -> None:
+        most = max(self._conditions.stage_counts)
+        for name in self.axes:
+            field, stage, _ = split_name(name)
+            if stage is None:
+                continue
+            if field in self.axes:
+                raise SpaceError(f"axes.{name}: axes.{field} sets this stage too; keep one of them")
+            if stage >= most:
+                raise SpaceError(
+                    f"axes.{name}: no design has this stage: stages are numbered from 0"
+                    f" to {most - 1}"
+                )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what its YAML holds."""
+        values: dict[str, Any] = {"name": self.name}
+        if self.source:
+            values["source"] = self.source
+        values["base"] = {k: list(v) if isinstance(v, tuple) else v for k, v in self.base.items()}
+        if self.recipe:
+            values["recipe"] = dict(self.recipe)
+        values["axes"] = {name: axis.plain() for name, axis in self.axes.items()}
+        if self.constraints:
+            values["constraints"] = [str(constraint) for constraint in self.constraints]
+        return values
+
+    def to_yaml(self) -> str:
+        """Return its YAML."""
+        return dump_yaml(self.to_dict())
+
+    def for_images(self, in_channels: int, image_size: int, classes: int) -> Self:
+        """Return the space with its constraints computed for images of another shape."""
+        return dataclasses.replace(
+            self, in_channels=in_channels, image_size=image_size, classes=classes
+        )
+
+    @cached_property
+    def _conditions(self) -> Conditions:
+        return Conditions(self.axes, self.base)
+
+    @cached_property
+    def parameters(self) -> Mapping[str, Parameter]:
+        """What is chosen independently, by name, in the order of choosing.
+
+        An axis is one parameter under its own name; a free layout is one a slot, such as
+        ``layout.before_join``. Those that decide whether others matter come first.
+        """
+        return self._conditions.parameters
+
+    @cached_property
+    def size(self) -> int | None:
+        """How many points there are, conditional axes counted where they matter; None if endless.
+
+        Points that build the same network are counted apart here, and only once by
+        ``enumerate``; constraints are not looked at.
+        """
+        return self._conditions.count()
+
+    @cached_property
+    def conditional(self) -> frozenset[str]:
+        """The parameters that have no effect on some designs, and are left out of their values."""
+        return self._conditions.conditional()
+
+    def enumerate(self) -> Iterator[Design]:
+        """Yield every distinct network of a finite space that meets the constraints, once.
+
+        Raises:
+            SpaceError: If the space has a continuous axis.
+        """
+        seen = set()
+        for candidate in self.candidates():
+            if candidate.design.id not in seen:
+                seen.add(candidate.design.id)
+                yield candidate.design
+
+    def candidates(self) -> Iterator[Candidate]:
+        """Yield every distinct training (design and recipe) of a finite space, once.
+
+        Raises:
+            SpaceError: If the space has a continuous axis.
+        """
+        seen = set()
+        for candidate in self._points():
+            if candidate.key not in seen:
+                seen.add(candidate.key)
+                yield candidate
+
+    def unused(self) -> list[str]:
+        """Name the values of a finite space's axes that no allowed design has.
+
+        Raises:
+            SpaceError: If the space has a continuous axis.
+        """
+        return Listing.of(self._points(), self.parameters).unused
+
+    def listing(self) -> Listing | None:
+        """Go through all points once; None if there are too many, or if the space is endless."""
+        if self.size is None or self.size > LISTED:
+            return None
+        points, blocks = [], 0
+        for candidate in self._points():
+            points.append(candidate)
+            blocks += sum(candidate.design.depths)
+            if blocks > LISTED_BLOCKS:
+                return None
+        return Listing.of(points, self.parameters)
+
+    def _points(self) -> Iterator[Candidate]:
+        """Yield every allowed point, those that build the same network too."""
+        for name, parameter in self.parameters.items():
+            if parameter.size is None:
+                raise SpaceError(f"axes.{name} is continuous: the space cannot be enumerated")
+        if self.size is not None and self.size > MOST_POINTS:
+            raise SpaceError(
+                f"{self.name}: the space has {self.size:,} points, and more than {MOST_POINTS:,}"
+                " cannot be enumerated"
+            )
+        for values in self._conditions.points():
+            candidate = self._allowed(values)
+            if candidate is not None:
+                yield candidate
+
+    def neighbours(self, candidate: Candidate) -> Iterator[Candidate]:
+        """Yield every allowed candidate that differs from one in a single parameter, once.
+
+        A ``Choice`` moves to every other value, a ``Range`` to the values next to it (see
+        ``Range.moves``). A parameter that begins to matter by the move has the value of the
+        candidate's design where its axis has that one, else the first of a ``Choice`` or the
+        middle of a ``Range``; one that no longer matters is left out. Of neighbours that are the
+        same training the first is yielded, and none that is the candidate's own.
+
+        Args:
+            candidate: A point of this space, from ``draw``, ``suggest`` or ``candidate``.
+        """
+
+        def completed(values: Mapping[str, Value]) -> dict[str, Value]:
+            return self._conditions.choose(
+                lambda name, parameter: (
+                    values[name] if name in values else parameter.start(candidate.value_of(name))
+                )
+            )
+
+        values = completed(candidate.values)
+        seen = {candidate.key}
+        for name, value in values.items():
+            for moved in self.parameters[name].moves(value):
+                neighbour = self._allowed(completed(values | {name: moved}))
+                if neighbour is not None and neighbour.key not in seen:
+                    seen.add(neighbour.key)
+                    yield neighbour
+
+    def sample(self, seed: int | random.Random | None = None) -> Design:
+        """Draw one design that meets the constraints.
+
+        Args:
+            seed: A seed, or a generator to draw from; None for a fresh one.
+
+        Raises:
+            SpaceError: If 2,000 draws found none.
+        """
+        return self.draw(seed if isinstance(seed, random.Random) else random.Random(seed)).design
+
+    def draw(self, rng: random.Random) -> Candidate:
+        """Draw one candidate that meets the constraints; raises as ``sample`` does."""
+        reason = ""
+        for _ in range(TRIES):
+            try:
+                candidate = self.suggest(lambda _, axis: axis.draw(rng))
+            except DesignError as error:
+                reason = str(error)
+                continue
+            reason = self.violated(candidate.design)
+            if not reason:
+                return candidate
+        raise SpaceError(f"{self.name}: no design of {TRIES} drawn is allowed: {reason}")
+
+    def suggest(self, choose: Choose) -> Candidate:
+        """Let a callable choose a value for each parameter that matters, in a fixed order.
+
+        A parameter is left out where no value of it could change the design at hand: the design
+        knows which of its fields matter.
+
+        Args:
+            choose: From the parameter's name and the parameter to a value.
+
+        Raises:
+            DesignError: If the values chosen cannot be built together.
+        """
+        return self.candidate(self._conditions.choose(choose))
+
+    def candidate(self, values: Mapping[str, Value]) -> Candidate:
+        """Build the candidate at given values of the parameters.
+
+        Raises:
+            DesignError: If they cannot be built together.
+        """
+        values = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
+        settings = self._conditions.assembled(values)
+        return build_candidate(values, settings, self.base, self.recipe)
+
+    def _allowed(self, values: Mapping[str, Value]) -> Candidate | None:
+        """Build a candidate; None where it cannot be built, or breaks a constraint."""
+        try:
+            candidate = self.candidate(values)
+        except DesignError:
+            return None
+        return None if self.violated(candidate.design) else candidate
+
+    def violated(self, design: Design) -> str:
+        """Return the first constraint that a design breaks, with its figure, or an empty text."""
+        if not self.constraints:
+            return ""
+        found = cost(design, self.in_channels, self.image_size, self.classes)
+        broken = (constraint.violated(found) for constraint in self.constraints)
+        return next(filter(None, broken), "")
