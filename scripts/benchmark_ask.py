@@ -39,7 +39,8 @@ from skipsearch.analysis.effects import UNKNOWN
 from skipsearch.intervals import wilson
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, Epoch
-from skipsearch.searching.study import Plan, SearchStudy
+from skipsearch.searching.plans import Plan
+from skipsearch.searching.study import SearchStudy
 from skipsearch.space import Space
 from skipsearch.surrogate.answers import TIED, WORSE
 from skipsearch.surrogate.inquiry import Inquiry, Training

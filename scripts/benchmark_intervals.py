@@ -40,8 +40,9 @@ from train_table import load_space, read
 import skipsearch as ss
 from skipsearch import analysis
 from skipsearch.record import COMPLETE, DIVERGED, FAIL
+from skipsearch.searching.plans import Plan
 from skipsearch.searching.samplers import SAMPLERS
-from skipsearch.searching.study import Plan, SearchStudy
+from skipsearch.searching.study import SearchStudy
 from skipsearch.space import Candidate, Space
 
 HERE = Path(__file__).parent

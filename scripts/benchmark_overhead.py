@@ -26,8 +26,9 @@ from optuna.storages import BaseStorage, InMemoryStorage
 
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, PRUNED, Epoch
+from skipsearch.searching.plans import Plan
 from skipsearch.searching.storage import open_storage
-from skipsearch.searching.study import Plan, SearchStudy
+from skipsearch.searching.study import SearchStudy
 from skipsearch.space import Space
 
 NAME = "overhead"

@@ -50,9 +50,10 @@ from skipsearch.data import load_data
 from skipsearch.early_stopping import RULES, EarlyStopping
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch
+from skipsearch.searching.plans import Plan
 from skipsearch.searching.samplers import SAMPLERS
 from skipsearch.searching.stopping import Judge
-from skipsearch.searching.study import Plan, SearchStudy
+from skipsearch.searching.study import SearchStudy
 from skipsearch.space import Space
 from skipsearch.training import tune_process
 

@@ -32,7 +32,8 @@ from skipsearch.searching.cluster import Allocation, ray_session
 from skipsearch.searching.driver import run_trials
 from skipsearch.searching.messages import Member, Report, Request
 from skipsearch.searching.options import Resources
-from skipsearch.searching.study import Plan, SearchStudy
+from skipsearch.searching.plans import Plan
+from skipsearch.searching.study import SearchStudy
 from skipsearch.space import Space
 
 AT_ONCE = 2  # trials, where a system can train several

@@ -24,7 +24,8 @@ from skipsearch.record import COMPLETE, DIVERGED, FAIL, Epoch
 from skipsearch.searching import asking
 from skipsearch.searching.cluster import ray_session
 from skipsearch.searching.options import Resources
-from skipsearch.searching.study import Plan, Proposal, SearchStudy
+from skipsearch.searching.plans import Plan, Proposal
+from skipsearch.searching.study import SearchStudy
 from skipsearch.space import Candidate, Space
 from skipsearch.surrogate import inquiry as inquiries
 from skipsearch.surrogate import process

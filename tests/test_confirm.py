@@ -33,8 +33,9 @@ from skipsearch.record import COMPLETE, FAIL, INTERRUPTED, PRUNED, RUNNING, Epoc
 from skipsearch.run import Run
 from skipsearch.searching.cluster import ray_session
 from skipsearch.searching.options import Resources
+from skipsearch.searching.plans import Plan
 from skipsearch.searching.records import load_params, load_trials
-from skipsearch.searching.study import Plan, SearchStudy
+from skipsearch.searching.study import SearchStudy
 from skipsearch.text import dump_yaml
 
 IMAGES = 10_000
@@ -482,7 +483,8 @@ import os, signal
 from skipsearch.record import Epoch
 from skipsearch.recipe import Recipe
 from skipsearch.searching.records import load_params
-from skipsearch.searching.study import Plan, SearchStudy
+from skipsearch.searching.plans import Plan
+from skipsearch.searching.study import SearchStudy
 from skipsearch.space import Space
 from skipsearch.text import parse_yaml
 

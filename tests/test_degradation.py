@@ -18,7 +18,8 @@ from skipsearch.analysis.degradation import _difference, _hold, _p_below, _Sampl
 from skipsearch.design import Design
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch, Trial
-from skipsearch.searching.study import Plan, SearchStudy
+from skipsearch.searching.plans import Plan
+from skipsearch.searching.study import SearchStudy
 from skipsearch.space import Space
 
 PLAIN = "conv3-bn-relu-conv3-bn-relu"

@@ -49,6 +49,7 @@ HOMES = {
     "mlflow": ("searching/logs.py",),
     "optuna": (
         "searching/records.py",
+        "searching/optuna_trials.py",
         "searching/asking.py",
         "searching/presence.py",
         "searching/proposers.py",

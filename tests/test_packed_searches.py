@@ -30,10 +30,11 @@ from skipsearch.searching.job import Job
 from skipsearch.searching.logs import loggers
 from skipsearch.searching.messages import Member, Report, Request
 from skipsearch.searching.options import Limits, Resources
+from skipsearch.searching.plans import Plan
 from skipsearch.searching.progress import Progress
 from skipsearch.searching.searcher import StudySearcher
 from skipsearch.searching.stopping import Judge
-from skipsearch.searching.study import Plan, SearchStudy
+from skipsearch.searching.study import SearchStudy
 from skipsearch.searching.worker import DesignTrainable
 from skipsearch.training import Folder, packs
 

@@ -37,7 +37,8 @@ from skipsearch.errors import RunError
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch
 from skipsearch.run import Run
-from skipsearch.searching.study import Plan, SearchStudy
+from skipsearch.searching.plans import Plan
+from skipsearch.searching.study import SearchStudy
 from skipsearch.space import Space
 from skipsearch.text import dump_yaml, parse_yaml
 from skipsearch.training import versions

@@ -29,10 +29,11 @@ from skipsearch.record import Epoch
 from skipsearch.run import Run
 from skipsearch.run.places import check_folder, check_outside
 from skipsearch.searching.clock import Clock
+from skipsearch.searching.plans import Plan
 from skipsearch.searching.presence import DEAD_SECONDS, DOUBT_SECONDS, Watch
 from skipsearch.searching.records import load_trials
 from skipsearch.searching.storage import close_storage, open_storage
-from skipsearch.searching.study import Plan, SearchStudy
+from skipsearch.searching.study import SearchStudy
 from skipsearch.text import dump_yaml
 
 SPACE = """

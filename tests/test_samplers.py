@@ -13,14 +13,17 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from skipsearch.design import ID_RULES, Design
+from skipsearch.canonical import ID_RULES
+from skipsearch.design import Design
 from skipsearch.errors import RunError, SpaceError
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch
 from skipsearch.searching import proposers
+from skipsearch.searching.optuna_trials import chooser
+from skipsearch.searching.plans import Plan, Proposal
 from skipsearch.searching.proposers import CLIMB, POPULATION, STARTS, _fitness, _trainings
 from skipsearch.searching.samplers import ONE_OBJECTIVE, SAMPLERS, make_sampler, sampler_name
-from skipsearch.searching.study import Plan, Proposal, SearchStudy, _chooser
+from skipsearch.searching.study import SearchStudy
 from skipsearch.searching.surrogate import RANDOM as SURROGATE_RANDOM
 from skipsearch.space import Candidate, Space
 
@@ -229,7 +232,7 @@ def test_several_objectives_are_possible(sampler: str) -> None:
     )
     for _ in range(35):
         trial = study.ask()
-        candidate = space.suggest(_chooser(trial))
+        candidate = space.suggest(chooser(trial))
         trial.set_user_attr("key", candidate.key)
         trial.set_user_attr("id_rules", ID_RULES)
         study.tell(trial, [candidate.values.get("drop_path", 0.1), len(candidate.values)])

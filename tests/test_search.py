@@ -28,7 +28,8 @@ from skipsearch.searching.cluster import Allocation, ray_session
 from skipsearch.searching.driver import run_trials
 from skipsearch.searching.folder import PREFIX, ROOT
 from skipsearch.searching.options import Resources
-from skipsearch.searching.study import Plan, SearchStudy
+from skipsearch.searching.plans import Plan
+from skipsearch.searching.study import SearchStudy
 
 EPOCHS = 9  # rungs 1, 3, 9
 TRIALS = 14

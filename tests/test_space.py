@@ -24,7 +24,7 @@ from skipsearch.fields import FIELDS, PER_STAGE, has_effect
 from skipsearch.layout import Layout
 from skipsearch.merges import MERGES
 from skipsearch.recipe import Recipe
-from skipsearch.searching.study import _chooser
+from skipsearch.searching.optuna_trials import chooser
 from skipsearch.space import Candidate, Space
 from skipsearch.space.constraint import COMPARISONS, MEASURES
 
@@ -406,7 +406,7 @@ def test_a_trial_of_optuna_holds_exactly_the_axes_that_matter(name: str) -> None
     kinds = Counter()
     for _ in range(60):
         trial = study.ask()
-        candidate = space.suggest(_chooser(trial))
+        candidate = space.suggest(chooser(trial))
         assert set(trial.params) == set(candidate.values) == WANTED[name](trial.params)
         kinds[len(trial.params)] += 1
         for axis, value in candidate.values.items():
@@ -982,7 +982,7 @@ def test_optuna_and_the_space_agree_on_the_values_of_a_stepped_range(
     # Else one training bears two keys and is done twice; and Optuna warns in every trial.
     space = space_of({"drop_path": bounds}, layout=RESIDUAL, **SMALL)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    keys = {space.suggest(_chooser(study.ask())).key for _ in range(60)}
+    keys = {space.suggest(chooser(study.ask())).key for _ in range(60)}
     assert keys == {candidate.key for candidate in space.candidates()}
 
 
@@ -1002,7 +1002,7 @@ def test_optuna_draws_inside_the_bounds_and_of_the_right_kind(
 ) -> None:
     axis = axis_of(name, **bounds)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    values = [_chooser(study.ask())(name, axis) for _ in range(100)]
+    values = [chooser(study.ask())(name, axis) for _ in range(100)]
     assert min(values) >= axis.low
     assert max(values) <= axis.high
     assert {type(value) for value in values} == {int if axis.whole else float}

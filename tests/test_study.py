@@ -31,9 +31,10 @@ from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, RUNNING, Epoch
 from skipsearch.run import Run
 from skipsearch.run.searching import search
+from skipsearch.searching.plans import Plan, Proposal
 from skipsearch.searching.records import ATTEMPTS, StudyReader, load_trials
 from skipsearch.searching.storage import without_password
-from skipsearch.searching.study import Plan, Proposal, SearchStudy
+from skipsearch.searching.study import SearchStudy
 from skipsearch.space import ENUMERABLE, Space
 
 RECIPE = Recipe(epochs=3, batch_size=64)

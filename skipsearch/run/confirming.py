@@ -12,8 +12,8 @@ from skipsearch.run.lock import locked
 from skipsearch.run.places import CONFIRM, CONFIRMATIONS
 from skipsearch.searching.cluster import ray_session
 from skipsearch.searching.options import Limits, Resources
+from skipsearch.searching.plans import Plan
 from skipsearch.searching.rounds import train_rounds
-from skipsearch.searching.study import Plan
 from skipsearch.text import dump_yaml, write_atomically
 
 

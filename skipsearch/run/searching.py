@@ -23,6 +23,7 @@ from skipsearch.searching.driver import Outcome, ended, run_trials, sweep_checkp
 from skipsearch.searching.folder import sweep
 from skipsearch.searching.logs import check_loggers, loggers
 from skipsearch.searching.options import Limits, Resources
+from skipsearch.searching.plans import Plan
 from skipsearch.searching.records import load_params, load_trials
 from skipsearch.searching.requirements import check_utf8
 from skipsearch.searching.samplers import (
@@ -33,7 +34,7 @@ from skipsearch.searching.samplers import (
     sampler_name,
 )
 from skipsearch.searching.storage import without_password
-from skipsearch.searching.study import Plan, SearchStudy
+from skipsearch.searching.study import SearchStudy
 from skipsearch.space import Space
 from skipsearch.surrogate.answers import MARGIN
 from skipsearch.surrogate.inquiry import Inquiry

@@ -30,6 +30,7 @@ from skipsearch.searching.cluster import Allocation
 from skipsearch.searching.disk import forecast, is_disk_full
 from skipsearch.searching.messages import Request
 from skipsearch.searching.options import Limits
+from skipsearch.searching.plans import Plan
 from skipsearch.searching.progress import Progress
 from skipsearch.searching.searcher import (
     WORKER_DEATHS,
@@ -38,7 +39,7 @@ from skipsearch.searching.searcher import (
     StudySearcher,
     trainings_of,
 )
-from skipsearch.searching.study import Plan, SearchStudy
+from skipsearch.searching.study import SearchStudy
 from skipsearch.searching.worker import DesignTrainable, Engine, FrontEnd, KeptElsewhere
 from skipsearch.training import LARGEST_PACK, Folder, Store
 

@@ -16,7 +16,8 @@ from skipsearch.record import Trial
 from skipsearch.searching.cluster import Allocation
 from skipsearch.searching.driver import Outcome, run_trials
 from skipsearch.searching.options import Limits
-from skipsearch.searching.study import Plan, SearchStudy
+from skipsearch.searching.plans import Plan
+from skipsearch.searching.study import SearchStudy
 from skipsearch.training import packs
 
 Wanted = Callable[[list[Trial]], Sequence[tuple[Mapping[str, Any], int]]]

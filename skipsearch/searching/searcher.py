@@ -20,9 +20,10 @@ from skipsearch.record import COMPLETE, FAIL, PRUNED, VALIDATION_ACCURACY, Trial
 from skipsearch.searching.disk import is_disk_full
 from skipsearch.searching.messages import ENDED, REPORT, Member, Report, Request
 from skipsearch.searching.options import Limits
+from skipsearch.searching.plans import Proposal
 from skipsearch.searching.progress import Progress
 from skipsearch.searching.stopping import Judge
-from skipsearch.searching.study import Proposal, SearchStudy
+from skipsearch.searching.study import SearchStudy
 from skipsearch.training import Store
 
 WORKER_DEATHS = 2  # worker processes that may die under one trial

@@ -12,8 +12,7 @@ import dataclasses
 import json
 import random
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +22,15 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from skipsearch.axes import Choice, Parameter, Value
+from skipsearch.axes import Value
 from skipsearch.canonical import ID_RULES
 from skipsearch.config import difference
 from skipsearch.cost import cost
-from skipsearch.design import Design
 from skipsearch.errors import DesignError, RunError, SpaceError
-from skipsearch.recipe import Recipe
-from skipsearch.record import COMPLETE, FAIL, VALIDATION_ACCURACY, Epoch, Trial
+from skipsearch.record import COMPLETE, FAIL, Epoch, Trial
 from skipsearch.searching.asking import Asking
+from skipsearch.searching.optuna_trials import OpenTraining, at_rest, began, chooser, labels, marks
+from skipsearch.searching.plans import Packs, Plan, Proposal
 from skipsearch.searching.presence import Presence
 from skipsearch.searching.reading import read_trials
 from skipsearch.searching.records import (
@@ -59,80 +58,16 @@ from skipsearch.searching.records import (
     one_record,
     records,
 )
-from skipsearch.searching.samplers import DEFAULT, AnySampler, make_sampler
+from skipsearch.searching.samplers import make_sampler
 from skipsearch.searching.storage import Place, calm, close_storage, damage_named, open_storage
 from skipsearch.searching.tried import Tried
 from skipsearch.searching.write_behind import WriteBehind
-from skipsearch.space import TRIES, Candidate, Space
-from skipsearch.surrogate.inquiry import Inquiry
+from skipsearch.space import TRIES, Candidate
 
 MAXIMIZE, MINIMIZE = StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE
 FIXED = "fixed_params"  # Optuna's attribute of a queued trial
 DRIVER = "driver"  # a trial's attribute, where several drivers work on a study
 INHERITED = (CURVE, SEED, PACK, STOPPED_AT, LATENCY)  # by a training that goes on
-Packs = Callable[[Design, Recipe, Sequence[int]], Iterable[Sequence[int]]]
-AT_REST = (KEY, SEED, REJECTED, CONTINUES, REASON)  # what is needed of a training that has ended
-
-
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """A training to be done.
-
-    Attributes:
-        number: Of the trial in the study.
-        candidate: What to train, and how.
-        seed: Of weights, data order and augmentation.
-        pack: Seeds that are trained with it as one packed network, in the order of their places,
-            its own among them; see ``SearchStudy.companions``.
-        costs: Of the design: params, macs and activation_bytes.
-        accuracies: Of the epochs that were trained before it was interrupted.
-        stopped_at: As in ``Trial``.
-        later: Further packs of a design that has just been proposed.
-    """
-
-    number: int
-    candidate: Candidate
-    seed: int
-    pack: tuple[int, ...]
-    costs: Mapping[str, int]
-    accuracies: Sequence[float] = ()
-    stopped_at: int = 0
-    later: Sequence[tuple[int, ...]] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What a study is to propose.
-
-    Attributes:
-        space: What to search; its constraints are met before a design is trained.
-        recipe: What every candidate is trained with, but for what axes of the recipe set.
-        trials: Trainings that the study shall hold at the end.
-        seed: Of the sampler, and of the first training of each design.
-        sampler: One of ``SAMPLERS``, or a sampler of Optuna.
-        seeds: Trainings of one design at most, with the seeds ``seed``, ``seed + 1``, ...; at once
-            where the study has packs of them.
-        objectives: ``validation_accuracy``, and what to keep small beside it.
-        inquiry: What is asked about axes of the space, with the same seed and seeds; the study is
-            at its end when it is settled. None to look for the best design.
-        images: Number of validation images, which says how noisy an accuracy is at least; None
-            where it is not known.
-    """
-
-    space: Space
-    recipe: Recipe
-    trials: int
-    seed: int = 0
-    sampler: AnySampler = DEFAULT
-    seeds: int = 1
-    objectives: tuple[str, ...] = (VALIDATION_ACCURACY,)
-    inquiry: Inquiry | None = None
-    images: int | None = None
-
-    @property
-    def measure(self) -> str:
-        """The cost by which designs are alike: the first objective that is known untrained."""
-        return next((name for name in self.objectives[1:] if name != LATENCY), "macs")
 
 
 class SearchStudy:
@@ -196,7 +131,7 @@ class SearchStudy:
             plan.sampler, space, seed % 2**32, plan.objectives, plan.images
         )
         self._tried = Tried(space, plan.seed, plan.seeds, random.Random(seed))
-        self._open: dict[int, _Open] = {}
+        self._open: dict[int, OpenTraining] = {}
         self._seen = {trial.number for trial in trials if trial.state.is_finished()}
         self.adopt_interrupted()
         self._look_around()
@@ -222,7 +157,7 @@ class SearchStudy:
             if identity is not None and not isinstance(place, Path):
                 self._presence = Presence(study)
             elif isinstance(self._database, RDBStorage):
-                self._memory = WriteBehind(self._database, name, _at_rest)
+                self._memory = WriteBehind(self._database, name, at_rest)
                 study = optuna.load_study(study_name=name, storage=self._memory)
         return study
 
@@ -250,7 +185,7 @@ class SearchStudy:
         running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         if self._presence is not None:
             signed = [trial for trial in running if DRIVER in trial.user_attrs]
-            unsigned = {t.number: _start(t) for t in running if DRIVER not in t.user_attrs}
+            unsigned = {t.number: began(t) for t in running if DRIVER not in t.user_attrs}
             self._presence.settle({trial.user_attrs[DRIVER] for trial in signed}, unsigned)
         for trial in running:
             if not self._is_trained_elsewhere(trial):
@@ -279,7 +214,7 @@ class SearchStudy:
             return False
         driver = trial.user_attrs.get(DRIVER)
         if driver is None:  # not accepted yet: a moment's work, where its driver lives
-            return self._presence.is_recent(trial.number, _start(trial))
+            return self._presence.is_recent(trial.number, began(trial))
         return driver != self._presence.driver and driver in self._presence.alive()
 
     def _queue_again(self, trial: FrozenTrial) -> None:
@@ -334,7 +269,7 @@ class SearchStudy:
             pack = next(pack for pack in packs[key] if seed in pack)
             for each in pack:
                 if (key, each) not in self._tried and (key, each) not in queued:
-                    self._study.enqueue_trial(params, _marks(each, pack))
+                    self._study.enqueue_trial(params, marks(each, pack))
                     queued.add((key, each))
         self.plan = dataclasses.replace(self.plan, trials=len(self._tried) + len(queued))
 
@@ -371,7 +306,7 @@ class SearchStudy:
                 continue  # another driver took what was queued, and is through with it
             candidate = None
             try:
-                candidate = self.plan.space.suggest(_chooser(trial))
+                candidate = self.plan.space.suggest(chooser(trial))
                 obstacle = self.plan.space.violated(candidate.design)
             except DesignError as error:
                 obstacle = str(error)
@@ -392,7 +327,7 @@ class SearchStudy:
                 self.exhausted = True
                 return None
             other, seed = replacement
-            self._study.enqueue_trial(_labels(other.values), {SEED: seed})
+            self._study.enqueue_trial(labels(other.values), {SEED: seed})
         raise SpaceError(f"{self.plan.space.name}: {TRIES} proposals in a row were rejected")
 
     def companions(self, proposal: Proposal) -> list[Proposal]:
@@ -411,22 +346,22 @@ class SearchStudy:
         for seed in proposal.pack:
             trial = None if seed == proposal.seed else self._companion(proposal, seed)
             if trial is not None:
-                candidate = self.plan.space.suggest(_chooser(trial))
+                candidate = self.plan.space.suggest(chooser(trial))
                 accepted = self._accept(trial, candidate, seed, trial.user_attrs)
                 proposals += [accepted] if accepted else []
         for pack in proposal.later:
             for seed in pack:
-                self._study.enqueue_trial(_labels(proposal.candidate.values), _marks(seed, pack))
+                self._study.enqueue_trial(labels(proposal.candidate.values), marks(seed, pack))
         self._flush()
         return proposals
 
     def _companion(self, proposal: Proposal, seed: int) -> optuna.Trial | None:
         """Take a training of a pack from the queue; one that is not known is queued first."""
-        candidate, marks = proposal.candidate, _marks(seed, proposal.pack)
-        waiting = self._waiting(candidate.key, marks)
+        candidate, wanted = proposal.candidate, marks(seed, proposal.pack)
+        waiting = self._waiting(candidate.key, wanted)
         if waiting is None and (candidate.key, seed) not in self._tried:
-            self._study.enqueue_trial(_labels(candidate.values), marks)
-            waiting = self._waiting(candidate.key, marks)
+            self._study.enqueue_trial(labels(candidate.values), wanted)
+            waiting = self._waiting(candidate.key, wanted)
         if waiting is None:
             return None
         trial_id, running = waiting._trial_id, TrialState.RUNNING
@@ -435,11 +370,11 @@ class SearchStudy:
                 return optuna.Trial(self._study, trial_id)
         return None  # another driver was faster
 
-    def _waiting(self, key: str, marks: Mapping[str, Any]) -> FrozenTrial | None:
+    def _waiting(self, key: str, wanted: Mapping[str, Any]) -> FrozenTrial | None:
         waiting = self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
         # A study in memory numbers its trials as they are taken: none may be passed over.
         for trial in waiting if self._presence else waiting[:1]:
-            if all(trial.user_attrs.get(name) == value for name, value in marks.items()):
+            if all(trial.user_attrs.get(name) == value for name, value in wanted.items()):
                 params = trial.system_attrs[FIXED]
                 if self.plan.space.candidate(self._values(params)).key == key:
                     return trial
@@ -473,7 +408,7 @@ class SearchStudy:
             "recipe": candidate.recipe.to_dict(),
             "costs": costs,
             RULES: ID_RULES,
-            **_marks(seed, pack),
+            **marks(seed, pack),
         }
         if self._presence is not None:
             attributes[DRIVER] = self._presence.driver
@@ -485,7 +420,7 @@ class SearchStudy:
         if self._presence and self._clashes(trial.number, candidate.key, seed, continues):
             self._reject(trial, "another driver has it")
             return None
-        self._open[trial.number] = _Open(trial, candidate.key, costs, inherited.get(LATENCY))
+        self._open[trial.number] = OpenTraining(trial, candidate.key, costs, inherited.get(LATENCY))
         self._tried.add(candidate.key, seed, candidate.values)
         accuracies = [epoch["validation_accuracy"] for epoch in inherited.get(CURVE, ())]
         stopped_at = inherited.get(STOPPED_AT, 0)
@@ -616,64 +551,3 @@ class SearchStudy:
     def _close_storage(self) -> None:
         if isinstance(self._database, RDBStorage):
             close_storage(self._database)
-
-
-@dataclass
-class _Open:
-    """A training under way: its handle in the study, and what is recorded of it so far."""
-
-    trial: optuna.Trial
-    key: str
-    costs: Mapping[str, float]
-    latency: float | None
-    curve: list[Epoch] = field(default_factory=list)
-    written: dict[str, Any] = field(default_factory=dict)
-
-    def set(self, name: str, value: Any) -> None:
-        """Set an attribute of the trial, if it is not set already."""
-        if self.written.get(name) != value:
-            self.trial.set_user_attr(name, value)
-            self.written[name] = value
-
-
-def _marks(seed: int, pack: Sequence[int]) -> dict[str, Any]:
-    """Return the attributes that say what a trial is of."""
-    return {SEED: seed} | ({PACK: list(pack)} if len(pack) > 1 else {})
-
-
-def _start(trial: FrozenTrial) -> float:
-    """Return when a trial began, by the clock of its driver."""
-    return trial.datetime_start.timestamp() if trial.datetime_start else 0.0
-
-
-def _at_rest(trial: FrozenTrial) -> dict[str, Any]:
-    """Return the attributes of a trial that has ended, as far as a study still needs them."""
-    attributes = trial.user_attrs
-    if is_interrupted(trial):
-        return attributes  # it goes on with them
-    kept = {name: attributes[name] for name in AT_REST if name in attributes}
-    return kept | ({KEY: key_of(trial), RULES: ID_RULES} if KEY in attributes else {})
-
-
-def _chooser(trial: optuna.Trial) -> Callable[[str, Parameter], Value]:
-    """Let Optuna choose the value of each parameter, under the name that it has in the space."""
-
-    def choose(name: str, parameter: Parameter) -> Value:
-        if isinstance(parameter, Choice):
-            label = trial.suggest_categorical(name, parameter.labels)
-            return parameter.value(label)
-        if parameter.whole:
-            step = 1 if parameter.log else int(parameter.step or 1)
-            low, high = int(parameter.low), int(parameter.high)
-            return trial.suggest_int(name, low, high, step=step, log=parameter.log)
-        value = trial.suggest_float(
-            name, parameter.low, parameter.high, step=parameter.step, log=parameter.log
-        )
-        return parameter.value(value)
-
-    return choose
-
-
-def _labels(values: Mapping[str, Value]) -> dict[str, Value]:
-    """Return the values of parameters as Optuna's parameters hold them."""
-    return {n: json.dumps(v) if isinstance(v, tuple) else v for n, v in values.items()}

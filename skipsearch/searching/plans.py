@@ -1,0 +1,79 @@
+"""What a study is to propose, and what it proposes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from skipsearch.design import Design
+from skipsearch.recipe import Recipe
+from skipsearch.record import VALIDATION_ACCURACY
+from skipsearch.searching.records import (
+    LATENCY,
+)
+from skipsearch.searching.samplers import DEFAULT, AnySampler
+from skipsearch.space import Candidate, Space
+from skipsearch.surrogate.inquiry import Inquiry
+
+Packs = Callable[[Design, Recipe, Sequence[int]], Iterable[Sequence[int]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A training to be done.
+
+    Attributes:
+        number: Of the trial in the study.
+        candidate: What to train, and how.
+        seed: Of weights, data order and augmentation.
+        pack: Seeds that are trained with it as one packed network, in the order of their places,
+            its own among them; see ``SearchStudy.companions``.
+        costs: Of the design: params, macs and activation_bytes.
+        accuracies: Of the epochs that were trained before it was interrupted.
+        stopped_at: As in ``Trial``.
+        later: Further packs of a design that has just been proposed.
+    """
+
+    number: int
+    candidate: Candidate
+    seed: int
+    pack: tuple[int, ...]
+    costs: Mapping[str, int]
+    accuracies: Sequence[float] = ()
+    stopped_at: int = 0
+    later: Sequence[tuple[int, ...]] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a study is to propose.
+
+    Attributes:
+        space: What to search; its constraints are met before a design is trained.
+        recipe: What every candidate is trained with, but for what axes of the recipe set.
+        trials: Trainings that the study shall hold at the end.
+        seed: Of the sampler, and of the first training of each design.
+        sampler: One of ``SAMPLERS``, or a sampler of Optuna.
+        seeds: Trainings of one design at most, with the seeds ``seed``, ``seed + 1``, ...; at once
+            where the study has packs of them.
+        objectives: ``validation_accuracy``, and what to keep small beside it.
+        inquiry: What is asked about axes of the space, with the same seed and seeds; the study is
+            at its end when it is settled. None to look for the best design.
+        images: Number of validation images, which says how noisy an accuracy is at least; None
+            where it is not known.
+    """
+
+    space: Space
+    recipe: Recipe
+    trials: int
+    seed: int = 0
+    sampler: AnySampler = DEFAULT
+    seeds: int = 1
+    objectives: tuple[str, ...] = (VALIDATION_ACCURACY,)
+    inquiry: Inquiry | None = None
+    images: int | None = None
+
+    @property
+    def measure(self) -> str:
+        """The cost by which designs are alike: the first objective that is known untrained."""
+        return next((name for name in self.objectives[1:] if name != LATENCY), "macs")
