@@ -25,7 +25,7 @@ from skipsearch.models.identity import behind_block, start_as_identity
 from skipsearch.models.link import make_join
 from skipsearch.models.merges import make_block
 from skipsearch.models.ops import sequence
-from skipsearch.operations import OPERATIONS, through
+from skipsearch.operations import ACTIVATIONS, OPERATIONS, through
 from skipsearch.plan import Block, Join, Size, Step
 from skipsearch.planning import LINK_SHORTCUTS, SHORTCUTS, StageFields, plan_block
 from skipsearch.ranges import ANY
@@ -125,6 +125,15 @@ BELOW_THE_PLAN: dict[str, Callable[[], object]] = {
 def test_an_unknown_word_in_a_plan_is_refused(name: str) -> None:
     with torch.no_grad(), pytest.raises(UnknownWordError, match=f"unknown .*{WORD}"):
         BELOW_THE_PLAN[name]()
+
+
+def test_an_activation_is_called_as_its_function_in_torch() -> None:
+    assert all(hasattr(torch.nn.functional, word) for word in ACTIVATIONS)
+
+
+def test_an_operation_that_cannot_be_the_identity_says_why() -> None:
+    silent = {word for word, each in OPERATIONS.items() if each.in_layouts and not each.obstacle}
+    assert silent == {"bn", "bn0", "scale", "dropout"}
 
 
 def forced_recipe(**fields: Any) -> Recipe:
