@@ -7,6 +7,7 @@ from typing import NamedTuple
 from skipsearch.cost import Cost, Part, Parts, cost, measure_network, total_cost
 from skipsearch.design import Design
 from skipsearch.merges import CONCATENATED, LINK_MERGES, MERGES
+from skipsearch.operations import OPERATIONS
 from skipsearch.plan import Block, Join, Network, Size, Step, Steps, size_after, sized
 
 WIDTH = 24  # columns of the branch
@@ -129,16 +130,7 @@ def _line(word: str, shape: str, side: str, width: int) -> str:
 
 def step_word(step: Step) -> str:
     """Write one operation with its channels, stride and groups."""
-    if step.op == "conv":
-        depthwise = step.groups == step.inputs > 1
-        name = f"{'dw' if depthwise else 'conv'}{step.kernel} {step.inputs}->{step.outputs}"
-        name += f" /{step.stride}" if step.stride > 1 else ""
-        return name + (f" groups {step.groups}" if step.groups > 1 and not depthwise else "")
-    if step.op == "pad":
-        return f"pad {step.inputs}->{step.outputs} /{step.stride}"
-    if step.op in ("avgpool", "maxpool"):
-        return f"{step.op} {step.kernel}x{step.kernel} /{step.stride}"
-    return step.op
+    return OPERATIONS[step.op].label(step)
 
 
 def _chain(steps: Steps) -> str:

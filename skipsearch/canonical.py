@@ -12,8 +12,15 @@ from typing import Any, NamedTuple, TypeVar
 from skipsearch.fields import FIELDS, PER_STAGE, collapse
 from skipsearch.layout import Layout, is_convolution, parse_run
 from skipsearch.merges import MERGES
-from skipsearch.plan import Network, Stage, StageFields, Steps
-from skipsearch.planning import SETTINGS, complete_head, complete_stem, head_tokens, kept_channels
+from skipsearch.plan import Network, Stage, Steps
+from skipsearch.planning import (
+    SETTINGS,
+    StageFields,
+    complete_head,
+    complete_stem,
+    head_tokens,
+    kept_channels,
+)
 
 # To be raised whenever ``canonical_fields`` or ``Design.id`` give any design another id: those that
 # studies hold are then worked out anew.

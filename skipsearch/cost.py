@@ -8,13 +8,13 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from skipsearch.design import Design
-from skipsearch.errors import DesignError, shown_value, unknown_word
+from skipsearch.errors import DesignError, shown_value
 from skipsearch.layout import is_convolution, parse_run
 from skipsearch.merges import LINK_MERGES, MERGES
-from skipsearch.plan import Block, Join, Network, Size, Step, Steps, sized
+from skipsearch.operations import OPERATIONS
+from skipsearch.plan import Block, Join, Network, Size, Steps, sized
 from skipsearch.planning import needs_transition
 
-SE_REDUCTION = 16  # Hu et al. 2018, arXiv:1709.01507, section 6.1
 FLOAT32_BYTES = 4
 
 
@@ -190,12 +190,9 @@ def measure_steps(steps: Steps, size: Size) -> Part:
     params = macs = written = 0
     leaving = size
     for step, leaving in sized(steps, size):
-        counted = step_params(step)
-        params += counted
-        if step.op == "conv":
-            macs += counted * leaving.pixels
-        elif step.op == "se":
-            macs += 2 * step.inputs * se_width(step.inputs)
+        operation = OPERATIONS[step.op]
+        params += operation.params(step)
+        macs += operation.macs(step, leaving.pixels)
         written += step.outputs * leaving.pixels
     return Part(Cost(params, macs, FLOAT32_BYTES * written), size, leaving)
 
@@ -208,26 +205,3 @@ def total_cost(parts: Iterable[Part]) -> Cost:
         sum(cost.macs for cost in costs),
         sum(cost.activation_bytes for cost in costs),
     )
-
-
-def step_params(step: Step) -> int:
-    """Trainable parameters of one operation."""
-    match step.op:
-        case "conv":
-            return step.outputs * (step.inputs // step.groups) * step.kernel**2
-        case "bn" | "bn0" | "gn" | "ln":
-            return 2 * step.outputs
-        case "scale":
-            return 1
-        case "se":
-            inner = se_width(step.inputs)
-            return 2 * step.inputs * inner + inner + step.inputs
-        case "relu" | "relu6" | "gelu" | "silu" | "dropout" | "pad" | "maxpool" | "avgpool":
-            return 0
-        case _:
-            raise unknown_word("operation", step.op)
-
-
-def se_width(channels: int) -> int:
-    """Channels inside squeeze-and-excitation, at least 1."""
-    return max(1, channels // SE_REDUCTION)

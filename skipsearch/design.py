@@ -31,8 +31,8 @@ from skipsearch.fields import (
 from skipsearch.identity import hashed
 from skipsearch.kinds import split_link
 from skipsearch.layout import Layout, parse_run
-from skipsearch.plan import Network, StageFields
-from skipsearch.planning import SETTINGS, plan_network
+from skipsearch.plan import Network
+from skipsearch.planning import SETTINGS, StageFields, plan_network
 from skipsearch.text import dump_yaml, parse_yaml, read_text
 
 # Far above any network, far below an accident.

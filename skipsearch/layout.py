@@ -12,11 +12,9 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 from skipsearch.errors import LayoutError, not_one_of, shown_value
+from skipsearch.operations import OPERATIONS
 
-NORMS = ("bn", "bn0", "gn", "ln")
-ACTIVATIONS = ("relu", "relu6", "gelu", "silu")
-OTHERS = ("se", "scale", "dropout")
-PLAIN_TOKENS = (*NORMS, *ACTIVATIONS, *OTHERS)
+PLAIN_TOKENS = tuple(word for word, each in OPERATIONS.items() if each.in_layouts)
 LARGEST_KERNEL = 31
 MOST_OPERATIONS = 100  # of a block: far above any block, far below an accident
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from skipsearch.plan import Block
+from skipsearch.ranges import Range
 from skipsearch.table import Table
 
 ADDED, CONCATENATED = "+", "[,]"
@@ -222,11 +223,13 @@ class LinkMerge:
         sign: What drawings show where they meet.
         carries: Whether a link is brought to the shape of that output. If not, it keeps its
             channels and is average-pooled.
+        behind: Bounds of the joined signal, from those of what is joined.
         code: Lines of exported source that join expressions to ``x``.
     """
 
     sign: str
     carries: bool
+    behind: Callable[[Range, Range], Range]
     code: Callable[[list[str]], list[str]]
 
 
@@ -234,11 +237,15 @@ LINK_MERGES = Table(
     "link_merge",
     {
         "add": LinkMerge(
-            sign=ADDED, carries=True, code=lambda terms: [f"x = x + {term}" for term in terms]
+            sign=ADDED,
+            carries=True,
+            behind=Range.plus,
+            code=lambda terms: [f"x = x + {term}" for term in terms],
         ),
         "cat": LinkMerge(
             sign=CONCATENATED,
             carries=False,
+            behind=Range.hull,
             code=lambda terms: [f"x = torch.cat([x, {', '.join(terms)}], dim=1)"],
         ),
     },

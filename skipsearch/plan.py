@@ -9,10 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from skipsearch.layout import Layout
-
-GROUP_CHANNELS = 16  # channels a group of gn: Wu & He 2018, arXiv:1803.08494, Table 3, right
-
 
 class Size(NamedTuple):
     """Height and width, in pixels."""
@@ -29,9 +25,8 @@ class Size(NamedTuple):
 class Step(NamedTuple):
     """One operation with its shapes resolved.
 
-    ``op`` is a token of the notation without its kernel size (a depthwise convolution is a
-    ``conv`` whose ``groups`` are its channels), or one of ``pad`` (zero-padding shortcut),
-    ``maxpool`` and ``avgpool``.
+    ``op`` is a word of ``OPERATIONS``; a depthwise convolution is a ``conv`` whose ``groups`` are
+    its channels.
     """
 
     op: str
@@ -164,25 +159,3 @@ class Network(NamedTuple):
     head: Steps
     pooled: Steps
     features: int
-
-
-class StageFields(NamedTuple):
-    """The fields of a design as they stand for one stage."""
-
-    layout: Layout
-    shortcut: str
-    merge: str
-    depth: int
-    width: int
-    bottleneck_ratio: float
-    groups: int
-    shortcut_scale: float = 1.0
-    branch_scale: float = 1.0
-    shortcut_dropout: float = 0.0
-    gate_bias: float = 0.0
-    growth: int = 1
-
-    @property
-    def inner(self) -> int:
-        """Channels inside the branch: ``bottleneck_ratio x width``, rounded, at least 1."""
-        return max(1, round(self.bottleneck_ratio * self.width))

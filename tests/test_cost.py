@@ -20,7 +20,7 @@ from skipsearch.classics import (
     RELU_BEFORE_ADDITION,
     RELU_ONLY_PREACTIVATION,
 )
-from skipsearch.cost import Cost, cost, layers, measure_network, se_width
+from skipsearch.cost import Cost, cost, layers, measure_network
 from skipsearch.design import Design
 from skipsearch.errors import DesignError
 from skipsearch.models import Network, build
@@ -30,6 +30,7 @@ from skipsearch.models.merges.cat import CatBlock
 from skipsearch.models.merges.dual import DualBlock
 from skipsearch.models.merges.gate import GateBlock
 from skipsearch.models.ops import DropPath, SqueezeExcitation
+from skipsearch.operations import se_width
 from skipsearch.plan import Size
 
 ORDERS = (

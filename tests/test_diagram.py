@@ -28,10 +28,11 @@ from skipsearch.classics import (
     PLAIN,
 )
 from skipsearch.cli import main
-from skipsearch.cost import cost, step_params
+from skipsearch.cost import cost
 from skipsearch.design import Design
 from skipsearch.diagram import Diagram, draw_diagram
 from skipsearch.merges import MERGES
+from skipsearch.operations import OPERATIONS
 from skipsearch.plan import Network, Step
 
 THREE: dict[str, Any] = {"depths": (2, 2, 2), "widths": (4, 8, 16)}
@@ -218,7 +219,8 @@ def test_the_parameters_of_the_strip_add_up(name: str) -> None:
     text = "\n".join(texts_of(figure_of(name)))
     told = re.findall(r"(?:, |links: )(\d[\d,]*) parameters", text)
     plan, classes = CASES[name].plan(), CLASSICS[name].classes if name in CLASSICS else 10
-    classifier = sum(map(step_params, plan.pooled)) + plan.features * classes + classes
+    pooled = sum(OPERATIONS[step.op].params(step) for step in plan.pooled)
+    classifier = pooled + plan.features * classes + classes
     counted = sum(int(number.replace(",", "")) for number in told) + classifier
     assert counted == cost(CASES[name], classes=classes).params
 

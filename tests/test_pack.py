@@ -23,9 +23,8 @@ from skipsearch.design import Design
 from skipsearch.errors import DesignError
 from skipsearch.merges import MERGES
 from skipsearch.models import Network, build, merges, ops
-from skipsearch.models.ops import DropPath
+from skipsearch.models.ops import DropPath, PackedDropout, PackedDropPath
 from skipsearch.models.pack import COUNTERPARTS, pack, set_generators, unpack
-from skipsearch.models.packed import PackedDropout, PackedDropPath
 from skipsearch.plan import Step
 from skipsearch.planning import SHORTCUTS
 
@@ -419,9 +418,9 @@ def test_a_classic_in_its_full_size() -> None:
 
 def test_every_operation_and_block_has_a_counterpart() -> None:
     # What a new word of the notation builds must be packed as well: there is no default.
-    for word, make in ops.OPS.items():
+    for word, operation in ops.OPS.items():
         step = Step(word, inputs=4, outputs=4, kernel=3)
-        assert type(make(step)) in COUNTERPARTS, word
+        assert type(operation.build(step)) in COUNTERPARTS, word
     modules = (merges.add, merges.cat, merges.dual, merges.gate, merges.maximum)
     modules += (merges.plain, merges.weighted)
     found = [each for module in modules for each in vars(module).values()]

@@ -393,7 +393,7 @@ def test_stochastic_depth_of_torchvision() -> None:
 
 def test_layer_norm_of_torchvision() -> None:
     # eps as in torchvision's ConvNeXt; the input is small, so that it counts.
-    reference, ours = VisionLayerNorm2d(6, eps=1e-6), OPS["ln"](Step("ln", 6, 6))
+    reference, ours = VisionLayerNorm2d(6, eps=1e-6), OPS["ln"].build(Step("ln", 6, 6))
     nn.init.uniform_(reference.weight)
     nn.init.uniform_(reference.bias)
     ours.load_state_dict(reference.state_dict())

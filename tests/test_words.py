@@ -11,7 +11,7 @@ import torch
 from skipsearch.anatomy import draw_block, draw_design
 from skipsearch.artefacts.source import source
 from skipsearch.artefacts.source_text import module_call
-from skipsearch.cost import cost, measure_block, measure_join, measure_steps, step_params
+from skipsearch.cost import cost, measure_block, measure_join, measure_steps
 from skipsearch.design import Design
 from skipsearch.diagram import draw_diagram
 from skipsearch.early_stopping import EarlyStopping
@@ -25,9 +25,10 @@ from skipsearch.models.identity import behind_block, start_as_identity
 from skipsearch.models.link import make_join
 from skipsearch.models.merges import make_block
 from skipsearch.models.ops import sequence
-from skipsearch.models.ranges import ANY, behind_links, keeps, through
-from skipsearch.plan import Block, Join, Size, StageFields, Step
-from skipsearch.planning import LINK_SHORTCUTS, SHORTCUTS, plan_block
+from skipsearch.operations import ACTIVATIONS, OPERATIONS, through
+from skipsearch.plan import Block, Join, Size, Step
+from skipsearch.planning import LINK_SHORTCUTS, SHORTCUTS, StageFields, plan_block
+from skipsearch.ranges import ANY
 from skipsearch.recipe import PRECISIONS, SCHEDULES, Recipe
 from skipsearch.searching.samplers import make_sampler
 from skipsearch.searching.stopping import Judge
@@ -95,11 +96,9 @@ BELOW_THE_PLAN: dict[str, Callable[[], object]] = {
     "graft_block": lambda: graft_block(MODULE, MODULE, BLOCK, BLOCK, KEPT, NORMS),
     "make_join": lambda: make_join(JOIN),
     "measure_join": lambda: measure_join(JOIN, [EIGHT], EIGHT),
-    "behind_links": lambda: behind_links(JOIN, ANY, [ANY]),
     "sequence": lambda: sequence((ODD,)),
-    "step_params": lambda: step_params(ODD),
     "measure_steps": lambda: measure_steps((ODD,), EIGHT),
-    "keeps": lambda: keeps(WORD, ANY),
+    "OPERATIONS": lambda: OPERATIONS[WORD],
     "through": lambda: through((ODD,), ANY),
     "graft_run": lambda: graft_run(
         torch.nn.Sequential(torch.nn.ReLU()),
@@ -126,6 +125,15 @@ BELOW_THE_PLAN: dict[str, Callable[[], object]] = {
 def test_an_unknown_word_in_a_plan_is_refused(name: str) -> None:
     with torch.no_grad(), pytest.raises(UnknownWordError, match=f"unknown .*{WORD}"):
         BELOW_THE_PLAN[name]()
+
+
+def test_an_activation_is_called_as_its_function_in_torch() -> None:
+    assert all(hasattr(torch.nn.functional, word) for word in ACTIVATIONS)
+
+
+def test_an_operation_that_cannot_be_the_identity_says_why() -> None:
+    silent = {word for word, each in OPERATIONS.items() if each.in_layouts and not each.obstacle}
+    assert silent == {"bn", "bn0", "scale", "dropout"}
 
 
 def forced_recipe(**fields: Any) -> Recipe:

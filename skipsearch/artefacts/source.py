@@ -20,6 +20,7 @@ from skipsearch.artefacts.source_text import (
 from skipsearch.cost import cost
 from skipsearch.design import Design
 from skipsearch.merges import LINK_MERGES
+from skipsearch.operations import OPERATIONS
 from skipsearch.plan import Join, Network, Steps
 from skipsearch.planning import needs_transition
 
@@ -217,7 +218,7 @@ def _sequence(name: str, steps: Steps, inputs: str = "") -> list[str]:
         inputs = ""
     lines = chained(f"self.{name}", modules, 8)
     for number, step in enumerate(steps):
-        if step.op == "bn0":
+        if OPERATIONS[step.op].ordinary:
             place = f"[{number}]" if len(steps) > 1 else ""
             lines.append(f"nn.init.zeros_(self.{name}{place}.weight)")
     return lines

@@ -12,7 +12,6 @@ from textwrap import fill
 from typing import NamedTuple
 
 from skipsearch.artefacts.source_text import (
-    ACTIVATIONS,
     LINE_LENGTH,
     chained,
     convolution,
@@ -26,9 +25,11 @@ from skipsearch.artefacts.source_text import (
 from skipsearch.design import Design
 from skipsearch.layout import Layout
 from skipsearch.merges import MERGES
-from skipsearch.plan import Block, Network, Stage, StageFields, Step, Steps
+from skipsearch.operations import ACTIVATIONS, NORMS, OPERATIONS
+from skipsearch.plan import Block, Network, Stage, Step, Steps
+from skipsearch.planning import StageFields
 
-NUMBERED = ("conv", "bn", "gn", "ln")  # conv1, bn1, also where there is only one
+NUMBERED = ("conv", *NORMS)  # conv1, bn1, also where there is only one
 PLAIN = "plain"  # in the place of a merge, where the layout has no shortcut
 ALL, FIRST, REST, LAST = PLACES = ("a", "the first", "a later", "the last")
 
@@ -308,8 +309,8 @@ class BlockWriter:
         elif name != "dropout" or self._counts[name] == 1:  # One dropout serves every place.
             module = module_call(token, self._channels, rate=steps[0].rate)
             self._init.append(f"self.{attribute} = {module}")
-        if token == "bn0":
-            self._init.append(f"nn.init.zeros_(self.{attribute}.weight)  # starts at zero")
+            if OPERATIONS[token].ordinary:
+                self._init.append(f"nn.init.zeros_(self.{attribute}.weight)  # starts at zero")
         return f"self.{attribute}(x)"
 
     def _convolution(self, token: str, steps: list[Step], widens: bool) -> str:

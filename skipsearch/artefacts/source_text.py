@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from math import gcd
 from textwrap import indent
 
-from skipsearch.errors import unknown_word
 from skipsearch.layout import is_convolution
-from skipsearch.plan import GROUP_CHANNELS
+from skipsearch.operations import GROUP_CHANNELS, OPERATIONS, ordinary
 
 LINE_LENGTH = 100
-ACTIVATIONS = {"relu": "nn.ReLU()", "relu6": "nn.ReLU6()", "gelu": "nn.GELU()", "silu": "nn.SiLU()"}
 
 # Emitted only where the network uses them.
 HELPERS = {
@@ -87,11 +85,11 @@ class PadShortcut(nn.Module):
 
 def stem_of(token: str) -> str:
     """Return what the attribute of an operation is called, without its number."""
-    return "conv" if is_convolution(token) else token.removesuffix("0")
+    return "conv" if is_convolution(token) else ordinary(token)
 
 
 def module_call(op: str, channels: str, *, rate: float = 0.0, size: str = "2") -> str:
-    """Write any module but a convolution.
+    """Write a module that keeps its channels.
 
     Args:
         op: The word of the plan.
@@ -99,30 +97,12 @@ def module_call(op: str, channels: str, *, rate: float = 0.0, size: str = "2") -
         rate: Of a dropout.
         size: Kernel and stride of average pooling.
     """
-    match op:
-        case "bn" | "bn0":
-            return f"nn.BatchNorm2d({channels})"
-        case "gn":
-            groups = f"{channels} // gcd({GROUP_CHANNELS}, {channels})"
-            if channels.isdecimal():
-                groups = str(int(channels) // gcd(GROUP_CHANNELS, int(channels)))
-            return f"nn.GroupNorm({groups}, {channels})"
-        case "ln":
-            return f"LayerNorm2d({channels})"
-        case "se":
-            return f"SqueezeExcitation({channels})"
-        case "scale":
-            return "Scale()"
-        case "dropout":
-            return f"nn.Dropout({rate!r})"
-        case "maxpool":
-            return "nn.MaxPool2d(3, stride=2, padding=1)"
-        case "avgpool":
-            return f"nn.AvgPool2d({size}, ceil_mode=True, count_include_pad=False)"
-        case "relu" | "relu6" | "gelu" | "silu":
-            return ACTIVATIONS[op]
-        case _:
-            raise unknown_word("operation", op)
+    code = OPERATIONS[op].code
+    assert code, f"{op} is written by what knows the channels that leave it"
+    groups = f"{channels} // gcd({GROUP_CHANNELS}, {channels})"
+    if channels.isdecimal():
+        groups = str(int(channels) // gcd(GROUP_CHANNELS, int(channels)))
+    return code.format(channels=channels, groups=groups, rate=rate, size=size)
 
 
 def convolution(inputs: str, outputs: str, kernel: int, stride: str, groups: str) -> str:

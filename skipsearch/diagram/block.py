@@ -6,10 +6,10 @@ from skipsearch.diagram.column import IDENTITY, Carried, Column, Item, item_of
 from skipsearch.diagram.lettering import measure, shape_text, typeset, word, wrap
 from skipsearch.diagram.look import (
     BESIDE,
+    FILLS,
     GAP,
     LINE,
     NARROWEST,
-    OTHER,
     PAD,
     RADIUS,
     SMALL,
@@ -17,6 +17,7 @@ from skipsearch.diagram.look import (
 )
 from skipsearch.diagram.sketch import Label, Mark, Points, Sketch, Wire
 from skipsearch.merges import CONCATENATED, MERGES
+from skipsearch.operations import Kind
 from skipsearch.plan import Block, Size, size_after
 
 
@@ -59,7 +60,7 @@ def _sketch_join(column: Column, block: Block, size: Size) -> Size:
     size = column.steps(beside, size)
     items = tuple(map(item_of, block.shortcut or ()))
     if block.shortcut_dropout:
-        items += (Item(f"dropout {block.shortcut_dropout:g}", OTHER),)
+        items += (Item(f"dropout {block.shortcut_dropout:g}", FILLS[Kind.OTHER]),)
     carried = Carried(items or IDENTITY)
     assert block.merge is not None
     merge = MERGES[block.merge]

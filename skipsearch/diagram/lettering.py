@@ -11,6 +11,7 @@ from matplotlib.textpath import text_to_path
 
 from skipsearch.anatomy import step_word
 from skipsearch.diagram.look import FONT, SIZE
+from skipsearch.operations import OPERATIONS, Kind
 from skipsearch.plan import Size, Step, Steps
 
 
@@ -36,7 +37,7 @@ def chain_lines(steps: Steps, widest: float = 190.0) -> list[str]:
     for step in steps:
         text = word(step)
         longer = f"{lines[-1]} - {text}" if lines else ""
-        fresh = step.op in ("conv", "avgpool", "maxpool")
+        fresh = OPERATIONS[step.op].kind in (Kind.CONVOLUTION, Kind.POOLING)
         if longer and not fresh and measure(longer) <= widest:
             lines[-1] = longer
         else:

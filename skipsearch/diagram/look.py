@@ -6,8 +6,7 @@ from typing import Any
 
 import matplotlib
 
-from skipsearch.errors import unknown_word
-from skipsearch.layout import ACTIVATIONS, NORMS, OTHERS
+from skipsearch.operations import OPERATIONS, Kind
 from skipsearch.plan import Step
 
 DPI = 150
@@ -28,7 +27,13 @@ MOST_IN_A_ROW, WIDEST_ROW = 5, 640.0  # drawings of blocks
 INK, PALE, MUTED = "#1a1a1a", "#ffffff", "#595959"
 CARD = "#f2f2f2"
 # Tints of the palette of Okabe & Ito, light enough for black text and unlike each other in grey.
-CONVOLUTION, NORM, ACTIVATION, OTHER = "#a9d3ee", "#fdebc0", "#bfe3d4", "#e6dbe8"
+FILLS = {
+    Kind.CONVOLUTION: "#a9d3ee",
+    Kind.NORM: "#fdebc0",
+    Kind.ACTIVATION: "#bfe3d4",
+    Kind.POOLING: "#e6dbe8",
+    Kind.OTHER: "#e6dbe8",
+}
 
 STYLE: Any = {  # Any: the names that its type lists differ between releases
     **{k: v for k, v in matplotlib.rcParamsDefault.items() if not k.startswith("backend")},
@@ -40,12 +45,4 @@ STYLE: Any = {  # Any: the names that its type lists differ between releases
 
 def fill(step: Step) -> str:
     """Return the colour of an operation."""
-    if step.op == "conv":
-        return CONVOLUTION
-    if step.op in NORMS:
-        return NORM
-    if step.op in ACTIVATIONS:
-        return ACTIVATION
-    if step.op in (*OTHERS, "pad", "maxpool", "avgpool"):
-        return OTHER
-    raise unknown_word("operation", step.op)
+    return FILLS[OPERATIONS[step.op].kind]

@@ -12,16 +12,16 @@ from skipsearch.diagram.column import IDENTITY, Carried, Column, Item, item_of
 from skipsearch.diagram.lettering import chain_lines, measure, shape_text, typeset
 from skipsearch.diagram.look import (
     BESIDE,
-    CONVOLUTION,
+    FILLS,
     GAP,
     NARROWEST,
-    OTHER,
     PAD,
     RADIUS,
     SMALL,
 )
 from skipsearch.diagram.sketch import Label, Sketch
 from skipsearch.merges import LINK_MERGES
+from skipsearch.operations import Kind
 from skipsearch.plan import Join, Network, Size, Steps
 
 Letters = Mapping[tuple[object, ...], str]  # of each kind of block
@@ -116,10 +116,10 @@ def sketch_network(plan: Network, parts: Parts, letters: Letters, classes: int) 
             taps[station.stage] = column.tap()
         if station.stage is not None:
             zone = column.y
-    column.item(Item("mean", OTHER), NARROWEST)
+    column.item(Item("mean", FILLS[Kind.POOLING]), NARROWEST)
     column.steps(plan.pooled, Size(1, 1), NARROWEST)
     word = typeset(f"linear {plan.features}->{classes}")
-    column.item(Item(word, CONVOLUTION), NARROWEST)
+    column.item(Item(word, FILLS[Kind.CONVOLUTION]), NARROWEST)
     column.arrow()
     column.text(f"{classes:,} classes" if classes > 1 else "1 class")
     _sketch_links(column.sketch, [s for s in stations if s.join], taps, spans)

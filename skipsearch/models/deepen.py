@@ -16,9 +16,10 @@ from skipsearch.models.identity import behind_block, leave, start_as_identity
 from skipsearch.models.link import AddLinks
 from skipsearch.models.merges.add import AddBlock
 from skipsearch.models.network import Network, build
-from skipsearch.models.ranges import ANY, Range, behind_links, through
+from skipsearch.operations import through
 from skipsearch.plan import Join, Stage
 from skipsearch.plan import Network as Plan
+from skipsearch.ranges import ANY, Range
 
 
 @torch.no_grad()
@@ -240,18 +241,16 @@ def _fill_join(
     """Copy the long skips that end at a stage, and what stands behind them."""
     theirs, ours = cast("AddLinks", old), cast("AddLinks", new)
     kept, channels = signal.kept, now.inputs
-    carries = LINK_MERGES[was.merge].carries
-    linked = []
+    merge, values = LINK_MERGES[was.merge], signal.values
     for i, (before, after) in enumerate(zip(was.links, now.links, strict=True)):
         source = outputs[before.source]
-        target = kept if carries else None
+        target = kept if merge.carries else None
         runs = cast("nn.Sequential", theirs.links[i]), cast("nn.Sequential", ours.links[i])
         carried = graft_run(*runs, before.steps, after.steps, source.kept, norms, target)
-        if not carries:
+        if not merge.carries:
             kept = torch.cat([kept, channels + carried])
             channels += source.channels
-        linked.append(through(before.steps, source.values))
-    values = behind_links(was, signal.values, linked)
+        values = merge.behind(values, through(before.steps, source.values))
     if was.after:
         kept = graft_run(theirs.after, ours.after, was.after, now.after, kept, norms)
         return _Signal(kept, channels, through(was.after, values))

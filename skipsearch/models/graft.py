@@ -13,10 +13,11 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from skipsearch.errors import DesignError, unknown_word
+from skipsearch.errors import DesignError
 from skipsearch.merges import MERGES
 from skipsearch.models.merges.add import AddBlock
 from skipsearch.models.ops import SqueezeExcitation
+from skipsearch.operations import OPERATIONS, Kind
 from skipsearch.plan import Block, Step, Steps
 
 RUNS = ("opening.", "branch.", "shortcut.", "after.")  # of a block; its other weights join them
@@ -167,20 +168,16 @@ def _graft(
         _graft_convolution(old.squeeze, new.squeeze, kept, inner)
         _graft_convolution(old.excite, new.excite, inner, kept)
         return kept
-    match was.op:
-        case "bn" | "bn0" | "gn" | "ln":
-            _graft_norm(old, new, was, now, kept, norms)
-            return kept
-        case "pad":
-            assert target is not None
-            zeros = target[was.inputs :]
-            fits = torch.equal(kept, target[: was.inputs]) and bool((zeros >= now.inputs).all())
-            return target if fits else kept
-        case "relu" | "relu6" | "gelu" | "silu" | "scale" | "dropout" | "maxpool" | "avgpool":
-            new.load_state_dict(old.state_dict())
-            return kept
-        case _:
-            raise unknown_word("operation", was.op)
+    if was.op == "pad":
+        assert target is not None
+        zeros = target[was.inputs :]
+        fits = torch.equal(kept, target[: was.inputs]) and bool((zeros >= now.inputs).all())
+        return target if fits else kept
+    if OPERATIONS[was.op].kind is Kind.NORM:
+        _graft_norm(old, new, was, now, kept, norms)
+    else:
+        new.load_state_dict(old.state_dict())
+    return kept
 
 
 def _graft_convolution(old: nn.Conv2d, new: nn.Conv2d, reads: Tensor, writes: Tensor) -> bool:

@@ -14,29 +14,17 @@ import torch
 from torch import Tensor, nn
 
 from skipsearch.errors import DesignError
-from skipsearch.layout import NORMS
 from skipsearch.models.graft import NewNorms, is_depthwise, write
 from skipsearch.models.merges import joining_of
 from skipsearch.models.merges.add import AddBlock
 from skipsearch.models.ops import Scale, ZeroGammaBatchNorm2d
-from skipsearch.models.ranges import Range, keeps, through
+from skipsearch.operations import NORMS, OPERATIONS, through
 from skipsearch.plan import Block, Step, Steps
+from skipsearch.ranges import Range
 
-# Stands for 0 where a relu follows, which lets no gradient through at 0: far below what float32
+# Stands for 0 where an operation follows that lets no gradient through at 0: far below what float32
 # resolves beside any signal that matters.
 ALMOST_ZERO = 1e-12
-
-WHY = {
-    "gn": "normalises every image anew, whatever its weights are",
-    "ln": "normalises every image anew, whatever its weights are",
-    "relu": "cuts off what is below 0, as the signal there can be",
-    "relu6": "cuts off what is not between 0 and 6, as the signal there need not be",
-    "gelu": "bends every signal",
-    "silu": "bends every signal",
-    "se": "weighs by less than 1, and nears 1 only where its gradient vanishes",
-}
-
-MENDABLE = ("relu", "gelu", "silu")  # f(x) - f(-x) is x
 
 
 def behind_block(block: Block, signal: Range) -> Range:
@@ -104,7 +92,7 @@ def _zero(steps: Steps, modules: nn.Sequential, channels: int) -> None:
     zero = 0.0
     while parts:
         step, module = parts.pop()
-        if step.op in ("relu", "relu6"):
+        if OPERATIONS[step.op].dead_at_zero:
             zero = ALMOST_ZERO
         if isinstance(module, Scale) and channels == step.outputs:
             nn.init.constant_(module.factor, zero)
@@ -134,8 +122,8 @@ def leave(
     for step, module in zip(steps, modules, strict=True):
         if isinstance(module, nn.Conv2d):
             _pass_on(module, torch.arange(channels), 1.0)
-        elif not _undo(module, norms) and not keeps(step.op, signal):
-            raise _obstacle(f"{step.op!r} {where} {WHY[step.op]}")
+        elif not _undo(module, norms) and not OPERATIONS[step.op].keeps(signal):
+            raise _obstacle(f"{step.op!r} {where} {OPERATIONS[step.op].obstacle}")
 
 
 def _undo(module: nn.Module, norms: NewNorms) -> bool:
@@ -185,7 +173,7 @@ class _Carried(NamedTuple):
     Attributes:
         plus: Channels that hold f(x), f being the activations since the last convolution.
         minus: Channels that hold f(-x), if any.
-        bent: Whether f is no longer the identity but one of ``MENDABLE``.
+        bent: Whether f is no longer the identity but mendable.
     """
 
     plus: Tensor
@@ -224,9 +212,10 @@ def _carry(
             carried = slots
             if carried.minus is not None:
                 values = values.hull(values.times(-1.0))
-        elif not _undo(module, norms) and not keeps(step.op, values):
-            if carried.bent or carried.minus is None or step.op not in MENDABLE:
-                raise _obstacle(f"{step.op!r} {where} {WHY[step.op]}")
+        elif not _undo(module, norms) and not OPERATIONS[step.op].keeps(values):
+            operation = OPERATIONS[step.op]
+            if carried.bent or carried.minus is None or not operation.mendable:
+                raise _obstacle(f"{step.op!r} {where} {operation.obstacle}")
             carried = carried._replace(bent=True)
             values = through((step,), values)
 
@@ -237,7 +226,8 @@ def _bends(steps: Steps, signal: Range) -> str:
     for step in steps:
         if step.op == "conv" and not is_depthwise(step):
             return found
-        if not found and step.op in MENDABLE and not keeps(step.op, signal):
+        operation = OPERATIONS[step.op]
+        if not found and operation.mendable and not operation.keeps(signal):
             found = step.op
     return ""
 
@@ -279,7 +269,7 @@ def _slots(count: int, step: Step, groups: int, bends: str, where: str) -> _Carr
         return _Carried(plus)
     if 2 * share > size:
         raise _obstacle(
-            f"{bends!r} {where} {WHY[bends]}, and 'conv{step.kernel}' before it has"
+            f"{bends!r} {where} {OPERATIONS[bends].obstacle}, and 'conv{step.kernel}' before it has"
             f" {step.outputs} channels, too few for the {count} of the signal and their negatives,"
             " from which it could be restored"
         )

@@ -1,18 +1,23 @@
-"""The operations of a plan as modules; one entry of ``OPS`` for every word a step can have."""
+"""The operations of a plan as modules; one entry of ``OPS`` for every word a step can have.
+
+A module whose own ``forward`` knows only one network is followed by its packed counterpart.
+"""
 
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import gcd
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from skipsearch.cost import se_width
-from skipsearch.errors import unknown_word
-from skipsearch.plan import GROUP_CHANNELS, Step, Steps
+from skipsearch.models.packed import Packed, Random, apart, as_it_is, together, weigh
+from skipsearch.operations import GROUP_CHANNELS, se_width
+from skipsearch.plan import Step, Steps
+from skipsearch.table import Table
 
 
 class ZeroGammaBatchNorm2d(nn.BatchNorm2d):
@@ -35,6 +40,25 @@ class LayerNorm2d(nn.LayerNorm):
         x = x.permute(0, 2, 3, 1)
         x = super().forward(x)
         return x.permute(0, 3, 1, 2)
+
+
+class PackedLayerNorm2d(nn.Module):
+    """LayerNorm over the channels of each member at each position."""
+
+    def __init__(self, norm: LayerNorm2d, members: int) -> None:
+        super().__init__()
+        self.members = members
+        self.shape = norm.normalized_shape
+        self.eps = norm.eps
+        self.weight = nn.Parameter(torch.empty(members * self.shape[0]))
+        self.bias = nn.Parameter(torch.empty(members * self.shape[0]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (N, K * C, H, W) over C."""
+        x = F.layer_norm(apart(x, self.members), self.shape, eps=self.eps)
+        weight = self.weight.to(x.dtype).view(self.members, -1)
+        bias = self.bias.to(x.dtype).view(self.members, -1)
+        return together(torch.addcmul(bias, x, weight))
 
 
 class SqueezeExcitation(nn.Module):
@@ -70,6 +94,38 @@ class Scale(nn.Module):
         return self.factor * x
 
 
+class PackedScale(nn.Module):
+    """One learned factor a member."""
+
+    def __init__(self, scale: Scale, members: int) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.empty(members))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scale each member of (N, K * C, H, W)."""
+        return weigh(self.factor, x)
+
+
+class PackedDropout(Random):
+    """Dropout; on the CPU a member's mask is what ``nn.Dropout`` would draw from its generator."""
+
+    def __init__(self, dropout: nn.Dropout, members: int) -> None:
+        super().__init__(members)
+        self.rate = dropout.p
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drop numbers of (N, K * C, H, W) in training."""
+        if not self.training:
+            return x
+        keep = 1.0 - self.rate
+        members = x.chunk(len(self.generators), 1)
+        masks = [
+            torch.empty_like(member).bernoulli_(keep, generator=generator)
+            for member, generator in zip(members, self.generators, strict=True)
+        ]
+        return x * torch.cat(masks, 1).div_(keep)
+
+
 class DropPath(nn.Module):
     """Stochastic depth: drops the branch of whole images (arXiv:1603.09382, section 3).
 
@@ -93,6 +149,25 @@ class DropPath(nn.Module):
         return f"rate={self.rate:g}"
 
 
+class PackedDropPath(Random):
+    """Stochastic depth; each member drops images of its own."""
+
+    def __init__(self, drop_path: DropPath, members: int) -> None:
+        super().__init__(members)
+        self.rate = drop_path.rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drop images of (N, K * C, H, W) in training."""
+        if not self.training:
+            return x
+        keep = 1.0 - self.rate
+        masks = [
+            x.new_empty((x.shape[0], 1, 1, 1)).bernoulli_(keep, generator=generator)
+            for generator in self.generators
+        ]
+        return together(apart(x, len(masks)) * torch.stack(masks, 3) / keep)
+
+
 class Pad(nn.Module):
     """Option A: every ``stride``-th pixel, and zeros for the channels that are new.
 
@@ -112,6 +187,21 @@ class Pad(nn.Module):
     def extra_repr(self) -> str:
         """Show the sizes."""
         return f"extra={self.extra}, stride={self.stride}"
+
+
+class PackedPad(nn.Module):
+    """Option A: every ``stride``-th pixel, and zeros behind the channels of each member."""
+
+    def __init__(self, pad: Pad, members: int) -> None:
+        super().__init__()
+        self.members = members
+        self.extra = pad.extra
+        self.stride = pad.stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, K * C, H, W) -> (N, K * (C + extra), ceil(H / stride), ceil(W / stride))."""
+        x = F.avg_pool2d(x, 1, self.stride)
+        return together(F.pad(apart(x, self.members), (0, self.extra)))
 
 
 class NarrowProjection(nn.Conv2d):
@@ -142,24 +232,85 @@ def convolution(step: Step) -> nn.Conv2d:
     )
 
 
-OPS: dict[str, Callable[[Step], nn.Module]] = {
-    "conv": convolution,
-    "bn": lambda s: nn.BatchNorm2d(s.outputs),
-    "bn0": lambda s: ZeroGammaBatchNorm2d(s.outputs),
-    "gn": lambda s: nn.GroupNorm(s.outputs // gcd(GROUP_CHANNELS, s.outputs), s.outputs),
-    "ln": lambda s: LayerNorm2d(s.outputs, eps=1e-6),
-    "relu": lambda s: nn.ReLU(),
-    "relu6": lambda s: nn.ReLU6(),
-    "gelu": lambda s: nn.GELU(),
-    "silu": lambda s: nn.SiLU(),
-    "se": lambda s: SqueezeExcitation(s.outputs),
-    "scale": lambda s: Scale(),
-    "dropout": lambda s: nn.Dropout(s.rate),
-    "pad": lambda s: Pad(s.outputs - s.inputs, s.stride),
-    "maxpool": lambda s: nn.MaxPool2d(s.kernel, s.stride, padding=1),
-    # Sizes divide upwards, and the border averages the pixels that exist (as timm's ResNet-D).
-    "avgpool": lambda s: nn.AvgPool2d(s.kernel, s.stride, ceil_mode=True, count_include_pad=False),
-}
+def pack_convolution(conv: nn.Conv2d, members: int) -> nn.Conv2d:
+    """Return the convolution of all members: one more division into groups."""
+    return nn.Conv2d(
+        members * conv.in_channels,
+        members * conv.out_channels,
+        conv.kernel_size,  # type: ignore[arg-type]
+        conv.stride,  # type: ignore[arg-type]
+        conv.padding,  # type: ignore[arg-type]
+        groups=members * conv.groups,
+        bias=conv.bias is not None,
+    )
+
+
+def _pack_batch_norm(norm: nn.BatchNorm2d, members: int) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(members * norm.num_features, norm.eps, norm.momentum)
+
+
+def _group_norm(step: Step) -> nn.GroupNorm:
+    return nn.GroupNorm(step.outputs // gcd(GROUP_CHANNELS, step.outputs), step.outputs)
+
+
+def _pack_group_norm(norm: nn.GroupNorm, members: int) -> nn.GroupNorm:
+    return nn.GroupNorm(members * norm.num_groups, members * norm.num_channels, norm.eps)
+
+
+def _average_pool(step: Step) -> nn.AvgPool2d:
+    """Sizes divide upwards, and the border averages the pixels that exist (as timm's ResNet-D)."""
+    return nn.AvgPool2d(step.kernel, step.stride, ceil_mode=True, count_include_pad=False)
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """What one operation of ``skipsearch.operations`` is in modules.
+
+    Attributes:
+        build: Makes the module of a step.
+        packed: What computes it for several networks as one, for each class that ``build`` returns.
+    """
+
+    build: Callable[[Step], nn.Module]
+    packed: Packed
+
+
+OPS = Table(
+    "operation",
+    {
+        "conv": Implementation(
+            convolution, {nn.Conv2d: pack_convolution, NarrowProjection: pack_convolution}
+        ),
+        "bn": Implementation(
+            lambda step: nn.BatchNorm2d(step.outputs), {nn.BatchNorm2d: _pack_batch_norm}
+        ),
+        "bn0": Implementation(
+            lambda step: ZeroGammaBatchNorm2d(step.outputs),
+            {ZeroGammaBatchNorm2d: _pack_batch_norm},
+        ),
+        "gn": Implementation(_group_norm, {nn.GroupNorm: _pack_group_norm}),
+        "ln": Implementation(
+            lambda step: LayerNorm2d(step.outputs, eps=1e-6), {LayerNorm2d: PackedLayerNorm2d}
+        ),
+        "relu": Implementation(lambda step: nn.ReLU(), {nn.ReLU: as_it_is}),
+        "relu6": Implementation(lambda step: nn.ReLU6(), {nn.ReLU6: as_it_is}),
+        "gelu": Implementation(lambda step: nn.GELU(), {nn.GELU: as_it_is}),
+        "silu": Implementation(lambda step: nn.SiLU(), {nn.SiLU: as_it_is}),
+        "se": Implementation(
+            lambda step: SqueezeExcitation(step.outputs), {SqueezeExcitation: as_it_is}
+        ),
+        "scale": Implementation(lambda step: Scale(), {Scale: PackedScale}),
+        "dropout": Implementation(lambda step: nn.Dropout(step.rate), {nn.Dropout: PackedDropout}),
+        "pad": Implementation(
+            lambda step: Pad(step.outputs - step.inputs, step.stride), {Pad: PackedPad}
+        ),
+        "maxpool": Implementation(
+            lambda step: nn.MaxPool2d(step.kernel, step.stride, padding=1),
+            {nn.MaxPool2d: as_it_is},
+        ),
+        "avgpool": Implementation(_average_pool, {nn.AvgPool2d: as_it_is}),
+    },
+)
 
 
 def sequence(steps: Steps) -> nn.Sequential:
@@ -167,8 +318,6 @@ def sequence(steps: Steps) -> nn.Sequential:
     numbers: Counter[str] = Counter()
     modules: OrderedDict[str, nn.Module] = OrderedDict()
     for step in steps:
-        if step.op not in OPS:
-            raise unknown_word("operation", step.op)
         numbers[step.op] += 1
-        modules[f"{step.op}{numbers[step.op]}"] = OPS[step.op](step)
+        modules[f"{step.op}{numbers[step.op]}"] = OPS[step.op].build(step)
     return nn.Sequential(modules)

@@ -7,27 +7,18 @@ network with grouped convolutions start as many operations as one of them would.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from skipsearch.errors import DesignError
-from skipsearch.models import link, ops
+from skipsearch.models.link import AddLinks, CatLinks, PackedCatLinks
 from skipsearch.models.merges import JOININGS, PLAIN
-from skipsearch.models.merges.joining import as_it_is
 from skipsearch.models.network import LinkedNetwork, Network
-from skipsearch.models.packed import (
-    PackedCatLinks,
-    PackedDropout,
-    PackedDropPath,
-    PackedLayerNorm2d,
-    PackedLinear,
-    PackedPad,
-    PackedScale,
-    Random,
-)
+from skipsearch.models.ops import OPS, DropPath, PackedDropPath
+from skipsearch.models.packed import Packed, PackedLinear, Random, as_it_is
 
 SHARED = "num_batches_tracked"  # one number for all members; they train for the same batches
 
@@ -151,47 +142,11 @@ def _packed(module: nn.Module, members: int) -> nn.Module:
     return COUNTERPARTS[type(module)](module, members)
 
 
-def _conv(conv: nn.Conv2d, members: int) -> nn.Conv2d:
-    return nn.Conv2d(
-        members * conv.in_channels,
-        members * conv.out_channels,
-        conv.kernel_size,  # type: ignore[arg-type]
-        conv.stride,  # type: ignore[arg-type]
-        conv.padding,  # type: ignore[arg-type]
-        groups=members * conv.groups,
-        bias=conv.bias is not None,
-    )
-
-
-def _batch_norm(norm: nn.BatchNorm2d, members: int) -> nn.BatchNorm2d:
-    return nn.BatchNorm2d(members * norm.num_features, norm.eps, norm.momentum)
-
-
-def _group_norm(norm: nn.GroupNorm, members: int) -> nn.GroupNorm:
-    return nn.GroupNorm(members * norm.num_groups, members * norm.num_channels, norm.eps)
-
-
-COUNTERPARTS: dict[type[nn.Module], Callable[[Any, int], nn.Module]] = {
+# What computes the modules of all members, from that of one and their number.
+COUNTERPARTS: Packed = {
     # Operations
-    nn.Conv2d: _conv,
-    ops.NarrowProjection: _conv,
-    nn.Linear: PackedLinear,
-    nn.BatchNorm2d: _batch_norm,
-    ops.ZeroGammaBatchNorm2d: _batch_norm,
-    nn.GroupNorm: _group_norm,
-    ops.LayerNorm2d: PackedLayerNorm2d,
-    ops.Scale: PackedScale,
-    ops.Pad: PackedPad,
-    nn.Dropout: PackedDropout,
-    ops.DropPath: PackedDropPath,
-    ops.SqueezeExcitation: as_it_is,
-    nn.ReLU: as_it_is,
-    nn.ReLU6: as_it_is,
-    nn.GELU: as_it_is,
-    nn.SiLU: as_it_is,
-    nn.MaxPool2d: as_it_is,
-    nn.AvgPool2d: as_it_is,
-    nn.Identity: as_it_is,
+    **{kind: packed for each in OPS.values() for kind, packed in each.packed.items()},
+    DropPath: PackedDropPath,
     # Merges
     **{
         kind: packed
@@ -199,9 +154,11 @@ COUNTERPARTS: dict[type[nn.Module], Callable[[Any, int], nn.Module]] = {
         for kind, packed in joining.packed.items()
     },
     # Long skips
-    link.AddLinks: as_it_is,
-    link.CatLinks: PackedCatLinks,
-    # Containers
+    AddLinks: as_it_is,
+    CatLinks: PackedCatLinks,
+    # The network
+    nn.Linear: PackedLinear,
+    nn.Identity: as_it_is,
     nn.Sequential: as_it_is,
     nn.ModuleList: as_it_is,
     nn.ModuleDict: as_it_is,

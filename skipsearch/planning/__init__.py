@@ -19,11 +19,13 @@ from skipsearch.planning.block import SETTINGS, plan_block
 from skipsearch.planning.ends import complete_head, complete_stem, head_tokens, stem_ending
 from skipsearch.planning.network import kept_channels, needs_transition, plan_network
 from skipsearch.planning.shortcuts import LINK_SHORTCUTS, SHORTCUTS, projection_norm
+from skipsearch.planning.stage import StageFields
 
 __all__ = [
     "LINK_SHORTCUTS",
     "SETTINGS",
     "SHORTCUTS",
+    "StageFields",
     "complete_head",
     "complete_stem",
     "head_tokens",

@@ -7,9 +7,10 @@ from functools import lru_cache
 from skipsearch.errors import DesignError, shown_value
 from skipsearch.layout import is_convolution, split_convolution
 from skipsearch.merges import MERGES
-from skipsearch.plan import Block, StageFields, Step, Steps
+from skipsearch.plan import Block, Step, Steps
 from skipsearch.planning.chains import plain_step, plan_run
 from skipsearch.planning.shortcuts import SHORTCUTS, projection_norm
+from skipsearch.planning.stage import StageFields
 
 # Fields of a design that a block has as they are, where its merge knows them.
 SETTINGS = ("shortcut_scale", "branch_scale", "shortcut_dropout", "gate_bias")

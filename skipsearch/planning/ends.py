@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from skipsearch.layout import ACTIVATIONS, NORMS, Layout, is_convolution, split_convolution
+from skipsearch.layout import Layout, is_convolution, split_convolution
+from skipsearch.operations import ACTIVATIONS, NORMS, ordinary
 from skipsearch.plan import Step, Steps
 from skipsearch.planning.chains import plain_step
 
@@ -10,9 +11,7 @@ from skipsearch.planning.chains import plain_step
 def head_tokens(layout: Layout) -> tuple[str, ...]:
     """Rule 4, the head: the norms and activations that the branch opens with."""
     return tuple(
-        "bn" if token == "bn0" else token
-        for token in layout.opening
-        if token in NORMS or token in ACTIVATIONS
+        ordinary(token) for token in layout.opening if token in NORMS or token in ACTIVATIONS
     )
 
 
@@ -25,7 +24,7 @@ def stem_ending(layout: Layout) -> tuple[str, ...]:
     for kinds in (NORMS, ACTIVATIONS):
         used = [token for token in (*layout.branch, *layout.after) if token in kinds]
         if used and not any(token in kinds for token in layout.opening):
-            ending.append("bn" if used[0] == "bn0" else used[0])
+            ending.append(ordinary(used[0]))
     return tuple(ending)
 
 

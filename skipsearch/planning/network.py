@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from skipsearch.errors import DesignError
 from skipsearch.layout import Layout
 from skipsearch.merges import MERGES
-from skipsearch.plan import Block, Network, Stage, StageFields, Step, Steps
+from skipsearch.plan import Block, Network, Stage, Step, Steps
 from skipsearch.planning.block import plan_block
 from skipsearch.planning.chains import plan_run
 from skipsearch.planning.ends import head_tokens, plan_head, plan_stem, stem_ending
 from skipsearch.planning.links import plan_join
+from skipsearch.planning.stage import StageFields
 
 
 def plan_network(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from skipsearch.layout import NORMS, is_convolution
+from skipsearch.layout import is_convolution
+from skipsearch.operations import NORMS, ordinary
 from skipsearch.plan import Step, Steps
 from skipsearch.planning.chains import plan_run
 from skipsearch.table import Table
@@ -54,7 +55,7 @@ def projection_norm(tokens: Sequence[str]) -> Norm:
     last = max(i for i, token in enumerate(tokens) if is_convolution(token))
     following = tokens[last + 1 : last + 2]
     if following and following[0] in NORMS:
-        return ("bn" if following[0] == "bn0" else following[0],)
+        return (ordinary(following[0]),)
     return ()
 
 

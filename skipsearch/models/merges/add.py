@@ -5,10 +5,11 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from skipsearch.errors import DesignError
-from skipsearch.models.merges.joining import Joining, Parts, Start, as_it_is
+from skipsearch.models.merges.joining import Joining, Parts, Start
 from skipsearch.models.ops import DropPath, sequence
-from skipsearch.models.ranges import Range
+from skipsearch.models.packed import as_it_is
 from skipsearch.plan import Block
+from skipsearch.ranges import Range
 
 
 class AddBlock(nn.Module):

@@ -6,10 +6,11 @@ from math import exp
 
 from torch import Tensor, nn, sigmoid
 
-from skipsearch.models.merges.joining import Joining, Parts, Start, as_it_is
+from skipsearch.models.merges.joining import Joining, Parts, Start
 from skipsearch.models.ops import DropPath, sequence
-from skipsearch.models.ranges import ZERO
+from skipsearch.models.packed import as_it_is
 from skipsearch.plan import Block
+from skipsearch.ranges import ZERO
 
 
 class GateBlock(nn.Module):

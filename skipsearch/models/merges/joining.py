@@ -8,8 +8,9 @@ from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
-from skipsearch.models.ranges import Range
+from skipsearch.models.packed import Packed
 from skipsearch.plan import Block
+from skipsearch.ranges import Range
 
 Parts = Mapping[
     str, Tensor
@@ -45,18 +46,12 @@ class Joining:
 
     Attributes:
         build: Makes a block of a plan, with a rate of stochastic depth.
-        packed: What computes the blocks of several networks as one, from a block of one of them and
-            the number of networks, for each class of block.
+        packed: What computes the blocks of several networks as one, for each class of block.
         start: Says how a new block starts as the identity, and sets the weights of the join alone.
         behind: Bounds of the joined signal, from those of branch and shortcut.
     """
 
     build: Callable[[Block, float], nn.Module]
-    packed: Mapping[type[nn.Module], Callable[[Any, int], nn.Module]]
+    packed: Packed
     start: Callable[[Block, Any], Start]
     behind: Callable[[Block, Range, Range], Range]
-
-
-def as_it_is(module: nn.Module, members: int) -> nn.Module:
-    """Keep a module that does to the channels of several networks what it does to those of one."""
-    return module

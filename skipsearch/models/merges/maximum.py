@@ -5,8 +5,9 @@ from __future__ import annotations
 from torch import Tensor, maximum
 
 from skipsearch.models.merges.add import AddBlock
-from skipsearch.models.merges.joining import Joining, Start, as_it_is
-from skipsearch.models.ranges import Range
+from skipsearch.models.merges.joining import Joining, Start
+from skipsearch.models.packed import as_it_is
+from skipsearch.ranges import Range
 
 
 class MaxBlock(AddBlock):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from skipsearch.models.merges.joining import Joining, Parts, Start, as_it_is
+from skipsearch.models.merges.joining import Joining, Parts, Start
 from skipsearch.models.ops import sequence
+from skipsearch.models.packed import as_it_is
 from skipsearch.plan import Block
 
 

@@ -8,8 +8,8 @@ from torch import Tensor, nn, ones
 from skipsearch.models.merges.add import AddBlock
 from skipsearch.models.merges.joining import Joining, Parts, Start
 from skipsearch.models.packed import weigh
-from skipsearch.models.ranges import ANY
 from skipsearch.plan import Block
+from skipsearch.ranges import ANY
 
 
 class WeightedAddBlock(AddBlock):

@@ -1,0 +1,227 @@
+"""The operations of a network: one entry for every word that a step of a plan can have.
+
+All that is to be known of an operation without torch stands here: notation, cost, drawings, the
+exported source and the growing of trained networks ask the table. What it does to tensors is an
+entry of ``models.ops``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+from math import inf
+
+from skipsearch.plan import Step, Steps
+from skipsearch.ranges import ANY, ZERO, Range
+from skipsearch.table import Table
+
+GROUP_CHANNELS = 16  # channels a group of gn: Wu & He 2018, arXiv:1803.08494, Table 3, right
+SE_REDUCTION = 16  # Hu et al. 2018, arXiv:1709.01507, section 6.1
+BENT_LOW = -0.3  # below the least values of gelu (-0.170) and silu (-0.279)
+
+
+class Kind(Enum):
+    """What an operation is for.
+
+    The word of an activation is the name of its function in ``torch.nn.functional``, which exported
+    source calls.
+    """
+
+    CONVOLUTION = auto()
+    NORM = auto()
+    ACTIVATION = auto()
+    POOLING = auto()
+    OTHER = auto()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """One operation.
+
+    Attributes:
+        kind: What it is for; drawings colour by it.
+        in_layouts: Whether the word is one of the notation, where convolutions have their kernel
+            with them; others stand in stems, shortcuts and transitions.
+        ordinary: The word of the same norm with the ordinary start, for one whose weight starts at
+            0; empty for all others. Only a branch starts so.
+        params: Number of trainable parameters.
+        macs: Multiply-adds, where a number of pixels leaves it.
+        label: What drawings say.
+        code: The module in exported source, with ``{channels}``, ``{groups}`` of gn, ``{rate}`` and
+            ``{size}`` (kernel and stride); empty where channels change, which source writes itself.
+        behind: Bounds of what leaves it, from those of what enters.
+        keeps: Whether it leaves a signal within bounds as it is, whatever its weights are.
+        obstacle: Why no weights make it the identity, for a message that opens with its word.
+        mendable: Whether ``f(x) - f(-x)`` is x.
+        dead_at_zero: Whether it lets no gradient through where its input is 0.
+    """
+
+    kind: Kind
+    in_layouts: bool = True
+    ordinary: str = ""
+    params: Callable[[Step], int] = lambda step: 0
+    macs: Callable[[Step, int], int] = lambda step, pixels: 0
+    label: Callable[[Step], str] = lambda step: step.op
+    code: str
+    behind: Callable[[Range], Range] = lambda signal: ANY  # as behind weights of either sign
+    keeps: Callable[[Range], bool] = lambda signal: False
+    obstacle: str = ""
+    mendable: bool = False
+    dead_at_zero: bool = False
+
+
+def through(steps: Steps, signal: Range) -> Range:
+    """Return the bounds of a signal behind a run of operations."""
+    for step in steps:
+        signal = OPERATIONS[step.op].behind(signal)
+    return signal
+
+
+def ordinary(word: str) -> str:
+    """Return the word of an operation as it stands outside a branch, where nothing starts at 0."""
+    return OPERATIONS[word].ordinary or word
+
+
+# --- convolution ----------------------------------------------------------------------------------
+
+
+def _conv_params(step: Step) -> int:
+    return step.outputs * (step.inputs // step.groups) * step.kernel**2
+
+
+def _conv_label(step: Step) -> str:
+    depthwise = step.groups == step.inputs > 1
+    name = f"{'dw' if depthwise else 'conv'}{step.kernel} {step.inputs}->{step.outputs}"
+    name += f" /{step.stride}" if step.stride > 1 else ""
+    return name + (f" groups {step.groups}" if step.groups > 1 and not depthwise else "")
+
+
+CONV = Operation(
+    kind=Kind.CONVOLUTION,
+    in_layouts=False,
+    params=_conv_params,
+    macs=lambda step, pixels: _conv_params(step) * pixels,
+    label=_conv_label,
+    code="",
+)
+
+# --- norms ----------------------------------------------------------------------------------------
+
+
+def _norm(code: str, ordinary: str = "", obstacle: str = "") -> Operation:
+    """Return a norm with a weight and a bias a channel."""
+    return Operation(
+        kind=Kind.NORM,
+        ordinary=ordinary,
+        params=lambda step: 2 * step.outputs,
+        code=code,
+        obstacle=obstacle,
+    )
+
+
+ANEW = "normalises every image anew, whatever its weights are"
+
+# --- activations ----------------------------------------------------------------------------------
+
+RELU = Operation(
+    kind=Kind.ACTIVATION,
+    code="nn.ReLU()",
+    behind=lambda signal: signal.clamped(0.0, inf),
+    keeps=lambda signal: signal.low >= 0,
+    obstacle="cuts off what is below 0, as the signal there can be",
+    mendable=True,
+    dead_at_zero=True,
+)
+RELU6 = Operation(
+    kind=Kind.ACTIVATION,
+    code="nn.ReLU6()",
+    behind=lambda signal: signal.clamped(0.0, 6.0),
+    keeps=lambda signal: signal.low >= 0 and signal.high <= 6,
+    obstacle="cuts off what is not between 0 and 6, as the signal there need not be",
+    dead_at_zero=True,
+)
+
+
+def _bent(code: str) -> Operation:
+    """Return a smooth activation with a dip below 0."""
+    return Operation(
+        kind=Kind.ACTIVATION,
+        code=code,
+        behind=lambda signal: Range(0.0 if signal.low >= 0 else BENT_LOW, max(signal.high, 0.0)),
+        obstacle="bends every signal",
+        mendable=True,
+    )
+
+
+# --- others ---------------------------------------------------------------------------------------
+
+
+def se_width(channels: int) -> int:
+    """Channels inside squeeze-and-excitation, at least 1."""
+    return max(1, channels // SE_REDUCTION)
+
+
+def _se_params(step: Step) -> int:
+    inner = se_width(step.inputs)
+    return 2 * step.inputs * inner + inner + step.inputs
+
+
+SE = Operation(
+    kind=Kind.OTHER,
+    params=_se_params,
+    macs=lambda step, pixels: 2 * step.inputs * se_width(step.inputs),
+    code="SqueezeExcitation({channels})",
+    behind=lambda signal: signal.hull(ZERO),
+    obstacle="weighs by less than 1, and nears 1 only where its gradient vanishes",
+)
+SCALE = Operation(kind=Kind.OTHER, params=lambda step: 1, code="Scale()")
+DROPOUT = Operation(
+    kind=Kind.OTHER,
+    code="nn.Dropout({rate!r})",
+    behind=lambda signal: signal,
+    keeps=lambda signal: True,
+)
+PAD = Operation(
+    kind=Kind.OTHER,
+    in_layouts=False,
+    label=lambda step: f"pad {step.inputs}->{step.outputs} /{step.stride}",
+    code="",
+    behind=lambda signal: signal.hull(ZERO),
+)
+
+
+def _pooling(code: str) -> Operation:
+    return Operation(
+        kind=Kind.POOLING,
+        in_layouts=False,
+        label=lambda step: f"{step.op} {step.kernel}x{step.kernel} /{step.stride}",
+        code=code,
+        behind=lambda signal: signal,
+    )
+
+
+# --- the table ------------------------------------------------------------------------------------
+
+OPERATIONS = Table(
+    "operation",
+    {
+        "conv": CONV,
+        "bn": _norm("nn.BatchNorm2d({channels})"),
+        "bn0": _norm("nn.BatchNorm2d({channels})", ordinary="bn"),
+        "gn": _norm("nn.GroupNorm({groups}, {channels})", obstacle=ANEW),
+        "ln": _norm("LayerNorm2d({channels})", obstacle=ANEW),
+        "relu": RELU,
+        "relu6": RELU6,
+        "gelu": _bent("nn.GELU()"),
+        "silu": _bent("nn.SiLU()"),
+        "se": SE,
+        "scale": SCALE,
+        "dropout": DROPOUT,
+        "pad": PAD,
+        "maxpool": _pooling("nn.MaxPool2d(3, stride=2, padding=1)"),
+        "avgpool": _pooling("nn.AvgPool2d({size}, ceil_mode=True, count_include_pad=False)"),
+    },
+)
+NORMS = tuple(word for word, each in OPERATIONS.items() if each.kind is Kind.NORM)
+ACTIVATIONS = tuple(word for word, each in OPERATIONS.items() if each.kind is Kind.ACTIVATION)
