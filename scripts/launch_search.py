@@ -27,7 +27,7 @@ import skipsearch as ss
 from skipsearch.errors import RunError, SkipSearchError
 
 # Options of `skipsearch search` that are handed on as they are.
-HANDED_ON = ("data", "data_root", "trials", "epochs")
+HANDED_ON = ("data", "data_root", "trials", "epochs", "gpus_per_trial")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,9 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def search(options: argparse.Namespace) -> int:
     """Search here, or on the cluster that this machine is part of."""
-    handed_on = {name: getattr(options, name) for name in HANDED_ON}
+    asked = {name: getattr(options, name) for name in ("data", "data_root", "trials", "epochs")}
     resources = ss.Resources(address=options.address, gpus_per_trial=options.gpus_per_trial)
-    run = ss.search(options.space, out=options.out, resources=resources, **handed_on)
+    run = ss.search(options.space, out=options.out, resources=resources, **asked)
     print(run.rank().head(10).to_string())
     return 0
 
