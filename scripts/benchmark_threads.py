@@ -150,9 +150,9 @@ def main() -> None:
     if options.work is not None:
         work(contenders()[options.work], "cpu", options.seconds)
         return
-    quiet = take_turns(contenders(), options.rounds)
+    *_, quiet = take_turns(contenders(), options.rounds)
     with busy_loops():
-        loaded = take_turns(contenders(), options.rounds)
+        *_, loaded = take_turns(contenders(), options.rounds)
     rows = []
     for number, size in enumerate(SIZES):
         data = random_data(IMAGES, size.image_size)
