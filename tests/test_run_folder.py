@@ -166,7 +166,7 @@ names = st.text(
 @example(first="a b", second="a%20b")
 @example(first="a?b", second="a")
 @example(first="{", second="}")
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_two_paths_never_share_a_study(first: str, second: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder) / name / "study.db" for name in dict.fromkeys((first, second))]
@@ -567,9 +567,9 @@ def test_damage_is_told_in_one_line(
 ) -> None:
     rng, content = random.Random(f"{file} {damage.__name__}"), (run_path / file).read_bytes()
     told = []
-    for number in range(8):
+    for number in range(16):
         (run_path / file).write_bytes(damage(content, rng))
-        for read in (read_all, findings) if number < 2 else (read_all,):
+        for read in (read_all, findings) if number < 4 else (read_all,):
             try:
                 read(run_path)
             except SkipSearchError as error:
