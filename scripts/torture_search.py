@@ -58,7 +58,7 @@ axes:
   shortcut: [proj, omit]
   recipe.peak_lr: [0.003, 0.03, 0.1, 0.3]
 """
-PAUSES = (0.2, 8.0)  # seconds between kills, at least and at most
+PAUSES = (0.2, 8.0)  # seconds between kills
 PATIENCE = 900.0  # seconds until something that does not come counts as a hang
 GONE = 300.0  # seconds for processes to follow the one that was killed
 DRIVER, WORKER, NODE, EVERYTHING = "driver", "worker", "node", "everything"
@@ -186,7 +186,6 @@ class Search:
         epochs: Of each.
         on_cluster: Whether it joins a cluster.
         words: More of the command.
-        pauses: Seconds between kills, at least and at most.
         sessions: Of the operating system, that our processes live in.
         folders: Of Ray's sessions that our drivers had.
     """
@@ -196,7 +195,6 @@ class Search:
     epochs: int
     on_cluster: bool
     words: Sequence[str] = ()
-    pauses: tuple[float, float] = PAUSES
     sessions: set[int] = field(default_factory=set)
     folders: set[Path] = field(default_factory=set)
 
@@ -286,7 +284,7 @@ class Search:
         elif victim == NODE:
             kill([rng.choice(self.nodes())])
             if self.cluster is not None:
-                time.sleep(rng.uniform(*self.pauses))
+                time.sleep(rng.uniform(*PAUSES))
                 self.cluster.add_node()
             elif not wait_for(self.has_ended):  # The driver's own node: nothing can go on.
                 raise RuntimeError("the driver outlives its node")
@@ -409,7 +407,7 @@ def torture(search: Search, kills: int, rng: random.Random) -> tuple[list[Kill],
             # Under a new driver the pause counts from its start, its workers' or its first epoch.
             since = MOMENTS[rng.randrange(3) if fresh else 2 :]
             wait(search, since)
-            time.sleep(rng.uniform(*search.pauses))
+            time.sleep(rng.uniform(*PAUSES))
             until(search, lambda: not search.is_at_risk())
         if search.has_ended():
             break
@@ -507,15 +505,12 @@ def count(
     }
 
 
-def phase(
-    name: str, kills: int, trials: int, epochs: int, seed: int, pause: float
-) -> dict[str, int]:
+def phase(name: str, kills: int, trials: int, epochs: int, seed: int) -> dict[str, int]:
     """Torture one search, and count."""
     say(f"{name}, seed {seed}:")
     with tempfile.TemporaryDirectory(prefix="torture-") as scratch:
         folder = Path(scratch)
-        pauses = (min(PAUSES[0], pause), pause)
-        search = Search(folder, trials, epochs, on_cluster=name == "cluster", pauses=pauses)
+        search = Search(folder, trials, epochs, on_cluster=name == "cluster")
         try:
             start = time.monotonic()
             done, snapshots = torture(search, kills, random.Random(seed))
@@ -561,8 +556,6 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--trials", type=int, default=24)
     parser.add_argument("--epochs", type=int, default=81)
-    pause = f"seconds between kills at most (default {PAUSES[1]:g})"
-    parser.add_argument("--pause", type=float, default=PAUSES[1], help=pause)
     parser.add_argument("--out", type=Path, help="write the table into a section of this file")
     asked = parser.parse_args()
     size = len({candidate.key for candidate in Space.from_yaml(SPACE).candidates()})
@@ -570,8 +563,7 @@ def main() -> None:
         parser.error(f"--trials: the space holds {size} trainings only")
     names = ["own", "cluster"] if asked.phase == "both" else [asked.phase]
     counts = {
-        name: phase(name, asked.kills, asked.trials, asked.epochs, asked.seed, asked.pause)
-        for name in names
+        name: phase(name, asked.kills, asked.trials, asked.epochs, asked.seed) for name in names
     }
     rows = [[row, *(f"{counts[name][row]}" for name in names)] for row in counts[names[0]]]
     text = table(["", *names], rows)

@@ -46,7 +46,7 @@ recipe: {batch_size: 64, peak_lr: 0.05}
 axes:
   layout: [conv3-bn-relu-conv3-bn-relu, conv3-bn-relu-conv3-bn + relu]
 """
-LONG = 60  # epochs, of two steps each
+LONG = 120  # epochs, of two steps each
 
 
 @pytest.fixture(scope="module", autouse=True)
