@@ -28,7 +28,7 @@ from skipsearch.fields import (
     spread,
     with_effect,
 )
-from skipsearch.identity import hashed
+from skipsearch.ids import hashed
 from skipsearch.kinds import split_link
 from skipsearch.layout import Layout, parse_run
 from skipsearch.plan import Network

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any, Self, cast
 
 from skipsearch.errors import RecipeError, not_one_of, refuse_unknown_keys, shown_value
-from skipsearch.identity import hashed
+from skipsearch.ids import hashed
 
 SCHEDULES = ("cosine", "step")
 PRECISIONS = ("auto", "float32", "bfloat16")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import signal
 import subprocess
@@ -298,8 +300,11 @@ def interrupt(words: list[str], folder: Path, number: signal.Signals, begun: int
     try:
         wait_for(got_on)
         if not known:  # Meanwhile nobody else may search into the folder.
-            with pytest.raises(RunError, match="run: another search is writing to this run folder"):
-                ss.search(folder / "tiny.yaml", trials=2, epochs=LONG, out=folder / "run")
+            other = [*words[:1], str(folder / "tiny.yaml"), "--out", str(folder / "run")]
+            with contextlib.redirect_stderr(io.StringIO()) as said:
+                assert main([*other, "--trials", "2", "--epochs", str(LONG)]) == 2
+            assert said.getvalue().endswith("/run: another search is writing to this run folder\n")
+            assert said.getvalue().count("\n") == 1
         if number == signal.SIGINT:  # A terminal sends Ctrl-C to the whole group.
             os.killpg(process.pid, number)
         else:  # A scheduler ends the process that it started.

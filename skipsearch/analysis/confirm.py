@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from skipsearch.analysis.ranking import grouped, interval, level
 from skipsearch.errors import RunError, counted
-from skipsearch.identity import is_meant
+from skipsearch.ids import is_meant
 from skipsearch.intervals import rounding
 from skipsearch.record import COMPLETE, FAIL, INTERRUPTED, PRUNED, Trial
 

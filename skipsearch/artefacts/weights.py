@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from skipsearch.design import Design
 from skipsearch.errors import ExportError, reason
-from skipsearch.identity import is_meant
+from skipsearch.ids import is_meant
 from skipsearch.models import build
 
 

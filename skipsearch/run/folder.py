@@ -17,7 +17,7 @@ from skipsearch.axes import split_name
 from skipsearch.config import ConfirmConfig, SearchConfig
 from skipsearch.design import Design
 from skipsearch.errors import DamagedError, DataError, RunError, not_one_of, shown_value
-from skipsearch.identity import is_meant
+from skipsearch.ids import is_meant
 from skipsearch.record import COMPLETE, VALIDATION_ACCURACY, Epoch, Trial
 from skipsearch.run.places import CONFIRM, CONFIRMATIONS, STUDY, check_outside
 from skipsearch.searching.records import StudyReader, all_kept, load_trials

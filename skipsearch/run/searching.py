@@ -70,7 +70,7 @@ def search(
     verbose: bool = False,
     on_data: Callable[[Data], None] | None = None,
 ) -> Run:
-    """Search a space: Optuna proposes designs, Ray Tune trains them and stops the weak ones early.
+    """Search a space: Optuna proposes designs, and Ray Tune trains them.
 
     Called again with the same arguments it goes on where it ended or was interrupted; with more
     ``trials`` it goes further. No design is trained twice with the same recipe and seed.

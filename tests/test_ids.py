@@ -2,7 +2,7 @@
 
 import pytest
 
-from skipsearch.identity import hashed, is_meant
+from skipsearch.ids import hashed, is_meant
 
 
 def test_an_id_begins_with_that_of_earlier_versions() -> None:
