@@ -29,6 +29,7 @@ from skipsearch.errors import (
     RunError,
     SkipSearchError,
     hide_passwords,
+    one_line,
     reason,
     shown_value,
 )
@@ -186,7 +187,8 @@ def unreadable(place: Place, error: Exception) -> RunError:
     if isinstance(error, SQLAlchemyError):
         cause = str(getattr(error, "orig", None) or error).partition("\n")[0]
     else:
-        cause = str(error) if isinstance(error, SkipSearchError) else reason(error)
+        # A message for who writes a design by hand lists every field; here its beginning will do.
+        cause = one_line(str(error)) if isinstance(error, SkipSearchError) else reason(error)
     if isinstance(place, str):
         return RunError(f"the storage {shown(place)} cannot be opened: {hide_passwords(cause)}")
     return DamagedError(f"{place} cannot be read: {cause}")
