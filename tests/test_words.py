@@ -23,7 +23,7 @@ from skipsearch.fields import check_field, has_effect
 from skipsearch.layout import PLAIN_TOKENS, Layout
 from skipsearch.merges import LINK_MERGES, MERGES
 from skipsearch.models import build
-from skipsearch.models.link import make_join
+from skipsearch.models.links import make_join
 from skipsearch.models.merges import make_block
 from skipsearch.models.ops import sequence
 from skipsearch.operations import ACTIVATIONS, OPERATIONS, through

@@ -14,7 +14,8 @@ from skipsearch.deepening.norms import NewNorms
 from skipsearch.design import Design
 from skipsearch.errors import DesignError
 from skipsearch.merges import LINK_MERGES
-from skipsearch.models.link import AddLinks
+from skipsearch.models.links import LINKINGS
+from skipsearch.models.links.add import AddLinks
 from skipsearch.models.merges.add import AddBlock
 from skipsearch.models.network import Network, build
 from skipsearch.operations import through
@@ -168,16 +169,16 @@ def _fill_join(
     """Copy the long skips that end at a stage, and what stands behind them."""
     theirs, ours = cast("AddLinks", old), cast("AddLinks", new)
     kept, channels = signal.kept, now.inputs
-    merge, values = LINK_MERGES[was.merge], signal.values
+    carries, values = LINK_MERGES[was.merge].carries, signal.values
     for i, (before, after) in enumerate(zip(was.links, now.links, strict=True)):
         source = outputs[before.source]
-        target = kept if merge.carries else None
+        target = kept if carries else None
         runs = cast("nn.Sequential", theirs.links[i]), cast("nn.Sequential", ours.links[i])
         carried = graft_run(*runs, before.steps, after.steps, source.kept, norms, target)
-        if not merge.carries:
+        if not carries:
             kept = torch.cat([kept, channels + carried])
             channels += source.channels
-        values = merge.behind(values, through(before.steps, source.values))
+        values = LINKINGS[was.merge].behind(values, through(before.steps, source.values))
     if was.after:
         kept = graft_run(theirs.after, ours.after, was.after, now.after, kept, norms)
         return _Signal(kept, channels, through(was.after, values))

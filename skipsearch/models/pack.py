@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from skipsearch.errors import DesignError
-from skipsearch.models.link import AddLinks, CatLinks, PackedCatLinks
+from skipsearch.models.links import LINKINGS
 from skipsearch.models.merges import JOININGS, PLAIN
 from skipsearch.models.network import LinkedNetwork, Network
 from skipsearch.models.ops import OPS, DropPath, PackedDropPath
@@ -147,15 +147,12 @@ COUNTERPARTS: Packed = {
     # Operations
     **{kind: packed for each in OPS.values() for kind, packed in each.packed.items()},
     DropPath: PackedDropPath,
-    # Merges
+    # Merges, and where long skips end
     **{
         kind: packed
-        for joining in (PLAIN, *JOININGS.values())
+        for joining in (PLAIN, *JOININGS.values(), *LINKINGS.values())
         for kind, packed in joining.packed.items()
     },
-    # Long skips
-    AddLinks: as_it_is,
-    CatLinks: PackedCatLinks,
     # The network
     nn.Linear: PackedLinear,
     nn.Identity: as_it_is,
