@@ -10,7 +10,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from skipsearch.data.source import Array, Read, path_of, split_of_arrays
+from skipsearch.data.paths import path_of
+from skipsearch.data.source import Array, Read, split_of_arrays
 from skipsearch.errors import DataError, reason
 
 DEFAULT_ROOT = Path("~/.cache/skipsearch/data")
