@@ -12,8 +12,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from skipsearch.analysis import chance_of_best, interval
-from skipsearch.analysis.confirm import LEAST_ROUNDS, SURE
+from skipsearch.analysis import interval
+from skipsearch.analysis.confirm import LEAST_ROUNDS, SURE, chance_of_best
 
 Array = NDArray[np.float64]
 DRAWS = 2000

@@ -44,6 +44,7 @@ from skipsearch.searching.plans import Plan
 from skipsearch.searching.samplers import SAMPLERS
 from skipsearch.searching.study import SearchStudy
 from skipsearch.space import Candidate, Space
+from skipsearch.surrogate.answers import MARGIN
 
 HERE = Path(__file__).parent
 SHOWN = (24, 60, 120)  # trainings after which questions are asked
@@ -202,11 +203,7 @@ def coverage(by_repeat: Mapping[int, Sequence[Fact]], what: str, but: str) -> st
 def claims(facts: Sequence[Fact], verdict: str, true: str, but: str) -> tuple[str, str]:
     """Return how many levels are called worse or tied, and how many wrongly."""
     worse = [fact[true] >= 0 for fact in facts if fact[verdict] == "worse"]
-    tied = [
-        abs(fact[true]) > analysis.MARGIN
-        for fact in facts
-        if fact[verdict] == "tied" and not fact[but]
-    ]
+    tied = [abs(fact[true]) > MARGIN for fact in facts if fact[verdict] == "tied" and not fact[but]]
     texts = [f"{sum(each)} of {len(each):,}" for each in (worse, tied)]
     return texts[0], texts[1]
 

@@ -25,7 +25,8 @@ from scipy.integrate import quad
 from scipy.stats import sem, t
 
 import skipsearch as ss
-from skipsearch.analysis import Confirmation, chance_of_best, confirmation, leaders, rank
+from skipsearch.analysis import Confirmation, confirmation, leaders, rank
+from skipsearch.analysis.confirm import chance_of_best
 from skipsearch.artefacts.card import Card, render, summarise
 from skipsearch.cli import main
 from skipsearch.errors import RunError
