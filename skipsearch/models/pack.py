@@ -147,12 +147,14 @@ COUNTERPARTS: Packed = {
     # Operations
     **{kind: packed for each in OPS.values() for kind, packed in each.packed.items()},
     DropPath: PackedDropPath,
-    # Merges, and where long skips end
+    # Merges
     **{
         kind: packed
-        for joining in (PLAIN, *JOININGS.values(), *LINKINGS.values())
+        for joining in (PLAIN, *JOININGS.values())
         for kind, packed in joining.packed.items()
     },
+    # Long skips
+    **{kind: packed for linking in LINKINGS.values() for kind, packed in linking.packed.items()},
     # The network
     nn.Linear: PackedLinear,
     nn.Identity: as_it_is,
