@@ -10,6 +10,7 @@ from torch import Tensor
 
 from skipsearch.data.notes import Notes
 from skipsearch.errors import DataError, reason
+from skipsearch.task import CLASSIFICATION, Task
 
 GIB = 2**30
 
@@ -64,6 +65,7 @@ class Data:
         fingerprint: 16 hex digits of a BLAKE2b hash of the images and labels of every split.
         path: absolute path of the folder or file that was read; None for a word of `DATASETS`.
         notes: what was left out or looks wrong.
+        task: what networks are trained to do with it.
     """
 
     name: str
@@ -79,6 +81,7 @@ class Data:
     fingerprint: str
     path: Path | None = None
     notes: Notes = field(default_factory=Notes)
+    task: Task = CLASSIFICATION
 
     @property
     def classes(self) -> int:

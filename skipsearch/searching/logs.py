@@ -21,9 +21,9 @@ from skipsearch.errors import RunError, not_one_of
 from skipsearch.searching.messages import ENDED, REPORT, Request
 
 SCALARS = (
-    "validation_accuracy",
+    "validation_score",
     "validation_loss",
-    "train_accuracy",
+    "train_score",
     "train_loss",
     "learning_rate",
 )
