@@ -25,8 +25,9 @@ from skipsearch.space import Space, draw_space
 if TYPE_CHECKING:
     from skipsearch.artefacts.predict import predict
     from skipsearch.data import Data, load_data
+    from skipsearch.deepening import deepen
     from skipsearch.diagram import draw_diagram
-    from skipsearch.models import build, deepen
+    from skipsearch.models import build
     from skipsearch.run import Run, compare
     from skipsearch.run.confirming import confirm
     from skipsearch.run.exporting import export
@@ -46,7 +47,7 @@ _LATE = {
     "build": "models",
     "compare": "run",
     "confirm": "run.confirming",
-    "deepen": "models",
+    "deepen": "deepening",
     "draw_diagram": "diagram",
     "explain": "training.diagnosis",
     "export": "run.exporting",

@@ -1,7 +1,8 @@
 """How branch and shortcut of a block are joined, and where long skips end: one entry a merge.
 
 All that is to be known of a merge without torch stands here: shapes, cost, drawings and the
-exported source ask the table. What it does to tensors is a module of ``models.merges``.
+exported source ask the table. What it does to tensors is a module of ``models.merges``, or of
+``models.links``.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from skipsearch.plan import Block
-from skipsearch.ranges import Range
 from skipsearch.table import Table
 
 ADDED, CONCATENATED = "+", "[,]"
@@ -223,13 +223,11 @@ class LinkMerge:
         sign: What drawings show where they meet.
         carries: Whether a link is brought to the shape of that output. If not, it keeps its
             channels and is average-pooled.
-        behind: Bounds of the joined signal, from those of what is joined.
         code: Lines of exported source that join expressions to ``x``.
     """
 
     sign: str
     carries: bool
-    behind: Callable[[Range, Range], Range]
     code: Callable[[list[str]], list[str]]
 
 
@@ -239,13 +237,11 @@ LINK_MERGES = Table(
         "add": LinkMerge(
             sign=ADDED,
             carries=True,
-            behind=Range.plus,
             code=lambda terms: [f"x = x + {term}" for term in terms],
         ),
         "cat": LinkMerge(
             sign=CONCATENATED,
             carries=False,
-            behind=Range.hull,
             code=lambda terms: [f"x = torch.cat([x, {', '.join(terms)}], dim=1)"],
         ),
     },

@@ -13,22 +13,22 @@ class Range(NamedTuple):
     high: float
 
     def plus(self, other: Range) -> Range:
-        """Of the sum."""
+        """Return the bounds of the sum."""
         return Range(self.low + other.low, self.high + other.high)
 
     def times(self, factor: float) -> Range:
-        """Of the product with a constant."""
+        """Return the bounds of the product with a constant."""
         if factor == 0:
             return ZERO
         ends = self.low * factor, self.high * factor
         return Range(min(ends), max(ends))
 
     def hull(self, other: Range) -> Range:
-        """Of either, or of what lies between them."""
+        """Return the bounds of either, or of what lies between them."""
         return Range(min(self.low, other.low), max(self.high, other.high))
 
     def clamped(self, low: float, high: float) -> Range:
-        """Of what is cut off at two ends."""
+        """Return the bounds of what is cut off at two ends."""
         return Range(min(max(self.low, low), high), min(max(self.high, low), high))
 
 

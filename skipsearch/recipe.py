@@ -4,17 +4,110 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Self, cast
+from typing import Any, Protocol, Self, cast
 
 from skipsearch.errors import RecipeError, not_one_of, refuse_unknown_keys, shown_value
 from skipsearch.ids import hashed
 
 SCHEDULES = ("cosine", "step")
 PRECISIONS = ("auto", "float32", "bfloat16")
+
+# --- the kinds of its fields ----------------------------------------------------------------------
+
+
+class Kind(Protocol):
+    """What values a field can have."""
+
+    def check(self, name: str, value: Any) -> int | float | str:
+        """Return a value in its canonical spelling.
+
+        Args:
+            name: Field that it is of; the message opens with it.
+            value: Value to check.
+
+        Raises:
+            RecipeError: If the value is refused.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number between two bounds, both included.
+
+    Attributes:
+        type: ``int`` for whole numbers alone, else ``float``.
+        low: Lower bound.
+        high: Upper bound.
+    """
+
+    type: type[int] | type[float]
+    low: float
+    high: float
+
+    def check(self, name: str, value: Any) -> int | float:
+        """Return the number; see ``Kind``."""
+        whole = self.type is int
+        fits = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+        if not fits or not self.low <= value <= self.high:
+            raise RecipeError(
+                f"{name}: {shown_value(value)} is not {'a whole number' if whole else 'a number'}"
+                f" from {self.low:g} to {self.high:g}"
+            )
+        return self.type(value) or self.type()  # -0.0 is 0.0
+
+
+class Flag:
+    """True or false."""
+
+    def check(self, name: str, value: Any) -> bool:
+        """Return the value; see ``Kind``."""
+        if not isinstance(value, bool):
+            raise RecipeError(f"{name}: {shown_value(value)} is not true or false")
+        return value
+
+
+@dataclass(frozen=True)
+class Word:
+    """One of a list of words."""
+
+    allowed: tuple[str, ...]
+
+    def check(self, name: str, value: Any) -> str:
+        """Return the word; see ``Kind``."""
+        if value not in self.allowed:
+            raise RecipeError(f"{name}: {not_one_of(value, self.allowed)}")
+        return cast("str", value)
+
+
+PIXELS = Number(int, 0, 10_000)
+SHARE = Number(float, 0, 0.999999)
+AMOUNT = Number(float, 0, 1e6)
+KINDS: Mapping[str, Kind] = {
+    "epochs": Number(int, 1, 10_000_000),
+    "images": Number(int, 1, 10**15),
+    "batch_size": Number(int, 1, 10_000_000),
+    "peak_lr": AMOUNT,
+    "momentum": SHARE,
+    "nesterov": Flag(),
+    "weight_decay": AMOUNT,
+    "decay_norm_and_bias": Flag(),
+    "schedule": Word(SCHEDULES),
+    "warmup_epochs": AMOUNT,
+    "label_smoothing": SHARE,
+    "crop": PIXELS,
+    "flip": Flag(),
+    "cutout": PIXELS,
+    "precision": Word(PRECISIONS),
+}
+FIELDS = tuple(KINDS)
+LEFT_OPEN = ("images", "crop", "flip", "cutout")  # fields that may be None
+BUDGET = ("epochs", "images")  # fields that no range of a space varies
+
+# --- the recipe -----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,38 +158,12 @@ class Recipe:
     precision: str = "auto"
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size"):
-            self._check(name, int, 1, 10_000_000)
-        self._check("peak_lr", float, 0, 1e6)
-        self._check("momentum", float, 0, 0.999999)
-        self._check("weight_decay", float, 0, 1e6)
-        self._check("warmup_epochs", float, 0, 1e6)
-        self._check("label_smoothing", float, 0, 0.999999)
-        for name in ("nesterov", "decay_norm_and_bias"):
-            self._check(name, bool, 0, 1)
-        if self.images is not None:
-            self._check("images", int, 1, 10**15)
-        for name in ("crop", "cutout"):
-            if getattr(self, name) is not None:
-                self._check(name, int, 0, 10_000)
-        if self.flip is not None:
-            self._check("flip", bool, 0, 1)
-        for name, words in (("schedule", SCHEDULES), ("precision", PRECISIONS)):
-            if getattr(self, name) not in words:
-                raise RecipeError(f"{name}: {not_one_of(getattr(self, name), words)}")
+        for name, kind in KINDS.items():
+            value = getattr(self, name)
+            if value is not None or name not in LEFT_OPEN:
+                object.__setattr__(self, name, kind.check(name, value))
         if self.nesterov and self.momentum == 0:
             object.__setattr__(self, "nesterov", False)  # Nesterov's step needs momentum.
-
-    def _check(self, name: str, kind: type, low: float, high: float) -> None:
-        value = getattr(self, name)
-        wanted = {int: "a whole number", float: "a number", bool: "true or false"}[kind]
-        fits = isinstance(value, bool) == (kind is bool) and isinstance(
-            value, (int, float) if kind is float else kind
-        )
-        if not fits or not low <= cast("float", value) <= high or not math.isfinite(value):
-            bounds = "" if kind is bool else f" from {low:g} to {high:g}"
-            raise RecipeError(f"{name}: {shown_value(value)} is not {wanted}{bounds}")
-        object.__setattr__(self, name, kind(value) or kind())  # -0.0 is 0.0
 
     def replace(self, **changes: Any) -> Self:
         """Return a recipe with some fields changed, checked anew.
@@ -137,6 +204,3 @@ class Recipe:
         """
         refuse_unknown_keys(values, FIELDS, "recipe", RecipeError)
         return cls(**values)
-
-
-FIELDS = tuple(field.name for field in dataclasses.fields(Recipe))

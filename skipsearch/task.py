@@ -46,6 +46,11 @@ class Metric:
         return f"validation_{self.name}"
 
     @property
+    def train(self) -> str:
+        """Name of the score on the training split."""
+        return f"train_{self.name}"
+
+    @property
     def search(self) -> str:
         """Name, in tables, of the score that a search ranked a design by."""
         return f"search_{self.name}"

@@ -24,7 +24,8 @@ from skipsearch.cost import Cost, cost, layers, measure_network
 from skipsearch.design import Design
 from skipsearch.errors import DesignError
 from skipsearch.models import Network, build
-from skipsearch.models.link import AddLinks, CatLinks
+from skipsearch.models.links.add import AddLinks
+from skipsearch.models.links.cat import CatLinks
 from skipsearch.models.merges.add import AddBlock
 from skipsearch.models.merges.cat import CatBlock
 from skipsearch.models.merges.dual import DualBlock

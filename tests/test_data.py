@@ -19,6 +19,7 @@ from torchvision.transforms import functional as vision
 
 from skipsearch.data import Data, Split, augment, load_data
 from skipsearch.data.known import DATASETS
+from skipsearch.data.stored import files_of
 from skipsearch.errors import DataError
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -260,7 +261,7 @@ def test_fashion_mnist_is_read_from_archives_that_nobody_may_touch() -> None:
 def test_corrupt_archives_are_neither_read_nor_written_over(tmp_path: Path) -> None:
     raw = tmp_path / "MNIST" / "raw"
     raw.mkdir(parents=True)
-    for archive, _ in DATASETS["mnist"].archives:
+    for archive, _ in files_of("MNIST").archives:
         (tmp_path / archive).write_bytes(gzip.compress(b"not the real thing"))
     before = listing(tmp_path)
     with pytest.raises(DataError, match=r"mnist in .* is unreadable .*MD5.*train-images"):

@@ -24,11 +24,12 @@ from skipsearch.classics import (
     RELU_ONLY_PREACTIVATION,
 )
 from skipsearch.data import load_data, normalise
+from skipsearch.deepening import deepen
+from skipsearch.deepening.identity import behind_block
 from skipsearch.design import Design
 from skipsearch.errors import DesignError
 from skipsearch.merges import MERGES
-from skipsearch.models import Network, build, deepen
-from skipsearch.models.identity import behind_block
+from skipsearch.models import Network, build
 from skipsearch.models.ops import OPS, Scale
 from skipsearch.operations import OPERATIONS, through
 from skipsearch.plan import Step

@@ -14,7 +14,7 @@ from scipy.stats import ttest_ind
 
 from skipsearch import analysis
 from skipsearch.analysis import Degradation
-from skipsearch.analysis.degradation import _difference, _hold, _p_below, _Sample
+from skipsearch.analysis.depth.samples import Sample, difference, holm, p_below
 from skipsearch.design import Design
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch, Trial
@@ -92,8 +92,8 @@ def verdict_of(trials: list[Trial], **how: Any) -> Any:
     return row
 
 
-def sample(values: Sequence[float]) -> _Sample:
-    return _Sample.of(list(values), 0.0)
+def sample(values: Sequence[float]) -> Sample:
+    return Sample.of(list(values), 0.0)
 
 
 @pytest.fixture
@@ -252,7 +252,7 @@ def test_a_rise_counts_though_what_degrades_differs_more_from_seed_to_seed() -> 
     row = verdict_of(trials)
     assert row.verdict == "degrades"
     low, high = ([0.0045, 0.0065, 0.0085], [0.22, 0.32, 0.43])
-    assert _p_below(sample(low), sample(high)) > 0.05 / 3
+    assert p_below(sample(low), sample(high)) > 0.05 / 3
 
 
 def test_equal_values_are_no_difference() -> None:
@@ -293,11 +293,11 @@ SAMPLES = [
 
 @pytest.mark.parametrize(("low", "high"), SAMPLES)
 def test_test_and_interval_are_those_of_welch(low: list[float], high: list[float]) -> None:
-    assert _p_below(sample(low), sample(high)) == pytest.approx(
+    assert p_below(sample(low), sample(high)) == pytest.approx(
         ttest_ind(low, high, equal_var=False, alternative="less").pvalue
     )
     interval = ttest_ind(high, low, equal_var=False).confidence_interval(0.95)
-    assert _difference(sample(low), sample(high)) == pytest.approx(
+    assert difference(sample(low), sample(high)) == pytest.approx(
         (np.mean(high) - np.mean(low), interval.low, interval.high)
     )
 
@@ -311,11 +311,11 @@ def test_many_claims_are_held_to_what_holm_allows(rng: np.random.Generator) -> N
             (sample(rng.normal(0.0, 1, 3)), sample(rng.normal(rng.choice([0, 4]), 1, 3)))
             for _ in range(5)
         ]
-        p = [_p_below(*claim) for claim in claims]
+        p = [p_below(*claim) for claim in claims]
         sets = [s for size in range(1, 6) for s in itertools.combinations(range(5), size)]
         passed = {s: min(p[i] for i in s) <= 0.05 / len(s) for s in sets}
         expected = [all(passed[s] for s in sets if i in s) for i in range(5)]
-        assert _hold(claims) == expected
+        assert holm(claims) == expected
         kinds.add(sum(expected))
     assert len(kinds) > 3, "the claims were all alike"
 

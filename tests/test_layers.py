@@ -25,7 +25,7 @@ LAYERS = (
     ("axes",),
     ("space", "classics", "anatomy"),
     ("models", "data", "config"),
-    ("training", "surrogate", "diagram"),
+    ("training", "surrogate", "diagram", "deepening"),
     ("searching", "analysis", "artefacts"),
     ("run",),
     ("cli", "__main__"),
@@ -33,6 +33,7 @@ LAYERS = (
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 FACE = "__init__"  # the lazy public names: it may name every room, and only the cli may read it
 MAY_READ_FACE = ("cli", "__main__")
+ALONE = ("deepening",)  # nothing imports these rooms but the public face
 # The only imports from a neighbour in the same layer.
 SIDEWAYS = {("record", "recipe"), ("__main__", "cli")}
 
@@ -138,6 +139,8 @@ def wrong(here: Path, found: Import, root: Path) -> str | None:
         return None if room in MAY_READ_FACE else "only the cli reads the public face"
     if room not in LAYER or target not in LAYER:
         return None  # told once, by ``problems``
+    if target in ALONE:
+        return f"only the public face imports {target}"
     if LAYER[target] > LAYER[room]:
         return f"{room} (layer {LAYER[room]}) imports {target} (layer {LAYER[target]}) above it"
     if LAYER[target] == LAYER[room] and (room, target) not in SIDEWAYS:
@@ -302,6 +305,11 @@ WRONG = {
         "analysis/report.py:1: only the cli reads the public face",
     ),
     "the public face, whole": ("run.py", "import skipsearch as ss", "run.py:1: only the cli reads"),
+    "a room that stands alone": (
+        "run/folder.py",
+        "from skipsearch.deepening import deepen",
+        "run/folder.py:1: only the public face imports deepening",
+    ),
     "a new file": ("graph.py", "", "graph.py: graph is in no layer"),
     "a new room": ("zoo/__init__.py", "", "zoo/__init__.py: zoo is in no layer"),
     "yaml": ("design.py", "import yaml", "design.py:1: yaml belongs to text.py"),

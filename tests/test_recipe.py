@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from strategies import RELAXED
 
 from skipsearch.errors import RecipeError
-from skipsearch.recipe import FIELDS, PRECISIONS, SCHEDULES, Recipe
+from skipsearch.recipe import FIELDS, KINDS, LEFT_OPEN, PRECISIONS, SCHEDULES, Recipe
 from skipsearch.record import Epoch
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
@@ -59,6 +59,12 @@ def test_a_wrong_value_is_refused_with_its_name(changes: dict[str, Any], message
     ):
         with pytest.raises(RecipeError, match=re.escape(message)):
             refused()
+
+
+def test_every_field_has_a_kind_in_order() -> None:
+    fields = {field.name: field.default for field in dataclasses.fields(Recipe)}
+    assert FIELDS == tuple(KINDS) == tuple(fields)
+    assert tuple(name for name, default in fields.items() if default is None) == LEFT_OPEN
 
 
 BOUNDS = {

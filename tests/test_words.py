@@ -12,6 +12,9 @@ from skipsearch.anatomy import draw_block, draw_design
 from skipsearch.artefacts.source import source
 from skipsearch.artefacts.source_text import module_call
 from skipsearch.cost import cost, measure_block, measure_join, measure_steps
+from skipsearch.deepening.graft import graft_block, graft_run
+from skipsearch.deepening.identity import behind_block, start_as_identity
+from skipsearch.deepening.norms import NewNorms
 from skipsearch.design import Design
 from skipsearch.diagram import draw_diagram
 from skipsearch.early_stopping import EarlyStopping
@@ -20,9 +23,7 @@ from skipsearch.fields import check_field, has_effect
 from skipsearch.layout import PLAIN_TOKENS, Layout
 from skipsearch.merges import LINK_MERGES, MERGES
 from skipsearch.models import build
-from skipsearch.models.graft import NewNorms, graft_block, graft_run
-from skipsearch.models.identity import behind_block, start_as_identity
-from skipsearch.models.link import make_join
+from skipsearch.models.links import make_join
 from skipsearch.models.merges import make_block
 from skipsearch.models.ops import sequence
 from skipsearch.operations import ACTIVATIONS, OPERATIONS, through

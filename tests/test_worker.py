@@ -134,23 +134,6 @@ def test_a_seat_is_left_once(data: Data, tmp_path: Path) -> None:
     streams.close()
 
 
-def test_a_checkpoint_of_a_version_without_packs_is_gone_on_from(
-    data: Data, tmp_path: Path
-) -> None:
-    whole = Job(request(), data, Folder(tmp_path / "whole"))
-    expected = [whole.step().members[0].curve[-1].train_loss for _ in range(2)]
-    first = Job(request(), data, Folder(tmp_path))
-    first.step()
-    first.close()
-    state = torch.load(tmp_path / "c.pt", weights_only=True)
-    (state["curve"],) = state.pop("curves")
-    del state["failed"]
-    torch.save(state, tmp_path / "c.pt")
-    curve = Job(request(), data, Folder(tmp_path)).step().members[0].curve
-    assert [epoch.epoch for epoch in curve] == [1, 2]
-    assert [epoch.train_loss for epoch in curve] == expected
-
-
 # --- the watchdog ---------------------------------------------------------------------------------
 
 

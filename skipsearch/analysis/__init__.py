@@ -4,7 +4,7 @@ from skipsearch.analysis.agreement import Compared, compare
 from skipsearch.analysis.answers import answers
 from skipsearch.analysis.audit import Audit, audit
 from skipsearch.analysis.confirm import Confirmation, chance_of_best, confirmation, leaders
-from skipsearch.analysis.degradation import Degradation, degradation
+from skipsearch.analysis.depth.answer import Degradation, degradation
 from skipsearch.analysis.effects import effects
 from skipsearch.analysis.importance import importance
 from skipsearch.analysis.interactions import all_interactions, interactions

@@ -229,14 +229,15 @@ class Confirmation:
             ]
         score = f"{best[self.metric.validation]:.4f}"
         sentences.append(
-            f"Its validation {self.metric.title} at the full budget is {score} (mean of {best.n} seeds,"
-            f" standard deviation {best.sd:.4f}, 95 % interval {best.low:.4f} to {best.high:.4f})."
+            f"Its validation {self.metric.title} at the full budget is {score} (mean of {best.n}"
+            f" seeds, standard deviation {best.sd:.4f}, 95 % interval {best.low:.4f} to"
+            f" {best.high:.4f})."
         )
         if not np.isnan(self.shrinkage):
             low, high = self.shrinkage_interval
             sentences.append(
-                f"The search's leader, {_name(searched)}, had {searched[self.metric.search]:.4f} there"
-                f" and has {searched[self.metric.validation]:.4f} here:"
+                f"The search's leader, {_name(searched)}, had {searched[self.metric.search]:.4f}"
+                f" there and has {searched[self.metric.validation]:.4f} here:"
                 f" {_luck(self.shrinkage)} (95 % interval of the difference {low:.4f} to"
                 f" {high:.4f})."
             )

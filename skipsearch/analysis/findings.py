@@ -9,7 +9,7 @@ import pandas as pd
 
 from skipsearch.analysis.audit import Audit
 from skipsearch.analysis.confirm import Confirmation
-from skipsearch.analysis.degradation import Degradation
+from skipsearch.analysis.depth.answer import Degradation
 from skipsearch.analysis.figures import (
     leader_names,
 )

@@ -119,7 +119,7 @@ def dominated_share(
 def reference_point(
     trials: Iterable[Trial], objectives: Sequence[str], metric: Metric
 ) -> dict[str, float]:
-    """Return the default reference of a run: the worst score and ``MARGIN`` times the largest costs.
+    """Return the default reference: the worst score and ``MARGIN`` times the largest costs.
 
     The largest are those among the COMPLETE trainings; 0 where there are none.
 

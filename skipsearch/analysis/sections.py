@@ -173,8 +173,8 @@ def interactions_section(found: Findings) -> Section | None:
         Picture(
             name=name,
             figure=plot_interaction(table, found.metric),
-            caption=f"Validation {found.metric.title} in {found.metric.unit}, mean for each {table.columns[0]} and"
-            f" {table.columns[1]}.",
+            caption=f"Validation {found.metric.title} in {found.metric.unit}, mean for each"
+            f" {table.columns[0]} and {table.columns[1]}.",
         )
         for name, table in drawn.items()
     ]
@@ -266,9 +266,9 @@ def leaders_section(found: Findings) -> Section:
         rows=found.ranking,
         columns={"place": "d", "design": "s"} | dict.fromkeys(axes, "") | formats,
         caption=(
-            f"Ranked by epochs reached, then by validation {metric.title} there. low, high: 95 % interval"
-            f" of the mean over n seeds, or for one seed that of {images:,} validation images;"
-            " tied: the data cannot tell it from the first."
+            f"Ranked by epochs reached, then by validation {metric.title} there. low, high: 95 %"
+            f" interval of the mean over n seeds, or for one seed that of {images:,} validation"
+            " images; tied: the data cannot tell it from the first."
         ),
     )
     return Section(
@@ -290,8 +290,9 @@ def curves_section(found: Findings) -> Section:
     picture = Picture(
         name="curves",
         figure=plot_curves(shown, found.leaders, found.metric),
-        caption=f"Validation {found.metric.error} of {counted(len(shown), 'training')} of {len(found.trials):,}."
-        " A dot ends what early stopping ended. Point at a curve to see what it is.",
+        caption=f"Validation {found.metric.error} of {counted(len(shown), 'training')} of"
+        f" {len(found.trials):,}. A dot ends what early stopping ended. Point at a curve to see"
+        " what it is.",
         tips=tips,
     )
     rows = [

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from skipsearch.data.labels import read_labels
-from skipsearch.data.source import Array, Read, require_memory, split_of_arrays
+from skipsearch.data.memory import require_memory
+from skipsearch.data.source import Array, Read, split_of_arrays
 from skipsearch.errors import DataError, not_one_of, reason
 
 # The splits, as they may be called in a file. Those of validation are optional.

@@ -10,9 +10,12 @@ from pathlib import Path
 import torch
 
 from skipsearch.data.images import Split
+from skipsearch.data.labels import no_class
+from skipsearch.data.memory import require_memory
 from skipsearch.data.notes import Notes, count
+from skipsearch.data.paths import require_utf8
 from skipsearch.data.pictures import open_picture
-from skipsearch.data.source import Read, no_class, require_memory, require_utf8
+from skipsearch.data.source import Read
 from skipsearch.data.words import SPLITS, split_of, splits_within
 from skipsearch.errors import DataError, not_one_of
 

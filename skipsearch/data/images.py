@@ -1,18 +1,17 @@
 """Image data as values: splits of uint8 tensors on one device, and what is known about them."""
 
-import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from skipsearch.data.device import find_device
+from skipsearch.data.fingerprint import hash_of
+from skipsearch.data.memory import GIB
 from skipsearch.data.notes import Notes
-from skipsearch.errors import DataError, reason
+from skipsearch.errors import DataError
 from skipsearch.task import CLASSIFICATION, Task
-
-GIB = 2**30
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,28 +166,3 @@ class Data:
             source=f"{self.source}; the validation images are trained on too",
             fingerprint=hash_of([b"validation in training", self.fingerprint.encode()]),
         )
-
-
-def find_device(device: str | torch.device) -> torch.device:
-    """Find a device, with its index where it has one.
-
-    Raises:
-        DataError: If it does not exist here, or holds no data, as ``meta``.
-    """
-    try:
-        held = torch.zeros(1, device=device)
-        held.item()  # refused by a device that knows shapes alone
-        return held.device
-    except (RuntimeError, AssertionError, TypeError) as error:  # AssertionError: without CUDA
-        here = ", ".join(["cpu", *(f"cuda:{n}" for n in range(torch.cuda.device_count()))])
-        raise DataError(
-            f"device {str(device)!r} is not available, expected one of {here} ({reason(error)})"
-        ) from None
-
-
-def hash_of(pieces: Iterable[bytes | memoryview]) -> str:
-    """The BLAKE2b hash of some bytes, as 16 hex digits."""
-    digest = hashlib.blake2b(digest_size=8)
-    for piece in pieces:
-        digest.update(piece)
-    return digest.hexdigest()

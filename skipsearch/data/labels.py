@@ -1,11 +1,12 @@
 """Labels of any usual kind -> whole numbers from 0 on, and the names that they stand for."""
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 
 import numpy as np
 
 from skipsearch.data.notes import count
-from skipsearch.data.source import Array, no_class
+from skipsearch.data.source import Array
 from skipsearch.errors import DataError
 
 
@@ -125,3 +126,10 @@ def _check_range(where: str, labels: Mapping[str, Array], classes: int) -> None:
                 f"{where}: {key}: label {label} is not in 0..{classes - 1}, one for each of the "
                 f"{classes} classes{line}"
             )
+
+
+def no_class(name: str, class_names: tuple[str, ...]) -> str:
+    """Say that a name is none of the classes, with the nearest of them."""
+    near = get_close_matches(name, class_names, n=1, cutoff=0.5)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    return f"{name!r} is no such class as the training images have{hint}"

@@ -5,21 +5,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from skipsearch.data.arrays import read_npz
+from skipsearch.data.device import find_device
 from skipsearch.data.dividing import three_splits
 from skipsearch.data.duplicates import find_duplicates
+from skipsearch.data.fingerprint import fingerprint
 from skipsearch.data.folders import read_folder
-from skipsearch.data.images import Data, Split, find_device, hash_of
+from skipsearch.data.images import Data
 from skipsearch.data.known import DATASETS, read_known
-from skipsearch.data.pictures import fit
-from skipsearch.data.source import Read, path_of, require_memory
+from skipsearch.data.paths import path_of
+from skipsearch.data.source import Read
+from skipsearch.data.squares import square
+from skipsearch.data.summaries import balance, mean_and_std
 from skipsearch.errors import DataError, not_one_of
 
 LONGEST_SHOWN = 300  # characters of a path
-PIECE_BYTES = 2**28  # of images that are resized together
 
 
 def load_data(
@@ -82,11 +83,11 @@ def load_data(
         raise DataError(f"{where}: {error.strerror or error}") from None
 
     height, width = read.parts["train"].images.shape[2:]
-    parts = {part: _square(name, split, image_size) for part, split in read.parts.items()}
+    parts = {part: square(name, split, image_size) for part, split in read.parts.items()}
     train, validation, test, remark = three_splits(
         name, parts, read.class_names, split_seed, validation_fraction
     )
-    remarks = [read.source, remark, _balance(read.parts["train"].labels, read.class_names)]
+    remarks = [read.source, remark, balance(read.parts["train"].labels, read.class_names)]
     if (height, width) != train.images.shape[2:]:
         remarks.append(f"resized from {height}x{width} pixels")
     splits = {"train": train, "validation": validation, "test": test}
@@ -99,7 +100,7 @@ def load_data(
         contradictory=duplicates.contradictory,
         sizes={part: len(split) for part, split in splits.items()},
     )
-    mean, std = _mean_and_std(train.images)
+    mean, std = mean_and_std(train.images)
     return Data(
         name=name,
         train=train,
@@ -111,7 +112,7 @@ def load_data(
         split_seed=split_seed,
         augmentation=dict(read.augmentation),
         source="; ".join(filter(None, [*remarks, *notes.remarks()])),
-        fingerprint=_fingerprint(train, validation, test),
+        fingerprint=fingerprint({part: (s.images, s.labels) for part, s in splits.items()}),
         path=path,
         notes=notes,
     ).to(device)
@@ -137,66 +138,3 @@ def _read(
 
 def _is_whole(number: object) -> bool:
     return isinstance(number, int) and not isinstance(number, bool)
-
-
-def _square(name: str, split: Split, image_size: int | None) -> Split:
-    """Bring the images of a split to a size; without one they must be square as they are."""
-    height, width = split.images.shape[2:]
-    if image_size is None and height != width:
-        raise DataError(
-            f"{name}: images of {height}x{width} pixels are not square: give image_size"
-        )
-    if image_size is None or height == width == image_size:
-        return split
-    height, width, top, left = fit(height, width, image_size)
-    # In pieces: as floating-point numbers, images need four times the memory.
-    channels = split.images.shape[1]
-    together = max(1, min(256, PIECE_BYTES // (4 * channels * height * width)))
-    result = len(split) * channels * image_size**2
-    require_memory(  # twice the images, since they are divided into splits
-        2 * result + 4 * together * channels * height * width,
-        f"{name}: {len(split):,} images of {channels} x {image_size} x {image_size} bytes",
-        "give a smaller image_size",
-    )
-    squares = torch.empty(len(split), channels, image_size, image_size, dtype=torch.uint8)
-    for start in range(0, len(split), together):
-        piece = split.images[start : start + together].float()
-        piece = F.interpolate(piece, size=(height, width), mode="bilinear", antialias=True)
-        piece = piece[:, :, top : top + image_size, left : left + image_size]
-        squares[start : start + together] = piece.round()  # averages of bytes: nothing to clip
-    return Split(squares, split.labels)
-
-
-def _balance(labels: Tensor, class_names: tuple[str, ...]) -> str:
-    """Say how far the classes differ in size, and nothing where they do not."""
-    counts = labels.bincount(minlength=len(class_names)).tolist()
-    least, most = counts.index(min(counts)), counts.index(max(counts))
-    if counts[least] == counts[most]:
-        return ""
-    return (
-        f"unbalanced, {counts[least]} images of class {class_names[least]!r} to {counts[most]} of "
-        f"class {class_names[most]!r}"
-    )
-
-
-def _mean_and_std(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """The mean and deviation of each channel in units of 0..1, exact because bytes are counted."""
-    levels = torch.arange(256, dtype=torch.float64) / 255
-    means, deviations = [], []
-    for channel in range(images.shape[1]):
-        counts = images[:, channel].flatten().bincount(minlength=256).double()
-        share = counts / counts.sum()
-        mean = (share * levels).sum()
-        means.append(mean.item())
-        deviations.append((share * (levels - mean) ** 2).sum().sqrt().item())
-    # A channel that never changes has no deviation to divide by.
-    return tuple(means), tuple(std if std > 1e-9 else 1 / 255 for std in deviations)
-
-
-def _fingerprint(train: Split, validation: Split, test: Split) -> str:
-    """Hash all images and labels, with the split that each lies in."""
-    pieces: list[bytes | memoryview] = []
-    for part, split in (("train", train), ("validation", validation), ("test", test)):
-        pieces += [f"{part} {tuple(split.images.shape)}".encode()]
-        pieces += [tensor.contiguous().numpy().data for tensor in (split.images, split.labels)]
-    return hash_of(pieces)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from skipsearch.design import Design
 from skipsearch.errors import DesignError
-from skipsearch.models.link import make_join
+from skipsearch.models.links import make_join
 from skipsearch.models.merges import make_block
 from skipsearch.models.ops import sequence
 from skipsearch.plan import Network as Plan

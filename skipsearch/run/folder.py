@@ -103,9 +103,9 @@ class Run:
         """Return the designs that no other beats in all objectives; see ``analysis.pareto``.
 
         Args:
-            objectives: The validation score, such as ``validation_accuracy``, ``params``, ``macs``, ``activation_bytes`` or
-                ``latency``; those of the search if None, or score and params where that had
-                one.
+            objectives: The validation score, such as ``validation_accuracy``, ``params``,
+                ``macs``, ``activation_bytes`` or ``latency``; those of the search if None,
+                or score and params where that had one.
         """
         objectives = objectives or self.config.objectives
         score = self.config.task.metric.validation
@@ -223,7 +223,7 @@ class Run:
 
     @property
     def margin(self) -> float:
-        """The difference between scores that counts as too small to matter, if nobody gives another.
+        """The difference between scores that is too small to matter, if nobody gives another.
 
         That of a search that was asked about axes, and 0.005 for others.
         """

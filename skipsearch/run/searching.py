@@ -230,7 +230,7 @@ def search(
             return Run(out, config, found)
         # First: resources that do not exist are refused before anything is written.
         with ray_session(resources, verbose) as allocation:
-            callbacks = loggers(log, out)
+            callbacks = loggers(log, out, images.task.metric)
             write_atomically(out / "run.yaml", dump_yaml(config.to_dict()))
             divided = partial(packs, images)
             study = SearchStudy(place, space.name, plan, config.identity(), divided)

@@ -208,8 +208,6 @@ class Job:
             with contextlib.suppress(TrainingError):
                 state = unpacked(content, self._device, request.checkpoint)
                 trainer.load_state_dict(state, request.checkpoint)
-                if "curve" in state:  # of a version without packs
-                    state |= {"curves": [state["curve"]], "failed": [""]}
                 self._curves = [list(map(Epoch.from_dict, curve)) for curve in state["curves"]]
                 self._failed = state["failed"]
         return trainer

@@ -21,20 +21,8 @@ from skipsearch.errors import LayoutError, SkipSearchError, SpaceError, not_one_
 from skipsearch.fields import ALWAYS_PER_STAGE, FIELDS, check_field
 from skipsearch.kinds import Real, Whole
 from skipsearch.layout import PLAIN_TOKENS, check_token, is_convolution
-from skipsearch.recipe import FIELDS as RECIPE_FIELDS
-from skipsearch.recipe import Recipe
+from skipsearch.recipe import BUDGET, KINDS, Number, Recipe
 
-# Fields of the recipe that take a range.
-RECIPE_KINDS = {
-    "batch_size": Whole,
-    "crop": Whole,
-    "cutout": Whole,
-    "peak_lr": Real,
-    "momentum": Real,
-    "weight_decay": Real,
-    "warmup_epochs": Real,
-    "label_smoothing": Real,
-}
 MOST_FREE = 3  # operations of a free layout: three have 16 arrangements a slot, four would have 65
 MOST_CONVS = 16  # convolutions of a free layout
 MOST_STEPS = 10_000_000  # values of a range: as many as the largest batch has images
@@ -95,7 +83,7 @@ def checked_value(place: str, name: str, value: Any) -> Value:
 def _check_name(name: str) -> None:
     field, bracket, _ = name.partition("[")
     if not bracket:
-        allowed = [*FIELDS, *(RECIPE + n for n in RECIPE_FIELDS if n != "epochs")]
+        allowed = [*FIELDS, *(RECIPE + n for n in KINDS if n != "epochs")]
         if name not in allowed:
             raise SpaceError(f"axes: {not_one_of(name, allowed)}")
     elif field not in STAGED:
@@ -107,21 +95,26 @@ def _check_name(name: str) -> None:
         )
 
 
-def _kind(name: str) -> type | None:
-    """Return the kind of the values of an axis; None where they are lists, one value a stage."""
+def _number(name: str) -> type[int] | type[float] | None:
+    """Return the type of the numbers that an axis has; None where it takes no range."""
     field, stage, _ = split_name(name)
     if field.startswith(RECIPE):
-        return RECIPE_KINDS.get(field.removeprefix(RECIPE))
-    return None if field in ALWAYS_PER_STAGE and stage is None else type(FIELDS[field].kind)
+        short = field.removeprefix(RECIPE)
+        of_recipe = KINDS[short]
+        return of_recipe.type if isinstance(of_recipe, Number) and short not in BUDGET else None
+    if field in ALWAYS_PER_STAGE and stage is None:
+        return None  # its values are lists, one value a stage
+    kind = FIELDS[field].kind
+    return int if isinstance(kind, Whole) else float if isinstance(kind, Real) else None
 
 
 def _range(place: str, name: str, value: Mapping[str, Any]) -> Range:
     keys = ("low", "high", "step", "log")
     _check_keys(place, value, keys)
     field = split_name(name).field
-    kind = _kind(name)
-    whole = kind is Whole
-    if kind not in (Whole, Real):
+    number = _number(name)
+    whole = number is int
+    if number is None:
         raise SpaceError(f"{place}: {field} takes a list of values, not a range")
     log = value.get("log", False)
     if not isinstance(log, bool):

@@ -34,7 +34,7 @@ class Step:
 
     Attributes:
         loss_sum: (networks,) sum of the steps' mean losses since ``reset``.
-        tally: (networks, ...) what the scores are computed from, since ``reset``; see ``criterion``.
+        tally: (networks, ...) what the scores are computed from, since ``reset``.
         compiled: Whether training steps run a compiled network.
         failure: Why the network could not be compiled; None where it could, or was not to be.
     """

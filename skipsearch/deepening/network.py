@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
+from skipsearch.deepening.checks import check_designs, check_images, check_model
+from skipsearch.deepening.graft import graft_block, graft_run
+from skipsearch.deepening.identity import behind_block, leave, start_as_identity
+from skipsearch.deepening.norms import NewNorms
 from skipsearch.design import Design
 from skipsearch.errors import DesignError
 from skipsearch.merges import LINK_MERGES
-from skipsearch.models.graft import NewNorms, graft_block, graft_run
-from skipsearch.models.identity import behind_block, leave, start_as_identity
-from skipsearch.models.link import AddLinks
+from skipsearch.models.links import LINKINGS
+from skipsearch.models.links.add import AddLinks
 from skipsearch.models.merges.add import AddBlock
 from skipsearch.models.network import Network, build
 from skipsearch.operations import through
@@ -50,7 +52,7 @@ def deepen(
         images: A batch (N, in_channels, H, W) of floating-point images, such as the network is
             trained on, from which new batch norms take their statistics, so that the function is
             nearly the same in training mode too; otherwise their mean is 0 and their variance 1.
-        seed: Of the weights of new blocks that are free, which start as in ``build``.
+        seed: Seed of the weights of new blocks that are free, which start as in ``build``.
 
     Returns:
         A network as ``build(to_design, in_channels, classes)`` makes it, on the device and in the
@@ -60,10 +62,10 @@ def deepen(
         DesignError: If the designs differ elsewhere, ``model`` is not of ``design``, or a stage
             cannot grow: the message names the operation that stands in the way, and why.
     """
-    _check_designs(design, to_design)
-    in_channels, classes = _check_model(model, design)
+    check_designs(design, to_design)
+    in_channels, classes = check_model(model, design)
     weight = model.classifier.weight
-    _check_images(images, in_channels)
+    check_images(images, in_channels)
     network = build(to_design, in_channels, classes, seed).to(weight.device, weight.dtype).eval()
     norms = NewNorms()
     with weight.device:
@@ -71,80 +73,6 @@ def deepen(
         if images is not None:
             norms.measure(network, images.to(weight))
     return network.train(model.training)
-
-
-# Borders ---------------------------------------------------------------------------------------
-
-
-def _check_designs(design: Design, to_design: Design) -> None:
-    old, new = design.depths, to_design.depths
-    if len(old) != len(new):
-        raise DesignError(f"depths: a network of {len(old)} stages cannot become one of {len(new)}")
-    for number, (before, after) in enumerate(zip(old, new, strict=True), 1):
-        if after < before:
-            raise DesignError(
-                f"depths: stage {number} has {before} blocks and would have {after};"
-                " deepen adds blocks and takes none away"
-            )
-    field = _difference(design, to_design)
-    if field:
-        raise DesignError(
-            f"{field}: {getattr(design, field)!r} cannot become {getattr(to_design, field)!r};"
-            " deepen changes depths alone"
-        )
-
-
-def _difference(design: Design, to_design: Design) -> str:
-    """The first field beside the depths in which two designs differ to some effect."""
-    names = [field.name for field in fields(Design)]
-    differ = [n for n in names if n != "depths" and getattr(design, n) != getattr(to_design, n)]
-    try:
-        shallow = to_design.replace(depths=design.depths)
-    except DesignError:  # a shape fits at the greater depth alone, so it is not the same design
-        return differ[0]
-    if shallow.id == design.id:
-        return ""
-    one, other = design.canonical(), shallow.canonical()
-    return next((n for n in differ if getattr(one, n) != getattr(other, n)), differ[0])
-
-
-def _check_model(model: Network, design: Design) -> tuple[int, int]:
-    """Hold a model against its design; return its channels and classes."""
-    if not isinstance(model, Network):
-        raise DesignError(f"model: {type(model).__name__} is not a network made by build")
-    in_channels = cast("nn.Conv2d", model.stem[0]).in_channels
-    classes = model.classifier.out_features
-    with torch.device("meta"):
-        expected = dict(build(design, in_channels, classes).named_modules())
-    found = dict(model.named_modules())
-    for name in (*expected, *found):
-        one, other = _describe(expected.get(name)), _describe(found.get(name))
-        if one != other:
-            raise DesignError(
-                f"model is not of its design: {name or 'the network'} is {other} there and {one}"
-                " by the design"
-            )
-    return in_channels, classes
-
-
-def _describe(module: nn.Module | None) -> str:
-    return f"{type(module).__name__}({module.extra_repr()})" if module else "absent"
-
-
-def _check_images(images: Tensor | None, in_channels: int) -> None:
-    if images is None:
-        return
-    if images.dim() != 4 or images.shape[1] != in_channels or not images.numel():
-        raise DesignError(
-            f"images: a batch (N, {in_channels}, H, W) is expected, not {tuple(images.shape)}"
-        )
-    if not images.is_floating_point():
-        raise DesignError(
-            f"images: {images.dtype} is not what the network reads; normalise them as for training"
-        )
-
-
-# The walk from stem to classifier --------------------------------------------------------------
 
 
 class _Signal(NamedTuple):
@@ -241,16 +169,16 @@ def _fill_join(
     """Copy the long skips that end at a stage, and what stands behind them."""
     theirs, ours = cast("AddLinks", old), cast("AddLinks", new)
     kept, channels = signal.kept, now.inputs
-    merge, values = LINK_MERGES[was.merge], signal.values
+    carries, values = LINK_MERGES[was.merge].carries, signal.values
     for i, (before, after) in enumerate(zip(was.links, now.links, strict=True)):
         source = outputs[before.source]
-        target = kept if merge.carries else None
+        target = kept if carries else None
         runs = cast("nn.Sequential", theirs.links[i]), cast("nn.Sequential", ours.links[i])
         carried = graft_run(*runs, before.steps, after.steps, source.kept, norms, target)
-        if not merge.carries:
+        if not carries:
             kept = torch.cat([kept, channels + carried])
             channels += source.channels
-        values = merge.behind(values, through(before.steps, source.values))
+        values = LINKINGS[was.merge].behind(values, through(before.steps, source.values))
     if was.after:
         kept = graft_run(theirs.after, ours.after, was.after, now.after, kept, norms)
         return _Signal(kept, channels, through(was.after, values))

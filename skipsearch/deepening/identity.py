@@ -13,8 +13,9 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
+from skipsearch.deepening.graft import is_depthwise, write
+from skipsearch.deepening.norms import NewNorms
 from skipsearch.errors import DesignError
-from skipsearch.models.graft import NewNorms, is_depthwise, write
 from skipsearch.models.merges import joining_of
 from skipsearch.models.merges.add import AddBlock
 from skipsearch.models.ops import Scale, ZeroGammaBatchNorm2d
@@ -41,9 +42,9 @@ def start_as_identity(block: Block, module: nn.Module, signal: Range, norms: New
     Under the merges ``cat`` and ``dual`` the block appends channels, whose weights are free.
 
     Args:
-        block: Its shapes.
-        module: Its module, as ``build`` makes it.
-        signal: What is known of the values that enter.
+        block: Shapes of the block.
+        module: Module of the block, as ``build`` makes it.
+        signal: Bounds of the values that enter.
         norms: Notes the new norms.
 
     Raises:
@@ -111,8 +112,8 @@ def leave(
     Args:
         steps: The run, which keeps the number of channels.
         modules: Its modules.
-        channels: How many channels there are to keep.
-        signal: What is known of their values.
+        channels: Number of channels to keep.
+        signal: Bounds of their values.
         norms: Notes the norms that are undone.
         where: Words for the message.
 
@@ -251,9 +252,9 @@ def _slots(count: int, step: Step, groups: int, bends: str, where: str) -> _Carr
     They are spread over the groups of grouped convolutions, which keep them in their groups.
 
     Args:
-        count: How many channels are carried.
+        count: Number of channels that are carried.
         step: The convolution.
-        groups: Of the grouped convolutions of the branch.
+        groups: Number of groups of the grouped convolutions of the branch.
         bends: The activation behind it that asks for their negatives too, if any.
         where: Words for the message.
     """

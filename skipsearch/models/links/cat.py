@@ -1,4 +1,4 @@
-"""Where long skips end: the outputs of earlier stages join the output of a later one."""
+"""Concatenation."""
 
 from __future__ import annotations
 
@@ -7,34 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, cat, nn
 
-from skipsearch.errors import unknown_word
-from skipsearch.models.ops import sequence
+from skipsearch.models.links.add import AddLinks
+from skipsearch.models.links.linking import Linking
 from skipsearch.models.packed import apart, together
-from skipsearch.plan import Join
-
-
-class AddLinks(nn.Module):
-    """after(x + link(output of an earlier stage) + ...).
-
-    Residual-of-residual: Zhang et al. 2016, arXiv:1608.02908, Fig. 1 and equation 3.
-    """
-
-    def __init__(self, join: Join) -> None:
-        super().__init__()
-        self.sources = tuple(link.source for link in join.links)
-        self.links = nn.ModuleList(sequence(link.steps) for link in join.links)
-        self.after = sequence(join.after)
-
-    def forward(self, x: Tensor, outputs: Sequence[Tensor]) -> Tensor:
-        """Join what stem and stages have put out so far to x (N, inputs, H, W), in its shape."""
-        for source, link in zip(self.sources, self.links, strict=True):
-            x = x + link(outputs[source])
-        out: Tensor = self.after(x)
-        return out
-
-    def extra_repr(self) -> str:
-        """Show where the links begin."""
-        return f"sources={self.sources}"
+from skipsearch.ranges import Range
 
 
 class CatLinks(AddLinks):
@@ -69,12 +45,4 @@ class PackedCatLinks(nn.Module):
         return out
 
 
-def make_join(join: Join) -> nn.Module:
-    """Build the join of a plan."""
-    match join.merge:
-        case "add":
-            return AddLinks(join)
-        case "cat":
-            return CatLinks(join)
-        case _:
-            raise unknown_word("link_merge", join.merge)
+LINKING = Linking(build=CatLinks, packed={CatLinks: PackedCatLinks}, behind=Range.hull)

@@ -1,0 +1,154 @@
+"""Groups of trainings that differ in depth alone, and what the seeds of one depth have."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import fmean
+
+from skipsearch.analysis.depth.samples import Sample
+from skipsearch.analysis.ranking import level
+from skipsearch.cost import layers
+from skipsearch.design import Design
+from skipsearch.errors import DesignError
+from skipsearch.record import Epoch, Trial
+from skipsearch.task import Metric, Scale
+
+LEAST_SEEDS = 2  # of a depth, to be compared with others
+
+MEASURES: Mapping[str, Callable[[Epoch, Metric], float]] = {
+    "train_error": lambda epoch, metric: metric.lack(epoch.train_score),
+    "train_loss": lambda epoch, _: epoch.train_loss,
+    "validation_error": lambda epoch, metric: metric.lack(epoch.validation_score),
+}
+
+
+@dataclass(frozen=True)
+class Depth:
+    """The trainings of one group at one depth."""
+
+    design: Design
+    trials: Sequence[Trial]
+    epoch: int  # at which they are compared
+    metric: Metric
+    images: Mapping[str, int]  # number of images that an error was measured on, by its name
+
+    @cached_property
+    def layers(self) -> int:
+        """Number of layers; see ``cost.layers``."""
+        return layers(self.design)
+
+    @property
+    def compared(self) -> list[Trial]:
+        """Trainings that reached the epoch."""
+        return [trial for trial in self.trials if len(trial.curve) >= self.epoch]
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether there are enough seeds for a verdict."""
+        return len(self.compared) >= LEAST_SEEDS
+
+    def count(self, state: str) -> int:
+        """Count the trainings that ended in a state before the epoch."""
+        return sum(trial.state == state and len(trial.curve) < self.epoch for trial in self.trials)
+
+    def values(self, measure: str) -> list[float]:
+        """Return one value a seed."""
+        epochs = (trial.curve[self.epoch - 1] for trial in self.compared)
+        return [MEASURES[measure](epoch, self.metric) for epoch in epochs]
+
+    def sample(self, measure: str) -> Sample:
+        """Summarise what the seeds have."""
+        images = self.images.get(measure)
+        least = Scale(self.metric, images).rounding if images else 0.0
+        return Sample.of(self.values(measure), least)
+
+    def scores(self, error: str) -> Sample:
+        """Summarise errors on the scale on which they are tested.
+
+        Shares of images are tested as empirical logits, other metrics as they are. Deviations of
+        small shares are small, and those of large ones large; as logits they are alike. Cox & Snell
+        1989, Analysis of Binary Data, section 2.1.6: log((k + 1/2) / (n - k + 1/2)) of k wrong
+        images among n.
+        """
+        if not self.metric.is_share_of_images:
+            return self.sample(error)
+        n = self.images[error]
+        shares = [(x * n + 0.5) / (n + 1) for x in self.values(error)]
+        slope = 1 / (fmean(shares) * (1 - fmean(shares)))  # of the logit, where they are
+        least = Scale(self.metric, n).rounding * slope**2
+        return Sample.of([math.log(x / (1 - x)) for x in shares], least)
+
+    def mean(self, measure: str) -> float:
+        """Return the mean over the seeds."""
+        return fmean(self.values(measure))
+
+    def lowest_loss(self, trial: Trial) -> float:
+        """Return the lowest training loss that a training has reached."""
+        return min(epoch.train_loss for epoch in trial.curve[: self.epoch])
+
+    def epochs_to(self, loss: float) -> list[float]:
+        """Return the first epoch of each training at which it has a loss; infinity for never."""
+        curves = (trial.curve[: self.epoch] for trial in self.compared)
+        return [
+            next((e.epoch for e in curve if e.train_loss <= loss), math.inf) for curve in curves
+        ]
+
+
+Group = list[Depth]  # from shallow to deep
+
+
+def groups_of(
+    trials: Sequence[Trial], epochs: int | None, metric: Metric, images: Mapping[str, int]
+) -> list[Group]:
+    """Put trainings together that differ in depth alone, or in the seed.
+
+    A network may stand in several groups: where each stage has a single block, a projection in
+    all shortcuts is one wherever shapes change.
+    """
+    trained: dict[tuple[str, str], list[Trial]] = {}
+    for trial in trials:
+        trained.setdefault((trial.design.id, trial.recipe.id), []).append(trial)
+    seen: dict[str, set[tuple[int, ...]]] = {}  # depths, by recipe
+    for trial in trials:
+        seen.setdefault(trial.recipe.id, set()).add(trial.design.depths)
+    alike: dict[tuple[str, str], Trial] = {}
+    for (_, recipe), (first, *_) in trained.items():
+        same = _of_stages(seen[recipe], first.design)
+        deepest = tuple(map(max, zip(*same, strict=True)))
+        design = first.design if len(same) == 1 else _at(first.design, deepest) or first.design
+        alike.setdefault((design.id, recipe), first)
+    groups = []
+    for (_, recipe), first in alike.items():
+        designs = (_at(first.design, depths) for depths in _of_stages(seen[recipe], first.design))
+        group = [
+            Depth(design, trained[key], epochs or first.recipe.epochs, metric, images)
+            for design in designs
+            if design is not None and (key := (design.id, recipe)) in trained
+        ]
+        groups.append(sorted(group, key=lambda depth: depth.layers))
+    return sorted(groups, key=lambda group: group[-1].design.has_effect("merge"))
+
+
+def _of_stages(depths: Iterable[tuple[int, ...]], design: Design) -> list[tuple[int, ...]]:
+    """Return the depths that have as many stages as a design."""
+    return sorted(each for each in depths if len(each) == len(design.depths))
+
+
+def _at(design: Design, depths: tuple[int, ...]) -> Design | None:
+    """Return a design at another depth; None where it cannot be built there."""
+    if depths == design.depths:
+        return design
+    with contextlib.suppress(DesignError):
+        return design.replace(depths=depths)
+    return None
+
+
+def described(group: Group, axes: Sequence[str]) -> dict[str, object]:
+    """Return the recipe of a group and the values of its axes."""
+    trial = dataclasses.replace(group[-1].trials[0], design=group[-1].design)
+    return {"recipe": trial.recipe.id} | {axis: level(trial, axis) for axis in axes}

@@ -1,0 +1,68 @@
+"""The table of a group: one row a depth."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import median, stdev
+
+from scipy.stats import t
+
+from skipsearch.analysis.depth.groups import LEAST_SEEDS, MEASURES, Depth, Group
+from skipsearch.record import FAIL, PRUNED
+
+STATISTICS = ("", "_sd", "_low", "_high")
+DEPTH_COLUMNS = (
+    *("depths", "layers", "design", "epochs", "n", "stopped", "failed"),
+    *(f"{measure}{statistic}" for measure in MEASURES for statistic in STATISTICS),
+    *("loss", "epochs_to_loss"),
+)
+
+
+def depth_row(depth: Depth, loss: float) -> dict[str, object]:
+    """Return the row of a depth.
+
+    Args:
+        depth: The trainings at this depth.
+        loss: Training loss to which epochs are counted.
+    """
+    reached = depth.epochs_to(loss)
+    row: dict[str, object] = {
+        "depths": str(list(depth.design.depths)),
+        "layers": depth.layers,
+        "design": depth.design.id,
+        "epochs": depth.epoch,
+        "n": len(depth.compared),
+        "stopped": depth.count(PRUNED),
+        "failed": depth.count(FAIL),
+        "loss": loss,
+        "epochs_to_loss": median(reached) if reached else math.nan,
+    }
+    for measure in MEASURES:
+        metric = depth.metric
+        most = metric.lack(metric.worst) if measure.endswith("_error") else math.inf
+        numbers = _statistics(depth, measure, most)
+        row |= {f"{measure}{s}": x for s, x in zip(STATISTICS, numbers, strict=True)}
+    return row
+
+
+def _statistics(depth: Depth, measure: str, most: float) -> tuple[float, float, float, float]:
+    """Return mean, deviation, and the 95 % interval of a mean that is from 0 to ``most``."""
+    values = depth.values(measure)
+    if len(values) < LEAST_SEEDS:
+        return values[0] if values else math.nan, math.nan, math.nan, math.nan
+    sample = depth.sample(measure)
+    half = float(t.ppf(0.975, sample.n - 1)) * math.sqrt(sample.error)
+    return sample.mean, stdev(values), max(0.0, sample.mean - half), min(most, sample.mean + half)
+
+
+def common_losses(groups: Sequence[Group], loss: float | None) -> dict[tuple[int, ...], float]:
+    """Return the training loss that all who are compared reach, for each depth."""
+    lowest: dict[tuple[int, ...], list[float]] = {}
+    for depth in (depth for group in groups for depth in group):
+        reached = lowest.setdefault(depth.design.depths, [])
+        reached += [depth.lowest_loss(trial) for trial in depth.compared]
+    return {
+        depths: max(reached, default=math.nan) if loss is None else loss
+        for depths, reached in lowest.items()
+    }

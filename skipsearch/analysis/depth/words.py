@@ -1,0 +1,108 @@
+"""Tables and verdicts in sentences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+
+from skipsearch.analysis.depth.groups import LEAST_SEEDS
+from skipsearch.analysis.depth.verdict import DEGRADES, GAINS, OVERFITS, TIED, UNKNOWN
+from skipsearch.task import Metric
+
+CLAIMS = {
+    DEGRADES: "degrades as it gets deeper, for its training error rises",
+    OVERFITS: "overfits as it gets deeper, for its validation error alone rises",
+    GAINS: "gains from depth",
+}
+
+
+def short_claims(verdicts: pd.DataFrame, axes: Sequence[str]) -> Iterable[str]:
+    """Yield the verdicts of the groups whose depths differ, without figures.
+
+    Args:
+        verdicts: One row a group.
+        axes: Axes that groups are named by.
+    """
+    for _, row in verdicts[verdicts.verdict.isin(CLAIMS)].iterrows():
+        yield f"{_name(row, axes)}: {CLAIMS[row.verdict]}."
+
+
+def sentences(
+    table: pd.DataFrame, verdicts: pd.DataFrame, axes: Sequence[str], metric: Metric
+) -> Iterable[str]:
+    """Yield the answer in sentences.
+
+    Args:
+        table: One row a group and depth.
+        verdicts: One row a group.
+        axes: Axes that groups are named by.
+        metric: Metric of the scores.
+    """
+    judged = verdicts.deepest.notna()
+    for _, row in verdicts[judged].iterrows():
+        yield f"{_name(row, axes)}: {row.verdict}. {_reason(row, metric)}"
+    if not judged.all():
+        which = "Nothing" if not judged.any() else f"Of {(~judged).sum()} more groups nothing"
+        yield (
+            f"{which} can be said yet: {UNKNOWN}. A verdict needs two depths with {LEAST_SEEDS}"
+            " seeds each, all else being equal."
+        )
+    yield from _convergence(table, axes)
+    once = table.drop_duplicates(["design", "recipe"])  # a network may stand in several groups
+    stopped, failed = int(once.stopped.sum()), int(once.failed.sum())
+    if stopped:
+        yield (
+            f"Early stopping ended {stopped} of these trainings before they could be compared:"
+            " those that are left are the better ones, and depths look better than they are."
+        )
+    if failed:
+        yield f"{failed} of these trainings failed, by divergence or for want of memory."
+
+
+def _name(row: pd.Series, axes: Sequence[str]) -> str:
+    words = [f"{axis} {row[axis]}" for axis in axes if axis != "layout" and row[axis] != "-"]
+    layout = str(row["layout"]) if "layout" in row else ""
+    kind = f"plain {layout}" if layout and "+" not in layout else layout
+    return ", ".join(filter(None, [kind, *words])) or f"group {row['group']}"
+
+
+def _reason(row: pd.Series, metric: Metric) -> str:
+    train, validation = (_moves(row, split, metric) for split in ("train", "validation"))
+    return (
+        f"Training {metric.error} goes from {train}; validation {metric.error} goes from"
+        f" {validation} (n = {row.n:g} seeds or more). {_stops(row)}"
+    )
+
+
+def _moves(row: pd.Series, name: str, metric: Metric) -> str:
+    """Say how an error goes from the best of the shallower networks to the deepest."""
+    best, least = row[f"{name}_best"], row[f"{name}_least"]
+    rise, low, high = (row[f"{name}_rise{end}"] for end in ("", "_low", "_high"))
+    return (
+        f"{least:{metric.format}} at {best:g} layers to {least + rise:{metric.format}} at"
+        f" {row.deepest:g} ({metric.factor * rise:+.2f} {metric.difference_unit},"
+        f" {metric.factor * low:+.2f} to {metric.factor * high:+.2f})"
+    )
+
+
+def _stops(row: pd.Series) -> str:
+    if row.verdict == TIED:
+        return "The seeds do not tell the depths apart."
+    if row.enough == row.deepest:
+        return f"Going deeper still helped at {row.deepest:g} layers, the deepest compared."
+    where = f"at {row.best:g}" if row.best == row.enough else f"from {row.enough:g} to {row.best:g}"
+    return f"Going deeper stops helping {where} layers."
+
+
+def _convergence(table: pd.DataFrame, axes: Sequence[str]) -> Iterable[str]:
+    """Say who converges faster, at the greatest depth that several groups have."""
+    reached = table[table.epochs_to_loss < math.inf]
+    shared = reached.groupby("layers").group.nunique()
+    if (shared < 2).all():
+        return
+    here = reached[reached.layers == shared[shared > 1].index.max()].sort_values("epochs_to_loss")
+    by = "; ".join(f"{row.epochs_to_loss:g} by {_name(row, axes)}" for _, row in here.iterrows())
+    first = here.iloc[0]
+    yield f"At {first.layers} layers, epochs to a training loss of {first.loss:.3g}: {by}."

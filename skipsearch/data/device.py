@@ -1,0 +1,22 @@
+"""Where images can lie."""
+
+import torch
+
+from skipsearch.errors import DataError, reason
+
+
+def find_device(device: str | torch.device) -> torch.device:
+    """Find a device, with its index where it has one.
+
+    Raises:
+        DataError: If it does not exist here, or holds no data, as ``meta``.
+    """
+    try:
+        held = torch.zeros(1, device=device)
+        held.item()  # refused by a device that knows shapes alone
+        return held.device
+    except (RuntimeError, AssertionError, TypeError) as error:  # AssertionError: without CUDA
+        here = ", ".join(["cpu", *(f"cuda:{n}" for n in range(torch.cuda.device_count()))])
+        raise DataError(
+            f"device {str(device)!r} is not available, expected one of {here} ({reason(error)})"
+        ) from None

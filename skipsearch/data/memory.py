@@ -1,0 +1,25 @@
+"""Main memory for images."""
+
+from skipsearch.errors import DataError
+from skipsearch.ram import available_ram
+
+GIB = 2**30
+
+
+def require_memory(needed: float, where: str, remedy: str) -> None:
+    """Refuse what main memory does not hold, before any of it is allocated.
+
+    Args:
+        needed: Number of bytes.
+        where: What needs them.
+        remedy: What the user can do.
+
+    Raises:
+        DataError: Fewer bytes are available.
+    """
+    available = available_ram()
+    if needed > available:
+        raise DataError(
+            f"{where} need {needed / GIB:,.1f} GiB of memory, and {available / GIB:,.1f} GiB are "
+            f"available: {remedy}"
+        )

@@ -1,0 +1,36 @@
+"""Images brought to one size: squares."""
+
+import torch
+
+from skipsearch.data.images import Split
+from skipsearch.data.memory import require_memory
+from skipsearch.data.pictures import fit
+from skipsearch.errors import DataError
+
+PIECE_BYTES = 2**28  # of images that are resized together
+
+
+def square(name: str, split: Split, image_size: int | None) -> Split:
+    """Bring the images of a split to a size; without one they must be square as they are."""
+    height, width = split.images.shape[2:]
+    if image_size is None and height != width:
+        raise DataError(
+            f"{name}: images of {height}x{width} pixels are not square: give image_size"
+        )
+    if image_size is None or height == width == image_size:
+        return split
+    # In pieces: as floating-point numbers, images need four times the memory.
+    channels = split.images.shape[1]
+    resized = 4 * channels * image_size * (image_size * max(height, width) // min(height, width))
+    together = max(1, min(256, PIECE_BYTES // resized))
+    result = len(split) * channels * image_size**2
+    require_memory(  # twice the images, since they are divided into splits
+        2 * result + together * resized,
+        f"{name}: {len(split):,} images of {channels} x {image_size} x {image_size} bytes",
+        "give a smaller image_size",
+    )
+    squares = torch.empty(len(split), channels, image_size, image_size, dtype=torch.uint8)
+    for start in range(0, len(split), together):
+        piece = split.images[start : start + together]
+        squares[start : start + together] = fit(piece, image_size)
+    return Split(squares, split.labels)

@@ -1,0 +1,98 @@
+"""What ``deepen`` takes: two designs, a network of the first, and a batch of images."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from skipsearch.design import Design
+from skipsearch.errors import DesignError
+from skipsearch.models.network import Network, build
+
+
+def check_designs(design: Design, to_design: Design) -> None:
+    """Refuse designs that differ in more than depth, or of which the second is shallower.
+
+    Raises:
+        DesignError: If they do; the message names the field.
+    """
+    old, new = design.depths, to_design.depths
+    if len(old) != len(new):
+        raise DesignError(f"depths: a network of {len(old)} stages cannot become one of {len(new)}")
+    for number, (before, after) in enumerate(zip(old, new, strict=True), 1):
+        if after < before:
+            raise DesignError(
+                f"depths: stage {number} has {before} blocks and would have {after};"
+                " deepen adds blocks and takes none away"
+            )
+    field = _difference(design, to_design)
+    if field:
+        raise DesignError(
+            f"{field}: {getattr(design, field)!r} cannot become {getattr(to_design, field)!r};"
+            " deepen changes depths alone"
+        )
+
+
+def _difference(design: Design, to_design: Design) -> str:
+    """The first field beside the depths in which two designs differ to some effect."""
+    names = [field.name for field in fields(Design)]
+    differ = [n for n in names if n != "depths" and getattr(design, n) != getattr(to_design, n)]
+    try:
+        shallow = to_design.replace(depths=design.depths)
+    except DesignError:  # a shape fits at the greater depth alone, so it is not the same design
+        return differ[0]
+    if shallow.id == design.id:
+        return ""
+    one, other = design.canonical(), shallow.canonical()
+    return next((n for n in differ if getattr(one, n) != getattr(other, n)), differ[0])
+
+
+def check_model(model: Network, design: Design) -> tuple[int, int]:
+    """Refuse a model that is not of its design.
+
+    Returns:
+        Channels of its images, and number of its classes.
+
+    Raises:
+        DesignError: If it is not; the message names the first module that differs.
+    """
+    if not isinstance(model, Network):
+        raise DesignError(f"model: {type(model).__name__} is not a network made by build")
+    in_channels = cast("nn.Conv2d", model.stem[0]).in_channels
+    classes = model.classifier.out_features
+    with torch.device("meta"):
+        expected = dict(build(design, in_channels, classes).named_modules())
+    found = dict(model.named_modules())
+    for name in (*expected, *found):
+        one, other = _describe(expected.get(name)), _describe(found.get(name))
+        if one != other:
+            raise DesignError(
+                f"model is not of its design: {name or 'the network'} is {other} there and {one}"
+                " by the design"
+            )
+    return in_channels, classes
+
+
+def _describe(module: nn.Module | None) -> str:
+    return f"{type(module).__name__}({module.extra_repr()})" if module else "absent"
+
+
+def check_images(images: Tensor | None, in_channels: int) -> None:
+    """Refuse what is no batch of images for a network.
+
+    Raises:
+        DesignError: If they are not images of so many channels, in floating point.
+    """
+    if images is None:
+        return
+    if images.dim() != 4 or images.shape[1] != in_channels or not images.numel():
+        raise DesignError(
+            f"images: a batch (N, {in_channels}, H, W) is expected, not {tuple(images.shape)}"
+        )
+    if not images.is_floating_point():
+        raise DesignError(
+            f"images: {images.dtype} is not what the network reads; normalise them as for training"
+        )

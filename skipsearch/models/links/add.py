@@ -1,0 +1,40 @@
+"""Addition."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from skipsearch.models.links.linking import Linking
+from skipsearch.models.ops import sequence
+from skipsearch.models.packed import as_it_is
+from skipsearch.plan import Join
+from skipsearch.ranges import Range
+
+
+class AddLinks(nn.Module):
+    """after(x + link(output of an earlier stage) + ...).
+
+    Residual-of-residual: Zhang et al. 2016, arXiv:1608.02908, Fig. 1 and equation 3.
+    """
+
+    def __init__(self, join: Join) -> None:
+        super().__init__()
+        self.sources = tuple(link.source for link in join.links)
+        self.links = nn.ModuleList(sequence(link.steps) for link in join.links)
+        self.after = sequence(join.after)
+
+    def forward(self, x: Tensor, outputs: Sequence[Tensor]) -> Tensor:
+        """Join what stem and stages have put out so far to x (N, inputs, H, W), in its shape."""
+        for source, link in zip(self.sources, self.links, strict=True):
+            x = x + link(outputs[source])
+        out: Tensor = self.after(x)
+        return out
+
+    def extra_repr(self) -> str:
+        """Show where the links begin."""
+        return f"sources={self.sources}"
+
+
+LINKING = Linking(build=AddLinks, packed={AddLinks: as_it_is}, behind=Range.plus)
