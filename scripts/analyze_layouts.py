@@ -23,7 +23,7 @@ def level_means(run: ss.Run, axis: str) -> pd.DataFrame:
     for trial in run.trials():
         if len(trial.curve) >= rung:
             values.setdefault(str(level(trial, axis)), []).append(
-                trial.curve[rung - 1].validation_accuracy
+                trial.curve[rung - 1].validation_score
             )
     rows = [
         (name, sum(seen) / len(seen), *interval(seen, images), len(seen))

@@ -110,7 +110,7 @@ def fast(design: ss.Design, data: ss.Data, recipe: ss.Recipe, seed: int) -> floa
     """Train as a search does, and return the accuracy on the validation images."""
     model = ss.build(design, data.in_channels, data.classes, seed=seed)
     *_, last = ss.train(model, data, recipe, seed)
-    return last.validation_accuracy
+    return last.validation_score
 
 
 def curve_recipe(data: ss.Data) -> ss.Recipe:

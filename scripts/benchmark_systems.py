@@ -222,7 +222,7 @@ def ours(setting: Setting, curves: Curves, budget: int, seed: int) -> Replay:
                 worker=ours_replaying(curves, known.epochs),
             )
             trials = [trial for trial in study.trials() if trial.state == COMPLETE]
-            best = max((trial.curve[-1].validation_accuracy for trial in trials), default=0.0)
+            best = max((trial.curve[-1].validation_score for trial in trials), default=0.0)
             replay.end(best)
     return replay
 

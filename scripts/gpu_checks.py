@@ -165,8 +165,8 @@ Curve = list[tuple[float, ...]]
 def figures(epoch: ss.Epoch) -> tuple[float, ...]:
     """What an epoch showed, but for its time."""
     return (
-        *(epoch.train_loss, epoch.train_accuracy),
-        *(epoch.validation_loss, epoch.validation_accuracy),
+        *(epoch.train_loss, epoch.train_score),
+        *(epoch.validation_loss, epoch.validation_score),
     )
 
 

@@ -149,7 +149,7 @@ def train(candidate: Candidate, data_name: str, seeds: Sequence[int]) -> list[Ro
         for epoch in curve:
             if not (math.isfinite(epoch.train_loss) and math.isfinite(epoch.validation_loss)):
                 break
-            row[f"accuracy_{epoch.epoch}"] = f"{epoch.validation_accuracy:.5f}"
+            row[f"accuracy_{epoch.epoch}"] = f"{epoch.validation_score:.5f}"
         # Trained side by side: each has its share of the time.
         row["seconds"] = f"{sum(epoch.seconds for epoch in curve):.3f}"
         rows.append(row)

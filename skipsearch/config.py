@@ -14,8 +14,9 @@ from typing import Any, Self
 from skipsearch.early_stopping import EarlyStopping
 from skipsearch.errors import RunError, SkipSearchError, refuse_unknown_keys
 from skipsearch.recipe import Recipe
-from skipsearch.record import ASK_BEST, VALIDATION_ACCURACY
+from skipsearch.record import ASK_BEST
 from skipsearch.space import Space
+from skipsearch.task import CLASSIFICATION, TASKS, Scale, Task
 from skipsearch.text import parse_yaml, read_text
 
 FORMAT = 1
@@ -27,7 +28,7 @@ FIXED = (
 # What older runs do not say of themselves.
 ADDED = {
     "stopping": EarlyStopping().details(),
-    "objectives": [VALIDATION_ACCURACY],
+    "objectives": [CLASSIFICATION.metric.validation],
     "latency_batch": None,
     "seeds": 1,
     "storage": None,
@@ -55,6 +56,7 @@ class DataConfig:
         train_images: Number of training images.
         validation_images: Number of validation images.
         source: Where it comes from, in words.
+        task: What networks are trained to do with it.
     """
 
     name: str
@@ -68,6 +70,7 @@ class DataConfig:
     train_images: int
     validation_images: int
     source: str
+    task: str = CLASSIFICATION.name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,13 +85,14 @@ class SearchConfig:
         sampler: The sampler's word, or the class of one of the user's own.
         stopping: When trainings end before the full budget.
         rungs: Epochs at which trainings are compared, the full budget last.
-        objectives: ``validation_accuracy``, and what is to be kept small beside it.
+        objectives: The validation score under the name of the task's metric, such as
+            ``validation_accuracy``, and what is to be kept small beside it.
         latency_batch: Number of images whose latency is measured; None where it is no objective.
         trials: Number of trainings that the run shall hold.
         seeds: Number of trainings of one design at most.
         storage: URL of the study's database, without a password; None for the run folder's file.
         ask: Axes that are asked about, or ``best``.
-        margin: Where axes are asked about, the difference in mean accuracy that does not matter.
+        margin: Where axes are asked about, the difference between mean scores that does not matter.
         versions: Versions of the libraries.
     """
 
@@ -179,6 +183,16 @@ class SearchConfig:
         values = self.to_dict()
         kept = {name: values[name] for name in FIXED if name != "storage"}
         return kept | {"data": _data(values["data"])}
+
+    @property
+    def task(self) -> Task:
+        """What networks are trained to do."""
+        return TASKS[self.data.task]
+
+    @property
+    def scale(self) -> Scale:
+        """What differences between validation scores are compared with."""
+        return Scale(self.task.metric, self.data.validation_images)
 
     @property
     def image_sizes(self) -> dict[str, int]:
@@ -349,6 +363,7 @@ DATA_VALUES: dict[str, Kind] = {
     "train_images": COUNT,
     "validation_images": COUNT,
     "source": ("a text", lambda value: isinstance(value, str)),
+    "task": (f"one of {', '.join(TASKS)}", lambda value: value in TASKS),
 }
 
 

@@ -14,7 +14,7 @@ COMPLETE = "COMPLETE"  # trained to the full budget
 PRUNED = "PRUNED"  # stopped early, with a value at every epoch that it reached
 FAIL = "FAIL"  # ended by NaN, by lack of memory, or by an exception: see the reason
 RUNNING = "RUNNING"
-VALIDATION_ACCURACY = "validation_accuracy"
+SCORE = "validation_score"  # of any task: what trainings are compared by
 ASK_BEST = "best"  # what a search is asked for where it is asked about no axis
 COSTS = ("params", "macs", "activation_bytes", "latency")  # of a design, to be kept small
 STATES = (COMPLETE, PRUNED, FAIL, RUNNING)
@@ -35,18 +35,19 @@ class Epoch:
         epoch: Number, from 1.
         learning_rate: At the last step.
         train_loss: Mean over the epoch's steps, in training mode.
-        train_accuracy: Share of the training images classified rightly, in training mode.
-        validation_loss: Mean cross-entropy over the validation split.
-        validation_accuracy: Share of the validation images classified rightly.
+        train_score: Score on the training images, in training mode: the metric of the task, such as
+            the accuracy.
+        validation_loss: Mean loss over the validation split.
+        validation_score: Score on the validation split.
         seconds: Wall time of the epoch, evaluation included.
     """
 
     epoch: int
     learning_rate: float
     train_loss: float
-    train_accuracy: float
+    train_score: float
     validation_loss: float
-    validation_accuracy: float
+    validation_score: float
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:
@@ -56,6 +57,12 @@ class Epoch:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Build an epoch from plain values."""
+        if "validation_accuracy" in values:  # an older run, which knew no other scores
+            values = {
+                **values,
+                "train_score": values["train_accuracy"],
+                "validation_score": values["validation_accuracy"],
+            }
         return cls(**{name: values[name] for name in EPOCH_FIELDS})
 
 

@@ -523,7 +523,7 @@ def test_a_confirmation_that_is_killed_goes_on_and_decides_what_is_best(
     found = ss.confirm(run, top=2, seeds=2)
     url = f"sqlite:///{run.path}/confirm.db"
     after = load_trials(url)
-    (kept,) = (trial for trial in after if trial.curve[-1].validation_accuracy == 0)
+    (kept,) = (trial for trial in after if trial.curve[-1].validation_score == 0)
     assert (kept.number, kept.seed) == (0, 1_000_000)
     assert {(trial.state, len(trial.curve)) for trial in after} == {(COMPLETE, EPOCHS)}
     trained = sorted((f"{t.design.id}-{t.recipe.id}", t.seed - 1_000_000) for t in after)

@@ -324,7 +324,7 @@ def test_means_come_with_the_interval_of_student(rng: np.random.Generator) -> No
     trials = simulated((0.3, 0.2, 0.1), (0.4, 0.3, 0.2), rng, seeds=5)
     for row, depth in zip(degradation(trials).table.itertuples(), DEPTHS, strict=True):
         errors = [
-            1 - trial.curve[-1].validation_accuracy
+            1 - trial.curve[-1].validation_score
             for trial in trials
             if trial.design.depths == (depth,)
         ]

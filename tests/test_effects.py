@@ -163,7 +163,7 @@ def test_seeds_of_a_design_are_replicates() -> None:
 
 def record_again(trial: Trial, seed: int) -> Trial:
     candidate = Candidate({}, trial.design, trial.recipe)
-    return record(candidate, [epoch.validation_accuracy for epoch in trial.curve], seed=seed)
+    return record(candidate, [epoch.validation_score for epoch in trial.curve], seed=seed)
 
 
 def test_stopped_trainings_tell_what_finished_curves_say_of_them() -> None:

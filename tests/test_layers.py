@@ -21,7 +21,7 @@ LAYERS = (
     ("fields",),
     ("canonical",),
     ("design",),
-    ("recipe", "record", "cost", "early_stopping"),
+    ("recipe", "record", "task", "cost", "early_stopping"),
     ("axes",),
     ("space", "classics", "anatomy"),
     ("models", "data", "config"),

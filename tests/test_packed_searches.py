@@ -159,7 +159,7 @@ def test_a_seed_that_is_stopped_early_leaves_the_others_as_they_are(
             curve = whole[trial.key, trial.seed]
             assert timeless(trial.curve) == curve[: len(trial.curve)]
         # What is compared at the first rung is compared in the order of the seeds.
-        falls = judge.stops(trial.number, [trial.curve[0].validation_accuracy])
+        falls = judge.stops(trial.number, [trial.curve[0].validation_score])
         audited = falls and stopping.is_audited(trial.number, 0)
         assert trial.state == (PRUNED if falls and not audited else COMPLETE)
         assert len(trial.curve) == (1 if trial.state == PRUNED else EPOCHS)

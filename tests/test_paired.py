@@ -288,7 +288,7 @@ def frame_of(trials: Sequence[Trial]) -> pd.DataFrame:
     columns = ["y", "layout", "shortcut", "depth", "rate"]
     rows = [
         (
-            *(trial.curve[0].validation_accuracy, trial.design.layout, trial.design.shortcut),
+            *(trial.curve[0].validation_score, trial.design.layout, trial.design.shortcut),
             *(trial.design.depths[0], trial.recipe.peak_lr),
         )
         for trial in trials
@@ -457,7 +457,7 @@ def test_only_values_at_the_rung_that_all_have_reached_are_compared() -> None:
     trials = [
         t
         if len(t.curve) == 9
-        else record(t.design, [e.validation_accuracy for e in t.curve], state=PRUNED)
+        else record(t.design, [e.validation_score for e in t.curve], state=PRUNED)
         for t in trials
     ]
     table = of(trials)
@@ -590,7 +590,7 @@ def test_at_equal_cost_what_size_alone_explains_is_gone() -> None:
 def test_at_equal_cost_the_model_has_the_logarithm_of_the_cost() -> None:
     # Costs that never meet: no pairs.
     trials = [
-        record(t.design, t.curve[0].validation_accuracy, params=t.params + 400 * (t.params < 3000))
+        record(t.design, t.curve[0].validation_score, params=t.params + 400 * (t.params < 3000))
         for t in grown(np.random.default_rng(17))
         if (t.design.depths[0] % 3 == 0) == (t.design.layout == PRE)
     ]

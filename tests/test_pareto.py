@@ -211,7 +211,7 @@ def test_any_table_is_the_front_by_brute_force(
     def losses(trial: Trial) -> np.ndarray:
         return np.array(
             [
-                -trial.curve[-1].validation_accuracy
+                -trial.curve[-1].validation_score
                 if name == "validation_accuracy"
                 else getattr(trial, name)
                 for name in objectives

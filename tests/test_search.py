@@ -104,7 +104,7 @@ def test_asha_stopped_only_what_was_below_the_best_third_of_its_rung(run: Run) -
             other
             for other in run.trials()
             if len(other.curve) > rung
-            and other.curve[rung - 1].validation_accuracy > trial.curve[-1].validation_accuracy
+            and other.curve[rung - 1].validation_score > trial.curve[-1].validation_score
         ]
         assert better, f"trial {trial.number} was stopped at epoch {rung} though none was better"
 
@@ -127,8 +127,8 @@ def test_a_worker_trains_what_the_plain_api_trains(run: Run) -> None:
         curve = list(ss.train(model, data, trial.recipe, trial.seed))
     finally:
         torch.set_num_threads(threads)
-    mine = [(epoch.train_loss, epoch.validation_accuracy) for epoch in curve]
-    assert mine == [(epoch.train_loss, epoch.validation_accuracy) for epoch in trial.curve]
+    mine = [(epoch.train_loss, epoch.validation_score) for epoch in curve]
+    assert mine == [(epoch.train_loss, epoch.validation_score) for epoch in trial.curve]
 
 
 def test_nothing_is_left_behind(run: Run) -> None:

@@ -69,7 +69,7 @@ def test_networks_hold_the_weights_of_the_epoch_that_was_told(few: Data) -> None
     for epochs in train_several(models, few, RECIPE, packed=True):
         for model, epoch in zip(models, epochs, strict=True):
             _, accuracy = Trainer(model, few, RECIPE).evaluate(few.validation)
-            assert accuracy == pytest.approx(epoch.validation_accuracy, abs=1 / 60 + 1e-9)
+            assert accuracy == pytest.approx(epoch.validation_score, abs=1 / 60 + 1e-9)
 
 
 def test_more_than_a_pack_are_several_packs(few: Data) -> None:

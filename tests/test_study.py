@@ -629,7 +629,7 @@ def test_several_objectives(tmp_path: Path, sampler: str) -> None:
         assert record.latency == 0.002
         values = optuna_study.trials[number].values
         if record.state == COMPLETE:
-            assert values == [record.curve[-1].validation_accuracy, record.macs, 0.002]
+            assert values == [record.curve[-1].validation_score, record.macs, 0.002]
         else:  # an unfinished value must not stand on the front
             assert values is None
     assert all(record.activation_bytes > 0 for record in records.values())
@@ -847,7 +847,7 @@ def test_a_driver_that_seemed_dead_lets_go_of_what_another_took_over(
     train(sleeper, proposal, accuracy=0.1)  # it wakes, and knows of nothing
     train(other, taken, accuracy=0.7)
     (record,) = other.trials()
-    assert (record.state, record.curve[0].validation_accuracy) == (COMPLETE, 0.7)
+    assert (record.state, record.curve[0].validation_score) == (COMPLETE, 0.7)
     for driver in (sleeper, other):
         driver.close()
 

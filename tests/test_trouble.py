@@ -158,7 +158,7 @@ def test_stopped_trials_are_audited(tmp_path: Path) -> None:
     trials = ss.search(space, resources=ONE, out=tmp_path / "run", **asked).trials()
     assert [trial.state for trial in trials] == [COMPLETE] * 8
     judge = Judge(stopping, 3)
-    accuracies = [[epoch.validation_accuracy for epoch in trial.curve] for trial in trials]
+    accuracies = [[epoch.validation_score for epoch in trial.curve] for trial in trials]
     first_stop = [
         next((n for n in (1, 2) if judge.stops(trial.number, curve[:n])), 0)
         for trial, curve in zip(trials, accuracies, strict=True)

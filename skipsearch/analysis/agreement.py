@@ -104,7 +104,7 @@ def _values(name: str, run: Compared) -> tuple[int, Values]:
     for trial in trials:
         by_design.setdefault(trial.design.id, []).append(trial)
     return epochs, {
-        design: (fmean(trial.curve[epochs - 1].validation_accuracy for trial in group), group[0])
+        design: (fmean(trial.curve[epochs - 1].validation_score for trial in group), group[0])
         for design, group in by_design.items()
     }
 

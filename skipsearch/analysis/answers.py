@@ -11,24 +11,26 @@ import pandas as pd
 from skipsearch.analysis.comparison import PAIRS, SEEDS
 from skipsearch.analysis.effects import POSTERIOR, TIED, UNKNOWN, WORSE
 from skipsearch.axes import level_name
+from skipsearch.task import Metric
 
 NAMED = 4  # levels that a sentence names; of more it says how many
 
 Row = Mapping[Any, Any]
 
 
-def answers(table: pd.DataFrame, axes: Sequence[str] | None = None) -> list[str]:
+def answers(table: pd.DataFrame, metric: Metric, axes: Sequence[str] | None = None) -> list[str]:
     """Say what a table of effects says.
 
     Args:
         table: As ``effects`` or ``paired_effects`` returns it.
-        axes: Of the table; None for all.
+        metric: Metric of the scores.
+        axes: Axes of the table; None for all.
 
     Returns:
         One text an axis, in the order of the axes. Levels that were not trained are left out.
     """
     axes = list(dict.fromkeys(table["axis"])) if axes is None else axes
-    return [_answer(axis, table[table["axis"] == axis].to_dict("records")) for axis in axes]
+    return [_answer(axis, table[table["axis"] == axis].to_dict("records"), metric) for axis in axes]
 
 
 def open_axes(table: pd.DataFrame) -> list[str]:
@@ -36,7 +38,7 @@ def open_axes(table: pd.DataFrame) -> list[str]:
     return list(dict.fromkeys(table["axis"][table["verdict"] == UNKNOWN]))
 
 
-def _answer(axis: str, rows: Sequence[Row]) -> str:
+def _answer(axis: str, rows: Sequence[Row], metric: Metric) -> str:
     seen = [row for row in rows if row["n"]]
     if len(seen) < 2:
         only = f"only {_name(seen[0])} was trained" if seen else "nothing was trained"
@@ -44,37 +46,37 @@ def _answer(axis: str, rows: Sequence[Row]) -> str:
     first, *others = seen
     if first is not rows[0]:  # the reference was not trained: only the model speaks of it
         return f"{axis}: Not enough data to tell{_further(rows)}."
-    by_average = _compared(first, others, "verdict", "difference", ("d_low", "d_high"))
+    by_average = _compared(first, others, metric)
     average = "On average over the space, " if first["method"] == POSTERIOR else ""
     texts = [f"{average}{by_average}" if by_average else f"Not enough data to tell{_leads(first)}"]
     if first["best_verdict"]:
-        at_best = _at_best(seen)
-        texts.append(at_best)
+        texts.append(_at_best(seen, metric))
     if any(row["verdict"] == UNKNOWN for row in seen):
         texts[0] += _further(rows)
     return f"{axis}: {'. '.join(texts)}."
 
 
-def _compared(
-    first: Row, others: Sequence[Row], verdict: str, difference: str, ends: tuple[str, str]
-) -> str:
+def _compared(first: Row, others: Sequence[Row], metric: Metric) -> str:
     """Say what is worse and what is tied; nothing where all is open."""
     worse, tied, unknown = (
-        [row for row in others if row[verdict] == word] for word in (WORSE, TIED, UNKNOWN)
+        [row for row in others if row["verdict"] == word] for word in (WORSE, TIED, UNKNOWN)
     )
     if not worse and not tied:
         return ""
-    parts = []
+    parts, unit = [], metric.difference_unit
     if worse:
-        nearest, *rest = sorted(worse, key=lambda row: -row[difference])
-        low, high = -100 * nearest[ends[1]], -100 * nearest[ends[0]]
-        points = f"{-100 * nearest[difference]:.1f} points ({low:.1f} to {high:.1f}{_how(nearest)})"
+        nearest, *rest = sorted(worse, key=lambda row: -row["difference"])
+        lead, low, high = (-metric.factor * nearest[n] for n in ("difference", "d_high", "d_low"))
+        lead_in_words = f"{lead:.1f} {unit} ({low:.1f} to {high:.1f}{_how(nearest)})"
         more = f" and {_names(rest)} by more" if rest else ""
-        parts.append(f"{_name(first)} beats {_name(nearest)} by {points}{more}")
+        parts.append(f"{_name(first)} beats {_name(nearest)} by {lead_in_words}{more}")
     if tied:
         start = "it" if worse else _name(first)
-        spans = [f"{100 * row[ends[0]]:+.1f} to {100 * row[ends[1]]:+.1f}" for row in tied[:NAMED]]
-        parts.append(f"{start} is tied with {_names(tied)} ({', '.join(spans)} points)")
+        spans = [
+            f"{metric.factor * row['d_low']:+.1f} to {metric.factor * row['d_high']:+.1f}"
+            for row in tied[:NAMED]
+        ]
+        parts.append(f"{start} is tied with {_names(tied)} ({', '.join(spans)} {unit})")
     if unknown:
         parts.append(f"{_names(unknown)} cannot be told from it yet")
     return "; ".join(parts)
@@ -86,12 +88,13 @@ def _how(row: Row) -> str:
     return f"; {row['pairs']} {how}" if how else ""
 
 
-def _at_best(seen: Sequence[Row]) -> str:
+def _at_best(seen: Sequence[Row], metric: Metric) -> str:
     """Say which level the best design has."""
     leader = max(seen, key=lambda row: row["chance"])
+    low, high = metric.factor * leader["best_low"], metric.factor * leader["best_high"]
     text = (
         f"The best design has {_name(leader)} with a probability of {leader['chance']:.2f}"
-        f" (best accuracy {100 * leader['best_low']:.1f} to {100 * leader['best_high']:.1f} %)"
+        f" (best {metric.title} {low:.1f} to {high:.1f} {metric.unit})"
     )
     words = {row["best_verdict"] for row in seen if row["bd_low"] < row["bd_high"]}
     if words == {TIED}:

@@ -35,10 +35,10 @@ def audit(trials: Iterable[Trial]) -> Audit:
     """
     trials = list(trials)
     complete = [trial for trial in trials if trial.state == COMPLETE]
-    finals = sorted((t.curve[-1].validation_accuracy for t in complete), reverse=True)
+    finals = sorted((t.curve[-1].validation_score for t in complete), reverse=True)
     bound = finals[max(0, int(len(finals) * BEST) - 1)] if finals else 1.0
-    passed = [t.curve[-1].validation_accuracy for t in complete if not t.stopped_at]
-    audited = [t.curve[-1].validation_accuracy for t in complete if t.stopped_at]
+    passed = [t.curve[-1].validation_score for t in complete if not t.stopped_at]
+    audited = [t.curve[-1].validation_score for t in complete if t.stopped_at]
     return Audit(
         stopped=sum(trial.state == PRUNED for trial in trials),
         audited=len(audited),

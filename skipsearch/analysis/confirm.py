@@ -20,8 +20,8 @@ from numpy.typing import ArrayLike, NDArray
 from skipsearch.analysis.ranking import grouped, interval, level
 from skipsearch.errors import RunError, counted
 from skipsearch.ids import is_meant
-from skipsearch.intervals import rounding
 from skipsearch.record import COMPLETE, FAIL, INTERRUPTED, PRUNED, Trial
+from skipsearch.task import Metric, Scale
 
 SURE = 0.95  # chance of being the best at which a leader is separated
 LEAST_ROUNDS = 3  # before a first verdict; two seeds show too little of the noise
@@ -31,10 +31,10 @@ DIGITS = 12  # of means; further ones depend on the order of addition
 NAN = float("nan")
 
 
-def chance_of_best(accuracies: ArrayLike, images: int) -> NDArray[np.float64]:
-    """Return the chance of each design that its expected accuracy is the highest of all.
+def chance_of_best(scores: ArrayLike, scale: Scale) -> NDArray[np.float64]:
+    """Return the chance of each design that its expected score is the highest of all.
 
-    A parametric bootstrap, paired over seeds. An accuracy is taken as the design's expectation,
+    A parametric bootstrap, paired over seeds. A score is taken as the design's expectation,
     plus what the seed does to all designs alike, plus normal noise, as large for all designs. The
     expectations come from a normal distribution, whose deviation, in units of that of the noise, is
     half-Cauchy beforehand (Gelman 2006, doi:10.1214/06-BA117A). The leaders of a search are much
@@ -50,14 +50,14 @@ def chance_of_best(accuracies: ArrayLike, images: int) -> NDArray[np.float64]:
     Where one design is much noisier than the others, its chance is too high.
 
     Args:
-        accuracies: (designs, seeds) with at least 2 seeds, the same for all designs.
-        images: Of the validation split. An accuracy comes in steps of one image; the noise is taken
-            to be no smaller than such rounding.
+        scores: (designs, seeds) with at least 2 seeds, the same for all designs.
+        scale: Metric and number of validation images. The noise is taken to be no smaller than that
+            of rounding to whole images.
 
     Returns:
         (designs,) with sum 1; equal for designs that are equal.
     """
-    seen = np.asarray(accuracies, dtype=float)
+    seen = np.asarray(scores, dtype=float)
     designs, seeds = seen.shape
     assert seeds >= 2, "one seed shows no noise"
     if designs == 1:
@@ -65,7 +65,7 @@ def chance_of_best(accuracies: ArrayLike, images: int) -> NDArray[np.float64]:
     means = seen.mean(axis=1) - seen.mean()
     noise = seen - seen.mean(axis=0) - means[:, np.newaxis]
     freedom = (designs - 1) * (seeds - 1)
-    within = max(float((noise**2).sum()), freedom * rounding(images))
+    within = max(float((noise**2).sum()), freedom * scale.rounding)
     between = seeds * float((means**2).sum())
     ratios = np.tan(np.pi / 2 * (np.arange(STEPS) + 0.5) / STEPS)  # equally likely beforehand
     shares = seeds * ratios**2 / (1 + seeds * ratios**2)  # of the means' variance, not noise
@@ -105,7 +105,7 @@ class Confirmation:
             recipe               id of the recipe
             trial                number of its first trial in the search
             n                    new seeds
-            validation_accuracy  mean over them
+            validation_accuracy  mean over them, under the name of the task's metric
             sd                   their standard deviation; NaN for n < 2
             low, high            95 % interval of the mean (Student), see ``interval``
             chance               that it is the best of the leaders; 0 where it failed, NaN before
@@ -121,6 +121,7 @@ class Confirmation:
             ...                  the axes
             reason               why it failed
 
+        metric: Metric of the scores.
         seeds: New seeds asked for.
         rounds: Rounds that are finished.
         wanted: What the next round still has to train: a record of the leader in the search, and a
@@ -130,6 +131,7 @@ class Confirmation:
     """
 
     table: pd.DataFrame
+    metric: Metric
     seeds: int
     rounds: int
     wanted: tuple[tuple[Trial, int], ...]
@@ -173,8 +175,8 @@ class Confirmation:
         row = self._of_searched
         return float(row.shrinkage_low), float(row.shrinkage_high)
 
-    def accuracies(self, trial: Trial) -> tuple[float, ...]:
-        """Return the accuracies with new seeds of a design and recipe; empty for no leader.
+    def scores(self, trial: Trial) -> tuple[float, ...]:
+        """Return the scores with new seeds of a design and recipe; empty for no leader.
 
         Args:
             trial: Any record of it.
@@ -225,16 +227,17 @@ class Confirmation:
                 f"Not separated: {_name(best)} is {sure}, after {seeds} each;"
                 f" these cannot be told apart: {tied}."
             ]
-        accuracy = f"{best.validation_accuracy:.4f}"
+        score = f"{best[self.metric.validation]:.4f}"
         sentences.append(
-            f"Its validation accuracy at the full budget is {accuracy} (mean of {best.n} seeds,"
-            f" standard deviation {best.sd:.4f}, 95 % interval {best.low:.4f} to {best.high:.4f})."
+            f"Its validation {self.metric.title} at the full budget is {score} (mean of {best.n}"
+            f" seeds, standard deviation {best.sd:.4f}, 95 % interval {best.low:.4f} to"
+            f" {best.high:.4f})."
         )
         if not np.isnan(self.shrinkage):
             low, high = self.shrinkage_interval
             sentences.append(
-                f"The search's leader, {_name(searched)}, had {searched.search_accuracy:.4f} there"
-                f" and has {searched.validation_accuracy:.4f} here:"
+                f"The search's leader, {_name(searched)}, had {searched[self.metric.search]:.4f}"
+                f" there and has {searched[self.metric.validation]:.4f} here:"
                 f" {_luck(self.shrinkage)} (95 % interval of the difference {low:.4f} to"
                 f" {high:.4f})."
             )
@@ -277,7 +280,7 @@ def confirmation(
     trainings: Iterable[Trial],
     first_seed: int,
     seeds: int,
-    validation_images: int,
+    scale: Scale,
     axes: Sequence[str] = ("layout", "shortcut", "merge", "depths"),
 ) -> Confirmation:
     """Judge leaders by what became of them with new seeds.
@@ -290,7 +293,7 @@ def confirmation(
         trainings: Records of the trainings with new seeds, those under way among them.
         first_seed: The first of the new seeds; others follow, modulo 2**32.
         seeds: How many there may be.
-        validation_images: Size of the validation split.
+        scale: Metric and number of validation images.
         axes: Fields of the design, or ``recipe.NAME``, to show as columns.
     """
     firsts = [group[0] for group in leaders]
@@ -315,15 +318,16 @@ def confirmation(
     seen = {key: _finals(trial for trial in counted if trial.key == key) for key in keys}
     chances = dict.fromkeys(keys, NAN) | dict.fromkeys(failures, 0.0)
     if rounds >= 2:
-        found = chance_of_best([seen[leader.key] for leader in racing], validation_images)
+        found = chance_of_best([seen[leader.key] for leader in racing], scale)
         chances |= zip((leader.key for leader in racing), found.tolist(), strict=True)
     rows = [
-        _row(group, seen[key], validation_images)
+        _row(group, seen[key], scale)
         | {"chance": chances[key], "reason": failures.get(key, "")}
         | {axis: level(group[0], axis) for axis in axes}
         for key, group in zip(keys, leaders, strict=True)
     ]
-    judged = Confirmation(_table(rows, axes), seeds, rounds, (), tuple(firsts), tuple(counted))
+    table = _table(rows, axes, scale.metric)
+    judged = Confirmation(table, scale.metric, seeds, rounds, (), tuple(firsts), tuple(counted))
     if judged.separated or rounds >= seeds:
         return judged
     last = max(rounds + 1, min(LEAST_ROUNDS, seeds))
@@ -337,17 +341,15 @@ def confirmation(
 
 
 def _finals(trainings: Iterable[Trial]) -> tuple[float, ...]:
-    """Return the accuracies of those that reached the full budget."""
+    """Return the scores of those that reached the full budget."""
     complete = (trial for trial in trainings if trial.state == COMPLETE)
-    return tuple(trial.curve[-1].validation_accuracy for trial in complete)
+    return tuple(trial.curve[-1].validation_score for trial in complete)
 
 
-def _row(
-    group: Sequence[Trial], accuracies: Sequence[float], validation_images: int
-) -> dict[str, object]:
+def _row(group: Sequence[Trial], scores: Sequence[float], scale: Scale) -> dict[str, object]:
     """Return the figures of a leader."""
-    mean = fmean(accuracies) if accuracies else NAN
-    low, high = interval(accuracies, validation_images)
+    mean = fmean(scores) if scores else NAN
+    low, high = interval(scores, scale)
     searched = NAN
     if all(trial.state == COMPLETE for trial in group):
         searched = fmean(_finals(group))
@@ -356,12 +358,12 @@ def _row(
         "design": first.design.id,
         "recipe": first.recipe.id,
         "trial": first.number,
-        "n": len(accuracies),
-        "validation_accuracy": mean,
-        "sd": stdev(accuracies) if len(accuracies) > 1 else NAN,
+        "n": len(scores),
+        scale.metric.validation: mean,
+        "sd": stdev(scores) if len(scores) > 1 else NAN,
         "low": low,
         "high": high,
-        "search_accuracy": searched,
+        scale.metric.search: searched,
         "shrinkage": searched - mean,
         "shrinkage_low": searched - high,
         "shrinkage_high": searched - low,
@@ -369,10 +371,10 @@ def _row(
     }
 
 
-def _table(rows: list[dict[str, object]], axes: Sequence[str]) -> pd.DataFrame:
+def _table(rows: list[dict[str, object]], axes: Sequence[str], metric: Metric) -> pd.DataFrame:
     columns = [
-        *("design", "recipe", "trial", "n", "validation_accuracy", "sd", "low", "high"),
-        *("chance", "tied", "search_accuracy", "shrinkage", "shrinkage_low", "shrinkage_high"),
+        *("design", "recipe", "trial", "n", metric.validation, "sd", "low", "high"),
+        *("chance", "tied", metric.search, "shrinkage", "shrinkage_low", "shrinkage_high"),
         *("params", *axes, "reason"),
     ]
     table = pd.DataFrame(rows, columns=columns)
@@ -380,7 +382,7 @@ def _table(rows: list[dict[str, object]], axes: Sequence[str]) -> pd.DataFrame:
     order = pd.DataFrame(
         {
             "failed": table.reason != "",
-            "loss": -table.validation_accuracy.round(DIGITS),
+            "loss": -table[metric.validation].round(DIGITS),
             "params": table.params,
         }
     )

@@ -20,6 +20,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from skipsearch.diagram import Diagram
 from skipsearch.diagram.look import INK, MUTED, STYLE
 from skipsearch.record import COMPLETE, PRUNED, Trial
+from skipsearch.task import Metric
 
 BLUE, VERMILLION, GREEN, ORANGE = "#0072b2", "#d55e00", "#009e73", "#e69f00"
 PURPLE, SKY, GREY = "#cc79a7", "#56b4e9", "#b8b8b8"
@@ -89,17 +90,18 @@ def fair_sample(trials: Sequence[Trial], leaders: Container[str]) -> list[Trial]
     return [t for i, t in enumerate(trials) if t.curve and (i % step == 0 or t.key in leaders)]
 
 
-def plot_curves(trials: Iterable[Trial], leaders: Mapping[str, str]) -> Diagram:
+def plot_curves(trials: Iterable[Trial], leaders: Mapping[str, str], metric: Metric) -> Diagram:
     """Draw validation error against the epoch, for every training; the error's axis is logarithmic.
 
     Args:
         trials: Records of a run.
         leaders: Names of the designs to stand out, by ``DESIGN-RECIPE``; the others are grey, and
             end in a dot where early stopping ended them.
+        metric: Metric of the scores.
     """
     order = {name: place for place, name in enumerate(leaders.values())}
     trials = [trial for trial in trials if trial.curve]
-    errors = [1 - epoch.validation_accuracy for trial in trials for epoch in trial.curve]
+    errors = [metric.lack(epoch.validation_score) for trial in trials for epoch in trial.curve]
     least = min((error for error in errors if error > 0), default=1.0) / 2  # drawn for no error
     looks = dict(zip(leaders, zip(cycle(COLOURS), cycle(MARKS)), strict=False))
     with _axes() as (figure, axes):
@@ -107,7 +109,8 @@ def plot_curves(trials: Iterable[Trial], leaders: Mapping[str, str]) -> Diagram:
         for trial in trials:
             name = trial.key
             epochs = [epoch.epoch for epoch in trial.curve]
-            values = [100 * max(1 - e.validation_accuracy, least) for e in trial.curve]
+            lacks = [max(metric.lack(epoch.validation_score), least) for epoch in trial.curve]
+            values = [metric.factor * lack for lack in lacks]
             (line,) = axes.plot(epochs, values, color=GREY, linewidth=0.7, zorder=1)
             line.set_gid(f"trial-{trial.number}")
             if name in looks:
@@ -120,7 +123,7 @@ def plot_curves(trials: Iterable[Trial], leaders: Mapping[str, str]) -> Diagram:
                 line.set(marker=".", markersize=4, markevery=[-1])
         axes.set_yscale("log")
         _plain_log(axes.yaxis)
-        axes.set(xlabel="epoch", ylabel="validation error, %")
+        axes.set(xlabel="epoch", ylabel=f"validation {metric.error}, {metric.unit}")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if named:
             handles, labels = axes.get_legend_handles_labels()
@@ -129,41 +132,45 @@ def plot_curves(trials: Iterable[Trial], leaders: Mapping[str, str]) -> Diagram:
     return figure
 
 
-def plot_front(trials: Iterable[Trial], front: pd.DataFrame, cost: str = "params") -> Diagram:
-    """Draw validation accuracy at the full budget against a cost, and the front.
+def plot_front(
+    trials: Iterable[Trial], front: pd.DataFrame, metric: Metric, cost: str = "params"
+) -> Diagram:
+    """Draw the validation score at the full budget against a cost, and the front.
 
     Args:
         trials: Records of a run.
-        front: What ``pareto`` returns for accuracy and that cost.
+        front: What ``pareto`` returns for the score and that cost.
+        metric: Metric of the scores.
         cost: ``params``, ``macs``, ``activation_bytes`` or ``latency``.
     """
     complete = [trial for trial in trials if trial.state == COMPLETE and getattr(trial, cost)]
     with _axes() as (figure, axes):
         axes.scatter(
             [getattr(trial, cost) for trial in complete],
-            [100 * trial.curve[-1].validation_accuracy for trial in complete],
+            [metric.factor * trial.curve[-1].validation_score for trial in complete],
             s=14,
             color=GREY,
             rasterized=len(complete) > MOST_CURVES,
             label="one training",
         )
-        values = 100 * front.validation_accuracy
+        values = metric.factor * front[metric.validation]
         axes.step(front[cost], values, where="post", color=BLUE, linewidth=1)
-        errors = [values - 100 * front.low, 100 * front.high - values]
+        errors = [values - metric.factor * front.low, metric.factor * front.high - values]
         axes.errorbar(front[cost], values, errors, fmt="o", color=BLUE, markersize=5, linewidth=0.8)
         axes.plot([], [], "o-", color=BLUE, label="no other is better in both; 95 % interval")
         axes.set_xscale("log")
         _plain_log(axes.xaxis)
-        axes.set(xlabel=COST_NAMES[cost], ylabel="validation accuracy, %")
+        axes.set(xlabel=COST_NAMES[cost], ylabel=f"validation {metric.title}, {metric.unit}")
         axes.legend(loc="lower right")
     return figure
 
 
-def plot_effects(table: pd.DataFrame) -> Diagram:
+def plot_effects(table: pd.DataFrame, metric: Metric) -> Diagram:
     """Draw what each level of each axis gives away to the best, with its interval.
 
     Args:
         table: What ``effects`` returns.
+        metric: Metric of the scores.
     """
     axes_names = list(dict.fromkeys(table.axis))
     sizes = [max(1, int((table.axis == name).sum())) for name in axes_names]
@@ -180,9 +187,9 @@ def plot_effects(table: pd.DataFrame) -> Diagram:
                 colour, mark = VERDICTS[row.verdict]
                 span = [[row.difference - row.d_low], [row.d_high - row.difference]]
                 axes.errorbar(
-                    [100 * row.difference],
+                    [metric.factor * row.difference],
                     [place],
-                    xerr=[[100 * each for each in side] for side in span],
+                    xerr=[[metric.factor * each for each in side] for side in span],
                     fmt=mark,
                     color=colour,
                     markersize=5,
@@ -194,23 +201,27 @@ def plot_effects(table: pd.DataFrame) -> Diagram:
             axes.set_ylim(-0.7, len(rows) - 0.3)
             axes.set_title(name, loc="left", fontsize=9, fontweight="bold")
             axes.grid(axis="y", visible=False)
-        ends = 100 * pd.concat([table.d_low, table.d_high])  # no difference is beyond 100 points
-        panels[-1].set_xlim(max(-100.0, ends.min()) - 1, min(100.0, ends.max()) + 1)
-        panels[-1].set_xlabel("points of validation accuracy, against the best level")
+        ends = metric.factor * pd.concat([table.d_low, table.d_high])
+        most = metric.factor * (metric.best - metric.worst)  # no difference is larger
+        panels[-1].set_xlim(max(-most, ends.min()) - 1, min(most, ends.max()) + 1)
+        panels[-1].set_xlabel(
+            f"{metric.difference_unit} of validation {metric.title}, against the best level"
+        )
         for label, (colour, mark) in VERDICTS.items():
             panels[-1].plot([], [], mark, color=colour, label=label)
         figure.legend(loc="outside lower right", ncols=len(VERDICTS), fontsize=8)
     return figure
 
 
-def plot_interaction(table: pd.DataFrame) -> Diagram:
+def plot_interaction(table: pd.DataFrame, metric: Metric) -> Diagram:
     """Draw the mean of each combination of two axes' levels as a map.
 
     Args:
         table: What ``interactions`` returns: the axes are its first two columns.
+        metric: Metric of the scores.
     """
     first, second = table.columns[:2]
-    means = 100 * table.pivot(index=first, columns=second, values="mean")
+    means = metric.factor * table.pivot(index=first, columns=second, values="mean")
     with _axes(high=1.3 + 0.38 * len(means)) as (figure, axes):
         axes.imshow(means.to_numpy(), cmap="cividis", aspect="auto")
         middle = (means.min().min() + means.max().max()) / 2

@@ -15,6 +15,7 @@ from skipsearch.analysis.figures import (
 )
 from skipsearch.config import SearchConfig
 from skipsearch.record import Trial
+from skipsearch.task import Metric
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +26,7 @@ class Findings:
         config: What was asked of the search.
         trials: Its records.
         ranking: What ``rank`` returns.
-        front: What ``pareto`` returns for accuracy and parameters.
+        front: What ``pareto`` returns for the score and parameters.
         audit: What ``audit`` returns.
         effects: What ``effects`` returns.
         importance: What ``importance`` returns.
@@ -46,6 +47,11 @@ class Findings:
     degradation: Degradation | None = None
     confirmation: Confirmation | None = None
     damage: str = ""
+
+    @property
+    def metric(self) -> Metric:
+        """What networks are judged by."""
+        return self.config.task.metric
 
     @property
     def images(self) -> dict[str, int]:

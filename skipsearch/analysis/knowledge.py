@@ -24,6 +24,7 @@ from skipsearch.surrogate.curves import Curves
 from skipsearch.surrogate.encoding import Array, Encoding
 from skipsearch.surrogate.population import representatives
 from skipsearch.surrogate.warp import Warp
+from skipsearch.task import Scale
 
 DRAWS = 1_000  # from the posterior
 ENOUGH = 5  # designs trained in full, with fewer of which another budget is looked at
@@ -86,7 +87,8 @@ def learn(
     trials: Iterable[Trial],
     space: Space,
     budget: int,
-    images: int,
+    scale: Scale,
+    guess: float,
     epochs: int | None = None,
     with_costs: bool = False,
 ) -> Knowledge | None:
@@ -98,7 +100,7 @@ def learn(
     - stopped before, or under way: an observation of the accuracy that it would have had, with the
       noise of the regression on finished curves (``surrogate.curves``); nothing where too few
       curves finished to learn that;
-    - diverged: the accuracy of guessing, for the network it left behind is worth no more;
+    - diverged: the score of guessing, for the network it left behind is worth no more;
     - failed in another way (memory, a worker that died): nothing, that says nothing of the design.
 
     Seeds of a design are replicates. All designs of a finite space of up to 4,000 points are looked
@@ -109,7 +111,8 @@ def learn(
         trials: Records of a run.
         space: That was searched.
         budget: Epochs of a training in full.
-        images: Size of the validation split.
+        scale: Metric and number of validation images.
+        guess: Score of a network that has learnt nothing.
         epochs: The budget to answer for; None for the full one, or where fewer than five designs
             were trained in full, for the most epochs that five have, or all of fewer.
         with_costs: Whether to work out what each design costs.
@@ -120,12 +123,11 @@ def learn(
     trials = list(trials)
     epochs = _epochs(trials, budget) if epochs is None else epochs
     pool = _Pool(space, trials)
-    guess = 1 / space.classes
     outcomes = pd.DataFrame({"place": pool.places, "outcome": OPEN})
     ends = np.full(len(trials), np.nan)
     for i, trial in enumerate(trials):
         if len(trial.curve) >= epochs:
-            ends[i] = trial.curve[epochs - 1].validation_accuracy
+            ends[i] = trial.curve[epochs - 1].validation_score
             outcomes.loc[i, "outcome"] = FULL
         elif trial.state == FAIL:
             ends[i] = guess if has_diverged(trial.reason) else np.nan
@@ -134,17 +136,17 @@ def learn(
     full = outcomes.outcome == FULL
     if outcomes.place[full].nunique() < FEWEST:
         return None
-    warp = Warp.of(ends[known], images)
+    warp = Warp.of(ends[known], scale.images)
     values, noise = np.zeros(len(trials)), np.full(len(trials), np.inf)
     values[known], noise[known] = warp.values(ends[known]), warp.noise(ends[known])
     going = [i for i, t in enumerate(trials) if t.curve and t.state != FAIL and not full[i]]
     curves = Curves(
         [_curve(t, epochs) for t, is_full in zip(trials, full, strict=True) if is_full],
-        images,
+        scale.images,
         [_curve(trials[i], epochs) for i in going],
     )
     for i in going:
-        final = curves.final(len(trials[i].curve), trials[i].curve[-1].validation_accuracy)
+        final = curves.final(len(trials[i].curve), trials[i].curve[-1].validation_score)
         if final is not None:
             values[i] = warp.values([final.accuracy])[0]
             noise[i] = warp.noise([final.accuracy])[0] + final.variance / warp.spread**2
@@ -188,7 +190,7 @@ def _epochs(trials: Sequence[Trial], budget: int) -> int:
 
 
 def _curve(trial: Trial, epochs: int) -> dict[int, float]:
-    return {i: epoch.validation_accuracy for i, epoch in enumerate(trial.curve[:epochs], 1)}
+    return {i: epoch.validation_score for i, epoch in enumerate(trial.curve[:epochs], 1)}
 
 
 class _Pool:

@@ -13,6 +13,7 @@ from skipsearch.analysis.ranking import grouped, level, rung_reached
 from skipsearch.axes import fields_of
 from skipsearch.errors import RunError, not_one_of
 from skipsearch.record import COMPLETE, COSTS, FAIL, PRUNED, Trial
+from skipsearch.task import Scale
 
 NO_EFFECT = "-"
 MOST_LEVELS = 6  # an axis of numbers that has more is cut into thirds
@@ -23,15 +24,15 @@ class Observations(NamedTuple):
 
     Attributes:
         epochs: The rung at which all is compared.
-        images: Of the validation split: an accuracy comes in steps of one.
+        scale: Metric and number of validation images.
         axes: What was varied.
         table: One row a training, with the columns cell (equal for one design with one recipe),
-            seed, value (validation accuracy at the rung; NaN where it was not reached), failed
+            seed, value (validation score at the rung; NaN where it was not reached), failed
             (whether it ended before the rung by failing), the costs, and the axes and their fields.
     """
 
     epochs: int
-    images: int
+    scale: Scale
     axes: tuple[str, ...]
     table: pd.DataFrame
 
@@ -50,7 +51,7 @@ class Observations(NamedTuple):
 def observe(
     trials: Iterable[Trial],
     rungs: Sequence[int],
-    validation_images: int,
+    scale: Scale,
     axes: Sequence[str],
     epochs: int | None = None,
 ) -> Observations:
@@ -64,7 +65,7 @@ def observe(
     Args:
         trials: Records of a run, failed and stopped ones too.
         rungs: Epochs at which values are compared, rising, the full budget last.
-        validation_images: Size of the validation split.
+        scale: Metric and number of validation images.
         axes: What was varied: fields of the design, ``recipe.NAME``, or parameters of a space such
             as ``shortcut[1]`` and ``layout.before_join``. A number with more than six values is
             cut into thirds, by its quantiles over the designs: its levels then are texts such as
@@ -81,7 +82,7 @@ def observe(
         [
             cell,
             trial.seed,
-            trial.curve[epochs - 1].validation_accuracy if len(trial.curve) >= epochs else None,
+            trial.curve[epochs - 1].validation_score if len(trial.curve) >= epochs else None,
             trial.state == FAIL and len(trial.curve) < epochs,
             *(getattr(trial, cost) for cost in COSTS),
         ]
@@ -90,7 +91,7 @@ def observe(
     ]
     table = pd.DataFrame(rows, columns=["cell", "seed", "value", "failed", *COSTS])
     table["value"] = table["value"].astype(float)
-    seen = Observations(epochs, validation_images, tuple(axes), table)
+    seen = Observations(epochs, scale, tuple(axes), table)
     for axis in dict.fromkeys((*axes, *seen.fields)):
         levels = pd.Series([level(group[0], axis) for group in groups], dtype=object)
         table[axis] = in_thirds(levels).reindex(table.cell).array

@@ -13,7 +13,6 @@ from skipsearch.analysis.effects import BEST, COLUMNS, TIED, UNKNOWN, WORSE
 from skipsearch.analysis.linear import ERROR, Estimate
 from skipsearch.analysis.observations import NO_EFFECT, Observations, others_than
 from skipsearch.errors import RunError, not_one_of
-from skipsearch.intervals import rounding
 from skipsearch.record import COSTS
 from skipsearch.surrogate.answers import MARGIN
 
@@ -87,7 +86,7 @@ def _rows(
     if compared.empty:
         return []
     others = others_than(axis, seen.axes)
-    levels = Levels(compared, axis, others, controlled, rounding(seen.images))
+    levels = Levels(compared, axis, others, controlled, seen.scale.rounding)
     means = [levels.mean(i) for i in range(len(levels.names))]
     error = ERROR / max(1, comb(len(means), 2))
     reference, differences = _against_the_best(levels, means)

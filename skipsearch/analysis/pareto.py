@@ -12,10 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from skipsearch.analysis.ranking import grouped, interval, level, numerics
 from skipsearch.errors import RunError, not_one_of
-from skipsearch.record import COMPLETE, COSTS, VALIDATION_ACCURACY, Trial
-
-ACCURACY = VALIDATION_ACCURACY  # the more the better; of each cost the less
-OBJECTIVES = (ACCURACY, *COSTS)
+from skipsearch.record import COMPLETE, COSTS, Trial
+from skipsearch.task import Metric, Scale
 
 # What stands on the edge of the reference covers nothing, and the largest network is often the
 # most accurate: the edge lies a tenth behind it. Ishibuchi et al. 2018 (doi:10.1162/evco_a_00226)
@@ -26,22 +24,22 @@ MARGIN = 1.1
 def pareto(
     trials: Iterable[Trial],
     objectives: Sequence[str],
-    validation_images: int,
+    scale: Scale,
     axes: Sequence[str] = ("layout", "shortcut", "merge", "depths"),
 ) -> pd.DataFrame:
     """Return the trainings at the full budget that no other beats in all objectives.
 
     One beats another if it is as good in every objective and better in one; equals stay side by
     side. Only COMPLETE trainings are compared. Those of one design and recipe with several seeds
-    are one row, with their mean accuracy. A front of noisy draws shows the lucky ones: read ``low``
+    are one row, with their mean score. A front of noisy draws shows the lucky ones: read ``low``
     and ``high``.
 
     Args:
         trials: Records of a run; those that are not COMPLETE are passed over.
-        objectives: Some of ``OBJECTIVES``: validation_accuracy, of which more is better; params,
+        objectives: The metric's ``validation`` name, of which more is better, and some of params,
             macs, activation_bytes and latency, of which less is. What was not measured in one of
             them (None or 0) is left out.
-        validation_images: Size of the validation split.
+        scale: Metric and number of validation images.
         axes: Fields of the design, or ``recipe.NAME``, to show as columns.
 
     Returns:
@@ -52,7 +50,8 @@ def pareto(
         recipe               id of the recipe
         trial                number of its first COMPLETE trial
         n                    COMPLETE seeds
-        validation_accuracy  mean over seeds, after the last epoch
+        validation_accuracy  mean over seeds, after the last epoch, under the name of the task's
+                             metric
         low, high            95 % interval, as in ``rank``
         ...                  the costs asked for; latency is a mean over the seeds that have one
         ...                  the axes; "-" where one has no effect on the design
@@ -61,24 +60,25 @@ def pareto(
     Raises:
         RunError: If an objective is unknown or named twice, or there is none.
     """
-    costs = [objective for objective in objectives if objective != ACCURACY]
-    groups = _compared(trials, objectives)
+    score = scale.metric.validation
+    costs = [objective for objective in objectives if objective != score]
+    groups = _compared(trials, objectives, scale.metric)
     losses = [
-        [-value if objective == ACCURACY else value for objective, value in values.items()]
+        [-value if objective == score else value for objective, value in values.items()]
         for _, values in groups
     ]
     rows = [
-        _row(group, {cost: values[cost] for cost in costs}, validation_images, axes)
+        _row(group, {cost: values[cost] for cost in costs}, scale, axes)
         for (group, values), kept in zip(groups, front(losses), strict=True)
         if kept
     ]
     columns = [
-        *("design", "recipe", "trial", "n", ACCURACY, "low", "high"),
+        *("design", "recipe", "trial", "n", score, "low", "high"),
         *(*costs, *axes, "numerics"),
     ]
     table = pd.DataFrame(rows, columns=columns)
     table = table.sort_values(
-        [*costs, ACCURACY], ascending=[True] * len(costs) + [False], kind="stable"
+        [*costs, score], ascending=[True] * len(costs) + [False], kind="stable"
     )
     table.index = pd.RangeIndex(1, len(table) + 1, name="point")
     return table
@@ -87,49 +87,54 @@ def pareto(
 def dominated_share(
     trials: Iterable[Trial],
     objectives: Sequence[str],
+    metric: Metric,
     reference: Mapping[str, float] | None = None,
 ) -> float:
     """Return how much of what is possible the COMPLETE trainings cover, from 0 to 1.
 
-    It is their hypervolume over that of the box from the ideal, accuracy 1 at no cost, to the
+    It is their hypervolume over that of the box from the ideal, the best score at no cost, to the
     reference. Shares compare where the reference is the same: to follow one run as it grows, or to
     compare two, give each the reference of all their trainings together.
 
     Args:
         trials: Records of a run.
         objectives: As for ``pareto``.
-        reference: An accuracy below 1 and costs above 0, by objective; those of
+        metric: Metric of the scores.
+        reference: A score below the best and costs above 0, by objective; those of
             ``reference_point`` if None. What is worse in one of them covers nothing.
 
     Raises:
         RunError: If an objective is unknown or named twice, or there is none.
     """
     trials = list(trials)
-    points = [list(values.values()) for _, values in _compared(trials, objectives)]
+    points = [list(values.values()) for _, values in _compared(trials, objectives, metric)]
     if not points:
         return 0.0
-    reference = reference or reference_point(trials, objectives)
-    ideal = np.array([1.0 if objective == ACCURACY else 0.0 for objective in objectives])
+    reference = reference or reference_point(trials, objectives, metric)
+    ideal = np.array([metric.best if name == metric.validation else 0.0 for name in objectives])
     worst = np.array([reference[objective] for objective in objectives])
     return hypervolume((points - ideal) / (worst - ideal), np.ones(len(objectives)))
 
 
-def reference_point(trials: Iterable[Trial], objectives: Sequence[str]) -> dict[str, float]:
-    """Return the default reference of a run: accuracy 0, and ``MARGIN`` times the largest costs.
+def reference_point(
+    trials: Iterable[Trial], objectives: Sequence[str], metric: Metric
+) -> dict[str, float]:
+    """Return the default reference: the worst score and ``MARGIN`` times the largest costs.
 
     The largest are those among the COMPLETE trainings; 0 where there are none.
 
     Args:
         trials: Records of a run.
         objectives: As for ``pareto``.
+        metric: Metric of the scores.
 
     Raises:
         RunError: If an objective is unknown or named twice, or there is none.
     """
-    seen = [values for _, values in _compared(trials, objectives)]
+    seen = [values for _, values in _compared(trials, objectives, metric)]
     return {
-        objective: 0.0
-        if objective == ACCURACY
+        objective: metric.worst
+        if objective == metric.validation
         else MARGIN * max((values[objective] for values in seen), default=0.0)
         for objective in objectives
     }
@@ -202,40 +207,43 @@ def _volume(points: NDArray[np.float64], corner: NDArray[np.float64]) -> float:
 
 
 def _compared(
-    trials: Iterable[Trial], objectives: Sequence[str]
+    trials: Iterable[Trial], objectives: Sequence[str], metric: Metric
 ) -> list[tuple[list[Trial], dict[str, float]]]:
     """Return the COMPLETE trainings of each design and recipe, and the objectives they reach."""
+    known = (metric.validation, *COSTS)
     for i, objective in enumerate(objectives):
-        if objective not in OBJECTIVES:
-            raise RunError(f"objectives[{i}]: {not_one_of(objective, OBJECTIVES)}")
+        if objective not in known:
+            raise RunError(f"objectives[{i}]: {not_one_of(objective, known)}")
         if objective in objectives[:i]:
             raise RunError(f"objectives[{i}]: {objective!r} is named twice")
     if not objectives:
-        raise RunError(f"objectives: none is named; choose from {', '.join(OBJECTIVES)}")
+        raise RunError(f"objectives: none is named; choose from {', '.join(known)}")
     groups = grouped(trial for trial in trials if trial.state == COMPLETE)
-    compared = [(group, {name: _value(group, name) for name in objectives}) for group in groups]
+    compared = [
+        (group, {name: _value(group, name, metric) for name in objectives}) for group in groups
+    ]
     return [pair for pair in compared if not any(map(math.isnan, pair[1].values()))]
 
 
-def _value(group: list[Trial], objective: str) -> float:
-    if objective == ACCURACY:
-        return fmean(trial.curve[-1].validation_accuracy for trial in group)
+def _value(group: list[Trial], objective: str, metric: Metric) -> float:
+    if objective == metric.validation:
+        return fmean(trial.curve[-1].validation_score for trial in group)
     measured = [value for trial in group if (value := getattr(trial, objective))]
     return mean(measured) if measured else math.nan
 
 
 def _row(
-    group: list[Trial], costs: Mapping[str, float], validation_images: int, axes: Sequence[str]
+    group: list[Trial], costs: Mapping[str, float], scale: Scale, axes: Sequence[str]
 ) -> dict[str, object]:
     first = group[0]
-    accuracies = [trial.curve[-1].validation_accuracy for trial in group]
-    low, high = interval(accuracies, validation_images)
+    scores = [trial.curve[-1].validation_score for trial in group]
+    low, high = interval(scores, scale)
     row: dict[str, object] = {
         "design": first.design.id,
         "recipe": first.recipe.id,
         "trial": first.number,
         "n": len(group),
-        ACCURACY: fmean(accuracies),
+        scale.metric.validation: fmean(scores),
         "low": low,
         "high": high,
         "numerics": numerics(group),

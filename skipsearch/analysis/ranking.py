@@ -12,10 +12,10 @@ from scipy.stats import t
 from skipsearch.analysis.ties import tied_with_leader
 from skipsearch.axes import RECIPE, slots, split_name
 from skipsearch.fields import has_effect, spread
-from skipsearch.intervals import rounding, wilson
 from skipsearch.layout import Layout
 from skipsearch.record import Trial
 from skipsearch.space import Candidate
+from skipsearch.task import Scale
 
 CONFIDENCE = 0.95
 
@@ -23,7 +23,7 @@ CONFIDENCE = 0.95
 def rank(
     trials: Iterable[Trial],
     rungs: Sequence[int],
-    validation_images: int,
+    scale: Scale,
     axes: Sequence[str] = ("layout", "shortcut", "merge", "depths"),
 ) -> pd.DataFrame:
     """Rank trainings at equal fidelity.
@@ -35,7 +35,7 @@ def rank(
     Args:
         trials: Records of a run, failed and stopped ones too.
         rungs: Epochs at which values are compared, rising, the full budget last.
-        validation_images: Size of the validation split.
+        scale: Metric and number of validation images.
         axes: Fields of the design, or ``recipe.NAME``, to show as columns.
 
     Returns:
@@ -46,9 +46,11 @@ def rank(
         trial                number of its first trial
         state                COMPLETE, PRUNED, FAIL or RUNNING
         epochs               rung at which it is compared; 0 if it reached none
-        validation_accuracy  mean over seeds at that rung; NaN at rung 0
+        validation_accuracy  mean over seeds at that rung, under the name of the task's metric; NaN
+                             at rung 0
         low, high            95 % interval: of the mean over seeds (Student) where n > 1, else
-                             the one that the finite validation split alone leaves (Wilson)
+                             the one that the finite validation split alone leaves (of an
+                             accuracy Wilson's)
         std                  deviation between seeds; NaN where n is 1
         n                    seeds
         tied                 whether the data cannot tell it apart from the leader, the first row,
@@ -59,7 +61,8 @@ def rank(
         reason               why it failed
         numerics             what decided the last bits of its trainings: device, precision, torch
     """
-    rows = [_row(group, rungs, validation_images, axes) for group in grouped(trials)]
+    score = scale.metric.validation
+    rows = [_row(group, rungs, scale, axes) for group in grouped(trials)]
     columns = [
         *(
             "design",
@@ -67,7 +70,7 @@ def rank(
             "trial",
             "state",
             "epochs",
-            "validation_accuracy",
+            score,
             "low",
             "high",
             "std",
@@ -76,12 +79,12 @@ def rank(
         ),
         *("params", "macs", *axes, "reason", "numerics"),
     ]
-    table = pd.DataFrame(rows, columns=["accuracies", *columns])
+    table = pd.DataFrame(rows, columns=["scores", *columns])
     table = table.sort_values(
-        ["epochs", "validation_accuracy", "params"], ascending=[False, False, True], kind="stable"
+        ["epochs", score, "params"], ascending=[False, False, True], kind="stable"
     )
     leading = (table.epochs == table.epochs.max()) & (table.epochs > 0)
-    tied = tied_with_leader(table.accuracies[leading].tolist(), validation_images)
+    tied = tied_with_leader(table.scores[leading].tolist(), scale)
     table["tied"] = tied + [False] * (len(table) - len(tied))
     table.index = pd.RangeIndex(1, len(table) + 1, name="place")
     return table[columns]
@@ -96,22 +99,22 @@ def grouped(trials: Iterable[Trial]) -> list[list[Trial]]:
 
 
 def _row(
-    group: list[Trial], rungs: Sequence[int], validation_images: int, axes: Sequence[str]
+    group: list[Trial], rungs: Sequence[int], scale: Scale, axes: Sequence[str]
 ) -> dict[str, object]:
     first = group[0]
     # The training that holds the row back, and says why.
     last = min(group, key=lambda trial: rung_reached(trial, rungs))
     rung = rung_reached(last, rungs)
-    values = [trial.curve[rung - 1].validation_accuracy for trial in group] if rung else []
-    low, high = interval(values, validation_images)
+    values = [trial.curve[rung - 1].validation_score for trial in group] if rung else []
+    low, high = interval(values, scale)
     row: dict[str, object] = {
-        "accuracies": values,
+        "scores": values,
         "design": first.design.id,
         "recipe": first.recipe.id,
         "trial": first.number,
         "state": last.state,
         "epochs": rung,
-        "validation_accuracy": fmean(values) if values else float("nan"),
+        scale.metric.validation: fmean(values) if values else float("nan"),
         "low": low,
         "high": high,
         "std": stdev(values) if len(values) > 1 else float("nan"),
@@ -163,23 +166,23 @@ def rung_reached(trial: Trial, rungs: Sequence[int]) -> int:
     return max((rung for rung in rungs if rung <= len(trial.curve)), default=0)
 
 
-def interval(accuracies: Sequence[float], images: int) -> tuple[float, float]:
-    """Return a 95 % interval of an accuracy.
+def interval(scores: Sequence[float], scale: Scale) -> tuple[float, float]:
+    """Return a 95 % interval of a score.
 
     Args:
-        accuracies: One a seed. With one, the interval is Wilson's for the images alone; with
+        scores: One a seed. With one, the interval is the one that the images alone leave; with
             more, Student's for their mean, with a deviation no smaller than that of rounding to
             whole images.
-        images: How many images each was measured on.
+        scale: Metric and number of images of each score.
 
     Returns:
-        Both ends; NaN where there is no accuracy.
+        Both ends; NaN where there is no score.
     """
-    if not accuracies:
+    if not scores:
         return float("nan"), float("nan")
-    mean = fmean(accuracies)
-    if len(accuracies) == 1:
-        return wilson(mean, images)
-    error = sqrt(max(variance(accuracies), rounding(images)) / len(accuracies))
-    half = float(t.ppf(0.5 + CONFIDENCE / 2, len(accuracies) - 1)) * error
-    return max(0.0, mean - half), min(1.0, mean + half)
+    mean = fmean(scores)
+    if len(scores) == 1:
+        return scale.interval(mean)
+    error = sqrt(max(variance(scores), scale.rounding) / len(scores))
+    half = float(t.ppf(0.5 + CONFIDENCE / 2, len(scores) - 1)) * error
+    return scale.metric.clip(mean - half), scale.metric.clip(mean + half)

@@ -27,6 +27,7 @@ from skipsearch.analysis.sections import (
 )
 from skipsearch.axes import Range
 from skipsearch.errors import counted
+from skipsearch.task import Metric
 
 TO_SETTLE, SEEDS_TO_SETTLE = 300, 3  # trainings, at most, and seeds of a design, to settle axes
 
@@ -70,16 +71,16 @@ def _answer(found: Findings) -> Iterator[str]:
     yield from _budget_of(found)
     known = list(dict.fromkeys(found.effects["axis"])) if len(found.effects) else []
     asked = [axis for axis in found.config.ask if axis in known]
-    yield from answers(found.effects, asked)
+    yield from answers(found.effects, found.metric, asked)
     if found.damage:
         yield f"The confirmation is left out: {found.damage}."
     if found.confirmation is not None and found.confirmation.judged:
         yield from str(found.confirmation).splitlines()
     else:
-        yield from _leading(found.ranking)
-    yield from answers(found.effects, [axis for axis in known if axis not in asked])
+        yield from _leading(found.ranking, found.metric)
+    yield from answers(found.effects, found.metric, [axis for axis in known if axis not in asked])
     yield from _more(found)
-    yield from dependences(found.interactions)
+    yield from dependences(found.interactions, found.metric)
     if found.degradation is not None:
         yield from found.degradation.claims
     if found.config.stopping.rule != NO_STOPPING:
@@ -113,13 +114,15 @@ def _more(found: Findings) -> Iterator[str]:
         yield f"To settle what is open: {search_command(more)}"
 
 
-def _leading(ranking: pd.DataFrame) -> Iterator[str]:
+def _leading(ranking: pd.DataFrame, metric: Metric) -> Iterator[str]:
     first = ranking.iloc[0]
+    score, low, high = (
+        format(first[name], metric.format) for name in (metric.validation, "low", "high")
+    )
     seeds = "one seed" if first.n == 1 else f"mean of {first.n} seeds"
     yield (
-        f"Design {first.design[:6]} ({first.layout}) leads with {first.validation_accuracy:.2%}"
-        f" after {counted(first.epochs, 'epoch')} ({seeds}, 95 % interval {first.low:.2%} to"
-        f" {first.high:.2%})."
+        f"Design {first.design[:6]} ({first.layout}) leads with {score}"
+        f" after {counted(first.epochs, 'epoch')} ({seeds}, 95 % interval {low} to {high})."
     )
     tied = int(ranking.tied.sum())
     others = f"the data cannot tell {tied - 1} others from it, and " if tied > 1 else ""

@@ -27,15 +27,14 @@ from skipsearch.analysis.page import Picture, Section, Table
 from skipsearch.diagram import draw_diagram
 from skipsearch.errors import counted
 from skipsearch.record import COMPLETE, FAIL, PRUNED
+from skipsearch.task import Metric
 
 MAPS = 4  # interactions that are drawn
-PERCENT = ".2%"
-POINTS = "+.2%"
 
 
 def confirmation_section(found: Findings) -> Section | None:
     """Show what became of the leaders with new seeds."""
-    confirmed = found.confirmation
+    confirmed, metric = found.confirmation, found.metric
     if confirmed is None:
         return None
     table = Table(
@@ -45,13 +44,13 @@ def confirmation_section(found: Findings) -> Section | None:
             "place": "d",
             "design": "s",
             "n": "d",
-            "validation_accuracy": PERCENT,
-            "sd": PERCENT,
-            "low": PERCENT,
-            "high": PERCENT,
+            metric.validation: metric.format,
+            "sd": metric.format,
+            "low": metric.format,
+            "high": metric.format,
             "chance": ".2f",
-            "search_accuracy": PERCENT,
-            "shrinkage": POINTS,
+            metric.search: metric.format,
+            "shrinkage": f"+{metric.format}",
         },
         caption="The leaders trained again, with n new seeds that are the same for all. chance: of"
         " being the best of these; shrinkage: how much of the search's value was luck.",
@@ -67,20 +66,21 @@ def effects_section(found: Findings) -> Section | None:
     """Show what each axis does."""
     if found.effects.empty:
         return None
-    epochs = int(found.effects.epochs.iloc[0])
+    epochs, metric = int(found.effects.epochs.iloc[0]), found.metric
+    signed = f"+{metric.format}"
     formats = {
         "axis": "s",
         "level": "",
         "n": "d",
         "verdict": "s",
-        "mean": PERCENT,
-        "difference": POINTS,
-        "d_low": POINTS,
-        "d_high": POINTS,
+        "mean": metric.format,
+        "difference": signed,
+        "d_low": signed,
+        "d_high": signed,
         "best_verdict": "s",
-        "best_difference": POINTS,
-        "bd_low": POINTS,
-        "bd_high": POINTS,
+        "best_difference": signed,
+        "bd_low": signed,
+        "bd_high": signed,
         "chance": ".2f",
         "method": "s",
     }
@@ -110,16 +110,16 @@ def effects_section(found: Findings) -> Section | None:
         )
     picture = Picture(
         name="effects",
-        figure=plot_effects(found.effects),
+        figure=plot_effects(found.effects, metric),
         caption="The mean over the space of each level, less that of the first of its axis: the"
         " difference and its 95 % interval.",
     )
     return Section(
         title="Effects of each axis",
         text=[
-            f"Accuracies are those after {counted(epochs, 'epoch')}, over all designs of the space,"
+            f"Scores are those after {counted(epochs, 'epoch')}, over all designs of the space,"
             f" trained or not: {_method(found.effects)}.",
-            *answers(found.effects),
+            *answers(found.effects, metric),
         ],
         figures=[picture],
         tables=tables,
@@ -138,11 +138,12 @@ def _dependent(interactions: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
     return sorted(there, key=lambda table: -float(table.share.iloc[0]))
 
 
-def dependences(interactions: Sequence[pd.DataFrame]) -> list[str]:
+def dependences(interactions: Sequence[pd.DataFrame], metric: Metric) -> list[str]:
     """Say which axes depend on each other, a sentence each."""
     return [
         f"{table.columns[0]} and {table.columns[1]} depend on each other: what the one gains by"
-        f" itself differs by up to {100 * table.beyond.abs().max():.1f} points with the other."
+        f" itself differs by up to {metric.factor * table.beyond.abs().max():.1f}"
+        f" {metric.difference_unit} with the other."
         for table in _dependent(interactions)
     ]
 
@@ -171,9 +172,9 @@ def interactions_section(found: Findings) -> Section | None:
     pictures = [
         Picture(
             name=name,
-            figure=plot_interaction(table),
-            caption=f"Validation accuracy in %, mean for each {table.columns[0]} and"
-            f" {table.columns[1]}.",
+            figure=plot_interaction(table, found.metric),
+            caption=f"Validation {found.metric.title} in {found.metric.unit}, mean for each"
+            f" {table.columns[0]} and {table.columns[1]}.",
         )
         for name, table in drawn.items()
     ]
@@ -189,11 +190,19 @@ def interactions_section(found: Findings) -> Section | None:
     pairs = Table(
         name="interactions",
         rows=rows,
-        columns={"first": "s", "second": "s", "share": ".3f", "beyond": POINTS, "verdict": "s"},
+        columns={
+            "first": "s",
+            "second": "s",
+            "share": ".3f",
+            "beyond": f"+{found.metric.format}",
+            "verdict": "s",
+        },
         caption="share: of the variance over the space that a pair explains beyond the two axes;"
         " beyond: the largest difference of a combination to the sum of its two levels.",
     )
-    text = dependences(looked_at) or [f"None was found among {len(looked_at)} pairs of axes."]
+    text = dependences(looked_at, found.metric) or [
+        f"None was found among {len(looked_at)} pairs of axes."
+    ]
     return Section(title="Interactions", text=text, figures=pictures, tables=[pairs, *maps])
 
 
@@ -207,7 +216,7 @@ def degradation_section(found: Findings) -> Section | None:
         figure=plot_degradation(table),
         caption="Training and validation error against depth; 95 % intervals over seeds.",
     )
-    percents = [f"{split}_error{end}" for split in ("train", "validation") for end in ("", "_sd")]
+    errors = [f"{split}_error{end}" for split in ("train", "validation") for end in ("", "_sd")]
     rows = table.merge(found.degradation.verdicts[["group", "verdict"]], on="group")
     return Section(
         title="Degradation with depth",
@@ -219,7 +228,7 @@ def degradation_section(found: Findings) -> Section | None:
                 rows=rows,
                 columns=dict.fromkeys(varying_fields(table), "")
                 | {"layers": "d", "n": "d"}
-                | dict.fromkeys(percents, PERCENT)
+                | dict.fromkeys(errors, found.metric.format)
                 | {"epochs_to_loss": ".0f", "verdict": "s"},
                 caption="Means over n seeds, with their deviation, after the same number of epochs;"
                 " epochs_to_loss: until a training loss that all of that depth reach.",
@@ -239,15 +248,15 @@ def leaders_section(found: Findings) -> Section:
         caption = f"{name}: {design.layout}; {row.params:,} parameters, {row.macs:,} multiply-adds."
         figure = draw_diagram(design, **found.images)
         pictures.append(Picture(name=f"leader-{place}", figure=figure, caption=caption))
-    images = found.config.data.validation_images
+    metric, images = found.metric, found.config.data.validation_images
     hidden = {"trial", "recipe", "state", "macs", "reason", "numerics"}
     formats = {
         "epochs": "d",
-        "validation_accuracy": PERCENT,
-        "low": PERCENT,
-        "high": PERCENT,
+        metric.validation: metric.format,
+        "low": metric.format,
+        "high": metric.format,
         "n": "d",
-        "std": PERCENT,
+        "std": metric.format,
         "tied": "",
         "params": ",d",
     }
@@ -257,9 +266,9 @@ def leaders_section(found: Findings) -> Section:
         rows=found.ranking,
         columns={"place": "d", "design": "s"} | dict.fromkeys(axes, "") | formats,
         caption=(
-            "Ranked by epochs reached, then by validation accuracy there. low, high: 95 % interval"
-            f" of the mean over n seeds, or for one seed that of {images:,} validation images;"
-            " tied: the data cannot tell it from the first."
+            f"Ranked by epochs reached, then by validation {metric.title} there. low, high: 95 %"
+            f" interval of the mean over n seeds, or for one seed that of {images:,} validation"
+            " images; tied: the data cannot tell it from the first."
         ),
     )
     return Section(
@@ -280,9 +289,10 @@ def curves_section(found: Findings) -> Section:
     }
     picture = Picture(
         name="curves",
-        figure=plot_curves(shown, found.leaders),
-        caption=f"Validation error of {counted(len(shown), 'training')} of {len(found.trials):,}."
-        " A dot ends what early stopping ended. Point at a curve to see what it is.",
+        figure=plot_curves(shown, found.leaders, found.metric),
+        caption=f"Validation {found.metric.error} of {counted(len(shown), 'training')} of"
+        f" {len(found.trials):,}. A dot ends what early stopping ended. Point at a curve to see"
+        " what it is.",
         tips=tips,
     )
     rows = [
@@ -297,22 +307,23 @@ def curves_section(found: Findings) -> Section:
 
 
 def front_section(found: Findings) -> Section:
-    """Show accuracy against parameters."""
+    """Show the score against parameters."""
+    metric = found.metric
     picture = Picture(
         name="pareto",
-        figure=plot_front(found.trials, found.front),
-        caption="Accuracy at the full budget against parameters.",
+        figure=plot_front(found.trials, found.front, metric),
+        caption=f"{metric.title.capitalize()} at the full budget against parameters.",
     )
     table = Table(
         name="pareto",
         rows=found.front,
         columns={"design": "s", "layout": "s", "depths": "", "params": ",d"}
-        | dict.fromkeys(("validation_accuracy", "low", "high"), PERCENT)
+        | dict.fromkeys((metric.validation, "low", "high"), metric.format)
         | {"n": "d"},
         caption="Designs that no other beats in both; low, high: 95 % interval, for one seed or of"
         " the mean over n.",
     )
-    return Section(title="Size and accuracy", figures=[picture], tables=[table])
+    return Section(title=f"Size and {metric.title}", figures=[picture], tables=[table])
 
 
 def stopping_section(found: Findings) -> Section:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from scipy.stats import t
 
-from skipsearch.intervals import rounding
+from skipsearch.task import Scale
 
 ERROR = 0.05  # the chance that the best design is not among those tied with the leader
 LEAST = 8  # degrees of freedom from which the deviation between seeds is known well enough
@@ -23,7 +23,7 @@ class _Noise(NamedTuple):
     df: float
 
 
-def tied_with_leader(accuracies: Sequence[Sequence[float]], images: int) -> list[bool]:
+def tied_with_leader(scores: Sequence[Sequence[float]], scale: Scale) -> list[bool]:
     """Tell which designs cannot be told apart from the first.
 
     The design with the highest mean leads, and may owe that to luck. All whose mean is not below
@@ -36,32 +36,36 @@ def tied_with_leader(accuracies: Sequence[Sequence[float]], images: int) -> list
     say in it; it is taken to be no smaller than that of rounding to whole images. A design whose
     own seeds scatter more counts with its own variance, moderated by the pooled one, which has the
     weight of 8 degrees of freedom (after Smyth 2004, doi:10.2202/1544-6115.1027). Where fewer than
-    8 are found in all, the noise is that of a finite validation split, as if each design had images
-    of its own (Agresti & Caffo 2000, doi:10.1080/00031305.2000.10474560). Designs share the images
-    in truth, so that this errs on the side of a tie.
+    8 are found in all, the noise of an accuracy is that of a finite validation split, as if each
+    design had images of its own (Agresti & Caffo 2000, doi:10.1080/00031305.2000.10474560). Designs
+    share the images in truth, so that this errs on the side of a tie. Of another metric nothing is
+    known then, and all are tied.
 
     Args:
-        accuracies: Of each design, the highest mean first: one accuracy a seed, all at one rung.
-        images: Size of the validation split.
+        scores: Scores of each design, the highest mean first: one a seed, all at one rung.
+        scale: Metric and number of validation images.
 
     Returns:
         One truth value a design; that of the leader is True.
     """
-    if not accuracies:
+    if not scores:
         return []
-    error = ERROR / max(1, len(accuracies) - 1)
-    pooled = _pooled(accuracies, rounding(images))
+    error = ERROR / max(1, len(scores) - 1)
+    pooled = _pooled(scores, scale.rounding)
     if pooled.df < LEAST:
-        shares = [(images * fmean(seeds) + 1) / (images + 2) for seeds in accuracies]
+        if not scale.metric.is_share_of_images:
+            return [True] * len(scores)
+        images = scale.images
+        shares = [(images * fmean(seeds) + 1) / (images + 2) for seeds in scores]
         noises = [_Noise(share * (1 - share) / (images + 2), inf) for share in shares]
         return _tied(shares, noises, error)
-    means = [fmean(seeds) for seeds in accuracies]
-    return _tied(means, [_of_mean(seeds, pooled) for seeds in accuracies], error)
+    means = [fmean(seeds) for seeds in scores]
+    return _tied(means, [_of_mean(seeds, pooled) for seeds in scores], error)
 
 
-def _pooled(accuracies: Sequence[Sequence[float]], least: float) -> _Noise:
+def _pooled(scores: Sequence[Sequence[float]], least: float) -> _Noise:
     squares, df = 0.0, 0
-    for seeds in accuracies:
+    for seeds in scores:
         if df >= ENOUGH:
             break
         if len(seeds) > 1:

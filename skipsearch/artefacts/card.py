@@ -12,17 +12,16 @@ from skipsearch.cost import cost
 from skipsearch.data.pictures import RULE
 from skipsearch.design import Design
 from skipsearch.errors import ExportError, counted
-from skipsearch.intervals import wilson
 from skipsearch.recipe import Recipe
+from skipsearch.task import CLASSIFICATION, TASKS, Metric, Scale, Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
     """How a network was found and trained, and its figures; what is not known is left out.
 
-    Accuracies are shares of images from 0 to 1.
-
     Attributes:
+        task: What the network was trained to do.
         name: What to call the network; the design's id unless given.
         note: A sentence or more of the author's own.
         data: Name of the data set.
@@ -35,8 +34,8 @@ class Card:
         designs: Different designs among them.
         search_epochs: Full budget of a trial.
         search_seed: Of the search.
-        search_accuracy: Validation accuracy that the design was chosen by.
-        confirmations: Validation accuracies of the design trained again with new seeds, one a
+        search_score: Validation score that the design was chosen by.
+        confirmations: Validation scores of the design trained again with new seeds, one a
             seed; empty where nobody did.
         confirmed_interval: 95 % interval of their mean.
         chance_of_best: Chance that the design is the best of the leaders confirmed with it.
@@ -45,17 +44,18 @@ class Card:
         seed: Of this training.
         trained_on: The splits, ``train`` or ``train+validation``.
         train_images: Their number of images.
-        validation_accuracy: Of these weights.
-        validation_images: Their number.
-        test_accuracy: Of these weights.
-        test_images: Their number.
+        validation_score: Score of these weights on the validation split.
+        validation_images: Number of validation images.
+        test_score: Score of these weights on the test split.
+        test_images: Number of test images.
         device: What the training ran on.
         versions: Of Python and the libraries, there.
 
     Raises:
-        ExportError: If an accuracy is not a share from 0 to 1 or lacks its number of images.
+        ExportError: If a score is not possible or lacks its number of images.
     """
 
+    task: Task = CLASSIFICATION
     name: str = ""
     note: str = ""
     data: str = ""
@@ -68,7 +68,7 @@ class Card:
     designs: int | None = None
     search_epochs: int | None = None
     search_seed: int | None = None
-    search_accuracy: float | None = None
+    search_score: float | None = None
     confirmations: tuple[float, ...] = ()
     confirmed_interval: tuple[float, float] | None = None
     chance_of_best: float | None = None
@@ -77,27 +77,42 @@ class Card:
     seed: int | None = None
     trained_on: str = "train"
     train_images: int | None = None
-    validation_accuracy: float | None = None
+    validation_score: float | None = None
     validation_images: int | None = None
-    test_accuracy: float | None = None
+    test_score: float | None = None
     test_images: int | None = None
     device: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("search_accuracy", "validation_accuracy", "test_accuracy"):
-            _check_share(name, getattr(self, name))
-        for i, accuracy in enumerate(self.confirmations):
-            _check_share(f"confirmations[{i}]", accuracy)
+        for name in ("search_score", "validation_score", "test_score"):
+            self._check(name, getattr(self, name))
+        for i, score in enumerate(self.confirmations):
+            self._check(f"confirmations[{i}]", score)
         for split in ("validation", "test"):
             images = getattr(self, f"{split}_images")
-            if getattr(self, f"{split}_accuracy") is not None and (images is None or images < 1):
-                raise ExportError(f"card: {split}_accuracy needs {split}_images, not {images!r}")
+            if getattr(self, f"{split}_score") is not None and (images is None or images < 1):
+                raise ExportError(f"card: {split}_score needs {split}_images, not {images!r}")
 
+    def _check(self, name: str, score: float | None) -> None:
+        metric = self.task.metric
+        if score is not None and not metric.worst <= score <= metric.best:
+            raise ExportError(
+                f"card: {name}: {score!r} is no {metric.title} from {metric.worst:g} to"
+                f" {metric.best:g}"
+            )
 
-def _check_share(name: str, value: float | None) -> None:
-    if value is not None and not 0 <= value <= 1:
-        raise ExportError(f"card: {name}: {value!r} is not a share from 0 to 1")
+    def measured(self) -> dict[str, tuple[float, int, tuple[float, float]]]:
+        """Return what is known of these weights: by split, score, images and 95 % interval."""
+        splits = {
+            "validation": (self.validation_score, self.validation_images),
+            "test": (self.test_score, self.test_images),
+        }
+        return {
+            split: (score, images, Scale(self.task.metric, images).interval(score))
+            for split, (score, images) in splits.items()
+            if score is not None and images is not None
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,14 +167,12 @@ def facts(card: Card) -> dict[str, str]:
         known["training"] = (
             f"{counted(card.recipe.epochs, 'epoch')} on {card.trained_on}, seed {card.seed}"
         )
-    for split in ("validation", "test"):
-        accuracy, images = (getattr(card, f"{split}_{what}") for what in ("accuracy", "images"))
-        if accuracy is not None:
-            low, high = map(_percent, wilson(accuracy, images))
-            known[f"{split} accuracy"] = (
-                f"{_percent(accuracy)} of {counted(images, 'image')}"
-                f" (95 % interval {low} to {high})"
-            )
+    metric = card.task.metric
+    for split, (score, images, interval) in card.measured().items():
+        low, high = (metric.text(end) for end in interval)
+        known[f"{split} {metric.title}"] = (
+            f"{metric.text(score)} of {counted(images, 'image')} (95 % interval {low} to {high})"
+        )
     return {name: text for name, text in known.items() if text}
 
 
@@ -198,20 +211,13 @@ def summarise(
         tolerance: Largest difference that was allowed, relative to the largest logit.
         written_with: Versions of what wrote the files.
     """
-    known = cost(design, in_channels, image_size, classes)
-    figures = {}
-    for split in ("validation", "test"):
-        accuracy = getattr(card, f"{split}_accuracy")
-        images = getattr(card, f"{split}_images")
-        if accuracy is not None:
-            interval = list(wilson(accuracy, images))
-            figures[split] = {
-                "accuracy": accuracy,
-                "images": images,
-                "interval_95": interval,
-                "seeds": 1,
-            }
+    known, metric = cost(design, in_channels, image_size, classes), card.task.metric
+    figures = {
+        split: {metric.name: score, "images": images, "interval_95": list(interval), "seeds": 1}
+        for split, (score, images, interval) in card.measured().items()
+    }
     return {
+        "task": card.task.name,
         "name": card.name or design.id,
         "note": card.note,
         "design": {"id": design.id, **design.to_dict()},
@@ -226,7 +232,7 @@ def summarise(
             "designs": card.designs,
             "epochs": card.search_epochs,
             "seed": card.search_seed,
-            "validation_accuracy": card.search_accuracy,
+            metric.validation: card.search_score,
             "confirmations": list(card.confirmations),
             "confirmed": bool(card.confirmations),
             "confirmed_interval": list(card.confirmed_interval or ()),
@@ -252,11 +258,12 @@ def summarise(
 
 def render(summary: Mapping[str, Any]) -> str:
     """Draw the page ``card.md`` from the values of ``summarise``."""
+    metric = TASKS[summary["task"]].metric
     parts = [f"# {summary['name']}", summary["note"], *_what(summary)]
     if summary["search"]["run"] or summary["search"]["confirmations"]:
-        parts += _found(summary["search"])
+        parts += _found(summary["search"], metric)
     parts += _trained(summary["training"])
-    parts += _figures(summary)
+    parts += _figures(summary["figures"], metric)
     parts += _files(summary)
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -302,7 +309,7 @@ def _anatomy(layouts: Sequence[str]) -> str:
     return " ".join(parts)
 
 
-def _found(search: Mapping[str, Any]) -> list[str]:
+def _found(search: Mapping[str, Any], metric: Metric) -> list[str]:
     known = {
         "run": search["run"],
         "space": search["space"],
@@ -311,10 +318,10 @@ def _found(search: Mapping[str, Any]) -> list[str]:
         "designs among them": search["designs"],
         "epochs of a trial": search["epochs"],
         "search seed": search["seed"],
-        "validation accuracy there": _percent(search["validation_accuracy"]),
+        f"validation {metric.title} there": metric.text(search[metric.validation]),
     }
-    accuracies = search["confirmations"]
-    if not accuracies:
+    scores = search["confirmations"]
+    if not scores:
         several = f" of {search['trials']} trainings" if search["trials"] else ""
         verdict = (
             f"**Unconfirmed.** It is the best{several} by noisy draws, one seed each, and the"
@@ -322,20 +329,20 @@ def _found(search: Mapping[str, Any]) -> list[str]:
             " with new seeds, before you rely on their order."
         )
     else:
-        spread = f", standard deviation {_percent(stdev(accuracies))}" if accuracies[1:] else ""
+        spread = f", standard deviation {metric.text(stdev(scores))}" if scores[1:] else ""
         verdict = (
-            f"Confirmed: trained again with new seeds its validation accuracy was"
-            f" {_percent(fmean(accuracies))} on average{spread},"
-            f" {_percent(min(accuracies))} to {_percent(max(accuracies))}"
-            f" (n = {counted(len(accuracies), 'seed')})."
+            f"Confirmed: trained again with new seeds its validation {metric.title} was"
+            f" {metric.text(fmean(scores))} on average{spread},"
+            f" {metric.text(min(scores))} to {metric.text(max(scores))}"
+            f" (n = {counted(len(scores), 'seed')})."
         )
         if search["confirmed_interval"]:
-            low, high = map(_percent, search["confirmed_interval"])
+            low, high = map(metric.text, search["confirmed_interval"])
             verdict += f" The 95 % interval of the mean is {low} to {high}."
         if search["chance_of_best"] is not None and search["leaders"]:
             verdict += (
                 f" It is the best of the {search['leaders']} designs that were compared so with a"
-                f" chance of {_percent(search['chance_of_best'])}."
+                f" chance of {100 * search['chance_of_best']:.2f} %."
             )
     return ["## How it was found", _known(known), verdict]
 
@@ -354,19 +361,19 @@ def _trained(training: Mapping[str, Any]) -> list[str]:
     return ["## How it was trained", table] if table else []
 
 
-def _figures(summary: Mapping[str, Any]) -> list[str]:
-    if not summary["figures"]:
+def _figures(figures: Mapping[str, Any], metric: Metric) -> list[str]:
+    if not figures:
         return []
     rows = []
-    for split, figure in summary["figures"].items():
-        low, high = figure["interval_95"]
-        interval = f"{_percent(low)} to {_percent(high)}"
-        rows.append((split, _percent(figure["accuracy"]), f"{figure['images']:,}", interval, "1"))
+    for split, figure in figures.items():
+        interval = " to ".join(map(metric.text, figure["interval_95"]))
+        score = metric.text(figure[metric.name])
+        rows.append((split, score, f"{figure['images']:,}", interval, "1"))
     return [
         "## Its figures",
-        _table(("split", "accuracy", "images", "95 % interval", "seeds"), rows),
-        "The interval (Wilson) says how well the images, finite in number, settle the accuracy of"
-        " these weights; another seed gives other weights and another accuracy.",
+        _table(("split", metric.title, "images", "95 % interval", "seeds"), rows),
+        f"The interval says how well the images, finite in number, settle the {metric.title} of"
+        f" these weights; another seed gives other weights and another {metric.title}.",
     ]
 
 
@@ -460,7 +467,3 @@ def _text(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(_text, value))
     return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def _percent(share: float | None) -> str:
-    return "" if share is None else f"{100 * share:.2f} %"

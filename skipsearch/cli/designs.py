@@ -136,7 +136,7 @@ def _print_mean(epochs: Sequence[Epoch]) -> None:
     finite = [epoch for epoch in epochs if _converges(epoch)]
     if not finite:
         raise DivergedError(f"all {len(epochs)} trainings diverged in epoch {epochs[0].epoch}")
-    accuracies = [epoch.validation_accuracy for epoch in finite]
+    accuracies = [epoch.validation_score for epoch in finite]
     deviation = stdev(accuracies) if len(finite) > 1 else math.nan
     seconds = sum(epoch.seconds for epoch in epochs)
     print(
@@ -148,7 +148,7 @@ def _print_mean(epochs: Sequence[Epoch]) -> None:
 
 
 def _accuracy(epoch: Epoch) -> str:
-    return f"{epoch.validation_accuracy:.4f}" if _converges(epoch) else "diverged"
+    return f"{epoch.validation_score:.4f}" if _converges(epoch) else "diverged"
 
 
 def _converges(epoch: Epoch) -> bool:

@@ -131,7 +131,6 @@ def make_parser() -> Parser:
     more = search.add_argument_group("objectives, logs and storage")
     more.add_argument(
         "--objectives",
-        default="validation_accuracy",
         metavar="W,W",
         help="validation_accuracy (default), before any of params, macs, activation_bytes, latency",
     )

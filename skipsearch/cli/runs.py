@@ -8,7 +8,7 @@ from pathlib import Path
 
 from skipsearch.cli.words import listed, not_written, warn, write_csv
 from skipsearch.errors import RunError, counted
-from skipsearch.record import COSTS, VALIDATION_ACCURACY, Trial
+from skipsearch.record import COSTS, Trial
 
 LATENCY = "latency"
 
@@ -26,18 +26,16 @@ def rank(options: argparse.Namespace) -> None:
     if table.empty:
         print(f"{run.path}: no trial has been recorded yet")
         return
-    formats = dict.fromkeys(("validation_accuracy", "low", "high", "std"), "{:.4f}".format)
+    metric = run.config.task.metric
+    short = f"val.{metric.short}"
+    formats = dict.fromkeys((short, "low", "high", "std"), "{:.4f}".format)
     formats |= dict.fromkeys(("params", "macs"), "{:,}".format)
     shown["tied"] = ["=" if tied else "" for tied in shown.tied]
-    print(
-        shown.rename(columns={"validation_accuracy": "val.acc."}).to_string(
-            formatters={"val.acc.": "{:.4f}".format, **formats}
-        )
-    )
+    print(shown.rename(columns={metric.validation: short}).to_string(formatters=formats))
     print(
         f"\n{counted(int(table.n.sum()), 'training')} of"
         f" {counted(table.design.nunique(), 'design')}, ranked by epochs"
-        " reached, then by validation accuracy there;"
+        f" reached, then by validation {metric.title} there;"
         f"\nlow, high: 95 % interval for one seed and {run.config.data.validation_images:,}"
         " validation images, or of the mean over seeds."
         f"\n=: tied, {table.tied.sum()} in all: by these data any of them may be the best."
@@ -67,6 +65,7 @@ def pareto(options: argparse.Namespace) -> None:
     from skipsearch.run import Run
 
     run = Run.open(options.run)
+    metric = run.config.task.metric
     objectives = listed(options.objectives) if options.objectives else None
     table = run.pareto(objectives)
     if table.empty:
@@ -74,16 +73,16 @@ def pareto(options: argparse.Namespace) -> None:
         return
     written = write_csv(table, options.csv, run, "pareto.csv")
     costs = [name for name in COSTS if name in table]
-    shares = dict.fromkeys(("validation_accuracy", "low", "high"), "{:.4f}".format)
+    shares = dict.fromkeys((metric.validation, "low", "high"), "{:.4f}".format)
     counts = {name: "{:,}".format for name in costs if name != "latency"}
     formatters = {**shares, **counts, "latency": "{:.2e}".format}
     print(table.drop(columns=["recipe", "numerics"]).to_string(formatters=formatters))
-    objectives = [VALIDATION_ACCURACY, *costs]
+    objectives = [metric.validation, *costs]
     print(
         f"\n{counted(len(table), 'training')} at the full budget that no other beats in all of"
         f" {', '.join(objectives)}.\nThey cover {run.dominated_share(objectives):.3f} of what is"
-        " possible, from accuracy 1 at no cost to accuracy 0 at 1.1 times\nthe largest cost of the"
-        f" run.\n{written}"
+        f" possible, from {metric.title} {metric.best:g} at no cost to {metric.title}"
+        f" {metric.worst:g} at 1.1 times\nthe largest cost of the run.\n{written}"
     )
     if LATENCY in costs:
         _warn_of_numerics(run.trials(), "so that latencies do not compare")
@@ -107,11 +106,12 @@ def effects(options: argparse.Namespace) -> None:
         print(f"{run.path}: no trainings can be compared yet")
         return
     written = write_csv(table, options.csv, run, "effects.csv", index=False)
-    print("\n".join(answers(table)))
+    metric = run.config.task.metric
+    print("\n".join(answers(table, metric)))
     points = [str(name) for name in table if table[name].dtype == float and name != "further"]
     formats: dict[str, Callable[..., str]] = dict.fromkeys(points, "{:.4f}".format)
     formats["further"] = "{:,.0f}".format
-    print(f"\nAfter {counted(table.epochs.iloc[0], 'epoch')}, in accuracy:")
+    print(f"\nAfter {counted(table.epochs.iloc[0], 'epoch')}, in {metric.title}:")
     average = ["axis", "level", "n", "mean", "low", "high", "difference", "d_low", "d_high"]
     best = ["axis", "level", "best", "best_low", "best_high", "best_difference", "bd_low"]
     shown = [[*average, "verdict", "method", "further"]]

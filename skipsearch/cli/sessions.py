@@ -42,7 +42,7 @@ def search_space(options: argparse.Namespace) -> int:
         sampler=options.sampler,
         scheduler=_early_stopping(options),
         seeds=options.seeds,
-        objectives=listed(options.objectives),
+        objectives=listed(options.objectives) if options.objectives else None,
         latency_batch=options.latency_batch,
         data_root=options.data_root,
         image_size=options.image_size,
@@ -116,7 +116,8 @@ def confirm(options: argparse.Namespace) -> int:
         print("Interrupted: run the same command again to go on.")
         return EXIT_INTERRUPTED
     written = write_csv(found.table, options.csv, run, "confirmation.csv")
-    shares = ("validation_accuracy", "sd", "low", "high", "search_accuracy", "shrinkage")
+    metric = run.config.task.metric
+    shares = (metric.validation, "sd", "low", "high", metric.search, "shrinkage")
     recipes = ["recipe"] if found.table.recipe.nunique() == 1 else []
     table = found.table.drop(columns=["reason", "shrinkage_low", "shrinkage_high", *recipes])
     formats = dict.fromkeys(shares, "{:.4f}".format)
@@ -124,7 +125,7 @@ def confirm(options: argparse.Namespace) -> int:
     print(f"{found}\n\n{table.to_string(formatters=formats)}")
     print(
         "\nlow, high: 95 % interval of the mean over n seeds; chance: of being the best of these;"
-        f"\nshrinkage: how much of search_accuracy was luck.\n{written}"
+        f"\nshrinkage: how much of {metric.search} was luck.\n{written}"
     )
     if found.wanted:
         print("The time is up: run the same command again to go on.")

@@ -36,7 +36,7 @@ def explain_design(options: argparse.Namespace) -> None:
     name = f"explain-{options.design}.csv"
     written = write_csv(explanation.table, options.csv, run, name, index=False)
     print("", *explanation.words, "", sep="\n")
-    shown = explanation.table.drop(columns=["number", "lesion_accuracy"])
+    shown = explanation.table.drop(columns=["number", "lesion_score"])
     print(shown.to_string(index=False, float_format="{:.3g}".format, na_rep="-"))
     print(f"\n{written}")
 
@@ -69,11 +69,12 @@ def export_design(options: argparse.Namespace) -> None:
     )
     low, high = exported.test_interval
     print()
-    if exported.validation_accuracy is not None:
-        in_search = f"({exported.search_accuracy:.4f} in the search)"
-        print(f"validation accuracy {exported.validation_accuracy:.4f} {in_search}")
+    title = exported.metric.title
+    if exported.validation_score is not None:
+        in_search = f"({exported.search_score:.4f} in the search)"
+        print(f"validation {title} {exported.validation_score:.4f} {in_search}")
     print(
-        f"test accuracy {exported.test_accuracy:.4f} (n = 1 seed,"
+        f"test {title} {exported.test_score:.4f} (n = 1 seed,"
         f" {counted(exported.test_images, 'image')}, 95 % interval {low:.4f} to {high:.4f})"
     )
     print(

@@ -135,8 +135,8 @@ def print_epoch(epoch: Epoch) -> None:
     if epoch.epoch == 1:
         print("epoch  train loss  train acc.  val. loss  val. acc.  seconds")
     print(
-        f"{epoch.epoch:5}  {epoch.train_loss:10.4f}  {epoch.train_accuracy:10.4f}"
-        f"  {epoch.validation_loss:9.4f}  {epoch.validation_accuracy:9.4f}"
+        f"{epoch.epoch:5}  {epoch.train_loss:10.4f}  {epoch.train_score:10.4f}"
+        f"  {epoch.validation_loss:9.4f}  {epoch.validation_score:9.4f}"
         f"  {epoch.seconds:7.2f}",
         flush=True,
     )

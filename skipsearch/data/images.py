@@ -11,6 +11,7 @@ from skipsearch.data.fingerprint import hash_of
 from skipsearch.data.memory import GIB
 from skipsearch.data.notes import Notes
 from skipsearch.errors import DataError
+from skipsearch.task import CLASSIFICATION, Task
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +64,7 @@ class Data:
         fingerprint: 16 hex digits of a BLAKE2b hash of the images and labels of every split.
         path: absolute path of the folder or file that was read; None for a word of `DATASETS`.
         notes: what was left out or looks wrong.
+        task: what networks are trained to do with it.
     """
 
     name: str
@@ -78,6 +80,7 @@ class Data:
     fingerprint: str
     path: Path | None = None
     notes: Notes = field(default_factory=Notes)
+    task: Task = CLASSIFICATION
 
     @property
     def classes(self) -> int:

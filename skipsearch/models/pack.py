@@ -15,7 +15,9 @@ from torch import Tensor, nn
 
 from skipsearch.errors import DesignError
 from skipsearch.models.links import LINKINGS
+from skipsearch.models.links.linking import Linking
 from skipsearch.models.merges import JOININGS, PLAIN
+from skipsearch.models.merges.joining import Joining
 from skipsearch.models.network import LinkedNetwork, Network
 from skipsearch.models.ops import OPS, DropPath, PackedDropPath
 from skipsearch.models.packed import Packed, PackedLinear, Random, as_it_is
@@ -142,19 +144,14 @@ def _packed(module: nn.Module, members: int) -> nn.Module:
     return COUNTERPARTS[type(module)](module, members)
 
 
+JOINED: tuple[Joining | Linking, ...] = (PLAIN, *JOININGS.values(), *LINKINGS.values())
 # What computes the modules of all members, from that of one and their number.
 COUNTERPARTS: Packed = {
     # Operations
     **{kind: packed for each in OPS.values() for kind, packed in each.packed.items()},
     DropPath: PackedDropPath,
-    # Merges
-    **{
-        kind: packed
-        for joining in (PLAIN, *JOININGS.values())
-        for kind, packed in joining.packed.items()
-    },
-    # Long skips
-    **{kind: packed for linking in LINKINGS.values() for kind, packed in linking.packed.items()},
+    # Merges, and where long skips end
+    **{kind: packed for joining in JOINED for kind, packed in joining.packed.items()},
     # The network
     nn.Linear: PackedLinear,
     nn.Identity: as_it_is,

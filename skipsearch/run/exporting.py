@@ -12,11 +12,11 @@ from skipsearch.artefacts.writing import FORMATS, TOLERANCES, check_request, wri
 from skipsearch.data import Data
 from skipsearch.design import Design
 from skipsearch.errors import RunError, not_one_of
-from skipsearch.intervals import wilson
 from skipsearch.models import build
 from skipsearch.record import Epoch, Trial
 from skipsearch.run.folder import Run, check_seed
 from skipsearch.run.places import check_outside
+from skipsearch.task import Metric, Scale
 from skipsearch.training import Trainer, default_device, fitting_threads, versions
 
 TRAIN_ON = ("train", "train+validation")
@@ -29,20 +29,23 @@ class Exported:
     Attributes:
         path: The folder.
         design: The network.
-        search_accuracy: Validation accuracy that the design was ranked by in the search.
-        validation_accuracy: Of the exported weights; None if they were trained on that split.
-        test_accuracy: Of the exported weights, on the test split, which was opened once.
-        test_interval: 95 % interval of the test accuracy that its number of images leaves.
-        test_images: Their number.
+        metric: Metric of the scores.
+        search_score: Validation score that the design was ranked by in the search.
+        validation_score: Validation score of the exported weights; None if they were trained on
+            that split.
+        test_score: Score of the exported weights on the test split, which was opened once.
+        test_interval: 95 % interval of the test score that its number of images leaves.
+        test_images: Number of test images.
         differences: By file, the largest absolute difference of its logits from the module's.
         tolerance: The largest that was allowed, relative to the largest logit.
     """
 
     path: Path
     design: Design
-    search_accuracy: float
-    validation_accuracy: float | None
-    test_accuracy: float
+    metric: Metric
+    search_score: float
+    validation_score: float | None
+    test_score: float
     test_interval: tuple[float, float]
     test_images: int
     differences: Mapping[str, float]
@@ -74,7 +77,7 @@ def export(
             id behind it where recipes were searched.
         formats: Any of ``source``, ``program``, ``onnx``; weights, design and card always.
         precision: Of the files: ``fp32``, ``fp16``, or ``bf16`` (not for ONNX); see
-            ``write_artefacts``. The accuracies are those of the network before it is rounded.
+            ``write_artefacts``. The scores are those of the network before it is rounded.
         train_on: ``train``, or ``train+validation``.
         seed: Of this training; the search's if None.
         device: To train on; CUDA where there is one if None.
@@ -116,11 +119,13 @@ def export(
             epoch = trainer.run_epoch()
             if progress is not None:
                 progress(epoch)
-        _, test_accuracy = trainer.evaluate(images.test)
-    validation_accuracy = epoch.validation_accuracy if train_on == "train" else None
-    ranking = run.rank()
+        _, test_score = trainer.evaluate(images.test)
+    validation_score = epoch.validation_score if train_on == "train" else None
+    ranking, metric = run.rank(), images.task.metric
     place = ranking[ranking.trial == trial.number].iloc[0]
+    search_score = float(place[metric.validation])
     card = Card(
+        task=images.task,
         name=f"{run.space.name}-{trial.design.id}",
         data=f"{run.config.data.name}: {run.config.data.source}",
         mean=images.mean,
@@ -132,15 +137,15 @@ def export(
         designs=int(ranking.design.nunique()),
         search_epochs=run.config.recipe.epochs,
         search_seed=run.config.seed,
-        search_accuracy=float(place.validation_accuracy) if place.epochs else None,
+        search_score=search_score if place.epochs else None,
         **_confirmed(run, trial),
         recipe=trial.recipe,
         seed=seed,
         trained_on=train_on,
         train_images=len(chosen.train),
-        validation_accuracy=validation_accuracy,
-        validation_images=None if validation_accuracy is None else len(images.validation),
-        test_accuracy=test_accuracy,
+        validation_score=validation_score,
+        validation_images=None if validation_score is None else len(images.validation),
+        test_score=test_score,
         test_images=len(images.test),
         device=numerics,
         versions=versions(),
@@ -159,10 +164,11 @@ def export(
     return Exported(
         path=out,
         design=trial.design,
-        search_accuracy=float(place.validation_accuracy),
-        validation_accuracy=validation_accuracy,
-        test_accuracy=test_accuracy,
-        test_interval=wilson(test_accuracy, len(images.test)),
+        metric=metric,
+        search_score=search_score,
+        validation_score=validation_score,
+        test_score=test_score,
+        test_interval=Scale(metric, len(images.test)).interval(test_score),
         test_images=len(images.test),
         differences=differences,
         tolerance=TOLERANCES[precision],
@@ -172,12 +178,12 @@ def export(
 def _confirmed(run: Run, trial: Trial) -> dict[str, Any]:
     """Return what a card says of the trainings of a design with new seeds, if there were any."""
     found, _ = run.readable_confirmation()
-    accuracies = found.accuracies(trial) if found is not None else ()
-    if found is None or not found.judged or not accuracies:
+    scores = found.scores(trial) if found is not None else ()
+    if found is None or not found.judged or not scores:
         return {}
     row = found.row(trial)
     return {
-        "confirmations": accuracies,
+        "confirmations": scores,
         "confirmed_interval": (float(row.low), float(row.high)),
         "chance_of_best": float(row.chance),
         "leaders": len(found.table),

@@ -18,7 +18,7 @@ from skipsearch.config import ConfirmConfig, SearchConfig
 from skipsearch.design import Design
 from skipsearch.errors import DamagedError, DataError, RunError, not_one_of, shown_value
 from skipsearch.ids import is_meant
-from skipsearch.record import COMPLETE, VALIDATION_ACCURACY, Epoch, Trial
+from skipsearch.record import COMPLETE, Epoch, Trial
 from skipsearch.run.places import CONFIRM, CONFIRMATIONS, STUDY, check_outside
 from skipsearch.searching.records import StudyReader, all_kept, load_trials
 from skipsearch.space import Space
@@ -98,23 +98,21 @@ class Run:
 
     def rank(self) -> pd.DataFrame:
         """Rank the designs at equal fidelity; see ``analysis.rank`` for the columns."""
-        images = self.config.data.validation_images
-        return analysis.rank(self.trials(), self.config.rungs, images, self.fields())
+        return analysis.rank(self.trials(), self.config.rungs, self.config.scale, self.fields())
 
     def pareto(self, objectives: Sequence[str] | None = None) -> pd.DataFrame:
         """Return the designs that no other beats in all objectives; see ``analysis.pareto``.
 
         Args:
-            objectives: ``validation_accuracy``, ``params``, ``macs``, ``activation_bytes`` or
-                ``latency``; those of the search if None, or accuracy and params where that had
-                one.
+            objectives: The validation score, such as ``validation_accuracy``, ``params``,
+                ``macs``, ``activation_bytes`` or ``latency``; those of the search if None,
+                or score and params where that had one.
         """
         objectives = objectives or self.config.objectives
-        if len(objectives) == 1 and objectives[0] == VALIDATION_ACCURACY:
-            objectives = (VALIDATION_ACCURACY, "params")
-        return analysis.pareto(
-            self.trials(), objectives, self.config.data.validation_images, self.fields()
-        )
+        score = self.config.task.metric.validation
+        if tuple(objectives) == (score,):
+            objectives = (score, "params")
+        return analysis.pareto(self.trials(), objectives, self.config.scale, self.fields())
 
     def degradation(
         self, epochs: int | None = None, loss: float | None = None
@@ -132,8 +130,10 @@ class Run:
         if epochs is not None and not 1 <= epochs <= budget:
             raise RunError(f"epochs: {epochs} is not from 1 to the full budget of {budget}")
         axes = [field for field in self.fields() if field != "depths"]
-        images = (self.config.data.train_images, self.config.data.validation_images)
-        return analysis.degradation(self.trials(), *images, epochs=epochs, loss=loss, axes=axes)
+        train = self.config.data.train_images
+        return analysis.degradation(
+            self.trials(), train, self.config.scale, epochs=epochs, loss=loss, axes=axes
+        )
 
     def explain(
         self,
@@ -177,7 +177,7 @@ class Run:
 
     def dominated_share(self, objectives: Sequence[str]) -> float:
         """Return how much of what is possible the run covers; see ``analysis.dominated_share``."""
-        return analysis.dominated_share(self.trials(), objectives)
+        return analysis.dominated_share(self.trials(), objectives, self.config.task.metric)
 
     def effects(
         self,
@@ -198,7 +198,7 @@ class Run:
             epochs: The budget to answer for, a rung; None for the full one, see ``analysis.learn``.
             controlled: A cost to be equal: ``params``, ``macs``, ``activation_bytes`` or
                 ``latency``.
-            margin: A difference in accuracy that is too small to matter; None for ``margin`` of
+            margin: A difference between scores that is too small to matter; None for ``margin`` of
                 the run.
         """
         trials = self.trials()
@@ -224,7 +224,7 @@ class Run:
 
     @property
     def margin(self) -> float:
-        """The difference in accuracy that counts as too small to matter, if nobody gives another.
+        """The difference between scores that is too small to matter, if nobody gives another.
 
         That of a search that was asked about axes, and 0.005 for others.
         """
@@ -258,15 +258,23 @@ class Run:
     ) -> analysis.Knowledge | None:
         if epochs is not None and epochs not in self.config.rungs:
             raise RunError(f"epochs: {not_one_of(epochs, map(str, self.config.rungs))}")
-        budget, images = self.config.recipe.epochs, self.config.data.validation_images
-        return analysis.learn(trials, self.space, budget, images, epochs, with_costs)
+        config = self.config
+        return analysis.learn(
+            trials,
+            self.space,
+            config.recipe.epochs,
+            config.scale,
+            config.task.guess(config.data.classes),
+            epochs,
+            with_costs,
+        )
 
     def _seen(
         self, epochs: int | None = None, trials: Sequence[Trial] | None = None
     ) -> analysis.Observations:
         trials = self.trials() if trials is None else trials
-        images, axes = self.config.data.validation_images, list(self.space.parameters)
-        return analysis.observe(trials, self.config.rungs, images, axes, epochs)
+        axes = list(self.space.parameters)
+        return analysis.observe(trials, self.config.rungs, self.config.scale, axes, epochs)
 
     def plot_effects(
         self,
@@ -287,14 +295,14 @@ class Run:
         from skipsearch.analysis.figures import plot_effects
 
         table = self.effects(axis, epochs=epochs, controlled=controlled, margin=margin)
-        return plot_effects(self._not_empty(table))
+        return plot_effects(self._not_empty(table), self.config.task.metric)
 
     def plot_interaction(self, first: str, second: str, *, epochs: int | None = None) -> Diagram:
         """Draw the mean of each combination of two axes' levels as a map."""
         from skipsearch.analysis.figures import plot_interaction
 
         table = self.interactions(first, second, epochs=epochs)
-        return plot_interaction(self._not_empty(table))
+        return plot_interaction(self._not_empty(table), self.config.task.metric)
 
     def plot_degradation(self, epochs: int | None = None) -> Diagram:
         """Draw training and validation error against depth; ``epochs`` as for ``degradation``."""
@@ -306,15 +314,16 @@ class Run:
         return plot_degradation(table)
 
     def plot_front(self, cost: str = "params") -> Diagram:
-        """Draw accuracy against a cost, and the designs that no other beats in both.
+        """Draw the score against a cost, and the designs that no other beats in both.
 
         Args:
             cost: ``params``, ``macs``, ``activation_bytes`` or ``latency``.
         """
         from skipsearch.analysis.figures import plot_front
 
-        front = self._not_empty(self.pareto((VALIDATION_ACCURACY, cost)))
-        return plot_front(self.trials(), front, cost)
+        metric = self.config.task.metric
+        front = self._not_empty(self.pareto((metric.validation, cost)))
+        return plot_front(self.trials(), front, metric, cost)
 
     def plot_curves(self) -> Diagram:
         """Draw validation error against the epoch, the leaders in colour."""
@@ -324,7 +333,7 @@ class Run:
         shown = fair_sample(self.trials(), leaders)
         if not shown:
             raise RunError(f"{self.path}: {NOTHING}")
-        return plot_curves(shown, leaders)
+        return plot_curves(shown, leaders, self.config.task.metric)
 
     def _not_empty(self, table: pd.DataFrame) -> pd.DataFrame:
         if table.empty:
@@ -381,9 +390,8 @@ class Run:
         self, leaders: list[list[Trial]], seeds: int, trainings: list[Trial]
     ) -> analysis.Confirmation:
         """Judge leaders by what became of them with new seeds; see ``analysis.confirmation``."""
-        images = self.config.data.validation_images
-        first = self.config.seed + NEW_SEEDS
-        return analysis.confirmation(leaders, trainings, first, seeds, images, self.fields())
+        first, scale = self.config.seed + NEW_SEEDS, self.config.scale
+        return analysis.confirmation(leaders, trainings, first, seeds, scale, self.fields())
 
     def report(self, out: str | Path | None = None) -> Path:
         """Write the run as one page, ``index.html``, with all figures and tables as files.
@@ -412,14 +420,14 @@ class Run:
         trials, rungs, fields = self.trials(), self.config.rungs, self.fields()
         if not trials:
             raise RunError(f"{self.path}: no trial has been recorded yet")
-        images, known = self.config.data.validation_images, self._known(trials)
+        scale, known = self.config.scale, self._known(trials)
         confirmation, damage = self.readable_confirmation()
-        accuracy_and_size = (VALIDATION_ACCURACY, "params")
+        score_and_size = (scale.metric.validation, "params")
         return Findings(
             config=self.config,
             trials=trials,
-            ranking=analysis.rank(trials, rungs, images, fields),
-            front=analysis.pareto(trials, accuracy_and_size, images, fields),
+            ranking=analysis.rank(trials, rungs, scale, fields),
+            front=analysis.pareto(trials, score_and_size, scale, fields),
             audit=analysis.audit(trials),
             effects=self._effects_of_all(trials, known),
             importance=pd.DataFrame() if known is None else analysis.importance(known),
@@ -427,7 +435,7 @@ class Run:
             degradation=analysis.degradation(
                 trials,
                 self.config.data.train_images,
-                images,
+                scale,
                 axes=[field for field in fields if field != "depths"],
             )
             if len({trial.design.depths for trial in trials}) > 1

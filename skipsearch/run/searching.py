@@ -13,7 +13,7 @@ from skipsearch.data import Data, load_data
 from skipsearch.early_stopping import EarlyStopping
 from skipsearch.errors import RunError, not_one_of
 from skipsearch.recipe import Recipe
-from skipsearch.record import ASK_BEST, COSTS, VALIDATION_ACCURACY, Trial
+from skipsearch.record import ASK_BEST, COSTS, Trial
 from skipsearch.run.folder import Run, check_seed
 from skipsearch.run.lock import locked
 from skipsearch.run.places import STUDY, check_folder, check_outside
@@ -38,6 +38,7 @@ from skipsearch.searching.study import SearchStudy
 from skipsearch.space import Space
 from skipsearch.surrogate.answers import MARGIN
 from skipsearch.surrogate.inquiry import Inquiry
+from skipsearch.task import TASKS
 from skipsearch.text import dump_yaml, write_atomically
 from skipsearch.training import Folder, packs, versions
 
@@ -58,7 +59,7 @@ def search(
     sampler: AnySampler | None = None,
     scheduler: str | EarlyStopping | None = None,
     seeds: int = 1,
-    objectives: Sequence[str] = (VALIDATION_ACCURACY,),
+    objectives: Sequence[str] | None = None,
     latency_batch: int = 1,
     data_root: str | Path | None = None,
     image_size: int | None = None,
@@ -107,7 +108,8 @@ def search(
             at once as one packed network, see ``training.packs``; another one, where it is proposed
             again and all its neighbours are known, with the next seed. Where axes are asked about
             each is trained alone, a further seed where that tells more than any new design.
-        objectives: ``validation_accuracy``, alone or before any of ``params``, ``macs``,
+        objectives: The validation score under the name of the task's metric, such as
+            ``validation_accuracy`` (the default), alone or before any of ``params``, ``macs``,
             ``activation_bytes`` and ``latency``, which are to be kept small.
         latency_batch: Images of the batch whose latency is measured, where it is an objective.
         data_root: Folder of the data set's files.
@@ -152,7 +154,8 @@ def search(
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise RunError(f"{name}: {value!r} is not a positive whole number")
     check_seed(seed)
-    _check_objectives(objectives)
+    if objectives is not None:
+        _check_objectives(objectives)
     check_loggers(log)
     if storage is not None and storage.startswith("sqlite"):
         raise RunError(
@@ -164,6 +167,7 @@ def search(
     rungs = stopping.rungs(epochs)
     images = load_data(data, root=data_root, image_size=image_size)
     check_outside(out, images.path)
+    objectives = tuple(objectives or (images.task.metric.validation,))
     space = space.for_images(images.in_channels, images.image_size, images.classes)
     recipe = _joined(recipe or Recipe(), space, epochs).resolve(images.augmentation)
     # Refused before anything is written: an empty space, and a sampler that cannot search it.
@@ -190,7 +194,7 @@ def search(
         seed=seed,
         sampler=sampler,
         seeds=seeds,
-        objectives=tuple(objectives),
+        objectives=objectives,
         inquiry=inquiry,
         images=len(images.validation),
     )
@@ -202,7 +206,7 @@ def search(
         sampler=sampler_name(sampler),
         stopping=stopping,
         rungs=rungs,
-        objectives=tuple(objectives),
+        objectives=objectives,
         latency_batch=timed,
         trials=trials,
         seeds=seeds,
@@ -226,7 +230,7 @@ def search(
             return Run(out, config, found)
         # First: resources that do not exist are refused before anything is written.
         with ray_session(resources, verbose) as allocation:
-            callbacks = loggers(log, out)
+            callbacks = loggers(log, out, images.task.metric)
             write_atomically(out / "run.yaml", dump_yaml(config.to_dict()))
             divided = partial(packs, images)
             study = SearchStudy(place, space.name, plan, config.identity(), divided)
@@ -254,7 +258,7 @@ def _asked_about(
     margin: float | None,
     sampler: AnySampler | None,
     scheduler: str | EarlyStopping | None,
-    objectives: Sequence[str],
+    objectives: Sequence[str] | None,
 ) -> tuple[str, ...] | None:
     """Return the axes that are asked about; None where the best design is."""
     axes = (ask,) if isinstance(ask, str) else tuple(ask)
@@ -277,10 +281,8 @@ def _asked_about(
             f"scheduler: {rule!r} is not for a search that is asked about axes; each"
             " training is run to its end"
         )
-    if tuple(objectives) != (VALIDATION_ACCURACY,):
-        raise RunError(
-            f"objectives: a search that is asked about axes knows {VALIDATION_ACCURACY} alone"
-        )
+    if objectives is not None and len(objectives) > 1:
+        raise RunError(f"objectives: a search that is asked about axes knows {objectives[0]} alone")
     return axes
 
 
@@ -310,12 +312,13 @@ def _usual_stopping(earlier: SearchConfig | None) -> EarlyStopping:
 
 
 def _check_objectives(objectives: Sequence[str]) -> None:
-    words = (VALIDATION_ACCURACY, *COSTS)
+    scores = [task.metric.validation for task in TASKS.values()]
+    words = (*scores, *COSTS)
     for word in objectives:
         if word not in words:
             raise RunError(f"objectives: {not_one_of(word, words)}")
-    if not objectives or objectives[0] != VALIDATION_ACCURACY:
-        raise RunError(f"objectives: {VALIDATION_ACCURACY} must stand first")
+    if not objectives or objectives[0] not in scores:
+        raise RunError(f"objectives: {' or '.join(scores)} must stand first")
     if len(set(objectives)) < len(objectives):
         raise RunError(f"objectives: {', '.join(objectives)} names one twice")
 
@@ -364,4 +367,5 @@ def _describe(images: Data, root: str | Path | None, image_size: int | None) -> 
         train_images=len(images.train),
         validation_images=len(images.validation),
         source=images.source,
+        task=images.task.name,
     )

@@ -108,5 +108,5 @@ def trainings(
 
 def _accuracy(trial: Trial, space: Space) -> float | None:
     if trial.state == COMPLETE:
-        return trial.curve[-1].validation_accuracy
+        return trial.curve[-1].validation_score
     return 1 / space.classes if has_diverged(trial.reason) else None

@@ -19,21 +19,15 @@ from ray.tune.result import TRAINING_ITERATION
 
 from skipsearch.errors import RunError, not_one_of
 from skipsearch.searching.messages import ENDED, REPORT, Request
+from skipsearch.task import Metric
 
-SCALARS = (
-    "validation_accuracy",
-    "validation_loss",
-    "train_accuracy",
-    "train_loss",
-    "learning_rate",
-)
 PACKAGES = {"tensorboard": "tensorboardX", "mlflow": "mlflow"}
 # Read by a package when it is imported.
 ENVIRONMENT = {"mlflow": {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}}
 EVENTS = "events.out.tfevents.*"
 
 
-def loggers(words: Iterable[str], folder: str | Path) -> list[Callback]:
+def loggers(words: Iterable[str], folder: str | Path, metric: Metric) -> list[Callback]:
     """Return what Tune calls back to write logs of a search.
 
     Every training is logged as ``DESIGN-RECIPE-SEED``, the words of the table that ``rank`` prints,
@@ -46,6 +40,7 @@ def loggers(words: Iterable[str], folder: str | Path) -> list[Callback]:
             ``mlflow`` (``folder/mlflow/mlflow.db``, an experiment with the folder's name, a run for
             each training; its SQLite takes a tenth of a second an epoch or more).
         folder: The run folder, which no other search is writing to.
+        metric: Metric of the scores, by whose name they are logged.
 
     Raises:
         RunError: If a word is unknown, its package is not installed, or MLflow cannot write to a
@@ -53,7 +48,7 @@ def loggers(words: Iterable[str], folder: str | Path) -> list[Callback]:
     """
     check_loggers(words)
     return [
-        Translator(LOGGERS[word](Path(folder)), Path(folder) / word)
+        Translator(LOGGERS[word](Path(folder)), Path(folder) / word, metric)
         for word in dict.fromkeys(words)
     ]
 
@@ -120,10 +115,12 @@ class Translator(Callback):
     Args:
         logger: What writes.
         folder: Where it writes what it writes for each training.
+        metric: Metric of the scores.
     """
 
-    def __init__(self, logger: LoggerCallback, folder: Path) -> None:
+    def __init__(self, logger: LoggerCallback, folder: Path, metric: Metric) -> None:
         self._logger = logger
+        self._metric = metric
         self._folder = folder
         # Under way, by Tune's trial and place in its pack.
         self._trainings: dict[str, dict[int, Training]] = {}
@@ -151,7 +148,13 @@ class Translator(Callback):
         for place, training in list(pack.items()):
             member = report.members[place]
             for epoch in member.curve[training.logged :]:
-                scalars = {name: getattr(epoch, name) for name in SCALARS}
+                scalars = {
+                    self._metric.validation: epoch.validation_score,
+                    "validation_loss": epoch.validation_loss,
+                    self._metric.train: epoch.train_score,
+                    "train_loss": epoch.train_loss,
+                    "learning_rate": epoch.learning_rate,
+                }
                 step = {TRAINING_ITERATION: epoch.epoch}
                 self._logger.log_trial_result(iteration, training, step | scalars)
                 training.logged = epoch.epoch

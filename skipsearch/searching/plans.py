@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from skipsearch.design import Design
 from skipsearch.recipe import Recipe
-from skipsearch.record import VALIDATION_ACCURACY
+from skipsearch.record import SCORE
 from skipsearch.searching.records import (
     LATENCY,
 )
@@ -29,7 +29,7 @@ class Proposal:
         pack: Seeds that are trained with it as one packed network, in the order of their places,
             its own among them; see ``SearchStudy.companions``.
         costs: Of the design: params, macs and activation_bytes.
-        accuracies: Of the epochs that were trained before it was interrupted.
+        scores: Validation scores of the epochs that were trained before it was interrupted.
         stopped_at: As in ``Trial``.
         later: Further packs of a design that has just been proposed.
     """
@@ -39,7 +39,7 @@ class Proposal:
     seed: int
     pack: tuple[int, ...]
     costs: Mapping[str, int]
-    accuracies: Sequence[float] = ()
+    scores: Sequence[float] = ()
     stopped_at: int = 0
     later: Sequence[tuple[int, ...]] = ()
 
@@ -56,10 +56,10 @@ class Plan:
         sampler: One of ``SAMPLERS``, or a sampler of Optuna.
         seeds: Trainings of one design at most, with the seeds ``seed``, ``seed + 1``, ...; at once
             where the study has packs of them.
-        objectives: ``validation_accuracy``, and what to keep small beside it.
+        objectives: The validation score, and what to keep small beside it.
         inquiry: What is asked about axes of the space, with the same seed and seeds; the study is
             at its end when it is settled. None to look for the best design.
-        images: Number of validation images, which says how noisy an accuracy is at least; None
+        images: Number of validation images, which says how noisy a score is at least; None
             where it is not known.
     """
 
@@ -69,7 +69,7 @@ class Plan:
     seed: int = 0
     sampler: AnySampler = DEFAULT
     seeds: int = 1
-    objectives: tuple[str, ...] = (VALIDATION_ACCURACY,)
+    objectives: tuple[str, ...] = (SCORE,)
     inquiry: Inquiry | None = None
     images: int | None = None
 

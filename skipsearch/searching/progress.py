@@ -34,26 +34,26 @@ class Progress:
         for trial in earlier:
             self._states[trial.state] += 1
             if trial.state == COMPLETE:
-                self._best_of(trial.curve[-1].validation_accuracy, trial.number)
+                self._best_of(trial.curve[-1].validation_score, trial.number)
         self._before = sum(self._states.values())
         self._start = time.monotonic()
         self._shown = -math.inf
         self._told = ""
 
-    def _best_of(self, accuracy: float, number: int) -> None:
-        if self._best is None or accuracy > self._best[0]:
-            self._best = (accuracy, number)
+    def _best_of(self, score: float, number: int) -> None:
+        if self._best is None or score > self._best[0]:
+            self._best = (score, number)
 
     def say(self, text: str) -> None:
         """Write a line of its own."""
         self._stream.write(text + "\n")
         self._stream.flush()
 
-    def ended(self, number: int, state: str, accuracy: float | None, running: int) -> None:
+    def ended(self, number: int, state: str, score: float | None, running: int) -> None:
         """Count a trial that ended, and show it."""
         self._states[state] += 1
-        if state == COMPLETE and accuracy is not None:
-            self._best_of(accuracy, number)
+        if state == COMPLETE and score is not None:
+            self._best_of(score, number)
         self.show(running)
 
     def show(self, running: int, final: bool = False) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import optuna
 
 from skipsearch.errors import RunError, not_one_of
-from skipsearch.record import VALIDATION_ACCURACY
+from skipsearch.record import SCORE
 from skipsearch.searching.proposers import Evolution, Grid, Local
 from skipsearch.searching.surrogate import Surrogate
 from skipsearch.space import Space
@@ -24,7 +24,7 @@ def make_sampler(
     sampler: AnySampler,
     space: Space,
     seed: int,
-    objectives: Sequence[str] = (VALIDATION_ACCURACY,),
+    objectives: Sequence[str] = (SCORE,),
     images: int | None = None,
 ) -> optuna.samplers.BaseSampler:
     """Return the sampler of a word; a sampler that is one already is returned as it is.
@@ -36,7 +36,7 @@ def make_sampler(
         sampler: One of ``SAMPLERS``, or a sampler of Optuna.
         space: What the study searches, with the recipe that the study trains by.
         seed: Of every random choice, below 2**32.
-        objectives: What a training is judged by: the validation accuracy, and what to keep small.
+        objectives: What a training is judged by: the validation score, and what to keep small.
         images: Number of validation images; None where it is not known.
 
     Raises:
@@ -70,7 +70,7 @@ def make_sampler(
             case "gp":
                 return optuna.samplers.GPSampler(
                     n_startup_trials=10,
-                    deterministic_objective=False,  # another seed gives another accuracy
+                    deterministic_objective=False,  # another seed gives another score
                     # Conditional parameters are drawn at random, for every trial: no surprise.
                     independent_sampler=optuna.samplers.RandomSampler(seed=seed),
                     warn_independent_sampling=False,

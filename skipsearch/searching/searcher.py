@@ -16,7 +16,7 @@ from ray.tune.search import Searcher
 
 from skipsearch.early_stopping import EarlyStopping
 from skipsearch.errors import RunError, counted
-from skipsearch.record import COMPLETE, FAIL, PRUNED, VALIDATION_ACCURACY, Trial
+from skipsearch.record import COMPLETE, FAIL, PRUNED, SCORE, Trial
 from skipsearch.searching.disk import is_disk_full
 from skipsearch.searching.messages import ENDED, REPORT, Member, Report, Request
 from skipsearch.searching.options import Limits
@@ -58,7 +58,7 @@ class _End:
 
     state: str
     reason: str = ""
-    accuracy: float | None = None
+    score: float | None = None
 
 
 @dataclass
@@ -112,7 +112,7 @@ class StudySearcher(Searcher):
         limits: Limits,
         progress: Progress,
     ) -> None:
-        super().__init__(metric=VALIDATION_ACCURACY, mode="max")
+        super().__init__(metric=SCORE, mode="max")
         self._study = study
         self._store = store
         self._at_once = at_once
@@ -137,8 +137,8 @@ class StudySearcher(Searcher):
     def _learn(self, trial: Trial) -> None:
         """Let early stopping know a training that has ended."""
         curve = trial.curve[: trial.stopped_at or None]
-        accuracies = [epoch.validation_accuracy for epoch in curve]
-        self._judge.stops(trial.number, accuracies, self._group(trial))
+        scores = [epoch.validation_score for epoch in curve]
+        self._judge.stops(trial.number, scores, self._group(trial))
         self._judge.forget(trial.number)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -179,8 +179,8 @@ class StudySearcher(Searcher):
             return None
         for trial in self._study.news():
             self._learn(trial)
-            accuracy = trial.curve[-1].validation_accuracy if trial.curve else None
-            self._progress.ended(trial.number, trial.state, accuracy, self._running)
+            score = trial.curve[-1].validation_score if trial.curve else None
+            self._progress.ended(trial.number, trial.state, score, self._running)
         proposal = self._study.ask()
         if proposal is None:
             if self._study.settled and self._packs:
@@ -212,9 +212,9 @@ class StudySearcher(Searcher):
     def _take_up(self, proposal: Proposal, pack: _Pack) -> None:
         """Let a pack record the training of a proposal, and what else of the pack is to be done."""
         for each in [proposal, *self._study.companions(proposal)]:
-            if each.accuracies:
+            if each.scores:
                 # What was decided about these epochs stays decided.
-                self._judge.stops(each.number, each.accuracies, self._group_of(each.costs))
+                self._judge.stops(each.number, each.scores, self._group_of(each.costs))
             place, audited = proposal.pack.index(each.seed), each.stopped_at > 0
             pack.trainings.append(_Training(each, place, audited=audited))
 
@@ -237,12 +237,12 @@ class StudySearcher(Searcher):
         if member.failure or training.audited:
             return bool(member.failure)
         proposal = training.proposal
-        accuracies = [epoch.validation_accuracy for epoch in member.curve]
-        if not self._judge.stops(proposal.number, accuracies, self._group_of(proposal.costs)):
+        scores = [epoch.validation_score for epoch in member.curve]
+        if not self._judge.stops(proposal.number, scores, self._group_of(proposal.costs)):
             return False
         if self._stopping.is_audited(proposal.number, self._study.plan.seed):
             training.audited = True
-            self._study.audit(proposal.number, len(accuracies))
+            self._study.audit(proposal.number, len(scores))
             return False
         training.stopped = True
         return True
@@ -284,7 +284,7 @@ class StudySearcher(Searcher):
         if member.failure:
             return _End(FAIL, member.failure)
         if len(curve) >= self._study.plan.recipe.epochs:
-            return _End(COMPLETE, accuracy=curve[-1].validation_accuracy)
+            return _End(COMPLETE, score=curve[-1].validation_score)
         return _End(PRUNED) if training.stopped else None
 
     def on_trial_complete(
@@ -315,7 +315,7 @@ class StudySearcher(Searcher):
             self._store.remove(pack.checkpoint)
             self._ended_checkpoints.append(pack.checkpoint)
         for number, end in ended:
-            self._progress.ended(number, end.state, end.accuracy, self._running)
+            self._progress.ended(number, end.state, end.score, self._running)
         if not pack.trainings:
             self._count_failures(pack.failure)
 

@@ -32,7 +32,7 @@ class Judge:
         self._seen: dict[Hashable, list[float]] = defaultdict(list)
         self._entered: dict[int, int] = {}  # by training under way: epochs that were entered
 
-    def stops(self, number: int, accuracies: Sequence[float], group: Hashable = None) -> bool:
+    def stops(self, number: int, scores: Sequence[float], group: Hashable = None) -> bool:
         """Enter the epochs of a training that are new, and say whether it is to end.
 
         All new epochs are entered, so that a training whose fate was decided before, or that has
@@ -40,19 +40,18 @@ class Judge:
 
         Args:
             number: Of the training.
-            accuracies: Of all its epochs so far.
+            scores: Validation scores of all its epochs so far.
             group: Trainings are compared within a group.
         """
         before = self._entered.get(number, 0)
-        self._entered[number] = len(accuracies)
+        self._entered[number] = len(scores)
         falls = {
             "asha": self._below_best,
             "median": self._below_median,
             "none": lambda *_: False,
         }[self._stopping.rule]
         ends = [
-            falls(number, accuracies[:epoch], group)
-            for epoch in range(before + 1, len(accuracies) + 1)
+            falls(number, scores[:epoch], group) for epoch in range(before + 1, len(scores) + 1)
         ]
         return any(ends)
 
@@ -60,9 +59,9 @@ class Judge:
         """Drop what is only needed while a training is under way."""
         self._entered.pop(number, None)
 
-    def _below_best(self, number: int, accuracies: Sequence[float], group: Hashable) -> bool:
+    def _below_best(self, number: int, scores: Sequence[float], group: Hashable) -> bool:
         bracket = number % self._stopping.brackets
-        epoch, value = len(accuracies), accuracies[-1]
+        epoch, value = len(scores), scores[-1]
         if epoch not in self._rungs[bracket:]:
             return False
         seen = self._seen[group, bracket, epoch]
@@ -70,12 +69,12 @@ class Judge:
         better = len(seen) - bisect_right(seen, value)
         return better >= max(1, len(seen) // self._stopping.reduction_factor)
 
-    def _below_median(self, _: int, accuracies: Sequence[float], group: Hashable) -> bool:
-        seen = self._seen[group, len(accuracies)]
+    def _below_median(self, _: int, scores: Sequence[float], group: Hashable) -> bool:
+        seen = self._seen[group, len(scores)]
         falls = (
             len(seen) >= LEAST_FOR_MEDIAN
-            and len(accuracies) >= self._grace
-            and max(accuracies) < median(seen)
+            and len(scores) >= self._grace
+            and max(scores) < median(seen)
         )
-        insort(seen, fmean(accuracies))
+        insort(seen, fmean(scores))
         return falls

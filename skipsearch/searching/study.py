@@ -422,9 +422,9 @@ class SearchStudy:
             return None
         self._open[trial.number] = OpenTraining(trial, candidate.key, costs, inherited.get(LATENCY))
         self._tried.add(candidate.key, seed, candidate.values)
-        accuracies = [epoch["validation_accuracy"] for epoch in inherited.get(CURVE, ())]
+        scores = [Epoch.from_dict(epoch).validation_score for epoch in inherited.get(CURVE, ())]
         stopped_at = inherited.get(STOPPED_AT, 0)
-        return Proposal(trial.number, candidate, seed, pack, costs, accuracies, stopped_at, later)
+        return Proposal(trial.number, candidate, seed, pack, costs, scores, stopped_at, later)
 
     def _clashes(self, mine: int, key: str, seed: int, continues: bool) -> bool:
         """Whether another driver has taken the same training, or the last one that was left."""
@@ -467,7 +467,7 @@ class SearchStudy:
                 if epoch.epoch == len(opened.curve) + 1:
                     opened.curve.append(epoch)
                     if len(self.plan.objectives) == 1:  # Optuna knows no other reports
-                        opened.trial.report(epoch.validation_accuracy, epoch.epoch)
+                        opened.trial.report(epoch.validation_score, epoch.epoch)
             if len(opened.curve) > before:
                 opened.set(CURVE, [epoch.to_dict() for epoch in opened.curve])
             opened.set(ENVIRONMENT, dict(environment))
@@ -502,7 +502,7 @@ class SearchStudy:
             if opened.latency is not None:
                 figures[LATENCY] = opened.latency
             costs = [figures[name] for name in self.plan.objectives[1:]]
-            values = [opened.curve[-1].validation_accuracy, *costs]
+            values = [opened.curve[-1].validation_score, *costs]
         with self._unless_taken_over(number):
             if state == FAIL:
                 opened.set(REASON, reason)

@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from skipsearch.axes import Value
 from skipsearch.cost import cost
-from skipsearch.record import VALIDATION_ACCURACY
+from skipsearch.record import SCORE
 from skipsearch.searching.proposers import Proposer, Trainings
 from skipsearch.searching.records import LATENCY, is_interrupted, is_training, key_of
 from skipsearch.space import ENUMERABLE, Candidate, Space
@@ -56,7 +56,7 @@ class Surrogate(Proposer):
     Args:
         space: What is searched, with the recipe that the study trains by.
         seed: Of every random choice.
-        objectives: The validation accuracy, and what to keep small beside it.
+        objectives: The validation score, and what to keep small beside it.
         images: Number of validation images; None where it is not known.
     """
 
@@ -64,7 +64,7 @@ class Surrogate(Proposer):
         self,
         space: Space,
         seed: int,
-        objectives: Sequence[str] = (VALIDATION_ACCURACY,),
+        objectives: Sequence[str] = (SCORE,),
         images: int | None = None,
     ) -> None:
         super().__init__(space, seed)
@@ -87,7 +87,7 @@ class Surrogate(Proposer):
         ended = self._values(study)
         if len(trainings) < RANDOM or len(ended) < ENDED:
             return self._draw(trainings, rng)
-        posterior = self._posterior(VALIDATION_ACCURACY, ended)
+        posterior = self._posterior(self._objectives[0], ended)
         under_way = [
             seeds[0]
             for seeds in trainings.values()
@@ -144,7 +144,7 @@ class Surrogate(Proposer):
     def _posterior(self, name: str, seen: Sequence[_Seen]) -> Posterior:
         """Fit the model of an objective."""
         rows = self._rows_of([each.trial for each in seen])
-        if name == VALIDATION_ACCURACY:
+        if name == self._objectives[0]:
             shares = np.array([each.accuracy for each in seen])
             warp = Warp.of(shares, self._images)
             values = half_ranks(shares, self._images)

@@ -12,7 +12,6 @@ from typing import Any, cast
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.utils.hooks import RemovableHandle
 
 from skipsearch.data import Data, Split, normalise
@@ -23,7 +22,9 @@ from skipsearch.models.merges.plain import PlainBlock
 from skipsearch.models.ops import DropPath
 from skipsearch.recipe import Recipe
 from skipsearch.record import Epoch
+from skipsearch.task import Metric
 from skipsearch.training.batches import stream
+from skipsearch.training.criterion import CRITERIA, Criterion
 from skipsearch.training.engine import Trainer
 
 IMAGES = 128  # of the diagnostic pass, at most
@@ -31,7 +32,7 @@ INIT, TRAINED = "init", "trained"
 WHEN = {INIT: "At initialisation", TRAINED: "After training"}
 COLUMNS = (
     *("moment", "number", "block", "branch_ratio", "identity_distance", "identity_cosine"),
-    *("gradient", "weight_gradient", "mean", "variance", "lesion_accuracy", "lesion_drop"),
+    *("gradient", "weight_gradient", "mean", "variance", "lesion_score", "lesion_drop"),
 )
 
 # Bounds of the words. Gradients are compared from layer to layer as Glorot & Bengio 2010 do
@@ -94,11 +95,11 @@ def explain(
         gradient           norm of the gradient of the loss with respect to the block's output
         weight_gradient    with respect to its parameters
         mean, variance     of its output, over images, channels and positions
-        lesion_accuracy    validation accuracy without the block's branch: what is joined of it is
+        lesion_score       validation score without the block's branch: what is joined of it is
                            set to 0, so that the shortcut goes on alone (Veit et al. 2016,
                            arXiv:1605.06431, Fig. 3); a plain block is replaced by the identity.
                            NaN at "init", and for a plain block that changes the shape
-        lesion_drop        validation accuracy of the whole network less that
+        lesion_drop        validation score of the whole network less that
 
         All norms are Euclidean over the whole batch. In a network with long skips a block's
         gradient includes what comes back through these.
@@ -108,10 +109,11 @@ def explain(
         arXiv:1512.03385, Fig. 7), or how far plain blocks are from the identity, and what a lesion
         costs. One network, one seed: what they say holds for it alone.
     """
-    recipe = recipe or Recipe()
+    recipe, metric = recipe or Recipe(), data.task.metric
     trainer = Trainer(model, data, recipe, seed)
     inputs, labels = _batch(data, min(recipe.batch_size, IMAGES), seed)
-    before = inspect(model, inputs, labels, recipe.label_smoothing)
+    criterion = CRITERIA[data.task.name]
+    before = inspect(model, inputs, labels, criterion, recipe.label_smoothing)
     try:
         for _ in range(recipe.epochs):
             epoch = trainer.run_epoch()
@@ -119,17 +121,18 @@ def explain(
                 progress(epoch)
     except DivergedError as error:
         table = _table({INIT: before})
-        return Explanation(table, (f"The training diverged: {error}.", *words(table)))
-    after = inspect(model, inputs, labels, recipe.label_smoothing)
-    _, accuracy = trainer.evaluate(data.validation)
+        return Explanation(table, (f"The training diverged: {error}.", *words(table, metric)))
+    after = inspect(model, inputs, labels, criterion, recipe.label_smoothing)
+    _, score = trainer.evaluate(data.validation)
     for row, lesioned in zip(after, lesions(trainer, data.validation), strict=True):
-        row |= {"lesion_accuracy": lesioned, "lesion_drop": accuracy - lesioned}
+        row |= {"lesion_score": lesioned, "lesion_drop": score - lesioned}
     table = _table({INIT: before, TRAINED: after})
     first = (
-        f"Trained with seed {seed}, epochs {recipe.epochs}: validation accuracy {accuracy:.4f}"
+        f"Trained with seed {seed}, epochs {recipe.epochs}: validation"
+        f" {data.task.metric.title} {score:.4f}"
         " (n = 1 seed)."
     )
-    return Explanation(table, (first, *words(table)))
+    return Explanation(table, (first, *words(table, metric)))
 
 
 def _table(moments: dict[str, list[dict[str, Any]]]) -> pd.DataFrame:
@@ -151,7 +154,11 @@ def _batch(data: Data, size: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def inspect(
-    model: Network, inputs: Tensor, labels: Tensor, label_smoothing: float = 0.0
+    model: Network,
+    inputs: Tensor,
+    labels: Tensor,
+    criterion: Criterion,
+    label_smoothing: float = 0.0,
 ) -> list[dict[str, Any]]:
     """Return the columns of ``explain`` that one forward and backward pass shows of each block.
 
@@ -159,14 +166,16 @@ def inspect(
         model: Left as it is, its batch statistics too.
         inputs: (N, C, H, W), on the device of the model.
         labels: (N,).
-        label_smoothing: Of the loss, which is the mean cross-entropy.
+        criterion: Loss of the task, whose mean is taken.
+        label_smoothing: Label smoothing of the loss.
     """
     model = copy.deepcopy(model).train()
     for module in model.modules():
         if isinstance(module, nn.Dropout | DropPath):
             module.eval()
     with _watched(model) as watched:
-        loss = F.cross_entropy(model(inputs), labels, label_smoothing=label_smoothing)
+        outputs = model(inputs).unsqueeze(1)
+        loss = criterion.losses(outputs, labels.unsqueeze(1), label_smoothing).mean()
     units = blocks(model)
     weights = {name: list(unit.parameters()) for name, unit in units.items()}
     outputs = [parts["left"] for parts in watched.values()]
@@ -240,21 +249,21 @@ def _signals(block: nn.Module, parts: Noted) -> dict[str, float]:
 
 
 def lesions(trainer: Trainer, split: Split) -> list[float]:
-    """Return the accuracy on a split without each block in turn; NaN where it cannot be removed.
+    """Return the score on a split without each block in turn; NaN where it cannot be removed.
 
     Args:
         trainer: Of a ``Network``, which is left as it is.
         split: To evaluate on, in evaluation mode.
     """
-    accuracies = []
+    scores = []
     assert isinstance(trainer.model, Network)
     for block in blocks(trainer.model).values():
         if isinstance(block, PlainBlock) and _changes_shape(block):
-            accuracies.append(math.nan)
+            scores.append(math.nan)
             continue
         with _removed(block):
-            accuracies.append(trainer.evaluate(split)[1])
-    return accuracies
+            scores.append(trainer.evaluate(split)[1])
+    return scores
 
 
 def _changes_shape(block: PlainBlock) -> bool:
@@ -275,18 +284,19 @@ def _removed(block: nn.Module) -> RemovableHandle:
 # --- in words ------------------------------------------------------------------------------------
 
 
-def words(table: pd.DataFrame) -> Iterable[str]:
+def words(table: pd.DataFrame, metric: Metric) -> Iterable[str]:
     """Derive the answer from the table of ``explain``, by fixed bounds.
 
     Args:
         table: As ``explain`` returns it.
+        metric: Metric of the scores.
     """
     for moment, rows in table.groupby("moment", sort=False):
         yield _gradients(WHEN[str(moment)], rows)
     latest = table.moment.iloc[-1]
     rows = table[table.moment == latest]
     yield from _identity(WHEN[latest], rows)
-    yield from _lesions(rows.dropna(subset=["lesion_drop"]))
+    yield from _lesions(rows.dropna(subset=["lesion_drop"]), metric)
 
 
 def _gradients(when: str, rows: pd.DataFrame) -> str:
@@ -327,11 +337,12 @@ def _identity(when: str, rows: pd.DataFrame) -> Iterable[str]:
         )
 
 
-def _lesions(rows: pd.DataFrame) -> Iterable[str]:
+def _lesions(rows: pd.DataFrame, metric: Metric) -> Iterable[str]:
     if len(rows):
         worst = rows.loc[[rows.lesion_drop.idxmax()]]
         yield (
-            f"Removing one block costs {100 * rows.lesion_drop.median():.2f} points of validation"
-            f" accuracy in the median of {len(rows)} blocks,"
-            f" {100 * worst.lesion_drop.iloc[0]:.2f} at most ({worst.block.iloc[0]})."
+            f"Removing one block costs {metric.factor * rows.lesion_drop.median():.2f}"
+            f" {metric.difference_unit} of validation {metric.title} in the median of {len(rows)}"
+            f" blocks, {metric.factor * worst.lesion_drop.iloc[0]:.2f} at most"
+            f" ({worst.block.iloc[0]})."
         )

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import torch
-from torch import nn
-from torch.nn import functional as F
+from torch import Tensor, nn
 
 from skipsearch.data import Data, Split
 from skipsearch.errors import DivergedError, TrainingError
@@ -251,15 +250,15 @@ class Training:
         training_seconds = time.perf_counter() - start
         train_loss = [loss / steps for loss in self._step.loss_sum.tolist()]
         seen = steps * self._batches.size
-        train_accuracy = [right / seen for right in self._step.right.tolist()]
-        losses, accuracies = yield from self._evaluate(self.data.validation)
+        train_scores = self._step.criterion.scores(self._step.tally, seen)
+        losses, scores = yield from self._evaluate(self.data.validation)
         self.epoch += 1
         if self._compiling is not None:
             self._consider_compiling(self._compiling, training_seconds, steps, self._steps - last)
         seconds = (time.perf_counter() - start) / len(self._seeds)  # each network's share
         return [
             Epoch(self.epoch, rate, *results, seconds)
-            for results in zip(train_loss, train_accuracy, losses, accuracies, strict=True)
+            for results in zip(train_loss, train_scores, losses, scores, strict=True)
         ]
 
     def _consider_compiling(
@@ -297,14 +296,18 @@ class Training:
             generator.manual_seed(stream(self._seeds[0], "dropout", step))
 
     def _evaluate(self, split: Split) -> Generator[Wait, None, tuple[list[float], list[float]]]:
-        """Evaluate in steps; returns loss and accuracy of each network."""
+        """Evaluate in steps; returns loss and score of each network."""
         self.model.eval()
         networks = len(self._seeds)
-        sums = torch.zeros(2, networks, device=self.device)
+        criterion = self._step.criterion
+        loss_sum = torch.zeros(networks, device=self.device)
+        tally = criterion.no_tally(networks, self.data.classes, self.device)
         start = 0
         while start < len(split):
             try:
-                sums += self._evaluate_on(split, start, self._evaluation_batch)
+                losses, counted = self._evaluate_on(split, start, self._evaluation_batch)
+                loss_sum += losses
+                tally += counted
                 start += self._evaluation_batch
             except Exception as error:
                 if not is_out_of_memory(error) or self._evaluation_batch <= self._least_evaluation:
@@ -313,12 +316,11 @@ class Training:
                 self._evaluation_batch = max(half, self._least_evaluation)
             yield None
         yield self._now()
-        loss_sum, right = sums.tolist()
         count = len(split)
-        return [x / count for x in loss_sum], [x / count for x in right]
+        return [loss / count for loss in loss_sum.tolist()], criterion.scores(tally, count)
 
-    def _evaluate_on(self, split: Split, start: int, size: int) -> torch.Tensor:
-        """Evaluate a batch: (2, networks) sums of losses and images classified rightly."""
+    def _evaluate_on(self, split: Split, start: int, size: int) -> tuple[Tensor, Tensor]:
+        """Evaluate a batch; returns the sum of its losses (networks,) and its tally."""
         networks = len(self._seeds)
         # Not tuned: trying out kernels for each shape costs more than one pass gains.
         with torch.no_grad(), kernels(self.device, self._deterministic, tune=False):
@@ -327,10 +329,9 @@ class Training:
                 inputs = inputs.repeat(1, networks, 1, 1)
             inputs = inputs.contiguous(memory_format=torch.channels_last)
             target = split.labels[start : start + size, None].expand(-1, networks)
-            logits = self._step.forward(inputs)
-            losses = F.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="none")
-            right = logits.argmax(2) == target
-            return torch.stack([losses.view(target.shape).sum(0), right.sum(0)])
+            outputs = self._step.forward(inputs)
+            criterion = self._step.criterion
+            return criterion.losses(outputs, target).sum(0), criterion.tally(outputs, target)
 
     def divergence(self, epoch: Epoch) -> str:
         """Say how a network diverged in an epoch; empty where it did not."""
@@ -420,10 +421,10 @@ class Trainer(Training):
         return epoch
 
     def evaluate(self, split: Split) -> tuple[float, float]:
-        """Return mean cross-entropy and accuracy over a split, in evaluation mode."""
+        """Return mean loss and score over a split, in evaluation mode."""
         with current(self.device):
-            (loss,), (accuracy,) = finish(self._evaluate(split))
-        return loss, accuracy
+            (loss,), (score,) = finish(self._evaluate(split))
+        return loss, score
 
 
 def draws_at_random(model: nn.Module) -> bool:

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from skipsearch.data import Data, augment, normalise
 from skipsearch.recipe import Recipe
+from skipsearch.training.criterion import CRITERIA
 from skipsearch.training.environment import drawing_from, kernels
 from skipsearch.training.memory import is_out_of_memory
 
@@ -34,7 +34,7 @@ class Step:
 
     Attributes:
         loss_sum: (networks,) sum of the steps' mean losses since ``reset``.
-        right: (networks,) images classified rightly since ``reset``.
+        tally: (networks, ...) what the scores are computed from, since ``reset``.
         compiled: Whether training steps run a compiled network.
         failure: Why the network could not be compiled; None where it could, or was not to be.
     """
@@ -54,7 +54,8 @@ class Step:
     ) -> None:
         self.device = data.train.images.device
         self.loss_sum = torch.zeros(networks, device=self.device)
-        self.right = torch.zeros(networks, device=self.device)
+        self.criterion = CRITERIA[data.task.name]
+        self.tally = self.criterion.no_tally(networks, data.classes, self.device)
         self._each = torch.ones(networks, device=self.device)  # of the networks' losses counts once
         self.compiled = False
         self.failure: str | None = None
@@ -86,7 +87,7 @@ class Step:
     def reset(self) -> None:
         """Begin new sums."""
         self.loss_sum.zero_()
-        self.right.zero_()
+        self.tally.zero_()
 
     def __call__(self, draws: Tensor) -> None:
         """Train on one batch.
@@ -113,19 +114,13 @@ class Step:
         for part in draws.chunk(self._parts, dim=1):
             share = part.shape[1] / size
             inputs, labels = self._batch(part)
-            logits = self.forward(inputs)  # (n, networks, classes)
-            losses = F.cross_entropy(
-                logits.flatten(0, 1),
-                labels.flatten(),
-                reduction="none",
-                label_smoothing=self._recipe.label_smoothing,
-            )
-            losses = losses.view(labels.shape).mean(0)
+            outputs = self.forward(inputs)
+            losses = self.criterion.losses(outputs, labels, self._recipe.label_smoothing).mean(0)
             if share < 1:
                 losses = losses * share
             losses.backward(self._each)  # type: ignore[no-untyped-call]
             self.loss_sum += losses.detach()
-            self.right += (logits.argmax(2) == labels).sum(0)
+            self.tally += self.criterion.tally(outputs, labels)
         self._optimizer.step()
 
     def _batch(self, draws: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,7 @@ from skipsearch.analysis.depth.table import DEPTH_COLUMNS, common_losses, depth_
 from skipsearch.analysis.depth.verdict import VERDICT_COLUMNS, verdict_row
 from skipsearch.analysis.depth.words import sentences, short_claims
 from skipsearch.record import Trial
+from skipsearch.task import Scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Degradation:
 def degradation(
     trials: Iterable[Trial],
     train_images: int,
-    validation_images: int,
+    scale: Scale,
     *,
     epochs: int | None = None,
     loss: float | None = None,
@@ -71,7 +72,7 @@ def degradation(
     Args:
         trials: Records of a run.
         train_images: Size of the training split.
-        validation_images: Size of the validation split.
+        scale: Metric and number of validation images.
         epochs: After which they are compared; the full budget if None.
         loss: The training loss to which epochs are counted; if None that which the slowest of the
             trainings at a depth has reached.
@@ -113,8 +114,8 @@ def degradation(
                           ``best`` lies the depth at which going deeper stops helping
     """
     trials = list(trials)
-    images = {"train_error": train_images, "validation_error": validation_images}
-    groups = groups_of(trials, epochs, images)
+    images = {"train_error": train_images, "validation_error": scale.images}
+    groups = groups_of(trials, epochs, scale.metric, images)
     losses = common_losses(groups, loss)
     heads = [{"group": number, **described(group, axes)} for number, group in enumerate(groups, 1)]
     rows = [
@@ -128,5 +129,5 @@ def degradation(
     judged = pd.DataFrame(verdicts, columns=[*columns, *VERDICT_COLUMNS])
     # What tells a group from the others, by which it is named.
     shown = [axis for axis in axes if len({*judged[axis]} - {"-"}) > 1]
-    words, claims = sentences(table, judged, shown), short_claims(judged, shown)
+    words, claims = sentences(table, judged, shown, scale.metric), short_claims(judged, shown)
     return Degradation(table, judged, tuple(words), tuple(claims))

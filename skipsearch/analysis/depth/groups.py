@@ -15,15 +15,15 @@ from skipsearch.analysis.ranking import level
 from skipsearch.cost import layers
 from skipsearch.design import Design
 from skipsearch.errors import DesignError
-from skipsearch.intervals import rounding
-from skipsearch.record import Trial
+from skipsearch.record import Epoch, Trial
+from skipsearch.task import Metric, Scale
 
 LEAST_SEEDS = 2  # of a depth, to be compared with others
 
-MEASURES: Mapping[str, Callable[[Trial, int], float]] = {
-    "train_error": lambda trial, epoch: 1 - trial.curve[epoch - 1].train_accuracy,
-    "train_loss": lambda trial, epoch: trial.curve[epoch - 1].train_loss,
-    "validation_error": lambda trial, epoch: 1 - trial.curve[epoch - 1].validation_accuracy,
+MEASURES: Mapping[str, Callable[[Epoch, Metric], float]] = {
+    "train_error": lambda epoch, metric: metric.lack(epoch.train_score),
+    "train_loss": lambda epoch, _: epoch.train_loss,
+    "validation_error": lambda epoch, metric: metric.lack(epoch.validation_score),
 }
 
 
@@ -34,7 +34,8 @@ class Depth:
     design: Design
     trials: Sequence[Trial]
     epoch: int  # at which they are compared
-    images: Mapping[str, int]  # that an error was seen on, by its name
+    metric: Metric
+    images: Mapping[str, int]  # number of images that an error was measured on, by its name
 
     @cached_property
     def layers(self) -> int:
@@ -57,24 +58,30 @@ class Depth:
 
     def values(self, measure: str) -> list[float]:
         """Return one value a seed."""
-        return [MEASURES[measure](trial, self.epoch) for trial in self.compared]
+        epochs = (trial.curve[self.epoch - 1] for trial in self.compared)
+        return [MEASURES[measure](epoch, self.metric) for epoch in epochs]
 
     def sample(self, measure: str) -> Sample:
         """Summarise what the seeds have."""
         images = self.images.get(measure)
-        return Sample.of(self.values(measure), rounding(images) if images else 0.0)
+        least = Scale(self.metric, images).rounding if images else 0.0
+        return Sample.of(self.values(measure), least)
 
     def scores(self, error: str) -> Sample:
-        """Summarise errors on the scale on which they are tested: empirical logits.
+        """Summarise errors on the scale on which they are tested.
 
-        Deviations of small errors are small, and those of large ones large; on this scale they
-        are alike. Cox & Snell 1989, Analysis of Binary Data, section 2.1.6: log((k + 1/2) /
-        (n - k + 1/2)) of k wrong images among n.
+        Shares of images are tested as empirical logits, other metrics as they are. Deviations of
+        small shares are small, and those of large ones large; as logits they are alike. Cox & Snell
+        1989, Analysis of Binary Data, section 2.1.6: log((k + 1/2) / (n - k + 1/2)) of k wrong
+        images among n.
         """
+        if not self.metric.is_share_of_images:
+            return self.sample(error)
         n = self.images[error]
         shares = [(x * n + 0.5) / (n + 1) for x in self.values(error)]
         slope = 1 / (fmean(shares) * (1 - fmean(shares)))  # of the logit, where they are
-        return Sample.of([math.log(x / (1 - x)) for x in shares], rounding(n) * slope**2)
+        least = Scale(self.metric, n).rounding * slope**2
+        return Sample.of([math.log(x / (1 - x)) for x in shares], least)
 
     def mean(self, measure: str) -> float:
         """Return the mean over the seeds."""
@@ -96,7 +103,7 @@ Group = list[Depth]  # from shallow to deep
 
 
 def groups_of(
-    trials: Sequence[Trial], epochs: int | None, images: Mapping[str, int]
+    trials: Sequence[Trial], epochs: int | None, metric: Metric, images: Mapping[str, int]
 ) -> list[Group]:
     """Put trainings together that differ in depth alone, or in the seed.
 
@@ -119,7 +126,7 @@ def groups_of(
     for (_, recipe), first in alike.items():
         designs = (_at(first.design, depths) for depths in _of_stages(seen[recipe], first.design))
         group = [
-            Depth(design, trained[key], epochs or first.recipe.epochs, images)
+            Depth(design, trained[key], epochs or first.recipe.epochs, metric, images)
             for design in designs
             if design is not None and (key := (design.id, recipe)) in trained
         ]

@@ -39,7 +39,8 @@ def depth_row(depth: Depth, loss: float) -> dict[str, object]:
         "epochs_to_loss": median(reached) if reached else math.nan,
     }
     for measure in MEASURES:
-        most = 1.0 if measure.endswith("_error") else math.inf
+        metric = depth.metric
+        most = metric.lack(metric.worst) if measure.endswith("_error") else math.inf
         numbers = _statistics(depth, measure, most)
         row |= {f"{measure}{s}": x for s, x in zip(STATISTICS, numbers, strict=True)}
     return row

@@ -9,6 +9,7 @@ import pandas as pd
 
 from skipsearch.analysis.depth.groups import LEAST_SEEDS
 from skipsearch.analysis.depth.verdict import DEGRADES, GAINS, OVERFITS, TIED, UNKNOWN
+from skipsearch.task import Metric
 
 CLAIMS = {
     DEGRADES: "degrades as it gets deeper, for its training error rises",
@@ -28,17 +29,20 @@ def short_claims(verdicts: pd.DataFrame, axes: Sequence[str]) -> Iterable[str]:
         yield f"{_name(row, axes)}: {CLAIMS[row.verdict]}."
 
 
-def sentences(table: pd.DataFrame, verdicts: pd.DataFrame, axes: Sequence[str]) -> Iterable[str]:
+def sentences(
+    table: pd.DataFrame, verdicts: pd.DataFrame, axes: Sequence[str], metric: Metric
+) -> Iterable[str]:
     """Yield the answer in sentences.
 
     Args:
         table: One row a group and depth.
         verdicts: One row a group.
         axes: Axes that groups are named by.
+        metric: Metric of the scores.
     """
     judged = verdicts.deepest.notna()
     for _, row in verdicts[judged].iterrows():
-        yield f"{_name(row, axes)}: {row.verdict}. {_reason(row)}"
+        yield f"{_name(row, axes)}: {row.verdict}. {_reason(row, metric)}"
     if not judged.all():
         which = "Nothing" if not judged.any() else f"Of {(~judged).sum()} more groups nothing"
         yield (
@@ -64,21 +68,22 @@ def _name(row: pd.Series, axes: Sequence[str]) -> str:
     return ", ".join(filter(None, [kind, *words])) or f"group {row['group']}"
 
 
-def _reason(row: pd.Series) -> str:
-    train, validation = _moves(row, "train"), _moves(row, "validation")
+def _reason(row: pd.Series, metric: Metric) -> str:
+    train, validation = (_moves(row, split, metric) for split in ("train", "validation"))
     return (
-        f"Training error goes from {train}; validation error goes from {validation}"
-        f" (n = {row.n:g} seeds or more). {_stops(row)}"
+        f"Training {metric.error} goes from {train}; validation {metric.error} goes from"
+        f" {validation} (n = {row.n:g} seeds or more). {_stops(row)}"
     )
 
 
-def _moves(row: pd.Series, name: str) -> str:
+def _moves(row: pd.Series, name: str, metric: Metric) -> str:
     """Say how an error goes from the best of the shallower networks to the deepest."""
     best, least = row[f"{name}_best"], row[f"{name}_least"]
     rise, low, high = (row[f"{name}_rise{end}"] for end in ("", "_low", "_high"))
     return (
-        f"{least:.2%} at {best:g} layers to {least + rise:.2%} at {row.deepest:g}"
-        f" ({100 * rise:+.2f} points, {100 * low:+.2f} to {100 * high:+.2f})"
+        f"{least:{metric.format}} at {best:g} layers to {least + rise:{metric.format}} at"
+        f" {row.deepest:g} ({metric.factor * rise:+.2f} {metric.difference_unit},"
+        f" {metric.factor * low:+.2f} to {metric.factor * high:+.2f})"
     )
 
 

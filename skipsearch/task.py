@@ -1,0 +1,137 @@
+"""Task: what a network is trained to do, and the metric that it is judged by."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from skipsearch.intervals import rounding, wilson
+from skipsearch.table import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A score of a trained network, of which more is better.
+
+    Attributes:
+        name: Word in tables and options, such as ``validation_accuracy``.
+        title: Name in sentences.
+        short: Abbreviation for the heads of narrow tables.
+        error: Name of what the score lacks to the best score.
+        unit: Unit in which scores are shown.
+        difference_unit: Unit in which differences between scores are shown.
+        factor: Factor from a score to that unit.
+        format: How tables show a score, such as ``.2%``.
+        worst: Lowest score.
+        best: Highest score.
+        is_share_of_images: Whether a score is the share of images that a network gets right, so
+            that the binomial distribution says how well a number of images determines it.
+    """
+
+    name: str
+    title: str
+    short: str
+    error: str
+    unit: str
+    difference_unit: str
+    factor: float
+    format: str
+    worst: float
+    best: float
+    is_share_of_images: bool
+
+    @property
+    def validation(self) -> str:
+        """Name of the score on the validation split, in tables and as an objective."""
+        return f"validation_{self.name}"
+
+    @property
+    def train(self) -> str:
+        """Name of the score on the training split."""
+        return f"train_{self.name}"
+
+    @property
+    def search(self) -> str:
+        """Name, in tables, of the score that a search ranked a design by."""
+        return f"search_{self.name}"
+
+    def lack(self, score: float) -> float:
+        """Return what a score lacks to the best score."""
+        return self.best - score
+
+    def text(self, score: float | None) -> str:
+        """Show a score, or a positive difference between scores, with its unit."""
+        return "" if score is None else f"{self.factor * score:.2f} {self.unit}"
+
+    def clip(self, score: float) -> float:
+        """Return the nearest possible score."""
+        return min(self.best, max(self.worst, score))
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """What differences between scores are compared with: the metric, and how finely it is measured.
+
+    Attributes:
+        metric: Metric of the scores.
+        images: Number of images that each score was measured on.
+    """
+
+    metric: Metric
+    images: int
+
+    @property
+    def rounding(self) -> float:
+        """Variance of a score by its rounding to whole images; see ``intervals.rounding``."""
+        return rounding(self.images) if self.metric.is_share_of_images else 0.0
+
+    def interval(self, score: float) -> tuple[float, float]:
+        """Return the 95 % interval that the number of images leaves of one network's score.
+
+        It is Wilson's for a share of the images, and NaN where no rule is known.
+        """
+        if not self.metric.is_share_of_images:
+            return math.nan, math.nan
+        return wilson(score, self.images)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a network is trained to do.
+
+    How the loss and the metric are computed of a network's outputs, ``training.criterion`` says.
+
+    Attributes:
+        name: Word of the task.
+        metric: What networks are judged by.
+        loss: Name of the loss.
+    """
+
+    name: str
+    metric: Metric
+    loss: str
+
+    def guess(self, classes: int) -> float:
+        """Return the score of a network that has learnt nothing.
+
+        Args:
+            classes: Number of classes of the data.
+        """
+        return 1 / classes
+
+
+ACCURACY = Metric(
+    name="accuracy",
+    title="accuracy",
+    short="acc.",
+    error="error",
+    unit="%",
+    difference_unit="points",
+    factor=100.0,
+    format=".2%",
+    worst=0.0,
+    best=1.0,
+    is_share_of_images=True,
+)
+CLASSIFICATION = Task(name="classification", metric=ACCURACY, loss="cross-entropy")
+TASKS = Table("task", {task.name: task for task in (CLASSIFICATION,)})
