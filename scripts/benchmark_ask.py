@@ -44,9 +44,11 @@ from skipsearch.searching.study import SearchStudy
 from skipsearch.space import Space
 from skipsearch.surrogate.answers import TIED, WORSE
 from skipsearch.surrogate.inquiry import Inquiry, Training
+from skipsearch.task import ACCURACY, Scale
 from skipsearch.training import tune_process
 
 IMAGES = 359  # of the validation split of digits
+SCALE = Scale(ACCURACY, IMAGES)
 ASK = "--ask"
 BOOTSTRAP = 10_000
 TAILS = (0.025, 0.975)
@@ -173,7 +175,7 @@ def said(inquiry: Inquiry, seen: Sequence[Training]) -> tuple[str, dict[str, str
 def paired(known: Known, study: SearchStudy, axis: str) -> tuple[str, dict[str, str]]:
     """Return what ``effects`` says of the trainings of a study, likewise."""
     axes = tuple(known.space.parameters)
-    seen = analysis.observe(study.trials(), (known.epochs,), IMAGES, axes)
+    seen = analysis.observe(study.trials(), (known.epochs,), SCALE, axes)
     found = analysis.paired_effects(seen, axis)
     levels = [str(level) for level in found.level]
     return levels[0], dict(zip(levels, found.verdict, strict=True))

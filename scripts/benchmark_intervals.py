@@ -45,6 +45,7 @@ from skipsearch.searching.samplers import SAMPLERS
 from skipsearch.searching.study import SearchStudy
 from skipsearch.space import Candidate, Space
 from skipsearch.surrogate.answers import MARGIN
+from skipsearch.task import ACCURACY, Scale
 
 HERE = Path(__file__).parent
 SHOWN = (24, 60, 120)  # trainings after which questions are asked
@@ -148,7 +149,7 @@ def searched(world: World, sampler: str, repeat: int) -> Iterator[ss.Trial]:
 
 def facts(world: World, trials: Sequence[ss.Trial]) -> Iterator[Fact]:
     """Yield what is said of each level, and what is true of it."""
-    known = analysis.learn(trials, world.space, 1, world.images)
+    known = analysis.learn(trials, world.space, 1, Scale(ACCURACY, world.images))
     assert known is not None
     found = analysis.effects(known, with_further=False)
     truth = np.array(list(world.truth.values()))

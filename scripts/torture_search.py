@@ -479,7 +479,7 @@ def count(
             there = {epoch.epoch: epoch for epoch in now.curve} if now else {}
             for epoch in trial.curve:
                 other = there.get(epoch.epoch)
-                if other is None or other.validation_accuracy != epoch.validation_score:
+                if other is None or other.validation_score != epoch.validation_score:
                     lost_epochs.add((identity(trial), epoch.epoch))
                 elif other.seconds != epoch.seconds:
                     again.add((identity(trial), epoch.epoch, epoch.seconds))

@@ -35,6 +35,7 @@ from skipsearch.surrogate.inquiry import Inquiry, Training
 from skipsearch.surrogate.kernel import Kernel, Scales
 from skipsearch.surrogate.process import Observations, Posterior
 from skipsearch.surrogate.question import Answer, Question, most_telling, narrowed, slopes
+from skipsearch.task import ACCURACY, Scale
 
 ORIGINAL = "conv3-bn-relu-conv3-bn + relu"
 FULL = "bn-relu-conv3-bn-relu-conv3 +"
@@ -411,7 +412,7 @@ def test_it_says_what_the_report_says_at_each_step(margin: float) -> None:
         trials = study.trials()
         params: list[dict[str, Any]] = [{}] * 100  # the space is listed: keys are enough
         answers = inquiry.answers(asking.trainings(study.plan.space, trials, params))
-        known = analysis.learn(trials, study.plan.space, 1, 500)
+        known = analysis.learn(trials, study.plan.space, 1, Scale(ACCURACY, 500))
         if answers is None or known is None:
             continue
         (answer,) = answers

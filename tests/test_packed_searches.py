@@ -36,6 +36,7 @@ from skipsearch.searching.searcher import StudySearcher
 from skipsearch.searching.stopping import Judge
 from skipsearch.searching.study import SearchStudy
 from skipsearch.searching.worker import DesignTrainable
+from skipsearch.task import ACCURACY
 from skipsearch.training import Folder, packs
 
 EPOCHS, SEEDS = 3, 5
@@ -149,7 +150,7 @@ def test_a_seed_that_is_stopped_early_leaves_the_others_as_they_are(
     stopping = EarlyStopping(grace=1, audit=0.5)
     one = allocation._replace(at_once=1)
     with again(run, tmp_path) as (study, search):
-        logs = loggers(["tensorboard"], tmp_path)
+        logs = loggers(["tensorboard"], tmp_path, ACCURACY)
         search(allocation=one, stopping=stopping, worker=Spoils, callbacks=logs)
         trials = study.trials()
     whole, judge = curves(run.trials()), Judge(stopping, EPOCHS)
@@ -199,7 +200,7 @@ def test_new_seeds_of_a_confirmation_are_packed(run: Run) -> None:
     found = ss.confirm(run, top=2, seeds=2)
     assert len(found.trainings) == 4
     assert all(trial.numerics.endswith(", pack of 2") for trial in found.trainings)
-    assert [len(found.accuracies(leader)) for leader in found.leaders] == [2, 2]
+    assert [len(found.scores(leader)) for leader in found.leaders] == [2, 2]
 
 
 def test_a_pack_that_is_killed_goes_on_with_the_same_bits(tmp_path: Path) -> None:

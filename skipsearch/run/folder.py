@@ -264,7 +264,6 @@ class Run:
             self.space,
             config.recipe.epochs,
             config.scale,
-            config.task.guess(config.data.classes),
             epochs,
             with_costs,
         )

@@ -48,7 +48,8 @@ def holm(claims: Sequence[tuple[Sample, Sample]]) -> list[bool]:
 def p_below(low: Sample, high: Sample) -> float:
     """Return the p-value of Welch's test that one mean is below another, against that it is not."""
     statistics = (*low.statistics, *high.statistics)
-    return float(ttest_ind_from_stats(*statistics, equal_var=False, alternative="less").pvalue)
+    p = float(ttest_ind_from_stats(*statistics, equal_var=False, alternative="less").pvalue)
+    return 1.0 if math.isnan(p) else p  # NaN for equal means without any spread
 
 
 def difference(low: Sample, high: Sample) -> tuple[float, float, float]:
@@ -61,4 +62,4 @@ def difference(low: Sample, high: Sample) -> tuple[float, float, float]:
 def _freedom(low: Sample, high: Sample) -> float:
     """Return the degrees of freedom of a difference of means (Welch 1947)."""
     spent = sum(sample.error**2 / (sample.n - 1) for sample in (low, high))
-    return (low.error + high.error) ** 2 / spent
+    return (low.error + high.error) ** 2 / spent if spent else 1.0  # any: there is no spread
