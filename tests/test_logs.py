@@ -21,7 +21,7 @@ import skipsearch as ss
 from skipsearch.errors import RunError
 from skipsearch.record import Epoch
 from skipsearch.searching.cluster import ray_session
-from skipsearch.searching.logs import LOGGERS, SCALARS, loggers
+from skipsearch.searching.logs import LOGGERS, loggers
 from skipsearch.searching.messages import Member, Report, Request
 from skipsearch.searching.options import Resources
 from skipsearch.task import ACCURACY
@@ -62,13 +62,23 @@ class CtrlC(tune.Callback):
             os.kill(os.getpid(), signal.SIGINT)
 
 
+# By the name in a log, the field of an epoch.
+FIELDS = {
+    "validation_accuracy": "validation_score",
+    "validation_loss": "validation_loss",
+    "train_accuracy": "train_score",
+    "train_loss": "train_loss",
+    "learning_rate": "learning_rate",
+}
+
+
 def scalars(epoch: int) -> dict[str, float]:
     return {"epoch": epoch, "seconds": 0.1} | {
-        name: epoch + number / 8 for number, name in enumerate(SCALARS)
+        field: epoch + number / 8 for number, field in enumerate(FIELDS.values())
     }
 
 
-CURVES = {name: [(n, scalars(n)[name]) for n in range(1, 5)] for name in SCALARS}
+CURVES = {name: [(n, scalars(n)[field]) for n in range(1, 5)] for name, field in FIELDS.items()}
 
 
 @pytest.fixture(scope="module", autouse=True)
