@@ -39,7 +39,7 @@ from train_table import load_space, read
 
 import skipsearch as ss
 from skipsearch import analysis
-from skipsearch.record import COMPLETE, DIVERGED, FAIL
+from skipsearch.record import COMPLETE, DIVERGED, FAIL, Environment
 from skipsearch.searching.plans import Plan
 from skipsearch.searching.samplers import SAMPLERS
 from skipsearch.searching.study import SearchStudy
@@ -130,7 +130,7 @@ def searched(world: World, sampler: str, repeat: int) -> Iterator[ss.Trial]:
         failed = math.isnan(accuracy)
         state, reason = (FAIL, f"{DIVERGED} nan") if failed else (COMPLETE, "")
         curve = () if failed else (ss.Epoch(1, 0.0, 0.0, 0.0, 0.0, accuracy, 0.0),)
-        study.report(proposal.number, list(curve), {})
+        study.report(proposal.number, list(curve), Environment())
         study.finish(proposal.number, state, reason)
         yield ss.Trial(
             number=proposal.number,

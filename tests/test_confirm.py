@@ -30,7 +30,15 @@ from skipsearch.analysis.confirm import chance_of_best
 from skipsearch.artefacts.card import Card, render, summarise
 from skipsearch.cli import main
 from skipsearch.errors import RunError
-from skipsearch.record import COMPLETE, FAIL, INTERRUPTED, PRUNED, RUNNING, Epoch, Trial
+from skipsearch.record import (
+    COMPLETE,
+    FAIL,
+    INTERRUPTED,
+    PRUNED,
+    RUNNING,
+    Epoch,
+    Trial,
+)
 from skipsearch.run import Run
 from skipsearch.searching.cluster import ray_session
 from skipsearch.searching.options import Resources
@@ -485,7 +493,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 KILLED = """
 import os, signal
-from skipsearch.record import Epoch
+from skipsearch.record import Environment, Epoch
 from skipsearch.recipe import Recipe
 from skipsearch.searching.records import load_params
 from skipsearch.searching.plans import Plan
@@ -501,7 +509,7 @@ params = load_params("sqlite:///study.db")[LEADER]
 study.request([(params, 1_000_000), (params, 1_000_001)])
 done, begun = study.ask(), study.ask()
 curve = [Epoch(i, 0.1, 1.0, 0.0, 1.0, 0.0, 1.0) for i in (1, 2, 3)]
-where = {"device": "cpu", "versions": {}}
+where = Environment(device="cpu")
 study.report(done.number, curve, where)
 study.finish(done.number, "COMPLETE")
 study.report(begun.number, curve[:1], where)

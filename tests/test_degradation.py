@@ -17,7 +17,7 @@ from skipsearch.analysis import Degradation
 from skipsearch.analysis.depth.samples import Sample, difference, holm, p_below
 from skipsearch.design import Design
 from skipsearch.recipe import Recipe
-from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch, Trial
+from skipsearch.record import COMPLETE, FAIL, PRUNED, Environment, Epoch, Trial
 from skipsearch.searching.plans import Plan
 from skipsearch.searching.study import SearchStudy
 from skipsearch.space import Space
@@ -519,7 +519,7 @@ def trained(judge: Callable[[int], str]) -> dict[str, list[int]]:
         if proposal is None:
             return seeds
         seeds.setdefault(proposal.candidate.design.id, []).append(proposal.seed)
-        study.report(proposal.number, [Epoch(1, 0.1, 1.0, 0.5, 1.0, 0.5, 1.0)], {})
+        study.report(proposal.number, [Epoch(1, 0.1, 1.0, 0.5, 1.0, 0.5, 1.0)], Environment())
         study.finish(proposal.number, judge(asked))
     raise AssertionError
 
