@@ -26,7 +26,9 @@ from scipy.stats import sem, t
 
 import skipsearch as ss
 from skipsearch.analysis import Confirmation, chance_of_best, confirmation, leaders, rank
-from skipsearch.artefacts.card import Card, render, summarise
+from skipsearch.artefacts.card import Card
+from skipsearch.artefacts.page import render
+from skipsearch.artefacts.summary import summarise
 from skipsearch.cli import main
 from skipsearch.errors import RunError
 from skipsearch.record import COMPLETE, FAIL, INTERRUPTED, PRUNED, RUNNING, Epoch, Trial
