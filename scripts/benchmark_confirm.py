@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skipsearch.analysis import chance_of_best, interval
-from skipsearch.analysis.confirm import LEAST_ROUNDS, SURE
+from skipsearch.analysis.confirm.confirmation import LEAST_ROUNDS, SURE
 from skipsearch.task import ACCURACY, Scale
 
 Array = NDArray[np.float64]
