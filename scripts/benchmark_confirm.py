@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skipsearch.analysis import interval
-from skipsearch.analysis.confirm import LEAST_ROUNDS, SURE, chance_of_best
+from skipsearch.analysis.confirm.chance import chance_of_best
+from skipsearch.analysis.confirm.confirmation import LEAST_ROUNDS, SURE
 from skipsearch.task import ACCURACY, Scale
 
 Array = NDArray[np.float64]

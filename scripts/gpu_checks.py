@@ -516,12 +516,12 @@ def out_of_memory_in_evaluation(device: torch.device) -> str:
     one = trainer(data, CALM.replace(widths=(64, 64)), RECIPE.replace(batch_size=32))
     one.run_step(0)
     expected = one.evaluate(data.validation)
-    size = one._evaluation_batch
+    size = one._evaluation.size
     with memory_limited(device, 200 * MIB):
         found = one.evaluate(data.validation)
-    assert one._evaluation_batch < size, "there was enough"
+    assert one._evaluation.size < size, "there was enough"
     assert abs(found[0] - expected[0]) < 1e-2 * abs(expected[0])
-    return f"batches of {one._evaluation_batch} instead of {size}"
+    return f"batches of {one._evaluation.size} instead of {size}"
 
 
 # --- designs --------------------------------------------------------------------------------------
@@ -604,7 +604,7 @@ def an_evaluation_waits_once(device: torch.device) -> None:
     one = trainer(few(device))
     one.evaluate(one.data.validation)
     with never_waits():
-        steps = one._evaluate(one.data.validation)
+        steps = one._evaluation.steps(one.data.validation)
         next(steps)
 
 

@@ -26,8 +26,10 @@ from scipy.stats import sem, t
 
 import skipsearch as ss
 from skipsearch.analysis import Confirmation, confirmation, leaders, rank
-from skipsearch.analysis.confirm import chance_of_best
-from skipsearch.artefacts.card import Card, render, summarise
+from skipsearch.analysis.confirm.chance import chance_of_best
+from skipsearch.artefacts.card import Card
+from skipsearch.artefacts.page import render
+from skipsearch.artefacts.summary import summarise
 from skipsearch.cli import main
 from skipsearch.errors import RunError
 from skipsearch.record import (

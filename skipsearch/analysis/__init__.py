@@ -3,7 +3,8 @@
 from skipsearch.analysis.agreement import Compared, compare
 from skipsearch.analysis.answers import answers
 from skipsearch.analysis.audit import Audit, audit
-from skipsearch.analysis.confirm import Confirmation, confirmation, leaders
+from skipsearch.analysis.confirm.confirmation import Confirmation
+from skipsearch.analysis.confirm.judging import confirmation, leaders
 from skipsearch.analysis.depth.answer import Degradation, degradation
 from skipsearch.analysis.effects import effects
 from skipsearch.analysis.importance import importance

@@ -6,8 +6,10 @@ import dataclasses
 from collections.abc import Sequence
 from textwrap import fill
 
-from skipsearch.artefacts.card import Card, facts, normalisation
-from skipsearch.artefacts.source_block import PLACES, BlockWriter, Run, block_kinds
+from skipsearch.artefacts.card import Card
+from skipsearch.artefacts.sentences import facts, normalisation
+from skipsearch.artefacts.source_block import BlockWriter
+from skipsearch.artefacts.source_kinds import PLACES, Run, block_kinds
 from skipsearch.artefacts.source_text import (
     HELPERS,
     LINE_LENGTH,
