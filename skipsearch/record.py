@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Self
 
 from skipsearch.design import Design
@@ -64,7 +65,7 @@ class Epoch:
                 "train_score": values["train_accuracy"],
                 "validation_score": values["validation_accuracy"],
             }
-        return cls(**{name: values[name] for name in EPOCH_FIELDS})
+        return cls(*EPOCH_VALUES(values))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +93,7 @@ class Environment:
 
 PACK_OF = ", pack of "  # at the end of the numerics of a training that was packed with others
 EPOCH_FIELDS = tuple(field.name for field in dataclasses.fields(Epoch))
+EPOCH_VALUES = itemgetter(*EPOCH_FIELDS)  # in their order: a study holds many epochs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

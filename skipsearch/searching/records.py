@@ -143,10 +143,9 @@ def one_record(trial: AnyTrial) -> Trial:
     """Return the record of a training."""
     training = Training.from_attributes(trial.user_attrs)
     reason = training.reason or ""
-    if is_resumable(trial):
-        reason = INTERRUPTED
-    elif is_interrupted(trial):
-        reason = f"interrupted {ATTEMPTS} times without progress"
+    if is_interrupted(trial):
+        resumable = is_resumable(trial)
+        reason = INTERRUPTED if resumable else f"interrupted {ATTEMPTS} times without progress"
     environment = training.environment or Environment()
     return Trial(
         number=trial.number,
