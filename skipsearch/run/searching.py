@@ -14,9 +14,10 @@ from skipsearch.early_stopping import EarlyStopping
 from skipsearch.errors import RunError, not_one_of
 from skipsearch.recipe import Recipe
 from skipsearch.record import ASK_BEST, COSTS, Trial
-from skipsearch.run.folder import Run, check_seed
+from skipsearch.run.folder import Run
 from skipsearch.run.lock import locked
 from skipsearch.run.places import STUDY, check_folder, check_outside
+from skipsearch.run.seeds import check_seed
 from skipsearch.searching.asking import trainings
 from skipsearch.searching.cluster import ray_session
 from skipsearch.searching.driver import Outcome, ended, run_trials, sweep_checkpoints
