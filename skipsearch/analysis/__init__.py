@@ -15,7 +15,7 @@ from skipsearch.analysis.observations import Observations, observe
 from skipsearch.analysis.paired import paired_effects
 from skipsearch.analysis.pareto import dominated_share, hypervolume, pareto
 from skipsearch.analysis.ranking import interval, level, rank
-from skipsearch.surrogate.answers import MARGIN
+from skipsearch.defaults import MARGIN
 
 __all__ = [
     "MARGIN",

@@ -10,9 +10,9 @@ import pandas as pd
 from skipsearch.analysis.effects import UNKNOWN
 from skipsearch.analysis.knowledge import FULL, STOPPED, Knowledge
 from skipsearch.analysis.observations import others_than
+from skipsearch.defaults import MARGIN
 from skipsearch.errors import RunError
 from skipsearch.surrogate.answers import (
-    MARGIN,
     interval,
     intervals_together,
     level_means,

@@ -6,11 +6,26 @@ import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from skipsearch.cli.words import listed, not_written, warn, write_csv
+from skipsearch.cli.options import Verbs, add_csv, add_run
+from skipsearch.cli.words import listed, not_written, positive, warn, write_csv
+from skipsearch.defaults import MARGIN
 from skipsearch.errors import RunError, counted
 from skipsearch.record import COSTS, Trial
 
 LATENCY = "latency"
+# Files beside the tables of the report.
+RANKING, PARETO, EFFECTS = "ranking.csv", "pareto.csv", "effects.csv"
+
+
+def add_rank(verbs: Verbs) -> None:
+    """Define ``skipsearch rank``."""
+    verb = verbs.add_parser("rank", help="rank the designs of a run, and write them as CSV")
+    add_run(verb)
+    verb.add_argument(
+        "--top", type=positive, default=10, metavar="N", help="rows shown (default %(default)s)"
+    )
+    add_csv(verb, RANKING)
+    verb.set_defaults(verb=rank)
 
 
 def rank(options: argparse.Namespace) -> None:
@@ -19,7 +34,7 @@ def rank(options: argparse.Namespace) -> None:
 
     run = Run.open(options.run)
     table = run.rank()
-    written = write_csv(table, options.csv, run, "ranking.csv")
+    written = write_csv(table, options.csv, run, RANKING)
     recipes = ["recipe"] if table.recipe.nunique() == 1 else []
     seeds = [] if table.n.max() > 1 else ["n", "std"]
     shown = table.head(options.top).drop(columns=["reason", "numerics", *seeds, *recipes])
@@ -60,6 +75,21 @@ def _warn_of_numerics(trials: Sequence[Trial], so_that: str) -> None:
         )
 
 
+def add_pareto(verbs: Verbs) -> None:
+    """Define ``skipsearch pareto``."""
+    verb = verbs.add_parser(
+        "pareto", help="show the designs that no other beats in all of several objectives"
+    )
+    add_run(verb)
+    verb.add_argument(
+        "--objectives",
+        metavar="W,W",
+        help=f"validation_accuracy, {', '.join(COSTS)} (default: the search's)",
+    )
+    add_csv(verb, PARETO)
+    verb.set_defaults(verb=pareto)
+
+
 def pareto(options: argparse.Namespace) -> None:
     """Show the designs that no other beats in all objectives."""
     from skipsearch.run import Run
@@ -71,7 +101,7 @@ def pareto(options: argparse.Namespace) -> None:
     if table.empty:
         print(f"{run.path}: no training has reached the full budget yet")
         return
-    written = write_csv(table, options.csv, run, "pareto.csv")
+    written = write_csv(table, options.csv, run, PARETO)
     costs = [name for name in COSTS if name in table]
     shares = dict.fromkeys((metric.validation, "low", "high"), "{:.4f}".format)
     counts = {name: "{:,}".format for name in costs if name != "latency"}
@@ -86,6 +116,29 @@ def pareto(options: argparse.Namespace) -> None:
     )
     if LATENCY in costs:
         _warn_of_numerics(run.trials(), "so that latencies do not compare")
+
+
+def add_effects(verbs: Verbs) -> None:
+    """Define ``skipsearch effects``."""
+    verb = verbs.add_parser("effects", help="tell what each axis of a run does, and how sure")
+    add_run(verb)
+    verb.add_argument("--axis", metavar="A", help="such as layout (default: all axes)")
+    verb.add_argument("--with", dest="second", metavar="B", help="does A depend on this axis?")
+    verb.add_argument(
+        "--epochs", type=positive, metavar="E", help="a rung (default: the last that all reached)"
+    )
+    verb.add_argument(
+        "--controlled", metavar="W", help=f"at equal {', '.join(COSTS[:-1])} or {COSTS[-1]}"
+    )
+    verb.add_argument(
+        "--margin",
+        type=float,
+        metavar="POINTS",
+        help="a difference in accuracy too small to matter (default: that of the search's --ask,"
+        f" else {100 * MARGIN:g})",
+    )
+    add_csv(verb, EFFECTS)
+    verb.set_defaults(verb=effects)
 
 
 def effects(options: argparse.Namespace) -> None:
@@ -105,7 +158,7 @@ def effects(options: argparse.Namespace) -> None:
     if table.empty:
         print(f"{run.path}: no trainings can be compared yet")
         return
-    written = write_csv(table, options.csv, run, "effects.csv", index=False)
+    written = write_csv(table, options.csv, run, EFFECTS, index=False)
     metric = run.config.task.metric
     print("\n".join(answers(table, metric)))
     points = [str(name) for name in table if table[name].dtype == float and name != "further"]
@@ -145,6 +198,14 @@ def effects(options: argparse.Namespace) -> None:
         print(importance.to_string(index=False, float_format="{:.3f}".format))
 
 
+def add_report(verbs: Verbs) -> None:
+    """Define ``skipsearch report``."""
+    verb = verbs.add_parser("report", help="write a run as one page, with figures and tables")
+    add_run(verb)
+    verb.add_argument("--out", metavar="DIR", help="default: RUN/report")
+    verb.set_defaults(verb=report)
+
+
 def report(options: argparse.Namespace) -> None:
     """Write a run as one page."""
     from skipsearch.run import Run
@@ -162,6 +223,14 @@ def report(options: argparse.Namespace) -> None:
         print(f"\nNo file was written: {not_written(problem)} (--out DIR writes it elsewhere).")
         return
     print(f"Written to {page}, with its figures and tables beside it.")
+
+
+def add_compare(verbs: Verbs) -> None:
+    """Define ``skipsearch compare``."""
+    verb = verbs.add_parser("compare", help="tell whether runs agree on what is best")
+    verb.add_argument("runs", metavar="RUN", nargs="+", help="two or more")
+    verb.add_argument("--csv", metavar="FILE", help="of the table")
+    verb.set_defaults(verb=compare_runs)
 
 
 def compare_runs(options: argparse.Namespace) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from skipsearch.artefacts import FORMATS
 from skipsearch.artefacts.card import Card
-from skipsearch.artefacts.writing import FORMATS, TOLERANCES, check_request, write_artefacts
+from skipsearch.artefacts.writing import TOLERANCES, check_request, write_artefacts
 from skipsearch.data import Data
 from skipsearch.design import Design
 from skipsearch.errors import RunError, not_one_of

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from skipsearch.config import DataConfig, SearchConfig, difference
 from skipsearch.data import Data, load_data
+from skipsearch.defaults import DATA, MARGIN, TRIALS
 from skipsearch.early_stopping import EarlyStopping
 from skipsearch.errors import RunError, not_one_of
 from skipsearch.recipe import Recipe
@@ -37,18 +38,15 @@ from skipsearch.searching.samplers import (
 from skipsearch.searching.storage import without_password
 from skipsearch.searching.study import SearchStudy
 from skipsearch.space import Space
-from skipsearch.surrogate.answers import MARGIN
 from skipsearch.surrogate.inquiry import Inquiry
 from skipsearch.task import TASKS
 from skipsearch.text import dump_yaml, write_atomically
 from skipsearch.training import Folder, packs, versions
 
-TRIALS = 60  # of a search, unless it is told otherwise
-
 
 def search(
     space: Space | str | Path,
-    data: str | Path = "digits",
+    data: str | Path = DATA,
     *,
     trials: int | None = None,
     epochs: int | None = None,
