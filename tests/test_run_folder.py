@@ -74,6 +74,7 @@ def asked_for(data: str = "digits", **other: Any) -> dict[str, Any]:
             "train_images": len(images.train),
             "validation_images": len(images.validation),
             "source": images.source,
+            "task": images.task.name,
         },
         "recipe": ss.Recipe(epochs=EPOCHS, batch_size=64).resolve(images.augmentation).to_dict(),
         "seed": 0,

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from skipsearch.analysis.knowledge import FAILED, FULL, OPEN, STOPPED, Knowledge
+from skipsearch.defaults import MARGIN
 from skipsearch.errors import RunError, not_one_of
 from skipsearch.record import COSTS
 from skipsearch.surrogate import answers
 from skipsearch.surrogate.answers import (
-    MARGIN,
     Array,
     Codes,
     Verdicts,

@@ -17,6 +17,7 @@ from skipsearch.artefacts import CARD_VALUES, DESIGN, WEIGHTS
 from skipsearch.artefacts.weights import read_network
 from skipsearch.data import normalise, read_picture
 from skipsearch.data.pictures import MODES
+from skipsearch.defaults import LABELS
 from skipsearch.design import Design
 from skipsearch.errors import ExportError, reason
 from skipsearch.text import read_text
@@ -53,7 +54,7 @@ class Classifier:
 
 
 def predict(
-    export: str | Path, images: str | Path | Sequence[str | Path], top: int = 3
+    export: str | Path, images: str | Path | Sequence[str | Path], top: int = LABELS
 ) -> pd.DataFrame:
     """Classify pictures with an exported network, on the CPU in float32.
 

@@ -19,7 +19,6 @@ Codes = NDArray[np.intp]
 Flags = NDArray[np.bool_]
 
 COVERAGE = 0.95  # of intervals
-MARGIN = 0.005  # a difference in accuracy that is too small to matter
 CONFIDENCE = 0.975  # of statements: what is worse then has an interval below 0
 BEST, TIED, WORSE, OPEN = "best", "tied", "worse", "open"
 
