@@ -25,6 +25,38 @@ class Measured:
 GUESS = Measured(seconds=60.0, speedup=1.5)
 
 
+class Pace:
+    """What the steps of a training take, apart from the first ones.
+
+    Those also choose kernels, compile and record: once, but for longer than many a whole training.
+
+    Args:
+        first: Number of steps that do.
+
+    Attributes:
+        extra: Seconds that the first epochs took beyond their steps; 0 before that is known.
+    """
+
+    def __init__(self, first: int) -> None:
+        self.extra = 0.0
+        self._first = first
+        self._seconds, self._steps = 0.0, 0  # of the epochs that had such steps
+
+    def a_step(self, seconds: float, steps: int) -> float | None:
+        """Return the seconds a step of an epoch; None if it had some of the first steps.
+
+        Args:
+            seconds: What its steps took together.
+            steps: Their number.
+        """
+        if self._steps < self._first:
+            self._seconds += seconds
+            self._steps += steps
+            return None
+        self.extra = self._seconds - self._steps * seconds / steps
+        return seconds / steps
+
+
 class CompileChoice:
     """Decides by what was measured on earlier trials in this process."""
 

@@ -21,10 +21,10 @@ from skipsearch.recipe import Recipe
 from skipsearch.record import DIVERGED, Epoch
 from skipsearch.training.batches import Batches, stream
 from skipsearch.training.checkpoint import load_checkpoint, save_checkpoint
-from skipsearch.training.compiling import CompileChoice, Measured
+from skipsearch.training.compiling import CompileChoice, Measured, Pace
 from skipsearch.training.environment import autocast_dtype, current, kernels, numerics_key
 from skipsearch.training.memory import is_out_of_memory
-from skipsearch.training.recorded import CudaGraphs, Recorded, Recorder, cannot_record
+from skipsearch.training.recorded import WARM_UP, CudaGraphs, Recorded, Recorder, cannot_record
 from skipsearch.training.schedule import learning_rate
 from skipsearch.training.step import Step
 
@@ -161,13 +161,15 @@ class Training:
         if recorder is None and self._unrecorded is None:
             recorder = CudaGraphs(self.device, self._generators())
         self._recorder = recorder
-        self._run = self._recorded()
         self._compiling = compiling
-        self._epochs_alike = 0  # since it was compiled, or since the first
-        self._seconds_first = self._seconds_plain = 0.0
+        self._seconds_plain = 0.0  # a step, before it was compiled
+        self._begin_steps()
 
-    def _recorded(self) -> Step | Recorded:
-        return Recorded(self._step, self._recorder) if self._recorder else self._step
+    def _begin_steps(self) -> None:
+        """Let the next steps be the first ones: a recording of other steps would be of no use."""
+        step, recorder = self._step, self._recorder
+        self._run: Step | Recorded = Recorded(step, recorder) if recorder else step
+        self._pace = Pace(first=WARM_UP + 1)
 
     def _count_steps(self) -> int:
         if self.recipe.images is None:
@@ -264,30 +266,27 @@ class Training:
     def _consider_compiling(
         self, choice: CompileChoice, seconds: float, steps: int, left: int
     ) -> None:
-        """Compile where it pays, and keep what compiling did.
-
-        Plain or compiled, the first epoch shows the cost of choosing kernels, recording and
-        compiling; the second one what a step takes.
-        """
-        self._epochs_alike += 1
-        a_step = seconds / steps
-        if self._epochs_alike == 1:
-            self._seconds_first = seconds
-            if self._step.failure is not None:
-                choice.learn(self._structure, Measured(seconds, speedup=1.0))
-        elif self._step.compiled and self._epochs_alike == 2:
+        """Compile where it pays, and keep what compiling did; both are done once."""
+        if self._step.failure is not None:
+            choice.learn(self._structure, Measured(seconds, speedup=1.0))
+            self._compiling = None
+            return
+        a_step = self._pace.a_step(seconds, steps)
+        if a_step is None:
+            return
+        if self._step.compiled:
             speedup = self._seconds_plain / a_step
-            choice.learn(self._structure, Measured(self._seconds_first - seconds, speedup))
+            choice.learn(self._structure, Measured(self._pace.extra, speedup))
             if speedup < 1.0:
                 self._compile(False)
-        elif not self._seconds_plain and choice.pays(self._structure, a_step, left):
+            self._compiling = None
+        elif choice.pays(self._structure, a_step, left):
             self._seconds_plain = a_step
             self._compile(True)
 
     def _compile(self, wanted: bool) -> None:
         self._step.compile(wanted)
-        self._run = self._recorded()
-        self._epochs_alike = 0
+        self._begin_steps()
 
     def _seed_dropout(self, step: int) -> None:
         if self._draws:
@@ -377,7 +376,7 @@ class Training:
         self._optimizer.load_state_dict({"state": momentum, "param_groups": groups})
         for group in self._optimizer.param_groups:
             group["lr"] = self._rate
-        self._run = self._recorded()  # a recording would write the momentum of before
+        self._begin_steps()  # a recording would write the momentum of before
         self.epoch = state["epoch"]
 
     @property
