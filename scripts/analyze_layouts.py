@@ -18,7 +18,7 @@ from skipsearch.analysis import interval, level
 def level_means(run: ss.Run, axis: str) -> pd.DataFrame:
     """Return mean validation accuracy, interval and n for each level of an axis."""
     rung = run.config.rungs[0]
-    images = run.config.data.validation_images
+    scale = run.config.scale
     values: dict[str, list[float]] = {}
     for trial in run.trials():
         if len(trial.curve) >= rung:
@@ -26,7 +26,7 @@ def level_means(run: ss.Run, axis: str) -> pd.DataFrame:
                 trial.curve[rung - 1].validation_score
             )
     rows = [
-        (name, sum(seen) / len(seen), *interval(seen, images), len(seen))
+        (name, sum(seen) / len(seen), *interval(seen, scale), len(seen))
         for name, seen in values.items()
     ]
     table = pd.DataFrame(rows, columns=[axis, "validation_accuracy", "low", "high", "n"])

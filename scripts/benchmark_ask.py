@@ -38,15 +38,17 @@ from skipsearch import analysis
 from skipsearch.analysis.effects import UNKNOWN
 from skipsearch.intervals import wilson
 from skipsearch.recipe import Recipe
-from skipsearch.record import COMPLETE, Epoch
+from skipsearch.record import COMPLETE, Environment, Epoch
 from skipsearch.searching.plans import Plan
 from skipsearch.searching.study import SearchStudy
 from skipsearch.space import Space
 from skipsearch.surrogate.answers import TIED, WORSE
 from skipsearch.surrogate.inquiry import Inquiry, Training
+from skipsearch.task import ACCURACY, Scale
 from skipsearch.training import tune_process
 
 IMAGES = 359  # of the validation split of digits
+SCALE = Scale(ACCURACY, IMAGES)
 ASK = "--ask"
 BOOTSTRAP = 10_000
 TAILS = (0.025, 0.975)
@@ -144,7 +146,7 @@ def replay(known: Known, way: Way, axis: str, margin: float, repeat: int) -> Fou
         curve = [
             Epoch(epoch, 0.0, 0.0, 0.0, 0.0, accuracy, 0.0) for epoch in range(1, known.epochs + 1)
         ]
-        study.report(proposal.number, curve, {"device": "", "numerics": "", "versions": {}})
+        study.report(proposal.number, curve, Environment())
         study.finish(proposal.number, COMPLETE)
         seen.append(Training(key, proposal.seed, proposal.candidate.values, accuracy))
         if way.sampler != ASK and len(seen) % way.every == 0:
@@ -173,7 +175,7 @@ def said(inquiry: Inquiry, seen: Sequence[Training]) -> tuple[str, dict[str, str
 def paired(known: Known, study: SearchStudy, axis: str) -> tuple[str, dict[str, str]]:
     """Return what ``effects`` says of the trainings of a study, likewise."""
     axes = tuple(known.space.parameters)
-    seen = analysis.observe(study.trials(), (known.epochs,), IMAGES, axes)
+    seen = analysis.observe(study.trials(), (known.epochs,), SCALE, axes)
     found = analysis.paired_effects(seen, axis)
     levels = [str(level) for level in found.level]
     return levels[0], dict(zip(levels, found.verdict, strict=True))

@@ -12,8 +12,10 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from skipsearch.analysis import chance_of_best, interval
-from skipsearch.analysis.confirm import LEAST_ROUNDS, SURE
+from skipsearch.analysis import interval
+from skipsearch.analysis.confirm.chance import chance_of_best
+from skipsearch.analysis.confirm.confirmation import LEAST_ROUNDS, SURE
+from skipsearch.task import ACCURACY, Scale
 
 Array = NDArray[np.float64]
 DRAWS = 2000
@@ -21,6 +23,7 @@ NOISE = 0.01  # deviation of an accuracy over seeds
 COMMON = 0.2  # share of its variance that a seed has in common for all designs
 SEARCHED = 60
 IMAGES = 10_000
+SCALE = Scale(ACCURACY, IMAGES)
 
 
 def _shares(draws: Array) -> Array:
@@ -63,7 +66,7 @@ METHODS: dict[str, Callable[[Array, np.random.Generator], Array]] = {
     "Bayesian": bayesian_bootstrap,
     "Student": student,
     "flat": flat,
-    "ours": lambda seen, _: chance_of_best(seen, IMAGES),
+    "ours": lambda seen, _: chance_of_best(seen, SCALE),
 }
 
 
@@ -89,14 +92,14 @@ def race(truth: Array, seen: Array) -> tuple[float, ...]:
         that of the search's leader cover.
     """
     for rounds in range(LEAST_ROUNDS, seen.shape[1] + 1):
-        separated = chance_of_best(seen[:, :rounds], IMAGES).max() >= SURE
+        separated = chance_of_best(seen[:, :rounds], SCALE).max() >= SURE
         if separated:
             break
     means = seen[:, :rounds].mean(axis=1)
     best = int(means.argmax())
     covers = []
     for leader in (best, 0):
-        low, high = interval(seen[leader, :rounds].tolist(), IMAGES)
+        low, high = interval(seen[leader, :rounds].tolist(), SCALE)
         covers.append(low <= truth[leader] <= high)
     return rounds, separated, best == truth.argmax(), (means - truth)[best] / NOISE, *covers
 

@@ -27,7 +27,7 @@ from ray.tune.search.optuna import OptunaSearch
 import skipsearch as ss
 from skipsearch.early_stopping import EarlyStopping
 from skipsearch.recipe import Recipe
-from skipsearch.record import COMPLETE, VALIDATION_ACCURACY, Epoch
+from skipsearch.record import COMPLETE, SCORE, Epoch
 from skipsearch.searching.cluster import Allocation, ray_session
 from skipsearch.searching.driver import run_trials
 from skipsearch.searching.messages import Member, Report, Request
@@ -143,7 +143,7 @@ def replaying(
             self._epoch += 1
             value = curve[self._epoch - 1] if self._epoch <= len(curve) else CHANCE
             return {
-                VALIDATION_ACCURACY: value,
+                SCORE: value,
                 "done": self._epoch == epochs,
                 "replayed": [self._key, self._epoch, value, os.getpid(), began, time.monotonic()],
             }
@@ -239,7 +239,7 @@ def tune_as_it_comes(setting: Setting, curves: Curves, budget: int, seed: int) -
 
 def _tune_optuna(setting: Setting, curves: Curves, budget: int, seed: int, reuse: bool) -> Replay:
     config = tune.TuneConfig(
-        metric=VALIDATION_ACCURACY,
+        metric=SCORE,
         mode="max",
         search_alg=OptunaSearch(seed=seed),
         scheduler=ASHAScheduler(
@@ -254,7 +254,7 @@ def _tune_optuna(setting: Setting, curves: Curves, budget: int, seed: int, reuse
 def random_search(setting: Setting, curves: Curves, budget: int, seed: int) -> Replay:
     """Search with Tune's own random variants, each trained to the end."""
     config = tune.TuneConfig(
-        metric=VALIDATION_ACCURACY,
+        metric=SCORE,
         mode="max",
         search_alg=BasicVariantGenerator(random_state=seed),
         num_samples=budget,
@@ -287,7 +287,7 @@ def _with_tune(setting: Setting, curves: Curves, budget: int, config: tune.TuneC
             ),
         ).fit()
         assert not results.errors, results.errors[0]
-        replay.end(results.get_best_result().metrics[VALIDATION_ACCURACY])
+        replay.end(results.get_best_result().metrics[SCORE])
     return replay
 
 

@@ -19,7 +19,7 @@ def main() -> None:
     exported = ss.export(options.run, "best", options.out, train_on="train+validation")
     low, high = exported.test_interval
     print(
-        f"{exported.path}: test accuracy {exported.test_accuracy:.4f}"
+        f"{exported.path}: test {exported.metric.title} {exported.test_score:.4f}"
         f" ({low:.4f} to {high:.4f}, {exported.test_images:,} images)"
     )
 

@@ -35,11 +35,10 @@ from skipsearch.training import (
     PackTrainer,
     Streams,
     Trainer,
-    load_checkpoint,
     recorded,
-    save_checkpoint,
     versions,
 )
+from skipsearch.training.checkpoint import load_checkpoint, save_checkpoint
 from skipsearch.training.recorded import WARM_UP, CudaGraphs, Recorded
 
 Check = Callable[[torch.device], str | None]  # returns a detail worth a word
@@ -507,7 +506,7 @@ def out_of_memory_in_a_recording(device: torch.device) -> str:
     recipe = RECIPE.replace(batch_size=64)
     one = trainer(data, design, recipe, deterministic=True)
     one._recorder = ShortOfMemory(device, one._generators()) if on_cuda else Refuses(device)
-    one._begin_steps()
+    one._run = one._recorded()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = curve(one)
@@ -526,12 +525,12 @@ def out_of_memory_in_evaluation(device: torch.device) -> str:
     one = trainer(data, CALM.replace(widths=(64, 64)), RECIPE.replace(batch_size=32))
     one.run_step(0)
     expected = one.evaluate(data.validation)
-    size = one._evaluation_batch
+    size = one._evaluation.size
     with memory_limited(device, 200 * MIB):
         found = one.evaluate(data.validation)
-    assert one._evaluation_batch < size, "there was enough"
+    assert one._evaluation.size < size, "there was enough"
     assert abs(found[0] - expected[0]) < 1e-2 * abs(expected[0])
-    return f"batches of {one._evaluation_batch} instead of {size}"
+    return f"batches of {one._evaluation.size} instead of {size}"
 
 
 # --- designs --------------------------------------------------------------------------------------
@@ -613,7 +612,7 @@ def an_evaluation_waits_once(device: torch.device) -> None:
     one = trainer(few(device))
     one.evaluate(one.data.validation)
     with never_waits():
-        steps = one._evaluate(one.data.validation)
+        steps = one._evaluation.steps(one.data.validation)
         next(steps)
 
 

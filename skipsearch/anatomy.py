@@ -49,7 +49,12 @@ def draw_design(
             shape = _shape(stage.outputs, size)
             join = _join_words(stage.join)
             rows.append(Row(f"links to {number}", join, shape, measured.join.cost))
-    words = [_chain(plan.head), "mean", _chain(plan.pooled), f"linear {plan.features}->{classes}"]
+    words = [
+        _chain(plan.head.steps),
+        "mean",
+        _chain(plan.head.pooled),
+        f"linear {plan.head.features}->{classes}",
+    ]
     ending = total_cost([parts.head, parts.classifier])
     rows.append(Row("head", " - ".join(filter(None, words)), str(classes), ending))
     table = _table(rows)

@@ -48,7 +48,9 @@ def canonical_fields(
     tokens += parse_run(head)
     merges = {block.merge for stage in plan.stages for block in stage.blocks if block.merge}
     known = frozenset().union(*(MERGES[merge].fields for merge in merges))
-    widens = any(s.op == "conv" and s.inputs != s.outputs for s in (*plan.head, *plan.pooled))
+    widens = any(
+        s.op == "conv" and s.inputs != s.outputs for s in (*plan.head.steps, *plan.head.pooled)
+    )
     carried = [link.steps for stage in plan.stages if stage.join for link in stage.join.links]
     matters = {name: name in known for name in SETTINGS}
     matters["shortcut_dropout"] &= values["shortcut_scale"] != 0  # else nothing is dropped

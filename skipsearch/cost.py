@@ -139,15 +139,15 @@ def measure_network(plan: Network, size: Size, classes: int) -> Parts:
             size = blocks[-1].leaving
         stages.append(StageParts(transition, tuple(blocks), measure_join(stage.join, sizes, size)))
         sizes.append(size)
-    head = measure_steps(plan.head, size)
+    head = measure_steps(plan.head.steps, size)
     return Parts(stem, tuple(stages), head, _measure_classifier(plan, head.leaving, classes))
 
 
 def _measure_classifier(plan: Network, size: Size, classes: int) -> Part:
     """Measure the global average pooling, what follows it, and the linear layer with its bias."""
-    pooled = measure_steps(plan.pooled, Size(1, 1))
-    channels = plan.pooled[0].inputs if plan.pooled else plan.features
-    weights = plan.features * classes
+    pooled = measure_steps(plan.head.pooled, Size(1, 1))
+    channels = plan.head.pooled[0].inputs if plan.head.pooled else plan.head.features
+    weights = plan.head.features * classes
     linear = Cost(weights + classes, weights, FLOAT32_BYTES * (channels + classes))
     return Part(pooled.cost + linear, size, pooled.leaving)
 

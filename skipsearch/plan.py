@@ -151,11 +151,23 @@ class Stage(NamedTuple):
         return self.join.outputs if self.join else self.blocks[-1].outputs
 
 
+class Head(NamedTuple):
+    """A head: ``linear(pooled(mean(steps(x))))``, with the mean over height and width.
+
+    Attributes:
+        steps: The operations before the global average pooling.
+        pooled: The operations behind it.
+        features: Channels that enter the linear layer.
+    """
+
+    steps: Steps
+    pooled: Steps
+    features: int
+
+
 class Network(NamedTuple):
-    """A whole network: stem, stages, head, global average pooling, ``pooled``, one linear layer."""
+    """A whole network: stem, stages and head."""
 
     stem: Steps
     stages: tuple[Stage, ...]
-    head: Steps
-    pooled: Steps
-    features: int
+    head: Head

@@ -55,6 +55,14 @@ class Metric:
         """Name, in tables, of the score that a search ranked a design by."""
         return f"search_{self.name}"
 
+    def guess(self, classes: int) -> float:
+        """Return the score of a network that has learnt nothing.
+
+        Args:
+            classes: Number of classes of the data.
+        """
+        return 1 / classes
+
     def lack(self, score: float) -> float:
         """Return what a score lacks to the best score."""
         return self.best - score
@@ -110,14 +118,6 @@ class Task:
     name: str
     metric: Metric
     loss: str
-
-    def guess(self, classes: int) -> float:
-        """Return the score of a network that has learnt nothing.
-
-        Args:
-            classes: Number of classes of the data.
-        """
-        return 1 / classes
 
 
 ACCURACY = Metric(

@@ -20,7 +20,7 @@ from skipsearch.analysis.effects import UNKNOWN
 from skipsearch.cli import main
 from skipsearch.errors import RunError
 from skipsearch.recipe import Recipe
-from skipsearch.record import COMPLETE, DIVERGED, FAIL, Epoch
+from skipsearch.record import COMPLETE, DIVERGED, FAIL, Environment, Epoch
 from skipsearch.searching import asking
 from skipsearch.searching.cluster import ray_session
 from skipsearch.searching.options import Resources
@@ -35,6 +35,7 @@ from skipsearch.surrogate.inquiry import Inquiry, Training
 from skipsearch.surrogate.kernel import Kernel, Scales
 from skipsearch.surrogate.process import Observations, Posterior
 from skipsearch.surrogate.question import Answer, Question, most_telling, narrowed, slopes
+from skipsearch.task import ACCURACY, Scale
 
 ORIGINAL = "conv3-bn-relu-conv3-bn + relu"
 FULL = "bn-relu-conv3-bn-relu-conv3 +"
@@ -317,7 +318,7 @@ def open_study(storage: Any, seeds: int = 1, trials: int = 200, **options: Any) 
 def finish(study: SearchStudy, proposal: Proposal, gain: float = 0.06) -> None:
     value = accuracy(proposal.candidate, proposal.seed, gain)
     epoch = Epoch(1, 0.5, 0.5, 0.5, 0.5, value, 1.0)
-    study.report(proposal.number, [epoch], {"device": "", "numerics": "", "versions": {}})
+    study.report(proposal.number, [epoch], Environment())
     study.finish(proposal.number, COMPLETE)
 
 
@@ -411,7 +412,7 @@ def test_it_says_what_the_report_says_at_each_step(margin: float) -> None:
         trials = study.trials()
         params: list[dict[str, Any]] = [{}] * 100  # the space is listed: keys are enough
         answers = inquiry.answers(asking.trainings(study.plan.space, trials, params))
-        known = analysis.learn(trials, study.plan.space, 1, 500)
+        known = analysis.learn(trials, study.plan.space, 1, Scale(ACCURACY, 500))
         if answers is None or known is None:
             continue
         (answer,) = answers

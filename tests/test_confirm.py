@@ -25,20 +25,33 @@ from scipy.integrate import quad
 from scipy.stats import sem, t
 
 import skipsearch as ss
-from skipsearch.analysis import Confirmation, chance_of_best, confirmation, leaders, rank
-from skipsearch.artefacts.card import Card, render, summarise
+from skipsearch.analysis import Confirmation, confirmation, leaders, rank
+from skipsearch.analysis.confirm.chance import chance_of_best
+from skipsearch.artefacts.card import Card
+from skipsearch.artefacts.page import render
+from skipsearch.artefacts.summary import summarise
 from skipsearch.cli import main
 from skipsearch.errors import RunError
-from skipsearch.record import COMPLETE, FAIL, INTERRUPTED, PRUNED, RUNNING, Epoch, Trial
+from skipsearch.record import (
+    COMPLETE,
+    FAIL,
+    INTERRUPTED,
+    PRUNED,
+    RUNNING,
+    Epoch,
+    Trial,
+)
 from skipsearch.run import Run
 from skipsearch.searching.cluster import ray_session
 from skipsearch.searching.options import Resources
 from skipsearch.searching.plans import Plan
 from skipsearch.searching.records import load_params, load_trials
 from skipsearch.searching.study import SearchStudy
+from skipsearch.task import ACCURACY, Scale
 from skipsearch.text import dump_yaml
 
 IMAGES = 10_000
+SCALE = Scale(ACCURACY, IMAGES)
 FIRST = 1_000_000
 RESIDUAL = "conv3-bn-relu-conv3-bn + relu"
 
@@ -76,7 +89,7 @@ def judged(searched: Sequence[float], new: Sequence[Sequence[float]], seeds: int
     """Judge leaders by their values in the search and with new seeds."""
     firsts = [record(i, value) for i, value in enumerate(searched)]
     trainings = [t for first, values in zip(firsts, new, strict=True) for t in again(first, values)]
-    return confirmation([[first] for first in firsts], trainings, FIRST, seeds, IMAGES)
+    return confirmation([[first] for first in firsts], trainings, FIRST, seeds, SCALE)
 
 
 # --- the chance of being the best ----------------------------------------------------------------
@@ -116,7 +129,7 @@ def integrated(seen: np.ndarray) -> float:
 def test_of_two_designs_the_chance_is_that_of_the_integral(seeds: int, gap: float) -> None:
     seen = np.random.default_rng(seeds).normal(0.9, 0.01, (2, seeds))
     seen[0] += gap
-    assert chance_of_best(seen, IMAGES)[0] == pytest.approx(integrated(seen), abs=0.015)
+    assert chance_of_best(seen, SCALE)[0] == pytest.approx(integrated(seen), abs=0.015)
 
 
 def simulate(rng: np.random.Generator, expectations: np.ndarray, seeds: int) -> np.ndarray:
@@ -130,7 +143,7 @@ def test_a_chance_comes_true_as_often_as_it_says() -> None:
     chances, hits = [], []
     for _ in range(600):
         expectations = rng.normal(0.9, 0.01 * abs(rng.standard_cauchy()), 5)
-        found = chance_of_best(simulate(rng, expectations, 4), IMAGES)
+        found = chance_of_best(simulate(rng, expectations, 4), SCALE)
         chances.append(found)
         hits.append(np.arange(5) == expectations.argmax())
     said, true = np.concatenate(chances), np.concatenate(hits)
@@ -146,7 +159,7 @@ def test_where_the_truth_is_a_tie_no_leader_is_separated() -> None:
     ours = bootstrap = 0
     for _ in range(200):
         seen = simulate(rng, np.full(5, 0.9), 3)
-        ours += chance_of_best(seen, IMAGES).max() >= 0.95
+        ours += chance_of_best(seen, SCALE).max() >= 0.95
         drawn = seen[:, rng.integers(3, size=(200, 3))].mean(axis=2).argmax(axis=0)
         bootstrap += np.bincount(drawn).max() >= 0.95 * 200
     assert ours <= 2
@@ -156,27 +169,27 @@ def test_where_the_truth_is_a_tie_no_leader_is_separated() -> None:
 def test_a_design_that_is_far_better_is_separated() -> None:
     rng = np.random.default_rng(3)
     found = [
-        chance_of_best(simulate(rng, np.array([0.90, 0.95, 0.91, 0.90]), 4), IMAGES)[1]
+        chance_of_best(simulate(rng, np.array([0.90, 0.95, 0.91, 0.90]), 4), SCALE)[1]
         for _ in range(50)
     ]
     assert np.mean(np.array(found) >= 0.95) > 0.9
 
 
 def test_equal_designs_have_equal_chances() -> None:
-    assert chance_of_best(np.full((4, 3), 0.9), IMAGES).tolist() == [0.25] * 4
+    assert chance_of_best(np.full((4, 3), 0.9), SCALE).tolist() == [0.25] * 4
     seen = np.array([[0.9, 0.8, 0.9], [0.8, 0.7, 0.7], [0.9, 0.8, 0.9]])
-    first, second, third = chance_of_best(seen, IMAGES)
+    first, second, third = chance_of_best(seen, SCALE)
     assert first == third > second
     same = np.array([[0.1, 0.2, 0.3], [0.3, 0.2, 0.1]])
     assert len({sum(values) for values in same}) == 2  # equal but for the order of addition
-    assert chance_of_best(same, IMAGES).tolist() == [0.5, 0.5]
+    assert chance_of_best(same, SCALE).tolist() == [0.5, 0.5]
 
 
 def test_one_image_more_with_each_of_three_seeds_is_not_sure() -> None:
     seen = np.array([[0.90, 0.93, 0.91], [0.90, 0.93, 0.91]])
     seen[0] += 1 / 100
-    assert 0.8 < chance_of_best(seen, 100)[0] < 0.95
-    assert chance_of_best(seen, 10_000)[0] > 0.95  # a hundred images more
+    assert 0.8 < chance_of_best(seen, Scale(ACCURACY, 100))[0] < 0.95
+    assert chance_of_best(seen, Scale(ACCURACY, 10_000))[0] > 0.95  # a hundred images more
 
 
 @settings(deadline=None, max_examples=25)
@@ -187,12 +200,14 @@ def test_one_image_more_with_each_of_three_seeds_is_not_sure() -> None:
 def test_chances_sum_to_one_and_what_a_seed_does_to_all_changes_none(
     seen: np.ndarray, shift: np.ndarray
 ) -> None:
-    found = chance_of_best(seen, 100)
+    found = chance_of_best(seen, Scale(ACCURACY, 100))
     assert found.sum() == pytest.approx(1)
     assert found.min() >= 0
-    assert chance_of_best(seen + shift, 100) == pytest.approx(found, abs=0.02)
+    assert chance_of_best(seen + shift, Scale(ACCURACY, 100)) == pytest.approx(found, abs=0.02)
     order = [2, 0, 1]
-    assert chance_of_best(seen[order], 100) == pytest.approx(found[order], abs=0.04)
+    assert chance_of_best(seen[order], Scale(ACCURACY, 100)) == pytest.approx(
+        found[order], abs=0.04
+    )
 
 
 # --- luck ----------------------------------------------------------------------------------------
@@ -228,13 +243,13 @@ def test_the_shrinkage_is_that_of_the_leader_of_the_search_not_of_the_winner() -
 
 def test_several_seeds_of_the_search_count_with_their_mean() -> None:
     one, other = record(0, 0.94), record(0, 0.92, seed=1)
-    found = confirmation([[one, other]], again(one, [0.9, 0.9]), FIRST, 2, IMAGES)
+    found = confirmation([[one, other]], again(one, [0.9, 0.9]), FIRST, 2, SCALE)
     assert found.table.search_accuracy.tolist() == [pytest.approx(0.93)]
 
 
 def test_a_value_of_a_smaller_budget_is_not_compared() -> None:
     stopped = record(0, 0.99, state=PRUNED, curve=record(0, 0.99).curve[:1])
-    found = confirmation([[stopped]], again(stopped, [0.9, 0.91]), FIRST, 2, IMAGES)
+    found = confirmation([[stopped]], again(stopped, [0.9, 0.91]), FIRST, 2, SCALE)
     assert math.isnan(found.shrinkage)
     assert "luck" not in str(found)
 
@@ -344,7 +359,7 @@ def test_a_round_counts_when_it_is_finished() -> None:
     found = judged([0.9, 0.8], [[0.90, 0.92, 0.91, 0.99], [0.91, 0.90, 0.92]], 5)
     assert found.rounds == 3
     assert found.table.n.tolist() == [3, 3]
-    assert found.accuracies(found.leaders[0]) == (0.90, 0.92, 0.91)
+    assert found.scores(found.leaders[0]) == (0.90, 0.92, 0.91)
 
 
 @pytest.mark.parametrize(("state", "reason"), [(RUNNING, ""), (FAIL, INTERRUPTED)])
@@ -352,7 +367,7 @@ def test_what_is_under_way_or_interrupted_is_still_wanted(state: str, reason: st
     first = record(0, 0.9)
     trainings = again(first, [0.9, 0.9, 0.9])
     trainings[1] = dataclasses.replace(trainings[1], state=state, reason=reason)
-    found = confirmation([[first]], trainings, FIRST, 3, IMAGES)
+    found = confirmation([[first]], trainings, FIRST, 3, SCALE)
     assert seeds_of(found) == [(0, 1)]
     assert found.rounds == 1
 
@@ -361,7 +376,7 @@ def test_a_leader_that_fails_is_out_whatever_its_mean() -> None:
     one, other = record(0, 0.9), record(1, 0.8)
     lost = dataclasses.replace(again(one, [0.99] * 3)[2], state=FAIL, reason="the loss became NaN")
     trainings = [*again(one, [0.99, 0.99]), lost, *again(other, [0.8, 0.81, 0.82])]
-    found = confirmation([[one], [other]], trainings, FIRST, 5, IMAGES)
+    found = confirmation([[one], [other]], trainings, FIRST, 5, SCALE)
     assert found.best.number == 1
     assert found.table.trial.tolist() == [1, 0]
     assert found.table.chance.tolist() == [1.0, 0.0]
@@ -373,19 +388,19 @@ def test_a_leader_that_fails_is_out_whatever_its_mean() -> None:
 def test_where_all_leaders_fail_there_is_no_winner() -> None:
     one = record(0, 0.9)
     trainings = again(one, [0.9], state=FAIL, reason="the loss became NaN")
-    found = confirmation([[one]], trainings, FIRST, 5, IMAGES)
+    found = confirmation([[one]], trainings, FIRST, 5, SCALE)
     assert found.wanted == ()
     with pytest.raises(RunError, match=r"every leader failed .*: the loss became NaN"):
         _ = found.best
 
 
 def test_new_seeds_go_round_at_the_end_of_their_range() -> None:
-    found = confirmation([[record(0, 0.9)]], [], 2**32 - 1, 3, IMAGES)
+    found = confirmation([[record(0, 0.9)]], [], 2**32 - 1, 3, SCALE)
     assert [seed for _, seed in found.wanted] == [2**32 - 1, 0, 1]
 
 
 def chosen(trials: list[Trial], top: int, keep: Sequence[str] = ()) -> list[list[int]]:
-    groups = leaders(rank(trials, (1, 3), IMAGES), trials, top, keep)
+    groups = leaders(rank(trials, (1, 3), SCALE), trials, top, keep)
     return [[trial.number for trial in group] for group in groups]
 
 
@@ -480,7 +495,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 KILLED = """
 import os, signal
-from skipsearch.record import Epoch
+from skipsearch.record import Environment, Epoch
 from skipsearch.recipe import Recipe
 from skipsearch.searching.records import load_params
 from skipsearch.searching.plans import Plan
@@ -496,7 +511,7 @@ params = load_params("sqlite:///study.db")[LEADER]
 study.request([(params, 1_000_000), (params, 1_000_001)])
 done, begun = study.ask(), study.ask()
 curve = [Epoch(i, 0.1, 1.0, 0.0, 1.0, 0.0, 1.0) for i in (1, 2, 3)]
-where = {"device": "cpu", "versions": {}}
+where = Environment(device="cpu")
 study.report(done.number, curve, where)
 study.finish(done.number, "COMPLETE")
 study.report(begun.number, curve[:1], where)
@@ -532,7 +547,7 @@ def test_a_confirmation_that_is_killed_goes_on_and_decides_what_is_best(
     assert found.rounds == 2
     assert found.wanted == ()
     assert found.table.n.tolist() == [2, 2]
-    mean = np.mean(found.accuracies(run.trial(keys[0])))
+    mean = np.mean(found.scores(run.trial(keys[0])))
     assert found.shrinkage == pytest.approx(ranking.validation_accuracy[1] - mean)
     assert found.best == run.trial(keys[1])  # one draw of 0 has put the other behind
     assert run.trial("best") == run.trial(found.best) == found.best

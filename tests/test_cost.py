@@ -67,7 +67,7 @@ def test_layers_are_those_that_the_name_of_a_classic_counts(name: str) -> None:
 @settings(RELAXED)
 def test_layers_are_the_convolutions_between_image_and_classifier(design: Design) -> None:
     network = design.plan()
-    chains = [network.stem, network.head, network.pooled]
+    chains = [network.stem, network.head.steps, network.head.pooled]
     for stage in network.stages:
         chains.append(stage.transition)
         for block in stage.blocks:

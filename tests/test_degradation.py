@@ -17,22 +17,23 @@ from skipsearch.analysis import Degradation
 from skipsearch.analysis.depth.samples import Sample, difference, holm, p_below
 from skipsearch.design import Design
 from skipsearch.recipe import Recipe
-from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch, Trial
+from skipsearch.record import COMPLETE, FAIL, PRUNED, Environment, Epoch, Trial
 from skipsearch.searching.plans import Plan
 from skipsearch.searching.study import SearchStudy
 from skipsearch.space import Space
+from skipsearch.task import ACCURACY, Scale
 
 PLAIN = "conv3-bn-relu-conv3-bn-relu"
 RESIDUAL = "conv3-bn-relu-conv3-bn + relu"
 BUDGET = 2
 DEPTHS = (1, 3, 5)  # blocks; 4, 8 and 12 layers
 LAYERS = [4, 8, 12]
-IMAGES = (20_000, 5_000)
+TRAIN_IMAGES, SCALE = 20_000, Scale(ACCURACY, 5_000)
 Errors = Sequence[float]  # one a depth
 
 
 def degradation(trials: list[Trial], **how: Any) -> Degradation:
-    return analysis.degradation(trials, *IMAGES, **how)
+    return analysis.degradation(trials, TRAIN_IMAGES, SCALE, **how)
 
 
 def design(layout: str = RESIDUAL, depth: int = 1, **fields: Any) -> Design:
@@ -205,12 +206,12 @@ def test_one_image_more_with_seeds_that_agree_is_not_a_degradation(
     # Of 100 images 10 are wrong with both seeds of the shallowest, and 11 at the other depths.
     errors = (0.10, 0.11, 0.11)
     trials = simulated(errors, errors, rng, seeds=2, deviation=0.0)
-    coarse = analysis.degradation(trials, 100, 100).verdicts.iloc[0]
+    coarse = analysis.degradation(trials, 100, Scale(ACCURACY, 100)).verdicts.iloc[0]
     assert coarse.verdict == "tied"
     assert coarse.train_rise == pytest.approx(0.01)
     half = student.ppf(0.975, 2) * math.sqrt(2 / 12 / 100**2 / 2)
     assert coarse.train_rise_high - coarse.train_rise == pytest.approx(half)
-    fine = analysis.degradation(trials, 100_000, 100_000).verdicts.iloc[0]
+    fine = analysis.degradation(trials, 100_000, Scale(ACCURACY, 100_000)).verdicts.iloc[0]
     assert fine.verdict == "degrades"
 
 
@@ -300,6 +301,14 @@ def test_test_and_interval_are_those_of_welch(low: list[float], high: list[float
     assert difference(sample(low), sample(high)) == pytest.approx(
         (np.mean(high) - np.mean(low), interval.low, interval.high)
     )
+
+
+def test_samples_without_spread_differ_where_their_means_do() -> None:
+    # Of a metric that is no share of the images, seeds may agree to the last bit.
+    one, other = sample([1.0, 1.0]), sample([2.0, 2.0, 2.0])
+    assert holm([(one, one), (one, other), (other, one)]) == [False, True, False]
+    assert difference(one, one) == (0, 0, 0)
+    assert difference(one, other) == (1, 1, 1)
 
 
 def test_many_claims_are_held_to_what_holm_allows(rng: np.random.Generator) -> None:
@@ -510,7 +519,7 @@ def trained(judge: Callable[[int], str]) -> dict[str, list[int]]:
         if proposal is None:
             return seeds
         seeds.setdefault(proposal.candidate.design.id, []).append(proposal.seed)
-        study.report(proposal.number, [Epoch(1, 0.1, 1.0, 0.5, 1.0, 0.5, 1.0)], {})
+        study.report(proposal.number, [Epoch(1, 0.1, 1.0, 0.5, 1.0, 0.5, 1.0)], Environment())
         study.finish(proposal.number, judge(asked))
     raise AssertionError
 

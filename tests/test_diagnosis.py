@@ -18,7 +18,9 @@ from skipsearch.models import Network, build
 from skipsearch.models.merges.add import AddBlock
 from skipsearch.models.merges.plain import PlainBlock
 from skipsearch.recipe import Recipe
+from skipsearch.task import ACCURACY, CLASSIFICATION
 from skipsearch.training import Trainer, train
+from skipsearch.training.criterion import CRITERIA
 from skipsearch.training.diagnosis import (
     COLUMNS,
     _watched,
@@ -61,6 +63,9 @@ def few() -> Data:
     return dataclasses.replace(digits, train=train_split, validation=validation)
 
 
+CRITERION = CRITERIA[CLASSIFICATION.name]
+
+
 def network(layout: str = PREACTIVATION, **fields: Any) -> Network:
     design = Design(layout=layout, **{"depths": (2, 2), "widths": (4, 8), **fields})
     return build(design, in_channels=1, classes=10)
@@ -87,7 +92,7 @@ def labels() -> Tensor:
 
 
 def seen(model: Network, inputs: Tensor, labels: Tensor, **how: Any) -> pd.DataFrame:
-    return pd.DataFrame(inspect(model, inputs, labels, **how)).set_index("block")
+    return pd.DataFrame(inspect(model, inputs, labels, CRITERION, **how)).set_index("block")
 
 
 # --- signals -------------------------------------------------------------------------------------
@@ -180,7 +185,7 @@ def test_gradients_are_those_of_autograd_by_hand(
 def test_the_model_is_left_as_it_was(inputs: Tensor, labels: Tensor) -> None:
     model = network().eval()
     before = copy.deepcopy(model.state_dict())
-    inspect(model, inputs, labels)
+    inspect(model, inputs, labels, CRITERION)
     assert not model.training
     assert all(parameter.grad is None for parameter in model.parameters())
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
@@ -258,10 +263,10 @@ def test_every_merge_is_explained_in_finite_numbers(merge: str, few: Data) -> No
     grows = merge in ("cat", "dual")
     assert keeps.tolist() == ([False] * 8 if grows else [True, True, False, True] * 2)
     trained = table[table.moment == "trained"]
-    lesioned = trained.lesion_accuracy.notna()
+    lesioned = trained.lesion_score.notna()
     assert lesioned.tolist() == [True, True, merge not in PLAIN_KINDS, True]
-    assert table[table.moment == "init"].lesion_accuracy.isna().all()
-    whole = trained.lesion_accuracy + trained.lesion_drop
+    assert table[table.moment == "init"].lesion_score.isna().all()
+    whole = trained.lesion_score + trained.lesion_drop
     assert whole[lesioned].nunique() == 1
     assert f"validation accuracy {whole[lesioned].iloc[0]:.4f}" in explanation.words[0]
     assert len(explanation.words) == 5
@@ -330,12 +335,12 @@ def table_of(gradients: list[float], **columns: list[float]) -> pd.DataFrame:
     ],
 )
 def test_gradients_vanish_below_a_tenth(gradients: list[float], verdict: str) -> None:
-    (sentence,) = words(table_of(gradients))
+    (sentence,) = words(table_of(gradients), ACCURACY)
     assert sentence.startswith(f"After training {verdict}")
 
 
 def test_branches_are_weighed_against_their_shortcuts() -> None:
-    _, sentence = words(table_of([1.0] * 3, branch_ratio=[0.2, 0.5, 1.5]))
+    _, sentence = words(table_of([1.0] * 3, branch_ratio=[0.2, 0.5, 1.5]), ACCURACY)
     assert sentence.startswith("After training the shortcut outweighs the branch in 2 of 3 blocks")
     assert "the median branch is 0.5 times the shortcut" in sentence
 
@@ -343,13 +348,13 @@ def test_branches_are_weighed_against_their_shortcuts() -> None:
 @pytest.mark.parametrize(("distance", "verdict"), [(1.2, "no nearer to"), (0.8, "nearer to")])
 def test_plain_blocks_are_held_against_zeros(distance: float, verdict: str) -> None:
     table = table_of([1.0] * 3, identity_distance=[0.1, math.nan, 2 * distance - 0.1])
-    _, sentence = words(table)
+    _, sentence = words(table, ACCURACY)
     assert sentence.startswith(f"After training plain blocks are {verdict} the identity than")
     assert f"the median of 2 distances is {distance:g} times the input" in sentence
 
 
 def test_the_costliest_lesion_is_named() -> None:
-    *_, sentence = words(table_of([1.0] * 3, lesion_drop=[0.01, 0.2, 0.02]))
+    *_, sentence = words(table_of([1.0] * 3, lesion_drop=[0.01, 0.2, 0.02]), ACCURACY)
     assert sentence == (
         "Removing one block costs 2.00 points of validation accuracy in the median of 3 blocks,"
         " 20.00 at most (stage1.block2)."

@@ -168,7 +168,7 @@ def typeset(word: str) -> str:
 
 def steps_of(plan: Network) -> list[Step]:
     """Every operation that a drawing shows: those of all blocks but for their channels."""
-    steps = [*plan.stem, *plan.head, *plan.pooled]
+    steps = [*plan.stem, *plan.head.steps, *plan.head.pooled]
     for stage in plan.stages:
         steps += stage.transition
         if stage.join:
@@ -211,7 +211,7 @@ def test_the_strip_and_the_footer_say_what_it_is(name: str) -> None:
     assert f"input {shape}" in text
     for number, depth in enumerate(design.depths, 1):
         assert f"stage {number}: {depth} block" in text
-    assert f"linear {design.plan().features}→{images[2]}" in text
+    assert f"linear {design.plan().head.features}→{images[2]}" in text
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -219,8 +219,8 @@ def test_the_parameters_of_the_strip_add_up(name: str) -> None:
     text = "\n".join(texts_of(figure_of(name)))
     told = re.findall(r"(?:, |links: )(\d[\d,]*) parameters", text)
     plan, classes = CASES[name].plan(), CLASSICS[name].classes if name in CLASSICS else 10
-    pooled = sum(OPERATIONS[step.op].params(step) for step in plan.pooled)
-    classifier = pooled + plan.features * classes + classes
+    pooled = sum(OPERATIONS[step.op].params(step) for step in plan.head.pooled)
+    classifier = pooled + plan.head.features * classes + classes
     counted = sum(int(number.replace(",", "")) for number in told) + classifier
     assert counted == cost(CASES[name], classes=classes).params
 

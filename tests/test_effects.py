@@ -18,6 +18,7 @@ from skipsearch.analysis.effects import COLUMNS
 from skipsearch.errors import RunError
 from skipsearch.record import COMPLETE, DIVERGED, FAIL, PRUNED, Epoch, Trial
 from skipsearch.space import Candidate, Space
+from skipsearch.task import ACCURACY, Scale
 
 PLAIN = "conv3-bn-relu-conv3-bn-relu"
 POST = "conv3-bn-relu-conv3-bn + relu"
@@ -44,7 +45,7 @@ ENDLESS = Space.from_dict(
         },
     }
 )
-IMAGES, BUDGET = 10_000, 3
+SCALE, BUDGET = Scale(ACCURACY, 10_000), 3
 Value = Callable[[Candidate], float]
 
 
@@ -74,7 +75,7 @@ def by_layout(gains: dict[str, float], depth: float = 0.0) -> Value:
 
 
 def known_of(trials: Sequence[Trial], space: Space = SPACE, **how: Any) -> Knowledge:
-    known = learn(trials, space, BUDGET, IMAGES, **how)
+    known = learn(trials, space, BUDGET, SCALE, **how)
     assert known is not None
     return known
 
@@ -125,7 +126,7 @@ def test_no_interval_leaves_what_is_possible() -> None:
 
 def test_the_words_say_what_the_table_says(known: Knowledge) -> None:
     table = effects(known, "layout")
-    (text,) = answers(table)
+    (text,) = answers(table, ACCURACY)
     assert text.startswith(f"layout: On average over the space, '{PRE}' beats '{POST}' by ")
     chance = table.chance[table.level == PRE].iloc[0]
     assert chance > 0.95
@@ -139,7 +140,7 @@ def test_what_is_open_says_how_many_trainings_would_tell() -> None:
     assert set(table.verdict) == {"not enough data"}
     number = table.further.iloc[0]
     assert number > 1
-    (text,) = answers(table)
+    (text,) = answers(table, ACCURACY)
     said = "more than 100" if number == inf else f"about {number:.0f}"
     assert f"({said} further trainings would tell)" in text
     assert open_axes(table) == ["depths"]
@@ -212,9 +213,9 @@ def record_failed(trial: Trial, reason: str) -> Trial:
 
 def test_fewer_than_two_designs_tell_nothing() -> None:
     trials = trained(by_layout(GAINS))
-    assert learn([], SPACE, BUDGET, IMAGES) is None
-    assert learn(trials[:1], SPACE, BUDGET, IMAGES) is None
-    assert learn(trials[:2], SPACE, BUDGET, IMAGES) is not None
+    assert learn([], SPACE, BUDGET, SCALE) is None
+    assert learn(trials[:1], SPACE, BUDGET, SCALE) is None
+    assert learn(trials[:2], SPACE, BUDGET, SCALE) is not None
 
 
 def test_an_endless_space_is_drawn_and_its_numbers_are_cut_into_thirds() -> None:

@@ -5,14 +5,13 @@ The switches are PyTorch's own and can be read on any machine.
 
 import os
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import cast
 
 import pytest
 import torch
 
-from skipsearch.training.engine import Training
 from skipsearch.training.environment import current, drawing_from, kernels, numerics_key
+from skipsearch.training.turns import asked_so_far
 
 GPU = torch.device("cuda", 0)
 CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
@@ -150,7 +149,6 @@ def test_a_turn_is_waited_for_without_spinning(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(torch.cuda, "Event", Event)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: ("stream of", device))
-    training = cast("Training", SimpleNamespace(device=torch.device("cuda", 1)))
-    assert isinstance(Training._now(training), Event)
+    assert isinstance(asked_so_far(torch.device("cuda", 1)), Event)
     assert made == [{"blocking": True}]
     assert recorded == [("stream of", torch.device("cuda", 1))]

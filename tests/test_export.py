@@ -262,9 +262,9 @@ NASTY = Card(
     class_names=("a", "b"),
     recipe=Recipe(epochs=81),
     seed=11,
-    validation_accuracy=0.5,
+    validation_score=0.5,
     validation_images=10,
-    test_accuracy=0.9312,
+    test_score=0.9312,
     test_images=10_000,
 )
 
@@ -830,12 +830,12 @@ def test_the_card_says_where_the_network_comes_from(tmp_path: Path) -> None:
         designs=40,
         search_epochs=20,
         search_seed=3,
-        search_accuracy=0.91,
+        search_score=0.91,
         recipe=Recipe(epochs=81, peak_lr=0.4),
         seed=11,
         trained_on="train+validation",
         train_images=50_000,
-        test_accuracy=0.9312,
+        test_score=0.9312,
         test_images=10_000,
         device="NVIDIA H100",
         versions={"torch": "2.11.0"},
@@ -915,8 +915,8 @@ def test_a_note_alone_is_a_card(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"test_accuracy": 93.1, "test_images": 10}, "test_accuracy: 93.1 is not a share"),
-        ({"test_accuracy": 0.9}, "test_accuracy needs test_images, not None"),
+        ({"test_score": 93.1, "test_images": 10}, "test_score: 93.1 is no accuracy from 0 to 1"),
+        ({"test_score": 0.9}, "test_score needs test_images, not None"),
         ({"confirmations": (0.9, 90.0)}, r"confirmations\[1\]: 90.0 is not a share"),
     ],
 )

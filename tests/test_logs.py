@@ -21,9 +21,10 @@ import skipsearch as ss
 from skipsearch.errors import RunError
 from skipsearch.record import Epoch
 from skipsearch.searching.cluster import ray_session
-from skipsearch.searching.logs import LOGGERS, SCALARS, loggers
+from skipsearch.searching.logs import LOGGERS, loggers
 from skipsearch.searching.messages import Member, Report, Request
 from skipsearch.searching.options import Resources
+from skipsearch.task import ACCURACY
 
 DESIGN = ss.Design(layout="bn-relu-conv3-bn-relu-conv3 +", shortcut="pad", depths=(1, 2, 1))
 RECIPE = ss.Recipe(epochs=4, peak_lr=0.25)
@@ -61,13 +62,23 @@ class CtrlC(tune.Callback):
             os.kill(os.getpid(), signal.SIGINT)
 
 
+# By the name in a log, the field of an epoch.
+FIELDS = {
+    "validation_accuracy": "validation_score",
+    "validation_loss": "validation_loss",
+    "train_accuracy": "train_score",
+    "train_loss": "train_loss",
+    "learning_rate": "learning_rate",
+}
+
+
 def scalars(epoch: int) -> dict[str, float]:
     return {"epoch": epoch, "seconds": 0.1} | {
-        name: epoch + number / 8 for number, name in enumerate(SCALARS)
+        field: epoch + number / 8 for number, field in enumerate(FIELDS.values())
     }
 
 
-CURVES = {name: [(n, scalars(n)[name]) for n in range(1, 5)] for name in SCALARS}
+CURVES = {name: [(n, scalars(n)[field]) for n in range(1, 5)] for name, field in FIELDS.items()}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -84,7 +95,7 @@ def search(word: str, run: Path, *also: tune.Callback, **befalls: Any) -> None:
         param_space=request.to_config() | {"fate": json.dumps(befalls)},
         tune_config=tune.TuneConfig(reuse_actors=True),
         run_config=tune.RunConfig(
-            callbacks=[*loggers([word], run), *also],
+            callbacks=[*loggers([word], run, ACCURACY), *also],
             storage_path=str(run.parent / "tune"),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             failure_config=tune.FailureConfig(max_failures=1),
@@ -164,7 +175,7 @@ def test_the_session_that_goes_on_writes_the_whole_curve_and_no_epoch_twice(tmp_
 def test_a_path_that_mlflow_would_misread_is_refused(folder: str, tmp_path: Path) -> None:
     pytest.importorskip("mlflow")
     with pytest.raises(RunError, match="log mlflow: the path"):
-        loggers(["mlflow"], tmp_path / folder)
+        loggers(["mlflow"], tmp_path / folder, ACCURACY)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -182,7 +193,7 @@ def test_mlflow_holds_a_run_for_each_training_with_the_state_that_it_ended_in(
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{run}/mlflow/mlflow.db")
     experiment = client.get_experiment_by_name("orders").experiment_id
     left = client.create_run(experiment, run_name="left by kill -9").info.run_id
-    loggers(["mlflow"], run)
+    loggers(["mlflow"], run, ACCURACY)
     assert client.get_run(left).info.status == "KILLED"
 
     found = client.search_runs([experiment], order_by=["attributes.start_time"])
@@ -204,7 +215,7 @@ def test_a_logger_without_its_package_says_what_to_install(
     package = {"tensorboard": "tensorboardX"}.get(word, word)
     monkeypatch.setitem(sys.modules, package, None)  # as Python holds a package that is missing
     with pytest.raises(RunError) as caught:
-        loggers([word], tmp_path)
+        loggers([word], tmp_path, ACCURACY)
     assert str(caught.value) == (
         f"log {word}: {package} is not installed: pip install 'skipsearch[{word}]'"
     )
@@ -212,7 +223,7 @@ def test_a_logger_without_its_package_says_what_to_install(
 
 def test_a_logger_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError) as caught:
-        loggers(["tensorbord"], tmp_path)
+        loggers(["tensorbord"], tmp_path, ACCURACY)
     assert str(caught.value) == (
         "log: 'tensorbord' is not one of tensorboard, mlflow (did you mean 'tensorboard'?)"
     )

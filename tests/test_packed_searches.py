@@ -22,7 +22,7 @@ import skipsearch as ss
 from skipsearch.cli import main
 from skipsearch.early_stopping import EarlyStopping
 from skipsearch.errors import RunError
-from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch, Trial
+from skipsearch.record import COMPLETE, FAIL, PRUNED, Environment, Epoch, Trial
 from skipsearch.run import Run
 from skipsearch.searching.cluster import ray_session
 from skipsearch.searching.driver import run_trials
@@ -36,6 +36,7 @@ from skipsearch.searching.searcher import StudySearcher
 from skipsearch.searching.stopping import Judge
 from skipsearch.searching.study import SearchStudy
 from skipsearch.searching.worker import DesignTrainable
+from skipsearch.task import ACCURACY
 from skipsearch.training import Folder, packs
 
 EPOCHS, SEEDS = 3, 5
@@ -149,7 +150,7 @@ def test_a_seed_that_is_stopped_early_leaves_the_others_as_they_are(
     stopping = EarlyStopping(grace=1, audit=0.5)
     one = allocation._replace(at_once=1)
     with again(run, tmp_path) as (study, search):
-        logs = loggers(["tensorboard"], tmp_path)
+        logs = loggers(["tensorboard"], tmp_path, ACCURACY)
         search(allocation=one, stopping=stopping, worker=Spoils, callbacks=logs)
         trials = study.trials()
     whole, judge = curves(run.trials()), Judge(stopping, EPOCHS)
@@ -199,7 +200,7 @@ def test_new_seeds_of_a_confirmation_are_packed(run: Run) -> None:
     found = ss.confirm(run, top=2, seeds=2)
     assert len(found.trainings) == 4
     assert all(trial.numerics.endswith(", pack of 2") for trial in found.trainings)
-    assert [len(found.accuracies(leader)) for leader in found.leaders] == [2, 2]
+    assert [len(found.scores(leader)) for leader in found.leaders] == [2, 2]
 
 
 def test_a_pack_that_is_killed_goes_on_with_the_same_bits(tmp_path: Path) -> None:
@@ -242,7 +243,7 @@ def test_what_a_killed_driver_had_ended_keeps_its_place_in_the_pack(tmp_path: Pa
     recipe = ss.Recipe(epochs=EPOCHS, batch_size=256)
     space = ss.Space.from_yaml(SPACE.replace("recipe: {batch_size: 64, peak_lr: 0.05}\n", ""))
     plan = Plan(space=space, recipe=recipe, trials=6, sampler="grid", seeds=3)
-    where = {"device": "cpu", "numerics": "", "versions": {}}
+    where = Environment(device="cpu")
 
     def opened() -> SearchStudy:
         return SearchStudy(
@@ -252,7 +253,7 @@ def test_what_a_killed_driver_had_ended_keeps_its_place_in_the_pack(tmp_path: Pa
     first = opened()
     proposal = first.ask()
     assert proposal is not None
-    proposals = [proposal, *first.companions(proposal)]
+    proposals = [proposal, *first.rest_of_pack(proposal)]
     assert [(each.number, each.seed, each.pack) for each in proposals] == [
         (seed, seed, (0, 1, 2)) for seed in range(3)
     ]
@@ -268,7 +269,7 @@ def test_what_a_killed_driver_had_ended_keeps_its_place_in_the_pack(tmp_path: Pa
     second = opened()
     again = second.ask()
     assert again is not None
-    both = [again, *second.companions(again)]
+    both = [again, *second.rest_of_pack(again)]
     assert [(each.seed, each.pack) for each in both] == [(0, (0, 1, 2)), (2, (0, 1, 2))]
     later = Job(request, data, Folder(tmp_path))
     later.step()
@@ -287,7 +288,7 @@ def test_what_a_killed_driver_had_ended_keeps_its_place_in_the_pack(tmp_path: Pa
     other = second.ask()
     assert other is not None
     assert other.candidate.key != again.candidate.key
-    assert len(second.companions(other)) == 2
+    assert len(second.rest_of_pack(other)) == 2
     assert second.ask() is None
     first.close()
     second.close()

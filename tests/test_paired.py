@@ -23,9 +23,10 @@ from skipsearch.design import Design
 from skipsearch.errors import RunError
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, RUNNING, Epoch, Trial
+from skipsearch.task import ACCURACY, Scale
 
 RUNGS = (1, 3, 9)
-IMAGES = 100_000  # so many that rounding is below every noise here
+SCALE = Scale(ACCURACY, 100_000)  # so many images that rounding is below every noise here
 PLAIN = "conv3-bn-relu-conv3-bn-relu"
 POST = "conv3-bn-relu-conv3-bn + relu"
 PRE = "bn-relu-conv3-bn-relu-conv3 +"
@@ -86,7 +87,7 @@ def of(
 def seen_in(
     trials: Sequence[Trial], axes: Sequence[str] = AXES, epochs: int | None = None
 ) -> Observations:
-    return observe(trials, RUNGS, IMAGES, axes, epochs)
+    return observe(trials, RUNGS, SCALE, axes, epochs)
 
 
 def row_of(table: pd.DataFrame, level: object) -> Any:
@@ -316,7 +317,9 @@ def test_a_level_that_always_goes_with_another_axis_is_not_enough_data() -> None
     table = of(trials)
     assert table.verdict.tolist() == ["not enough data"] * 2
     assert table[["difference", "d_low", "further"]].iloc[1].isna().all()
-    assert answers(table) == [f"layout: Not enough data to tell; '{table.level[0]}' leads."]
+    assert answers(table, ACCURACY) == [
+        f"layout: Not enough data to tell; '{table.level[0]}' leads."
+    ]
 
 
 def test_where_few_of_many_designs_stand_in_pairs_the_model_tells() -> None:
@@ -506,13 +509,15 @@ def test_no_records_give_an_empty_table_with_all_columns() -> None:
     table = effects(seen_in([]))
     assert table.empty
     assert table.columns.tolist() == list(COLUMNS)
-    assert answers(table) == []
+    assert answers(table, ACCURACY) == []
 
 
 def test_an_axis_with_one_level_says_so() -> None:
     table = of(runs_of([POST], 8, lambda *_: 0.8), "layout")
     assert table.verdict.tolist() == ["not enough data"]
-    assert answers(table) == [f"layout: only '{POST}' was trained; there is nothing to compare."]
+    assert answers(table, ACCURACY) == [
+        f"layout: only '{POST}' was trained; there is nothing to compare."
+    ]
 
 
 def test_a_continuum_is_cut_into_thirds() -> None:
@@ -555,7 +560,7 @@ def test_slots_and_stages_are_axes_and_so_are_their_fields() -> None:
     assert best["layout.before"] == "bn-relu"
     assert best["shortcut[1]"] == "proj"
     assert row_of(table[table.axis == "shortcut[1]"], "pad").pairs == 16
-    assert "layout.before: bn-relu beats nothing by" in answers(table)[0]
+    assert "layout.before: bn-relu beats nothing by" in answers(table, ACCURACY)[0]
     fields = effects(seen_in(trials, axes), "layout")
     assert len(fields) == 4
     assert fields.pairs.tolist()[1:] == [8, 8, 8]
@@ -644,7 +649,9 @@ def factorial(
 def test_seeds_that_agree_to_the_last_image_do_not_make_a_difference_certain() -> None:
     # Of 100 images each design has the same number right with all seeds: 80 and 81.
     trials = runs_of([POST, PRE], 1, lambda i, depth: 0.80 + 0.01 * i, seeds=3)
-    (best, other) = effects(observe(trials, RUNGS, 100, AXES), "layout").itertuples()
+    (best, other) = effects(
+        observe(trials, RUNGS, Scale(ACCURACY, 100), AXES), "layout"
+    ).itertuples()
     assert (best.verdict, other.verdict, other.method) == ("not enough data",) * 2 + ("seeds",)
     # The error of a difference of two rounded numbers, and Student's for three pairs.
     half = t.ppf(0.975, 2) * sqrt(2 / 12 / 100**2 / 3)
@@ -654,7 +661,7 @@ def test_seeds_that_agree_to_the_last_image_do_not_make_a_difference_certain() -
 def test_the_floor_of_rounding_falls_with_the_seeds_of_a_mean() -> None:
     # Six pairs of designs, all apart by one image of 100, with four seeds each.
     trials = runs_of([POST, PRE], 6, lambda i, depth: 0.8 + 0.01 * i, seeds=4)
-    row = effects(observe(trials, RUNGS, 100, AXES), "layout").iloc[1]
+    row = effects(observe(trials, RUNGS, Scale(ACCURACY, 100), AXES), "layout").iloc[1]
     half = t.ppf(0.975, 5) * sqrt(2 / 12 / 100**2 / 4 / 6)
     assert (row.method, row.pairs) == ("pairs", 6)
     assert (row.d_low, row.d_high) == pytest.approx((-0.01 - half, -0.01 + half))
@@ -662,7 +669,7 @@ def test_the_floor_of_rounding_falls_with_the_seeds_of_a_mean() -> None:
 
 def test_with_fine_enough_steps_the_same_difference_is_seen() -> None:
     trials = runs_of([POST, PRE], 1, lambda i, depth: 0.80 + 0.01 * i, seeds=3)
-    table = effects(observe(trials, RUNGS, 100_000, AXES), "layout")
+    table = effects(observe(trials, RUNGS, Scale(ACCURACY, 100_000), AXES), "layout")
     assert table.verdict.tolist() == ["best", "worse"]
 
 
@@ -672,7 +679,7 @@ def test_with_fine_enough_steps_the_same_difference_is_seen() -> None:
 def test_the_answer_names_the_difference_its_interval_and_the_pairs() -> None:
     rng = np.random.default_rng(21)
     table = of(simulated(rng, (0.03, 0.0), 24, 0.002))
-    (text,) = answers(table)
+    (text,) = answers(table, ACCURACY)
     row = table.iloc[1]
     assert text == (
         f"layout: '{POST}' beats '{PRE}' by {-100 * row.difference:.1f} points"

@@ -12,17 +12,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna._hypervolume import compute_hypervolume  # private, and the only other one at hand
 
-from skipsearch.analysis import dominated_share, hypervolume, interval, pareto
-from skipsearch.analysis.pareto import COSTS, MARGIN, OBJECTIVES, front, reference_point
+from skipsearch.analysis import dominated_share, interval, pareto
+from skipsearch.analysis.pareto import COSTS, MARGIN, front, hypervolume, reference_point
 from skipsearch.design import Design
 from skipsearch.errors import RunError
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, RUNNING, Epoch, Trial
+from skipsearch.task import ACCURACY, Scale
 
 IMAGES = 400
+SCALE = Scale(ACCURACY, IMAGES)
 LAYOUT = "conv3-bn-relu-conv3-bn + relu"
 AXES = ("layout", "depths")
 BOTH = ("validation_accuracy", "params")
+OBJECTIVES = ("validation_accuracy", *COSTS)
 
 
 def record(number: int, accuracy: float, **fields: Any) -> Trial:
@@ -46,7 +49,7 @@ def record(number: int, accuracy: float, **fields: Any) -> Trial:
 
 
 def front_of(*trials: Trial, objectives: tuple[str, ...] = BOTH) -> pd.DataFrame:
-    return pareto(trials, objectives, IMAGES, AXES)
+    return pareto(trials, objectives, SCALE, AXES)
 
 
 # --- fronts --------------------------------------------------------------------------------------
@@ -249,7 +252,7 @@ def test_seeds_share_a_row_with_their_mean() -> None:
     assert (row.trial, row.n) == (10, 2)
     assert row.validation_accuracy == pytest.approx(0.7)
     assert row.latency == pytest.approx(0.03)
-    assert (row.low, row.high) == interval(accuracies, IMAGES)
+    assert (row.low, row.high) == interval(accuracies, SCALE)
     # It is the mean that is compared, not the luckiest seed.
     better = record(20, 0.71, latency=0.029)
     assert front_of(*seeds, better, objectives=objectives).trial.tolist() == [20]
@@ -303,8 +306,8 @@ def test_nothing_complete_gives_an_empty_table_with_the_same_columns(
 
 def test_a_row_says_what_its_training_was() -> None:
     trial = record(3, 0.5, numerics="cpu (1 thread), float32")
-    table = pareto([trial], OBJECTIVES, IMAGES, ("layout", "shortcut", "recipe.peak_lr"))
-    low, high = interval([0.5], IMAGES)
+    table = pareto([trial], OBJECTIVES, SCALE, ("layout", "shortcut", "recipe.peak_lr"))
+    low, high = interval([0.5], SCALE)
     expected = {
         "design": trial.design.id,
         "recipe": trial.recipe.id,
@@ -339,7 +342,7 @@ def test_an_objective_that_is_none_is_refused(objectives: tuple[str, ...], messa
     with pytest.raises(RunError, match=message):
         front_of(objectives=objectives)
     with pytest.raises(RunError, match=message):
-        dominated_share([], objectives)
+        dominated_share([], objectives, ACCURACY)
 
 
 # --- the share of a run --------------------------------------------------------------------------
@@ -348,34 +351,36 @@ def test_an_objective_that_is_none_is_refused(objectives: tuple[str, ...], messa
 def test_the_reference_lies_a_tenth_behind_the_largest_complete_training() -> None:
     trials = [record(0, 0.9, params=2000), record(1, 0.5), record(2, 0.5, params=9, state=PRUNED)]
     big = record(3, 0.5, params=10**6, state=FAIL)
-    assert reference_point([*trials, big], BOTH) == {
+    assert reference_point([*trials, big], BOTH, ACCURACY) == {
         "validation_accuracy": 0.0,
         "params": MARGIN * 2000,
     }
-    assert reference_point([big], BOTH) == {"validation_accuracy": 0.0, "params": 0.0}
+    assert reference_point([big], BOTH, ACCURACY) == {"validation_accuracy": 0.0, "params": 0.0}
 
 
 def test_a_share_in_figures() -> None:
     trials = [record(0, 0.8, params=1000), record(1, 0.9, params=2000)]
     # Of a box of 2200 parameters by 1: 0.8 from 1000 on, and 0.1 more from 2000 on.
     expected = (1200 * 0.8 + 200 * 0.1) / 2200
-    assert dominated_share(trials, BOTH) == pytest.approx(expected)
-    assert dominated_share(trials, BOTH[::-1]) == pytest.approx(expected)
+    assert dominated_share(trials, BOTH, ACCURACY) == pytest.approx(expected)
+    assert dominated_share(trials, BOTH[::-1], ACCURACY) == pytest.approx(expected)
     wide = {"validation_accuracy": 0.5, "params": 4000}
     expected = (3000 * 0.3 + 2000 * 0.1) / (4000 * 0.5)
-    assert dominated_share(trials, BOTH, wide) == pytest.approx(expected)
-    assert dominated_share(trials, ("validation_accuracy",)) == pytest.approx(0.9)
+    assert dominated_share(trials, BOTH, ACCURACY, wide) == pytest.approx(expected)
+    assert dominated_share(trials, ("validation_accuracy",), ACCURACY) == pytest.approx(0.9)
 
 
 def test_the_most_accurate_counts_though_it_is_the_largest() -> None:
     small, large = record(0, 0.8), record(1, 0.9, params=2000)
     better = dataclasses.replace(large, curve=record(1, 0.95).curve)
-    assert dominated_share([small, large], BOTH) < dominated_share([small, better], BOTH)
+    assert dominated_share([small, large], BOTH, ACCURACY) < dominated_share(
+        [small, better], BOTH, ACCURACY
+    )
 
 
 def test_nothing_complete_covers_nothing() -> None:
-    assert dominated_share([], BOTH) == 0.0
-    assert dominated_share([record(0, 0.9, state=PRUNED)], BOTH) == 0.0
+    assert dominated_share([], BOTH, ACCURACY) == 0.0
+    assert dominated_share([record(0, 0.9, state=PRUNED)], BOTH, ACCURACY) == 0.0
 
 
 @settings(deadline=None)
@@ -394,11 +399,14 @@ def test_a_share_is_one_and_never_falls_as_a_run_grows(
         for i, (right, params, latency) in enumerate(levels)
     ]
     objectives = ("validation_accuracy", "params", "latency")
-    reference = reference_point(trials, objectives)
-    shares = [dominated_share(trials[:n], objectives, reference) for n in range(1, len(trials) + 1)]
+    reference = reference_point(trials, objectives, ACCURACY)
+    shares = [
+        dominated_share(trials[:n], objectives, ACCURACY, reference)
+        for n in range(1, len(trials) + 1)
+    ]
     assert all(0 <= share <= 1 for share in shares)
     assert all(a <= b + 1e-12 for a, b in itertools.pairwise(shares))
-    assert shares[-1] == dominated_share(trials, objectives)
+    assert shares[-1] == dominated_share(trials, objectives, ACCURACY)
     stays = front_of(*trials, objectives=objectives).trial
     kept = [trial for trial in trials if trial.number in set(stays)]
-    assert dominated_share(kept, objectives, reference) == pytest.approx(shares[-1])
+    assert dominated_share(kept, objectives, ACCURACY, reference) == pytest.approx(shares[-1])

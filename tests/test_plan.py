@@ -17,7 +17,8 @@ from skipsearch.classics import (
 from skipsearch.design import Design
 from skipsearch.layout import Layout
 from skipsearch.plan import Block, Network, Size, Step, size_after, sized
-from skipsearch.planning import complete_stem, head_tokens, projection_norm, stem_ending
+from skipsearch.planning.ends import complete_stem, head_tokens, stem_ending
+from skipsearch.planning.shortcuts import projection_norm
 
 
 def conv(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> Step:
@@ -76,8 +77,8 @@ def test_a_bottleneck_with_projection() -> None:
     assert second.shortcut == ()
     assert not second.shares_opening
     assert (second.inputs, second.outputs, second.stride) == (512, 512, 1)
-    assert plan.head == ()
-    assert plan.features == 512
+    assert plan.head.steps == ()
+    assert plan.head.features == 512
 
 
 # Rule 1 ----------------------------------------------------------------------------------------
@@ -115,7 +116,7 @@ def test_cat_adds_the_width_of_every_block() -> None:
     # Huang et al. 2017, arXiv:1608.06993, section 3: k0 + k x (l - 1) channels enter layer l.
     design = Design(layout=DENSE, merge="cat", depths=(4,), widths=(12,), stem_width=24)
     assert [block.inputs for block in design.plan().stages[0].blocks] == [24, 36, 48, 60]
-    assert design.plan().features == 72
+    assert design.plan().head.features == 72
 
 
 # Rule 2 ----------------------------------------------------------------------------------------
@@ -235,16 +236,16 @@ def test_stem_and_head_complete_the_block(
     assert head_tokens(parsed) == head
     plan = Design(layout=layout, depths=(1,), widths=(8,), dropout=0.1).plan()
     assert plan.stem == (conv(3, 8, 3), *plain(8, *ending))
-    assert plan.head == plain(8, *head)
+    assert plan.head.steps == plain(8, *head)
 
 
 def test_stem_and_head_belong_to_the_first_and_the_last_stage() -> None:
     design = Design(layout=(FULL_PREACTIVATION, ORIGINAL), depths=(1, 1), widths=(8, 8))
     assert design.plan().stem == (conv(3, 8, 3),)
-    assert design.plan().head == ()
+    assert design.plan().head.steps == ()
     design = design.replace(layout=(ORIGINAL, FULL_PREACTIVATION))
     assert design.plan().stem == (conv(3, 8, 3), *plain(8, "bn", "relu"))
-    assert design.plan().head == plain(8, "bn", "relu")
+    assert design.plan().head.steps == plain(8, "bn", "relu")
 
 
 @pytest.mark.parametrize(
@@ -447,19 +448,19 @@ def test_a_head_is_completed_before_its_pooling(
     layout: str, head: str, before: str, behind: str
 ) -> None:
     plan = Design(layout=layout, head=head).plan()
-    assert plan.head == plain(64, *before.split())
-    assert plan.pooled == plain(64, *behind.split())
-    assert plan.features == 64
+    assert plan.head.steps == plain(64, *before.split())
+    assert plan.head.pooled == plain(64, *behind.split())
+    assert plan.head.features == 64
 
 
 def test_a_head_of_convolutions_is_as_wide_as_asked() -> None:
     # Sandler et al. 2018, arXiv:1801.04381, Table 2, last rows: conv2d 1x1 to 1280, pooling.
     design = Design(layout=ORIGINAL, head="conv1-bn-relu6-mean-dropout", head_width=1280)
     plan = design.replace(dropout=0.2).plan()
-    assert plan.head == (conv(64, 1280), *plain(1280, "bn", "relu6"))
-    assert plan.pooled == (Step("dropout", 1280, 1280, rate=0.2),)
-    assert plan.features == 1280
-    assert design.replace(head="conv3-mean-conv1", head_width=0).plan().features == 64
+    assert plan.head.steps == (conv(64, 1280), *plain(1280, "bn", "relu6"))
+    assert plan.head.pooled == (Step("dropout", 1280, 1280, rate=0.2),)
+    assert plan.head.features == 1280
+    assert design.replace(head="conv3-mean-conv1", head_width=0).plan().head.features == 64
 
 
 # Properties ------------------------------------------------------------------------------------
@@ -478,8 +479,8 @@ def chains(network: Network) -> list[tuple[tuple[Step, ...], int, int, int]]:
             found.append((block.after, block.outputs, block.outputs, 1))
         if stage.join:
             found.append((stage.join.after, stage.outputs, stage.outputs, 1))
-    head = (*network.head, *network.pooled)
-    found.append((head, network.stages[-1].outputs, network.features, 1))
+    head = (*network.head.steps, *network.head.pooled)
+    found.append((head, network.stages[-1].outputs, network.head.features, 1))
     return found
 
 

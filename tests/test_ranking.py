@@ -19,9 +19,11 @@ from skipsearch.analysis.ties import tied_with_leader
 from skipsearch.design import Design
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, RUNNING, STATES, Epoch, Trial
+from skipsearch.task import ACCURACY, Scale
 
 RUNGS = (1, 3, 9)
 IMAGES = 400
+SCALE = Scale(ACCURACY, IMAGES)
 PLAIN = "conv3-bn-relu-conv3-bn-relu"
 RESIDUAL = "conv3-bn-relu-conv3-bn + relu"
 AXES = ("layout", "shortcut", "merge", "depths")
@@ -53,7 +55,7 @@ def record(number: int, accuracies: list[float], **fields: Any) -> Trial:
 
 
 def ranked(*trials: Trial, axes: tuple[str, ...] = AXES) -> pd.DataFrame:
-    return rank(trials, RUNGS, IMAGES, axes)
+    return rank(trials, RUNGS, SCALE, axes)
 
 
 def rising(to: float, epochs: int) -> list[float]:
@@ -102,7 +104,7 @@ def test_places_count_from_one() -> None:
 
 
 def test_without_early_stopping_there_is_one_rung() -> None:
-    table = rank([record(0, [0.9] * 8, state=RUNNING), record(1, rising(0.1, 9))], (9,), IMAGES)
+    table = rank([record(0, [0.9] * 8, state=RUNNING), record(1, rising(0.1, 9))], (9,), SCALE)
     assert table.trial.tolist() == [1, 0]
     assert table.epochs.tolist() == [9, 0]
 
@@ -169,15 +171,15 @@ def test_seeds_share_a_row_with_the_interval_of_student(values: list[float]) -> 
 
 def test_the_interval_of_student_in_figures() -> None:
     # Quantile 0.975 of Student's t at 2 degrees of freedom: 4.303 (any printed table).
-    low, high = interval([0.80, 0.85, 0.90], IMAGES)
+    low, high = interval([0.80, 0.85, 0.90], SCALE)
     assert (low, high) == pytest.approx(
         (0.85 - 4.303 * 0.05 / math.sqrt(3), 0.85 + 4.303 * 0.05 / math.sqrt(3)), abs=1e-4
     )
 
 
 def test_an_interval_stays_within_what_an_accuracy_can_be() -> None:
-    assert interval([0.9, 1.0], IMAGES)[1] <= 1
-    assert interval([0.0, 0.1], IMAGES)[0] >= 0
+    assert interval([0.9, 1.0], SCALE)[1] <= 1
+    assert interval([0.0, 0.1], SCALE)[0] >= 0
 
 
 def test_seeds_are_compared_at_the_lowest_rung_among_them() -> None:
@@ -220,7 +222,7 @@ def test_another_recipe_is_another_row_and_another_spelling_is_not() -> None:
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 0.97, 1.0])
 def test_one_seed_has_the_interval_of_wilson(images: int, share: float) -> None:
     right = round(share * images)
-    row = rank([record(0, [right / images])], RUNGS, images).iloc[0]
+    row = rank([record(0, [right / images])], RUNGS, Scale(ACCURACY, images)).iloc[0]
     expected = binomtest(right, images).proportion_ci(0.95, method="wilson")
     assert (row.low, row.high) == pytest.approx((expected.low, expected.high), abs=1e-8)
     # Wilson 1927, written out; 1.959964 is the normal quantile 0.975.
@@ -253,7 +255,7 @@ def test_one_seed_is_judged_by_the_difference_of_two_shares(right: tuple[int, in
     )
     expected = bool(test.pvalue >= 0.05)
     assert expected == (right[1] in (369, 177))  # One image decides.
-    assert tied_with_leader([[k / IMAGES] for k in right], IMAGES) == [True, expected]
+    assert tied_with_leader([[k / IMAGES] for k in right], SCALE) == [True, expected]
 
 
 @pytest.mark.parametrize("shift", [0.001, 0.003, 0.005, 0.007, 0.010])
@@ -263,35 +265,38 @@ def test_several_seeds_are_judged_by_the_t_test(shift: float) -> None:
     other = leader[::-1] - shift
     p_value = ttest_ind(leader, other, alternative="greater").pvalue
     expected = bool(p_value >= 0.05)
-    assert tied_with_leader([leader.tolist(), other.tolist()], IMAGES) == [True, expected]
+    assert tied_with_leader([leader.tolist(), other.tolist()], SCALE) == [True, expected]
 
 
 def test_designs_whose_seeds_all_agree_are_apart_by_more_than_rounding_only() -> None:
     # The error of a difference of two means of 9 numbers rounded to 1/100: 0.0014.
     for gap, expected in ((0.002, True), (0.005, False)):
-        assert tied_with_leader([[0.91] * 9, [0.91 - gap] * 9], 100) == [True, expected]
+        assert tied_with_leader([[0.91] * 9, [0.91 - gap] * 9], Scale(ACCURACY, 100)) == [
+            True,
+            expected,
+        ]
 
 
 def test_the_deviation_of_others_serves_a_design_of_one_seed() -> None:
     rng = np.random.default_rng(1)
     several = [sorted(rng.normal(0.9, 0.002, 6)) for _ in range(3)]
     # By 400 images alone, 0.9 and 0.93 would be tied.
-    assert tied_with_leader([[0.93], [0.9]], IMAGES) == [True, True]
-    assert tied_with_leader([[0.93], *several], IMAGES) == [True, False, False, False]
+    assert tied_with_leader([[0.93], [0.9]], SCALE) == [True, True]
+    assert tied_with_leader([[0.93], *several], SCALE) == [True, False, False, False]
 
 
 def test_weak_designs_that_scatter_do_not_blur_the_leaders() -> None:
     rng = np.random.default_rng(2)
     leaders = [list(mean + rng.normal(0, 0.001, 10)) for mean in (0.98, 0.97, 0.96, 0.95)]
     weak = [list(rng.normal(0.5, 0.1, 10)) for _ in range(50)]
-    assert tied_with_leader(leaders + weak, IMAGES)[:4] == [True, False, False, False]
+    assert tied_with_leader(leaders + weak, SCALE)[:4] == [True, False, False, False]
 
 
 def test_a_design_whose_own_seeds_scatter_counts_with_its_own_deviation() -> None:
     steady = [[0.98, 0.981, 0.979, 0.98]] * 10
-    assert tied_with_leader([*steady, [0.91] * 4], IMAGES)[-1] is False
-    assert tied_with_leader([*steady, [0.98, 0.98, 0.98, 0.70]], IMAGES)[-1] is True
-    assert tied_with_leader([*steady, [0.5, 0.6, 0.4, 0.5]], IMAGES)[-1] is False
+    assert tied_with_leader([*steady, [0.91] * 4], SCALE)[-1] is False
+    assert tied_with_leader([*steady, [0.98, 0.98, 0.98, 0.70]], SCALE)[-1] is True
+    assert tied_with_leader([*steady, [0.5, 0.6, 0.4, 0.5]], SCALE)[-1] is False
 
 
 @pytest.mark.parametrize("seeds", [1, 2, 5])
@@ -306,7 +311,7 @@ def test_the_truly_best_is_tied_with_the_leader_as_often_as_promised(
     for _ in range(runs):
         values = rng.binomial(IMAGES, 0.9, (designs, seeds)) / IMAGES
         order = np.argsort(-values.mean(axis=1))
-        tied = tied_with_leader(values[order].tolist(), IMAGES)
+        tied = tied_with_leader(values[order].tolist(), SCALE)
         kept += tied[int(np.flatnonzero(order == 0)[0])]
     # 0.95 less two standard errors of so many runs.
     assert kept / runs >= 0.95 - 2 * math.sqrt(0.05 * 0.95 / runs)
@@ -321,7 +326,7 @@ def test_a_better_design_is_found_at_the_power_of_the_t_test() -> None:
     for _ in range(500):
         best, other = rng.normal([[0.95 + 1.29 * 0.005], [0.95]], 0.005, (2, 8))
         order = sorted([best.tolist(), other.tolist()], key=lambda seeds: -fmean(seeds))
-        found += order[0] == best.tolist() and tied_with_leader(order, IMAGES) == [True, False]
+        found += order[0] == best.tolist() and tied_with_leader(order, SCALE) == [True, False]
     # A design whose own deviation is the larger counts with that, which costs a little power.
     assert 0.66 <= found / 500 <= 0.84
 

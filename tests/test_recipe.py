@@ -201,9 +201,9 @@ def test_the_default_recipe_keeps_its_id() -> None:
         epoch=st.integers(1, 1000),
         learning_rate=st.floats(0, 1),
         train_loss=st.floats(0, 10),
-        train_accuracy=st.floats(0, 1),
+        train_score=st.floats(0, 1),
         validation_loss=st.floats(0, 10),
-        validation_accuracy=st.floats(0, 1),
+        validation_score=st.floats(0, 1),
         seconds=st.floats(0, 1e6),
     )
 )

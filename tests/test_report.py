@@ -35,11 +35,12 @@ from skipsearch.data import load_data
 from skipsearch.early_stopping import EarlyStopping
 from skipsearch.errors import RunError
 from skipsearch.recipe import Recipe
-from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch
+from skipsearch.record import COMPLETE, FAIL, PRUNED, Environment, Epoch
 from skipsearch.run import Run
 from skipsearch.searching.plans import Plan
 from skipsearch.searching.study import SearchStudy
 from skipsearch.space import Space
+from skipsearch.task import ACCURACY, Scale
 from skipsearch.text import dump_yaml, parse_yaml
 from skipsearch.training import versions
 
@@ -84,7 +85,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
             study.report(
                 proposal.number,
                 epochs(EPOCHS if end == COMPLETE else 1, accuracy),
-                {"device": "cpu", "numerics": "cpu, float32", "versions": versions()},
+                Environment(device="cpu", numerics="cpu, float32", versions=versions()),
             )
             study.finish(proposal.number, end)
     optuna.logging.set_verbosity(verbosity)
@@ -334,7 +335,7 @@ def test_a_browser_would_tell_of_an_error(tmp_path: Path) -> None:
 def test_what_a_user_wrote_is_never_markup(tmp_path: Path) -> None:
     evil = '<script>alert(1)</script> & "quotes"'
     rows = pd.DataFrame({"design": [evil], "accuracy": [0.5]})
-    figure = plot_effects(effects_table())
+    figure = plot_effects(effects_table(), ACCURACY)
     sections = [
         Section(
             title="One",
@@ -362,7 +363,7 @@ def test_every_curve_can_be_pointed_at(page: Path, run: Run) -> None:
 
 def test_no_error_is_drawn_though_the_axis_is_logarithmic(run: Run) -> None:
     trials = [trial for trial in run.trials() if trial.curve]
-    figure = plot_curves(trials, {})
+    figure = plot_curves(trials, {}, ACCURACY)
     lines = figure.axes[0].get_lines()
     assert len(lines) == len(trials)
     assert all((line.get_ydata() > 0).all() for line in lines)
@@ -415,8 +416,8 @@ def test_a_front_of_one_and_none_is_drawn(run: Run) -> None:
     trials = run.trials()
     complete = [trial for trial in trials if trial.state == COMPLETE]
     for some in (complete[:1], [], complete):
-        front = pareto(some, ("validation_accuracy", "params"), 359)
-        (axes,) = plot_front(some, front).axes
+        front = pareto(some, ("validation_accuracy", "params"), Scale(ACCURACY, 359))
+        (axes,) = plot_front(some, front, ACCURACY).axes
         assert axes.get_xlabel() == "parameters"
 
 
@@ -431,7 +432,7 @@ def effects_table() -> pd.DataFrame:
 
 
 def test_each_axis_has_a_panel_and_each_level_a_place() -> None:
-    figure = plot_effects(effects_table())
+    figure = plot_effects(effects_table(), ACCURACY)
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["layout", "merge"]
     for axes in figure.axes:
         assert [label.get_text() for label in axes.get_yticklabels()] == [

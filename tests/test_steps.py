@@ -26,7 +26,7 @@ from skipsearch.errors import RecipeError, TrainingError
 from skipsearch.models import Network, build, pack, set_generators
 from skipsearch.recipe import Recipe
 from skipsearch.record import Epoch
-from skipsearch.training import PackTrainer, Streams, Trainer, engine, latency, train
+from skipsearch.training import PackTrainer, Streams, Trainer, engine, evaluation, latency, train
 from skipsearch.training import step as step_file
 from skipsearch.training.batches import Batches, stream
 from skipsearch.training.engine import draws_at_random
@@ -424,7 +424,7 @@ def test_kernels_are_tried_out_for_training_alone(
         tuned.append(tune)
         return kernels(device, deterministic, tune)
 
-    monkeypatch.setattr(engine, "kernels", noted)
+    monkeypatch.setattr(evaluation, "kernels", noted)
     monkeypatch.setattr(step_file, "kernels", noted)
     trainer = Trainer(network(), few, RECIPE)
     trainer.run_step(0)

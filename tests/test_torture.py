@@ -98,7 +98,7 @@ def test_a_search_outlives_a_node_and_the_keeper_of_its_checkpoints(
     assert torture.is_clean(counts), counts
     # It would have been seen.
     (epoch, *_), first = end[0].curve, end[0]
-    other = dataclasses.replace(epoch, validation_accuracy=epoch.validation_score / 2)
+    other = dataclasses.replace(epoch, validation_score=epoch.validation_score / 2)
     for changed in ((other, *first.curve[1:]), (*first.curve, other)):
         snapshot = [dataclasses.replace(first, curve=changed)]
         assert not torture.is_clean(torture.count(search, [snapshot], end, left))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from skipsearch.analysis.audit import Audit
-from skipsearch.analysis.confirm import Confirmation
+from skipsearch.analysis.confirm.confirmation import Confirmation
 from skipsearch.analysis.depth.answer import Degradation
 from skipsearch.analysis.figures import (
     leader_names,

@@ -88,7 +88,6 @@ def learn(
     space: Space,
     budget: int,
     scale: Scale,
-    guess: float,
     epochs: int | None = None,
     with_costs: bool = False,
 ) -> Knowledge | None:
@@ -112,7 +111,6 @@ def learn(
         space: That was searched.
         budget: Epochs of a training in full.
         scale: Metric and number of validation images.
-        guess: Score of a network that has learnt nothing.
         epochs: The budget to answer for; None for the full one, or where fewer than five designs
             were trained in full, for the most epochs that five have, or all of fewer.
         with_costs: Whether to work out what each design costs.
@@ -123,6 +121,7 @@ def learn(
     trials = list(trials)
     epochs = _epochs(trials, budget) if epochs is None else epochs
     pool = _Pool(space, trials)
+    guess = scale.metric.guess(space.classes)
     outcomes = pd.DataFrame({"place": pool.places, "outcome": OPEN})
     ends = np.full(len(trials), np.nan)
     for i, trial in enumerate(trials):

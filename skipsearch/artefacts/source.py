@@ -6,8 +6,10 @@ import dataclasses
 from collections.abc import Sequence
 from textwrap import fill
 
-from skipsearch.artefacts.card import Card, facts, normalisation
-from skipsearch.artefacts.source_block import PLACES, BlockWriter, Run, block_kinds
+from skipsearch.artefacts.card import Card
+from skipsearch.artefacts.sentences import facts, normalisation
+from skipsearch.artefacts.source_block import BlockWriter
+from skipsearch.artefacts.source_kinds import PLACES, Run, block_kinds
 from skipsearch.artefacts.source_text import (
     HELPERS,
     LINE_LENGTH,
@@ -122,16 +124,16 @@ def _network_class(
         if number in sources:
             forward.append(f"x{number} = x")
     init += joins
-    if plan.head:
-        init += _sequence("head", plan.head)
+    if plan.head.steps:
+        init += _sequence("head", plan.head.steps)
         forward.append("x = self.head(x)")
-    if plan.pooled:
-        init += _sequence("pooled", plan.pooled)
+    if plan.head.pooled:
+        init += _sequence("pooled", plan.head.pooled)
         forward.append("x = x.mean((2, 3), keepdim=True)  # global average pooling")
         forward += ["x = self.pooled(x)", "return self.classifier(x.flatten(1))"]
     else:
         forward += ["x = x.mean((2, 3))  # global average pooling", "return self.classifier(x)"]
-    init.append(f"self.classifier = nn.Linear({plan.features}, classes)")
+    init.append(f"self.classifier = nn.Linear({plan.head.features}, classes)")
     return "\n".join(
         [
             "class Network(nn.Module):",

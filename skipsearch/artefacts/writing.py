@@ -19,8 +19,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from skipsearch.artefacts import CARD, CARD_VALUES, DESIGN, WEIGHTS, onnx, program
-from skipsearch.artefacts.card import Artefact, Card, describe_input, render, summarise
+from skipsearch.artefacts.card import Card
+from skipsearch.artefacts.page import render
 from skipsearch.artefacts.source import source
+from skipsearch.artefacts.summary import Artefact, describe_input, summarise
 from skipsearch.artefacts.weights import read_network, write_weights
 from skipsearch.design import Design
 from skipsearch.errors import ExportError, not_one_of

@@ -110,8 +110,10 @@ def _fill(old: Network, new: Network, was: Plan, to_design: Design, norms: NewNo
             raise DesignError(f"stage {number}, layout {str(layout)!r}: {error}") from None
         outputs.append(signal)
     try:
-        kept = graft_run(old.head, new.head, was.head, now.head, outputs[-1].kept, norms)
-        kept = graft_run(old.pooled, new.pooled, was.pooled, now.pooled, kept, norms)
+        kept = graft_run(
+            old.head, new.head, was.head.steps, now.head.steps, outputs[-1].kept, norms
+        )
+        kept = graft_run(old.pooled, new.pooled, was.head.pooled, now.head.pooled, kept, norms)
     except DesignError as error:
         raise DesignError(f"head: {error}") from None
     nn.init.zeros_(new.classifier.weight)

@@ -73,8 +73,8 @@ def _stations(plan: Network, parts: Parts, letters: Letters) -> Iterator[Station
             stage.join,
             measured.join.cost.params,
         )
-    if plan.head:
-        yield _steps_station("head", plan.head, parts.head)
+    if plan.head.steps:
+        yield _steps_station("head", plan.head.steps, parts.head)
 
 
 def _steps_station(title: str, steps: Steps, part: Part, stage: int | None = None) -> Station:
@@ -117,8 +117,8 @@ def sketch_network(plan: Network, parts: Parts, letters: Letters, classes: int) 
         if station.stage is not None:
             zone = column.y
     column.item(Item("mean", FILLS[Kind.POOLING]), NARROWEST)
-    column.steps(plan.pooled, Size(1, 1), NARROWEST)
-    word = typeset(f"linear {plan.features}->{classes}")
+    column.steps(plan.head.pooled, Size(1, 1), NARROWEST)
+    word = typeset(f"linear {plan.head.features}->{classes}")
     column.item(Item(word, FILLS[Kind.CONVOLUTION]), NARROWEST)
     column.arrow()
     column.text(f"{classes:,} classes" if classes > 1 else "1 class")

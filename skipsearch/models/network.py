@@ -32,9 +32,9 @@ class Network(nn.Module):
                 if stage.join
             }
         )
-        self.head = sequence(plan.head)
-        self.pooled = sequence(plan.pooled)
-        self.classifier = nn.Linear(plan.features, classes)
+        self.head = sequence(plan.head.steps)
+        self.pooled = sequence(plan.head.pooled)
+        self.classifier = nn.Linear(plan.head.features, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, in_channels, H, W) -> logits (N, classes)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from skipsearch.layout import Layout, is_convolution, split_convolution
 from skipsearch.operations import ACTIVATIONS, NORMS, ordinary
-from skipsearch.plan import Step, Steps
+from skipsearch.plan import Head, Step, Steps
 from skipsearch.planning.chains import plain_step
 
 
@@ -47,8 +47,8 @@ def complete_head(head: tuple[str, ...], layout: Layout) -> tuple[str, ...]:
 
 def plan_head(
     head: tuple[str, ...], channels: int, width: int, dropout: float, layout: Layout
-) -> tuple[Steps, Steps]:
-    """Resolve what stands before the global average pooling and behind it.
+) -> Head:
+    """Resolve the head.
 
     Args:
         head: The operations, ``mean`` among them.
@@ -68,7 +68,7 @@ def plan_head(
             before, steps = tuple(steps), []
         else:
             steps += plain_step(token, channels, dropout)
-    return before, tuple(steps)
+    return Head(before, tuple(steps), channels)
 
 
 def plan_stem(stem: tuple[str, ...], width: int, in_channels: int, layout: Layout) -> Steps:

@@ -88,9 +88,8 @@ def plan_network(
         channels = stages[-1].outputs
         outputs.append(channels)
         before += stage.depth
-    head_steps, pooled = plan_head(head, channels, head_width, dropout, fields[-1].layout)
-    features = next((steps[-1].outputs for steps in (pooled, head_steps) if steps), channels)
-    return Network(stem_steps, tuple(stages), head_steps, pooled, features)
+    head_plan = plan_head(head, channels, head_width, dropout, fields[-1].layout)
+    return Network(stem_steps, tuple(stages), head_plan)
 
 
 def _plan_blocks(stage: StageFields, channels: int, stride: int, dropout: float) -> list[Block]:

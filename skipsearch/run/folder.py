@@ -22,6 +22,7 @@ from skipsearch.record import COMPLETE, Epoch, Trial
 from skipsearch.run.places import CONFIRM, CONFIRMATIONS, STUDY, check_outside
 from skipsearch.searching.records import StudyReader, all_kept, load_trials
 from skipsearch.space import Space
+from skipsearch.surrogate.answers import MARGIN
 
 if TYPE_CHECKING:
     from skipsearch.analysis.findings import Findings
@@ -228,7 +229,7 @@ class Run:
         That of a search that was asked about axes, and 0.005 for others.
         """
         asked: float | None = self.config.margin
-        return analysis.MARGIN if asked is None else asked
+        return MARGIN if asked is None else asked
 
     def _is_paired(self, trials: Sequence[Trial], known: analysis.Knowledge) -> bool:
         """Whether every design of the space was trained in full with two seeds or more."""
@@ -263,7 +264,6 @@ class Run:
             self.space,
             config.recipe.epochs,
             config.scale,
-            config.task.guess(config.data.classes),
             epochs,
             with_costs,
         )

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from statistics import median
 
+from skipsearch.training.recorded import WARM_UP
+from skipsearch.training.step import Step
+
 MARGIN = 2.0  # what is saved must be so many times what it costs: both are estimates
 
 
@@ -82,3 +85,60 @@ class CompileChoice:
     def learn(self, structure: str, measured: Measured) -> None:
         """Remember what was measured."""
         self._measured[structure] = measured
+
+
+class Compiling:
+    """Compiles one network where it pays, and keeps what compiling did; both once.
+
+    Args:
+        choice: What was measured on earlier trials, and decides.
+        step: Compiles the network.
+        structure: Structure of the network.
+    """
+
+    def __init__(self, choice: CompileChoice, step: Step, structure: str) -> None:
+        self._choice = choice
+        self._step = step
+        self._structure = structure
+        self._seconds_plain = 0.0  # a step, before it was compiled
+        self._is_decided = False
+        self.begin_steps()
+
+    def begin_steps(self) -> None:
+        """Let the next steps be the first ones: of another kind, or recorded anew."""
+        self._pace = Pace(first=WARM_UP + 1)
+
+    def consider(self, seconds: float, steps: int, left: int) -> bool:
+        """Learn from an epoch, and compile the network or go back to it as it is.
+
+        Args:
+            seconds: Seconds that the epoch's steps took.
+            steps: Number of these.
+            left: Number of steps that are left of the training.
+
+        Returns:
+            Whether the step has changed.
+        """
+        if self._is_decided:
+            return False
+        if self._step.failure is not None:
+            self._learn(Measured(seconds, speedup=1.0))
+            return False
+        a_step = self._pace.a_step(seconds, steps)
+        if a_step is None:
+            return False
+        if self._step.compiled:
+            measured = Measured(self._pace.extra, self._seconds_plain / a_step)
+            self._learn(measured)
+            return measured.speedup < 1.0 and self._compile(False)
+        self._seconds_plain = a_step
+        return self._choice.pays(self._structure, a_step, left) and self._compile(True)
+
+    def _learn(self, measured: Measured) -> None:
+        self._choice.learn(self._structure, measured)
+        self._is_decided = True
+
+    def _compile(self, wanted: bool) -> bool:
+        self._step.compile(wanted)
+        self.begin_steps()
+        return True

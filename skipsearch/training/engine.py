@@ -7,10 +7,10 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from skipsearch.data import Data, Split
 from skipsearch.errors import DivergedError, TrainingError
@@ -21,17 +21,16 @@ from skipsearch.recipe import Recipe
 from skipsearch.record import DIVERGED, Epoch
 from skipsearch.training.batches import Batches, stream
 from skipsearch.training.checkpoint import load_checkpoint, save_checkpoint
-from skipsearch.training.compiling import CompileChoice, Measured, Pace
-from skipsearch.training.environment import autocast_dtype, current, kernels, numerics_key
-from skipsearch.training.memory import is_out_of_memory
-from skipsearch.training.recorded import WARM_UP, CudaGraphs, Recorded, Recorder, cannot_record
+from skipsearch.training.compiling import CompileChoice, Compiling
+from skipsearch.training.environment import autocast_dtype, current, numerics_key
+from skipsearch.training.evaluation import Evaluation
+from skipsearch.training.recorded import CudaGraphs, Recorded, Recorder, cannot_record
 from skipsearch.training.schedule import learning_rate
 from skipsearch.training.step import Step
+from skipsearch.training.turns import Wait as Wait  # searching has it from here
+from skipsearch.training.turns import asked_so_far, finish
 
-EVALUATION_BATCH = (256, 2048)  # on the CPU, where caches are small; on a GPU
 STEPS_AHEAD = 16  # of the device, that may be asked for before it is waited for
-T = TypeVar("T")
-Wait = torch.cuda.Event | None  # what a turn asks its caller to wait for before the next one
 
 
 def train(
@@ -153,23 +152,23 @@ class Training:
             deterministic=deterministic,
             generator=self._generator,
         )
-        # A smaller batch where memory is short, but none smaller than training's own.
-        largest = EVALUATION_BATCH[on_gpu]
-        self._least_evaluation = min(largest, -(-self._batches.size // parts))
-        self._evaluation_batch = max(largest // parts, self._least_evaluation)
+        self._evaluation = Evaluation(
+            self._step,
+            networks=len(self._seeds),
+            classes=data.classes,
+            batch_size=self._batches.size,
+            parts=parts,
+            deterministic=deterministic,
+        )
         self._unrecorded = None if recorder else cannot_record(self.device)
         if recorder is None and self._unrecorded is None:
             recorder = CudaGraphs(self.device, self._generators())
         self._recorder = recorder
-        self._compiling = compiling
-        self._seconds_plain = 0.0  # a step, before it was compiled
-        self._begin_steps()
+        self._run = self._recorded()
+        self._compiling = compiling and Compiling(compiling, self._step, self._structure)
 
-    def _begin_steps(self) -> None:
-        """Let the next steps be the first ones: a recording of other steps would be of no use."""
-        step, recorder = self._step, self._recorder
-        self._run: Step | Recorded = Recorded(step, recorder) if recorder else step
-        self._pace = Pace(first=WARM_UP + 1)
+    def _recorded(self) -> Step | Recorded:
+        return Recorded(self._step, self._recorder) if self._recorder else self._step
 
     def _count_steps(self) -> int:
         if self.recipe.images is None:
@@ -246,91 +245,29 @@ class Training:
                 yield None
             else:
                 yield before
-                before = self._now()
+                before = asked_so_far(self.device)
         # Summed on the device and read once an epoch: reading waits for the device.
-        yield self._now()
+        yield asked_so_far(self.device)
         training_seconds = time.perf_counter() - start
         train_loss = [loss / steps for loss in self._step.loss_sum.tolist()]
         seen = steps * self._batches.size
         train_scores = self._step.criterion.scores(self._step.tally, seen)
-        losses, scores = yield from self._evaluate(self.data.validation)
+        losses, scores = yield from self._evaluation.steps(self.data.validation)
         self.epoch += 1
-        if self._compiling is not None:
-            self._consider_compiling(self._compiling, training_seconds, steps, self._steps - last)
+        left = self._steps - last
+        if self._compiling and self._compiling.consider(training_seconds, steps, left):
+            self._run = self._recorded()
         seconds = (time.perf_counter() - start) / len(self._seeds)  # each network's share
         return [
             Epoch(self.epoch, rate, *results, seconds)
             for results in zip(train_loss, train_scores, losses, scores, strict=True)
         ]
 
-    def _consider_compiling(
-        self, choice: CompileChoice, seconds: float, steps: int, left: int
-    ) -> None:
-        """Compile where it pays, and keep what compiling did; both are done once."""
-        if self._step.failure is not None:
-            choice.learn(self._structure, Measured(seconds, speedup=1.0))
-            self._compiling = None
-            return
-        a_step = self._pace.a_step(seconds, steps)
-        if a_step is None:
-            return
-        if self._step.compiled:
-            speedup = self._seconds_plain / a_step
-            choice.learn(self._structure, Measured(self._pace.extra, speedup))
-            if speedup < 1.0:
-                self._compile(False)
-            self._compiling = None
-        elif choice.pays(self._structure, a_step, left):
-            self._seconds_plain = a_step
-            self._compile(True)
-
-    def _compile(self, wanted: bool) -> None:
-        self._step.compile(wanted)
-        self._begin_steps()
-
     def _seed_dropout(self, step: int) -> None:
         if self._draws:
             # torch.manual_seed seeds every device and looks for more of them: a millisecond.
             generator = self._generator or torch.default_generator
             generator.manual_seed(stream(self._seeds[0], "dropout", step))
-
-    def _evaluate(self, split: Split) -> Generator[Wait, None, tuple[list[float], list[float]]]:
-        """Evaluate in steps; returns loss and score of each network."""
-        self.model.eval()
-        networks = len(self._seeds)
-        criterion = self._step.criterion
-        loss_sum = torch.zeros(networks, device=self.device)
-        tally = criterion.no_tally(networks, self.data.classes, self.device)
-        start = 0
-        while start < len(split):
-            try:
-                losses, counted = self._evaluate_on(split, start, self._evaluation_batch)
-                loss_sum += losses
-                tally += counted
-                start += self._evaluation_batch
-            except Exception as error:
-                if not is_out_of_memory(error) or self._evaluation_batch <= self._least_evaluation:
-                    raise
-                half = self._evaluation_batch // 2
-                self._evaluation_batch = max(half, self._least_evaluation)
-            yield None
-        yield self._now()
-        count = len(split)
-        return [loss / count for loss in loss_sum.tolist()], criterion.scores(tally, count)
-
-    def _evaluate_on(self, split: Split, start: int, size: int) -> tuple[Tensor, Tensor]:
-        """Evaluate a batch; returns the sum of its losses (networks,) and its tally."""
-        networks = len(self._seeds)
-        # Not tuned: trying out kernels for each shape costs more than one pass gains.
-        with torch.no_grad(), kernels(self.device, self._deterministic, tune=False):
-            inputs = self._step.normalise(split.images[start : start + size])
-            if networks > 1:
-                inputs = inputs.repeat(1, networks, 1, 1)
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
-            target = split.labels[start : start + size, None].expand(-1, networks)
-            outputs = self._step.forward(inputs)
-            criterion = self._step.criterion
-            return criterion.losses(outputs, target).sum(0), criterion.tally(outputs, target)
 
     def divergence(self, epoch: Epoch) -> str:
         """Say how a network diverged in an epoch; empty where it did not."""
@@ -341,15 +278,6 @@ class Training:
                     f" (peak_lr {self.recipe.peak_lr:g})"
                 )
         return ""
-
-    def _now(self) -> Wait:
-        """What the device has been asked for so far."""
-        if self.device.type != "cuda":
-            return None
-        # Blocking: one that does not spin while it is waited for.
-        event = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
-        event.record(torch.cuda.current_stream(self.device))
-        return event
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that a later process needs to go on: tensors and plain values."""
@@ -376,7 +304,9 @@ class Training:
         self._optimizer.load_state_dict({"state": momentum, "param_groups": groups})
         for group in self._optimizer.param_groups:
             group["lr"] = self._rate
-        self._begin_steps()  # a recording would write the momentum of before
+        self._run = self._recorded()  # a recording would write the momentum of before
+        if self._compiling:
+            self._compiling.begin_steps()
         self.epoch = state["epoch"]
 
     @property
@@ -422,7 +352,7 @@ class Trainer(Training):
     def evaluate(self, split: Split) -> tuple[float, float]:
         """Return mean loss and score over a split, in evaluation mode."""
         with current(self.device):
-            (loss,), (score,) = finish(self._evaluate(split))
+            (loss,), (score,) = finish(self._evaluation.steps(split))
         return loss, score
 
 
@@ -443,14 +373,3 @@ def _parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
     ]
     return [group for group in groups if group["params"]]
-
-
-def finish(steps: Generator[Wait, None, T]) -> T:
-    """Take all steps at once; returns what they return."""
-    while True:
-        try:
-            waits_for = next(steps)
-        except StopIteration as end:
-            return cast("T", end.value)
-        if waits_for is not None:
-            waits_for.synchronize()

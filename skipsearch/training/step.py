@@ -33,6 +33,9 @@ class Step:
         generator: That operations of the network draw from on a GPU; None for the default one.
 
     Attributes:
+        model: The network.
+        device: Where it computes.
+        criterion: Loss and score of the task.
         loss_sum: (networks,) sum of the steps' mean losses since ``reset``.
         tally: (networks, ...) what the scores are computed from, since ``reset``.
         compiled: Whether training steps run a compiled network.
@@ -52,6 +55,7 @@ class Step:
         deterministic: bool,
         generator: torch.Generator | None = None,
     ) -> None:
+        self.model = model
         self.device = data.train.images.device
         self.loss_sum = torch.zeros(networks, device=self.device)
         self.criterion = CRITERIA[data.task.name]
@@ -59,7 +63,6 @@ class Step:
         self._each = torch.ones(networks, device=self.device)  # of the networks' losses counts once
         self.compiled = False
         self.failure: str | None = None
-        self._model = model
         self._call: Callable[[Tensor], Tensor] = model
         self._untried = False  # whether the next step is the first of a compiled network
         self._optimizer = optimizer
@@ -79,10 +82,10 @@ class Step:
         compiler would give up at the eighth.
         """
         self.compiled = self._untried = wanted
-        self._call = self._model
+        self._call = self.model
         if wanted:
             torch.compiler.reset()
-            self._call = torch.compile(self._model, dynamic=False)
+            self._call = torch.compile(self.model, dynamic=False)
 
     def reset(self) -> None:
         """Begin new sums."""
@@ -144,5 +147,5 @@ class Step:
     def forward(self, inputs: Tensor) -> Tensor:
         """Inputs (N, networks * C, H, W) -> logits (N, networks, classes) in float32."""
         with torch.autocast(self.device.type, self._dtype, enabled=self._dtype is not None):
-            logits = (self._call if self._model.training else self._model)(inputs)
+            logits = (self._call if self.model.training else self.model)(inputs)
         return logits.float().view(len(inputs), len(self.loss_sum), -1)

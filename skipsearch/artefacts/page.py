@@ -1,0 +1,218 @@
+"""The card of an export as a page in Markdown: ``card.md``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean, stdev
+from typing import Any
+
+from skipsearch.artefacts.sentences import normalisation, shown
+from skipsearch.errors import counted
+from skipsearch.task import TASKS, Metric
+
+
+def render(summary: Mapping[str, Any]) -> str:
+    """Draw the page ``card.md`` from the values of ``summarise``."""
+    metric = TASKS[summary["task"]].metric
+    parts = [f"# {summary['name']}", summary["note"], *_what(summary)]
+    if summary["search"]["run"] or summary["search"]["confirmations"]:
+        parts += _found(summary["search"], metric)
+    parts += _trained(summary["training"])
+    parts += _figures(summary["figures"], metric)
+    parts += _files(summary)
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _what(summary: Mapping[str, Any]) -> list[str]:
+    design, image = summary["design"], summary["input"]
+    layouts = design["layout"] if isinstance(design["layout"], list) else [design["layout"]]
+    fields = {name: shown(value) for name, value in design.items() if name not in ("id", "layout")}
+    size, channels = image["image_size"], image["channels"]
+    return [
+        "## What it is",
+        f"A convolutional network for {summary['classes']} classes, design `{design['id']}`:",
+        "\n".join(["```", *dict.fromkeys(layouts), "```"]),
+        _anatomy(layouts),
+        _table(("field", "value"), fields.items()),
+        _table(
+            ("cost of one image", ""),
+            [
+                ("parameters", f"{summary['cost']['params']:,}"),
+                ("multiply-adds", f"{summary['cost']['macs']:,}"),
+                ("activations", f"{summary['cost']['activation_bytes']:,} bytes in float32"),
+            ],
+        ),
+        f"Input: float32 images (N, {channels}, {size}, {size}). Output: logits"
+        f" (N, {summary['classes']}). {normalisation(image['mean'], image['std'])}".rstrip(),
+        f"Classes, in the order of the logits: {_named(summary['class_names'])}.",
+    ]
+
+
+def _named(class_names: list[str]) -> str:
+    return shown(class_names) if len(class_names) <= 100 else "as card.json lists them"
+
+
+def _anatomy(layouts: Sequence[str]) -> str:
+    """Say how to read the notation, as far as these layouts make use of it."""
+    parts = []
+    if any("+" in layout for layout in layouts):
+        parts.append('Left of "+" stands the residual branch, and the shortcut joins at "+".')
+    if any(layout.partition("+")[2] for layout in layouts):
+        parts.append('What stands right of "+" acts on the joined signal.')
+    if any("+" not in layout for layout in layouts):
+        parts.append('A layout without "+" is a plain block: nothing skips it.')
+    return " ".join(parts)
+
+
+def _found(search: Mapping[str, Any], metric: Metric) -> list[str]:
+    known = {
+        "run": search["run"],
+        "space": search["space"],
+        "data": search["data"],
+        "trials": search["trials"],
+        "designs among them": search["designs"],
+        "epochs of a trial": search["epochs"],
+        "search seed": search["seed"],
+        f"validation {metric.title} there": metric.text(search[metric.validation]),
+    }
+    scores = search["confirmations"]
+    if not scores:
+        several = f" of {search['trials']} trainings" if search["trials"] else ""
+        verdict = (
+            f"**Unconfirmed.** It is the best{several} by noisy draws, one seed each, and the"
+            " best of many noisy draws looks better than it is. Train the leading designs again,"
+            " with new seeds, before you rely on their order."
+        )
+    else:
+        spread = f", standard deviation {metric.text(stdev(scores))}" if scores[1:] else ""
+        verdict = (
+            f"Confirmed: trained again with new seeds its validation {metric.title} was"
+            f" {metric.text(fmean(scores))} on average{spread},"
+            f" {metric.text(min(scores))} to {metric.text(max(scores))}"
+            f" (n = {counted(len(scores), 'seed')})."
+        )
+        if search["confirmed_interval"]:
+            low, high = map(metric.text, search["confirmed_interval"])
+            verdict += f" The 95 % interval of the mean is {low} to {high}."
+        if search["chance_of_best"] is not None and search["leaders"]:
+            verdict += (
+                f" It is the best of the {search['leaders']} designs that were compared so with a"
+                f" chance of {100 * search['chance_of_best']:.2f} %."
+            )
+    return ["## How it was found", _known(known), verdict]
+
+
+def _trained(training: Mapping[str, Any]) -> list[str]:
+    known = {
+        "data": training["data"],
+        "splits": training["splits"] if training["data"] else "",
+        "images": training["images"],
+        "seed": training["seed"],
+        **(training["recipe"] or {}),
+        "device": training["device"],
+        "versions": ", ".join(f"{name} {v}" for name, v in training["versions"].items()),
+    }
+    table = _known(known)
+    return ["## How it was trained", table] if table else []
+
+
+def _figures(figures: Mapping[str, Any], metric: Metric) -> list[str]:
+    if not figures:
+        return []
+    rows = []
+    for split, figure in figures.items():
+        interval = " to ".join(map(metric.text, figure["interval_95"]))
+        score = metric.text(figure[metric.name])
+        rows.append((split, score, f"{figure['images']:,}", interval, "1"))
+    return [
+        "## Its figures",
+        _table(("split", metric.title, "images", "95 % interval", "seeds"), rows),
+        f"The interval says how well the images, finite in number, settle the {metric.title} of"
+        f" these weights; another seed gives other weights and another {metric.title}.",
+    ]
+
+
+def _files(summary: Mapping[str, Any]) -> list[str]:
+    rows = [
+        (
+            f"`{item['file']}`",
+            f"{item['bytes']:,}",
+            "" if item["difference"] is None else f"{item['difference']:.2g}",
+        )
+        for item in summary["artefacts"]
+    ]
+    image = summary["input"]
+    written = ", ".join(f"{name} {v}" for name, v in summary["written_with"].items())
+    files = {item["file"] for item in summary["artefacts"]}
+    size, channels = image["image_size"], image["channels"]
+    weights = [
+        "from safetensors.torch import load_file",
+        "from model import Network",
+        "",
+        "network = Network()",
+        'network.load_state_dict(load_file("model.safetensors"))',
+        "network.eval()",
+    ]
+    if "model.py" not in files:
+        weights[1] = "import skipsearch as ss"
+        weights[3] = (
+            'network = ss.build(ss.Design.load("design.yaml"),'
+            f" in_channels={channels}, classes={summary['classes']})"
+        )
+    parts = [
+        "## Its files",
+        _table(("file", "bytes", "largest absolute difference"), rows),
+        f"Each was loaded back and run on batches of 1 and 5 images; its logits may differ from the"
+        f" module's by {summary['tolerance']:g} of the largest logit. None needs pickle. Written"
+        f" with {written}.",
+        _rounded(summary["precision"]),
+        "What the network says of pictures, each prepared as its training images were:",
+        "```sh\nskipsearch predict FOLDER IMAGE...\n```",
+        "The weights, for images of any size:",
+        _code(*weights),
+    ]
+    if "model.pt2" in files:
+        parts += [
+            f"The torch.export program, for any number of {size} x {size} images:",
+            _code("import torch", "", 'network = torch.export.load("model.pt2").module()'),
+        ]
+    if "model.onnx" in files:
+        parts += [
+            f"The ONNX file, for any number of {size} x {size} images:",
+            _code(
+                "import os",
+                "",
+                'os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before the import, which reads it',
+                "import onnxruntime",
+                "",
+                'session = onnxruntime.InferenceSession("model.onnx")',
+                '(logits,) = session.run(["logits"], {"images": images})'
+                f"  # float32, (N, {channels}, {size}, {size})",
+            ),
+        ]
+    return parts
+
+
+def _rounded(precision: str) -> str:
+    """Say what was rounded in the files of an export; nothing in full precision."""
+    if precision == "fp32":
+        return ""
+    return (
+        f"The weights are rounded to {precision}, and programs compute in it, from float32 images"
+        " to float32 logits. The differences include that; the figures are of the network before."
+    )
+
+
+def _code(*lines: str) -> str:
+    return "\n".join(["```python", *lines, "```"])
+
+
+def _known(values: Mapping[str, Any]) -> str:
+    """Draw a table of what is known; nothing where nothing is."""
+    rows = [(name, shown(value)) for name, value in values.items() if value not in (None, "")]
+    return _table(("", ""), rows) if rows else ""
+
+
+def _table(head: Sequence[str], rows: Any) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)

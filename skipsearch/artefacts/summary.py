@@ -1,0 +1,126 @@
+"""The card of an export as plain values: the content of ``card.json``."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from skipsearch.artefacts.card import Card
+from skipsearch.cost import cost
+from skipsearch.data.pictures import RULE
+from skipsearch.design import Design
+from skipsearch.errors import ExportError
+
+
+@dataclass(frozen=True, slots=True)
+class Artefact:
+    """A file of an export.
+
+    Attributes:
+        file: Its name.
+        bytes: Its size.
+        difference: Largest absolute difference of its logits from the module's; None where
+            nothing in it can be run.
+    """
+
+    file: str
+    bytes: int
+    difference: float | None
+
+
+def describe_input(card: Card, in_channels: int, image_size: int, classes: int) -> dict[str, Any]:
+    """Say what the network takes, how a picture becomes that, and what its outputs are called.
+
+    Returns:
+        ``input``: channels, image_size in pixels, mean, std, and the rule for pictures in words;
+        ``class_names``.
+
+    Raises:
+        ExportError: If mean, std or class names are given and their number is wrong.
+    """
+    for name, number in (("mean", in_channels), ("std", in_channels), ("class_names", classes)):
+        given = len(getattr(card, name))
+        if given not in (0, number):
+            raise ExportError(f"card: {name}: {given} are given, and {number} are needed")
+    return {
+        "input": {
+            "channels": in_channels,
+            "image_size": image_size,
+            "mean": list(card.mean),
+            "std": list(card.std),
+            "pictures": RULE,
+        },
+        "class_names": list(card.class_names or map(str, range(classes))),
+    }
+
+
+def summarise(
+    card: Card,
+    design: Design,
+    artefacts: Sequence[Artefact],
+    *,
+    in_channels: int,
+    image_size: int,
+    classes: int,
+    precision: str,
+    tolerance: float,
+    written_with: Mapping[str, str],
+) -> dict[str, Any]:
+    """Gather all that the card says, as plain values: the content of ``card.json``.
+
+    Args:
+        card: What the caller knows.
+        design: The network.
+        artefacts: The files and how well they agree with the module.
+        in_channels: Channels of the images.
+        image_size: Height and width of the images, in pixels.
+        classes: Outputs.
+        precision: Of the weights, and of what programs compute in.
+        tolerance: Largest difference that was allowed, relative to the largest logit.
+        written_with: Versions of what wrote the files.
+    """
+    known, metric = cost(design, in_channels, image_size, classes), card.task.metric
+    figures = {
+        split: {metric.name: score, "images": images, "interval_95": list(interval), "seeds": 1}
+        for split, (score, images, interval) in card.measured().items()
+    }
+    return {
+        "task": card.task.name,
+        "name": card.name or design.id,
+        "note": card.note,
+        "design": {"id": design.id, **design.to_dict()},
+        **describe_input(card, in_channels, image_size, classes),
+        "classes": classes,
+        "cost": dataclasses.asdict(known),
+        "search": {
+            "run": card.run,
+            "space": card.space,
+            "data": card.data,
+            "trials": card.trials,
+            "designs": card.designs,
+            "epochs": card.search_epochs,
+            "seed": card.search_seed,
+            metric.validation: card.search_score,
+            "confirmations": list(card.confirmations),
+            "confirmed": bool(card.confirmations),
+            "confirmed_interval": list(card.confirmed_interval or ()),
+            "chance_of_best": card.chance_of_best,
+            "leaders": card.leaders,
+        },
+        "training": {
+            "data": card.data,
+            "splits": card.trained_on,
+            "images": card.train_images,
+            "seed": card.seed,
+            "recipe": card.recipe.to_dict() if card.recipe else None,
+            "device": card.device,
+            "versions": dict(card.versions),
+        },
+        "figures": figures,
+        "artefacts": [dataclasses.asdict(artefact) for artefact in artefacts],
+        "precision": precision,
+        "tolerance": tolerance,
+        "written_with": dict(written_with),
+    }

@@ -1,0 +1,93 @@
+"""Evaluation of a network, or of several at once, on a split of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import torch
+from torch import Tensor
+
+from skipsearch.data import Split
+from skipsearch.training.environment import kernels
+from skipsearch.training.memory import is_out_of_memory
+from skipsearch.training.step import Step
+from skipsearch.training.turns import Wait, asked_so_far
+
+LARGEST_BATCH = (256, 2048)  # on the CPU, where caches are small; on a GPU
+
+
+class Evaluation:
+    """Computes loss and score of each network over a split.
+
+    Args:
+        step: Holds the networks, and how inputs, outputs and losses are computed.
+        networks: Number of networks that the step computes at once.
+        classes: Number of classes of the data.
+        batch_size: Batch size of the training. Where memory is short evaluation takes a smaller
+            batch, but none smaller than training's own.
+        parts: Number of parts that training divides a batch into.
+        deterministic: Whether a GPU must give the same bits again.
+
+    Attributes:
+        size: Number of images of a batch.
+    """
+
+    def __init__(
+        self,
+        step: Step,
+        *,
+        networks: int,
+        classes: int,
+        batch_size: int,
+        parts: int,
+        deterministic: bool,
+    ) -> None:
+        self._step = step
+        self._networks = networks
+        self._classes = classes
+        self._deterministic = deterministic
+        largest = LARGEST_BATCH[step.device.type == "cuda"]
+        self._least = min(largest, -(-batch_size // parts))
+        self.size = max(largest // parts, self._least)
+
+    def steps(self, split: Split) -> Generator[Wait, None, tuple[list[float], list[float]]]:
+        """Evaluate in evaluation mode, handing over after each batch.
+
+        Args:
+            split: Images and labels, on the device.
+
+        Returns:
+            Mean loss and score of each network.
+        """
+        step, count = self._step, len(split)
+        step.model.eval()
+        loss_sum = torch.zeros(self._networks, device=step.device)
+        tally = step.criterion.no_tally(self._networks, self._classes, step.device)
+        start = 0
+        while start < count:
+            try:
+                losses, counted = self._batch(split, start)
+                loss_sum += losses
+                tally += counted
+                start += self.size
+            except Exception as error:
+                if not is_out_of_memory(error) or self.size <= self._least:
+                    raise
+                self.size = max(self.size // 2, self._least)
+            yield None
+        yield asked_so_far(step.device)
+        return [loss / count for loss in loss_sum.tolist()], step.criterion.scores(tally, count)
+
+    def _batch(self, split: Split, start: int) -> tuple[Tensor, Tensor]:
+        """Evaluate a batch; returns the sum of its losses (networks,) and its tally."""
+        step, end = self._step, start + self.size
+        # Not tuned: trying out kernels for each shape costs more than one pass gains.
+        with torch.no_grad(), kernels(step.device, self._deterministic, tune=False):
+            inputs = step.normalise(split.images[start:end])
+            if self._networks > 1:
+                inputs = inputs.repeat(1, self._networks, 1, 1)
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+            target = split.labels[start:end, None].expand(-1, self._networks)
+            outputs = step.forward(inputs)
+            losses = step.criterion.losses(outputs, target).sum(0)
+            return losses, step.criterion.tally(outputs, target)

@@ -1,0 +1,32 @@
+"""Turns: a generator hands over after each step, so that several trainings share a device."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TypeVar, cast
+
+import torch
+
+T = TypeVar("T")
+Wait = torch.cuda.Event | None  # what a turn asks its caller to wait for before the next one
+
+
+def asked_so_far(device: torch.device) -> Wait:
+    """Return an event that is over when the device has done what it was asked for until now."""
+    if device.type != "cuda":
+        return None
+    # Blocking: one that does not spin while it is waited for.
+    event = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+    event.record(torch.cuda.current_stream(device))
+    return event
+
+
+def finish(steps: Generator[Wait, None, T]) -> T:
+    """Take all steps at once; returns what they return."""
+    while True:
+        try:
+            waits_for = next(steps)
+        except StopIteration as end:
+            return cast("T", end.value)
+        if waits_for is not None:
+            waits_for.synchronize()
