@@ -38,6 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("RAY_worker_niceness", "0")
 
 
+@pytest.hookimpl(optionalhook=True)  # there may be no xdist
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     """Run the tests that need a GPU in one process: each would hold memory of it."""
     return 1 if _asks_for_gpu(config) else None

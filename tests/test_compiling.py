@@ -2,18 +2,22 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
 from skipsearch.data import Data, Split, load_data
 from skipsearch.design import Design
 from skipsearch.models import build
 from skipsearch.recipe import Recipe
-from skipsearch.training import CompileChoice, Trainer
+from skipsearch.training import CompileChoice, Trainer, engine
 from skipsearch.training.compiling import GUESS, MARGIN, Measured
+from skipsearch.training.recorded import WARM_UP
 
 
 def test_nothing_is_known_at_first() -> None:
@@ -123,3 +127,83 @@ def test_what_cannot_be_compiled_trains_as_it_is(
     assert choice.told is not None
     assert choice.told.speedup == 1.0  # so that no other network is tried
     torch.compiler.reset()
+
+
+class Clock:
+    """A recorder that is its own clock: the first steps choose kernels, and one is recorded."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def run(self, function: Callable[[Tensor], None], value: Tensor) -> None:
+        self.now += 5.0
+        function(value)
+
+    def record(self, function: Callable[[Tensor], None], value: Tensor) -> Callable[[], None]:
+        self.now += 100.0
+
+        def replay() -> None:
+            self.now += 1.0
+            function(value)
+
+        return replay
+
+
+class Asked(CompileChoice):
+    """Keeps what it is asked and told, and compiles when it is asked for the third time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[float] = []
+        self.told: list[Measured] = []
+
+    def pays(self, structure: str, seconds_a_step: float, steps_left: int) -> bool:
+        self.asked.append(seconds_a_step)
+        return len(self.asked) == 3
+
+    def learn(self, structure: str, measured: Measured) -> None:
+        self.told.append(measured)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_what_is_done_once_is_no_part_of_what_a_step_takes(
+    few: Data, monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    # Neither before the network is compiled nor after it, however short the epochs are: the second
+    # one of two steps holds the recording.
+    clock, choice = Clock(), Asked()
+    monkeypatch.setattr(engine, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+    monkeypatch.setattr(torch, "compile", lambda model, dynamic: model)
+    design = Design(layout="conv3-bn-relu", depths=(1,), widths=(4,))
+    recipe = Recipe(epochs=20, batch_size=64 // steps)
+    trainer = Trainer(build(design, 1, 10), few, recipe, recorder=clock, compiling=choice)
+    first = -(-(WARM_UP + 1) // steps)  # epochs that hold the first steps
+    for _ in range(first + 3):
+        trainer.run_epoch()
+    assert choice.asked == [1.0] * 3
+    assert trainer.numerics.endswith(", compiled")
+    for _ in range(first + 1):
+        assert not choice.told
+        trainer.run_epoch()
+    # Three steps of 5 s instead of 1 s, and the recording.
+    assert choice.told == [Measured(seconds=WARM_UP * 4.0 + 100.0, speedup=1.0)]
+    trainer.run_epoch()
+    assert len(choice.told) == 1
+    assert len(choice.asked) == 3
+
+
+def test_a_state_that_is_loaded_is_trained_by_first_steps_again(
+    few: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, choice = Clock(), Asked()
+    monkeypatch.setattr(engine, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+    design = Design(layout="conv3-bn-relu", depths=(1,), widths=(4,))
+    recipe = Recipe(epochs=20, batch_size=16)
+    trainer = Trainer(build(design, 1, 10), few, recipe, recorder=clock, compiling=choice)
+    for _ in range(2):
+        trainer.run_epoch()
+        trainer.load_state_dict(trainer.state_dict())
+    assert choice.asked == []
+    for _ in range(2):
+        trainer.run_epoch()
+    assert choice.asked == [1.0]

@@ -5,6 +5,7 @@ The switches are PyTorch's own and can be read on any machine.
 
 import os
 from collections.abc import Iterator
+from typing import cast
 
 import pytest
 import torch
@@ -19,10 +20,12 @@ CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
 @pytest.fixture(autouse=True)
 def switches() -> Iterator[None]:
     """Put back what a test switches."""
-    cudnn = torch.backends.cudnn
-    before = cudnn.benchmark, cudnn.deterministic, cudnn.conv.fp32_precision
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.benchmark, cudnn.deterministic
+    precisions = cudnn.conv.fp32_precision, matmul.fp32_precision
     yield
-    cudnn.benchmark, cudnn.deterministic, cudnn.conv.fp32_precision = before
+    cudnn.benchmark, cudnn.deterministic = before
+    cudnn.conv.fp32_precision, matmul.fp32_precision = precisions
 
 
 @pytest.mark.parametrize(
@@ -77,9 +80,46 @@ def test_the_caller_chooses_whether_float32_is_shortened(
     with kernels(GPU, deterministic=False):
         assert torch.backends.cudnn.conv.fp32_precision == precision
     key = numerics_key(GPU, None)
-    assert ("float32 with TF32 convolutions" in key) == (precision == "tf32")
+    assert ("float32 with TF32 convolutions," in key) == (precision == "tf32")
     assert "TF32" not in numerics_key(GPU, torch.bfloat16)
     assert "TF32" not in numerics_key(torch.device("cpu"), None)
+
+
+def test_products_of_shorter_numbers_are_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "GPU")
+    assert "products" not in numerics_key(GPU, None)
+    torch.backends.cuda.matmul.fp32_precision = "tf32"
+    assert "float32 with TF32 convolutions and products," in numerics_key(GPU, None)
+    torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]
+    assert "float32 with TF32 products," in numerics_key(GPU, None)
+
+
+class Generator:
+    """A generator of a GPU, whose state can be exchanged."""
+
+    device = GPU
+
+    def __init__(self, state: str) -> None:
+        self.state = state
+
+    def graphsafe_get_state(self) -> "Generator":
+        return Generator(self.state)
+
+    def graphsafe_set_state(self, other: "Generator") -> None:
+        self.state = other.state
+
+
+def test_a_training_draws_from_its_own_generator(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A graph reads the seed where its generator keeps it: not where its neighbour's would.
+    default = Generator("default")
+    monkeypatch.setattr(torch.cuda, "default_generators", (default,))
+    own = cast("torch.Generator", Generator("own"))
+    with drawing_from(own):
+        assert default.state == "own"
+    assert default.state == "default"
+    with pytest.raises(RuntimeError, match="a step fails"), drawing_from(own):
+        raise RuntimeError("a step fails")
+    assert default.state == "default"
 
 
 def test_nothing_is_switched_on_the_cpu() -> None:

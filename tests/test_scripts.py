@@ -1,12 +1,18 @@
 """The scripts name what is there."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
+
+from skipsearch.data import Split
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 
@@ -28,3 +34,64 @@ def test_what_a_script_imports_is_there(script: Path) -> None:
         is_package = hasattr(found, "__path__")
         there = hasattr(found, name) or (is_package and find_spec(f"{module}.{name}"))
         assert there, f"{module} has no {name}"
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    """Import a script."""
+    monkeypatch.syspath_prepend(SCRIPTS)
+    return import_module
+
+
+def test_every_row_of_a_gpus_table_is_measured(
+    script: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As far as the CPU goes: each contender takes its first steps.
+    benchmark = script("benchmark_training")
+    data = benchmark.random_data()
+    few = Split(data.train.images[:256], data.train.labels[:256])
+    monkeypatch.setattr(benchmark, "random_data", lambda: replace(data, train=few))
+    monkeypatch.setattr(benchmark, "CORES", 1)
+    monkeypatch.setattr(benchmark, "tune_process", lambda threads: None)  # of this process
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    contenders = benchmark.gpu_contenders(benchmark.small(4))
+    assert len(contenders) == 13
+    for contender in contenders:
+        steps = contender.steps
+        arguments = ["cpu" if each == "cuda" else each for each in steps.args]
+        training = steps.func(*arguments, **steps.keywords)
+        for images in (next(training), next(training)):
+            assert images > 0, contender.name
+            assert images % 128 == 0, contender.name
+        training.close()
+
+
+def test_a_table_grows_row_by_row_until_its_time_is_up(
+    script: Callable[[str], Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    turns = script("benchmark_turns")
+    order: list[str] = []
+    now = [0.0]
+
+    def measure(contender: Any, index: int) -> float:
+        order.append(contender.name)
+        now[0] += 60.0
+        if contender.name == "b":
+            raise RuntimeError("it did not start")
+        return 100.0 + index
+
+    monkeypatch.setattr(turns, "_images_a_second", measure)
+    monkeypatch.setattr(turns, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    contenders = [turns.Contender(name, iter) for name in "abc"]
+    tables = [
+        turns.speed_table("abc", rounds, [("/ a", "a")]).splitlines()[2:]
+        for rounds in turns.take_turns(contenders, 9, minutes=4.5)
+    ]
+    assert order == list("abccb")  # every second round goes from the last to the first
+    assert len(tables) == 5
+    assert [row.split("|")[2].strip() for row in tables[0]] == ["100", "-", "-"]
+    assert [row.split("|")[2].strip() for row in tables[2]] == ["100", "-", "102"]
+    assert [row.split("|")[3].split()[0] for row in tables[-1]] == ["1.00", "-", "1.02"]
+    assert "round 1 of 9: b: failed: it did not start" in capsys.readouterr().err

@@ -1,10 +1,13 @@
 """Steps of a training: the same draws everywhere, recorded or not, whole or in parts."""
 
+import contextlib
 import copy
 import dataclasses
+import sys
 import threading
 import time
-from collections.abc import Callable, Generator
+import weakref
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,18 +16,21 @@ import torch
 from gpu import needs_cuda, never_waits
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import RELAXED, designs
 from torch import Tensor
 from waiting import HANG, wait_for
 
 from skipsearch.data import Data, Split, load_data
 from skipsearch.design import Design
 from skipsearch.errors import RecipeError, TrainingError
-from skipsearch.models import Network, build
+from skipsearch.models import Network, build, pack, set_generators
 from skipsearch.recipe import Recipe
 from skipsearch.record import Epoch
-from skipsearch.training import Streams, Trainer, train
+from skipsearch.training import PackTrainer, Streams, Trainer, engine, evaluation, latency, train
+from skipsearch.training import step as step_file
 from skipsearch.training.batches import Batches, stream
 from skipsearch.training.engine import draws_at_random
+from skipsearch.training.environment import kernels
 from skipsearch.training.recorded import WARM_UP, Recorded, cannot_record
 from skipsearch.training.streams import Slot
 
@@ -251,6 +257,46 @@ def test_a_network_of_somebody_else_may_draw(few: Data) -> None:
     assert run(Trainer(second, few, RECIPE)) == one
 
 
+def state_of(generators: list[torch.Generator]) -> list[list[int]]:
+    return [each.get_state().tolist() for each in generators]
+
+
+@pytest.mark.parametrize(("design", "draws"), [(DROPS, True), (WITHOUT_NORM, False)])
+def test_no_generator_is_seeded_where_a_network_does_not_draw(
+    few: Data, design: Design, draws: bool
+) -> None:
+    # Seeding costs the host more than anything else beside the network's own operations.
+    models = [network(design, seed) for seed in range(2)]
+    alone = Trainer(copy.deepcopy(models[0]), few, RECIPE)
+    together = PackTrainer(models, few, RECIPE, (0, 1))
+    with torch.random.fork_rng(devices=[]):
+        generators = [torch.default_generator]
+        before = state_of(generators)
+        alone.run_step(0)
+        assert (state_of(generators) != before) == draws
+    generators = list(together._draws_from)
+    before = state_of(generators)
+    together.run_step(0)
+    assert [a != b for a, b in zip(state_of(generators), before, strict=True)] == [draws] * 2
+
+
+@RELAXED
+@given(designs())
+def test_a_network_that_draws_is_known_to(design: Design) -> None:
+    # If not, it would not be seeded, and no training of it would give the same bits again.
+    images = torch.zeros(2, 1, 8, 8)
+    alone, *models = (network(design, seed) for seed in range(3))
+    with torch.random.fork_rng(devices=[]):
+        before = torch.get_rng_state()
+        alone.train()(images)
+        assert draws_at_random(alone) or torch.equal(torch.get_rng_state(), before)
+    together, own = pack(models), [torch.Generator() for _ in models]
+    set_generators(together, own)
+    states = state_of(own)
+    together.train()(images.repeat(1, 2, 1, 1))
+    assert draws_at_random(together) or state_of(own) == states
+
+
 # --- evaluation where memory is short -----------------------------------------------------------
 
 
@@ -262,11 +308,15 @@ class Narrow(torch.nn.Module):
         self.inner = network(WITHOUT_NORM)
         self.most = most
         self.sizes: list[int] = []
+        self.inputs: list[weakref.ref[Tensor]] = []  # for which it found none
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             self.sizes.append(len(x))
+            # The exception held on to them: memory is asked for again when it is gone.
+            assert [inputs() for inputs in self.inputs] == [None] * len(self.inputs)
             if len(x) > self.most:
+                self.inputs.append(weakref.ref(x))
                 raise torch.OutOfMemoryError("CUDA out of memory")
         y: Tensor = self.inner(x)
         return y
@@ -277,6 +327,7 @@ def test_an_evaluation_that_does_not_fit_is_made_in_smaller_batches(few: Data) -
     trainer = Trainer(model, few, RECIPE)
     found = trainer.evaluate(few.validation)
     assert model.sizes == [60, 60, 60, 32, 16, 16, 16, 12]  # in batches of 256, 128, 64, 32, 16
+    assert len(model.inputs) == 4
     model.most = 60
     assert found == pytest.approx(Trainer(model, few, RECIPE).evaluate(few.validation), rel=1e-5)
     assert "parts" not in trainer.numerics  # the training's batch stays
@@ -359,6 +410,53 @@ def test_it_goes_on_within_a_pass(few: Data) -> None:
     second.load_state_dict(first.state_dict())
     assert seen([second.run_epoch() for _ in range(3)]) == epochs[1:]
     assert same_weights(second.model, whole.model)
+
+
+# --- how a device computes ---------------------------------------------------------------------
+
+
+def test_kernels_are_tried_out_for_training_alone(
+    few: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tuned: list[bool] = []
+
+    def noted(device: torch.device, deterministic: bool, tune: bool = True) -> Any:
+        tuned.append(tune)
+        return kernels(device, deterministic, tune)
+
+    monkeypatch.setattr(evaluation, "kernels", noted)
+    monkeypatch.setattr(step_file, "kernels", noted)
+    trainer = Trainer(network(), few, RECIPE)
+    trainer.run_step(0)
+    assert tuned == [True]
+    trainer.evaluate(few.validation)
+    assert tuned == [True, False]
+
+
+def test_the_device_is_the_current_one_of_all_that_it_computes(
+    few: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Streams, events and captures belong to the current device, whatever the tensors are on.
+    entered: list[torch.device] = []
+    passes: list[list[torch.device]] = []
+
+    @contextlib.contextmanager
+    def noted(device: torch.device) -> Iterator[None]:
+        entered.append(device)
+        yield
+        entered.remove(device)
+
+    monkeypatch.setattr(engine, "current", noted)
+    monkeypatch.setattr(sys.modules["skipsearch.training.latency"], "current", noted)
+    model = network()
+    model.register_forward_pre_hook(lambda *_: passes.append([*entered]))
+    trainer = Trainer(model, few, RECIPE)
+    trainer.run_epoch()
+    trainer.evaluate(few.validation)
+    latency(model, 2, 1, 8, "cpu")
+    assert len(passes) > 8
+    assert passes == [[torch.device("cpu")]] * len(passes)
+    assert not entered
 
 
 # --- bits and streams --------------------------------------------------------------------------
@@ -468,6 +566,41 @@ def test_a_training_that_waits_for_the_device_loses_no_turn() -> None:
         thread.join()
     assert sorted(order) == list("aaabbb")
     streams.close()
+
+
+def test_a_slot_has_one_stream_for_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Of a training all work is done in order, whatever neighbours do, and in the order of slots.
+    current: list[str | None] = [None]
+    made: list[str] = []
+
+    @contextlib.contextmanager
+    def on(stream: str | None) -> Iterator[None]:
+        current.append(stream)
+        yield
+        current.pop()
+
+    def make(device: torch.device) -> str:
+        made.append(f"stream {len(made)} of {device}")
+        return made[-1]
+
+    def steps() -> Generator[None, None, list[str | None]]:
+        seen = []
+        for _ in range(3):
+            seen.append(current[-1])
+            yield None
+        return seen
+
+    monkeypatch.setattr(torch.cuda, "Stream", make)
+    monkeypatch.setattr(torch.cuda, "stream", on)
+    streams = Streams(torch.device("cuda", 1))
+    for _ in range(40):
+        with streams.slot() as one, streams.slot() as other:
+            for slot in (one, other, one):
+                assert slot.run(steps()) == 3 * [slot.stream]
+                assert slot.call(lambda: current[-1]) == slot.stream
+            assert one.stream != other.stream
+    streams.close()
+    assert made == ["stream 0 of cuda:1", "stream 1 of cuda:1"]
 
 
 def test_a_seat_that_was_left_is_given_again() -> None:

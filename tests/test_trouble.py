@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,19 +22,25 @@ from typing import Any
 import optuna
 import psutil
 import pytest
+from ray import cloudpickle
 from waiting import HANG, wait_for
 
 import skipsearch as ss
+from skipsearch.early_stopping import EarlyStopping
 from skipsearch.errors import RunError
-from skipsearch.record import COMPLETE, FAIL, PRUNED
+from skipsearch.record import COMPLETE, FAIL, PRUNED, Trial
 from skipsearch.run import Run
-from skipsearch.searching.cluster import ray_session
+from skipsearch.searching import driver, worker
+from skipsearch.searching.cluster import Allocation, ray_session
 from skipsearch.searching.disk import forecast, is_disk_full
+from skipsearch.searching.driver import run_trials
 from skipsearch.searching.job import Job
 from skipsearch.searching.messages import Request
 from skipsearch.searching.options import Limits, Resources
+from skipsearch.searching.plans import Plan
 from skipsearch.searching.searcher import WORKER_DEATHS
 from skipsearch.searching.stopping import Judge
+from skipsearch.searching.study import SearchStudy
 from skipsearch.training import Folder
 
 CALM = """
@@ -50,10 +56,11 @@ ONE = Resources(concurrency=1)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _one_ray() -> Any:
+def allocation() -> Iterator[Allocation]:
     """Start Ray once for all searches of this file that run in this process."""
-    with ray_session(Resources()):
-        yield
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import it
+    with ray_session(Resources()) as allocation:
+        yield allocation
 
 
 def test_a_search_needs_no_more_than_a_space(
@@ -147,6 +154,78 @@ def test_a_worker_that_hangs_beyond_the_time_out_is_ended(tmp_path: Path) -> Non
     assert done.stdout == ""
     assert "Timeout" in done.stderr  # and the traceback tells where it hung
     assert "checkpoint.py" in done.stderr
+
+
+ASSERTED = "CUDA error: device-side assert triggered"
+
+
+def losing(worker: Any) -> Any:
+    """Make a kind of worker lose its device with every network of one layout.
+
+    All that it trains is recorded with its process.
+    """
+
+    class Loses(worker):  # type: ignore[misc]
+        def __init__(self, *args: Any, **how: Any) -> None:
+            from skipsearch.searching import job
+            from skipsearch.searching import worker as worker_file
+
+            def build(design: ss.Design, in_channels: int, classes: int, seed: int) -> Any:
+                if str(design.layout).endswith("+"):
+                    job.is_lost = lambda device: True
+                    raise RuntimeError(ASSERTED)
+                return ss.build(design, in_channels, classes, seed)
+
+            job.build = build  # type: ignore[assignment]
+            worker_file.versions = lambda: {"process": str(os.getpid())}
+            super().__init__(*args, **how)
+
+    return Loses
+
+
+def lost(tmp_path: Path, allocation: Allocation, **how: Any) -> list[Trial]:
+    """Search with workers that lose their device with the second layout."""
+    plan = Plan(
+        space=ss.Space.from_yaml(CALM),
+        recipe=ss.Recipe(epochs=3, batch_size=256),
+        trials=99,
+        sampler="grid",
+    )
+    with contextlib.closing(SearchStudy(tmp_path / "study.db", "loses", plan)) as study:
+        data = ss.load_data("digits").without_test()
+        stopping = EarlyStopping(rule="none")
+        folder = tmp_path / "checkpoints"
+        run_trials(study, data, folder, allocation=allocation, stopping=stopping, **how)
+        return study.trials()
+
+
+def test_a_worker_whose_device_is_lost_makes_room_for_another(
+    tmp_path: Path, allocation: Allocation
+) -> None:
+    trials = lost(tmp_path, allocation._replace(at_once=1), worker=losing(worker.DesignTrainable))
+    assert len(trials) == 4
+    for trial in trials:
+        fails = str(trial.design.layout).endswith("+")
+        assert trial.state == (FAIL if fails else COMPLETE), trial.reason
+        died = f"its worker process died 3 times: RuntimeError: {ASSERTED}"
+        assert trial.reason == died * fails
+    assert len({trial.versions["process"] for trial in trials}) > 1
+
+
+def test_a_training_that_loses_the_device_takes_no_neighbour_along(
+    tmp_path: Path, allocation: Allocation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, "Engine", losing(worker.Engine))
+    shared = allocation._replace(each={"cpu": 0.5, "gpu": 0.0}, at_once=2, engines=(1, 0.0))
+    trials = lost(tmp_path, shared)
+    assert len(trials) == 4
+    # And when the search has ended, nothing holds the device.
+    processes = {int(trial.versions["process"]) for trial in trials}
+    wait_for(lambda: not any(map(psutil.pid_exists, processes)))
+    for trial in trials:
+        fails = str(trial.design.layout).endswith("+")
+        assert trial.state == (FAIL if fails else COMPLETE), trial.reason
+        assert trial.reason == f"RuntimeError: {ASSERTED}" * fails
 
 
 def test_stopped_trials_are_audited(tmp_path: Path) -> None:

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import io
+import math
 import subprocess
 import sys
 import textwrap
+import threading
+import warnings
 import weakref
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 import torch
 
 from skipsearch.data import Data, load_data
 from skipsearch.design import Design
+from skipsearch.early_stopping import EarlyStopping
 from skipsearch.recipe import Recipe
 from skipsearch.searching import job as job_file
 from skipsearch.searching.job import Job
 from skipsearch.searching.messages import Request
+from skipsearch.searching.options import Limits
+from skipsearch.searching.plans import Plan
+from skipsearch.searching.progress import Progress
+from skipsearch.searching.searcher import StudySearcher
+from skipsearch.searching.study import SearchStudy
+from skipsearch.space import Space
 from skipsearch.training import Folder, Streams, Trainer, is_lost
 
 DESIGN = Design(layout="conv3-bn-relu", depths=(1,), widths=(4,))
@@ -100,6 +113,85 @@ def test_memory_is_given_back_when_the_exception_is_gone(
         streams.close()
 
 
+@pytest.mark.parametrize("error", [RuntimeError, torch.OutOfMemoryError])
+def test_a_device_is_asked_by_the_thread_that_uses_it(
+    data: Data,
+    tmp_path: Path,
+    failing: type[Fails],
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[RuntimeError],
+) -> None:
+    # By another, it may be asked to wait while a neighbour is being recorded, which no GPU does.
+    threads: list[int] = []
+
+    def is_lost(device: torch.device) -> bool:
+        threads.append(threading.get_ident())
+        return False
+
+    def free_memory(device: torch.device) -> float:
+        threads.append(threading.get_ident())
+        return math.inf
+
+    monkeypatch.setattr(job_file, "is_lost", is_lost)
+    monkeypatch.setattr(job_file, "free_memory", free_memory)
+    monkeypatch.setattr(failing, "error", error)
+    streams = Streams(torch.device("cpu"))
+    job = Job(request(), data, Folder(tmp_path), streams=streams)
+    assert job.step().failure
+    with streams.slot() as slot:
+        assert set(threads) == {slot.call(threading.get_ident)}
+    # What was foreseen, whether the device is lost, and what is told of a lack of memory.
+    assert len(threads) == 2 + (error is torch.OutOfMemoryError)
+    job.end()
+    streams.close()
+
+
+def test_a_device_that_refuses_a_stream_is_lost(
+    data: Data, tmp_path: Path, failing: type[Fails]
+) -> None:
+    streams = Streams(torch.device("cpu"))
+    job = Job(request(), data, Folder(tmp_path), streams=streams)
+    assert not job.step().device_lost
+
+    def refuse(function: Any) -> None:
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    assert job._slot is not None
+    job._slot.call = refuse  # type: ignore[method-assign]
+    assert job.step().device_lost
+    streams.close()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_training_is_dropped_when_its_work_is_done(
+    data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    # What is still to be replayed would write into memory that is free for the next training.
+    job = Job(request(), data, Folder(tmp_path))
+    job.step()
+    trainer = weakref.ref(job._trainer)
+    second, order = torch.device("cuda", 1), []
+
+    class Stream:
+        def synchronize(self) -> None:
+            order.append(("done", trainer() is not None))
+            if fails:
+                raise torch.AcceleratorError("CUDA error: device-side assert triggered")
+
+    def current_stream(device: torch.device) -> Stream:
+        assert device == second
+        return Stream()
+
+    def empty_cache() -> None:
+        order.append(("given back", trainer() is not None))
+
+    monkeypatch.setattr(torch.cuda, "current_stream", current_stream)
+    monkeypatch.setattr(torch.cuda, "empty_cache", empty_cache)
+    job._device = second
+    job.close()
+    assert order == [("done", True), ("given back", False)]
+
+
 def test_a_device_that_is_lost_is_told(
     data: Data, tmp_path: Path, failing: type[Fails], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,6 +213,53 @@ def test_a_device_is_lost_where_waiting_for_it_fails(monkeypatch: pytest.MonkeyP
     assert not is_lost(torch.device("cpu"))
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
     assert not is_lost(gpu)
+
+
+class NoRoom:
+    """A recorder that finds no room for a graph."""
+
+    def run(self, function: Any, value: torch.Tensor) -> None:
+        function(value)
+
+    def record(self, function: Any, value: torch.Tensor) -> Any:
+        raise torch.OutOfMemoryError("no room for a graph\nand a long trace")
+
+
+def test_the_driver_says_once_why_trainings_are_slow(
+    data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_file, "Trainer", partial(Trainer, recorder=NoRoom()))
+    space = Space.from_yaml(
+        "name: two\nbase: {depths: [1], widths: [4]}\n"
+        "axes: {layout: [conv3-bn-relu, conv3-bn-relu +]}"
+    )
+    plan = Plan(space=space, recipe=Recipe(epochs=3, batch_size=256), trials=2, sampler="grid")
+    study = SearchStudy(optuna.storages.InMemoryStorage(), "two", plan)
+    said = io.StringIO()
+    searcher = StudySearcher(
+        study,
+        Folder(tmp_path),
+        (),
+        at_once=2,
+        engines=0,
+        request=Request,
+        stopping=EarlyStopping(rule="none"),
+        cost_bounds=(),
+        limits=Limits(),
+        progress=Progress(2, (), said),
+    )
+    for trial_id in ("a", "b"):
+        job = Job(Request.from_config(searcher.suggest(trial_id)), data, Folder(tmp_path))
+        for _ in range(2):
+            with warnings.catch_warnings():  # which a worker's console shows, if anybody looks
+                warnings.simplefilter("ignore")
+                report = job.step()
+            searcher.on_trial_result(trial_id, report.to_result())
+        job.close()
+    assert searcher.crash is None
+    slow = "trials train slower than they could: not recorded: no room for a graph"
+    assert [line for line in said.getvalue().splitlines() if "slower" in line] == [slow]
+    study.close()
 
 
 def test_a_seat_is_left_once(data: Data, tmp_path: Path) -> None:

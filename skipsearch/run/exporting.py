@@ -116,11 +116,11 @@ def export(
     assert images.test is not None
     trainer = Trainer(model, chosen.without_test(), trial.recipe, seed)
     with fitting_threads(trial.design, images, trial.recipe):
-        numerics = trainer.numerics
         while trainer.epoch < trial.recipe.epochs:
             epoch = trainer.run_epoch()
             if progress is not None:
                 progress(epoch)
+        numerics = trainer.numerics
         _, test_score = trainer.evaluate(images.test)
     validation_score = epoch.validation_score if train_on == "train" else None
     ranking, metric = run.rank(), images.task.metric

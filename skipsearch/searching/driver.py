@@ -10,7 +10,7 @@ import contextlib
 import random
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,10 +32,7 @@ from skipsearch.searching.messages import Request
 from skipsearch.searching.options import Limits
 from skipsearch.searching.plans import Plan
 from skipsearch.searching.progress import Progress
-from skipsearch.searching.searcher import (
-    StudySearcher,
-    trainings_of,
-)
+from skipsearch.searching.searcher import WORKER_DEATHS, StudySearcher, trainings_of
 from skipsearch.searching.session import run_session
 from skipsearch.searching.study import SearchStudy
 from skipsearch.searching.worker import DesignTrainable, Engine, FrontEnd, KeptElsewhere
@@ -139,12 +136,17 @@ def run_trials(
         progress=progress,
     )
     store = _store(checkpoints, allocation)
-    trainable = tune.with_resources(_trainable(data, store, allocation, worker), allocation.each)
+    shipped = ray.put(data)  # once; it must last, for an engine that starts again
 
     deadline = None if limits.time_budget is None else start + limits.time_budget
     clock = Clock()
 
-    with tempfile.TemporaryDirectory(prefix="tune-", dir=allocation.folder) as scratch:
+    with (
+        tempfile.TemporaryDirectory(prefix="tune-", dir=allocation.folder) as scratch,
+        _engines(shipped, store, allocation) as engines,
+    ):
+        trainable = _trainable(shipped, store, engines, worker)
+        trainable = tune.with_resources(trainable, allocation.each)
         try:
             while True:
                 searcher.begin_session()
@@ -181,21 +183,38 @@ def _store(checkpoints: Path, allocation: Allocation) -> Store:
     return KeptElsewhere(keeper.remote(checkpoints))
 
 
-def _trainable(
-    data: Data, store: Store, allocation: Allocation, worker: type[tune.Trainable]
-) -> Any:
-    """Prepare what Tune runs as a trial; the data are shipped once."""
+@contextlib.contextmanager
+def _engines(shipped: ray.ObjectRef, store: Store, allocation: Allocation) -> Iterator[list[Any]]:
+    """Start the processes that train trials with a share of a GPU, one a GPU, and end them after.
+
+    Tune keeps what a trial is given as long as Ray runs: left to it, they would hold their GPUs.
+    """
     number, gpus = allocation.engines
-    if not number:
-        return tune.with_parameters(worker, data=data, store=store)
-    # A share of a GPU: the trials of one GPU are trained by one process that holds it.
-    streams = -(-allocation.at_once // number)
+    streams = -(-allocation.at_once // max(1, number))
     engine = ray.remote(Engine).options(
-        num_cpus=0, num_gpus=gpus, max_restarts=-1, max_concurrency=streams + 2
+        num_cpus=0,
+        num_gpus=gpus,
+        # One that dies starts again, and is asked again for what it was asked.
+        max_restarts=-1,
+        max_task_retries=WORKER_DEATHS,
+        max_concurrency=streams + 2,
     )
-    shipped = ray.put(data)
-    engines = [engine.remote(shipped, store, streams) for _ in range(number)]
-    return tune.with_parameters(FrontEnd, engines=engines)
+    # In a list: Ray prints an error about an argument that it would have to read again.
+    engines = [engine.remote([shipped], store, streams) for _ in range(number)]
+    try:
+        yield engines
+    finally:
+        for each in engines:
+            ray.kill(each)
+
+
+def _trainable(
+    shipped: ray.ObjectRef, store: Store, engines: list[Any], worker: type[tune.Trainable]
+) -> Any:
+    """Prepare what Tune runs as a trial."""
+    if engines:
+        return tune.with_parameters(FrontEnd, engines=engines)
+    return tune.with_parameters(worker, data=shipped, store=store)
 
 
 def sweep_checkpoints(folder: Folder, finished: Iterable[Trial]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Generator
+from functools import partial
 from typing import Any, NamedTuple, Self, TypeVar
 
 import torch
@@ -96,10 +97,10 @@ class Job:
         if error is not None:
             # Here, and not above: the exception held on to tensors.
             self.close()
-            lost = is_lost(self._device)
+            lost = self._is_lost()
             reason = error.reason
             if lacks_memory and not lost:
-                reason += f" ({self._wanted()})"
+                reason += f" ({self._call(self._wanted)})"
             return Report(
                 members=self._members(reason),
                 done=True,
@@ -237,6 +238,13 @@ class Job:
             f"{images} images at once hold up to {wanted / 1e9:.2f} GB of activations;"
             f" {free / 1e9:.2f} GB are free"
         )
+
+    def _is_lost(self) -> bool:
+        """Whether the device computes no more; asked while no neighbour is being recorded."""
+        try:
+            return self._call(partial(is_lost, self._device))
+        except RuntimeError:  # it refuses the very stream
+            return True
 
     def _may_divide(self) -> bool:
         """Whether parts of half the size are still batches."""

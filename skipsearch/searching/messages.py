@@ -90,7 +90,8 @@ class Report:
         warning: Why it trains slower than it could; empty where it does not.
         latency: Seconds for a batch; None where it was not measured.
         disk_full: The error of a full disk; empty where there was none.
-        device_lost: Whether no call to the device succeeds any more.
+        device_lost: Whether no call to the device succeeds any more; what is not done is then tried
+            in another process.
     """
 
     members: tuple[Member, ...]

@@ -73,6 +73,7 @@ class _Pack:
     engine: int | None
     begun: float
     ends: list[_End] = field(default_factory=list)  # of those that have ended
+    loss: str = ""  # the error with which its last worker lost the device
 
     @property
     def failure(self) -> str:
@@ -224,7 +225,7 @@ class StudySearcher(Searcher):
         """Whether nothing of a pack goes on; trainings that are to end early are remembered."""
         pack = self._packs.get(trial_id)
         report: Report = result[REPORT]
-        if pack is None or report.done:
+        if pack is None or report.done or report.device_lost:
             return False
         stops = [self._stops(each, report.members[each.place]) for each in pack.trainings]
         return all(stops)
@@ -264,6 +265,9 @@ class StudySearcher(Searcher):
             self._study.report(training.proposal.number, curve, environment, report.latency)
         if report.disk_full:
             raise OSError(report.disk_full)
+        if report.device_lost and not report.done:
+            pack.loss = report.failure
+            return
         ends = [self._end(each, report.members[each.place]) for each in pack.trainings]
         for training, end in zip(pack.trainings, ends, strict=True):
             if end is not None:
@@ -315,6 +319,8 @@ class StudySearcher(Searcher):
 
     def _death(self, pack: _Pack) -> str:
         reason = f"its worker process died {WORKER_DEATHS + 1} times"
+        if pack.loss:
+            reason += f": {pack.loss}"
         timeout = self._limits.trial_timeout
         if timeout is not None:
             timeout *= len(pack.trainings[0].proposal.pack)  # as the worker counts

@@ -14,7 +14,7 @@ from typing import Any
 import ray
 import torch
 from ray import tune
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayActorError, RayTaskError
 
 from skipsearch.data import Data
 from skipsearch.searching.job import Job
@@ -116,17 +116,18 @@ class DesignTrainable(tune.Trainable):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Turn to another training, with no new process; the one before has ended."""
         self._job.forget()
-        if self._device_lost:
-            end_process()
         self._begin(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
         """Train one epoch."""
+        if self._device_lost:
+            end_process()  # in a turn of the training that lost it: the next one is not to pay
         with self._watchdog.watch(self._job.timeout):
             report = self._job.step()
         self._device_lost = report.device_lost
-        return replace(report, versions=self._versions).to_result()
+        done = report.done and not report.device_lost  # if so, it is tried in another process
+        return replace(report, done=done, versions=self._versions).to_result()
 
     def cleanup(self) -> None:
         """Give memory back; the training may go on another time."""
@@ -143,43 +144,59 @@ class FrontEnd(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Turn to another training, with no new process; the one before has ended."""
-        self._ask("forget")
+        self._leave("forget")
         self._request = Request.from_config(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
         """Let the engine train one epoch."""
         report: Report = self._ask("step")
+        if report.device_lost:
+            ray.kill(self._engine, no_restart=False)
         return report.to_result()
 
     def cleanup(self) -> None:
         """Let the engine give memory back; the training may go on another time."""
-        self._ask("close")
+        self._leave("close")
+
+    @property
+    def _engine(self) -> Any:
+        assert self._request.engine is not None
+        return self._engines[self._request.engine]
 
     def _ask(self, what: str) -> Any:
-        assert self._request.engine is not None
-        engine = self._engines[self._request.engine]
-        return ray.get(getattr(engine, what).remote(self._request))
+        return ray.get(getattr(self._engine, what).remote(self._request))
+
+    def _leave(self, what: str) -> None:
+        with contextlib.suppress(RayActorError):  # another process of it knows nothing of this
+            self._ask(what)
 
 
 class Engine:
     """One process that holds a GPU and trains several trials on it at once, each on its own stream.
 
+    A training that loses the device ends the process, and with it all of them; whose fault it was
+    nobody knows. So in the process that Ray then starts they take turns of an epoch, until the one
+    that loses the device again fails, alone.
+
     Args:
-        data: On the CPU; the device holds it once, for all of them.
+        data: A list with a reference to the data on the CPU; the device holds them once, for all
+            trainings.
         store: Of checkpoints.
         streams: Trials at once.
     """
 
-    def __init__(self, data: Data, store: Store, streams: int) -> None:
+    def __init__(self, data: list[Any], store: Store, streams: int) -> None:
         device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
         tune_process(1)
-        self._data = data.to(device)
+        (self._data,) = (each.to(device) for each in ray.get(data))
         self._store = store
         self._versions = versions()
         self._streams = Streams(device)
         self._watchdog = Watchdog()
         self._jobs: dict[str, Job] = {}
+        self._turns = threading.Lock()
+        self._takes_turns = ray.get_runtime_context().was_current_actor_reconstructed
 
     def step(self, request: Request) -> Report:
         """Train one epoch; the first one begins the training, or goes on from its checkpoint."""
@@ -187,11 +204,15 @@ class Engine:
         if key not in self._jobs:
             self._jobs[key] = Job(request, self._data, self._store, streams=self._streams)
         job = self._jobs[key]
-        with self._watchdog.watch(job.timeout):
+        with contextlib.ExitStack() as turn:
+            if self._takes_turns:
+                turn.enter_context(self._turns)
+            turn.enter_context(self._watchdog.watch(job.timeout))
             report = job.step()
-        if report.device_lost:
-            # Nobody knows whose fault it was: all of them go on in a new process.
-            end_process()
+            if report.device_lost:
+                if not self._takes_turns:
+                    end_process()
+                turn.pop_all()  # nobody has another one: the process ends when this is known
         return replace(report, versions=self._versions)
 
     def forget(self, request: Request) -> None:

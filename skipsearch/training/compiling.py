@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from statistics import median
 
+from skipsearch.training.recorded import WARM_UP
 from skipsearch.training.step import Step
 
 MARGIN = 2.0  # what is saved must be so many times what it costs: both are estimates
@@ -25,6 +26,38 @@ class Measured:
 
 # Before anything is measured: a guess, which only decides whether to try at all.
 GUESS = Measured(seconds=60.0, speedup=1.5)
+
+
+class Pace:
+    """What the steps of a training take, apart from the first ones.
+
+    Those also choose kernels, compile and record: once, but for longer than many a whole training.
+
+    Args:
+        first: Number of steps that do.
+
+    Attributes:
+        extra: Seconds that the first epochs took beyond their steps; 0 before that is known.
+    """
+
+    def __init__(self, first: int) -> None:
+        self.extra = 0.0
+        self._first = first
+        self._seconds, self._steps = 0.0, 0  # of the epochs that had such steps
+
+    def a_step(self, seconds: float, steps: int) -> float | None:
+        """Return the seconds a step of an epoch; None if it had some of the first steps.
+
+        Args:
+            seconds: What its steps took together.
+            steps: Their number.
+        """
+        if self._steps < self._first:
+            self._seconds += seconds
+            self._steps += steps
+            return None
+        self.extra = self._seconds - self._steps * seconds / steps
+        return seconds / steps
 
 
 class CompileChoice:
@@ -55,10 +88,7 @@ class CompileChoice:
 
 
 class Compiling:
-    """Compiles one network where it pays, and keeps what compiling did.
-
-    Plain or compiled, the first epoch shows the cost of choosing kernels, recording and compiling;
-    the second one what a step takes.
+    """Compiles one network where it pays, and keeps what compiling did; both once.
 
     Args:
         choice: What was measured on earlier trials, and decides.
@@ -70,8 +100,13 @@ class Compiling:
         self._choice = choice
         self._step = step
         self._structure = structure
-        self._epochs_alike = 0  # since it was compiled, or since the first
-        self._seconds_first = self._seconds_plain = 0.0
+        self._seconds_plain = 0.0  # a step, before it was compiled
+        self._is_decided = False
+        self.begin_steps()
+
+    def begin_steps(self) -> None:
+        """Let the next steps be the first ones: of another kind, or recorded anew."""
+        self._pace = Pace(first=WARM_UP + 1)
 
     def consider(self, seconds: float, steps: int, left: int) -> bool:
         """Learn from an epoch, and compile the network or go back to it as it is.
@@ -84,23 +119,26 @@ class Compiling:
         Returns:
             Whether the step has changed.
         """
-        self._epochs_alike += 1
-        a_step = seconds / steps
-        if self._epochs_alike == 1:
-            self._seconds_first = seconds
-            if self._step.failure is not None:
-                self._choice.learn(self._structure, Measured(seconds, speedup=1.0))
-        elif self._step.compiled and self._epochs_alike == 2:
-            speedup = self._seconds_plain / a_step
-            self._choice.learn(self._structure, Measured(self._seconds_first - seconds, speedup))
-            if speedup < 1.0:
-                return self._compile(False)
-        elif not self._seconds_plain and self._choice.pays(self._structure, a_step, left):
-            self._seconds_plain = a_step
-            return self._compile(True)
-        return False
+        if self._is_decided:
+            return False
+        if self._step.failure is not None:
+            self._learn(Measured(seconds, speedup=1.0))
+            return False
+        a_step = self._pace.a_step(seconds, steps)
+        if a_step is None:
+            return False
+        if self._step.compiled:
+            measured = Measured(self._pace.extra, self._seconds_plain / a_step)
+            self._learn(measured)
+            return measured.speedup < 1.0 and self._compile(False)
+        self._seconds_plain = a_step
+        return self._choice.pays(self._structure, a_step, left) and self._compile(True)
+
+    def _learn(self, measured: Measured) -> None:
+        self._choice.learn(self._structure, measured)
+        self._is_decided = True
 
     def _compile(self, wanted: bool) -> bool:
         self._step.compile(wanted)
-        self._epochs_alike = 0
+        self.begin_steps()
         return True

@@ -26,6 +26,7 @@ from skipsearch.task import Metric
 from skipsearch.training.batches import stream
 from skipsearch.training.criterion import CRITERIA, Criterion
 from skipsearch.training.engine import Trainer
+from skipsearch.training.environment import kernels
 
 IMAGES = 128  # of the diagnostic pass, at most
 INIT, TRAINED = "init", "trained"
@@ -173,14 +174,14 @@ def inspect(
     for module in model.modules():
         if isinstance(module, nn.Dropout | DropPath):
             module.eval()
-    with _watched(model) as watched:
-        outputs = model(inputs).unsqueeze(1)
-        loss = criterion.losses(outputs, labels.unsqueeze(1), label_smoothing).mean()
     units = blocks(model)
     weights = {name: list(unit.parameters()) for name, unit in units.items()}
-    outputs = [parts["left"] for parts in watched.values()]
-    asked = outputs + [w for ws in weights.values() for w in ws]
-    gradients = iter(torch.autograd.grad(loss, asked, materialize_grads=True))
+    with _watched(model) as watched, kernels(inputs.device, deterministic=False, tune=False):
+        outputs = model(inputs).unsqueeze(1)
+        loss = criterion.losses(outputs, labels.unsqueeze(1), label_smoothing).mean()
+        left = [parts["left"] for parts in watched.values()]
+        asked = left + [w for ws in weights.values() for w in ws]
+        gradients = iter(torch.autograd.grad(loss, asked, materialize_grads=True))
     at_outputs = {name: next(gradients) for name in units}
     at_weights = {name: [next(gradients) for _ in ws] for name, ws in weights.items()}
     with torch.no_grad():

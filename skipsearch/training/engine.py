@@ -305,6 +305,8 @@ class Training:
         for group in self._optimizer.param_groups:
             group["lr"] = self._rate
         self._run = self._recorded()  # a recording would write the momentum of before
+        if self._compiling:
+            self._compiling.begin_steps()
         self.epoch = state["epoch"]
 
     @property

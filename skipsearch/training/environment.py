@@ -83,13 +83,16 @@ def numerics_key(device: torch.device, dtype: torch.dtype | None) -> str:
         dtype: What convolutions and products are computed in; None for float32.
     """
     precision = "float32" if dtype is None else str(dtype).removeprefix("torch.")
-    if dtype is None and device.type == "cuda" and _uses_tf32():
-        precision += " with TF32 convolutions"
+    if dtype is None and device.type == "cuda":
+        shortened = [name for name, setting in _may_be_tf32() if setting.fp32_precision == "tf32"]
+        precision += f" with TF32 {' and '.join(shortened)}" * bool(shortened)
     return f"{device_name(device)}, {precision}, channels_last, torch {torch.__version__}"
 
 
-def _uses_tf32() -> bool:
-    return bool(torch.backends.cudnn.conv.fp32_precision == "tf32")  # type: ignore[attr-defined]
+def _may_be_tf32() -> list[tuple[str, Any]]:
+    """What of a GPU's float32 may be computed with shorter numbers, and what says whether it is."""
+    backends: Any = torch.backends
+    return [("convolutions", backends.cudnn.conv), ("products", backends.cuda.matmul)]
 
 
 @contextlib.contextmanager

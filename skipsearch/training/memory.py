@@ -11,17 +11,23 @@ from skipsearch.ram import available_ram
 FLOAT32_BYTES = 4
 
 # Most libraries have no exception of their own for it. These are the words of the CPU's allocator,
-# of oneDNN where a kernel's code finds no room, of Python where a thread's stack finds none, and of
-# CUDA, cuBLAS and cuDNN, which ask for memory beside PyTorch's allocator. The second and the last
-# are also said of kernels that do not exist: smaller parts then fail with them too.
+# of C++ as PyTorch repeats it, of oneDNN where a kernel's code finds no room, of Python where a
+# thread's stack finds none, and of CUDA, Triton, cuBLAS and cuDNN, which ask for memory beside
+# PyTorch's allocator. Those of the second group are also said where a library or a kernel is
+# missing: smaller parts then fail with them too.
 WORDS = (
     "can't allocate memory",
-    "could not create a primitive",
+    "bad_alloc",
     "can't start new thread",
-    "CUDA error: out of memory",
+    "out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED",
     "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+    # The second group
+    "could not create a primitive",
+    "CUBLAS_STATUS_NOT_INITIALIZED",
+    "CUDNN_STATUS_NOT_INITIALIZED",
     "unable to find an engine",
 )
 

@@ -86,10 +86,17 @@ class Recorded:
         try:
             self._replay = self._recorder.record(self._function, self._input)
         except RuntimeError as error:  # lack of memory is one
-            self.failure = str(error).partition("\n")[0]
+            self.failure = str(_cause(error)).partition("\n")[0]
         if self.failure is not None:
             message = f"trains step by step, not recorded: {self.failure}"
             warnings.warn(message, stacklevel=3)
+
+
+def _cause(error: BaseException) -> BaseException:
+    """Return what failed first: the step, where the end of its capture then failed as well."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return error
 
 
 @cache
