@@ -190,14 +190,16 @@ def test_it_ends_when_the_better_level_is_known(text: str) -> None:
     assert answer.settled
     assert answer.question.levels[answer.verdicts.reference] == FULL
     assert inquiries.FIRST <= len(trainings) < 18
-    assert str(answer).startswith(f"layout: '{FULL}' is the best; worse: '{ORIGINAL}' -")
+    assert answer.sentence(ACCURACY).startswith(
+        f"layout: On average over the space, '{FULL}' beats '{ORIGINAL}' by "
+    )
 
 
 def test_levels_that_do_not_differ_are_tied_and_designs_get_further_seeds() -> None:
     inquiry = asked(margin=0.03, seeds=3)
     _, (answer,) = searched(inquiry, gain=0.0)
     assert set(answer.verdicts.words) == {TIED}
-    assert "is tied for the best; tied with it: '" in str(answer)
+    assert " is tied with '" in answer.sentence(ACCURACY)
     every, (answer,) = searched(asked(margin=0.0001, seeds=2), gain=0.0)
     assert len(every) == 2 * 18 or answer.settled
     assert max(Counter(t.key for t in every).values()) == 2

@@ -211,7 +211,7 @@ def test_rank_prints_a_table_and_writes_it_whole(
 ) -> None:
     assert main(["rank", str(run.path), "--top", "1"]) == 0
     out = capsys.readouterr().out
-    assert "2 trainings of 2 designs, ranked by epochs reached" in out
+    assert "2 trainings of 2 designs, 2 tied.\nRanked by epochs reached" in out
     written = pd.read_csv(run.path / "report" / "ranking.csv", index_col="place")
     assert list(written.design) == list(run.rank().design)
     assert len(written) == 2
@@ -228,7 +228,7 @@ def test_effects_prints_the_answer_first_and_writes_the_table(
     written = pd.read_csv(run.path / "report" / "effects.csv")
     assert written.columns.tolist() == run.effects().columns.tolist()
     assert written.axis.unique().tolist() == axes
-    assert "Share of the variance" in out
+    assert "How much of the variance" in out
 
 
 def test_effects_of_two_axes_are_shown_together(
@@ -245,9 +245,9 @@ def test_effects_of_two_axes_are_shown_together(
     command = ["effects", str(copy), "--csv", str(tmp_path / "effects.csv"), "--controlled", "macs"]
     assert main([*command, "--axis", "layout", "--with", "depths"]) == 0
     out = capsys.readouterr().out
-    assert "Does what layout does depend on depths?" in out
+    assert "layout and depths: not enough data. The pair explains" in out
     assert "additive" in out
-    assert "Share of the variance" not in out
+    assert "How much of the variance" not in out
     assert (tmp_path / "effects.csv").is_file()
 
 

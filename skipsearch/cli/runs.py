@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from skipsearch.cli.options import Verbs, add_csv, add_run
-from skipsearch.cli.words import listed, not_written, positive, warn, write_csv
+from skipsearch.cli.words import listed, not_written, positive, print_words, warn, write_csv
 from skipsearch.defaults import MARGIN
 from skipsearch.errors import RunError, counted
 from skipsearch.record import COSTS, Trial
@@ -30,6 +30,7 @@ def add_rank(verbs: Verbs) -> None:
 
 def rank(options: argparse.Namespace) -> None:
     """Rank the designs of a run."""
+    from skipsearch.analysis.legends import ranking_legend
     from skipsearch.run import Run
 
     run = Run.open(options.run)
@@ -47,22 +48,16 @@ def rank(options: argparse.Namespace) -> None:
     formats |= dict.fromkeys(("params", "macs"), "{:,}".format)
     shown["tied"] = ["=" if tied else "" for tied in shown.tied]
     print(shown.rename(columns={metric.validation: short}).to_string(formatters=formats))
-    print(
-        f"\n{counted(int(table.n.sum()), 'training')} of"
-        f" {counted(table.design.nunique(), 'design')}, ranked by epochs"
-        f" reached, then by validation {metric.title} there;"
-        f"\nlow, high: 95 % interval for one seed and {run.config.data.validation_images:,}"
-        " validation images, or of the mean over seeds."
-        f"\n=: tied, {table.tied.sum()} in all: by these data any of them may be the best."
-        f"\n{written}"
+    trainings = counted(int(table.n.sum()), "training")
+    print_words(
+        "",
+        f"{trainings} of {counted(table.design.nunique(), 'design')}, {table.tied.sum()} tied.",
+        ranking_legend(metric, run.config.data.validation_images),
     )
+    print(written)
     audit = run.audit()
     if audit.audited:
-        print(
-            f"Early stopping ended {counted(audit.stopped, 'training')}. Of {audit.audited} more"
-            f" that were trained on against its advice,\n{audit.among_best} ended among the best"
-            f" third of those at the full budget, {audit.above_all} above all that it let pass."
-        )
+        print_words(*audit.words(run.config.stopping.rule, len(run.trials())))
     _warn_of_numerics(run.trials(), "so that equal ones would differ by rounding")
 
 
@@ -144,6 +139,9 @@ def add_effects(verbs: Verbs) -> None:
 def effects(options: argparse.Namespace) -> None:
     """Tell what each axis does, and how sure that is."""
     from skipsearch.analysis import answers
+    from skipsearch.analysis.interactions import dependence
+    from skipsearch.analysis.legends import EFFECTS as MEANINGS
+    from skipsearch.analysis.legends import IMPORTANCE, legend
     from skipsearch.run import Run
 
     if options.second is not None and options.axis is None:
@@ -173,20 +171,15 @@ def effects(options: argparse.Namespace) -> None:
     for columns in shown:
         print(table[columns].to_string(index=False, formatters=formats, na_rep=""))
         print()
-    print(
-        "mean: over all designs of the space with the level; best: of the best of them; low, high:"
-        " 95 % interval;\nd_low, d_high, bd_low, bd_high: of the difference to the first level."
-        f"\n{written}"
-    )
+    print_words(legend(MEANINGS, {column for columns in shown for column in columns}))
+    print(written)
     if options.second is not None:
         both = run.interactions(options.axis, options.second, epochs=options.epochs)
         if both.empty:
             print(f"\nNo training has both {options.axis} and {options.second}.")
             return
-        row = both.iloc[0]
-        share = f"the pair explains {row.share:.1%} of the variance over the space"
-        question = f"Does what {options.axis} does depend on {options.second}?"
-        print(f"\n{question} {row.verdict}; {share}.")
+        share = f"The pair explains {both.share.iloc[0]:.1%} of the variance over the space."
+        print(f"\n{dependence(both, metric)} {share}")
         map_of_both = both.drop(columns=["epochs", "share", "verdict"])
         print(map_of_both.to_string(index=False, float_format="{:.4f}".format))
     if options.axis is None:
@@ -194,7 +187,7 @@ def effects(options: argparse.Namespace) -> None:
         if importance.empty:
             print("\nNo importance can be told: all trainings are alike in every axis.")
             return
-        print("\nShare of the variance over the space that axes and pairs of them explain:")
+        print_words("", IMPORTANCE)
         print(importance.to_string(index=False, float_format="{:.3f}".format))
 
 

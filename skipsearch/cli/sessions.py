@@ -23,6 +23,7 @@ from skipsearch.cli.words import (
     listed,
     positive,
     print_data,
+    print_words,
     read_recipe,
     session_options,
     write_csv,
@@ -237,6 +238,8 @@ def add_confirm(verbs: Verbs) -> None:
 
 def confirm(options: argparse.Namespace) -> int:
     """Train the leaders of a run again with new seeds."""
+    from skipsearch.analysis.legends import CONFIRMATION as MEANINGS
+    from skipsearch.analysis.legends import legend
     from skipsearch.run import Run
     from skipsearch.run.confirming import confirm as confirm_run
 
@@ -262,10 +265,8 @@ def confirm(options: argparse.Namespace) -> int:
     formats = dict.fromkeys(shares, "{:.4f}".format)
     formats |= {"params": "{:,}".format, "chance": "{:.3f}".format}
     print(f"{found}\n\n{table.to_string(formatters=formats)}")
-    print(
-        "\nlow, high: 95 % interval of the mean over n seeds; chance: of being the best of these;"
-        f"\nshrinkage: how much of {metric.search} was luck.\n{written}"
-    )
+    print_words("", legend(MEANINGS, table.columns))
+    print(written)
     if found.wanted:
         print("The time is up: run the same command again to go on.")
     return 0
@@ -299,6 +300,7 @@ def add_degradation(verbs: Verbs) -> None:
 
 def degradation(options: argparse.Namespace) -> int:
     """Tell whether deeper is worse: of a run, or of a space that is trained for it."""
+    from skipsearch.analysis.legends import DEGRADATION as LEGEND
     from skipsearch.run import Run
 
     ready = options.what in ready_names()
@@ -327,11 +329,13 @@ def degradation(options: argparse.Namespace) -> int:
     errors = [f"{split}_error{end}" for split in ("train", "validation") for end in ("", "_sd")]
     shown = ["verdict", *varying, "layers", "n", *errors, "train_loss", "epochs_to_loss"]
     print(table[shown].to_string(index=False, float_format="{:.4g}".format, na_rep="-"))
-    print(
-        "\nErrors are shares, means over n seeds with their deviation, all after the same number of"
-        f" epochs.\nOf 100 groups in which nothing depends on depth, about 5 at most get a verdict"
-        f" other than tied.\n{written}"
+    print_words(
+        "",
+        LEGEND,
+        "Of 100 groups in which nothing depends on depth, about 5 at most get a verdict other than"
+        " tied.",
     )
+    print(written)
     return 0
 
 

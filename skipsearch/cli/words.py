@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from skipsearch.classics import CLASSICS
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 Group = TypeVar("Group", Resources, Limits)
 
+WIDTH = 100  # of what is printed in sentences
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 LAYOUT_LIKE = re.compile(r".*\+|(conv|dw|bn|gn|ln|relu|gelu|silu|se|scale|dropout)\d*(-|$)")
@@ -140,6 +142,12 @@ def print_epoch(epoch: Epoch) -> None:
         f"  {epoch.seconds:7.2f}",
         flush=True,
     )
+
+
+def print_words(*texts: str) -> None:
+    """Print texts, each broken into lines at its blanks."""
+    for text in texts:
+        print(fill(text, WIDTH, break_on_hyphens=False, break_long_words=False))
 
 
 def print_data(data: Data) -> None:

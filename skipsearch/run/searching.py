@@ -39,7 +39,7 @@ from skipsearch.searching.storage import without_password
 from skipsearch.searching.study import SearchStudy
 from skipsearch.space import Space
 from skipsearch.surrogate.inquiry import Inquiry
-from skipsearch.task import TASKS
+from skipsearch.task import TASKS, Metric
 from skipsearch.text import dump_yaml, write_atomically
 from skipsearch.training import Folder, packs, versions
 
@@ -221,7 +221,7 @@ def search(
     with locked(out):
         known = _recorded(place, config)
         finished = ended(known)
-        found = _found(inquiry, place, space, known)
+        found = _found(inquiry, place, space, known, images.task.metric)
         if len(finished) >= trials or (found.settled and len(finished) == len(known)):
             # The driver that had enough may have been killed before it tidied up.
             sweep_checkpoints(Folder(out / "checkpoints"), finished)
@@ -247,7 +247,8 @@ def search(
                     verbose=verbose,
                 )
         if inquiry is not None:
-            found = _found(inquiry, place, space, _recorded(place, config))
+            known = _recorded(place, config)
+            found = _found(inquiry, place, space, known, images.task.metric)
             outcome = dataclasses.replace(outcome, settled=found.settled, answers=found.answers)
     return Run(out, config, outcome)
 
@@ -286,7 +287,7 @@ def _asked_about(
 
 
 def _found(
-    inquiry: Inquiry | None, place: str | Path, space: Space, known: Sequence[Trial]
+    inquiry: Inquiry | None, place: str | Path, space: Space, known: Sequence[Trial], metric: Metric
 ) -> Outcome:
     """Return what the trainings so far say about the axes that were asked about."""
     if inquiry is None or not known:
@@ -294,7 +295,10 @@ def _found(
     name = space.name if isinstance(place, str) else None
     seen = trainings(space, known, load_params(place, name))
     answers = inquiry.answers(seen) or []
-    return Outcome(settled=inquiry.is_settled(seen), answers=tuple(map(str, answers)))
+    return Outcome(
+        settled=inquiry.is_settled(seen),
+        answers=tuple(answer.sentence(metric) for answer in answers),
+    )
 
 
 def _usual_sampler(earlier: SearchConfig | None) -> str:

@@ -4,6 +4,7 @@
 a normal model, ``kernel`` says how alike two designs are expected to be, ``process`` fits a
 Gaussian process and returns its posterior, and ``acquisition`` says what is worth training next.
 ``answers`` says what draws of it tell about the levels of an axis, ``question`` which training
-narrows such an answer most, and ``inquiry`` puts questions to a space.
+narrows such an answer most, ``sentences`` says it in words, and ``inquiry`` puts questions to a
+space.
 Everything here is pure arithmetic in numpy and scipy: no study, no torch, no clock.
 """

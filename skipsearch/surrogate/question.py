@@ -13,23 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from skipsearch.axes import Value, level_name
-from skipsearch.surrogate.answers import (
-    BEST,
-    CONFIDENCE,
-    OPEN,
-    TIED,
-    WORSE,
-    Codes,
-    Verdicts,
-    judge,
-    level_means,
-)
+from skipsearch.surrogate.answers import CONFIDENCE, Codes, Verdicts, judge, level_means
 from skipsearch.surrogate.encoding import Array
 from skipsearch.surrogate.process import Posterior
+from skipsearch.surrogate.sentences import NOT_ENOUGH, OVER_SPACE, Compared, comparison
+from skipsearch.task import Metric
 
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(16)
 QUANTILES = (1 - CONFIDENCE, 0.5, CONFIDENCE)
-INTERVAL = 2 * CONFIDENCE - 1
 LEAST_SPREAD = 1e-9  # standard deviation of a value that counts as known
 
 
@@ -104,30 +95,26 @@ class Answer:
         """Whether each level is known to be worse than the reference, or tied with it."""
         return self.verdicts.settled
 
-    def __str__(self) -> str:
-        """Say on one line what is known of each level, the nearest to the reference first.
+    def sentence(self, metric: Metric) -> str:
+        """Say what is known of each level.
 
-        The intervals are those of the differences, in points of accuracy, as wide as the verdicts
-        are sure: what is worse has one below 0, and what is tied one within the margin, as in the
-        two one-sided tests of Schuirmann 1987, doi:10.1007/BF01068419.
+        The intervals are those of the differences, as wide as the verdicts are sure: what is worse
+        has one below 0, and what is tied one within the margin, as in the two one-sided tests of
+        Schuirmann 1987, doi:10.1007/BF01068419.
+
+        Args:
+            metric: Metric of the scores.
         """
-        means = self.differences.mean(axis=0)
-        said: dict[str, list[str]] = {TIED: [], WORSE: [], OPEN: []}
-        for i in np.argsort(-means, kind="stable"):
-            if i != self.verdicts.reference:
-                said[self.verdicts.words[i]].append(self._compared(int(i)))
-        leader = self._name(self.verdicts.reference)
-        how = {BEST: "is the best", TIED: "is tied for the best", OPEN: "leads"}
-        parts = [f"{leader} {how[self.verdicts.words[self.verdicts.reference]]}"]
-        for word, opening in ((TIED, "tied with it"), (WORSE, "worse"), (OPEN, "open")):
-            if said[word]:
-                parts.append(f"{opening}: {', '.join(said[word])}")
-        unit = f"(points of accuracy, {100 * INTERVAL:.0f} % intervals)"
-        return f"{self.question.axis}: {'; '.join(parts)} {unit}"
-
-    def _compared(self, i: int) -> str:
-        low, middle, high = 100 * np.quantile(self.differences[:, i], QUANTILES)
-        return f"{self._name(i)} {middle:+.1f} ({low:+.1f} to {high:+.1f})"
+        lows, middles, highs = np.quantile(self.differences, QUANTILES, axis=0)
+        others = [
+            Compared(self._name(i), self.verdicts.words[i], middles[i], lows[i], highs[i])
+            for i in np.argsort(-self.differences.mean(axis=0), kind="stable")
+            if i != self.verdicts.reference
+        ]
+        best = self._name(self.verdicts.reference)
+        text = comparison(best, others, metric)
+        text = f"{OVER_SPACE}{text}" if text else f"{NOT_ENOUGH}; {best} leads"
+        return f"{self.question.axis}: {text}."
 
     def _name(self, i: int) -> str:
         return level_name(self.question.axis, self.question.levels[i])
