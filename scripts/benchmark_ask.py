@@ -38,7 +38,7 @@ from skipsearch import analysis
 from skipsearch.analysis.effects import UNKNOWN
 from skipsearch.intervals import wilson
 from skipsearch.recipe import Recipe
-from skipsearch.record import COMPLETE, Epoch
+from skipsearch.record import COMPLETE, Environment, Epoch
 from skipsearch.searching.plans import Plan
 from skipsearch.searching.study import SearchStudy
 from skipsearch.space import Space
@@ -146,7 +146,7 @@ def replay(known: Known, way: Way, axis: str, margin: float, repeat: int) -> Fou
         curve = [
             Epoch(epoch, 0.0, 0.0, 0.0, 0.0, accuracy, 0.0) for epoch in range(1, known.epochs + 1)
         ]
-        study.report(proposal.number, curve, {"device": "", "numerics": "", "versions": {}})
+        study.report(proposal.number, curve, Environment())
         study.finish(proposal.number, COMPLETE)
         seen.append(Training(key, proposal.seed, proposal.candidate.values, accuracy))
         if way.sampler != ASK and len(seen) % way.every == 0:

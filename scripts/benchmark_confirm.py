@@ -12,7 +12,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from skipsearch.analysis import chance_of_best, interval
+from skipsearch.analysis import interval
+from skipsearch.analysis.confirm.chance import chance_of_best
 from skipsearch.analysis.confirm.confirmation import LEAST_ROUNDS, SURE
 from skipsearch.task import ACCURACY, Scale
 

@@ -39,7 +39,8 @@ from train_table import load_space, read
 
 import skipsearch as ss
 from skipsearch import analysis
-from skipsearch.record import COMPLETE, DIVERGED, FAIL
+from skipsearch.defaults import MARGIN
+from skipsearch.record import COMPLETE, DIVERGED, FAIL, Environment
 from skipsearch.searching.plans import Plan
 from skipsearch.searching.samplers import SAMPLERS
 from skipsearch.searching.study import SearchStudy
@@ -129,7 +130,7 @@ def searched(world: World, sampler: str, repeat: int) -> Iterator[ss.Trial]:
         failed = math.isnan(accuracy)
         state, reason = (FAIL, f"{DIVERGED} nan") if failed else (COMPLETE, "")
         curve = () if failed else (ss.Epoch(1, 0.0, 0.0, 0.0, 0.0, accuracy, 0.0),)
-        study.report(proposal.number, list(curve), {})
+        study.report(proposal.number, list(curve), Environment())
         study.finish(proposal.number, state, reason)
         yield ss.Trial(
             number=proposal.number,
@@ -203,11 +204,7 @@ def coverage(by_repeat: Mapping[int, Sequence[Fact]], what: str, but: str) -> st
 def claims(facts: Sequence[Fact], verdict: str, true: str, but: str) -> tuple[str, str]:
     """Return how many levels are called worse or tied, and how many wrongly."""
     worse = [fact[true] >= 0 for fact in facts if fact[verdict] == "worse"]
-    tied = [
-        abs(fact[true]) > analysis.MARGIN
-        for fact in facts
-        if fact[verdict] == "tied" and not fact[but]
-    ]
+    tied = [abs(fact[true]) > MARGIN for fact in facts if fact[verdict] == "tied" and not fact[but]]
     texts = [f"{sum(each)} of {len(each):,}" for each in (worse, tied)]
     return texts[0], texts[1]
 

@@ -25,7 +25,7 @@ from benchmark_turns import table
 from optuna.storages import BaseStorage, InMemoryStorage
 
 from skipsearch.recipe import Recipe
-from skipsearch.record import COMPLETE, PRUNED, Epoch
+from skipsearch.record import COMPLETE, PRUNED, Environment, Epoch
 from skipsearch.searching.plans import Plan
 from skipsearch.searching.storage import open_storage
 from skipsearch.searching.study import SearchStudy
@@ -68,7 +68,7 @@ def train(study: SearchStudy, rng: random.Random) -> Iterator[tuple[str, float]]
     yield "suggest", time.perf_counter() - start
     assert proposal is not None
     last, accuracy = rng.choice(ENDS), rng.random() / 2
-    environment = {"device": "cpu", "numerics": "", "versions": {"python": "3", "torch": "2"}}
+    environment = Environment(device="cpu", versions={"python": "3", "torch": "2"})
     epochs = []
     for number in range(1, last + 1):
         accuracy += (1 - accuracy) * rng.random() / 3

@@ -49,7 +49,7 @@ from train_table import load_space, read
 from skipsearch.data import load_data
 from skipsearch.early_stopping import RULES, EarlyStopping
 from skipsearch.recipe import Recipe
-from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch
+from skipsearch.record import COMPLETE, FAIL, PRUNED, Environment, Epoch
 from skipsearch.searching.plans import Plan
 from skipsearch.searching.samplers import SAMPLERS
 from skipsearch.searching.stopping import Judge
@@ -202,7 +202,7 @@ def replay(setting: Setting, sampler: str, repeat: int) -> tuple[list[list[float
         whole = luck(setting, key, repeat)
         below = (whole[:epoch] for epoch in range(1, known.epochs))
         curve = next((part for part in below if judge.stops(proposal.number, part)), whole)
-        study.report(proposal.number, [shown(*each) for each in enumerate(curve, 1)], {})
+        study.report(proposal.number, [shown(*each) for each in enumerate(curve, 1)], Environment())
         epochs_spent += max(len(curve), 1)
         if len(curve) < len(whole):
             study.finish(proposal.number, PRUNED)

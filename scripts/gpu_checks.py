@@ -32,11 +32,10 @@ from skipsearch.training import (
     PackTrainer,
     Streams,
     Trainer,
-    load_checkpoint,
     recorded,
-    save_checkpoint,
     versions,
 )
+from skipsearch.training.checkpoint import load_checkpoint, save_checkpoint
 from skipsearch.training.recorded import WARM_UP, CudaGraphs, Recorded
 
 Check = Callable[[torch.device], str | None]  # returns a detail worth a word

@@ -34,16 +34,16 @@ from benchmark_turns import circumstances, table, write_section
 
 from skipsearch.record import COMPLETE, FAIL, INTERRUPTED, PRUNED, Trial
 from skipsearch.run import Run
-from skipsearch.searching.folder import PREFIX, ROOT
-from skipsearch.searching.records import (
+from skipsearch.searching.attributes import (
     ATTEMPTS,
-    CONTINUES,
-    CURVE,
-    KEY,
-    SEED,
+    Queued,
+    continued_by,
     is_interrupted,
     is_training,
+    key_of,
+    seed_of,
 )
+from skipsearch.searching.folder import PREFIX, ROOT
 from skipsearch.searching.searcher import WORKER_DEATHS
 from skipsearch.searching.storage import calm, open_storage
 from skipsearch.space import Space
@@ -335,13 +335,15 @@ def raw(run: Path) -> list[optuna.trial.FrozenTrial]:
 def is_at_risk(run: Path, attempts: int) -> bool:
     """Whether a training that is to go on was attempted so often without completing an epoch."""
     trials = raw(run)
-    continued = {trial.user_attrs.get(CONTINUES) for trial in trials}
-    return any(
-        trial.user_attrs.get("attempt", 1) >= attempts
-        and len(trial.user_attrs.get(CURVE, ())) <= trial.user_attrs.get("epochs_before", 0)
+    continued = set(map(continued_by, trials))
+    at_work = [
+        Queued.from_attributes(trial.user_attrs)
         for trial in trials
         if trial.number not in continued
         and (not trial.state.is_finished() or is_interrupted(trial))
+    ]
+    return any(
+        each.attempt >= attempts and len(each.curve) <= each.epochs_before for each in at_work
     )
 
 
@@ -466,11 +468,10 @@ def count(
     final = {identity(trial): trial for trial in end}
     trials = raw(search.run)
     trainings = [trial for trial in trials if is_training(trial)]
-    continued = Counter(t.user_attrs[CONTINUES] for t in trainings if CONTINUES in t.user_attrs)
+    resuming = [trial for trial in trainings if continued_by(trial) is not None]
+    continued = Counter(map(continued_by, resuming))
     begun = Counter(
-        (trial.user_attrs[KEY], trial.user_attrs[SEED])
-        for trial in trainings
-        if CONTINUES not in trial.user_attrs
+        (key_of(trial), seed_of(trial)) for trial in trainings if continued_by(trial) is None
     )
     lost_epochs, again = set(), set()
     for snapshot in snapshots:

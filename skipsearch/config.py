@@ -35,6 +35,7 @@ ADDED = {
     "ask": [ASK_BEST],
     "margin": None,
 }
+DATA_ADDED = {"task": CLASSIFICATION.name}
 # What of the data is told apart, the reason before what follows from it.
 SAME_DATA = ("resized_to", "split_seed", "fingerprint")
 
@@ -123,7 +124,7 @@ class SearchConfig:
         if values.get("format") != FORMAT:
             raise RunError(f"{path}: the format is {values.get('format')!r}, not {FORMAT}")
         _check(ADDED | values, VALUES, str(path), "")
-        _check(values["data"], DATA_VALUES, str(path), "data.")
+        _check(DATA_ADDED | values["data"], DATA_VALUES, str(path), "data.")
         _check(values["space"], {"name": TEXT}, str(path), "space.")
         _check(values["recipe"], {"epochs": COUNT}, str(path), "recipe.")
         try:
@@ -363,7 +364,7 @@ DATA_VALUES: dict[str, Kind] = {
     "train_images": COUNT,
     "validation_images": COUNT,
     "source": ("a text", lambda value: isinstance(value, str)),
-    "task": (f"one of {', '.join(TASKS)}", lambda value: value in TASKS),
+    "task": (f"one of {', '.join(TASKS)}", lambda value: value in list(TASKS)),
 }
 
 

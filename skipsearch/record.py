@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Self
 
 from skipsearch.design import Design
@@ -16,7 +17,8 @@ FAIL = "FAIL"  # ended by NaN, by lack of memory, or by an exception: see the re
 RUNNING = "RUNNING"
 SCORE = "validation_score"  # of any task: what trainings are compared by
 ASK_BEST = "best"  # what a search is asked for where it is asked about no axis
-COSTS = ("params", "macs", "activation_bytes", "latency")  # of a design, to be kept small
+LATENCY = "latency"  # the cost that is measured
+COSTS = ("params", "macs", "activation_bytes", LATENCY)  # of a design, to be kept small
 STATES = (COMPLETE, PRUNED, FAIL, RUNNING)
 DIVERGED = "the loss became"  # so begins the reason of a FAIL whose loss is no longer finite
 INTERRUPTED = "interrupted"  # the reason of a FAIL that goes on when the search is run again
@@ -63,11 +65,35 @@ class Epoch:
                 "train_score": values["train_accuracy"],
                 "validation_score": values["validation_accuracy"],
             }
-        return cls(**{name: values[name] for name in EPOCH_FIELDS})
+        return cls(*EPOCH_VALUES(values))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """Where a training runs.
+
+    Attributes:
+        device: Name of the device.
+        numerics: What decides the last bits: device, precision, threads, layout, torch.
+        versions: Versions of Python and the libraries.
+    """
+
+    device: str = ""
+    numerics: str = ""
+    versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {
+            "device": self.device,
+            "numerics": self.numerics,
+            "versions": dict(self.versions),
+        }
 
 
 PACK_OF = ", pack of "  # at the end of the numerics of a training that was packed with others
 EPOCH_FIELDS = tuple(field.name for field in dataclasses.fields(Epoch))
+EPOCH_VALUES = itemgetter(*EPOCH_FIELDS)  # in their order: a study holds many epochs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

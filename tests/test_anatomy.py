@@ -21,7 +21,8 @@ from skipsearch.cost import cost
 from skipsearch.design import Design
 from skipsearch.errors import SpaceError
 from skipsearch.plan import Size
-from skipsearch.space import Space, draw_space, space_size
+from skipsearch.space import Space, draw_space
+from skipsearch.space.description import space_size
 
 # Golden drawings, checked by eye against the rules of construction: what is shared, where the
 # stride sits, what the shortcut carries. One channel, 8 x 8 pixels.

@@ -20,7 +20,7 @@ from skipsearch.analysis.effects import UNKNOWN
 from skipsearch.cli import main
 from skipsearch.errors import RunError
 from skipsearch.recipe import Recipe
-from skipsearch.record import COMPLETE, DIVERGED, FAIL, Epoch
+from skipsearch.record import COMPLETE, DIVERGED, FAIL, Environment, Epoch
 from skipsearch.searching import asking
 from skipsearch.searching.cluster import ray_session
 from skipsearch.searching.options import Resources
@@ -320,7 +320,7 @@ def open_study(storage: Any, seeds: int = 1, trials: int = 200, **options: Any) 
 def finish(study: SearchStudy, proposal: Proposal, gain: float = 0.06) -> None:
     value = accuracy(proposal.candidate, proposal.seed, gain)
     epoch = Epoch(1, 0.5, 0.5, 0.5, 0.5, value, 1.0)
-    study.report(proposal.number, [epoch], {"device": "", "numerics": "", "versions": {}})
+    study.report(proposal.number, [epoch], Environment())
     study.finish(proposal.number, COMPLETE)
 
 

@@ -25,13 +25,22 @@ from scipy.integrate import quad
 from scipy.stats import sem, t
 
 import skipsearch as ss
-from skipsearch.analysis import Confirmation, chance_of_best, confirmation, leaders, rank
+from skipsearch.analysis import Confirmation, confirmation, leaders, rank
+from skipsearch.analysis.confirm.chance import chance_of_best
 from skipsearch.artefacts.card import Card
 from skipsearch.artefacts.page import render
 from skipsearch.artefacts.summary import summarise
 from skipsearch.cli import main
 from skipsearch.errors import RunError
-from skipsearch.record import COMPLETE, FAIL, INTERRUPTED, PRUNED, RUNNING, Epoch, Trial
+from skipsearch.record import (
+    COMPLETE,
+    FAIL,
+    INTERRUPTED,
+    PRUNED,
+    RUNNING,
+    Epoch,
+    Trial,
+)
 from skipsearch.run import Run
 from skipsearch.searching.cluster import ray_session
 from skipsearch.searching.options import Resources
@@ -486,7 +495,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 KILLED = """
 import os, signal
-from skipsearch.record import Epoch
+from skipsearch.record import Environment, Epoch
 from skipsearch.recipe import Recipe
 from skipsearch.searching.records import load_params
 from skipsearch.searching.plans import Plan
@@ -502,7 +511,7 @@ params = load_params("sqlite:///study.db")[LEADER]
 study.request([(params, 1_000_000), (params, 1_000_001)])
 done, begun = study.ask(), study.ask()
 curve = [Epoch(i, 0.1, 1.0, 0.0, 1.0, 0.0, 1.0) for i in (1, 2, 3)]
-where = {"device": "cpu", "versions": {}}
+where = Environment(device="cpu")
 study.report(done.number, curve, where)
 study.finish(done.number, "COMPLETE")
 study.report(begun.number, curve[:1], where)

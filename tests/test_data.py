@@ -2,6 +2,7 @@
 
 import gzip
 import inspect
+import re
 import struct
 from collections import Counter
 from collections.abc import Callable
@@ -256,6 +257,40 @@ def test_fashion_mnist_is_read_from_archives_that_nobody_may_touch() -> None:
     # The figures that everyone normalises Fashion-MNIST with, 0.2860 and 0.3530.
     assert data.mean == pytest.approx([0.2860], abs=1e-3)
     assert data.std == pytest.approx([0.3530], abs=1e-3)
+
+
+IDX = [
+    f"{part}-{what}-ubyte" for part in ("train", "t10k") for what in ("images-idx3", "labels-idx1")
+]
+FILES = {
+    "CIFAR10": (
+        [
+            *(f"cifar-10-batches-py/data_batch_{number}" for number in range(1, 6)),
+            *("cifar-10-batches-py/test_batch", "cifar-10-batches-py/batches.meta"),
+        ],
+        ["cifar-10-python.tar.gz"],
+    ),
+    "CIFAR100": (
+        [f"cifar-100-python/{name}" for name in ("train", "test", "meta")],
+        ["cifar-100-python.tar.gz"],
+    ),
+    "MNIST": ([f"MNIST/raw/{name}" for name in IDX], [f"MNIST/raw/{name}.gz" for name in IDX]),
+    "FashionMNIST": (
+        [f"FashionMNIST/raw/{name}" for name in IDX],
+        [f"FashionMNIST/raw/{name}.gz" for name in IDX],
+    ),
+    "SVHN": (["train_32x32.mat", "test_32x32.mat"], []),
+}
+
+
+def test_the_files_of_every_data_set_are_known() -> None:
+    # As their authors call them. What torchvision keeps elsewhere one day is downloaded again.
+    kinds = [known.kind for known in DATASETS.values() if known.kind is not None]
+    assert set(kinds) == set(FILES)
+    for kind in kinds:
+        unpacked, archives = files_of(kind)
+        assert (unpacked, [name for name, _ in archives]) == FILES[kind]
+        assert all(re.fullmatch("[0-9a-f]{32}", md5) for _, md5 in archives)
 
 
 def test_corrupt_archives_are_neither_read_nor_written_over(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from skipsearch.analysis import Degradation
 from skipsearch.analysis.depth.samples import Sample, difference, holm, p_below
 from skipsearch.design import Design
 from skipsearch.recipe import Recipe
-from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch, Trial
+from skipsearch.record import COMPLETE, FAIL, PRUNED, Environment, Epoch, Trial
 from skipsearch.searching.plans import Plan
 from skipsearch.searching.study import SearchStudy
 from skipsearch.space import Space
@@ -303,6 +303,14 @@ def test_test_and_interval_are_those_of_welch(low: list[float], high: list[float
     )
 
 
+def test_samples_without_spread_differ_where_their_means_do() -> None:
+    # Of a metric that is no share of the images, seeds may agree to the last bit.
+    one, other = sample([1.0, 1.0]), sample([2.0, 2.0, 2.0])
+    assert holm([(one, one), (one, other), (other, one)]) == [False, True, False]
+    assert difference(one, one) == (0, 0, 0)
+    assert difference(one, other) == (1, 1, 1)
+
+
 def test_many_claims_are_held_to_what_holm_allows(rng: np.random.Generator) -> None:
     # Holm's method is the closed test of Bonferroni's: a claim holds if each set of claims that it
     # stands in has one below 5 % / size (Marcus, Peritz & Gabriel 1976, doi:10.2307/2335748).
@@ -511,7 +519,7 @@ def trained(judge: Callable[[int], str]) -> dict[str, list[int]]:
         if proposal is None:
             return seeds
         seeds.setdefault(proposal.candidate.design.id, []).append(proposal.seed)
-        study.report(proposal.number, [Epoch(1, 0.1, 1.0, 0.5, 1.0, 0.5, 1.0)], {})
+        study.report(proposal.number, [Epoch(1, 0.1, 1.0, 0.5, 1.0, 0.5, 1.0)], Environment())
         study.finish(proposal.number, judge(asked))
     raise AssertionError
 

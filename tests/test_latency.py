@@ -16,13 +16,14 @@ from torch import Tensor, nn
 from skipsearch.design import Design
 from skipsearch.errors import RecipeError, TrainingError
 from skipsearch.models import Network, build
-from skipsearch.training import Latency, latency
 from skipsearch.training.environment import numerics_key
 from skipsearch.training.latency import (
     LEAST_REPEATS,
     LEAST_SECONDS,
     MOST_REPEATS,
     WARM_UP,
+    Latency,
+    latency,
     measure,
     summarise,
 )

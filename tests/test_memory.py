@@ -30,8 +30,8 @@ from skipsearch.training import (
     foreseen_parts,
     free_memory,
     is_out_of_memory,
-    load_checkpoint,
 )
+from skipsearch.training.checkpoint import load_checkpoint
 
 MIB = 1 << 20
 

@@ -36,7 +36,8 @@ from skipsearch.models.ops import (
 )
 from skipsearch.operations import OPERATIONS
 from skipsearch.plan import Step
-from skipsearch.planning import SHORTCUTS, plan_block
+from skipsearch.planning import SHORTCUTS
+from skipsearch.planning.block import plan_block
 
 LAYOUTS = (
     "conv3-bn-relu-conv3-bn + relu",

@@ -22,7 +22,7 @@ import skipsearch as ss
 from skipsearch.cli import main
 from skipsearch.early_stopping import EarlyStopping
 from skipsearch.errors import RunError
-from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch, Trial
+from skipsearch.record import COMPLETE, FAIL, PRUNED, Environment, Epoch, Trial
 from skipsearch.run import Run
 from skipsearch.searching.cluster import ray_session
 from skipsearch.searching.driver import run_trials
@@ -243,7 +243,7 @@ def test_what_a_killed_driver_had_ended_keeps_its_place_in_the_pack(tmp_path: Pa
     recipe = ss.Recipe(epochs=EPOCHS, batch_size=256)
     space = ss.Space.from_yaml(SPACE.replace("recipe: {batch_size: 64, peak_lr: 0.05}\n", ""))
     plan = Plan(space=space, recipe=recipe, trials=6, sampler="grid", seeds=3)
-    where = {"device": "cpu", "numerics": "", "versions": {}}
+    where = Environment(device="cpu")
 
     def opened() -> SearchStudy:
         return SearchStudy(
@@ -253,7 +253,7 @@ def test_what_a_killed_driver_had_ended_keeps_its_place_in_the_pack(tmp_path: Pa
     first = opened()
     proposal = first.ask()
     assert proposal is not None
-    proposals = [proposal, *first.companions(proposal)]
+    proposals = [proposal, *first.rest_of_pack(proposal)]
     assert [(each.number, each.seed, each.pack) for each in proposals] == [
         (seed, seed, (0, 1, 2)) for seed in range(3)
     ]
@@ -269,7 +269,7 @@ def test_what_a_killed_driver_had_ended_keeps_its_place_in_the_pack(tmp_path: Pa
     second = opened()
     again = second.ask()
     assert again is not None
-    both = [again, *second.companions(again)]
+    both = [again, *second.rest_of_pack(again)]
     assert [(each.seed, each.pack) for each in both] == [(0, (0, 1, 2)), (2, (0, 1, 2))]
     later = Job(request, data, Folder(tmp_path))
     later.step()
@@ -288,7 +288,7 @@ def test_what_a_killed_driver_had_ended_keeps_its_place_in_the_pack(tmp_path: Pa
     other = second.ask()
     assert other is not None
     assert other.candidate.key != again.candidate.key
-    assert len(second.companions(other)) == 2
+    assert len(second.rest_of_pack(other)) == 2
     assert second.ask() is None
     first.close()
     second.close()

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna._hypervolume import compute_hypervolume  # private, and the only other one at hand
 
-from skipsearch.analysis import dominated_share, hypervolume, interval, pareto
-from skipsearch.analysis.pareto import COSTS, MARGIN, front, reference_point
+from skipsearch.analysis import dominated_share, interval, pareto
+from skipsearch.analysis.pareto import COSTS, MARGIN, front, hypervolume, reference_point
 from skipsearch.design import Design
 from skipsearch.errors import RunError
 from skipsearch.recipe import Recipe

@@ -17,7 +17,8 @@ from skipsearch.classics import (
 from skipsearch.design import Design
 from skipsearch.layout import Layout
 from skipsearch.plan import Block, Network, Size, Step, size_after, sized
-from skipsearch.planning import complete_stem, head_tokens, projection_norm, stem_ending
+from skipsearch.planning.ends import complete_stem, head_tokens, stem_ending
+from skipsearch.planning.shortcuts import projection_norm
 
 
 def conv(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> Step:

@@ -35,7 +35,7 @@ from skipsearch.data import load_data
 from skipsearch.early_stopping import EarlyStopping
 from skipsearch.errors import RunError
 from skipsearch.recipe import Recipe
-from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch
+from skipsearch.record import COMPLETE, FAIL, PRUNED, Environment, Epoch
 from skipsearch.run import Run
 from skipsearch.searching.plans import Plan
 from skipsearch.searching.study import SearchStudy
@@ -85,7 +85,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
             study.report(
                 proposal.number,
                 epochs(EPOCHS if end == COMPLETE else 1, accuracy),
-                {"device": "cpu", "numerics": "cpu, float32", "versions": versions()},
+                Environment(device="cpu", numerics="cpu, float32", versions=versions()),
             )
             study.finish(proposal.number, end)
     optuna.logging.set_verbosity(verbosity)

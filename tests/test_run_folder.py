@@ -25,7 +25,7 @@ from skipsearch.cli import main
 from skipsearch.config import SearchConfig, difference
 from skipsearch.data import load_data
 from skipsearch.errors import DamagedError, RunError, SkipSearchError
-from skipsearch.record import Epoch
+from skipsearch.record import Environment, Epoch
 from skipsearch.run import Run
 from skipsearch.run.places import check_folder, check_outside
 from skipsearch.searching.clock import Clock
@@ -46,7 +46,9 @@ axes:
   shortcut: [proj, omit, pad]
 """
 EPOCHS, TRIALS, SEEDS = 3, 5, 3
-WHERE = {"device": "cpu (1 thread)", "numerics": "cpu (1 thread), float32", "versions": {"a": "1"}}
+WHERE = Environment(
+    device="cpu (1 thread)", numerics="cpu (1 thread), float32", versions={"a": "1"}
+)
 
 
 def identity(asked: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from skipsearch.canonical import ID_RULES
 from skipsearch.design import Design
 from skipsearch.errors import RunError, SpaceError
 from skipsearch.recipe import Recipe
-from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch
+from skipsearch.record import COMPLETE, FAIL, PRUNED, Environment, Epoch
 from skipsearch.searching import proposers
 from skipsearch.searching.optuna_trials import chooser
 from skipsearch.searching.plans import Plan, Proposal
@@ -27,7 +27,7 @@ from skipsearch.searching.study import SearchStudy
 from skipsearch.searching.surrogate import RANDOM as SURROGATE_RANDOM
 from skipsearch.space import Candidate, Space
 
-WHERE = {"device": "cpu", "numerics": "cpu, float32", "versions": {"python": "3"}}
+WHERE = Environment(device="cpu", numerics="cpu, float32", versions={"python": "3"})
 RECIPE = Recipe(epochs=3, batch_size=64)
 SMALL = """
 name: small
@@ -409,7 +409,7 @@ def test_the_fitness_of_a_design_is_the_mean_over_the_seeds_that_ended_well() ->
     study = SearchStudy(optuna.storages.InMemoryStorage(), "s", plan, packs=packs)
     proposal = study.ask()
     assert proposal is not None
-    proposals = [proposal, *study.companions(proposal)]
+    proposals = [proposal, *study.rest_of_pack(proposal)]
 
     def fitness() -> tuple[int, float] | None:
         (seeds,) = _trainings(study._study).values()

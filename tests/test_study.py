@@ -28,17 +28,18 @@ from skipsearch.config import SearchConfig
 from skipsearch.design import Design
 from skipsearch.errors import RunError, SpaceError
 from skipsearch.recipe import Recipe
-from skipsearch.record import COMPLETE, FAIL, PRUNED, RUNNING, Epoch
+from skipsearch.record import COMPLETE, FAIL, PRUNED, RUNNING, Environment, Epoch
 from skipsearch.run import Run
 from skipsearch.run.searching import search
+from skipsearch.searching.attributes import ATTEMPTS
 from skipsearch.searching.plans import Plan, Proposal
-from skipsearch.searching.records import ATTEMPTS, StudyReader, load_trials
+from skipsearch.searching.records import StudyReader, load_trials
 from skipsearch.searching.storage import without_password
 from skipsearch.searching.study import SearchStudy
 from skipsearch.space import ENUMERABLE, Space
 
 RECIPE = Recipe(epochs=3, batch_size=64)
-WHERE = {"device": "cpu", "numerics": "cpu, float32", "versions": {"python": "3"}}
+WHERE = Environment(device="cpu", numerics="cpu, float32", versions={"python": "3"})
 SPACE = """
 name: small
 base: {widths: [8, 16], depths: [1, 1], stem_width: 8}
@@ -191,7 +192,7 @@ def test_the_attributes_that_a_record_needs_are_in_the_study(tmp_path: Path) -> 
     assert attributes["design"] == design.to_dict()
     assert attributes["recipe"] == RECIPE.to_dict()
     assert attributes["seed"] == 7
-    assert attributes["environment"] == WHERE
+    assert attributes["environment"] == WHERE.to_dict()
     assert set(attributes["costs"]) == {"params", "macs", "activation_bytes"}
 
 
@@ -349,7 +350,7 @@ def test_a_training_that_makes_progress_may_be_interrupted_as_often_as_one_likes
         for _ in range(ATTEMPTS):  # And is interrupted in order before the epoch has ended.
             proposal = study.ask()
             assert proposal is not None
-            study.adopt_interrupted(orderly=True)
+            study.requeue_interrupted(orderly=True)
         proposal = study.ask()
         assert proposal is not None
         curve.append(epoch(number, 0.1))
@@ -490,7 +491,7 @@ def test_a_design_is_trained_with_all_packs_of_its_seeds(tmp_path: Path, joined:
     assert study.seeds_at_once == 5
     trained = []
     while (proposal := study.ask()) is not None:
-        proposals = [proposal, *study.companions(proposal)]
+        proposals = [proposal, *study.rest_of_pack(proposal)]
         assert [each.seed for each in proposals] == list(proposal.pack)
         trained.append((proposal.candidate.key, proposal.pack))
         for each in proposals:
@@ -530,7 +531,7 @@ def test_a_driver_killed_while_it_takes_up_a_pack_leaves_no_part_of_it_out(
     first = opened()
     whole = first.ask()
     assert whole is not None
-    first.companions(whole)
+    first.rest_of_pack(whole)
     begun = first.ask()  # and no companions: here it is killed
     assert begun is not None
     second = opened()
@@ -539,7 +540,7 @@ def test_a_driver_killed_while_it_takes_up_a_pack_leaves_no_part_of_it_out(
         again = second.ask()
         assert again is not None
         assert again.candidate.key == proposal.candidate.key
-        proposals = [again, *second.companions(again)]
+        proposals = [again, *second.rest_of_pack(again)]
         assert [(each.seed, each.pack) for each in proposals] == [(n, (0, 1, 2)) for n in range(3)]
         numbers += [each.number for each in proposals]
     assert numbers == sorted(numbers)
@@ -645,7 +646,7 @@ def test_an_audited_training_stays_audited_when_it_goes_on(tmp_path: Path) -> No
     again = open_study(tmp_path).ask()
     assert again is not None
     assert again.stopped_at == 1
-    assert again.accuracies == [0.1]
+    assert again.scores == [0.1]
 
 
 # --- several drivers on one study ----------------------------------------------------------------
@@ -718,9 +719,9 @@ def test_drivers_share_a_study_and_never_a_training(server: Callable[[], str]) -
     keys = [proposal.candidate.key for proposal in proposals]
     assert len(keys) == len(set(keys)) == DISTINCT
     assert len(drivers[0].trials()) == DISTINCT
-    news = [len(driver.news()) for driver in drivers]
+    news = [len(driver.ended_elsewhere()) for driver in drivers]
     assert sum(news) == 2 * DISTINCT  # each hears of what the other two did, once
-    assert [driver.news() for driver in drivers] == [[]] * 3
+    assert [driver.ended_elsewhere() for driver in drivers] == [[]] * 3
     for driver in drivers:
         driver.close()
 
@@ -771,17 +772,17 @@ def test_what_a_killed_driver_left_is_taken_over_and_that_of_a_living_one_is_not
         assert other.stdout is not None
         key = other.stdout.readline().strip()
         driver = join(url)
-        assert driver.elsewhere() == 1
+        assert driver.running_elsewhere() == 1
         assert [trial.state for trial in driver.trials()] == [RUNNING]
     finally:
         other.kill()
         other.communicate()
-    assert driver.elsewhere() == 0
-    driver.adopt_interrupted()
+    assert driver.running_elsewhere() == 0
+    driver.requeue_interrupted()
     proposal = driver.ask()
     assert proposal is not None
     assert proposal.candidate.key == key
-    assert proposal.accuracies == [0.25]
+    assert proposal.scores == [0.25]
     train(driver, proposal)
     assert [trial.state for trial in driver.trials()] == [COMPLETE]
     driver.close()
@@ -796,7 +797,7 @@ def test_a_pack_is_taken_over_whole_and_never_trained_twice(server: Callable[[],
 
     def taken(driver: SearchStudy) -> list[Proposal]:
         proposal = driver.ask()
-        return [proposal, *driver.companions(proposal)] if proposal else []
+        return [proposal, *driver.rest_of_pack(proposal)] if proposal else []
 
     first, second = together(), together()
     mine, theirs = taken(first), taken(second)
@@ -809,9 +810,8 @@ def test_a_pack_is_taken_over_whole_and_never_trained_twice(server: Callable[[],
     assert taken(first) == []
     for driver, proposal in ((first, mine[1]), *((second, each) for each in [*theirs, last])):
         train(driver, proposal)
-    assert first._presence is not None
-    first._presence.end()  # as if it had been killed
-    second.adopt_interrupted()
+    first._drivers.end()  # as if it had been killed
+    second.requeue_interrupted()
     again = taken(second)
     assert [(proposal.seed, proposal.pack) for proposal in again] == [
         (0, (0, 1, 2)),
@@ -838,9 +838,8 @@ def test_a_driver_that_seemed_dead_lets_go_of_what_another_took_over(
     sleeper, other = join(url), join(url)
     proposal = sleeper.ask()
     assert proposal is not None
-    assert sleeper._presence is not None
-    sleeper._presence.end()  # as if its machine had slept
-    other.adopt_interrupted()
+    sleeper._drivers.end()  # as if its machine had slept
+    other.requeue_interrupted()
     taken = other.ask()
     assert taken is not None
     assert taken.candidate.key == proposal.candidate.key

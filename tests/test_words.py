@@ -28,7 +28,8 @@ from skipsearch.models.merges import make_block
 from skipsearch.models.ops import sequence
 from skipsearch.operations import ACTIVATIONS, OPERATIONS, through
 from skipsearch.plan import Block, Join, Size, Step
-from skipsearch.planning import LINK_SHORTCUTS, SHORTCUTS, StageFields, plan_block
+from skipsearch.planning import LINK_SHORTCUTS, SHORTCUTS, StageFields
+from skipsearch.planning.block import plan_block
 from skipsearch.ranges import ANY
 from skipsearch.recipe import PRECISIONS, SCHEDULES, Recipe
 from skipsearch.searching.samplers import make_sampler

@@ -3,7 +3,6 @@
 from skipsearch.analysis.agreement import Compared, compare
 from skipsearch.analysis.answers import answers
 from skipsearch.analysis.audit import Audit, audit
-from skipsearch.analysis.confirm.chance import chance_of_best
 from skipsearch.analysis.confirm.confirmation import Confirmation
 from skipsearch.analysis.confirm.judging import confirmation, leaders
 from skipsearch.analysis.depth.answer import Degradation, degradation
@@ -13,12 +12,10 @@ from skipsearch.analysis.interactions import all_interactions, interactions
 from skipsearch.analysis.knowledge import Knowledge, learn
 from skipsearch.analysis.observations import Observations, observe
 from skipsearch.analysis.paired import paired_effects
-from skipsearch.analysis.pareto import dominated_share, hypervolume, pareto
+from skipsearch.analysis.pareto import dominated_share, pareto
 from skipsearch.analysis.ranking import interval, level, rank
-from skipsearch.defaults import MARGIN
 
 __all__ = [
-    "MARGIN",
     "Audit",
     "Compared",
     "Confirmation",
@@ -28,13 +25,11 @@ __all__ = [
     "all_interactions",
     "answers",
     "audit",
-    "chance_of_best",
     "compare",
     "confirmation",
     "degradation",
     "dominated_share",
     "effects",
-    "hypervolume",
     "importance",
     "interactions",
     "interval",

@@ -3,7 +3,6 @@
 from skipsearch.data.augment import augment, draw, normalise
 from skipsearch.data.images import Data, Split
 from skipsearch.data.loading import load_data
-from skipsearch.data.notes import Notes
 from skipsearch.data.pictures import read_picture
 
-__all__ = ["Data", "Notes", "Split", "augment", "draw", "load_data", "normalise", "read_picture"]
+__all__ = ["Data", "Split", "augment", "draw", "load_data", "normalise", "read_picture"]

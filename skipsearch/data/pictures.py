@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -73,7 +72,9 @@ def open_picture(path: str | Path, channels: int, image_size: int) -> Picture:
             upright = upright.convert("RGBA")
             transparent = bool(np.asarray(upright)[..., 3].min() < 255)
         upright = upright.convert(MODES[channels])
-        square = fit(upright, image_size)
+        height, width, top, left = fit(upright.height, upright.width, image_size)
+        resized = upright.resize((width, height), Image.Resampling.BILINEAR)
+        square = resized.crop((left, top, left + image_size, top + image_size))
     except DataError:
         raise
     except FileNotFoundError:
@@ -87,16 +88,19 @@ def open_picture(path: str | Path, channels: int, image_size: int) -> Picture:
     return Picture(pixels=pixels.permute(2, 0, 1), animated=animated, transparent=transparent)
 
 
-def fit(image: Any, image_size: int) -> Any:
-    """Bring images to a square: the shorter side is resized, the middle of the longer one kept.
+def fit(height: int, width: int, image_size: int) -> tuple[int, int, int, int]:
+    """Say how an image becomes a square as with torchvision's Resize and CenterCrop.
+
+    These would resize with Pillow or torch as well, and importing them takes as long as torch does.
 
     Args:
-        image: An image of Pillow, or a tensor (N, C, H, W) of uint8.
+        height: Height of the image, in pixels.
+        width: Width of the image, in pixels.
         image_size: Height and width of the square, in pixels.
 
     Returns:
-        The same kind of image.
+        The height and width to resize to, then the top and left of the square to cut out.
     """
-    from torchvision.transforms.functional import center_crop, resize  # takes longer than torch
-
-    return center_crop(resize(image, [image_size], antialias=True), [image_size])
+    shorter = min(height, width)
+    height, width = image_size * height // shorter, image_size * width // shorter
+    return height, width, round((height - image_size) / 2), round((width - image_size) / 2)

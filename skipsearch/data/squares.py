@@ -1,6 +1,7 @@
 """Images brought to one size: squares."""
 
 import torch
+from torch.nn import functional as F
 
 from skipsearch.data.images import Split
 from skipsearch.data.memory import require_memory
@@ -19,18 +20,20 @@ def square(name: str, split: Split, image_size: int | None) -> Split:
         )
     if image_size is None or height == width == image_size:
         return split
+    height, width, top, left = fit(height, width, image_size)
     # In pieces: as floating-point numbers, images need four times the memory.
     channels = split.images.shape[1]
-    resized = 4 * channels * image_size * (image_size * max(height, width) // min(height, width))
-    together = max(1, min(256, PIECE_BYTES // resized))
+    together = max(1, min(256, PIECE_BYTES // (4 * channels * height * width)))
     result = len(split) * channels * image_size**2
     require_memory(  # twice the images, since they are divided into splits
-        2 * result + together * resized,
+        2 * result + 4 * together * channels * height * width,
         f"{name}: {len(split):,} images of {channels} x {image_size} x {image_size} bytes",
         "give a smaller image_size",
     )
     squares = torch.empty(len(split), channels, image_size, image_size, dtype=torch.uint8)
     for start in range(0, len(split), together):
-        piece = split.images[start : start + together]
-        squares[start : start + together] = fit(piece, image_size)
+        piece = split.images[start : start + together].float()
+        piece = F.interpolate(piece, size=(height, width), mode="bilinear", antialias=True)
+        piece = piece[:, :, top : top + image_size, left : left + image_size]
+        squares[start : start + together] = piece.round()  # averages of bytes: nothing to clip
     return Split(squares, split.labels)

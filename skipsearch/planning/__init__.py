@@ -15,10 +15,10 @@ The four rules that complete a layout:
 Others use the names below; the words of ``shortcut`` and ``link_shortcut`` are tables.
 """
 
-from skipsearch.planning.block import SETTINGS, plan_block
-from skipsearch.planning.ends import complete_head, complete_stem, head_tokens, stem_ending
+from skipsearch.planning.block import SETTINGS
+from skipsearch.planning.ends import complete_head, complete_stem, head_tokens
 from skipsearch.planning.network import kept_channels, needs_transition, plan_network
-from skipsearch.planning.shortcuts import LINK_SHORTCUTS, SHORTCUTS, projection_norm
+from skipsearch.planning.shortcuts import LINK_SHORTCUTS, SHORTCUTS
 from skipsearch.planning.stage import StageFields
 
 __all__ = [
@@ -31,8 +31,5 @@ __all__ = [
     "head_tokens",
     "kept_channels",
     "needs_transition",
-    "plan_block",
     "plan_network",
-    "projection_norm",
-    "stem_ending",
 ]

@@ -14,6 +14,7 @@ import pandas as pd
 from skipsearch import analysis
 from skipsearch.axes import split_name
 from skipsearch.config import SearchConfig
+from skipsearch.defaults import MARGIN
 from skipsearch.errors import RunError, not_one_of
 from skipsearch.record import Trial
 from skipsearch.space import Space
@@ -28,7 +29,7 @@ def varied_fields(space: Space) -> list[str]:
 def margin_of(config: SearchConfig) -> float:
     """Return the difference between scores that is too small to matter, unless another is given."""
     asked: float | None = config.margin
-    return analysis.MARGIN if asked is None else asked
+    return MARGIN if asked is None else asked
 
 
 @dataclass(frozen=True, eq=False)

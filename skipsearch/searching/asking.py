@@ -13,16 +13,16 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from skipsearch.record import COMPLETE, FAIL, INTERRUPTED, Trial, has_diverged
-from skipsearch.searching.proposers import Proposer, Trainings
-from skipsearch.searching.records import (
-    ATTEMPTS,
-    REASON,
-    SEED,
-    is_interrupted,
+from skipsearch.searching.attributes import (
+    Queued,
+    failure_of,
+    is_resumable,
     is_training,
     key_of,
-    next_attempt,
+    seed_of,
 )
+from skipsearch.searching.optuna_trials import values_of
+from skipsearch.searching.proposers import Proposer, Trainings
 from skipsearch.space import Candidate, Space
 from skipsearch.surrogate.inquiry import Inquiry, Training
 
@@ -53,7 +53,8 @@ class Asking(Proposer):
         if best is None:
             return self._draw(trainings, rng)
         candidate, seed = best
-        study._storage.set_trial_user_attr(trial._trial_id, SEED, seed)
+        for name, value in Queued(seed=seed).to_attributes().items():
+            study._storage.set_trial_user_attr(trial._trial_id, name, value)
         return candidate
 
     def is_settled(self, study: optuna.Study) -> bool:
@@ -61,25 +62,23 @@ class Asking(Proposer):
         return self._inquiry.is_settled(self._seen(study))
 
     def _seen(self, study: optuna.Study) -> list[Training]:
-        parameters = self._space.parameters
         found: dict[tuple[str, int], Training] = {}
         for trial in study.get_trials(deepcopy=False):
             if not is_training(trial):
                 continue
-            key, seed = key_of(trial), trial.user_attrs[SEED]
-            # One that was interrupted goes on under a later number.
-            goes_on = is_interrupted(trial) and next_attempt(trial) <= ATTEMPTS
+            key, seed = key_of(trial), seed_of(trial)
             found[key, seed] = Training(
                 key,
                 seed,
-                {name: parameters[name].value(held) for name, held in trial.params.items()},
+                values_of(self._space, trial.params),
                 trial.value if trial.state == TrialState.COMPLETE else self._guess(trial),
-                failed=trial.state == TrialState.FAIL and not goes_on,
+                # One that was interrupted is resumed under a later number.
+                failed=trial.state == TrialState.FAIL and not is_resumable(trial),
             )
         return list(found.values())
 
     def _guess(self, trial: FrozenTrial) -> float | None:
-        diverged = has_diverged(trial.user_attrs.get(REASON, ""))
+        diverged = has_diverged(failure_of(trial) or "")
         return 1 / self._space.classes if diverged else None
 
 
@@ -93,12 +92,11 @@ def trainings(
         trials: Their records.
         params: The parameters of all trials by their number, as ``load_params`` returns them.
     """
-    parameters = space.parameters
     return [
         Training(
             trial.key,
             trial.seed,
-            {name: parameters[name].value(held) for name, held in params[trial.number].items()},
+            values_of(space, params[trial.number]),
             _accuracy(trial, space),
             failed=trial.state == FAIL and trial.reason != INTERRUPTED,
         )

@@ -27,18 +27,16 @@ from skipsearch.early_stopping import EarlyStopping
 from skipsearch.record import INTERRUPTED, RUNNING, Trial
 from skipsearch.searching.clock import Clock
 from skipsearch.searching.cluster import Allocation
-from skipsearch.searching.disk import forecast, is_disk_full
+from skipsearch.searching.disk import forecast
 from skipsearch.searching.messages import Request
 from skipsearch.searching.options import Limits
 from skipsearch.searching.plans import Plan
 from skipsearch.searching.progress import Progress
 from skipsearch.searching.searcher import (
-    WORKER_DEATHS,
-    Ends,
-    Scheduler,
     StudySearcher,
     trainings_of,
 )
+from skipsearch.searching.session import run_session
 from skipsearch.searching.study import SearchStudy
 from skipsearch.searching.worker import DesignTrainable, Engine, FrontEnd, KeptElsewhere
 from skipsearch.training import LARGEST_PACK, Folder, Store
@@ -151,56 +149,21 @@ def run_trials(
             while True:
                 searcher.begin_session()
                 with clock.blamed():
-                    _run_session(trainable, searcher, scratch, deadline, callbacks, verbose)
+                    run_session(trainable, searcher, scratch, deadline, callbacks, verbose)
                 if not searcher.wants_session:
                     break
             searcher.close()
         finally:
             # Where the disk is full, the next driver does it.
             with contextlib.suppress(Exception) if searcher.crash else contextlib.nullcontext():
-                study.adopt_interrupted(orderly=True)
+                study.requeue_interrupted(orderly=True)
             searcher.end_session()
     if searcher.unfinished:
         late = deadline is not None and time.monotonic() >= deadline
         return Outcome(interrupted=True, out_of_time=late)
-    return Outcome(exhausted=study.exhausted, elsewhere=study.elsewhere(), settled=study.settled)
-
-
-def _run_session(
-    trainable: Any,
-    searcher: StudySearcher,
-    scratch: str,
-    deadline: float | None,
-    callbacks: Sequence[tune.Callback],
-    verbose: bool,
-) -> None:
-    tuner = tune.Tuner(
-        trainable,
-        tune_config=tune.TuneConfig(
-            search_alg=searcher,
-            scheduler=Scheduler(searcher),
-            num_samples=-1,
-            reuse_actors=True,
-            trial_dirname_creator=lambda trial: str(trial.trial_id),
-        ),
-        run_config=tune.RunConfig(
-            name="session",
-            storage_path=scratch,
-            stop=Ends(searcher, deadline),
-            # Ours are written after each epoch; Tune must not ask for one of its own.
-            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            failure_config=tune.FailureConfig(max_failures=WORKER_DEATHS),
-            callbacks=list(callbacks),
-            verbose=2 if verbose else 0,
-        ),
+    return Outcome(
+        exhausted=study.exhausted, elsewhere=study.running_elsewhere(), settled=study.settled
     )
-    try:
-        tuner.fit()
-    except Exception as error:
-        if not is_disk_full(error):
-            raise
-        searcher.crash = error
-    searcher.end_session()
 
 
 def _store(checkpoints: Path, allocation: Allocation) -> Store:

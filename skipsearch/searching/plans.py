@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from skipsearch.cost import Cost
 from skipsearch.design import Design
 from skipsearch.recipe import Recipe
-from skipsearch.record import SCORE
-from skipsearch.searching.records import (
-    LATENCY,
-)
+from skipsearch.record import LATENCY, SCORE
 from skipsearch.searching.samplers import DEFAULT, AnySampler
 from skipsearch.space import Candidate, Space
 from skipsearch.surrogate.inquiry import Inquiry
@@ -23,12 +21,12 @@ class Proposal:
     """A training to be done.
 
     Attributes:
-        number: Of the trial in the study.
+        number: Number of the trial in the study.
         candidate: What to train, and how.
-        seed: Of weights, data order and augmentation.
+        seed: Seed of weights, data order and augmentation.
         pack: Seeds that are trained with it as one packed network, in the order of their places,
-            its own among them; see ``SearchStudy.companions``.
-        costs: Of the design: params, macs and activation_bytes.
+            its own among them; see ``SearchStudy.rest_of_pack``.
+        costs: Costs of the design.
         scores: Validation scores of the epochs that were trained before it was interrupted.
         stopped_at: As in ``Trial``.
         later: Further packs of a design that has just been proposed.
@@ -38,7 +36,7 @@ class Proposal:
     candidate: Candidate
     seed: int
     pack: tuple[int, ...]
-    costs: Mapping[str, int]
+    costs: Cost
     scores: Sequence[float] = ()
     stopped_at: int = 0
     later: Sequence[tuple[int, ...]] = ()
@@ -51,8 +49,8 @@ class Plan:
     Attributes:
         space: What to search; its constraints are met before a design is trained.
         recipe: What every candidate is trained with, but for what axes of the recipe set.
-        trials: Trainings that the study shall hold at the end.
-        seed: Of the sampler, and of the first training of each design.
+        trials: Number of trainings that the study shall hold at the end.
+        seed: Seed of the sampler, and of the first training of each design.
         sampler: One of ``SAMPLERS``, or a sampler of Optuna.
         seeds: Trainings of one design at most, with the seeds ``seed``, ``seed + 1``, ...; at once
             where the study has packs of them.

@@ -111,7 +111,7 @@ class Presence:
         self._thread.start()
 
     def _beat(self) -> None:
-        # A time, which drivers of older versions compare with theirs; never the same one twice.
+        # A time: whoever sees this driver first judges by it; never the same one twice.
         now = time.time()
         self._last = now if now != self._last else now + 1e-3
         self._study.set_user_attr(DRIVER + self.driver, self._last)

@@ -22,7 +22,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from skipsearch.axes import Value
 from skipsearch.errors import SpaceError
-from skipsearch.searching.records import is_training, key_of
+from skipsearch.searching.attributes import is_training, key_of
+from skipsearch.searching.optuna_trials import values_of
 from skipsearch.space import ENUMERABLE, Candidate, Space
 
 POPULATION, TOURNAMENT = 20, 5  # of evolution
@@ -100,8 +101,7 @@ class Proposer(optuna.samplers.BaseSampler):
         key = key_of(training)
         near = self._near.get(key)
         if near is None:
-            known = self._space.parameters
-            values = {name: known[name].value(held) for name, held in training.params.items()}
+            values = values_of(self._space, training.params)
             near = list(self._space.neighbours(self._space.candidate(values)))
             self._near[key] = near
             self._held += len(near)

@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ray import tune
-from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from skipsearch.cost import Cost
 from skipsearch.early_stopping import EarlyStopping
 from skipsearch.errors import RunError, counted
-from skipsearch.record import COMPLETE, FAIL, PRUNED, SCORE, Trial
+from skipsearch.record import COMPLETE, FAIL, PRUNED, SCORE, Environment, Trial
 from skipsearch.searching.disk import is_disk_full
 from skipsearch.searching.messages import ENDED, REPORT, Member, Report, Request
 from skipsearch.searching.options import Limits
@@ -177,7 +176,7 @@ class StudySearcher(Searcher):
             return Searcher.FINISHED
         if len(self._packs) >= self._at_once:
             return None
-        for trial in self._study.news():
+        for trial in self._study.ended_elsewhere():
             self._learn(trial)
             score = trial.curve[-1].validation_score if trial.curve else None
             self._progress.ended(trial.number, trial.state, score, self._running)
@@ -211,18 +210,15 @@ class StudySearcher(Searcher):
 
     def _take_up(self, proposal: Proposal, pack: _Pack) -> None:
         """Let a pack record the training of a proposal, and what else of the pack is to be done."""
-        for each in [proposal, *self._study.companions(proposal)]:
+        for each in [proposal, *self._study.rest_of_pack(proposal)]:
             if each.scores:
                 # What was decided about these epochs stays decided.
-                self._judge.stops(each.number, each.scores, self._group_of(each.costs))
+                self._judge.stops(each.number, each.scores, self._group(each.costs))
             place, audited = proposal.pack.index(each.seed), each.stopped_at > 0
             pack.trainings.append(_Training(each, place, audited=audited))
 
-    def _group(self, trial: Trial) -> int:
-        return self._group_of({self._cost: getattr(trial, self._cost)})
-
-    def _group_of(self, costs: Mapping[str, float]) -> int:
-        return bisect(self._bounds, costs[self._cost])
+    def _group(self, costs: Trial | Cost) -> int:
+        return bisect(self._bounds, getattr(costs, self._cost))
 
     def stops(self, trial_id: str, result: Mapping[str, Any]) -> bool:
         """Whether nothing of a pack goes on; trainings that are to end early are remembered."""
@@ -238,7 +234,7 @@ class StudySearcher(Searcher):
             return bool(member.failure)
         proposal = training.proposal
         scores = [epoch.validation_score for epoch in member.curve]
-        if not self._judge.stops(proposal.number, scores, self._group_of(proposal.costs)):
+        if not self._judge.stops(proposal.number, scores, self._group(proposal.costs)):
             return False
         if self._stopping.is_audited(proposal.number, self._study.plan.seed):
             training.audited = True
@@ -260,11 +256,9 @@ class StudySearcher(Searcher):
         if report.warning and report.warning not in self._warnings:  # once: the next have it too
             self._warnings.add(report.warning)
             self._progress.say(f"trials train slower than they could: {report.warning}")
-        environment = {
-            "device": report.device,
-            "numerics": report.numerics,
-            "versions": dict(report.versions),
-        }
+        environment = Environment(
+            device=report.device, numerics=report.numerics, versions=report.versions
+        )
         for training in pack.trainings:
             curve = report.members[training.place].curve
             self._study.report(training.proposal.number, curve, environment, report.latency)
@@ -362,45 +356,3 @@ class StudySearcher(Searcher):
                 f" command again to go on ({self.crash})"
             ) from None
         raise self.crash
-
-
-class Scheduler(FIFOScheduler):
-    """Tune's view of early stopping: the rule itself is ``stopping``'s.
-
-    Args:
-        searcher: Knows the trainings.
-    """
-
-    def __init__(self, searcher: StudySearcher) -> None:
-        super().__init__()
-        self._searcher = searcher
-
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Decide whether a trial goes on."""
-        stops = self._searcher.stops(trial.trial_id, result)
-        action: str = TrialScheduler.STOP if stops else TrialScheduler.CONTINUE
-        return action
-
-
-class Ends(tune.Stopper):
-    """Ends a Tune session at once when the search cannot go on, or its time is up.
-
-    Tune's own time budget rests on the wall clock, which may be set meanwhile.
-
-    Args:
-        searcher: Knows whether the search can go on.
-        deadline: By the monotonic clock; None for none.
-    """
-
-    def __init__(self, searcher: StudySearcher, deadline: float | None = None) -> None:
-        self._searcher = searcher
-        self._deadline = deadline
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Leave single trials to the scheduler."""
-        return False
-
-    def stop_all(self) -> bool:
-        """Whether the session is to end."""
-        late = self._deadline is not None and time.monotonic() >= self._deadline
-        return late or self._searcher.crash is not None

@@ -1,7 +1,7 @@
 """Early stopping: which trainings end at the epochs where they are compared.
 
 Pure arithmetic on what the study recorded, so that a search that goes on decides as one that was
-never interrupted. Ray Tune asks it through ``driver.Scheduler``.
+never interrupted. Ray Tune asks it through ``session.Scheduler``.
 """
 
 from __future__ import annotations

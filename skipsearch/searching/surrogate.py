@@ -18,9 +18,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from skipsearch.axes import Value
 from skipsearch.cost import cost
-from skipsearch.record import SCORE
+from skipsearch.record import LATENCY, SCORE
+from skipsearch.searching.attributes import is_interrupted, is_training, key_of
+from skipsearch.searching.optuna_trials import values_of
 from skipsearch.searching.proposers import Proposer, Trainings
-from skipsearch.searching.records import LATENCY, is_interrupted, is_training, key_of
 from skipsearch.space import ENUMERABLE, Candidate, Space
 from skipsearch.surrogate.acquisition import expected_improvement, front_gain
 from skipsearch.surrogate.curves import Curves
@@ -225,13 +226,11 @@ class Surrogate(Proposer):
         return _Pool(candidates, keys, np.array(rows))
 
     def _rows_of(self, trials: Sequence[FrozenTrial]) -> Array:
-        known = self._space.parameters
         rows = []
         for trial in trials:
             key = key_of(trial)
             if key not in self._rows:
-                values = {name: known[name].value(held) for name, held in trial.params.items()}
-                self._row(key, values)
+                self._row(key, values_of(self._space, trial.params))
             rows.append(self._rows[key])
         return np.array(rows).reshape(len(rows), len(self._encoding.axes))
 

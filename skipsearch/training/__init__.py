@@ -1,17 +1,10 @@
 """Train one network on data that lies on its device. Knows nothing of search."""
 
-from skipsearch.training.checkpoint import (
-    CheckpointWriter,
-    Folder,
-    Store,
-    load_checkpoint,
-    save_checkpoint,
-    unpacked,
-)
+from skipsearch.training.checkpoint import CheckpointWriter, Folder, Store, unpacked
 from skipsearch.training.compiling import CompileChoice
 from skipsearch.training.engine import Trainer, train
 from skipsearch.training.environment import default_device, device_name, is_lost, versions
-from skipsearch.training.latency import Latency, latency
+from skipsearch.training.latency import latency
 from skipsearch.training.memory import foreseen_parts, free_memory, is_out_of_memory
 from skipsearch.training.processor import available_cores, tune_process
 from skipsearch.training.several import LARGEST_PACK, PackTrainer, packs, train_several
@@ -24,7 +17,6 @@ __all__ = [
     "CheckpointWriter",
     "CompileChoice",
     "Folder",
-    "Latency",
     "PackTrainer",
     "Store",
     "Streams",
@@ -39,9 +31,7 @@ __all__ = [
     "is_lost",
     "is_out_of_memory",
     "latency",
-    "load_checkpoint",
     "packs",
-    "save_checkpoint",
     "train",
     "train_several",
     "tune_process",

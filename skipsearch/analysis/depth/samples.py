@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from statistics import fmean, variance
 from typing import NamedTuple, Self
 
-from scipy.stats import t
+from scipy.stats import t, ttest_ind_from_stats
 
 FALSE_VERDICTS = 0.05  # of the groups in which nothing depends on depth, at most
 
@@ -23,6 +23,11 @@ class Sample(NamedTuple):
     def of(cls, values: Sequence[float], least: float) -> Self:
         """Summarise two or more numbers, whose variance is known to be ``least`` or more."""
         return cls(len(values), fmean(values), max(variance(values), least) / len(values))
+
+    @property
+    def statistics(self) -> tuple[float, float, int]:
+        """Mean, deviation and number, as scipy's tests take them."""
+        return self.mean, math.sqrt(self.error * self.n), self.n
 
 
 def holm(claims: Sequence[tuple[Sample, Sample]]) -> list[bool]:
@@ -42,8 +47,9 @@ def holm(claims: Sequence[tuple[Sample, Sample]]) -> list[bool]:
 
 def p_below(low: Sample, high: Sample) -> float:
     """Return the p-value of Welch's test that one mean is below another, against that it is not."""
-    error = low.error + high.error
-    return float(t.cdf((low.mean - high.mean) / math.sqrt(error), _freedom(low, high)))
+    statistics = (*low.statistics, *high.statistics)
+    p = float(ttest_ind_from_stats(*statistics, equal_var=False, alternative="less").pvalue)
+    return 1.0 if math.isnan(p) else p  # NaN for equal means without any spread
 
 
 def difference(low: Sample, high: Sample) -> tuple[float, float, float]:
@@ -56,4 +62,4 @@ def difference(low: Sample, high: Sample) -> tuple[float, float, float]:
 def _freedom(low: Sample, high: Sample) -> float:
     """Return the degrees of freedom of a difference of means (Welch 1947)."""
     spent = sum(sample.error**2 / (sample.n - 1) for sample in (low, high))
-    return (low.error + high.error) ** 2 / spent
+    return (low.error + high.error) ** 2 / spent if spent else 1.0  # any: there is no spread

@@ -1,0 +1,105 @@
+"""A training under way, and how what becomes of it is written into its trial."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import optuna
+
+from skipsearch.record import LATENCY, Environment, Epoch
+from skipsearch.searching.attributes import Training
+
+
+def write(trial: optuna.Trial, attributes: Mapping[str, Any], before: Mapping[str, Any]) -> None:
+    """Write the attributes of a trial, one after another.
+
+    Args:
+        trial: The trial.
+        attributes: What it shall have, as ``to_attributes`` returns it.
+        before: What it has; what is equal is not written again.
+    """
+    for name, value in attributes.items():
+        if before.get(name) != value:
+            trial.set_user_attr(name, value)
+
+
+class OpenTraining:
+    """A training under way in this session.
+
+    Args:
+        trial: Its trial in the study.
+        training: What the attributes of the trial hold.
+    """
+
+    def __init__(self, trial: optuna.Trial, training: Training) -> None:
+        self._trial = trial
+        self._training = training
+        self._written = training.to_attributes()
+        self._curve: list[Epoch] = []  # of this session: a resumed training reports all epochs
+
+    @property
+    def key(self) -> str:
+        """See ``Training.key``."""
+        return self._training.key
+
+    def report(
+        self,
+        epochs: Iterable[Epoch],
+        environment: Environment,
+        latency: float | None,
+        to_optuna: bool,
+    ) -> None:
+        """Record epochs; one that is recorded already is passed over.
+
+        Args:
+            epochs: Some of its epochs, the next one among them.
+            environment: Where it runs.
+            latency: Seconds for a batch; the first that is reported counts.
+            to_optuna: Whether Optuna's samplers are to see them.
+        """
+        before = len(self._curve)
+        for epoch in sorted(epochs, key=lambda epoch: epoch.epoch):
+            if epoch.epoch == len(self._curve) + 1:
+                self._curve.append(epoch)
+                if to_optuna:
+                    self._trial.report(epoch.validation_score, epoch.epoch)
+        if len(self._curve) > before:
+            self._write(replace(self._training, curve=tuple(self._curve)))
+        if environment != self._training.environment:
+            self._write(replace(self._training, environment=environment))
+        if latency is not None and self._training.latency is None:
+            self._write(replace(self._training, latency=latency))
+
+    def audit(self, epoch: int) -> None:
+        """Record the epoch after which it would have been stopped, but for an audit."""
+        self._write(replace(self._training, stopped_at=epoch))
+
+    def fail(self, reason: str) -> None:
+        """Record why it failed."""
+        self._write(replace(self._training, reason=reason))
+
+    def interrupt(self) -> None:
+        """Record that its interruption was no fault of its own."""
+        self._write(replace(self._training, orderly=True))
+
+    def values(self, objectives: Sequence[str], epochs: int) -> list[float]:
+        """Return the value of each objective at the full budget.
+
+        Args:
+            objectives: As in ``Plan``.
+            epochs: The full budget.
+        """
+        assert len(self._curve) == epochs, "COMPLETE means the full budget"
+        return [self._curve[-1].validation_score, *map(self._cost, objectives[1:])]
+
+    def _cost(self, name: str) -> float:
+        cost = getattr(self._training if name == LATENCY else self._training.costs, name)
+        assert cost is not None, f"{name} was not measured"
+        return float(cost)
+
+    def _write(self, training: Training) -> None:
+        attributes = training.to_attributes()
+        write(self._trial, attributes, self._written)
+        self._training, self._written = training, attributes

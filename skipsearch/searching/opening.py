@@ -1,0 +1,94 @@
+"""Opens the Optuna study of a run, or makes it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.study import StudyDirection
+
+from skipsearch.config import difference
+from skipsearch.errors import RunError
+from skipsearch.searching.attributes import at_rest
+from skipsearch.searching.drivers import Alone, Drivers, Shared
+from skipsearch.searching.records import ASKED, check_identity
+from skipsearch.searching.storage import Place, calm, close_storage, damage_named, open_storage
+from skipsearch.searching.write_behind import WriteBehind
+
+MAXIMIZE, MINIMIZE = StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE
+Opened = tuple[optuna.Study, BaseStorage, Drivers]
+
+
+def open_study(
+    place: Place | BaseStorage,
+    name: str,
+    objectives: Sequence[str],
+    identity: Mapping[str, Any] | None,
+) -> Opened:
+    """Open a study to work on it, and make it where it is missing.
+
+    Args:
+        place: As for ``SearchStudy``.
+        name: Name of the study; a file keeps the name that its study has.
+        objectives: As in ``Plan``.
+        identity: As for ``SearchStudy``.
+
+    Returns:
+        The study, its storage, and who works on it.
+
+    Raises:
+        RunError: If the storage cannot be opened, or the study there is of another search.
+    """
+    if isinstance(place, BaseStorage):
+        return _opened(place, place, name, objectives, identity)
+    storage = open_storage(place, quick=True)
+    try:
+        with damage_named(place):
+            return _opened(place, storage, name, objectives, identity)
+    except RunError:
+        close_storage(storage)
+        raise
+
+
+def _opened(
+    place: Place | BaseStorage,
+    storage: BaseStorage,
+    name: str,
+    objectives: Sequence[str],
+    identity: Mapping[str, Any] | None,
+) -> Opened:
+    directions = [MAXIMIZE] + [MINIMIZE] * (len(objectives) - 1)
+    with calm():
+        if isinstance(place, Path):
+            name = next(iter(optuna.get_all_study_names(storage)), name)
+        study = optuna.create_study(
+            storage=storage, study_name=name, directions=directions, load_if_exists=True
+        )
+        if study.directions != directions:
+            raise RunError(f"study {name!r} in the storage is of other objectives")
+        if identity is not None:
+            _check(study, json.loads(json.dumps(identity)), place)
+        if identity is not None and not isinstance(place, Path):
+            return study, storage, Shared(study)
+        if not isinstance(storage, RDBStorage):
+            return study, storage, Alone()
+        memory = WriteBehind(storage, name, at_rest)
+        return optuna.load_study(study_name=name, storage=memory), storage, Alone(memory)
+
+
+def _check(study: optuna.Study, identity: Mapping[str, Any], place: Place | BaseStorage) -> None:
+    """Refuse the study of another search; a new one is signed."""
+    there = study.user_attrs.get(ASKED)
+    if there is None:
+        study.set_user_attr(ASKED, dict(identity))
+    elif isinstance(place, Path):
+        check_identity(place, there, identity)
+    elif other := difference(there, identity):
+        raise RunError(
+            f"study {study.study_name!r} in the storage is of another search: {other}; give"
+            " this one another name, in the space's YAML"
+        )

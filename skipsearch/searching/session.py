@@ -1,0 +1,106 @@
+"""One session of Ray Tune, over a search that may have many.
+
+Tune keeps every trial that it was given and looks through all of them, so a long search is many
+sessions. What it writes is thrown away: the study is the state.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from ray import tune
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+
+from skipsearch.searching.disk import is_disk_full
+from skipsearch.searching.searcher import WORKER_DEATHS, StudySearcher
+
+
+def run_session(
+    trainable: Any,
+    searcher: StudySearcher,
+    scratch: str,
+    deadline: float | None,
+    callbacks: Sequence[tune.Callback],
+    verbose: bool,
+) -> None:
+    """Train what the searcher suggests until it suggests no more, or the search cannot continue.
+
+    Args:
+        trainable: What Tune runs as a trial.
+        searcher: Tune's view of the study.
+        scratch: Folder for what Tune writes.
+        deadline: When to end, by the monotonic clock; None for no limit.
+        callbacks: Callbacks of Tune, such as loggers.
+        verbose: Whether to show what Tune prints.
+    """
+    tuner = tune.Tuner(
+        trainable,
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            scheduler=Scheduler(searcher),
+            num_samples=-1,
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: str(trial.trial_id),
+        ),
+        run_config=tune.RunConfig(
+            name="session",
+            storage_path=scratch,
+            stop=SessionStopper(searcher, deadline),
+            # Ours are written after each epoch; Tune must not ask for one of its own.
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            failure_config=tune.FailureConfig(max_failures=WORKER_DEATHS),
+            callbacks=list(callbacks),
+            verbose=2 if verbose else 0,
+        ),
+    )
+    try:
+        tuner.fit()
+    except Exception as error:
+        if not is_disk_full(error):
+            raise
+        searcher.crash = error
+    searcher.end_session()
+
+
+class Scheduler(FIFOScheduler):
+    """Tune's view of early stopping: the rule itself is that of ``stopping``.
+
+    Args:
+        searcher: Knows the trainings.
+    """
+
+    def __init__(self, searcher: StudySearcher) -> None:
+        super().__init__()
+        self._searcher = searcher
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Decide whether a trial is stopped."""
+        stops = self._searcher.stops(trial.trial_id, result)
+        action: str = TrialScheduler.STOP if stops else TrialScheduler.CONTINUE
+        return action
+
+
+class SessionStopper(tune.Stopper):
+    """Ends a session at once when the search cannot continue, or its time is up.
+
+    Tune's own time budget rests on the wall clock, which may be set meanwhile.
+
+    Args:
+        searcher: Knows whether the search can continue.
+        deadline: When to end, by the monotonic clock; None for no limit.
+    """
+
+    def __init__(self, searcher: StudySearcher, deadline: float | None = None) -> None:
+        self._searcher = searcher
+        self._deadline = deadline
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Leave single trials to the scheduler."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether the session is to end."""
+        late = self._deadline is not None and time.monotonic() >= self._deadline
+        return late or self._searcher.crash is not None
