@@ -30,7 +30,7 @@ from statistics import median
 
 import numpy as np
 import optuna
-from benchmark_turns import circumstances, table, write_section
+from benchmark_tables import circumstances, table, write_section
 from numpy.typing import NDArray
 from train_table import load_space, read
 

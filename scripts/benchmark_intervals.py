@@ -34,7 +34,7 @@ from typing import Any
 import nas_bench_macro
 import numpy as np
 import optuna
-from benchmark_turns import circumstances, table, write_section
+from benchmark_tables import circumstances, table, write_section
 from train_table import load_space, read
 
 import skipsearch as ss

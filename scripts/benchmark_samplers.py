@@ -42,7 +42,7 @@ from typing import NamedTuple
 import nas_bench_macro
 import numpy as np
 import optuna
-from benchmark_turns import CORES, circumstances, table, write_section
+from benchmark_tables import CORES, circumstances, table, write_section
 from scipy.stats import t as student
 from train_table import load_space, read
 

@@ -37,7 +37,7 @@ from statistics import mean, stdev
 
 import numpy as np
 from benchmark_samplers import LEADERS, Setting, interval, trainings
-from benchmark_turns import circumstances, table, write_section
+from benchmark_tables import circumstances, table, write_section
 from scipy.stats import norm, rankdata
 from scipy.stats import t as student
 

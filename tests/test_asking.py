@@ -34,7 +34,7 @@ from skipsearch.surrogate.encoding import Axis
 from skipsearch.surrogate.inquiry import Inquiry, Training
 from skipsearch.surrogate.kernel import Kernel, Scales
 from skipsearch.surrogate.process import Observations, Posterior
-from skipsearch.surrogate.question import Answer, Question, most_telling, narrowed, slopes
+from skipsearch.surrogate.question import Answer, Question, most_informative, narrowed, slopes
 from skipsearch.task import ACCURACY, Scale
 
 ORIGINAL = "conv3-bn-relu-conv3-bn + relu"
@@ -119,14 +119,16 @@ def test_what_tells_most_is_the_level_that_is_known_least() -> None:
     at_x = [i for i in range(len(POOL)) if POOL[i, 0] == 0]
     known = posterior(at_x)
     noise = np.full(len(POOL), 0.25)
-    tells = most_telling([(*narrowed(known, POOL, QUESTION.contrasts(0), noise), np.ones(2))])
-    assert POOL[tells.argmax(), 0] == 1
+    information = most_informative(
+        [(*narrowed(known, POOL, QUESTION.contrasts(0), noise), np.ones(2))]
+    )
+    assert POOL[information.argmax(), 0] == 1
     # A training under way counts as done: the next is of another design.
-    pending = known.with_pending(POOL[[tells.argmax()]])
-    again = most_telling([(*narrowed(pending, POOL, QUESTION.contrasts(0), noise), np.ones(2))])
-    assert again.argmax() != tells.argmax()
+    pending = known.with_pending(POOL[[information.argmax()]])
+    again = most_informative([(*narrowed(pending, POOL, QUESTION.contrasts(0), noise), np.ones(2))])
+    assert again.argmax() != information.argmax()
     # Nothing is gained where there is no doubt.
-    sure = most_telling([(*narrowed(known, POOL, QUESTION.contrasts(0), noise), np.zeros(2))])
+    sure = most_informative([(*narrowed(known, POOL, QUESTION.contrasts(0), noise), np.zeros(2))])
     assert not sure.any()
 
 

@@ -16,7 +16,13 @@ from skipsearch.errors import RunError
 from skipsearch.searching.attributes import at_rest
 from skipsearch.searching.drivers import Alone, Drivers, Shared
 from skipsearch.searching.records import ASKED, check_identity
-from skipsearch.searching.storage import Place, calm, close_storage, damage_named, open_storage
+from skipsearch.searching.storage import (
+    Place,
+    close_storage,
+    damage_named,
+    open_storage,
+    quiet_optuna,
+)
 from skipsearch.searching.write_behind import WriteBehind
 
 MAXIMIZE, MINIMIZE = StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE
@@ -62,7 +68,7 @@ def _opened(
     identity: Mapping[str, Any] | None,
 ) -> Opened:
     directions = [MAXIMIZE] + [MINIMIZE] * (len(objectives) - 1)
-    with calm():
+    with quiet_optuna():
         if isinstance(place, Path):
             name = next(iter(optuna.get_all_study_names(storage)), name)
         study = optuna.create_study(

@@ -235,7 +235,7 @@ def without_password(url: str) -> str:
 
 
 @contextlib.contextmanager
-def calm() -> Iterator[None]:
+def quiet_optuna() -> Iterator[None]:
     """Keep Optuna from telling that a study was made or found."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(max(before, optuna.logging.WARNING))

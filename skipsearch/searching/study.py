@@ -166,7 +166,7 @@ class SearchStudy(Recorder):
                     continue
                 obstacle = "known"
             self._reject(trial, obstacle)
-            replacement = self._tried.instead(candidate)
+            replacement = self._tried.replacement(candidate)
             if replacement is None:
                 self.exhausted = True
                 return None

@@ -75,7 +75,7 @@ class Tried:
             return list(self._seeds)
         return [] if known.failed else [s for s in self._seeds if s not in known.seeds]
 
-    def instead(self, proposal: Candidate | None) -> tuple[Candidate, int] | None:
+    def replacement(self, proposal: Candidate | None) -> tuple[Candidate, int] | None:
         """Return what to train instead of a proposal, and the seed; None where nothing is left.
 
         An untried neighbour of the proposal; or a further seed of it; or the untried candidate

@@ -293,7 +293,7 @@ def _continued(
     for count in range(most + 1):
         if judge(state[:, designs:], margin, confidence).settled:
             return count
-        chosen = most_telling(state[:, :designs], state[:, designs:], noise)[0]
+        chosen = most_informative(state[:, :designs], state[:, designs:], noise)[0]
         seen = true[chosen] + rng.normal(0, deviation)
         column = state[:, chosen].copy()
         centred = column - column.mean()
@@ -302,7 +302,7 @@ def _continued(
     return most + 1
 
 
-def most_telling(values: Array, levels: Array, noise: float) -> Codes:
+def most_informative(values: Array, levels: Array, noise: float) -> Codes:
     """Order designs by how much one training of each narrows the levels' differences, in all.
 
     Args:

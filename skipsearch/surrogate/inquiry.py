@@ -29,7 +29,7 @@ from skipsearch.surrogate.process import (
     Observations,
     Posterior,
 )
-from skipsearch.surrogate.question import Answer, Question, most_telling, narrowed, slopes
+from skipsearch.surrogate.question import Answer, Question, most_informative, narrowed, slopes
 from skipsearch.surrogate.warp import Warp
 
 MOST_LEVELS = 20  # of an axis, that are compared
@@ -90,7 +90,7 @@ class Inquiry:
         seed: int = 0,
         seeds: int = 1,
     ) -> None:
-        check_asked(space, axes, margin)
+        check_question(space, axes, margin)
         self.margin = margin
         self._images = images
         self._guess = 1 / space.classes
@@ -131,11 +131,11 @@ class Inquiry:
         under_way = self._points([t for t in trainings if t.accuracy is None and not t.failed])
         if knowledge is None:
             begun = self._points([t for t in trainings if not t.failed])
-            tells = self._before_the_first_fit(begun)
+            information = self._before_the_first_fit(begun)
         else:
-            tells = self._tells(knowledge, under_way)
+            information = self._information(knowledge, under_way)
         order = rng.sample(sorted(free), len(free))
-        best = max(order, key=lambda place: tells[place])
+        best = max(order, key=lambda place: information[place])
         return self._pool[best], free[best]
 
     def _free_seeds(self, trainings: Iterable[Training]) -> dict[int, int]:
@@ -184,7 +184,7 @@ class Inquiry:
         # What to train next is worked out with the most probable scales alone.
         return _Knowledge(warp, belief.posteriors[0], answers)
 
-    def _tells(self, knowledge: _Knowledge, under_way: Array) -> Array:
+    def _information(self, knowledge: _Knowledge, under_way: Array) -> Array:
         """Return how much a training of each design would tell."""
         warp = knowledge.warp
         posterior = knowledge.posterior.with_pending(under_way)
@@ -195,7 +195,7 @@ class Inquiry:
             contrasts = answer.question.contrasts(answer.verdicts.reference) * slope
             decrease, variances = narrowed(posterior, self._rows, contrasts, noise)
             reductions.append((decrease, variances, answer.doubts))
-        return most_telling(reductions)
+        return most_informative(reductions)
 
     def _before_the_first_fit(self, begun: Array) -> Array:
         """Return how much a training of each design would tell, by what is assumed beforehand."""
@@ -210,7 +210,7 @@ class Inquiry:
         for question in self._questions:
             decrease, variances = narrowed(posterior, self._rows, question.contrasts(), noise)
             reductions.append((decrease, variances, np.ones(len(variances))))
-        return most_telling(reductions)
+        return most_informative(reductions)
 
     @cached_property
     def _assumed(self) -> Scales:
@@ -227,7 +227,7 @@ class _Knowledge:
     answers: list[Answer]
 
 
-def check_asked(space: Space, axes: Sequence[str], margin: float) -> None:
+def check_question(space: Space, axes: Sequence[str], margin: float) -> None:
     """Refuse what cannot be asked of a space.
 
     Args:

@@ -163,7 +163,7 @@ def narrowed(posterior: Posterior, x: Array, contrasts: Array, noise: Array) -> 
     return shared**2 / (posterior.variance(x) + noise), variances
 
 
-def most_telling(reductions: Sequence[tuple[Array, Array, Array]]) -> Array:
+def most_informative(reductions: Sequence[tuple[Array, Array, Array]]) -> Array:
     """Return how much each design tells about several questions.
 
     What counts is the share of each contrast's variance that a training takes away, times the
