@@ -20,6 +20,7 @@ from skipsearch.data.pictures import MODES
 from skipsearch.defaults import LABELS
 from skipsearch.design import Design
 from skipsearch.errors import ExportError, reason
+from skipsearch.task import CLASSIFICATION
 from skipsearch.text import read_text
 
 BATCH = 64  # pictures at once
@@ -126,6 +127,9 @@ def _card(path: Path) -> dict[str, Any]:
             f"{path}: does not say what the network takes: it is damaged, or of an earlier"
             " skipsearch; export the design again"
         ) from None
+    task = card.get("task", CLASSIFICATION.name)
+    if task != CLASSIFICATION.name:
+        raise ExportError(f"{path}: task: {task!r}, and pictures are classified here")
     channels, size, names = found["channels"], found["image_size"], found["class_names"]
     if channels not in tuple(MODES):
         raise ExportError(f"{path}: input.channels: {channels!r}, and a picture has 1 or 3")
