@@ -20,7 +20,7 @@ from skipsearch.errors import DamagedError, DataError, RunError, not_one_of, sho
 from skipsearch.ids import is_meant
 from skipsearch.record import COMPLETE, Epoch, Trial
 from skipsearch.run.places import CONFIRM, CONFIRMATIONS, STUDY, check_outside
-from skipsearch.searching.records import StudyReader, all_kept, load_trials
+from skipsearch.searching.records import StudyReader, load_trials, without_garbage_collection
 from skipsearch.space import Space
 from skipsearch.surrogate.answers import MARGIN
 
@@ -410,7 +410,7 @@ class Run:
         data = Path(self.config.data.name)
         if out and data.is_absolute():
             check_outside(folder, data)
-        with all_kept():
+        with without_garbage_collection():
             return write_report(self._findings(), folder, self.path.resolve().name)
 
     def _findings(self) -> Findings:
