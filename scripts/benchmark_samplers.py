@@ -52,7 +52,7 @@ from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Environment, Epoch
 from skipsearch.searching.plans import Plan
 from skipsearch.searching.samplers import SAMPLERS
-from skipsearch.searching.stopping import Judge
+from skipsearch.searching.stopping import EarlyStopper
 from skipsearch.searching.study import SearchStudy
 from skipsearch.space import Space
 from skipsearch.training import tune_process
@@ -186,7 +186,7 @@ def replay(setting: Setting, sampler: str, repeat: int) -> tuple[list[list[float
     study = SearchStudy(optuna.storages.InMemoryStorage(), "replay", plan)
     # What COMPLETE means.
     study.plan = replace(study.plan, recipe=replace(recipe, epochs=known.epochs))
-    judge = Judge(EarlyStopping(rule=setting.scheduler, audit=0), known.epochs)
+    stopper = EarlyStopper(EarlyStopping(rule=setting.scheduler, audit=0), known.epochs)
     seen: list[Seen] = []
     regrets: list[list[float]] = []
     epochs_spent = proposals = 0
@@ -201,7 +201,7 @@ def replay(setting: Setting, sampler: str, repeat: int) -> tuple[list[list[float
         key = proposal.candidate.key
         whole = luck(setting, key, repeat)
         below = (whole[:epoch] for epoch in range(1, known.epochs))
-        curve = next((part for part in below if judge.stops(proposal.number, part)), whole)
+        curve = next((part for part in below if stopper.stops(proposal.number, part)), whole)
         study.report(proposal.number, [shown(*each) for each in enumerate(curve, 1)], Environment())
         epochs_spent += max(len(curve), 1)
         if len(curve) < len(whole):

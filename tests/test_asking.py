@@ -115,7 +115,7 @@ def test_a_slope_is_that_of_the_covariance_whatever_the_curve() -> None:
     assert slopes(known, POOL, lambda v: expit(3 * v)) == pytest.approx(expected, rel=0.02)
 
 
-def test_what_tells_most_is_the_level_that_is_known_least() -> None:
+def test_what_is_most_informative_is_the_level_that_is_known_least() -> None:
     at_x = [i for i in range(len(POOL)) if POOL[i, 0] == 0]
     known = posterior(at_x)
     noise = np.full(len(POOL), 0.25)
@@ -346,7 +346,7 @@ def test_a_study_ends_when_it_is_settled_and_stays_so() -> None:
     assert again.settled
 
 
-def test_a_study_whose_budget_is_spent_is_open_and_goes_on_with_a_larger_one() -> None:
+def test_a_study_whose_budget_is_spent_is_open_and_continues_with_a_larger_one() -> None:
     storage = optuna.storages.InMemoryStorage()
     for trials in (12, 16):
         study = open_study(storage, trials=trials, margin=0.0001)
@@ -366,7 +366,7 @@ def test_a_design_is_trained_with_a_further_seed_where_that_is_all_there_is() ->
 
 
 @pytest.mark.parametrize("at_once", [1, 4])
-def test_what_a_killed_driver_was_at_goes_on_with_its_seed(tmp_path: Path, at_once: int) -> None:
+def test_what_a_killed_driver_was_at_is_resumed_with_its_seed(tmp_path: Path, at_once: int) -> None:
     file = tmp_path / "study.db"
     first = open_study(file, seeds=3, margin=0.0001)
     for _ in range(12):
@@ -438,7 +438,7 @@ def ray() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("ray")
-def test_a_search_says_what_is_open_goes_on_and_ends_when_it_is_settled(
+def test_a_search_says_what_is_open_is_resumed_and_ends_when_it_is_settled(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # Asked about a field that two axes set.

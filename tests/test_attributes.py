@@ -21,9 +21,9 @@ from skipsearch.record import COMPLETE, Environment, Epoch
 from skipsearch.searching.attributes import (
     Queued,
     Training,
-    at_rest,
     is_interrupted,
     is_training,
+    kept_in_memory,
     key_of,
     next_attempt,
     resumption,
@@ -147,9 +147,9 @@ def test_memory_keeps_what_identifies_a_training_that_ended() -> None:
     ended = optuna.trial.create_trial(
         state=TrialState.PRUNED, user_attrs=older(stored(TRAININGS["recorded"]))
     )
-    assert at_rest(ended) == {"seed": 7, "key": NEW.key, "id_rules": ID_RULES}
+    assert kept_in_memory(ended) == {"seed": 7, "key": NEW.key, "id_rules": ID_RULES}
     interrupted = optuna.trial.create_trial(state=TrialState.FAIL, user_attrs=stored(NEW))
-    assert at_rest(interrupted) == stored(NEW)
+    assert kept_in_memory(interrupted) == stored(NEW)
 
 
 SPACE = """

@@ -406,7 +406,7 @@ def test_an_id_of_other_rules_is_worked_out_anew(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("sampler", ["surrogate", "tpe", "local"])
-def test_a_study_of_older_ids_goes_on(sampler: str, tmp_path: Path) -> None:
+def test_a_study_of_older_ids_is_resumed(sampler: str, tmp_path: Path) -> None:
     study = open_study(tmp_path, sampler=sampler)
     for _ in range(6):
         proposal = study.ask()
@@ -636,7 +636,7 @@ def test_several_objectives(tmp_path: Path, sampler: str) -> None:
     assert all(record.activation_bytes > 0 for record in records.values())
 
 
-def test_an_audited_training_stays_audited_when_it_goes_on(tmp_path: Path) -> None:
+def test_an_audited_training_stays_audited_when_it_is_resumed(tmp_path: Path) -> None:
     study = open_study(tmp_path)
     proposal = study.ask()
     assert proposal is not None

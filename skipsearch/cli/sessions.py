@@ -144,10 +144,9 @@ def search_space(options: argparse.Namespace) -> int:
     if run.outcome.interrupted:
         print("Interrupted: run the same command again to go on.")
         return EXIT_INTERRUPTED
-    if run.outcome.elsewhere:
-        print(
-            f"Other searches of this study are still at {counted(run.outcome.elsewhere, 'trial')}."
-        )
+    if run.outcome.running_elsewhere:
+        trials = counted(run.outcome.running_elsewhere, "trial")
+        print(f"Other searches of this study are still at {trials}.")
     if run.outcome.settled:
         print("The question is settled, so the search ends.")
     elif ask != [ASK_BEST]:

@@ -23,7 +23,7 @@ from skipsearch.run.choosing import find_number
 from skipsearch.run.confirmations import find_leaders, judge, read_config, read_trainings
 from skipsearch.run.evidence import Evidence, margin_of, varied_fields
 from skipsearch.run.places import STUDY, check_outside
-from skipsearch.searching.records import StudyReader, all_kept
+from skipsearch.searching.records import StudyReader, without_garbage_collection
 from skipsearch.space import Space
 
 if TYPE_CHECKING:
@@ -333,7 +333,7 @@ class Run:
         data = Path(self.config.data.name)
         if out and data.is_absolute():
             check_outside(folder, data)
-        with all_kept():
+        with without_garbage_collection():
             return write_report(self._findings(), folder, self.path.resolve().name)
 
     def _findings(self) -> Findings:

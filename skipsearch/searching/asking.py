@@ -1,6 +1,7 @@
-"""Proposes what tells most about the axes that a search was asked about: see ``Inquiry``.
+"""Proposes the most informative training about the axes that a search was asked about.
 
-Like the other proposers it goes by the trials of the study alone.
+What is most informative, ``Inquiry`` says. Like the other proposers it goes by the trials of the
+study alone.
 """
 
 from __future__ import annotations
@@ -30,11 +31,12 @@ from skipsearch.surrogate.inquiry import Inquiry, Training
 class Asking(Proposer):
     """Trains what narrows the differences between the levels of axes most.
 
-    A training is of a new design, or of a known one with a further seed, whichever tells more.
+    A training is of a new design, or of a known one with a further seed, whichever is more
+    informative.
 
     Args:
         space: What is searched, with the recipe that the study trains by.
-        seed: Of every random choice.
+        seed: Seed of every random choice.
         inquiry: What is asked of the space.
     """
 
@@ -45,7 +47,7 @@ class Asking(Proposer):
     def propose(
         self, study: optuna.Study, trial: FrozenTrial, trainings: Trainings, rng: random.Random
     ) -> Candidate:
-        """Return what tells most; a known candidate where nothing is left: the study replaces it.
+        """Return the most informative candidate, or a known one, which the study replaces.
 
         The seed is written into the trial, where ``SearchStudy`` finds it.
         """

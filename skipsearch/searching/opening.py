@@ -13,7 +13,7 @@ from optuna.study import StudyDirection
 
 from skipsearch.config import difference
 from skipsearch.errors import RunError
-from skipsearch.searching.attributes import at_rest
+from skipsearch.searching.attributes import kept_in_memory
 from skipsearch.searching.drivers import Alone, Drivers, Shared
 from skipsearch.searching.records import ASKED, check_identity
 from skipsearch.searching.storage import (
@@ -82,7 +82,7 @@ def _opened(
             return study, storage, Shared(study)
         if not isinstance(storage, RDBStorage):
             return study, storage, Alone()
-        memory = WriteBehind(storage, name, at_rest)
+        memory = WriteBehind(storage, name, kept_in_memory)
         return optuna.load_study(study_name=name, storage=memory), storage, Alone(memory)
 
 

@@ -35,7 +35,7 @@ def make_sampler(
     Args:
         sampler: One of ``SAMPLERS``, or a sampler of Optuna.
         space: What the study searches, with the recipe that the study trains by.
-        seed: Of every random choice, below 2**32.
+        seed: Seed of every random choice, below 2**32.
         objectives: What a training is judged by: the validation score, and what to keep small.
         images: Number of validation images; None where it is not known.
 
