@@ -32,10 +32,7 @@ from skipsearch.searching.messages import Request
 from skipsearch.searching.options import Limits
 from skipsearch.searching.plans import Plan
 from skipsearch.searching.progress import Progress
-from skipsearch.searching.searcher import (
-    StudySearcher,
-    trainings_of,
-)
+from skipsearch.searching.searcher import WORKER_DEATHS, StudySearcher, trainings_of
 from skipsearch.searching.session import run_session
 from skipsearch.searching.study import SearchStudy
 from skipsearch.searching.worker import DesignTrainable, Engine, FrontEnd, KeptElsewhere
