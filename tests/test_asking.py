@@ -145,7 +145,9 @@ def test_an_answer_says_best_worse_tied_and_open() -> None:
     assert OPEN in answer.verdicts.words
     assert not answer.settled
     assert answer.doubts[reference] == 0
-    assert "worse: 'b c' -10.0 (-10.2 to -9.8)" in str(answer)
+    sentence = answer.sentence(ACCURACY)
+    assert " beats 'b c' by 10.0 points (9.8 to 10.2)" in sentence
+    assert sentence.endswith(" cannot be told from it yet.")
     sure = Answer.of(
         replace(question, levels=("a", "b", "c"), codes=codes.clip(-1, 2)), draws, 0.05
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from skipsearch.artefacts import FORMATS
-from skipsearch.cli.options import Verbs, add_device, add_moved_data, add_run
+from skipsearch.cli.options import Verbs, add_csv, add_device, add_moved_data, add_run
 from skipsearch.cli.words import (
     check_writable,
     command,
@@ -19,6 +19,8 @@ from skipsearch.cli.words import (
 from skipsearch.defaults import LABELS
 from skipsearch.errors import counted
 
+EXPLANATION = "explain-{}.csv"  # beside the tables of the report
+
 
 def add_explain(verbs: Verbs) -> None:
     """Define ``skipsearch explain``."""
@@ -28,7 +30,7 @@ def add_explain(verbs: Verbs) -> None:
     verb.add_argument("--epochs", type=positive, metavar="E", help="default: the recipe's")
     add_device(verb)
     add_moved_data(verb)
-    verb.add_argument("--csv", metavar="FILE", help="default: RUN/report/explain-ID.csv")
+    add_csv(verb, EXPLANATION.format("ID"))
     verb.set_defaults(verb=explain_design)
 
 
@@ -49,7 +51,7 @@ def explain_design(options: argparse.Namespace) -> None:
         data_root=options.data_root,
         progress=print_epoch,
     )
-    name = f"explain-{options.design}.csv"
+    name = EXPLANATION.format(options.design)
     written = write_csv(explanation.table, options.csv, run, name, index=False)
     print("", *explanation.words, "", sep="\n")
     shown = explanation.table.drop(columns=["number", "lesion_score"])
