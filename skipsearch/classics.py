@@ -68,7 +68,7 @@ def _cifar(
     bottleneck_ratio: float = 1.0,
     links: tuple[str, ...] = (),
 ) -> Classic:
-    """A CIFAR-10 network of three stages with ``depth`` blocks each, behind a stem of width 16."""
+    """A CIFAR-10 network of three stages with ``depth`` blocks each, after a stem of width 16."""
     return Classic(
         design=Design(
             layout=layout,
@@ -100,7 +100,7 @@ def _imagenet(
     bottleneck_ratio: float = 1.0,
     groups: int = 1,
 ) -> Classic:
-    """An ImageNet network of four stages behind a 7x7 stem with pooling."""
+    """An ImageNet network of four stages after a 7x7 stem with pooling."""
     return Classic(
         design=Design(
             layout=layout,

@@ -141,7 +141,7 @@ def shown_value(value: object, limit: int = 80) -> str:
 
 
 def not_one_of(value: object, allowed: Iterable[str]) -> str:
-    """Return a clause that names the allowed words and the one closest to a value.
+    """Return a clause that a value is not an allowed word, with the closest allowed one.
 
     Returns:
         A clause such as ``'projection' is not one of pad, proj, omit (did you mean 'proj'?)``.

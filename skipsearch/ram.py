@@ -1,4 +1,4 @@
-"""Main memory of this machine: how much of it is available."""
+"""Available main memory of this machine."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ EPOCH_FIELDS = tuple(field.name for field in dataclasses.fields(Epoch))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """One training of one design with one seed: finished, stopped, failed, or under way.
+    """One training of one design with one seed: finished, stopped, failed, or running.
 
     Attributes:
         number: Number in the study.
