@@ -60,7 +60,7 @@ def plan_block(
     branch = _plan_branch(stage, inputs, added + growth, stride, dropout)
     after = plan_run(layout.after, outputs, dropout)
     if merge is None and not any(map(is_convolution, layout.after)):
-        branch, after = branch + after, ()  # Nothing joins, so nothing stands after the join.
+        branch, after = branch + after, ()  # Nothing joins, so nothing follows a join.
     block = Block(
         opening,
         branch,
