@@ -17,7 +17,6 @@ from skipsearch.table import Table
 
 GROUP_CHANNELS = 16  # channels per group of gn: Wu & He 2018, arXiv:1803.08494, Table 3, right
 SE_REDUCTION = 16  # Hu et al. 2018, arXiv:1709.01507, section 6.1
-BENT_LOW = -0.3  # below the minima of gelu (-0.170) and silu (-0.279)
 
 
 class Kind(Enum):
@@ -38,6 +37,9 @@ class Kind(Enum):
 class Operation:
     """One operation.
 
+    The fields from ``behind`` on serve ``deepening`` alone: it asks which weights make an operation
+    the identity.
+
     Attributes:
         kind: Purpose, which determines the colour in drawings.
         in_layouts: Whether the word belongs to the notation, where a convolution's word includes
@@ -52,7 +54,7 @@ class Operation:
         behind: Bounds of the output, from those of the input.
         keeps: Whether a signal within bounds stays unchanged, whatever the weights are.
         obstacle: Why no weights make it the identity, for a message that begins with its word.
-        mendable: Whether ``f(x) - f(-x)`` is x.
+        mendable: Whether ``f(x) - f(-x)`` is x, so that a pair of channels can restore x.
         dead_at_zero: Whether the gradient is 0 where the input is 0.
     """
 
@@ -142,12 +144,17 @@ RELU6 = Operation(
 )
 
 
-def _bent(code: str) -> Operation:
-    """Return a smooth activation with a dip below 0."""
+def _bent(code: str, low: float) -> Operation:
+    """Return an activation with a dip below 0.
+
+    Args:
+        code: Module in exported source.
+        low: Bound below its minimum.
+    """
     return Operation(
         kind=Kind.ACTIVATION,
         code=code,
-        behind=lambda signal: Range(0.0 if signal.low >= 0 else BENT_LOW, max(signal.high, 0.0)),
+        behind=lambda signal: Range(0.0 if signal.low >= 0 else low, max(signal.high, 0.0)),
         obstacle="bends every signal",
         mendable=True,
     )
@@ -212,8 +219,8 @@ OPERATIONS = Table(
         "ln": _norm("LayerNorm2d({channels})", obstacle=ANEW),
         "relu": RELU,
         "relu6": RELU6,
-        "gelu": _bent("nn.GELU()"),
-        "silu": _bent("nn.SiLU()"),
+        "gelu": _bent("nn.GELU()", low=-0.2),
+        "silu": _bent("nn.SiLU()", low=-0.3),
         "se": SE,
         "scale": SCALE,
         "dropout": DROPOUT,

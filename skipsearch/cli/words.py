@@ -25,7 +25,7 @@ from skipsearch.errors import (
     not_one_of,
     shown_value,
 )
-from skipsearch.layout import Layout
+from skipsearch.layout import PLAIN_TOKENS, Layout
 from skipsearch.recipe import Recipe
 from skipsearch.record import Epoch
 from skipsearch.searching.options import Limits, Resources
@@ -43,7 +43,7 @@ Group = TypeVar("Group", Resources, Limits)
 WIDTH = 100  # of what is printed in sentences
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
-LAYOUT_LIKE = re.compile(r".*\+|(conv|dw|bn|gn|ln|relu|gelu|silu|se|scale|dropout)\d*(-|$)")
+LAYOUT_LIKE = re.compile(rf".*\+|(conv|dw|{'|'.join(PLAIN_TOKENS)})\d*(-|$)")
 
 
 def read_design(what: str, spaces: Sequence[str] = ()) -> Design:
