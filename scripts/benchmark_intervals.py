@@ -42,7 +42,7 @@ from skipsearch import analysis
 from skipsearch.defaults import MARGIN
 from skipsearch.record import COMPLETE, DIVERGED, FAIL, Environment
 from skipsearch.searching.plans import Plan
-from skipsearch.searching.samplers import SAMPLERS
+from skipsearch.searching.samplers import DEFAULT, SAMPLERS
 from skipsearch.searching.study import SearchStudy
 from skipsearch.space import Candidate, Space
 from skipsearch.task import ACCURACY, Scale
@@ -308,7 +308,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--work", type=Path, required=True, help="a file that repeats are added to")
     parser.add_argument("--repeats", type=int, default=200)
-    parser.add_argument("--sampler", choices=SAMPLERS, default=SAMPLERS[-1])
+    parser.add_argument("--sampler", choices=SAMPLERS, default=DEFAULT)
     parser.add_argument("--digits", type=Path, default=HERE / "tables/digits.csv")
     parser.add_argument("--macro", type=Path, help="NAS-Bench-Macro's JSON file; without it digits")
     parser.add_argument("--table-only", action="store_true", help="replay nothing")

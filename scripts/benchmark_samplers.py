@@ -1,7 +1,7 @@
 """Which sampler finds the best designs? Searches replayed on a table of finished trainings.
 
     python scripts/benchmark_samplers.py [--repeats 100] [--evaluations 60] [--out FILE]
-    python scripts/benchmark_samplers.py --scheduler asha    # with early stopping, as by default
+    python scripts/benchmark_samplers.py --scheduler asha    # with early stopping
     python scripts/benchmark_samplers.py --exact             # evaluations without noise
     python scripts/benchmark_samplers.py --judged-at 3       # as if trainings ended at epoch 3
     python scripts/benchmark_samplers.py --macro FILE        # on NAS-Bench-Macro, 6,561 networks

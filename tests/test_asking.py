@@ -169,7 +169,8 @@ def accuracy(candidate: Candidate, seed: int, gain: float = 0.06) -> float:
 
 def asked(text: str = SPACE, axes: tuple[str, ...] = ("layout",), **options: Any) -> Inquiry:
     space = replace(Space.from_yaml(text), recipe=RECIPE.to_dict())
-    return Inquiry(space, axes, **{"margin": 0.005, "images": 500} | options)
+    usual = {"margin": 0.005, "images": 500, "guess": 1 / space.classes}
+    return Inquiry(space, axes, **usual | options)
 
 
 def searched(
@@ -417,7 +418,7 @@ def test_it_says_what_the_report_says_at_each_step(margin: float) -> None:
             finish(study, proposal, gain=0.01)
         trials = study.trials()
         params: list[dict[str, Any]] = [{}] * 100  # the space is listed: keys are enough
-        answers = inquiry.answers(asking.trainings(study.plan.space, trials, params))
+        answers = inquiry.answers(asking.trainings(study.plan.space, trials, params, inquiry.guess))
         known = analysis.learn(trials, study.plan.space, 1, Scale(ACCURACY, 500))
         if answers is None or known is None:
             continue

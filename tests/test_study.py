@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import itertools
 import json
@@ -865,3 +866,15 @@ def test_a_password_is_neither_shown_nor_kept() -> None:
         assert "s3cret" not in str(caught.value)
     with pytest.raises(RunError, match="is no URL"):
         without_password("here")
+
+
+def test_a_failure_keeps_the_numerics_of_the_epochs_before(tmp_path: Path) -> None:
+    study = open_study(tmp_path)
+    proposal = study.ask()
+    assert proposal is not None
+    study.report(proposal.number, [epoch(1, 0.5)], WHERE)
+    # A worker that fails says where, and no numerics: nothing was computed.
+    study.report(proposal.number, [epoch(1, 0.5)], dataclasses.replace(WHERE, numerics=""))
+    study.finish(proposal.number, FAIL, "RuntimeError: shapes differ")
+    (trial,) = study.trials()
+    assert (trial.numerics, trial.device) == (WHERE.numerics, WHERE.device)

@@ -10,6 +10,7 @@ import pandas as pd
 from skipsearch.analysis.answers import answers
 from skipsearch.analysis.command import NO_STOPPING, search_command
 from skipsearch.analysis.effects import POSTERIOR
+from skipsearch.analysis.failures import failure_reasons
 from skipsearch.analysis.figures import (
     LEADERS,
     drawn_groups,
@@ -342,8 +343,7 @@ def budget_section(found: Findings) -> Section:
         f" take in full; {hours:.2f} hours of training, on"
         f" {', '.join(sorted({trial.device for trial in trials}))}.",
     ]
-    reasons = Counter(trial.reason for trial in trials if trial.state == FAIL)
-    failures = pd.DataFrame(reasons.most_common(), columns=["reason", "trainings"])
+    failures = failure_reasons(trials)
     table = Table(
         name="failures",
         rows=failures,

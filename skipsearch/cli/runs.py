@@ -30,6 +30,7 @@ def add_rank(verbs: Verbs) -> None:
 
 def rank(options: argparse.Namespace) -> None:
     """Rank the designs of a run."""
+    from skipsearch.analysis.failures import failure_reasons, failures_in_words
     from skipsearch.analysis.legends import ranking_legend
     from skipsearch.run import Run
 
@@ -54,6 +55,8 @@ def rank(options: argparse.Namespace) -> None:
         f"{trainings} of {counted(table.design.nunique(), 'design')}, {table.tied.sum()} tied.",
         ranking_legend(metric, run.config.data.validation_images),
     )
+    if failures := failures_in_words(failure_reasons(run.trials())):
+        print_words(failures)
     print(written)
     audit = run.audit()
     if audit.audited:

@@ -178,6 +178,7 @@ def search(
             axes,
             margin=MARGIN if margin is None else margin,
             images=len(images.validation),
+            guess=images.task.metric.guess(space.classes),
             seed=seed,
             seeds=seeds,
         )
@@ -293,7 +294,7 @@ def _found(
     if inquiry is None or not known:
         return Outcome()
     name = space.name if isinstance(place, str) else None
-    seen = trainings(space, known, load_params(place, name))
+    seen = trainings(space, known, load_params(place, name), inquiry.guess)
     answers = inquiry.answers(seen) or []
     return Outcome(
         settled=inquiry.is_settled(seen),

@@ -81,11 +81,11 @@ class Asking(Proposer):
 
     def _guess(self, trial: FrozenTrial) -> float | None:
         diverged = has_diverged(failure_of(trial) or "")
-        return 1 / self._space.classes if diverged else None
+        return self._inquiry.guess if diverged else None
 
 
 def trainings(
-    space: Space, trials: Iterable[Trial], params: Sequence[Mapping[str, Any]]
+    space: Space, trials: Iterable[Trial], params: Sequence[Mapping[str, Any]], guess: float
 ) -> list[Training]:
     """Return what is known of the trainings of a study that is not at work.
 
@@ -93,20 +93,21 @@ def trainings(
         space: What was searched.
         trials: Their records.
         params: The parameters of all trials by their number, as ``load_params`` returns them.
+        guess: Score of a training that diverged.
     """
     return [
         Training(
             trial.key,
             trial.seed,
             values_of(space, params[trial.number]),
-            _accuracy(trial, space),
+            _score(trial, guess),
             failed=trial.state == FAIL and trial.reason != INTERRUPTED,
         )
         for trial in trials
     ]
 
 
-def _accuracy(trial: Trial, space: Space) -> float | None:
+def _score(trial: Trial, guess: float) -> float | None:
     if trial.state == COMPLETE:
         return trial.curve[-1].validation_score
-    return 1 / space.classes if has_diverged(trial.reason) else None
+    return guess if has_diverged(trial.reason) else None

@@ -32,6 +32,9 @@ def make_sampler(
     ``surrogate``, ``tpe`` and ``gp`` model the values seen so far, ``nsga2`` and ``evolution``
     breed from the best, ``local`` climbs, ``random`` and ``grid`` look at no value.
 
+    Conditional axes are absent from many trials: a sampler that takes its dimensions from the first
+    trial draws them at random. A search that is resumed makes its sampler anew, with another seed.
+
     Args:
         sampler: One of ``SAMPLERS``, or a sampler of Optuna.
         space: What the study searches, with the recipe that the study trains by.

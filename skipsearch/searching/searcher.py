@@ -73,7 +73,7 @@ class _Pack:
     engine: int | None
     begun: float
     ends: list[_End] = field(default_factory=list)  # of those that have ended
-    loss: str = ""  # the error with which its last worker lost the device
+    device_failure: str = ""  # the error with which its last worker lost the device
 
     @property
     def failure(self) -> str:
@@ -266,7 +266,7 @@ class StudySearcher(Searcher):
         if report.disk_full:
             raise OSError(report.disk_full)
         if report.device_lost and not report.done:
-            pack.loss = report.failure
+            pack.device_failure = report.failure
             return
         ends = [self._end(each, report.members[each.place]) for each in pack.trainings]
         for training, end in zip(pack.trainings, ends, strict=True):
@@ -319,8 +319,8 @@ class StudySearcher(Searcher):
 
     def _death_reason(self, pack: _Pack) -> str:
         reason = f"its worker process died {WORKER_DEATHS + 1} times"
-        if pack.loss:
-            reason += f": {pack.loss}"
+        if pack.device_failure:
+            reason += f": {pack.device_failure}"
         timeout = self._limits.trial_timeout
         if timeout is not None:
             timeout *= len(pack.trainings[0].proposal.pack)  # as the worker counts

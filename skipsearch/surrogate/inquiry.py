@@ -68,11 +68,13 @@ class Inquiry:
         axes: Parameters of the space, or fields that its axes set.
         margin: Difference in mean accuracy that is too small to matter.
         images: Number of images in the validation split.
+        guess: Score of a network that has learnt nothing.
         seed: Seed of the first training of each design.
         seeds: Maximum number of trainings of one design.
 
     Attributes:
         margin: As given.
+        guess: As given.
 
     Raises:
         RunError: If an axis is missing, is named twice or has no levels to compare, or the margin
@@ -86,13 +88,14 @@ class Inquiry:
         *,
         margin: float,
         images: int,
+        guess: float,
         seed: int = 0,
         seeds: int = 1,
     ) -> None:
         check_question(space, axes, margin)
         self.margin = margin
         self._images = images
-        self._guess = 1 / space.classes
+        self.guess = guess
         self._seeds = range(seed, seed + seeds)
         self._encoding = Encoding.of(space)
         self._pool = representatives(space)
@@ -175,7 +178,7 @@ class Inquiry:
         values, floors = warp.values(accuracies), warp.noise(accuracies)
         # The same draws as in the report, so that the same levels are open.
         rng = np.random.default_rng(0)
-        least = min(self._guess, accuracies.min())
+        least = min(self.guess, accuracies.min())
         points = self._points(ended)
         belief = Belief.of(self._encoding, warp, points, values, floors, rng, least)
         draws = belief.accuracies(belief.values(self._rows, DRAWS, rng))
