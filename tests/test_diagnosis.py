@@ -1,8 +1,10 @@
 """What is seen inside a network: against formulas, autograd by hand, and networks cut by hand."""
 
+import contextlib
 import copy
 import dataclasses
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
@@ -19,7 +21,7 @@ from skipsearch.models.merges.add import AddBlock
 from skipsearch.models.merges.plain import PlainBlock
 from skipsearch.recipe import Recipe
 from skipsearch.task import ACCURACY, CLASSIFICATION
-from skipsearch.training import Trainer, train
+from skipsearch.training import Trainer, diagnosis, train
 from skipsearch.training.criterion import CRITERIA
 from skipsearch.training.diagnosis import (
     COLUMNS,
@@ -190,6 +192,32 @@ def test_the_model_is_left_as_it_was(inputs: Tensor, labels: Tensor) -> None:
     assert all(parameter.grad is None for parameter in model.parameters())
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_it_is_computed_as_trainings_are_but_not_tuned(
+    inputs: Tensor, labels: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # On a GPU: one pass is not worth trying out kernels, and cuBLAS reads at the process's first
+    # product whether later ones may be deterministic.
+    within: list[bool] = []
+    passes: list[list[bool]] = []
+
+    @contextlib.contextmanager
+    def kernels(device: torch.device, deterministic: bool, tune: bool = True) -> Iterator[None]:
+        assert device == inputs.device
+        within.append(tune)
+        yield
+        within.clear()
+
+    def note(_module: nn.Module, _inputs: Any, out: Tensor) -> None:
+        passes.append([*within])
+        out.register_hook(lambda gradient: passes.append([*within]))
+
+    monkeypatch.setattr(diagnosis, "kernels", kernels)
+    model = network(REZERO)
+    model.stages.register_forward_hook(note)
+    inspect(model, inputs, labels, CRITERION)
+    assert passes == [[False], [False]]  # forwards and backwards
 
 
 def test_nothing_is_dropped(inputs: Tensor, labels: Tensor) -> None:

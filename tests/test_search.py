@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import pandas as pd
 import pytest
 import torch
 from optuna.trial import TrialState
+from torch import Tensor
 from waiting import HANG, wait_for
 
 import skipsearch as ss
@@ -25,13 +27,14 @@ from skipsearch.cli import main
 from skipsearch.early_stopping import EarlyStopping
 from skipsearch.errors import RunError
 from skipsearch.record import COMPLETE, FAIL, PRUNED, RUNNING
-from skipsearch.run import Run
+from skipsearch.run import Run, exporting
 from skipsearch.searching.cluster import Allocation, ray_session
 from skipsearch.searching.driver import run_trials
 from skipsearch.searching.folder import PREFIX, ROOT
 from skipsearch.searching.options import Resources
 from skipsearch.searching.plans import Plan
 from skipsearch.searching.study import SearchStudy
+from skipsearch.training import Trainer
 
 EPOCHS = 9  # rungs 1, 3, 9
 TRIALS = 14
@@ -129,6 +132,25 @@ def test_a_worker_trains_what_the_plain_api_trains(run: Run) -> None:
         torch.set_num_threads(threads)
     mine = [(epoch.train_loss, epoch.validation_score) for epoch in curve]
     assert mine == [(epoch.train_loss, epoch.validation_score) for epoch in trial.curve]
+
+
+class CallsAgain:
+    """A recorder whose replay is a real call."""
+
+    def run(self, function: Callable[[Tensor], None], value: Tensor) -> None:
+        function(value)
+
+    def record(self, function: Callable[[Tensor], None], value: Tensor) -> Callable[[], None]:
+        return partial(function, value)
+
+
+def test_a_card_says_how_steps_were_computed_in_the_end(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As on a GPU, where they are recorded after the first ones.
+    monkeypatch.setattr(exporting, "Trainer", partial(Trainer, recorder=CallsAgain()))
+    ss.export(run, out=tmp_path / "winner", formats=(), device="cpu")
+    assert ", graph |" in (tmp_path / "winner" / "card.md").read_text()
 
 
 def test_nothing_is_left_behind(run: Run) -> None:
