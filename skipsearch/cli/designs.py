@@ -34,8 +34,8 @@ def add_show(verbs: Verbs) -> None:
     verb = verbs.add_parser("show", help="draw a layout, a design, a space or a classic")
     verb.add_argument("what", metavar="LAYOUT|DESIGN.yaml|SPACE|CLASSIC")
     add_images(verb)
-    verb.add_argument("--png", metavar="FILE", help="draw it as a figure too")
-    verb.add_argument("--svg", metavar="FILE", help="the same, as a vector graphic")
+    verb.add_argument("--png", metavar="FILE", help="also draw it as a figure")
+    verb.add_argument("--svg", metavar="FILE", help="also draw it as a vector graphic")
     verb.set_defaults(verb=show)
 
 
@@ -106,15 +106,22 @@ def add_train(verbs: Verbs) -> None:
     verb = verbs.add_parser("train", help="train one design and print each epoch")
     verb.add_argument("design", metavar="DESIGN.yaml|LAYOUT|CLASSIC")
     verb.add_argument(
-        "--epochs", type=int, metavar="E", help=f"default: the recipe's, {Recipe.epochs}"
+        "--epochs",
+        type=int,
+        metavar="E",
+        help=f"number of epochs (default: the recipe's, {Recipe.epochs})",
     )
-    verb.add_argument("--checkpoint", metavar="FILE", help="written each epoch; gone on from")
+    verb.add_argument(
+        "--checkpoint",
+        metavar="FILE",
+        help="checkpoint, written after each epoch; resumed if it exists",
+    )
     verb.add_argument(
         "--seeds",
         type=int,
         default=1,
         metavar="K",
-        help="train K networks, with the seeds S, S+1, ...; small ones packed into one",
+        help="number of networks to train, with the seeds S, S+1, ...; small ones are packed",
     )
     add_device(verb)
     add_training(verb)

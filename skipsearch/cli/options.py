@@ -38,9 +38,16 @@ def add_run(verb: Parser) -> None:
 
 def add_images(verb: Parser) -> None:
     """Add the sizes of images that nobody has loaded."""
-    verb.add_argument("--in-channels", type=int, metavar="C", help="default 3")
-    verb.add_argument("--image-size", type=int, metavar="PIXELS", help="default 32")
-    verb.add_argument("--classes", type=int, metavar="N", help="default 10")
+    verb.add_argument(
+        "--in-channels", type=int, metavar="C", help="channels of the images (default 3)"
+    )
+    verb.add_argument(
+        "--image-size",
+        type=int,
+        metavar="PIXELS",
+        help="height and width of the images (default 32)",
+    )
+    verb.add_argument("--classes", type=int, metavar="N", help="number of classes (default 10)")
 
 
 def add_csv(verb: Parser, name: str) -> None:
@@ -50,21 +57,25 @@ def add_csv(verb: Parser, name: str) -> None:
         verb: The verb.
         name: Of the file, among the tables of the report.
     """
-    verb.add_argument("--csv", metavar="FILE", help=f"default: RUN/report/{name}")
+    verb.add_argument(
+        "--csv", metavar="FILE", help=f"file of the table (default: RUN/report/{name})"
+    )
 
 
 def add_device(verb: Parser) -> None:
     """Add what the verb trains on."""
-    verb.add_argument("--device", default=None, help="cpu, cuda, ... (default: cuda if there)")
+    verb.add_argument("--device", default=None, help="cpu, cuda, ... (default: cuda if available)")
 
 
 def add_moved_data(verb: Parser) -> None:
     """Add where the data of a run are now."""
     verb.add_argument(
-        "--data", metavar="NAME", help="where the data are now (default: as in the search)"
+        "--data", metavar="NAME", help="current location of the data (default: as in the search)"
     )
     verb.add_argument(
-        "--data-root", metavar="DIR", help="folder of the data set's files (default: likewise)"
+        "--data-root",
+        metavar="DIR",
+        help="folder of the data set's files (default: as in the search)",
     )
 
 
@@ -73,7 +84,7 @@ def add_deterministic(verb: argparse._ActionsContainer) -> None:
     verb.add_argument(
         "--deterministic",
         action="store_true",
-        help="the same bits again on a GPU too, for less speed",
+        help="bitwise reproducible training on a GPU, at some cost of speed",
     )
 
 
@@ -88,9 +99,11 @@ def add_training(verb: Parser) -> None:
         " an .npz",
     )
     group.add_argument("--data-root", metavar="DIR", help="folder of the data set's files")
-    group.add_argument("--image-size", type=int, metavar="PIXELS", help="resize images to this")
     group.add_argument(
-        "--seed", type=int, default=0, metavar="S", help="of all random choices (default 0)"
+        "--image-size", type=int, metavar="PIXELS", help="height and width to resize images to"
+    )
+    group.add_argument(
+        "--seed", type=int, default=0, metavar="S", help="seed of all random choices (default 0)"
     )
     group.add_argument(
         "--recipe",
@@ -105,31 +118,47 @@ def add_training(verb: Parser) -> None:
 def add_session(verb: Parser) -> None:
     """Add what a session of trainings may use, and how long it may take."""
     group = verb.add_argument_group("resources")
-    group.add_argument("--concurrency", type=int, metavar="K", help="trials at once at most")
+    group.add_argument(
+        "--concurrency", type=int, metavar="K", help="maximum number of concurrent trials"
+    )
     group.add_argument(
         "--cpus-per-trial",
         type=float,
         default=Resources.cpus_per_trial,
         metavar="C",
-        help="cores (default %(default)g)",
+        help="number of cores per trial (default %(default)g)",
     )
-    group.add_argument("--gpus-per-trial", type=float, metavar="G", help="or a share, as 0.25")
-    group.add_argument("--address", metavar="A", help="of a Ray cluster to join: host:port or auto")
+    group.add_argument(
+        "--gpus-per-trial",
+        type=float,
+        metavar="G",
+        help="number of GPUs per trial, or a fraction such as 0.25",
+    )
+    group.add_argument(
+        "--address", metavar="A", help="address of a Ray cluster to join: host:port or auto"
+    )
     group.add_argument(
         "--insecure", action="store_true", help="join a cluster without token authentication"
     )
     group.add_argument(
-        "--dashboard", action="store_true", help="of Ray, for this machine alone (ray[default])"
+        "--dashboard",
+        action="store_true",
+        help="start Ray's dashboard, for this machine alone (ray[default])",
     )
-    group.add_argument("--verbose", action="store_true", help="show what Ray prints")
+    group.add_argument("--verbose", action="store_true", help="show the output of Ray")
     group = verb.add_argument_group("limits")
-    group.add_argument("--time-budget", type=seconds, metavar="T", help="as 90s, 20m or 2h")
-    group.add_argument("--trial-timeout", type=seconds, metavar="T", help="of one trial")
+    group.add_argument(
+        "--time-budget",
+        type=seconds,
+        metavar="T",
+        help="time limit of the session, such as 90s, 20m or 2h",
+    )
+    group.add_argument("--trial-timeout", type=seconds, metavar="T", help="time limit of one trial")
     group.add_argument(
         "--max-failures",
         type=int,
         default=Limits.max_failures,
         metavar="N",
-        help="trials in a row that may fail before the search stops"
-        " (default %(default)s); a pack is one",
+        help="number of consecutive failed trials that stops the search"
+        " (default %(default)s); a pack counts as one",
     )

@@ -22,7 +22,7 @@ def add_rank(verbs: Verbs) -> None:
     verb = verbs.add_parser("rank", help="rank the designs of a run, and write them as CSV")
     add_run(verb)
     verb.add_argument(
-        "--top", type=positive, default=10, metavar="N", help="rows shown (default %(default)s)"
+        "--top", type=positive, default=10, metavar="N", help="number of rows (default %(default)s)"
     )
     add_csv(verb, RANKING)
     verb.set_defaults(verb=rank)
@@ -75,9 +75,7 @@ def _warn_of_numerics(trials: Sequence[Trial], so_that: str) -> None:
 
 def add_pareto(verbs: Verbs) -> None:
     """Define ``skipsearch pareto``."""
-    verb = verbs.add_parser(
-        "pareto", help="show the designs that no other beats in all of several objectives"
-    )
+    verb = verbs.add_parser("pareto", help="show the Pareto front of several objectives")
     add_run(verb)
     verb.add_argument(
         "--objectives",
@@ -118,21 +116,26 @@ def pareto(options: argparse.Namespace) -> None:
 
 def add_effects(verbs: Verbs) -> None:
     """Define ``skipsearch effects``."""
-    verb = verbs.add_parser("effects", help="tell what each axis of a run does, and how sure")
+    verb = verbs.add_parser("effects", help="estimate the effect of each axis, with intervals")
     add_run(verb)
-    verb.add_argument("--axis", metavar="A", help="such as layout (default: all axes)")
-    verb.add_argument("--with", dest="second", metavar="B", help="does A depend on this axis?")
+    verb.add_argument("--axis", metavar="A", help="one axis, such as layout (default: all axes)")
     verb.add_argument(
-        "--epochs", type=positive, metavar="E", help="a rung (default: the last that all reached)"
+        "--with", dest="second", metavar="B", help="show the interaction of A with this axis"
     )
     verb.add_argument(
-        "--controlled", metavar="W", help=f"at equal {', '.join(COSTS[:-1])} or {COSTS[-1]}"
+        "--epochs",
+        type=positive,
+        metavar="E",
+        help="rung to compare at (default: the last that all have reached)",
+    )
+    verb.add_argument(
+        "--controlled", metavar="W", help=f"compare at equal {', '.join(COSTS[:-1])} or {COSTS[-1]}"
     )
     verb.add_argument(
         "--margin",
         type=float,
         metavar="POINTS",
-        help="a difference in accuracy too small to matter (default: that of the search's --ask,"
+        help="negligible difference between scores (default: that of the search's --ask,"
         f" else {100 * MARGIN:g})",
     )
     add_csv(verb, EFFECTS)
@@ -198,7 +201,7 @@ def add_report(verbs: Verbs) -> None:
     """Define ``skipsearch report``."""
     verb = verbs.add_parser("report", help="write a run as one page, with figures and tables")
     add_run(verb)
-    verb.add_argument("--out", metavar="DIR", help="default: RUN/report")
+    verb.add_argument("--out", metavar="DIR", help="folder of the page (default: RUN/report)")
     verb.set_defaults(verb=report)
 
 
@@ -223,9 +226,9 @@ def report(options: argparse.Namespace) -> None:
 
 def add_compare(verbs: Verbs) -> None:
     """Define ``skipsearch compare``."""
-    verb = verbs.add_parser("compare", help="tell whether runs agree on what is best")
+    verb = verbs.add_parser("compare", help="test whether runs agree on the best levels")
     verb.add_argument("runs", metavar="RUN", nargs="+", help="two or more")
-    verb.add_argument("--csv", metavar="FILE", help="of the table")
+    verb.add_argument("--csv", metavar="FILE", help="file of the table")
     verb.set_defaults(verb=compare_runs)
 
 

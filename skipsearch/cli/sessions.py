@@ -44,47 +44,47 @@ CONFIRMATION, DEGRADATION = "confirmation.csv", "degradation.csv"
 
 def add_search(verbs: Verbs) -> None:
     """Define ``skipsearch search``."""
-    verb = verbs.add_parser("search", help="search a space; run it again to go on")
+    verb = verbs.add_parser("search", help="search a space; run it again to resume")
     add_space(verb)
     verb.add_argument(
         "--trials",
         type=int,
         metavar="N",
-        help=f"default {TRIALS}; all of the space with the sampler grid",
+        help=f"number of trainings (default {TRIALS}; with the sampler grid, the whole space)",
     )
     verb.add_argument(
         "--epochs",
         type=int,
         metavar="E",
-        help=f"the full budget (default: the recipe's, {Recipe.epochs})",
+        help=f"full budget of a training (default: the recipe's, {Recipe.epochs})",
     )
-    verb.add_argument("--out", metavar="RUN", help="the run folder (default: runs/SPACE)")
+    verb.add_argument("--out", metavar="RUN", help="run folder (default: runs/SPACE)")
     verb.add_argument(
         "--ask",
         default=ASK_BEST,
         metavar="A,A",
-        help=f"{ASK_BEST} (default): look for the best design; or axes, such as layout,merge: train"
-        " what tells which of their levels is best, until that is known",
+        help=f"{ASK_BEST} (default) searches for the best design; axes, such as layout,merge, find"
+        " out which of their levels is best, and stop when that is settled",
     )
     verb.add_argument(
         "--margin",
         type=float,
         metavar="D",
-        help=f"with --ask: a difference in accuracy too small to matter (default {MARGIN})",
+        help=f"with --ask: negligible difference between scores (default {MARGIN})",
     )
     verb.add_argument(
         "--seeds",
         type=int,
         default=1,
         metavar="K",
-        help="trials of one design at most (default %(default)s); small networks get all K,"
-        " up to 8 at once",
+        help="maximum number of trainings of one design (default %(default)s); a small network is"
+        " trained with up to 8 seeds at once",
     )
     verb.add_argument(
         "--sampler",
         metavar="W",
-        help="surrogate (default), tpe, random, grid, gp, nsga2, evolution or local; a search that"
-        " goes on keeps its own",
+        help="surrogate (default), tpe, random, grid, gp, nsga2, evolution or local; a resumed"
+        " search keeps its sampler",
     )
     add_training(verb)
     _add_stopping(verb)
@@ -96,13 +96,21 @@ def add_search(verbs: Verbs) -> None:
         help=f"validation_accuracy (default), before any of {', '.join(COSTS)}",
     )
     more.add_argument(
-        "--latency-batch", type=int, default=1, metavar="N", help="images (default %(default)s)"
+        "--latency-batch",
+        type=int,
+        default=1,
+        metavar="N",
+        help="batch size of the latency objective (default %(default)s)",
     )
     more.add_argument(
-        "--log", action="append", default=[], metavar="W", help="tensorboard or mlflow"
+        "--log",
+        action="append",
+        default=[],
+        metavar="W",
+        help="log curves to tensorboard or mlflow",
     )
     more.add_argument(
-        "--storage", metavar="URL", help="of a database, for several searches on one study"
+        "--storage", metavar="URL", help="database of the study, which several searches may share"
     )
     verb.set_defaults(verb=search_space)
 
@@ -162,37 +170,37 @@ def _add_stopping(verb: Parser) -> None:
     group.add_argument(
         "--scheduler",
         metavar="W",
-        help="none (default): every trial is trained to its end, which the surrogate learns most"
-        " from; asha: stops all but the best at each rung, for random or grid searches of long"
-        " trainings; median: stops what is below the median, the most careful",
+        help="none (default): every trial uses its full budget, which is best for the surrogate;"
+        " asha: stop all but the best at each rung, for random or grid searches with long"
+        " trainings; median: stop trials below the median, the most cautious rule",
     )
     group.add_argument(
         "--grace",
         type=int,
         default=EarlyStopping.grace,
         metavar="E",
-        help="epochs that every trial gets",
+        help="minimum number of epochs of a trial",
     )
     group.add_argument(
         "--reduction-factor",
         type=int,
         default=EarlyStopping.reduction_factor,
         metavar="N",
-        help="of asha (default %(default)s)",
+        help="reduction factor of asha (default %(default)s)",
     )
     group.add_argument(
         "--brackets",
         type=int,
         default=EarlyStopping.brackets,
         metavar="N",
-        help="of asha (default %(default)s)",
+        help="number of brackets of asha (default %(default)s)",
     )
     group.add_argument(
         "--audit",
         type=float,
         default=EarlyStopping.audit,
         metavar="SHARE",
-        help="of the trials to be stopped, trained on to tell how often that is wrong"
+        help="fraction of stopped trials to finish anyway, to measure wrong stops"
         " (default %(default)s)",
     )
 
@@ -215,18 +223,22 @@ def _early_stopping(options: argparse.Namespace) -> EarlyStopping | None:
 def add_confirm(verbs: Verbs) -> None:
     """Define ``skipsearch confirm``."""
     verb = verbs.add_parser(
-        "confirm", help="train the leaders of a run again with new seeds; run it again to go on"
+        "confirm", help="train the leaders of a run again with new seeds; run it again to resume"
     )
     add_run(verb)
     verb.add_argument(
-        "--top", type=positive, default=LEADERS, metavar="K", help="leaders (default %(default)s)"
+        "--top",
+        type=positive,
+        default=LEADERS,
+        metavar="K",
+        help="number of leaders (default %(default)s)",
     )
     verb.add_argument(
         "--seeds",
         type=positive,
         default=LEADER_SEEDS,
         metavar="S",
-        help="new seeds at most; it ends before where a leader is separated (default %(default)s)",
+        help="maximum number of new seeds (default %(default)s); stops once a leader is separated",
     )
     add_moved_data(verb)
     add_session(verb)
@@ -274,23 +286,25 @@ def confirm(options: argparse.Namespace) -> int:
 def add_degradation(verbs: Verbs) -> None:
     """Define ``skipsearch degradation``."""
     verb = verbs.add_parser(
-        "degradation", help="tell whether deeper is worse: of a run, or of a space trained for it"
+        "degradation", help="test whether deeper networks are worse, in a run or a space"
     )
     verb.add_argument("what", metavar="RUN|SPACE.yaml")
     verb.add_argument(
         "--epochs",
         type=positive,
         metavar="E",
-        help="after which trainings are compared (default: the full budget, which a space needs)",
+        help="epoch to compare at (default: the full budget; required for a space)",
     )
-    verb.add_argument("--loss", type=float, metavar="L", help="count epochs to this training loss")
+    verb.add_argument(
+        "--loss", type=float, metavar="L", help="training loss to count the epochs to"
+    )
     add_csv(verb, DEGRADATION)
-    verb.add_argument("--out", metavar="RUN", help="of a space: the run folder")
+    verb.add_argument("--out", metavar="RUN", help="for a space: run folder")
     verb.add_argument(
         "--seeds",
         type=positive,
         metavar="K",
-        help=f"of a space: trainings of each design ({DEGRADATION_SEEDS})",
+        help=f"for a space: trainings of each design (default {DEGRADATION_SEEDS})",
     )
     add_session(verb)
     add_training(verb)

@@ -27,7 +27,9 @@ def add_explain(verbs: Verbs) -> None:
     verb = verbs.add_parser("explain", help="train a design anew and look inside it")
     add_run(verb)
     verb.add_argument("design", metavar="best|ID")
-    verb.add_argument("--epochs", type=positive, metavar="E", help="default: the recipe's")
+    verb.add_argument(
+        "--epochs", type=positive, metavar="E", help="number of epochs (default: the recipe's)"
+    )
     add_device(verb)
     add_moved_data(verb)
     add_csv(verb, EXPLANATION.format("ID"))
@@ -61,12 +63,23 @@ def explain_design(options: argparse.Namespace) -> None:
 
 def add_export(verbs: Verbs) -> None:
     """Define ``skipsearch export``."""
-    verb = verbs.add_parser("export", help="train a design in full, test it once, write it out")
+    verb = verbs.add_parser(
+        "export", help="train a design in full, test it once and write it as files"
+    )
     add_run(verb)
     verb.add_argument("--design", default="best", metavar="best|ID")
-    verb.add_argument("--out", metavar="DIR", help="default: RUN/export/DESIGN")
-    verb.add_argument("--train-on", default="train", metavar="W", help="train or train+validation")
-    verb.add_argument("--seed", type=int, metavar="S", help="default: the search's")
+    verb.add_argument(
+        "--out", metavar="DIR", help="folder of the export (default: RUN/export/DESIGN)"
+    )
+    verb.add_argument(
+        "--train-on",
+        default="train",
+        metavar="W",
+        help="splits to train on: train (default) or train+validation",
+    )
+    verb.add_argument(
+        "--seed", type=int, metavar="S", help="seed of the training (default: the search's)"
+    )
     add_device(verb)
     add_moved_data(verb)
     verb.add_argument("--formats", default=",".join(FORMATS), metavar="W,W")
@@ -74,7 +87,7 @@ def add_export(verbs: Verbs) -> None:
         "--precision",
         default="fp32",
         metavar="W",
-        help="%(default)s (default), fp16, or bf16 without onnx",
+        help="precision: %(default)s (default), fp16, or bf16 without onnx",
     )
     verb.set_defaults(verb=export_design)
 
@@ -126,15 +139,15 @@ def export_design(options: argparse.Namespace) -> None:
 
 def add_predict(verbs: Verbs) -> None:
     """Define ``skipsearch predict``."""
-    verb = verbs.add_parser("predict", help="say what an exported network sees in pictures")
-    verb.add_argument("export", metavar="EXPORT", help="the folder that export wrote")
+    verb = verbs.add_parser("predict", help="classify pictures with an exported network")
+    verb.add_argument("export", metavar="EXPORT", help="folder written by export")
     verb.add_argument("images", metavar="IMAGE", nargs="+", help="PNG, JPEG, ... of any size")
     verb.add_argument(
         "--top",
         type=positive,
         default=LABELS,
         metavar="N",
-        help="classes of each (default %(default)s)",
+        help="number of classes for each picture (default %(default)s)",
     )
     verb.set_defaults(verb=predict_images)
 
