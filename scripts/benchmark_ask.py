@@ -125,10 +125,7 @@ def replay(known: Known, way: Way, axis: str, margin: float, repeat: int) -> Fou
     """Search once, until the question is settled or the budget is spent."""
     seeds = max(map(len, known.accuracies.values()))
     recipe = Recipe.from_dict(known.space.recipe)
-    guess = ACCURACY.guess(known.space.classes)
-    inquiry = Inquiry(
-        known.space, [axis], margin=margin, images=IMAGES, guess=guess, seed=0, seeds=seeds
-    )
+    inquiry = Inquiry(known.space, [axis], margin=margin, scale=SCALE, seed=0, seeds=seeds)
     plan = Plan(
         space=known.space,
         recipe=recipe,

@@ -55,6 +55,7 @@ from skipsearch.searching.samplers import SAMPLERS
 from skipsearch.searching.stopping import EarlyStopper
 from skipsearch.searching.study import SearchStudy
 from skipsearch.space import Space
+from skipsearch.task import ACCURACY, Scale
 from skipsearch.training import tune_process
 
 LEADERS = (1, 5)  # that are trained again before one is picked
@@ -181,7 +182,7 @@ def replay(setting: Setting, sampler: str, repeat: int) -> tuple[list[list[float
         trials=len(known.truth),
         seed=repeat,
         sampler=sampler,
-        images=known.images,
+        scale=Scale(ACCURACY, known.images),
     )
     study = SearchStudy(optuna.storages.InMemoryStorage(), "replay", plan)
     # What COMPLETE means.

@@ -49,6 +49,7 @@ from skipsearch.surrogate.encoding import Array, Axis, Encoding
 from skipsearch.surrogate.kernel import Kernel, Scales
 from skipsearch.surrogate.process import Observations, Posterior, fit_scales
 from skipsearch.surrogate.warp import Warp
+from skipsearch.task import ACCURACY, Scale
 
 RANDOM = 10  # designs before the model proposes
 WHOLE = 10  # trainings that run to the end before any is paused
@@ -159,8 +160,10 @@ class Search:
         world, finished = self.world, self.finished
         shares = [self.curves[n][world.epochs] for n in finished]
         parts = {n: curve for n, curve in self.parts.items() if curve}
-        curves = Curves([self.curves[n] for n in finished], world.images, list(parts.values()))
-        warp = Warp.of(shares, world.images)
+        curves = Curves(
+            [self.curves[n] for n in finished], Scale(ACCURACY, world.images), list(parts.values())
+        )
+        warp = Warp.of(shares, Scale(ACCURACY, world.images))
         failed = [n for n in self.ended if world.epochs not in self.curves[n]]
         designs = [*finished, *failed]
         shares = shares + [min(shares)] * len(failed)
@@ -169,7 +172,7 @@ class Search:
             final = curves.final(max(curve), curve[max(curve)])
             if final is not None:
                 designs.append(n)
-                shares.append(final.accuracy)
+                shares.append(final.score)
                 extra.append(final.variance / warp.spread**2)
         floors = warp.noise(shares) + np.array(extra)
         seen = Observations.of(world.rows[designs], warp.values(shares), floors)

@@ -34,6 +34,7 @@ from skipsearch.surrogate.encoding import Array, Axis, Encoding
 from skipsearch.surrogate.kernel import CONSTANT, Kernel, Scales
 from skipsearch.surrogate.process import Observations, Posterior
 from skipsearch.surrogate.warp import Warp
+from skipsearch.task import ACCURACY, Scale
 
 GRID = np.array(list(product(range(3), range(4), range(2))))
 CODES = {name: GRID[:, i] for i, name in enumerate("abc")}
@@ -215,15 +216,19 @@ def drawn_world(rng: np.random.Generator) -> Array:
 
 def test_intervals_of_means_and_bests_hold_the_truth_of_worlds_that_are_drawn() -> None:
     rng = np.random.default_rng(4)
-    warp, encoding, rows = Warp(2.0, 0.5, 10**6), Encoding(AXES), GRID.astype(float)
+    warp, encoding, rows = (
+        Warp(2.0, 0.5, Scale(ACCURACY, 10**6)),
+        Encoding(AXES),
+        GRID.astype(float),
+    )
     held, best_held, chances, hits = [], [], [], []
     for _ in range(60):
         values = drawn_world(rng)
         chosen = rng.choice(len(GRID), 14, replace=False)
         seen = values[chosen] + rng.normal(0, SCALES.noise**0.5, 14)
         belief = Belief.of(encoding, warp, rows[chosen], seen, np.full(14, 1e-4), rng)
-        draws = belief.accuracies(belief.values(rows, 400, rng))
-        truth = warp.accuracies(values)
+        draws = belief.scores(belief.values(rows, 400, rng))
+        truth = warp.scores(values)
         trained = np.isin(np.arange(len(GRID)), chosen)
         for codes in CODES.values():
             low, high = interval(level_means(draws, codes))
@@ -243,13 +248,13 @@ def test_intervals_of_means_and_bests_hold_the_truth_of_worlds_that_are_drawn() 
 
 
 def test_the_same_trainings_give_the_same_draws_and_no_accuracy_is_below_guessing() -> None:
-    warp, encoding, rows = Warp(0.0, 1.0, 100), Encoding(AXES), GRID.astype(float)
+    warp, encoding, rows = Warp(0.0, 1.0, Scale(ACCURACY, 100)), Encoding(AXES), GRID.astype(float)
     values = np.linspace(-3, 2, 8)
 
     def draws() -> Array:
         rng = np.random.default_rng(5)
         belief = Belief.of(encoding, warp, rows[:8], values, np.full(8, 0.01), rng, least=0.1)
-        return belief.accuracies(belief.values(rows, 100, rng))
+        return belief.scores(belief.values(rows, 100, rng))
 
     first = draws()
     assert (first == draws()).all()

@@ -169,7 +169,7 @@ def accuracy(candidate: Candidate, seed: int, gain: float = 0.06) -> float:
 
 def asked(text: str = SPACE, axes: tuple[str, ...] = ("layout",), **options: Any) -> Inquiry:
     space = replace(Space.from_yaml(text), recipe=RECIPE.to_dict())
-    usual = {"margin": 0.005, "images": 500, "guess": 1 / space.classes}
+    usual = {"margin": 0.005, "scale": Scale(ACCURACY, 500)}
     return Inquiry(space, axes, **usual | options)
 
 

@@ -13,8 +13,9 @@ from scipy.special import expit, logit
 
 from skipsearch.surrogate.curves import LEAST, Curves
 from skipsearch.surrogate.warp import Warp
+from skipsearch.task import ACCURACY, Scale
 
-IMAGES = 1_000_000  # so many that their own noise is none
+SCALE = Scale(ACCURACY, 1_000_000)  # so many that their own noise is none
 MEAN, SPREAD = 2.0, 0.5  # of the logits of the final accuracies
 
 
@@ -28,10 +29,10 @@ def trainings(count: int, noise: float, seed: int = 0) -> list[dict[int, float]]
 
 def test_few_finished_trainings_teach_nothing() -> None:
     curves = trainings(LEAST, noise=0.01)
-    assert Curves(curves[:-1], IMAGES, curves).final(1, 0.7) is None
-    assert Curves(curves, IMAGES).final(1, 0.7) is not None
-    assert Curves(curves, IMAGES).final(2, 0.7) is None  # an epoch that nobody has shown
-    assert Curves([], IMAGES).final(1, 0.7) is None
+    assert Curves(curves[:-1], SCALE, curves).final(1, 0.7) is None
+    assert Curves(curves, SCALE).final(1, 0.7) is not None
+    assert Curves(curves, SCALE).final(2, 0.7) is None  # an epoch that nobody has shown
+    assert Curves([], SCALE).final(1, 0.7) is None
 
 
 @pytest.mark.parametrize("noise", [0.1, 0.5, 1.0])
@@ -41,19 +42,19 @@ def test_a_view_is_that_of_the_law(noise: float, share: float) -> None:
     bar = np.quantile([curve[1] for curve in curves], 1 - share)
     finished = [curve for curve in curves if curve[1] >= bar]
     others = [{1: curve[1]} for curve in curves if curve[1] < bar]
-    view = Curves(finished, IMAGES, others)
+    view = Curves(finished, SCALE, others)
     for early in (MEAN - 1, MEAN - 1 + SPREAD / 2, MEAN - 1 + SPREAD):
         final = view.final(1, float(expit(early)))
         assert final is not None
         # An early logit is a final one, 1 lower, and noise: no more, no less.
-        assert logit(final.accuracy) == pytest.approx(early + 1, abs=0.15)
+        assert logit(final.score) == pytest.approx(early + 1, abs=0.15)
         assert math.sqrt(final.variance) == pytest.approx(noise, rel=0.2)
 
 
 def test_an_epoch_that_tells_nothing_counts_for_little() -> None:
     rng = np.random.default_rng(0)
     curves = [{1: float(a), 3: float(b)} for a, b in rng.uniform(0.2, 0.9, (40, 2))]
-    final = Curves(curves, IMAGES).final(1, 0.9)
+    final = Curves(curves, SCALE).final(1, 0.9)
     spread = np.std(logit([curve[3] for curve in curves]))
     assert final is None or final.variance > 4 * spread**2
 
@@ -61,15 +62,15 @@ def test_an_epoch_that_tells_nothing_counts_for_little() -> None:
 @pytest.mark.parametrize("count", [5, 8, 20])
 def test_few_curves_do_not_promise_more_than_they_know(count: int) -> None:
     """What follows for a new training, by Bayes' rule, is off by as much as it is said to be."""
-    warp = Warp(MEAN, SPREAD, IMAGES)
+    warp = Warp(MEAN, SPREAD, SCALE)
     off = []
     for seed in range(300):
         *known, new = trainings(count + 1, noise=0.4, seed=seed)
-        final = Curves(known, IMAGES).final(1, new[1])
+        final = Curves(known, SCALE).final(1, new[1])
         precision, total = 1.0, 0.0  # of final values before anything was seen of this training
         if final is not None:
             precision += SPREAD**2 / final.variance
-            total += warp.values([final.accuracy])[0] * SPREAD**2 / final.variance
+            total += warp.values([final.score])[0] * SPREAD**2 / final.variance
         off.append((warp.values([new[3]])[0] - total / precision) * math.sqrt(precision))
     assert 0.7 < np.std(off) < 1.15
 
@@ -87,14 +88,14 @@ def test_a_final_accuracy_is_possible_and_rises_with_what_was_seen(
 ) -> None:
     curves = [dict(enumerate(each, 1)) for each in shares]
     low, high = sorted((low, high))
-    view = Curves(curves, 100)
+    view = Curves(curves, Scale(ACCURACY, 100))
     worse, better = view.final(2, low), view.final(2, high)
     for final in filter(None, (worse, better)):
-        assert 0 <= final.accuracy <= 1
+        assert 0 <= final.score <= 1
         assert final.variance > 0
     if worse and better:
-        assert worse.accuracy <= better.accuracy
+        assert worse.score <= better.score
     shuffled = rng.sample(curves, len(curves))
-    again = Curves(shuffled, 100).final(2, high)
+    again = Curves(shuffled, Scale(ACCURACY, 100)).final(2, high)
     if better and again:
         assert again == pytest.approx(better, rel=1e-6)

@@ -20,6 +20,7 @@ from skipsearch.surrogate.encoding import Axis, Encoding
 from skipsearch.surrogate.kernel import CONSTANT, Kernel, Scales
 from skipsearch.surrogate.process import Observations, Posterior, fit, fit_scales
 from skipsearch.surrogate.warp import Warp, half_ranks
+from skipsearch.task import ACCURACY, Scale
 
 SPACE = """
 name: mixed
@@ -103,35 +104,35 @@ SHARES = st.lists(st.floats(0, 1), min_size=1, max_size=20)
 def test_values_return_to_their_accuracies_within_the_scale(
     seen: list[float], images: int, others: list[float]
 ) -> None:
-    warp = Warp.of(seen, images)
+    warp = Warp.of(seen, Scale(ACCURACY, images))
     values = warp.values(others)
-    back = warp.accuracies(values)
+    back = warp.scores(values)
     # What was put in to keep 0 and 1 finite stays: half an image on either side.
     expected = (np.array(others) * images + 0.5) / (images + 1)
     assert back == pytest.approx(expected, abs=1e-6)
     order = np.argsort(others, kind="stable")
     assert (np.diff(values[order]) >= 0).all()
-    assert ((warp.accuracies([-1e9, 1e9]) >= 0) & (warp.accuracies([-1e9, 1e9]) <= 1)).all()
+    assert ((warp.scores([-1e9, 1e9]) >= 0) & (warp.scores([-1e9, 1e9]) <= 1)).all()
     assert (warp.noise(others) > 0).all()
 
 
 def test_noise_is_that_of_a_binomial_share() -> None:
     images, truth = 500, 0.9
-    warp = Warp.of([0.85, 0.88, 0.9, 0.92], images)
+    warp = Warp.of([0.85, 0.88, 0.9, 0.92], Scale(ACCURACY, images))
     draws = np.random.default_rng(0).binomial(images, truth, 20_000) / images
     assert warp.noise([truth])[0] == pytest.approx(warp.values(draws).var(), rel=0.05)
 
 
 def test_a_collapsed_design_does_not_stretch_the_scale() -> None:
     good = [0.90, 0.905, 0.91, 0.915, 0.92]
-    warp = Warp.of([*good, 0.1], 1000)
-    assert warp.spread == pytest.approx(Warp.of([*good, 0.8], 1000).spread)
+    warp = Warp.of([*good, 0.1], Scale(ACCURACY, 1000))
+    assert warp.spread == pytest.approx(Warp.of([*good, 0.8], Scale(ACCURACY, 1000)).spread)
     assert warp.values([0.1])[0] > -8
 
 
 def test_only_the_order_counts_in_the_lower_half() -> None:
-    assert half_ranks([0.5, 0.6, 0.9, 0.92, 0.95], 1000) == pytest.approx(
-        half_ranks([0.1, 0.8, 0.9, 0.92, 0.95], 1000)
+    assert half_ranks([0.5, 0.6, 0.9, 0.92, 0.95], Scale(ACCURACY, 1000)) == pytest.approx(
+        half_ranks([0.1, 0.8, 0.9, 0.92, 0.95], Scale(ACCURACY, 1000))
     )
 
 
@@ -329,14 +330,14 @@ def test_what_was_stopped_is_expected_where_equals_have_ended() -> None:
         return float(1 / (1 + np.exp(-logit)))
 
     curves = [{1: share(a), 9: share(b)} for a, b in zip(early, final, strict=True)]
-    learned = Curves(curves, 10_000)
+    learned = Curves(curves, Scale(ACCURACY, 10_000))
     expected = learned.final(1, share(-0.8))
     assert expected is not None
-    assert expected.accuracy == pytest.approx(share(0.4), abs=0.03)
+    assert expected.score == pytest.approx(share(0.4), abs=0.03)
     assert 0.01 < expected.variance < 0.1  # 0.2 squared
-    few = Curves(curves[: LEAST - 1], 10_000)
+    few = Curves(curves[: LEAST - 1], Scale(ACCURACY, 10_000))
     assert few.final(1, 0.5) is None
     assert learned.final(5, 0.5) is None
-    wider = Curves(curves[:LEAST], 10_000).final(1, share(-0.8))
+    wider = Curves(curves[:LEAST], Scale(ACCURACY, 10_000)).final(1, share(-0.8))
     assert wider is not None
     assert wider.variance > expected.variance

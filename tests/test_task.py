@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -12,6 +13,7 @@ from torch.nn import functional as F
 from skipsearch.analysis.ranking import interval
 from skipsearch.analysis.ties import tied_with_leader
 from skipsearch.errors import UnknownWordError
+from skipsearch.surrogate.warp import Warp, half_ranks
 from skipsearch.task import ACCURACY, CLASSIFICATION, TASKS, Metric, Scale
 from skipsearch.training.criterion import CRITERIA
 
@@ -97,3 +99,14 @@ def test_classification_is_cross_entropy_and_the_share_of_correct_images() -> No
         expected = F.cross_entropy(logits, labels, label_smoothing=0.1, reduction="none")
         torch.testing.assert_close(losses[:, network], expected)
         assert scores[network] == (logits.argmax(1) == labels).sum().item() / 12
+
+
+@given(st.lists(st.floats(5, 60), min_size=2, max_size=20))
+def test_the_surrogate_models_unbounded_scores_as_they_are(scores: list[float]) -> None:
+    scale = Scale(DECIBELS, 100)
+    warp = Warp.of(scores, scale)
+    values = warp.values(scores)
+    assert warp.scores(values) == pytest.approx(scores)
+    assert (np.argsort(values, kind="stable") == np.argsort(scores, kind="stable")).all()
+    assert not warp.noise(scores).any()
+    assert np.isfinite(half_ranks(scores, scale)).all()

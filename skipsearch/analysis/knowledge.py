@@ -135,20 +135,20 @@ def learn(
     full = outcomes.outcome == FULL
     if outcomes.place[full].nunique() < FEWEST:
         return None
-    warp = Warp.of(ends[known], scale.images)
+    warp = Warp.of(ends[known], scale)
     values, noise = np.zeros(len(trials)), np.full(len(trials), np.inf)
     values[known], noise[known] = warp.values(ends[known]), warp.noise(ends[known])
     going = [i for i, t in enumerate(trials) if t.curve and t.state != FAIL and not full[i]]
     curves = Curves(
         [_curve(t, epochs) for t, is_full in zip(trials, full, strict=True) if is_full],
-        scale.images,
+        scale,
         [_curve(trials[i], epochs) for i in going],
     )
     for i in going:
         final = curves.final(len(trials[i].curve), trials[i].curve[-1].validation_score)
         if final is not None:
-            values[i] = warp.values([final.accuracy])[0]
-            noise[i] = warp.noise([final.accuracy])[0] + final.variance / warp.spread**2
+            values[i] = warp.values([final.score])[0]
+            noise[i] = warp.noise([final.score])[0] + final.variance / warp.spread**2
             outcomes.loc[i, "outcome"] = STOPPED
     told = np.isfinite(noise)
     rng = np.random.default_rng(0)
@@ -174,7 +174,7 @@ def learn(
         trained=trained,
         trainings=outcomes,
         values=drawn,
-        draws=belief.accuracies(drawn),
+        draws=belief.scores(drawn),
         noise=belief.noise,
         costs=pool.costs(trials) if with_costs else {},
     )

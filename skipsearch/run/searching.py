@@ -39,7 +39,7 @@ from skipsearch.searching.storage import without_password
 from skipsearch.searching.study import SearchStudy
 from skipsearch.space import Space
 from skipsearch.surrogate.inquiry import Inquiry
-from skipsearch.task import TASKS, Metric
+from skipsearch.task import TASKS, Metric, Scale
 from skipsearch.text import dump_yaml, write_atomically
 from skipsearch.training import Folder, packs, versions
 
@@ -171,14 +171,14 @@ def search(
     recipe = _joined(recipe or Recipe(), space, epochs).resolve(images.augmentation)
     # Refused before anything is written: an empty space, and a sampler that cannot search it.
     space.sample(0)
+    scale = Scale(images.task.metric, len(images.validation))
     inquiry = None
     if axes:
         inquiry = Inquiry(
             dataclasses.replace(space, recipe=recipe.to_dict()),
             axes,
             margin=MARGIN if margin is None else margin,
-            images=len(images.validation),
-            guess=images.task.metric.guess(space.classes),
+            scale=scale,
             seed=seed,
             seeds=seeds,
         )
@@ -196,7 +196,7 @@ def search(
         seeds=seeds,
         objectives=objectives,
         inquiry=inquiry,
-        images=len(images.validation),
+        scale=scale,
     )
     config = SearchConfig(
         space=space,

@@ -12,6 +12,7 @@ from skipsearch.record import LATENCY, SCORE
 from skipsearch.searching.samplers import DEFAULT, AnySampler
 from skipsearch.space import Candidate, Space
 from skipsearch.surrogate.inquiry import Inquiry
+from skipsearch.task import Scale
 
 Packs = Callable[[Design, Recipe, Sequence[int]], Iterable[Sequence[int]]]
 
@@ -57,8 +58,7 @@ class Plan:
         objectives: The validation score, and what to keep small beside it.
         inquiry: What is asked about axes of the space, with the same seed and seeds; the study is
             at its end when it is settled. None to look for the best design.
-        images: Number of validation images, which says how noisy a score is at least; None
-            where it is not known.
+        scale: Metric and number of validation images; None where they are not known.
     """
 
     space: Space
@@ -69,7 +69,7 @@ class Plan:
     seeds: int = 1
     objectives: tuple[str, ...] = (SCORE,)
     inquiry: Inquiry | None = None
-    images: int | None = None
+    scale: Scale | None = None
 
     @property
     def measure(self) -> str:

@@ -12,6 +12,7 @@ from skipsearch.record import SCORE
 from skipsearch.searching.proposers import Evolution, Grid, Local
 from skipsearch.searching.surrogate import Surrogate
 from skipsearch.space import Space
+from skipsearch.task import Scale
 
 SAMPLERS = ("surrogate", "tpe", "random", "grid", "gp", "nsga2", "evolution", "local")
 DEFAULT = "surrogate"
@@ -25,7 +26,7 @@ def make_sampler(
     space: Space,
     seed: int,
     objectives: Sequence[str] = (SCORE,),
-    images: int | None = None,
+    scale: Scale | None = None,
 ) -> optuna.samplers.BaseSampler:
     """Return the sampler of a word; a sampler that is one already is returned as it is.
 
@@ -40,7 +41,7 @@ def make_sampler(
         space: What the study searches, with the recipe that the study trains by.
         seed: Seed of every random choice, below 2**32.
         objectives: What a training is judged by: the validation score, and what to keep small.
-        images: Number of validation images; None where it is not known.
+        scale: Metric and number of validation images; None where they are not known.
 
     Raises:
         RunError: If the word is unknown, or stands for a sampler of one objective alone.
@@ -93,7 +94,7 @@ def make_sampler(
             case "local":
                 return Local(space, seed)
             case "surrogate":
-                return Surrogate(space, seed, objectives, images)
+                return Surrogate(space, seed, objectives, scale)
     raise RunError(f"sampler {not_one_of(sampler, SAMPLERS)}")
 
 

@@ -82,7 +82,7 @@ class SearchStudy(Recorder):
         seed = self._drivers.sampler_seed(plan.seed + len(trials))
         self._asking = None if plan.inquiry is None else Asking(space, seed, plan.inquiry)
         self._study.sampler = self._asking or make_sampler(
-            plan.sampler, space, seed % 2**32, plan.objectives, plan.images
+            plan.sampler, space, seed % 2**32, plan.objectives, plan.scale
         )
         self._tried = Tried(space, plan.seed, plan.seeds, random.Random(seed))
         self.requeue_interrupted()

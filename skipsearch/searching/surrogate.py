@@ -29,6 +29,7 @@ from skipsearch.surrogate.encoding import Array, Encoding
 from skipsearch.surrogate.kernel import Kernel, Scales
 from skipsearch.surrogate.process import Observations, Posterior, fit_scales
 from skipsearch.surrogate.warp import Warp, half_ranks
+from skipsearch.task import ACCURACY, Scale
 
 RANDOM = 6  # trainings before the first that is proposed by the model
 ENDED = 5  # of these, at least, must have shown a value
@@ -38,7 +39,7 @@ DRAWN = 1_000  # candidates at random, in a space too large to list
 RENEWED = 5  # of them anew for each trial
 BEST = 10  # designs whose neighbours are candidates there
 SHORTLIST = 2_000  # candidates of the highest expectation whose uncertainty is worked out
-IMAGES = 10_000  # that an accuracy is taken to be a share of, where nobody says
+USUAL = Scale(ACCURACY, 10_000)  # of scores whose scale is not known
 
 
 class Surrogate(Proposer):
@@ -58,7 +59,7 @@ class Surrogate(Proposer):
         space: What is searched, with the recipe that the study trains by.
         seed: Seed of every random choice.
         objectives: The validation score, and what to keep small beside it.
-        images: Number of validation images; None where it is not known.
+        scale: Metric and number of validation images; None where they are not known.
     """
 
     def __init__(
@@ -66,11 +67,11 @@ class Surrogate(Proposer):
         space: Space,
         seed: int,
         objectives: Sequence[str] = (SCORE,),
-        images: int | None = None,
+        scale: Scale | None = None,
     ) -> None:
         super().__init__(space, seed)
         self._objectives = tuple(objectives)
-        self._images = images or IMAGES
+        self._scale = scale or USUAL
         self._encoding = Encoding.of(space)
         self._kernel = Kernel(self._encoding.axes)
         self._is_listed = space.size is not None and space.size <= ENUMERABLE
@@ -125,7 +126,7 @@ class Surrogate(Proposer):
         stopped = [t for t in trials if t.state == TrialState.PRUNED]
         curves = Curves(
             [t.intermediate_values for t in complete if t.intermediate_values],
-            self._images,
+            self._scale,
             [t.intermediate_values for t in stopped if t.intermediate_values],
         )
         worst = min((t.values[0] for t in complete), default=math.nan)
@@ -136,21 +137,21 @@ class Surrogate(Proposer):
             elif trial.state == TrialState.FAIL and complete:
                 seen.append(_Seen(trial, worst))
             elif trial.state == TrialState.PRUNED and trial.intermediate_values:
-                epoch, accuracy = max(trial.intermediate_values.items())
-                final = curves.final(epoch, accuracy) if math.isfinite(accuracy) else None
+                epoch, score = max(trial.intermediate_values.items())
+                final = curves.final(epoch, score) if math.isfinite(score) else None
                 if final is not None:
-                    seen.append(_Seen(trial, final.accuracy, final.variance))
+                    seen.append(_Seen(trial, final.score, final.variance))
         return seen
 
     def _posterior(self, name: str, seen: Sequence[_Seen]) -> Posterior:
         """Fit the model of an objective."""
         rows = self._rows_of([each.trial for each in seen])
         if name == self._objectives[0]:
-            shares = np.array([each.accuracy for each in seen])
-            warp = Warp.of(shares, self._images)
-            values = half_ranks(shares, self._images)
+            scores = np.array([each.score for each in seen])
+            warp = Warp.of(scores, self._scale)
+            values = half_ranks(scores, self._scale)
             # Ranks have no slope: the noise is that of the middle, for all.
-            floors = np.full(len(seen), float(np.median(warp.noise(shares))))
+            floors = np.full(len(seen), float(np.median(warp.noise(scores))))
             floors += np.array([each.variance for each in seen]) / warp.spread**2
         else:
             at = self._objectives.index(name)
@@ -243,10 +244,10 @@ class Surrogate(Proposer):
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What a training has shown: its final accuracy, or what was made of less."""
+    """What a training has shown: its final score, or what was made of less."""
 
     trial: FrozenTrial
-    accuracy: float
+    score: float
     variance: float = 0.0  # of its logit, where it was not trained to the end
 
     @property

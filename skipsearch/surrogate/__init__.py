@@ -1,6 +1,6 @@
 """A probabilistic model of a search space: it proposes designs, and answers questions about them.
 
-``encoding`` turns candidates into rows of numbers, and ``warp`` turns accuracies into values for a
+``encoding`` turns candidates into rows of numbers, and ``warp`` turns scores into values for a
 normal model. ``kernel`` defines the expected similarity of two designs, ``process`` fits a Gaussian
 process and returns its posterior, and ``acquisition`` rates designs for the next training.
 ``answers`` compares the levels of an axis in posterior draws, ``question`` finds the training that

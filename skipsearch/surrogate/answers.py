@@ -1,7 +1,7 @@
 """Questions about a space, answered from draws of a posterior.
 
 Everything here works on a matrix of draws: each row is one space consistent with the data, each
-column one of its designs, each number an accuracy at the full budget. The quantity of interest is
+column one of its designs, each number a score at the full budget. The quantity of interest is
 computed in every row; its spread over the rows is the remaining uncertainty.
 """
 
@@ -62,11 +62,11 @@ def level_means(draws: Array, codes: Codes) -> Array:
 
 
 def level_bests(draws: Array, codes: Codes, trained: Flags, least: float) -> tuple[Array, Array]:
-    """Return bounds on the accuracy of the best design with each level.
+    """Return bounds on the score of the best design with each level.
 
-    The upper bound is the accuracy of the best of all designs. It relies on predictions for designs
+    The upper bound is the score of the best of all designs. It relies on predictions for designs
     unlike any trained one, and the best of many such guesses is optimistic. So the lower bound is
-    the accuracy of the best trained design.
+    the score of the best trained design.
 
     Args:
         draws: As for ``level_means``.

@@ -1,4 +1,4 @@
-"""Draws of the accuracies of all designs of a space, given its trainings.
+"""Draws of the scores of all designs of a space, given its trainings.
 
 The posterior of ``process`` assumes known scales of its kernel. A few trainings leave them
 uncertain, above all how much of a difference is a design's own and how much is noise, and intervals
@@ -31,10 +31,10 @@ class Belief:
     """A posterior over spaces, with the scales of the kernel integrated out.
 
     Attributes:
-        warp: Map from accuracies to the values of the model.
+        warp: Map from scores to the values of the model.
         posteriors: Posterior for each set of scales.
         weights: Probability of each set of scales.
-        least: Minimum expected accuracy of a design, that of guessing.
+        least: Minimum expected score of a design, that of guessing.
     """
 
     warp: Warp
@@ -57,12 +57,12 @@ class Belief:
 
         Args:
             encoding: Encoding of the space.
-            warp: Map from accuracies to values.
+            warp: Map from scores to values.
             points: Row of the encoding for each training.
             values: Observed final value of each training.
             noise: Known variance of each value, see ``fit``.
             rng: Generator for the scales.
-            least: Accuracy of guessing.
+            least: Score of guessing.
         """
         seen, kernel = Observations.of(points, values, noise), Kernel(encoding.axes)
         density = ScaleDensity(kernel, seen.some(SHAPED))
@@ -89,9 +89,9 @@ class Belief:
         drawn = [p.sample(x, n, rng) for p, n in zip(self.posteriors, shares, strict=True) if n]
         return np.concatenate(drawn)
 
-    def accuracies(self, values: Array) -> Array:
-        """Return the accuracies of values."""
-        return np.maximum(self.warp.accuracies(values), self.least)
+    def scores(self, values: Array) -> Array:
+        """Return the scores of values."""
+        return np.maximum(self.warp.scores(values), self.least)
 
 
 def _drawn(density: ScaleDensity, rng: np.random.Generator) -> tuple[Array, Array]:

@@ -20,6 +20,7 @@ import numpy as np
 
 from skipsearch.surrogate.encoding import Array
 from skipsearch.surrogate.warp import Warp
+from skipsearch.task import Scale
 
 LEAST = 5  # finished trainings needed to learn from an epoch
 PRIOR = 4.0  # weight, in finished trainings, of the prior that an epoch predicts nothing
@@ -27,67 +28,67 @@ MOST_VARIANCE = 25.0  # of a view, in squared spreads of the final values; noisi
 
 
 class Final(NamedTuple):
-    """The final accuracy that the epochs of a training indicate.
+    """The final score that the epochs of a training indicate.
 
     Attributes:
-        accuracy: Indicated final accuracy. It may be far from all observed ones, with a
+        score: Indicated final score. It may be far from all observed ones, with a
             correspondingly large variance.
         variance: Variance of its value by ``Warp``, in squared logits, in addition to the noise of
             a finished training. Divide it by a warp's squared spread for that warp's values.
     """
 
-    accuracy: float
+    score: float
     variance: float
 
 
 class Curves:
-    """Views of final accuracies, learned from the curves of a search.
+    """Views of final scores, learned from the curves of a search.
 
     Args:
-        finished: Accuracies by epoch of the finished trainings; the last epoch is that of the full
+        finished: Scores by epoch of the finished trainings; the last epoch is that of the full
             budget.
-        images: Number of images on which accuracies are measured.
-        others: Accuracies by epoch of trainings that are not finished and have not failed.
+        scale: Metric and number of images of the scores.
+        others: Scores by epoch of trainings that are not finished and have not failed.
     """
 
     def __init__(
         self,
         finished: Sequence[Mapping[int, float]],
-        images: int,
+        scale: Scale,
         others: Sequence[Mapping[int, float]] = (),
     ) -> None:
         self._finished = finished
         self._others = others
-        self._images = images
+        self._scale = scale
         self._views: dict[int, _View | None] = {}
         if len(finished) >= LEAST:
             final = [curve[max(curve)] for curve in finished]
-            self._warp = Warp.of(final, images)
+            self._warp = Warp.of(final, scale)
             self._values = self._warp.values(final)
 
-    def final(self, epoch: int, accuracy: float) -> Final | None:
-        """Return the final accuracy that an accuracy indicates; None if it indicates nothing.
+    def final(self, epoch: int, score: float) -> Final | None:
+        """Return the final score that a score indicates; None if it indicates nothing.
 
         Args:
             epoch: Last epoch of the training.
-            accuracy: Accuracy after that epoch.
+            score: Score after that epoch.
         """
         if epoch not in self._views:
             self._views[epoch] = self._view(epoch)
         view = self._views[epoch]
         if view is None:
             return None
-        value, variance = view.observe(accuracy)
+        value, variance = view.observe(score)
         if variance > MOST_VARIANCE:
             return None
-        return Final(float(self._warp.accuracies([value])[0]), variance * self._warp.spread**2)
+        return Final(float(self._warp.scores([value])[0]), variance * self._warp.spread**2)
 
     def _view(self, epoch: int) -> _View | None:
         if sum(epoch in curve for curve in self._finished) < LEAST:
             return None
         early = [curve[epoch] for curve in self._finished]
         seen = early + [curve[epoch] for curve in self._others if epoch in curve]
-        return _View.of(np.array(seen), np.array(early), self._values, self._images)
+        return _View.of(np.array(seen), np.array(early), self._values, self._scale)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ class _View:
     The final value is normal with mean ``level + slope * z`` for a value z after the epoch.
 
     Attributes:
-        warp: Warp of the accuracies after this epoch.
+        warp: Warp of the scores after this epoch.
         level: Expected final value for z = 0.
         slope: Slope of the final value by z.
         noise: Variance of the final value given z.
@@ -115,7 +116,7 @@ class _View:
     spread: float
 
     @classmethod
-    def of(cls, seen: Array, early: Array, final: Array, images: int) -> _View:
+    def of(cls, seen: Array, early: Array, final: Array, scale: Scale) -> _View:
         """Learn a view.
 
         The regression is Bayesian with the conjugate prior (Gelman et al. 2013, Bayesian Data
@@ -123,12 +124,12 @@ class _View:
         scaled.
 
         Args:
-            seen: Accuracies after this epoch of all trainings that reached it.
-            early: Accuracies after this epoch of the finished trainings.
+            seen: Scores after this epoch of all trainings that reached it.
+            early: Scores after this epoch of the finished trainings.
             final: Final values of the finished trainings.
-            images: Number of images on which accuracies are measured.
+            scale: Metric and number of images of the scores.
         """
-        warp = Warp.of(seen, images)
+        warp = Warp.of(seen, scale)
         z = warp.values(seen)
         inputs = np.stack([np.ones(len(early)), warp.values(early)], axis=1)
         precision = inputs.T @ inputs + np.diag([1.0, PRIOR])
@@ -142,13 +143,13 @@ class _View:
             warp, float(weights[0]), slope, noise, uncertainty, float(z.mean()), float(z.var())
         )
 
-    def observe(self, accuracy: float) -> tuple[float, float]:
-        """Return the final value that an accuracy indicates, and the variance of its error.
+    def observe(self, score: float) -> tuple[float, float]:
+        """Return the final value that a score indicates, and the variance of its error.
 
         This inverts Bayes' rule: the observation updates the final values of all trainings to
-        those of the trainings with this accuracy after this epoch.
+        those of the trainings with this score after this epoch.
         """
-        z = float(self.warp.values([accuracy])[0])
+        z = float(self.warp.values([score])[0])
         x = np.array([1.0, z])
         variance = self.noise * float(1 + x @ self.uncertainty @ x)
         explained = self.slope**2 * self.spread

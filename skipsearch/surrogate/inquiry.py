@@ -30,6 +30,7 @@ from skipsearch.surrogate.process import (
 )
 from skipsearch.surrogate.question import Answer, Question, most_informative, narrowed, slopes
 from skipsearch.surrogate.warp import Warp
+from skipsearch.task import Scale
 
 MOST_LEVELS = 20  # maximum number of compared levels of an axis
 MOST_NUMBERS = 6  # the same for an axis of numbers: of more, the report compares thirds
@@ -45,7 +46,7 @@ class Training:
         key: Key of the design and recipe, see ``Candidate.key``.
         seed: Seed of the training.
         values: Values of the parameters that matter for it.
-        accuracy: Accuracy at the full budget, or that of guessing if the training diverged; None if
+        score: Score at the full budget, or that of guessing if the training diverged; None if
             it is running or failed in another way.
         failed: Whether it diverged or failed in another way.
     """
@@ -53,7 +54,7 @@ class Training:
     key: str
     seed: int
     values: Mapping[str, Value]
-    accuracy: float | None = None
+    score: float | None = None
     failed: bool = False
 
 
@@ -66,15 +67,14 @@ class Inquiry:
     Args:
         space: Space, with the recipe of the trainings.
         axes: Parameters of the space, or fields that its axes set.
-        margin: Difference in mean accuracy that is too small to matter.
-        images: Number of images in the validation split.
-        guess: Score of a network that has learnt nothing.
+        margin: Difference in mea score that is too small to matter.
+        scale: Metric and number of validation images.
         seed: Seed of the first training of each design.
         seeds: Maximum number of trainings of one design.
 
     Attributes:
         margin: As given.
-        guess: As given.
+        guess: Score of a network that has learnt nothing.
 
     Raises:
         RunError: If an axis is missing, is named twice or has no levels to compare, or the margin
@@ -87,15 +87,14 @@ class Inquiry:
         axes: Sequence[str],
         *,
         margin: float,
-        images: int,
-        guess: float,
+        scale: Scale,
         seed: int = 0,
         seeds: int = 1,
     ) -> None:
         check_question(space, axes, margin)
         self.margin = margin
-        self._images = images
-        self.guess = guess
+        self._scale = scale
+        self.guess = scale.metric.guess(space.classes)
         self._seeds = range(seed, seed + seeds)
         self._encoding = Encoding.of(space)
         self._pool = representatives(space)
@@ -130,7 +129,7 @@ class Inquiry:
         if not free:
             return None
         knowledge = self._knowledge(trainings)
-        under_way = self._points([t for t in trainings if t.accuracy is None and not t.failed])
+        under_way = self._points([t for t in trainings if t.score is None and not t.failed])
         if knowledge is None:
             begun = self._points([t for t in trainings if not t.failed])
             information = self._before_the_first_fit(begun)
@@ -165,7 +164,7 @@ class Inquiry:
         return self._encoding.rows(values)
 
     def _knowledge(self, trainings: Iterable[Training]) -> _Knowledge | None:
-        ended = tuple(t for t in trainings if t.accuracy is not None)
+        ended = tuple(t for t in trainings if t.score is not None)
         if len(ended) < max(FIRST, 2 * max(len(q.levels) for q in self._questions)):
             return None
         if self._known is None or self._known[0] != ended:
@@ -173,15 +172,15 @@ class Inquiry:
         return self._known[1]
 
     def _worked_out(self, ended: Sequence[Training]) -> _Knowledge:
-        accuracies = np.array([t.accuracy for t in ended], dtype=float)
-        warp = Warp.of(accuracies, self._images)
-        values, floors = warp.values(accuracies), warp.noise(accuracies)
+        scores = np.array([t.score for t in ended], dtype=float)
+        warp = Warp.of(scores, self._scale)
+        values, floors = warp.values(scores), warp.noise(scores)
         # The same draws as in the report, so that the same levels are open.
         rng = np.random.default_rng(0)
-        least = min(self.guess, accuracies.min())
+        least = min(self.guess, scores.min())
         points = self._points(ended)
         belief = Belief.of(self._encoding, warp, points, values, floors, rng, least)
-        draws = belief.accuracies(belief.values(self._rows, DRAWS, rng))
+        draws = belief.scores(belief.values(self._rows, DRAWS, rng))
         answers = [Answer.of(question, draws, self.margin) for question in self._questions]
         # The next training is chosen with the most probable scales alone.
         return _Knowledge(warp, belief.posteriors[0], answers)
@@ -190,8 +189,8 @@ class Inquiry:
         """Return how informative a training of each design would be."""
         warp = knowledge.warp
         posterior = knowledge.posterior.with_pending(under_way)
-        slope = slopes(posterior, self._rows, warp.accuracies)
-        noise = warp.noise(warp.accuracies(posterior.mean(self._rows))) + posterior.scales.noise
+        slope = slopes(posterior, self._rows, warp.scores)
+        noise = warp.noise(warp.scores(posterior.mean(self._rows))) + posterior.scales.noise
         reductions = []
         for answer in knowledge.answers:
             contrasts = answer.question.contrasts(answer.verdicts.reference) * slope
@@ -258,7 +257,7 @@ def check_question(space: Space, axes: Sequence[str], margin: float) -> None:
             if isinstance(parameter, Range) and parameter.size > MOST_NUMBERS:
                 raise RunError(_too_many(name, parameter.size, MOST_NUMBERS))
     if isinstance(margin, bool) or not isinstance(margin, int | float) or not 0 < margin < 1:
-        raise RunError(f"margin: {margin!r} is not a difference in accuracy between 0 and 1")
+        raise RunError(f"margin: {margin!r} is not a difference in score between 0 and 1")
 
 
 def _parts(space: Space, field: str) -> list[str]:

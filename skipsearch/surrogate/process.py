@@ -105,7 +105,7 @@ def fit(
         encoding: Encoding of the space.
         points: Row of the encoding for each training; the same row for the seeds of a design.
         values: Value of each training, around 0 and in units of their spread, see ``warp``.
-        floors: Known variance of each value, due to the images of an accuracy.
+        floors: Known variance of each value, due to the images of a score.
         scales: Scales of the kernel; None for those of the highest posterior density.
 
     Returns:

@@ -1,6 +1,6 @@
 """Questions about how the levels of an axis differ, and which training narrows the answer most.
 
-A question is about contrasts: the mean accuracy over the designs with one level, minus that over
+A question is about contrasts: the mea score over the designs with one level, minus that over
 the designs with another. A training of one design is informative about all similar designs, and
 the posterior before the training determines how much it narrows each contrast.
 """
@@ -75,7 +75,7 @@ class Answer:
     def of(
         cls, question: Question, draws: Array, margin: float, confidence: float = CONFIDENCE
     ) -> Answer:
-        """Answer a question from draws of the accuracy of each design: (draws, designs).
+        """Answer a question from draws of the score of each design: (draws, designs).
 
         Args:
             question: Question to answer.
@@ -120,21 +120,21 @@ class Answer:
         return level_name(self.question.axis, self.question.levels[i])
 
 
-def slopes(posterior: Posterior, x: Array, accuracies: Callable[[Array], Array]) -> Array:
-    """Return the mean slope of each design's accuracy by its value on the scale of the model.
+def slopes(posterior: Posterior, x: Array, scores: Callable[[Array], Array]) -> Array:
+    """Return the mean slope of each design's score by its value on the scale of the model.
 
-    The covariance of an accuracy with any normal value is that of the values times this slope,
+    The covariance of a score with any normal value is that of the values times this slope,
     whatever the shape of the curve (Stein 1981, doi:10.1214/aos/1176345632, lemma 1). The mean
     over the normal distribution is a Gauss-Hermite sum.
 
     Args:
         posterior: Posterior of the values.
         x: Row for each design.
-        accuracies: Function from values to accuracies.
+        scores: Function from values to scores.
     """
     deviation = np.sqrt(np.maximum(posterior.variance(x), LEAST_SPREAD**2))
     at = posterior.mean(x) + deviation * NODES[:, None]
-    moments = (WEIGHTS * NODES) @ accuracies(at) / WEIGHTS.sum()
+    moments = (WEIGHTS * NODES) @ scores(at) / WEIGHTS.sum()
     return np.asarray(moments / deviation)
 
 
