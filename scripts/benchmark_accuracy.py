@@ -5,7 +5,7 @@ from dataclasses import replace
 from statistics import mean, stdev
 
 import torch
-from benchmark_turns import table
+from benchmark_tables import table
 from scipy.stats import t as student
 from torch import Tensor, nn
 from torch.nn import functional as F

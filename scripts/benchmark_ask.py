@@ -30,7 +30,7 @@ from statistics import median
 
 import numpy as np
 import optuna
-from benchmark_turns import circumstances, table, write_section
+from benchmark_tables import circumstances, table, write_section
 from numpy.typing import NDArray
 from train_table import load_space, read
 
@@ -125,7 +125,10 @@ def replay(known: Known, way: Way, axis: str, margin: float, repeat: int) -> Fou
     """Search once, until the question is settled or the budget is spent."""
     seeds = max(map(len, known.accuracies.values()))
     recipe = Recipe.from_dict(known.space.recipe)
-    inquiry = Inquiry(known.space, [axis], margin=margin, images=IMAGES, seed=0, seeds=seeds)
+    guess = ACCURACY.guess(known.space.classes)
+    inquiry = Inquiry(
+        known.space, [axis], margin=margin, images=IMAGES, guess=guess, seed=0, seeds=seeds
+    )
     plan = Plan(
         space=known.space,
         recipe=recipe,

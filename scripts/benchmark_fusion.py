@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from statistics import median, quantiles
 
-from benchmark_turns import circumstances, table, write_section
+from benchmark_tables import circumstances, table, write_section
 from random_images import random_data
 
 import skipsearch as ss

@@ -34,17 +34,17 @@ from typing import Any
 import nas_bench_macro
 import numpy as np
 import optuna
-from benchmark_turns import circumstances, table, write_section
+from benchmark_tables import circumstances, table, write_section
 from train_table import load_space, read
 
 import skipsearch as ss
 from skipsearch import analysis
+from skipsearch.defaults import MARGIN
 from skipsearch.record import COMPLETE, DIVERGED, FAIL, Environment
 from skipsearch.searching.plans import Plan
-from skipsearch.searching.samplers import SAMPLERS
+from skipsearch.searching.samplers import DEFAULT, SAMPLERS
 from skipsearch.searching.study import SearchStudy
 from skipsearch.space import Candidate, Space
-from skipsearch.surrogate.answers import MARGIN
 from skipsearch.task import ACCURACY, Scale
 
 HERE = Path(__file__).parent
@@ -308,7 +308,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--work", type=Path, required=True, help="a file that repeats are added to")
     parser.add_argument("--repeats", type=int, default=200)
-    parser.add_argument("--sampler", choices=SAMPLERS, default=SAMPLERS[-1])
+    parser.add_argument("--sampler", choices=SAMPLERS, default=DEFAULT)
     parser.add_argument("--digits", type=Path, default=HERE / "tables/digits.csv")
     parser.add_argument("--macro", type=Path, help="NAS-Bench-Macro's JSON file; without it digits")
     parser.add_argument("--table-only", action="store_true", help="replay nothing")

@@ -21,7 +21,7 @@ from statistics import mean, median
 
 import optuna
 import psutil
-from benchmark_turns import table
+from benchmark_tables import table
 from optuna.storages import BaseStorage, InMemoryStorage
 
 from skipsearch.recipe import Recipe

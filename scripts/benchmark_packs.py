@@ -23,7 +23,7 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from benchmark_turns import circumstances, table, write_section
+from benchmark_tables import circumstances, table, write_section
 from random_images import CHANNELS, CLASSES, random_data
 
 import skipsearch as ss

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from statistics import median, quantiles
 
 import torch
-from benchmark_turns import synchronise, table
+from benchmark_tables import synchronise, table
 from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, record_function
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmark_overhead import EPOCHS, SPACE, fill
-from benchmark_turns import circumstances, table, write_section
+from benchmark_tables import circumstances, table, write_section
 
 import skipsearch as ss
 

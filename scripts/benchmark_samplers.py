@@ -1,7 +1,7 @@
 """Which sampler finds the best designs? Searches replayed on a table of finished trainings.
 
     python scripts/benchmark_samplers.py [--repeats 100] [--evaluations 60] [--out FILE]
-    python scripts/benchmark_samplers.py --scheduler asha    # with early stopping, as by default
+    python scripts/benchmark_samplers.py --scheduler asha    # with early stopping
     python scripts/benchmark_samplers.py --exact             # evaluations without noise
     python scripts/benchmark_samplers.py --judged-at 3       # as if trainings ended at epoch 3
     python scripts/benchmark_samplers.py --macro FILE        # on NAS-Bench-Macro, 6,561 networks
@@ -42,7 +42,7 @@ from typing import NamedTuple
 import nas_bench_macro
 import numpy as np
 import optuna
-from benchmark_turns import CORES, circumstances, table, write_section
+from benchmark_tables import CORES, circumstances, table, write_section
 from scipy.stats import t as student
 from train_table import load_space, read
 
@@ -52,7 +52,7 @@ from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Environment, Epoch
 from skipsearch.searching.plans import Plan
 from skipsearch.searching.samplers import SAMPLERS
-from skipsearch.searching.stopping import Judge
+from skipsearch.searching.stopping import EarlyStopper
 from skipsearch.searching.study import SearchStudy
 from skipsearch.space import Space
 from skipsearch.training import tune_process
@@ -186,7 +186,7 @@ def replay(setting: Setting, sampler: str, repeat: int) -> tuple[list[list[float
     study = SearchStudy(optuna.storages.InMemoryStorage(), "replay", plan)
     # What COMPLETE means.
     study.plan = replace(study.plan, recipe=replace(recipe, epochs=known.epochs))
-    judge = Judge(EarlyStopping(rule=setting.scheduler, audit=0), known.epochs)
+    stopper = EarlyStopper(EarlyStopping(rule=setting.scheduler, audit=0), known.epochs)
     seen: list[Seen] = []
     regrets: list[list[float]] = []
     epochs_spent = proposals = 0
@@ -201,7 +201,7 @@ def replay(setting: Setting, sampler: str, repeat: int) -> tuple[list[list[float
         key = proposal.candidate.key
         whole = luck(setting, key, repeat)
         below = (whole[:epoch] for epoch in range(1, known.epochs))
-        curve = next((part for part in below if judge.stops(proposal.number, part)), whole)
+        curve = next((part for part in below if stopper.stops(proposal.number, part)), whole)
         study.report(proposal.number, [shown(*each) for each in enumerate(curve, 1)], Environment())
         epochs_spent += max(len(curve), 1)
         if len(curve) < len(whole):

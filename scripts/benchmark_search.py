@@ -32,7 +32,7 @@ from statistics import mean, median
 from benchmark_overhead import overhead
 from benchmark_samplers import Setting, interval, trainings
 from benchmark_systems import SYSTEMS, Replay, Trained, replay
-from benchmark_turns import circumstances, table, write_section
+from benchmark_tables import circumstances, table, write_section
 
 DEFAULT = [name for name in SYSTEMS if name != "Tune as it comes"]
 SHOWN = (100, 300, 1000)  # epochs after which the regret is shown

@@ -37,12 +37,12 @@ from statistics import mean, stdev
 
 import numpy as np
 from benchmark_samplers import LEADERS, Setting, interval, trainings
-from benchmark_turns import circumstances, table, write_section
+from benchmark_tables import circumstances, table, write_section
 from scipy.stats import norm, rankdata
 from scipy.stats import t as student
 
 from skipsearch.early_stopping import EarlyStopping
-from skipsearch.searching.stopping import Judge
+from skipsearch.searching.stopping import EarlyStopper
 from skipsearch.surrogate.acquisition import expected_improvement
 from skipsearch.surrogate.curves import Curves
 from skipsearch.surrogate.encoding import Array, Axis, Encoding
@@ -212,7 +212,7 @@ def replay(world: World, rule: str, factor: float, repeat: int) -> Figures:
     search = Search(world, [rng.choice(seeds) for seeds in world.seeds])
     order = rng.sample(range(len(world.rows)), len(world.rows))
     stopping = EarlyStopping(rule="asha" if rule == "asha" else "none", audit=0)
-    judge = Judge(stopping, world.epochs)
+    stopper = EarlyStopper(stopping, world.epochs)
     stopped: set[int] = set()
     begun = spent = pauses = resumed = 0
     regrets: list[list[float]] = []
@@ -236,7 +236,7 @@ def replay(world: World, rule: str, factor: float, repeat: int) -> Figures:
                 del search.parts[now]
                 break
             shown = [value for _, value in sorted(curve.items())]
-            if rule == "asha" and judge.stops(now, shown):
+            if rule == "asha" and stopper.stops(now, shown):
                 stopped.add(now)
                 break
             if rule == "worth" and len(search.finished) >= WHOLE:

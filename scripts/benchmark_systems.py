@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import optuna
 from benchmark_samplers import Setting, luck, trainings
-from benchmark_turns import CORES
+from benchmark_tables import CORES
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.basic_variant import BasicVariantGenerator

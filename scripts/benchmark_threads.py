@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from benchmark_turns import (
+from benchmark_tables import (
     CORES,
     Contender,
     Round,

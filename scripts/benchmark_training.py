@@ -35,7 +35,7 @@ import random_images
 import torch
 from benchmark_accuracy import accuracy
 from benchmark_profile import host_time, profile
-from benchmark_turns import (
+from benchmark_tables import (
     CORES,
     Contender,
     Ratio,

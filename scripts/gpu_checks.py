@@ -702,7 +702,7 @@ def memory_stays_flat_over_forty_trials(device: torch.device) -> str:
             )
             result = finished(job)
             assert not result.failure, result.failure
-            job.forget()
+            job.discard()
             if device.type == "cuda":
                 free, total = torch.cuda.mem_get_info(device)
                 held.append((total - free) // MIB)
@@ -725,7 +725,7 @@ def out_of_memory_in_a_first_step_divides_the_batch(device: torch.device) -> str
     with tempfile.TemporaryDirectory() as folder, memory_limited(device, 700 * MIB):
         job = Job(request(design, recipe), data, Folder(folder))
         result = finished(job)
-        job.forget()
+        job.discard()
     assert not result.failure, result.failure
     assert "parts" in result.numerics, result.numerics
     return result.numerics
@@ -740,12 +740,12 @@ def what_never_fits_fails_and_the_next_trial_trains(device: torch.device) -> str
         with memory_limited(device, 60 * MIB):
             wide = Job(request(CALM.replace(widths=(1024, 1024)), recipe), data, Folder(folder))
             result = finished(wide)
-            wide.forget()
+            wide.discard()
         assert "OutOfMemory" in result.failure, result
         assert not result.device_lost
         fits = Job(request(CALM, recipe, 1), data, Folder(folder))
         assert not finished(fits).failure
-        fits.forget()
+        fits.discard()
     return result.failure
 
 
@@ -762,7 +762,7 @@ def a_time_out_beside_a_healthy_neighbour(device: torch.device) -> str:
         healthy = Job(request(DROPS, RECIPE, 5), data, Folder(folder), streams=streams)
         ended, found = in_threads([lambda: finished(late), lambda: finished(healthy)])
         # Whoever takes the slot of the late one has memory to itself.
-        late.forget()
+        late.discard()
         after = Job(request(DROPS, RECIPE, 5), data, Folder(Path(folder) / "b"), streams=streams)
         assert losses(finished(after)) == losses(expected)
     streams.close()

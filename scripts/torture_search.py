@@ -30,7 +30,7 @@ from pathlib import Path
 
 import optuna
 import psutil
-from benchmark_turns import circumstances, table, write_section
+from benchmark_tables import circumstances, table, write_section
 
 from skipsearch.record import COMPLETE, FAIL, INTERRUPTED, PRUNED, Trial
 from skipsearch.run import Run
@@ -45,7 +45,7 @@ from skipsearch.searching.attributes import (
 )
 from skipsearch.searching.folder import PREFIX, ROOT
 from skipsearch.searching.searcher import WORKER_DEATHS
-from skipsearch.searching.storage import calm, open_storage
+from skipsearch.searching.storage import open_storage, quiet_optuna
 from skipsearch.space import Space
 
 SPACE = """
@@ -325,7 +325,7 @@ def raw(run: Path) -> list[optuna.trial.FrozenTrial]:
         (study,) = optuna.get_all_study_names(storage) or [None]
         if study is None:
             return []
-        with calm():
+        with quiet_optuna():
             return optuna.load_study(study_name=study, storage=storage).get_trials(deepcopy=False)
     finally:
         storage.remove_session()

@@ -28,7 +28,7 @@ from functools import partial
 from pathlib import Path
 from statistics import mean, stdev, variance
 
-from benchmark_turns import CORES, circumstances
+from benchmark_tables import CORES, circumstances
 
 import skipsearch as ss
 from skipsearch.space import Candidate

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from skipsearch.training import train, train_several
     from skipsearch.training.diagnosis import Explanation, explain
 
-# Imported when first used: torch and Ray take seconds, matplotlib a part of one, and
+# Imported on first use: importing torch and Ray takes seconds, matplotlib a fraction of one, and
 # `skipsearch show` needs none of them.
 _LATE = {
     "Data": "data",

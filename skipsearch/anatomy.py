@@ -1,4 +1,4 @@
-"""Designs drawn as text: blocks as the papers draw them, with shapes."""
+"""Drawings of designs as text: blocks as in the papers, with shapes."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def draw_design(
     """Draw a design: its blocks, its stages with shapes and cost, and its totals.
 
     Args:
-        design: What to draw.
-        in_channels: Channels of the images.
-        image_size: Their height and width, in pixels.
-        classes: Outputs.
+        design: Design to draw.
+        in_channels: Number of image channels.
+        image_size: Image height and width, in pixels.
+        classes: Number of outputs.
 
     Returns:
         Lines of text.
@@ -70,7 +70,7 @@ def draw_block(block: Block, size: Size) -> str:
     """Draw one block from top to bottom, the shortcut to the right of the branch.
 
     Args:
-        block: From the plan of a design.
+        block: Block of a design's plan.
         size: Height and width of its input.
     """
     inner = _written((*block.opening, *block.branch), size)
@@ -110,7 +110,7 @@ def _mark(sign: str) -> str:
 
 
 def _formula(block: Block) -> str:
-    """Say with which factors a block joins branch and shortcut; nothing where there are none."""
+    """Return the factors of branch and shortcut in a block's join; empty if there are none."""
     assert block.merge is not None
     branch, shortcut, note = MERGES[block.merge].weights(block)
     if " " in shortcut:
@@ -120,7 +120,7 @@ def _formula(block: Block) -> str:
 
 
 def _join_words(join: Join) -> str:
-    """Say where long skips come from, what they carry, and how they join."""
+    """Describe where long skips start, what they carry, and how they join."""
     words = []
     for link in join.links:
         source = f"stage {link.source}" if link.source else "stem"
@@ -134,7 +134,7 @@ def _line(word: str, shape: str, side: str, width: int) -> str:
 
 
 def step_word(step: Step) -> str:
-    """Write one operation with its channels, stride and groups."""
+    """Return one operation as text, with its channels, stride and groups."""
     return OPERATIONS[step.op].label(step)
 
 
@@ -143,7 +143,7 @@ def _chain(steps: Steps) -> str:
 
 
 def _written(steps: Steps, size: Size) -> list[tuple[str, str]]:
-    """Write each operation, and the shape that leaves it."""
+    """Return each operation and its output shape as text."""
     return [(step_word(step), _shape(step.outputs, left)) for step, left in sized(steps, size)]
 
 
@@ -152,7 +152,7 @@ def _shape(channels: int, size: Size) -> str:
 
 
 def block_kind(block: Block) -> tuple[object, ...]:
-    """Return what makes two drawings differ but for their numbers of channels."""
+    """Return what distinguishes drawings of blocks, apart from channel counts."""
     steps = (*block.opening, *block.branch, *block.after)
     ops = tuple((step_word(step).partition(" ")[0], step.groups > 1) for step in steps)
     shortcut = None if block.shortcut is None else tuple(step.op for step in block.shortcut)
@@ -160,13 +160,13 @@ def block_kind(block: Block) -> tuple[object, ...]:
 
 
 class Kind(NamedTuple):
-    """A kind of block, by the first block that is of it.
+    """A kind of block, represented by its first block.
 
     Attributes:
-        stage: Number of its stage, from 1.
-        position: Its place in the stage, from 1.
-        block: From the plan.
-        size: Height and width of its input.
+        stage: Number of the stage, from 1.
+        position: Position in the stage, from 1.
+        block: Block of the plan.
+        size: Height and width of the input.
     """
 
     stage: int
@@ -176,7 +176,7 @@ class Kind(NamedTuple):
 
 
 def block_kinds(plan: Network, parts: Parts) -> dict[tuple[object, ...], Kind]:
-    """Find the first block of each kind, in order, by what ``block_kind`` returns."""
+    """Find the first block of each kind, in order, keyed by ``block_kind``."""
     kinds: dict[tuple[object, ...], Kind] = {}
     for number, (stage, measured) in enumerate(zip(plan.stages, parts.stages, strict=True), 1):
         pairs = zip(stage.blocks, measured.blocks, strict=True)
@@ -186,7 +186,7 @@ def block_kinds(plan: Network, parts: Parts) -> dict[tuple[object, ...], Kind]:
 
 
 class Row(NamedTuple):
-    """A part of a network in the table of its parts."""
+    """A row of the table of a network's parts."""
 
     name: str
     operations: str

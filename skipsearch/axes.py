@@ -16,17 +16,17 @@ from skipsearch.fields import ALWAYS_PER_STAGE, PER_STAGE
 from skipsearch.layout import Layout, is_convolution
 
 RECIPE = "recipe."
-# Fields that have a value in each stage: FIELD[i] is an axis of one stage alone.
+# Fields with a value in each stage: FIELD[i] is an axis of a single stage.
 STAGED = (*PER_STAGE, *ALWAYS_PER_STAGE)
 
 Value = Any  # one value of one parameter: a plain value, or a tuple of them
 
 
 def level_name(axis: str, level: object) -> str:
-    """Return a level of an axis as a sentence shows it.
+    """Return a level of an axis as shown in a sentence.
 
-    A name with blanks stands in quotes, and a layout without ``+`` is said to be plain: otherwise
-    one sign tells it from another.
+    A name with blanks is quoted. A layout without ``+`` is called plain: otherwise a single
+    character would distinguish it from another.
     """
     name = str(list(level)) if isinstance(level, tuple) else str(level) or "nothing"
     field, _, slot = split_name(axis)
@@ -41,28 +41,28 @@ class Choice(NamedTuple):
 
     @property
     def size(self) -> int:
-        """How many values there are."""
+        """Number of values."""
         return len(self.values)
 
     @property
     def labels(self) -> list[str | int | float | bool | None]:
-        """The values as plain scalars: a list becomes its JSON text."""
+        """The values as plain scalars; a list becomes its JSON text."""
         return [json.dumps(v) if isinstance(v, tuple) else v for v in self.values]
 
     def value(self, label: Value) -> Value:
-        """Return the value that a label stands for."""
+        """Return the value of a label."""
         return self.values[self.labels.index(label)]
 
     def plain(self) -> Any:
-        """Return what the YAML holds."""
+        """Return the value in the YAML."""
         return [list(v) if isinstance(v, tuple) else v for v in self.values]
 
     def draw(self, rng: random.Random) -> Value:
-        """Draw one value, all alike."""
+        """Draw one value uniformly."""
         return rng.choice(self.values)
 
     def start(self, wanted: Value) -> Value:
-        """Return the wanted value where it is one of the axis', else the first."""
+        """Return the wanted value if the axis has it, else the first."""
         return wanted if wanted in self.values else self.values[0]
 
     def moves(self, value: Value) -> Iterator[Value]:
@@ -81,25 +81,25 @@ class Range(NamedTuple):
 
     @property
     def size(self) -> int | None:
-        """How many values there are; None for a continuum."""
+        """Number of values; None for a continuous range."""
         return (
             None if self.step is None else math.floor((self.high - self.low) / self.step + 1e-9) + 1
         )
 
     @property
     def values(self) -> tuple[Value, ...]:
-        """All values of a stepped range; there may be millions."""
+        """All values of a stepped range, possibly millions."""
         assert self.size is not None
         return tuple(map(self._at, range(self.size)))
 
     def value(self, number: Value) -> Value:
-        """Return the value that is meant by a number: another's multiple of a step may be off."""
+        """Return the value meant by a number, which may be rounded differently."""
         if self.whole or self.step is None:
-            return number  # a last bit that differs would make another key
+            return number  # a difference in the last bit would make another key
         return self._at(round((number - self.low) / self.step))
 
     def plain(self) -> Any:
-        """Return what the YAML holds."""
+        """Return the value in the YAML."""
         plain: dict[str, Any] = {"low": self.low, "high": self.high}
         if self.log:
             plain["log"] = True
@@ -108,17 +108,17 @@ class Range(NamedTuple):
         return plain
 
     def draw(self, rng: random.Random) -> Value:
-        """Draw one value, uniformly, or uniformly in the logarithm."""
+        """Draw one value, uniformly or log-uniformly."""
         if self.log:
             value = math.exp(rng.uniform(math.log(self.low), math.log(self.high)))
-            value = min(max(value, self.low), self.high)  # exp and log are off by a last bit
+            value = min(max(value, self.low), self.high)  # exp and log round the last bit
             return round(value) if self.whole else value
         if self.size is not None:
             return self._at(rng.randrange(self.size))
         return rng.uniform(self.low, self.high)
 
     def start(self, wanted: Value) -> Value:
-        """Return the wanted value where it lies in the range, else the middle of the range."""
+        """Return the wanted value if the range has it, else the middle of the range."""
         number = isinstance(wanted, int | float) and not isinstance(wanted, bool)
         if number and self.low <= wanted <= self.high:
             place = self._place(wanted)
@@ -132,10 +132,10 @@ class Range(NamedTuple):
         return (self.low + self.high) / 2 if self.size is None else self._at((self.size - 1) // 2)
 
     def moves(self, value: Value) -> Iterator[Value]:
-        """Yield the values next to one, the lower first.
+        """Yield the neighbours of a value, the lower one first.
 
-        In a continuum they lie a tenth of the range away, or at the bound where that is nearer;
-        whole numbers in a logarithmic range do so too, but at least 1 away.
+        In a continuous range they lie a tenth of the range away, or at the bound if that is nearer.
+        So do whole numbers in a logarithmic range, but at least 1 away.
         """
         if self.log and self.whole:
             factor = (self.high / self.low) ** 0.1
@@ -150,7 +150,7 @@ class Range(NamedTuple):
         if place is not None:
             last = self._place(self.high)
             assert last is not None
-            # A value between two steps has both of them beside it.
+            # The neighbours of a value between two steps are both of them.
             for i in (math.ceil(place - 1e-9) - 1, math.floor(place + 1e-9) + 1):
                 if 0 <= i <= last + 1e-9:
                     yield self._at(i)
@@ -169,18 +169,18 @@ class Range(NamedTuple):
         return round(self.low + i * (self.step or 1), 12) if i else self.low
 
     def _place(self, value: float) -> float | None:
-        """How many steps a value stands above the lowest; None in a continuum."""
+        """Number of steps from the lowest value; None in a continuous range."""
         if self.step is None and not self.whole:
             return None
         return (value - self.low) / (self.step or 1)
 
 
 class Free(NamedTuple):
-    """An axis of layouts: convolutions that stay, and operations placed freely around them.
+    """An axis of layouts: fixed convolutions, and operations placed freely around them.
 
     [before] conv3 [between1] conv3 [before_join] + [after_join]
 
-    Each slot is a parameter of its own; it holds any of the operations in any order, or nothing.
+    Each slot is a separate parameter; it holds any of the operations in any order, or nothing.
     """
 
     convs: tuple[str, ...]
@@ -188,18 +188,18 @@ class Free(NamedTuple):
 
     @property
     def slots(self) -> tuple[str, ...]:
-        """The places for operations, first to last."""
+        """The slots for operations, first to last."""
         between = (f"between{i}" for i in range(1, len(self.convs)))
         return ("before", *between, "before_join", "after_join")
 
     @property
     def words(self) -> Choice:
-        """What a slot can hold: every arrangement of any of the operations."""
+        """Possible contents of a slot: every arrangement of any of the operations."""
         counts = range(len(self.free) + 1)
         return Choice(tuple("-".join(word) for n in counts for word in permutations(self.free, n)))
 
     def layout(self, words: Mapping[str, str]) -> str:
-        """Return the layout that has these words in its slots, nothing where none is given."""
+        """Return the layout with these words in its slots; a slot without a word is empty."""
         first, *between, after = (words.get(slot, "") for slot in self.slots)
         run = [first]
         for conv, word in zip(self.convs, between, strict=True):
@@ -207,13 +207,13 @@ class Free(NamedTuple):
         return f"{'-'.join(filter(None, run))} + {after}".rstrip()
 
     def plain(self) -> Any:
-        """Return what the YAML holds."""
+        """Return the value in the YAML."""
         return {"convs": list(self.convs), "free": list(self.free)}
 
 
 @lru_cache(maxsize=1024)
 def slots(layout: Layout) -> Mapping[str, str]:
-    """Return what stands in each slot of a layout, by its name: the way back of ``Free.layout``."""
+    """Return the contents of a layout's slots by slot name: the inverse of ``Free.layout``."""
     runs: list[list[str]] = [[]]
     for token in layout.branch:
         if is_convolution(token):
@@ -230,7 +230,7 @@ Axis = Parameter | Free
 
 
 class Name(NamedTuple):
-    """The parts of an axis' or a parameter's name, such as ``layout[2].before``."""
+    """The parts of the name of an axis or parameter, such as ``layout[2].before``."""
 
     field: str
     stage: int | None
@@ -242,7 +242,7 @@ IN_A_STAGE = re.compile(rf"({'|'.join(STAGED)})\[(0|[1-9][0-9]{{0,5}})\]")
 
 @lru_cache(maxsize=1024)
 def split_name(name: str) -> Name:
-    """Split a name into field, stage and slot; the field of ``recipe.NAME`` is all of it."""
+    """Split a name into field, stage and slot; the field of ``recipe.NAME`` is the whole name."""
     if name.startswith(RECIPE):
         return Name(name, None, "")
     axis, _, slot = name.partition(".")
@@ -251,5 +251,5 @@ def split_name(name: str) -> Name:
 
 
 def fields_of(names: Iterable[str]) -> list[str]:
-    """Return the fields that axes or parameters set, each once, in their order."""
+    """Return the fields that axes or parameters set, without repeats, in order."""
     return list(dict.fromkeys(split_name(name).field for name in names))

@@ -1,6 +1,6 @@
-"""The canonical form: of all designs that build the same network, the fields of one.
+"""The canonical form: one set of fields for all designs that build the same network.
 
-What a field does to a network is read from its plan, so that equal plans give equal fields.
+The effect of a field on a network is read from its plan, so that equal plans give equal fields.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from skipsearch.planning import (
     kept_channels,
 )
 
-# To be raised whenever ``canonical_fields`` or ``Design.id`` give any design another id: those that
-# studies hold are then worked out anew.
+# Raise this whenever ``canonical_fields`` or ``Design.id`` give any design another id: the ids in
+# studies are then computed again.
 # 2: a shortcut of factor 0 without parameters is none; 3: 64 bits.
 ID_RULES = 3
 
@@ -33,12 +33,12 @@ T = TypeVar("T")
 def canonical_fields(
     values: Mapping[str, Any], stages: Sequence[StageFields], plan: Network
 ) -> dict[str, Any]:
-    """Return the fields of the one design that stands for all that build the same network.
+    """Return the fields of the design that represents all that build the same network.
 
     Args:
-        values: The fields of a design.
-        stages: The same, as they stand for each stage.
-        plan: Its plan; the number of image channels changes none of the fields.
+        values: Fields of a design.
+        stages: The same fields for each stage.
+        plan: Plan of the design; the fields do not depend on the number of image channels.
     """
     dropout = values["dropout"]
     settled = [_canonical_stage(*pair, dropout) for pair in zip(stages, plan.stages, strict=True)]
@@ -90,8 +90,8 @@ class _Canonical(NamedTuple):
 def _canonical_stage(fields: StageFields, stage: Stage, dropout: float) -> _Canonical:
     blocks = stage.blocks
     layout = _with_depthwise(fields.layout if dropout else fields.layout.without("dropout"), stage)
-    # Only the first block of a stage can change the shape; where it takes no shortcut and is
-    # alone, the stage is plain.
+    # Only the first block of a stage can change the shape; if it takes no shortcut and is the
+    # only block, the stage is plain.
     joined = [block for block in blocks if block.merge]
     if layout.skip and not joined and not any(map(is_convolution, layout.after)):
         layout = Layout((*layout.branch, *layout.after), skip=False)
@@ -120,7 +120,7 @@ def _canonical_stage(fields: StageFields, stage: Stage, dropout: float) -> _Cano
 
 
 def _with_depthwise(layout: Layout, stage: Stage) -> Layout:
-    """Call a convolution depthwise where its groups make it so in every block of the stage."""
+    """Write a convolution as depthwise if its groups make it so in every block of the stage."""
     chains = [(*block.opening, *block.branch, *block.after) for block in stage.blocks]
     if stage.join:
         chains[-1] += stage.join.after
@@ -135,16 +135,16 @@ def _with_depthwise(layout: Layout, stage: Stage) -> Layout:
 
 
 def _settled(values: Sequence[T | None], default: T) -> T | tuple[T, ...]:
-    """Give a stage where a field has no effect the first value that has one elsewhere.
+    """Fill in the stages where a field has no effect, with its first value that has one.
 
-    Never ``proj-all``, which has an effect everywhere.
+    That is never ``proj-all``, which has an effect everywhere.
     """
     filler = next((value for value in values if value not in (None, "proj-all")), default)
     return collapse([filler if value is None else value for value in values])
 
 
 def _settled_link(shortcut: str, carried: Sequence[Steps]) -> str:
-    """Return what links carry where a shape changes, ``proj`` where none does."""
+    """Return what links carry where a shape changes; ``proj`` if none changes."""
     ops = {step.op for steps in carried for step in steps}
     if "pad" in ops:
         return "pad"
@@ -152,9 +152,10 @@ def _settled_link(shortcut: str, carried: Sequence[Steps]) -> str:
 
 
 def _shortest_compression(plan: Network, given: float) -> float:
-    """Return 0.5, or else the share with fewest digits, that keeps the same channels."""
+    """Return 0.5, or else the share with the fewest digits, that keeps the same channels."""
     squeezes = [step for stage in plan.stages for step in stage.transition if step.op == "conv"]
-    # Digits are tried at the lower end of the interval of shares that round to these channels.
+    # The shares that round to these channels form an interval; short ones near its lower end are
+    # tried.
     low = max((s.outputs / s.inputs for s in squeezes if s.outputs > 1), default=0.0)
     trials = [0.5]
     for digits in range(1, 17):
@@ -168,7 +169,7 @@ def _shortest_compression(plan: Network, given: float) -> float:
 
 
 def _shortest_stem(stem: tuple[str, ...], layout: Layout) -> str:
-    """Leave out what rule 4 adds by itself."""
+    """Remove what rule 4 adds by itself."""
     complete = complete_stem(stem, layout)
     last = max(i for i, token in enumerate(complete) if is_convolution(token))
     short = complete[: last + 1] + (("pool",) if complete[-1] == "pool" else ())
@@ -176,7 +177,7 @@ def _shortest_stem(stem: tuple[str, ...], layout: Layout) -> str:
 
 
 def _shortest_head(head: tuple[str, ...], layout: Layout, dropout: float) -> str:
-    """Leave out what rule 4 adds by itself, and a dropout of rate 0."""
+    """Remove what rule 4 adds by itself, and a dropout of rate 0."""
     head = tuple(token for token in head if dropout or token != "dropout")
     added, complete = head_tokens(layout), complete_head(head, layout)
     short = complete[len(added) :] if complete[: len(added)] == added else complete

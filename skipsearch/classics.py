@@ -1,4 +1,4 @@
-"""Named designs of the literature, each with its paper and its published size and error."""
+"""Named designs from the literature, each with its paper and its published size and error."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ SENET = "Hu et al. 2018, Squeeze-and-Excitation Networks, arXiv:1709.01507"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Classic:
-    """A design of the literature.
+    """A design from the literature.
 
     Attributes:
-        design: The network.
-        paper: Where it was published.
-        params: Its exact number of parameters here, with the images and classes below.
-        published_params: The size as the paper prints it, or an empty text.
-        error: Published test error in %, top-1, or None where none is noted here.
+        design: Design of the network.
+        paper: Paper that published it.
+        params: Exact number of parameters here, with the images and classes below.
+        published_params: Number of parameters as printed in the paper, or an empty string.
+        error: Published top-1 test error in %, or None if none is recorded here.
         error_source: Table or figure of the error.
-        in_channels: Channels of the images it was published with.
-        image_size: Their height and width, in pixels.
-        classes: Their number of classes.
+        in_channels: Number of image channels in the paper.
+        image_size: Image height and width in the paper, in pixels.
+        classes: Number of classes in the paper.
     """
 
     design: Design
@@ -68,7 +68,7 @@ def _cifar(
     bottleneck_ratio: float = 1.0,
     links: tuple[str, ...] = (),
 ) -> Classic:
-    """A CIFAR-10 network of three stages with ``depth`` blocks each, behind a stem of width 16."""
+    """A CIFAR-10 network of three stages with ``depth`` blocks each, after a stem of width 16."""
     return Classic(
         design=Design(
             layout=layout,
@@ -100,7 +100,7 @@ def _imagenet(
     bottleneck_ratio: float = 1.0,
     groups: int = 1,
 ) -> Classic:
-    """An ImageNet network of four stages behind a 7x7 stem with pooling."""
+    """An ImageNet network of four stages after a 7x7 stem with pooling."""
     return Classic(
         design=Design(
             layout=layout,
@@ -157,7 +157,7 @@ PRE_TABLE_2 = "Table 2, median of 5"
 
 # fmt: off
 CLASSICS: dict[str, Classic] = {
-    # The plain nets of the paper stand in a figure alone (Fig. 6, left): no number is printed.
+    # The paper shows its plain nets only in a figure (Fig. 6, left), without numbers.
     "plain-20": _cifar(PLAIN, 3, 269_722, "0.27M", None, "Fig. 6"),
     "plain-32": _cifar(PLAIN, 5, 464_154, "0.46M", None, "Fig. 6"),
     "plain-44": _cifar(PLAIN, 7, 658_586, "0.66M", None, "Fig. 6"),
@@ -227,7 +227,7 @@ CLASSICS: dict[str, Classic] = {
     ),
     "densenet-121": Classic(
         design=Design(
-            # Its stem is complete before the pooling, though the branch opens with bn-relu.
+            # The stem is complete before the pooling, although the branch opens with bn-relu.
             layout=DENSE, merge="cat", depths=(6, 12, 24, 16), widths=(32, 32, 32, 32),
             stem="conv7-bn-relu-pool", stem_width=64, bottleneck_ratio=4.0,
         ),
@@ -241,15 +241,15 @@ CLASSICS: dict[str, Classic] = {
         ),
         paper=DENSENET, params=28_681_000, image_size=224, classes=1000,
     ),
-    # Shortcuts of option A in the blocks, projections over the stages and over all of them.
+    # Option A shortcuts in the blocks, projections across each stage and across all of them.
     "ror-110": _cifar(
         ORIGINAL, 18, 1_731_866, "", None, "", paper=ROR, links=RESIDUAL_OF_RESIDUAL,
     ),
     "pre-ror-110": _cifar(
         FULL_PREACTIVATION, 18, 1_731_546, "", None, "", paper=ROR, links=RESIDUAL_OF_RESIDUAL,
     ),
-    # The first shortcut of a stage shares the pre-activation of the branch, where the authors'
-    # code has a norm of its own: 2,356 and 5,312 parameters less.
+    # The first shortcut of a stage shares the pre-activation of the branch. In the authors' code
+    # it has a separate norm: 2,356 and 5,312 parameters more.
     "dpn-68": _dual_path((3, 4, 12, 3), (16, 32, 32, 64), 12_609_246, width=64, inner=128, stem=3),
     "dpn-92": _dual_path((3, 4, 20, 3), (16, 32, 24, 128), 37_663_080, width=256, inner=96, stem=7),
 }
@@ -257,7 +257,7 @@ CLASSICS: dict[str, Classic] = {
 
 
 def classic(name: str) -> Classic:
-    """Look a classic up by its name; upper and lower case are the same.
+    """Look up a classic by its name, ignoring case.
 
     Raises:
         DesignError: If no classic has that name.

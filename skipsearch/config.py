@@ -1,7 +1,7 @@
-"""The configuration of a search: what ``run.yaml`` holds, and what makes two searches the same.
+"""The configuration of a search: the contents of ``run.yaml``, and when two searches are the same.
 
-A search is identified by what it searches and on which images: not by where the data lie, nor by
-what the space is called or where its author found it.
+A search is identified by what it searches and on which images, not by the location of the data,
+nor by the name or source of the space.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from skipsearch.task import CLASSIFICATION, TASKS, Scale, Task
 from skipsearch.text import parse_yaml, read_text
 
 FORMAT = 1
-# What must be the same when a search goes on.
+# Values that must be the same when a search is resumed.
 FIXED = (
     *("space", "data", "recipe", "seed", "scheduler", "stopping", "objectives", "latency_batch"),
     *("storage", "ask", "margin"),
 )
-# What older runs do not say of themselves.
+# Values that older runs lack.
 ADDED = {
     "stopping": EarlyStopping().details(),
     "objectives": [CLASSIFICATION.metric.validation],
@@ -36,7 +36,7 @@ ADDED = {
     "margin": None,
 }
 DATA_ADDED = {"task": CLASSIFICATION.name}
-# What of the data is told apart, the reason before what follows from it.
+# Values that distinguish data sets, causes before their consequences.
 SAME_DATA = ("resized_to", "split_seed", "fingerprint")
 
 
@@ -45,19 +45,18 @@ class DataConfig:
     """The data set of a search, as it was read.
 
     Attributes:
-        name: Its name, or the path that it was read from.
+        name: Name of the data set, or the path that it was read from.
         root: Folder of its files; None for the default.
-        resized_to: Height and width that images were resized to, in pixels; None where they were
-            not.
+        resized_to: Height and width that images were resized to, in pixels; None if they were not.
         split_seed: Seed of the validation split.
         fingerprint: Hash of images, labels and splits.
-        in_channels: Channels of the images.
-        image_size: Height and width of the images, in pixels.
+        in_channels: Number of image channels.
+        image_size: Image height and width, in pixels.
         classes: Number of classes.
         train_images: Number of training images.
         validation_images: Number of validation images.
-        source: Where it comes from, in words.
-        task: What networks are trained to do with it.
+        source: Description of its origin.
+        task: Task that networks are trained for.
     """
 
     name: str
@@ -76,24 +75,24 @@ class DataConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchConfig:
-    """All that was asked of a search.
+    """The configuration of a search.
 
     Attributes:
-        space: What is searched.
-        data: The data set.
-        recipe: How designs are trained, the full budget of epochs among it.
+        space: Search space.
+        data: Data set.
+        recipe: Recipe of the trainings, including the full budget of epochs.
         seed: Seed of the sampler and of the first training of each design.
-        sampler: The sampler's word, or the class of one of the user's own.
-        stopping: When trainings end before the full budget.
+        sampler: Name of the sampler, or the user's own class.
+        stopping: Early stopping of trainings.
         rungs: Epochs at which trainings are compared, the full budget last.
-        objectives: The validation score under the name of the task's metric, such as
-            ``validation_accuracy``, and what is to be kept small beside it.
-        latency_batch: Number of images whose latency is measured; None where it is no objective.
-        trials: Number of trainings that the run shall hold.
-        seeds: Number of trainings of one design at most.
+        objectives: The validation score, named after the task's metric as in
+            ``validation_accuracy``, and the costs to minimise beside it.
+        latency_batch: Batch size of the latency measurement; None if latency is no objective.
+        trials: Number of trainings in the run.
+        seeds: Maximum number of trainings of one design.
         storage: URL of the study's database, without a password; None for the run folder's file.
-        ask: Axes that are asked about, or ``best``.
-        margin: Where axes are asked about, the difference between mean scores that does not matter.
+        ask: Axes that the search compares, or ``best``.
+        margin: With compared axes, the largest difference between mean scores to neglect.
         versions: Versions of the libraries.
     """
 
@@ -118,7 +117,7 @@ class SearchConfig:
         """Read ``run.yaml``.
 
         Raises:
-            RunError: If it is damaged, or of another format.
+            RunError: If the file is damaged or has another format.
         """
         values = parse_yaml(read_text(path, RunError), str(path), RunError)
         if values.get("format") != FORMAT:
@@ -134,11 +133,11 @@ class SearchConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Return the configuration of plain values, as ``to_dict`` gives them, or as it once did.
+        """Build a configuration from plain values of this or an earlier version's ``to_dict``.
 
         Raises:
-            SpaceError, DesignError: If the space or the recipe is wrong.
-            RunError: If the early stopping is, or a key is unknown.
+            SpaceError, DesignError: If the space or the recipe is invalid.
+            RunError: If the early stopping is invalid or a key is unknown.
         """
         values = {**ADDED, **values}
         refuse_unknown_keys(values, ("format", *VALUES), "search", RunError)
@@ -180,24 +179,24 @@ class SearchConfig:
         }
 
     def identity(self) -> dict[str, Any]:
-        """Return what identifies the search, as its study keeps it, in plain values."""
+        """Return the plain values that identify the search, as stored in its study."""
         values = self.to_dict()
         kept = {name: values[name] for name in FIXED if name != "storage"}
         return kept | {"data": _data(values["data"])}
 
     @property
     def task(self) -> Task:
-        """What networks are trained to do."""
+        """Task that networks are trained for."""
         return TASKS[self.data.task]
 
     @property
     def scale(self) -> Scale:
-        """What differences between validation scores are compared with."""
+        """Scale on which differences between validation scores are judged."""
         return Scale(self.task.metric, self.data.validation_images)
 
     @property
     def image_sizes(self) -> dict[str, int]:
-        """Sizes of the data set, as ``cost`` and ``Space.for_images`` take them."""
+        """Sizes of the data set, as arguments of ``cost`` and ``Space.for_images``."""
         names = ("in_channels", "image_size", "classes")
         return {name: getattr(self.data, name) for name in names}
 
@@ -208,11 +207,11 @@ PLAIN = ("seed", "sampler", "latency_batch", "trials", "seeds", "storage", "marg
 
 @dataclass(frozen=True)
 class ConfirmConfig:
-    """What was asked of ``confirm``: what ``confirm.yaml`` holds.
+    """The configuration of ``confirm``: the contents of ``confirm.yaml``.
 
     Attributes:
-        leaders: The designs that are trained again, as ``DESIGN-RECIPE``.
-        seeds: Number of new seeds at most.
+        leaders: Designs that are trained again, as ``DESIGN-RECIPE``.
+        seeds: Maximum number of new seeds.
     """
 
     leaders: tuple[str, ...]
@@ -223,7 +222,7 @@ class ConfirmConfig:
         """Read ``confirm.yaml``.
 
         Raises:
-            RunError: If it is damaged.
+            RunError: If the file is damaged.
         """
         values = parse_yaml(read_text(path, RunError), str(path), RunError)
         leaders, seeds = values.get("leaders"), values.get("seeds")
@@ -239,22 +238,22 @@ class ConfirmConfig:
 
 
 def difference(there: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
-    """Say in what a search that was begun differs from one that is asked for.
+    """Describe how an existing search differs from a requested one.
 
     Args:
-        there: ``SearchConfig.to_dict`` or ``identity`` of the search that was begun.
-        asked: The same of what is asked for now; what is not in it does not count.
+        there: ``SearchConfig.to_dict`` or ``identity`` of the existing search.
+        asked: The same for the requested search; keys that it lacks are ignored.
 
     Returns:
-        The first difference; an empty text where they are the same search.
+        The first difference; an empty string if they are the same search.
     """
     there = ADDED | dict(there)
-    # Searches that share a database tell their studies apart by the names of their spaces.
+    # In a shared database, studies are distinguished by the names of their spaces.
     named = asked.get("storage") is not None
     for name in (name for name in asked if name in FIXED or name not in VALUES):
         old, new = there.get(name), asked[name]
         if name == "latency_batch" and None in (old, new):
-            continue  # an older run does not say
+            continue  # older runs lack the value
         if name in MEANING and isinstance(old, dict) and isinstance(new, dict):
             keep = ("name",) if named and name == "space" else ()
             old, new = (
@@ -268,13 +267,13 @@ def difference(there: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
 
 
 def _space(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what of a space is searched, in its canonical spelling."""
+    """Return the searched part of a space, in its canonical spelling."""
     space = Space.from_dict(values, "space").to_dict()
     return {key: value for key, value in space.items() if key not in ("name", "source")}
 
 
 def _recipe(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a recipe; a field that is younger than the run has its default."""
+    """Return a recipe; fields newer than the run have their defaults."""
     return Recipe.from_dict(dict(values)).to_dict()
 
 
@@ -290,7 +289,7 @@ MEANING: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
 
 
 def _first_difference(name: str, old: Any, new: Any) -> str:
-    """Name the first place where two plain values differ."""
+    """Describe the first difference between two plain values."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in (*new, *old):
             if old.get(key) != new.get(key):

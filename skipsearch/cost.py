@@ -1,4 +1,4 @@
-"""What a design costs, counted from its plan: no tensor is made, and torch is not imported."""
+"""The cost of a design, counted from its plan without tensors or torch."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ FLOAT32_BYTES = 4
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a network, or a part of one, costs.
+    """The cost of a network, or of a part of one.
 
     Attributes:
-        params: Trainable parameters.
+        params: Number of trainable parameters.
         macs: Multiply-adds of the convolutions and linear layers for one image; norms,
             activations and poolings are not counted (as in the papers' tables).
-        activation_bytes: Bytes that all operations of one forward pass of one image write, in
-            float32: what training holds for the backward pass.
+        activation_bytes: Bytes written by all operations of one forward pass of one image, in
+            float32: what training keeps for the backward pass.
     """
 
     params: int = 0
@@ -46,10 +46,10 @@ def cost(design: Design, in_channels: int = 3, image_size: int = 32, classes: in
     """Count the parameters, multiply-adds and activation bytes of a design.
 
     Args:
-        design: What would be built.
-        in_channels: Channels of the images.
-        image_size: Height and width of the images, in pixels.
-        classes: Outputs of the network.
+        design: Design of the network.
+        in_channels: Number of image channels.
+        image_size: Image height and width, in pixels.
+        classes: Number of outputs.
 
     Raises:
         DesignError: If a size is not a positive whole number.
@@ -68,12 +68,11 @@ def cost(design: Design, in_channels: int = 3, image_size: int = 32, classes: in
 def layers(design: Design) -> int:
     """Count the layers of a design as the literature does: ResNet-110 has 110.
 
-    Convolutions on the way from the image to the classifier, and the classifier itself (He et al.
-    2015, arXiv:1512.03385, section 4.2). What stands in a shortcut or a long skip is not on that
-    way, so that plain and residual networks of equal depth count alike; nor is what is inside
-    ``se``.
+    The convolutions on the path from the image to the classifier and the classifier itself are
+    counted (He et al. 2015, arXiv:1512.03385, section 4.2). Shortcuts, long skips and the inside
+    of ``se`` are not on that path, so plain and residual networks of equal depth have equal counts.
     """
-    # By the notation alone, for thousands of designs: the shapes of a plan change none of it.
+    # Counted from the notation alone, for thousands of designs: it does not depend on shapes.
     tokens = [*parse_run(design.stem), *parse_run(design.head)]
     transitions = 0
     for index, stage in enumerate(design.stages):
@@ -86,7 +85,7 @@ def layers(design: Design) -> int:
 
 
 class Part(NamedTuple):
-    """A part of a network: what it costs, and the sizes that enter and leave it."""
+    """A part of a network: its cost, and the sizes of its input and output."""
 
     cost: Cost
     entering: Size
@@ -102,7 +101,7 @@ class StageParts(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """The parts of a network, as in its plan; the classifier is all from the pooling on."""
+    """The parts of a network, as in its plan; the classifier begins with the pooling."""
 
     stem: Part
     stages: tuple[StageParts, ...]
@@ -111,7 +110,7 @@ class Parts(NamedTuple):
 
     @property
     def cost(self) -> Cost:
-        """What all of them cost."""
+        """Total cost of the parts."""
         parts = [self.stem, self.head, self.classifier]
         for stage in self.stages:
             parts += (stage.transition, *stage.blocks, stage.join)
@@ -119,16 +118,16 @@ class Parts(NamedTuple):
 
 
 def measure_network(plan: Network, size: Size, classes: int) -> Parts:
-    """Walk through a network: what each of its parts costs, and the sizes there.
+    """Measure the cost and the sizes of each part of a network.
 
     Args:
-        plan: From a design.
+        plan: Plan of a design.
         size: Height and width of the images.
-        classes: Outputs of the network.
+        classes: Number of outputs.
     """
     stem = measure_steps(plan.stem, size)
     size = stem.leaving
-    sizes = [size]  # of what the stem and each stage put out
+    sizes = [size]  # output sizes of the stem and of each stage
     stages = []
     for stage in plan.stages:
         transition = measure_steps(stage.transition, size)
@@ -154,7 +153,7 @@ def _measure_classifier(plan: Network, size: Size, classes: int) -> Part:
 
 @lru_cache(maxsize=8192)
 def measure_block(block: Block, size: Size) -> Part:
-    """Measure one block; ``size`` enters it."""
+    """Measure one block with an input of ``size``."""
     opening = measure_steps(block.opening, size)
     branch = measure_steps(block.branch, opening.leaving)
     shortcut = measure_steps(block.shortcut or (), size)
@@ -171,22 +170,22 @@ def measure_join(join: Join | None, sizes: Sequence[Size], size: Size) -> Part:
     """Measure the join of long skips, if there is one.
 
     Args:
-        join: From the plan of a stage.
-        sizes: Of what the stem and each stage before put out.
-        size: That of what the blocks of the stage put out.
+        join: Join in the plan of a stage.
+        sizes: Output sizes of the stem and of each earlier stage.
+        size: Output size of the blocks of the stage.
     """
     if join is None:
         return Part(Cost(), size, size)
     after = measure_steps(join.after, size)
     links = [measure_steps(link.steps, sizes[link.source]) for link in join.links]
-    # Links are added one by one, and concatenated at once.
+    # Links are added one by one but concatenated all at once.
     sums = len(links) if LINK_MERGES[join.merge].carries else 1
     joined = Cost(activation_bytes=FLOAT32_BYTES * sums * join.outputs * size.pixels)
     return Part(total_cost([*links, after]) + joined, size, after.leaving)
 
 
 def measure_steps(steps: Steps, size: Size) -> Part:
-    """Measure a chain of operations; ``size`` enters it."""
+    """Measure a chain of operations with an input of ``size``."""
     params = macs = written = 0
     leaving = size
     for step, leaving in sized(steps, size):
@@ -198,7 +197,7 @@ def measure_steps(steps: Steps, size: Size) -> Part:
 
 
 def total_cost(parts: Iterable[Part]) -> Cost:
-    """Add up the cost of parts."""
+    """Return the total cost of parts."""
     costs = [part.cost for part in parts]
     return Cost(
         sum(cost.params for cost in costs),

@@ -1,4 +1,4 @@
-"""Design, the genotype: a few plain values that say how a network is connected."""
+"""Design, the genotype: a few plain values that describe how a network is connected."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ from skipsearch.plan import Network
 from skipsearch.planning import SETTINGS, StageFields, plan_network
 from skipsearch.text import dump_yaml, parse_yaml, read_text
 
-# Far above any network, far below an accident.
-MOST_BLOCKS = 2_000  # in all: 6,000 layers of three convolutions a block
-MOST_STAGES = 30  # each of which halves height and width
+# Far above any real network, far below a mistake.
+MOST_BLOCKS = 2_000  # in total: 6,000 layers with three convolutions per block
+MOST_STAGES = 30  # each halves height and width
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -48,7 +48,7 @@ class Design:
     value, or one per stage; values that agree in all stages collapse to one.
 
     Attributes:
-        layout: Where convolution, norm, activation and join stand, in the notation of ``Layout``.
+        layout: Order of convolution, norm, activation and join, in the notation of ``Layout``.
             Stored as text in its canonical spelling.
         merge: How branch and shortcut are joined: ``add``; ``cat`` (concatenation, where
             ``widths`` are growth rates; Huang et al. 2017, arXiv:1608.06993); ``gate`` (exclusive
@@ -63,19 +63,18 @@ class Design:
             A, B, C of He et al. 2015, arXiv:1512.03385, section 4.1), ``avg-proj`` (average
             pooling, then 1x1 convolution; He et al. 2019, arXiv:1812.01187, Fig. 2c) or ``omit``
             (no shortcut there; Sandler et al. 2018, arXiv:1801.04381).
-        depths: Blocks in each stage; every stage but the first halves height and width.
+        depths: Number of blocks in each stage; every stage but the first halves height and width.
         widths: Output channels of the branch in each stage.
-        stem: The operations before the first stage, ``pool`` (3x3 max-pooling) among them;
+        stem: Operations before the first stage, which may include ``pool`` (3x3 max-pooling);
             a stem that ends in ``pool`` has stride 2 in its first convolution.
-        stem_width: Channels that leave the stem; the first of ``widths`` unless given.
-        head: The operations before the classifier, dense convolutions among them; ``mean`` is the
-            global average pooling (``conv1-bn-relu6-mean`` in Sandler et al. 2018, Table 2).
-        head_width: Channels that leave each convolution of the head; unless given, those that
-            enter it.
+        stem_width: Output channels of the stem; by default the first of ``widths``.
+        head: Operations before the classifier, which may include dense convolutions; ``mean`` is
+            the global average pooling (``conv1-bn-relu6-mean`` in Sandler et al. 2018, Table 2).
+        head_width: Output channels of each convolution of the head; by default its input channels.
         links: Long skips from the output of one stage to that of a later one, such as ``1>3``; 0
             is the stem. ``0>1, 1>2, 2>3, 0>3`` is residual-of-residual (Zhang et al. 2016,
-            arXiv:1608.02908, Fig. 1). What a layout does after the join it does behind the links.
-        link_merge: How links join: ``add``, or ``cat`` behind the channels of the stage.
+            arXiv:1608.02908, Fig. 1). Operations after a layout's join come after the links.
+        link_merge: How links are joined: ``add``, or ``cat`` after the channels of the stage.
         link_shortcut: What an added link carries where shapes differ: ``pad``, ``proj`` or
             ``avg-proj``. A concatenated one is average-pooled and keeps its channels.
         bottleneck_ratio: Channels inside the branch / ``widths``.
@@ -89,7 +88,7 @@ class Design:
         branch_scale: Constant factor of every branch that is added.
         shortcut_dropout: Rate of dropout on every shortcut that is added (this and the two
             factors: He et al. 2016, arXiv:1603.05027, sections 3.1 to 3.3, Table 1).
-        gate_bias: What the bias of every gate starts at; -6 opens the shortcut (Table 1 there).
+        gate_bias: Initial bias of every gate; -6 opens the shortcut (Table 1 there).
 
     Raises:
         DesignError: If a value is out of range or the shapes do not fit.
@@ -151,7 +150,7 @@ class Design:
         object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
-        """Show the layout, and the fields that are not as by default."""
+        """Show the layout, and the fields that differ from their defaults."""
         shown = (f"{name}={value!r}" for name, value in self._beside_defaults().items())
         return f"Design({', '.join(shown)})"
 
@@ -160,7 +159,7 @@ class Design:
         return {name: value for name, value in values.items() if value != FIELDS[name].default}
 
     def _repr_html_(self) -> str:
-        """Show the fields that matter for this design as a table, in a notebook."""
+        """Return a table of the fields with an effect on this design, for notebooks."""
         rows = "".join(
             f"<tr><th>{name}</th><td><code>{escape(str(value))}</code></td></tr>"
             for name, value in self.to_dict().items()
@@ -180,7 +179,7 @@ class Design:
         return with_effect(Deciding(layouts, merges, self.links, self.link_merge, self.head))
 
     def _one_or_per_stage(self, name: str, value: object) -> object:
-        """Check one value, or one per stage, and collapse values that all agree."""
+        """Check one value, or one per stage, and collapse values that agree."""
         if isinstance(value, list | tuple) and len(value) != len(self.depths):
             raise DesignError(
                 f"{name} has {len(value)} values for {len(self.depths)} stages;"
@@ -191,7 +190,7 @@ class Design:
 
     @property
     def stages(self) -> tuple[StageFields, ...]:
-        """The fields as they stand for each stage."""
+        """The fields of each stage."""
         n = len(self.depths)
         columns = {name: spread(getattr(self, name), n) for name in (*PER_STAGE, *SETTINGS)}
         columns["layout"] = tuple(map(Layout.parse, columns["layout"]))
@@ -204,7 +203,7 @@ class Design:
         """Resolve every shape of the network, in plain numbers.
 
         Args:
-            in_channels: Channels of the images.
+            in_channels: Number of image channels.
 
         Raises:
             DesignError: If the shapes do not fit.
@@ -212,39 +211,39 @@ class Design:
         return _plan(self, in_channels)
 
     def replace(self, **changes: Any) -> Self:
-        """Return a design with some fields changed, checked anew."""
+        """Return a design with some fields changed, and validate it."""
         refuse_unknown_keys(changes, FIELDS, "design", DesignError)
         return dataclasses.replace(self, **changes)
 
     def canonical(self) -> Design:
-        """Return the one design that stands for all that build the same network.
+        """Return the design that represents all that build the same network.
 
-        Every field without effect has its default (the shortcut of a plain layout, the rate of a
-        dropout that is not there), and every spelling is the shortest.
+        Every field without effect has its default (such as the shortcut of a plain layout, or the
+        rate of a missing dropout), and every spelling is the shortest.
 
         "The same network" means the same plan: the same operations, parameters and random draws.
-        Networks that compute the same function by another plan keep ids of their own:
+        Networks that compute the same function with different plans have different ids:
 
         - ``branch_scale: 0``, and ``shortcut_scale: 0`` where the shortcut is a projection: the
-          path without effect has parameters all the same.
-        - ``shortcut_scale: 0`` beside a ``branch_scale`` that is not 1, a ``drop_path``, or a
-          convolution after the join: no plain layout says it.
+          path without effect still has parameters.
+        - ``shortcut_scale: 0`` with a ``branch_scale`` that is not 1, a ``drop_path``, or a
+          convolution after the join: no plain layout expresses it.
         - An added link over a stage of one plain block: it is that block's shortcut.
         - Several plain blocks, and one block whose layout repeats theirs: two of ``conv3`` and one
           of ``conv3-conv3``.
-        - Factors that a norm behind the join undoes, such as 0.5 for both paths.
+        - Factors that a norm after the join cancels, such as 0.5 for both paths.
         """
         return _canonical(self)
 
     @cached_property
     def id(self) -> str:
         """Sixteen hexadecimal digits, equal for designs that build the same network."""
-        # A field at its default is left out, so that a field added later does not change old ids.
+        # Fields at their defaults are omitted, so that a field added later does not change old ids.
         content = self.canonical()._beside_defaults()
         return hashed(json.dumps(content, sort_keys=True))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values (texts, numbers, lists), every field in order."""
+        """Return all fields in order, as plain values (strings, numbers, lists)."""
         return {name: _plain(getattr(self, name)) for name in FIELDS}
 
     @classmethod
@@ -252,7 +251,7 @@ class Design:
         """Build a design from plain values.
 
         Raises:
-            DesignError: If a key is unknown, ``layout`` is missing, or a value is refused.
+            DesignError: If a key is unknown, ``layout`` is missing, or a value is invalid.
         """
         refuse_unknown_keys(values, FIELDS, "design", DesignError)
         if "layout" not in values:
@@ -260,12 +259,12 @@ class Design:
         return cls(**values)
 
     def to_yaml(self) -> str:
-        """Return about ten readable lines."""
+        """Return the design as YAML, about ten readable lines."""
         return dump_yaml(self.to_dict())
 
     @classmethod
     def from_yaml(cls, text: str, where: str = "design") -> Self:
-        """Build a design from YAML; ``where`` names the text in messages."""
+        """Build a design from YAML; ``where`` is the name of the text in messages."""
         values = parse_yaml(text, where, DesignError)
         try:
             return cls.from_dict(values)
@@ -273,7 +272,7 @@ class Design:
             raise type(error)(f"{where}: {error}") from None
 
     def to_json(self) -> str:
-        """Return one line of JSON."""
+        """Return the design as one line of JSON."""
         return json.dumps(self.to_dict())
 
     @classmethod
@@ -281,7 +280,7 @@ class Design:
         """Build a design from JSON.
 
         Raises:
-            DesignError: If the text is not a JSON object, or a value is refused.
+            DesignError: If the text is not a JSON object or a value is invalid.
         """
         try:
             values = json.loads(text)

@@ -1,4 +1,4 @@
-"""Early stopping: the rule, and at which epochs trainings are compared."""
+"""Early stopping: the rule, and the epochs at which trainings are compared."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ RULES = ("asha", "median", "none")
 
 @dataclass(frozen=True, kw_only=True)
 class EarlyStopping:
-    """When a training that does badly is ended before its full budget.
+    """When to stop an unpromising training before its full budget.
 
     Attributes:
         rule: ``asha`` (Li et al. 2020, arXiv:1810.05934, stopping type): at each rung a training
-            goes on if it is among the best ``1 / reduction_factor`` of those that reached it.
-            ``median`` (Golovin et al. 2017, section 3.2): after each epoch it goes on unless its
+            continues if it is among the best ``1 / reduction_factor`` of those that reached it.
+            ``median`` (Golovin et al. 2017, section 3.2): after each epoch it continues unless its
             best value is below the median of the others' means up to that epoch. ``none``.
-        grace: Epochs that every training gets, the first rung; None for the budget divided by
-            ``reduction_factor`` squared, rounded up. What shows only later is lost.
-        reduction_factor: Of ``asha``; each rung lies so many times higher than the one before.
-        brackets: Of ``asha``: training n belongs to bracket n modulo ``brackets``, whose rungs
-            begin so many rungs higher, and is compared within it.
-        audit: Share of the trainings to be stopped that are trained to the end all the same, to
-            tell how often stopping was wrong.
+        grace: Minimum epochs of every training, the first rung; None for the budget divided by
+            ``reduction_factor`` squared, rounded up. Differences that appear later are missed.
+        reduction_factor: Factor of ``asha`` between the epochs of consecutive rungs.
+        brackets: Number of brackets of ``asha``: training n belongs to bracket b, n modulo
+            ``brackets``, is compared within it, and skips the b lowest rungs.
+        audit: Share of the trainings to be stopped that are still trained to the end, to estimate
+            how often stopping was wrong.
 
     Raises:
         RunError: If a value is out of range.
@@ -48,13 +48,13 @@ class EarlyStopping:
             raise RunError(f"audit: {self.audit!r} is not a share from 0 to 1")
 
     def rungs(self, epochs: int) -> tuple[int, ...]:
-        """Return the epochs at which trainings are compared, rising, the full budget last.
+        """Return the epochs at which trainings are compared, ascending, the full budget last.
 
         Args:
-            epochs: The full budget.
+            epochs: Full budget.
 
         Raises:
-            RunError: If the budget leaves no room for the grace or the brackets.
+            RunError: If the budget is too small for the grace or the brackets.
         """
         if self.rule == "none":
             return (epochs,)
@@ -73,10 +73,10 @@ class EarlyStopping:
         return (*below, epochs)
 
     def details(self) -> dict[str, float | None]:
-        """Return all but the rule as plain values."""
+        """Return all fields except the rule as plain values."""
         return {name: value for name, value in asdict(self).items() if name != "rule"}
 
     def is_audited(self, number: int, seed: int) -> bool:
-        """Whether a training that is to be stopped goes on to the end: a fixed draw a training."""
+        """Whether a training that is to be stopped continues to the end: one fixed draw each."""
         # Multiplying by the golden ratio spreads consecutive numbers evenly over [0, 1).
         return (number * 0.6180339887498949 + seed * 0.7548776662466927) % 1.0 < self.audit

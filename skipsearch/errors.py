@@ -6,13 +6,13 @@ SkipSearchError(ValueError)
   RecipeError        a recipe that cannot be trained
   SpaceError         a search space that is wrong or empty
   DataError          data that is missing or unreadable
-  TrainingError      a training that cannot go on
+  TrainingError      a training that cannot continue
     DivergedError    its loss is no longer finite
-    OvertimeError    it took longer than it may
-  RunError           a run folder that does not fit what is asked of it
-    DamagedError     a file of it that cannot be read
+    OvertimeError    it exceeded its time limit
+  RunError           a run folder that does not fit the request
+    DamagedError     a file in it that cannot be read
   ExportError        an artefact that cannot be written or does not agree with its model
-  UnknownWordError   a word that was let in, and that a part of the package does not know
+  UnknownWordError   a word that passed the checks but is unknown to a part of the package
 """
 
 import re
@@ -20,8 +20,8 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from reprlib import Repr
 
-# USER:PASSWORD@ after a scheme, whatever signs the password has, and with one slash too, as in a
-# path made of a URL; USER:PASSWORD@ without a scheme; password=... in a query.
+# USER:PASSWORD@ after a scheme, with any characters in the password, also with a single slash as in
+# a path made from a URL; USER:PASSWORD@ without a scheme; password=... in a query.
 _PASSWORD = re.compile(
     r"(?P<user>\w:/+[^\s:/@]*:)(?:(?!:/)[^@])*@(?:\S*@)?"
     r"|(?P<name>(?<![^\s'\"])[^\s:/@'\"]*:+)[^\s:/@][^\s@'\"]*@"
@@ -31,7 +31,7 @@ _PASSWORD = re.compile(
 
 
 def hide_passwords(text: str) -> str:
-    """Replace the passwords in URLs such as ``scheme://user:password@host`` by ``***``."""
+    """Replace passwords in URLs such as ``scheme://user:password@host`` with ``***``."""
     return _PASSWORD.sub(_without_password, text)
 
 
@@ -40,10 +40,10 @@ def _without_password(match: re.Match[str]) -> str:
 
 
 class SkipSearchError(ValueError):
-    """The root of all errors of this package.
+    """The base class of all errors of this package.
 
     Args:
-        message: One line meant for the user; passwords in URLs are hidden.
+        message: One line for the user; passwords in URLs are hidden.
     """
 
     def __init__(self, message: str) -> None:
@@ -71,7 +71,7 @@ class DataError(SkipSearchError):
 
 
 class TrainingError(SkipSearchError):
-    """A training that cannot start or go on."""
+    """A training that cannot start or continue."""
 
 
 class DivergedError(TrainingError):
@@ -79,15 +79,15 @@ class DivergedError(TrainingError):
 
 
 class OvertimeError(TrainingError):
-    """A training that took longer than it may."""
+    """A training that exceeded its time limit."""
 
 
 class RunError(SkipSearchError):
-    """A run folder that is missing, locked, or holds something else than what is asked of it."""
+    """A run folder that is missing, locked, or does not fit the request."""
 
 
 class DamagedError(RunError):
-    """A file of a run folder that is cut short, overwritten, or of another run."""
+    """A file of a run folder that is truncated, overwritten, or from another run."""
 
 
 class ExportError(SkipSearchError):
@@ -95,21 +95,21 @@ class ExportError(SkipSearchError):
 
 
 class UnknownWordError(SkipSearchError):
-    """A word that the checks let in, and that what has to act on it does not know."""
+    """A word that passed the checks but is unknown to the code that handles it."""
 
 
 def unknown_word(what: str, word: object) -> UnknownWordError:
-    """Return what every dispatch over words raises for a word that it does not name.
+    """Return the error that every dispatch over words raises for an unknown word.
 
     Args:
-        what: What the word stands for, such as ``merge``.
-        word: The word.
+        what: Concept that the word belongs to, such as ``merge``.
+        word: Unknown word.
     """
     return UnknownWordError(f"unknown {what} {shown_value(word)}")
 
 
 class _Shown(Repr):
-    """The ``repr`` of values that may be huge, or hold themselves."""
+    """The ``repr`` of values that may be huge or contain themselves."""
 
     def __init__(self, limit: int) -> None:
         super().__init__()
@@ -118,22 +118,22 @@ class _Shown(Repr):
         self.maxlevel = 3
 
     def repr_str(self, x: str, level: int) -> str:
-        """Show a text; a password is hidden before its end is cut off."""
+        """Show a string; passwords are hidden before it is truncated."""
         return super().repr_str(hide_passwords(x), level)
 
     def repr_int(self, x: int, level: int) -> str:
-        """Show a whole number; Python writes none of more than 4,300 digits."""
+        """Show an integer; Python cannot print more than 4,300 digits."""
         if x.bit_length() > 14_000:
             return f"<a whole number of {x.bit_length():,} bits>"
         return super().repr_int(x, level)
 
 
 def shown_value(value: object, limit: int = 80) -> str:
-    """Return a value as a message shows it: its ``repr`` on one line, cut where it is long.
+    """Return a value for a message: its ``repr`` on one line, shortened if it is long.
 
     Args:
-        value: Any value, such as one that is refused.
-        limit: Number of characters; the middle of what is longer is left out.
+        value: Any value, such as an invalid one.
+        limit: Maximum number of characters; the middle of a longer text is omitted.
     """
     text = " ".join(_Shown(limit).repr(value).splitlines())
     tail = limit // 3
@@ -141,7 +141,7 @@ def shown_value(value: object, limit: int = 80) -> str:
 
 
 def not_one_of(value: object, allowed: Iterable[str]) -> str:
-    """Say that a value is not among the allowed words, with the nearest of them.
+    """Return a clause that a value is not an allowed word, with the closest allowed one.
 
     Returns:
         A clause such as ``'projection' is not one of pad, proj, omit (did you mean 'proj'?)``.
@@ -155,13 +155,13 @@ def not_one_of(value: object, allowed: Iterable[str]) -> str:
 def refuse_unknown_keys(
     keys: Iterable[str], allowed: Iterable[str], what: str, error: type[SkipSearchError]
 ) -> None:
-    """Refuse a key that is not among the allowed ones, with the nearest of them.
+    """Raise an error for the first unknown key, with the closest allowed one.
 
     Args:
-        keys: Those that are given.
-        allowed: Those that are known.
-        what: What they belong to, such as ``design``.
-        error: What is raised.
+        keys: Given keys.
+        allowed: Known keys.
+        what: What the keys belong to, such as ``design``.
+        error: Class of the error to raise.
     """
     known = list(allowed)
     for key in keys:
@@ -170,12 +170,12 @@ def refuse_unknown_keys(
 
 
 def reason(problem: Exception) -> str:
-    """Return the first words of an error of someone else's, on one line."""
+    """Return the beginning of an external error's message, on one line."""
     return one_line(f"{type(problem).__name__}: {problem}")
 
 
 def one_line(text: str) -> str:
-    """Return the first words of a text of someone else's, on one line."""
+    """Return the beginning of an external text, on one line."""
     text = " ".join(text.split())
     return text if len(text) <= 160 else f"{text[:156]} ..."
 
@@ -184,8 +184,8 @@ def counted(number: int, noun: str, plural: str = "") -> str:
     """Return a number with its noun: ``1 epoch``, ``2,000 epochs``, ``2 classes``.
 
     Args:
-        number: How many there are.
-        noun: Of one.
-        plural: Of several, where that is not the noun with an s.
+        number: Number of things.
+        noun: Noun in the singular.
+        plural: Noun in the plural, if it is not the singular with an s.
     """
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"

@@ -1,8 +1,8 @@
-"""The fields of a design: one entry a field.
+"""The fields of a design: one entry per field.
 
-What values a field can have, whether it has one or one a stage, its default, and when it has an
-effect stand here. ``Design`` checks its values by this table; search spaces, their axes and their
-YAML read it as well.
+An entry defines the possible values, whether there is one for all stages or one per stage, the
+default, and when the field has an effect. ``Design`` checks its values with this table; search
+spaces, their axes and their YAML use it as well.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class Stages(Enum):
-    """Whether a field has one value for the whole network, or one a stage."""
+    """Whether a field has one value for the whole network, or one per stage."""
 
     ONE = "one value"
     EITHER = "one value, or one a stage"
@@ -36,14 +36,14 @@ class Stages(Enum):
 
 @dataclass(frozen=True)
 class Deciding:
-    """The values that decide which fields have an effect.
+    """The values that determine which fields have an effect.
 
     Attributes:
-        layouts: One layout a stage, or one that stands for all.
+        layouts: One layout per stage, or one for all.
         merges: One merge for each of ``layouts``.
-        links: The field of that name.
-        link_merge: The field of that name.
-        head: The field of that name.
+        links: Field ``links``.
+        link_merge: Field ``link_merge``.
+        head: Field ``head``.
     """
 
     layouts: Sequence[Layout]
@@ -89,10 +89,10 @@ class Field:
     """One field of a design.
 
     Attributes:
-        kind: What values it can have; of a field with one value a stage, what each of them can be.
-        stages: Whether it has one value, or one a stage.
-        default: Its value unless given; None where it must be given.
-        has_effect: Whether another value of it could give another network.
+        kind: Kind of its values; for a field with one value per stage, kind of each of them.
+        stages: Whether it has one value, or one per stage.
+        default: Default value; None if a value is required.
+        has_effect: Whether another value could give another network.
     """
 
     kind: Kind
@@ -101,7 +101,7 @@ class Field:
     has_effect: Rule = lambda given: True
 
     def check(self, name: str, value: object) -> object:
-        """Return a value, or one a stage, in canonical spelling; see ``check_field``."""
+        """Return a value, or one per stage, in canonical spelling; see ``check_field``."""
         several = isinstance(value, list | tuple) and self.stages is not Stages.ONE
         if self.stages is Stages.EACH and not (several and value):
             raise DesignError(
@@ -179,7 +179,7 @@ FIELDS = Table(
 )
 PER_STAGE = tuple(name for name, field in FIELDS.items() if field.stages is Stages.EITHER)
 ALWAYS_PER_STAGE = tuple(name for name, field in FIELDS.items() if field.stages is Stages.EACH)
-# The fields that decide which others have an effect, in the order in which they are chosen.
+# Fields that determine which others have an effect, in the order in which they are chosen.
 DECIDING = ("layout", "merge", "links", "link_merge", "head")
 
 
@@ -187,7 +187,7 @@ def check_field(name: str, value: object) -> object:
     """Check one value of one field by itself, and return it in its canonical spelling.
 
     Raises:
-        DesignError: If the value is refused; the message names the field.
+        DesignError: If the value is invalid; the message names the field.
         LayoutError: If a layout is misspelt.
     """
     return FIELDS[name].check(name, value)
@@ -202,21 +202,21 @@ def has_effect(
     link_merge: str = "add",
     head: str = "mean",
 ) -> bool:
-    """Whether a field can change the network at all, given the fields that decide it.
+    """Whether a field can change the network at all, given the fields that determine it.
 
     Args:
         field: Name of a field of ``Design``.
-        layouts: One layout a stage, or one that stands for all.
+        layouts: One layout per stage, or one for all.
         merges: One merge for each of ``layouts``.
-        links: The field of that name.
-        link_merge: The field of that name.
-        head: The field of that name.
+        links: Field ``links``.
+        link_merge: Field ``link_merge``.
+        head: Field ``head``.
     """
     return FIELDS[field].has_effect(Deciding(layouts, merges, links, link_merge, head))
 
 
 def with_effect(given: Deciding) -> frozenset[str]:
-    """Name the fields that can change the network at all; see ``has_effect``."""
+    """Return the names of the fields that can change the network; see ``has_effect``."""
     return frozenset(name for name, field in FIELDS.items() if field.has_effect(given))
 
 
@@ -226,5 +226,5 @@ def spread(value: T | tuple[T, ...], stages: int) -> tuple[T, ...]:
 
 
 def collapse(values: Sequence[T]) -> T | tuple[T, ...]:
-    """Return one value where all agree, else one per stage."""
+    """Return one value if all agree, else one per stage."""
     return values[0] if len(set(values)) == 1 else tuple(values)

@@ -1,4 +1,4 @@
-"""Ids: hashes of what designs and recipes are."""
+"""Ids: hashes of the contents of designs and recipes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from hashlib import blake2b
 
 
 def hashed(content: str) -> str:
-    """Return sixteen hexadecimal digits, 64 bits, of a text.
+    """Return a hash of a text: sixteen hexadecimal digits, 64 bits.
 
     The first ten are the whole id of earlier versions, so that their ids are still found.
     """
@@ -15,11 +15,11 @@ def hashed(content: str) -> str:
 
 
 def is_meant(key: str, name: str) -> bool:
-    """Whether the first digits of an id, or an id of an earlier version, mean this one.
+    """Whether the first digits of an id, or an id of an earlier version, match this one.
 
     Args:
-        key: ``DESIGN`` or ``DESIGN-RECIPE``.
-        name: The digits, a ``-`` between those of the design and those of the recipe.
+        key: Id as ``DESIGN`` or ``DESIGN-RECIPE``.
+        name: Digits, with a ``-`` between those of the design and those of the recipe.
     """
     (design, _, recipe), (first, _, second) = key.partition("-"), name.partition("-")
     return bool(first) and design.startswith(first) and recipe.startswith(second)

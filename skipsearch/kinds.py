@@ -1,7 +1,7 @@
 """Kinds of values that a field of a design can have.
 
-Each kind checks one value and returns it in its canonical spelling, or refuses it with a message
-that opens with the place where it stands.
+Each kind checks one value and returns it in its canonical spelling, or raises an error whose
+message begins with the location of the value.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from typing import Protocol, cast
 from skipsearch.errors import DesignError, LayoutError, not_one_of, shown_value
 from skipsearch.layout import PLAIN_TOKENS, Layout, check_token, is_convolution, parse_run
 
-LARGEST = 100_000  # channels, or blocks of a stage: far above any network, far below an accident
+LARGEST = 100_000  # channels, or blocks of a stage: far above any network, far below a mistake
 
 
 class Kind(Protocol):
-    """What values a field can have."""
+    """The values that a field can have."""
 
     def check(self, place: str, value: object) -> object:
         """Return a value in its canonical spelling.
 
         Args:
-            place: Where it stands; the message opens with it.
-            value: What stands there.
+            place: Location of the value; the message begins with it.
+            value: Value to check.
 
         Raises:
-            DesignError: If the value is refused.
+            DesignError: If the value is invalid.
             LayoutError: If a layout is misspelt.
         """
         ...
@@ -49,7 +49,7 @@ class Word:
 
 @dataclass(frozen=True)
 class Whole:
-    """A whole number from 1 on, or 0 where the field may stay unset."""
+    """A whole number from 1, or 0 if the field may be unset."""
 
     may_be_unset: bool = False
 
@@ -65,7 +65,7 @@ class Whole:
 
 @dataclass(frozen=True)
 class Real:
-    """A number between two bounds, each of which belongs to the interval unless it is open."""
+    """A number between two bounds, each included unless open."""
 
     low: float
     high: float
@@ -90,10 +90,10 @@ class Real:
 
 
 class LayoutText:
-    """A layout, as a text or a ``Layout``."""
+    """A layout, as a string or a ``Layout``."""
 
     def check(self, place: str, value: object) -> str:
-        """Return its text; see ``Kind``."""
+        """Return the layout as text; see ``Kind``."""
         return str(value if isinstance(value, Layout) else Layout.parse(cast("str", value)))
 
 
@@ -101,7 +101,7 @@ class Stem:
     """The operations before the first stage."""
 
     def check(self, place: str, value: object) -> str:
-        """Return their text; see ``Kind``."""
+        """Return the operations as text; see ``Kind``."""
         tokens = _tokens(place, value, "pool", "'conv3' or 'conv7-pool'")
         if not tokens[0].startswith("conv") or "pool" in tokens[:-1]:
             raise DesignError(
@@ -119,7 +119,7 @@ class Head:
     """The operations between the last stage and the classifier."""
 
     def check(self, place: str, value: object) -> str:
-        """Return their text; see ``Kind``."""
+        """Return the operations as text; see ``Kind``."""
         tokens = _tokens(place, value, "mean", "'mean' or 'conv1-bn-relu-mean'")
         if tokens.count("mean") != 1:
             raise DesignError(
@@ -136,7 +136,7 @@ class Head:
 
 
 def _tokens(place: str, value: object, pooling: str, examples: str) -> tuple[str, ...]:
-    """Split a run of operations, a pooling of its own among them."""
+    """Split a run of operations, in which ``pooling`` is allowed as well."""
     if not isinstance(value, str):
         raise DesignError(f"{place}: {shown_value(value)} is not a text such as {examples}")
     tokens = parse_run(value)
@@ -149,10 +149,10 @@ def _tokens(place: str, value: object, pooling: str, examples: str) -> tuple[str
 
 
 class Links:
-    """Long skips, such as ``1>3``: texts in a list, or one alone."""
+    """Long skips such as ``1>3``: a list of strings, or a single string."""
 
     def check(self, place: str, value: object) -> tuple[str, ...]:
-        """Return them sorted by where they end, then by where they begin; see ``Kind``."""
+        """Return the links sorted by target, then by source; see ``Kind``."""
         texts = [value] if isinstance(value, str) else value
         if not isinstance(texts, list | tuple):
             raise DesignError(
@@ -179,6 +179,6 @@ class Links:
 
 
 def split_link(link: str) -> tuple[int, int]:
-    """Return the stages that a link leads from and to; 0 is the stem."""
+    """Return the source and target stages of a link; 0 is the stem."""
     source, _, target = link.partition(">")
     return int(source), int(target)

@@ -1,4 +1,4 @@
-"""The layout notation: text <-> an immutable value. Knows nothing of tensors or channels.
+"""The layout notation: text <-> an immutable value, independent of tensors and channels.
 
 conv3-bn-relu-conv3-bn + relu
 |_____________________|   |__|
@@ -16,21 +16,21 @@ from skipsearch.operations import OPERATIONS
 
 PLAIN_TOKENS = tuple(word for word, each in OPERATIONS.items() if each.in_layouts)
 LARGEST_KERNEL = 31
-MOST_OPERATIONS = 100  # of a block: far above any block, far below an accident
+MOST_OPERATIONS = 100  # of a block: far above any real block, far below a mistake
 
-_CONVOLUTION = re.compile(r"(conv|dw)(0|[1-9][0-9]{0,4})")  # one spelling of each kernel
+_CONVOLUTION = re.compile(r"(conv|dw)(0|[1-9][0-9]{0,4})")  # one spelling per kernel
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where convolution, normalisation, activation and the join of a block stand.
+    """The order of convolution, normalisation, activation and join in a block.
 
     ``Layout.parse(str(x)) == x`` for every layout ``x``.
 
     Attributes:
-        branch: The operations of the residual branch, first to last; at least one convolution.
-        after: The operations on the joined signal.
-        skip: Whether a shortcut joins at all; a plain block has none.
+        branch: Operations of the residual branch, first to last, with at least one convolution.
+        after: Operations on the joined signal.
+        skip: Whether there is a shortcut; a plain block has none.
     """
 
     branch: tuple[str, ...]
@@ -60,17 +60,17 @@ class Layout:
 
     @classmethod
     def parse(cls, text: str) -> Layout:
-        """Read a layout from its notation.
+        """Parse a layout in the notation.
 
         Args:
-            text: ``run ["+" [run]]`` with ``run := op ("-" op)*``; blanks do not matter.
+            text: ``run ["+" [run]]`` with ``run := op ("-" op)*``; blanks are ignored.
 
         Returns:
             The layout; texts that differ only in blanks give equal layouts.
 
         Raises:
             LayoutError: If the text is empty, an operation is unknown, the branch has no
-                convolution, or ``+`` stands more than once.
+                convolution, or there is more than one ``+``.
         """
         if not isinstance(text, str):
             raise LayoutError(
@@ -80,12 +80,12 @@ class Layout:
 
     @cached_property
     def opening(self) -> tuple[str, ...]:
-        """What stands before the branch's first convolution: the pre-activation."""
+        """The operations before the branch's first convolution: the pre-activation."""
         first = next(i for i, token in enumerate(self.branch) if is_convolution(token))
         return self.branch[:first]
 
     def without(self, token: str) -> Layout:
-        """Return this layout with every occurrence of one operation taken out."""
+        """Return this layout without any occurrence of one operation."""
         return Layout(
             tuple(t for t in self.branch if t != token),
             tuple(t for t in self.after if t != token),
@@ -106,7 +106,7 @@ def _parse(text: str) -> Layout:
 
 
 def parse_run(text: str) -> tuple[str, ...]:
-    """Split ``op-op-op`` into its operations; the empty text is refused by their check."""
+    """Split ``op-op-op`` into its operations; their check rejects an empty text."""
     return tuple(token.strip() for token in text.split("-"))
 
 
@@ -118,19 +118,19 @@ def is_convolution(token: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def split_convolution(token: str) -> tuple[str, int]:
-    """Return kind (``conv`` or ``dw``) and kernel size of a convolution."""
+    """Return the kind (``conv`` or ``dw``) and kernel size of a convolution."""
     match = _CONVOLUTION.fullmatch(token)
     assert match, token
     return match[1], int(match[2])
 
 
 def check_token(token: str, others: tuple[str, ...], text: str) -> None:
-    """Refuse what is neither a convolution nor one of ``others``.
+    """Reject an operation that is neither a convolution nor one of ``others``.
 
     Args:
-        token: The operation.
-        others: The operations allowed beside convolutions.
-        text: The whole text that the operation stands in, for the message.
+        token: Operation to check.
+        others: Operations allowed beside convolutions.
+        text: Whole text that contains the operation, for the message.
 
     Raises:
         LayoutError: If the operation is unknown, or a kernel is even, 0 or too large.

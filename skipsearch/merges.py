@@ -1,8 +1,7 @@
-"""How branch and shortcut of a block are joined, and where long skips end: one entry a merge.
+"""How branch and shortcut of a block, and long skips, are joined: one entry per merge.
 
-All that is to be known of a merge without torch stands here: shapes, cost, drawings and the
-exported source ask the table. What it does to tensors is a module of ``models.merges``, or of
-``models.links``.
+The table holds everything about merges that needs no torch: shapes, cost, drawings and exported
+source use it. Modules of ``models.merges`` and ``models.links`` apply them to tensors.
 """
 
 from __future__ import annotations
@@ -18,12 +17,12 @@ ADDED, CONCATENATED = "+", "[,]"
 
 
 class Weights(NamedTuple):
-    """What drawings say of a join.
+    """The text of a join in drawings.
 
     Attributes:
-        branch: Factor of the branch; empty where there is none.
-        shortcut: Factor of the shortcut; empty where there is none.
-        note: What else is to be said.
+        branch: Factor of the branch; empty if there is none.
+        shortcut: Factor of the shortcut; empty if there is none.
+        note: Further text.
     """
 
     branch: str = ""
@@ -32,12 +31,12 @@ class Weights(NamedTuple):
 
 
 class Code(NamedTuple):
-    """The join in exported source, where ``x`` is what left the branch.
+    """The join in exported source, where ``x`` is the output of the branch.
 
     Attributes:
         lines: Lines of ``forward``.
-        made: Lines of ``__init__`` that make what these need.
-        uses: Numbers of channels that the lines of ``__init__`` name.
+        made: Lines of ``__init__`` that create what ``lines`` need.
+        uses: Numbers of channels that the lines of ``__init__`` use.
     """
 
     lines: Sequence[str]
@@ -50,18 +49,18 @@ class Merge:
     """One way of joining the branch and the shortcut of a block.
 
     Attributes:
-        done: What is done to the shortcut, as in "the shortcut is added".
-        sign: What drawings show where branch and shortcut meet.
+        done: Description of the join, as in "the shortcut is added".
+        sign: Sign in drawings where branch and shortcut meet.
         carries: Whether the shortcut is brought to the shape of the branch. If not, the block's
-            input is joined as it is, no block changes height and width, and a transition leads to
-            each stage.
-        appends: Whether the branch has channels that are concatenated.
-        fields: Fields of a design that have an effect under this merge and not under all.
+            input is joined unchanged, no block changes height and width, and each stage begins
+            with a transition.
+        appends: Whether channels of the branch are concatenated.
+        fields: Fields of a design that have an effect with this merge but not with every merge.
         params: Number of trainable parameters of the join.
-        macs: Multiply-adds of the join for each pixel.
+        macs: Multiply-adds of the join per pixel.
         writes: Number of channels that the operations of the join write.
-        weights: What drawings say.
-        code: What exported source says.
+        weights: Text in drawings.
+        code: Lines in exported source.
     """
 
     done: str
@@ -147,7 +146,7 @@ def _gate(branch_factor: str, branch_code: str) -> Merge:
         fields=frozenset({"shortcut", "gate_bias"}),
         params=lambda block: block.outputs**2 + block.outputs,
         macs=lambda block: block.outputs**2,
-        writes=lambda block: 2 * block.outputs,  # the sigmoid is part of the gate, factors of sums
+        writes=lambda block: 2 * block.outputs,  # the gate with sigmoid, the sum with factors
         weights=lambda block: Weights(branch_factor, ONE_LESS, _gate_note(block)),
         code=_gated(branch_code),
     )
@@ -185,7 +184,7 @@ DUAL = Merge(
     done="added and concatenated",
     appends=True,
     fields=frozenset({"shortcut", "growth"}),
-    writes=lambda block: block.outputs + block.added,  # the sum, then all that is concatenated
+    writes=lambda block: block.outputs + block.added,  # the sum, then the concatenation
     weights=lambda block: Weights(note=f"first {block.added} added, rest concatenated"),
     code=_dual,
 )
@@ -220,7 +219,7 @@ class LinkMerge:
     """One way of joining long skips to the output of a stage.
 
     Attributes:
-        sign: What drawings show where they meet.
+        sign: Sign in drawings where they meet.
         carries: Whether a link is brought to the shape of that output. If not, it keeps its
             channels and is average-pooled.
         code: Lines of exported source that join expressions to ``x``.

@@ -1,8 +1,7 @@
-"""The operations of a network: one entry for every word that a step of a plan can have.
+"""The operations of a network: one entry for each word that a step of a plan can have.
 
-All that is to be known of an operation without torch stands here: notation, cost, drawings, the
-exported source and the growing of trained networks ask the table. What it does to tensors is an
-entry of ``models.ops``.
+The table holds everything about operations that needs no torch: notation, cost, drawings, exported
+source and the deepening of trained networks use it. Their modules are entries of ``models.ops``.
 """
 
 from __future__ import annotations
@@ -16,13 +15,12 @@ from skipsearch.plan import Step, Steps
 from skipsearch.ranges import ANY, ZERO, Range
 from skipsearch.table import Table
 
-GROUP_CHANNELS = 16  # channels a group of gn: Wu & He 2018, arXiv:1803.08494, Table 3, right
+GROUP_CHANNELS = 16  # channels per group of gn: Wu & He 2018, arXiv:1803.08494, Table 3, right
 SE_REDUCTION = 16  # Hu et al. 2018, arXiv:1709.01507, section 6.1
-BENT_LOW = -0.3  # below the least values of gelu (-0.170) and silu (-0.279)
 
 
 class Kind(Enum):
-    """What an operation is for.
+    """The purpose of an operation.
 
     The word of an activation is the name of its function in ``torch.nn.functional``, which exported
     source calls.
@@ -39,22 +37,25 @@ class Kind(Enum):
 class Operation:
     """One operation.
 
+    The fields from ``behind`` on serve ``deepening`` alone: it asks which weights make an operation
+    the identity.
+
     Attributes:
-        kind: What it is for; drawings colour by it.
-        in_layouts: Whether the word is one of the notation, where convolutions have their kernel
-            with them; others stand in stems, shortcuts and transitions.
-        ordinary: The word of the same norm with the ordinary start, for one whose weight starts at
-            0; empty for all others. Only a branch starts so.
+        kind: Purpose, which determines the colour in drawings.
+        in_layouts: Whether the word belongs to the notation, where a convolution's word includes
+            its kernel; other words occur in stems, shortcuts and transitions.
+        ordinary: For a norm whose weight starts at 0, the word of the same norm with the usual
+            initialisation; empty for all others. Only branches use the start at 0.
         params: Number of trainable parameters.
-        macs: Multiply-adds, where a number of pixels leaves it.
-        label: What drawings say.
-        code: The module in exported source, with ``{channels}``, ``{groups}`` of gn, ``{rate}`` and
-            ``{size}`` (kernel and stride); empty where channels change, which source writes itself.
-        behind: Bounds of what leaves it, from those of what enters.
-        keeps: Whether it leaves a signal within bounds as it is, whatever its weights are.
-        obstacle: Why no weights make it the identity, for a message that opens with its word.
-        mendable: Whether ``f(x) - f(-x)`` is x.
-        dead_at_zero: Whether it lets no gradient through where its input is 0.
+        macs: Multiply-adds for a number of output pixels.
+        label: Text in drawings.
+        code: Module in exported source, with ``{channels}``, ``{groups}`` of gn, ``{rate}`` and
+            ``{size}`` (kernel and stride); empty if channels change, where the exporter writes it.
+        behind: Bounds of the output, from those of the input.
+        keeps: Whether a signal within bounds stays unchanged, whatever the weights are.
+        obstacle: Why no weights make it the identity, for a message that begins with its word.
+        mendable: Whether ``f(x) - f(-x)`` is x, so that a pair of channels can restore x.
+        dead_at_zero: Whether the gradient is 0 where the input is 0.
     """
 
     kind: Kind
@@ -64,7 +65,7 @@ class Operation:
     macs: Callable[[Step, int], int] = lambda step, pixels: 0
     label: Callable[[Step], str] = lambda step: step.op
     code: str
-    behind: Callable[[Range], Range] = lambda signal: ANY  # as behind weights of either sign
+    behind: Callable[[Range], Range] = lambda signal: ANY  # weights may have either sign
     keeps: Callable[[Range], bool] = lambda signal: False
     obstacle: str = ""
     mendable: bool = False
@@ -72,14 +73,14 @@ class Operation:
 
 
 def through(steps: Steps, signal: Range) -> Range:
-    """Return the bounds of a signal behind a run of operations."""
+    """Return the bounds of a signal after a run of operations."""
     for step in steps:
         signal = OPERATIONS[step.op].behind(signal)
     return signal
 
 
 def ordinary(word: str) -> str:
-    """Return the word of an operation as it stands outside a branch, where nothing starts at 0."""
+    """Return the word of an operation for use outside a branch, where nothing starts at 0."""
     return OPERATIONS[word].ordinary or word
 
 
@@ -110,7 +111,7 @@ CONV = Operation(
 
 
 def _norm(code: str, ordinary: str = "", obstacle: str = "") -> Operation:
-    """Return a norm with a weight and a bias a channel."""
+    """Return a norm with a weight and a bias per channel."""
     return Operation(
         kind=Kind.NORM,
         ordinary=ordinary,
@@ -143,12 +144,17 @@ RELU6 = Operation(
 )
 
 
-def _bent(code: str) -> Operation:
-    """Return a smooth activation with a dip below 0."""
+def _bent(code: str, low: float) -> Operation:
+    """Return an activation with a dip below 0.
+
+    Args:
+        code: Module in exported source.
+        low: Bound below its minimum.
+    """
     return Operation(
         kind=Kind.ACTIVATION,
         code=code,
-        behind=lambda signal: Range(0.0 if signal.low >= 0 else BENT_LOW, max(signal.high, 0.0)),
+        behind=lambda signal: Range(0.0 if signal.low >= 0 else low, max(signal.high, 0.0)),
         obstacle="bends every signal",
         mendable=True,
     )
@@ -158,7 +164,7 @@ def _bent(code: str) -> Operation:
 
 
 def se_width(channels: int) -> int:
-    """Channels inside squeeze-and-excitation, at least 1."""
+    """Return the channels inside squeeze-and-excitation, at least 1."""
     return max(1, channels // SE_REDUCTION)
 
 
@@ -213,8 +219,8 @@ OPERATIONS = Table(
         "ln": _norm("LayerNorm2d({channels})", obstacle=ANEW),
         "relu": RELU,
         "relu6": RELU6,
-        "gelu": _bent("nn.GELU()"),
-        "silu": _bent("nn.SiLU()"),
+        "gelu": _bent("nn.GELU()", low=-0.2),
+        "silu": _bent("nn.SiLU()", low=-0.3),
         "se": SE,
         "scale": SCALE,
         "dropout": DROPOUT,

@@ -1,7 +1,7 @@
 """The plan of a network: every operation with its shapes resolved, in plain numbers, without torch.
 
-The network, its cost, its drawing and its exported source are all read from the plan; ``planning``
-makes it from the fields of a design.
+The network, its cost, its drawing and its exported source are derived from the plan; ``planning``
+builds it from the fields of a design.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Step(NamedTuple):
     rate: float = 0.0
 
     def size(self, height: int, width: int) -> Size:
-        """Return what height and width become: operations pad so that sizes divide upwards."""
+        """Return the output height and width: operations pad so that division rounds up."""
         return Size(-(-height // self.stride), -(-width // self.stride))
 
 
@@ -46,14 +46,14 @@ Steps = tuple[Step, ...]
 
 
 def sized(steps: Steps, size: Size) -> Iterator[tuple[Step, Size]]:
-    """Yield each operation of a chain with the height and width that leave it."""
+    """Yield each operation of a chain with its output height and width."""
     for step in steps:
         size = step.size(*size)
         yield step, size
 
 
 def size_after(steps: Steps, size: Size) -> Size:
-    """Return the height and width that leave a chain of operations."""
+    """Return the output height and width of a chain of operations."""
     for step in steps:
         size = step.size(*size)
     return size
@@ -63,22 +63,22 @@ class Block(NamedTuple):
     """One block: ``after(merge(branch(opening(x)), shortcut(x)))``.
 
     Attributes:
-        opening: What stands before the branch's first convolution.
-        branch: From the first convolution on.
-        shortcut: The shortcut's operations, ``()`` for the identity, None where nothing joins.
+        opening: Operations before the branch's first convolution.
+        branch: Operations from the first convolution on.
+        shortcut: Operations of the shortcut; ``()`` for the identity, None if nothing joins.
         shares_opening: Whether the shortcut reads ``opening(x)`` (a projection) or ``x`` itself.
-        merge: How branch and shortcut are joined, None where nothing joins.
-        after: The operations on the joined signal.
-        inputs: Channels that enter.
-        outputs: Channels that leave.
+        merge: How branch and shortcut are joined; None if nothing joins.
+        after: Operations on the joined signal.
+        inputs: Number of input channels.
+        outputs: Number of output channels.
         stride: Factor by which height and width shrink.
-        shortcut_scale: Factor of the shortcut where it is added.
-        branch_scale: Factor of the branch where it is added.
-        shortcut_dropout: Rate of dropout on the shortcut where it is added.
-        gate_bias: What the bias of its gate starts at, a 1x1 convolution of the shortcut, where
-            the merge has one.
-        growth: Number of the branch's channels, its last, that are concatenated and not added:
-            all of them under the merge ``cat``, those of the dense path under ``dual``.
+        shortcut_scale: Factor of the shortcut if it is added.
+        branch_scale: Factor of the branch if it is added.
+        shortcut_dropout: Rate of dropout on the shortcut if it is added.
+        gate_bias: Initial bias of the gate, a 1x1 convolution of the shortcut, if the merge has
+            one.
+        growth: Number of the branch's last channels that are concatenated instead of added: all
+            of them with the merge ``cat``, those of the dense path with ``dual``.
     """
 
     opening: Steps
@@ -98,17 +98,17 @@ class Block(NamedTuple):
 
     @property
     def changes_shape(self) -> bool:
-        """Whether a shortcut that is added must carry another shape than the one that enters."""
+        """Whether an added shortcut must have another shape than the input."""
         return self.inputs != self.outputs - self.growth or self.stride != 1
 
     @property
     def added(self) -> int:
-        """Number of the branch's channels, its first, that are joined to those of the shortcut."""
+        """Number of the branch's first channels, which are joined to those of the shortcut."""
         return self.branch[-1].outputs - self.growth
 
     @property
     def adds_plainly(self) -> bool:
-        """Whether branch and shortcut are added as they are."""
+        """Whether branch and shortcut are added unchanged."""
         return (self.shortcut_scale, self.branch_scale, self.shortcut_dropout) == (1.0, 1.0, 0.0)
 
 
@@ -123,11 +123,11 @@ class Join(NamedTuple):
     """The long skips that end at one stage: ``after(merge(stage(x), links))``.
 
     Attributes:
-        links: What is joined, in the order of their sources.
+        links: Long skips in the order of their sources.
         merge: How they are joined, a word of ``LINK_MERGES``.
-        after: What the last block of the stage would do behind its own join.
-        inputs: Channels that leave the blocks of the stage.
-        outputs: Channels that leave the join.
+        after: Operations that the last block of the stage would apply after its own join.
+        inputs: Output channels of the blocks of the stage.
+        outputs: Output channels of the join.
     """
 
     links: tuple[Link, ...]
@@ -138,7 +138,7 @@ class Join(NamedTuple):
 
 
 class Stage(NamedTuple):
-    """Blocks at one resolution, the transition that leads to them, their drop rates, the join."""
+    """The transition to a stage, its blocks at one resolution, their drop rates, and the join."""
 
     transition: Steps
     blocks: tuple[Block, ...]
@@ -147,7 +147,7 @@ class Stage(NamedTuple):
 
     @property
     def outputs(self) -> int:
-        """Channels that leave the stage."""
+        """Number of output channels."""
         return self.join.outputs if self.join else self.blocks[-1].outputs
 
 
@@ -155,9 +155,9 @@ class Head(NamedTuple):
     """A head: ``linear(pooled(mean(steps(x))))``, with the mean over height and width.
 
     Attributes:
-        steps: The operations before the global average pooling.
-        pooled: The operations behind it.
-        features: Channels that enter the linear layer.
+        steps: Operations before the global average pooling.
+        pooled: Operations after the pooling.
+        features: Input channels of the linear layer.
     """
 
     steps: Steps

@@ -1,4 +1,4 @@
-"""Main memory of this machine: how much of it is available."""
+"""Available main memory of this machine."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 def available_ram(
     meminfo: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sys/fs/cgroup")
 ) -> float:
-    """Return the bytes of main memory that can be had.
+    """Return the available main memory in bytes.
 
-    This is what the kernel calls available, or less where the cgroup (version 2) sets a limit;
-    infinite where neither can be read.
+    This is the kernel's "available" memory, or less if the cgroup (version 2) sets a limit; it is
+    infinite if neither can be read.
 
     Args:
-        meminfo: The kernel's file.
+        meminfo: File of the kernel.
         cgroup: Folder of the cgroup.
     """
     available = math.inf
@@ -25,5 +25,5 @@ def available_ram(
         limit = (cgroup / "memory.max").read_text()
         used = (cgroup / "memory.current").read_text()
         return min(available, float(limit) - float(used))
-    except (OSError, ValueError, KeyError):  # a limit of "max" is no number
+    except (OSError, ValueError, KeyError):  # a limit of "max" is not a number
         return available

@@ -1,4 +1,4 @@
-"""Bounds of the values of a signal: never negative, from 0 to 6, or none."""
+"""Bounds of the values of a signal, such as nonnegative, from 0 to 6, or none."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Range(NamedTuple):
-    """Bounds that hold for every image, whatever the weights are, in evaluation."""
+    """Bounds that hold in evaluation mode for every image, whatever the weights are."""
 
     low: float
     high: float
@@ -24,11 +24,11 @@ class Range(NamedTuple):
         return Range(min(ends), max(ends))
 
     def hull(self, other: Range) -> Range:
-        """Return the bounds of either, or of what lies between them."""
+        """Return the smallest bounds that contain both."""
         return Range(min(self.low, other.low), max(self.high, other.high))
 
     def clamped(self, low: float, high: float) -> Range:
-        """Return the bounds of what is cut off at two ends."""
+        """Return the bounds of the signal clamped to an interval."""
         return Range(min(max(self.low, low), high), min(max(self.high, low), high))
 
 

@@ -1,4 +1,4 @@
-"""The ready search spaces, by name: in the package where a wheel brought it, else beside it."""
+"""The ready search spaces, by name: in the package if installed as a wheel, else beside it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def ready_names() -> list[str]:
 
 
 def is_name(what: object) -> bool:
-    """Whether something is the name of a ready space, and not the path of a file.
+    """Whether a value is the name of a ready space and not the path of a file.
 
-    A name is a text without a suffix and without a folder; a ``Path`` is always a path.
+    A name is a string without a suffix and without a folder; a ``Path`` is always a path.
     """
     return isinstance(what, str) and re.fullmatch(r"[\w-]+", what) is not None
 
@@ -28,7 +28,7 @@ def ready_path(name: str) -> Path:
     """Return the file of a ready space.
 
     Raises:
-        SpaceError: If there is none of that name.
+        SpaceError: If there is no space of that name.
     """
     for place in PLACES:
         if (place / f"{name}.yaml").is_file():

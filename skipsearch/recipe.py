@@ -1,4 +1,4 @@
-"""Recipe: how a design is trained, in plain values; the same for all designs unless an axis."""
+"""Recipe: how designs are trained, in plain values shared by all unless an axis varies them."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 class Kind(Protocol):
-    """What values a field can have."""
+    """The values that a field can have."""
 
     def check(self, name: str, value: Any) -> int | float | str:
         """Return a value in its canonical spelling.
 
         Args:
-            name: Field that it is of; the message opens with it.
+            name: Name of the field; the message begins with it.
             value: Value to check.
 
         Raises:
-            RecipeError: If the value is refused.
+            RecipeError: If the value is invalid.
         """
         ...
 
@@ -39,7 +39,7 @@ class Number:
     """A number between two bounds, both included.
 
     Attributes:
-        type: ``int`` for whole numbers alone, else ``float``.
+        type: ``int`` for whole numbers only, else ``float``.
         low: Lower bound.
         high: Upper bound.
     """
@@ -115,27 +115,27 @@ class Recipe:
     """How a design is trained: SGD with momentum, a learning-rate schedule, and augmentation.
 
     Attributes:
-        epochs: The full budget; the schedule spans it, also for a trial that is stopped early.
-        images: The full budget in images seen, divided into ``epochs`` equal parts, after each
-            of which the network is evaluated; None for ``epochs`` passes over the data.
-        batch_size: Images a step.
-        peak_lr: The highest learning rate.
-        momentum: Of SGD.
-        nesterov: Nesterov's momentum (Sutskever et al. 2013).
-        weight_decay: Of the weights of convolutions and linear layers.
-        decay_norm_and_bias: Whether norms, biases and learned scales decay as well
+        epochs: Full budget, which the schedule spans even if a trial is stopped early.
+        images: Full budget in training images, divided into ``epochs`` equal parts with an
+            evaluation after each; None for ``epochs`` passes over the data.
+        batch_size: Number of images per step.
+        peak_lr: Maximum learning rate.
+        momentum: Momentum of SGD.
+        nesterov: Whether to use Nesterov's momentum (Sutskever et al. 2013).
+        weight_decay: Weight decay of convolutions and linear layers.
+        decay_norm_and_bias: Whether norms, biases and learned scales decay too
             (He et al. 2019, arXiv:1812.01187, section 3.1, argue against it).
         schedule: ``cosine`` to zero (Loshchilov & Hutter 2017, arXiv:1608.03983), or ``step``:
-            a tenth at 50 % and at 75 % of the budget (He et al. 2015, arXiv:1512.03385, 4.2).
-        warmup_epochs: Epochs, whole or not, of linear warm-up (Goyal et al. 2017,
+            division by ten at 50 % and 75 % of the budget (He et al. 2015, arXiv:1512.03385, 4.2).
+        warmup_epochs: Epochs of linear warm-up, possibly fractional (Goyal et al. 2017,
             arXiv:1706.02677, section 2.2).
-        label_smoothing: Share of the target spread over all classes.
+        label_smoothing: Share of the target that is spread over all classes.
         crop: Pixels of zero padding before a random crop; None for the data set's convention.
         flip: Random horizontal flips; None for the data set's convention.
-        cutout: Side in pixels of the square cut out (DeVries & Taylor 2017, arXiv:1708.04552);
-            None for the data set's convention.
-        precision: ``float32``, ``bfloat16`` (autocast), or ``auto``: bfloat16 where the device
-            computes in it.
+        cutout: Side of the square that is cut out, in pixels (DeVries & Taylor 2017,
+            arXiv:1708.04552); None for the data set's convention.
+        precision: ``float32``, ``bfloat16`` (autocast), or ``auto``: bfloat16 if the device
+            supports it.
 
     Raises:
         RecipeError: If a value is out of range.
@@ -166,19 +166,19 @@ class Recipe:
             object.__setattr__(self, "nesterov", False)  # Nesterov's step needs momentum.
 
     def replace(self, **changes: Any) -> Self:
-        """Return a recipe with some fields changed, checked anew.
+        """Return a recipe with some fields changed, and validate it.
 
         Raises:
-            RecipeError: If a name is unknown or a value out of range.
+            RecipeError: If a name is unknown or a value is out of range.
         """
         refuse_unknown_keys(changes, FIELDS, "recipe", RecipeError)
         return dataclasses.replace(self, **changes)
 
     def resolve(self, augmentation: Mapping[str, int | bool]) -> Self:
-        """Fill in what was left to the data set's convention.
+        """Fill in the fields left to the data set's convention.
 
         Args:
-            augmentation: ``crop``, ``flip`` and ``cutout`` of the data set.
+            augmentation: Values of ``crop``, ``flip`` and ``cutout`` for the data set.
         """
         open_fields = {n: v for n, v in augmentation.items() if getattr(self, n) is None}
         return dataclasses.replace(self, **cast("dict[str, Any]", open_fields))
@@ -188,19 +188,19 @@ class Recipe:
         """Sixteen hexadecimal digits, equal for equal recipes."""
         content = self.to_dict()
         if self.images is None:
-            del content["images"]  # came later: recipes without it keep their id
+            del content["images"]  # added later: recipes without it keep their ids
         return hashed(json.dumps(content))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, every field in order."""
+        """Return all fields in order, as plain values."""
         return {name: getattr(self, name) for name in FIELDS}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Build a recipe from plain values; what is left out has its default.
+        """Build a recipe from plain values; missing fields have their defaults.
 
         Raises:
-            RecipeError: If a key is unknown or a value out of range.
+            RecipeError: If a key is unknown or a value is out of range.
         """
         refuse_unknown_keys(values, FIELDS, "recipe", RecipeError)
         return cls(**values)

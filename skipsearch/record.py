@@ -1,41 +1,42 @@
-"""Epoch and Trial: what happened to one design with one seed."""
+"""Epoch and Trial: records of the training of one design with one seed."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Self
 
 from skipsearch.design import Design
 from skipsearch.recipe import Recipe
 
 COMPLETE = "COMPLETE"  # trained to the full budget
-PRUNED = "PRUNED"  # stopped early, with a value at every epoch that it reached
-FAIL = "FAIL"  # ended by NaN, by lack of memory, or by an exception: see the reason
+PRUNED = "PRUNED"  # stopped early, with a value for every epoch reached
+FAIL = "FAIL"  # ended by NaN, lack of memory, or an exception: see the reason
 RUNNING = "RUNNING"
-SCORE = "validation_score"  # of any task: what trainings are compared by
-ASK_BEST = "best"  # what a search is asked for where it is asked about no axis
-LATENCY = "latency"  # the cost that is measured
-COSTS = ("params", "macs", "activation_bytes", LATENCY)  # of a design, to be kept small
+SCORE = "validation_score"  # of any task: the value by which trainings are compared
+ASK_BEST = "best"  # the goal of a search that compares no axes
+LATENCY = "latency"  # the only cost that is measured
+COSTS = ("params", "macs", "activation_bytes", LATENCY)  # of a design, to be minimised
 STATES = (COMPLETE, PRUNED, FAIL, RUNNING)
-DIVERGED = "the loss became"  # so begins the reason of a FAIL whose loss is no longer finite
-INTERRUPTED = "interrupted"  # the reason of a FAIL that goes on when the search is run again
+DIVERGED = "the loss became"  # start of the reason of a FAIL whose loss is no longer finite
+INTERRUPTED = "interrupted"  # reason of a FAIL that resumes when the search is run again
 
 
 def has_diverged(reason: str) -> bool:
-    """Whether the reason of a FAIL is that the loss is no longer finite."""
+    """Whether the reason of a FAIL is a loss that is no longer finite."""
     return DIVERGED in reason
 
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """What one epoch of training showed.
+    """The results of one epoch of training.
 
     Attributes:
-        epoch: Number, from 1.
-        learning_rate: At the last step.
-        train_loss: Mean over the epoch's steps, in training mode.
+        epoch: Number of the epoch, from 1.
+        learning_rate: Learning rate at the last step.
+        train_loss: Mean loss over the epoch's steps, in training mode.
         train_score: Score on the training images, in training mode: the metric of the task, such as
             the accuracy.
         validation_loss: Mean loss over the validation split.
@@ -58,22 +59,22 @@ class Epoch:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Build an epoch from plain values."""
-        if "validation_accuracy" in values:  # an older run, which knew no other scores
+        if "validation_accuracy" in values:  # an older run, without other metrics
             values = {
                 **values,
                 "train_score": values["train_accuracy"],
                 "validation_score": values["validation_accuracy"],
             }
-        return cls(**{name: values[name] for name in EPOCH_FIELDS})
+        return cls(*EPOCH_VALUES(values))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """Where a training runs.
+    """The environment of a training.
 
     Attributes:
         device: Name of the device.
-        numerics: What decides the last bits: device, precision, threads, layout, torch.
+        numerics: What determines the last bits: device, precision, threads, layout, torch.
         versions: Versions of Python and the libraries.
     """
 
@@ -90,33 +91,33 @@ class Environment:
         }
 
 
-PACK_OF = ", pack of "  # at the end of the numerics of a training that was packed with others
+PACK_OF = ", pack of "  # before the pack size, at the end of a packed training's numerics
 EPOCH_FIELDS = tuple(field.name for field in dataclasses.fields(Epoch))
+EPOCH_VALUES = itemgetter(*EPOCH_FIELDS)  # in their order: a study holds many epochs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """One training of one design with one seed: finished, stopped, failed, or under way.
+    """One training of one design with one seed: finished, stopped, failed, or running.
 
     Attributes:
-        number: Its number in the study.
-        design: What was trained.
-        recipe: How.
-        seed: Of initial weights, data order and augmentation.
+        number: Number in the study.
+        design: Design of the network.
+        recipe: Recipe of the training.
+        seed: Seed of initial weights, data order and augmentation.
         state: COMPLETE, PRUNED, FAIL or RUNNING.
-        reason: Why it failed, else an empty text.
-        curve: Its epochs, from the first.
-        params: Trainable parameters.
+        reason: Reason of a failure, else an empty string.
+        curve: Epochs from the first.
+        params: Number of trainable parameters.
         macs: Multiply-adds for one image.
-        activation_bytes: Bytes that the operations of one forward pass of one image write, in
-            float32; 0 where they were not counted.
-        latency: Seconds for one forward pass of a batch in evaluation mode; None where it was not
-            measured.
-        device: What it ran on.
-        versions: Of Python and the libraries.
-        numerics: What decides its last bits: device, precision, threads, layout, torch.
-        stopped_at: The epoch after which early stopping would have ended it, were it not trained
-            on to see whether that was wrong; 0 for none.
+        activation_bytes: Bytes written by the operations of one forward pass of one image, in
+            float32; 0 if not counted.
+        latency: Seconds for one forward pass of a batch in evaluation mode; None if not measured.
+        device: Name of the device.
+        versions: Versions of Python and the libraries.
+        numerics: What determines the last bits: device, precision, threads, layout, torch.
+        stopped_at: Epoch after which early stopping would have ended the trial if it had not
+            continued as an audit; 0 for none.
     """
 
     number: int
@@ -137,15 +138,15 @@ class Trial:
 
     @property
     def numerics_alone(self) -> str:
-        """Its numerics but for the size of its pack, which follows from the design and seeds."""
+        """The numerics without the size of the pack, which follows from the design and seeds."""
         return self.numerics.partition(PACK_OF)[0]
 
     @property
     def key(self) -> str:
-        """What was trained, as ``DESIGN-RECIPE``: equal for all seeds."""
+        """The ids of design and recipe, as ``DESIGN-RECIPE``: equal for all seeds."""
         return f"{self.design.id}-{self.recipe.id}"
 
     @property
     def seconds(self) -> float:
-        """Seconds of training."""
+        """Duration of the training in seconds."""
         return sum(epoch.seconds for epoch in self.curve)

@@ -1,4 +1,4 @@
-"""One table a concept: what belongs to each of its words."""
+"""One table per concept, with an entry for each of its words."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ Entry = TypeVar("Entry")
 
 
 class Table(dict[str, Entry]):
-    """The entries of a concept by their words, which refuses a word that it does not know.
+    """A dict of a concept's entries by their words, with its own error for unknown words.
 
     Args:
-        concept: What a word stands for, such as ``merge``.
-        entries: What belongs to each word.
+        concept: Name of the concept, such as ``merge``.
+        entries: Entry of each word.
 
     Raises:
-        UnknownWordError: Where an unknown word is looked up.
+        UnknownWordError: If an unknown word is looked up.
     """
 
     def __init__(self, concept: str, entries: Mapping[str, Entry]) -> None:

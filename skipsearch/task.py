@@ -1,4 +1,4 @@
-"""Task: what a network is trained to do, and the metric that it is judged by."""
+"""Task: what a network is trained to do, and the metric by which it is judged."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from skipsearch.table import Table
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A score of a trained network, of which more is better.
+    """A score of a trained network; higher is better.
 
     Attributes:
         name: Word in tables and options, such as ``validation_accuracy``.
         title: Name in sentences.
         short: Abbreviation for the heads of narrow tables.
-        error: Name of what the score lacks to the best score.
+        error: Name of the gap between a score and the best score.
         unit: Unit in which scores are shown.
         difference_unit: Unit in which differences between scores are shown.
         factor: Factor from a score to that unit.
-        format: How tables show a score, such as ``.2%``.
-        worst: Lowest score.
-        best: Highest score.
+        format: Format of a score in tables, such as ``.2%``.
+        worst: Lowest possible score.
+        best: Highest possible score.
         is_share_of_images: Whether a score is the share of images that a network gets right, so
-            that the binomial distribution says how well a number of images determines it.
+            that its uncertainty follows from the binomial distribution.
     """
 
     name: str
@@ -52,11 +52,11 @@ class Metric:
 
     @property
     def search(self) -> str:
-        """Name, in tables, of the score that a search ranked a design by."""
+        """Name, in tables, of the score by which a search ranked a design."""
         return f"search_{self.name}"
 
     def guess(self, classes: int) -> float:
-        """Return the score of a network that has learnt nothing.
+        """Return the score of random guessing.
 
         Args:
             classes: Number of classes of the data.
@@ -64,11 +64,11 @@ class Metric:
         return 1 / classes
 
     def lack(self, score: float) -> float:
-        """Return what a score lacks to the best score."""
+        """Return the gap between a score and the best score."""
         return self.best - score
 
     def text(self, score: float | None) -> str:
-        """Show a score, or a positive difference between scores, with its unit."""
+        """Return a score, or a positive difference between scores, as text with its unit."""
         return "" if score is None else f"{self.factor * score:.2f} {self.unit}"
 
     def clip(self, score: float) -> float:
@@ -78,11 +78,11 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """What differences between scores are compared with: the metric, and how finely it is measured.
+    """The scale on which differences between scores are judged: the metric and its resolution.
 
     Attributes:
         metric: Metric of the scores.
-        images: Number of images that each score was measured on.
+        images: Number of images on which each score was measured.
     """
 
     metric: Metric
@@ -90,13 +90,13 @@ class Scale:
 
     @property
     def rounding(self) -> float:
-        """Variance of a score by its rounding to whole images; see ``intervals.rounding``."""
+        """Variance of a score due to rounding to whole images; see ``intervals.rounding``."""
         return rounding(self.images) if self.metric.is_share_of_images else 0.0
 
     def interval(self, score: float) -> tuple[float, float]:
-        """Return the 95 % interval that the number of images leaves of one network's score.
+        """Return the 95 % interval of one network's score, given the number of images.
 
-        It is Wilson's for a share of the images, and NaN where no rule is known.
+        It is Wilson's interval for a share of the images, and NaN if no rule is known.
         """
         if not self.metric.is_share_of_images:
             return math.nan, math.nan
@@ -107,11 +107,11 @@ class Scale:
 class Task:
     """What a network is trained to do.
 
-    How the loss and the metric are computed of a network's outputs, ``training.criterion`` says.
+    ``training.criterion`` computes the loss and the metric from a network's outputs.
 
     Attributes:
-        name: Word of the task.
-        metric: What networks are judged by.
+        name: Name of the task.
+        metric: Metric by which networks are judged.
         loss: Name of the loss.
     """
 

@@ -1,4 +1,4 @@
-"""YAML in and out, and atomic writing: the one file that knows PyYAML."""
+"""YAML input and output, and atomic writing: the only file that uses PyYAML."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ import yaml
 
 from skipsearch.errors import SkipSearchError, one_line, shown_value
 
-DEEPEST = 20  # lists and mappings in one another; a space has five
-MOST_VALUES = 20_000  # in one text, keys among them
+DEEPEST = 20  # nesting depth of lists and mappings; a space has five
+MOST_VALUES = 20_000  # in one text, including keys
 LARGEST_FILE = 10_000_000  # bytes
 _PLAIN = ("null", "bool", "int", "float")
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain YAML: texts, numbers, truth values, null, lists and mappings, nothing else.
+    """Plain YAML: strings, numbers, booleans, null, lists and mappings, nothing else.
 
-    Floats are those of YAML 1.2 (``2e6``), and dates are texts. Repeated keys, explicit tags, merge
-    keys, deep nesting, and aliases that stand in their own value or multiply are refused with their
-    line: their constructors raise anything, and what they build is no tree.
+    Floats are those of YAML 1.2 (``2e6``), and dates are strings. Repeated keys, explicit tags,
+    merge keys, deep nesting, and aliases that contain themselves or multiply are rejected with
+    their line: PyYAML would raise arbitrary errors, or build something that is not a tree.
     """
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self._depth = 0
-        self._values = 0  # composed so far, those behind an alias again
-        self._held: dict[yaml.Node, int] = {}  # how many values a node holds, itself among them
+        self._values = 0  # composed so far, those of an alias once more
+        self._held: dict[yaml.Node, int] = {}  # number of values in a node, including itself
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
         event = self.peek_event()  # type: ignore[no-untyped-call]
@@ -78,7 +78,7 @@ class _Loader(yaml.SafeLoader):
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, list | dict):
-                continue  # The base class refuses an unhashable key with its place.
+                continue  # The base class rejects an unhashable key with its location.
             if key == "<<":
                 raise _refused(
                     key_node.start_mark, "the merge key <<: write the keys that it stands for"
@@ -90,10 +90,10 @@ class _Loader(yaml.SafeLoader):
 
 
 def _read(text: str) -> Any:
-    """Read the one document of a text.
+    """Read the single document of a text.
 
     Raises:
-        MarkedYAMLError: If it cannot be read; with its place.
+        MarkedYAMLError: If it cannot be read; the error has the location.
     """
     try:
         loader = _Loader(text)
@@ -113,7 +113,7 @@ def _refused(mark: Any, problem: str) -> yaml.MarkedYAMLError:
 
 
 class _Dumper(yaml.SafeDumper):
-    """The safe dumper; lists of plain values stand on one line."""
+    """The safe dumper, with lists of numbers and booleans on one line."""
 
     def represent_sequence(
         self, tag: str, sequence: Any, flow_style: bool | None = None
@@ -125,13 +125,13 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
-# Without merge keys and dates; ``=`` is a text as well.
+# Merge keys and dates are excluded; ``=`` is a string as well.
 _Loader.yaml_implicit_resolvers = {
     sign: [(tag, pattern) for tag, pattern in resolvers if tag.rpartition(":")[2] in _PLAIN]
     for sign, resolvers in _Loader.yaml_implicit_resolvers.items()
 }
-# PyYAML follows YAML 1.1, where 2e6 and 1e-4 are texts. The dumper knows them too, so that it
-# quotes a text which looks like one (a design's id such as 12e4567890).
+# PyYAML follows YAML 1.1, where 2e6 and 1e-4 are strings. The dumper has the resolver too, so that
+# it quotes a string that looks like such a number (a design's id such as 12e4567890).
 for _class in (_Loader, _Dumper):
     _class.add_implicit_resolver(
         "tag:yaml.org,2002:float",
@@ -144,12 +144,12 @@ def parse_yaml(text: str, where: str, error: type[SkipSearchError]) -> dict[str,
     """Read a YAML mapping with the safe loader.
 
     Args:
-        text: The YAML text.
-        where: What to call it in a message, such as the file's path.
-        error: The class of error to raise.
+        text: YAML text.
+        where: Name of the text in messages, such as the file's path.
+        error: Class of the error to raise.
 
     Raises:
-        error: If the text is not YAML or not a mapping with texts as keys.
+        error: If the text is not YAML or not a mapping with strings as keys.
     """
     try:
         value = _read(text)
@@ -186,14 +186,14 @@ def read_text(path: str | Path, error: type[SkipSearchError]) -> str:
 
 
 def dump_yaml(value: dict[str, Any]) -> str:
-    """Write a mapping of plain values as YAML, keys in the order given."""
+    """Return a mapping of plain values as YAML, with keys in the given order."""
     return yaml.dump(
         value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False
     )
 
 
 def write_atomically(path: str | Path, content: str | bytes) -> None:
-    """Write a file so that a reader, or a crash, sees the old or the new one, never a part."""
+    """Write a file atomically: a reader or a crash finds the old or the new one, never a part."""
     path = Path(path)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     part.write_bytes(content.encode() if isinstance(content, str) else content)

@@ -34,7 +34,7 @@ from skipsearch.surrogate.encoding import Axis
 from skipsearch.surrogate.inquiry import Inquiry, Training
 from skipsearch.surrogate.kernel import Kernel, Scales
 from skipsearch.surrogate.process import Observations, Posterior
-from skipsearch.surrogate.question import Answer, Question, most_telling, narrowed, slopes
+from skipsearch.surrogate.question import Answer, Question, most_informative, narrowed, slopes
 from skipsearch.task import ACCURACY, Scale
 
 ORIGINAL = "conv3-bn-relu-conv3-bn + relu"
@@ -115,18 +115,20 @@ def test_a_slope_is_that_of_the_covariance_whatever_the_curve() -> None:
     assert slopes(known, POOL, lambda v: expit(3 * v)) == pytest.approx(expected, rel=0.02)
 
 
-def test_what_tells_most_is_the_level_that_is_known_least() -> None:
+def test_what_is_most_informative_is_the_level_that_is_known_least() -> None:
     at_x = [i for i in range(len(POOL)) if POOL[i, 0] == 0]
     known = posterior(at_x)
     noise = np.full(len(POOL), 0.25)
-    tells = most_telling([(*narrowed(known, POOL, QUESTION.contrasts(0), noise), np.ones(2))])
-    assert POOL[tells.argmax(), 0] == 1
+    information = most_informative(
+        [(*narrowed(known, POOL, QUESTION.contrasts(0), noise), np.ones(2))]
+    )
+    assert POOL[information.argmax(), 0] == 1
     # A training under way counts as done: the next is of another design.
-    pending = known.with_pending(POOL[[tells.argmax()]])
-    again = most_telling([(*narrowed(pending, POOL, QUESTION.contrasts(0), noise), np.ones(2))])
-    assert again.argmax() != tells.argmax()
+    pending = known.with_pending(POOL[[information.argmax()]])
+    again = most_informative([(*narrowed(pending, POOL, QUESTION.contrasts(0), noise), np.ones(2))])
+    assert again.argmax() != information.argmax()
     # Nothing is gained where there is no doubt.
-    sure = most_telling([(*narrowed(known, POOL, QUESTION.contrasts(0), noise), np.zeros(2))])
+    sure = most_informative([(*narrowed(known, POOL, QUESTION.contrasts(0), noise), np.zeros(2))])
     assert not sure.any()
 
 
@@ -143,7 +145,9 @@ def test_an_answer_says_best_worse_tied_and_open() -> None:
     assert OPEN in answer.verdicts.words
     assert not answer.settled
     assert answer.doubts[reference] == 0
-    assert "worse: 'b c' -10.0 (-10.2 to -9.8)" in str(answer)
+    sentence = answer.sentence(ACCURACY)
+    assert " beats 'b c' by 10.0 points (9.8 to 10.2)" in sentence
+    assert sentence.endswith(" cannot be told from it yet.")
     sure = Answer.of(
         replace(question, levels=("a", "b", "c"), codes=codes.clip(-1, 2)), draws, 0.05
     )
@@ -165,7 +169,8 @@ def accuracy(candidate: Candidate, seed: int, gain: float = 0.06) -> float:
 
 def asked(text: str = SPACE, axes: tuple[str, ...] = ("layout",), **options: Any) -> Inquiry:
     space = replace(Space.from_yaml(text), recipe=RECIPE.to_dict())
-    return Inquiry(space, axes, **{"margin": 0.005, "images": 500} | options)
+    usual = {"margin": 0.005, "images": 500, "guess": 1 / space.classes}
+    return Inquiry(space, axes, **usual | options)
 
 
 def searched(
@@ -190,14 +195,16 @@ def test_it_ends_when_the_better_level_is_known(text: str) -> None:
     assert answer.settled
     assert answer.question.levels[answer.verdicts.reference] == FULL
     assert inquiries.FIRST <= len(trainings) < 18
-    assert str(answer).startswith(f"layout: '{FULL}' is the best; worse: '{ORIGINAL}' -")
+    assert answer.sentence(ACCURACY).startswith(
+        f"layout: On average over the space, '{FULL}' beats '{ORIGINAL}' by "
+    )
 
 
 def test_levels_that_do_not_differ_are_tied_and_designs_get_further_seeds() -> None:
     inquiry = asked(margin=0.03, seeds=3)
     _, (answer,) = searched(inquiry, gain=0.0)
     assert set(answer.verdicts.words) == {TIED}
-    assert "is tied for the best; tied with it: '" in str(answer)
+    assert " is tied with '" in answer.sentence(ACCURACY)
     every, (answer,) = searched(asked(margin=0.0001, seeds=2), gain=0.0)
     assert len(every) == 2 * 18 or answer.settled
     assert max(Counter(t.key for t in every).values()) == 2
@@ -342,7 +349,7 @@ def test_a_study_ends_when_it_is_settled_and_stays_so() -> None:
     assert again.settled
 
 
-def test_a_study_whose_budget_is_spent_is_open_and_goes_on_with_a_larger_one() -> None:
+def test_a_study_whose_budget_is_spent_is_open_and_continues_with_a_larger_one() -> None:
     storage = optuna.storages.InMemoryStorage()
     for trials in (12, 16):
         study = open_study(storage, trials=trials, margin=0.0001)
@@ -362,7 +369,7 @@ def test_a_design_is_trained_with_a_further_seed_where_that_is_all_there_is() ->
 
 
 @pytest.mark.parametrize("at_once", [1, 4])
-def test_what_a_killed_driver_was_at_goes_on_with_its_seed(tmp_path: Path, at_once: int) -> None:
+def test_what_a_killed_driver_was_at_is_resumed_with_its_seed(tmp_path: Path, at_once: int) -> None:
     file = tmp_path / "study.db"
     first = open_study(file, seeds=3, margin=0.0001)
     for _ in range(12):
@@ -411,7 +418,7 @@ def test_it_says_what_the_report_says_at_each_step(margin: float) -> None:
             finish(study, proposal, gain=0.01)
         trials = study.trials()
         params: list[dict[str, Any]] = [{}] * 100  # the space is listed: keys are enough
-        answers = inquiry.answers(asking.trainings(study.plan.space, trials, params))
+        answers = inquiry.answers(asking.trainings(study.plan.space, trials, params, inquiry.guess))
         known = analysis.learn(trials, study.plan.space, 1, Scale(ACCURACY, 500))
         if answers is None or known is None:
             continue
@@ -434,7 +441,7 @@ def ray() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("ray")
-def test_a_search_says_what_is_open_goes_on_and_ends_when_it_is_settled(
+def test_a_search_says_what_is_open_is_resumed_and_ends_when_it_is_settled(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # Asked about a field that two axes set.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import random
 import re
 import shutil
@@ -18,8 +19,15 @@ from PIL import Image
 from traces import NAMESERVER, Traces, watched
 
 import skipsearch as ss
+from skipsearch.artefacts.writing import TOLERANCES
 from skipsearch.cli import main
+from skipsearch.cli.parser import make_parser
+from skipsearch.data.known import DATASETS
+from skipsearch.early_stopping import RULES
 from skipsearch.errors import RunError
+from skipsearch.run.exporting import TRAIN_ON
+from skipsearch.searching.logs import PACKAGES
+from skipsearch.searching.samplers import SAMPLERS
 from skipsearch.text import dump_yaml, parse_yaml
 
 SPACES = Path(__file__).parents[1] / "search_spaces"
@@ -203,7 +211,7 @@ def test_rank_prints_a_table_and_writes_it_whole(
 ) -> None:
     assert main(["rank", str(run.path), "--top", "1"]) == 0
     out = capsys.readouterr().out
-    assert "2 trainings of 2 designs, ranked by epochs reached" in out
+    assert "2 trainings of 2 designs, 2 tied.\nRanked by epochs reached" in out
     written = pd.read_csv(run.path / "report" / "ranking.csv", index_col="place")
     assert list(written.design) == list(run.rank().design)
     assert len(written) == 2
@@ -220,7 +228,7 @@ def test_effects_prints_the_answer_first_and_writes_the_table(
     written = pd.read_csv(run.path / "report" / "effects.csv")
     assert written.columns.tolist() == run.effects().columns.tolist()
     assert written.axis.unique().tolist() == axes
-    assert "Share of the variance" in out
+    assert "How much of the variance" in out
 
 
 def test_effects_of_two_axes_are_shown_together(
@@ -237,9 +245,9 @@ def test_effects_of_two_axes_are_shown_together(
     command = ["effects", str(copy), "--csv", str(tmp_path / "effects.csv"), "--controlled", "macs"]
     assert main([*command, "--axis", "layout", "--with", "depths"]) == 0
     out = capsys.readouterr().out
-    assert "Does what layout does depend on depths?" in out
+    assert "layout and depths: not enough data. The pair explains" in out
     assert "additive" in out
-    assert "Share of the variance" not in out
+    assert "How much of the variance" not in out
     assert (tmp_path / "effects.csv").is_file()
 
 
@@ -553,3 +561,45 @@ def test_usage_errors_have_exit_code_2(capsys: pytest.CaptureFixture[str]) -> No
     err = capsys.readouterr().err
     assert "'soon' is not a time such as 90s, 20m or 2h" in err
     assert [line.startswith("skipsearch: error: ") for line in err.splitlines()] == [True, True]
+
+
+ALIKE = {
+    "search": (ss.search, ["orders"]),
+    "confirm": (ss.confirm, ["run"]),
+    "export": (ss.export, ["run"]),
+    "predict": (ss.predict, ["winner", "a.png"]),
+}
+
+
+@pytest.mark.parametrize("verb", ALIKE)
+def test_a_verb_has_the_defaults_of_its_function(verb: str) -> None:
+    function, words = ALIKE[verb]
+    options = vars(make_parser().parse_args([verb, *words]))
+    same = {
+        name: parameter.default
+        for name, parameter in inspect.signature(function).parameters.items()
+        if name in options and parameter.default is not parameter.empty
+    }
+    assert same
+    for name, default in same.items():
+        text = ",".join(default) if isinstance(default, tuple) else default
+        assert (options[name] or None) == (text or None), name
+
+
+WORDS = {
+    ("search", "--sampler"): SAMPLERS,
+    ("search", "--scheduler"): RULES,
+    ("search", "--log"): tuple(PACKAGES),
+    ("search", "--data"): tuple(DATASETS),
+    ("export", "--train-on"): TRAIN_ON,
+    ("export", "--precision"): tuple(TOLERANCES),
+}
+
+
+@pytest.mark.parametrize(("verb", "flag"), WORDS)
+def test_the_help_of_a_flag_names_every_word_that_it_takes(verb: str, flag: str) -> None:
+    verbs = next(a for a in make_parser()._actions if isinstance(a.choices, dict)).choices
+    assert isinstance(verbs, dict)
+    (action,) = [a for a in verbs[verb]._actions if flag in a.option_strings]
+    said = (action.help or "") % {"default": action.default}
+    assert set(WORDS[verb, flag]) <= set(re.findall(r"[\w+-]+", said))

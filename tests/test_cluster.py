@@ -148,7 +148,7 @@ from skipsearch.searching.probe import probe
 def now():
     return dict(os.environ), signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
 before = now()
-def knock_without(token):
+def connect_without(token):
     kept = os.environ.pop("RAY_AUTH_TOKEN_PATH")
     os.environ["RAY_AUTH_TOKEN"] = token
     try: return probe(ray.get_runtime_context().gcs_address)[0]
@@ -191,7 +191,7 @@ def test_nothing_listens_beyond_this_machine(own: tuple[Process, Path]) -> None:
 
 def test_who_has_not_the_token_does_not_get_in(own: tuple[Process, Path]) -> None:
     assert own[0].ask("answer(probe(ray.get_runtime_context().gcs_address)[0])") == "granted"
-    assert own[0].ask("answer(knock_without('another'))") == "denied"
+    assert own[0].ask("answer(connect_without('another'))") == "denied"
 
 
 @needs_proc

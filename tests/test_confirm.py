@@ -519,7 +519,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def test_a_confirmation_that_is_killed_goes_on_and_decides_what_is_best(
+def test_a_confirmation_that_is_killed_is_resumed_and_decides_what_is_best(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run.confirmation() is None

@@ -31,7 +31,7 @@ from skipsearch.errors import DesignError
 from skipsearch.merges import MERGES
 from skipsearch.models import Network, build
 from skipsearch.models.ops import OPS, Scale
-from skipsearch.operations import OPERATIONS, through
+from skipsearch.operations import ACTIVATIONS, OPERATIONS, through
 from skipsearch.plan import Step
 from skipsearch.planning import SHORTCUTS
 from skipsearch.ranges import ANY, Range
@@ -379,7 +379,7 @@ def test_any_design_grows_into_the_same_function_or_is_refused(
     assert (logits - expected).abs().max() <= 1e-5 * expected.abs().max().clamp(min=1)
 
 
-@pytest.mark.parametrize("op", ["relu", "relu6", "gelu", "silu", "dropout", "se", "pad"])
+@pytest.mark.parametrize("op", [*ACTIVATIONS, "dropout", "se", "pad"])
 @pytest.mark.parametrize("signal", [ANY, Range(-1.0, 2.0), Range(0.0, 9.0), Range(-9.0, -1.0)])
 def test_the_range_behind_an_operation_holds(op: str, signal: Range) -> None:
     step = Step(op, 4, 4, rate=0.5)

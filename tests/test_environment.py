@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from skipsearch.training.environment import current, drawing_from, kernels, numerics_key
-from skipsearch.training.turns import asked_so_far
+from skipsearch.training.interleaving import requested_so_far
 
 GPU = torch.device("cuda", 0)
 CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
@@ -149,6 +149,6 @@ def test_a_turn_is_waited_for_without_spinning(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(torch.cuda, "Event", Event)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: ("stream of", device))
-    assert isinstance(asked_so_far(torch.device("cuda", 1)), Event)
+    assert isinstance(requested_so_far(torch.device("cuda", 1)), Event)
     assert made == [{"blocking": True}]
     assert recorded == [("stream of", torch.device("cuda", 1))]

@@ -12,7 +12,7 @@ import skipsearch
 
 # The layers, lowest first. A new room or file at the top of the package belongs into this table.
 LAYERS = (
-    ("errors", "openmp"),
+    ("errors", "openmp", "defaults"),
     ("table", "plan", "ranges", "text", "intervals", "ram", "ready", "ids"),
     ("operations", "merges"),
     ("layout",),

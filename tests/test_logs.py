@@ -162,7 +162,7 @@ def test_hyperparameters_have_the_names_of_design_and_recipe(run: Path) -> None:
     assert not {"request", "fate"} & set(shown)
 
 
-def test_the_session_that_goes_on_writes_the_whole_curve_and_no_epoch_twice(tmp_path: Path) -> None:
+def test_the_session_that_resumes_writes_the_whole_curve_and_no_epoch_twice(tmp_path: Path) -> None:
     search("tensorboard", tmp_path / "run", CtrlC())
     interrupted = tensorboard_curves(tmp_path / "run")
     assert interrupted["train_loss"] == CURVES["train_loss"][:2]

@@ -153,7 +153,7 @@ def request(**changes: Any) -> Request:
     return replace(Request(design=design, recipe=recipe, seeds=(0,), checkpoint="c.pt"), **changes)
 
 
-def test_where_memory_runs_out_a_training_goes_on_in_parts(tmp_path: Path) -> None:
+def test_where_memory_runs_out_a_training_continues_in_parts(tmp_path: Path) -> None:
     # The limit leaves room for the libraries and a part of the batch, and is not foreseen: what
     # the machine has free says nothing of it.
     results = run_python(
@@ -198,7 +198,7 @@ def test_what_never_fits_fails_with_what_it_wanted(tmp_path: Path) -> None:
 
 def test_a_lack_that_is_foreseen_is_met_before_the_first_step(tmp_path: Path) -> None:
     share = 100 * MIB / free_memory(torch.device("cpu"))
-    job = Job(request(memory_share=share), load_data("digits").without_test(), Folder(tmp_path))
+    job = Job(request(memory_fraction=share), load_data("digits").without_test(), Folder(tmp_path))
     parts = int(job.step().numerics.partition(" in ")[2].partition(" parts")[0])
     assert parts in (16, 32)  # what is free changes from moment to moment
 
@@ -228,7 +228,7 @@ def test_the_last_of_several_checkpoints_stays(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["c.pt"]
 
 
-def test_a_checkpoint_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_checkpoint_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     writer = CheckpointWriter(Folder(tmp_path / "file"))
     writer.write("c.pt", {"number": 1})
@@ -259,11 +259,11 @@ def test_a_job_forgets_its_checkpoint_or_leaves_it(tmp_path: Path) -> None:
     design = Design(layout="conv3-bn-relu", depths=(1,), widths=(4,))
     recipe = Recipe(epochs=3, batch_size=64)
     data = load_data("digits").without_test()
-    for forget in (False, True):
+    for discard in (False, True):
         job = Job(request(design=design, recipe=recipe), data, Folder(tmp_path))
-        assert job.step().epoch == (2 if forget else 1)  # it goes on from what was left
-        job.forget() if forget else job.close()
-        assert (tmp_path / "c.pt").exists() is not forget
+        assert job.step().epoch == (2 if discard else 1)  # it goes on from what was left
+        job.discard() if discard else job.close()
+        assert (tmp_path / "c.pt").exists() is not discard
 
 
 def test_what_recorded_graphs_hold_is_not_free(monkeypatch: pytest.MonkeyPatch) -> None:

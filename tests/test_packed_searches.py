@@ -33,7 +33,7 @@ from skipsearch.searching.options import Limits, Resources
 from skipsearch.searching.plans import Plan
 from skipsearch.searching.progress import Progress
 from skipsearch.searching.searcher import StudySearcher
-from skipsearch.searching.stopping import Judge
+from skipsearch.searching.stopping import EarlyStopper
 from skipsearch.searching.study import SearchStudy
 from skipsearch.searching.worker import DesignTrainable
 from skipsearch.task import ACCURACY
@@ -153,14 +153,14 @@ def test_a_seed_that_is_stopped_early_leaves_the_others_as_they_are(
         logs = loggers(["tensorboard"], tmp_path, ACCURACY)
         search(allocation=one, stopping=stopping, worker=Spoils, callbacks=logs)
         trials = study.trials()
-    whole, judge = curves(run.trials()), Judge(stopping, EPOCHS)
+    whole, stopper = curves(run.trials()), EarlyStopper(stopping, EPOCHS)
     for trial in trials:
         if trial.seed not in Spoils.seeds:
             # Bit by bit what it was without stopping, in a run of its own.
             curve = whole[trial.key, trial.seed]
             assert timeless(trial.curve) == curve[: len(trial.curve)]
         # What is compared at the first rung is compared in the order of the seeds.
-        falls = judge.stops(trial.number, [trial.curve[0].validation_score])
+        falls = stopper.stops(trial.number, [trial.curve[0].validation_score])
         audited = falls and stopping.is_audited(trial.number, 0)
         assert trial.state == (PRUNED if falls and not audited else COMPLETE)
         assert len(trial.curve) == (1 if trial.state == PRUNED else EPOCHS)
@@ -203,7 +203,7 @@ def test_new_seeds_of_a_confirmation_are_packed(run: Run) -> None:
     assert [len(found.scores(leader)) for leader in found.leaders] == [2, 2]
 
 
-def test_a_pack_that_is_killed_goes_on_with_the_same_bits(tmp_path: Path) -> None:
+def test_a_pack_that_is_killed_resumes_with_the_same_bits(tmp_path: Path) -> None:
     images = f"batch_size: 64, images: {2 * 64 * LONG}"
     space = SPACE.replace("batch_size: 64", images).replace("conv3-bn-relu-conv3-bn-relu, ", "")
     whole, killed = tmp_path / "whole", tmp_path / "killed"

@@ -293,6 +293,7 @@ SPOILT: list[tuple[Callable[[Path], None], str]] = [
     (lambda f: (f / "card.json").write_text("[]"), r"card\.json: does not say what the network"),
     (earlier, "of an earlier skipsearch; export the design again"),
     (other_design, r"model\.safetensors: weights of design \w{16}, and not of \w{16}"),
+    (card_with(task="denoising"), "task: 'denoising', and pictures are classified here"),
     (card_with(class_names=["a", "b"]), "its names and shapes are not those"),
     (card_with(class_names=[]), r"class_names: \[\] is not a list of names"),
     (card_with(channels=2), "channels: 2, and a picture has 1 or 3"),

@@ -191,7 +191,7 @@ def shown(screen: int, stream: TextIO) -> str:
     return sent.decode().removesuffix("\0").replace("\r\n", "\n")
 
 
-def test_a_terminal_shows_one_line_that_renews_itself(
+def test_a_terminal_shows_one_line_that_is_redrawn(
     terminal: tuple[int, TextIO], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TERM", "xterm")
@@ -278,7 +278,7 @@ def progress_line(finished: int, budget: int, running: int) -> str:
     )
 
 
-def test_the_end_is_told_at_once_and_once() -> None:
+def test_the_end_is_shown_at_once_and_once() -> None:
     stream = io.StringIO()
     progress = Progress(3, [], stream)
     progress.show(1)
@@ -289,7 +289,7 @@ def test_the_end_is_told_at_once_and_once() -> None:
     assert stream.getvalue().splitlines() == lines
 
 
-def test_a_session_that_ends_early_tells_its_last_line() -> None:
+def test_a_session_that_ends_early_shows_its_last_line() -> None:
     stream = io.StringIO()
     progress = Progress(10, [], stream)
     progress.show(1)

@@ -27,6 +27,7 @@ from waiting import HANG
 from skipsearch.analysis import pareto
 from skipsearch.analysis.command import _space_word
 from skipsearch.analysis.figures import VERDICTS, plot_curves, plot_effects, plot_front, short
+from skipsearch.analysis.legends import legend
 from skipsearch.analysis.page import Picture, Section, Table, write_page
 from skipsearch.analysis.sections import interactions_section
 from skipsearch.cli import main
@@ -446,3 +447,8 @@ def test_each_axis_has_a_panel_and_each_level_a_place() -> None:
 )
 def test_numbers_of_things_are_short(value: float, text: str) -> None:
     assert short(value) == text
+
+
+def test_a_legend_explains_the_columns_that_are_shown() -> None:
+    meanings = {"low, high": "its interval", "chance": "of being the best", "n": "seeds"}
+    assert legend(meanings, {"n", "low", "high"}) == "low, high: its interval; n: seeds."

@@ -74,6 +74,7 @@ def asked_for(data: str = "digits", **other: Any) -> dict[str, Any]:
             "train_images": len(images.train),
             "validation_images": len(images.validation),
             "source": images.source,
+            "task": images.task.name,
         },
         "recipe": ss.Recipe(epochs=EPOCHS, batch_size=64).resolve(images.augmentation).to_dict(),
         "seed": 0,
@@ -310,13 +311,13 @@ def test_what_is_searched_makes_another_search(place: str) -> None:
     assert difference(there, asked).startswith(f"{place} is ")
 
 
-def test_the_name_of_the_space_tells_studies_of_one_database_apart() -> None:
+def test_the_name_of_the_space_distinguishes_studies_of_one_database() -> None:
     there, asked = asked_for(storage="postgresql://h/n"), asked_for(storage="postgresql://h/n")
     there["space"]["name"] = "another"
     assert difference(there, asked) == "space.name is 'another' there, 'tiny' was asked for"
 
 
-def test_a_search_goes_on_though_its_space_was_renamed(run_path: Path) -> None:
+def test_a_search_is_resumed_though_its_space_was_renamed(run_path: Path) -> None:
     asked = Run.open(run_path).config.to_dict() | {"trials": TRIALS + 1}
     asked["space"]["name"], asked["space"]["source"] = "mine", "another text"
     (run_path / "run.yaml").write_text(dump_yaml(dict(asked)))
@@ -372,7 +373,7 @@ def npz(path: Path, seed: int = 0) -> Path:
     return path
 
 
-def test_data_that_moved_are_told_by_their_content(
+def test_data_that_moved_are_recognised_by_their_content(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = npz(tmp_path / "a" / "data.npz")
@@ -564,7 +565,7 @@ FILES = ("study.db", "confirm.db", "confirm.yaml", "run.yaml")
 @pytest.mark.filterwarnings("ignore")  # of libraries, about values that make no sense
 @pytest.mark.parametrize("file", FILES)
 @pytest.mark.parametrize("damage", [cut, flipped, overwritten], ids=lambda f: str(f.__name__))
-def test_damage_is_told_in_one_line(
+def test_damage_is_reported_in_one_line(
     file: str, damage: Callable[[bytes, random.Random], bytes], run_path: Path
 ) -> None:
     rng, content = random.Random(f"{file} {damage.__name__}"), (run_path / file).read_bytes()
@@ -582,7 +583,7 @@ def test_damage_is_told_in_one_line(
 
 @pytest.mark.parametrize("content", [b"", b"garbage", bytes(5000), b"SQLite format 3\0"])
 @pytest.mark.parametrize("file", FILES)
-def test_a_file_of_something_else_is_told(file: str, content: bytes, run_path: Path) -> None:
+def test_a_file_of_something_else_is_reported(file: str, content: bytes, run_path: Path) -> None:
     (run_path / file).write_bytes(content)
     if file == "study.db" and not content:
         assert Run.open(run_path).trials() == []  # as where a driver was killed at once
@@ -594,7 +595,7 @@ def test_a_file_of_something_else_is_told(file: str, content: bytes, run_path: P
         read_all(run_path)
 
 
-def test_a_report_goes_on_without_a_damaged_confirmation(
+def test_a_report_does_without_a_damaged_confirmation(
     run_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (run_path / "confirm.db").write_bytes(b"garbage" * 999)
@@ -633,7 +634,7 @@ def test_run_yaml_with_a_wrong_type_is_refused(run_path: Path) -> None:
                 read_all(run_path)
 
 
-def test_a_run_of_an_older_version_opens_and_goes_on(run_path: Path) -> None:
+def test_a_run_of_an_older_version_opens_and_is_resumed(run_path: Path) -> None:
     asked = yaml.safe_load((run_path / "run.yaml").read_text())
     for name in ("latency_batch", "seeds", "storage", "objectives", "stopping"):
         del asked[name]
@@ -725,11 +726,11 @@ def test_an_error_under_a_clock_that_jumped_names_the_clock(jump: float, words: 
     hands = Hands(NOW)
     clock = Clock(lambda: hands.wall, lambda: hands.monotonic)
     hands.pass_by(1e6)
-    with pytest.raises(OSError, match="Invalid argument"), clock.blamed():
+    with pytest.raises(OSError, match="Invalid argument"), clock.named_in_errors():
         raise OSError(22, "Invalid argument")
     hands.wall += jump
-    with pytest.raises(RunError, match=words) as caught, clock.blamed():
+    with pytest.raises(RunError, match=words) as caught, clock.named_in_errors():
         raise OSError(22, "Invalid argument")
     assert "Invalid argument" in str(caught.value)
-    with pytest.raises(RunError, match="ours"), clock.blamed():
+    with pytest.raises(RunError, match="ours"), clock.named_in_errors():
         raise RunError("ours")

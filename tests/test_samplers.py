@@ -161,7 +161,7 @@ def test_what_runs_at_the_same_time_is_never_the_same(sampler: str) -> None:
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_a_search_that_was_killed_goes_on(tmp_path: Path, sampler: str) -> None:
+def test_a_search_that_was_killed_is_resumed(tmp_path: Path, sampler: str) -> None:
     url = f"sqlite:///{tmp_path}/study.db"
     study = open_study(sampler, url=url)
     done = search(study, lambda c: len(c.key) / 100, most=3)
@@ -428,7 +428,7 @@ def test_the_fitness_of_a_design_is_the_mean_over_the_seeds_that_ended_well() ->
     assert fitness() == (2, 0.5)
 
 
-def test_climbs_go_on_after_a_kill_and_with_several_trainings_at_once() -> None:
+def test_climbs_resume_after_a_kill_and_with_several_trainings_at_once() -> None:
     storage = optuna.storages.InMemoryStorage()
     study = open_study("local", WIDE, url=storage)
     done = search(study, additive, most=STARTS)

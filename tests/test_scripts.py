@@ -71,7 +71,7 @@ def test_a_table_grows_row_by_row_until_its_time_is_up(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    turns = script("benchmark_turns")
+    turns = script("benchmark_tables")
     order: list[str] = []
     now = [0.0]
 

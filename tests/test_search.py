@@ -175,7 +175,7 @@ def test_what_a_driver_killed_at_the_very_end_left_goes_with_the_same_call(
     stays.unlink()
 
 
-def test_the_same_call_again_does_nothing_and_more_trials_go_on(run: Run) -> None:
+def test_the_same_call_again_does_nothing_and_more_trials_continue(run: Run) -> None:
     space = run.path.parent / "tiny.yaml"
     before = run.trials()
     # A run that is older than a field of the recipe.
@@ -346,7 +346,7 @@ def epochs(folder: Path) -> list[int]:
     return [len(trial.curve) for trial in Run.open(folder / "run").trials()]
 
 
-def test_an_interrupted_search_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_an_interrupted_search_resumes_where_it_was(tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(SPACE)
     words = ["search", "tiny.yaml", "--trials", "2", "--epochs", str(LONG), "--out", "run"]
     words += ["--scheduler", "none"]

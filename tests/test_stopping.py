@@ -14,7 +14,7 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, MedianStoppingRule, Tri
 
 from skipsearch.early_stopping import RULES, EarlyStopping
 from skipsearch.errors import RunError
-from skipsearch.searching.stopping import LEAST_FOR_MEDIAN, Judge
+from skipsearch.searching.stopping import LEAST_FOR_MEDIAN, EarlyStopper
 
 # Li et al. 2020, arXiv:1810.05934, with a reduction factor of 3: a ninth, a third, the whole.
 RUNGS = {
@@ -90,7 +90,7 @@ curves = st.lists(st.lists(accuracy, min_size=1, max_size=9), min_size=1, max_si
 def test_nothing_is_stopped_that_none_of_the_others_beats(
     curves: list[list[float]], rule: str
 ) -> None:
-    judge = Judge(EarlyStopping(rule=rule), 9)
+    stopper = EarlyStopper(EarlyStopping(rule=rule), 9)
     for number, curve in enumerate(curves):
         best_so_far = all(
             max(curve[:epoch]) >= max(other[:epoch])
@@ -99,18 +99,18 @@ def test_nothing_is_stopped_that_none_of_the_others_beats(
             if curve[epoch - 1] == max(curve[:epoch])
         )
         rising = curve == sorted(curve)
-        if judge.stops(number, curve):
+        if stopper.stops(number, curve):
             assert rule != "none"
             assert not (best_so_far and rising)
 
 
 @given(curves)
 def test_asha_keeps_the_best_third_at_each_rung(curves: list[list[float]]) -> None:
-    judge = Judge(EarlyStopping(), 9)
+    stopper = EarlyStopper(EarlyStopping(), 9)
     seen: dict[int, list[float]] = {1: [], 3: []}
     for number, curve in enumerate(curves):
         for epoch in range(1, len(curve) + 1):  # reported one after another, as a worker does
-            stops = judge.stops(number, curve[:epoch])
+            stops = stopper.stops(number, curve[:epoch])
             if epoch not in seen:
                 assert not stops
                 continue
@@ -121,7 +121,7 @@ def test_asha_keeps_the_best_third_at_each_rung(curves: list[list[float]]) -> No
 
 @given(curves)
 def test_the_median_rule_is_that_of_its_paper(curves: list[list[float]]) -> None:
-    judge = Judge(EarlyStopping(rule="median", grace=2), 9)
+    stopper = EarlyStopper(EarlyStopping(rule="median", grace=2), 9)
     for number, curve in enumerate(curves):
         for epoch in range(1, len(curve) + 1):
             others = [fmean(c[:epoch]) for c in curves[:number] if len(c) >= epoch]
@@ -130,14 +130,14 @@ def test_the_median_rule_is_that_of_its_paper(curves: list[list[float]]) -> None
                 and len(others) >= LEAST_FOR_MEDIAN
                 and max(curve[:epoch]) < median(others)
             )
-            assert judge.stops(number, curve[:epoch]) == falls
+            assert stopper.stops(number, curve[:epoch]) == falls
 
 
 @given(curves, st.integers(0, 8))
 def test_epochs_that_come_twice_or_together_count_once(
     curves: list[list[float]], before: int
 ) -> None:
-    one, other = Judge(EarlyStopping(), 9), Judge(EarlyStopping(), 9)
+    one, other = EarlyStopper(EarlyStopping(), 9), EarlyStopper(EarlyStopping(), 9)
     for number, curve in enumerate(curves):
         steps = [one.stops(number, curve[:epoch]) for epoch in range(1, len(curve) + 1)]
         parts = [other.stops(number, curve[:before]), other.stops(number, curve)]
@@ -146,19 +146,19 @@ def test_epochs_that_come_twice_or_together_count_once(
 
 
 def test_brackets_have_rungs_of_their_own() -> None:
-    judge = Judge(EarlyStopping(brackets=2), 9)
-    assert not judge.stops(0, [0.9])
-    assert not judge.stops(1, [0.1])  # the second bracket begins at epoch 3
-    assert judge.stops(2, [0.1])
-    assert not judge.stops(1, [0.1, 0.1, 0.1])  # nothing there to compare with
-    assert judge.stops(3, [0.0, 0.0, 0.0])
+    stopper = EarlyStopper(EarlyStopping(brackets=2), 9)
+    assert not stopper.stops(0, [0.9])
+    assert not stopper.stops(1, [0.1])  # the second bracket begins at epoch 3
+    assert stopper.stops(2, [0.1])
+    assert not stopper.stops(1, [0.1, 0.1, 0.1])  # nothing there to compare with
+    assert stopper.stops(3, [0.0, 0.0, 0.0])
 
 
 def test_groups_are_not_compared_with_each_other() -> None:
-    judge = Judge(EarlyStopping(), 9)
-    assert not judge.stops(0, [0.9], "large")
-    assert not judge.stops(1, [0.1], "small")
-    assert judge.stops(2, [0.1], "large")
+    stopper = EarlyStopper(EarlyStopping(), 9)
+    assert not stopper.stops(0, [0.9], "large")
+    assert not stopper.stops(1, [0.1], "small")
+    assert stopper.stops(2, [0.1], "large")
 
 
 def test_the_share_that_is_audited_is_as_asked_for() -> None:
@@ -195,9 +195,9 @@ def _stopped_by_ray(scheduler: TrialScheduler, curves: list[list[float]]) -> lis
 
 
 def _stopped(stopping: EarlyStopping, curves: list[list[float]]) -> list[int]:
-    judge = Judge(stopping, 9)
+    stopper = EarlyStopper(stopping, 9)
     return [
-        next((e for e in range(1, 9) if judge.stops(number, curve[:e])), 9)
+        next((e for e in range(1, 9) if stopper.stops(number, curve[:e])), 9)
         for number, curve in enumerate(curves)
     ]
 

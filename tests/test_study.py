@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import itertools
 import json
@@ -406,7 +407,7 @@ def test_an_id_of_other_rules_is_worked_out_anew(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("sampler", ["surrogate", "tpe", "local"])
-def test_a_study_of_older_ids_goes_on(sampler: str, tmp_path: Path) -> None:
+def test_a_study_of_older_ids_is_resumed(sampler: str, tmp_path: Path) -> None:
     study = open_study(tmp_path, sampler=sampler)
     for _ in range(6):
         proposal = study.ask()
@@ -636,7 +637,7 @@ def test_several_objectives(tmp_path: Path, sampler: str) -> None:
     assert all(record.activation_bytes > 0 for record in records.values())
 
 
-def test_an_audited_training_stays_audited_when_it_goes_on(tmp_path: Path) -> None:
+def test_an_audited_training_stays_audited_when_it_is_resumed(tmp_path: Path) -> None:
     study = open_study(tmp_path)
     proposal = study.ask()
     assert proposal is not None
@@ -865,3 +866,15 @@ def test_a_password_is_neither_shown_nor_kept() -> None:
         assert "s3cret" not in str(caught.value)
     with pytest.raises(RunError, match="is no URL"):
         without_password("here")
+
+
+def test_a_failure_keeps_the_numerics_of_the_epochs_before(tmp_path: Path) -> None:
+    study = open_study(tmp_path)
+    proposal = study.ask()
+    assert proposal is not None
+    study.report(proposal.number, [epoch(1, 0.5)], WHERE)
+    # A worker that fails says where, and no numerics: nothing was computed.
+    study.report(proposal.number, [epoch(1, 0.5)], dataclasses.replace(WHERE, numerics=""))
+    study.finish(proposal.number, FAIL, "RuntimeError: shapes differ")
+    (trial,) = study.trials()
+    assert (trial.numerics, trial.device) == (WHERE.numerics, WHERE.device)

@@ -46,18 +46,18 @@ def place(found: tuple[Candidate, int] | None) -> tuple[int, float, int]:
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_an_untried_neighbour_comes_first(seeds: int) -> None:
     known = tried(*CROSS[:-1], seeds=seeds)
-    assert place(known.instead(at(1, 0.0))) == (3, 0.0, 5)
+    assert place(known.replacement(at(1, 0.0))) == (3, 0.0, 5)
 
 
 def test_a_further_seed_comes_before_what_is_far_away() -> None:
     known = tried(*CROSS, seeds=2)
-    assert place(known.instead(at(1, 0.0))) == (1, 0.0, 6)
+    assert place(known.replacement(at(1, 0.0))) == (1, 0.0, 6)
     known.add(at(1, 0.0).key, 6, at(1, 0.0).values)
-    assert place(known.instead(at(1, 0.0)))[:2] in REST
+    assert place(known.replacement(at(1, 0.0)))[:2] in REST
 
 
 def test_without_further_seeds_the_nearest_untried_comes() -> None:
-    depth, rate, seed = place(tried(*CROSS).instead(at(1, 0.0)))
+    depth, rate, seed = place(tried(*CROSS).replacement(at(1, 0.0)))
     assert (depth, rate) in REST
     assert seed == 5
 
@@ -65,21 +65,21 @@ def test_without_further_seeds_the_nearest_untried_comes() -> None:
 def test_a_design_that_failed_gets_no_further_seed() -> None:
     known = tried(*CROSS, seeds=2)
     known.fail(at(1, 0.0).key)
-    assert place(known.instead(at(1, 0.0)))[:2] in REST
+    assert place(known.replacement(at(1, 0.0)))[:2] in REST
 
 
 def test_where_all_is_tried_others_get_further_seeds_and_then_nothing_is_left() -> None:
     known = tried(*ALL, seeds=2)
     assert len(known) == 9
     for count in range(9):
-        found = known.instead(at(2, 0.1))
+        found = known.replacement(at(2, 0.1))
         *where, seed = place(found)
         assert seed == 6
         assert count > 0 or where == [2, 0.1]
         assert found is not None
         assert (found[0].key, 6) not in known
         known.add(found[0].key, 6, found[0].values)
-    assert known.instead(at(2, 0.1)) is None
+    assert known.replacement(at(2, 0.1)) is None
     assert len(known) == 18
 
 
@@ -92,5 +92,5 @@ def test_a_training_counts_once() -> None:
 
 
 def test_something_untried_comes_instead_of_what_could_not_be_built() -> None:
-    assert place(tried(*ALL[:-1]).instead(None))[:2] == ALL[-1]
-    assert tried(*ALL).instead(None) is None
+    assert place(tried(*ALL[:-1]).replacement(None))[:2] == ALL[-1]
+    assert tried(*ALL).replacement(None) is None

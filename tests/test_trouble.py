@@ -40,7 +40,7 @@ from skipsearch.searching.messages import Request
 from skipsearch.searching.options import Limits, Resources
 from skipsearch.searching.plans import Plan
 from skipsearch.searching.searcher import WORKER_DEATHS
-from skipsearch.searching.stopping import Judge
+from skipsearch.searching.stopping import EarlyStopper
 from skipsearch.searching.study import SearchStudy
 from skipsearch.training import Folder
 
@@ -95,7 +95,7 @@ def test_too_many_failures_in_a_row_stop_the_search_with_a_diagnosis(tmp_path: P
     assert [trial.state for trial in done] == [FAIL] * 9
 
 
-def test_a_trial_that_takes_too_long_fails_and_the_search_goes_on(tmp_path: Path) -> None:
+def test_a_trial_that_takes_too_long_fails_and_the_search_continues(tmp_path: Path) -> None:
     asked: dict[str, Any] = {"epochs": 2, "out": tmp_path / "run", "scheduler": "none"}
     asked["resources"] = ONE
     ss.search(ss.Space.from_yaml(CALM), trials=2, limits=Limits(trial_timeout=1e-6), **asked)
@@ -248,10 +248,10 @@ def test_stopped_trials_are_audited(tmp_path: Path) -> None:
     # One after the other: the rule sees them in the order of their numbers.
     trials = ss.search(space, resources=ONE, out=tmp_path / "run", **asked).trials()
     assert [trial.state for trial in trials] == [COMPLETE] * 8
-    judge = Judge(stopping, 3)
+    stopper = EarlyStopper(stopping, 3)
     accuracies = [[epoch.validation_score for epoch in trial.curve] for trial in trials]
     first_stop = [
-        next((n for n in (1, 2) if judge.stops(trial.number, curve[:n])), 0)
+        next((n for n in (1, 2) if stopper.stops(trial.number, curve[:n])), 0)
         for trial, curve in zip(trials, accuracies, strict=True)
     ]
     assert [trial.stopped_at for trial in trials] == first_stop
@@ -361,7 +361,7 @@ def test_a_training_whose_workers_die_three_times_fails_with_that_reason(tmp_pat
 # --- the disk ------------------------------------------------------------------------------------
 
 
-def test_a_forecast_tells_what_will_be_written(tmp_path: Path) -> None:
+def test_a_forecast_says_what_will_be_written(tmp_path: Path) -> None:
     space = ss.Space.from_yaml(CALM)
     words = forecast(tmp_path, space, 100, 9, 2)
     assert words.startswith("disk: checkpoints of about ")
@@ -397,7 +397,7 @@ def _may_mount() -> bool:
 
 
 @pytest.mark.skipif(not _may_mount(), reason="needs the right to mount a small file system")
-def test_a_full_disk_stops_the_search_and_the_same_command_goes_on(tmp_path: Path) -> None:
+def test_a_full_disk_stops_the_search_and_the_same_command_resumes(tmp_path: Path) -> None:
     # A file system of its own that fills up while the search trains, and has room later.
     (tmp_path / "calm.yaml").write_text(CALM)
     program = """

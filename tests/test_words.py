@@ -33,7 +33,7 @@ from skipsearch.planning.block import plan_block
 from skipsearch.ranges import ANY
 from skipsearch.recipe import PRECISIONS, SCHEDULES, Recipe
 from skipsearch.searching.samplers import make_sampler
-from skipsearch.searching.stopping import Judge
+from skipsearch.searching.stopping import EarlyStopper
 from skipsearch.space import Space
 from skipsearch.training.environment import autocast_dtype
 from skipsearch.training.schedule import learning_rate
@@ -165,7 +165,7 @@ def test_an_unknown_word_of_a_search_is_refused() -> None:
     stopping = EarlyStopping()
     object.__setattr__(stopping, "rule", WORD)
     with pytest.raises(KeyError):
-        Judge(stopping, 9).stops(0, [0.5])
+        EarlyStopper(stopping, 9).stops(0, [0.5])
 
 
 def test_every_known_word_has_an_entry_in_every_dispatch() -> None:

@@ -192,7 +192,7 @@ def test_a_training_is_dropped_when_its_work_is_done(
     assert order == [("done", True), ("given back", False)]
 
 
-def test_a_device_that_is_lost_is_told(
+def test_a_device_that_is_lost_is_reported(
     data: Data, tmp_path: Path, failing: type[Fails], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(job_file, "is_lost", lambda device: True)
@@ -266,7 +266,7 @@ def test_a_seat_is_left_once(data: Data, tmp_path: Path) -> None:
     streams = Streams(torch.device("cpu"))
     job = Job(request(), data, Folder(tmp_path), streams=streams)
     job.step()
-    job.forget()
+    job.discard()
     job.end()
     assert len(streams._free) == 1
     assert not (tmp_path / "c.pt").exists()

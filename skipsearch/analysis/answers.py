@@ -11,9 +11,14 @@ import pandas as pd
 from skipsearch.analysis.comparison import PAIRS, SEEDS
 from skipsearch.analysis.effects import POSTERIOR, TIED, UNKNOWN, WORSE
 from skipsearch.axes import level_name
+from skipsearch.surrogate.sentences import (
+    NOT_ENOUGH,
+    OVER_SPACE,
+    Compared,
+    comparison,
+    listed,
+)
 from skipsearch.task import Metric
-
-NAMED = 4  # levels that a sentence names; of more it says how many
 
 Row = Mapping[Any, Any]
 
@@ -45,10 +50,10 @@ def _answer(axis: str, rows: Sequence[Row], metric: Metric) -> str:
         return f"{axis}: {only}; there is nothing to compare."
     first, *others = seen
     if first is not rows[0]:  # the reference was not trained: only the model speaks of it
-        return f"{axis}: Not enough data to tell{_further(rows)}."
-    by_average = _compared(first, others, metric)
-    average = "On average over the space, " if first["method"] == POSTERIOR else ""
-    texts = [f"{average}{by_average}" if by_average else f"Not enough data to tell{_leads(first)}"]
+        return f"{axis}: {NOT_ENOUGH}{_further(rows)}."
+    compared = comparison(_name(first), [_compared(row) for row in others], metric)
+    average = OVER_SPACE if first["method"] == POSTERIOR else ""
+    texts = [f"{average}{compared}" if compared else f"{NOT_ENOUGH}{_leads(first)}"]
     if first["best_verdict"]:
         texts.append(_at_best(seen, metric))
     if any(row["verdict"] == UNKNOWN for row in seen):
@@ -56,36 +61,15 @@ def _answer(axis: str, rows: Sequence[Row], metric: Metric) -> str:
     return f"{axis}: {'. '.join(texts)}."
 
 
-def _compared(first: Row, others: Sequence[Row], metric: Metric) -> str:
-    """Say what is worse and what is tied; nothing where all is open."""
-    worse, tied, unknown = (
-        [row for row in others if row["verdict"] == word] for word in (WORSE, TIED, UNKNOWN)
-    )
-    if not worse and not tied:
-        return ""
-    parts, unit = [], metric.difference_unit
-    if worse:
-        nearest, *rest = sorted(worse, key=lambda row: -row["difference"])
-        lead, low, high = (-metric.factor * nearest[n] for n in ("difference", "d_high", "d_low"))
-        lead_in_words = f"{lead:.1f} {unit} ({low:.1f} to {high:.1f}{_how(nearest)})"
-        more = f" and {_names(rest)} by more" if rest else ""
-        parts.append(f"{_name(first)} beats {_name(nearest)} by {lead_in_words}{more}")
-    if tied:
-        start = "it" if worse else _name(first)
-        spans = [
-            f"{metric.factor * row['d_low']:+.1f} to {metric.factor * row['d_high']:+.1f}"
-            for row in tied[:NAMED]
-        ]
-        parts.append(f"{start} is tied with {_names(tied)} ({', '.join(spans)} {unit})")
-    if unknown:
-        parts.append(f"{_names(unknown)} cannot be told from it yet")
-    return "; ".join(parts)
+def _compared(row: Row) -> Compared:
+    figures = (row["difference"], row["d_low"], row["d_high"])
+    return Compared(_name(row), row["verdict"], *figures, _how(row))
 
 
 def _how(row: Row) -> str:
     """Say what a difference was paired by."""
     how = {PAIRS: "pairs", SEEDS: "pairs of seeds"}.get(row["method"])
-    return f"; {row['pairs']} {how}" if how else ""
+    return f"{row['pairs']} {how}" if how else ""
 
 
 def _at_best(seen: Sequence[Row], metric: Metric) -> str:
@@ -99,10 +83,11 @@ def _at_best(seen: Sequence[Row], metric: Metric) -> str:
     words = {row["best_verdict"] for row in seen if row["bd_low"] < row["bd_high"]}
     if words == {TIED}:
         return f"{text}; at their best all are tied"
-    worse = [row for row in seen if row["best_verdict"] == WORSE]
-    return (
-        f"{text}; {_names(worse)} {_are(worse)} worse even at {_its(worse)} best" if worse else text
-    )
+    worse = [_name(row) for row in seen if row["best_verdict"] == WORSE]
+    if not worse:
+        return text
+    are, their = ("are", "their") if len(worse) > 1 else ("is", "its")
+    return f"{text}; {listed(worse)} {are} worse even at {their} best"
 
 
 def _leads(first: Row) -> str:
@@ -117,21 +102,6 @@ def _further(rows: Sequence[Row]) -> str:
     number = max(numbers)
     text = "more than 100" if isinf(number) else f"about {max(1, round(number))}"
     return f" ({text} further trainings would tell)"
-
-
-def _are(rows: Sequence[Row]) -> str:
-    return "are" if len(rows) > 1 else "is"
-
-
-def _its(rows: Sequence[Row]) -> str:
-    return "their" if len(rows) > 1 else "its"
-
-
-def _names(rows: Sequence[Row]) -> str:
-    if len(rows) > NAMED:
-        return f"{len(rows)} others"
-    *some, last = map(_name, rows)
-    return f"{', '.join(some)} and {last}" if some else last
 
 
 def _name(row: Row) -> str:

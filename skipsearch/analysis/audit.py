@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from skipsearch.errors import counted
 from skipsearch.record import COMPLETE, PRUNED, Trial
 
 BEST = 1 / 3  # share of the trainings at the full budget that count as the best
@@ -25,6 +26,23 @@ class Audit:
     audited: int
     among_best: int
     above_all: int
+
+    def words(self, rule: str, trainings: int) -> list[str]:
+        """Say how often early stopping was wrong.
+
+        Args:
+            rule: Rule of the early stopping.
+            trainings: Number of trainings of the run.
+        """
+        ended = f"Early stopping ({rule}) ended {self.stopped} of"
+        return [
+            f"{ended} {counted(trainings, 'training')}.",
+            f"{self.audited} more that it would have ended were trained on to see whether that is"
+            f" right: {self.among_best} of them ended among the best third of those at the full"
+            f" budget, {self.above_all} above all that it let pass."
+            if self.audited
+            else "None was trained on to check it: how often it was wrong is not known.",
+        ]
 
 
 def audit(trials: Iterable[Trial]) -> Audit:

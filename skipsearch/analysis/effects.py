@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from skipsearch.analysis.knowledge import FAILED, FULL, OPEN, STOPPED, Knowledge
+from skipsearch.defaults import MARGIN
 from skipsearch.errors import RunError, not_one_of
 from skipsearch.record import COSTS
 from skipsearch.surrogate import answers
 from skipsearch.surrogate.answers import (
-    MARGIN,
     Array,
     Codes,
     Verdicts,
@@ -246,7 +246,7 @@ def _further(known: Knowledge, means: Array, margin: float) -> float:
     rng = np.random.default_rng(0)
     rows = slice(0, STATES)
     values, means = known.values[rows], means[rows]
-    chosen = answers.most_telling(values, means, known.noise)[:CANDIDATES]
+    chosen = answers.most_informative(values, means, known.noise)[:CANDIDATES]
     found = further(values[:, chosen], means, known.noise, margin, rng)
     return inf if found is None else float(found)
 

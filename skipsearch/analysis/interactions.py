@@ -10,14 +10,15 @@ import pandas as pd
 from skipsearch.analysis.effects import UNKNOWN
 from skipsearch.analysis.knowledge import FULL, STOPPED, Knowledge
 from skipsearch.analysis.observations import others_than
+from skipsearch.defaults import MARGIN
 from skipsearch.errors import RunError
 from skipsearch.surrogate.answers import (
-    MARGIN,
     interval,
     intervals_together,
     level_means,
     sobol_shares,
 )
+from skipsearch.task import Metric
 
 MOST_CELLS = 200
 ROUNDING = 1e-12
@@ -111,6 +112,24 @@ def interactions(known: Knowledge, first: str, second: str, margin: float = MARG
             "verdict": verdict,
         },
         columns=columns,
+    )
+
+
+def dependence(table: pd.DataFrame, metric: Metric) -> str:
+    """Say in a sentence whether two axes depend on each other.
+
+    Args:
+        table: What ``interactions`` returned, with a row at least.
+        metric: Metric of the scores.
+    """
+    first, second = table.columns[:2]
+    verdict = table["verdict"].iloc[0]
+    if verdict != DEPENDS:
+        return f"{first} and {second}: {verdict}."
+    return (
+        f"{first} and {second} depend on each other: what the one gains by itself differs by up to"
+        f" {metric.factor * table['beyond'].abs().max():.1f} {metric.difference_unit} with the"
+        " other."
     )
 
 

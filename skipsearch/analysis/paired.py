@@ -12,9 +12,9 @@ from skipsearch.analysis.comparison import Difference, Levels
 from skipsearch.analysis.effects import BEST, COLUMNS, TIED, UNKNOWN, WORSE
 from skipsearch.analysis.linear import ERROR, Estimate
 from skipsearch.analysis.observations import NO_EFFECT, Observations, others_than
+from skipsearch.defaults import MARGIN
 from skipsearch.errors import RunError, not_one_of
 from skipsearch.record import COSTS
-from skipsearch.surrogate.answers import MARGIN
 
 CANDIDATES = 10  # levels that may become the reference
 

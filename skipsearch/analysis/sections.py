@@ -10,6 +10,7 @@ import pandas as pd
 from skipsearch.analysis.answers import answers
 from skipsearch.analysis.command import NO_STOPPING, search_command
 from skipsearch.analysis.effects import POSTERIOR
+from skipsearch.analysis.failures import failure_reasons
 from skipsearch.analysis.figures import (
     LEADERS,
     drawn_groups,
@@ -22,7 +23,15 @@ from skipsearch.analysis.figures import (
     varying_fields,
 )
 from skipsearch.analysis.findings import Findings
-from skipsearch.analysis.interactions import DEPENDS
+from skipsearch.analysis.interactions import DEPENDS, dependence
+from skipsearch.analysis.legends import (
+    CONFIRMATION,
+    DEGRADATION,
+    EFFECTS,
+    IMPORTANCE,
+    legend,
+    ranking_legend,
+)
 from skipsearch.analysis.page import Picture, Section, Table
 from skipsearch.diagram import draw_diagram
 from skipsearch.errors import counted
@@ -37,23 +46,24 @@ def confirmation_section(found: Findings) -> Section | None:
     confirmed, metric = found.confirmation, found.metric
     if confirmed is None:
         return None
+    formats = {
+        "place": "d",
+        "design": "s",
+        "n": "d",
+        metric.validation: metric.format,
+        "sd": metric.format,
+        "low": metric.format,
+        "high": metric.format,
+        "chance": ".2f",
+        metric.search: metric.format,
+        "shrinkage": f"+{metric.format}",
+    }
     table = Table(
         name="confirmation",
         rows=confirmed.table,
-        columns={
-            "place": "d",
-            "design": "s",
-            "n": "d",
-            metric.validation: metric.format,
-            "sd": metric.format,
-            "low": metric.format,
-            "high": metric.format,
-            "chance": ".2f",
-            metric.search: metric.format,
-            "shrinkage": f"+{metric.format}",
-        },
-        caption="The leaders trained again, with n new seeds that are the same for all. chance: of"
-        " being the best of these; shrinkage: how much of the search's value was luck.",
+        columns=formats,
+        caption="The leaders trained again, with n new seeds that are the same for all."
+        f" {legend(CONFIRMATION, formats)}",
     )
     return Section(
         title="Confirmation",
@@ -89,12 +99,7 @@ def effects_section(found: Findings) -> Section | None:
             name="effects",
             rows=found.effects,
             columns=formats,
-            caption=f"After {counted(epochs, 'epoch')}. mean: over all designs of the space with"
-            " the level; difference: to the first level of the axis, with its 95 % interval (d_low,"
-            " d_high); best_difference: of the best design"
-            " with the level to the best with the first, with its interval (bd_low, bd_high);"
-            " chance: the probability that the best design of the space has the level; n: trainings"
-            " that were observed.",
+            caption=f"After {counted(epochs, 'epoch')}. {legend(EFFECTS, formats)}",
             top=60,
         )
     ]
@@ -104,8 +109,7 @@ def effects_section(found: Findings) -> Section | None:
                 name="importance",
                 rows=found.importance,
                 columns={"axis": "s", "other": "s", "share": ".2f", "low": ".2f", "high": ".2f"},
-                caption="How much of the variance over the space an axis explains, and a pair of"
-                " axes beyond the two (Sobol's shares), with 95 % intervals.",
+                caption=IMPORTANCE,
             )
         )
     picture = Picture(
@@ -140,12 +144,7 @@ def _dependent(interactions: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
 
 def dependences(interactions: Sequence[pd.DataFrame], metric: Metric) -> list[str]:
     """Say which axes depend on each other, a sentence each."""
-    return [
-        f"{table.columns[0]} and {table.columns[1]} depend on each other: what the one gains by"
-        f" itself differs by up to {metric.factor * table.beyond.abs().max():.1f}"
-        f" {metric.difference_unit} with the other."
-        for table in _dependent(interactions)
-    ]
+    return [dependence(table, metric) for table in _dependent(interactions)]
 
 
 def interactions_section(found: Findings) -> Section | None:
@@ -230,8 +229,7 @@ def degradation_section(found: Findings) -> Section | None:
                 | {"layers": "d", "n": "d"}
                 | dict.fromkeys(errors, found.metric.format)
                 | {"epochs_to_loss": ".0f", "verdict": "s"},
-                caption="Means over n seeds, with their deviation, after the same number of epochs;"
-                " epochs_to_loss: until a training loss that all of that depth reach.",
+                caption=DEGRADATION,
                 top=30,
             )
         ],
@@ -265,11 +263,7 @@ def leaders_section(found: Findings) -> Section:
         name="ranking",
         rows=found.ranking,
         columns={"place": "d", "design": "s"} | dict.fromkeys(axes, "") | formats,
-        caption=(
-            f"Ranked by epochs reached, then by validation {metric.title} there. low, high: 95 %"
-            f" interval of the mean over n seeds, or for one seed that of {images:,} validation"
-            " images; tied: the data cannot tell it from the first."
-        ),
+        caption=ranking_legend(metric, images),
     )
     return Section(
         title="Leaders",
@@ -328,22 +322,10 @@ def front_section(found: Findings) -> Section:
 
 def stopping_section(found: Findings) -> Section:
     """Tell what early stopping cut, and how often wrongly."""
-    audit, rule = found.audit, found.config.stopping.rule
+    rule = found.config.stopping.rule
     if rule == NO_STOPPING:
         return Section(title="Stopping", text=["No training was stopped early."])
-    text = [
-        f"Early stopping ({rule}) ended {audit.stopped} of"
-        f" {counted(len(found.trials), 'training')}."
-    ]
-    if audit.audited:
-        text.append(
-            f"{audit.audited} more that it would have ended were trained on to see whether that is"
-            f" right: {audit.among_best} of them ended among the best third of those at the full"
-            f" budget, {audit.above_all} above all that it let pass."
-        )
-    else:
-        text.append("None was trained on to check it: how often it was wrong is not known.")
-    return Section(title="Stopping early", text=text)
+    return Section(title="Stopping early", text=found.audit.words(rule, len(found.trials)))
 
 
 def budget_section(found: Findings) -> Section:
@@ -361,8 +343,7 @@ def budget_section(found: Findings) -> Section:
         f" take in full; {hours:.2f} hours of training, on"
         f" {', '.join(sorted({trial.device for trial in trials}))}.",
     ]
-    reasons = Counter(trial.reason for trial in trials if trial.state == FAIL)
-    failures = pd.DataFrame(reasons.most_common(), columns=["reason", "trainings"])
+    failures = failure_reasons(trials)
     table = Table(
         name="failures",
         rows=failures,

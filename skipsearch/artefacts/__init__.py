@@ -3,4 +3,5 @@
 Nothing is imported here: the package imports this room early, and torch should come late.
 """
 
+FORMATS = {"source": "model.py", "program": "model.pt2", "onnx": "model.onnx"}
 DESIGN, WEIGHTS, CARD, CARD_VALUES = "design.yaml", "model.safetensors", "card.md", "card.json"

@@ -17,8 +17,10 @@ from skipsearch.artefacts import CARD_VALUES, DESIGN, WEIGHTS
 from skipsearch.artefacts.weights import read_network
 from skipsearch.data import normalise, read_picture
 from skipsearch.data.pictures import MODES
+from skipsearch.defaults import LABELS
 from skipsearch.design import Design
 from skipsearch.errors import ExportError, reason
+from skipsearch.task import CLASSIFICATION
 from skipsearch.text import read_text
 
 BATCH = 64  # pictures at once
@@ -53,7 +55,7 @@ class Classifier:
 
 
 def predict(
-    export: str | Path, images: str | Path | Sequence[str | Path], top: int = 3
+    export: str | Path, images: str | Path | Sequence[str | Path], top: int = LABELS
 ) -> pd.DataFrame:
     """Classify pictures with an exported network, on the CPU in float32.
 
@@ -125,6 +127,9 @@ def _card(path: Path) -> dict[str, Any]:
             f"{path}: does not say what the network takes: it is damaged, or of an earlier"
             " skipsearch; export the design again"
         ) from None
+    task = card.get("task", CLASSIFICATION.name)
+    if task != CLASSIFICATION.name:
+        raise ExportError(f"{path}: task: {task!r}, and pictures are classified here")
     channels, size, names = found["channels"], found["image_size"], found["class_names"]
     if channels not in tuple(MODES):
         raise ExportError(f"{path}: input.channels: {channels!r}, and a picture has 1 or 3")

@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from skipsearch.artefacts import CARD, CARD_VALUES, DESIGN, WEIGHTS, onnx, program
+from skipsearch.artefacts import CARD, CARD_VALUES, DESIGN, FORMATS, WEIGHTS, onnx, program
 from skipsearch.artefacts.card import Card
 from skipsearch.artefacts.page import render
 from skipsearch.artefacts.source import source
@@ -28,7 +28,6 @@ from skipsearch.design import Design
 from skipsearch.errors import ExportError, not_one_of
 from skipsearch.models import build
 
-FORMATS = {"source": "model.py", "program": "model.pt2", "onnx": "model.onnx"}
 OURS = {DESIGN, WEIGHTS, CARD, CARD_VALUES, *FORMATS.values(), "model.onnx.data"}
 
 BATCHES = (1, 5)  # two sizes, neither of which the traced example had

@@ -11,6 +11,7 @@ from statistics import fmean, stdev
 
 from skipsearch.anatomy import draw_design
 from skipsearch.classics import CLASSICS
+from skipsearch.cli.options import Verbs, add_device, add_images, add_space, add_training
 from skipsearch.cli.words import (
     check_writable,
     for_images,
@@ -23,8 +24,19 @@ from skipsearch.cli.words import (
 from skipsearch.design import Design
 from skipsearch.errors import DivergedError, SpaceError, TrainingError, counted
 from skipsearch.ready import ready_names
+from skipsearch.recipe import Recipe
 from skipsearch.record import Epoch
 from skipsearch.space import Space, describe_size, draw_space
+
+
+def add_show(verbs: Verbs) -> None:
+    """Define ``skipsearch show``."""
+    verb = verbs.add_parser("show", help="draw a layout, a design, a space or a classic")
+    verb.add_argument("what", metavar="LAYOUT|DESIGN.yaml|SPACE|CLASSIC")
+    add_images(verb)
+    verb.add_argument("--png", metavar="FILE", help="draw it as a figure too")
+    verb.add_argument("--svg", metavar="FILE", help="the same, as a vector graphic")
+    verb.set_defaults(verb=show)
 
 
 def show(options: argparse.Namespace) -> None:
@@ -70,6 +82,14 @@ def _write_figures(
     return list(wanted.values())
 
 
+def add_check(verbs: Verbs) -> None:
+    """Define ``skipsearch check``."""
+    verb = verbs.add_parser("check", help="check that every value of a space parses and builds")
+    add_space(verb)
+    add_images(verb)
+    verb.set_defaults(verb=check)
+
+
 def check(options: argparse.Namespace) -> None:
     """Check that every value of a space parses and builds."""
     space = for_images(Space.load(options.space), options)
@@ -79,6 +99,26 @@ def check(options: argparse.Namespace) -> None:
     print(f"{options.space}: every value parses; {size}")
     for value in listing.unused if listing else ():
         print(f"{value}: no design with it can be built within the constraints")
+
+
+def add_train(verbs: Verbs) -> None:
+    """Define ``skipsearch train``."""
+    verb = verbs.add_parser("train", help="train one design and print each epoch")
+    verb.add_argument("design", metavar="DESIGN.yaml|LAYOUT|CLASSIC")
+    verb.add_argument(
+        "--epochs", type=int, metavar="E", help=f"default: the recipe's, {Recipe.epochs}"
+    )
+    verb.add_argument("--checkpoint", metavar="FILE", help="written each epoch; gone on from")
+    verb.add_argument(
+        "--seeds",
+        type=int,
+        default=1,
+        metavar="K",
+        help="train K networks, with the seeds S, S+1, ...; small ones packed into one",
+    )
+    add_device(verb)
+    add_training(verb)
+    verb.set_defaults(verb=train_design)
 
 
 def train_design(options: argparse.Namespace) -> None:

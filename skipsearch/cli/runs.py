@@ -6,20 +6,37 @@ import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from skipsearch.cli.words import listed, not_written, warn, write_csv
+from skipsearch.cli.options import Verbs, add_csv, add_run
+from skipsearch.cli.words import listed, not_written, positive, print_words, warn, write_csv
+from skipsearch.defaults import MARGIN
 from skipsearch.errors import RunError, counted
 from skipsearch.record import COSTS, Trial
 
 LATENCY = "latency"
+# Files beside the tables of the report.
+RANKING, PARETO, EFFECTS = "ranking.csv", "pareto.csv", "effects.csv"
+
+
+def add_rank(verbs: Verbs) -> None:
+    """Define ``skipsearch rank``."""
+    verb = verbs.add_parser("rank", help="rank the designs of a run, and write them as CSV")
+    add_run(verb)
+    verb.add_argument(
+        "--top", type=positive, default=10, metavar="N", help="rows shown (default %(default)s)"
+    )
+    add_csv(verb, RANKING)
+    verb.set_defaults(verb=rank)
 
 
 def rank(options: argparse.Namespace) -> None:
     """Rank the designs of a run."""
+    from skipsearch.analysis.failures import failure_reasons, failures_in_words
+    from skipsearch.analysis.legends import ranking_legend
     from skipsearch.run import Run
 
     run = Run.open(options.run)
     table = run.rank()
-    written = write_csv(table, options.csv, run, "ranking.csv")
+    written = write_csv(table, options.csv, run, RANKING)
     recipes = ["recipe"] if table.recipe.nunique() == 1 else []
     seeds = [] if table.n.max() > 1 else ["n", "std"]
     shown = table.head(options.top).drop(columns=["reason", "numerics", *seeds, *recipes])
@@ -32,22 +49,18 @@ def rank(options: argparse.Namespace) -> None:
     formats |= dict.fromkeys(("params", "macs"), "{:,}".format)
     shown["tied"] = ["=" if tied else "" for tied in shown.tied]
     print(shown.rename(columns={metric.validation: short}).to_string(formatters=formats))
-    print(
-        f"\n{counted(int(table.n.sum()), 'training')} of"
-        f" {counted(table.design.nunique(), 'design')}, ranked by epochs"
-        f" reached, then by validation {metric.title} there;"
-        f"\nlow, high: 95 % interval for one seed and {run.config.data.validation_images:,}"
-        " validation images, or of the mean over seeds."
-        f"\n=: tied, {table.tied.sum()} in all: by these data any of them may be the best."
-        f"\n{written}"
+    trainings = counted(int(table.n.sum()), "training")
+    print_words(
+        "",
+        f"{trainings} of {counted(table.design.nunique(), 'design')}, {table.tied.sum()} tied.",
+        ranking_legend(metric, run.config.data.validation_images),
     )
+    if failures := failures_in_words(failure_reasons(run.trials())):
+        print_words(failures)
+    print(written)
     audit = run.audit()
     if audit.audited:
-        print(
-            f"Early stopping ended {counted(audit.stopped, 'training')}. Of {audit.audited} more"
-            f" that were trained on against its advice,\n{audit.among_best} ended among the best"
-            f" third of those at the full budget, {audit.above_all} above all that it let pass."
-        )
+        print_words(*audit.words(run.config.stopping.rule, len(run.trials())))
     _warn_of_numerics(run.trials(), "so that equal ones would differ by rounding")
 
 
@@ -58,6 +71,21 @@ def _warn_of_numerics(trials: Sequence[Trial], so_that: str) -> None:
             f"\nwarning: these trainings ran under unlike numerics, {so_that}:\n"
             + "\n".join(f"  {key}" for key in keys)
         )
+
+
+def add_pareto(verbs: Verbs) -> None:
+    """Define ``skipsearch pareto``."""
+    verb = verbs.add_parser(
+        "pareto", help="show the designs that no other beats in all of several objectives"
+    )
+    add_run(verb)
+    verb.add_argument(
+        "--objectives",
+        metavar="W,W",
+        help=f"validation_accuracy, {', '.join(COSTS)} (default: the search's)",
+    )
+    add_csv(verb, PARETO)
+    verb.set_defaults(verb=pareto)
 
 
 def pareto(options: argparse.Namespace) -> None:
@@ -71,7 +99,7 @@ def pareto(options: argparse.Namespace) -> None:
     if table.empty:
         print(f"{run.path}: no training has reached the full budget yet")
         return
-    written = write_csv(table, options.csv, run, "pareto.csv")
+    written = write_csv(table, options.csv, run, PARETO)
     costs = [name for name in COSTS if name in table]
     shares = dict.fromkeys((metric.validation, "low", "high"), "{:.4f}".format)
     counts = {name: "{:,}".format for name in costs if name != "latency"}
@@ -88,9 +116,35 @@ def pareto(options: argparse.Namespace) -> None:
         _warn_of_numerics(run.trials(), "so that latencies do not compare")
 
 
+def add_effects(verbs: Verbs) -> None:
+    """Define ``skipsearch effects``."""
+    verb = verbs.add_parser("effects", help="tell what each axis of a run does, and how sure")
+    add_run(verb)
+    verb.add_argument("--axis", metavar="A", help="such as layout (default: all axes)")
+    verb.add_argument("--with", dest="second", metavar="B", help="does A depend on this axis?")
+    verb.add_argument(
+        "--epochs", type=positive, metavar="E", help="a rung (default: the last that all reached)"
+    )
+    verb.add_argument(
+        "--controlled", metavar="W", help=f"at equal {', '.join(COSTS[:-1])} or {COSTS[-1]}"
+    )
+    verb.add_argument(
+        "--margin",
+        type=float,
+        metavar="POINTS",
+        help="a difference in accuracy too small to matter (default: that of the search's --ask,"
+        f" else {100 * MARGIN:g})",
+    )
+    add_csv(verb, EFFECTS)
+    verb.set_defaults(verb=effects)
+
+
 def effects(options: argparse.Namespace) -> None:
     """Tell what each axis does, and how sure that is."""
     from skipsearch.analysis import answers
+    from skipsearch.analysis.interactions import dependence
+    from skipsearch.analysis.legends import EFFECTS as MEANINGS
+    from skipsearch.analysis.legends import IMPORTANCE, legend
     from skipsearch.run import Run
 
     if options.second is not None and options.axis is None:
@@ -105,7 +159,7 @@ def effects(options: argparse.Namespace) -> None:
     if table.empty:
         print(f"{run.path}: no trainings can be compared yet")
         return
-    written = write_csv(table, options.csv, run, "effects.csv", index=False)
+    written = write_csv(table, options.csv, run, EFFECTS, index=False)
     metric = run.config.task.metric
     print("\n".join(answers(table, metric)))
     points = [str(name) for name in table if table[name].dtype == float and name != "further"]
@@ -120,20 +174,15 @@ def effects(options: argparse.Namespace) -> None:
     for columns in shown:
         print(table[columns].to_string(index=False, formatters=formats, na_rep=""))
         print()
-    print(
-        "mean: over all designs of the space with the level; best: of the best of them; low, high:"
-        " 95 % interval;\nd_low, d_high, bd_low, bd_high: of the difference to the first level."
-        f"\n{written}"
-    )
+    print_words(legend(MEANINGS, {column for columns in shown for column in columns}))
+    print(written)
     if options.second is not None:
         both = run.interactions(options.axis, options.second, epochs=options.epochs)
         if both.empty:
             print(f"\nNo training has both {options.axis} and {options.second}.")
             return
-        row = both.iloc[0]
-        share = f"the pair explains {row.share:.1%} of the variance over the space"
-        question = f"Does what {options.axis} does depend on {options.second}?"
-        print(f"\n{question} {row.verdict}; {share}.")
+        share = f"The pair explains {both.share.iloc[0]:.1%} of the variance over the space."
+        print(f"\n{dependence(both, metric)} {share}")
         map_of_both = both.drop(columns=["epochs", "share", "verdict"])
         print(map_of_both.to_string(index=False, float_format="{:.4f}".format))
     if options.axis is None:
@@ -141,8 +190,16 @@ def effects(options: argparse.Namespace) -> None:
         if importance.empty:
             print("\nNo importance can be told: all trainings are alike in every axis.")
             return
-        print("\nShare of the variance over the space that axes and pairs of them explain:")
+        print_words("", IMPORTANCE)
         print(importance.to_string(index=False, float_format="{:.3f}".format))
+
+
+def add_report(verbs: Verbs) -> None:
+    """Define ``skipsearch report``."""
+    verb = verbs.add_parser("report", help="write a run as one page, with figures and tables")
+    add_run(verb)
+    verb.add_argument("--out", metavar="DIR", help="default: RUN/report")
+    verb.set_defaults(verb=report)
 
 
 def report(options: argparse.Namespace) -> None:
@@ -162,6 +219,14 @@ def report(options: argparse.Namespace) -> None:
         print(f"\nNo file was written: {not_written(problem)} (--out DIR writes it elsewhere).")
         return
     print(f"Written to {page}, with its figures and tables beside it.")
+
+
+def add_compare(verbs: Verbs) -> None:
+    """Define ``skipsearch compare``."""
+    verb = verbs.add_parser("compare", help="tell whether runs agree on what is best")
+    verb.add_argument("runs", metavar="RUN", nargs="+", help="two or more")
+    verb.add_argument("--csv", metavar="FILE", help="of the table")
+    verb.set_defaults(verb=compare_runs)
 
 
 def compare_runs(options: argparse.Namespace) -> None:

@@ -5,27 +5,110 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from skipsearch.cli.options import (
+    Parser,
+    Verbs,
+    add_csv,
+    add_deterministic,
+    add_moved_data,
+    add_run,
+    add_session,
+    add_space,
+    add_training,
+)
 from skipsearch.cli.words import (
     EXIT_INTERRUPTED,
     check_writable,
     command,
     listed,
+    positive,
     print_data,
+    print_words,
     read_recipe,
     session_options,
     write_csv,
 )
+from skipsearch.defaults import DEGRADATION_SEEDS, LEADER_SEEDS, LEADERS, MARGIN, TRIALS
+from skipsearch.early_stopping import EarlyStopping
 from skipsearch.errors import RunError, counted
 from skipsearch.ready import ready_names
+from skipsearch.recipe import Recipe
+from skipsearch.record import ASK_BEST, COSTS
 
 if TYPE_CHECKING:
-    from skipsearch.early_stopping import EarlyStopping
     from skipsearch.run import Run
+
+# Files beside the tables of the report.
+CONFIRMATION, DEGRADATION = "confirmation.csv", "degradation.csv"
+
+
+def add_search(verbs: Verbs) -> None:
+    """Define ``skipsearch search``."""
+    verb = verbs.add_parser("search", help="search a space; run it again to go on")
+    add_space(verb)
+    verb.add_argument(
+        "--trials",
+        type=int,
+        metavar="N",
+        help=f"default {TRIALS}; all of the space with the sampler grid",
+    )
+    verb.add_argument(
+        "--epochs",
+        type=int,
+        metavar="E",
+        help=f"the full budget (default: the recipe's, {Recipe.epochs})",
+    )
+    verb.add_argument("--out", metavar="RUN", help="the run folder (default: runs/SPACE)")
+    verb.add_argument(
+        "--ask",
+        default=ASK_BEST,
+        metavar="A,A",
+        help=f"{ASK_BEST} (default): look for the best design; or axes, such as layout,merge: train"
+        " what tells which of their levels is best, until that is known",
+    )
+    verb.add_argument(
+        "--margin",
+        type=float,
+        metavar="D",
+        help=f"with --ask: a difference in accuracy too small to matter (default {MARGIN})",
+    )
+    verb.add_argument(
+        "--seeds",
+        type=int,
+        default=1,
+        metavar="K",
+        help="trials of one design at most (default %(default)s); small networks get all K,"
+        " up to 8 at once",
+    )
+    verb.add_argument(
+        "--sampler",
+        metavar="W",
+        help="surrogate (default), tpe, random, grid, gp, nsga2, evolution or local; a search that"
+        " goes on keeps its own",
+    )
+    add_training(verb)
+    _add_stopping(verb)
+    add_session(verb)
+    more = verb.add_argument_group("objectives, logs and storage")
+    more.add_argument(
+        "--objectives",
+        metavar="W,W",
+        help=f"validation_accuracy (default), before any of {', '.join(COSTS)}",
+    )
+    more.add_argument(
+        "--latency-batch", type=int, default=1, metavar="N", help="images (default %(default)s)"
+    )
+    more.add_argument(
+        "--log", action="append", default=[], metavar="W", help="tensorboard or mlflow"
+    )
+    more.add_argument(
+        "--storage", metavar="URL", help="of a database, for several searches on one study"
+    )
+    verb.set_defaults(verb=search_space)
 
 
 def search_space(options: argparse.Namespace) -> int:
     """Search a space, or go on with it."""
-    from skipsearch.record import ASK_BEST
     from skipsearch.run.searching import search
 
     ask = listed(options.ask)
@@ -61,10 +144,9 @@ def search_space(options: argparse.Namespace) -> int:
     if run.outcome.interrupted:
         print("Interrupted: run the same command again to go on.")
         return EXIT_INTERRUPTED
-    if run.outcome.elsewhere:
-        print(
-            f"Other searches of this study are still at {counted(run.outcome.elsewhere, 'trial')}."
-        )
+    if run.outcome.running_elsewhere:
+        trials = counted(run.outcome.running_elsewhere, "trial")
+        print(f"Other searches of this study are still at {trials}.")
     if run.outcome.settled:
         print("The question is settled, so the search ends.")
     elif ask != [ASK_BEST]:
@@ -75,20 +157,54 @@ def search_space(options: argparse.Namespace) -> int:
     return 0
 
 
+def _add_stopping(verb: Parser) -> None:
+    group = verb.add_argument_group("early stopping")
+    group.add_argument(
+        "--scheduler",
+        metavar="W",
+        help="none (default): every trial is trained to its end, which the surrogate learns most"
+        " from; asha: stops all but the best at each rung, for random or grid searches of long"
+        " trainings; median: stops what is below the median, the most careful",
+    )
+    group.add_argument(
+        "--grace",
+        type=int,
+        default=EarlyStopping.grace,
+        metavar="E",
+        help="epochs that every trial gets",
+    )
+    group.add_argument(
+        "--reduction-factor",
+        type=int,
+        default=EarlyStopping.reduction_factor,
+        metavar="N",
+        help="of asha (default %(default)s)",
+    )
+    group.add_argument(
+        "--brackets",
+        type=int,
+        default=EarlyStopping.brackets,
+        metavar="N",
+        help="of asha (default %(default)s)",
+    )
+    group.add_argument(
+        "--audit",
+        type=float,
+        default=EarlyStopping.audit,
+        metavar="SHARE",
+        help="of the trials to be stopped, trained on to tell how often that is wrong"
+        " (default %(default)s)",
+    )
+
+
 def _early_stopping(options: argparse.Namespace) -> EarlyStopping | None:
     """Return what was asked for; None for what the run has, or the default."""
-    from skipsearch.early_stopping import EarlyStopping
-
-    stopping = EarlyStopping(
-        rule=options.scheduler or "none",
-        grace=options.grace,
-        reduction_factor=options.reduction_factor,
-        brackets=options.brackets,
-        audit=options.audit,
-    )
+    usual = EarlyStopping().details()
+    given = {name: getattr(options, name) for name in usual}
+    stopping = EarlyStopping(rule=options.scheduler or "none", **given)
     if options.scheduler is not None:
         return stopping
-    if stopping.details() != EarlyStopping().details():
+    if given != usual:
         raise RunError(
             "grace, reduction-factor, brackets, audit: they are for early stopping; give"
             " --scheduler asha or --scheduler median too"
@@ -96,8 +212,33 @@ def _early_stopping(options: argparse.Namespace) -> EarlyStopping | None:
     return None
 
 
+def add_confirm(verbs: Verbs) -> None:
+    """Define ``skipsearch confirm``."""
+    verb = verbs.add_parser(
+        "confirm", help="train the leaders of a run again with new seeds; run it again to go on"
+    )
+    add_run(verb)
+    verb.add_argument(
+        "--top", type=positive, default=LEADERS, metavar="K", help="leaders (default %(default)s)"
+    )
+    verb.add_argument(
+        "--seeds",
+        type=positive,
+        default=LEADER_SEEDS,
+        metavar="S",
+        help="new seeds at most; it ends before where a leader is separated (default %(default)s)",
+    )
+    add_moved_data(verb)
+    add_session(verb)
+    add_deterministic(verb)
+    add_csv(verb, CONFIRMATION)
+    verb.set_defaults(verb=confirm)
+
+
 def confirm(options: argparse.Namespace) -> int:
     """Train the leaders of a run again with new seeds."""
+    from skipsearch.analysis.legends import CONFIRMATION as MEANINGS
+    from skipsearch.analysis.legends import legend
     from skipsearch.run import Run
     from skipsearch.run.confirming import confirm as confirm_run
 
@@ -115,7 +256,7 @@ def confirm(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("Interrupted: run the same command again to go on.")
         return EXIT_INTERRUPTED
-    written = write_csv(found.table, options.csv, run, "confirmation.csv")
+    written = write_csv(found.table, options.csv, run, CONFIRMATION)
     metric = run.config.task.metric
     shares = (metric.validation, "sd", "low", "high", metric.search, "shrinkage")
     recipes = ["recipe"] if found.table.recipe.nunique() == 1 else []
@@ -123,17 +264,42 @@ def confirm(options: argparse.Namespace) -> int:
     formats = dict.fromkeys(shares, "{:.4f}".format)
     formats |= {"params": "{:,}".format, "chance": "{:.3f}".format}
     print(f"{found}\n\n{table.to_string(formatters=formats)}")
-    print(
-        "\nlow, high: 95 % interval of the mean over n seeds; chance: of being the best of these;"
-        f"\nshrinkage: how much of {metric.search} was luck.\n{written}"
-    )
+    print_words("", legend(MEANINGS, table.columns))
+    print(written)
     if found.wanted:
         print("The time is up: run the same command again to go on.")
     return 0
 
 
+def add_degradation(verbs: Verbs) -> None:
+    """Define ``skipsearch degradation``."""
+    verb = verbs.add_parser(
+        "degradation", help="tell whether deeper is worse: of a run, or of a space trained for it"
+    )
+    verb.add_argument("what", metavar="RUN|SPACE.yaml")
+    verb.add_argument(
+        "--epochs",
+        type=positive,
+        metavar="E",
+        help="after which trainings are compared (default: the full budget, which a space needs)",
+    )
+    verb.add_argument("--loss", type=float, metavar="L", help="count epochs to this training loss")
+    add_csv(verb, DEGRADATION)
+    verb.add_argument("--out", metavar="RUN", help="of a space: the run folder")
+    verb.add_argument(
+        "--seeds",
+        type=positive,
+        metavar="K",
+        help=f"of a space: trainings of each design ({DEGRADATION_SEEDS})",
+    )
+    add_session(verb)
+    add_training(verb)
+    verb.set_defaults(verb=degradation)
+
+
 def degradation(options: argparse.Namespace) -> int:
     """Tell whether deeper is worse: of a run, or of a space that is trained for it."""
+    from skipsearch.analysis.legends import DEGRADATION as LEGEND
     from skipsearch.run import Run
 
     ready = options.what in ready_names()
@@ -155,18 +321,20 @@ def degradation(options: argparse.Namespace) -> int:
         print(f"{run.path}: no trial has been recorded yet")
         return 0
     table = found.table.merge(found.verdicts[["group", "verdict"]], on="group")
-    written = write_csv(table, options.csv, run, "degradation.csv", index=False)
+    written = write_csv(table, options.csv, run, DEGRADATION, index=False)
     print(*found.words, "", sep="\n")
     axes = list(table.columns[2 : table.columns.get_loc("depths")])
     varying = [axis for axis in axes if table[axis].nunique() > 1]
     errors = [f"{split}_error{end}" for split in ("train", "validation") for end in ("", "_sd")]
     shown = ["verdict", *varying, "layers", "n", *errors, "train_loss", "epochs_to_loss"]
     print(table[shown].to_string(index=False, float_format="{:.4g}".format, na_rep="-"))
-    print(
-        "\nErrors are shares, means over n seeds with their deviation, all after the same number of"
-        f" epochs.\nOf 100 groups in which nothing depends on depth, about 5 at most get a verdict"
-        f" other than tied.\n{written}"
+    print_words(
+        "",
+        LEGEND,
+        "Of 100 groups in which nothing depends on depth, about 5 at most get a verdict other than"
+        " tied.",
     )
+    print(written)
     return 0
 
 
@@ -184,7 +352,7 @@ def _trained(options: argparse.Namespace) -> Run:
         recipe=read_recipe(options.recipe),
         sampler="grid",
         scheduler="none",
-        seeds=options.seeds or 3,
+        seeds=options.seeds or DEGRADATION_SEEDS,
         data_root=options.data_root,
         image_size=options.image_size,
         on_data=print_data,

@@ -4,16 +4,34 @@ from __future__ import annotations
 
 import argparse
 
+from skipsearch.artefacts import FORMATS
+from skipsearch.cli.options import Verbs, add_csv, add_device, add_moved_data, add_run
 from skipsearch.cli.words import (
     check_writable,
     command,
     listed,
+    positive,
     print_data,
     print_epoch,
     warn,
     write_csv,
 )
+from skipsearch.defaults import LABELS
 from skipsearch.errors import counted
+
+EXPLANATION = "explain-{}.csv"  # beside the tables of the report
+
+
+def add_explain(verbs: Verbs) -> None:
+    """Define ``skipsearch explain``."""
+    verb = verbs.add_parser("explain", help="train a design anew and look inside it")
+    add_run(verb)
+    verb.add_argument("design", metavar="best|ID")
+    verb.add_argument("--epochs", type=positive, metavar="E", help="default: the recipe's")
+    add_device(verb)
+    add_moved_data(verb)
+    add_csv(verb, EXPLANATION.format("ID"))
+    verb.set_defaults(verb=explain_design)
 
 
 def explain_design(options: argparse.Namespace) -> None:
@@ -33,12 +51,32 @@ def explain_design(options: argparse.Namespace) -> None:
         data_root=options.data_root,
         progress=print_epoch,
     )
-    name = f"explain-{options.design}.csv"
+    name = EXPLANATION.format(options.design)
     written = write_csv(explanation.table, options.csv, run, name, index=False)
     print("", *explanation.words, "", sep="\n")
     shown = explanation.table.drop(columns=["number", "lesion_score"])
     print(shown.to_string(index=False, float_format="{:.3g}".format, na_rep="-"))
     print(f"\n{written}")
+
+
+def add_export(verbs: Verbs) -> None:
+    """Define ``skipsearch export``."""
+    verb = verbs.add_parser("export", help="train a design in full, test it once, write it out")
+    add_run(verb)
+    verb.add_argument("--design", default="best", metavar="best|ID")
+    verb.add_argument("--out", metavar="DIR", help="default: RUN/export/DESIGN")
+    verb.add_argument("--train-on", default="train", metavar="W", help="train or train+validation")
+    verb.add_argument("--seed", type=int, metavar="S", help="default: the search's")
+    add_device(verb)
+    add_moved_data(verb)
+    verb.add_argument("--formats", default=",".join(FORMATS), metavar="W,W")
+    verb.add_argument(
+        "--precision",
+        default="fp32",
+        metavar="W",
+        help="%(default)s (default), fp16, or bf16 without onnx",
+    )
+    verb.set_defaults(verb=export_design)
 
 
 def export_design(options: argparse.Namespace) -> None:
@@ -84,6 +122,21 @@ def export_design(options: argparse.Namespace) -> None:
     for name, difference in exported.differences.items():
         print(f"  {name:<20} {difference:.2e}")
     print(f"Written to {exported.path}; see: {command('predict', exported.path)} IMAGE")
+
+
+def add_predict(verbs: Verbs) -> None:
+    """Define ``skipsearch predict``."""
+    verb = verbs.add_parser("predict", help="say what an exported network sees in pictures")
+    verb.add_argument("export", metavar="EXPORT", help="the folder that export wrote")
+    verb.add_argument("images", metavar="IMAGE", nargs="+", help="PNG, JPEG, ... of any size")
+    verb.add_argument(
+        "--top",
+        type=positive,
+        default=LABELS,
+        metavar="N",
+        help="classes of each (default %(default)s)",
+    )
+    verb.set_defaults(verb=predict_images)
 
 
 def predict_images(options: argparse.Namespace) -> None:

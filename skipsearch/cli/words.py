@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from skipsearch.classics import CLASSICS
@@ -24,7 +25,7 @@ from skipsearch.errors import (
     not_one_of,
     shown_value,
 )
-from skipsearch.layout import Layout
+from skipsearch.layout import PLAIN_TOKENS, Layout
 from skipsearch.recipe import Recipe
 from skipsearch.record import Epoch
 from skipsearch.searching.options import Limits, Resources
@@ -39,9 +40,10 @@ if TYPE_CHECKING:
 
 Group = TypeVar("Group", Resources, Limits)
 
+WIDTH = 100  # of what is printed in sentences
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
-LAYOUT_LIKE = re.compile(r".*\+|(conv|dw|bn|gn|ln|relu|gelu|silu|se|scale|dropout)\d*(-|$)")
+LAYOUT_LIKE = re.compile(rf".*\+|(conv|dw|{'|'.join(PLAIN_TOKENS)})\d*(-|$)")
 
 
 def read_design(what: str, spaces: Sequence[str] = ()) -> Design:
@@ -140,6 +142,12 @@ def print_epoch(epoch: Epoch) -> None:
         f"  {epoch.seconds:7.2f}",
         flush=True,
     )
+
+
+def print_words(*texts: str) -> None:
+    """Print texts, each broken into lines at its blanks."""
+    for text in texts:
+        print(fill(text, WIDTH, break_on_hyphens=False, break_long_words=False))
 
 
 def print_data(data: Data) -> None:

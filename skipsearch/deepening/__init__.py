@@ -1,4 +1,4 @@
-"""Trained networks made deeper; only the public face imports this room."""
+"""Deepening of trained networks; only the public interface imports this package."""
 
 from skipsearch.deepening.network import deepen
 

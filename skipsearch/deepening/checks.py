@@ -1,4 +1,4 @@
-"""What ``deepen`` takes: two designs, a network of the first, and a batch of images."""
+"""Checks of ``deepen``'s arguments: two designs, a network of the first, and images."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from skipsearch.models.network import Network, build
 
 
 def check_designs(design: Design, to_design: Design) -> None:
-    """Refuse designs that differ in more than depth, or of which the second is shallower.
+    """Check that two designs differ only in depth, and that no stage of the second is shallower.
 
     Raises:
-        DesignError: If they do; the message names the field.
+        DesignError: If they do not fit; the message names the field.
     """
     old, new = design.depths, to_design.depths
     if len(old) != len(new):
@@ -37,12 +37,12 @@ def check_designs(design: Design, to_design: Design) -> None:
 
 
 def _difference(design: Design, to_design: Design) -> str:
-    """The first field beside the depths in which two designs differ to some effect."""
+    """Return the first field except ``depths`` in which two designs differ with an effect."""
     names = [field.name for field in fields(Design)]
     differ = [n for n in names if n != "depths" and getattr(design, n) != getattr(to_design, n)]
     try:
         shallow = to_design.replace(depths=design.depths)
-    except DesignError:  # a shape fits at the greater depth alone, so it is not the same design
+    except DesignError:  # a shape fits only at the greater depth, so they are different designs
         return differ[0]
     if shallow.id == design.id:
         return ""
@@ -51,10 +51,10 @@ def _difference(design: Design, to_design: Design) -> str:
 
 
 def check_model(model: Network, design: Design) -> tuple[int, int]:
-    """Refuse a model that is not of its design.
+    """Check that a model is a network of its design.
 
     Returns:
-        Channels of its images, and number of its classes.
+        The number of image channels, and the number of classes.
 
     Raises:
         DesignError: If it is not; the message names the first module that differs.
@@ -81,10 +81,10 @@ def _describe(module: nn.Module | None) -> str:
 
 
 def check_images(images: Tensor | None, in_channels: int) -> None:
-    """Refuse what is no batch of images for a network.
+    """Check that a tensor is a batch of images for a network.
 
     Raises:
-        DesignError: If they are not images of so many channels, in floating point.
+        DesignError: If it is not floating-point images with ``in_channels`` channels.
     """
     if images is None:
         return

@@ -1,8 +1,8 @@
-"""Trained operations copied into wider ones, so that what they read and write stays the same.
+"""Trained operations copied into wider ones without a change of the trained channels.
 
 A trained channel keeps its values but may have moved: ``kept`` holds, for each channel of the
-trained network in order, its index in the new one. Whatever reads it has weights of 0 for all the
-other channels, which are new; the weights of those that write them stay at their initialisation.
+trained network in order, its index in the new one. Operations that read trained channels have
+weights of 0 for all new channels; the weights that write new channels keep their initialisation.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from skipsearch.models.ops import SqueezeExcitation
 from skipsearch.operations import OPERATIONS, Kind
 from skipsearch.plan import Block, Step, Steps
 
-RUNS = ("opening.", "branch.", "shortcut.", "after.")  # of a block; its other weights join them
+RUNS = ("opening.", "branch.", "shortcut.", "after.")  # of a block; other weights are the join's
 
 
 def write(conv: nn.Conv2d, rows: Tensor, columns: Tensor, kernels: Tensor) -> bool:
-    """Let some output channels read some input channels, and no others.
+    """Let some output channels read given input channels, and no others.
 
     Args:
-        conv: The convolution.
+        conv: Convolution to change.
         rows: Output channels (R,).
-        columns: The input channels that each of them reads (R, n).
-        kernels: With which weights (R, n, k, k).
+        columns: Input channels that each of them reads (R, n).
+        kernels: Weights of these (R, n, k, k).
 
     Returns:
-        Whether it could be done: a grouped convolution reads within its groups.
+        Whether it is possible: a grouped convolution reads within its groups.
     """
     group = rows // (conv.out_channels // conv.groups)
     share = conv.in_channels // conv.groups
@@ -47,7 +47,7 @@ def write(conv: nn.Conv2d, rows: Tensor, columns: Tensor, kernels: Tensor) -> bo
 
 
 def is_depthwise(step: Step) -> bool:
-    """Whether each channel is convolved by itself."""
+    """Whether each channel is convolved separately."""
     return step.op == "conv" and step.inputs == step.outputs == step.groups
 
 
@@ -63,16 +63,16 @@ def graft_run(
     """Copy a run of operations.
 
     Args:
-        old: The trained modules.
-        new: Those that take their weights.
-        was: The steps of ``old``.
-        now: The steps of ``new``.
-        kept: Where the trained channels that enter are.
-        norms: Notes the channels of norms that are new.
-        target: Where those that leave have to be, for what is added to another signal.
+        old: Trained modules.
+        new: Modules that take over the weights.
+        was: Steps of ``old``.
+        now: Steps of ``new``.
+        kept: Indices of the trained input channels.
+        norms: Collection for the new channels of norms.
+        target: Required indices of the trained output channels, if they are added to a signal.
 
     Returns:
-        Where the trained channels that leave are.
+        The indices of the trained output channels.
 
     Raises:
         DesignError: If an operation would mix them with new ones, or move them elsewhere.
@@ -167,8 +167,8 @@ def _graft_norm(
 def graft_block(
     old: nn.Module, new: nn.Module, was: Block, now: Block, kept: Tensor, norms: NewNorms
 ) -> Tensor:
-    """Copy a block; arguments and result as those of ``graft_run``."""
-    # The types say what is read below; blocks differ in how they join, which has few weights.
+    """Copy a block, with the arguments and result of ``graft_run``."""
+    # The casts cover the attributes used below; blocks differ in the join, which has few weights.
     old, new = cast("AddBlock", old), cast("AddBlock", new)
     for name, tensor in old.state_dict().items():
         if not name.startswith(RUNS):  # weights of the join itself
@@ -189,7 +189,7 @@ def graft_block(
 def _graft_shortcut(
     old: AddBlock, new: AddBlock, was: Block, now: Block, kept: Tensor, norms: NewNorms
 ) -> Tensor:
-    """Copy what is added to the branch, and tell where the sum and what is concatenated are."""
+    """Copy the shortcut, and return the indices of the sum and of the concatenated channels."""
     assert was.shortcut is not None
     assert now.shortcut is not None
     carried = now.outputs - now.growth

@@ -1,9 +1,9 @@
-"""New blocks that start as the identity on the signal that enters them.
+"""New blocks that start as the identity on their input.
 
 "There exists a solution by construction to the deeper model: the added layers are identity
-mapping" (He et al. 2015, arXiv:1512.03385, section 1). Where a shortcut carries the signal, the
-branch starts at 0; elsewhere the branch carries it, convolutions as Dirac deltas and norms undone
-by their own weights (Net2DeeperNet: Chen et al. 2016, arXiv:1511.05641).
+mapping" (He et al. 2015, arXiv:1512.03385, section 1). If a shortcut carries the signal, the
+branch starts at 0. Otherwise the branch carries it: its convolutions are Dirac deltas, and its
+norms are undone by their own weights (Net2DeeperNet: Chen et al. 2016, arXiv:1511.05641).
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from skipsearch.operations import NORMS, OPERATIONS, through
 from skipsearch.plan import Block, Step, Steps
 from skipsearch.ranges import Range
 
-# Stands for 0 where an operation follows that lets no gradient through at 0: far below what float32
-# resolves beside any signal that matters.
+# Replaces 0 if a later operation has no gradient at 0: far below the resolution of float32 for any
+# relevant signal.
 ALMOST_ZERO = 1e-12
 
 
 def behind_block(block: Block, signal: Range) -> Range:
-    """Return the bounds of what leaves a block that reads a signal."""
+    """Return the bounds of a block's output, given those of its input."""
     opened = through(block.opening, signal)
     branch = through(block.branch, opened)
     shortcut = through(block.shortcut or (), opened if block.shares_opening else signal)
@@ -37,27 +37,27 @@ def behind_block(block: Block, signal: Range) -> Range:
 
 
 def start_as_identity(block: Block, module: nn.Module, signal: Range, norms: NewNorms) -> None:
-    """Make a new block that follows another leave its signal as it is, in evaluation.
+    """Make a new block after another one keep its input unchanged in evaluation mode.
 
-    Under the merges ``cat`` and ``dual`` the block appends channels, whose weights are free.
+    With the merges ``cat`` and ``dual`` the block appends channels, whose weights are free.
 
     Args:
         block: Shapes of the block.
-        module: Module of the block, as ``build`` makes it.
-        signal: Bounds of the values that enter.
-        norms: Notes the new norms.
+        module: Module of the block, as built by ``build``.
+        signal: Bounds of the input values.
+        norms: Collection for the new norms.
 
     Raises:
-        DesignError: If no weights make the block the identity; the message says which operation
-            stands in the way, and why.
+        DesignError: If no weights make the block the identity; the message names the operation
+            that prevents it, and why.
     """
-    # The types say what is read below: opening, branch and after are in every block.
+    # The cast covers the attributes used below: opening, branch and after are in every block.
     unit = cast("AddBlock", module)
     _note(module, norms)
     if block.shortcut:
         where = "before the projection of the shortcut"
         leave(block.opening, unit.opening, block.inputs, signal, norms, where)
-        # A constant factor of the shortcut is made up for in its projection.
+        # The projection compensates for a constant factor of the shortcut.
         gain = 1 / (block.shortcut_scale or 1.0)
         _carry(block, block.shortcut, unit.shortcut, signal, gain, norms, "in the shortcut")
     start = joining_of(block).start(block, module)
@@ -73,7 +73,7 @@ def _obstacle(reason: str) -> DesignError:
 
 
 def _note(module: nn.Module, norms: NewNorms) -> None:
-    """Note the norms of a block, and wake what starts at 0: one 0 alone lets gradients through."""
+    """Add the norms of a block, and set weights that start at 0 to 1: two 0s stop gradients."""
     for part in module.modules():
         if isinstance(part, nn.BatchNorm2d):
             norms.add(part, torch.arange(part.num_features))
@@ -84,10 +84,10 @@ def _note(module: nn.Module, norms: NewNorms) -> None:
 
 
 def _zero(steps: Steps, modules: nn.Sequential, channels: int) -> None:
-    """Make the first channels that leave a branch 0 by the last operation that can.
+    """Make the first output channels of a branch 0, with the last operation that can do so.
 
-    What stands behind it maps 0 to 0. A norm, where there is one, rather than the convolution
-    before it: Goyal et al. 2017, arXiv:1706.02677, section 5.1.
+    Later operations map 0 to 0. A norm is preferred to the convolution before it, as in Goyal et
+    al. 2017, arXiv:1706.02677, section 5.1.
     """
     parts = list(zip(steps, modules, strict=True))
     zero = 0.0
@@ -107,15 +107,15 @@ def _zero(steps: Steps, modules: nn.Sequential, channels: int) -> None:
 def leave(
     steps: Steps, modules: nn.Sequential, channels: int, signal: Range, norms: NewNorms, where: str
 ) -> None:
-    """Make a run of operations leave the first channels of a signal as they are.
+    """Make a run of operations keep the first channels of a signal unchanged.
 
     Args:
-        steps: The run, which keeps the number of channels.
-        modules: Its modules.
+        steps: Run of operations, which keeps the number of channels.
+        modules: Modules of the run.
         channels: Number of channels to keep.
         signal: Bounds of their values.
-        norms: Notes the norms that are undone.
-        where: Words for the message.
+        norms: Collection for the undone norms.
+        where: Description of the run for the message.
 
     Raises:
         DesignError: If an operation changes the signal whatever its weights are.
@@ -128,7 +128,7 @@ def leave(
 
 
 def _undo(module: nn.Module, norms: NewNorms) -> bool:
-    """Make an operation the identity by its weights, if they can make it so."""
+    """Make an operation the identity by its weights, if possible."""
     if isinstance(module, nn.BatchNorm2d):
         norms.undo(module)
     elif isinstance(module, Scale):
@@ -139,7 +139,7 @@ def _undo(module: nn.Module, norms: NewNorms) -> bool:
 
 
 def _pass_on(conv: nn.Conv2d, channels: Tensor, gain: float) -> None:
-    """Let some channels through a convolution, each at its place."""
+    """Let a convolution pass some channels on at the same indices."""
     _mix(conv, channels, channels[:, None], _full(len(channels), gain))
 
 
@@ -159,7 +159,7 @@ def _mix(conv: nn.Conv2d, rows: Tensor, columns: Tensor, values: Tensor) -> None
 def _carry_by_branch(
     block: Block, unit: AddBlock, signal: Range, gain: float, norms: NewNorms
 ) -> None:
-    """Make the branch put out its input times a constant."""
+    """Make the branch output its input times a constant."""
     words = f"merge {block.merge!r}" if block.merge else "a plain layout"
     if block.merge == "add":
         words = f"shortcut_scale {block.shortcut_scale:g}"
@@ -169,11 +169,11 @@ def _carry_by_branch(
 
 
 class _Carried(NamedTuple):
-    """Where the channels of the block's input x are inside its branch.
+    """The indices of the channels of the block's input x inside its branch.
 
     Attributes:
-        plus: Channels that hold f(x), f being the activations since the last convolution.
-        minus: Channels that hold f(-x), if any.
+        plus: Channels with f(x), where f is the activations since the last convolution.
+        minus: Channels with f(-x), if any.
         bent: Whether f is no longer the identity but mendable.
     """
 
@@ -195,7 +195,7 @@ def _carry(
     norms: NewNorms,
     where: str,
 ) -> None:
-    """Make a run that opens with a convolution put out its input times a constant."""
+    """Make a run that begins with a convolution output its input times a constant."""
     carried = _Carried(torch.arange(block.inputs))
     last = max(i for i, step in enumerate(steps) if step.op == "conv")
     groups = max(1 if is_depthwise(step) else step.groups for step in steps)
@@ -222,7 +222,7 @@ def _carry(
 
 
 def _bends(steps: Steps, signal: Range) -> str:
-    """The first activation that bends a signal before a dense convolution, which could mend it."""
+    """Return the first activation that bends a signal, if a later dense convolution can mend it."""
     found = ""
     for step in steps:
         if step.op == "conv" and not is_depthwise(step):
@@ -236,7 +236,7 @@ def _bends(steps: Steps, signal: Range) -> str:
 def _convolve(
     step: Step, conv: nn.Conv2d, carried: _Carried, slots: _Carried, factor: float
 ) -> None:
-    """Lead carried channels through a dense convolution into their slots, as x or as x and -x."""
+    """Map carried channels to their slots by a dense convolution, as x or as x and -x."""
     columns, values = carried.plus[:, None], _full(len(carried.plus), factor)
     if carried.bent and carried.minus is not None:
         columns = torch.stack([carried.plus, carried.minus], 1)
@@ -247,16 +247,16 @@ def _convolve(
 
 
 def _slots(count: int, step: Step, groups: int, bends: str, where: str) -> _Carried:
-    """Where a dense convolution puts the carried channels.
+    """Return the output channels of a dense convolution for the carried channels.
 
     They are spread over the groups of grouped convolutions, which keep them in their groups.
 
     Args:
-        count: Number of channels that are carried.
-        step: The convolution.
+        count: Number of carried channels.
+        step: Dense convolution.
         groups: Number of groups of the grouped convolutions of the branch.
-        bends: The activation behind it that asks for their negatives too, if any.
-        where: Words for the message.
+        bends: Activation after it that also needs their negatives, if any.
+        where: Description of the run for the message.
     """
     if step.outputs < count:
         raise _obstacle(

@@ -1,4 +1,4 @@
-"""A trained network made deeper without changing what it computes."""
+"""Deepening of a trained network without changing its function."""
 
 from __future__ import annotations
 
@@ -34,33 +34,32 @@ def deepen(
 ) -> Network:
     """Return a deeper network that computes the same function in evaluation mode.
 
-    Trained blocks are copied, and the new blocks at the end of each stage that grows start as the
-    identity: the construction by which He et al. 2015 (arXiv:1512.03385, section 1) argue that a
-    deeper model should be no worse, and Net2DeeperNet (Chen et al. 2016, arXiv:1511.05641). Where
-    the layout goes on behind a join of long skips, the new blocks stand before the stage's last.
-    Under the merges ``cat`` and ``dual`` new blocks append channels, which all that follows
-    ignores at first: the weights that read them are 0, and have to learn before a dense block does.
+    Trained blocks are copied, and the new blocks at the end of each deepened stage start as the
+    identity. This is the construction by which He et al. 2015 (arXiv:1512.03385, section 1) argue
+    that a deeper model should be no worse, and Net2DeeperNet (Chen et al. 2016, arXiv:1511.05641).
+    If the layout has operations after a join of long skips, the new blocks come before the stage's
+    last. With the merges ``cat`` and ``dual``, new blocks append channels that all later operations
+    ignore at first: the weights that read them are 0 and must learn before a dense block does.
 
-    The function is the same up to rounding. In training mode batch norms divide by the statistics
-    of each batch, and new ones that undo themselves do so exactly only where these are those that
-    they were given.
+    The function is the same up to rounding. In training mode, batch norms divide by the statistics
+    of each batch, so new ones undo themselves exactly only if these equal their given statistics.
 
     Args:
-        model: A network of ``build``, trained or not; it is left as it is.
-        design: Its design.
-        to_design: What to return: the same but for ``depths``, no stage shallower.
-        images: A batch (N, in_channels, H, W) of floating-point images, such as the network is
-            trained on, from which new batch norms take their statistics, so that the function is
-            nearly the same in training mode too; otherwise their mean is 0 and their variance 1.
-        seed: Seed of the weights of new blocks that are free, which start as in ``build``.
+        model: Network of ``build``, trained or not; it is not changed.
+        design: Design of ``model``.
+        to_design: Design to return: the same except for ``depths``, with no stage shallower.
+        images: Batch (N, in_channels, H, W) of floating-point images, as used in training, from
+            which new batch norms take their statistics, so that the function is nearly the same in
+            training mode too; without it their mean is 0 and their variance 1.
+        seed: Seed of the free weights of new blocks, which start as in ``build``.
 
     Returns:
-        A network as ``build(to_design, in_channels, classes)`` makes it, on the device and in the
-        mode of ``model``.
+        A network as from ``build(to_design, in_channels, classes)``, on the device and in the mode
+        of ``model``.
 
     Raises:
         DesignError: If the designs differ elsewhere, ``model`` is not of ``design``, or a stage
-            cannot grow: the message names the operation that stands in the way, and why.
+            cannot be deepened: the message names the operation that prevents it, and why.
     """
     check_designs(design, to_design)
     in_channels, classes = check_model(model, design)
@@ -76,12 +75,12 @@ def deepen(
 
 
 class _Signal(NamedTuple):
-    """What the trained network has at some place.
+    """The signal of the trained network at some point.
 
     Attributes:
-        kept: Where its channels are among those of the new network.
-        channels: How many the new network has.
-        values: What its plan says of their values.
+        kept: Indices of its channels in the new network.
+        channels: Number of channels in the new network.
+        values: Bounds of its values, from the plan.
     """
 
     kept: Tensor
@@ -90,7 +89,7 @@ class _Signal(NamedTuple):
 
 
 def _fill(old: Network, new: Network, was: Plan, to_design: Design, norms: NewNorms) -> None:
-    """Give every part of the new network its weights."""
+    """Set the weights of every part of the new network."""
     now = to_design.plan(was.stem[0].inputs)
     entering = torch.arange(was.stem[0].inputs)
     kept = graft_run(old.stem, new.stem, was.stem, now.stem, entering, norms)
@@ -137,7 +136,7 @@ def _fill_stage(
         trained, its_module = was.blocks[source], old.get_submodule(f"block{source + 1}")
         kept = graft_block(its_module, module, trained, block, kept, norms)
         values = behind_block(trained, values)
-        if block.after and not trained.after:  # which stood behind the links
+        if block.after and not trained.after:  # which came after the links
             after = cast("AddBlock", module).after
             where = "behind the join of a block that is no longer the last before the links"
             leave(block.after, after, block.outputs, values, norms, where)
@@ -149,12 +148,12 @@ def _run(stage: nn.Module, name: str) -> nn.Sequential:
 
 
 def _sources(was: Stage, now: Stage) -> list[int | None]:
-    """For each block of the new stage, the trained one that it copies, counted from 0."""
+    """Return, for each block of the new stage, the index of the trained one that it copies."""
     trained: list[int | None] = list(range(len(was.blocks)))
     added: list[int | None] = [None] * (len(now.blocks) - len(was.blocks))
     if was.join and was.join.after and len(trained) > 1:
-        # The last block goes on behind the links: it stays the last, else its neighbour would
-        # have to do at once what it did there.
+        # The last block continues after the links. It stays the last, since otherwise the same
+        # operations would have to come directly after its own join.
         return [*trained[:-1], *added, trained[-1]]
     return [*trained, *added]
 
@@ -168,7 +167,7 @@ def _fill_join(
     outputs: list[_Signal],
     norms: NewNorms,
 ) -> _Signal:
-    """Copy the long skips that end at a stage, and what stands behind them."""
+    """Copy the long skips that end at a stage, and the operations after them."""
     theirs, ours = cast("AddLinks", old), cast("AddLinks", new)
     kept, channels = signal.kept, now.inputs
     carries, values = LINK_MERGES[was.merge].carries, signal.values

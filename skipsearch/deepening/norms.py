@@ -1,4 +1,4 @@
-"""Batch norms that no training has given statistics yet."""
+"""Batch norms without statistics from training."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from torch import Tensor, nn
 
 
 class NewNorms:
-    """The batch norms, or channels of them, that no training has given statistics yet."""
+    """The batch norms, or channels of them, without statistics from training."""
 
     def __init__(self) -> None:
         self.channels: dict[nn.BatchNorm2d, Tensor] = {}
         self.undone: set[nn.BatchNorm2d] = set()
 
     def add(self, norm: nn.BatchNorm2d, channels: Tensor) -> None:
-        """Note channels that are new."""
+        """Add the new channels of a norm."""
         self.channels[norm] = channels
 
     def undo(self, norm: nn.BatchNorm2d) -> None:
-        """Let a new norm undo itself by its weight and bias (arXiv:1511.05641, Net2DeeperNet)."""
+        """Make a new norm undo itself by its weight and bias (arXiv:1511.05641, Net2DeeperNet)."""
         self.add(norm, torch.arange(norm.num_features))
         self.undone.add(norm)
         _undo(norm)
 
     def measure(self, network: nn.Module, images: Tensor) -> None:
-        """Take the statistics from one batch; each norm has them before it passes its input on."""
+        """Take the statistics from one batch; each norm gets them before it processes its input."""
         hooks = [
             norm.register_forward_pre_hook(partial(self._measure, channels))
             for norm, channels in self.channels.items()
@@ -44,7 +44,7 @@ class NewNorms:
         assert norm.running_mean is not None
         assert norm.running_var is not None
         norm.running_mean[channels] = x.mean((0, 2, 3))
-        norm.running_var[channels] = x.var((0, 2, 3), correction=0)  # as training divides by it
+        norm.running_var[channels] = x.var((0, 2, 3), correction=0)  # as in training mode
         if norm in self.undone:
             _undo(norm)
 

@@ -1,8 +1,8 @@
-"""Designs drawn as figures: the network as a strip, and each kind of block as the papers draw it.
+"""Designs drawn as figures: the network as a strip, and each kind of block as in the papers.
 
-Two steps: what stands where is computed in points (a ``Sketch``), with text measured by its font;
-then matplotlib draws it. Others use ``draw_diagram`` and ``Diagram``, and ``look`` for figures that
-look alike.
+There are two steps: the positions are computed in points (a ``Sketch``), with text measured by its
+font, and then drawn with matplotlib. ``draw_diagram`` and ``Diagram`` are public, and so is
+``look`` for figures in the same style.
 """
 
 from skipsearch.diagram.page import draw_diagram

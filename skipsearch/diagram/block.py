@@ -1,4 +1,4 @@
-"""One block drawn: the branch as a column, the shortcut on its right, and their join."""
+"""Drawings of blocks: the branch as a column, the shortcut on its right, and their join."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from skipsearch.plan import Block, Size, size_after
 
 
 def sketch_block(block: Block, size: Size) -> Sketch:
-    """Draw a block from x = 0, y = 0 downwards, the shortcut on the right of the branch.
+    """Draw a block downwards from x = 0, y = 0, with the shortcut to the right of the branch.
 
     Args:
-        block: From the plan of a design.
+        block: Block of a design's plan.
         size: Height and width of its input.
     """
     leaving = size_after((*block.opening, *block.branch), size)
@@ -49,7 +49,7 @@ def sketch_block(block: Block, size: Size) -> Sketch:
 
 
 def _sketch_join(column: Column, block: Block, size: Size) -> Size:
-    """Draw the branch, the shortcut beside it, and where they join."""
+    """Draw the branch, the shortcut beside it, and their join."""
     before, beside = (
         (block.opening, block.branch)
         if block.shares_opening

@@ -1,4 +1,4 @@
-"""Columns of boxes: operations from top to bottom, and what stands on a wire beside them."""
+"""Columns of boxes: operations from top to bottom, and those on a wire beside them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from skipsearch.plan import Size, Step, Steps, sized
 
 
 class Item(NamedTuple):
-    """One operation as it is drawn; without a fill it is text alone."""
+    """One operation in a drawing; without a fill it is only text."""
 
     word: str
     fill: str = ""
@@ -34,25 +34,25 @@ IDENTITY = (Item("identity"),)
 
 
 def item_of(step: Step) -> Item:
-    """Return an operation in its colour."""
+    """Return the item of an operation, in its colour."""
     return Item(word(step), fill(step))
 
 
 def draw_item(sketch: Sketch, item: Item, x: float, top: float, width: float) -> None:
-    """Draw an operation around x."""
+    """Draw an operation centred at x."""
     if item.fill:
         sketch.add(Box(x - width / 2, top, width, BOX, item.fill))
     sketch.add(Label(x, top + BOX / 2, item.word))
 
 
 class Column:
-    """Boxes from top to bottom around x = 0, an arrow from each to the next.
+    """Boxes from top to bottom centred at x = 0, with an arrow from each to the next.
 
     Attributes:
-        sketch: Where all is drawn.
-        width: That of its boxes.
-        y: The lower end of what has been drawn.
-        shape: What is to be written beside the next arrow.
+        sketch: Sketch that holds the drawing.
+        width: Width of the boxes.
+        y: Lower end of the drawing so far.
+        shape: Shape to write beside the next arrow.
     """
 
     def __init__(self, width: float) -> None:
@@ -62,7 +62,7 @@ class Column:
         self.shape = ""
 
     def arrow(self, length: float = GAP, head: bool = True) -> None:
-        """Go on downwards, past the shape that is to be written."""
+        """Draw an arrow downwards, with the pending shape beside it."""
         self.sketch.add(Wire(((0.0, self.y), (0.0, self.y + length)), head))
         if self.shape:
             self.sketch.add(
@@ -72,7 +72,7 @@ class Column:
         self.shape = ""
 
     def text(self, text: str, size: float = SIZE) -> None:
-        """Write a line in the middle."""
+        """Add a centred line of text."""
         self.sketch.add(Label(0.0, self.y + LINE * size / 2, text, size=size))
         self.y += LINE * size
 
@@ -97,7 +97,7 @@ class Column:
         self.y += BOX
 
     def steps(self, steps: Steps, size: Size, width: float = 0.0) -> Size:
-        """Draw operations; return the height and width of what leaves them."""
+        """Draw operations; return the height and width of their output."""
         for step, leaving in sized(steps, size):
             self.item(item_of(step), width or self.width)
             if (step.inputs, size) != (step.outputs, leaving):
@@ -106,7 +106,7 @@ class Column:
         return size
 
     def tap(self) -> float:
-        """Let a wire leave to the right; return its height."""
+        """Mark the start of a wire to the right; return its height."""
         self.arrow(head=False)
         self.sketch.add(Mark(0.0, self.y, "."))
         return self.y
@@ -119,31 +119,31 @@ class Column:
         return self.y - RADIUS
 
     def stretch(self, y: float) -> None:
-        """Go on to a height, if it lies below."""
+        """Extend the column to a height if that is lower."""
         if y > self.y:
             self.arrow(y - self.y, head=False)
 
 
 class Carried(NamedTuple):
-    """What stands on a shortcut or a long skip."""
+    """The operations on a shortcut or a long skip."""
 
     items: tuple[Item, ...]
 
     @property
     def width(self) -> float:
-        """That of the widest box, or of the text."""
+        """Width of the widest box or of the text."""
         pad = PAD if self.items[0].fill else 0.0
         return max(measure(item.word) for item in self.items) + 2 * pad
 
     @property
     def height(self) -> float:
-        """From the first box to the last, and what leads there and away."""
+        """Height from the first box to the last, with the wires before and after."""
         return len(self.items) * (BOX + SHORT) + SHORT
 
     def draw(
         self, sketch: Sketch, start: Points, middle: float, end: Points, head: bool = True
     ) -> None:
-        """Draw it along a wire whose first part ends, and whose last begins, at the same x."""
+        """Draw them on a vertical wire between a start and an end path."""
         x = end[0][0]
         top = middle - self.height / 2 + SHORT
         for item in self.items:

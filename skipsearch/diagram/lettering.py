@@ -1,4 +1,4 @@
-"""Text of diagrams: how operations and shapes are written, how wide a line is, where it breaks."""
+"""Text of diagrams: operations and shapes as text, widths of lines, and line breaks."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from skipsearch.plan import Size, Step, Steps
 
 
 def typeset(text: str) -> str:
-    """Write arrows, times signs and minus signs as a printer would."""
+    """Replace ASCII arrows, times signs and minus signs with typographic ones."""
     text = re.sub(r"(?<=\d)x(?=\d)", "\N{MULTIPLICATION SIGN}", text.replace("->", "→"))
     return re.sub(r"(?<!\S)-(?= ?[\dg])", "\N{MINUS SIGN}", text)
 
 
 def shape_text(channels: int, size: Size) -> str:
-    """Write the shape of an image."""
+    """Return the shape of an image as text."""
     return typeset(f"{channels}x{size.height}x{size.width}")
 
 
 def word(step: Step) -> str:
-    """Write one operation with its channels, stride and groups."""
+    """Return one operation as text, with its channels, stride and groups."""
     return typeset(step_word(step))
 
 
 def chain_lines(steps: Steps, widest: float = 190.0) -> list[str]:
-    """Write a chain of operations, a new line at each convolution and pooling."""
+    """Return a chain of operations as lines; convolutions and poolings begin new lines."""
     lines: list[str] = []
     for step in steps:
         text = word(step)
@@ -54,7 +54,7 @@ def measure(text: str, size: float = SIZE, bold: bool = False) -> float:
 
 
 def wrap(parts: Sequence[str], widest: float, size: float, between: str = "") -> list[str]:
-    """Join parts into lines no wider than asked, unless a part alone is."""
+    """Join parts into lines within a width, unless a single part is wider."""
     lines: list[str] = []
     for part in parts:
         longer = f"{lines[-1]}{between}{part}" if lines else ""

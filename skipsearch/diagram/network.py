@@ -1,4 +1,4 @@
-"""The network drawn as a strip, from the image to its classes, and its long skips."""
+"""Drawings of networks as strips from the image to the classes, with long skips."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class Station(NamedTuple):
     """A part of the network in its strip.
 
     Attributes:
-        title: What it is called.
-        lines: What is said of it.
-        output: The channels, and the height and width, that leave it.
-        stage: The number of a stage, 0 for the stem, None for what no long skip leaves.
-        sheets: Boxes behind its box.
-        join: The long skips that end behind it.
-        join_params: The trainable parameters that these hold.
+        title: Title of its box.
+        lines: Text in its box.
+        output: Output channels, and output height and width.
+        stage: Number of a stage; 0 for the stem, None for a part where no long skip starts.
+        sheets: Number of boxes behind its box.
+        join: Long skips that end after it.
+        join_params: Number of trainable parameters in these.
     """
 
     title: str
@@ -50,7 +50,7 @@ class Station(NamedTuple):
 
 
 def _stations(plan: Network, parts: Parts, letters: Letters) -> Iterator[Station]:
-    """Walk through the network as far as its head."""
+    """Yield the stations of the network up to its head."""
     yield _steps_station("stem", plan.stem, parts.stem, 0)
     for number, (stage, measured) in enumerate(zip(plan.stages, parts.stages, strict=True), 1):
         if stage.transition:
@@ -87,14 +87,14 @@ def _output(channels: int, size: Size, cost: Cost) -> str:
 
 
 def sketch_network(plan: Network, parts: Parts, letters: Letters, classes: int) -> Sketch:
-    """Draw the network from the image to its classes, and the long skips on its right."""
+    """Draw the network from the image to the classes, with the long skips on its right."""
     stations = list(_stations(plan, parts, letters))
     widths = [measure(line, SMALL) for station in stations for line in station.lines]
     column = Column(max(widths) + 2 * PAD)
     column.text("image")
     column.shape = shape_text(plan.stem[0].inputs, parts.stem.entering)
     sources = {link.source for s in stations if s.join for link in s.join.links}
-    spans = {}  # of each stage with a join: where the zone before it begins, and its join
+    spans = {}  # of each stage with a join: the start of the zone before it, and its join
     taps = {}
     zone = 0.0
     for station in stations:
@@ -132,9 +132,9 @@ def _sketch_links(
     taps: dict[int, float],
     spans: dict[int, tuple[float, float]],
 ) -> None:
-    """Draw long skips in lanes beside the strip, the short ones inside.
+    """Draw long skips in lanes beside the strip, with the shorter ones closer to it.
 
-    What a link carries stands beside the stage that it ends at, where no wire crosses its lane.
+    The operations of a link are beside its target stage, where no wire crosses its lane.
     """
     links = [
         (link.source, station.stage, Carried(_link_items(link.steps)))

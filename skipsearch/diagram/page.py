@@ -1,4 +1,4 @@
-"""The page of a diagram: the network on the left, each kind of block beneath a title, a footer."""
+"""The page of a diagram: the network on the left, each kind of block with a title, a footer."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def draw_diagram(
     """Draw a design as a figure: the network on the left, each kind of block on its right.
 
     Args:
-        design: What to draw.
-        in_channels: Channels of the images.
-        image_size: Their height and width, in pixels.
-        classes: Outputs.
+        design: Design to draw.
+        in_channels: Number of image channels.
+        image_size: Image height and width, in pixels.
+        classes: Number of outputs.
 
     Returns:
-        A figure of matplotlib; ``savefig("block.png")`` or ``savefig("block.svg")`` writes it.
+        A matplotlib figure; ``savefig("block.png")`` or ``savefig("block.svg")`` writes it.
     """
     total = cost(design, in_channels, image_size, classes)
     plan = design.plan(in_channels)
@@ -73,15 +73,15 @@ def draw_diagram(
 
 
 def _letter(index: int) -> str:
-    """Count a, b, ... z, aa, ab, ..."""
+    """Return the letters of an index: a, b, ... z, aa, ab, ..."""
     before, last = divmod(index, 26)
     return (_letter(before - 1) if before else "") + chr(ord("a") + last)
 
 
 def _title(design: Design, plan: Network, kind: Kind, letter: str, room: float) -> list[Label]:
-    """Write what stands above a kind of block: its letter, where it stands, and its layout.
+    """Return the title of a kind of block: its letter, its position, and its layout.
 
-    What the layout asks for and stands behind long skips, in the strip, is said in a note.
+    A note names operations of the layout that come after long skips, in the strip.
     """
     stage = plan.stages[kind.stage - 1]
     head = f"({letter}) stage {kind.stage}, block {kind.position} of {len(stage.blocks)}"
@@ -100,7 +100,7 @@ def _title(design: Design, plan: Network, kind: Kind, letter: str, room: float) 
 
 
 def _pack(sketches: Sequence[Sketch], titles: Sequence[list[Label]], left: float) -> list[Placed]:
-    """Place drawings of blocks in rows, each beneath its title."""
+    """Place drawings of blocks in rows, each below its title."""
     for sketch, title in zip(sketches, titles, strict=True):
         sketch.right = max(sketch.right, sketch.left + max(bounds(line)[2] for line in title))
     widths = [sketch.right - sketch.left for sketch in sketches]
@@ -122,7 +122,7 @@ def _pack(sketches: Sequence[Sketch], titles: Sequence[list[Label]], left: float
 
 
 def _columns(widths: Sequence[float]) -> int:
-    """Return how many drawings stand in a row, in rows as even as they can be."""
+    """Return the number of drawings per row, for rows as even as possible."""
     for rows in range(ceil(len(widths) / MOST_IN_A_ROW), len(widths)):
         columns = ceil(len(widths) / rows)
         if sum(_widest(widths, columns)) + BETWEEN * (columns - 1) <= WIDEST_ROW:

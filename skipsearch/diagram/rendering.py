@@ -1,4 +1,4 @@
-"""Sketches drawn with matplotlib. No state of matplotlib is read or left changed."""
+"""Sketches drawn with matplotlib, whose global state is neither read nor changed."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from skipsearch.merges import CONCATENATED
 
 
 class Diagram(Figure):
-    """A figure of matplotlib that shows itself in a notebook and saves itself reproducibly."""
+    """A matplotlib figure that shows in a notebook and is saved reproducibly."""
 
     def savefig(self, fname: Any, **options: Any) -> None:
-        """Write a file, as ``Figure.savefig``; the same design gives the same bytes."""
+        """Write a file like ``Figure.savefig``; the same design gives the same bytes."""
         undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
         kind = options.get("format") or str(fname).rpartition(".")[2].lower()
         with matplotlib.rc_context(STYLE):
@@ -35,7 +35,7 @@ class Diagram(Figure):
 
 
 def render(placed: Sequence[Placed], width: float, height: float) -> Diagram:
-    """Draw sketches with matplotlib; a unit of its axes is a point."""
+    """Draw sketches with matplotlib, with axes in points."""
     width, height = (12 * ceil(length / 12) for length in (width, height))  # whole pixels
     with matplotlib.rc_context(STYLE):
         figure = Diagram(figsize=(width / 72, height / 72), dpi=DPI)
@@ -80,7 +80,7 @@ def _render_text(
 ) -> None:
     axes.text(
         x,
-        y + 0.36 * size,  # the baseline, so that capitals stand in the middle
+        y + 0.36 * size,  # the baseline, so that capitals are centred
         text,
         horizontalalignment=anchor,
         verticalalignment="baseline",
@@ -110,7 +110,7 @@ def _render_wire(axes: Axes, points: list[tuple[float, float]], head: bool) -> N
 
 
 def _towards(corner: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
-    """Return the point at a corner's radius from it, or half way where that is nearer."""
+    """Return the point at the radius from a corner, or half way if that is nearer."""
     dx, dy = other[0] - corner[0], other[1] - corner[1]
     share = min(0.5, TURN / max(hypot(dx, dy), 1e-6))
     return corner[0] + share * dx, corner[1] + share * dy

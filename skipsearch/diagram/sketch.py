@@ -9,7 +9,7 @@ from skipsearch.diagram.look import INK, LINE, RADIUS, SIZE
 
 
 class Label(NamedTuple):
-    """A line of text, its middle at ``y``; ``anchor`` says which of its ends stands at ``x``."""
+    """A line of text, with its middle at ``y`` and its ``anchor`` at ``x``."""
 
     x: float
     y: float
@@ -35,14 +35,14 @@ Points = tuple[tuple[float, float], ...]
 
 
 class Wire(NamedTuple):
-    """A line through points, with an arrow's head at its end or without."""
+    """A line through points, with or without an arrowhead at its end."""
 
     points: Points
     head: bool = True
 
 
 class Mark(NamedTuple):
-    """A circle around a sign, such as ``+``; or ``.``, where a wire leaves another."""
+    """A circle around a sign such as ``+``; or ``.``, where a wire branches off."""
 
     x: float
     y: float
@@ -53,14 +53,14 @@ Shape = Label | Box | Wire | Mark
 
 
 class Sketch:
-    """Shapes in points, y downwards, and the bounds that they fill."""
+    """Shapes in points, y downwards, and their bounds."""
 
     def __init__(self) -> None:
         self.shapes: list[Shape] = []
         self.left = self.right = self.top = self.bottom = 0.0
 
     def add(self, *shapes: Shape) -> None:
-        """Add shapes, and widen the bounds."""
+        """Add shapes and extend the bounds."""
         self.shapes += shapes
         for left, top, right, bottom in map(bounds, shapes):
             self.left, self.right = min(self.left, left), max(self.right, right)
@@ -68,7 +68,7 @@ class Sketch:
 
 
 class Placed(NamedTuple):
-    """A sketch, and where its origin stands on the page."""
+    """A sketch, and the position of its origin on the page."""
 
     sketch: Sketch
     dx: float
@@ -76,7 +76,7 @@ class Placed(NamedTuple):
 
 
 def bounds(shape: Shape) -> tuple[float, float, float, float]:
-    """Return the left, upper, right and lower end of a shape."""
+    """Return the left, top, right and bottom of a shape."""
     match shape:
         case Label(x, y, text, anchor, size, bold):
             width = measure(text, size, bold)

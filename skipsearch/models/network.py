@@ -1,4 +1,4 @@
-"""Design -> plain ``nn.Module``: the one function between genotype and phenotype."""
+"""Design -> plain ``nn.Module``: the only function from genotype to phenotype."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from skipsearch.plan import Stage
 
 
 class Network(nn.Module):
-    """Stem, stages, head, global average pooling, what stands behind it, one linear layer."""
+    """Stem, stages, head, global average pooling, operations after it, and one linear layer."""
 
     def __init__(self, plan: Plan, classes: int) -> None:
         super().__init__()
@@ -67,16 +67,16 @@ class LinkedNetwork(Network):
 
 
 def build(design: Design, in_channels: int = 3, classes: int = 10, seed: int = 0) -> Network:
-    """Build the network of a design, with initial weights that depend on the seed alone.
+    """Build the network of a design, with initial weights that depend only on the seed.
 
     Convolutions start as in He et al. 2015 (arXiv:1502.01852, fan-out), norms as the identity,
-    and the linear layer as PyTorch does it. The global random state is left as it was.
+    and the linear layer with PyTorch's defaults. The global random state is not changed.
 
     Args:
-        design: What to build.
-        in_channels: Channels of the images.
-        classes: Outputs.
-        seed: Of the initial weights.
+        design: Design to build.
+        in_channels: Number of image channels.
+        classes: Number of outputs.
+        seed: Seed of the initial weights.
 
     Returns:
         A module from images (N, in_channels, H, W) to logits (N, classes), for any H and W.

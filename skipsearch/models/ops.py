@@ -1,6 +1,6 @@
-"""The operations of a plan as modules; one entry of ``OPS`` for every word a step can have.
+"""The operations of a plan as modules: one entry of ``OPS`` for every word of a step.
 
-A module whose own ``forward`` knows only one network is followed by its packed counterpart.
+A module whose ``forward`` works for a single network only is followed by its packed counterpart.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class ZeroGammaBatchNorm2d(nn.BatchNorm2d):
     """
 
     def reset_parameters(self) -> None:
-        """Start as zero."""
+        """Reset the parameters, with a weight of zero."""
         super().reset_parameters()
         nn.init.zeros_(self.weight)
 
@@ -95,7 +95,7 @@ class Scale(nn.Module):
 
 
 class PackedScale(nn.Module):
-    """One learned factor a member."""
+    """One learned factor per member."""
 
     def __init__(self, scale: Scale, members: int) -> None:
         super().__init__()
@@ -107,14 +107,14 @@ class PackedScale(nn.Module):
 
 
 class PackedDropout(Random):
-    """Dropout; on the CPU a member's mask is what ``nn.Dropout`` would draw from its generator."""
+    """Dropout; on the CPU, ``nn.Dropout`` would draw the same mask from a member's generator."""
 
     def __init__(self, dropout: nn.Dropout, members: int) -> None:
         super().__init__(members)
         self.rate = dropout.p
 
     def forward(self, x: Tensor) -> Tensor:
-        """Drop numbers of (N, K * C, H, W) in training."""
+        """Drop elements of (N, K * C, H, W) in training."""
         if not self.training:
             return x
         keep = 1.0 - self.rate
@@ -150,7 +150,7 @@ class DropPath(nn.Module):
 
 
 class PackedDropPath(Random):
-    """Stochastic depth; each member drops images of its own."""
+    """Stochastic depth; each member drops images independently."""
 
     def __init__(self, drop_path: DropPath, members: int) -> None:
         super().__init__(members)
@@ -169,7 +169,7 @@ class PackedDropPath(Random):
 
 
 class Pad(nn.Module):
-    """Option A: every ``stride``-th pixel, and zeros for the channels that are new.
+    """Option A: every ``stride``-th pixel, and zeros for the new channels.
 
     He et al. 2015, arXiv:1512.03385, section 4.1.
     """
@@ -181,7 +181,7 @@ class Pad(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C + extra, ceil(H / stride), ceil(W / stride))."""
-        x = F.avg_pool2d(x, 1, self.stride)  # over one pixel: a slice costs more to differentiate
+        x = F.avg_pool2d(x, 1, self.stride)  # over one pixel: the backward of a slice is slower
         return F.pad(x, (0, 0, 0, 0, 0, self.extra))
 
     def extra_repr(self) -> str:
@@ -190,7 +190,7 @@ class Pad(nn.Module):
 
 
 class PackedPad(nn.Module):
-    """Option A: every ``stride``-th pixel, and zeros behind the channels of each member."""
+    """Option A: every ``stride``-th pixel, and zeros after the channels of each member."""
 
     def __init__(self, pad: Pad, members: int) -> None:
         super().__init__()
@@ -205,15 +205,15 @@ class PackedPad(nn.Module):
 
 
 class NarrowProjection(nn.Conv2d):
-    """Strided 1x1 convolution that takes its pixels first in channels_last: the same function.
+    """Strided 1x1 convolution that selects its pixels first in channels_last: the same function.
 
-    Used for fewer than 8 input channels. oneDNN 3.12 (torch 2.14) writes beyond its memory in the
-    weight gradient of such a strided convolution in channels_last, on CPUs with AVX2 and without
-    AVX-512: trainings ended in "corrupted size vs. prev_size".
+    It is used for fewer than 8 input channels. oneDNN 3.12 (torch 2.14) writes out of bounds in the
+    weight gradient of such a convolution in channels_last, on CPUs with AVX2 but without AVX-512:
+    trainings crashed with "corrupted size vs. prev_size".
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, inputs, H, W) -> (N, outputs, H / stride, W / stride), rounded upwards."""
+        """(N, inputs, H, W) -> (N, outputs, H / stride, W / stride), rounded up."""
         if x.is_contiguous() or not x.is_contiguous(memory_format=torch.channels_last):
             return super().forward(x)
         x = F.avg_pool2d(x, 1, self.stride)
@@ -233,7 +233,7 @@ def convolution(step: Step) -> nn.Conv2d:
 
 
 def pack_convolution(conv: nn.Conv2d, members: int) -> nn.Conv2d:
-    """Return the convolution of all members: one more division into groups."""
+    """Return the convolution of all members, with their number as a factor of the groups."""
     return nn.Conv2d(
         members * conv.in_channels,
         members * conv.out_channels,
@@ -258,17 +258,17 @@ def _pack_group_norm(norm: nn.GroupNorm, members: int) -> nn.GroupNorm:
 
 
 def _average_pool(step: Step) -> nn.AvgPool2d:
-    """Sizes divide upwards, and the border averages the pixels that exist (as timm's ResNet-D)."""
+    """Pool with sizes rounded up; borders average existing pixels only (as in timm's ResNet-D)."""
     return nn.AvgPool2d(step.kernel, step.stride, ceil_mode=True, count_include_pad=False)
 
 
 @dataclass(frozen=True)
 class Implementation:
-    """What one operation of ``skipsearch.operations`` is in modules.
+    """The modules of one operation of ``skipsearch.operations``.
 
     Attributes:
-        build: Makes the module of a step.
-        packed: What computes it for several networks as one, for each class that ``build`` returns.
+        build: Builds the module of a step.
+        packed: Function to the packed counterpart, for each class that ``build`` returns.
     """
 
     build: Callable[[Step], nn.Module]
@@ -314,7 +314,7 @@ OPS = Table(
 
 
 def sequence(steps: Steps) -> nn.Sequential:
-    """Chain operations, each named by its word and number: ``conv1``, ``bn1``, ``relu1``."""
+    """Chain operations, named by word and number: ``conv1``, ``bn1``, ``relu1``."""
     numbers: Counter[str] = Counter()
     modules: OrderedDict[str, nn.Module] = OrderedDict()
     for step in steps:

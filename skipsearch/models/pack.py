@@ -1,7 +1,7 @@
-"""Networks of the same structure computed as one, because starting an operation costs time.
+"""Networks of the same structure computed as one, because launching an operation takes time.
 
-Small networks spend most of theirs on it. K of them, such as the seeds of one design, in a single
-network with grouped convolutions start as many operations as one of them would.
+Small networks spend most of their time on launches. K of them, such as the seeds of one design,
+combined into one network with grouped convolutions launch only as many operations as one of them.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from skipsearch.models.network import LinkedNetwork, Network
 from skipsearch.models.ops import OPS, DropPath, PackedDropPath
 from skipsearch.models.packed import Packed, PackedLinear, Random, as_it_is
 
-SHARED = "num_batches_tracked"  # one number for all members; they train for the same batches
+SHARED = "num_batches_tracked"  # one number for all members, which train on equally many batches
 
 
 def pack(models: Sequence[Network]) -> Network:
-    """Return one network that computes all of several networks of the same structure.
+    """Return one network that computes several networks of the same structure.
 
-    It takes images (N, K * in_channels, H, W), those for the first of the K members first, to
-    logits (N, K, classes). It is made for channels_last.
+    It maps images (N, K * in_channels, H, W), with those for the first of the K members first, to
+    logits (N, K, classes). It is designed for channels_last.
 
-    Its parameters and buffers have the names that a member's have, and hold the members' one behind
-    the other along the first axis (K numbers where a member has one). So an optimizer that treats
-    every number alike, such as SGD, trains each member as if it were alone. To the last bit, what a
-    member becomes depends on the size of the pack and on its place in it, not on its companions.
+    Its parameters and buffers have the same names as a member's. They hold those of the members,
+    concatenated along the first axis (K numbers for a member's scalar). So an optimizer that treats
+    all elements alike, such as SGD, trains each member as if it were alone. The last bits of a
+    member depend on the size of the pack and on its position in it, not on the other members.
 
     Random operations draw for all members from PyTorch's global generator until ``set_generators``
-    gives each member its own.
+    sets one per member.
 
     Args:
-        models: At least one network of ``build``; they are left as they are.
+        models: Networks of ``build``, at least one; they are not changed.
 
     Returns:
         A network with copies of their weights, on the device and in the mode of the first.
@@ -65,17 +65,17 @@ def pack(models: Sequence[Network]) -> Network:
 
 
 def can_pack(model: Network) -> bool:
-    """Whether networks of the structure of one can be packed."""
+    """Whether networks with the structure of ``model`` can be packed."""
     return all(type(module) in COUNTERPARTS for module in model.modules())
 
 
 @torch.no_grad()
 def unpack(packed: nn.Module, models: Sequence[nn.Module]) -> None:
-    """Copy each member's parameters and buffers back, bit by bit.
+    """Copy each member's parameters and buffers back exactly.
 
     Args:
-        packed: A network of ``pack``, trained or not.
-        models: As many networks, of the same structure, as it was made of.
+        packed: Network of ``pack``, trained or not.
+        models: One network of the same structure for each member.
     """
     states = [model.state_dict() for model in models]
     for name, joined in packed.state_dict().items():
@@ -84,14 +84,14 @@ def unpack(packed: nn.Module, models: Sequence[nn.Module]) -> None:
 
 
 def set_generators(packed: nn.Module, generators: Sequence[torch.Generator]) -> None:
-    """Let each member draw its random numbers from a generator of its own.
+    """Set a separate random generator for each member.
 
-    On the CPU it then drops what it would drop alone with the global generator in the same state
-    (but for ``dropout`` on signals that lie in memory otherwise, as of a single channel they may).
+    On the CPU, a member then drops the same values as alone with the global generator in the same
+    state, except for ``dropout`` on a different memory layout, as signals of one channel may have.
 
     Args:
-        packed: A network of ``pack``.
-        generators: One a member, on the device of the images.
+        packed: Network of ``pack``.
+        generators: Generator of each member, on the device of the images.
     """
     for module in packed.modules():
         if isinstance(module, Random):
@@ -114,7 +114,7 @@ def _split(name: str, joined: Tensor, members: int) -> Sequence[Tensor]:
 
 
 def _difference(first: nn.Module, other: nn.Module) -> str:
-    """Say where another network first differs from the first in structure, if it does."""
+    """Describe the first difference in structure of another network; empty if there is none."""
     modules, others = dict(first.named_modules()), dict(other.named_modules())
     for name in [*modules, *others]:
         ours, theirs = _describe(modules.get(name)), _describe(others.get(name))
@@ -126,17 +126,17 @@ def _difference(first: nn.Module, other: nn.Module) -> str:
 
 
 def _describe(module: nn.Module | None) -> dict[str, Any]:
-    """The type and the plain attributes of a module, less what does not change what it computes."""
+    """Return the type and the plain attributes of a module that affect what it computes."""
     if module is None:
         return {}
     plain = {name: value for name, value in vars(module).items() if not name.startswith("_")}
-    for name in ("training", "gate_bias"):  # a mode, and what a parameter started at
+    for name in ("training", "gate_bias"):  # a mode, and an initial value
         plain.pop(name, None)
     return {"type": type(module).__name__, **plain}
 
 
 def _packed(module: nn.Module, members: int) -> nn.Module:
-    """Replace a module, and before it all inside, by what computes that of all members."""
+    """Replace a module, after all inside it, with the packed counterpart of all members."""
     for name, child in module.named_children():
         setattr(module, name, _packed(child, members))
     if type(module) not in COUNTERPARTS:
@@ -145,12 +145,12 @@ def _packed(module: nn.Module, members: int) -> nn.Module:
 
 
 JOINED: tuple[Joining | Linking, ...] = (PLAIN, *JOININGS.values(), *LINKINGS.values())
-# What computes the modules of all members, from that of one and their number.
+# The packed counterparts, as functions of one member's module and the number of members.
 COUNTERPARTS: Packed = {
     # Operations
     **{kind: packed for each in OPS.values() for kind, packed in each.packed.items()},
     DropPath: PackedDropPath,
-    # Merges, and where long skips end
+    # Merges, and joins of long skips
     **{kind: packed for joining in JOINED for kind, packed in joining.packed.items()},
     # The network
     nn.Linear: PackedLinear,

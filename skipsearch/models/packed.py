@@ -1,7 +1,7 @@
-"""What the packed counterparts of modules have in common.
+"""Common parts of the packed counterparts of modules.
 
-A pack carries (N, K * C, H, W), the C channels of each of its K members side by side. Where the
-members have to be told apart, ``apart`` gives them an axis of their own.
+The signals of a pack are (N, K * C, H, W): the C channels of each of its K members side by side.
+``apart`` gives the members a separate axis where they must be distinguished.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-# What computes the modules of several networks as one, from that of one of them and the number of
-# networks, for each class of module.
+# For each class of module, the function from one network's module and the number of networks to the
+# module that computes all of them as one.
 Packed = Mapping[type[nn.Module], Callable[[Any, int], nn.Module]]
 
 
 def as_it_is(module: nn.Module, members: int) -> nn.Module:
-    """Keep a module that does to the channels of several networks what it does to those of one."""
+    """Return a module unchanged that treats the channels of several networks like those of one."""
     return module
 
 
 def apart(x: Tensor, members: int) -> Tensor:
-    """(N, K * C, H, W) -> (N, H, W, K, C): in channels_last a view of the memory as it lies."""
+    """(N, K * C, H, W) -> (N, H, W, K, C): in channels_last, a view in memory order."""
     return torch.unflatten(x.permute(0, 2, 3, 1), -1, (members, -1))
 
 
@@ -33,12 +33,12 @@ def together(x: Tensor) -> Tensor:
 
 
 def weigh(factors: Tensor, x: Tensor) -> Tensor:
-    """Multiply each member of (N, K * C, H, W) by its own of (K,) factors."""
+    """Multiply each member of (N, K * C, H, W) by one of the (K,) factors."""
     return together(factors.to(x.dtype)[:, None] * apart(x, len(factors)))
 
 
 class PackedLinear(nn.Module):
-    """Linear layers side by side; what leaves them has an axis of members."""
+    """Linear layers side by side; the output has an axis of members."""
 
     def __init__(self, linear: nn.Linear, members: int) -> None:
         super().__init__()
@@ -55,10 +55,10 @@ class PackedLinear(nn.Module):
 
 
 class Random(nn.Module):
-    """An operation that draws numbers: those of each member come from a generator of its own.
+    """A random operation with a separate generator for each member.
 
     Attributes:
-        generators: One a member, on the device of the images; None is PyTorch's global one.
+        generators: One per member, on the device of the images; None is PyTorch's global one.
     """
 
     def __init__(self, members: int) -> None:

@@ -12,7 +12,7 @@ from skipsearch.planning.chains import plain_step, plan_run
 from skipsearch.planning.shortcuts import SHORTCUTS, projection_norm
 from skipsearch.planning.stage import StageFields
 
-# Fields of a design that a block has as they are, where its merge knows them.
+# Fields of a design that a block takes over unchanged if they belong to its merge.
 SETTINGS = ("shortcut_scale", "branch_scale", "shortcut_dropout", "gate_bias")
 
 
@@ -22,14 +22,14 @@ def plan_block(
 ) -> Block:
     """Resolve the shapes of one block.
 
-    Under the merge ``dual`` the shortcut of a stage's first block leads to ``width + 2 growth``
-    channels, the last ``2 growth`` of which begin the dense path (Chen et al. 2017,
-    arXiv:1707.01629, section 4, as its authors' code has it).
+    With the merge ``dual``, the shortcut of a stage's first block outputs ``width + 2 growth``
+    channels; the last ``2 growth`` of them begin the dense path (Chen et al. 2017,
+    arXiv:1707.01629, section 4, as in the authors' code).
 
     Args:
-        stage: The fields of its stage.
-        inputs: Channels that enter.
-        stride: 2 where the block halves height and width, else 1.
+        stage: Fields of the stage.
+        inputs: Number of input channels.
+        stride: 2 if the block halves height and width, else 1.
         dropout: Rate of every ``dropout`` in the layout.
         first: Whether it is the first block of its stage.
 
@@ -48,7 +48,7 @@ def plan_block(
         if merge.appends:
             growth = stage.growth
             carried = stage.width + 2 * growth if first else inputs
-        # A dense path has to begin with channels of its own, even where the numbers fit.
+        # A dense path must begin with separate channels, even where the numbers fit.
         fits = inputs == carried and stride == 1 and not (growth and first)
         if fits and not SHORTCUTS[stage.shortcut].everywhere:
             shortcut = ()
@@ -60,7 +60,7 @@ def plan_block(
     branch = _plan_branch(stage, inputs, added + growth, stride, dropout)
     after = plan_run(layout.after, outputs, dropout)
     if merge is None and not any(map(is_convolution, layout.after)):
-        branch, after = branch + after, ()  # Nothing joins, so nothing stands after the join.
+        branch, after = branch + after, ()  # Nothing joins, so nothing follows a join.
     block = Block(
         opening,
         branch,

@@ -1,4 +1,4 @@
-"""Chains of operations that keep their channels."""
+"""Chains of operations that keep the number of channels."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from skipsearch.plan import Step, Steps
 
 
 def plan_run(tokens: Sequence[str], channels: int, dropout: float) -> Steps:
-    """Resolve a run of the notation; its convolutions output as many channels as they read.
+    """Resolve a run of the notation; its convolutions keep the number of channels.
 
     Args:
-        tokens: The operations of the run.
-        channels: Channels that enter.
-        dropout: Rate of every ``dropout`` among them.
+        tokens: Operations of the run.
+        channels: Number of input channels.
+        dropout: Rate of every ``dropout`` in the run.
     """
     steps: list[Step] = []
     for token in tokens:
@@ -29,7 +29,7 @@ def plan_run(tokens: Sequence[str], channels: int, dropout: float) -> Steps:
 
 
 def plain_step(token: str, channels: int, dropout: float) -> Steps:
-    """Resolve an operation that is no convolution; a dropout of rate 0 is none."""
+    """Resolve an operation that is not a convolution; a dropout of rate 0 is omitted."""
     if token == "dropout":
         return (Step(token, channels, channels, rate=dropout),) if dropout else ()
     if token not in PLAIN_TOKENS:

@@ -1,4 +1,4 @@
-"""Stem and head: rule 4, which completes them, and their steps."""
+"""Stem and head: their completion by rule 4, and their steps."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from skipsearch.planning.chains import plain_step
 
 
 def head_tokens(layout: Layout) -> tuple[str, ...]:
-    """Rule 4, the head: the norms and activations that the branch opens with."""
+    """Rule 4, the head: the norms and activations that the branch begins with."""
     return tuple(
         ordinary(token) for token in layout.opening if token in NORMS or token in ACTIVATIONS
     )
 
 
 def stem_ending(layout: Layout) -> tuple[str, ...]:
-    """Rule 4, the stem: norm and activation of the block, less those that the branch opens with.
+    """Rule 4, the stem: the block's norm and activation, except those that begin the branch.
 
-    A block without norm (or activation) gets a stem without: what it has none of is not missing.
+    If the block has no norm (or activation), the stem gets none either.
     """
     ending = []
     for kinds in (NORMS, ACTIVATIONS):
@@ -29,7 +29,7 @@ def stem_ending(layout: Layout) -> tuple[str, ...]:
 
 
 def complete_stem(stem: tuple[str, ...], layout: Layout) -> tuple[str, ...]:
-    """Add what rule 4 asks for behind the stem's last convolution, unless something stands there.
+    """Add the operations of rule 4 after the stem's last convolution, unless others follow it.
 
     The pooling of a stem comes last (He et al. 2015, arXiv:1512.03385, Table 1).
     """
@@ -40,7 +40,7 @@ def complete_stem(stem: tuple[str, ...], layout: Layout) -> tuple[str, ...]:
 
 
 def complete_head(head: tuple[str, ...], layout: Layout) -> tuple[str, ...]:
-    """Add what rule 4 asks for before the head, unless a norm or activation opens it."""
+    """Add the operations of rule 4 before the head, unless it begins with a norm or activation."""
     opens = next(token for token in head if token != "dropout")
     return head if opens in NORMS or opens in ACTIVATIONS else (*head_tokens(layout), *head)
 
@@ -51,11 +51,11 @@ def plan_head(
     """Resolve the head.
 
     Args:
-        head: The operations, ``mean`` among them.
-        channels: Channels that enter.
-        width: Channels that leave a convolution; 0 for those that enter it.
+        head: Operations, including ``mean``.
+        channels: Number of input channels.
+        width: Output channels of each convolution; 0 for its input channels.
         dropout: Rate of every ``dropout``.
-        layout: That of the last stage.
+        layout: Layout of the last stage.
     """
     tokens = complete_head(head, layout)
     steps: list[Step] = []
@@ -74,15 +74,15 @@ def plan_head(
 def plan_stem(stem: tuple[str, ...], width: int, in_channels: int, layout: Layout) -> Steps:
     """Resolve the stem.
 
-    A stem that pools is the ImageNet stem: its first convolution has stride 2. In a stem of
-    several convolutions all but the last are half as wide (He et al. 2019, arXiv:1812.01187,
+    A stem that pools is the ImageNet stem: its first convolution has stride 2. In a stem with
+    several convolutions, all but the last are half as wide (He et al. 2019, arXiv:1812.01187,
     Fig. 2b, ResNet-C).
 
     Args:
-        stem: The operations, convolutions and ``pool`` among them.
-        width: Channels that leave.
-        in_channels: Channels of the images.
-        layout: That of the first stage.
+        stem: Operations, including convolutions and possibly ``pool``.
+        width: Number of output channels.
+        in_channels: Number of image channels.
+        layout: Layout of the first stage.
     """
     tokens = complete_stem(stem, layout)
     convolutions_left = sum(map(is_convolution, tokens))

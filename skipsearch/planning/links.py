@@ -1,4 +1,4 @@
-"""Long skips between stages, and the joins that they end in."""
+"""Long skips between stages, and the joins where they end."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def plan_join(
     """Resolve the long skips that end at one stage.
 
     Args:
-        sources: The stages that they lead from, 0 for the stem.
-        block: The last of the stage that they lead to.
-        outputs: Channels that leave the stem and each stage before.
-        after: What the layout does to the joined signal.
-        merge: How they are joined, a word of ``LINK_MERGES``.
-        shortcut: What one that is added carries where shapes differ.
+        sources: Source stages, 0 for the stem.
+        block: Last block of the target stage.
+        outputs: Output channels of the stem and of each earlier stage.
+        after: Operations of the layout on the joined signal.
+        merge: How the links are joined, a word of ``LINK_MERGES``.
+        shortcut: What an added link carries where shapes differ.
         dropout: Rate of every ``dropout``.
 
     Raises:
@@ -43,17 +43,17 @@ def plan_join(
 def _plan_link(
     block: Block, source: int, outputs: Sequence[int], merge: str, shortcut: str
 ) -> Steps:
-    """Resample a long skip: the shape of its source becomes the one that it is joined in.
+    """Return the steps of a long skip from the shape of its source to that of the join.
 
-    Added, it is carried as the shortcut of a block would be (Zhang et al. 2016, arXiv:1608.02908,
-    section 3); concatenated, it keeps its channels and is average-pooled.
+    An added link is treated like the shortcut of a block (Zhang et al. 2016, arXiv:1608.02908,
+    section 3); a concatenated one keeps its channels and is average-pooled.
 
     Args:
-        block: The last of the stage that it leads to.
-        source: The stage that it leads from.
-        outputs: Channels that leave the stem and each stage before.
-        merge: How it is joined, a word of ``LINK_MERGES``.
-        shortcut: What it carries where shapes differ.
+        block: Last block of the target stage.
+        source: Source stage.
+        outputs: Output channels of the stem and of each earlier stage.
+        merge: How the link is joined, a word of ``LINK_MERGES``.
+        shortcut: What the link carries where shapes differ.
     """
     inputs, channels, target = outputs[source], block.outputs, len(outputs)
     factor = 2 ** (target - max(source, 1))  # every stage but the first halves

@@ -1,4 +1,4 @@
-"""The network: stem, stages and head, the channels handed from each to the next."""
+"""The network: stem, stages and head, each with the output channels of the one before."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ def plan_network(
     """Resolve every shape of a network.
 
     Args:
-        fields: One entry a stage.
-        stem: The stem's operations, convolutions and ``pool`` among them.
-        stem_width: Channels that leave the stem.
-        head: The operations before and behind the global average pooling, ``mean``.
-        head_width: Channels that leave a convolution of the head; 0 for those that enter it.
+        fields: Fields of each stage.
+        stem: Operations of the stem, including convolutions and possibly ``pool``.
+        stem_width: Output channels of the stem.
+        head: Operations before and after the global average pooling, ``mean``, and that itself.
+        head_width: Output channels of each convolution of the head; 0 for its input channels.
         links: Long skips, each from the output of one stage to that of a later one; 0 is the stem.
-        link_merge: How they are joined, a word of ``LINK_MERGES``.
-        link_shortcut: What a link that is added carries where shapes differ.
-        compression: Share of the channels that a transition before a ``cat`` stage keeps
+        link_merge: How links are joined, a word of ``LINK_MERGES``.
+        link_shortcut: What an added link carries where shapes differ.
+        compression: Share of the channels kept by the transition before a ``cat`` stage
             (Huang et al. 2017, arXiv:1608.06993, section 3).
         drop_path: Rate of stochastic depth at the last block, rising linearly from the first
             (Huang et al. 2016, arXiv:1603.09382, section 3).
         dropout: Rate of every ``dropout`` in the layouts.
-        in_channels: Channels of the images.
+        in_channels: Number of image channels.
 
     Raises:
         DesignError: If the shapes of a stage cannot be made to fit.
@@ -55,7 +55,7 @@ def plan_network(
     channels = stem_width
     outputs = [stem_width]  # of the stem and of each stage, for the links
     blocks_in_all = sum(stage.depth for stage in fields)
-    before = 0  # blocks of the stages so far
+    before = 0  # number of blocks in earlier stages
     stages = []
     for index, stage in enumerate(fields):
         stride = 2 if index else 1
@@ -76,7 +76,7 @@ def plan_network(
             if not drop_path and not (sources and stage.layout.after):
                 blocks = _without_idle_shortcuts(blocks)
             if sources:
-                # The layout's "after" acts on the joined signal: behind the links as well.
+                # The layout's "after" acts on the joined signal, so it also comes after the links.
                 after = stage.layout.after if blocks[-1].after else ()
                 blocks[-1] = blocks[-1]._replace(after=())
                 join = plan_join(
@@ -96,7 +96,7 @@ def _plan_blocks(stage: StageFields, channels: int, stride: int, dropout: float)
     blocks: list[Block] = []
     while len(blocks) < stage.depth:
         block = plan_block(stage, channels, stride, dropout, not blocks)
-        # From the second on, blocks that keep the channels are all alike.
+        # From the second block on, blocks that keep the number of channels are identical.
         alike = bool(blocks) and block.outputs == channels
         blocks += [block] * (stage.depth - len(blocks) if alike else 1)
         channels, stride = block.outputs, 1
@@ -104,12 +104,12 @@ def _plan_blocks(stage: StageFields, channels: int, stride: int, dropout: float)
 
 
 def _without_idle_shortcuts(blocks: list[Block]) -> list[Block]:
-    """Make the blocks of a stage plain where every shortcut has the factor 0 and no parameters.
+    """Make the blocks of a stage plain if every shortcut has the factor 0 and no parameters.
 
     "The shortcut is 0 ... a plain net" (He et al. 2016, arXiv:1603.05027, section 3.1). A
-    projection stays: it has parameters, which decay. So does a stage whose branches have a factor
-    or whose joins are followed by a convolution, for no plain layout says that; and the caller
-    keeps one whose branches are dropped at random, or whose links join before ``after``.
+    projection stays, since its parameters decay. So does a stage whose branches have a factor or
+    whose joins are followed by a convolution, since no plain layout expresses it. The caller
+    keeps stages whose branches are dropped at random, or whose links join before ``after``.
     """
     for block in blocks:
         carries = any(step.op != "pad" for step in block.shortcut or ())
@@ -130,7 +130,7 @@ def _without_idle_shortcuts(blocks: list[Block]) -> list[Block]:
 
 
 def needs_transition(stage: StageFields) -> bool:
-    """Whether the blocks of a stage cannot halve height and width, so that a transition does."""
+    """Whether a transition halves height and width because the blocks of the stage cannot."""
     return stage.layout.skip and not MERGES[stage.merge].carries
 
 
@@ -146,5 +146,5 @@ def _plan_transition(channels: int, compression: float, before: Layout, after: L
 
 
 def kept_channels(channels: int, compression: float) -> int:
-    """Channels that leave a transition, at least 1."""
+    """Return the output channels of a transition, at least 1."""
     return max(1, int(channels * compression))

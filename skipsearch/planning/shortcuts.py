@@ -1,4 +1,4 @@
-"""What a skip connection carries where shapes change: one entry a word."""
+"""What a skip connection carries where shapes change: one entry per word."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Norm = tuple[str, ...]  # of a projection: one operation, or none
 
 @dataclass(frozen=True, kw_only=True)
 class Shortcut:
-    """One way of leading from one shape to another.
+    """One way to change the shape of a shortcut.
 
     Attributes:
-        steps: Its operations: of the channels that enter, those that leave, the stride, and the
-            norm of a projection; None where no shortcut is taken.
-        everywhere: Whether it stands on every shortcut, and not only where shapes change.
-        narrows: Whether it can lead to fewer channels.
+        steps: Returns its operations from the input channels, output channels, stride and norm of
+            a projection; None if there is no shortcut.
+        everywhere: Whether it applies to every shortcut, not only where shapes change.
+        narrows: Whether it can reduce the number of channels.
     """
 
     steps: Callable[[int, int, int, Norm], Steps] | None
@@ -40,12 +40,12 @@ def _project(inputs: int, outputs: int, stride: int, norm: Norm) -> Steps:
 
 
 def _pool_and_project(inputs: int, outputs: int, stride: int, norm: Norm) -> Steps:
-    """Rule 3, but average pooling takes the stride."""
+    """Rule 3, but with the stride in an average pooling."""
     return (*pool(inputs, stride), *_project(inputs, outputs, 1, norm))
 
 
 def pool(channels: int, factor: int) -> Steps:
-    """Average-pool, where height and width shrink."""
+    """Return an average pooling if height and width shrink."""
     return (Step("avgpool", channels, channels, factor, factor),) if factor > 1 else ()
 
 

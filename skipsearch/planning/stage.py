@@ -1,4 +1,4 @@
-"""What the rules of construction read of a stage."""
+"""The input of the rules of construction for a stage."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from skipsearch.layout import Layout
 
 
 class StageFields(NamedTuple):
-    """The fields of a design as they stand for one stage."""
+    """The fields of a design for one stage."""
 
     layout: Layout
     shortcut: str

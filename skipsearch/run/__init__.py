@@ -3,6 +3,7 @@
 Searching, confirming and exporting need torch, which takes seconds to import; ``Run`` does not.
 """
 
-from skipsearch.run.folder import Run, compare
+from skipsearch.run.comparing import compare
+from skipsearch.run.folder import Run
 
 __all__ = ["Run", "compare"]

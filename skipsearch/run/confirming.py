@@ -6,6 +6,7 @@ from pathlib import Path
 
 from skipsearch import analysis
 from skipsearch.config import ConfirmConfig
+from skipsearch.defaults import LEADER_SEEDS, LEADERS
 from skipsearch.errors import RunError
 from skipsearch.run.folder import Run
 from skipsearch.run.lock import locked
@@ -19,8 +20,8 @@ from skipsearch.text import dump_yaml, write_atomically
 
 def confirm(
     run: Run,
-    top: int = 5,
-    seeds: int = 5,
+    top: int = LEADERS,
+    seeds: int = LEADER_SEEDS,
     *,
     data: str | Path | None = None,
     data_root: str | Path | None = None,

@@ -7,15 +7,17 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from skipsearch.artefacts import FORMATS
 from skipsearch.artefacts.card import Card
-from skipsearch.artefacts.writing import FORMATS, TOLERANCES, check_request, write_artefacts
+from skipsearch.artefacts.writing import TOLERANCES, check_request, write_artefacts
 from skipsearch.data import Data
 from skipsearch.design import Design
 from skipsearch.errors import RunError, not_one_of
 from skipsearch.models import build
 from skipsearch.record import Epoch, Trial
-from skipsearch.run.folder import Run, check_seed
+from skipsearch.run.folder import Run
 from skipsearch.run.places import check_outside
+from skipsearch.run.seeds import check_seed
 from skipsearch.task import Metric, Scale
 from skipsearch.training import Trainer, default_device, fitting_threads, versions
 

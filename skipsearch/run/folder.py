@@ -1,10 +1,12 @@
-"""A run folder and what can be asked of it: rank, effects, report. Needs neither torch nor Ray."""
+"""A run folder and what can be asked of it: rank, effects, report. Needs neither torch nor Ray.
+
+``Run`` reads the folder; ``evidence`` holds what follows from the records.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -13,16 +15,16 @@ from typing import TYPE_CHECKING, Self
 import pandas as pd
 
 from skipsearch import analysis
-from skipsearch.axes import split_name
 from skipsearch.config import ConfirmConfig, SearchConfig
 from skipsearch.design import Design
-from skipsearch.errors import DamagedError, DataError, RunError, not_one_of, shown_value
-from skipsearch.ids import is_meant
-from skipsearch.record import COMPLETE, Epoch, Trial
-from skipsearch.run.places import CONFIRM, CONFIRMATIONS, STUDY, check_outside
-from skipsearch.searching.records import StudyReader, all_kept, load_trials
+from skipsearch.errors import DamagedError, RunError
+from skipsearch.record import Epoch, Trial
+from skipsearch.run.choosing import find_number
+from skipsearch.run.confirmations import find_leaders, judge, read_config, read_trainings
+from skipsearch.run.evidence import Evidence, margin_of, varied_fields
+from skipsearch.run.places import STUDY, check_outside
+from skipsearch.searching.records import StudyReader, without_garbage_collection
 from skipsearch.space import Space
-from skipsearch.surrogate.answers import MARGIN
 
 if TYPE_CHECKING:
     from skipsearch.analysis.findings import Findings
@@ -32,14 +34,10 @@ if TYPE_CHECKING:
     from skipsearch.training.diagnosis import Explanation
 
 NOTHING = "nothing to draw: no training has got so far"
-NEW_SEEDS = 1_000_000  # so far above the search's are those that leaders are trained again with
 # What is left where a file is damaged.
 STUDY_LOST = (
     "tables that were written before are in report/, and 'sqlite3 {} .recover' may bring trainings"
     " back"
-)
-CONFIRM_LOST = (
-    "what the search recorded is whole; move confirm.yaml and confirm.db away to confirm anew"
 )
 
 
@@ -98,7 +96,7 @@ class Run:
 
     def rank(self) -> pd.DataFrame:
         """Rank the designs at equal fidelity; see ``analysis.rank`` for the columns."""
-        return analysis.rank(self.trials(), self.config.rungs, self.config.scale, self.fields())
+        return self._evidence().rank()
 
     def pareto(self, objectives: Sequence[str] | None = None) -> pd.DataFrame:
         """Return the designs that no other beats in all objectives; see ``analysis.pareto``.
@@ -112,7 +110,7 @@ class Run:
         score = self.config.task.metric.validation
         if tuple(objectives) == (score,):
             objectives = (score, "params")
-        return analysis.pareto(self.trials(), objectives, self.config.scale, self.fields())
+        return self._evidence().pareto(objectives)
 
     def degradation(
         self, epochs: int | None = None, loss: float | None = None
@@ -126,14 +124,7 @@ class Run:
         Raises:
             RunError: If ``epochs`` is more than the full budget.
         """
-        budget = self.config.recipe.epochs
-        if epochs is not None and not 1 <= epochs <= budget:
-            raise RunError(f"epochs: {epochs} is not from 1 to the full budget of {budget}")
-        axes = [field for field in self.fields() if field != "depths"]
-        train = self.config.data.train_images
-        return analysis.degradation(
-            self.trials(), train, self.config.scale, epochs=epochs, loss=loss, axes=axes
-        )
+        return self._evidence().degradation(epochs, loss)
 
     def explain(
         self,
@@ -201,26 +192,9 @@ class Run:
             margin: A difference between scores that is too small to matter; None for ``margin`` of
                 the run.
         """
-        trials = self.trials()
-        known = self._known(trials, epochs, with_costs=controlled is not None)
-        return self._effects(trials, known, axis, controlled, margin)
-
-    def _effects(
-        self,
-        trials: Sequence[Trial],
-        known: analysis.Knowledge | None,
-        axis: str | None = None,
-        controlled: str | None = None,
-        margin: float | None = None,
-    ) -> pd.DataFrame:
-        margin = self.margin if margin is None else margin
-        if known is not None and self._is_paired(trials, known):
-            seen = self._seen(known.epochs, trials)
-            return analysis.paired_effects(seen, axis, controlled, margin)
-        if known is None:
-            # Refuses an axis or a cost that is unknown, and has no rows.
-            return analysis.paired_effects(self._seen(trials=[]), axis, controlled, margin)
-        return analysis.effects(known, axis, controlled, margin)
+        evidence = self._evidence()
+        known = evidence.learn(epochs, with_costs=controlled is not None)
+        return evidence.effects(known, axis, controlled, margin)
 
     @property
     def margin(self) -> float:
@@ -228,52 +202,20 @@ class Run:
 
         That of a search that was asked about axes, and 0.005 for others.
         """
-        asked: float | None = self.config.margin
-        return MARGIN if asked is None else asked
-
-    def _is_paired(self, trials: Sequence[Trial], known: analysis.Knowledge) -> bool:
-        """Whether every design of the space was trained in full with two seeds or more."""
-        if self.config.sampler != "grid" or not known.common.all():
-            return False
-        full = [trial for trial in trials if len(trial.curve) >= known.epochs]
-        seeds = Counter(trial.key for trial in full)
-        return len(seeds) == len(known.levels) and min(seeds.values()) > 1
+        return margin_of(self.config)
 
     def interactions(self, first: str, second: str, *, epochs: int | None = None) -> pd.DataFrame:
         """Tell whether what one axis does depends on another; see ``analysis.interactions``."""
-        known = self._known(self.trials(), epochs)
-        if known is None:
-            for axis in (first, second):
-                self._seen(trials=[]).check(axis)
-            return pd.DataFrame(columns=[first, second])
-        return analysis.interactions(known, first, second, self.margin)
+        evidence = self._evidence()
+        return evidence.interactions(evidence.learn(epochs), first, second)
 
     def importance(self, *, epochs: int | None = None) -> pd.DataFrame:
         """Tell how much each axis and each pair of axes explain; see ``analysis.importance``."""
-        known = self._known(self.trials(), epochs)
+        known = self._evidence().learn(epochs)
         return pd.DataFrame(columns=["axis"]) if known is None else analysis.importance(known)
 
-    def _known(
-        self, trials: Sequence[Trial], epochs: int | None = None, *, with_costs: bool = False
-    ) -> analysis.Knowledge | None:
-        if epochs is not None and epochs not in self.config.rungs:
-            raise RunError(f"epochs: {not_one_of(epochs, map(str, self.config.rungs))}")
-        config = self.config
-        return analysis.learn(
-            trials,
-            self.space,
-            config.recipe.epochs,
-            config.scale,
-            epochs,
-            with_costs,
-        )
-
-    def _seen(
-        self, epochs: int | None = None, trials: Sequence[Trial] | None = None
-    ) -> analysis.Observations:
-        trials = self.trials() if trials is None else trials
-        axes = list(self.space.parameters)
-        return analysis.observe(trials, self.config.rungs, self.config.scale, axes, epochs)
+    def _evidence(self) -> Evidence:
+        return Evidence(self.config, self.space, self.trials())
 
     def plot_effects(
         self,
@@ -344,14 +286,8 @@ class Run:
         asked = self.confirm_config()
         if asked is None:
             return None
-        trials = self.trials()
-        keys = {trial.key for trial in trials}
-        for name in asked.leaders:
-            if not any(is_meant(key, name) for key in keys):
-                raise DamagedError(
-                    f"{self.path / CONFIRM}: this run has no design {name} ({CONFIRM_LOST})"
-                )
-        leaders = analysis.leaders(self.rank(), trials, 0, asked.leaders)
+        evidence = self._evidence()
+        leaders = find_leaders(self.path, asked, evidence.rank(), evidence.trials)
         return self.judged(leaders, asked.seeds, self.confirmations()) if leaders else None
 
     def readable_confirmation(self) -> tuple[analysis.Confirmation | None, str]:
@@ -367,30 +303,17 @@ class Run:
 
     def confirm_config(self) -> ConfirmConfig | None:
         """Return which leaders ``confirm`` trains, and with how many seeds; None for none."""
-        path = self.path / CONFIRM
-        if not path.is_file():
-            return None
-        try:
-            return ConfirmConfig.load(path)
-        except RunError as error:
-            raise DamagedError(f"{error} ({CONFIRM_LOST})") from None
+        return read_config(self.path)
 
     def confirmations(self) -> list[Trial]:
         """Return the record of every training that ``confirm`` has done."""
-        file = self.path / CONFIRMATIONS
-        if not file.is_file():
-            return []
-        try:
-            return load_trials(file, None, self.config.identity())
-        except RunError as error:
-            raise DamagedError(f"{error} ({CONFIRM_LOST})") from None
+        return read_trainings(self.path, self.config)
 
     def judged(
         self, leaders: list[list[Trial]], seeds: int, trainings: list[Trial]
     ) -> analysis.Confirmation:
         """Judge leaders by what became of them with new seeds; see ``analysis.confirmation``."""
-        first, scale = self.config.seed + NEW_SEEDS, self.config.scale
-        return analysis.confirmation(leaders, trainings, first, seeds, scale, self.fields())
+        return judge(self.config, self.fields(), leaders, seeds, trainings)
 
     def report(self, out: str | Path | None = None) -> Path:
         """Write the run as one page, ``index.html``, with all figures and tables as files.
@@ -410,52 +333,20 @@ class Run:
         data = Path(self.config.data.name)
         if out and data.is_absolute():
             check_outside(folder, data)
-        with all_kept():
+        with without_garbage_collection():
             return write_report(self._findings(), folder, self.path.resolve().name)
 
     def _findings(self) -> Findings:
-        from skipsearch.analysis.findings import Findings
+        from skipsearch.run.reporting import findings
 
-        trials, rungs, fields = self.trials(), self.config.rungs, self.fields()
-        if not trials:
+        evidence = self._evidence()
+        if not evidence.trials:
             raise RunError(f"{self.path}: no trial has been recorded yet")
-        scale, known = self.config.scale, self._known(trials)
-        confirmation, damage = self.readable_confirmation()
-        score_and_size = (scale.metric.validation, "params")
-        return Findings(
-            config=self.config,
-            trials=trials,
-            ranking=analysis.rank(trials, rungs, scale, fields),
-            front=analysis.pareto(trials, score_and_size, scale, fields),
-            audit=analysis.audit(trials),
-            effects=self._effects_of_all(trials, known),
-            importance=pd.DataFrame() if known is None else analysis.importance(known),
-            interactions=[] if known is None else analysis.all_interactions(known, self.margin),
-            degradation=analysis.degradation(
-                trials,
-                self.config.data.train_images,
-                scale,
-                axes=[field for field in fields if field != "depths"],
-            )
-            if len({trial.design.depths for trial in trials}) > 1
-            else None,
-            confirmation=confirmation,
-            damage=damage,
-        )
-
-    def _effects_of_all(
-        self, trials: Sequence[Trial], known: analysis.Knowledge | None
-    ) -> pd.DataFrame:
-        """Compare the levels of each axis, and of fields that the search was asked about."""
-        table = self._effects(trials, known)
-        missing = [axis for axis in self.config.ask if axis in self.fields()]
-        missing = [axis for axis in missing if not table.empty and axis not in set(table["axis"])]
-        return pd.concat([table, *(self._effects(trials, known, axis) for axis in missing)])
+        return findings(evidence, *self.readable_confirmation())
 
     def fields(self) -> list[str]:
         """Name the fields of a design that the axes set, and the layout."""
-        fields = [split_name(name).field for name in self.space.axes]
-        return list(dict.fromkeys([*fields, "layout"]))
+        return varied_fields(self.space)
 
     def trial(self, which: str | Design | Trial) -> Trial:
         """Find the training of a design in the search.
@@ -468,29 +359,12 @@ class Run:
         Raises:
             RunError: If there is none, or several designs fit.
         """
-        table = self.rank()
-        trials = {trial.number: trial for trial in self.trials()}
-        if isinstance(which, Trial):
-            which = which.key
         if which == "best":
             confirmed = self.confirmation()
             if confirmed is not None and confirmed.judged:
                 return confirmed.best
-            table = table[table.state == COMPLETE]
-            if table.empty:
-                raise RunError(f"{self.path}: no training has reached the full budget yet")
-        else:
-            digits = which.id if isinstance(which, Design) else which
-            keys = table.design + "-" + table.recipe
-            table = table[[is_meant(key, digits) for key in keys]]
-            if table.empty or not digits:
-                raise RunError(
-                    f"{self.path}: no design {shown_value(digits)}; they are listed by:"
-                    f" {shlex.join(['skipsearch', 'rank', str(self.path)])}"
-                )
-            if table.design.nunique() > 1:
-                raise RunError(f"{self.path}: several designs begin with {shown_value(digits)}")
-        return trials[int(table.trial.iloc[0])]
+        trials = {trial.number: trial for trial in self.trials()}
+        return trials[find_number(self.path, self.rank(), which)]
 
     def load_data(
         self,
@@ -509,50 +383,6 @@ class Run:
             RunError: If its images, labels or splits differ from those that were searched on.
             DataError: If it is gone.
         """
-        from skipsearch.data import load_data
+        from skipsearch.run.dataset import load_again
 
-        asked = self.config.data
-        try:
-            images = load_data(
-                asked.name if data is None else data,
-                root=data_root or asked.root,
-                device=device,
-                image_size=asked.resized_to,
-                split_seed=asked.split_seed,
-            )
-        except DataError as error:
-            moved = "; if they have moved, say where by --data or --data-root"
-            raise DataError(f"{error}{'' if data or data_root else moved}") from None
-        if images.fingerprint != asked.fingerprint:
-            change = "has changed since the search" if data is None else "is not what was searched"
-            raise RunError(
-                f"{self.path}: data {data or asked.name} {change}"
-                f" (fingerprint {images.fingerprint}, {asked.fingerprint} then)"
-            )
-        return images
-
-
-def compare(runs: Sequence[Run]) -> pd.DataFrame:
-    """Tell how far runs agree on what is best; see ``analysis.compare`` for the columns.
-
-    Args:
-        runs: Two or more, on other data or with another budget.
-
-    Raises:
-        RunError: If there are fewer than two, or one has nothing to compare.
-    """
-    names = [str(run.path) for run in runs]
-    if len(set(names)) < len(names):
-        raise RunError("compare: a run is named twice")
-    return analysis.compare(
-        {
-            name: analysis.Compared(run.trials(), run.config.rungs, run.fields())
-            for name, run in zip(names, runs, strict=True)
-        }
-    )
-
-
-def check_seed(seed: int) -> None:
-    """Refuse what is no seed."""
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
-        raise RunError(f"seed: {seed!r} is not a whole number from 0 to 2**32 - 1")
+        return load_again(self.path, self.config.data, device, data, data_root)

@@ -10,13 +10,15 @@ from pathlib import Path
 
 from skipsearch.config import DataConfig, SearchConfig, difference
 from skipsearch.data import Data, load_data
+from skipsearch.defaults import DATA, MARGIN, TRIALS
 from skipsearch.early_stopping import EarlyStopping
 from skipsearch.errors import RunError, not_one_of
 from skipsearch.recipe import Recipe
 from skipsearch.record import ASK_BEST, COSTS, Trial
-from skipsearch.run.folder import Run, check_seed
+from skipsearch.run.folder import Run
 from skipsearch.run.lock import locked
 from skipsearch.run.places import STUDY, check_folder, check_outside
+from skipsearch.run.seeds import check_seed
 from skipsearch.searching.asking import trainings
 from skipsearch.searching.cluster import ray_session
 from skipsearch.searching.driver import Outcome, ended, run_trials, sweep_checkpoints
@@ -36,18 +38,15 @@ from skipsearch.searching.samplers import (
 from skipsearch.searching.storage import without_password
 from skipsearch.searching.study import SearchStudy
 from skipsearch.space import Space
-from skipsearch.surrogate.answers import MARGIN
 from skipsearch.surrogate.inquiry import Inquiry
-from skipsearch.task import TASKS
+from skipsearch.task import TASKS, Metric
 from skipsearch.text import dump_yaml, write_atomically
 from skipsearch.training import Folder, packs, versions
-
-TRIALS = 60  # of a search, unless it is told otherwise
 
 
 def search(
     space: Space | str | Path,
-    data: str | Path = "digits",
+    data: str | Path = DATA,
     *,
     trials: int | None = None,
     epochs: int | None = None,
@@ -179,6 +178,7 @@ def search(
             axes,
             margin=MARGIN if margin is None else margin,
             images=len(images.validation),
+            guess=images.task.metric.guess(space.classes),
             seed=seed,
             seeds=seeds,
         )
@@ -222,7 +222,7 @@ def search(
     with locked(out):
         known = _recorded(place, config)
         finished = ended(known)
-        found = _found(inquiry, place, space, known)
+        found = _found(inquiry, place, space, known, images.task.metric)
         if len(finished) >= trials or (found.settled and len(finished) == len(known)):
             # The driver that had enough may have been killed before it tidied up.
             sweep_checkpoints(Folder(out / "checkpoints"), finished)
@@ -248,7 +248,8 @@ def search(
                     verbose=verbose,
                 )
         if inquiry is not None:
-            found = _found(inquiry, place, space, _recorded(place, config))
+            known = _recorded(place, config)
+            found = _found(inquiry, place, space, known, images.task.metric)
             outcome = dataclasses.replace(outcome, settled=found.settled, answers=found.answers)
     return Run(out, config, outcome)
 
@@ -287,15 +288,18 @@ def _asked_about(
 
 
 def _found(
-    inquiry: Inquiry | None, place: str | Path, space: Space, known: Sequence[Trial]
+    inquiry: Inquiry | None, place: str | Path, space: Space, known: Sequence[Trial], metric: Metric
 ) -> Outcome:
     """Return what the trainings so far say about the axes that were asked about."""
     if inquiry is None or not known:
         return Outcome()
     name = space.name if isinstance(place, str) else None
-    seen = trainings(space, known, load_params(place, name))
+    seen = trainings(space, known, load_params(place, name), inquiry.guess)
     answers = inquiry.answers(seen) or []
-    return Outcome(settled=inquiry.is_settled(seen), answers=tuple(map(str, answers)))
+    return Outcome(
+        settled=inquiry.is_settled(seen),
+        answers=tuple(answer.sentence(metric) for answer in answers),
+    )
 
 
 def _usual_sampler(earlier: SearchConfig | None) -> str:

@@ -1,6 +1,7 @@
-"""Proposes what tells most about the axes that a search was asked about: see ``Inquiry``.
+"""Proposes the most informative training about the axes that a search was asked about.
 
-Like the other proposers it goes by the trials of the study alone.
+What is most informative, ``Inquiry`` says. Like the other proposers it goes by the trials of the
+study alone.
 """
 
 from __future__ import annotations
@@ -30,11 +31,12 @@ from skipsearch.surrogate.inquiry import Inquiry, Training
 class Asking(Proposer):
     """Trains what narrows the differences between the levels of axes most.
 
-    A training is of a new design, or of a known one with a further seed, whichever tells more.
+    A training is of a new design, or of a known one with a further seed, whichever is more
+    informative.
 
     Args:
         space: What is searched, with the recipe that the study trains by.
-        seed: Of every random choice.
+        seed: Seed of every random choice.
         inquiry: What is asked of the space.
     """
 
@@ -45,7 +47,7 @@ class Asking(Proposer):
     def propose(
         self, study: optuna.Study, trial: FrozenTrial, trainings: Trainings, rng: random.Random
     ) -> Candidate:
-        """Return what tells most; a known candidate where nothing is left: the study replaces it.
+        """Return the most informative candidate, or a known one, which the study replaces.
 
         The seed is written into the trial, where ``SearchStudy`` finds it.
         """
@@ -79,11 +81,11 @@ class Asking(Proposer):
 
     def _guess(self, trial: FrozenTrial) -> float | None:
         diverged = has_diverged(failure_of(trial) or "")
-        return 1 / self._space.classes if diverged else None
+        return self._inquiry.guess if diverged else None
 
 
 def trainings(
-    space: Space, trials: Iterable[Trial], params: Sequence[Mapping[str, Any]]
+    space: Space, trials: Iterable[Trial], params: Sequence[Mapping[str, Any]], guess: float
 ) -> list[Training]:
     """Return what is known of the trainings of a study that is not at work.
 
@@ -91,20 +93,21 @@ def trainings(
         space: What was searched.
         trials: Their records.
         params: The parameters of all trials by their number, as ``load_params`` returns them.
+        guess: Score of a training that diverged.
     """
     return [
         Training(
             trial.key,
             trial.seed,
             values_of(space, params[trial.number]),
-            _accuracy(trial, space),
+            _score(trial, guess),
             failed=trial.state == FAIL and trial.reason != INTERRUPTED,
         )
         for trial in trials
     ]
 
 
-def _accuracy(trial: Trial, space: Space) -> float | None:
+def _score(trial: Trial, guess: float) -> float | None:
     if trial.state == COMPLETE:
         return trial.curve[-1].validation_score
-    return 1 / space.classes if has_diverged(trial.reason) else None
+    return guess if has_diverged(trial.reason) else None

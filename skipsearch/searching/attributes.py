@@ -31,7 +31,7 @@ Attributes = Mapping[str, Any]  # of a trial, as Optuna holds them
 
 ATTEMPTS = 3  # drivers that may die under one epoch of a training before it counts as failed
 # What a study at work needs of a training that has ended.
-AT_REST = ("key", "seed", "rejected", "continues", "reason")
+KEPT_IN_MEMORY = ("key", "seed", "rejected", "continues", "reason")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,12 +234,12 @@ def resumption(trial: AnyTrial) -> Queued:
     )
 
 
-def at_rest(trial: FrozenTrial) -> dict[str, Any]:
+def kept_in_memory(trial: FrozenTrial) -> dict[str, Any]:
     """Return the attributes of a trial that has ended, as far as a study at work needs them."""
     attributes = trial.user_attrs
     if is_interrupted(trial):
         return attributes  # it is resumed with them
-    kept = {name: attributes[name] for name in AT_REST if name in attributes}
+    kept = {name: attributes[name] for name in KEPT_IN_MEMORY if name in attributes}
     return kept | ({"key": key_of(trial), "id_rules": ID_RULES} if "key" in attributes else {})
 
 

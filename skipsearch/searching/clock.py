@@ -33,7 +33,7 @@ class Clock:
         return self._wall() - self._monotonic() - self._offset
 
     @contextlib.contextmanager
-    def blamed(self) -> Iterator[None]:
+    def named_in_errors(self) -> Iterator[None]:
         """Name the clock in an error of Ray's, where it was set meanwhile.
 
         Raises:

@@ -37,7 +37,7 @@ from ray.exceptions import RayError
 from skipsearch import openmp
 from skipsearch.searching.folder import session_folder
 from skipsearch.searching.probe import probe
-from skipsearch.searching.terminal import Line, renews
+from skipsearch.searching.terminal import Line, can_redraw
 from skipsearch.training import available_cores
 
 # Set before Ray starts: default loggers cost disk and seconds, a changed working directory breaks
@@ -54,8 +54,8 @@ ENVIRONMENT = {
     # Ray's memory monitor would end the whole session where one worker grows too large.
     "RAY_memory_monitor_refresh_ms": "0",
 } | openmp.SETTINGS
-# On top, for a calm console.
-CALM = {
+# On top, for a quiet console.
+QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "RAY_DEDUP_LOGS": "1",
@@ -104,11 +104,11 @@ def ray_session(resources: Resources, verbose: bool = False) -> Iterator[Allocat
     Raises:
         RunError: If the resources asked for do not exist, or Ray cannot be reached or entered.
     """
-    settings = ENVIRONMENT | ({} if verbose else CALM)
+    settings = ENVIRONMENT | ({} if verbose else QUIET)
     if ray.is_initialized():
         _check_running(resources)
         with _environment(settings), _quiet(verbose):
-            yield _share(resources)
+            yield _allocate(resources)
         return
     with session_folder() as folder, _environment(settings), _quiet(verbose):
         try:
@@ -118,12 +118,12 @@ def ray_session(resources: Resources, verbose: bool = False) -> Iterator[Allocat
                 else:
                     _join(resources.address, resources.insecure, verbose)
             with _termination_interrupts():
-                yield _share(resources)._replace(folder=folder)
+                yield _allocate(resources)._replace(folder=folder)
         finally:
             ray.shutdown()
 
 
-def _share(resources: Resources) -> Allocation:
+def _allocate(resources: Resources) -> Allocation:
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     gpus = resources.gpus_per_trial
     if gpus is None:
@@ -294,7 +294,7 @@ def _on_loopback() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _without_api_server() -> Iterator[None]:
-    """Start no server of the dashboard; Ray goes on as where it could not be started.
+    """Start no server of the dashboard; Ray continues as where it could not be started.
 
     Ray starts it without the dashboard too, for its usage statistics, and switched off it still
     asks the metadata services of three clouds where it runs.
@@ -341,7 +341,7 @@ def _resolve(address: str) -> tuple[str, str]:
 @contextlib.contextmanager
 def _word(text: str) -> Iterator[None]:
     """Say on a terminal what takes a few seconds; the next line goes over it."""
-    if not renews(sys.stderr):
+    if not can_redraw(sys.stderr):
         yield
         return
     row = Line(sys.stderr)

@@ -27,9 +27,9 @@ def forecast(
 
     Args:
         folder: The run's.
-        space: Whose designs are trained.
+        space: Space whose designs are trained.
         trials: Still to be trained.
-        epochs: Of each.
+        epochs: Number of epochs of each.
         at_once: Checkpoints at once: those of ended trainings are deleted.
         pack: Networks in each, at most.
 

@@ -1,7 +1,7 @@
 """Many trials on many devices with early stopping: Tune sessions over the study of a run.
 
 The study is the only thing that lasts. What Tune writes goes into a temporary folder and is thrown
-away; an interrupted trial goes on from its own checkpoint in the run folder.
+away; an interrupted trial resumes from its own checkpoint in the run folder.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from skipsearch.searching.progress import Progress
 from skipsearch.searching.searcher import WORKER_DEATHS, StudySearcher, trainings_of
 from skipsearch.searching.session import run_session
 from skipsearch.searching.study import SearchStudy
-from skipsearch.searching.worker import DesignTrainable, Engine, FrontEnd, KeptElsewhere
+from skipsearch.searching.worker import DesignTrainable, Engine, FrontEnd, RemoteStore
 from skipsearch.training import LARGEST_PACK, Folder, Store
 
 COST_GROUPS = 4  # within which early stopping compares, where a cost is an objective
@@ -47,10 +47,10 @@ class Outcome:
     """How a session of a search ended.
 
     Attributes:
-        interrupted: Whether it ended before it had the trainings asked for, and can go on.
+        interrupted: Whether it ended before it had the trainings asked for, and can be resumed.
         out_of_time: Whether that was because of its time budget.
         exhausted: Whether it ended early because the space holds no further design.
-        elsewhere: Trainings that other drivers of a shared study are still at.
+        running_elsewhere: Trainings that other drivers of a shared study are still at.
         settled: Whether it ended because all that it was asked about axes is known.
         answers: What it knows about each of these axes, one line an axis.
     """
@@ -58,7 +58,7 @@ class Outcome:
     interrupted: bool = False
     out_of_time: bool = False
     exhausted: bool = False
-    elsewhere: int = 0
+    running_elsewhere: int = 0
     settled: bool = False
     answers: tuple[str, ...] = ()
 
@@ -87,10 +87,10 @@ def run_trials(
         checkpoints: Folder for the checkpoints of trainings under way.
         allocation: What ``ray_session`` gave.
         stopping: Early stopping; the defaults of ``EarlyStopping`` if None.
-        limits: Of time and failures; the defaults of ``Limits`` if None.
+        limits: Limits of time and failures; the defaults of ``Limits`` if None.
         latency_batch: Images of the batch whose latency is measured; None where it is not.
         deterministic: Whether a GPU must give the same bits again, for less speed.
-        callbacks: Of Tune, such as loggers.
+        callbacks: Callbacks of Tune, such as loggers.
         verbose: Whether to show what Tune prints.
         worker: What trains where a trial has a worker of its own; a benchmark puts in one that
             replays.
@@ -106,7 +106,7 @@ def run_trials(
     folder = Folder(checkpoints)
     sweep_checkpoints(folder, earlier)
     progress = Progress(plan.trials, earlier)
-    progress.say(
+    progress.write_line(
         forecast(
             checkpoints.parent,
             plan.space,
@@ -125,7 +125,7 @@ def run_trials(
         request=partial(
             Request,
             threads=max(1, int(allocation.each["cpu"])),
-            memory_share=allocation.memory,
+            memory_fraction=allocation.memory,
             deterministic=deterministic,
             timeout=limits.trial_timeout,
             latency_batch=latency_batch,
@@ -150,9 +150,9 @@ def run_trials(
         try:
             while True:
                 searcher.begin_session()
-                with clock.blamed():
+                with clock.named_in_errors():
                     run_session(trainable, searcher, scratch, deadline, callbacks, verbose)
-                if not searcher.wants_session:
+                if not searcher.needs_session:
                     break
             searcher.close()
         finally:
@@ -164,7 +164,9 @@ def run_trials(
         late = deadline is not None and time.monotonic() >= deadline
         return Outcome(interrupted=True, out_of_time=late)
     return Outcome(
-        exhausted=study.exhausted, elsewhere=study.running_elsewhere(), settled=study.settled
+        exhausted=study.exhausted,
+        running_elsewhere=study.running_elsewhere(),
+        settled=study.settled,
     )
 
 
@@ -175,18 +177,18 @@ def _store(checkpoints: Path, allocation: Allocation) -> Iterator[Store]:
         yield Folder(checkpoints)
         return
     here = ray.get_runtime_context().get_node_id()
-    keeper = ray.remote(Folder).options(
+    actor = ray.remote(Folder).options(
         num_cpus=0,
-        # Files outlive it: a new one goes on, and what it was asked is asked again.
+        # Files outlive it: a new one takes over, and its calls are repeated.
         max_restarts=-1,
         max_task_retries=-1,
         scheduling_strategy=NodeAffinitySchedulingStrategy(here, soft=False),
     )
-    kept = keeper.remote(checkpoints)
+    keeper = actor.remote(checkpoints)
     try:
-        yield KeptElsewhere(kept)
+        yield RemoteStore(keeper)
     finally:
-        ray.kill(kept)
+        ray.kill(keeper)
 
 
 @contextlib.contextmanager
@@ -224,11 +226,11 @@ def _trainable(
 
 
 def sweep_checkpoints(folder: Folder, finished: Iterable[Trial]) -> None:
-    """Remove what drivers that were killed have left of trainings that do not go on.
+    """Remove what drivers that were killed have left of trainings that are not resumed.
 
     Args:
-        folder: Of the checkpoints; no driver is at work in it.
-        finished: What has ended.
+        folder: Folder of the checkpoints; no driver is at work in it.
+        finished: Trainings that have ended.
     """
     folder.sweep()
     done = {(trial.key, trial.seed) for trial in finished}
@@ -253,7 +255,7 @@ def _cost_bounds(plan: Plan) -> list[float]:
 
 
 def ended(trials: Iterable[Trial]) -> list[Trial]:
-    """Return the trainings that need not go on.
+    """Return the trainings that need not be resumed.
 
     One that is RUNNING while no driver holds the run folder was left by a driver that was killed.
     """

@@ -23,7 +23,7 @@ from skipsearch.searching.attributes import (
     seed_of,
 )
 from skipsearch.searching.presence import Presence
-from skipsearch.searching.records import one_record
+from skipsearch.searching.records import record_of
 from skipsearch.searching.write_behind import WriteBehind
 
 
@@ -53,7 +53,7 @@ class Alone:
         if self._memory is not None:
             self._memory.flush()
 
-    def await_signs(self, running: Iterable[FrozenTrial]) -> None:
+    def wait_until_known(self, running: Iterable[FrozenTrial]) -> None:
         """Wait for nobody."""
 
     def trains(self, trial: FrozenTrial) -> bool:
@@ -99,7 +99,7 @@ class Shared:
     def flush(self) -> None:
         """Do nothing: what is written is in the database at once."""
 
-    def await_signs(self, running: Iterable[FrozenTrial]) -> None:
+    def wait_until_known(self, running: Iterable[FrozenTrial]) -> None:
         """Wait until it is known of each driver that has a trial whether it is alive.
 
         Args:
@@ -111,7 +111,7 @@ class Shared:
                 drivers.add(driver)
             else:
                 unsigned[trial.number] = _start(trial)
-        self._presence.settle(drivers, unsigned)
+        self._presence.wait_until_known(drivers, unsigned)
 
     def trains(self, trial: FrozenTrial) -> bool:
         """Whether another driver, which is alive, trains a trial that is under way."""
@@ -144,7 +144,7 @@ class Shared:
         new = [t for t in trials if t.state.is_finished() and t.number not in self._seen]
         self._seen.update(trial.number for trial in new)
         return [
-            one_record(trial)
+            record_of(trial)
             for trial in new
             if is_training(trial) and not is_interrupted(trial) and driver_of(trial) != self.name
         ]

@@ -21,7 +21,7 @@ ROOT = Path("/tmp")  # where TMPDIR is too long
 LONGEST_ROOT = 16  # bytes: what Ray appends ends in a Unix socket, whose path may have 107
 PREFIX = "skipsearch-ray-"
 PATIENCE = 5.0  # seconds for killed processes to be gone
-YOUNG = 60.0  # seconds within which a folder is surely locked
+LOCKING_SECONDS = 60.0  # seconds within which a folder is surely locked
 
 
 @contextlib.contextmanager
@@ -68,7 +68,9 @@ def temporary_root() -> Path:
 def sweep() -> None:
     """Remove the folders of drivers that were killed, and end what Ray left of them."""
     roots = {ROOT, Path(tempfile.gettempdir())}
-    for path in (path for root in roots for path in (*root.glob(PREFIX + "*"), *_stillborn(root))):
+    for path in (
+        path for root in roots for path in (*root.glob(PREFIX + "*"), *_never_locked(root))
+    ):
         try:
             lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         except OSError:
@@ -83,12 +85,12 @@ def sweep() -> None:
             os.close(lock)
 
 
-def _stillborn(root: Path) -> Iterator[Path]:
+def _never_locked(root: Path) -> Iterator[Path]:
     """Find folders whose driver was killed before it had locked them."""
     for path in root.glob(f".{PREFIX}*"):
         with contextlib.suppress(OSError):
             # A file of the future is old too: the clock was set since.
-            if abs(time.time() - path.stat().st_mtime) > YOUNG:
+            if abs(time.time() - path.stat().st_mtime) > LOCKING_SECONDS:
                 yield path
 
 

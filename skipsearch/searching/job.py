@@ -1,6 +1,6 @@
 """A training, or a pack of several, as a worker does it: begun, continued, divided for memory.
 
-Whatever goes wrong in it becomes its result; the worker lives on.
+Whatever goes wrong in it becomes its result; the worker survives.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Job:
     Args:
         request: What is to be trained.
         data: On the worker's device.
-        store: Of checkpoints.
+        store: Store of checkpoints.
         compiling: Decides whether networks are compiled; None for never.
         streams: Where several trainings share the worker.
     """
@@ -76,7 +76,7 @@ class Job:
         self._seeds = request.seeds
         self._curves: list[list[Epoch]] = []  # by place
         self._failed: list[str] = []  # how each diverged; empty where it did not
-        self._forget_epochs()
+        self._reset_epochs()
         self._parts = 0  # of a batch; 0 before they are foreseen
         self._latency: float | None = None
 
@@ -87,7 +87,7 @@ class Job:
         return None if timeout is None else timeout * len(self._seeds)
 
     def step(self) -> Report:
-        """Train one epoch, and tell what became of it."""
+        """Train one epoch, and report what became of it."""
         error, lacks_memory = None, False
         try:
             trainer = self._train_epoch()
@@ -100,7 +100,7 @@ class Job:
             lost = self._is_lost()
             reason = error.reason
             if lacks_memory and not lost:
-                reason += f" ({self._call(self._wanted)})"
+                reason += f" ({self._call(self._memory_needed)})"
             return Report(
                 members=self._members(reason),
                 done=True,
@@ -143,7 +143,7 @@ class Job:
         if trainer.epoch < trainer.recipe.epochs:
             steps = self._in_time(trainer.all_steps())
             for place, epoch in enumerate(self._slot.run(steps) if self._slot else finish(steps)):
-                # One that diverged is computed on, since the others of a pack are, and not told.
+                # A member that diverged is still computed, as the others are, but not reported.
                 self._failed[place] = self._failed[place] or trainer.divergence(epoch)
                 if not self._failed[place]:
                     self._curves[place].append(epoch)
@@ -151,7 +151,7 @@ class Job:
             self._call(self._write)
         return trainer
 
-    def _forget_epochs(self) -> None:
+    def _reset_epochs(self) -> None:
         self._curves = [[] for _ in self._seeds]
         self._failed = ["" for _ in self._seeds]
 
@@ -186,7 +186,7 @@ class Job:
         request, data = self._request, self._data
         design, recipe = request.design, request.recipe
         if not self._parts:
-            self._parts = self._foresee(design, recipe)
+            self._parts = self._estimate_parts(design, recipe)
         models = [build(design, data.in_channels, data.classes, seed) for seed in self._seeds]
         if request.latency_batch is not None and self._latency is None:
             shape = (request.latency_batch, data.in_channels, data.image_size)
@@ -201,7 +201,7 @@ class Job:
             trainer = Trainer(models[0], data, recipe, self._seeds[0], **how)
         else:
             trainer = PackTrainer(models, data, recipe, self._seeds, **how)
-        self._forget_epochs()
+        self._reset_epochs()
         self._writer.wait()
         content = self._store.read(request.checkpoint)
         if content is not None:
@@ -213,12 +213,12 @@ class Job:
                 self._failed = state["failed"]
         return trainer
 
-    def _foresee(self, design: Design, recipe: Recipe) -> int:
+    def _estimate_parts(self, design: Design, recipe: Recipe) -> int:
         return foreseen_parts(
             self._activation_bytes(design),
             self._batch_size(),
             autocast_dtype(recipe, self._device),
-            free_memory(self._device) * self._request.memory_share,
+            free_memory(self._device) * self._request.memory_fraction,
         )
 
     def _activation_bytes(self, design: Design) -> int:
@@ -229,7 +229,7 @@ class Job:
     def _batch_size(self) -> int:
         return min(self._request.recipe.batch_size, len(self._data.train))
 
-    def _wanted(self) -> str:
+    def _memory_needed(self) -> str:
         """Say how much memory the smallest part that was tried wants."""
         images = self._batch_size() // max(1, self._parts)
         wanted = images * self._activation_bytes(self._request.design)
@@ -252,12 +252,12 @@ class Job:
 
     def close(self) -> None:
         """Give memory back, when all that was to be written is written."""
-        with contextlib.suppress(OSError):  # told already, or of no use any more
+        with contextlib.suppress(OSError):  # reported already, or of no use any more
             self._writer.wait()
         with contextlib.suppress(RuntimeError):  # of a device that is lost
-            self._call(self._drop)
+            self._call(self._release)
 
-    def _drop(self) -> None:
+    def _release(self) -> None:
         on_gpu = self._device.type == "cuda"
         try:
             if on_gpu:  # what it has been asked for would write into memory of the next training
@@ -268,20 +268,20 @@ class Job:
                 torch.cuda.empty_cache()
 
     def end(self) -> None:
-        """Close a training that may go on in another process, and leave its slot."""
+        """Close a training that may be resumed in another process, and leave its slot."""
         self.close()
         if self._streams and self._slot:
             self._streams.leave(self._slot)
         self._streams = None
 
-    def forget(self) -> None:
-        """End a training that will not go on, and remove its checkpoint."""
+    def discard(self) -> None:
+        """End a training that will not be resumed, and remove its checkpoint."""
         self.end()
         self._store.remove(self._request.checkpoint)
 
 
 class _Error(NamedTuple):
-    """What the driver is told of an error that ended a training."""
+    """What is reported of an error that ended a training."""
 
     reason: str = ""
     disk_full: str = ""
@@ -291,6 +291,6 @@ class _Error(NamedTuple):
         if isinstance(error, OvertimeError):
             return cls(str(error))
         first_line = str(error).partition("\n")[0]
-        if is_disk_full(error):  # no fault of the training: it goes on when there is room
+        if is_disk_full(error):  # no fault of the training: it is resumed when there is room
             return cls(disk_full=first_line)
         return cls(f"{type(error).__name__}: {first_line}")

@@ -32,11 +32,11 @@ def loggers(words: Iterable[str], folder: str | Path, metric: Metric) -> list[Ca
 
     Every training is logged as ``DESIGN-RECIPE-SEED``, the words of the table that ``rank`` prints,
     so that one which is interrupted keeps its name. Its curve is written whole by the session that
-    goes on with it, each epoch once. Of a pack that goes on without some of its seeds the others
+    resumes it, each epoch once. Of a pack that is resumed without some of its seeds the others
     alone are logged.
 
     Args:
-        words: Of ``LOGGERS``: ``tensorboard`` (files in ``folder/tensorboard/TRAINING``) or
+        words: Names of ``LOGGERS``: ``tensorboard`` (files in ``folder/tensorboard/TRAINING``) or
             ``mlflow`` (``folder/mlflow/mlflow.db``, an experiment with the folder's name, a run for
             each training; its SQLite takes a tenth of a second an epoch or more).
         folder: The run folder, which no other search is writing to.
@@ -114,7 +114,7 @@ class Translator(Callback):
 
     Args:
         logger: What writes.
-        folder: Where it writes what it writes for each training.
+        folder: Folder of what it writes for each training.
         metric: Metric of the scores.
     """
 
@@ -159,7 +159,7 @@ class Translator(Callback):
                 self._logger.log_trial_result(iteration, training, step | scalars)
                 training.logged = epoch.epoch
             training.failed = bool(member.failure)
-            if place in result[ENDED]:  # and others go on
+            if place in result[ENDED]:  # and others continue
                 self._close(pack.pop(place))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -188,8 +188,8 @@ class Training:
 
     Args:
         request: What the worker is to train.
-        seed: Of the training.
-        folder: Of all trainings.
+        seed: Seed of the training.
+        folder: Folder of all trainings.
     """
 
     def __init__(self, request: Request, seed: int, folder: Path) -> None:

@@ -27,7 +27,7 @@ class Request:
         recorded: Seeds whose trainings the driver records; the others are computed beside them.
         checkpoint: Name of its checkpoint in the store.
         threads: Number of CPU threads.
-        memory_share: Share of the device's free memory that it may count on.
+        memory_fraction: Fraction of the device's free memory that it may count on.
         deterministic: Whether a GPU must give the same bits again.
         timeout: Seconds of each training; None for as long as it takes.
         latency_batch: Number of images whose latency is measured; None where it is not.
@@ -40,7 +40,7 @@ class Request:
     recorded: tuple[int, ...] = ()
     checkpoint: str
     threads: int = 1
-    memory_share: float = 1.0
+    memory_fraction: float = 1.0
     deterministic: bool = False
     timeout: float | None = None
     latency_batch: int | None = None
@@ -86,7 +86,7 @@ class Report:
         done: Whether nothing is left to train.
         device: What it ran on.
         numerics: What decides its last bits.
-        versions: Of Python and the libraries.
+        versions: Versions of Python and the libraries.
         warning: Why it trains slower than it could; empty where it does not.
         latency: Seconds for a batch; None where it was not measured.
         disk_full: The error of a full disk; empty where there was none.

@@ -67,7 +67,9 @@ class OpenTraining:
                     self._trial.report(epoch.validation_score, epoch.epoch)
         if len(self._curve) > before:
             self._write(replace(self._training, curve=tuple(self._curve)))
-        if environment != self._training.environment:
+        # A report of a failure lacks numerics: those of the epochs before stay.
+        known = self._training.environment
+        if environment != known and (known is None or environment.numerics):
             self._write(replace(self._training, environment=environment))
         if latency is not None and self._training.latency is None:
             self._write(replace(self._training, latency=latency))

@@ -13,10 +13,16 @@ from optuna.study import StudyDirection
 
 from skipsearch.config import difference
 from skipsearch.errors import RunError
-from skipsearch.searching.attributes import at_rest
+from skipsearch.searching.attributes import kept_in_memory
 from skipsearch.searching.drivers import Alone, Drivers, Shared
 from skipsearch.searching.records import ASKED, check_identity
-from skipsearch.searching.storage import Place, calm, close_storage, damage_named, open_storage
+from skipsearch.searching.storage import (
+    Place,
+    close_storage,
+    damage_named,
+    open_storage,
+    quiet_optuna,
+)
 from skipsearch.searching.write_behind import WriteBehind
 
 MAXIMIZE, MINIMIZE = StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE
@@ -62,7 +68,7 @@ def _opened(
     identity: Mapping[str, Any] | None,
 ) -> Opened:
     directions = [MAXIMIZE] + [MINIMIZE] * (len(objectives) - 1)
-    with calm():
+    with quiet_optuna():
         if isinstance(place, Path):
             name = next(iter(optuna.get_all_study_names(storage)), name)
         study = optuna.create_study(
@@ -76,7 +82,7 @@ def _opened(
             return study, storage, Shared(study)
         if not isinstance(storage, RDBStorage):
             return study, storage, Alone()
-        memory = WriteBehind(storage, name, at_rest)
+        memory = WriteBehind(storage, name, kept_in_memory)
         return optuna.load_study(study_name=name, storage=memory), storage, Alone(memory)
 
 

@@ -1,8 +1,8 @@
-"""Which drivers of a shared study are alive, by their beats in the storage.
+"""Which drivers of a shared study are alive, by their heartbeats in the storage.
 
 Clocks of several machines differ, and any of them may be set while a search runs. A driver is dead
-when its beat has not changed for a while by the monotonic clock of whoever looks; what wall clocks
-say only decides how long a driver that is seen for the first time is watched.
+when its heartbeat has not changed for a while by the monotonic clock of whoever looks; wall clocks
+only decide how long a driver that is seen for the first time is watched.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from uuid import uuid4
 
 import optuna
 
-DRIVER = "driver:"  # begins the study's attributes that hold the beats
-ENDED = 0.0  # the beat of a driver that has said goodbye
-BEAT_SECONDS = 15.0
-DEAD_SECONDS = 120.0  # without a new beat
-DOUBT_SECONDS = 3 * BEAT_SECONDS  # the same, where the first beat that was seen was old already
+DRIVER = "driver:"  # begins the study's attributes that hold the heartbeats
+ENDED = 0.0  # the heartbeat of a driver that has left
+HEARTBEAT_SECONDS = 15.0
+DEAD_SECONDS = 120.0  # without a new heartbeat
+DOUBT_SECONDS = 3 * HEARTBEAT_SECONDS  # the same, where the first that was seen was old already
 LOOK_SECONDS = 1.0  # between looks at a driver in doubt
 
 
 class Watch:
-    """Measures how long a beat has not changed, by the monotonic clock.
+    """Measures how long a heartbeat has not changed, by the monotonic clock.
 
     Args:
-        monotonic: That clock.
-        wall: What beats are stamped with, on each machine by its own.
+        monotonic: Monotonic clock.
+        wall: Wall clock, by which each machine stamps its heartbeats.
     """
 
     def __init__(
@@ -40,35 +40,36 @@ class Watch:
     ) -> None:
         self._monotonic = monotonic
         self._wall = wall
-        self._seen: dict[str, tuple[float, float, float]] = {}  # beat, since when, how long to wait
+        # The heartbeat, since when, and how long to wait.
+        self._seen: dict[str, tuple[float, float, float]] = {}
 
-    def is_alive(self, name: str, beat: float) -> bool:
-        """Whether a beat is new, or not yet old enough.
+    def is_alive(self, name: str, heartbeat: float) -> bool:
+        """Whether a heartbeat is new, or not yet old enough.
 
         Args:
-            name: Whose beat it is.
-            beat: As the storage has it now.
+            name: Name of whoever has the heartbeat.
+            heartbeat: Heartbeat that the storage has now.
         """
         now = self._monotonic()
         seen = self._seen.get(name)
         if seen is None:
-            recent = abs(self._wall() - beat) < DEAD_SECONDS
-            seen = self._seen[name] = (beat, now, DEAD_SECONDS if recent else DOUBT_SECONDS)
-        elif seen[0] != beat:
-            seen = self._seen[name] = (beat, now, DEAD_SECONDS)
+            recent = abs(self._wall() - heartbeat) < DEAD_SECONDS
+            seen = self._seen[name] = (heartbeat, now, DEAD_SECONDS if recent else DOUBT_SECONDS)
+        elif seen[0] != heartbeat:
+            seen = self._seen[name] = (heartbeat, now, DEAD_SECONDS)
         _, since, patience = seen
         return now - since < patience
 
-    def in_doubt(self, name: str, beat: float) -> bool:
-        """Whether a beat looked old when it was first seen, and is watched still."""
-        return self.is_alive(name, beat) and self._seen[name][2] == DOUBT_SECONDS
+    def in_doubt(self, name: str, heartbeat: float) -> bool:
+        """Whether a heartbeat looked old when it was first seen, and is watched still."""
+        return self.is_alive(name, heartbeat) and self._seen[name][2] == DOUBT_SECONDS
 
 
 def is_known_dead(driver: str) -> bool:
     """Whether a driver ran on this machine and does not any more.
 
     Args:
-        driver: Its id.
+        driver: Name of the driver.
     """
     host, pid, _ = driver.rsplit("-", 2)
     if host != socket.gethostname():
@@ -83,15 +84,15 @@ def is_known_dead(driver: str) -> bool:
 
 
 class Presence:
-    """Tells other drivers of a study that this one is alive, from a thread of its own.
+    """Sends heartbeats of this driver to the study, from a thread, and watches those of others.
 
     Args:
-        study: Of them all.
-        watch: Judges the beats of the others.
+        study: Study that they share.
+        watch: Watch over the heartbeats of the others.
         pause: Waits for so many seconds.
 
     Attributes:
-        driver: This driver's id.
+        driver: Name of this driver.
     """
 
     def __init__(
@@ -106,66 +107,68 @@ class Presence:
         self._pause = pause
         self._ended = threading.Event()
         self._last = 0.0
-        self._beat()
-        self._thread = threading.Thread(target=self._beat_on, name="presence", daemon=True)
+        self._send_heartbeat()
+        self._thread = threading.Thread(target=self._send_heartbeats, name="presence", daemon=True)
         self._thread.start()
 
-    def _beat(self) -> None:
+    def _send_heartbeat(self) -> None:
         # A time: whoever sees this driver first judges by it; never the same one twice.
         now = time.time()
         self._last = now if now != self._last else now + 1e-3
         self._study.set_user_attr(DRIVER + self.driver, self._last)
 
-    def _beat_on(self) -> None:
-        while not self._ended.wait(BEAT_SECONDS):
-            with contextlib.suppress(Exception):  # the next beat may get through
-                self._beat()
+    def _send_heartbeats(self) -> None:
+        while not self._ended.wait(HEARTBEAT_SECONDS):
+            with contextlib.suppress(Exception):  # the next heartbeat may get through
+                self._send_heartbeat()
 
-    def _beats(self) -> dict[str, float]:
-        """Return the last beat of each driver that may be alive."""
-        beats = {
-            name.removeprefix(DRIVER): float(beat)
-            for name, beat in self._study.user_attrs.items()
+    def _heartbeats(self) -> dict[str, float]:
+        """Return the last heartbeat of each driver that may be alive."""
+        heartbeats = {
+            name.removeprefix(DRIVER): float(heartbeat)
+            for name, heartbeat in self._study.user_attrs.items()
             if name.startswith(DRIVER)
         }
         return {
-            driver: beat
-            for driver, beat in beats.items()
-            if beat != ENDED and not is_known_dead(driver)
+            driver: heartbeat
+            for driver, heartbeat in heartbeats.items()
+            if heartbeat != ENDED and not is_known_dead(driver)
         }
 
     def alive(self) -> set[str]:
         """Return the drivers that are alive as far as can be known, this one among them."""
         return {
-            driver for driver, beat in self._beats().items() if self._watch.is_alive(driver, beat)
+            driver
+            for driver, heartbeat in self._heartbeats().items()
+            if self._watch.is_alive(driver, heartbeat)
         }
 
     def is_recent(self, number: int, start: float) -> bool:
         """Whether a trial that no driver has signed may still get its signature.
 
         Args:
-            number: Of the trial.
+            number: Number of the trial.
             start: When it began, by the clock of its driver.
         """
         return self._watch.is_alive(f"trial {number}", start)
 
-    def settle(self, drivers: Set[str], unsigned: Mapping[int, float]) -> None:
+    def wait_until_known(self, drivers: Set[str], unsigned: Mapping[int, float]) -> None:
         """Wait until it is known of each driver whether it is alive.
 
         Args:
-            drivers: Their ids.
+            drivers: Names of the drivers.
             unsigned: When trials began that no driver has signed, by their numbers.
         """
         started = {f"trial {number}": start for number, start in unsigned.items()}
         while any(
-            self._watch.in_doubt(name, beat)
-            for name, beat in (self._beats() | started).items()
+            self._watch.in_doubt(name, heartbeat)
+            for name, heartbeat in (self._heartbeats() | started).items()
             if name in drivers or name in started
         ):
             self._pause(LOOK_SECONDS)
 
     def end(self) -> None:
-        """Say goodbye, so that nobody waits for this driver."""
+        """Leave, so that nobody waits for this driver."""
         self._ended.set()
         self._thread.join()
         self._study.set_user_attr(DRIVER + self.driver, ENDED)

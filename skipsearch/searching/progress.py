@@ -1,4 +1,4 @@
-"""One calm line about a search: how many trials ended how, the best so far, the time left."""
+"""One line about a search: how many trials ended how, the best so far, the time left."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import TextIO
 
 from skipsearch.errors import counted
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Trial
-from skipsearch.searching.terminal import Line, columns_of, renews
+from skipsearch.searching.terminal import Line, can_redraw, columns_of
 
 QUIET_SECONDS = 10.0  # between two lines where the output is no terminal
 
 
 class Progress:
-    """Shows the state of a search; on a terminal one line that renews itself.
+    """Shows the state of a search; on a terminal one line that is redrawn.
 
     Args:
-        budget: Trials asked for.
+        budget: Number of trials asked for.
         earlier: Records of trials that ended before this session.
         stream: Where to write; standard error if None.
     """
@@ -28,23 +28,23 @@ class Progress:
     def __init__(self, budget: int, earlier: Iterable[Trial], stream: TextIO | None = None) -> None:
         self._budget = budget
         self._stream = stream or sys.stderr
-        self._row = Line(self._stream) if renews(self._stream) else None
+        self._row = Line(self._stream) if can_redraw(self._stream) else None
         self._states: Counter[str] = Counter()
         self._best: tuple[float, int] | None = None
         for trial in earlier:
             self._states[trial.state] += 1
             if trial.state == COMPLETE:
-                self._best_of(trial.curve[-1].validation_score, trial.number)
+                self._update_best(trial.curve[-1].validation_score, trial.number)
         self._before = sum(self._states.values())
         self._start = time.monotonic()
         self._shown = -math.inf
-        self._told = ""
+        self._last_line = ""
 
-    def _best_of(self, score: float, number: int) -> None:
+    def _update_best(self, score: float, number: int) -> None:
         if self._best is None or score > self._best[0]:
             self._best = (score, number)
 
-    def say(self, text: str) -> None:
+    def write_line(self, text: str) -> None:
         """Write a line of its own."""
         self._stream.write(text + "\n")
         self._stream.flush()
@@ -53,7 +53,7 @@ class Progress:
         """Count a trial that ended, and show it."""
         self._states[state] += 1
         if state == COMPLETE and score is not None:
-            self._best_of(score, number)
+            self._update_best(score, number)
         self.show(running)
 
     def show(self, running: int, final: bool = False) -> None:
@@ -69,10 +69,10 @@ class Progress:
                 self._row.end()
             return
         line = self.line(running, now - self._start)
-        told, _, _ = line.rpartition(" | ")  # without the time
-        if final and told == self._told:
+        without_time, _, _ = line.rpartition(" | ")
+        if final and without_time == self._last_line:
             return
-        self._told = told
+        self._last_line = without_time
         self._stream.write(line + "\n")
         self._stream.flush()
 
@@ -80,9 +80,9 @@ class Progress:
         """Return the line.
 
         Args:
-            running: Trials under way.
-            seconds: Since this session began.
-            columns: What it should fit into; less is told where it would not. None for no limit.
+            running: Number of trials under way.
+            seconds: Seconds since this session began.
+            columns: Number of columns; a longer line is shortened. None for no limit.
         """
         ended = sum(self._states.values())
         here = ended - self._before

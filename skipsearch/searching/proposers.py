@@ -1,7 +1,7 @@
 """Samplers of our own, which propose whole candidates of a space: grid, evolution, local search.
 
 Nothing that they go by is in memory alone: a proposal follows from the trials of the study, the
-seed and the trial's number. A search that was killed goes on, and several trainings at once are
+seed and the trial's number. A search that was killed resumes, and several trainings at once are
 the ordinary case.
 """
 
@@ -42,7 +42,7 @@ class Proposer(optuna.samplers.BaseSampler):
 
     Args:
         space: What is searched, with the recipe that the study trains by.
-        seed: Of every random choice.
+        seed: Seed of every random choice.
     """
 
     def __init__(self, space: Space, seed: int) -> None:
@@ -81,7 +81,7 @@ class Proposer(optuna.samplers.BaseSampler):
         """Return the value of one parameter in the candidate that the trial shall train."""
         number, values = self._settled
         if number != trial.number:
-            # Of the number, not of a generator that lives on: a proposal can be had again.
+            # By the number, not from one generator for all: a proposal can be had again.
             rng = random.Random(f"{self._seed}-{trial.number}")
             values = self.propose(study, trial, _trainings(study), rng).values
             self._settled = trial.number, values
@@ -209,7 +209,7 @@ class Local(Proposer):
 
 
 def _trainings(study: optuna.Study) -> Trainings:
-    """Return all trainings; a design whose training was interrupted and goes on keeps its age."""
+    """Return all trainings; a design whose training was interrupted and resumed keeps its age."""
     trainings: dict[str, list[FrozenTrial]] = defaultdict(list)
     for trial in study.get_trials(deepcopy=False):
         if is_training(trial):
@@ -221,7 +221,7 @@ def _climbs(study: optuna.Study, trainings: Trainings) -> list[list[Seeds]]:
     """Return what was trained in each climb, by its number."""
     climbs: dict[int, list[Seeds]] = {}
     for trial in study.get_trials(deepcopy=False):
-        # The mark stays with the trial that was sampled, where another one goes on with it.
+        # The mark stays with the trial that was sampled, where another one resumes it.
         if CLIMB in trial.system_attrs and is_training(trial):
             members = climbs.setdefault(trial.system_attrs[CLIMB], [])
             members.append(trainings[key_of(trial)])

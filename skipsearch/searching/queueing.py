@@ -95,7 +95,7 @@ class Queue:
             orderly: Whether the session ended in order, which is no fault of its trainings.
         """
         running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        self._drivers.await_signs(running)
+        self._drivers.wait_until_known(running)
         for trial in running:
             if not self._drivers.trains(trial):
                 # Another driver may close it at the same moment.

@@ -35,9 +35,9 @@ class Recorded(NamedTuple):
     """What records are made of: the part of a trial that this package writes.
 
     Attributes:
-        number: Of the trial in its study.
-        state: Of the trial.
-        user_attrs: Its attributes.
+        number: Number of the trial in its study.
+        state: State of the trial.
+        user_attrs: Attributes of the trial, see ``attributes``.
     """
 
     number: int
@@ -49,7 +49,7 @@ def studies(engine: Engine) -> dict[str, int]:
     """Return the ids of the studies in a database, by name; none where it has no tables yet.
 
     Args:
-        engine: Of the database.
+        engine: Engine of the database.
     """
     if not inspect(engine).has_table(STUDIES):
         return {}
@@ -64,8 +64,8 @@ def read_attributes(engine: Engine, study_id: int) -> dict[str, Any]:
     """Return the user attributes of a study.
 
     Args:
-        engine: Of the database.
-        study_id: In the database.
+        engine: Engine of the database.
+        study_id: Id of the study in the database.
     """
     schema = MetaData()
     schema.reflect(engine, only=(STUDY_ATTRIBUTES,))
@@ -79,8 +79,8 @@ def read_recorded(engine: Engine, study_id: int) -> Iterator[Recorded]:
     """Yield what records are made of, of each trial, in the order of their numbers.
 
     Args:
-        engine: Of the database.
-        study_id: In the database.
+        engine: Engine of the database.
+        study_id: Id of the study in the database.
     """
     for head, user in _read(engine, study_id, USER):
         yield Recorded(head.number, TrialState[head.state], _attributes(user))
@@ -90,8 +90,8 @@ def read_trials(engine: Engine, study_id: int) -> Iterator[FrozenTrial]:
     """Yield the trials of a study, in the order of their numbers.
 
     Args:
-        engine: Of the database.
-        study_id: In the database.
+        engine: Engine of the database.
+        study_id: Id of the study in the database.
     """
     distribution = cache(json_to_distribution)  # thousands of trials share a few
     for head, *rows in _read(engine, study_id, *PARTS):

@@ -32,14 +32,14 @@ def load_trials(
 
     Args:
         place: The study's file, or the URL of its storage.
-        name: Of the study; None for the only one.
+        name: Name of the study; None for the only one.
         identity: What the study must be of, see ``SearchConfig.identity``; None for anything.
 
     Raises:
         RunError: If the storage cannot be read, holds several studies and none is named, or is of
             another search.
     """
-    with all_kept(), _study(place, name, identity) as found:
+    with without_garbage_collection(), _study(place, name, identity) as found:
         return records(read_recorded(*found)) if found else []
 
 
@@ -48,7 +48,7 @@ def load_params(place: Place, name: str | None = None) -> list[dict[str, Any]]:
 
     Args:
         place: As for ``load_trials``.
-        name: Of the study; None for the only one.
+        name: Name of the study; None for the only one.
 
     Raises:
         RunError: As ``load_trials``.
@@ -67,7 +67,7 @@ class StudyReader:
 
         Args:
             place: As for ``load_trials``.
-            name: Of the study; None for the only one.
+            name: Name of the study; None for the only one.
             identity: As for ``load_trials``.
         """
         self._study = place, name, identity
@@ -88,11 +88,11 @@ class StudyReader:
 
 
 @contextmanager
-def all_kept() -> Iterator[None]:
-    """Keep Python from looking for cycles meanwhile, among objects that are nearly all to stay.
+def without_garbage_collection() -> Iterator[None]:
+    """Pause the search for cycles, among objects nearly all of which stay.
 
-    It looks the oftener the more are made: half of the time in which thousands of records are
-    loaded.
+    The collector runs more often the more objects are made: that is half of the time in which
+    thousands of records are loaded.
     """
     collects = gc.isenabled()
     gc.disable()
@@ -127,9 +127,9 @@ def check_identity(
     """Refuse the study of another search.
 
     Args:
-        place: Of the study.
-        there: What it says that it is of; None where it is too old to say.
-        identity: What it must be of.
+        place: Place of the study.
+        there: Identity that it has; None where it is too old to have one.
+        identity: Identity that it must have.
 
     Raises:
         RunError: If it is of another search.
@@ -139,14 +139,13 @@ def check_identity(
         raise RunError(f"{shown(place)} is of another search: {other}")
 
 
-def one_record(trial: AnyTrial) -> Trial:
+def record_of(trial: AnyTrial) -> Trial:
     """Return the record of a training."""
     training = Training.from_attributes(trial.user_attrs)
     reason = training.reason or ""
-    if is_resumable(trial):
-        reason = INTERRUPTED
-    elif is_interrupted(trial):
-        reason = f"interrupted {ATTEMPTS} times without progress"
+    if is_interrupted(trial):
+        resumable = is_resumable(trial)
+        reason = INTERRUPTED if resumable else f"interrupted {ATTEMPTS} times without progress"
     environment = training.environment or Environment()
     return Trial(
         number=trial.number,
@@ -175,7 +174,7 @@ def records(trials: Iterable[AnyTrial]) -> list[Trial]:
         if (earlier := continued_by(trial)) is not None:
             continued[trial.number] = earlier
         if is_training(trial):
-            found[trial.number] = one_record(trial)
+            found[trial.number] = record_of(trial)
     superseded = set()
     for number in found:
         while number in continued:

@@ -39,17 +39,17 @@ def train_rounds(
     """Train given designs with given seeds at the full budget, until no more are wanted.
 
     What the study holds is not trained again: after an interruption, of whatever kind, the same
-    call goes on. To be called within ``ray_session``.
+    call resumes. To be called within ``ray_session``.
 
     Args:
-        file: Of a study of its own, made where it is missing.
+        file: File of a study of its own, made where it is missing.
         plan: Says the space, its recipe and its name; what is trained, ``wanted`` alone says.
         wanted: From the records so far to the parameters and seeds of the next round; none at the
             end.
         data: As for ``run_trials``.
         checkpoints: Folder for the checkpoints of trainings under way.
         allocation: What ``ray_session`` gave.
-        limits: Of time, over all rounds, and of failures.
+        limits: Limits of time, over all rounds, and of failures.
         identity: What the study is of, and must be; see ``SearchStudy``.
         deterministic: Whether a GPU must give the same bits again, for less speed.
         verbose: Whether to show what Tune prints.

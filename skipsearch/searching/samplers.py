@@ -32,10 +32,13 @@ def make_sampler(
     ``surrogate``, ``tpe`` and ``gp`` model the values seen so far, ``nsga2`` and ``evolution``
     breed from the best, ``local`` climbs, ``random`` and ``grid`` look at no value.
 
+    Conditional axes are absent from many trials: a sampler that takes its dimensions from the first
+    trial draws them at random. A search that is resumed makes its sampler anew, with another seed.
+
     Args:
         sampler: One of ``SAMPLERS``, or a sampler of Optuna.
         space: What the study searches, with the recipe that the study trains by.
-        seed: Of every random choice, below 2**32.
+        seed: Seed of every random choice, below 2**32.
         objectives: What a training is judged by: the validation score, and what to keep small.
         images: Number of validation images; None where it is not known.
 

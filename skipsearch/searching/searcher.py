@@ -21,7 +21,7 @@ from skipsearch.searching.messages import ENDED, REPORT, Member, Report, Request
 from skipsearch.searching.options import Limits
 from skipsearch.searching.plans import Proposal
 from skipsearch.searching.progress import Progress
-from skipsearch.searching.stopping import Judge
+from skipsearch.searching.stopping import EarlyStopper
 from skipsearch.searching.study import SearchStudy
 from skipsearch.training import Store
 
@@ -73,7 +73,7 @@ class _Pack:
     engine: int | None
     begun: float
     ends: list[_End] = field(default_factory=list)  # of those that have ended
-    loss: str = ""  # the error with which its last worker lost the device
+    device_failure: str = ""  # the error with which its last worker lost the device
 
     @property
     def failure(self) -> str:
@@ -82,19 +82,19 @@ class _Pack:
 
 
 class StudySearcher(Searcher):
-    """Tune's view of the study: asks it for designs and tells it what became of them.
+    """Tune's view of the study: asks it for designs and reports what became of them.
 
     Args:
         study: Proposes and records.
-        store: Of checkpoints.
+        store: Store of checkpoints.
         earlier: Trainings that ended before.
         at_once: Trainings at once at most.
         engines: That trials share; 0 where each trial has a worker of its own.
         request: Makes a request of what differs from training to training.
         stopping: Early stopping.
-        cost_bounds: Between groups of designs of like cost, within which trainings are compared.
-        limits: Of time and failures; a pack that fails is one failure, and fails where all that
-            ends in it does.
+        cost_bounds: Bounds between groups of like cost, within which trainings are compared.
+        limits: Limits of time and failures; a pack that fails is one failure, and fails where all
+            that ends in it does.
         progress: Shows the state of the search.
     """
 
@@ -119,7 +119,7 @@ class StudySearcher(Searcher):
         self._request = request
         self._load = dict.fromkeys(range(engines), 0)  # trainings under way, by engine
         self._stopping = stopping
-        self._judge = Judge(stopping, study.plan.recipe.epochs)
+        self._stopper = EarlyStopper(stopping, study.plan.recipe.epochs)
         self._bounds = cost_bounds
         self._cost = study.plan.measure
         self._limits = limits
@@ -132,14 +132,14 @@ class StudySearcher(Searcher):
         self._is_done = False  # whether the study has no more to train
         self.crash: Exception | None = None
         for trial in earlier:
-            self._learn(trial)
+            self._compare_with(trial)
 
-    def _learn(self, trial: Trial) -> None:
-        """Let early stopping know a training that has ended."""
+    def _compare_with(self, trial: Trial) -> None:
+        """Let early stopping compare others with a training that has ended."""
         curve = trial.curve[: trial.stopped_at or None]
         scores = [epoch.validation_score for epoch in curve]
-        self._judge.stops(trial.number, scores, self._group(trial))
-        self._judge.forget(trial.number)
+        self._stopper.stops(trial.number, scores, self._group(trial))
+        self._stopper.forget(trial.number)
 
     def __getstate__(self) -> dict[str, Any]:
         # Tune pickles its searcher for a restore that we never ask for: the study is the state.
@@ -158,7 +158,7 @@ class StudySearcher(Searcher):
         self._left = SESSION_TRIALS
 
     @property
-    def wants_session(self) -> bool:
+    def needs_session(self) -> bool:
         """Whether the last session ended because it had begun as many trials as it may."""
         return not (self._left or self._is_done or self._packs or self.crash)
 
@@ -168,7 +168,7 @@ class StudySearcher(Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         """Give Tune the next training or pack; None while enough are under way."""
-        with self._crash_is_kept():
+        with self._keeping_crash():
             return self._suggest(trial_id)
         return Searcher.FINISHED
 
@@ -178,7 +178,7 @@ class StudySearcher(Searcher):
         if len(self._packs) >= self._at_once:
             return None
         for trial in self._study.ended_elsewhere():
-            self._learn(trial)
+            self._compare_with(trial)
             score = trial.curve[-1].validation_score if trial.curve else None
             self._progress.ended(trial.number, trial.state, score, self._running)
         proposal = self._study.ask()
@@ -191,12 +191,12 @@ class StudySearcher(Searcher):
         running = (pack for pack in self._packs.values() if pack.checkpoint == checkpoint)
         if (pack := next(running, None)) is not None:
             # Another driver had it, and its place is computed here already.
-            self._take_up(proposal, pack)
+            self._add_trainings(proposal, pack)
             return self._suggest(trial_id)
         self._left -= 1
         engine = min(self._load, key=self._load.__getitem__) if self._load else None
         pack = self._packs[trial_id] = _Pack([], checkpoint, engine, time.monotonic())
-        self._take_up(proposal, pack)
+        self._add_trainings(proposal, pack)
         if engine is not None:
             self._load[engine] += 1
         self._progress.show(self._running)
@@ -209,12 +209,12 @@ class StudySearcher(Searcher):
             engine=engine,
         ).to_config()
 
-    def _take_up(self, proposal: Proposal, pack: _Pack) -> None:
+    def _add_trainings(self, proposal: Proposal, pack: _Pack) -> None:
         """Let a pack record the training of a proposal, and what else of the pack is to be done."""
         for each in [proposal, *self._study.rest_of_pack(proposal)]:
             if each.scores:
                 # What was decided about these epochs stays decided.
-                self._judge.stops(each.number, each.scores, self._group(each.costs))
+                self._stopper.stops(each.number, each.scores, self._group(each.costs))
             place, audited = proposal.pack.index(each.seed), each.stopped_at > 0
             pack.trainings.append(_Training(each, place, audited=audited))
 
@@ -222,7 +222,7 @@ class StudySearcher(Searcher):
         return bisect(self._bounds, getattr(costs, self._cost))
 
     def stops(self, trial_id: str, result: Mapping[str, Any]) -> bool:
-        """Whether nothing of a pack goes on; trainings that are to end early are remembered."""
+        """Whether a pack is stopped as a whole; trainings that are to end early are remembered."""
         pack = self._packs.get(trial_id)
         report: Report = result[REPORT]
         if pack is None or report.done or report.device_lost:
@@ -235,7 +235,7 @@ class StudySearcher(Searcher):
             return bool(member.failure)
         proposal = training.proposal
         scores = [epoch.validation_score for epoch in member.curve]
-        if not self._judge.stops(proposal.number, scores, self._group(proposal.costs)):
+        if not self._stopper.stops(proposal.number, scores, self._group(proposal.costs)):
             return False
         if self._stopping.is_audited(proposal.number, self._study.plan.seed):
             training.audited = True
@@ -245,8 +245,8 @@ class StudySearcher(Searcher):
         return True
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Record the epochs of a result, and close what ended in a pack that goes on."""
-        with self._crash_is_kept():
+        """Record the epochs of a result, and close what ended in a pack that continues."""
+        with self._keeping_crash():
             self._record(trial_id, result)
 
     def _record(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -256,7 +256,7 @@ class StudySearcher(Searcher):
         report: Report = result[REPORT]
         if report.warning and report.warning not in self._warnings:  # once: the next have it too
             self._warnings.add(report.warning)
-            self._progress.say(f"trials train slower than they could: {report.warning}")
+            self._progress.write_line(f"trials train slower than they could: {report.warning}")
         environment = Environment(
             device=report.device, numerics=report.numerics, versions=report.versions
         )
@@ -266,7 +266,7 @@ class StudySearcher(Searcher):
         if report.disk_full:
             raise OSError(report.disk_full)
         if report.device_lost and not report.done:
-            pack.loss = report.failure
+            pack.device_failure = report.failure
             return
         ends = [self._end(each, report.members[each.place]) for each in pack.trainings]
         for training, end in zip(pack.trainings, ends, strict=True):
@@ -277,7 +277,7 @@ class StudySearcher(Searcher):
         self._progress.show(self._running)
 
     def _end(self, training: _Training, member: Member) -> _End | None:
-        """Return the end that a training deserves; None where it goes on, now or in a session."""
+        """Return how a training ended; None where it continues, now or in a later session."""
         curve = member.curve
         if member.failure:
             return _End(FAIL, member.failure)
@@ -289,11 +289,11 @@ class StudySearcher(Searcher):
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         """Record the last result, or that there is none, and close what ended."""
-        with self._crash_is_kept():
+        with self._keeping_crash():
             if result is not None and not error:
                 self._record(trial_id, result)
             elif (pack := self._packs.get(trial_id)) is not None:
-                self._close(trial_id, [_End(FAIL, self._death(pack))] * len(pack.trainings))
+                self._close(trial_id, [_End(FAIL, self._death_reason(pack))] * len(pack.trainings))
 
     def _close(self, trial_id: str, ends: Sequence[_End | None]) -> None:
         """Close the trainings of a pack that have ended, and the pack with the last of them."""
@@ -305,7 +305,7 @@ class StudySearcher(Searcher):
         pack.ends += [end for _, end in ended]
         for number, end in ended:
             self._study.finish(number, end.state, end.reason)
-            self._judge.forget(number)
+            self._stopper.forget(number)
         if not pack.trainings:
             del self._packs[trial_id]
             if pack.engine is not None:
@@ -317,10 +317,10 @@ class StudySearcher(Searcher):
         if not pack.trainings:
             self._count_failures(pack.failure)
 
-    def _death(self, pack: _Pack) -> str:
+    def _death_reason(self, pack: _Pack) -> str:
         reason = f"its worker process died {WORKER_DEATHS + 1} times"
-        if pack.loss:
-            reason += f": {pack.loss}"
+        if pack.device_failure:
+            reason += f": {pack.device_failure}"
         timeout = self._limits.trial_timeout
         if timeout is not None:
             timeout *= len(pack.trainings[0].proposal.pack)  # as the worker counts
@@ -338,7 +338,7 @@ class StudySearcher(Searcher):
             )
 
     @contextlib.contextmanager
-    def _crash_is_kept(self) -> Iterator[None]:
+    def _keeping_crash(self) -> Iterator[None]:
         """Keep an exception: Tune would count it as a failure of the trial. The session ends."""
         try:
             yield

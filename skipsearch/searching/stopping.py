@@ -1,7 +1,7 @@
 """Early stopping: which trainings end at the epochs where they are compared.
 
-Pure arithmetic on what the study recorded, so that a search that goes on decides as one that was
-never interrupted. Ray Tune asks it through ``session.Scheduler``.
+Pure arithmetic on what the study recorded, so that a search that is resumed decides as one that
+was never interrupted. Ray Tune asks it through ``session.Scheduler``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from skipsearch.early_stopping import EarlyStopping
 LEAST_FOR_MEDIAN = 3  # trainings that must have reached an epoch before a median is trusted
 
 
-class Judge:
+class EarlyStopper:
     """Decides about trainings, one after another, and remembers what it compares them with.
 
     Args:
@@ -39,7 +39,7 @@ class Judge:
         the full budget, is entered by the same call.
 
         Args:
-            number: Of the training.
+            number: Number of the training.
             scores: Validation scores of all its epochs so far.
             group: Trainings are compared within a group.
         """

@@ -40,7 +40,7 @@ Place = str | Path
 Database = Engine  # one that is open
 
 TRIES_TO_MAKE = 10
-FILE_URL = "sqlite:///study.db"  # tells SQLAlchemy the kind of database; ``_connector`` the file
+FILE_URL = "sqlite:///study.db"  # names the kind of database; ``_connector`` the file
 LONGEST_PATH = 504  # bytes: SQLite's 512, less the longest suffix that it appends
 # What is raised by reading a value that is not as it was written.
 WRONG_CONTENT = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
@@ -103,7 +103,7 @@ def close_storage(storage: RDBStorage) -> None:
     storage.remove_session()
     storage.engine.dispose()
     if storage.engine.name == "sqlite":
-        # While a reader looks on, the file stays as it is, and that is well too.
+        # While somebody reads it the file stays as it is, which does no harm.
         with contextlib.suppress(SQLAlchemyError), storage.engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA journal_mode=DELETE")
         storage.engine.dispose()
@@ -235,8 +235,8 @@ def without_password(url: str) -> str:
 
 
 @contextlib.contextmanager
-def calm() -> Iterator[None]:
-    """Keep Optuna from telling that a study was made or found."""
+def quiet_optuna() -> Iterator[None]:
+    """Keep Optuna from logging that a study was made or found."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(max(before, optuna.logging.WARNING))
     try:

@@ -147,14 +147,14 @@ class SearchStudy(Recorder):
             try:
                 trial = self._study.ask()
             except UpdateFinishedTrialError:
-                continue  # another driver took what was queued, and is through with it
+                continue  # another driver took what was queued, and has ended it
             candidate = None
             try:
                 candidate = self.plan.space.suggest(chooser(trial))
                 obstacle = self.plan.space.violated(candidate.design)
             except DesignError as error:
                 obstacle = str(error)
-            # Read once, since each reading goes to the storage, and after the sampler had its say.
+            # Read once, since each reading goes to the storage, and after the sampler has written.
             queued = Queued.from_attributes(trial.user_attrs)
             seed = self.plan.seed if queued.seed is None else queued.seed
             if candidate is not None and not obstacle:
@@ -166,7 +166,7 @@ class SearchStudy(Recorder):
                     continue
                 obstacle = "known"
             self._reject(trial, obstacle)
-            replacement = self._tried.instead(candidate)
+            replacement = self._tried.replacement(candidate)
             if replacement is None:
                 self.exhausted = True
                 return None

@@ -56,7 +56,7 @@ class Surrogate(Proposer):
 
     Args:
         space: What is searched, with the recipe that the study trains by.
-        seed: Of every random choice.
+        seed: Seed of every random choice.
         objectives: The validation score, and what to keep small beside it.
         images: Number of validation images; None where it is not known.
     """

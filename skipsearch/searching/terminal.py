@@ -9,7 +9,7 @@ from typing import TextIO
 USUAL_COLUMNS = 80  # of a terminal that does not say how wide it is
 
 
-def renews(stream: TextIO) -> bool:
+def can_redraw(stream: TextIO) -> bool:
     """Whether a line on a stream can be written over: a terminal, and not the simplest kind."""
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
@@ -31,7 +31,7 @@ def width_of(text: str) -> int:
 
 
 def cut(text: str, columns: int) -> str:
-    """Return a text, or so much of its beginning as fits, with a sign that it goes on."""
+    """Return a text, or so much of its beginning as fits, with a sign that it is cut."""
     if width_of(text) <= columns:
         return text
     while text and width_of(text) > columns - 3:

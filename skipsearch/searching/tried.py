@@ -50,9 +50,9 @@ class Tried:
         """Note a training, which may be noted already.
 
         Args:
-            key: Of its design and recipe, see ``Candidate.key``.
-            seed: Of the training.
-            values: Of the parameters that matter for it.
+            key: Key of its design and recipe, see ``Candidate.key``.
+            seed: Seed of the training.
+            values: Values of the parameters that matter for it.
         """
         known = self._known.setdefault(key, _Known(values))
         self._count += seed not in known.seeds
@@ -68,14 +68,14 @@ class Tried:
         """Return the seeds that a design is not trained with yet; none where it fails.
 
         Args:
-            key: Of the design and recipe, which may be new.
+            key: Key of the design and recipe, which may be new.
         """
         known = self._known.get(key)
         if known is None:
             return list(self._seeds)
         return [] if known.failed else [s for s in self._seeds if s not in known.seeds]
 
-    def instead(self, proposal: Candidate | None) -> tuple[Candidate, int] | None:
+    def replacement(self, proposal: Candidate | None) -> tuple[Candidate, int] | None:
         """Return what to train instead of a proposal, and the seed; None where nothing is left.
 
         An untried neighbour of the proposal; or a further seed of it; or the untried candidate

@@ -24,32 +24,32 @@ from skipsearch.training import CompileChoice, Store, Streams, tune_process, ver
 HANG_SECONDS = 60.0  # beyond a time-out, after which a worker that does not notice it is ended
 
 
-class KeptElsewhere:
+class RemoteStore:
     """Checkpoints in a folder of another machine: no file system need be shared.
 
     Args:
-        keeper: An actor there, of the class ``Folder``.
+        actor: An actor there, of the class ``Folder``.
     """
 
-    def __init__(self, keeper: Any) -> None:
-        self._keeper = keeper
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
 
     def read(self, name: str) -> bytes | None:
         """Return a checkpoint's content; None where there is none."""
-        content: bytes | None = self._ask("read", name)
+        content: bytes | None = self._call("read", name)
         return content
 
     def write(self, name: str, content: bytes) -> None:
         """Replace a checkpoint's content."""
-        self._ask("write", name, content)
+        self._call("write", name, content)
 
     def remove(self, name: str) -> None:
         """Remove a checkpoint, if it is there."""
-        self._ask("remove", name)
+        self._call("remove", name)
 
-    def _ask(self, what: str, *arguments: Any) -> Any:
+    def _call(self, what: str, *arguments: Any) -> Any:
         try:
-            return ray.get(getattr(self._keeper, what).remote(*arguments))
+            return ray.get(getattr(self._actor, what).remote(*arguments))
         except RayTaskError as error:
             raise error.cause from None  # as if the folder were here
 
@@ -114,8 +114,8 @@ class DesignTrainable(tune.Trainable):
         self._job = Job(request, self._data, self._store, self._compiling)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Turn to another training, with no new process; the one before has ended."""
-        self._job.forget()
+        """Begin another training in this process; the one before has ended."""
+        self._job.discard()
         self._begin(new_config)
         return True
 
@@ -130,7 +130,7 @@ class DesignTrainable(tune.Trainable):
         return replace(report, done=done, versions=self._versions).to_result()
 
     def cleanup(self) -> None:
-        """Give memory back; the training may go on another time."""
+        """Give memory back; the training may be resumed another time."""
         self._job.close()
 
 
@@ -143,8 +143,8 @@ class FrontEnd(tune.Trainable):
         self._request = Request.from_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Turn to another training, with no new process; the one before has ended."""
-        self._leave("forget")
+        """Begin another training in this process; the one before has ended."""
+        self._leave("discard")
         self._request = Request.from_config(new_config)
         return True
 
@@ -156,7 +156,7 @@ class FrontEnd(tune.Trainable):
         return report.to_result()
 
     def cleanup(self) -> None:
-        """Let the engine give memory back; the training may go on another time."""
+        """Let the engine give memory back; the training may be resumed another time."""
         self._leave("close")
 
     @property
@@ -199,7 +199,7 @@ class Engine:
         self._takes_turns = ray.get_runtime_context().was_current_actor_reconstructed
 
     def step(self, request: Request) -> Report:
-        """Train one epoch; the first one begins the training, or goes on from its checkpoint."""
+        """Train one epoch; the first one begins the training, or resumes its checkpoint."""
         key = request.checkpoint
         if key not in self._jobs:
             self._jobs[key] = Job(request, self._data, self._store, streams=self._streams)
@@ -215,11 +215,11 @@ class Engine:
                 turn.pop_all()  # nobody has another one: the process ends when this is known
         return replace(report, versions=self._versions)
 
-    def forget(self, request: Request) -> None:
-        """End a training that will not go on."""
+    def discard(self, request: Request) -> None:
+        """End a training that will not be resumed."""
         job = self._jobs.pop(request.checkpoint, None)
         if job is not None:
-            job.forget()
+            job.discard()
 
     def close(self, request: Request) -> None:
         """Give memory back."""

@@ -25,25 +25,25 @@ class WriteBehind(InMemoryStorage):
     taken in the order of their numbers, before any that follows.
 
     Args:
-        database: Holds the study.
-        name: Of the study.
-        rest: Returns the user attributes of an ended trial that are still needed in memory.
+        database: Database that holds the study.
+        name: Name of the study.
+        keep: Function that returns the user attributes of an ended trial that memory keeps.
     """
 
     def __init__(
-        self, database: RDBStorage, name: str, rest: Callable[[FrozenTrial], dict[str, Any]]
+        self, database: RDBStorage, name: str, keep: Callable[[FrozenTrial], dict[str, Any]]
     ) -> None:
         super().__init__()
         self._database = database
-        self._there = database.get_study_id_from_name(name)
-        self._rest = rest
+        self._study_id = database.get_study_id_from_name(name)
+        self._keep = keep
         self._ids: dict[int, int] = {}  # in the database, of trials that may still change
         self._written: dict[int, FrozenTrial] = {}  # such trials, as the database has them
         self._unwritten: set[int] = set()  # trials that the database has not
         self._distributions: dict[BaseDistribution, BaseDistribution] = {}
-        here = self.create_new_study(database.get_study_directions(self._there), name)
-        for trial in read_trials(database.engine, self._there):
-            self._note(self.create_new_trial(here, trial), trial._trial_id)
+        here = self.create_new_study(database.get_study_directions(self._study_id), name)
+        for trial in read_trials(database.engine, self._study_id):
+            self._mark_written(self.create_new_trial(here, trial), trial._trial_id)
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         """Create a trial, in memory as yet."""
@@ -55,11 +55,11 @@ class WriteBehind(InMemoryStorage):
         """Write to the database what has changed."""
         for trial_id, there in list(self._ids.items()):
             self._write_changes(there, self._written[trial_id], self.get_trial(trial_id))
-            self._note(trial_id, there)
+            self._mark_written(trial_id, there)
         for trial_id in sorted(self._unwritten):
             trial = self.get_trial(trial_id)
             if trial.state != TrialState.WAITING:
-                self._note(trial_id, self._database.create_new_trial(self._there, trial))
+                self._mark_written(trial_id, self._database.create_new_trial(self._study_id, trial))
 
     def _write_changes(self, there: int, before: FrozenTrial, now: FrozenTrial) -> None:
         database = self._database
@@ -78,22 +78,22 @@ class WriteBehind(InMemoryStorage):
         if now.state.is_finished():
             database.set_trial_state_values(there, now.state, now.values)
 
-    def _note(self, trial_id: int, there: int) -> None:
+    def _mark_written(self, trial_id: int, there: int) -> None:
         """Remember that the database has a trial as it is now."""
         self._unwritten.discard(trial_id)
         trial = self.get_trial(trial_id)
         if not trial.state.is_finished():
-            self._ids[trial_id], self._written[trial_id] = there, _as_it_is(trial)
+            self._ids[trial_id], self._written[trial_id] = there, _snapshot(trial)
             return
         self._ids.pop(trial_id, None)
         self._written.pop(trial_id, None)
         # A search holds thousands of these: little is made of each.
-        trial.user_attrs = self._rest(trial)
+        trial.user_attrs = self._keep(trial)
         shared = self._distributions
         trial.distributions = {n: shared.setdefault(d, d) for n, d in trial.distributions.items()}
 
 
-def _as_it_is(trial: FrozenTrial) -> FrozenTrial:
+def _snapshot(trial: FrozenTrial) -> FrozenTrial:
     """Return a trial that stays as it is; Optuna's handle on a trial changes that in memory."""
     trial = copy.copy(trial)
     trial.params = dict(trial.params)

@@ -1,6 +1,6 @@
 """Search spaces: a base design and axes, read from YAML; their points, sizes and constraints.
 
-Others use the names below.
+The names below are public.
 """
 
 from skipsearch.space.candidate import Candidate

@@ -1,4 +1,4 @@
-"""Axes read from plain values: lists, ranges and free layouts; what is wrong has a place."""
+"""Axes read from plain values: lists, ranges and free layouts; errors name the location."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from skipsearch.kinds import Real, Whole
 from skipsearch.layout import PLAIN_TOKENS, check_token, is_convolution
 from skipsearch.recipe import BUDGET, KINDS, Number, Recipe
 
-MOST_FREE = 3  # operations of a free layout: three have 16 arrangements a slot, four would have 65
+MOST_FREE = 3  # operations of a free layout: three have 16 arrangements per slot, four have 65
 MOST_CONVS = 16  # convolutions of a free layout
-MOST_STEPS = 10_000_000  # values of a range: as many as the largest batch has images
+MOST_STEPS = 10_000_000  # values of a range: as many as images in the largest batch
 SMALLEST_STEP = 1e-12  # values of a range have 12 decimals
 
 
 def read_axis(name: str, value: Any) -> Axis:
-    """Read one axis from what the YAML holds.
+    """Read one axis from the contents of the YAML.
 
     Raises:
-        SpaceError: If the name or a value is refused; the message names the place.
+        SpaceError: If the name or a value is invalid; the message names the location.
     """
     _check_name(name)
     place = f"axes.{name}"
@@ -58,12 +58,12 @@ def checked_value(place: str, name: str, value: Any) -> Value:
     """Check one value of an axis and return it in its canonical spelling.
 
     Args:
-        place: Where it stands; the message opens with it.
-        name: Of a field, of ``FIELD[i]``, or of ``recipe.NAME``.
-        value: What stands there.
+        place: Location of the value; the message begins with it.
+        name: Name of a field, ``FIELD[i]`` or ``recipe.NAME``.
+        value: Value to check.
 
     Raises:
-        SpaceError: If the value is refused.
+        SpaceError: If the value is invalid.
     """
     field, stage, _ = split_name(name)
     short = field.removeprefix(RECIPE)
@@ -96,14 +96,14 @@ def _check_name(name: str) -> None:
 
 
 def _number(name: str) -> type[int] | type[float] | None:
-    """Return the type of the numbers that an axis has; None where it takes no range."""
+    """Return the type of an axis' numbers; None if the axis cannot be a range."""
     field, stage, _ = split_name(name)
     if field.startswith(RECIPE):
         short = field.removeprefix(RECIPE)
         of_recipe = KINDS[short]
         return of_recipe.type if isinstance(of_recipe, Number) and short not in BUDGET else None
     if field in ALWAYS_PER_STAGE and stage is None:
-        return None  # its values are lists, one value a stage
+        return None  # its values are lists with one entry per stage
     kind = FIELDS[field].kind
     return int if isinstance(kind, Whole) else float if isinstance(kind, Real) else None
 
@@ -149,7 +149,7 @@ def _range(place: str, name: str, value: Mapping[str, Any]) -> Range:
             f" {MOST_STEPS:,}, or values less than {SMALLEST_STEP:g} apart; leave it out for every"
             " number in the range"
         )
-    if step is not None:  # The last value is the bound: Optuna wants a step that divides.
+    if step is not None:  # The last value becomes the bound: Optuna needs a step that divides.
         last = low + math.floor((high - low) / step + 1e-9) * step
         high = min(high, last) if whole else min(high, round(last, 12))
     return Range(low, high, step, log, whole)

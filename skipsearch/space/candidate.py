@@ -19,9 +19,9 @@ class Candidate:
     """One point of a space.
 
     Attributes:
-        values: The value of each parameter that matters for this design.
-        design: What they build.
-        recipe: The recipe they train it with, where axes of the recipe are searched as well.
+        values: Value of each parameter with an effect on this design.
+        design: Design built from them.
+        recipe: Recipe built from them, where axes of the recipe are searched as well.
     """
 
     values: Mapping[str, Value]
@@ -30,11 +30,11 @@ class Candidate:
 
     @property
     def key(self) -> str:
-        """Equal for candidates that would be the same training: design and recipe."""
+        """Ids of design and recipe, equal for candidates that are the same training."""
         return f"{self.design.id}-{self.recipe.id}"
 
     def value_of(self, name: str) -> Value:
-        """Return the value that a parameter has in the design or recipe; None where it has none."""
+        """Return the value of a parameter in the design or recipe; None if it has none."""
         field, stage, slot = split_name(name)
         if name.startswith(RECIPE):
             return getattr(self.recipe, name.removeprefix(RECIPE))
@@ -53,19 +53,19 @@ def build_candidate(
     base: Mapping[str, Any],
     base_recipe: Mapping[str, Any],
 ) -> Candidate:
-    """Build the candidate at given values of the parameters.
+    """Build the candidate with given values of the parameters.
 
     Args:
-        values: The values.
-        settings: The same by what they set, see ``Conditions.assembled``.
+        values: Values of the parameters.
+        settings: The same values by what they set, see ``Conditions.assembled``.
         base: Fields of the design that they do not set.
         base_recipe: Fields of the recipe that they do not set.
 
     Raises:
-        DesignError: If they cannot be built together.
+        DesignError: If the values cannot be combined.
     """
     fields, recipe = dict(base), dict(base_recipe)
-    staged: dict[str, int] = {}  # fields, and the last of their stages with a value of its own
+    staged: dict[str, int] = {}  # fields, and their last stage with a separate value
     for name, value in settings.items():
         field, stage, slot = split_name(name)
         if name.startswith(RECIPE):

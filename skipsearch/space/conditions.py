@@ -1,4 +1,4 @@
-"""Which parameters a space has, and which of them matter beside the values chosen so far."""
+"""The parameters of a space, and which of them matter given the values chosen so far."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from skipsearch.layout import Layout
 from skipsearch.space.counting import count_points
 
 DEFAULTS = {name: field.default for name, field in FIELDS.items()}
-DEFAULTS["layout"] = "conv3 +"  # never built: it stands where axes set the layout of every stage
-ENOUGH = 2_000  # combinations of the values that decide which others matter
+DEFAULTS["layout"] = "conv3 +"  # never built: placeholder if axes set the layout of every stage
+ENOUGH = 2_000  # combinations of the values that determine which others matter
 
 Choose = Callable[[str, Parameter], Value]
 
@@ -23,7 +23,7 @@ class Conditions:
     """The parameters of a space, and the conditions under which each has an effect.
 
     Args:
-        axes: The axes of the space.
+        axes: Axes of the space.
         base: Fields of the design that no axis sets.
     """
 
@@ -53,16 +53,16 @@ class Conditions:
 
     @cached_property
     def stage_counts(self) -> set[int]:
-        """The numbers of stages that a design of the space can have."""
+        """The possible numbers of stages of a design of the space."""
         counts = []
         for name in ("depths", "widths"):
             axis = self.axes.get(name)
             values = axis.values if isinstance(axis, Choice) else [self._whole(name, {})]
             counts.append({len(value) for value in values})
-        return counts[0] & counts[1] or counts[0]  # Where none fits both, the design says so.
+        return counts[0] & counts[1] or counts[0]  # If none fits both, the design raises.
 
     def choose(self, choose: Choose) -> dict[str, Value]:
-        """Let a callable choose a value for each parameter that matters, in a fixed order."""
+        """Choose a value for each parameter that matters with a callable, in a fixed order."""
         values: dict[str, Value] = {}
         for name, parameter in self.parameters.items():
             if self._matters(name, values):
@@ -70,27 +70,27 @@ class Conditions:
         return values
 
     def points(self) -> Iterator[dict[str, Value]]:
-        """Yield every combination of values, of the parameters that matter in it."""
+        """Yield every combination of values, without the parameters that do not matter in it."""
         for head in self._heads():
             names = self._others(head)
             for values in product(*(self.parameters[name].values for name in names)):
                 yield head | dict(zip(names, values, strict=True))
 
     def count(self) -> int | None:
-        """Count the points, without listing them; None if endless."""
+        """Return the number of points without listing them; None if infinite."""
         fixed = {name: self._whole(name, {}) for name in DECIDING}
         return count_points(self.axes, fixed, self.stage_counts)
 
     def conditional(self) -> frozenset[str]:
-        """Name the parameters that do not matter at every point."""
+        """Return the parameters that do not matter at every point."""
         always = set(self.parameters)
-        # Of very many combinations the first show it.
+        # If there are very many combinations, the first are enough.
         for head in islice(self._heads(), ENOUGH):
             always &= {*head, *self._others(head)}
         return frozenset(self.parameters) - always
 
     def assembled(self, values: Mapping[str, Value]) -> dict[str, Value]:
-        """Put the layouts of the free axes in place of the words in their slots."""
+        """Replace the words in the slots of free axes with the axes' layouts."""
         assembled = dict(values)
         for name, axis in self.axes.items():
             if isinstance(axis, Free):
@@ -103,7 +103,7 @@ class Conditions:
         return tuple(name for name in self.parameters if split_name(name).field in DECIDING)
 
     def _heads(self) -> Iterator[dict[str, Value]]:
-        """Yield every combination of the parameters that decide what else matters."""
+        """Yield every combination of the parameters that determine which others matter."""
         heads: Iterator[dict[str, Value]] = iter([{}])
         for name in self._deciding:
             heads = self._branched(heads, name, self.parameters[name].values)
@@ -119,13 +119,13 @@ class Conditions:
                 yield head
 
     def _others(self, head: Mapping[str, Value]) -> list[str]:
-        """Name the parameters that matter beside those that decide."""
+        """Return the parameters that matter, except the deciding ones."""
         return [n for n in self.parameters if n not in self._deciding and self._matters(n, head)]
 
     def _matters(self, name: str, chosen: Mapping[str, Value]) -> bool:
-        """Whether a parameter has an effect, given the values of all that decide about it.
+        """Whether a parameter has an effect, given all values that determine it.
 
-        Where the number of stages is not yet chosen it is the largest of the space.
+        If the number of stages is not chosen yet, it is the largest of the space.
         """
         field, stage, _ = split_name(name)
         if field == "layout" or name.startswith(RECIPE):
@@ -135,7 +135,7 @@ class Conditions:
         counts = {len(wholes[f]) for f in DECIDING if f in PER_STAGE and _is_list(wholes[f])}
         stages = max(counts or self.stage_counts)
         if len(counts) > 1 or (stage is not None and stage >= stages):
-            return True  # The design refuses them.
+            return True  # The design rejects them.
         here = slice(None) if stage is None else slice(stage, stage + 1)
         layouts, merges = (
             in_stages(name, spread(wholes[name], stages), values)[here]
@@ -161,5 +161,5 @@ def _is_list(value: Value) -> bool:
 def in_stages(
     field: str, values: tuple[Value, ...], settings: Mapping[str, Value]
 ) -> tuple[Value, ...]:
-    """Set the stages of a field that have a value of their own."""
+    """Return a field's values with those of stages that are set separately."""
     return tuple(settings.get(f"{field}[{i}]", value) for i, value in enumerate(values))

@@ -21,7 +21,7 @@ MEASURES = ("params", "macs", "activation_bytes")
 
 
 class Constraint(NamedTuple):
-    """A bound on what a design may cost, such as ``params <= 2e6``."""
+    """A bound on the cost of a design, such as ``params <= 2e6``."""
 
     measure: str
     comparison: str
@@ -32,17 +32,17 @@ class Constraint(NamedTuple):
         return f"{self.measure} {self.comparison} {bound}"
 
     def violated(self, cost: Cost) -> str:
-        """Return the constraint and the figure that breaks it, or an empty text."""
+        """Return the constraint and the figure that violates it, or an empty string."""
         figure = getattr(cost, self.measure)
         met = COMPARISONS[self.comparison](figure, self.bound)
         return "" if met else f"{self}: it has {figure:,}"
 
 
 def read_constraints(texts: Any) -> tuple[Constraint, ...]:
-    """Read constraints from what the YAML holds.
+    """Read constraints from the contents of the YAML.
 
     Raises:
-        SpaceError: If one is refused; the message names the place.
+        SpaceError: If one is invalid; the message names the location.
     """
     if not isinstance(texts, list):
         raise SpaceError(f"constraints: {shown_value(texts)} is not a list such as [params <= 2e6]")

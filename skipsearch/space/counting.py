@@ -1,7 +1,7 @@
-"""How many points a space has, counted without listing them: stages are counted one by one.
+"""The number of points of a space, counted stage by stage without listing them.
 
-What matters beside a stage's own parameters are the fields that have an effect somewhere in the
-network, so the assignments of the stages so far are kept as counts under the set of those fields.
+Beside a stage's own parameters, only the fields with an effect somewhere in the network matter. So
+the assignments of the stages so far are kept as counts, keyed by the set of those fields.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from skipsearch.fields import DECIDING, PER_STAGE, Deciding, spread, with_effect
 from skipsearch.layout import Layout
 from skipsearch.merges import MERGES
 
-MOST_PAIRS = 10_000  # of a layout and a merge for all stages, those that decide alike counted once
+MOST_PAIRS = 10_000  # of a layout and a merge for all stages, equivalent ones counted once
 
 Effects = frozenset[str]
 
@@ -30,12 +30,12 @@ class _Endless(Exception):
 def count_points(
     axes: Mapping[str, Axis], fixed: Mapping[str, Value], stage_counts: Iterable[int]
 ) -> int | None:
-    """Count the points of a space, conditional axes where they matter; None if endless.
+    """Return the number of points, with conditional axes where they matter; None if infinite.
 
     Args:
-        axes: The axes of the space.
-        fixed: The value of every field that decides which others matter, where no axis sets it.
-        stage_counts: The numbers of stages that designs of the space can have.
+        axes: Axes of the space.
+        fixed: Value of every deciding field that no axis sets.
+        stage_counts: Possible numbers of stages of its designs.
 
     Raises:
         SpaceError: If a layout and a merge for all stages have too many combinations.
@@ -47,13 +47,13 @@ def count_points(
 
 
 class _Counting:
-    """The axes of a space by what they set."""
+    """The axes of a space, grouped by what they set."""
 
     def __init__(self, axes: Mapping[str, Axis], fixed: Mapping[str, Value], stages: int) -> None:
         self.axes = axes
         self.fixed = fixed
-        self.stages = stages  # where neither layout nor merge has one value a stage
-        self.kinds: dict[str, Mapping[Value, int]] = {}  # of the axes that decide
+        self.stages = stages  # used if neither layout nor merge has one value per stage
+        self.kinds: dict[str, Mapping[Value, int]] = {}  # of the deciding axes
         self.in_stage: dict[int, list[str]] = {}  # the other axes of one stage
         self.of_all: list[str] = []  # the other axes of the whole network
         self.of_recipe = 1
@@ -79,14 +79,14 @@ class _Counting:
             )
         total = 0
         for layout, alike in layouts.items():
-            # The merge of all stages is chosen where any of them has a join.
+            # The merge of all stages is chosen if any of them has a join.
             plain, _ = self._split(layout, self.fixed["merge"])
             joined = (same * self._split(layout, merge)[1] for merge, same in merges.items())
             total += alike * (plain + sum(joined))
         return total
 
     def _split(self, layout: Value, merge: Value) -> tuple[int, int]:
-        """Count the points without any join, and those with one, of a layout and a merge."""
+        """Count the points of a layout and a merge that have no join, and those that have one."""
         lengths = {len(value) for value in (layout, merge) if isinstance(value, tuple)}
         if len(lengths) > 1:
             return self._split_refused(layout)
@@ -102,9 +102,9 @@ class _Counting:
         return counts[0], counts[1]
 
     def _split_refused(self, layout: tuple[str, ...]) -> tuple[int, int]:
-        """Count as ``_split`` does what no design has, for layout and merge differ in length.
+        """Count like ``_split``, for a layout and a merge of different lengths.
 
-        All that is left is chosen before the design refuses it.
+        No design has them, but all other parameters are chosen before the design rejects them.
         """
         plain = every = 1
         for stage, own in enumerate(layout):
@@ -118,7 +118,7 @@ class _Counting:
         return 0, (every - plain) * others
 
     def _stage(self, stage: int, layout: Value, merge: Value) -> Mapping[Effects, int]:
-        """Count what can be chosen for one stage, by the fields that then have an effect."""
+        """Count the choices for one stage, by the fields that then have an effect."""
         found: Counter[Effects] = Counter()
         for own, alike in self._options(f"layout[{stage}]", layout).items():
             joins = Layout.parse(own).skip
@@ -130,7 +130,7 @@ class _Counting:
         return found
 
     def _network(self, effects: Effects) -> int:
-        """Count what can be chosen for the whole network beside layout and merge."""
+        """Count the choices for the whole network beside layout and merge."""
         total = 0
         for links, count in self._options("links").items():
             chosen = self._options("link_merge") if links else {self.fixed["link_merge"]: 1}
@@ -145,7 +145,7 @@ class _Counting:
         return math.prod(_size(self.axes[name]) for name in names)
 
     def _options(self, name: str, otherwise: Value = None) -> Mapping[Value, int]:
-        """Return the kinds of a deciding axis, or the one value that is there without it."""
+        """Return the kinds of a deciding axis, or the single value if there is no such axis."""
         return self.kinds.get(name) or {otherwise or self.fixed[name]: 1}
 
 
@@ -177,12 +177,12 @@ def _of_links_and_head(links: tuple[str, ...], link_merge: str, head: str) -> Ef
 
 
 def _kinds(field: str, axis: Axis) -> Mapping[Value, int]:
-    """Count the values of a deciding axis that decide alike, under one of each kind."""
+    """Count the equivalent values of a deciding axis, keyed by one value of each kind."""
     if not isinstance(axis, Free):
         return _merged((value, 1, _kind(field, value)) for value in axis.values)
     counts: Mapping[tuple[str, ...], int] = {(): 1}
     layouts: dict[tuple[str, ...], str] = {}
-    # Slot by slot, lest every layout be written out: there may be millions.
+    # Slot by slot, since there may be millions of layouts.
     for _ in axis.slots:
         longer = {(*w, word): n for w, n in counts.items() for word in axis.words.values}
         layouts = {w: axis.layout(dict(zip(axis.slots, w, strict=False))) for w in longer}
@@ -191,7 +191,7 @@ def _kinds(field: str, axis: Axis) -> Mapping[Value, int]:
 
 
 def _merged(counted: Iterable[tuple[Value, int, Value]]) -> Mapping[Value, int]:
-    """Add up the counts of values that are of one kind, under the first of them."""
+    """Add up the counts of values of one kind, keyed by the first of them."""
     firsts: dict[Value, Value] = {}
     counts: Counter[Value] = Counter()
     for value, count, kind in counted:
@@ -201,11 +201,11 @@ def _merged(counted: Iterable[tuple[Value, int, Value]]) -> Mapping[Value, int]:
 
 @lru_cache(maxsize=1024)
 def _kind(field: str, value: Value) -> Value:
-    """Return what is equal for values of a field that let the same other fields matter."""
+    """Return a key that is equal for values of a field with which the same other fields matter."""
     if isinstance(value, tuple) and field in PER_STAGE:
         return tuple(_kind(field, item) for item in value)
     match field:
-        case "layout":  # A field has an effect on a design where it has one in any of its stages.
+        case "layout":  # A field has an effect on a design if it has one in any stage.
             return tuple(_effects(value, merge) for merge in MERGES)
         case "merge":
             return _effects("conv3 +", value)

@@ -1,4 +1,4 @@
-"""Spaces described as text: their axes and how large they are."""
+"""Descriptions of spaces as text: their axes and sizes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from skipsearch.space.space import Space
 
 
 def draw_space(space: Space) -> str:
-    """Describe a space: its axes, its size, and how many distinct networks it holds."""
+    """Describe a space: its axes, its size, and its number of distinct networks."""
     lines = [f"{space.name}: {space.source}" if space.source else space.name, ""]
     lines += [f"base   {name}: {_plain(value)}" for name, value in space.base.items()]
     lines += [f"recipe {name}: {_plain(value)}" for name, value in space.recipe.items()]
@@ -33,16 +33,16 @@ def _draw_axis(axis: Axis) -> list[str]:
 
 
 def space_size(space: Space) -> str:
-    """Say in one line how large a space is.
+    """Describe the size of a space in one line.
 
     Raises:
-        SpaceError: If a space small enough to be listed holds no design that is allowed.
+        SpaceError: If a space small enough to be listed has no allowed design.
     """
     return describe_size(space, space.listing())
 
 
 def describe_size(space: Space, listing: Listing | None) -> str:
-    """Say how large a space is, as ``space_size`` does, of a listing that is there already."""
+    """Describe the size of a space like ``space_size``, with an existing listing."""
     if space.size is None:
         return "endless: at least one axis is continuous"
     if listing is None:

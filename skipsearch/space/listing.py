@@ -1,4 +1,4 @@
-"""What going through all points of a space shows."""
+"""The results of a pass through all points of a space."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from skipsearch.space.candidate import Candidate
 
 
 class Listing(NamedTuple):
-    """What going through all points of a space shows.
+    """The results of a pass through all points of a space.
 
     Attributes:
         networks: Number of distinct networks that meet the constraints.
-        trainings: Number of distinct trainings, a network and a recipe each.
-        unused: Values of axes that no allowed design has, each with its place.
+        trainings: Number of distinct trainings, each a network and a recipe.
+        unused: Values of axes that no allowed design has, with their locations.
     """
 
     networks: int
@@ -24,7 +24,7 @@ class Listing(NamedTuple):
 
     @classmethod
     def of(cls, points: Iterable[Candidate], parameters: Mapping[str, Parameter]) -> Listing:
-        """Go through points; ``parameters`` are those of their space."""
+        """Go through the points of a space with these parameters."""
         networks, trainings = set(), set()
         used: dict[str, set[Value]] = {name: set() for name in parameters}
         for candidate in points:

@@ -1,4 +1,4 @@
-"""Spaces read from plain values: what the YAML may hold, and what is said where it is refused."""
+"""Spaces read from plain values: the allowed contents of the YAML, and the error messages."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def read_space(values: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Return the attributes of a ``Space``.
 
     Args:
-        values: What the YAML holds.
-        where: What it is called; the name of the space, unless given.
+        values: Contents of the YAML.
+        where: Name of the source, from which the default name of the space is taken.
 
     Raises:
-        SpaceError: If anything is refused; the message names the place.
+        SpaceError: If anything is invalid; the message names the location.
     """
     for key in values:
         if key not in KEYS:

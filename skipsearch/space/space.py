@@ -24,8 +24,8 @@ from skipsearch.text import dump_yaml, parse_yaml, read_text
 
 ENUMERABLE = 10_000  # points up to which a finite space is listed
 LISTED = 2_000  # points up to which a space is described by its distinct networks
-LISTED_BLOCKS = 200_000  # blocks of their designs, all together
-MOST_POINTS = 1_000_000  # points up to which a finite space can be gone through at all
+LISTED_BLOCKS = 200_000  # total number of blocks in their designs
+MOST_POINTS = 1_000_000  # points up to which a finite space can be enumerated at all
 TRIES = 2_000  # random draws before a space counts as empty
 
 
@@ -34,21 +34,21 @@ class Space:
     """A search space: a base design, axes along which it varies, and constraints.
 
     Attributes:
-        name: What to call it.
-        axes: The axes as written, by what each one sets: a field; ``FIELD[i]``, a field with a
-            value in each stage, in one stage alone and over the base's value (stages are numbered
-            from 0, as ``design.layout[0]`` is); or ``recipe.NAME``. A ``Free`` layout is several
+        name: Name of the space.
+        axes: Axes as written, keyed by what each one sets: a field; ``FIELD[i]``, one stage of a
+            field with a value per stage, in place of the base's value (stages are numbered from 0,
+            as in ``design.layout[0]``); or ``recipe.NAME``. A ``Free`` layout is several
             parameters, see ``parameters``.
         base: Fields of the design that no axis sets.
         recipe: Fields of the recipe that differ from its defaults.
         constraints: Bounds that every design must meet before it is trained.
-        source: Where the question comes from.
-        in_channels: Channels of the images that constraints are computed for.
-        image_size: Their height and width, in pixels.
+        source: Origin of the research question.
+        in_channels: Number of image channels for which constraints are computed.
+        image_size: Image height and width for the same, in pixels.
         classes: Number of classes.
 
     Raises:
-        SpaceError: If there is no axis, a name or value is refused, two axes set the same, or no
+        SpaceError: If there is no axis, a name or value is invalid, two axes set the same, or no
             design has the stage of an axis.
     """
 
@@ -67,11 +67,11 @@ class Space:
         """Read a space from a YAML file.
 
         Args:
-            path: The file, or the name of a ready space as a text, such as ``quickstart``.
+            path: Path of the file, or the name of a ready space, such as ``quickstart``.
 
         Raises:
-            SpaceError: If the file is missing or anything in it is refused; the message names
-                file and place.
+            SpaceError: If the file is missing or anything in it is invalid; the message names
+                the file and the location.
         """
         if is_name(path):
             path = ready_path(str(path))
@@ -79,7 +79,7 @@ class Space:
 
     @classmethod
     def from_yaml(cls, text: str, where: str = "space") -> Self:
-        """Read a space from YAML; ``where`` names the text in messages."""
+        """Read a space from YAML; ``where`` is the name of the text in messages."""
         return cls.from_dict(parse_yaml(text, where, SpaceError), where)
 
     @classmethod
@@ -87,11 +87,11 @@ class Space:
         """Build a space from plain values.
 
         Args:
-            values: What the YAML holds.
-            where: What to call it in messages.
+            values: Contents of the YAML.
+            where: Name of the source in messages.
 
         Raises:
-            SpaceError: If anything is refused; the message names the place.
+            SpaceError: If anything is invalid; the message names the location.
         """
         try:
             return cls(**read_space(values, where))
@@ -132,7 +132,7 @@ class Space:
                 )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what its YAML holds."""
+        """Return the contents of the space's YAML."""
         values: dict[str, Any] = {"name": self.name}
         if self.source:
             values["source"] = self.source
@@ -145,7 +145,7 @@ class Space:
         return values
 
     def to_yaml(self) -> str:
-        """Return its YAML."""
+        """Return the space as YAML."""
         return dump_yaml(self.to_dict())
 
     def for_images(self, in_channels: int, image_size: int, classes: int) -> Self:
@@ -160,29 +160,29 @@ class Space:
 
     @cached_property
     def parameters(self) -> Mapping[str, Parameter]:
-        """What is chosen independently, by name, in the order of choosing.
+        """The independent parameters by name, in the order in which they are chosen.
 
-        An axis is one parameter under its own name; a free layout is one a slot, such as
-        ``layout.before_join``. Those that decide whether others matter come first.
+        An axis is one parameter under its own name; a free layout is one per slot, such as
+        ``layout.before_join``. Those that determine whether others matter come first.
         """
         return self._conditions.parameters
 
     @cached_property
     def size(self) -> int | None:
-        """How many points there are, conditional axes counted where they matter; None if endless.
+        """Number of points, with conditional axes only where they matter; None if infinite.
 
-        Points that build the same network are counted apart here, and only once by
-        ``enumerate``; constraints are not looked at.
+        Points that build the same network are counted separately here, but ``enumerate`` yields
+        only one of them. Constraints are ignored.
         """
         return self._conditions.count()
 
     @cached_property
     def conditional(self) -> frozenset[str]:
-        """The parameters that have no effect on some designs, and are left out of their values."""
+        """The parameters without effect on some designs, whose values then lack them."""
         return self._conditions.conditional()
 
     def enumerate(self) -> Iterator[Design]:
-        """Yield every distinct network of a finite space that meets the constraints, once.
+        """Yield every distinct network of a finite space that meets the constraints.
 
         Raises:
             SpaceError: If the space has a continuous axis.
@@ -194,7 +194,7 @@ class Space:
                 yield candidate.design
 
     def candidates(self) -> Iterator[Candidate]:
-        """Yield every distinct training (design and recipe) of a finite space, once.
+        """Yield every distinct training (design and recipe) of a finite space.
 
         Raises:
             SpaceError: If the space has a continuous axis.
@@ -206,7 +206,7 @@ class Space:
                 yield candidate
 
     def unused(self) -> list[str]:
-        """Name the values of a finite space's axes that no allowed design has.
+        """Describe the values of a finite space's axes that no allowed design has.
 
         Raises:
             SpaceError: If the space has a continuous axis.
@@ -214,7 +214,7 @@ class Space:
         return Listing.of(self._points(), self.parameters).unused
 
     def listing(self) -> Listing | None:
-        """Go through all points once; None if there are too many, or if the space is endless."""
+        """Go through all points once; None if there are too many or infinitely many."""
         if self.size is None or self.size > LISTED:
             return None
         points, blocks = [], 0
@@ -226,7 +226,7 @@ class Space:
         return Listing.of(points, self.parameters)
 
     def _points(self) -> Iterator[Candidate]:
-        """Yield every allowed point, those that build the same network too."""
+        """Yield every allowed point, including those that build the same network."""
         for name, parameter in self.parameters.items():
             if parameter.size is None:
                 raise SpaceError(f"axes.{name} is continuous: the space cannot be enumerated")
@@ -241,16 +241,16 @@ class Space:
                 yield candidate
 
     def neighbours(self, candidate: Candidate) -> Iterator[Candidate]:
-        """Yield every allowed candidate that differs from one in a single parameter, once.
+        """Yield every allowed candidate that differs from the given one in a single parameter.
 
-        A ``Choice`` moves to every other value, a ``Range`` to the values next to it (see
-        ``Range.moves``). A parameter that begins to matter by the move has the value of the
-        candidate's design where its axis has that one, else the first of a ``Choice`` or the
-        middle of a ``Range``; one that no longer matters is left out. Of neighbours that are the
-        same training the first is yielded, and none that is the candidate's own.
+        A ``Choice`` moves to every other value, a ``Range`` to the neighbouring values (see
+        ``Range.moves``). A parameter that begins to matter after the move takes the value of the
+        candidate's design if its axis has that value, else the first of a ``Choice`` or the
+        middle of a ``Range``; one that no longer matters is left out. If several neighbours are
+        the same training, only the first is yielded, and the candidate's own never is.
 
         Args:
-            candidate: A point of this space, from ``draw``, ``suggest`` or ``candidate``.
+            candidate: Point of this space, from ``draw``, ``suggest`` or ``candidate``.
         """
 
         def completed(values: Mapping[str, Value]) -> dict[str, Value]:
@@ -273,15 +273,15 @@ class Space:
         """Draw one design that meets the constraints.
 
         Args:
-            seed: A seed, or a generator to draw from; None for a fresh one.
+            seed: Seed, or generator to draw from; None for a fresh generator.
 
         Raises:
-            SpaceError: If 2,000 draws found none.
+            SpaceError: If none of 2,000 draws is allowed.
         """
         return self.draw(seed if isinstance(seed, random.Random) else random.Random(seed)).design
 
     def draw(self, rng: random.Random) -> Candidate:
-        """Draw one candidate that meets the constraints; raises as ``sample`` does."""
+        """Draw one candidate that meets the constraints; raises like ``sample``."""
         reason = ""
         for _ in range(TRIES):
             try:
@@ -295,31 +295,31 @@ class Space:
         raise SpaceError(f"{self.name}: no design of {TRIES} drawn is allowed: {reason}")
 
     def suggest(self, choose: Choose) -> Candidate:
-        """Let a callable choose a value for each parameter that matters, in a fixed order.
+        """Choose a value for each parameter that matters with a callable, in a fixed order.
 
-        A parameter is left out where no value of it could change the design at hand: the design
-        knows which of its fields matter.
+        A parameter is left out if no value of it could change the current design: the design
+        determines which of its fields matter.
 
         Args:
-            choose: From the parameter's name and the parameter to a value.
+            choose: Function from the parameter's name and the parameter to a value.
 
         Raises:
-            DesignError: If the values chosen cannot be built together.
+            DesignError: If the chosen values cannot be combined.
         """
         return self.candidate(self._conditions.choose(choose))
 
     def candidate(self, values: Mapping[str, Value]) -> Candidate:
-        """Build the candidate at given values of the parameters.
+        """Build the candidate with given values of the parameters.
 
         Raises:
-            DesignError: If they cannot be built together.
+            DesignError: If the values cannot be combined.
         """
         values = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
         settings = self._conditions.assembled(values)
         return build_candidate(values, settings, self.base, self.recipe)
 
     def _allowed(self, values: Mapping[str, Value]) -> Candidate | None:
-        """Build a candidate; None where it cannot be built, or breaks a constraint."""
+        """Build a candidate; None if it cannot be built or violates a constraint."""
         try:
             candidate = self.candidate(values)
         except DesignError:
@@ -327,7 +327,7 @@ class Space:
         return None if self.violated(candidate.design) else candidate
 
     def violated(self, design: Design) -> str:
-        """Return the first constraint that a design breaks, with its figure, or an empty text."""
+        """Return the first violated constraint with the design's figure, or an empty string."""
         if not self.constraints:
             return ""
         found = cost(design, self.in_channels, self.image_size, self.classes)

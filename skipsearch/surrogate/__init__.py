@@ -1,9 +1,9 @@
 """A probabilistic model of a search space: it proposes designs, and answers questions about them.
 
-``encoding`` turns candidates into rows of numbers, ``warp`` accuracies into values that are fit for
-a normal model, ``kernel`` says how alike two designs are expected to be, ``process`` fits a
-Gaussian process and returns its posterior, and ``acquisition`` says what is worth training next.
-``answers`` says what draws of it tell about the levels of an axis, ``question`` which training
-narrows such an answer most, and ``inquiry`` puts questions to a space.
+``encoding`` turns candidates into rows of numbers, and ``warp`` turns accuracies into values for a
+normal model. ``kernel`` defines the expected similarity of two designs, ``process`` fits a Gaussian
+process and returns its posterior, and ``acquisition`` rates designs for the next training.
+``answers`` compares the levels of an axis in posterior draws, ``question`` finds the training that
+narrows such an answer most, ``sentences`` words it, and ``inquiry`` applies all of it to a space.
 Everything here is pure arithmetic in numpy and scipy: no study, no torch, no clock.
 """

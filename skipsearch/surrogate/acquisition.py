@@ -1,4 +1,4 @@
-"""What is worth training next: the expected improvement, of one objective or of a front."""
+"""Acquisition functions: the expected improvement of one objective or of a front."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from skipsearch.surrogate.encoding import Array
 
 
 def expected_improvement(mean: Array, deviation: Array, best: float | Array) -> Array:
-    """Return by how much a normal value is expected to exceed the best; nothing below counts.
+    """Return the expected improvement of normal values over the best.
 
     Jones, Schonlau & Welch 1998 (doi:10.1023/A:1008306431147), for values to be maximised.
 
     Args:
-        mean: Of each value.
-        deviation: Its standard deviation.
-        best: What is to be exceeded.
+        mean: Mean of each value.
+        deviation: Standard deviation of each value.
+        best: Value to exceed.
     """
     over = mean - best
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -28,31 +28,31 @@ def expected_improvement(mean: Array, deviation: Array, best: float | Array) -> 
 def front_gain(
     mean: Array, deviation: Array, cost: Array, front: Array, front_cost: Array, worst: float
 ) -> Array:
-    """Return by how much each design is expected to enlarge the area under a front.
+    """Return the expected increase of the area under a front by each design.
 
-    The front is of a value to be maximised and a cost to be kept small that is known beforehand. A
-    design of cost c and value y dominates, at each cost from c on, all that is below y; what it
-    adds is y less the front's value there, where that is positive. So the expectation is a sum of
-    expected improvements over the steps of the front, and it is exact (the one-dimensional case of
-    Emmerich, Deutz & Klinkenberg 2011).
+    The front has a value to be maximised and a known cost to be minimised. A design of cost c and
+    value y dominates everything below y at each cost from c. It adds the difference between y and
+    the front's value there, if positive. So the expectation is a sum of expected improvements over
+    the steps of the front, and it is exact (the one-dimensional case of Emmerich, Deutz &
+    Klinkenberg 2011).
 
     Args:
-        mean: Of the value of each design.
-        deviation: Its standard deviation.
-        cost: Of each design.
-        front: Values of the designs seen, in any order, the dominated ones too.
-        front_cost: Their costs.
-        worst: The value from which the area is measured: below it nothing is gained.
+        mean: Mean of the value of each design.
+        deviation: Standard deviation of each value.
+        cost: Cost of each design.
+        front: Values of the observed designs, in any order, including dominated ones.
+        front_cost: Costs of the observed designs.
+        worst: Value from which the area is measured; values below it gain nothing.
 
     Returns:
-        The expected gain of each design: value times cost, costs counted in the range of
+        The expected gain of each design: value times cost, with costs relative to the range of
         ``cost`` and ``front_cost``.
     """
     low = min(cost.min(), front_cost.min(initial=np.inf))
     high = max(cost.max(), front_cost.max(initial=-np.inf))
     range_ = high - low if high > low else 1.0
     at, seen_at = (cost - low) / range_, (front_cost - low) / range_
-    # The right end lies beyond the dearest design, so that it counts too.
+    # The right end lies beyond the most expensive design, so that it counts too.
     end = 1.0 + 1.0 / max(len(front), 10)
     order = np.lexsort((-front, seen_at))
     heights = np.maximum.accumulate(np.append(worst, front[order]))  # of the steps, left to right

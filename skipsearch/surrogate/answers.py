@@ -1,8 +1,8 @@
 """Questions about a space, answered from draws of a posterior.
 
-Everything here works on a matrix of draws: each row is one space that the data allow, each column
-one of its designs, each number an accuracy at the full budget. What is asked of the space is
-computed in every row; the spread over the rows is what the data leave open.
+Everything here works on a matrix of draws: each row is one space consistent with the data, each
+column one of its designs, each number an accuracy at the full budget. The quantity of interest is
+computed in every row; its spread over the rows is the remaining uncertainty.
 """
 
 from __future__ import annotations
@@ -19,21 +19,20 @@ Codes = NDArray[np.intp]
 Flags = NDArray[np.bool_]
 
 COVERAGE = 0.95  # of intervals
-MARGIN = 0.005  # a difference in accuracy that is too small to matter
-CONFIDENCE = 0.975  # of statements: what is worse then has an interval below 0
+CONFIDENCE = 0.975  # of statements: the interval of a worse level is then below 0
 BEST, TIED, WORSE, OPEN = "best", "tied", "worse", "open"
 
 
 @dataclass(frozen=True, slots=True)
 class Verdicts:
-    """What can be said about the levels of an axis, all statements together.
+    """Joint verdicts on the levels of an axis.
 
     Attributes:
-        reference: The level that the others are compared with.
-        words: Of each level: ``worse`` or ``tied`` (with the reference) or ``open``; the reference
-            is ``best`` where all others are worse, ``tied`` where a level is tied with it and none
-            is open, else ``open``.
-        confidence: The probability that all statements that are not ``open`` are true.
+        reference: Level that the others are compared with.
+        words: Verdict on each level: ``worse``, ``tied`` (with the reference) or ``open``. The
+            reference is ``best`` if all others are worse, ``tied`` if a level is tied with it and
+            none is open, else ``open``.
+        confidence: Probability that all verdicts except ``open`` ones are true.
     """
 
     reference: int
@@ -50,12 +49,12 @@ def level_means(draws: Array, codes: Codes) -> Array:
     """Return the mean of each level over the designs that have it.
 
     Args:
-        draws: (S, N)
-        codes: (N,) the level of each design, from 0; -1 where the axis has no effect. Each level
-            up to the highest code has a design.
+        draws: Draws, (S, N).
+        codes: Level of each design, (N,), from 0; -1 if the axis has no effect. Each level up to
+            the highest code has a design.
 
     Returns:
-        (S, L)
+        The means, (S, L).
     """
     members = _members(codes)
     means: Array = draws @ (members / members.sum(axis=0))
@@ -63,20 +62,20 @@ def level_means(draws: Array, codes: Codes) -> Array:
 
 
 def level_bests(draws: Array, codes: Codes, trained: Flags, least: float) -> tuple[Array, Array]:
-    """Return the accuracy of the best design with each level, at the least and at the most.
+    """Return bounds on the accuracy of the best design with each level.
 
-    At the most it is that of the best of all designs. That rests on what the model says of designs
-    like none that was trained, and the best of many such guesses is the most lucky one; so at the
-    least it is that of the best design that was trained.
+    The upper bound is the accuracy of the best of all designs. It relies on predictions for designs
+    unlike any trained one, and the best of many such guesses is optimistic. So the lower bound is
+    the accuracy of the best trained design.
 
     Args:
         draws: As for ``level_means``.
         codes: As for ``level_means``.
-        trained: (N,) whether a design was trained.
-        least: Accuracy that counts where none with a level was.
+        trained: Whether each design was trained, (N,).
+        least: Lower bound for a level without a trained design.
 
     Returns:
-        (S, L) at the least, and (S, L) at the most.
+        The lower bounds, (S, L), and the upper bounds, (S, L).
     """
     most = [draws[:, codes == i].max(axis=1) for i in range(codes.max() + 1)]
     low = [
@@ -86,13 +85,13 @@ def level_bests(draws: Array, codes: Codes, trained: Flags, least: float) -> tup
 
 
 def chance_of_design(draws: Array) -> Array:
-    """Return the probability that each design is the best of the space; equals share it.
+    """Return the probability that each design is the best of the space; equal ones share it.
 
     Args:
-        draws: (S, N)
+        draws: Draws, (S, N).
 
     Returns:
-        (N,) with the sum 1.
+        The probabilities, (N,), with the sum 1.
     """
     first = draws == draws.max(axis=1, keepdims=True)
     chances: Array = (first / first.sum(axis=1, keepdims=True)).mean(axis=0)
@@ -103,11 +102,11 @@ def chance_of_level(chances: Array, codes: Codes) -> Array:
     """Return the probability that the best design of the space has each level.
 
     Args:
-        chances: (N,) what ``chance_of_design`` returns.
+        chances: Result of ``chance_of_design``, (N,).
         codes: As for ``level_means``.
 
     Returns:
-        (L,) with a sum below 1 where the best design may be one on which the axis has no effect.
+        The probabilities, (L,); the sum is below 1 if the axis may not affect the best design.
     """
     active = codes >= 0
     sums = np.bincount(codes[active], chances[active], minlength=codes.max() + 1)
@@ -118,8 +117,8 @@ def interval(values: Array, confidence: float = COVERAGE) -> tuple[Array, Array]
     """Return the central interval of each column.
 
     Args:
-        values: (S, K) draws.
-        confidence: The probability that one value lies in its interval.
+        values: Draws, (S, K).
+        confidence: Probability that one value lies in its interval.
     """
     tail = (1 - confidence) / 2
     low, high = np.quantile(values, [tail, 1 - tail], axis=0)
@@ -127,14 +126,14 @@ def interval(values: Array, confidence: float = COVERAGE) -> tuple[Array, Array]
 
 
 def intervals_together(values: Array, confidence: float = COVERAGE) -> tuple[Array, Array]:
-    """Return intervals that hold all columns at once with the probability given.
+    """Return intervals that contain all columns simultaneously with a given probability.
 
     Their ends are order statistics of equal rank (Besag, Green, Higdon & Mengersen 1995, Bayesian
     Computation and Stochastic Systems, doi:10.1214/ss/1177010123, section 6.3).
 
     Args:
-        values: (S, K) draws; columns that are constant take no part.
-        confidence: The probability that all values lie in their intervals.
+        values: Draws, (S, K); constant columns are ignored.
+        confidence: Probability that all values lie in their intervals.
     """
     count = len(values)
     ordered = np.sort(values, axis=0)
@@ -150,20 +149,20 @@ def intervals_together(values: Array, confidence: float = COVERAGE) -> tuple[Arr
 def judge(
     levels: Array, margin: float, confidence: float = CONFIDENCE, least: Array | None = None
 ) -> Verdicts:
-    """Say which levels are worse than the best one, and which are tied with it.
+    """Decide which levels are worse than the best one, and which are tied with it.
 
-    The reference is the level that is the highest in most draws (at the least). The statement made
+    The reference is the level that is most often the highest (by the lower bounds). The statement
     about another level is the more probable of "worse than the reference" and "within the margin
     of it".
-    Statements are accepted from the most probable on, as long as all that are accepted hold
-    together with the confidence asked for.
+    Statements are accepted in order of decreasing probability, as long as all accepted ones hold
+    jointly with the given confidence.
 
     Args:
-        levels: (S, L) draws of the levels' values.
-        margin: A difference that is too small to matter.
-        confidence: As said.
-        least: (S, L) what the values are at the least, where ``levels`` is what they are at the
-            most; a statement then has to hold for all between. None where they are known alike.
+        levels: Draws of the levels' values, (S, L).
+        margin: Difference that is too small to matter.
+        confidence: Joint probability of the accepted statements.
+        least: Lower bounds on the values, (S, L), if ``levels`` are upper bounds; a statement must
+            then hold for all values in between. None if ``levels`` are the values themselves.
     """
     least = levels if least is None else least
     count = levels.shape[1]
@@ -189,11 +188,11 @@ def judge(
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """How much of the variance over the space axes explain, in draws.
+    """Draws of the shares of the variance over the space that axes explain.
 
     Attributes:
-        main: (S,) of each axis alone, by its name.
-        pairs: (S,) of each two axes together, beyond what each of them explains alone.
+        main: Share of each single axis, (S,), by name.
+        pairs: Share of each pair of axes, (S,), beyond what the two explain separately.
     """
 
     main: Mapping[str, Array]
@@ -203,16 +202,16 @@ class Shares:
 def sobol_shares(draws: Array, axes: Mapping[str, Codes], most_pairs: int | None = None) -> Shares:
     """Return Sobol's shares of first and second order (Sobol' 1993, Saltelli et al. 2010).
 
-    All designs of the space count alike. The share of an axis is the variance of its levels' means
-    over the variance of all designs; where it has no effect is a level like the others. A pair's
-    is that of the means of all combinations, less the two axes' own. Where axes are conditional
-    upon another, designs do not fill the whole grid: what two axes say alike is then taken once
-    from their pair, which may fall below 0.
+    All designs of the space have equal weight. The share of an axis is the variance of its levels'
+    means over the variance of all designs; having no effect counts as a level. The share of a pair
+    is that of the means of all combinations, minus the shares of the two axes. If one axis is
+    conditional on another, designs do not fill the whole grid. What both axes explain is then
+    subtracted once too often from their pair, whose share may be negative.
 
     Args:
-        draws: (S, N)
-        axes: (N,) codes of each axis, by its name.
-        most_pairs: Pairs that are looked at, at most: those of the axes that explain most.
+        draws: Draws, (S, N).
+        axes: Codes of each axis, (N,), by name.
+        most_pairs: Maximum number of pairs, those of the axes that explain most.
     """
     total = draws.var(axis=1)
     scale = np.divide(1.0, total, out=np.zeros_like(total), where=total > 0)
@@ -248,27 +247,26 @@ def further(
     continuations: int = 5,
     confidence: float = CONFIDENCE,
 ) -> int | None:
-    """Simulate the trainings that would settle which level is best.
+    """Estimate by simulation how many trainings would settle which level is best.
 
-    One draw after another is taken for the truth. The next training is of the design whose value
-    is expected to narrow the differences between the levels most; what it shows is simulated, and
-    all draws are moved by what it teaches, by the ensemble Kalman filter with perturbed
-    observations (Burgers, van Leeuwen & Evensen 1998). The question is settled when ``judge``
-    leaves no level open. It is an estimate: the relation of levels to values is taken for linear.
+    Each continuation takes one draw as the truth. The next training is of the design whose value
+    is expected to narrow the differences between the levels most. Its result is simulated, and all
+    draws are updated by the ensemble Kalman filter with perturbed observations (Burgers, van
+    Leeuwen & Evensen 1998). The question is settled when ``judge`` leaves no level open. This is an
+    estimate, since the relation of levels to values is assumed to be linear.
 
     Args:
-        values: (S, C) draws of designs that may be trained, on the scale of the model.
-        levels: (S, L) draws of the levels' values, of the same rows.
+        values: Draws of designs that may be trained, (S, C), on the scale of the model.
+        levels: Draws of the levels' values, (S, L), of the same rows.
         noise: Variance of a training's value, on the scale of the model.
-        margin: A difference between levels that is too small to matter.
-        rng: Of the simulation.
-        most: Trainings after which a continuation ends.
-        continuations: How many are simulated.
+        margin: Difference between levels that is too small to matter.
+        rng: Generator of the simulation.
+        most: Maximum number of trainings in a continuation.
+        continuations: Number of simulated continuations.
         confidence: As for ``judge``.
 
     Returns:
-        The median number of trainings; None where more than half of the simulated continuations
-        were open at the end.
+        The median number of trainings; None if more than half of the continuations stayed open.
     """
     counts = []
     for truth in rng.choice(len(values), size=min(continuations, len(values)), replace=False):
@@ -294,7 +292,7 @@ def _continued(
     for count in range(most + 1):
         if judge(state[:, designs:], margin, confidence).settled:
             return count
-        chosen = most_telling(state[:, :designs], state[:, designs:], noise)[0]
+        chosen = most_informative(state[:, :designs], state[:, designs:], noise)[0]
         seen = true[chosen] + rng.normal(0, deviation)
         column = state[:, chosen].copy()
         centred = column - column.mean()
@@ -303,16 +301,16 @@ def _continued(
     return most + 1
 
 
-def most_telling(values: Array, levels: Array, noise: float) -> Codes:
-    """Order designs by how much one training of each narrows the levels' differences, in all.
+def most_informative(values: Array, levels: Array, noise: float) -> Codes:
+    """Order designs by how much one training narrows all differences of levels together.
 
     Args:
-        values: (S, N) draws of designs, on the scale of the model.
-        levels: (S, L) draws of the levels' values, of the same rows.
+        values: Draws of designs, (S, N), on the scale of the model.
+        levels: Draws of the levels' values, (S, L), of the same rows.
         noise: Variance of a training's value, on the scale of the model.
 
     Returns:
-        Places of the designs, the most telling first.
+        Indices of the designs, the most informative first.
     """
     differences = levels - levels[:, [_reference(levels)]]
     centred = values - values.mean(axis=0)
@@ -328,7 +326,7 @@ def _reference(levels: Array) -> int:
 
 
 def _members(codes: Codes) -> Array:
-    """Return (N, L) which design has which level."""
+    """Return an indicator matrix of the level of each design, (N, L)."""
     members = np.zeros((len(codes), codes.max(initial=-1) + 1))
     active = np.flatnonzero(codes >= 0)
     members[active, codes[active]] = 1

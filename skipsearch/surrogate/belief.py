@@ -1,9 +1,9 @@
-"""What trainings say of all designs of a space: draws of their accuracies.
+"""Draws of the accuracies of all designs of a space, given its trainings.
 
-The posterior of ``process`` takes the scales of its kernel as known. A few trainings leave them
-open, above all how much of a difference is a design's own and how much is noise, and intervals that
-forget it are too narrow. Here scales are drawn as well: from the normal approximation of their
-posterior at its maximum, weighted by the ratio of the two densities (Tierney & Kadane 1986,
+The posterior of ``process`` assumes known scales of its kernel. A few trainings leave them
+uncertain, above all how much of a difference is a design's own and how much is noise, and intervals
+that ignore this are too narrow. Here scales are drawn as well: from the normal approximation of
+their posterior at its maximum, weighted by the ratio of the two densities (Tierney & Kadane 1986,
 doi:10.1080/01621459.1986.10478240, for the approximation; Ionides 2008,
 doi:10.1198/106186008X320456, for the truncated weights).
 """
@@ -21,8 +21,8 @@ from skipsearch.surrogate.kernel import Kernel
 from skipsearch.surrogate.process import Observations, Posterior, ScaleDensity
 from skipsearch.surrogate.warp import Warp
 
-SCALES = 24  # sets of scales that are drawn
-SHAPED = 200  # designs, at most, that the shape of the scales' density is taken from
+SCALES = 24  # number of drawn sets of scales
+SHAPED = 200  # maximum number of designs that determine the shape of the scales' density
 STEP = 1e-3  # of a logarithm, for the second derivative
 
 
@@ -31,10 +31,10 @@ class Belief:
     """A posterior over spaces, with the scales of the kernel integrated out.
 
     Attributes:
-        warp: From accuracies to the values that the model is of.
-        posteriors: One for each set of scales.
-        weights: Their probabilities.
-        least: Accuracy below which no design is expected: that of guessing.
+        warp: Map from accuracies to the values of the model.
+        posteriors: Posterior for each set of scales.
+        weights: Probability of each set of scales.
+        least: Minimum expected accuracy of a design, that of guessing.
     """
 
     warp: Warp
@@ -53,15 +53,15 @@ class Belief:
         rng: np.random.Generator,
         least: float = 0.0,
     ) -> Self:
-        """Learn from trainings.
+        """Fit to trainings.
 
         Args:
-            encoding: Of the space.
-            warp: By which accuracies became values.
-            points: A row of the encoding for each training.
-            values: What each showed of its final value.
-            noise: Variance of each value that is known beforehand, see ``fit``.
-            rng: Draws the scales.
+            encoding: Encoding of the space.
+            warp: Map from accuracies to values.
+            points: Row of the encoding for each training.
+            values: Observed final value of each training.
+            noise: Known variance of each value, see ``fit``.
+            rng: Generator for the scales.
             least: Accuracy of guessing.
         """
         seen, kernel = Observations.of(points, values, noise), Kernel(encoding.axes)
@@ -72,18 +72,18 @@ class Belief:
 
     @property
     def noise(self) -> float:
-        """Return the variance of the value of one further training, typically."""
+        """Typical variance of the value of one further training."""
         seen = self.posteriors[0].seen
         scale = float(self.weights @ [posterior.scales.noise for posterior in self.posteriors])
         return float(np.median(seen.floors)) + scale
 
     def values(self, x: Array, count: int, rng: np.random.Generator) -> Array:
-        """Draw the values of all rows together: an array (count, rows).
+        """Draw the values of all rows jointly: an array (count, rows).
 
         Args:
             x: Rows of the encoding.
             count: Number of draws.
-            rng: As said.
+            rng: Generator for the draws.
         """
         shares = rng.multinomial(count, self.weights)
         drawn = [p.sample(x, n, rng) for p, n in zip(self.posteriors, shares, strict=True) if n]
@@ -103,7 +103,7 @@ def _drawn(density: ScaleDensity, rng: np.random.Generator) -> tuple[Array, Arra
         above, below = density.loss(middle + step)[1], density.loss(middle - step)[1]
         curvature[i] = (above - below) / (2 * STEP)
     strengths, directions = np.linalg.eigh((curvature + curvature.T) / 2)
-    # The prior alone gives a curvature of 1 / width^2; where the density is flatter, it is no peak.
+    # The prior alone has a curvature of 1 / width^2; a flatter density has no peak there.
     deviations = 1 / np.sqrt(np.maximum(strengths, 0.2))
     normal = rng.standard_normal((SCALES, count))
     normal[0] = 0.0

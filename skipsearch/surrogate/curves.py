@@ -1,13 +1,12 @@
-"""What the first epochs of a training tell about its end.
+"""Predictions of the end of a training from its first epochs.
 
-The final value of a training is latent until it ends, and its value after each epoch is a noisy
-view of it, of a level, slope and noise that are learned from the finished trainings of the same
-search. So a training that was stopped is an observation of its final value like any other, with
-more noise.
+The final value of a training is latent until it ends. Its value after each epoch is a noisy view
+of the final value, whose level, slope and noise are learned from the finished trainings of the same
+search. So a stopped training is an observation of its final value like any other, with more noise.
 
-Trainings are stopped by what their curves look like, so those that finished are a selection. The
-regression of the final value on the value after an epoch is not biased by that, and the spread of
-the values after an epoch is known of all trainings: together they give the view (the factored
+Trainings are stopped because of their curves, so the finished ones are a selected sample. That does
+not bias the regression of the final value on the value after an epoch, and the spread of the
+values after an epoch is known from all trainings. Together they determine the view (the factored
 likelihood of Anderson 1957, doi:10.1080/01621459.1957.10501379).
 """
 
@@ -22,19 +21,19 @@ import numpy as np
 from skipsearch.surrogate.encoding import Array
 from skipsearch.surrogate.warp import Warp
 
-LEAST = 5  # finished trainings before an epoch tells anything
-PRIOR = 4.0  # finished trainings that the prior weighs: it says that an epoch tells nothing
-MOST_VARIANCE = 25.0  # of a view, in squared spreads of the final values: beyond it tells nothing
+LEAST = 5  # finished trainings needed to learn from an epoch
+PRIOR = 4.0  # weight, in finished trainings, of the prior that an epoch predicts nothing
+MOST_VARIANCE = 25.0  # of a view, in squared spreads of the final values; noisier ones are ignored
 
 
 class Final(NamedTuple):
-    """What the epochs of a training say of its final accuracy.
+    """The final accuracy that the epochs of a training indicate.
 
     Attributes:
-        accuracy: The final accuracy that they point to. It may lie far from all that was seen, with
-            a variance to match.
-        variance: Of its value by ``Warp``, in squared logits, beside the noise of a training that
-            finished. Divided by the square of a warp's spread it is that of the warp's values.
+        accuracy: Indicated final accuracy. It may be far from all observed ones, with a
+            correspondingly large variance.
+        variance: Variance of its value by ``Warp``, in squared logits, in addition to the noise of
+            a finished training. Divide it by a warp's squared spread for that warp's values.
     """
 
     accuracy: float
@@ -42,13 +41,13 @@ class Final(NamedTuple):
 
 
 class Curves:
-    """The curves of a search, from which it is learned what an epoch tells.
+    """Views of final accuracies, learned from the curves of a search.
 
     Args:
-        finished: Accuracies by epoch of the trainings that went to the end; the last epoch is that
-            of the full budget.
-        images: Number of images that an accuracy is a share of.
-        others: Accuracies by epoch of trainings that did not, and have not failed.
+        finished: Accuracies by epoch of the finished trainings; the last epoch is that of the full
+            budget.
+        images: Number of images on which accuracies are measured.
+        others: Accuracies by epoch of trainings that are not finished and have not failed.
     """
 
     def __init__(
@@ -67,11 +66,11 @@ class Curves:
             self._values = self._warp.values(final)
 
     def final(self, epoch: int, accuracy: float) -> Final | None:
-        """Return what an accuracy says of the final one; None where it says nothing.
+        """Return the final accuracy that an accuracy indicates; None if it indicates nothing.
 
         Args:
-            epoch: The last that a training was trained for.
-            accuracy: After it.
+            epoch: Last epoch of the training.
+            accuracy: Accuracy after that epoch.
         """
         if epoch not in self._views:
             self._views[epoch] = self._view(epoch)
@@ -93,15 +92,15 @@ class Curves:
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """How an epoch shows the final value, in spreads of either.
+    """The relation of the final value to the value after an epoch, in the spreads of both.
 
-    The final value is normal about ``level + slope * z`` for a value z after the epoch.
+    The final value is normal with mean ``level + slope * z`` for a value z after the epoch.
 
     Attributes:
-        warp: Of the accuracies after this epoch.
-        level: Final value that is expected where z is 0.
-        slope: By which it rises with z.
-        noise: Its variance where z is known.
+        warp: Warp of the accuracies after this epoch.
+        level: Expected final value for z = 0.
+        slope: Slope of the final value by z.
+        noise: Variance of the final value given z.
         uncertainty: Covariance of level and slope, in units of ``noise``.
         middle: Mean of z over all trainings.
         spread: Variance of z over all trainings.
@@ -120,14 +119,14 @@ class _View:
         """Learn a view.
 
         The regression is Bayesian with the conjugate prior (Gelman et al. 2013, Bayesian Data
-        Analysis, section 14.2): a slope of 0, and final values of the variance 1 that they are
-        scaled to.
+        Analysis, section 14.2): a slope of 0, and a variance of 1, to which the final values are
+        scaled.
 
         Args:
             seen: Accuracies after this epoch of all trainings that reached it.
-            early: The same of those that finished.
-            final: Values of those at the end.
-            images: Number of images that an accuracy is a share of.
+            early: Accuracies after this epoch of the finished trainings.
+            final: Final values of the finished trainings.
+            images: Number of images on which accuracies are measured.
         """
         warp = Warp.of(seen, images)
         z = warp.values(seen)
@@ -136,7 +135,7 @@ class _View:
         uncertainty = np.linalg.inv(precision)
         weights = uncertainty @ (inputs.T @ final)
         scatter = PRIOR + float(final @ final - weights @ precision @ weights)
-        # The variance of Student's t distribution of PRIOR + len(final) degrees of freedom.
+        # The variance of Student's t distribution with PRIOR + len(final) degrees of freedom.
         noise = scatter / (PRIOR + len(final) - 2)
         slope = max(float(weights[1]), 0.0)
         return cls(
@@ -144,10 +143,10 @@ class _View:
         )
 
     def observe(self, accuracy: float) -> tuple[float, float]:
-        """Return the final value that an accuracy points to, and by what variance it may be off.
+        """Return the final value that an accuracy indicates, and the variance of its error.
 
-        This is Bayes' rule backwards: the observation by which the final values of all trainings
-        become those of the trainings that show this accuracy after this epoch.
+        This inverts Bayes' rule: the observation updates the final values of all trainings to
+        those of the trainings with this accuracy after this epoch.
         """
         z = float(self.warp.values([accuracy])[0])
         x = np.array([1.0, z])

@@ -16,23 +16,23 @@ from skipsearch.space import Space
 
 Array = npt.NDArray[np.float64]
 
-KNOTS = 9  # of a range with more values than that: in between, a function of it is linear
+KNOTS = 9  # of a range with more values: functions of it are linear in between
 LABELS = (str, bool, type(None))
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """One column: what a parameter of the space can be.
+    """One column: the levels of a parameter of the space.
 
-    A value is the *position* of its level, from 0 to ``len(levels) - 1``. A number between two
-    levels of a numeric axis lies between their positions. Where an axis has no effect on a design
-    it is *inactive*, which is a level of its own, at the position ``len(levels)``.
+    A value is encoded as the *position* of its level, from 0 to ``len(levels) - 1``. A number
+    between two levels of a numeric axis lies between their positions. An axis without effect on a
+    design is *inactive* there, which is an extra level at the position ``len(levels)``.
 
     Attributes:
-        name: Of the parameter.
-        levels: Its values, or the knots of a range. Numbers are sorted.
-        numeric: Whether levels are alike by their distance; else they are alike or they are not.
-        log: Whether positions between the knots are taken on a logarithmic scale.
+        name: Name of the parameter.
+        levels: Values of the parameter, or the knots of a range. Numbers are sorted.
+        numeric: Whether similarity depends on distance; otherwise only equal levels are similar.
+        log: Whether positions between the knots are interpolated on a logarithmic scale.
         conditional: Whether the axis is inactive in some designs.
     """
 
@@ -54,14 +54,14 @@ class Axis:
 
     @property
     def inactive(self) -> int:
-        """Return the position of the level that stands for having no effect."""
+        """Position of the level for an axis without effect."""
         return len(self.levels)
 
     def position(self, value: Value) -> float:
         """Return the position of a value.
 
         Raises:
-            ValueError: If a value that is no number is none of the levels.
+            ValueError: If a value that is not a number is not a level.
         """
         try:
             return float(self.levels.index(value))
@@ -77,7 +77,7 @@ class Encoding:
     """The columns of a space.
 
     Attributes:
-        axes: In the order of the space's parameters.
+        axes: Axes in the order of the space's parameters.
     """
 
     axes: tuple[Axis, ...]
@@ -90,7 +90,7 @@ class Encoding:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Return the names of the axes, in the order of the columns."""
+        """Names of the axes, in the order of the columns."""
         return tuple(axis.name for axis in self.axes)
 
     def column(self, name: str) -> int:
@@ -105,7 +105,7 @@ class Encoding:
         """Return one row for each candidate.
 
         Args:
-            values: Of the parameters that matter for each candidate, as ``Candidate.values``.
+            values: Values of each candidate, as ``Candidate.values``.
         """
         rows = [
             [
@@ -118,10 +118,10 @@ class Encoding:
 
 
 def _sorted(values: Sequence[Value]) -> tuple[Any, ...]:
-    """Return values that have one natural order in it; nothing where they have none.
+    """Return values in their natural order; empty if they have none.
 
-    Numbers do, and so do lists of numbers of which each is larger than the one before in no entry
-    smaller: depths [1, 1] and [3, 3], but not [1, 3] and [3, 1].
+    Numbers have one. So do lists of numbers if no entry decreases from one list to the next, as in
+    depths [1, 1] and [3, 3], but not [1, 3] and [3, 1].
     """
     if any(isinstance(value, LABELS) for value in values):
         return ()

@@ -1,7 +1,6 @@
-"""Questions put to a space: what its trainings answer, and which training to do next.
+"""Questions about a space: the answers from its trainings, and which training to do next.
 
-Everything follows from the space and the trainings handed in. Nothing is remembered but
-what saves time.
+Everything follows from the given space and trainings. State is kept only to save time.
 """
 
 from __future__ import annotations
@@ -29,25 +28,25 @@ from skipsearch.surrogate.process import (
     Observations,
     Posterior,
 )
-from skipsearch.surrogate.question import Answer, Question, most_telling, narrowed, slopes
+from skipsearch.surrogate.question import Answer, Question, most_informative, narrowed, slopes
 from skipsearch.surrogate.warp import Warp
 
-MOST_LEVELS = 20  # of an axis, that are compared
-MOST_NUMBERS = 6  # the same, of an axis of numbers: beyond, the report looks at thirds of them
+MOST_LEVELS = 20  # maximum number of compared levels of an axis
+MOST_NUMBERS = 6  # the same for an axis of numbers: of more, the report compares thirds
 DRAWS = 1_000  # from the posterior
-FIRST = 10  # trainings, at least, before the model is fitted
+FIRST = 10  # minimum number of trainings before the model is fitted
 
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """What is known of a training.
+    """The data of a training.
 
     Attributes:
-        key: Of its design and recipe, see ``Candidate.key``.
-        seed: Of the training.
-        values: Of the parameters that matter for it.
-        accuracy: At the full budget, or that of guessing where the training diverged; None while
-            it is under way, or where it failed in another way.
+        key: Key of the design and recipe, see ``Candidate.key``.
+        seed: Seed of the training.
+        values: Values of the parameters that matter for it.
+        accuracy: Accuracy at the full budget, or that of guessing if the training diverged; None if
+            it is running or failed in another way.
         failed: Whether it diverged or failed in another way.
     """
 
@@ -59,25 +58,27 @@ class Training:
 
 
 class Inquiry:
-    """Asks of a space which levels of some axes are the best, on average over its designs.
+    """Questions about which levels of some axes are the best, on average over a space's designs.
 
-    All designs of a finite space of up to 4,000 points count alike; a larger or endless space is
-    represented by 2,000 designs drawn at random, always the same ones.
+    All designs of a finite space of up to 4,000 points have equal weight; a larger or infinite
+    space is represented by 2,000 randomly drawn designs, always the same ones.
 
     Args:
-        space: With the recipe that its designs are trained by.
+        space: Space, with the recipe of the trainings.
         axes: Parameters of the space, or fields that its axes set.
-        margin: A difference in mean accuracy that is too small to matter.
-        images: Of the validation split.
-        seed: Of the first training of each design.
-        seeds: Trainings of one design at most.
+        margin: Difference in mean accuracy that is too small to matter.
+        images: Number of images in the validation split.
+        guess: Score of a network that has learnt nothing.
+        seed: Seed of the first training of each design.
+        seeds: Maximum number of trainings of one design.
 
     Attributes:
         margin: As given.
+        guess: As given.
 
     Raises:
-        RunError: If an axis is not there, is named twice or has no levels to compare, or the
-            margin is not above 0.
+        RunError: If an axis is missing, is named twice or has no levels to compare, or the margin
+            is not above 0.
     """
 
     def __init__(
@@ -87,13 +88,14 @@ class Inquiry:
         *,
         margin: float,
         images: int,
+        guess: float,
         seed: int = 0,
         seeds: int = 1,
     ) -> None:
-        check_asked(space, axes, margin)
+        check_question(space, axes, margin)
         self.margin = margin
         self._images = images
-        self._guess = 1 / space.classes
+        self.guess = guess
         self._seeds = range(seed, seed + seeds)
         self._encoding = Encoding.of(space)
         self._pool = representatives(space)
@@ -103,7 +105,7 @@ class Inquiry:
         self._known: tuple[tuple[Training, ...], _Knowledge] | None = None
 
     def answers(self, trainings: Iterable[Training]) -> list[Answer] | None:
-        """Return what is known about each question; None before there is enough to fit a model."""
+        """Return the answer to each question; None if there is not enough data to fit a model."""
         knowledge = self._knowledge(trainings)
         return None if knowledge is None else knowledge.answers
 
@@ -115,14 +117,14 @@ class Inquiry:
     def next(
         self, trainings: Sequence[Training], rng: random.Random
     ) -> tuple[Candidate, int] | None:
-        """Return the training that is expected to tell most, and its seed; None if none is left.
+        """Return the most informative next training and its seed; None if none is left.
 
-        Trainings under way count as done. A design is trained with a further seed where that
-        tells more than any new design.
+        Running trainings count as done. A design is trained with a further seed if that is more
+        informative than any new design.
 
         Args:
-            trainings: All that there are.
-            rng: Chooses between equals.
+            trainings: All existing trainings.
+            rng: Generator for choices between equals.
         """
         free = self._free_seeds(trainings)
         if not free:
@@ -131,15 +133,15 @@ class Inquiry:
         under_way = self._points([t for t in trainings if t.accuracy is None and not t.failed])
         if knowledge is None:
             begun = self._points([t for t in trainings if not t.failed])
-            tells = self._before_the_first_fit(begun)
+            information = self._before_the_first_fit(begun)
         else:
-            tells = self._tells(knowledge, under_way)
+            information = self._information(knowledge, under_way)
         order = rng.sample(sorted(free), len(free))
-        best = max(order, key=lambda place: tells[place])
+        best = max(order, key=lambda place: information[place])
         return self._pool[best], free[best]
 
     def _free_seeds(self, trainings: Iterable[Training]) -> dict[int, int]:
-        """Return the next seed of each design that may be trained, by its place in the pool."""
+        """Return the next seed of each design that may be trained, by its index in the pool."""
         taken: dict[str, set[int]] = {}
         failed = set()
         for training in trainings:
@@ -155,7 +157,7 @@ class Inquiry:
         return free
 
     def _points(self, trainings: Sequence[Training]) -> Array:
-        """Return a row for each training: that of the pool for the same design."""
+        """Return a row for each training, that of the same design in the pool if there is one."""
         values = [
             self._pool[self._place[t.key]].values if t.key in self._place else t.values
             for t in trainings
@@ -174,18 +176,18 @@ class Inquiry:
         accuracies = np.array([t.accuracy for t in ended], dtype=float)
         warp = Warp.of(accuracies, self._images)
         values, floors = warp.values(accuracies), warp.noise(accuracies)
-        # As the report does, with the same draws: what it calls open is open here.
+        # The same draws as in the report, so that the same levels are open.
         rng = np.random.default_rng(0)
-        least = min(self._guess, accuracies.min())
+        least = min(self.guess, accuracies.min())
         points = self._points(ended)
         belief = Belief.of(self._encoding, warp, points, values, floors, rng, least)
         draws = belief.accuracies(belief.values(self._rows, DRAWS, rng))
         answers = [Answer.of(question, draws, self.margin) for question in self._questions]
-        # What to train next is worked out with the most probable scales alone.
+        # The next training is chosen with the most probable scales alone.
         return _Knowledge(warp, belief.posteriors[0], answers)
 
-    def _tells(self, knowledge: _Knowledge, under_way: Array) -> Array:
-        """Return how much a training of each design would tell."""
+    def _information(self, knowledge: _Knowledge, under_way: Array) -> Array:
+        """Return how informative a training of each design would be."""
         warp = knowledge.warp
         posterior = knowledge.posterior.with_pending(under_way)
         slope = slopes(posterior, self._rows, warp.accuracies)
@@ -195,10 +197,10 @@ class Inquiry:
             contrasts = answer.question.contrasts(answer.verdicts.reference) * slope
             decrease, variances = narrowed(posterior, self._rows, contrasts, noise)
             reductions.append((decrease, variances, answer.doubts))
-        return most_telling(reductions)
+        return most_informative(reductions)
 
     def _before_the_first_fit(self, begun: Array) -> Array:
-        """Return how much a training of each design would tell, by what is assumed beforehand."""
+        """Return how informative a training of each design would be under the prior."""
         if not len(begun):
             return np.zeros(len(self._pool))
         scales = self._assumed
@@ -210,7 +212,7 @@ class Inquiry:
         for question in self._questions:
             decrease, variances = narrowed(posterior, self._rows, question.contrasts(), noise)
             reductions.append((decrease, variances, np.ones(len(variances))))
-        return most_telling(reductions)
+        return most_informative(reductions)
 
     @cached_property
     def _assumed(self) -> Scales:
@@ -220,23 +222,23 @@ class Inquiry:
 
 @dataclass(frozen=True, slots=True)
 class _Knowledge:
-    """What some trainings tell."""
+    """The results of some trainings."""
 
     warp: Warp
     posterior: Posterior
     answers: list[Answer]
 
 
-def check_asked(space: Space, axes: Sequence[str], margin: float) -> None:
-    """Refuse what cannot be asked of a space.
+def check_question(space: Space, axes: Sequence[str], margin: float) -> None:
+    """Raise an error for invalid questions about a space.
 
     Args:
-        space: What is searched.
-        axes: Parameters of it, or fields that its axes set.
-        margin: A difference that is too small to matter.
+        space: Search space.
+        axes: Parameters of the space, or fields that its axes set.
+        margin: Difference that is too small to matter.
 
     Raises:
-        RunError: As ``Inquiry`` does.
+        RunError: As for ``Inquiry``.
     """
     allowed = list(dict.fromkeys((*space.parameters, *fields_of(space.parameters))))
     assert axes, "asked about nothing"
@@ -294,7 +296,7 @@ def _codes(found: Sequence[Value], number: Mapping[Value, int]) -> Codes:
 
 
 def _level(space: Space, candidate: Candidate, axis: str) -> Value:
-    """Return the level of an axis, or of a field that several axes set, in a design."""
+    """Return a design's level of an axis, or of a field that several axes set."""
     if axis in space.parameters:
         return candidate.values.get(axis, NO_LEVEL)
     if axis.startswith(RECIPE):

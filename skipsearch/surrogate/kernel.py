@@ -1,17 +1,17 @@
-"""How alike two designs are: an additive kernel of main effects, pairs, and a design's own part.
+"""The similarity of designs: an additive kernel of main effects, pairs, and a design's own part.
 
-The value of a design is taken to be a constant, an effect of the level of each axis, an effect of
-each pair of levels of two axes, and a rest that is the design's own. Each part is normal with a
-variance that is learned, so the covariance of two designs is a sum over what they have in common:
+The value of a design is modelled as a constant, an effect of the level of each axis, an effect of
+each pair of levels of two axes, and a residual of the design's own. Each part is normal with a
+learned variance, so the covariance of two designs is a sum over what they have in common:
 
     k(x, y) = main mean_i r_i c_i + pair mean_{i<j} r_i r_j c_i c_j + own [x = y],
 
 with the correlation c_i of two levels of axis i, and the relevance r_i of the axis. See Duvenaud et
 al. 2011, arXiv:1112.4394, for additive kernels; Durrande et al. 2013, arXiv:1106.3571, for the
-kernels c_i of mean zero, by which no part holds what belongs to another.
+kernels c_i of mean zero, which separate the parts from one another.
 
-Every axis has few levels (a range has its knots), and so the parts but the last are a linear model
-with few features, see ``Kernel.features``. It is the same model, in another notation.
+Every axis has few levels (a range has its knots), so all parts except the last are a linear model
+with few features, see ``Kernel.features``. It is the same model in a different form.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from skipsearch.surrogate.encoding import Array, Axis
 
 Result = TypeVar("Result")
 
-CONSTANT = 10.0  # prior variance of the constant, where values are counted in spreads
-POOL = 2_500  # rows from which their features are kept: more than anybody picks out of a pool
-BLOCK = 30_000  # covariances that are worked out at once: they stay in the cache of a core
-LENGTH = 1.0  # of the correlation of numbers, in ranges of their axis
+CONSTANT = 10.0  # prior variance of the constant, for values in units of the spread
+POOL = 2_500  # rows from which results are cached: more than any selection from a pool has
+BLOCK = 30_000  # covariances computed at once: they fit in the cache of a core
+LENGTH = 1.0  # length scale of the correlation of numbers, in ranges of their axis
 
 
 @dataclass(frozen=True, slots=True)
 class Scales:
-    """The variances of a model, in the unit of the values' variance.
+    """The variances of a model, in units of the values' variance.
 
     Attributes:
-        main: Of the sum of all main effects.
-        pair: Of the sum of all effects of pairs.
-        own: Of what is a design's own.
-        noise: Of a training beyond the noise of its images: of another seed of the same design.
-        relevance: Of each axis, about 1: its share of ``main``, times the number of axes.
+        main: Variance of the sum of all main effects.
+        pair: Variance of the sum of all effects of pairs.
+        own: Variance of a design's own part.
+        noise: Variance between seeds of one design, beyond the noise of the images.
+        relevance: Relevance of each axis, about 1: its share of ``main``, times the number of axes.
     """
 
     main: float
@@ -55,7 +55,7 @@ class Kernel:
     """The kernel of a space, for any scales.
 
     Args:
-        axes: Of the space.
+        axes: Axes of the space.
     """
 
     def __init__(self, axes: Sequence[Axis]) -> None:
@@ -66,7 +66,7 @@ class Kernel:
 
     @property
     def features_count(self) -> int:
-        """Return the number of features: the constant, of each axis, and of each pair of axes."""
+        """Number of features: the constant, those of each axis, and those of each pair of axes."""
         ranks = [int(root.shape[1]) for root in self._roots]
         return 1 + sum(ranks) + (sum(ranks) ** 2 - sum(rank**2 for rank in ranks)) // 2
 
@@ -80,7 +80,7 @@ class Kernel:
         )
 
     def smooth(self, scales: Scales, x: Array, y: Array) -> Array:
-        """Return the covariance of rows of x and rows of y, without what is a design's own."""
+        """Return the covariance of rows of x and rows of y, without a design's own part."""
         main, pair = self._shares(scales)
         lefts, rights = [], []
         for i, (axis, table) in enumerate(zip(self.axes, self._tables, strict=True)):
@@ -102,7 +102,7 @@ class Kernel:
         return covariance
 
     def smooth_diagonal(self, scales: Scales, x: Array) -> Array:
-        """Return the variance of each row of x, without what is a design's own."""
+        """Return the variance of each row of x, without a design's own part."""
         columns = [
             scales.relevance[i] * np.einsum("nk,kl,nl->n", s := _spread(x[:, i], axis), table, s)
             for i, (axis, table) in enumerate(zip(self.axes, self._tables, strict=True))
@@ -113,7 +113,7 @@ class Kernel:
         return np.asarray(CONSTANT + main * weighted + pair / 2 * (weighted**2 - squares))
 
     def features(self, x: Array) -> Array:
-        """Return the features of rows, of which ``smooth`` is the weighted inner product.
+        """Return the features of rows, whose weighted inner product is ``smooth``.
 
         Args:
             x: Rows of an ``Encoding``.
@@ -132,12 +132,12 @@ class Kernel:
         return np.concatenate([np.ones((len(x), 1)), *parts, *pairs], axis=1)
 
     def kept(self, work_out: Callable[[Array], Result], x: Array) -> Result:
-        """Return what is worked out of many rows, once for the same array.
+        """Return the result of a function of rows, cached for the last large array.
 
-        The rows of a pool are asked about again and again, by one posterior after another.
+        Successive posteriors use the rows of a pool again and again.
 
         Args:
-            work_out: What is to be done.
+            work_out: Function of the rows.
             x: Rows.
         """
         name = work_out.__name__
@@ -162,7 +162,7 @@ class Kernel:
         return np.asarray(np.sqrt(np.concatenate(variances)))
 
     def _shares(self, scales: Scales) -> tuple[float, float]:
-        """Return the variance of one axis of relevance 1, and of one pair of them."""
+        """Return the variance of one axis with relevance 1, and of a pair of such axes."""
         count = len(self.axes)
         return scales.main / count, scales.pair / max(count * (count - 1) / 2, 1)
 
@@ -172,7 +172,7 @@ def _pairs(count: int) -> list[tuple[int, int]]:
 
 
 def _spread(positions: Array, axis: Axis) -> Array:
-    """Return the share of each level, the inactive one the last, in each position."""
+    """Return the share of each level in each position, with the inactive level last."""
     last = len(axis.levels) - 1
     inactive = positions > last
     low = np.minimum(np.floor(positions).astype(int), max(last - 1, 0))
@@ -188,9 +188,9 @@ def _spread(positions: Array, axis: Axis) -> Array:
 
 
 def _table(axis: Axis) -> Array:
-    """Return the correlations of an axis' levels, the inactive one the last.
+    """Return the correlations of an axis' levels, with the inactive level last.
 
-    Their mean over all pairs of levels is 0, and the mean variance of a level 1.
+    Their mean over all pairs of levels is 0, and the mean variance of a level is 1.
     """
     count = len(axis.levels)
     table = np.eye(count + 1)
@@ -211,7 +211,7 @@ def _table(axis: Axis) -> Array:
 
 
 def _root(table: Array) -> Array:
-    """Return columns whose outer product is a table of correlations, as few as there can be."""
+    """Return the minimal number of columns whose outer product is a table of correlations."""
     values, vectors = np.linalg.eigh(table)
     kept = values > 1e-10
     return np.asarray(vectors[:, kept] * np.sqrt(values[kept]))

@@ -1,4 +1,4 @@
-"""The designs that stand for a space, where something is said of all of them."""
+"""The designs that represent a space in statements about all of them."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import random
 
 from skipsearch.space import TRIES, Candidate, Space
 
-LISTED = 4_000  # points up to which all designs of a space are looked at
-DRAWN = 2_000  # designs that stand for a larger space
+LISTED = 4_000  # points up to which all designs of a space are used
+DRAWN = 2_000  # designs that represent a larger space
 
 
 def representatives(space: Space) -> list[Candidate]:
-    """Return all designs of a small space, or designs drawn at random, always the same ones.
+    """Return all designs of a small space, or randomly drawn designs, always the same ones.
 
     Args:
-        space: Of up to 4,000 points, or represented by 2,000 distinct designs.
+        space: Space; one of more than 4,000 points is represented by 2,000 distinct designs.
     """
     if space.size is not None and space.size <= LISTED:
         return list(space.candidates())

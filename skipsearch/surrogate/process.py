@@ -1,8 +1,8 @@
-"""A Gaussian process over the designs of a space: fitted to trainings, asked about any design.
+"""A Gaussian process over the designs of a space, fitted to trainings.
 
 The formulas are those of Rasmussen & Williams 2006, Gaussian Processes for Machine Learning:
 section 2.1.2 for the linear model in features, 5.4.1 for the marginal likelihood, 8.3.1 and Snelson
-& Ghahramani 2005 for the model in the features of chosen designs.
+& Ghahramani 2005 for the model in the features of inducing designs.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from scipy.optimize import minimize
 from skipsearch.surrogate.encoding import Array, Encoding
 from skipsearch.surrogate.kernel import CONSTANT, Kernel, Scales
 
-MOST_FEATURES = 1_000  # up to which a model is worked out in the features of its kernel
-EXACT = 2_000  # designs up to which a model of more features is exact
-CHOSEN = 800  # designs in whose features it is worked out beyond
-FITTED = 400  # designs, at most, that the scales are fitted to
+MOST_FEATURES = 1_000  # up to which a model is computed in the features of its kernel
+EXACT = 2_000  # designs up to which a model with more features is exact
+CHOSEN = 800  # inducing designs, whose features such a model uses beyond that
+FITTED = 400  # maximum number of designs to which the scales are fitted
 JITTER = 1e-8
 
 
 @dataclass(frozen=True, slots=True)
 class Observations:
-    """What was seen, one entry a design: the seeds of a design are one mean and their scatter.
+    """The observations, one entry per design: the mean and scatter over its seeds.
 
     Attributes:
-        points: A row of the ``Encoding`` for each design.
-        means: Of the values of its trainings.
-        counts: Number of trainings.
-        floors: The least variance of a single training: of its images.
+        points: Row of the ``Encoding`` for each design.
+        means: Mean value of its trainings.
+        counts: Number of its trainings.
+        floors: Minimum variance of a single training, due to its images.
         scatters: Sum of the squared deviations from the mean.
     """
 
@@ -45,12 +45,12 @@ class Observations:
 
     @classmethod
     def of(cls, points: Array, values: Array, floors: Array) -> Self:
-        """Gather trainings by design, in the order in which designs came first.
+        """Group trainings by design, in the order of the first training of each design.
 
         Args:
-            points: A row for each training.
-            values: Of the trainings.
-            floors: The variance of each by its images alone.
+            points: Row for each training.
+            values: Value of each training.
+            floors: Variance of each value due to the images alone.
         """
         single = cls(points[:0], *(np.zeros(0) for _ in range(4)))
         ones, zeros = np.ones(len(points)), np.zeros(len(points))
@@ -60,7 +60,7 @@ class Observations:
         return len(self.points)
 
     def joined(self, other: Self) -> Self:
-        """Return these observations and others; a design of both has the trainings of both."""
+        """Return these observations joined with others; equal designs combine their trainings."""
         points = np.concatenate([self.points, other.points])
         index: dict[bytes, int] = {}
         group = np.array([index.setdefault(key, len(index)) for key in _keys(points)], dtype=int)
@@ -79,7 +79,7 @@ class Observations:
         return type(self)(points[first], means, counts, floors, scatters)
 
     def some(self, most: int) -> Self:
-        """Return at most so many of the designs, evenly from the oldest to the newest."""
+        """Return at most ``most`` designs, spread evenly from the oldest to the newest."""
         if len(self) <= most:
             return self
         kept = np.linspace(0, len(self) - 1, most).round().astype(int)
@@ -102,11 +102,11 @@ def fit(
     """Fit a Gaussian process to trainings.
 
     Args:
-        encoding: Of the space.
-        points: A row of the encoding for each training; the same row for the seeds of a design.
-        values: What each showed, about 0 and in the unit of their spread, see ``warp``.
-        floors: The variance of each value that is known beforehand: of the images of an accuracy.
-        scales: Of the kernel; None to take those of the largest posterior density.
+        encoding: Encoding of the space.
+        points: Row of the encoding for each training; the same row for the seeds of a design.
+        values: Value of each training, around 0 and in units of their spread, see ``warp``.
+        floors: Known variance of each value, due to the images of an accuracy.
+        scales: Scales of the kernel; None for those of the highest posterior density.
 
     Returns:
         The posterior.
@@ -117,15 +117,14 @@ def fit(
 
 
 class Posterior:
-    """What is known of the values of all designs.
+    """The posterior of the values of all designs.
 
-    A design's value is what another training of it would show on average: without the noise of a
-    single seed.
+    A design's value is the expected value of another training: without the noise of a single seed.
 
     Args:
-        kernel: Of the space.
-        scales: Of the kernel.
-        seen: The trainings.
+        kernel: Kernel of the space.
+        scales: Scales of the kernel.
+        seen: Observed trainings.
 
     Attributes:
         scales: As given.
@@ -152,13 +151,13 @@ class Posterior:
         features = self._at_seen[0]
         noise = (seen.floors + scales.noise) / seen.counts
         own = scales.own + self._rest(seen.points, features)
-        self._own_share = own / (own + noise)  # of a residual, that is the design's own
+        self._own_share = own / (own + noise)  # of a residual, due to the design's own part
         deviations = np.sqrt(own + noise)
         scaled = features / deviations[:, None]
         precision = scaled.T @ scaled * weights * weights[:, None]
         precision[np.diag_indices_from(precision)] += 1.0
         factor = np.linalg.cholesky(precision)
-        # Of the coefficients' covariance. A product with it is faster than solving for many rows.
+        # Root of the coefficients' covariance: multiplying is faster than solving for many rows.
         root = solve_triangular(factor, np.eye(len(factor)), lower=True).T
         self._root = weights[:, None] * root
         self._coefficients = self._root @ (self._root.T @ (scaled.T @ (seen.means / deviations)))
@@ -177,8 +176,8 @@ class Posterior:
 
         Args:
             x: Rows.
-            rows: Numbers of those that are asked about; None for all. It takes less time than to
-                ask about ``x[rows]``, where the mean of ``x`` was asked for before.
+            rows: Indices of the requested rows; None for all. This is faster than passing
+                ``x[rows]`` if the mean of ``x`` was computed before.
         """
         features, at = self._located(x)
         if rows is not None:
@@ -189,7 +188,7 @@ class Posterior:
         return np.asarray(variances + left * (self.scales.own + self._rest(x, features)))
 
     def covariance(self, x: Array) -> Array:
-        """Return the covariance of the values of all rows; equal rows are one design."""
+        """Return the covariance of the values of all rows; equal rows are the same design."""
         features, at = self._located(x)
         left = self._left(at)
         half = (features @ self._root) * left[:, None]
@@ -208,8 +207,8 @@ class Posterior:
         """Return the covariance of weighted sums of the rows' values with the value of each row.
 
         Args:
-            weights: Of the rows in each sum: (sums, rows).
-            x: The rows; no two are equal.
+            weights: Weights of the rows in each sum, (sums, rows).
+            x: Rows, all different.
         """
         if self._chosen is not None:
             return np.asarray(weights @ self.covariance(x))
@@ -219,7 +218,7 @@ class Posterior:
         return np.asarray((weights @ half) @ half.T + weights * (left * self.scales.own))
 
     def sample(self, x: Array, n: int, rng: np.random.Generator) -> Array:
-        """Draw the values of all rows together, n times: an array (n, rows)."""
+        """Draw the values of all rows jointly, n times: an array (n, rows)."""
         if self._chosen is not None:
             covariance = self.covariance(x)
             covariance[np.diag_indices_from(covariance)] += JITTER * CONSTANT
@@ -233,13 +232,13 @@ class Posterior:
         return np.asarray(self.mean(x) + ((features * left[:, None]) @ coefficients).T + own)
 
     def with_pending(self, x: Array) -> Posterior:
-        """Return the posterior once trainings under way have shown what is expected of them.
+        """Return the posterior as if running trainings had ended with their expected values.
 
-        The expectation of every design stays, and what they will tell is no longer uncertain: so
-        proposals made at one time differ (Ginsbourger et al. 2010, "kriging believer").
+        The expectation of every design stays, but the running trainings are no longer uncertain.
+        So simultaneous proposals differ (Ginsbourger et al. 2010, "kriging believer").
 
         Args:
-            x: A row for each training under way.
+            x: Row for each running training.
         """
         if not len(x):
             return self
@@ -249,8 +248,8 @@ class Posterior:
         """Return the posterior after further trainings, with the same scales.
 
         Args:
-            x: A row for each.
-            values: What they show.
+            x: Row for each training.
+            values: Value of each training.
         """
         at = np.array([self._index.get(key, -1) for key in _keys(x)], dtype=int)
         floors = np.where(at >= 0, self.seen.floors[at], np.median(self.seen.floors))
@@ -258,8 +257,8 @@ class Posterior:
         return Posterior(self._kernel, self.scales, seen)
 
     def _located(self, x: Array) -> tuple[Array, Array]:
-        """Return the features of rows, and which of the designs seen each is, or -1."""
-        # The rows of a pool are asked about several times, and so are those seen.
+        """Return the features of rows, and the index of each among the observed designs, or -1."""
+        # The rows of a pool and the observed ones are used several times.
         if x is self.seen.points and self._at_seen is not None:
             return self._at_seen
         if self._cached is None or self._cached[0] is not x:
@@ -276,20 +275,20 @@ class Posterior:
         return np.asarray(solve_triangular(self._factor, across, lower=True).T)
 
     def _rest(self, x: Array, features: Array) -> Array:
-        """Return the variance of each row that the features leave out."""
+        """Return the variance of each row that the features do not cover."""
         if self._chosen is None:
             return np.zeros(len(x))
         whole = self._kernel.smooth_diagonal(self.scales, x)
         return np.asarray(np.maximum(whole - np.einsum("nf,nf->n", features, features), 0.0))
 
     def _left(self, at: Array) -> Array:
-        """Return the share of a design's own value that is not known from its trainings."""
+        """Return the share of a design's own part that its trainings leave unknown."""
         shares = np.append(self._own_share, 0.0)
         return np.asarray(1.0 - shares[at])
 
 
 def _chosen(seen: Observations) -> npt.NDArray[np.intp]:
-    """Return the designs in whose features a model is worked out: all, or the best and newest."""
+    """Return the inducing designs of a model: all, or the best and newest."""
     if len(seen) <= EXACT:
         return np.arange(len(seen))
     newest = np.arange(len(seen) - CHOSEN // 2, len(seen))
@@ -304,29 +303,29 @@ def _keys(x: Array) -> list[bytes]:
 
 # --- scales ---------------------------------------------------------------------------------------
 
-# Prior of the logarithm of each scale: its middle, and its standard deviation.
+# Prior of the logarithm of each scale: its mean and its standard deviation.
 MAIN, PAIR, OWN, NOISE = (np.log(v) for v in (0.5, 0.5, 0.1, 0.1))
 WIDTHS = (1.0, 1.0, 1.0, 1.5)
-NARROW, WIDE = 0.2, 1.0  # of the relevance of an axis: where one value is taken, or many are drawn
+NARROW, WIDE = 0.2, 1.0  # of the relevance of an axis: for one fitted value, or many draws
 
 
 def fit_scales(kernel: Kernel, seen: Observations) -> Scales:
-    """Return the scales of the largest posterior density, given what was seen."""
+    """Return the scales of the highest posterior density, given observations."""
     density = ScaleDensity(kernel, seen.some(FITTED), NARROW)
     return density.scales(density.maximum())
 
 
 class ScaleDensity:
-    """The posterior density of the scales' logarithms, given what was seen.
+    """The posterior density of the scales' logarithms, given observations.
 
-    The priors of the logarithms are normal and wide. They keep a handful of trainings from saying
-    that there is no noise, or nothing but noise.
+    The priors of the logarithms are normal and wide. They prevent the conclusion from a few
+    trainings that there is no noise, or nothing but noise.
 
     Args:
-        kernel: Of the space.
-        seen: The trainings.
-        relevance_width: Standard deviation of the prior of the logarithm of an axis' relevance. A
-            single value, fitted to few trainings, follows their noise unless it is small.
+        kernel: Kernel of the space.
+        seen: Observed trainings.
+        relevance_width: Standard deviation of the prior of the logarithm of an axis' relevance. If
+            it is not small, a single value fitted to few trainings follows their noise.
     """
 
     def __init__(self, kernel: Kernel, seen: Observations, relevance_width: float = WIDE) -> None:
@@ -337,13 +336,13 @@ class ScaleDensity:
         self._width = np.array([*WIDTHS, *[relevance_width] * axes])
 
     def loss(self, logs: Array) -> tuple[float, Array]:
-        """Return the negative logarithm of the density, but for a constant, and its slope."""
+        """Return the negative logarithm of the density, up to a constant, and its gradient."""
         value, slope = _likelihood(self._correlations, self._seen, np.exp(logs))
         off = (logs - self._middle) / self._width
         return -value + float(off @ off) / 2, -slope * np.exp(logs) + off / self._width
 
     def maximum(self) -> Array:
-        """Return the logarithms of the largest density."""
+        """Return the logarithms of the highest density."""
         found = minimize(
             self.loss,
             self._middle,
@@ -354,17 +353,17 @@ class ScaleDensity:
         return np.asarray(found.x)
 
     def ends(self) -> tuple[Array, Array]:
-        """Return the least and the greatest logarithms that are looked at."""
+        """Return the lower and upper bounds of the logarithms."""
         return self._middle - 4 * self._width, self._middle + 4 * self._width
 
     def scales(self, logs: Array) -> Scales:
-        """Return the scales that have these logarithms."""
+        """Return the scales with these logarithms."""
         main, pair, own, noise, *relevance = np.exp(logs).tolist()
         return Scales(main, pair, own, noise, tuple(relevance))
 
 
 def _likelihood(correlations: Array, seen: Observations, scales: Array) -> tuple[float, Array]:
-    """Return the logarithm of the marginal likelihood, and its slope by each scale."""
+    """Return the logarithm of the marginal likelihood, and its derivative by each scale."""
     main, pair, own, noise = scales[:4]
     r = scales[4:]
     count = len(r)
@@ -380,7 +379,7 @@ def _likelihood(correlations: Array, seen: Observations, scales: Array) -> tuple
     value = -0.5 * seen.means @ solved - np.log(np.diag(factor[0])).sum()
     value -= 0.5 * np.sum((seen.counts - 1) * np.log(single) + seen.scatters / single)
     inverse = cho_solve(factor, np.eye(len(seen)))
-    outer = (np.outer(solved, solved) - inverse) / 2  # the slope by each entry of the covariance
+    outer = (np.outer(solved, solved) - inverse) / 2  # derivative by each entry of the covariance
     diagonal = np.diag(outer)
     replicates = (seen.scatters / single - (seen.counts - 1)) / single / 2
     slope = np.empty_like(scales)
@@ -390,7 +389,7 @@ def _likelihood(correlations: Array, seen: Observations, scales: Array) -> tuple
         np.sum(diagonal),
         np.sum(diagonal / seen.counts + replicates),
     )
-    # By the relevance of one axis: its main effect, and its pairs with all others.
+    # The derivative by an axis' relevance: its main effect, and its pairs with all others.
     flat = correlations.reshape(count, -1)
     slope[4:] = flat @ (outer * (main / count + pair / pairs * weighted)).ravel()
     slope[4:] -= r * pair / pairs * (flat**2 @ outer.ravel())

@@ -1,8 +1,8 @@
-"""Which training narrows the answer to a question most: how the levels of an axis differ.
+"""Questions about how the levels of an axis differ, and which training narrows the answer most.
 
-A question is about contrasts: the mean accuracy over the designs with one level, less that over
-the designs with another. A training of one design teaches something about all designs like it, and
-how much it narrows each contrast follows from the posterior before it is done.
+A question is about contrasts: the mean accuracy over the designs with one level, minus that over
+the designs with another. A training of one design is informative about all similar designs, and
+the posterior before the training determines how much it narrows each contrast.
 """
 
 from __future__ import annotations
@@ -13,24 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from skipsearch.axes import Value, level_name
-from skipsearch.surrogate.answers import (
-    BEST,
-    CONFIDENCE,
-    OPEN,
-    TIED,
-    WORSE,
-    Codes,
-    Verdicts,
-    judge,
-    level_means,
-)
+from skipsearch.surrogate.answers import CONFIDENCE, Codes, Verdicts, judge, level_means
 from skipsearch.surrogate.encoding import Array
 from skipsearch.surrogate.process import Posterior
+from skipsearch.surrogate.sentences import NOT_ENOUGH, OVER_SPACE, Compared, comparison
+from skipsearch.task import Metric
 
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(16)
 QUANTILES = (1 - CONFIDENCE, 0.5, CONFIDENCE)
-INTERVAL = 2 * CONFIDENCE - 1
-LEAST_SPREAD = 1e-9  # standard deviation of a value that counts as known
+LEAST_SPREAD = 1e-9  # standard deviation below which a value counts as known
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +29,9 @@ class Question:
     """Which level of an axis is the best, on average over the designs of a space.
 
     Attributes:
-        axis: A parameter of the space, or a field that several of its axes set.
-        levels: What the designs have there.
-        codes: The level of each design, by its place; -1 where the axis has no effect on it.
+        axis: Parameter of the space, or field that several of its axes set.
+        levels: Levels of the designs.
+        codes: Index of each design's level; -1 if the axis has no effect on it.
     """
 
     axis: str
@@ -56,7 +47,7 @@ class Question:
         """Return the share of each design in each level's difference: (levels, designs).
 
         Args:
-            reference: The level that the others are compared with; None for the mean of all.
+            reference: Level that the others are compared with; None for the mean of all.
         """
         means = self.means()
         base: Array = means.mean(axis=0) if reference is None else means[reference]
@@ -65,13 +56,13 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is known about a question.
+    """The answer to a question.
 
     Attributes:
-        question: What was asked.
-        verdicts: What can be said of each level.
-        differences: Draws of each level's mean less that of the reference: (draws, levels).
-        doubts: The probability that what is most probable of each level is not so; 0 for the
+        question: The question.
+        verdicts: Verdict on each level.
+        differences: Draws of each level's mean minus that of the reference, (draws, levels).
+        doubts: Probability that the more probable statement on each level is false; 0 for the
             reference.
     """
 
@@ -87,10 +78,10 @@ class Answer:
         """Answer a question from draws of the accuracy of each design: (draws, designs).
 
         Args:
-            question: What is asked.
-            draws: From the posterior.
-            margin: A difference that is too small to matter.
-            confidence: The probability with which all that is said is to hold.
+            question: Question to answer.
+            draws: Draws from the posterior.
+            margin: Difference that is too small to matter.
+            confidence: Joint probability of all accepted statements.
         """
         levels = level_means(draws, question.codes)
         verdicts = judge(levels, margin, confidence)
@@ -104,30 +95,26 @@ class Answer:
         """Whether each level is known to be worse than the reference, or tied with it."""
         return self.verdicts.settled
 
-    def __str__(self) -> str:
-        """Say on one line what is known of each level, the nearest to the reference first.
+    def sentence(self, metric: Metric) -> str:
+        """Return the verdict on each level on one line, the nearest to the reference first.
 
-        The intervals are those of the differences, in points of accuracy, as wide as the verdicts
-        are sure: what is worse has one below 0, and what is tied one within the margin, as in the
-        two one-sided tests of Schuirmann 1987, doi:10.1007/BF01068419.
+        The intervals are those of the differences, at the confidence of the verdicts: for a worse
+        level the interval is below 0, and for a tied one within the margin, as in the two one-sided
+        tests of Schuirmann 1987, doi:10.1007/BF01068419.
+
+        Args:
+            metric: Metric of the scores.
         """
-        means = self.differences.mean(axis=0)
-        said: dict[str, list[str]] = {TIED: [], WORSE: [], OPEN: []}
-        for i in np.argsort(-means, kind="stable"):
-            if i != self.verdicts.reference:
-                said[self.verdicts.words[i]].append(self._compared(int(i)))
-        leader = self._name(self.verdicts.reference)
-        how = {BEST: "is the best", TIED: "is tied for the best", OPEN: "leads"}
-        parts = [f"{leader} {how[self.verdicts.words[self.verdicts.reference]]}"]
-        for word, opening in ((TIED, "tied with it"), (WORSE, "worse"), (OPEN, "open")):
-            if said[word]:
-                parts.append(f"{opening}: {', '.join(said[word])}")
-        unit = f"(points of accuracy, {100 * INTERVAL:.0f} % intervals)"
-        return f"{self.question.axis}: {'; '.join(parts)} {unit}"
-
-    def _compared(self, i: int) -> str:
-        low, middle, high = 100 * np.quantile(self.differences[:, i], QUANTILES)
-        return f"{self._name(i)} {middle:+.1f} ({low:+.1f} to {high:+.1f})"
+        lows, middles, highs = np.quantile(self.differences, QUANTILES, axis=0)
+        others = [
+            Compared(self._name(i), self.verdicts.words[i], middles[i], lows[i], highs[i])
+            for i in np.argsort(-self.differences.mean(axis=0), kind="stable")
+            if i != self.verdicts.reference
+        ]
+        best = self._name(self.verdicts.reference)
+        text = comparison(best, others, metric)
+        text = f"{OVER_SPACE}{text}" if text else f"{NOT_ENOUGH}; {best} leads"
+        return f"{self.question.axis}: {text}."
 
     def _name(self, i: int) -> str:
         return level_name(self.question.axis, self.question.levels[i])
@@ -136,14 +123,14 @@ class Answer:
 def slopes(posterior: Posterior, x: Array, accuracies: Callable[[Array], Array]) -> Array:
     """Return the mean slope of each design's accuracy by its value on the scale of the model.
 
-    With it the covariance of an accuracy with any normal value is that of the values times the
-    slope, whatever the shape of the curve (Stein 1981, doi:10.1214/aos/1176345632, lemma 1). The
-    mean over the normal distribution is a Gauss-Hermite sum.
+    The covariance of an accuracy with any normal value is that of the values times this slope,
+    whatever the shape of the curve (Stein 1981, doi:10.1214/aos/1176345632, lemma 1). The mean
+    over the normal distribution is a Gauss-Hermite sum.
 
     Args:
-        posterior: Of the values.
-        x: A row for each design.
-        accuracies: The accuracies that values stand for.
+        posterior: Posterior of the values.
+        x: Row for each design.
+        accuracies: Function from values to accuracies.
     """
     deviation = np.sqrt(np.maximum(posterior.variance(x), LEAST_SPREAD**2))
     at = posterior.mean(x) + deviation * NODES[:, None]
@@ -152,19 +139,19 @@ def slopes(posterior: Posterior, x: Array, accuracies: Callable[[Array], Array])
 
 
 def narrowed(posterior: Posterior, x: Array, contrasts: Array, noise: Array) -> tuple[Array, Array]:
-    """Return by how much one further training of each design narrows contrasts.
+    """Return how much one further training of each design narrows contrasts.
 
-    By the formulas of a joint normal distribution the variance of a contrast d falls by
+    By the formulas of a joint normal distribution, the variance of a contrast d decreases by
 
         Cov(d, f)^2 / (Var f + noise)
 
-    when a training of a design with the value f is seen, whatever it shows. See Cohn, Ghahramani &
-    Jordan 1996, arXiv:cs/9603104, for choosing what to observe by that.
+    when a training of a design with value f is observed, whatever its result. See Cohn, Ghahramani
+    & Jordan 1996, arXiv:cs/9603104, for choosing observations by this.
 
     Args:
-        posterior: Of the values, with trainings under way counted as done.
-        x: A row for each design; no two are equal.
-        contrasts: Weights of the designs' values in each: (contrasts, designs).
+        posterior: Posterior of the values, with running trainings counted as done.
+        x: Row for each design, all different.
+        contrasts: Weights of the designs' values in each contrast, (contrasts, designs).
         noise: Variance of a training of each design.
 
     Returns:
@@ -176,14 +163,14 @@ def narrowed(posterior: Posterior, x: Array, contrasts: Array, noise: Array) -> 
     return shared**2 / (posterior.variance(x) + noise), variances
 
 
-def most_telling(reductions: Sequence[tuple[Array, Array, Array]]) -> Array:
-    """Return how much each design tells about several questions.
+def most_informative(reductions: Sequence[tuple[Array, Array, Array]]) -> Array:
+    """Return how informative each design is about several questions.
 
-    What counts is the share of each contrast's variance that a training takes away, times the
-    doubt that there is about it: nothing is gained where a verdict is certain.
+    This is the share of each contrast's variance that a training removes, weighted by the doubt
+    about the contrast: nothing is gained where a verdict is certain.
 
     Args:
-        reductions: Of each question what ``narrowed`` returns, and the doubt about each contrast.
+        reductions: Result of ``narrowed`` and the doubt about each contrast, for each question.
     """
     total: Array = np.zeros(reductions[0][0].shape[1])
     for decrease, variances, doubts in reductions:

@@ -1,8 +1,8 @@
-"""Accuracies as values that are fit for a normal model, and back.
+"""Accuracies as values suitable for a normal model, and back.
 
-An accuracy is a share: it has most room in the middle and none at the ends, and so the model is of
-its logit. Two things spoil a normal model of logits, and both are at the bottom: designs that did
-not learn at all, and failures. They say that a design is bad, and not by how much.
+An accuracy is a share, with most room for differences in the middle and none at the ends, so its
+logit is modelled. Two things at the lower end spoil a normal model of logits: designs that did not
+learn at all, and failures. They show that a design is bad, but not how bad.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ HALF_SPREAD = float(norm.ppf(0.75))  # of a normal distribution: from its median
 class Warp:
     """A monotone map of accuracies to values around 0, and its inverse.
 
-    A value is the logit of the accuracy, counted in spreads from the median. Values below
-    ``-KNEE`` grow with the logarithm of their distance alone, with no kink: a design that has
-    collapsed counts as bad, and does not stretch the scale of the others. The map is strictly
-    monotone, so intervals of values are intervals of accuracies, and none leaves 0 to 1.
+    A value is the distance of the accuracy's logit from the median, in spreads. Below ``-KNEE`` the
+    distance grows only logarithmically, without a kink: a collapsed design counts as bad, but does
+    not stretch the scale of the others. The map is strictly monotone, so intervals of values are
+    intervals of accuracies, and none leaves 0 to 1.
 
     Attributes:
-        centre: The median, in logits.
-        spread: Of the upper half, in logits: it would be the standard deviation if the upper half
-            were that of a normal distribution.
-        images: Number of images that an accuracy is a share of.
+        centre: Median, in logits.
+        spread: Spread of the upper half, in logits: the standard deviation if the upper half is
+            that of a normal distribution.
+        images: Number of images on which accuracies are measured.
     """
 
     centre: float
@@ -41,17 +41,17 @@ class Warp:
 
     @classmethod
     def of(cls, accuracies: Sequence[float] | Array, images: int) -> Warp:
-        """Choose the scale by what was seen.
+        """Choose the scale from observed accuracies.
 
         Args:
-            accuracies: Of finished trainings, at least one.
-            images: Number of images that each is a share of.
+            accuracies: Accuracies of finished trainings, at least one.
+            images: Number of images on which each is measured.
         """
         seen = logits(np.asarray(accuracies, dtype=float), images)
         centre = float(np.median(seen))
         upper = seen[seen >= centre]
         spread = float(np.sqrt(np.mean((upper - centre) ** 2)))
-        # Where all are equal, the noise of the images is the only scale there is.
+        # If all are equal, the noise of the images is the only scale.
         least = float(np.sqrt(_binomial(np.array([centre]), images)[0]))
         return cls(centre, max(spread, least), images)
 
@@ -63,16 +63,16 @@ class Warp:
     def accuracies(self, values: Sequence[float] | Array) -> Array:
         """Return the accuracies of values, from 0 to 1."""
         v = np.asarray(values, dtype=float)
-        # What lies further down than any accuracy would overflow.
+        # Values below any accuracy would overflow.
         below = -KNEE - np.expm1(np.clip(-v - KNEE, 0.0, 50.0))
         z = np.where(v < -KNEE, below, v)
         return np.asarray(expit(z * self.spread + self.centre), dtype=float)
 
     def noise(self, accuracies: Sequence[float] | Array) -> Array:
-        """Return the variance that values have because an accuracy is a share of few images.
+        """Return the variance of values due to the finite number of images.
 
-        It is the variance of a binomial share by the delta method, and the least noise that a
-        training of the same design with another seed can have.
+        It is the variance of a binomial share by the delta method, and the minimum noise of a
+        training of the same design with another seed.
         """
         seen = logits(np.asarray(accuracies, dtype=float), self.images)
         z = (seen - self.centre) / self.spread
@@ -84,15 +84,15 @@ KNEE = 0.75
 
 
 def half_ranks(accuracies: Sequence[float] | Array, images: int) -> Array:
-    """Return values for which only the order counts below the median.
+    """Return values that depend only on the order below the median.
 
-    The upper half are logits in spreads from the median, as in ``Warp``; the lower half are the
-    quantiles of a normal distribution at their ranks. See Song et al. 2024, The Vizier Gaussian
-    Process Bandit Algorithm, arXiv:2408.11527, section 3.3 (half-rank warping).
+    Values in the upper half are distances of logits from the median, in spreads, as in ``Warp``;
+    those in the lower half are normal quantiles at their ranks. See Song et al. 2024, The Vizier
+    Gaussian Process Bandit Algorithm, arXiv:2408.11527, section 3.3 (half-rank warping).
 
     Args:
-        accuracies: Of finished trainings, at least one.
-        images: Number of images that each is a share of.
+        accuracies: Accuracies of finished trainings, at least one.
+        images: Number of images on which each is measured.
     """
     shares = np.asarray(accuracies, dtype=float)
     warp = Warp.of(shares, images)
@@ -103,7 +103,7 @@ def half_ranks(accuracies: Sequence[float] | Array, images: int) -> Array:
 
 
 def logits(shares: Array, images: int) -> Array:
-    """Return the logits of accuracies, each a share of so many images."""
+    """Return the logits of accuracies, each measured on a number of images."""
     # Half an image on either side keeps 0 and 1 finite (Haldane 1956, Anscombe 1956).
     counts = np.clip(shares, 0.0, 1.0) * images
     return np.asarray(logit((counts + 0.5) / (images + 1)), dtype=float)

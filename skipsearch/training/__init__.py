@@ -4,13 +4,13 @@ from skipsearch.training.checkpoint import CheckpointWriter, Folder, Store, unpa
 from skipsearch.training.compiling import CompileChoice
 from skipsearch.training.engine import Trainer, train
 from skipsearch.training.environment import default_device, device_name, is_lost, versions
+from skipsearch.training.interleaving import finish
 from skipsearch.training.latency import latency
 from skipsearch.training.memory import foreseen_parts, free_memory, is_out_of_memory
 from skipsearch.training.processor import available_cores, tune_process
 from skipsearch.training.several import LARGEST_PACK, PackTrainer, packs, train_several
 from skipsearch.training.streams import Streams
 from skipsearch.training.threads import fitting_threads
-from skipsearch.training.turns import finish
 
 __all__ = [
     "LARGEST_PACK",

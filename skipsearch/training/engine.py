@@ -24,11 +24,11 @@ from skipsearch.training.checkpoint import load_checkpoint, save_checkpoint
 from skipsearch.training.compiling import CompileChoice, Compiling
 from skipsearch.training.environment import autocast_dtype, current, numerics_key
 from skipsearch.training.evaluation import Evaluation
+from skipsearch.training.interleaving import Wait as Wait  # searching has it from here
+from skipsearch.training.interleaving import finish, requested_so_far
 from skipsearch.training.recorded import CudaGraphs, Recorded, Recorder, cannot_record
 from skipsearch.training.schedule import learning_rate
 from skipsearch.training.step import Step
-from skipsearch.training.turns import Wait as Wait  # searching has it from here
-from skipsearch.training.turns import asked_so_far, finish
 
 STEPS_AHEAD = 16  # of the device, that may be asked for before it is waited for
 
@@ -245,9 +245,9 @@ class Training:
                 yield None
             else:
                 yield before
-                before = asked_so_far(self.device)
+                before = requested_so_far(self.device)
         # Summed on the device and read once an epoch: reading waits for the device.
-        yield asked_so_far(self.device)
+        yield requested_so_far(self.device)
         training_seconds = time.perf_counter() - start
         train_loss = [loss / steps for loss in self._step.loss_sum.tolist()]
         seen = steps * self._batches.size

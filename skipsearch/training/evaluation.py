@@ -9,9 +9,9 @@ from torch import Tensor
 
 from skipsearch.data import Split
 from skipsearch.training.environment import kernels
+from skipsearch.training.interleaving import Wait, requested_so_far
 from skipsearch.training.memory import is_out_of_memory
 from skipsearch.training.step import Step
-from skipsearch.training.turns import Wait, asked_so_far
 
 LARGEST_BATCH = (256, 2048)  # on the CPU, where caches are small; on a GPU
 
@@ -75,7 +75,7 @@ class Evaluation:
                     raise
                 self.size = max(self.size // 2, self._least)
             yield None
-        yield asked_so_far(step.device)
+        yield requested_so_far(step.device)
         return [loss / count for loss in loss_sum.tolist()], step.criterion.scores(tally, count)
 
     def _batch(self, split: Split, start: int) -> tuple[Tensor, Tensor]:

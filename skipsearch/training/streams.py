@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from skipsearch.training.turns import Wait
+from skipsearch.training.interleaving import Wait
 
 T = TypeVar("T")
 Stream = torch.cuda.Stream | None  # None on the CPU

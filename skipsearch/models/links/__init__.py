@@ -1,4 +1,4 @@
-"""Where long skips end: the outputs of earlier stages join that of a later one; a module a way."""
+"""Joins of long skips: outputs of earlier stages join that of a later one; one module per way."""
 
 from __future__ import annotations
 

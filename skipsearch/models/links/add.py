@@ -26,14 +26,14 @@ class AddLinks(nn.Module):
         self.after = sequence(join.after)
 
     def forward(self, x: Tensor, outputs: Sequence[Tensor]) -> Tensor:
-        """Join what stem and stages have put out so far to x (N, inputs, H, W), in its shape."""
+        """Join earlier outputs of stem and stages to x (N, inputs, H, W), in the shape of x."""
         for source, link in zip(self.sources, self.links, strict=True):
             x = x + link(outputs[source])
         out: Tensor = self.after(x)
         return out
 
     def extra_repr(self) -> str:
-        """Show where the links begin."""
+        """Show the sources of the links."""
         return f"sources={self.sources}"
 
 

@@ -1,4 +1,4 @@
-"""What one way of joining long skips does to tensors: what belongs to each ``link_merge`` here."""
+"""The implementation of a way of joining long skips, for each ``link_merge``."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Linking:
     """One way of joining long skips to the output of a stage, in modules.
 
     Attributes:
-        build: Makes the join of a plan.
-        packed: What computes the joins of several networks as one, for each class of join.
+        build: Builds the join of a plan.
+        packed: Function to the packed counterpart, for each class of join.
         behind: Bounds of the joined signal, from those of the stage's output and of one link.
     """
 

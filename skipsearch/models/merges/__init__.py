@@ -1,4 +1,4 @@
-"""How the blocks of a network join branch and shortcut: a module a merge."""
+"""How the blocks of a network join branch and shortcut: one module per merge."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ JOININGS = Table(
 
 
 def joining_of(block: Block) -> Joining:
-    """Return how a block joins branch and shortcut, ``PLAIN`` where nothing joins."""
+    """Return how a block joins branch and shortcut; ``PLAIN`` if nothing joins."""
     return PLAIN if block.merge is None else JOININGS[block.merge]
 
 
@@ -33,7 +33,7 @@ def make_block(block: Block, drop_path: float) -> nn.Module:
     """Build one block of a plan.
 
     Args:
-        block: Its shapes.
-        drop_path: Its rate of stochastic depth.
+        block: Shapes of the block.
+        drop_path: Rate of stochastic depth.
     """
     return joining_of(block).build(block, drop_path)

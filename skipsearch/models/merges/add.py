@@ -1,4 +1,4 @@
-"""Addition, with constant factors where the design has them."""
+"""Addition, with constant factors if the design has them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class AddBlock(nn.Module):
         self.after = sequence(block.after)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, inputs, H, W) -> (N, outputs, H / stride, W / stride), rounded upwards."""
+        """(N, inputs, H, W) -> (N, outputs, H / stride, W / stride), rounded up."""
         opened = self.opening(x)
         shortcut = self.shortcut(opened if self.shares_opening else x)
         branch = self.drop_path(self.branch(opened))
@@ -38,7 +38,7 @@ class AddBlock(nn.Module):
         return out
 
     def terms(self, parts: Parts) -> tuple[Tensor, Tensor]:
-        """Return what is joined of the branch and of the shortcut."""
+        """Return the joined parts of the branch and of the shortcut."""
         return parts["branch"], parts["shortcut"]
 
 
@@ -56,7 +56,7 @@ class ScaledAddBlock(AddBlock):
         self.shortcut_dropout = nn.Dropout(rate) if rate else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, inputs, H, W) -> (N, outputs, H / stride, W / stride), rounded upwards."""
+        """(N, inputs, H, W) -> (N, outputs, H / stride, W / stride), rounded up."""
         opened = self.opening(x)
         shortcut = self.shortcut(opened if self.shares_opening else x)
         branch = self.drop_path(self.branch(opened))
@@ -65,7 +65,7 @@ class ScaledAddBlock(AddBlock):
         return out
 
     def terms(self, parts: Parts) -> tuple[Tensor, Tensor]:
-        """Return what is joined of the branch and of the shortcut."""
+        """Return the joined parts of the branch and of the shortcut."""
         return self.branch_scale * parts["branch"], self.shortcut_scale * parts["shortcut"]
 
     def extra_repr(self) -> str:
@@ -74,14 +74,14 @@ class ScaledAddBlock(AddBlock):
 
 
 def build(block: Block, drop_path: float) -> nn.Module:
-    """Make a block; one without factors adds without them."""
+    """Build a block; one without factors uses plain addition."""
     kind = AddBlock if block.adds_plainly else ScaledAddBlock
     return kind(block, drop_path)
 
 
 def _start(block: Block, module: AddBlock) -> Start:
     scale = block.shortcut_scale
-    # A projection makes up for the factor of the shortcut.
+    # A projection compensates for the factor of the shortcut.
     if scale == 1 or (block.shortcut and scale):
         return Start(zeroed=block.added)
     if not block.branch_scale:

@@ -31,7 +31,7 @@ class CatBlock(nn.Module):
         return out
 
     def terms(self, parts: Parts) -> tuple[Tensor, Tensor]:
-        """Return what is joined of the branch and of the shortcut."""
+        """Return the joined parts of the branch and of the shortcut."""
         return parts["branch"], parts["entered"]
 
 
@@ -57,6 +57,6 @@ class PackedCatBlock(nn.Module):
 JOINING = Joining(
     build=CatBlock,
     packed={CatBlock: PackedCatBlock},
-    start=lambda block, module: Start(),  # what the branch appends is read by nothing yet
+    start=lambda block, module: Start(),  # nothing reads the appended channels yet
     behind=lambda block, branch, shortcut: branch.hull(shortcut),
 )

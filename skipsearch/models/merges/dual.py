@@ -15,7 +15,7 @@ class DualBlock(AddBlock):
     """after([branch + shortcut, rest of the shortcut, rest of the branch]): a dual path.
 
     Chen et al. 2017, arXiv:1707.01629, Fig. 2d: the first channels of branch and shortcut are
-    added (the residual path), those behind them concatenated (the dense path, which grows).
+    added (the residual path), the others concatenated (the dense path, which grows).
     """
 
     def __init__(self, block: Block, drop_path: float) -> None:
@@ -23,7 +23,7 @@ class DualBlock(AddBlock):
         self.width = block.added
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, inputs, H, W) -> (N, outputs, H / stride, W / stride), rounded upwards."""
+        """(N, inputs, H, W) -> (N, outputs, H / stride, W / stride), rounded up."""
         opened = self.opening(x)
         shortcut = self.shortcut(opened if self.shares_opening else x)
         branch = self.drop_path(self.branch(opened))
@@ -34,11 +34,11 @@ class DualBlock(AddBlock):
         return out
 
     def terms(self, parts: Parts) -> tuple[Tensor, Tensor]:
-        """Return what is added of the branch and of the shortcut."""
+        """Return the added parts of the branch and of the shortcut."""
         return parts["branch"][:, : self.width], parts["shortcut"][:, : self.width]
 
     def extra_repr(self) -> str:
-        """Show how many channels are added."""
+        """Show the number of added channels."""
         return f"width={self.width}"
 
 

@@ -1,4 +1,4 @@
-"""Gates: a sigmoid of the shortcut weighs one path or both."""
+"""Gates: a sigmoid of the shortcut weights one path or both."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class GateBlock(nn.Module):
 
     Exclusive gating: Highway networks (Srivastava et al. 2015, arXiv:1505.00387, equation 3) and
     He et al. 2016, arXiv:1603.05027, Fig. 2c. The gate reads the shortcut's signal in the shape
-    in which it is joined, which is x itself wherever the shortcut is the identity.
+    of the join, which is x itself if the shortcut is the identity.
     """
 
     def __init__(self, block: Block, drop_path: float) -> None:
@@ -36,7 +36,7 @@ class GateBlock(nn.Module):
         self.after = sequence(block.after)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, inputs, H, W) -> (N, outputs, H / stride, W / stride), rounded upwards."""
+        """(N, inputs, H, W) -> (N, outputs, H / stride, W / stride), rounded up."""
         opened = self.opening(x)
         shortcut = self.shortcut(opened if self.shares_opening else x)
         branch = self.drop_path(self.branch(opened))
@@ -45,12 +45,12 @@ class GateBlock(nn.Module):
         return out
 
     def terms(self, parts: Parts) -> tuple[Tensor, Tensor]:
-        """Return what is joined of the branch and of the shortcut."""
+        """Return the joined parts of the branch and of the shortcut."""
         gate = sigmoid(parts["gate"])
         return gate * parts["branch"], (1 - gate) * parts["shortcut"]
 
     def extra_repr(self) -> str:
-        """Show what the gate's bias starts at."""
+        """Show the gate's initial bias."""
         return f"gate_bias={self.gate_bias:g}"
 
 
@@ -61,7 +61,7 @@ class ShortcutGateBlock(GateBlock):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, inputs, H, W) -> (N, outputs, H / stride, W / stride), rounded upwards."""
+        """(N, inputs, H, W) -> (N, outputs, H / stride, W / stride), rounded up."""
         opened = self.opening(x)
         shortcut = self.shortcut(opened if self.shares_opening else x)
         branch = self.drop_path(self.branch(opened))
@@ -70,7 +70,7 @@ class ShortcutGateBlock(GateBlock):
         return out
 
     def terms(self, parts: Parts) -> tuple[Tensor, Tensor]:
-        """Return what is joined of the branch and of the shortcut."""
+        """Return the joined parts of the branch and of the shortcut."""
         return parts["branch"], (1 - sigmoid(parts["gate"])) * parts["shortcut"]
 
 

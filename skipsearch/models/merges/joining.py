@@ -1,4 +1,4 @@
-"""What one merge does to tensors: what belongs to each word of ``skipsearch.merges`` here."""
+"""The implementation of a merge, for each word of ``skipsearch.merges``."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from skipsearch.ranges import Range
 
 Parts = Mapping[
     str, Tensor
-]  # what left ``branch``, ``shortcut`` and ``gate``, and what ``entered``
+]  # outputs of ``branch``, ``shortcut`` and ``gate``, and what ``entered``
 
 
 class Joined(Protocol):
-    """What every block can tell of its join."""
+    """What every block provides about its join."""
 
     def terms(self, parts: Parts) -> tuple[Tensor, Tensor] | None:
-        """Return what is joined of the branch and of the shortcut; None where nothing joins.
+        """Return the joined parts of the branch and of the shortcut; None if nothing joins.
 
         Args:
-            parts: What left the parts of the block in one pass.
+            parts: Outputs of the parts of the block in one pass.
         """
 
 
 class Start(NamedTuple):
-    """How a new block starts as the identity on the signal that enters it.
+    """How a new block starts as the identity on its input.
 
     Attributes:
-        gain: By what the branch must multiply the signal; None where the shortcut carries it.
-        zeroed: Number of the branch's channels, its first, that must start at 0.
+        gain: Factor by which the branch must multiply the input; None if the shortcut carries it.
+        zeroed: Number of the branch's first channels that must start at 0.
     """
 
     gain: float | None = None
@@ -45,9 +45,9 @@ class Joining:
     """One way of joining branch and shortcut, in modules.
 
     Attributes:
-        build: Makes a block of a plan, with a rate of stochastic depth.
-        packed: What computes the blocks of several networks as one, for each class of block.
-        start: Says how a new block starts as the identity, and sets the weights of the join alone.
+        build: Builds a block of a plan, with a rate of stochastic depth.
+        packed: Function to the packed counterpart, for each class of block.
+        start: Sets the weights of a new block's join, and returns how it starts as the identity.
         behind: Bounds of the joined signal, from those of branch and shortcut.
     """
 

@@ -1,4 +1,4 @@
-"""The larger of the two, channel by channel and pixel by pixel."""
+"""Elementwise maximum."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from skipsearch.ranges import Range
 class MaxBlock(AddBlock):
     """after(max(branch(opening(x)), shortcut(x))).
 
-    A maxout unit of two pieces (Goodfellow et al. 2013, arXiv:1302.4389, section 3), of which one
-    is the shortcut: the gradient takes the path that won.
+    A maxout unit with two pieces, one of which is the shortcut (Goodfellow et al. 2013,
+    arXiv:1302.4389, section 3): the gradient takes the path with the larger value.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, inputs, H, W) -> (N, outputs, H / stride, W / stride), rounded upwards."""
+        """(N, inputs, H, W) -> (N, outputs, H / stride, W / stride), rounded up."""
         opened = self.opening(x)
         shortcut = self.shortcut(opened if self.shares_opening else x)
         branch = self.drop_path(self.branch(opened))

@@ -24,7 +24,7 @@ class WeightedAddBlock(AddBlock):
         self.shortcut_weight = nn.Parameter(ones(()))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, inputs, H, W) -> (N, outputs, H / stride, W / stride), rounded upwards."""
+        """(N, inputs, H, W) -> (N, outputs, H / stride, W / stride), rounded up."""
         opened = self.opening(x)
         shortcut = self.shortcut(opened if self.shares_opening else x)
         branch = self.drop_path(self.branch(opened))
@@ -32,12 +32,12 @@ class WeightedAddBlock(AddBlock):
         return out
 
     def terms(self, parts: Parts) -> tuple[Tensor, Tensor]:
-        """Return what is joined of the branch and of the shortcut."""
+        """Return the joined parts of the branch and of the shortcut."""
         return self.branch_weight * parts["branch"], self.shortcut_weight * parts["shortcut"]
 
 
 class PackedWeightedAddBlock(nn.Module):
-    """after(a * branch(opening(x)) + b * shortcut(x)) with numbers a and b of each member."""
+    """after(a * branch(opening(x)) + b * shortcut(x)) with separate numbers a and b per member."""
 
     def __init__(self, block: WeightedAddBlock, members: int) -> None:
         super().__init__()

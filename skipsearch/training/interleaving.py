@@ -1,4 +1,4 @@
-"""Turns: a generator hands over after each step, so that several trainings share a device."""
+"""Interleaving: a generator yields after each step, so that several trainings share a device."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import TypeVar, cast
 import torch
 
 T = TypeVar("T")
-Wait = torch.cuda.Event | None  # what a turn asks its caller to wait for before the next one
+Wait = torch.cuda.Event | None  # what the caller waits for before the next step
 
 
-def asked_so_far(device: torch.device) -> Wait:
-    """Return an event that is over when the device has done what it was asked for until now."""
+def requested_so_far(device: torch.device) -> Wait:
+    """Return an event that completes when all work requested so far is done."""
     if device.type != "cuda":
         return None
     # Blocking: one that does not spin while it is waited for.

@@ -1,0 +1,40 @@
+"""Why trainings failed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+import pandas as pd
+
+from skipsearch.errors import counted
+from skipsearch.record import FAIL, Trial
+
+NAMED = 3  # reasons in a sentence
+
+
+def failure_reasons(trials: Iterable[Trial]) -> pd.DataFrame:
+    """Count the trainings that failed by their reason.
+
+    Args:
+        trials: Records of a run.
+
+    Returns:
+        One row a reason, the most frequent first, with columns reason and trainings.
+    """
+    reasons = Counter(trial.reason for trial in trials if trial.state == FAIL)
+    return pd.DataFrame(reasons.most_common(), columns=["reason", "trainings"])
+
+
+def failures_in_words(reasons: pd.DataFrame) -> str:
+    """Say how many trainings failed and why; nothing where none did.
+
+    Args:
+        reasons: What ``failure_reasons`` returns.
+    """
+    if reasons.empty:
+        return ""
+    named = [f"{row.reason} ({row.trainings})" for row in reasons.head(NAMED).itertuples()]
+    if len(reasons) > NAMED:
+        named.append(counted(len(reasons) - NAMED, "other reason"))
+    return f"{counted(int(reasons.trainings.sum()), 'training')} failed: {'; '.join(named)}."

@@ -1,0 +1,60 @@
+"""What the columns of tables mean, in words; the same on the page and on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from skipsearch.task import Metric
+
+EFFECTS = {
+    "mean": "over all designs of the space with the level",
+    "low, high": "its 95 % interval",
+    "difference": "to the first level of the axis, with its 95 % interval (d_low, d_high)",
+    "best": "of the best design with the level, with its 95 % interval (best_low, best_high)",
+    "best_difference": "of the best design with the level to the best with the first, with its"
+    " interval (bd_low, bd_high)",
+    "chance": "the probability that the best design of the space has the level",
+    "n": "trainings that were observed",
+}
+CONFIRMATION = {
+    "low, high": "95 % interval of the mean over n seeds",
+    "chance": "of being the best of these",
+    "shrinkage": "how much of the search's value was luck",
+}
+IMPORTANCE = (
+    "How much of the variance over the space an axis explains, and a pair of axes beyond the two"
+    " (Sobol's shares), with 95 % intervals."
+)
+DEGRADATION = (
+    "Means over n seeds, with their deviation, after the same number of epochs; epochs_to_loss:"
+    " until a training loss that all of that depth reach."
+)
+
+
+def ranking_legend(metric: Metric, images: int) -> str:
+    """Say how a ranking is ordered, and what its columns mean.
+
+    Args:
+        metric: Metric of the scores.
+        images: Number of validation images.
+    """
+    return (
+        f"Ranked by epochs reached, then by validation {metric.title} there. low, high: 95 %"
+        f" interval of the mean over n seeds, or for one seed that of {images:,} validation"
+        " images; tied: the data cannot tell it from the first."
+    )
+
+
+def legend(meanings: Mapping[str, str], shown: Collection[str]) -> str:
+    """Say what columns mean, as far as they are shown.
+
+    Args:
+        meanings: By column, or by several with commas between them.
+        shown: Columns that are shown.
+    """
+    said = [
+        f"{columns}: {meaning}"
+        for columns, meaning in meanings.items()
+        if columns.partition(",")[0] in shown
+    ]
+    return f"{'; '.join(said)}."

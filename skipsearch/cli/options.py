@@ -1,0 +1,135 @@
+"""The parser, and the options that several verbs share."""
+
+from __future__ import annotations
+
+import argparse
+from typing import NoReturn, TypeAlias
+
+from skipsearch.cli.console import complain
+from skipsearch.cli.words import EXIT_BAD_INPUT, seconds
+from skipsearch.defaults import DATA
+from skipsearch.ready import ready_names
+from skipsearch.searching.options import Limits, Resources
+
+
+class Parser(argparse.ArgumentParser):
+    """The standard parser, with its errors in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and where help is, and exit."""
+        complain(f"{message} (see {self.prog} --help)")
+        raise SystemExit(EXIT_BAD_INPUT)
+
+
+Verbs: TypeAlias = "argparse._SubParsersAction[Parser]"
+
+
+def add_space(verb: Parser) -> None:
+    """Add the space as the first word."""
+    verb.add_argument(
+        "space", metavar="SPACE", help=f"a .yaml file, or one of {', '.join(ready_names())}"
+    )
+
+
+def add_run(verb: Parser) -> None:
+    """Add the run folder as the first word."""
+    verb.add_argument("run", metavar="RUN")
+
+
+def add_images(verb: Parser) -> None:
+    """Add the sizes of images that nobody has loaded."""
+    verb.add_argument("--in-channels", type=int, metavar="C", help="default 3")
+    verb.add_argument("--image-size", type=int, metavar="PIXELS", help="default 32")
+    verb.add_argument("--classes", type=int, metavar="N", help="default 10")
+
+
+def add_csv(verb: Parser, name: str) -> None:
+    """Add where the table of a verb is written.
+
+    Args:
+        verb: The verb.
+        name: Of the file, among the tables of the report.
+    """
+    verb.add_argument("--csv", metavar="FILE", help=f"default: RUN/report/{name}")
+
+
+def add_device(verb: Parser) -> None:
+    """Add what the verb trains on."""
+    verb.add_argument("--device", default=None, help="cpu, cuda, ... (default: cuda if there)")
+
+
+def add_moved_data(verb: Parser) -> None:
+    """Add where the data of a run are now."""
+    verb.add_argument(
+        "--data", metavar="NAME", help="where the data are now (default: as in the search)"
+    )
+    verb.add_argument(
+        "--data-root", metavar="DIR", help="folder of the data set's files (default: likewise)"
+    )
+
+
+def add_deterministic(verb: argparse._ActionsContainer) -> None:
+    """Add whether bits are repeated on a GPU."""
+    verb.add_argument(
+        "--deterministic",
+        action="store_true",
+        help="the same bits again on a GPU too, for less speed",
+    )
+
+
+def add_training(verb: Parser) -> None:
+    """Add the data, and how designs are trained on them."""
+    group = verb.add_argument_group("data and training")
+    group.add_argument(
+        "--data",
+        default=DATA,
+        metavar="NAME",
+        help="%(default)s (default), cifar10, cifar100, fashion-mnist, mnist, svhn, a folder,"
+        " an .npz",
+    )
+    group.add_argument("--data-root", metavar="DIR", help="folder of the data set's files")
+    group.add_argument("--image-size", type=int, metavar="PIXELS", help="resize images to this")
+    group.add_argument(
+        "--seed", type=int, default=0, metavar="S", help="of all random choices (default 0)"
+    )
+    group.add_argument(
+        "--recipe",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a field of the recipe, such as peak_lr=0.4; may be repeated",
+    )
+    add_deterministic(group)
+
+
+def add_session(verb: Parser) -> None:
+    """Add what a session of trainings may use, and how long it may take."""
+    group = verb.add_argument_group("resources")
+    group.add_argument("--concurrency", type=int, metavar="K", help="trials at once at most")
+    group.add_argument(
+        "--cpus-per-trial",
+        type=float,
+        default=Resources.cpus_per_trial,
+        metavar="C",
+        help="cores (default %(default)g)",
+    )
+    group.add_argument("--gpus-per-trial", type=float, metavar="G", help="or a share, as 0.25")
+    group.add_argument("--address", metavar="A", help="of a Ray cluster to join: host:port or auto")
+    group.add_argument(
+        "--insecure", action="store_true", help="join a cluster without token authentication"
+    )
+    group.add_argument(
+        "--dashboard", action="store_true", help="of Ray, for this machine alone (ray[default])"
+    )
+    group.add_argument("--verbose", action="store_true", help="show what Ray prints")
+    group = verb.add_argument_group("limits")
+    group.add_argument("--time-budget", type=seconds, metavar="T", help="as 90s, 20m or 2h")
+    group.add_argument("--trial-timeout", type=seconds, metavar="T", help="of one trial")
+    group.add_argument(
+        "--max-failures",
+        type=int,
+        default=Limits.max_failures,
+        metavar="N",
+        help="trials in a row that may fail before the search stops"
+        " (default %(default)s); a pack is one",
+    )

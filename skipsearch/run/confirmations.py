@@ -1,0 +1,97 @@
+"""What ``confirm`` keeps in a run folder: whom it trains again, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from skipsearch import analysis
+from skipsearch.config import ConfirmConfig, SearchConfig
+from skipsearch.errors import DamagedError, RunError
+from skipsearch.ids import is_meant
+from skipsearch.record import Trial
+from skipsearch.run.places import CONFIRM, CONFIRMATIONS
+from skipsearch.run.seeds import NEW_SEEDS
+from skipsearch.searching.records import load_trials
+
+LOST = "what the search recorded is whole; move confirm.yaml and confirm.db away to confirm anew"
+
+
+def read_config(folder: Path) -> ConfirmConfig | None:
+    """Return which leaders are trained again, and with how many seeds; None for none.
+
+    Args:
+        folder: The run folder.
+
+    Raises:
+        DamagedError: If the file cannot be read.
+    """
+    path = folder / CONFIRM
+    if not path.is_file():
+        return None
+    try:
+        return ConfirmConfig.load(path)
+    except RunError as error:
+        raise DamagedError(f"{error} ({LOST})") from None
+
+
+def read_trainings(folder: Path, config: SearchConfig) -> list[Trial]:
+    """Return the record of every training with a new seed.
+
+    Args:
+        folder: The run folder.
+        config: What was asked of its search.
+
+    Raises:
+        DamagedError: If the study cannot be read, or is of another search.
+    """
+    file = folder / CONFIRMATIONS
+    if not file.is_file():
+        return []
+    try:
+        return load_trials(file, None, config.identity())
+    except RunError as error:
+        raise DamagedError(f"{error} ({LOST})") from None
+
+
+def find_leaders(
+    folder: Path, asked: ConfirmConfig, ranking: pd.DataFrame, trials: Sequence[Trial]
+) -> list[list[Trial]]:
+    """Return the trainings in the search of each leader that is trained again.
+
+    Args:
+        folder: The run folder.
+        asked: What ``read_config`` returned.
+        ranking: Of the search.
+        trials: Its records.
+
+    Raises:
+        DamagedError: If the search has no such design.
+    """
+    keys = {trial.key for trial in trials}
+    for name in asked.leaders:
+        if not any(is_meant(key, name) for key in keys):
+            raise DamagedError(f"{folder / CONFIRM}: this run has no design {name} ({LOST})")
+    return analysis.leaders(ranking, trials, 0, asked.leaders)
+
+
+def judge(
+    config: SearchConfig,
+    fields: Sequence[str],
+    leaders: Sequence[Sequence[Trial]],
+    seeds: int,
+    trainings: Sequence[Trial],
+) -> analysis.Confirmation:
+    """Judge leaders by what became of them with new seeds.
+
+    Args:
+        config: What was asked of the search.
+        fields: Fields of the design to show as columns.
+        leaders: The trainings in the search of each leader.
+        seeds: Number of new seeds at most.
+        trainings: Records with new seeds.
+    """
+    first, scale = config.seed + NEW_SEEDS, config.scale
+    return analysis.confirmation(leaders, trainings, first, seeds, scale, fields)

@@ -1,0 +1,144 @@
+"""What a run knows: what was asked, the records of the trainings, and the answers of ``analysis``.
+
+Everything is in memory: the records were read by ``Run``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from skipsearch import analysis
+from skipsearch.axes import split_name
+from skipsearch.config import SearchConfig
+from skipsearch.defaults import MARGIN
+from skipsearch.errors import RunError, not_one_of
+from skipsearch.record import Trial
+from skipsearch.space import Space
+
+
+def varied_fields(space: Space) -> list[str]:
+    """Return the fields of a design that the axes of a space set, and the layout."""
+    fields = [split_name(name).field for name in space.axes]
+    return list(dict.fromkeys([*fields, "layout"]))
+
+
+def margin_of(config: SearchConfig) -> float:
+    """Return the difference between scores that is too small to matter, unless another is given."""
+    asked: float | None = config.margin
+    return MARGIN if asked is None else asked
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """The records of a search, and what was asked of it.
+
+    Attributes:
+        config: What was asked.
+        space: The space, for the images of the data set.
+        trials: Records of all trainings.
+    """
+
+    config: SearchConfig
+    space: Space
+    trials: Sequence[Trial]
+
+    @property
+    def fields(self) -> list[str]:
+        """The fields of a design that the axes set, and the layout."""
+        return varied_fields(self.space)
+
+    def rank(self) -> pd.DataFrame:
+        """Rank the designs; see ``Run.rank``."""
+        return analysis.rank(self.trials, self.config.rungs, self.config.scale, self.fields)
+
+    def pareto(self, objectives: Sequence[str]) -> pd.DataFrame:
+        """Return the designs that no other beats in all objectives; see ``Run.pareto``."""
+        return analysis.pareto(self.trials, objectives, self.config.scale, self.fields)
+
+    def degradation(
+        self, epochs: int | None = None, loss: float | None = None
+    ) -> analysis.Degradation:
+        """Tell what becomes of the designs as they get deeper; see ``Run.degradation``."""
+        budget = self.config.recipe.epochs
+        if epochs is not None and not 1 <= epochs <= budget:
+            raise RunError(f"epochs: {epochs} is not from 1 to the full budget of {budget}")
+        axes = [field for field in self.fields if field != "depths"]
+        train = self.config.data.train_images
+        return analysis.degradation(
+            self.trials, train, self.config.scale, epochs=epochs, loss=loss, axes=axes
+        )
+
+    def learn(
+        self, epochs: int | None = None, *, with_costs: bool = False
+    ) -> analysis.Knowledge | None:
+        """Return what is known of the whole space; None where too few designs were trained.
+
+        Args:
+            epochs: The budget to answer for, a rung; None for the full one.
+            with_costs: Whether the costs of all designs are needed.
+
+        Raises:
+            RunError: If the rung is none of those of the run.
+        """
+        config = self.config
+        if epochs is not None and epochs not in config.rungs:
+            raise RunError(f"epochs: {not_one_of(epochs, map(str, config.rungs))}")
+        budget = config.recipe.epochs
+        return analysis.learn(self.trials, self.space, budget, config.scale, epochs, with_costs)
+
+    def effects(
+        self,
+        known: analysis.Knowledge | None,
+        axis: str | None = None,
+        controlled: str | None = None,
+        margin: float | None = None,
+    ) -> pd.DataFrame:
+        """Compare the levels of each axis.
+
+        Args:
+            known: What ``learn`` returned.
+            axis: As for ``Run.effects``, like the rest.
+            controlled: Likewise.
+            margin: Likewise.
+        """
+        margin = margin_of(self.config) if margin is None else margin
+        if known is None:
+            # Refuses an axis or a cost that is unknown, and has no rows.
+            return analysis.paired_effects(self._observe([]), axis, controlled, margin)
+        if self._is_paired(known):
+            seen = self._observe(self.trials, known.epochs)
+            return analysis.paired_effects(seen, axis, controlled, margin)
+        return analysis.effects(known, axis, controlled, margin)
+
+    def effects_of_all(self, known: analysis.Knowledge | None) -> pd.DataFrame:
+        """Compare the levels of each axis, and of the fields that the search was asked about."""
+        table = self.effects(known)
+        missing = [axis for axis in self.config.ask if axis in self.fields]
+        missing = [axis for axis in missing if not table.empty and axis not in set(table["axis"])]
+        return pd.concat([table, *(self.effects(known, axis) for axis in missing)])
+
+    def interactions(
+        self, known: analysis.Knowledge | None, first: str, second: str
+    ) -> pd.DataFrame:
+        """Tell whether what one axis does depends on another; arguments as for ``effects``."""
+        if known is None:
+            for axis in (first, second):
+                self._observe([]).check(axis)
+            return pd.DataFrame(columns=[first, second])
+        return analysis.interactions(known, first, second, margin_of(self.config))
+
+    def _is_paired(self, known: analysis.Knowledge) -> bool:
+        """Whether every design of the space was trained in full with two seeds or more."""
+        if self.config.sampler != "grid" or not known.common.all():
+            return False
+        full = [trial for trial in self.trials if len(trial.curve) >= known.epochs]
+        seeds = Counter(trial.key for trial in full)
+        return len(seeds) == len(known.levels) and min(seeds.values()) > 1
+
+    def _observe(self, trials: Sequence[Trial], epochs: int | None = None) -> analysis.Observations:
+        axes = list(self.space.parameters)
+        return analysis.observe(trials, self.config.rungs, self.config.scale, axes, epochs)
