@@ -142,7 +142,7 @@ class Job:
         if trainer.epoch < trainer.recipe.epochs:
             steps = self._in_time(trainer.all_steps())
             for place, epoch in enumerate(self._slot.run(steps) if self._slot else finish(steps)):
-                # One that diverged is still computed, as the others of a pack are, but not reported.
+                # One that diverged is still computed, as others of a pack are, but not reported.
                 self._failed[place] = self._failed[place] or trainer.divergence(epoch)
                 if not self._failed[place]:
                     self._curves[place].append(epoch)
