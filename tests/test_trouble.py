@@ -23,6 +23,7 @@ import optuna
 import psutil
 import pytest
 from ray import cloudpickle
+from ray.exceptions import RayActorError
 from waiting import HANG, wait_for
 
 import skipsearch as ss
@@ -226,6 +227,17 @@ def test_a_training_that_loses_the_device_takes_no_neighbour_along(
         fails = str(trial.design.layout).endswith("+")
         assert trial.state == (FAIL if fails else COMPLETE), trial.reason
         assert trial.reason == f"RuntimeError: {ASSERTED}" * fails
+
+
+def test_what_keeps_checkpoints_for_a_cluster_ends_with_its_search(
+    tmp_path: Path, allocation: Allocation
+) -> None:
+    with driver._store(tmp_path, allocation._replace(spread=True)) as store:
+        store.write("a.pt", b"content")
+        assert store.read("a.pt") == b"content"
+    with pytest.raises(RayActorError):
+        store.read("a.pt")
+    assert (tmp_path / "a.pt").read_bytes() == b"content"
 
 
 def test_stopped_trials_are_audited(tmp_path: Path) -> None:

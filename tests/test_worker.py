@@ -92,13 +92,13 @@ def test_memory_is_given_back_when_the_exception_is_gone(
 ) -> None:
     # An exception holds the frames that it went through, and with them the trainer's tensors.
     held: list[int] = []
-    real = Job._drop
+    real = Job._release
 
-    def drop(self: Job) -> None:
+    def release(self: Job) -> None:
         real(self)
         held.append(sum(made() is not None for made in failing.made))
 
-    monkeypatch.setattr(Job, "_drop", drop)
+    monkeypatch.setattr(Job, "_release", release)
     monkeypatch.setattr(failing, "error", error)
     streams = Streams(torch.device("cpu")) if shared else None
     job = Job(request(), data, Folder(tmp_path), streams=streams)

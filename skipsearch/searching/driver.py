@@ -135,7 +135,6 @@ def run_trials(
         limits=limits,
         progress=progress,
     )
-    store = _store(checkpoints, allocation)
     shipped = ray.put(data)  # once; it must last, for an engine that starts again
 
     deadline = None if limits.time_budget is None else start + limits.time_budget
@@ -143,6 +142,7 @@ def run_trials(
 
     with (
         tempfile.TemporaryDirectory(prefix="tune-", dir=allocation.folder) as scratch,
+        _store(checkpoints, allocation) as store,
         _engines(shipped, store, allocation) as engines,
     ):
         trainable = _trainable(shipped, store, engines, worker)
@@ -170,10 +170,12 @@ def run_trials(
     )
 
 
-def _store(checkpoints: Path, allocation: Allocation) -> Store:
-    """Return what workers keep checkpoints in: the folder, wherever in a cluster they are."""
+@contextlib.contextmanager
+def _store(checkpoints: Path, allocation: Allocation) -> Iterator[Store]:
+    """Lend what workers keep checkpoints in: the folder, wherever in a cluster they are."""
     if not allocation.spread:
-        return Folder(checkpoints)
+        yield Folder(checkpoints)
+        return
     here = ray.get_runtime_context().get_node_id()
     actor = ray.remote(Folder).options(
         num_cpus=0,
@@ -182,14 +184,18 @@ def _store(checkpoints: Path, allocation: Allocation) -> Store:
         max_task_retries=-1,
         scheduling_strategy=NodeAffinitySchedulingStrategy(here, soft=False),
     )
-    return RemoteStore(actor.remote(checkpoints))
+    keeper = actor.remote(checkpoints)
+    try:
+        yield RemoteStore(keeper)
+    finally:
+        ray.kill(keeper)
 
 
 @contextlib.contextmanager
 def _engines(shipped: ray.ObjectRef, store: Store, allocation: Allocation) -> Iterator[list[Any]]:
     """Start the processes that train trials with a share of a GPU, one a GPU, and end them after.
 
-    Tune keeps what a trial is given as long as Ray runs: left to it, they would hold their GPUs.
+    Left to Tune, which keeps what trials are given, they would hold their GPUs as long as Ray runs.
     """
     number, gpus = allocation.engines
     streams = -(-allocation.at_once // max(1, number))
