@@ -1,4 +1,4 @@
-"""What the records of a run say. Reads records; knows neither torch nor the study."""
+"""Analysis of the records of a run, independent of torch and of the study."""
 
 from skipsearch.analysis.agreement import Compared, compare
 from skipsearch.analysis.answers import answers

@@ -1,4 +1,4 @@
-"""Several runs side by side: do they put the same designs, and the same levels, into one order?"""
+"""Agreement of several runs: do they rank the same designs and levels in the same order?"""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from skipsearch.analysis.ranking import CONFIDENCE, level
 from skipsearch.errors import RunError
 from skipsearch.record import Trial
 
-FEWEST = 6  # things in order, below which the interval says nothing
+FEWEST = 6  # ranked items; with fewer there is no useful interval
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """A run to be compared.
+    """A run to compare.
 
     Attributes:
-        trials: Its records.
-        rungs: Epochs at which values are compared, rising.
-        axes: Fields of the design that it searched.
+        trials: Records of the run.
+        rungs: Epochs at which values are compared, in ascending order.
+        axes: Searched fields of the design.
     """
 
     trials: Sequence[Trial]
@@ -35,28 +35,28 @@ class Compared:
 
 
 def compare(runs: Mapping[str, Compared]) -> pd.DataFrame:
-    """Tell for each two runs how far they agree.
+    """Return the agreement of each pair of runs.
 
-    In each run all values are of one number of epochs: the highest rung that every training which
-    did not fail has reached, so that early stopping has not chosen among them. A design's value is
-    its mean over seeds and recipes, a level's that over the designs with it, among those that both
-    runs have trained. Noise lowers the correlation: two runs of one search need not reach 1.
+    All values of a run are from the same epoch, the highest rung that every training reached which
+    did not fail, so that early stopping has no influence. The value of a design is its mean over
+    seeds and recipes, that of a level the mean over its designs. Only designs that both runs have
+    trained count. Noise lowers the correlation: even two runs of one search may not reach 1.
 
     Args:
-        runs: By name; two or more.
+        runs: Two or more runs by name.
 
     Returns:
-        One row for each two runs and what is put into order, with columns
+        One row for each pair of runs and each ranking, with columns
 
         run, other           names
-        by                   design, or the field whose levels are ordered
-        n                    things in order: designs or levels that both runs have
+        by                   design, or the field whose levels are ranked
+        n                    number of ranked designs or levels that both runs have
         tau                  Kendall's tau-b: 1 for the same order, -1 for the opposite
         low, high            95 % interval, by Fisher's z with the variance 0.437 / (n - 4) (Fieller
-                             et al. 1957, doi:10.1093/biomet/44.3-4.470), and half a pair less
-                             than perfect for a perfect tau; NaN below 6
-        best, best_other     the first of each order
-        epochs, epochs_other after which the values were taken
+                             et al. 1957, doi:10.1093/biomet/44.3-4.470); a perfect tau counts as
+                             half a pair less than perfect; NaN for n below 6
+        best, best_other     the first of each ranking
+        epochs, epochs_other epoch of the values
 
     Raises:
         RunError: If fewer than two runs are given, or one has nothing to compare.
@@ -92,7 +92,7 @@ def compare(runs: Mapping[str, Compared]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-Values = dict[str, tuple[float, Trial]]  # mean accuracy, and one of the trainings, by design
+Values = dict[str, tuple[float, Trial]]  # mean accuracy and one of the trainings, by design
 
 
 def _values(name: str, run: Compared) -> tuple[int, Values]:

@@ -1,4 +1,4 @@
-"""Effects in words: a few sentences an axis."""
+"""Effects in words: a few sentences for each axis."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ Row = Mapping[Any, Any]
 
 
 def answers(table: pd.DataFrame, metric: Metric, axes: Sequence[str] | None = None) -> list[str]:
-    """Say what a table of effects says.
+    """Describe a table of effects in sentences.
 
     Args:
-        table: As ``effects`` or ``paired_effects`` returns it.
+        table: Table of ``effects`` or ``paired_effects``.
         metric: Metric of the scores.
         axes: Axes of the table; None for all.
 
     Returns:
-        One text an axis, in the order of the axes. Levels that were not trained are left out.
+        One text for each axis, in their order. Levels that were not trained are omitted.
     """
     axes = list(dict.fromkeys(table["axis"])) if axes is None else axes
     return [_answer(axis, table[table["axis"] == axis].to_dict("records"), metric) for axis in axes]
 
 
 def open_axes(table: pd.DataFrame) -> list[str]:
-    """Return the axes of a table of effects of which a level is neither worse nor tied."""
+    """Return the axes of a table of effects with a level that is neither worse nor tied."""
     return list(dict.fromkeys(table["axis"][table["verdict"] == UNKNOWN]))
 
 
@@ -49,7 +49,7 @@ def _answer(axis: str, rows: Sequence[Row], metric: Metric) -> str:
         only = f"only {_name(seen[0])} was trained" if seen else "nothing was trained"
         return f"{axis}: {only}; there is nothing to compare."
     first, *others = seen
-    if first is not rows[0]:  # the reference was not trained: only the model speaks of it
+    if first is not rows[0]:  # the reference was not trained: the model only predicts it
         return f"{axis}: {NOT_ENOUGH}{_further(rows)}."
     compared = comparison(_name(first), [_compared(row) for row in others], metric)
     average = OVER_SPACE if first["method"] == POSTERIOR else ""
@@ -67,13 +67,13 @@ def _compared(row: Row) -> Compared:
 
 
 def _how(row: Row) -> str:
-    """Say what a difference was paired by."""
+    """Return the number and kind of the pairs of a difference."""
     how = {PAIRS: "pairs", SEEDS: "pairs of seeds"}.get(row["method"])
     return f"{row['pairs']} {how}" if how else ""
 
 
 def _at_best(seen: Sequence[Row], metric: Metric) -> str:
-    """Say which level the best design has."""
+    """Describe which level the best design has."""
     leader = max(seen, key=lambda row: row["chance"])
     low, high = metric.factor * leader["best_low"], metric.factor * leader["best_high"]
     text = (
@@ -95,7 +95,7 @@ def _leads(first: Row) -> str:
 
 
 def _further(rows: Sequence[Row]) -> str:
-    """Say how many trainings would settle an open question."""
+    """Return how many trainings would settle an open question."""
     numbers = [row["further"] for row in rows if not isnan(row["further"])]
     if not numbers:
         return ""

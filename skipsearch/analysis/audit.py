@@ -1,4 +1,4 @@
-"""How often early stopping was wrong: what became of the trainings that it did not get to stop."""
+"""How often early stopping was wrong: results of trainings that ignored its decision."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ BEST = 1 / 3  # share of the trainings at the full budget that count as the best
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What early stopping cost, by the trainings that were trained on against its advice.
+    """Cost of early stopping, from trainings that continued although it would have ended them.
 
     Attributes:
-        stopped: Trainings that it ended.
-        audited: Trainings that it would have ended, and that have reached the full budget.
-        among_best: Of those, how many ended among the best third of all at the full budget.
-        above_all: Of those, how many ended above every training that it let pass.
+        stopped: Number of trainings that it ended.
+        audited: Number of trainings that it would have ended and that reached the full budget.
+        among_best: Number of these among the best third of all at the full budget.
+        above_all: Number of these above every training that it did not stop.
     """
 
     stopped: int
@@ -28,7 +28,7 @@ class Audit:
     above_all: int
 
     def words(self, rule: str, trainings: int) -> list[str]:
-        """Say how often early stopping was wrong.
+        """Describe how often early stopping was wrong.
 
         Args:
             rule: Rule of the early stopping.

@@ -1,4 +1,4 @@
-"""The command that asks for the same search again."""
+"""The command that repeats a search."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ NO_STOPPING = "none"  # the scheduler
 
 
 def search_command(config: SearchConfig) -> str:
-    """Write the command that asks for the same search.
+    """Return the command of a search with the same configuration.
 
-    A space that is no ready one is in a file that bears its name.
+    A space that is not ready-made is read from a file with its name.
     """
     asks_best = config.ask == (ASK_BEST,)
     how: dict[str, object] = {"ask": ",".join(config.ask), "margin": config.margin}
-    if asks_best:  # Else the question proposes.
+    if asks_best:  # Otherwise the question proposes trials.
         rule = config.stopping.rule
         details = config.stopping.details() if rule != NO_STOPPING else {}
         how = {"sampler": config.sampler, "scheduler": rule}

@@ -1,4 +1,4 @@
-"""Two levels of an axis compared: by pairs of designs, by pairs of seeds, or by a model."""
+"""Comparison of two levels of an axis by pairs of designs, by pairs of seeds, or by a model."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from skipsearch.analysis.observations import codes
 from skipsearch.axes import split_name
 
 PAIRS, SEEDS, MODEL = "pairs", "seeds", "model"
-ENOUGH_PAIRS = 6  # with fewer, the designs at hand cannot stand for others
-PAIRED = 1 / 3  # of the designs of the rarer level; with fewer in pairs, a model knows more
-COST_STEP = 1.1  # costs within such a factor count as equal in pairs
-# What sets the size of a network: free to differ where trainings of equal cost are compared.
+ENOUGH_PAIRS = 6  # fewer designs cannot represent others
+PAIRED = 1 / 3  # least share of the rarer level's designs in pairs; below it, a model is better
+COST_STEP = 1.1  # costs within this factor count as equal in pairs
+# Fields that set the size of a network: they may differ between trainings of equal cost.
 SIZES = (
     *("depths", "widths", "stem_width", "head_width", "bottleneck_ratio", "groups", "growth"),
     "compression",
@@ -27,14 +27,14 @@ SIZES = (
 
 
 class Difference(NamedTuple):
-    """How a level differs from another.
+    """Difference between two levels.
 
     Attributes:
-        estimate: Of the difference.
-        method: How it was found; empty where it was not.
-        pairs: How many it is from.
-        trainings: How many it is from.
-        share: Of the designs of the rarer level, how many stand in pairs.
+        estimate: Estimate of the difference.
+        method: Method of the estimate; empty if there is none.
+        pairs: Number of pairs that it is based on.
+        trainings: Number of trainings that it is based on.
+        share: Share of the rarer level's designs that are in pairs.
     """
 
     estimate: Estimate = Estimate(nan)
@@ -45,11 +45,11 @@ class Difference(NamedTuple):
 
 
 class Levels:
-    """The levels of an axis, in the designs in which it matters; ``effects`` tells the method.
+    """The levels of an axis in the designs on which it has an effect; see ``paired_effects``.
 
     Attributes:
-        names: The levels.
-        codes: (designs,) the level of each design, by its place among the names.
+        names: Names of the levels.
+        codes: Index (designs,) of the level of each design.
     """
 
     def __init__(
@@ -63,17 +63,17 @@ class Levels:
         """Group trainings by design.
 
         Args:
-            trainings: Those that have a value, as ``observe`` gives them.
-            axis: The axis.
-            others: The other axes.
-            controlled: The cost that is to be equal, if any.
-            least: The variance that the accuracy of one training has at the least, by its rounding.
+            trainings: Trainings with a value, from ``observe``.
+            axis: Axis of the levels.
+            others: All other axes.
+            controlled: Cost that has to be equal, if any.
+            least: Lower bound of the variance of one training's accuracy, due to rounding.
         """
         kept = [o for o in others if controlled is None or split_name(o).field not in SIZES]
         cells = trainings.groupby("cell")
         firsts = cells[[axis, *kept]].first()
         self._trainings = trainings
-        self._design = pd.factorize(trainings["cell"], sort=True)[0]  # of each training
+        self._design = pd.factorize(trainings["cell"], sort=True)[0]  # index for each training
         self._sizes = np.bincount(self._design)
         self._values = cells["value"].mean().to_numpy()
         self.codes, self.names = pd.factorize(firsts[axis])
@@ -88,27 +88,27 @@ class Levels:
         self._least = least
         self._others = np.array(others_codes, dtype=np.intp).reshape(-1, len(self._values))
         self._places = [self.codes == i for i in range(len(self.names))]
-        # (levels, others) whether the other axis has an effect on any design of the level.
+        # (levels, others): whether the other axis has an effect on any design of the level.
         self._matter = np.array([(self._others[:, p] >= 0).any(axis=1) for p in self._places])
         self._blocks = cache(self._new_blocks)
 
     def designs(self, level: int) -> int:
-        """Return how many designs have a level."""
+        """Return the number of designs with a level."""
         return int(self._places[level].sum())
 
     def trainings(self, level: int) -> int:
-        """Return how many trainings have a level."""
+        """Return the number of trainings with a level."""
         return int(self._sizes[self._places[level]].sum())
 
     def mean(self, level: int) -> Estimate:
-        """Return the mean of a level, adjusted by the model where that can."""
+        """Return the mean of a level, adjusted by the model if possible."""
         estimate = self._model.estimate(self._contrast(level))
         if np.isnan(estimate.value):
             return Estimate(float(self._values[self._places[level]].mean()))
         return estimate
 
     def difference(self, level: int, other: int) -> Difference:
-        """Return how a level differs from another, by the first method that the data allow."""
+        """Return the difference of two levels by the first method that the data allow."""
         pairs = self._by_pairs(level, other)
         if pairs.pairs >= ENOUGH_PAIRS and pairs.share >= PAIRED:
             return pairs
@@ -172,7 +172,7 @@ class Levels:
         return contrast
 
     def _matched(self, level: int, other: int) -> NDArray[np.intp]:
-        """Number the designs by what they have in all other axes that matter to both levels."""
+        """Number the designs by their levels of all other axes with an effect on both levels."""
         return self._blocks(*np.flatnonzero(self._matter[level] & self._matter[other]).tolist())
 
     def _new_blocks(self, *matched: int) -> NDArray[np.intp]:

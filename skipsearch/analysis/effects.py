@@ -1,4 +1,4 @@
-"""What each axis does to the accuracy at the full budget, over the whole space."""
+"""Effect of each axis on the accuracy at the full budget, over the whole space."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from skipsearch.surrogate.answers import (
 BEST, TIED, WORSE = answers.BEST, answers.TIED, answers.WORSE
 UNKNOWN = "not enough data"
 POSTERIOR = "posterior"
-CANDIDATES = 64  # designs that a simulated training is chosen from
-STATES = 400  # draws that it moves
+CANDIDATES = 64  # designs among which a simulated training is chosen
+STATES = 400  # draws that it updates
 COLUMNS = (
     *("axis", "level", "epochs", "n", "designs", "failed", "stopped"),
     *("mean", "low", "high", "difference", "d_low", "d_high", "verdict"),
@@ -50,58 +50,58 @@ def effects(
 ) -> pd.DataFrame:
     """Compare the levels of each axis over all designs of the space, at the full budget.
 
-    Every figure is of a posterior over spaces, see ``learn``: of the accuracies that the designs of
-    the space have, trained or not, the trainings being as they are. Intervals cannot leave what is
-    possible, for each draw is a space with accuracies from 0 to 1.
+    All numbers are from the posterior over spaces, see ``learn``: the accuracies of all designs of
+    the space, trained or not, given the trainings. Intervals stay within the possible range, since
+    each draw is a space with accuracies from 0 to 1.
 
-    Two questions are answered. *On average*: the mean over all designs of the space with a level,
-    less that over those with the reference. *At its best*: the best design with a level against the
-    best with the reference. A level that many other choices spoil is worse on average, and may be
-    as good as any at its best.
+    There are two questions. *On average*: the mean over all designs of the space with a level,
+    minus that over those with the reference. *At its best*: the best design with a level against
+    the best with the reference. A level that does not fit many other choices is worse on average,
+    and may still be as good as any at its best.
 
-    *At its best* the upper end of an interval is that of the best of all designs, and the lower one
-    that of the best that was trained: the best of many designs that the model alone knows is the
-    one it is most wrong about.
+    *At its best*, the upper end of an interval is for the best of all designs, and the lower end
+    for the best trained one: the best of many untrained designs is the one whose prediction is the
+    most wrong.
 
     Args:
-        known: What ``learn`` returns.
-        axis: The axis to tell about, or the field of several; None for all axes.
-        controlled: A cost at which levels are to be compared as equals, one of ``COSTS``: the
-            logarithm of the cost is a covariate of the mean over the designs. Nothing is then said
-            of the best designs.
-        margin: A difference in accuracy that is too small to matter.
-        with_further: Whether to simulate further trainings, which takes a second an axis.
+        known: Posterior from ``learn``.
+        axis: Axis, or field of several axes; None for all axes.
+        controlled: Cost that is held constant in the comparison, one of ``COSTS``: its logarithm is
+            a covariate of the mean over the designs. There are then no results for the best
+            designs.
+        margin: Difference in accuracy that is too small to matter.
+        with_further: Whether to simulate further trainings, which takes a second per axis.
 
     Returns:
-        One row an axis and level, the reference first, then from the best to the worst on average.
-        Levels that no design of the space has are not there. Columns:
+        One row for each axis and level, the reference first, then from best to worst on average.
+        Levels that no design of the space has are omitted. Columns:
 
         axis, level
-        epochs               the budget that the accuracies are at
-        n                    trainings that were observed
-        designs              of so many designs
-        failed               further trainings, that failed
-        stopped              trainings that were stopped early or are under way; those that tell
-                             something of the end count in ``n`` too
+        epochs               budget of the accuracies
+        n                    number of observed trainings
+        designs              number of their designs
+        failed               number of further trainings that failed
+        stopped              number of trainings that were stopped early or are running; those that
+                             predict the final value count in ``n`` too
         mean                 validation accuracy, mean over the space's designs with the level
         low, high            its 95 % interval
-        difference           of the mean to that of the reference
+        difference           mean minus that of the reference
         d_low, d_high        its 95 % interval
         verdict              on average: "worse", "tied" (within the margin) or "not enough data";
-                             all statements about an axis hold together with a chance of 0.975.
-                             The reference is "best" where all others are worse, "tied" where none
-                             is open
+                             all statements about an axis hold jointly with a probability of 0.975.
+                             The reference is "best" if all others are worse, "tied" if none is
+                             open
         best                 accuracy of the best design with the level
         best_low, best_high  its 95 % interval
         best_difference      to that of the level whose best trained design leads (its own is 0)
         bd_low, bd_high      its 95 % interval
         best_verdict         at its best, as ``verdict``
-        chance               the probability that the best design of the space has the level
-        pairs                0: of the paired method
+        chance               probability that the best design of the space has the level
+        pairs                0; only for the paired method
         method               "posterior"
-        further              where the verdict is open: how many further trainings would settle it,
-                             each chosen to tell most, the median over simulated continuations;
-                             infinite for more than 100, NaN where it is settled
+        further              if the verdict is open: number of further trainings that would settle
+                             it, each the most informative one, median over simulated
+                             continuations; infinite for more than 100, NaN if it is settled
 
     Raises:
         RunError: If the axis or the cost is unknown, or the margin is not above 0.
@@ -117,7 +117,7 @@ def effects(
 
 
 def check(known: Knowledge, axis: str | None, controlled: str | None, margin: float) -> None:
-    """Refuse what cannot be asked; see ``effects``."""
+    """Raise an error for invalid arguments of ``effects``."""
     if axis is not None:
         known.check(axis)
     if controlled is not None and controlled not in COSTS:
@@ -131,10 +131,10 @@ class _Levels:
     """The levels of an axis.
 
     Attributes:
-        axis: Its name.
-        names: Of the levels.
-        codes: (N,) of each design.
-        means: (S, L) draws of their means.
+        axis: Name of the axis.
+        names: Names of the levels.
+        codes: Index (N,) of each design's level.
+        means: Draws (S, L) of the means of the levels.
     """
 
     axis: str
@@ -165,7 +165,7 @@ class _Levels:
 def _adjusted(draws: Array, codes: Codes, covariate: Array) -> Array:
     """Return the means of levels at the mean of a covariate (analysis of covariance, Fisher 1932).
 
-    NaN where levels differ in the covariate alone: then nothing tells the two apart.
+    NaN if levels differ only in the covariate: then the two effects are indistinguishable.
     """
     members = np.eye(codes.max() + 1)[codes]
     centred = covariate - covariate.mean()
@@ -252,7 +252,7 @@ def _further(known: Knowledge, means: Array, margin: float) -> float:
 
 
 def _counts(known: Knowledge, levels: _Levels, i: int) -> dict[str, object]:
-    """Return what was trained with a level."""
+    """Return the numbers of trainings and designs with a level."""
     trainings = known.trainings[levels.codes[known.trainings["place"]] == i]
     outcome = trainings["outcome"]
     observed = trainings[outcome.isin([FULL, STOPPED])]

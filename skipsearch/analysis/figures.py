@@ -1,7 +1,7 @@
-"""Figures of a run: each draws one table or the records, and computes nothing else.
+"""Figures of a run: each shows one table or the records, and computes nothing else.
 
-The palette is that of Okabe and Ito, which colour-blind readers can tell apart; what a colour says
-is also said by a mark, a place or a word.
+The palette is that of Okabe and Ito, which colour-blind readers can distinguish; all information
+in a colour is also given by a marker, a position or a word.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PURPLE, SKY, GREY = "#cc79a7", "#56b4e9", "#b8b8b8"
 COLOURS = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY)
 MARKS = ("o", "s", "^", "D", "v", "P")
 MOST_CURVES = 300
-LEADERS = 4  # designs that stand out
+LEADERS = 4  # highlighted designs
 WIDE, HIGH = 7.2, 3.4  # inches
 LOOK = {
     **STYLE,
@@ -71,7 +71,7 @@ def leader_names(ranking: pd.DataFrame) -> dict[str, str]:
     """Return short names of the first designs of a ranking, by ``DESIGN-RECIPE``.
 
     Args:
-        ranking: What ``rank`` returns.
+        ranking: Ranking from ``rank``.
     """
     return {
         f"{row.design}-{row.recipe}": f"{place}. {row.design[:6]}"
@@ -80,29 +80,29 @@ def leader_names(ranking: pd.DataFrame) -> dict[str, str]:
 
 
 def fair_sample(trials: Sequence[Trial], leaders: Container[str]) -> list[Trial]:
-    """Return the trainings of the leaders, and of the others so many as an eye can take in.
+    """Return the trainings of the leaders, and a readable number of the others.
 
     Args:
         trials: Records of a run.
-        leaders: As ``DESIGN-RECIPE``.
+        leaders: Leaders, as ``DESIGN-RECIPE``.
     """
     step = ceil(len(trials) / MOST_CURVES)
     return [t for i, t in enumerate(trials) if t.curve and (i % step == 0 or t.key in leaders)]
 
 
 def plot_curves(trials: Iterable[Trial], leaders: Mapping[str, str], metric: Metric) -> Diagram:
-    """Draw validation error against the epoch, for every training; the error's axis is logarithmic.
+    """Draw validation error against epochs for every training, with a logarithmic error axis.
 
     Args:
         trials: Records of a run.
-        leaders: Names of the designs to stand out, by ``DESIGN-RECIPE``; the others are grey, and
-            end in a dot where early stopping ended them.
+        leaders: Names of the highlighted designs, by ``DESIGN-RECIPE``; the others are grey, and
+            end in a dot if early stopping ended them.
         metric: Metric of the scores.
     """
     order = {name: place for place, name in enumerate(leaders.values())}
     trials = [trial for trial in trials if trial.curve]
     errors = [metric.lack(epoch.validation_score) for trial in trials for epoch in trial.curve]
-    least = min((error for error in errors if error > 0), default=1.0) / 2  # drawn for no error
+    least = min((error for error in errors if error > 0), default=1.0) / 2  # drawn for error 0
     looks = dict(zip(leaders, zip(cycle(COLOURS), cycle(MARKS)), strict=False))
     with _axes() as (figure, axes):
         named = set()
@@ -139,9 +139,9 @@ def plot_front(
 
     Args:
         trials: Records of a run.
-        front: What ``pareto`` returns for the score and that cost.
+        front: Front from ``pareto`` for the score and that cost.
         metric: Metric of the scores.
-        cost: ``params``, ``macs``, ``activation_bytes`` or ``latency``.
+        cost: Cost: ``params``, ``macs``, ``activation_bytes`` or ``latency``.
     """
     complete = [trial for trial in trials if trial.state == COMPLETE and getattr(trial, cost)]
     with _axes() as (figure, axes):
@@ -166,10 +166,10 @@ def plot_front(
 
 
 def plot_effects(table: pd.DataFrame, metric: Metric) -> Diagram:
-    """Draw what each level of each axis gives away to the best, with its interval.
+    """Draw the difference of each level of each axis to the best, with its interval.
 
     Args:
-        table: What ``effects`` returns.
+        table: Table of ``effects``.
         metric: Metric of the scores.
     """
     axes_names = list(dict.fromkeys(table.axis))
@@ -214,10 +214,10 @@ def plot_effects(table: pd.DataFrame, metric: Metric) -> Diagram:
 
 
 def plot_interaction(table: pd.DataFrame, metric: Metric) -> Diagram:
-    """Draw the mean of each combination of two axes' levels as a map.
+    """Draw the mean of each combination of two axes' levels as a heat map.
 
     Args:
-        table: What ``interactions`` returns: the axes are its first two columns.
+        table: Table of ``interactions``, whose first two columns are the axes.
         metric: Metric of the scores.
     """
     first, second = table.columns[:2]
@@ -238,23 +238,23 @@ def plot_interaction(table: pd.DataFrame, metric: Metric) -> Diagram:
 
 
 def varying_fields(table: pd.DataFrame) -> list[str]:
-    """Return the fields by which the groups of a table of degradation differ.
+    """Return the fields in which the groups of a table of degradation differ.
 
     Args:
-        table: ``Degradation.table``.
+        table: Table of a ``Degradation``.
     """
     fields = list(table.columns[2 : table.columns.get_loc("depths")])
     return [name for name in fields if table[name].nunique() > 1] or fields[:1]
 
 
 def drawn_groups(table: pd.DataFrame) -> dict[int, str]:
-    """Name the first groups that have several depths, by what tells groups apart.
+    """Return names of the first groups with several depths, by the fields in which they differ.
 
     Args:
-        table: ``Degradation.table``.
+        table: Table of a ``Degradation``.
 
     Returns:
-        By the group's number; as many as can be told apart in one figure.
+        Names by number of the group; as many as can be distinguished in one figure.
     """
     depths = table[table.n > 0].groupby("group").layers.nunique()
     drawn = table[table.group.isin(depths.index[depths > 1][: len(COLOURS)])]
@@ -266,12 +266,12 @@ def drawn_groups(table: pd.DataFrame) -> dict[int, str]:
 
 
 def plot_degradation(table: pd.DataFrame) -> Diagram:
-    """Draw training and validation error against depth, as the residual papers do.
+    """Draw training and validation error against depth, as in the residual papers.
 
-    After He et al. 2015 (arXiv:1512.03385, Fig. 1 and 6), at one number of epochs.
+    After He et al. 2015 (arXiv:1512.03385, Fig. 1 and 6), for one number of epochs.
 
     Args:
-        table: ``Degradation.table``.
+        table: Table of a ``Degradation``.
     """
     names = drawn_groups(table)
     with matplotlib.rc_context(LOOK):
@@ -307,14 +307,14 @@ def plot_degradation(table: pd.DataFrame) -> Diagram:
 
 
 def _plain_log(axis: Axis) -> None:
-    """Label a logarithmic axis with few words: 100k, 2M."""
+    """Label a logarithmic axis with a few short numbers: 100k, 2M."""
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
     axis.set_minor_formatter(NullFormatter())
 
 
 def short(value: float) -> str:
-    """Write a number of things in three digits: 950, 12.3k, 1.73M."""
+    """Return a number with three digits: 950, 12.3k, 1.73M."""
     for letter, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if value >= size:
             return f"{value / size:.3g}{letter}"

@@ -1,4 +1,4 @@
-"""All that is known of a run, for its report."""
+"""All results of a run, for its report."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from skipsearch.task import Metric
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """All that is known of a run.
+    """All results of a run.
 
     Attributes:
-        config: What was asked of the search.
-        trials: Its records.
-        ranking: What ``rank`` returns.
-        front: What ``pareto`` returns for the score and parameters.
-        audit: What ``audit`` returns.
-        effects: What ``effects`` returns.
-        importance: What ``importance`` returns.
-        interactions: What ``interactions`` returns for each two fields.
-        degradation: What ``degradation`` returns; None where one depth alone was searched.
-        confirmation: What ``confirm`` has found; None where it was never called.
-        damage: Why what it has found cannot be read; empty where it can.
+        config: Configuration of the search.
+        trials: Records of the run.
+        ranking: Ranking from ``rank``.
+        front: Front from ``pareto`` for the score and parameters.
+        audit: Result of ``audit``.
+        effects: Table of ``effects``.
+        importance: Table of ``importance``.
+        interactions: Table of ``interactions`` for each pair of fields.
+        degradation: Result of ``degradation``; None if only one depth was searched.
+        confirmation: Result of ``confirm``; None if it was never called.
+        damage: Why the confirmation cannot be read; empty if it can.
     """
 
     config: SearchConfig
@@ -50,12 +50,12 @@ class Findings:
 
     @property
     def metric(self) -> Metric:
-        """What networks are judged by."""
+        """Metric of the scores."""
         return self.config.task.metric
 
     @property
     def images(self) -> dict[str, int]:
-        """Sizes of the data set, as ``cost`` and ``draw_diagram`` take them."""
+        """Sizes of the data set, as keywords of ``cost`` and ``draw_diagram``."""
         return self.config.image_sizes
 
     @property
@@ -64,5 +64,5 @@ class Findings:
         return leader_names(self.ranking)
 
     def trial(self, number: int) -> Trial:
-        """Return a record by its number."""
+        """Return the record with a number."""
         return next(trial for trial in self.trials if trial.number == number)

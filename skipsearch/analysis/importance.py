@@ -1,4 +1,4 @@
-"""How much of the variation over the space each axis explains, and each pair of axes."""
+"""Share of the variance over the space that each axis and each pair of axes explains."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ COLUMNS = ("axis", "other", "epochs", "designs", "share", "low", "high")
 
 
 def importance(known: Knowledge) -> pd.DataFrame:
-    """Return how much of the variance over the designs of the space axes explain.
+    """Return the shares of the variance over the designs of the space that axes explain.
 
-    These are Sobol's shares of first and second order of the posterior over the space, at the full
-    budget, see ``sobol_shares``: the variance of the levels' means, over that of all designs. They
-    say neither which level is better nor how much it gains; ``effects`` does. What no axis and no
-    pair explains is of three axes and more, or a design's own.
+    These are Sobol indices of first and second order of the posterior over the space, at the full
+    budget, see ``sobol_shares``: the variance of the levels' means, over that of all designs. For
+    which level is better, and by how much, see ``effects``. The rest of the variance is due to
+    three or more axes, or specific to single designs.
 
     Args:
-        known: What ``learn`` returns.
+        known: Posterior from ``learn``.
 
     Returns:
-        One row an axis that has two levels or more, the one that explains most first, and then one
-        row a pair of them, with columns
+        One row for each axis with two or more levels, the one that explains most first, then one
+        row for each pair of them, with columns
 
         axis
-        other        the other axis of a pair; empty for an axis alone
-        epochs       the budget that the accuracies are at
-        designs      of the space, that were looked at
-        share        of the variance, from 0 to 1; of a pair beyond what each of the two explains
+        other        the other axis of a pair; empty for a single axis
+        epochs       budget of the accuracies
+        designs      number of considered designs of the space
+        share        of the variance, from 0 to 1; for a pair beyond the shares of its two axes
         low, high    its 95 % interval
     """
     codes = {axis: known.coded(axis)[0][known.common] for axis in known.axes}

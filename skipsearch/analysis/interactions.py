@@ -1,4 +1,4 @@
-"""Whether what one axis does depends on another."""
+"""Whether the effect of one axis depends on another."""
 
 from __future__ import annotations
 
@@ -28,33 +28,33 @@ COLUMNS = ("epochs", "n", "designs", *FIGURES, "verdict")
 
 
 def interactions(known: Knowledge, first: str, second: str, margin: float = MARGIN) -> pd.DataFrame:
-    """Return the mean of each combination of two axes' levels, and whether they add up.
+    """Return the mean of each combination of two axes' levels, and whether effects are additive.
 
-    They do if a level of one axis gains the same at every level of the other. All is of the
-    posterior over the designs of the space, at the full budget, as in ``effects``.
+    They are if a level of one axis gains the same at every level of the other. All numbers are from
+    the posterior over the designs of the space, at the full budget, as in ``effects``.
 
     Args:
-        known: What ``learn`` returns.
-        first: One axis, or a field.
-        second: Another.
-        margin: A difference in accuracy that is too small to matter.
+        known: Posterior from ``learn``.
+        first: First axis or field.
+        second: Second axis or field.
+        margin: Difference in accuracy that is too small to matter.
 
     Returns:
-        One row a combination that designs of the space have, where both axes have an effect:
+        One row for each combination in the space for which both axes have an effect:
 
         FIRST, SECOND      the levels, in columns named after the axes
-        epochs             the budget that the accuracies are at
-        n                  trainings that were observed
-        designs            of so many designs
+        epochs             budget of the accuracies
+        n                  number of observed trainings
+        designs            number of their designs
         mean               validation accuracy, mean over the space's designs
         low, high          95 % interval of the mean
-        additive           what it would be if main effects alone counted
-        beyond             the mean less that
-        b_low, b_high      its 95 % interval; those of all combinations hold together
-        share              of the variance over the space, what the pair explains beyond the two
+        additive           expected mean without interaction
+        beyond             mean minus ``additive``
+        b_low, b_high      its 95 % interval; those of all combinations hold jointly
+        share              of the variance over the space that the pair explains beyond the two
                            axes; the same in each row
-        verdict            "depends" if an interval of ``beyond`` leaves out 0, "no dependence that
-                           matters" if all lie within the margin, or "not enough data"; the same in
+        verdict            "depends" if an interval of ``beyond`` excludes 0, "no dependence that
+                           matters" if all are within the margin, or "not enough data"; the same in
                            each row
 
     Raises:
@@ -72,8 +72,8 @@ def interactions(known: Knowledge, first: str, second: str, margin: float = MARG
     cells, codes = np.unique(a[both] * len(others) + b[both], return_inverse=True)
     draws = known.draws[:, both]
     means = level_means(draws, codes)
-    # Effects of the designs where both matter, each combination counted once: an unbalanced space
-    # would let the one axis take what is the other's.
+    # Effects in the designs where both matter, with equal weight for each combination: in an
+    # unbalanced space the effect of one axis would otherwise be attributed to the other.
     mains = np.hstack(
         [np.eye(len(names))[cells // len(others)], np.eye(len(others))[cells % len(others)]]
     )
@@ -116,10 +116,10 @@ def interactions(known: Knowledge, first: str, second: str, margin: float = MARG
 
 
 def dependence(table: pd.DataFrame, metric: Metric) -> str:
-    """Say in a sentence whether two axes depend on each other.
+    """Describe in a sentence whether two axes depend on each other.
 
     Args:
-        table: What ``interactions`` returned, with a row at least.
+        table: Table of ``interactions`` with at least one row.
         metric: Metric of the scores.
     """
     first, second = table.columns[:2]
@@ -134,13 +134,13 @@ def dependence(table: pd.DataFrame, metric: Metric) -> str:
 
 
 def all_interactions(known: Knowledge, margin: float = MARGIN) -> list[pd.DataFrame]:
-    """Return what ``interactions`` returns for each two fields that the axes set.
+    """Return the table of ``interactions`` for each pair of fields that the axes set.
 
-    Two that may have more than 200 combinations are left out: nobody reads a map of so many.
+    Pairs with possibly more than 200 combinations are omitted: their map would be unreadable.
 
     Args:
-        known: What ``learn`` returns.
-        margin: As for ``interactions``.
+        known: Posterior from ``learn``.
+        margin: Margin as in ``interactions``.
     """
     levels = {field: len(known.coded(field)[1]) for field in known.fields}
     return [

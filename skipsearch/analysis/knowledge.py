@@ -1,4 +1,4 @@
-"""What a run's trainings say of all designs of its space, at the full budget."""
+"""Posterior over all designs of a space at the full budget, from the trainings of a run."""
 
 from __future__ import annotations
 
@@ -27,31 +27,31 @@ from skipsearch.surrogate.warp import Warp
 from skipsearch.task import Scale
 
 DRAWS = 1_000  # from the posterior
-ENOUGH = 5  # designs trained in full, with fewer of which another budget is looked at
-FEWEST = 2  # designs with a known end, below which there is nothing to compare
+ENOUGH = 5  # designs trained in full; with fewer, a smaller budget is used
+FEWEST = 2  # designs with a known final value; with fewer, there is nothing to compare
 FULL, STOPPED, FAILED, OPEN = "full", "stopped", "failed", "open"
 
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """Draws of the accuracy of every design of a space, and what they rest on.
+    """Draws of the accuracy of every design of a space, and their basis.
 
     Attributes:
-        epochs: The budget that accuracies are at.
+        epochs: Budget of the accuracies.
         axes: Parameters of the space.
-        levels: One row a design; a column for each parameter and for each field that several of
-            them set. "-" stands where one has no effect.
-        common: (N,) whether a design stands for the space: all of a finite one. Where designs of a
-            larger space were drawn, those that the search chose to train do not.
-        trained: (N,) whether a design was trained so far that its accuracy was observed.
-        trainings: One row a training, with the columns place (of its design) and outcome: "full",
-            "stopped" (an observation of the final value, with more noise), "failed", or "open"
-            (it was stopped, or is under way, and tells nothing of the final value).
-        values: (S, N) draws on the scale of the model.
-        draws: (S, N) the same as accuracies.
+        levels: One row for each design; a column for each parameter and for each field that several
+            of them set. "-" for one without effect.
+        common: Flags (N,) of the designs that represent the space: all of a finite one. Of a larger
+            space only the random designs, not those that the search chose to train.
+        trained: Flags (N,) of the designs whose accuracy was observed.
+        trainings: One row for each training, with the columns place (of its design) and outcome:
+            "full", "stopped" (a noisier observation of the final value), "failed", or "open"
+            (stopped or running, without information about the final value).
+        values: Draws (S, N) on the scale of the model.
+        draws: The same draws (S, N) as accuracies.
         noise: Variance of the value of one further training.
-        costs: (N,) of each design, by the name of the cost; NaN where it was not measured.
-            Empty where they were not asked for.
+        costs: Cost (N,) of each design, by name of the cost; NaN if it was not measured.
+            Empty if costs were not requested.
     """
 
     epochs: int
@@ -67,17 +67,17 @@ class Knowledge:
 
     @property
     def fields(self) -> list[str]:
-        """The fields that the axes set, none a part of another."""
+        """Fields that the axes set, none of them a part of another."""
         return fields_of(self.axes)
 
     def check(self, axis: str) -> None:
-        """Refuse what is neither an axis nor the field of one."""
+        """Raise an error for a name that is neither an axis nor the field of one."""
         allowed = list(dict.fromkeys((*self.axes, *self.fields)))
         if axis not in allowed:
             raise RunError(f"axis: {not_one_of(axis, allowed)}")
 
     def coded(self, axis: str) -> tuple[Codes, list[Any]]:
-        """Return the level of each design by its number, -1 for none, and the levels' names."""
+        """Return the index of each design's level, -1 for none, and the names of the levels."""
         column = self.levels[axis]
         numbers, names = pd.factorize(column.where(column != NO_EFFECT))
         return numbers.astype(np.intp), list(names)
@@ -93,30 +93,30 @@ def learn(
 ) -> Knowledge | None:
     """Fit the model of the space to trainings.
 
-    What each training counts for:
+    A training counts as follows:
 
     - trained to the budget: its accuracy;
-    - stopped before, or under way: an observation of the accuracy that it would have had, with the
-      noise of the regression on finished curves (``surrogate.curves``); nothing where too few
-      curves finished to learn that;
-    - diverged: the score of guessing, for the network it left behind is worth no more;
-    - failed in another way (memory, a worker that died): nothing, that says nothing of the design.
+    - stopped before, or running: an observation of its final accuracy, with the noise of the
+      regression on finished curves (``surrogate.curves``); nothing if too few curves have finished
+      for the regression;
+    - diverged: the score of guessing, since its network is no better;
+    - failed in another way (memory, a dead worker): nothing, since the design is not the cause.
 
-    Seeds of a design are replicates. All designs of a finite space of up to 4,000 points are looked
-    at; a larger or endless one is represented by 2,000 designs drawn at random, beside those that
-    were trained.
+    Seeds of a design are replicates. All designs of a finite space of up to 4,000 points are used;
+    a larger or infinite one is represented by 2,000 random designs, in addition to the trained
+    ones.
 
     Args:
         trials: Records of a run.
-        space: That was searched.
-        budget: Epochs of a training in full.
+        space: Searched space.
+        budget: Epochs of a full training.
         scale: Metric and number of validation images.
-        epochs: The budget to answer for; None for the full one, or where fewer than five designs
-            were trained in full, for the most epochs that five have, or all of fewer.
-        with_costs: Whether to work out what each design costs.
+        epochs: Budget of the accuracies. None for the full one or, if fewer than five designs
+            reached it, for the largest that five (or else all) designs reached.
+        with_costs: Whether to compute the costs of each design.
 
     Returns:
-        What is known; None where fewer than two designs have an accuracy at that budget.
+        Posterior; None if fewer than two designs have an accuracy at that budget.
     """
     trials = list(trials)
     epochs = _epochs(trials, budget) if epochs is None else epochs
@@ -193,12 +193,12 @@ def _curve(trial: Trial, epochs: int) -> dict[int, float]:
 
 
 class _Pool:
-    """The designs that are looked at: candidates of the space, then what else was trained.
+    """The modelled designs: candidates of the space, then further trained designs.
 
     Attributes:
-        places: Of the design of each training.
-        rows: (N, axes) of the encoding.
-        common: (N,) whether a design stands for the space.
+        places: Index of the design of each training.
+        rows: Encoding (N, axes) of the designs.
+        common: Flags (N,) of the designs that represent the space.
     """
 
     def __init__(self, space: Space, trials: Sequence[Trial]) -> None:
@@ -206,7 +206,7 @@ class _Pool:
         recipe_axes = [name for name in space.parameters if name.startswith(RECIPE)]
 
         def key(each: Candidate | Trial) -> tuple[Value, ...]:
-            # Recipes of the space lack what the data set decides, so that ids differ.
+            # Recipes of the space lack the data set's conventions, so their ids differ.
             return each.design.id, *(level(each, name) for name in recipe_axes)
 
         self._members: list[Candidate | Trial] = [*representatives(space)]
@@ -236,7 +236,7 @@ class _Pool:
         return pd.DataFrame(columns)
 
     def costs(self, trials: Sequence[Trial]) -> dict[str, Array]:
-        """Return what each design costs; latency as it was measured, on the last training."""
+        """Return the costs of each design, with the measured latency of its last training."""
         space = self._space
         figures = [
             cost(each.design, space.in_channels, space.image_size, space.classes)
@@ -252,7 +252,7 @@ class _Pool:
 
 
 def _values(space: Space, trial: Trial) -> dict[str, Value]:
-    """Return the values of the parameters that a training's design has been built from."""
+    """Return the parameter values from which the design of a training was built."""
     values = {}
     for name in space.parameters:
         found = level(trial, name)

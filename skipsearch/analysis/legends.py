@@ -1,4 +1,4 @@
-"""What the columns of tables mean, in words; the same on the page and on the command line."""
+"""Meaning of the columns of tables, for the page and for the command line."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ DEGRADATION = (
 
 
 def ranking_legend(metric: Metric, images: int) -> str:
-    """Say how a ranking is ordered, and what its columns mean.
+    """Describe the order of a ranking and the meaning of its columns.
 
     Args:
         metric: Metric of the scores.
@@ -46,10 +46,10 @@ def ranking_legend(metric: Metric, images: int) -> str:
 
 
 def legend(meanings: Mapping[str, str], shown: Collection[str]) -> str:
-    """Say what columns mean, as far as they are shown.
+    """Describe the meaning of the columns that are shown.
 
     Args:
-        meanings: By column, or by several with commas between them.
+        meanings: Meaning by column, or by several columns with commas.
         shown: Columns that are shown.
     """
     said = [

@@ -1,4 +1,4 @@
-"""The trainings of a run side by side at one rung: value, cost, and the level of each axis."""
+"""The trainings of a run at one rung: value, cost, and the level of each axis."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from skipsearch.record import COMPLETE, COSTS, FAIL, PRUNED, Trial
 from skipsearch.task import Scale
 
 NO_EFFECT = "-"
-MOST_LEVELS = 6  # an axis of numbers that has more is cut into thirds
+MOST_LEVELS = 6  # an axis of more numbers is divided into thirds
 
 
 class Observations(NamedTuple):
-    """What can be compared.
+    """The trainings of a run at one rung.
 
     Attributes:
-        epochs: The rung at which all is compared.
+        epochs: Rung of the comparison.
         scale: Metric and number of validation images.
-        axes: What was varied.
-        table: One row a training, with the columns cell (equal for one design with one recipe),
-            seed, value (validation score at the rung; NaN where it was not reached), failed
-            (whether it ended before the rung by failing), the costs, and the axes and their fields.
+        axes: Varied axes.
+        table: One row for each training, with the columns cell (equal for one design with one
+            recipe), seed, value (validation score at the rung; NaN if not reached), failed (whether
+            it failed before the rung), the costs, and the axes and their fields.
     """
 
     epochs: int
@@ -38,11 +38,11 @@ class Observations(NamedTuple):
 
     @property
     def fields(self) -> list[str]:
-        """The fields that the axes set, none a part of another."""
+        """Fields that the axes set, none of them a part of another."""
         return fields_of(self.axes)
 
     def check(self, axis: str) -> None:
-        """Refuse what is neither an axis nor the field of one."""
+        """Raise an error for a name that is neither an axis nor the field of one."""
         allowed = list(dict.fromkeys((*self.axes, *self.fields)))
         if axis not in allowed:
             raise RunError(f"axis: {not_one_of(axis, allowed)}")
@@ -55,26 +55,25 @@ def observe(
     axes: Sequence[str],
     epochs: int | None = None,
 ) -> Observations:
-    """Put trainings side by side at one rung.
+    """Collect the trainings of a run at one rung.
 
-    *Fidelity.* All values are those at one rung. By default that is the highest which every
-    training has reached that did not fail, so that early stopping has had no say in who is
-    compared. At a higher rung only survivors are: a level whose weak designs were stopped looks
-    better than it is, and differences shrink.
+    *Fidelity.* All values are from one rung. By default it is the highest that every training
+    reached which did not fail, so that early stopping has no influence on the comparison. At a
+    higher rung only survivors are compared: a level whose weak designs were stopped looks better
+    than it is, and differences shrink.
 
     Args:
-        trials: Records of a run, failed and stopped ones too.
-        rungs: Epochs at which values are compared, rising, the full budget last.
+        trials: Records of a run, including failed and stopped ones.
+        rungs: Epochs at which values are compared, in ascending order, the full budget last.
         scale: Metric and number of validation images.
-        axes: What was varied: fields of the design, ``recipe.NAME``, or parameters of a space such
-            as ``shortcut[1]`` and ``layout.before_join``. A number with more than six values is
-            cut into thirds, by its quantiles over the designs: its levels then are texts such as
-            ``0.011 to 0.046``.
-        epochs: The rung; None for the highest that every training has reached which ended
-            without failing.
+        axes: Varied axes: fields of the design, ``recipe.NAME``, or parameters of a space such as
+            ``shortcut[1]`` and ``layout.before_join``. A number with more than six values is
+            divided into thirds, by its quantiles over the designs: its levels are then texts such
+            as ``0.011 to 0.046``.
+        epochs: Rung; None for the highest that every training reached which ended without failing.
 
     Raises:
-        RunError: If the rung is none of those of the run.
+        RunError: If the run does not have the rung.
     """
     groups = grouped(trials)
     epochs = common_rung([trial for group in groups for trial in group], rungs, epochs)
@@ -99,12 +98,12 @@ def observe(
 
 
 def others_than(axis: str, axes: Sequence[str]) -> list[str]:
-    """Return the axes but for one, and for those that are a stage or a slot of it."""
+    """Return the axes except for one and for those that are a stage or a slot of it."""
     return [a for a in axes if a != axis and not a.startswith((f"{axis}.", f"{axis}["))]
 
 
 def codes(levels: pd.Series) -> NDArray[np.intp]:
-    """Number the levels of an axis from 0; -1 where it has no effect."""
+    """Return the indices of the levels of an axis; -1 if it has no effect."""
     return pd.factorize(levels.where(levels != NO_EFFECT))[0]
 
 
@@ -113,12 +112,11 @@ def common_rung(trials: Iterable[Trial], rungs: Sequence[int], epochs: int | Non
 
     Args:
         trials: Records of a run.
-        rungs: Epochs at which values are compared, rising.
-        epochs: The rung; None for the highest that every training has reached which ended without
-            failing.
+        rungs: Epochs at which values are compared, in ascending order.
+        epochs: Rung; None for the highest that every training reached which ended without failing.
 
     Raises:
-        RunError: If the rung is none of those of the run.
+        RunError: If the run does not have the rung.
     """
     if epochs is None:
         ended = [t for t in trials if t.state in (COMPLETE, PRUNED)]
@@ -129,7 +127,7 @@ def common_rung(trials: Iterable[Trial], rungs: Sequence[int], epochs: int | Non
 
 
 def in_thirds(levels: pd.Series) -> pd.Series:
-    """Cut numbers into thirds where they have many values; all else stays."""
+    """Divide numbers with many values into thirds; return other levels unchanged."""
     numbers = levels[[isinstance(v, int | float) and not isinstance(v, bool) for v in levels]]
     if numbers.nunique() <= MOST_LEVELS:
         return levels

@@ -1,4 +1,4 @@
-"""A run as one page: sections of words, figures and tables, each of them a file as well."""
+"""The page of a run: sections of text, figures and tables, with files of figures and tables."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Picture:
     """A figure of a report.
 
     Attributes:
-        name: Of its files, without an ending.
-        figure: What it shows.
-        caption: What is to be seen in it.
-        tips: What a reader is told who points at a part, by the part's gid in the figure.
+        name: Name of its files, without extension.
+        figure: Figure to show.
+        caption: Description of the figure.
+        tips: Tooltips of parts, by gid of the part in the figure.
     """
 
     name: str
@@ -40,11 +40,11 @@ class Table:
     """A table of a report.
 
     Attributes:
-        name: Of its files, without an ending.
-        rows: All of it.
-        caption: What its columns are, and what of it is shown.
-        columns: Those that the page shows, each with its format; none for a file alone.
-        top: Rows that the page shows.
+        name: Name of its files, without extension.
+        rows: All rows and columns.
+        caption: Description of the columns and of the part that is shown.
+        columns: Columns on the page, each with its format; none to write only the files.
+        top: Number of rows on the page.
     """
 
     name: str
@@ -59,12 +59,12 @@ class Section:
     """A part of a report.
 
     Attributes:
-        title: Of the part; its first word names it in links.
-        text: Paragraphs, in plain words.
-        figures: Shown after the words.
-        tables: Shown after the figures.
-        drawings: Figures shown last, side by side.
-        code: A command or a text to be kept as it is.
+        title: Title; its first word is the name in links.
+        text: Paragraphs of plain text.
+        figures: Figures after the text.
+        tables: Tables after the figures.
+        drawings: Figures at the end, side by side.
+        code: Command or text that is shown verbatim.
     """
 
     title: str
@@ -83,18 +83,18 @@ class Section:
 def write_page(
     folder: Path, title: str, subtitle: str, answer: Sequence[str], sections: Sequence[Section]
 ) -> Path:
-    """Write a page that needs nothing beside it, and its figures and tables as files.
+    """Write a self-contained page, and its figures and tables as files.
 
     Args:
-        folder: Of ``index.html``, ``NAME.svg`` and ``NAME.png`` of each figure, ``NAME.csv`` and
-            ``NAME.parquet`` of each table; made where it is missing.
-        title: Of the page.
-        subtitle: Of what, and when.
-        answer: What the reader came for, in sentences; the first stands out.
-        sections: The rest.
+        folder: Folder of ``index.html``, ``NAME.svg`` and ``NAME.png`` of each figure, ``NAME.csv``
+            and ``NAME.parquet`` of each table; created if it is missing.
+        title: Title of the page.
+        subtitle: Subject and date.
+        answer: Main result in sentences; the first is emphasised.
+        sections: Sections of the page.
 
     Returns:
-        The page.
+        Path of the page.
     """
     folder.mkdir(parents=True, exist_ok=True)
     shown = [
@@ -120,9 +120,9 @@ def write_page(
 
 
 def _figure(folder: Path, picture: Picture) -> dict[str, str]:
-    """Write a figure, and return what the page shows of it."""
+    """Write the files of a figure, and return its content on the page."""
     picture.figure.savefig(folder / f"{picture.name}.svg")
-    picture.figure.set_layout_engine("none")  # as it has been laid out now: that takes a while
+    picture.figure.set_layout_engine("none")  # keep the current layout: computing it again is slow
     picture.figure.savefig(folder / f"{picture.name}.png")
     svg = (folder / f"{picture.name}.svg").read_bytes()
     return {
@@ -133,13 +133,13 @@ def _figure(folder: Path, picture: Picture) -> dict[str, str]:
 
 
 def _image(svg: bytes, caption: str) -> Markup:
-    # An image of its own: the ids of two drawings in one page would meet.
+    # As a separate image: the ids of two drawings in one page would collide.
     data = base64.b64encode(svg).decode()
     return Markup('<img alt="{}" src="data:image/svg+xml;base64,{}">').format(caption, data)
 
 
 def _inline(svg: str, picture: Picture) -> Markup:
-    """Return a drawing as a part of the page, where one can point at its parts."""
+    """Return a drawing as inline SVG, whose parts have tooltips."""
     svg = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{picture.name}-", svg[svg.index("<svg") :])
     for gid, tip in picture.tips.items():
         title = Markup('<g id="{0}" class="curve"><title>{1}</title>').format(
@@ -150,11 +150,11 @@ def _inline(svg: str, picture: Picture) -> Markup:
 
 
 def _table(folder: Path, table: Table) -> dict[str, object]:
-    """Write a table, and return what the page shows of it."""
+    """Write the files of a table, and return its content on the page."""
     rows = table.rows.reset_index() if table.rows.index.name else table.rows
-    words = rows.select_dtypes(include=["object", "string"]).astype(str)  # levels are of many types
+    words = rows.select_dtypes(include=["object", "string"]).astype(str)  # levels vary in type
     rows = rows.assign(**{str(name): words[name] for name in words})
-    # As open files: pandas takes some paths for URLs.
+    # Not as paths: pandas mistakes some of them for URLs.
     (folder / f"{table.name}.csv").write_text(rows.to_csv(index=False), encoding="utf-8")
     with (folder / f"{table.name}.parquet").open("wb") as file:
         rows.to_parquet(file, index=False)

@@ -1,4 +1,4 @@
-"""What each axis does, where designs were trained in pairs: the paired t-test at equal fidelity."""
+"""Effect of each axis if designs were trained in pairs: the paired t-test at equal fidelity."""
 
 from __future__ import annotations
 
@@ -25,39 +25,39 @@ def paired_effects(
     controlled: str | None = None,
     margin: float = MARGIN,
 ) -> pd.DataFrame:
-    """Compare the levels of each axis by pairs, where designs were trained in pairs on purpose.
+    """Compare the levels of each axis by pairs, if the trainings were planned in pairs.
 
-    A grid over the whole space with several seeds of each design is such a plan. ``effects`` needs
-    none, but for a model.
+    An example of such a plan is a grid over the whole space with several seeds of each design.
+    ``effects`` needs no such plan, but a model.
 
-    *Pairs.* Two levels are compared between designs that agree in every other axis which matters
-    to both levels (so a plain layout is paired with the mean over the shortcuts of a residual
-    one), by the paired t-test, where there are six pairs or more and a third of the designs of the
-    rarer level stand in one.
+    *Pairs.* Two levels are compared by the paired t-test between designs that agree in every other
+    axis with an effect on both levels (so a plain layout is paired with the mean over the shortcuts
+    of a residual one), if there are six or more pairs that include a third of the designs of the
+    rarer level.
 
-    *Seeds as pairs.* Where there are fewer than six pairs, but every design is in one and both
-    sides share two seeds or more, the designs are taken as given, and the seeds are paired.
+    *Seeds as pairs.* With fewer than six pairs, if every design is in one and both sides share two
+    seeds or more, the designs are fixed and the seeds are paired.
 
-    *Model.* Otherwise a linear model with the main effects of all axes, one observation a design,
-    by ``LinearModel``. An axis without effect on some designs counts there as the mean of its
-    levels.
+    *Model.* Otherwise a linear model with the main effects of all axes is fitted to one observation
+    per design, by ``LinearModel``. An axis without effect on some designs counts there as the mean
+    of its levels.
 
-    *Reference.* The level with the best mean; where pairs show another ahead of that, the one of
-    the ten best that others lead by the least. It is chosen by the data, so that the differences'
-    intervals hold for all pairs of levels together, by Bonferroni's correction. ``low`` and
-    ``high`` are of one level alone.
+    *Reference.* This is the level with the best mean; if pairs show another ahead of it, the one of
+    the ten best that others lead by the least. Since the data choose it, the intervals of the
+    differences hold for all pairs of levels jointly, by Bonferroni's correction. ``low`` and
+    ``high`` are for one level alone.
 
     Args:
-        seen: What ``observe`` returns.
-        axis: The axis to tell about, or the field of several; None for all axes.
-        controlled: A cost at which levels are to be compared as equals, one of ``COSTS``. Axes
-            that set the size of a network may then differ between the two of a pair; their costs
-            may by a tenth. The model has the logarithm of the cost in the place of those axes.
-        margin: A difference in accuracy that is too small to matter.
+        seen: Observations from ``observe``.
+        axis: Axis, or field of several axes; None for all axes.
+        controlled: Cost that is held constant in the comparison, one of ``COSTS``. Axes that set
+            the size of a network may then differ within a pair, and costs may by a tenth. The model
+            has the logarithm of the cost instead of those axes.
+        margin: Difference in accuracy that is too small to matter.
 
     Returns:
         The columns of ``effects``: those of the best design with a level are NaN, ``pairs`` is the
-        number of pairs that a difference is from, and ``method`` is "pairs", "seeds" or "model".
+        number of pairs of a difference, and ``method`` is "pairs", "seeds" or "model".
 
     Raises:
         RunError: If the axis or the cost is unknown, or the margin is not above 0.
@@ -116,7 +116,7 @@ def _rows(
 def _against_the_best(
     levels: Levels, means: Sequence[Estimate]
 ) -> tuple[int, dict[int, Difference]]:
-    """Return the level that others lead by the least, and how they differ, best first."""
+    """Return the level that others lead by the least, and their differences, best first."""
     order = sorted(range(len(means)), key=lambda i: -means[i].value)
 
     def against(reference: int) -> dict[int, Difference]:
@@ -125,7 +125,7 @@ def _against_the_best(
     def lead(differences: dict[int, Difference]) -> float:
         return max((d.estimate.value for d in differences.values() if d.method), default=0.0)
 
-    # Pairs need not agree with the means, which are the model's.
+    # Pairs may disagree with the means, which are from the model.
     reference, differences = order[0], against(order[0])
     for candidate in order[1:CANDIDATES]:
         if lead(differences) <= 0:

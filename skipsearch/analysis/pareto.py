@@ -1,4 +1,4 @@
-"""Several objectives: the trainings that no other beats in all of them, and what they cover."""
+"""Several objectives: the Pareto front of the trainings, and its hypervolume."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from skipsearch.errors import RunError, not_one_of
 from skipsearch.record import COMPLETE, COSTS, Trial
 from skipsearch.task import Metric, Scale
 
-# What stands on the edge of the reference covers nothing, and the largest network is often the
-# most accurate: the edge lies a tenth behind it. Ishibuchi et al. 2018 (doi:10.1162/evco_a_00226)
+# A point with the cost of the reference covers nothing, and the largest network is often the most
+# accurate: the reference is a tenth above it. Ishibuchi et al. 2018 (doi:10.1162/evco_a_00226)
 # discuss the choice.
 MARGIN = 1.1
 
@@ -27,35 +27,35 @@ def pareto(
     scale: Scale,
     axes: Sequence[str] = ("layout", "shortcut", "merge", "depths"),
 ) -> pd.DataFrame:
-    """Return the trainings at the full budget that no other beats in all objectives.
+    """Return the Pareto front of the trainings at the full budget.
 
-    One beats another if it is as good in every objective and better in one; equals stay side by
-    side. Only COMPLETE trainings are compared. Those of one design and recipe with several seeds
-    are one row, with their mean score. A front of noisy draws shows the lucky ones: read ``low``
-    and ``high``.
+    One training dominates another if it is as good in every objective and better in one; equal ones
+    are all kept. Only COMPLETE trainings are compared. Those of one design and recipe with several
+    seeds are one row, with their mean score. A front of noisy scores contains the lucky ones: see
+    ``low`` and ``high``.
 
     Args:
-        trials: Records of a run; those that are not COMPLETE are passed over.
-        objectives: The metric's ``validation`` name, of which more is better, and some of params,
-            macs, activation_bytes and latency, of which less is. What was not measured in one of
-            them (None or 0) is left out.
+        trials: Records of a run; those that are not COMPLETE are ignored.
+        objectives: Name of the metric's ``validation`` score, which is maximised, and some of
+            params, macs, activation_bytes and latency, which are minimised. Trainings without a
+            measurement of one of them (None or 0) are omitted.
         scale: Metric and number of validation images.
         axes: Fields of the design, or ``recipe.NAME``, to show as columns.
 
     Returns:
-        One row a design and recipe, rising in the costs in the order asked for, indexed by point
-        from 1, with columns
+        One row for each design and recipe, by ascending costs in the order of ``objectives``,
+        indexed by point from 1, with columns
 
         design               id of the design
         recipe               id of the recipe
         trial                number of its first COMPLETE trial
-        n                    COMPLETE seeds
+        n                    number of COMPLETE seeds
         validation_accuracy  mean over seeds, after the last epoch, under the name of the task's
                              metric
         low, high            95 % interval, as in ``rank``
-        ...                  the costs asked for; latency is a mean over the seeds that have one
-        ...                  the axes; "-" where one has no effect on the design
-        numerics             what its trainings ran on: latencies compare on one device alone
+        ...                  the requested costs; latency is a mean over the seeds that have one
+        ...                  the axes; "-" for one without effect on the design
+        numerics             device and numerics: compare latencies only on one device
 
     Raises:
         RunError: If an objective is unknown or named twice, or there is none.
@@ -90,18 +90,18 @@ def dominated_share(
     metric: Metric,
     reference: Mapping[str, float] | None = None,
 ) -> float:
-    """Return how much of what is possible the COMPLETE trainings cover, from 0 to 1.
+    """Return the normalised hypervolume of the COMPLETE trainings, from 0 to 1.
 
     It is their hypervolume over that of the box from the ideal, the best score at no cost, to the
-    reference. Shares compare where the reference is the same: to follow one run as it grows, or to
-    compare two, give each the reference of all their trainings together.
+    reference. Shares are comparable only for the same reference: to follow a growing run, or to
+    compare two runs, use the reference of all their trainings.
 
     Args:
         trials: Records of a run.
-        objectives: As for ``pareto``.
+        objectives: Objectives as for ``pareto``.
         metric: Metric of the scores.
-        reference: A score below the best and costs above 0, by objective; those of
-            ``reference_point`` if None. What is worse in one of them covers nothing.
+        reference: Score below the best and costs above 0, by objective; those of
+            ``reference_point`` if None. A training that is worse in one of them covers nothing.
 
     Raises:
         RunError: If an objective is unknown or named twice, or there is none.
@@ -121,11 +121,11 @@ def reference_point(
 ) -> dict[str, float]:
     """Return the default reference: the worst score and ``MARGIN`` times the largest costs.
 
-    The largest are those among the COMPLETE trainings; 0 where there are none.
+    The largest costs are those of the COMPLETE trainings; 0 if there are none.
 
     Args:
         trials: Records of a run.
-        objectives: As for ``pareto``.
+        objectives: Objectives as for ``pareto``.
         metric: Metric of the scores.
 
     Raises:
@@ -141,20 +141,20 @@ def reference_point(
 
 
 def front(points: ArrayLike) -> NDArray[np.bool_]:
-    """Tell which points no other dominates: is nowhere greater, and smaller somewhere.
+    """Return which points are not dominated by another, nowhere greater and somewhere smaller.
 
     Args:
-        points: (N, objectives), each to be minimised. Equal points are all kept, or none.
+        points: Points (N, objectives), each to be minimised. Of equal points all or none are kept.
 
     Returns:
-        (N,) True for the points of the front.
+        Flags (N,), True for the points of the front.
     """
     array = np.asarray(points, dtype=float)
     if not array.size:
         return np.zeros(len(array), dtype=bool)
     assert array.ndim == 2, "expected (N, objectives)"
     assert not np.isnan(array).any(), "expected numbers"
-    # In this order, by the first objective and so on, only an earlier point dominates a later one.
+    # In lexicographic order, a point can only dominate later ones.
     distinct, which = np.unique(array, axis=0, return_inverse=True)
     kept = np.zeros(len(distinct), dtype=bool)
     kept[0] = True
@@ -171,16 +171,16 @@ def front(points: ArrayLike) -> NDArray[np.bool_]:
 
 
 def hypervolume(points: ArrayLike, reference: ArrayLike) -> float:
-    """Return the exact volume of what the points dominate, up to a reference.
+    """Return the exact hypervolume of the points with respect to a reference.
 
-    It is cut into slices along the last objective; the points before a slice dominate in it what
-    they dominate without that objective (While et al. 2006, doi:10.1109/TEVC.2005.851275). With N
-    points on the front that takes about N^(objectives - 1) steps.
+    It is divided into slices along the last objective; within a slice, the earlier points dominate
+    the same volume as without that objective (While et al. 2006, doi:10.1109/TEVC.2005.851275).
+    With N points on the front this takes about N^(objectives - 1) steps.
 
     Args:
-        points: (N, objectives), each to be minimised. One that is not below the reference in every
-            objective adds nothing; nor does one that another dominates.
-        reference: (objectives,) the worst corner.
+        points: Points (N, objectives), each to be minimised. Points that are dominated, or not
+            below the reference in every objective, add nothing.
+        reference: Worst corner (objectives,).
     """
     corner = np.asarray(reference, dtype=float)
     inside = np.asarray(points, dtype=float)
@@ -198,7 +198,7 @@ def _volume(points: NDArray[np.float64], corner: NDArray[np.float64]) -> float:
         return float(corner[0] - points.min())
     points = points[points[:, -1].argsort()]
     depths = np.diff(points[:, -1], append=corner[-1])
-    if len(corner) == 2:  # What the recursion comes to, for all slices at once.
+    if len(corner) == 2:  # The same as the recursion, for all slices at once.
         widths = corner[0] - np.minimum.accumulate(points[:, 0])
         return float(depths @ widths)
     ends = np.flatnonzero(depths)
@@ -209,7 +209,7 @@ def _volume(points: NDArray[np.float64], corner: NDArray[np.float64]) -> float:
 def _compared(
     trials: Iterable[Trial], objectives: Sequence[str], metric: Metric
 ) -> list[tuple[list[Trial], dict[str, float]]]:
-    """Return the COMPLETE trainings of each design and recipe, and the objectives they reach."""
+    """Return the COMPLETE trainings of each design and recipe, and their objectives."""
     known = (metric.validation, *COSTS)
     for i, objective in enumerate(objectives):
         if objective not in known:

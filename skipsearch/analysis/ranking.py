@@ -28,38 +28,38 @@ def rank(
 ) -> pd.DataFrame:
     """Rank trainings at equal fidelity.
 
-    A training stands at the highest rung that it reached, with the value that it had there:
-    nothing it saw later, and no value of another budget, is compared with it. Trainings of one
-    design and recipe with several seeds share a row, at the lowest rung among them.
+    A training is ranked at the highest rung that it reached, by its value there: later values, and
+    values of other budgets, are not compared with it. Trainings of one design and recipe with
+    several seeds share a row, at the lowest rung among them.
 
     Args:
-        trials: Records of a run, failed and stopped ones too.
-        rungs: Epochs at which values are compared, rising, the full budget last.
+        trials: Records of a run, including failed and stopped ones.
+        rungs: Epochs at which values are compared, in ascending order, the full budget last.
         scale: Metric and number of validation images.
         axes: Fields of the design, or ``recipe.NAME``, to show as columns.
 
     Returns:
-        One row a design and recipe, the best first, indexed by place from 1, with columns
+        One row for each design and recipe, the best first, indexed by place from 1, with columns
 
         design               id of the design
         recipe               id of the recipe
         trial                number of its first trial
         state                COMPLETE, PRUNED, FAIL or RUNNING
-        epochs               rung at which it is compared; 0 if it reached none
+        epochs               rung of the comparison; 0 if it reached none
         validation_accuracy  mean over seeds at that rung, under the name of the task's metric; NaN
                              at rung 0
-        low, high            95 % interval: of the mean over seeds (Student) where n > 1, else
-                             the one that the finite validation split alone leaves (of an
-                             accuracy Wilson's)
-        std                  deviation between seeds; NaN where n is 1
-        n                    seeds
-        tied                 whether the data cannot tell it apart from the leader, the first row,
-                             at the leader's rung; see ``tied_with_leader``. The leader itself is
-                             tied; what stands at a lower rung is not
-        params, macs         of one image
-        ...                  the axes; "-" where one has no effect on the design
+        low, high            95 % interval: of the mean over seeds (Student) if n > 1, otherwise
+                             only that due to the finite validation split (for an accuracy
+                             Wilson's)
+        std                  standard deviation between seeds; NaN if n is 1
+        n                    number of seeds
+        tied                 whether it may be as good as the leader, the first row, at the
+                             leader's rung; see ``tied_with_leader``. The leader itself is tied;
+                             designs at a lower rung are not
+        params, macs         numbers of parameters, and of multiply-adds for one image
+        ...                  the axes; "-" for one without effect on the design
         reason               why it failed
-        numerics             what decided the last bits of its trainings: device, precision, torch
+        numerics             what determined the last bits: device, precision, torch
     """
     score = scale.metric.validation
     rows = [_row(group, rungs, scale, axes) for group in grouped(trials)]
@@ -91,7 +91,7 @@ def rank(
 
 
 def grouped(trials: Iterable[Trial]) -> list[list[Trial]]:
-    """Put the trainings of one design and recipe together: several seeds are one group."""
+    """Group the trainings by design and recipe: several seeds are one group."""
     groups: dict[str, list[Trial]] = {}
     for trial in trials:
         groups.setdefault(trial.key, []).append(trial)
@@ -102,7 +102,7 @@ def _row(
     group: list[Trial], rungs: Sequence[int], scale: Scale, axes: Sequence[str]
 ) -> dict[str, object]:
     first = group[0]
-    # The training that holds the row back, and says why.
+    # The training that limits the row, with its reason.
     last = min(group, key=lambda trial: rung_reached(trial, rungs))
     rung = rung_reached(last, rungs)
     values = [trial.curve[rung - 1].validation_score for trial in group] if rung else []
@@ -128,11 +128,11 @@ def _row(
 
 
 def level(trial: Trial | Candidate, axis: str) -> object:
-    """Return the value that an axis has in a training; "-" where it has no effect on the design.
+    """Return the value of an axis in a training; "-" if it has no effect on the design.
 
     Args:
-        trial: Its record, or a point of the space.
-        axis: A field of the design, ``recipe.NAME``, or a parameter of a space, such as
+        trial: Record of the training, or a point of the space.
+        axis: Field of the design, ``recipe.NAME``, or parameter of a space, such as
             ``shortcut[1]`` or ``layout.before_join``.
     """
     if axis.startswith(RECIPE):
@@ -150,14 +150,14 @@ def level(trial: Trial | Candidate, axis: str) -> object:
         if not has_effect(field, [Layout.parse(layout)], [merge]):
             return "-"
     elif not design.has_effect(field):
-        return "-"  # The shortcut of a plain block, say: its value would mislead.
+        return "-"  # For example the shortcut of a plain block, whose value would mislead.
     if slot:
         return slots(Layout.parse(value)).get(slot, "-") if isinstance(value, str) else "-"
     return str(list(value)) if isinstance(value, tuple) else value
 
 
 def numerics(trials: Iterable[Trial]) -> str:
-    """Name what decided the last bits of some trainings, each once."""
+    """Return the distinct numerics of some trainings."""
     return "; ".join(sorted({trial.numerics for trial in trials} - {""}))
 
 
@@ -170,13 +170,13 @@ def interval(scores: Sequence[float], scale: Scale) -> tuple[float, float]:
     """Return a 95 % interval of a score.
 
     Args:
-        scores: One a seed. With one, the interval is the one that the images alone leave; with
-            more, Student's for their mean, with a deviation no smaller than that of rounding to
-            whole images.
+        scores: Score of each seed. The interval of one score is due to the finite images alone;
+            that of several is Student's for their mean, with a deviation of at least that of
+            rounding to whole images.
         scale: Metric and number of images of each score.
 
     Returns:
-        Both ends; NaN where there is no score.
+        Both ends; NaN if there is no score.
     """
     if not scores:
         return float("nan"), float("nan")

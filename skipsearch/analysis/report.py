@@ -1,4 +1,4 @@
-"""The report of a run: the answer in words, then each question with what it rests on."""
+"""The report of a run: the answer in words, then each question with its evidence."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ from skipsearch.axes import Range
 from skipsearch.errors import counted
 from skipsearch.task import Metric
 
-TO_SETTLE, SEEDS_TO_SETTLE = 300, 3  # trainings, at most, and seeds of a design, to settle axes
+TO_SETTLE, SEEDS_TO_SETTLE = 300, 3  # most trainings, and seeds per design, to settle axes
 
 
 def write_report(found: Findings, folder: Path, name: str) -> Path:
     """Write the report of a run.
 
     Args:
-        found: What is known of it.
-        folder: Of the page, its figures and tables.
-        name: Of the run.
+        found: Results of the run.
+        folder: Folder of the page, its figures and tables.
+        name: Name of the run.
 
     Returns:
-        The page.
+        Path of the page.
     """
     config = found.config
     sections = [
@@ -88,7 +88,7 @@ def _answer(found: Findings) -> Iterator[str]:
 
 
 def _budget_of(found: Findings) -> Iterator[str]:
-    """Say so where the answers are not those at the full budget."""
+    """Yield a note if the answers are not for the full budget."""
     full = found.config.recipe.epochs
     if found.effects.empty:
         yield "Fewer than two designs have been trained: what the axes do is not known yet."
@@ -100,7 +100,7 @@ def _budget_of(found: Findings) -> Iterator[str]:
 
 
 def _more(found: Findings) -> Iterator[str]:
-    """Name the command that would settle what is open."""
+    """Yield the command that would settle the open questions."""
     of_space = found.config.space.axes
     ranges = {name for name, axis in of_space.items() if isinstance(axis, Range)}
     axes = [axis for axis in open_axes(found.effects) if axis not in ranges]

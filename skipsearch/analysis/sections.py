@@ -42,7 +42,7 @@ MAPS = 4  # interactions that are drawn
 
 
 def confirmation_section(found: Findings) -> Section | None:
-    """Show what became of the leaders with new seeds."""
+    """Show the results of the leaders with new seeds."""
     confirmed, metric = found.confirmation, found.metric
     if confirmed is None:
         return None
@@ -73,7 +73,7 @@ def confirmation_section(found: Findings) -> Section | None:
 
 
 def effects_section(found: Findings) -> Section | None:
-    """Show what each axis does."""
+    """Show the effect of each axis."""
     if found.effects.empty:
         return None
     epochs, metric = int(found.effects.epochs.iloc[0]), found.metric
@@ -137,18 +137,18 @@ def _method(effects: pd.DataFrame) -> str:
 
 
 def _dependent(interactions: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
-    """Return those where axes depend on each other, the pair that explains most first."""
+    """Return the tables of dependent axes, the pair that explains most first."""
     there = [t for t in interactions if len(t) and t.verdict.iloc[0] == DEPENDS]
     return sorted(there, key=lambda table: -float(table.share.iloc[0]))
 
 
 def dependences(interactions: Sequence[pd.DataFrame], metric: Metric) -> list[str]:
-    """Say which axes depend on each other, a sentence each."""
+    """Describe each pair of dependent axes in one sentence."""
     return [dependence(table, metric) for table in _dependent(interactions)]
 
 
 def interactions_section(found: Findings) -> Section | None:
-    """Show where what one axis does depends on another."""
+    """Show where the effect of one axis depends on another."""
     looked_at = [table for table in found.interactions if len(table)]
     if not looked_at:
         return None
@@ -237,7 +237,7 @@ def degradation_section(found: Findings) -> Section | None:
 
 
 def leaders_section(found: Findings) -> Section:
-    """Show the ranking, and the first designs as drawings."""
+    """Show the ranking, and drawings of the first designs."""
     pictures = []
     for (place, row), name in zip(
         found.ranking.head(LEADERS).iterrows(), found.leaders.values(), strict=True
@@ -321,7 +321,7 @@ def front_section(found: Findings) -> Section:
 
 
 def stopping_section(found: Findings) -> Section:
-    """Tell what early stopping cut, and how often wrongly."""
+    """Show what early stopping ended, and how often it was wrong."""
     rule = found.config.stopping.rule
     if rule == NO_STOPPING:
         return Section(title="Stopping", text=["No training was stopped early."])
@@ -329,7 +329,7 @@ def stopping_section(found: Findings) -> Section:
 
 
 def budget_section(found: Findings) -> Section:
-    """Tell what was spent, and what failed."""
+    """Show the spent budget and the failures."""
     trials = found.trials
     states = Counter(trial.state for trial in trials)
     epochs = sum(len(trial.curve) for trial in trials)
@@ -354,7 +354,7 @@ def budget_section(found: Findings) -> Section:
 
 
 def provenance_section(found: Findings) -> Section:
-    """Tell what the run rests on, and how to have it again."""
+    """Show the provenance of the run, and how to repeat it."""
     config, data = found.config, found.config.data
     numerics = sorted({trial.numerics for trial in found.trials if trial.numerics})
     versions = ", ".join(f"{name} {number}" for name, number in config.versions.items())

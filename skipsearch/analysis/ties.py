@@ -1,4 +1,4 @@
-"""Which designs the data cannot tell apart from the leader."""
+"""Designs that the data do not distinguish from the leader."""
 
 from __future__ import annotations
 
@@ -11,42 +11,41 @@ from scipy.stats import t
 
 from skipsearch.task import Scale
 
-ERROR = 0.05  # the chance that the best design is not among those tied with the leader
-LEAST = 8  # degrees of freedom from which the deviation between seeds is known well enough
-ENOUGH = 30  # and from which no further design is asked for it
+ERROR = 0.05  # probability that the best design is not among those tied with the leader
+LEAST = 8  # degrees of freedom that suffice for the deviation between seeds
+ENOUGH = 30  # degrees of freedom at which no further design is added
 
 
 class _Noise(NamedTuple):
-    """Variance of one training, and the degrees of freedom that it was estimated with."""
+    """Variance of one training, and the degrees of freedom of its estimate."""
 
     variance: float
     df: float
 
 
 def tied_with_leader(scores: Sequence[Sequence[float]], scale: Scale) -> list[bool]:
-    """Tell which designs cannot be told apart from the first.
+    """Return which designs may be as good as the first.
 
-    The design with the highest mean leads, and may owe that to luck. All whose mean is not below
-    it by more than the noise allows are tied with it: in 95 of 100 runs the truly best is one of
+    The design with the highest mean leads, possibly by luck. All designs whose mean is below it by
+    no more than the noise explains are tied with it: in 95 of 100 runs the truly best is one of
     them (subset selection, Gupta 1965, doi:10.1080/00401706.1965.10490251; one-sided, with
     Bonferroni's correction for the number of designs that could have led).
 
-    The noise is the deviation between seeds, pooled over the leading designs that have several,
-    down the list until it has 30 degrees of freedom: weak designs, which scatter far more, have no
-    say in it; it is taken to be no smaller than that of rounding to whole images. A design whose
-    own seeds scatter more counts with its own variance, moderated by the pooled one, which has the
-    weight of 8 degrees of freedom (after Smyth 2004, doi:10.2202/1544-6115.1027). Where fewer than
-    8 are found in all, the noise of an accuracy is that of a finite validation split, as if each
-    design had images of its own (Agresti & Caffo 2000, doi:10.1080/00031305.2000.10474560). Designs
-    share the images in truth, so that this errs on the side of a tie. Of another metric nothing is
-    known then, and all are tied.
+    The noise is the deviation between seeds, pooled over the best designs with several seeds, down
+    the list until it has 30 degrees of freedom: weak designs, which vary far more, do not affect
+    it. It is at least that of rounding to whole images. A design whose own seeds vary more has its
+    own variance, moderated by the pooled one with the weight of 8 degrees of freedom (after Smyth
+    2004, doi:10.2202/1544-6115.1027). With fewer than 8 degrees of freedom in total, the noise of
+    an accuracy is that of a finite validation split, as if each design had separate images (Agresti
+    & Caffo 2000, doi:10.1080/00031305.2000.10474560). In truth designs share the images, so that
+    ties are more likely. For other metrics the noise is then unknown, and all are tied.
 
     Args:
-        scores: Scores of each design, the highest mean first: one a seed, all at one rung.
+        scores: Scores of the seeds of each design, the highest mean first, all at one rung.
         scale: Metric and number of validation images.
 
     Returns:
-        One truth value a design; that of the leader is True.
+        Flag of each design; that of the leader is True.
     """
     if not scores:
         return []
@@ -88,7 +87,7 @@ def _tied(means: Sequence[float], noises: Sequence[_Noise], error: float) -> lis
     tied = [True]
     for mean, noise in zip(means[1:], others, strict=True):
         total = first.variance + noise.variance
-        # Satterthwaite 1946: of a sum of variances that are known to different degrees.
+        # Satterthwaite 1946, for a sum of variances with different degrees of freedom.
         spent = first.variance**2 / first.df + noise.variance**2 / noise.df
         df = total**2 / spent if spent else inf
         tied.append(means[0] - mean <= float(t.ppf(1 - error, df)) * sqrt(total))

@@ -1,4 +1,4 @@
-"""Train one network on data that lies on its device. Knows nothing of search."""
+"""Training of one network on data that is stored on its device; independent of the search."""
 
 from skipsearch.training.checkpoint import CheckpointWriter, Folder, Store, unpacked
 from skipsearch.training.compiling import CompileChoice

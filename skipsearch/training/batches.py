@@ -1,4 +1,4 @@
-"""Which images each step trains on, and how they are augmented."""
+"""The images that each step trains on, and their augmentation."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from skipsearch.recipe import Recipe
 
 
 class Batches:
-    """The draws of every step: a function of seed, pass and index alone.
+    """The random draws of every step, which depend only on seed, pass and index.
 
-    They are drawn on the CPU, a whole pass over the data at once, so that no device, precision or
-    way of training changes them.
+    They are drawn on the CPU, one pass over the data at a time, so that they are independent of
+    device, precision and way of training.
 
     Args:
-        data: Of its training split.
-        recipe: With the data set's conventions filled in.
-        seeds: One of each network that trains on these batches at once.
+        data: Data set, whose training split is used.
+        recipe: Recipe with the data set's conventions filled in.
+        seeds: Seed of each network that trains on these batches.
     """
 
     def __init__(self, data: Data, recipe: Recipe, seeds: Sequence[int]) -> None:
         self.size = min(recipe.batch_size, len(data.train))
-        self.a_pass = len(data.train) // self.size  # steps; what is left over is another's turn
+        self.a_pass = len(data.train) // self.size  # steps; the rest waits for another pass
         self._data = data
         self._crop = recipe.crop or 0
         self._seeds = tuple(seeds)
-        self._drawn: tuple[int, Tensor] | None = None  # the pass at hand
+        self._drawn: tuple[int, Tensor] | None = None  # the current pass
 
     def __getitem__(self, step: int) -> Tensor:
-        """Return the draws of a step, counted from the first of the training.
+        """Return the draws of a step, counted from the start of the training.
 
         Returns:
-            (6, size, networks) int64 on the data's device: the image's index in the training
-            split, then the rows of ``data.draw``.
+            Draws (6, size, networks), int64, on the data's device: index of the image in the
+            training split, then the rows of ``data.draw``.
         """
         number, position = divmod(step, self.a_pass)
         if self._drawn is None or self._drawn[0] != number:
@@ -46,7 +46,7 @@ class Batches:
         return self._drawn[1][position]
 
     def _draw(self, number: int) -> Tensor:
-        """Draw a pass: (steps, 6, size, networks)."""
+        """Return the draws of a pass: (steps, 6, size, networks)."""
         images = self._data.train.images
         count, _, height, width = images.shape
         each = []
@@ -61,6 +61,6 @@ class Batches:
 
 
 def stream(seed: int, purpose: str, number: int) -> int:
-    """Return a seed for one purpose and moment; no two share their random numbers."""
+    """Return the seed of an independent random stream for one purpose and number."""
     digest = blake2b(f"{seed} {purpose} {number}".encode(), digest_size=8).digest()
     return int.from_bytes(digest) % 2**63

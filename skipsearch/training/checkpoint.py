@@ -18,8 +18,8 @@ def save_checkpoint(path: str | Path, state: dict[str, Any]) -> None:
     """Write tensors and plain values; a crash leaves the old file or the new one.
 
     Args:
-        path: The file; its folder is made where it is missing.
-        state: As ``Trainer.state_dict`` returns it.
+        path: Path of the file; a missing folder is created.
+        state: State from ``Trainer.state_dict``.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -30,7 +30,7 @@ def load_checkpoint(path: str | Path, device: torch.device) -> dict[str, Any]:
     """Read a checkpoint.
 
     Raises:
-        TrainingError: If the file is missing or no checkpoint of ours.
+        TrainingError: If the file is missing or not a checkpoint of skipsearch.
     """
     try:
         content = Path(path).read_bytes()
@@ -46,14 +46,14 @@ def _packed(state: dict[str, Any]) -> bytes:
 
 
 def unpacked(content: bytes, device: torch.device, where: str) -> dict[str, Any]:
-    """Read the content of a checkpoint; nothing in it is run.
+    """Decode the content of a checkpoint without executing anything in it.
 
     Raises:
-        TrainingError: If it is no checkpoint of ours.
+        TrainingError: If it is not a checkpoint of skipsearch.
     """
     try:
         state = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
-    except Exception as error:  # torch.load raises whatever its unpickler stumbles over
+    except Exception as error:  # torch.load passes on any error of its unpickler
         raise TrainingError(f"{where}: not a checkpoint ({type(error).__name__})") from None
     if not isinstance(state, dict):
         raise TrainingError(f"{where}: not a checkpoint of this package")
@@ -61,42 +61,42 @@ def unpacked(content: bytes, device: torch.device, where: str) -> dict[str, Any]
 
 
 class Store(Protocol):
-    """Where checkpoints are kept, by name."""
+    """Storage of checkpoints by name."""
 
     def read(self, name: str) -> bytes | None:
-        """Return a checkpoint's content; None where there is none."""
+        """Return the content of a checkpoint; None if it does not exist."""
 
     def write(self, name: str, content: bytes) -> None:
-        """Replace a checkpoint's content, at once."""
+        """Replace the content of a checkpoint atomically."""
 
     def remove(self, name: str) -> None:
-        """Remove a checkpoint, if it is there."""
+        """Remove a checkpoint if it exists."""
 
 
 class Folder:
-    """Checkpoints as files of a folder.
+    """Checkpoints as files in a folder.
 
     Args:
-        path: Made with the first file.
+        path: Path of the folder, created with the first file.
     """
 
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path)
 
     def read(self, name: str) -> bytes | None:
-        """Return a checkpoint's content; None where there is none."""
+        """Return the content of a checkpoint; None if it does not exist."""
         try:
             return (self._path / name).read_bytes()
         except FileNotFoundError:
             return None
 
     def write(self, name: str, content: bytes) -> None:
-        """Replace a checkpoint's content; a crash leaves the old file or the new one."""
+        """Replace the content of a checkpoint; a crash leaves the old or the new file."""
         self._path.mkdir(parents=True, exist_ok=True)
         write_atomically(self._path / name, content)
 
     def remove(self, name: str) -> None:
-        """Remove a checkpoint, if it is there."""
+        """Remove a checkpoint if it exists."""
         (self._path / name).unlink(missing_ok=True)
 
     def names(self) -> list[str]:
@@ -104,29 +104,29 @@ class Folder:
         return [path.name for path in self._path.glob("*.pt")]
 
     def sweep(self) -> None:
-        """Remove what a process that was killed left half-written."""
+        """Remove incomplete files of killed processes."""
         for part in self._path.glob(".*.part"):
             part.unlink()
 
 
 class CheckpointWriter:
-    """Writes checkpoints in a thread of its own while training goes on, one after another.
+    """Writes checkpoints one after another in a background thread while training continues.
 
     Args:
-        store: Where to.
+        store: Store to write to.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._thread = ThreadPoolExecutor(1, "checkpoints")
-        self._thread.submit(int)  # starts the thread now: later there may be no memory for one
+        self._thread.submit(int)  # start the thread while there is memory for it
         self._pending: Future[None] | None = None
 
     def write(self, name: str, state: dict[str, Any]) -> None:
-        """Copy the state to the CPU now, and write it behind the caller's back.
+        """Copy the state to the CPU now, and write it in the background.
 
         Raises:
-            OSError: If the write before this one failed.
+            OSError: If the previous write failed.
         """
         self.wait()
         self._pending = self._thread.submit(self._write, name, _copy(state))
@@ -135,10 +135,10 @@ class CheckpointWriter:
         self._store.write(name, _packed(state))
 
     def wait(self) -> None:
-        """Return when everything is written.
+        """Wait until everything is written.
 
         Raises:
-            OSError: If it could not be written.
+            OSError: If the last write failed.
         """
         pending, self._pending = self._pending, None
         if pending is not None:
@@ -146,7 +146,7 @@ class CheckpointWriter:
 
 
 def _copy(value: Any) -> Any:
-    """Copy tensors to the CPU and containers with them: training goes on in the originals."""
+    """Copy tensors to the CPU, and their containers: training continues to change the originals."""
     match value:
         case Tensor():
             return value.detach().to("cpu", copy=True)

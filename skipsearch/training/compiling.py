@@ -1,4 +1,4 @@
-"""Whether compiling a network pays: it takes a minute, and some budgets are shorter."""
+"""The choice of whether to compile a network: it takes a minute, and some budgets are shorter."""
 
 from __future__ import annotations
 
@@ -8,49 +8,49 @@ from statistics import median
 from skipsearch.training.recorded import WARM_UP
 from skipsearch.training.step import Step
 
-MARGIN = 2.0  # what is saved must be so many times what it costs: both are estimates
+MARGIN = 2.0  # required ratio of savings to cost, which are both estimates
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What compiling did to one network.
+    """Measured effect of compiling one network.
 
     Attributes:
-        seconds: That it took.
-        speedup: Steps in the time of one step of before.
+        seconds: Seconds that it took.
+        speedup: Seconds of a step before divided by those after.
     """
 
     seconds: float
     speedup: float
 
 
-# Before anything is measured: a guess, which only decides whether to try at all.
+# Used until something is measured; it only decides whether to try at all.
 GUESS = Measured(seconds=60.0, speedup=1.5)
 
 
 class Pace:
-    """What the steps of a training take, apart from the first ones.
+    """Seconds per step of a training, without the first steps.
 
-    Those also choose kernels, compile and record: once, but for longer than many a whole training.
+    The first steps also choose kernels, compile and record, which can take longer than a training.
 
     Args:
-        first: Number of steps that do.
+        first: Number of these steps.
 
     Attributes:
-        extra: Seconds that the first epochs took beyond their steps; 0 before that is known.
+        extra: Seconds that the first epochs took in addition to their steps; 0 until measured.
     """
 
     def __init__(self, first: int) -> None:
         self.extra = 0.0
         self._first = first
-        self._seconds, self._steps = 0.0, 0  # of the epochs that had such steps
+        self._seconds, self._steps = 0.0, 0  # of the epochs with such steps
 
     def a_step(self, seconds: float, steps: int) -> float | None:
-        """Return the seconds a step of an epoch; None if it had some of the first steps.
+        """Return the seconds per step of an epoch; None if it includes any of the first steps.
 
         Args:
-            seconds: What its steps took together.
-            steps: Their number.
+            seconds: Seconds that all steps of the epoch took.
+            steps: Number of its steps.
         """
         if self._steps < self._first:
             self._seconds += seconds
@@ -61,19 +61,19 @@ class Pace:
 
 
 class CompileChoice:
-    """Decides by what was measured on earlier trials in this process."""
+    """Decision from measurements on earlier trials in this process."""
 
     def __init__(self) -> None:
         self._measured: dict[str, Measured] = {}  # by structure of the network
 
     def pays(self, structure: str, seconds_a_step: float, steps_left: int) -> bool:
-        """Whether the steps that are left save more than compiling costs.
+        """Return whether compiling saves clearly more time in the remaining steps than it costs.
 
         Args:
-            structure: Of the network; one that was measured is judged by itself, another by the
-                median of all that were.
-            seconds_a_step: As it is.
-            steps_left: Of the training.
+            structure: Structure of the network. One that was not measured is judged by the median
+                of all measurements.
+            seconds_a_step: Seconds per step without compiling.
+            steps_left: Number of remaining steps.
         """
         known = list(self._measured.values()) or [GUESS]
         expected = self._measured.get(
@@ -83,16 +83,16 @@ class CompileChoice:
         return saved > MARGIN * expected.seconds
 
     def learn(self, structure: str, measured: Measured) -> None:
-        """Remember what was measured."""
+        """Store a measurement."""
         self._measured[structure] = measured
 
 
 class Compiling:
-    """Compiles one network where it pays, and keeps what compiling did; both once.
+    """Compiles one network if it pays and stores the measured effect, each at most once.
 
     Args:
-        choice: What was measured on earlier trials, and decides.
-        step: Compiles the network.
+        choice: Decision from measurements on earlier trials.
+        step: Step that compiles the network.
         structure: Structure of the network.
     """
 
@@ -100,21 +100,21 @@ class Compiling:
         self._choice = choice
         self._step = step
         self._structure = structure
-        self._seconds_plain = 0.0  # a step, before it was compiled
+        self._seconds_plain = 0.0  # per step, before compiling
         self._is_decided = False
         self.begin_steps()
 
     def begin_steps(self) -> None:
-        """Let the next steps be the first ones: of another kind, or recorded anew."""
+        """Treat the next steps as first ones, after a change of the step or of its recording."""
         self._pace = Pace(first=WARM_UP + 1)
 
     def consider(self, seconds: float, steps: int, left: int) -> bool:
-        """Learn from an epoch, and compile the network or go back to it as it is.
+        """Learn from an epoch, and compile the network or undo it.
 
         Args:
-            seconds: Seconds that the epoch's steps took.
-            steps: Number of these.
-            left: Number of steps that are left of the training.
+            seconds: Seconds that the steps of the epoch took.
+            steps: Number of these steps.
+            left: Number of remaining steps of the training.
 
         Returns:
             Whether the step has changed.

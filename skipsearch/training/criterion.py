@@ -1,4 +1,4 @@
-"""Loss and score of a task, computed from the outputs of a network or of several at once."""
+"""Loss and score of a task, computed from the outputs of one or several networks."""
 
 from __future__ import annotations
 
@@ -13,40 +13,40 @@ from skipsearch.task import CLASSIFICATION
 
 
 class Criterion(Protocol):
-    """What a training asks of a task. Nothing here reads back from the device."""
+    """Loss and score of a task. Only ``scores`` transfers data from the device."""
 
     def losses(self, outputs: Tensor, target: Tensor, label_smoothing: float = 0.0) -> Tensor:
         """Return the loss of each image.
 
         Args:
-            outputs: (n, networks, ...) of the networks, in float32.
-            target: (n, networks, ...) as the data set has it.
+            outputs: Outputs (n, networks, ...) in float32.
+            target: Targets (n, networks, ...) of the data set.
             label_smoothing: Share of the target that is spread over all classes.
 
         Returns:
-            (n, networks)
+            Losses (n, networks).
         """
 
     def no_tally(self, networks: int, classes: int, device: torch.device) -> Tensor:
-        """Return the tally (networks, ...) of no images."""
+        """Return the counts (networks, ...) of zero images."""
 
     def tally(self, outputs: Tensor, target: Tensor) -> Tensor:
-        """Count what the score is computed from, summed over the images.
+        """Return the counts that the score is computed from, summed over the images.
 
         Args:
-            outputs: As for ``losses``.
-            target: As for ``losses``.
+            outputs: Outputs as for ``losses``.
+            target: Targets as for ``losses``.
 
         Returns:
-            (networks, ...) counts, to be added up over batches.
+            Counts (networks, ...), which are summed over batches.
         """
 
     def scores(self, tally: Tensor, images: int) -> list[float]:
         """Return the score of each network.
 
         Args:
-            tally: Sum of what ``tally`` returned.
-            images: Number of images that were counted.
+            tally: Sum of the counts of all batches.
+            images: Number of counted images.
         """
 
 
@@ -68,7 +68,7 @@ class ClassificationCriterion:
         return torch.zeros(networks, device=device)
 
     def tally(self, outputs: Tensor, target: Tensor) -> Tensor:
-        """Return the number of correct images (networks,)."""
+        """Return the number of correctly classified images (networks,)."""
         return (outputs.argmax(2) == target).sum(0)
 
     def scores(self, tally: Tensor, images: int) -> list[float]:

@@ -1,4 +1,4 @@
-"""What happens inside a network, block by block: signals, gradients, and what a block is worth."""
+"""Diagnosis of a network block by block: signals, gradients and lesions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from skipsearch.training.criterion import CRITERIA, Criterion
 from skipsearch.training.engine import Trainer
 from skipsearch.training.environment import kernels
 
-IMAGES = 128  # of the diagnostic pass, at most
+IMAGES = 128  # largest number in the diagnostic pass
 INIT, TRAINED = "init", "trained"
 WHEN = {INIT: "At initialisation", TRAINED: "After training"}
 COLUMNS = (
@@ -36,22 +36,22 @@ COLUMNS = (
     *("gradient", "weight_gradient", "mean", "variance", "lesion_score", "lesion_drop"),
 )
 
-# Bounds of the words. Gradients are compared from layer to layer as Glorot & Bengio 2010 do
-# (section 4.2.2, Fig. 7); where "vanish" begins they do not say: the factor is ours.
+# Bounds of the words. Gradients of layers are compared as in Glorot & Bengio 2010 (section 4.2.2,
+# Fig. 7). They give no bound for "vanish"; this factor is our choice.
 VANISHING = 0.1
-# Of the identity, in units of the input: so far is a block that puts out zeros.
+# Distance from the identity, in units of the input, of a block that outputs zeros.
 FAR = 1.0
 
-Noted = dict[str, Tensor]  # what entered and left a block, and what left the modules in it
+Noted = dict[str, Tensor]  # input and output of a block, and outputs of its modules
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What was seen inside a network before and after training.
+    """Diagnosis of a network before and after training.
 
     Attributes:
-        table: One row a moment and block, see ``explain``.
-        words: The answer in sentences.
+        table: One row for each moment and block, see ``explain``.
+        words: Conclusions in sentences.
     """
 
     table: pd.DataFrame
@@ -66,49 +66,49 @@ def explain(
     *,
     progress: Callable[[Epoch], None] | None = None,
 ) -> Explanation:
-    """Look inside a network at initialisation, train it, look again, and remove block by block.
+    """Diagnose a network at initialisation and after training, and remove each block in turn.
 
-    The diagnostic pass is one forward and backward pass of up to 128 training images, as they are,
-    in float32: in training mode, since at initialisation batch norm knows no other statistics and
-    since these are the gradients that training sees, but with nothing dropped (dropout,
-    stochastic depth). It is made on a copy: the training is the one that ``train`` does.
+    The diagnostic pass is one forward and backward pass over up to 128 training images in float32,
+    without augmentation. It runs in training mode, since batch norm has no other statistics at
+    initialisation and training has these gradients, but without dropout and stochastic depth. It
+    runs on a copy of the network: the training is the same as that of ``train``.
 
     Args:
-        model: Freshly built; trained in place.
-        data: Trained on ``data.train``; lesions are measured on ``data.validation``.
-        recipe: How; the defaults of ``Recipe`` if None.
-        seed: Of data order, augmentation and dropout, and of the images of the diagnostic pass.
-        progress: Called after each epoch.
+        model: Freshly built network, which is trained in place.
+        data: Data set; lesions are measured on ``data.validation``.
+        recipe: Recipe of the training; the defaults of ``Recipe`` if None.
+        seed: Seed of data order, augmentation, dropout and the images of the diagnostic pass.
+        progress: Function that is called after each epoch.
 
     Returns:
-        ``table``, one row a moment and block, from the stem to the head, with columns
+        ``table``, one row for each moment and block, from the stem to the head, with columns
 
-        moment             "init" or "trained"; of a training that diverged "init" alone
-        number             of the block, from 1 at the stem
+        moment             "init" or "trained"; only "init" if the training diverged
+        number             number of the block, from 1 at the stem
         block              its name in the model, such as "stage1.block1"
-        branch_ratio       size of the branch against the shortcut as both are joined (scaled,
-                           gated): ||F(x)|| / ||x||; of ``cat`` the new channels against those
-                           carried on, of ``dual`` in the channels that are added. NaN for a plain
+        branch_ratio       norm of the branch over that of the shortcut, as both are joined (scaled,
+                           gated): ||F(x)|| / ||x||; for ``cat`` new channels over the channels
+                           carried on, for ``dual`` within the added channels. NaN for a plain
                            block, which has no shortcut
         identity_distance  ||block(x) - x|| / ||x||: 0 for the identity, 1 for an output of zeros
-        identity_cosine    of the angle between block(x) and x; these two NaN where the block
-                           changes the shape, as under ``cat`` and ``dual`` it always does
+        identity_cosine    cosine of the angle between block(x) and x; both are NaN if the block
+                           changes the shape, which ``cat`` and ``dual`` always do
         gradient           norm of the gradient of the loss with respect to the block's output
-        weight_gradient    with respect to its parameters
-        mean, variance     of its output, over images, channels and positions
-        lesion_score       validation score without the block's branch: what is joined of it is
-                           set to 0, so that the shortcut goes on alone (Veit et al. 2016,
+        weight_gradient    the same with respect to the block's parameters
+        mean, variance     of the block's output, over images, channels and positions
+        lesion_score       validation score without the block's branch: its joined part is set to
+                           0, so that only the shortcut remains (Veit et al. 2016,
                            arXiv:1605.06431, Fig. 3); a plain block is replaced by the identity.
                            NaN at "init", and for a plain block that changes the shape
-        lesion_drop        validation score of the whole network less that
+        lesion_drop        validation score of the whole network minus ``lesion_score``
 
-        All norms are Euclidean over the whole batch. In a network with long skips a block's
-        gradient includes what comes back through these.
+        All norms are Euclidean over the whole batch. In a network with long skips, a block's
+        gradient includes the part that flows through them.
 
-        ``words`` say how gradients at the first and at the last block compare ("vanish" below a
-        tenth), whether branches are smaller than shortcuts (layer responses: He et al. 2015,
-        arXiv:1512.03385, Fig. 7), or how far plain blocks are from the identity, and what a lesion
-        costs. One network, one seed: what they say holds for it alone.
+        ``words`` compare the gradients at the first and the last block ("vanish" below a tenth),
+        report whether branches are smaller than shortcuts (layer responses: He et al. 2015,
+        arXiv:1512.03385, Fig. 7) or how far plain blocks are from the identity, and give the cost
+        of a lesion. All statements are about one network with one seed.
     """
     recipe, metric = recipe or Recipe(), data.task.metric
     trainer = Trainer(model, data, recipe, seed)
@@ -161,12 +161,12 @@ def inspect(
     criterion: Criterion,
     label_smoothing: float = 0.0,
 ) -> list[dict[str, Any]]:
-    """Return the columns of ``explain`` that one forward and backward pass shows of each block.
+    """Return for each block the columns of ``explain`` that one forward and backward pass yields.
 
     Args:
-        model: Left as it is, its batch statistics too.
-        inputs: (N, C, H, W), on the device of the model.
-        labels: (N,).
+        model: Network, which stays unchanged, as do its batch statistics.
+        inputs: Inputs (N, C, H, W) on the device of the model.
+        labels: Labels (N,).
         criterion: Loss of the task, whose mean is taken.
         label_smoothing: Label smoothing of the loss.
     """
@@ -198,7 +198,7 @@ def inspect(
 
 
 def blocks(model: Network) -> dict[str, nn.Module]:
-    """Return the blocks of a network by their names, from the stem to the head."""
+    """Return the blocks of a network by name, from the stem to the head."""
     return {
         f"{stage_name}.{name}": block
         for stage_name, stage in model.stages.named_children()
@@ -209,7 +209,7 @@ def blocks(model: Network) -> dict[str, nn.Module]:
 
 @contextlib.contextmanager
 def _watched(model: Network) -> Iterator[dict[str, Noted]]:
-    """Let the blocks of a network note what passes through them."""
+    """Record the inputs and outputs of the blocks of a network."""
     watched: dict[str, Noted] = {name: {} for name in blocks(model)}
     with contextlib.ExitStack() as hooks:
         for name, block in blocks(model).items():
@@ -250,11 +250,11 @@ def _signals(block: nn.Module, parts: Noted) -> dict[str, float]:
 
 
 def lesions(trainer: Trainer, split: Split) -> list[float]:
-    """Return the score on a split without each block in turn; NaN where it cannot be removed.
+    """Return the score on a split without each block in turn; NaN if it cannot be removed.
 
     Args:
-        trainer: Of a ``Network``, which is left as it is.
-        split: To evaluate on, in evaluation mode.
+        trainer: Trainer of a ``Network``, which stays unchanged.
+        split: Split that is evaluated on, in evaluation mode.
     """
     scores = []
     assert isinstance(trainer.model, Network)
@@ -275,7 +275,7 @@ def _changes_shape(block: PlainBlock) -> bool:
 
 
 def _removed(block: nn.Module) -> RemovableHandle:
-    """Take the branch of a block away until the handle is closed."""
+    """Disable the branch of a block until the handle is closed."""
     if isinstance(block, PlainBlock):
         return block.register_forward_hook(lambda _module, entered, _left: entered[0])
     branch = block.get_submodule("branch")
@@ -286,10 +286,10 @@ def _removed(block: nn.Module) -> RemovableHandle:
 
 
 def words(table: pd.DataFrame, metric: Metric) -> Iterable[str]:
-    """Derive the answer from the table of ``explain``, by fixed bounds.
+    """Derive the sentences from the table of ``explain``, by fixed bounds.
 
     Args:
-        table: As ``explain`` returns it.
+        table: Table of ``explain``.
         metric: Metric of the scores.
     """
     for moment, rows in table.groupby("moment", sort=False):

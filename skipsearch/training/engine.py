@@ -1,4 +1,4 @@
-"""Train one network, one epoch at a time; can be stopped after any epoch and go on later."""
+"""Training of one network epoch by epoch; it can stop after any epoch and resume later."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from skipsearch.training.checkpoint import load_checkpoint, save_checkpoint
 from skipsearch.training.compiling import CompileChoice, Compiling
 from skipsearch.training.environment import autocast_dtype, current, numerics_key
 from skipsearch.training.evaluation import Evaluation
-from skipsearch.training.interleaving import Wait as Wait  # searching has it from here
+from skipsearch.training.interleaving import Wait as Wait  # exported for searching
 from skipsearch.training.interleaving import finish, requested_so_far
 from skipsearch.training.recorded import CudaGraphs, Recorded, Recorder, cannot_record
 from skipsearch.training.schedule import learning_rate
 from skipsearch.training.step import Step
 
-STEPS_AHEAD = 16  # of the device, that may be asked for before it is waited for
+STEPS_AHEAD = 16  # that may be requested of the device without waiting for it
 
 
 def train(
@@ -43,24 +43,24 @@ def train(
     parts: int = 1,
     deterministic: bool = False,
 ) -> Iterator[Epoch]:
-    """Train a network and yield each epoch's result; stop by leaving the loop.
+    """Train a network and yield the result of each epoch; leave the loop to stop.
 
-    Batches and augmentation are a function of seed, epoch and index alone. On the CPU, with the
-    same number of threads, the same arguments give the same bits, whether or not the training was
-    stopped and continued from its checkpoint in between.
+    Batches and augmentation depend only on seed, epoch and index. On the CPU, with the same number
+    of threads, the same arguments give the same bits, whether or not the training was stopped and
+    resumed from its checkpoint.
 
     Args:
-        model: From images (N, C, H, W) to logits (N, classes); moved to the data's device.
-        data: Trained on ``data.train``, evaluated on ``data.validation``; the test split is not
-            looked at.
-        recipe: How; the defaults of ``Recipe`` if None.
-        seed: Of data order, augmentation and dropout; not of the initial weights, see ``build``.
-        checkpoint: A file written after each epoch; if it exists, training goes on from it.
-        parts: Into which each batch is divided where memory is short; see ``Trainer``.
-        deterministic: Whether a GPU must give the same bits again, for less speed.
+        model: Network from images (N, C, H, W) to logits (N, classes), moved to the data's device.
+        data: Data set; trained on ``data.train`` and evaluated on ``data.validation``, without its
+            test split.
+        recipe: Recipe of the training; the defaults of ``Recipe`` if None.
+        seed: Seed of data order, augmentation and dropout; for initial weights see ``build``.
+        checkpoint: File written after each epoch; if it exists, training resumes from it.
+        parts: Number of parts of each batch, if memory is short; see ``Training``.
+        deterministic: Whether a GPU must reproduce the same bits, at lower speed.
 
     Yields:
-        One ``Epoch`` after each epoch, until the recipe's budget is reached.
+        Result of each epoch, until the recipe's budget is reached.
 
     Raises:
         DivergedError: If the loss is no longer finite.
@@ -79,30 +79,30 @@ def train(
 
 
 class Training:
-    """What trains one network, or several at once as one packed network; see the children.
+    """Base class for training one network, or several at once as one packed network.
 
     Args:
-        model: From images (N, networks * C, H, W) to logits (N, networks, classes), or (N, classes)
-            of one network; moved to the data's device.
-        data: Trained on ``data.train``, evaluated on ``data.validation``.
-        recipe: How.
-        seeds: Of each network's data order, augmentation and dropout.
-        parts: Into which each batch is divided where memory is short. Gradients are summed, so
-            that the batch size stays; batch norm then sees one part at a time.
-        deterministic: Whether a GPU must give the same bits again, for less speed. On the CPU it
-            always does.
-        recorder: How steps are recorded and replayed; None for CUDA graphs on a GPU where torch is
-            new enough, and for plain steps elsewhere.
-        compiling: Decides after each epoch whether the network is to be compiled; None for never.
+        model: Network from images (N, networks * C, H, W) to logits (N, networks, classes), or
+            (N, classes) for one network; moved to the data's device.
+        data: Data set; trained on ``data.train``, evaluated on ``data.validation``.
+        recipe: Recipe of the training.
+        seeds: Seed of each network's data order, augmentation and dropout.
+        parts: Number of parts of each batch, if memory is short. Their gradients are summed, so
+            the batch size stays the same, but batch norm sees one part at a time.
+        deterministic: Whether a GPU must reproduce the same bits, at lower speed. The CPU always
+            does.
+        recorder: Recorder of steps; None for CUDA graphs on a GPU if torch is new enough, and for
+            plain steps otherwise.
+        compiling: Decision after each epoch on compiling the network; None to never compile.
 
     Attributes:
-        model: The network, on the data's device, in channels_last.
-        recipe: With the data set's conventions filled in.
-        device: Where it trains.
-        epoch: Epochs done.
+        model: Network on the data's device, in channels_last.
+        recipe: Recipe with the data set's conventions filled in.
+        device: Device of the training.
+        epoch: Number of completed epochs.
 
     Raises:
-        TrainingError: If the budget in images is less than a batch an epoch.
+        TrainingError: If the budget in images is less than one batch per epoch.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class Training:
         self._deterministic = deterministic
         self._parts = parts
         self._draws = draws_at_random(model)
-        # On a GPU it draws from a generator of its own: see ``drawing_from``.
+        # On a GPU each training has its own generator: see ``drawing_from``.
         on_gpu = self.device.type == "cuda"
         self._generator = torch.Generator(self.device) if on_gpu else None
         self._dtype = autocast_dtype(recipe, self.device)
@@ -137,7 +137,7 @@ class Training:
             lr=self._rate,
             momentum=recipe.momentum,
             nesterov=recipe.nesterov,
-            fused=on_gpu,  # on the CPU it does not pay
+            fused=on_gpu,  # not worth it on the CPU
         )
         self._batches = Batches(data, self.recipe, self._seeds)
         self._steps = self._count_steps()
@@ -182,12 +182,12 @@ class Training:
         return steps
 
     def _generators(self) -> Sequence[torch.Generator]:
-        """What the network draws from on a GPU."""
+        """Return the generators that the network draws from on a GPU."""
         return () if self._generator is None else (self._generator,)
 
     @property
     def numerics(self) -> str:
-        """What decides its last bits; results under unlike keys differ by rounding."""
+        """Key of what determines the last bits; results with different keys differ by rounding."""
         words = [numerics_key(self.device, self._dtype)]
         if isinstance(self._run, Recorded) and self._run.replays:
             words.append("graph")
@@ -201,7 +201,7 @@ class Training:
 
     @property
     def warning(self) -> str:
-        """What makes it slower than it could be; empty where nothing does."""
+        """Why training is slower than possible; empty if it is not."""
         recording = self._run.failure if isinstance(self._run, Recorded) else None
         if self.device.type == "cuda":
             recording = recording or self._unrecorded
@@ -212,22 +212,22 @@ class Training:
         """Train one epoch and evaluate.
 
         Returns:
-            An epoch of each network; its losses are not finite where it diverged.
+            Result of each network; the losses of one that diverged are not finite.
         """
         # On the CPU dropout draws from the default generator.
         with torch.random.fork_rng(devices=[]), current(self.device):
             return finish(self.all_steps())
 
     def run_step(self, number: int) -> None:
-        """Train one step, counted from the first of the training, and read nothing back."""
+        """Train one step, counted from the start of the training, without waiting for results."""
         self._seed_dropout(number)
         self._run(self._batches[number])
 
     def all_steps(self) -> Generator[Wait, None, list[Epoch]]:
-        """Do what ``run_epochs`` does, handing over after each step.
+        """Do the same as ``run_epochs``, but yield after each step.
 
-        For a caller that trains several networks in steps. It must keep the global random state,
-        which is seeded anew for each step.
+        This is for a caller that interleaves several trainings. It must preserve the global random
+        state, which each step seeds anew.
         """
         start = time.perf_counter()
         epochs = self.recipe.epochs
@@ -246,7 +246,7 @@ class Training:
             else:
                 yield before
                 before = requested_so_far(self.device)
-        # Summed on the device and read once an epoch: reading waits for the device.
+        # Summed on the device and read once per epoch: reading waits for the device.
         yield requested_so_far(self.device)
         training_seconds = time.perf_counter() - start
         train_loss = [loss / steps for loss in self._step.loss_sum.tolist()]
@@ -265,12 +265,12 @@ class Training:
 
     def _seed_dropout(self, step: int) -> None:
         if self._draws:
-            # torch.manual_seed seeds every device and looks for more of them: a millisecond.
+            # torch.manual_seed seeds all devices and searches for them, which takes a millisecond.
             generator = self._generator or torch.default_generator
             generator.manual_seed(stream(self._seeds[0], "dropout", step))
 
     def divergence(self, epoch: Epoch) -> str:
-        """Say how a network diverged in an epoch; empty where it did not."""
+        """Return how a network diverged in an epoch; empty if it did not."""
         for loss in (epoch.train_loss, epoch.validation_loss):
             if not math.isfinite(loss):
                 return (
@@ -280,7 +280,7 @@ class Training:
         return ""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that a later process needs to go on: tensors and plain values."""
+        """Return all that is needed to resume in another process: tensors and plain values."""
         return {
             "belongs_to": self._belongs_to(),
             "epoch": self.epoch,
@@ -289,7 +289,7 @@ class Training:
         }
 
     def load_state_dict(self, state: dict[str, Any], where: str = "the state") -> None:
-        """Go on from what ``state_dict`` returned.
+        """Resume from a state of ``state_dict``.
 
         Raises:
             TrainingError: If it belongs to another network, recipe, data set or seed.
@@ -298,13 +298,13 @@ class Training:
         if mine != theirs:
             raise TrainingError(f"{where} belongs to another training: {theirs} instead of {mine}")
         self.model.load_state_dict(state["model"])
-        # Its momentum alone: the groups are the recipe's, and ``fused`` this device's.
+        # Only its momentum: groups depend on the recipe, and ``fused`` on this device.
         groups = self._optimizer.state_dict()["param_groups"]
         momentum = state["optimizer"]["state"]
         self._optimizer.load_state_dict({"state": momentum, "param_groups": groups})
         for group in self._optimizer.param_groups:
             group["lr"] = self._rate
-        self._run = self._recorded()  # a recording would write the momentum of before
+        self._run = self._recorded()  # an old recording would write to the old momentum
         if self._compiling:
             self._compiling.begin_steps()
         self.epoch = state["epoch"]
@@ -326,11 +326,11 @@ class Trainer(Training):
     """Trains one network; see ``Training``.
 
     Args:
-        model: From images (N, C, H, W) to logits (N, classes); moved to the data's device.
-        data: Trained on ``data.train``, evaluated on ``data.validation``.
-        recipe: How.
-        seed: Of data order, augmentation and dropout.
-        **how: Keywords of ``Training``.
+        model: Network from images (N, C, H, W) to logits (N, classes), moved to the data's device.
+        data: Data set; trained on ``data.train``, evaluated on ``data.validation``.
+        recipe: Recipe of the training.
+        seed: Seed of data order, augmentation and dropout.
+        **how: Further arguments of ``Training``.
     """
 
     def __init__(
@@ -357,14 +357,14 @@ class Trainer(Training):
 
 
 def draws_at_random(model: nn.Module) -> bool:
-    """Whether a network may draw random numbers in training; modules of others may."""
+    """Return whether a network may draw random numbers in training; foreign models may."""
     if not isinstance(model, Network):
         return True
     return any(isinstance(module, (nn.Dropout, DropPath, Random)) for module in model.modules())
 
 
 def _parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
-    """Split off what does not decay: norms, biases and learned scales have fewer than 2 axes."""
+    """Separate parameters without decay: norms, biases and learned scales have under 2 axes."""
     parameters = list(model.parameters())
     if recipe.decay_norm_and_bias:
         return [{"params": parameters, "weight_decay": recipe.weight_decay}]

@@ -1,4 +1,4 @@
-"""What a training ran on: device, precision, versions; part of every record."""
+"""Environment of a training: device, precision and versions; part of every record."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LIBRARIES = ("skipsearch", "torch", "torchvision", "optuna", "ray")
 
 
 def device_name(device: torch.device) -> str:
-    """Return the device in words, such as ``cuda (NVIDIA A100)`` or ``cpu (1 thread)``."""
+    """Return the name of a device, such as ``cuda (NVIDIA A100)`` or ``cpu (1 thread)``."""
     if device.type == "cuda":
         return f"cuda ({torch.cuda.get_device_name(device)})"
     threads = torch.get_num_threads()
@@ -26,15 +26,15 @@ def device_name(device: torch.device) -> str:
 
 
 def default_device() -> str:
-    """Return ``cuda`` where there is such a device, else ``cpu``."""
+    """Return ``cuda`` if such a device exists, else ``cpu``."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def is_lost(device: torch.device) -> bool:
-    """Whether a GPU computes for this process no more.
+    """Return whether this process can no longer use a GPU.
 
-    After an illegal access to memory, or an assertion that failed on the device, every call to it
-    fails until the process ends.
+    After an illegal memory access or a failed assertion on the device, every call to it fails
+    until the process ends.
     """
     if device.type != "cuda":
         return False
@@ -46,10 +46,10 @@ def is_lost(device: torch.device) -> bool:
 
 
 def autocast_dtype(recipe: Recipe, device: torch.device) -> torch.dtype | None:
-    """Return the type that convolutions and products are computed in; None for float32.
+    """Return the data type of convolutions and matrix products; None for float32.
 
     Raises:
-        TrainingError: If bfloat16 is asked for on a device that cannot.
+        TrainingError: If bfloat16 is requested on a device that does not support it.
     """
     with current(device):
         match recipe.precision:
@@ -70,17 +70,17 @@ def _computes_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
-        # Without the instructions bfloat16 is emulated and slower than float32.
+        # Without these instructions bfloat16 is emulated and slower than float32.
         return bool(torch.cpu._is_avx512_bf16_supported())
     return False
 
 
 def numerics_key(device: torch.device, dtype: torch.dtype | None) -> str:
-    """Return, as one text, what decides the last bits of a training beside design, recipe and seed.
+    """Return what determines the last bits of a training besides design, recipe and seed.
 
     Args:
-        device: Where it trains; on the CPU its number of threads is part of the key.
-        dtype: What convolutions and products are computed in; None for float32.
+        device: Device of the training; for the CPU the key includes the number of threads.
+        dtype: Data type of convolutions and matrix products; None for float32.
     """
     precision = "float32" if dtype is None else str(dtype).removeprefix("torch.")
     if dtype is None and device.type == "cuda":
@@ -90,26 +90,26 @@ def numerics_key(device: torch.device, dtype: torch.dtype | None) -> str:
 
 
 def _may_be_tf32() -> list[tuple[str, Any]]:
-    """What of a GPU's float32 may be computed with shorter numbers, and what says whether it is."""
+    """Return the float32 operations that a GPU may compute in TF32, each with its setting."""
     backends: Any = torch.backends
     return [("convolutions", backends.cudnn.conv), ("products", backends.cuda.matmul)]
 
 
 @contextlib.contextmanager
 def kernels(device: torch.device, deterministic: bool, tune: bool = True) -> Iterator[None]:
-    """Choose how a GPU computes: with kernels found by trial, or with ones that repeat their bits.
+    """Choose the kernels of a GPU: the fastest ones by trial, or deterministic ones.
 
-    Precision is left as the caller of the library has set it.
+    Precision stays as the user of the library has set it.
 
     Args:
-        device: On the CPU nothing needs to be chosen.
-        deterministic: Whether an operation that has no deterministic kernel is an error.
+        device: Device; nothing is chosen on the CPU.
+        deterministic: Whether an operation without a deterministic kernel is an error.
         tune: Whether cuDNN tries its kernels on each new shape and keeps the fastest.
     """
     if device.type != "cuda":
         yield
         return
-    # cuBLAS reads it once, at the process's first product, be that a deterministic one or not.
+    # cuBLAS reads it once, at the first product of the process, deterministic or not.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     cudnn = torch.backends.cudnn
     before = cudnn.benchmark, cudnn.deterministic
@@ -127,19 +127,19 @@ def kernels(device: torch.device, deterministic: bool, tune: bool = True) -> Ite
 
 
 def current(device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    """Make a GPU the one that streams, events and captures belong to; on the CPU do nothing."""
+    """Make a GPU the current one for streams, events and captures; do nothing on the CPU."""
     return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
 
 
 @contextlib.contextmanager
 def drawing_from(generator: torch.Generator | None) -> Iterator[None]:
-    """Let operations that draw from a GPU's default generator draw from another one.
+    """Replace the default generator of a GPU by another one for all operations.
 
-    The default generator itself is left as it is. A CUDA graph keeps the seed in memory that
-    belongs to the generator: with one generator a training, no graph reads the seed of another.
+    The default generator itself stays unchanged. A CUDA graph keeps the seed in memory that
+    belongs to the generator: with a generator per training, no graph reads the seed of another.
 
     Args:
-        generator: On the GPU; None changes nothing.
+        generator: Generator on the GPU; None to keep the default one.
     """
     if generator is None:
         yield
@@ -154,7 +154,7 @@ def drawing_from(generator: torch.Generator | None) -> Iterator[None]:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of the libraries that shape a result."""
+    """Return the versions of Python and of the libraries that affect a result."""
     return {"python": platform.python_version(), **{name: _version(name) for name in LIBRARIES}}
 
 
@@ -162,4 +162,4 @@ def _version(name: str) -> str:
     try:
         return version(name)
     except PackageNotFoundError:
-        return "unknown"  # skipsearch itself, where it was shipped to a node and not installed
+        return "unknown"  # skipsearch itself, if it was copied to a node and not installed

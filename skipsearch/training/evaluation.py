@@ -1,4 +1,4 @@
-"""Evaluation of a network, or of several at once, on a split of the data."""
+"""Evaluation of one or several networks on a split of the data."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ class Evaluation:
     """Computes loss and score of each network over a split.
 
     Args:
-        step: Holds the networks, and how inputs, outputs and losses are computed.
+        step: Training step with the networks; it computes inputs, outputs and losses.
         networks: Number of networks that the step computes at once.
         classes: Number of classes of the data.
-        batch_size: Batch size of the training. Where memory is short evaluation takes a smaller
-            batch, but none smaller than training's own.
+        batch_size: Batch size of the training. If memory is short, evaluation uses a smaller
+            batch, but not a smaller one than training.
         parts: Number of parts that training divides a batch into.
-        deterministic: Whether a GPU must give the same bits again.
+        deterministic: Whether a GPU must reproduce the same bits.
 
     Attributes:
-        size: Number of images of a batch.
+        size: Number of images in a batch.
     """
 
     def __init__(
@@ -51,10 +51,10 @@ class Evaluation:
         self.size = max(largest // parts, self._least)
 
     def steps(self, split: Split) -> Generator[Wait, None, tuple[list[float], list[float]]]:
-        """Evaluate in evaluation mode, handing over after each batch.
+        """Evaluate in evaluation mode, and yield after each batch.
 
         Args:
-            split: Images and labels, on the device.
+            split: Images and labels on the device.
 
         Returns:
             Mean loss and score of each network.
@@ -79,9 +79,9 @@ class Evaluation:
         return [loss / count for loss in loss_sum.tolist()], step.criterion.scores(tally, count)
 
     def _batch(self, split: Split, start: int) -> tuple[Tensor, Tensor]:
-        """Evaluate a batch; returns the sum of its losses (networks,) and its tally."""
+        """Evaluate a batch; return the sum of its losses (networks,) and its tally."""
         step, end = self._step, start + self.size
-        # Not tuned: trying out kernels for each shape costs more than one pass gains.
+        # Not tuned: trying kernels for each shape costs more than one pass gains.
         with torch.no_grad(), kernels(step.device, self._deterministic, tune=False):
             inputs = step.normalise(split.images[start:end])
             if self._networks > 1:

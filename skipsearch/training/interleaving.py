@@ -8,21 +8,21 @@ from typing import TypeVar, cast
 import torch
 
 T = TypeVar("T")
-Wait = torch.cuda.Event | None  # what the caller waits for before the next step
+Wait = torch.cuda.Event | None  # event that the caller waits for before the next step
 
 
 def requested_so_far(device: torch.device) -> Wait:
-    """Return an event that completes when all work requested so far is done."""
+    """Return an event that completes when all work requested so far is complete."""
     if device.type != "cuda":
         return None
-    # Blocking: one that does not spin while it is waited for.
+    # Blocking: waiting for it does not spin.
     event = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
     event.record(torch.cuda.current_stream(device))
     return event
 
 
 def finish(steps: Generator[Wait, None, T]) -> T:
-    """Take all steps at once; returns what they return."""
+    """Run all steps at once and return their result."""
     while True:
         try:
             waits_for = next(steps)

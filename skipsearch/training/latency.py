@@ -1,4 +1,4 @@
-"""How long a network takes for a batch when it is used, not trained."""
+"""Latency of the inference of a network on a batch."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from skipsearch.errors import TrainingError
 from skipsearch.recipe import Recipe
 from skipsearch.training.environment import autocast_dtype, current, kernels, numerics_key
 
-WARM_UP = 3  # passes that are not counted: kernels are chosen, memory is asked for
+WARM_UP = 3  # uncounted passes, in which kernels are chosen and memory is allocated
 LEAST_REPEATS, MOST_REPEATS = 10, 200
-LEAST_SECONDS = 0.2  # of counted passes, unless MOST_REPEATS are done before
+LEAST_SECONDS = 0.2  # of counted passes, unless MOST_REPEATS is reached earlier
 
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """The time of one forward pass of a batch in evaluation mode.
+    """Duration of one forward pass of a batch in evaluation mode.
 
     Attributes:
         seconds: Median over the repeats.
-        spread: Their interquartile range as a share of the median. It shows what disturbed some
-            of the passes, not what slowed down all of them.
-        repeats: Passes that were measured.
-        batch_size: Images a pass.
-        numerics: Device, precision, memory layout, and torch: latencies compare where it agrees.
+        spread: Interquartile range as a share of the median. It shows what disturbed some of the
+            passes, not what slowed down all of them.
+        repeats: Number of measured passes.
+        batch_size: Number of images in a pass.
+        numerics: Device, precision, memory layout and torch; compare only equal ones.
     """
 
     seconds: float
@@ -48,24 +48,24 @@ def latency(
     device: str | torch.device,
     precision: str = "auto",
 ) -> Latency:
-    """Measure one forward pass of a batch in evaluation mode.
+    """Measure the forward pass of a batch in evaluation mode.
 
-    Computed as in training, in channels_last and, where the device can, in bfloat16 (weights are
-    converted once), but neither compiled nor recorded: of small networks on a GPU it measures how
-    fast their operations are launched. A copy is measured: the model, its mode, batch statistics
-    and device, and the random state stay as they are.
+    The pass runs as in training, in channels_last and, if the device supports it, in bfloat16 (with
+    weights converted once), but neither compiled nor recorded: for small networks on a GPU it
+    measures how fast their operations are launched. It runs on a copy: the model with its mode,
+    batch statistics and device stays unchanged, and so does the random state.
 
     Args:
-        model: From images (N, in_channels, H, W) to anything.
-        batch_size: N.
-        in_channels: Channels of the images.
-        image_size: H and W, in pixels.
-        device: Where to measure, with as many threads as torch has; nothing else should run there.
-        precision: As in ``Recipe``: ``auto``, ``float32`` or ``bfloat16``.
+        model: Network on images (N, in_channels, H, W).
+        batch_size: Number of images N.
+        in_channels: Number of channels of the images.
+        image_size: Height and width in pixels.
+        device: Device, with all threads of torch; nothing else should run there.
+        precision: Precision as in ``Recipe``: ``auto``, ``float32`` or ``bfloat16``.
 
     Raises:
-        TrainingError: If a size is not a positive whole number, or the device does not compute in
-            the precision.
+        TrainingError: If a size is not a positive integer, or the device does not support the
+            precision.
         RecipeError: If the precision is unknown.
     """
     for name, value in (
@@ -77,7 +77,7 @@ def latency(
             raise TrainingError(f"{name}: {value!r} is not a positive whole number")
     device = torch.device(device)
     dtype = autocast_dtype(Recipe(precision=precision), device)
-    # Drawn by a generator of their own: the global one stays as it is.
+    # Drawn from a separate generator: the global one stays unchanged.
     shape = (batch_size, in_channels, image_size, image_size)
     images = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     images = images.to(device, memory_format=torch.channels_last)
@@ -96,16 +96,16 @@ def latency(
         torch.autocast(device.type, dtype, enabled=dtype is not None),
     ):
         if device.type == "cuda":
-            torch.cuda.synchronize()  # what others have asked for must not be measured
+            torch.cuda.synchronize()  # exclude work that others have requested
         times = measure(forward)
     return summarise(times, batch_size, numerics_key(device, dtype))
 
 
 def measure(forward: Callable[[], None]) -> list[float]:
-    """Return the seconds of repeated calls, after some that do not count.
+    """Return the seconds of repeated calls, after some uncounted ones.
 
     Args:
-        forward: Returns when its work is done, on a GPU as well.
+        forward: Function that returns when its work is complete, also on a GPU.
     """
     for _ in range(WARM_UP):
         forward()
@@ -118,7 +118,7 @@ def measure(forward: Callable[[], None]) -> list[float]:
 
 
 def summarise(times: list[float], batch_size: int, numerics: str) -> Latency:
-    """Return what measured passes show: one that was disturbed moves neither median nor spread."""
+    """Summarise measured passes: one disturbed pass changes neither median nor spread."""
     middle = median(times)
     low, _, high = quantiles(times, n=4)
     return Latency(middle, (high - low) / middle, len(times), batch_size, numerics)

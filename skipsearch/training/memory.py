@@ -1,4 +1,4 @@
-"""Device memory: what a training will want, what there is, and when it ran out."""
+"""Device memory: the need of a training, the free memory, and the detection of exhaustion."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from skipsearch.ram import available_ram
 
 FLOAT32_BYTES = 4
 
-# Most libraries have no exception of their own for it. These are the words of the CPU's allocator,
-# of C++ as PyTorch repeats it, of oneDNN where a kernel's code finds no room, of Python where a
-# thread's stack finds none, and of CUDA, Triton, cuBLAS and cuDNN, which ask for memory beside
-# PyTorch's allocator. Those of the second group are also said where a library or a kernel is
-# missing: smaller parts then fail with them too.
+# Most libraries have no separate exception for exhausted memory. These are messages of the CPU's
+# allocator, of C++ as PyTorch repeats it, of oneDNN without room for a kernel's code, of Python
+# without room for a thread's stack, and of CUDA, Triton, cuBLAS and cuDNN, which do not use
+# PyTorch's allocator. Those of the second group can also mean that a library or a kernel is
+# missing: then smaller parts fail with them as well.
 WORDS = (
     "can't allocate memory",
     "bad_alloc",
@@ -35,15 +35,15 @@ WORDS = (
 def foreseen_parts(
     activation_bytes: int, batch_size: int, dtype: torch.dtype | None, free: float
 ) -> int:
-    """Return into how many parts a batch must be divided to fit; a power of two.
+    """Return the number of parts, a power of two, that a batch must be divided into to fit.
 
-    What all operations write is a little more than training holds: some results are freed at once.
+    The outputs of all operations are slightly more than training keeps: some are freed at once.
 
     Args:
-        activation_bytes: Of one image in float32, as ``cost`` counts them.
-        batch_size: Images.
-        dtype: What activations are held in; None for float32.
-        free: Bytes that may be used.
+        activation_bytes: Bytes of the activations of one image in float32, as in ``cost``.
+        batch_size: Number of images.
+        dtype: Data type of the activations; None for float32.
+        free: Number of free bytes.
     """
     share = (dtype.itemsize if dtype else FLOAT32_BYTES) / FLOAT32_BYTES
     wanted = activation_bytes * share * batch_size
@@ -52,10 +52,10 @@ def foreseen_parts(
 
 
 def free_memory(device: torch.device) -> float:
-    """Return the bytes of a device that nobody uses; infinite where that cannot be told.
+    """Return the free bytes of a device; infinity if unknown.
 
-    What PyTorch keeps on a GPU for later is given back first: the rest of what it holds without
-    using it belongs to recorded graphs, and nobody else may have it.
+    Memory that PyTorch caches on a GPU is released first: the rest of its unused memory belongs to
+    recorded graphs and is not available to others.
     """
     if device.type == "cuda":
         with torch.cuda.device(device):
@@ -67,7 +67,7 @@ def free_memory(device: torch.device) -> float:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out, on a GPU or on the CPU."""
+    """Return whether an exception means that memory ran out, on a GPU or on the CPU."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     said = str(error).lower()

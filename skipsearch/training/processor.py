@@ -1,4 +1,4 @@
-"""What a process that trains on the CPU does once, before its first tensor."""
+"""Setup of a process that trains on the CPU, once before its first tensor."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from pathlib import Path
 import torch
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of mallopt(3)
-LARGEST_MMAP_THRESHOLD = 32 << 20  # bytes; what glibc takes at most
+LARGEST_MMAP_THRESHOLD = 32 << 20  # bytes; the maximum of glibc
 KEPT = 512 << 20  # bytes of free memory that stay with the process
 
 
 def tune_process(threads: int) -> None:
-    """Set a process of its own up for training on the CPU; for workers, not for a library's caller.
+    """Set up a dedicated process, such as a worker, for training on the CPU.
 
-    Threads are limited; denormals are flushed to zero (they cost a hundred times a normal number
-    and carry nothing); and freed memory stays with the process, since every step asks for the
-    same blocks again and the kernel would have to clear their pages each time.
+    Limits the threads; flushes denormals to zero (they cost a hundred times as much as a normal
+    number and do not matter); and keeps freed memory in the process, since every step allocates
+    the same blocks again and the kernel would have to clear their pages each time.
 
     Args:
-        threads: Of each operation.
+        threads: Number of threads of each operation.
     """
-    torch.set_flush_denormal(True)  # first: threads inherit it when they start
+    torch.set_flush_denormal(True)  # first: threads inherit it at their start
     torch.set_num_threads(threads)
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
@@ -33,10 +33,10 @@ def tune_process(threads: int) -> None:
 
 
 def available_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """Return how many cores this process may use: of its affinity and of its cgroup, at least 1.
+    """Return the number of cores that affinity and cgroup allow this process, at least 1.
 
     Args:
-        cgroup: Where the cgroup of this process is mounted (version 2).
+        cgroup: Mount point of the cgroup (version 2) of this process.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     try:

@@ -1,4 +1,4 @@
-"""A step that is recorded once and replayed: on a GPU one launch instead of hundreds."""
+"""A step that is recorded once and then replayed: on a GPU one launch instead of hundreds."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-# Before it, graphs of one process share the memory that holds the default generator's seed, and a
-# capture that fails leaves allocator and generators as if it went on. What is done here against
-# both, ``drawing_from`` and ``CudaGraphs._clean_up``, was not seen to work on a GPU yet.
+# In older versions, all graphs of a process share the memory of the default generator's seed, and
+# a failed capture leaves allocator and generators in the state of a capture. The remedies for
+# both, ``drawing_from`` and ``CudaGraphs._clean_up``, have not been verified on a GPU yet.
 OLDEST_TORCH = (2, 13)
-WARM_UP = 3  # real steps before the recording: allocations, momentum buffers, choice of kernels
+WARM_UP = 3  # real steps before the recording: they allocate memory and choose kernels
 
 
 def cannot_record(device: torch.device) -> str | None:
-    """Return why steps are not recorded on a device; None where they are."""
+    """Return why steps are not recorded on a device; None if they are."""
     if device.type != "cuda":
         return "no CUDA device"
     version = tuple(int(part) for part in torch.__version__.split(".")[:2])
@@ -29,32 +29,32 @@ def cannot_record(device: torch.device) -> str | None:
 
 
 class Recorder(Protocol):
-    """What a device must be able to do for ``Recorded``."""
+    """Operations that ``Recorded`` needs of a device."""
 
     def run(self, function: Callable[[Tensor], None], value: Tensor) -> None:
-        """Call the function where recordings of it will be made."""
+        """Call the function in the same place as its later recording."""
 
     def record(self, function: Callable[[Tensor], None], value: Tensor) -> Callable[[], None]:
-        """Record a call without computing it, and return what replays it on this very tensor.
+        """Record a call without computing it; return its replay, which reads the same tensor.
 
         Raises:
-            RuntimeError: If that is not possible.
+            RuntimeError: If it cannot be recorded.
         """
 
 
 class Recorded:
-    """A function of one tensor; after a few real calls a replay of its recording.
+    """A function of one tensor, recorded and replayed after a few real calls.
 
-    Recording computes nothing, so that no state has to be saved and restored. Where it fails, for
+    Recording computes nothing, so that no state has to be saved and restored. If it fails, for
     lack of memory or because an operation cannot be recorded, all calls stay real.
 
     Args:
-        function: Of a tensor that always has the same shape; all else that it reads and writes
-            must stay at its place in memory.
-        recorder: Of the device.
+        function: Function of a tensor of constant shape; everything else that it reads and writes
+            must keep its place in memory.
+        recorder: Recorder of the device.
 
     Attributes:
-        failure: Why the function could not be recorded; None where it was, or was not tried yet.
+        failure: Why the function could not be recorded; None if it was, or was not tried yet.
     """
 
     def __init__(self, function: Callable[[Tensor], None], recorder: Recorder) -> None:
@@ -71,7 +71,7 @@ class Recorded:
         return self._replay is not None
 
     def __call__(self, value: Tensor) -> None:
-        """Run or replay."""
+        """Run or replay the function."""
         self._calls += 1
         if self._calls == WARM_UP + 1:
             self._record(value)
@@ -85,7 +85,7 @@ class Recorded:
         self._input = value.clone()
         try:
             self._replay = self._recorder.record(self._function, self._input)
-        except RuntimeError as error:  # lack of memory is one
+        except RuntimeError as error:  # includes lack of memory
             self.failure = str(_cause(error)).partition("\n")[0]
         if self.failure is not None:
             message = f"trains step by step, not recorded: {self.failure}"
@@ -93,7 +93,7 @@ class Recorded:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """Return what failed first: the step, where the end of its capture then failed as well."""
+    """Return the first failure: that of the step, if the end of its capture failed as well."""
     while error.__context__ is not None:
         error = error.__context__
     return error
@@ -101,23 +101,23 @@ def _cause(error: BaseException) -> BaseException:
 
 @cache
 def recording_stream(device: torch.device) -> torch.cuda.Stream:
-    """Return the stream that trainings on a device's default stream are recorded on.
+    """Return the stream on which trainings of a device's default stream are recorded.
 
-    One for all of them: PyTorch has 32 streams and then hands out the first one again, and two
-    graphs of one stream share cuBLAS's workspace, which they may if they never run at once.
+    They share one stream: PyTorch has 32 streams and then reuses the first. Two graphs of one
+    stream share cuBLAS's workspace, which is safe if they never run at the same time.
     """
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 class CudaGraphs:
-    """Records on a CUDA device, in a memory pool of its own.
+    """Recorder of a CUDA device, with a separate memory pool for each recording.
 
-    It works on the stream that is current when it is made, or beside the default stream, on which
-    nothing can be recorded. That stream must be current at each call.
+    It uses the stream that is current at its creation; since the default stream cannot be recorded,
+    ``recording_stream`` replaces it. That stream must be current at each call.
 
     Args:
-        device: The device, with its index.
-        generators: That the functions draw from.
+        device: Device with its index.
+        generators: Generators that the functions draw from.
     """
 
     def __init__(self, device: torch.device, generators: Sequence[torch.Generator] = ()) -> None:
@@ -128,7 +128,7 @@ class CudaGraphs:
         self._stream = recording_stream(device) if on_default else stream
 
     def run(self, function: Callable[[Tensor], None], value: Tensor) -> None:
-        """Call on the stream of the recording: gradients must not change theirs later."""
+        """Call on the stream of the recording: gradients must not change their stream later."""
         current = torch.cuda.current_stream(self._device)
         if current == self._stream:
             function(value)
@@ -139,13 +139,13 @@ class CudaGraphs:
         current.wait_stream(self._stream)
 
     def record(self, function: Callable[[Tensor], None], value: Tensor) -> Callable[[], None]:
-        """Capture a CUDA graph, to be replayed on the stream that is current then."""
+        """Capture a CUDA graph, whose replay uses the stream that is current then."""
         graph, pool = torch.cuda.CUDAGraph(), torch.cuda.graph_pool_handle()
         for generator in self._generators:
             graph.register_generator_state(generator)
         try:
-            # The outer context takes the stream back where a capture fails. thread_local: other
-            # threads may use the device meanwhile.
+            # The outer context restores the stream if a capture fails. thread_local: other threads
+            # may use the device meanwhile.
             with (
                 torch.cuda.stream(self._stream),
                 torch.cuda.graph(graph, pool, self._stream, capture_error_mode="thread_local"),
@@ -157,13 +157,13 @@ class CudaGraphs:
         return graph.replay
 
     def _clean_up(self, pool: tuple[int, int]) -> None:
-        """Take back what a capture leaves behind where it does not end in order.
+        """Restore the state of allocator and generators after a failed capture.
 
-        Before torch 2.15 the allocator would go on as within a capture, and before 2.13 the
-        generators.
+        Otherwise the allocator (before torch 2.15) and the generators (before 2.13) would stay in
+        the state of a capture.
         """
         index = self._device.index
-        with contextlib.suppress(RuntimeError):  # it has ended in order
+        with contextlib.suppress(RuntimeError):  # it has ended properly
             torch._C._cuda_endAllocateToPool(index, pool)
             torch._C._cuda_releasePool(index, pool)
         for generator in (torch.cuda.default_generators[index], *self._generators):

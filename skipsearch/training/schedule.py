@@ -1,4 +1,4 @@
-"""The learning rate at any moment of a training, a function of the recipe alone."""
+"""The learning rate at any moment of a training, which depends only on the recipe."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ STEP_FACTOR = 0.1
 
 
 def learning_rate(recipe: Recipe, epochs: float) -> float:
-    """Return the learning rate after so many epochs.
+    """Return the learning rate after a number of epochs.
 
-    Warm-up rises linearly to the peak; the schedule then spans what is left of the budget
+    Warm-up rises linearly to the peak. The schedule then spans the rest of the budget
     (``cosine``), or the whole budget (``step``, whose milestones are shares of it).
 
     Args:
-        recipe: The recipe; its ``epochs`` are the full budget.
-        epochs: Epochs done, whole or not, from 0 to ``recipe.epochs``.
+        recipe: Recipe, whose ``epochs`` are the full budget.
+        epochs: Completed epochs, also fractional, from 0 to ``recipe.epochs``.
     """
     # Warm-up never takes more than half of a short budget.
     warmup = min(recipe.warmup_epochs, recipe.epochs / 2)

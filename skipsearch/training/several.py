@@ -1,4 +1,4 @@
-"""Several networks of one structure, such as the seeds of one design, trained side by side."""
+"""Training of several networks of one structure at once, such as the seeds of one design."""
 
 from __future__ import annotations
 
@@ -17,40 +17,40 @@ from skipsearch.training.batches import stream
 from skipsearch.training.engine import Trainer, Training
 from skipsearch.training.threads import WORK_A_THREAD, work_a_layer
 
-LARGEST_PACK = 8  # beyond it a step's fixed cost is shared out already
+LARGEST_PACK = 8  # larger packs hardly reduce the fixed cost of a step further
 
 
 def packs(
     data: Data, design: Design, recipe: Recipe, seeds: Sequence[int]
 ) -> list[tuple[int, ...]]:
-    """Divide the seeds of a design into packs: what is trained as one packed network.
+    """Divide the seeds of a design into packs, each of which is trained as one packed network.
 
-    The size of its pack decides the last bits of a training. So the packs depend on the design, the
-    batch and the seeds alone, never on the machine or its load; and what is left of the seeds, when
-    the first packs are done, is divided as before.
+    The size of its pack determines the last bits of a training. Therefore the packs depend only on
+    the design, the batch and the seeds, not on the machine or its load; and the seeds that remain
+    after the first packs are divided in the same way.
 
-    A pack pays where a layer of one network keeps no thread busy (``WORK_A_THREAD``): 3 seeds are
+    A pack pays if a layer of one network keeps no thread busy (``WORK_A_THREAD``): 3 seeds are
     then 1.2 to 2.3 times as fast as one after another (depthwise convolutions 1.05 times), and with
-    more work 0.9 to 1.4 times (scripts/benchmark_packs.py). On a GPU it has not been measured.
+    more work 0.9 to 1.4 times (scripts/benchmark_packs.py). It has not been measured on a GPU.
 
     Args:
-        data: Data set that is trained on.
-        design: Design that is trained.
+        data: Data set of the training.
+        design: Design to train.
         recipe: Recipe, for its batch size.
         seeds: Seeds to divide.
 
     Returns:
-        Packs of at most 8 seeds, in their order; a seed that is trained alone is a pack of its own.
+        Packs of up to 8 seeds, in their order; a seed that is trained alone is a separate pack.
     """
     size = 1
     if len(seeds) > 1 and work_a_layer(design, data, recipe) < WORK_A_THREAD:
-        with torch.device("meta"):  # its structure alone
+        with torch.device("meta"):  # only its structure
             size = LARGEST_PACK if can_pack(build(design, data.in_channels, data.classes)) else 1
     return _parts(seeds, size)
 
 
 def _parts(seeds: Sequence[int], most: int) -> list[tuple[int, ...]]:
-    """Divide into as few parts as may be, nearly equal, the larger ones last."""
+    """Divide into as few parts as possible, of nearly equal size, the larger ones last."""
     parts, start = [], 0
     for left in range(-(-len(seeds) // most), 0, -1):
         end = start + (len(seeds) - start) // left
@@ -70,27 +70,27 @@ def train_several(
 ) -> Iterator[list[Epoch]]:
     """Train several networks of one structure and yield the results of each epoch.
 
-    As one packed network (see ``models.pack``) small ones are several times faster; each sees the
-    batches that it would see alone, and what it becomes depends on none of the others. Packed and
-    alone, a network agrees within rounding.
+    Small networks are several times faster as one packed network (see ``models.pack``). Each sees
+    the same batches as alone, and its training is independent of the others. The results of packed
+    and separate training agree within rounding.
 
     Args:
-        models: Networks of one design; moved to the data's device. They hold the weights of the
+        models: Networks of one design, moved to the data's device. They have the weights of the
             epoch that was yielded last.
-        data: See ``train``.
-        recipe: The defaults of ``Recipe`` if None.
-        seeds: One a network, see ``train``; 0, 1, 2 and so on if empty.
-        packed: Whether to train packed networks of up to 8; ``training.packs`` says where a search
-            does, because it pays.
-        deterministic: See ``train``.
+        data: Data set, see ``train``.
+        recipe: Recipe of the training; the defaults of ``Recipe`` if None.
+        seeds: Seed of each network, see ``train``; 0, 1, 2 and so on if empty.
+        packed: Whether to train packed networks of up to 8; ``training.packs`` defines when a
+            search does.
+        deterministic: Whether a GPU must reproduce the same bits, see ``train``.
 
     Yields:
-        An epoch of each network, in their order, until the budget is reached. One that diverged has
-        losses that are not finite, from then on.
+        Result of each network, in their order, until the budget is reached. The losses of one that
+        diverged are not finite from then on.
 
     Raises:
-        TrainingError: If there are not as many seeds as networks.
-        DesignError: If packed networks are asked for and the networks' structures differ.
+        TrainingError: If the numbers of seeds and networks differ.
+        DesignError: If packed networks are requested and the structures of the networks differ.
     """
     recipe = recipe or Recipe()
     seeds = tuple(seeds) or tuple(range(len(models)))
@@ -112,14 +112,14 @@ class PackTrainer(Training):
     """Trains several networks of one structure as one packed network; see ``Training``.
 
     Args:
-        models: The networks; they take over the weights after each epoch.
-        data: Trained on ``data.train``, evaluated on ``data.validation``.
-        recipe: How.
-        seeds: Of each network's data order, augmentation and dropout.
-        **how: Keywords of ``Training``.
+        models: Networks, which receive the weights after each epoch.
+        data: Data set; trained on ``data.train``, evaluated on ``data.validation``.
+        recipe: Recipe of the training.
+        seeds: Seed of each network's data order, augmentation and dropout.
+        **how: Further arguments of ``Training``.
 
     Raises:
-        DesignError: If the networks' structures differ.
+        DesignError: If the structures of the networks differ.
     """
 
     def __init__(
@@ -138,14 +138,14 @@ class PackTrainer(Training):
         super().__init__(whole, data, recipe, seeds, **how)
 
     def run_epochs(self) -> list[Epoch]:
-        """Train one epoch, evaluate, and hand the weights to the networks."""
+        """Train one epoch, evaluate, and copy the weights to the networks."""
         epochs = super().run_epochs()
         unpack(self.model, self._models)
         return epochs
 
     @property
     def numerics(self) -> str:
-        """What decides its last bits: the number of companions, not what they are."""
+        """Key of what determines the last bits: the size of the pack, not its members."""
         return f"{super().numerics}{PACK_OF}{len(self._seeds)}"
 
     def _generators(self) -> Sequence[torch.Generator]:

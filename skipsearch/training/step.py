@@ -18,28 +18,28 @@ from skipsearch.training.memory import is_out_of_memory
 class Step:
     """Forward, loss, backward and update for one batch.
 
-    Reads nothing back from the device, and depends on no Python value that changes from step to
-    step, so that it can be recorded: draws and learning rate come as tensors.
+    It transfers nothing from the device and depends on no Python value that changes from step to
+    step, so that it can be recorded: draws and learning rate are tensors.
 
     Args:
-        model: Of ``networks`` networks, see ``models.pack``, or of one.
-        optimizer: Over its parameters.
-        data: Trained on, on the device.
-        recipe: With the data set's conventions filled in.
-        dtype: What convolutions and products are computed in; None for float32.
-        networks: That the model computes at once.
-        parts: Into which a batch is divided where it does not fit into memory.
-        deterministic: Whether a GPU must give the same bits again.
-        generator: That operations of the network draw from on a GPU; None for the default one.
+        model: Packed network of ``networks`` members, see ``models.pack``, or a single network.
+        optimizer: Optimizer of its parameters.
+        data: Data set on the device.
+        recipe: Recipe with the data set's conventions filled in.
+        dtype: Data type of convolutions and matrix products; None for float32.
+        networks: Number of networks that the model computes at once.
+        parts: Number of parts that a batch is divided into to fit into memory.
+        deterministic: Whether a GPU must reproduce the same bits.
+        generator: Generator of the network's random numbers on a GPU; None for the default one.
 
     Attributes:
         model: The network.
-        device: Where it computes.
+        device: Device of the data.
         criterion: Loss and score of the task.
-        loss_sum: (networks,) sum of the steps' mean losses since ``reset``.
-        tally: (networks, ...) what the scores are computed from, since ``reset``.
+        loss_sum: Sum (networks,) of the mean losses of the steps since ``reset``.
+        tally: Counts (networks, ...) for the scores since ``reset``.
         compiled: Whether training steps run a compiled network.
-        failure: Why the network could not be compiled; None where it could, or was not to be.
+        failure: Why the network could not be compiled; None if it could, or was not tried.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Step:
         self.loss_sum = torch.zeros(networks, device=self.device)
         self.criterion = CRITERIA[data.task.name]
         self.tally = self.criterion.no_tally(networks, data.classes, self.device)
-        self._each = torch.ones(networks, device=self.device)  # of the networks' losses counts once
+        self._each = torch.ones(networks, device=self.device)  # weight of each network's loss
         self.compiled = False
         self.failure: str | None = None
         self._call: Callable[[Tensor], Tensor] = model
@@ -76,10 +76,10 @@ class Step:
         self._generator = generator
 
     def compile(self, wanted: bool = True) -> None:
-        """Compile the network's forward and backward pass of training, or go back to it as it is.
+        """Compile the forward and backward pass of training, or return to the plain network.
 
-        Every design has the same ``forward``: what was compiled of another must be dropped, or the
-        compiler would give up at the eighth.
+        Every design has the same ``forward``: compiled code of other designs must be dropped, or
+        the compiler gives up at the eighth.
         """
         self.compiled = self._untried = wanted
         self._call = self.model
@@ -88,7 +88,7 @@ class Step:
             self._call = torch.compile(self.model, dynamic=False)
 
     def reset(self) -> None:
-        """Begin new sums."""
+        """Reset all sums to 0."""
         self.loss_sum.zero_()
         self.tally.zero_()
 
@@ -96,7 +96,7 @@ class Step:
         """Train on one batch.
 
         Args:
-            draws: (6, N, networks) from ``Batches``.
+            draws: Draws (6, N, networks) of ``Batches``.
         """
         with kernels(self.device, self._deterministic), drawing_from(self._generator):
             try:
@@ -104,7 +104,7 @@ class Step:
             except Exception as error:
                 if not self._untried or is_out_of_memory(error):
                     raise
-                self.failure = " ".join(str(error).split("\n")[:2])  # the second says why
+                self.failure = " ".join(str(error).split("\n")[:2])  # the second gives the reason
             if self._untried and self.failure is not None:
                 warnings.warn(f"trains without compiling: {self.failure}", stacklevel=2)
                 self.compile(False)

@@ -20,16 +20,16 @@ Stream = torch.cuda.Stream | None  # None on the CPU
 
 
 class Streams:
-    """Lets several threads train on one device, each on a stream of its own.
+    """Lets several threads train on one device, each on a separate stream.
 
     A kernel of a small network leaves most of a GPU idle; several streams fill it. One thread does
-    all that concerns the device, one turn of one training after another: so no step is recorded
-    while another is, what one training draws is not what another seeded, and cuDNN, which remembers
-    by thread, tries its kernels once. The process must be of its own: its global random state is
-    not kept.
+    all work on the device and takes the steps of the trainings one after another: so only one step
+    is recorded at a time, no training draws from the seed of another, and cuDNN, whose cache is per
+    thread, tries its kernels once. The process must be dedicated to this: its global random state
+    is not preserved.
 
     Args:
-        device: That all of them train on.
+        device: Device of all trainings.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -41,7 +41,7 @@ class Streams:
 
     @contextlib.contextmanager
     def slot(self) -> Generator[Slot]:
-        """Give a training its place for life: whatever it asks for is done on one stream."""
+        """Provide a slot for the whole training: all its work runs on one stream."""
         slot = self.take_slot()
         try:
             yield slot
@@ -49,7 +49,7 @@ class Streams:
             self.leave(slot)
 
     def take_slot(self) -> Slot:
-        """Begin what ``slot`` does; ``leave`` ends it."""
+        """Return a slot, which ``leave`` must release."""
         with self._lock:
             if self._free:
                 return Slot(self._free.pop(), self._new)
@@ -57,12 +57,12 @@ class Streams:
         return Slot(torch.cuda.Stream(self._device) if on_gpu else None, self._new)  # type: ignore[no-untyped-call]
 
     def leave(self, slot: Slot) -> None:
-        """Let another training have the slot; all that was asked for there must have ended."""
+        """Release a slot for another training; all work requested there must have ended."""
         with self._lock:
             self._free.append(slot.stream)
 
     def close(self) -> None:
-        """End the thread, when all that was asked for has ended."""
+        """End the thread when all requested work has ended."""
         self._new.put(None)
 
     def _work(self) -> None:
@@ -74,16 +74,16 @@ class Streams:
                 closing = new is None
                 if new is not None:
                     under_way.append(new)
-                new = None  # a training that has ended must not be held here
+                new = None  # keep no reference to a training that has ended
             _take_steps(under_way)
 
 
 class Slot:
-    """A training's place among the streams of a device.
+    """Slot of a training on one stream of a device.
 
     Args:
-        stream: On which all its work is done, in the order in which it is asked for.
-        work: Where the thread of the streams finds it.
+        stream: Stream of all its work, in the order of the requests.
+        work: Queue that the thread of the streams reads.
     """
 
     def __init__(self, stream: Stream, work: SimpleQueue[_Work | None]) -> None:
@@ -91,16 +91,16 @@ class Slot:
         self._new = work
 
     def run(self, steps: Generator[Wait, None, T]) -> T:
-        """Take all steps, while others take theirs; returns what they return, or raises."""
+        """Run all steps, interleaved with those of others; return their result, or raise."""
         future: Future[T] = Future()
         self._new.put(_Work(steps, self.stream, future))
         try:
             return future.result()
         finally:
-            del future, steps  # an exception holds this frame: it must not hold the exception
+            del future, steps  # an exception references this frame: avoid a cycle
 
     def call(self, function: Callable[[], T]) -> T:
-        """Call a function in a turn of its own; returns what it returns, or raises."""
+        """Call a function as one step; return its result, or raise."""
         return self.run(_one_turn(function))
 
 
@@ -115,9 +115,9 @@ class _Work:
         return self.waits_for is None or bool(self.waits_for.query())  # type: ignore[no-untyped-call]
 
     def take_turn(self) -> bool:
-        """Take a turn, and return whether there are more."""
+        """Take one step, and return whether there are more."""
         try:
-            with torch.cuda.stream(self.stream):  # of None: nothing
+            with torch.cuda.stream(self.stream):  # None: no effect
                 self.waits_for = next(self.steps)
         except StopIteration as end:
             self.end().set_result(end.value)
@@ -125,7 +125,7 @@ class _Work:
         return True
 
     def end(self) -> Future[Any]:
-        """Part from the future: an exception in it holds the frames that hold this."""
+        """Return and drop the future: its exception would form a reference cycle with this."""
         future, self.future = self.future, None
         assert future is not None
         return future
@@ -137,7 +137,7 @@ def _one_turn(function: Callable[[], T]) -> Generator[Wait, None, T]:
 
 
 def _take_steps(under_way: deque[_Work]) -> None:
-    """Let everyone take a turn who need not wait for the device; wait where all must."""
+    """Take a step of each training that need not wait for the device; wait if all must."""
     waiting = 0
     for _ in range(len(under_way)):
         work = under_way.popleft()
@@ -153,7 +153,7 @@ def _take_steps(under_way: deque[_Work]) -> None:
         if more:
             under_way.append(work)
     if under_way and waiting == len(under_way):
-        with contextlib.suppress(RuntimeError):  # the one whose it is will see it in its turn
+        with contextlib.suppress(RuntimeError):  # its owner gets it at its next step
             event = under_way[0].waits_for
             assert event is not None
             event.synchronize()

@@ -1,4 +1,4 @@
-"""How many threads of the CPU one training keeps busy."""
+"""Number of CPU threads that one training keeps busy."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from skipsearch.data import Data
 from skipsearch.design import Design
 from skipsearch.recipe import Recipe
 
-# Multiply-adds of a layer in one step that keep a thread busy. With fewer, threads wait for each
-# other longer than they compute (scripts/benchmark_threads.py).
+# Multiply-adds of a layer in one step that keep a thread busy. With fewer, threads spend more time
+# waiting for each other than computing (scripts/benchmark_threads.py).
 WORK_A_THREAD = 16_000_000
 
 
@@ -21,8 +21,8 @@ def work_a_layer(design: Design, data: Data, recipe: Recipe, networks: int = 1) 
     """Count the multiply-adds of the average layer in one step of a training.
 
     Args:
-        design: Design that is trained.
-        data: Data set that it is trained on.
+        design: Design to train.
+        data: Data set of the training.
         recipe: Recipe, for its batch size.
         networks: Number of networks of this design that are trained at once.
     """
@@ -37,12 +37,12 @@ def fitting_threads(
 ) -> Iterator[None]:
     """Use no more threads than a training keeps busy; restore their number afterwards.
 
-    The number depends on the design, the batch and the threads available, never on the load of the
-    machine: it decides the last bits of a training.
+    The number depends on the design, the batch and the available threads, but not on the load of
+    the machine, since it affects the last bits of a training.
 
     Args:
-        design: Design that is trained.
-        data: Data set that it is trained on.
+        design: Design to train.
+        data: Data set of the training.
         recipe: Recipe, for its batch size.
         networks: Number of networks of this design that are trained at once.
     """

@@ -1,4 +1,4 @@
-"""The chance of each leader that it is the best."""
+"""The probability that each leader is the best."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ from numpy.typing import ArrayLike, NDArray
 from skipsearch.task import Scale
 
 DRAWS = 10_000
-STEPS = 400  # of the grid for the spread between designs
-DIGITS = 12  # of means; further ones depend on the order of addition
+STEPS = 400  # grid points for the spread between designs
+DIGITS = 12  # of means; later digits depend on the order of addition
 
 
 def chance_of_best(scores: ArrayLike, scale: Scale) -> NDArray[np.float64]:
-    """Return the chance of each design that its expected score is the highest of all.
+    """Return the probability of each design that its expected score is the highest.
 
-    A parametric bootstrap, paired over seeds. A score is taken as the design's expectation,
-    plus what the seed does to all designs alike, plus normal noise, as large for all designs. The
-    expectations come from a normal distribution, whose deviation, in units of that of the noise, is
-    half-Cauchy beforehand (Gelman 2006, doi:10.1214/06-BA117A). The leaders of a search are much
-    alike, and this is what keeps a tie a tie.
+    This is a parametric bootstrap, paired over seeds. A score is the sum of the design's
+    expectation, an effect of the seed that is the same for all designs, and normal noise of equal
+    variance. Expectations have a normal distribution, whose deviation in units of the noise has a
+    half-Cauchy prior (Gelman 2006, doi:10.1214/06-BA117A). The leaders of a search are very
+    similar, and this prior keeps ties undecided.
 
-    Chosen by measurement (``scripts/benchmark_confirm.py``). With few seeds the nonparametric
-    bootstrap and the Bayesian one see too little noise, since their draws lie between the values
-    seen: of 5 leaders that differ by 0.3 deviations of the noise, and 3 seeds, they gave one a
-    chance of 0.95 or more in 14 % of the simulations, and 6 in 10 of these were right. Student's
-    tails, or the model without the half-Cauchy, mend this where designs differ, and are still too
-    sure where they are alike. This one stayed within 0.1 of the truth on average in all cases. It
-    is too careful where the designs differ much, the more so if there are only two.
-    Where one design is much noisier than the others, its chance is too high.
+    The method was chosen by measurement (``scripts/benchmark_confirm.py``). With few seeds, the
+    nonparametric and the Bayesian bootstrap underestimate the noise, since their draws lie between
+    the observed values: for 5 leaders that differ by 0.3 deviations of the noise, and 3 seeds, they
+    gave one a probability of 0.95 or more in 14 % of the simulations, and were right in 6 of 10 of
+    these. Student's tails, or the model without the half-Cauchy prior, correct this for different
+    designs but are still overconfident for similar ones. This method stayed within 0.1 of the truth
+    on average in all cases. It is too cautious if designs differ much, especially with only two.
+    If one design is much noisier than the others, its probability is too high.
 
     Args:
-        scores: (designs, seeds) with at least 2 seeds, the same for all designs.
-        scale: Metric and number of validation images. The noise is taken to be no smaller than that
-            of rounding to whole images.
+        scores: Scores (designs, seeds) of at least 2 seeds, the same for all designs.
+        scale: Metric and number of validation images. The noise is at least that of rounding to
+            whole images.
 
     Returns:
-        (designs,) with sum 1; equal for designs that are equal.
+        Probabilities (designs,) with sum 1; equal for equal designs.
     """
     seen = np.asarray(scores, dtype=float)
     designs, seeds = seen.shape
@@ -48,19 +48,19 @@ def chance_of_best(scores: ArrayLike, scale: Scale) -> NDArray[np.float64]:
     freedom = (designs - 1) * (seeds - 1)
     within = max(float((noise**2).sum()), freedom * scale.rounding)
     between = seeds * float((means**2).sum())
-    ratios = np.tan(np.pi / 2 * (np.arange(STEPS) + 0.5) / STEPS)  # equally likely beforehand
-    shares = seeds * ratios**2 / (1 + seeds * ratios**2)  # of the means' variance, not noise
+    ratios = np.tan(np.pi / 2 * (np.arange(STEPS) + 0.5) / STEPS)  # equally likely in the prior
+    shares = seeds * ratios**2 / (1 + seeds * ratios**2)  # of the means' variance that is not noise
     total = within + between * (1 - shares)
     log_weights = (designs - 1) / 2 * (np.log1p(-shares) - seeds * np.log(total))
     weights = np.exp(log_weights - log_weights.max())
-    rng = np.random.default_rng(0)  # the same chances whenever the same records are read
+    rng = np.random.default_rng(0)  # the same records give the same probabilities
     drawn = rng.choice(STEPS, DRAWS, p=weights / weights.sum())
     share, variance = shares[drawn], total[drawn] / rng.chisquare((designs - 1) * seeds, DRAWS)
     spread = np.sqrt(share * variance / seeds)
     draws = means[:, np.newaxis] * share + spread * rng.standard_normal((designs, DRAWS))
     chances: NDArray[np.float64] = np.bincount(draws.argmax(axis=0), minlength=designs) / DRAWS
     rounded = means.round(DIGITS)
-    for value in np.unique(rounded):  # what is equal has one chance, whatever the draws were
+    for value in np.unique(rounded):  # equal designs get equal probabilities, despite the draws
         equals = rounded == value
         chances[equals] = chances[equals].mean()
     return chances

@@ -1,4 +1,4 @@
-"""What came of leaders that were trained again: a table, a verdict, and both in words."""
+"""Result of training the leaders again: a table, a verdict, and both in words."""
 
 from __future__ import annotations
 
@@ -12,53 +12,53 @@ from skipsearch.errors import RunError, counted
 from skipsearch.record import COMPLETE, Trial
 from skipsearch.task import Metric
 
-SURE = 0.95  # chance of being the best at which a leader is separated
+SURE = 0.95  # probability of being the best that separates a leader
 LEAST_ROUNDS = 3  # before a first verdict; two seeds show too little of the noise
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Confirmation:
-    """What became of the leaders of a search when they were trained again.
+    """Result of training the leaders of a search again.
 
-    A round is one new seed, the same for every leader; what is said here is said of the rounds that
-    are finished. A leader that fails with one of the seeds is out: the mean of what did not fail
-    would flatter it. No leader is dropped for being behind: all have the same number of seeds.
+    A round is one new seed, the same for every leader; all statements are about the completed
+    rounds. A leader that fails with one of the seeds is excluded: the mean of the remaining seeds
+    would be too high. No leader is dropped for a low score: all have the same number of seeds.
 
-    The winner is the best of several means, and a race ends when it looks good: its mean is still
-    too high, by 0.1 to 0.6 standard deviations at 5 seeds and 5 leaders (the more, the more they
-    are alike), and its interval covers in about 92 % of the cases. The search's leader was chosen
-    before: its interval, and so that of the shrinkage, covered in 91 to 97 %.
+    The winner is the best of several means, and rounds end when it is ahead. Therefore its mean is
+    still too high, by 0.1 to 0.6 standard deviations for 5 seeds and 5 leaders (more for similar
+    leaders), and its interval covers the truth in about 92 % of the cases. The search's leader was
+    chosen before: its interval, and that of the shrinkage, covered it in 91 to 97 %.
 
     Attributes:
-        table: One row a leader, the best first, indexed by place from 1, with columns
+        table: One row for each leader, the best first, indexed by place from 1, with columns
 
             design               id of the design
             recipe               id of the recipe
             trial                number of its first trial in the search
-            n                    new seeds
+            n                    number of new seeds
             validation_accuracy  mean over them, under the name of the task's metric
             sd                   their standard deviation; NaN for n < 2
             low, high            95 % interval of the mean (Student), see ``interval``
-            chance               that it is the best of the leaders; 0 where it failed, NaN before
+            chance               probability that it is the best leader; 0 if it failed, NaN before
                                  two rounds
-            tied                 whether the seeds do not tell it apart from the best: it is in the
-                                 smallest set that holds the best with a chance of 0.95
-            search_accuracy      what the search ranked it by; NaN below the full budget
-            shrinkage            search_accuracy less validation_accuracy: what was luck
+            tied                 whether it may be the best: it is in the smallest set that includes
+                                 the best with a probability of 0.95
+            search_accuracy      accuracy in the search; NaN below the full budget
+            shrinkage            search_accuracy minus validation_accuracy: the share of luck
             shrinkage_low, shrinkage_high
-                                 95 % interval of it; that of the mean turned round, since the
-                                 search's value is a number that was seen
-            params               of the network
+                                 its 95 % interval, from that of the mean alone, since the
+                                 search's value is an observed number
+            params               number of parameters of the network
             ...                  the axes
             reason               why it failed
 
         metric: Metric of the scores.
-        seeds: New seeds asked for.
-        rounds: Rounds that are finished.
-        wanted: What the next round still has to train: a record of the leader in the search, and a
-            seed. Empty where the answer is there: a leader is separated, or the seeds are used up.
-        leaders: The first record of each in the search, the search's leader first.
-        trainings: The records with new seeds, of the rounds that are finished.
+        seeds: Requested number of new seeds.
+        rounds: Number of completed rounds.
+        wanted: Remaining trainings of the next round: a record of the leader in the search, and a
+            seed. Empty if a leader is separated or all seeds are used.
+        leaders: First record of each leader in the search, the search's leader first.
+        trainings: Records with new seeds from the completed rounds.
     """
 
     table: pd.DataFrame
@@ -71,12 +71,12 @@ class Confirmation:
 
     @property
     def judged(self) -> bool:
-        """Whether there were rounds enough to name a winner."""
+        """Whether there were enough rounds to name a winner."""
         return self.rounds >= min(LEAST_ROUNDS, self.seeds)
 
     @property
     def best(self) -> Trial:
-        """The record in the search of the leader with the highest mean.
+        """Record in the search of the leader with the highest mean.
 
         Raises:
             RunError: If there were too few rounds, or all leaders failed.
@@ -91,26 +91,26 @@ class Confirmation:
 
     @property
     def separated(self) -> bool:
-        """Whether the best is told apart from the other leaders, with a chance of 0.95."""
+        """Whether one leader is the best with a probability of 0.95."""
         several = len(self.table) > 1
         return several and self.judged and bool(self.table.chance.iloc[0] >= SURE)
 
     @property
     def shrinkage(self) -> float:
-        """How much of the value of the search's leader was luck; NaN before the first round."""
+        """Share of luck in the value of the search's leader; NaN before the first round."""
         return float(self._of_searched.shrinkage)
 
     @property
     def shrinkage_interval(self) -> tuple[float, float]:
-        """95 % interval of ``shrinkage``; with one seed it leaves out the luck of that seed."""
+        """95 % interval of ``shrinkage``; with one seed it ignores the luck of that seed."""
         row = self._of_searched
         return float(row.shrinkage_low), float(row.shrinkage_high)
 
     def scores(self, trial: Trial) -> tuple[float, ...]:
-        """Return the scores with new seeds of a design and recipe; empty for no leader.
+        """Return the scores of a leader with new seeds; empty for other designs.
 
         Args:
-            trial: Any record of it.
+            trial: Any record of its design and recipe.
         """
         return finals(each for each in self.trainings if each.key == trial.key)
 
@@ -128,15 +128,15 @@ class Confirmation:
         return self.row(self.leaders[0])
 
     def __str__(self) -> str:
-        """Say in words what came out."""
+        """Return the result in words."""
         return "\n".join(self._sentences())
 
     def __repr__(self) -> str:
-        """Show the words and the table."""
+        """Return the words and the table."""
         return f"{self}\n\n{self.table.drop(columns='reason').to_string()}"
 
     def _repr_html_(self) -> str:
-        """Show the words and the table in a notebook."""
+        """Return the words and the table for a notebook."""
         words = "".join(f"<p>{sentence}</p>" for sentence in self._sentences())
         return words + self.table.to_html(notebook=True)
 
@@ -182,7 +182,7 @@ class Confirmation:
 
 
 def finals(trainings: Iterable[Trial]) -> tuple[float, ...]:
-    """Return the scores of those that reached the full budget."""
+    """Return the scores of the trainings that reached the full budget."""
     complete = (trial for trial in trainings if trial.state == COMPLETE)
     return tuple(trial.curve[-1].validation_score for trial in complete)
 

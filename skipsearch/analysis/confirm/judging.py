@@ -1,4 +1,4 @@
-"""Who is trained again, and what the records of these trainings say."""
+"""The choice of the leaders to train again, and the verdict on these trainings."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ NAN = float("nan")
 def leaders(
     ranking: pd.DataFrame, trials: Iterable[Trial], top: int, keep: Collection[str] = ()
 ) -> list[list[Trial]]:
-    """Return what a search holds for the best: the trainings of each design and recipe.
+    """Return the leaders of a search as the trainings of each design and recipe.
 
-    Those that reached the full budget stand first in a ranking. Where there are too few of them,
-    the best of those that were stopped early follow, and get the chance that they did not have.
+    Those that reached the full budget are first in a ranking. If there are too few of them, the
+    best of those that were stopped early follow, and are now trained in full.
 
     Args:
-        ranking: Of the search, as ``rank`` returns it.
-        trials: Its records.
-        top: How many designs.
-        keep: Others to be among them, as ``DESIGN-RECIPE``: leaders of an earlier day.
+        ranking: Ranking of the search, from ``rank``.
+        trials: Records of the search.
+        top: Number of designs.
+        keep: Further designs to include, as ``DESIGN-RECIPE``: leaders of an earlier confirmation.
 
     Returns:
-        The highest-ranked first.
+        Leaders, the highest-ranked first.
     """
     groups = {group[0].key: group for group in grouped(trials)}
     keys = ranking.design + "-" + ranking.recipe
@@ -52,16 +52,16 @@ def confirmation(
     scale: Scale,
     axes: Sequence[str] = ("layout", "shortcut", "merge", "depths"),
 ) -> Confirmation:
-    """Judge leaders by what became of them with new seeds.
+    """Judge leaders by their results with new seeds.
 
-    A pure function of the records: a confirmation that goes on after an interruption, or with more
-    seeds, is judged as one that was never interrupted.
+    The result depends only on the records: a confirmation that resumes after an interruption, or
+    with more seeds, is judged like one without interruption.
 
     Args:
-        leaders: What ``leaders`` returns, at least one.
-        trainings: Records of the trainings with new seeds, those under way among them.
-        first_seed: The first of the new seeds; others follow, modulo 2**32.
-        seeds: How many there may be.
+        leaders: Leaders from ``leaders``, at least one.
+        trainings: Records of the trainings with new seeds, including running ones.
+        first_seed: First of the new seeds; others follow, modulo 2**32.
+        seeds: Maximum number of new seeds.
         scale: Metric and number of validation images.
         axes: Fields of the design, or ``recipe.NAME``, to show as columns.
     """
@@ -110,7 +110,7 @@ def confirmation(
 
 
 def _row(group: Sequence[Trial], scores: Sequence[float], scale: Scale) -> dict[str, object]:
-    """Return the figures of a leader."""
+    """Return the table row of a leader."""
     mean = fmean(scores) if scores else NAN
     low, high = interval(scores, scale)
     searched = NAN
@@ -155,7 +155,7 @@ def _table(rows: list[dict[str, object]], axes: Sequence[str], metric: Metric) -
 
 
 def _tied(chances: pd.Series) -> list[bool]:
-    """Mark the smallest set that holds the best with a chance of ``SURE``, if it has several."""
+    """Mark the smallest set with the best with probability ``SURE``, unless it has one member."""
     falling = chances.sort_values(ascending=False, kind="stable")
     better = falling.cumsum().shift(fill_value=0.0)
     within = better[better < SURE].index if falling.notna().all() else falling.index

@@ -1,4 +1,4 @@
-"""Does deeper degrade? Groups of trainings that differ in depth alone, a verdict on each, in words.
+"""Does depth degrade? Verdicts on groups of trainings that differ only in depth.
 
 The function ``degradation`` is in ``answer``.
 """

@@ -1,4 +1,4 @@
-"""Does deeper degrade? Training and validation error against depth, all else being equal."""
+"""Does depth degrade? Training and validation error against depth, all else being equal."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from skipsearch.task import Scale
 
 @dataclass(frozen=True, slots=True)
 class Degradation:
-    """What becomes of designs as they get deeper.
+    """Effect of depth on groups of designs.
 
     Attributes:
-        table: One row a group and depth.
-        verdicts: One row a group.
-        words: The answer in sentences, the plain groups first.
-        claims: The same without figures, of the groups whose depths differ.
+        table: One row for each group and depth.
+        verdicts: One row for each group.
+        words: Conclusions in sentences, the plain groups first.
+        claims: The same without numbers, for the groups whose depths differ.
     """
 
     table: pd.DataFrame
@@ -41,20 +41,20 @@ def degradation(
     loss: float | None = None,
     axes: Sequence[str] = ("layout", "shortcut", "merge"),
 ) -> Degradation:
-    """Follow training and validation error over depth, in groups that differ in depth alone.
+    """Compare training and validation error within groups that differ only in depth.
 
-    A group is a design but for its ``depths``, with one recipe. All trainings are compared after
-    the same number of epochs. Those that did not get so far are counted and not looked at: where
-    early stopping ended them, the ones that are left are its survivors, and a depth looks better
-    than it is. A sound answer is trained with the scheduler ``none``, or is taken at the first
-    rung. Training error is that of the epoch's steps, in training mode and with augmentation:
-    dropout and stochastic depth raise it.
+    A group is a design except for its ``depths``, with one recipe. All trainings are compared after
+    the same number of epochs. Those that ended before are counted but not compared: if early
+    stopping ended them, only its survivors remain, and their depth looks better than it is. For a
+    reliable answer, train with the scheduler ``none``, or compare at the first rung. The training
+    error is that of the epoch's steps, in training mode and with augmentation: dropout and
+    stochastic depth increase it.
 
-    The verdict of a group compares its deepest networks, of those with two seeds or more, with the
-    shallower ones. A difference counts where Welch's test of the errors' logits says so (1947,
-    doi:10.2307/2332510), all tests of a group corrected by Holm's method (1979) at 5 % in all. It
-    says nothing of how large a difference is: read the rise beside it. Seeds that agree to the last
-    image are taken to differ by their rounding.
+    The verdict on a group compares its deepest networks with the shallower ones, at depths with two
+    or more seeds. A difference counts if it is significant by Welch's test of the errors' logits
+    (1947, doi:10.2307/2332510), with Holm's correction (1979) to 5 % over all tests of a group. For
+    the size of a difference see the rise. Seeds that agree to the last image are assumed to differ
+    by their rounding.
 
     ``degrades``
         The training error of the deepest is above that of a shallower one (He et al. 2015,
@@ -64,54 +64,54 @@ def degradation(
     ``gains``
         Its validation error is below that of the shallowest, and not above any.
     ``tied``
-        No difference counts: the seeds do not tell the depths apart.
+        No difference counts: the seeds do not distinguish the depths.
     ``not enough data``
-        There are not two depths with two seeds each, or validation error rises and it is open
-        whether training error does.
+        Fewer than two depths have two seeds, or validation error rises and it is open whether
+        training error does.
 
     Args:
         trials: Records of a run.
-        train_images: Size of the training split.
+        train_images: Number of training images.
         scale: Metric and number of validation images.
-        epochs: After which they are compared; the full budget if None.
-        loss: The training loss to which epochs are counted; if None that which the slowest of the
-            trainings at a depth has reached.
+        epochs: Epoch of the comparison; the full budget if None.
+        loss: Training loss that ``epochs_to_loss`` refers to; if None, the loss that the slowest
+            training at a depth has reached.
         axes: Fields of the design, or ``recipe.NAME``, to show as columns.
 
     Returns:
-        ``table``, one row a group and depth, with columns
+        ``table``, one row for each group and depth, with columns
 
         group             number of the group, plain ones first
         recipe            id of the recipe
-        ...               the axes; "-" where one has no effect on the design
+        ...               the axes; "-" for one without effect on the design
         depths            blocks in each stage
-        layers            as the literature counts them, see ``cost.layers``
+        layers            number as counted in the literature, see ``cost.layers``
         design            id of the design
-        epochs            after which trainings are compared
-        n                 seeds compared
-        stopped, failed   trainings that ended before
+        epochs            epoch of the comparison
+        n                 number of compared seeds
+        stopped, failed   number of trainings that ended before
         train_error, train_loss, validation_error
-                          mean over seeds, and behind each its ``_sd`` (deviation), ``_low`` and
-                          ``_high`` (95 % interval of the mean, Student); NaN where n is too small
-        loss              the training loss that ...
-        epochs_to_loss    ... the median seed has after so many epochs; infinity for never
+                          mean over seeds, each followed by ``_sd`` (deviation), ``_low`` and
+                          ``_high`` (95 % interval of the mean, Student); NaN if n is too small
+        loss              training loss of ``epochs_to_loss``
+        epochs_to_loss    epochs until the median seed has this loss; infinity for never
 
-        ``verdicts``, one row a group, with columns group, recipe, the axes, and
+        ``verdicts``, one row for each group, with columns group, recipe, the axes, and
 
         verdict           one of the above
-        n                 the least number of seeds at a depth that is compared
+        n                 smallest number of seeds at a compared depth
         shallowest, deepest
-                          layers of what is compared
+                          layers of the compared networks
         train_best        layers with the lowest training error among the shallower ones
         train_least       that error
-        train_rise        training error of the deepest less that, and ``_low``, ``_high``
-                          (95 % interval, Welch, of these two alone)
+        train_rise        training error of the deepest minus ``train_least``, with ``_low``,
+                          ``_high`` (95 % interval, Welch, of these two alone)
         validation_best, validation_rise, ...
-                          the same of the validation error
+                          the same for the validation error
         best              layers with the lowest validation error
-        enough            the fewest layers whose validation error is not above that of the best,
-                          by Welch's test, Holm's correction over all pairs: from ``enough`` to
-                          ``best`` lies the depth at which going deeper stops helping
+        enough            fewest layers whose validation error is not above that of the best,
+                          by Welch's test with Holm's correction over all pairs: between
+                          ``enough`` and ``best``, more depth stops helping
     """
     trials = list(trials)
     images = {"train_error": train_images, "validation_error": scale.images}
@@ -127,7 +127,7 @@ def degradation(
     columns = ["group", "recipe", *axes]
     table = pd.DataFrame(rows, columns=[*columns, *DEPTH_COLUMNS])
     judged = pd.DataFrame(verdicts, columns=[*columns, *VERDICT_COLUMNS])
-    # What tells a group from the others, by which it is named.
+    # Axes that distinguish the groups, which are named by them.
     shown = [axis for axis in axes if len({*judged[axis]} - {"-"}) > 1]
     words, claims = sentences(table, judged, shown, scale.metric), short_claims(judged, shown)
     return Degradation(table, judged, tuple(words), tuple(claims))

@@ -1,4 +1,4 @@
-"""Groups of trainings that differ in depth alone, and what the seeds of one depth have."""
+"""Groups of trainings that differ only in depth, and the results of the seeds of one depth."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from skipsearch.errors import DesignError
 from skipsearch.record import Epoch, Trial
 from skipsearch.task import Metric, Scale
 
-LEAST_SEEDS = 2  # of a depth, to be compared with others
+LEAST_SEEDS = 2  # of a depth, for a comparison
 
 MEASURES: Mapping[str, Callable[[Epoch, Metric], float]] = {
     "train_error": lambda epoch, metric: metric.lack(epoch.train_score),
@@ -33,9 +33,9 @@ class Depth:
 
     design: Design
     trials: Sequence[Trial]
-    epoch: int  # at which they are compared
+    epoch: int  # of the comparison
     metric: Metric
-    images: Mapping[str, int]  # number of images that an error was measured on, by its name
+    images: Mapping[str, int]  # number of images that each error was measured on
 
     @cached_property
     def layers(self) -> int:
@@ -57,29 +57,29 @@ class Depth:
         return sum(trial.state == state and len(trial.curve) < self.epoch for trial in self.trials)
 
     def values(self, measure: str) -> list[float]:
-        """Return one value a seed."""
+        """Return the value of each seed."""
         epochs = (trial.curve[self.epoch - 1] for trial in self.compared)
         return [MEASURES[measure](epoch, self.metric) for epoch in epochs]
 
     def sample(self, measure: str) -> Sample:
-        """Summarise what the seeds have."""
+        """Summarise the values of the seeds."""
         images = self.images.get(measure)
         least = Scale(self.metric, images).rounding if images else 0.0
         return Sample.of(self.values(measure), least)
 
     def scores(self, error: str) -> Sample:
-        """Summarise errors on the scale on which they are tested.
+        """Summarise errors on the scale of the tests.
 
-        Shares of images are tested as empirical logits, other metrics as they are. Deviations of
-        small shares are small, and those of large ones large; as logits they are alike. Cox & Snell
-        1989, Analysis of Binary Data, section 2.1.6: log((k + 1/2) / (n - k + 1/2)) of k wrong
-        images among n.
+        Shares of images are tested as empirical logits, other metrics without transformation.
+        Deviations of small shares are small, and those of large ones large; those of logits are
+        similar. Cox & Snell 1989, Analysis of Binary Data, section 2.1.6:
+        log((k + 1/2) / (n - k + 1/2)) for k wrong images among n.
         """
         if not self.metric.is_share_of_images:
             return self.sample(error)
         n = self.images[error]
         shares = [(x * n + 0.5) / (n + 1) for x in self.values(error)]
-        slope = 1 / (fmean(shares) * (1 - fmean(shares)))  # of the logit, where they are
+        slope = 1 / (fmean(shares) * (1 - fmean(shares)))  # of the logit, at the mean
         least = Scale(self.metric, n).rounding * slope**2
         return Sample.of([math.log(x / (1 - x)) for x in shares], least)
 
@@ -92,7 +92,7 @@ class Depth:
         return min(epoch.train_loss for epoch in trial.curve[: self.epoch])
 
     def epochs_to(self, loss: float) -> list[float]:
-        """Return the first epoch of each training at which it has a loss; infinity for never."""
+        """Return the first epoch at which each training reaches a loss; infinity for never."""
         curves = (trial.curve[: self.epoch] for trial in self.compared)
         return [
             next((e.epoch for e in curve if e.train_loss <= loss), math.inf) for curve in curves
@@ -105,10 +105,10 @@ Group = list[Depth]  # from shallow to deep
 def groups_of(
     trials: Sequence[Trial], epochs: int | None, metric: Metric, images: Mapping[str, int]
 ) -> list[Group]:
-    """Put trainings together that differ in depth alone, or in the seed.
+    """Group trainings that differ only in depth or seed.
 
-    A network may stand in several groups: where each stage has a single block, a projection in
-    all shortcuts is one wherever shapes change.
+    A network may be in several groups: if each stage has a single block, projections in all
+    shortcuts are the same as projections wherever shapes change.
     """
     trained: dict[tuple[str, str], list[Trial]] = {}
     for trial in trials:
@@ -135,12 +135,12 @@ def groups_of(
 
 
 def _of_stages(depths: Iterable[tuple[int, ...]], design: Design) -> list[tuple[int, ...]]:
-    """Return the depths that have as many stages as a design."""
+    """Return the depths with the same number of stages as a design."""
     return sorted(each for each in depths if len(each) == len(design.depths))
 
 
 def _at(design: Design, depths: tuple[int, ...]) -> Design | None:
-    """Return a design at another depth; None where it cannot be built there."""
+    """Return a design at another depth; None if it cannot be built."""
     if depths == design.depths:
         return design
     with contextlib.suppress(DesignError):

@@ -1,4 +1,4 @@
-"""Numbers that seeds have, and Welch's test of their means."""
+"""Samples of values of seeds, and Welch's test of their means."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import NamedTuple, Self
 
 from scipy.stats import t, ttest_ind_from_stats
 
-FALSE_VERDICTS = 0.05  # of the groups in which nothing depends on depth, at most
+FALSE_VERDICTS = 0.05  # largest share of the groups without any effect of depth
 
 
 class Sample(NamedTuple):
-    """Numbers that seeds have: how many, their mean, and the variance of this mean."""
+    """Values of seeds: their number, their mean, and the variance of this mean."""
 
     n: int
     mean: float
@@ -21,20 +21,20 @@ class Sample(NamedTuple):
 
     @classmethod
     def of(cls, values: Sequence[float], least: float) -> Self:
-        """Summarise two or more numbers, whose variance is known to be ``least`` or more."""
+        """Summarise two or more values, whose variance is known to be at least ``least``."""
         return cls(len(values), fmean(values), max(variance(values), least) / len(values))
 
     @property
     def statistics(self) -> tuple[float, float, int]:
-        """Mean, deviation and number, as scipy's tests take them."""
+        """Mean, deviation and number, as arguments of scipy's tests."""
         return self.mean, math.sqrt(self.error * self.n), self.n
 
 
 def holm(claims: Sequence[tuple[Sample, Sample]]) -> list[bool]:
-    """Test several claims, each that its first mean is below its second; say which hold.
+    """Return for each claim, that its first mean is below its second, whether it holds.
 
-    Holm 1979 (jstor:4615733): the smallest of m p-values is held against 5 % / m, the next against
-    5 % / (m - 1), and so on to the first that fails.
+    Holm 1979 (jstor:4615733): the smallest of m p-values is compared with 5 % / m, the next with
+    5 % / (m - 1), and so on up to the first that fails.
     """
     p = [p_below(low, high) for low, high in claims]
     holds = [False] * len(p)
@@ -46,14 +46,14 @@ def holm(claims: Sequence[tuple[Sample, Sample]]) -> list[bool]:
 
 
 def p_below(low: Sample, high: Sample) -> float:
-    """Return the p-value of Welch's test that one mean is below another, against that it is not."""
+    """Return the p-value of the one-sided Welch test that one mean is below another."""
     statistics = (*low.statistics, *high.statistics)
     p = float(ttest_ind_from_stats(*statistics, equal_var=False, alternative="less").pvalue)
     return 1.0 if math.isnan(p) else p  # NaN for equal means without any spread
 
 
 def difference(low: Sample, high: Sample) -> tuple[float, float, float]:
-    """Return by how much one mean is above another, and Welch's 95 % interval."""
+    """Return the difference of two means and its 95 % interval (Welch)."""
     rise = high.mean - low.mean
     half = float(t.ppf(0.975, _freedom(low, high))) * math.sqrt(low.error + high.error)
     return rise, rise - half, rise + half
@@ -62,4 +62,4 @@ def difference(low: Sample, high: Sample) -> tuple[float, float, float]:
 def _freedom(low: Sample, high: Sample) -> float:
     """Return the degrees of freedom of a difference of means (Welch 1947)."""
     spent = sum(sample.error**2 / (sample.n - 1) for sample in (low, high))
-    return (low.error + high.error) ** 2 / spent if spent else 1.0  # any: there is no spread
+    return (low.error + high.error) ** 2 / spent if spent else 1.0  # any value: there is no spread

@@ -1,4 +1,4 @@
-"""The table of a group: one row a depth."""
+"""The table of a group: one row for each depth."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def depth_row(depth: Depth, loss: float) -> dict[str, object]:
     """Return the row of a depth.
 
     Args:
-        depth: The trainings at this depth.
-        loss: Training loss to which epochs are counted.
+        depth: Trainings at this depth.
+        loss: Training loss of ``epochs_to_loss``.
     """
     reached = depth.epochs_to(loss)
     row: dict[str, object] = {
@@ -47,7 +47,7 @@ def depth_row(depth: Depth, loss: float) -> dict[str, object]:
 
 
 def _statistics(depth: Depth, measure: str, most: float) -> tuple[float, float, float, float]:
-    """Return mean, deviation, and the 95 % interval of a mean that is from 0 to ``most``."""
+    """Return mean, deviation, and the 95 % interval of a mean between 0 and ``most``."""
     values = depth.values(measure)
     if len(values) < LEAST_SEEDS:
         return values[0] if values else math.nan, math.nan, math.nan, math.nan
@@ -57,7 +57,7 @@ def _statistics(depth: Depth, measure: str, most: float) -> tuple[float, float, 
 
 
 def common_losses(groups: Sequence[Group], loss: float | None) -> dict[tuple[int, ...], float]:
-    """Return the training loss that all who are compared reach, for each depth."""
+    """Return for each depth the training loss that all compared trainings reach."""
     lowest: dict[tuple[int, ...], list[float]] = {}
     for depth in (depth for group in groups for depth in group):
         reached = lowest.setdefault(depth.design.depths, [])

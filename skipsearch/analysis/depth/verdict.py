@@ -1,4 +1,4 @@
-"""The verdict on a group: what becomes of its designs as they get deeper."""
+"""The verdict on a group: the effect of depth on its designs."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from skipsearch.analysis.depth.groups import Depth, Group
 from skipsearch.analysis.depth.samples import difference, holm
 
-# What the answer can be. The first and the second are told apart as He et al. 2015
-# (arXiv:1512.03385, section 1) do: "such degradation is not caused by overfitting".
+# The possible answers. The first and the second are distinguished as in He et al. 2015
+# (arXiv:1512.03385, section 1): "such degradation is not caused by overfitting".
 DEGRADES = "degrades"
 OVERFITS = "overfits"
 GAINS = "gains"
@@ -31,7 +31,7 @@ VERDICT_COLUMNS = (
 
 
 def verdict_row(group: Group) -> dict[str, object]:
-    """Return the row of a group: its verdict, and the differences that it rests on."""
+    """Return the row of a group: its verdict, and the differences that it is based on."""
     judged = [depth for depth in group if depth.is_judged]
     shallower = [depth for depth in judged if depth.layers < judged[-1].layers]
     if not shallower:
@@ -74,7 +74,7 @@ def _judge(shallower: Sequence[Depth], deepest: Depth) -> str:
 
 
 def _enough(judged: Sequence[Depth]) -> int:
-    """Return the fewest layers that are not worse than the best."""
+    """Return the smallest number of layers that is not worse than the best."""
     samples = [depth.scores("validation_error") for depth in judged]
     pairs = list(itertools.permutations(range(len(judged)), 2))
     holds = holm([(samples[i], samples[j]) for i, j in pairs])

@@ -19,10 +19,10 @@ CLAIMS = {
 
 
 def short_claims(verdicts: pd.DataFrame, axes: Sequence[str]) -> Iterable[str]:
-    """Yield the verdicts of the groups whose depths differ, without figures.
+    """Yield the verdicts of the groups whose depths differ, without numbers.
 
     Args:
-        verdicts: One row a group.
+        verdicts: Verdicts of ``degradation``.
         axes: Axes that groups are named by.
     """
     for _, row in verdicts[verdicts.verdict.isin(CLAIMS)].iterrows():
@@ -32,11 +32,11 @@ def short_claims(verdicts: pd.DataFrame, axes: Sequence[str]) -> Iterable[str]:
 def sentences(
     table: pd.DataFrame, verdicts: pd.DataFrame, axes: Sequence[str], metric: Metric
 ) -> Iterable[str]:
-    """Yield the answer in sentences.
+    """Yield the conclusions in sentences.
 
     Args:
-        table: One row a group and depth.
-        verdicts: One row a group.
+        table: Table of ``degradation``.
+        verdicts: Verdicts of ``degradation``.
         axes: Axes that groups are named by.
         metric: Metric of the scores.
     """
@@ -50,7 +50,7 @@ def sentences(
             " seeds each, all else being equal."
         )
     yield from _convergence(table, axes)
-    once = table.drop_duplicates(["design", "recipe"])  # a network may stand in several groups
+    once = table.drop_duplicates(["design", "recipe"])  # a network may be in several groups
     stopped, failed = int(once.stopped.sum()), int(once.failed.sum())
     if stopped:
         yield (
@@ -77,7 +77,7 @@ def _reason(row: pd.Series, metric: Metric) -> str:
 
 
 def _moves(row: pd.Series, name: str, metric: Metric) -> str:
-    """Say how an error goes from the best of the shallower networks to the deepest."""
+    """Describe how an error changes from the best shallower network to the deepest."""
     best, least = row[f"{name}_best"], row[f"{name}_least"]
     rise, low, high = (row[f"{name}_rise{end}"] for end in ("", "_low", "_high"))
     return (
@@ -97,7 +97,7 @@ def _stops(row: pd.Series) -> str:
 
 
 def _convergence(table: pd.DataFrame, axes: Sequence[str]) -> Iterable[str]:
-    """Say who converges faster, at the greatest depth that several groups have."""
+    """Describe which group converges faster, at the greatest depth that several groups have."""
     reached = table[table.epochs_to_loss < math.inf]
     shared = reached.groupby("layers").group.nunique()
     if (shared < 2).all():
