@@ -257,7 +257,7 @@ def check_question(space: Space, axes: Sequence[str], margin: float) -> None:
             if isinstance(parameter, Range) and parameter.size > MOST_NUMBERS:
                 raise RunError(_too_many(name, parameter.size, MOST_NUMBERS))
     if isinstance(margin, bool) or not isinstance(margin, int | float) or not 0 < margin < 1:
-        raise RunError(f"margin: {margin!r} is not a difference in score between 0 and 1")
+        raise RunError(f"margin: {margin!r} is not a difference in accuracy between 0 and 1")
 
 
 def _parts(space: Space, field: str) -> list[str]:
