@@ -37,7 +37,7 @@ ADDED = {
 }
 DATA_ADDED = {"task": CLASSIFICATION.name}
 # Values that distinguish data sets, causes before their consequences.
-SAME_DATA = ("resized_to", "split_seed", "fingerprint")
+SAME_DATA = ("task", "resized_to", "split_seed", "fingerprint")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,7 +259,7 @@ def difference(there: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
             old, new = (
                 MEANING[name](side) | {key: side.get(key) for key in keep} for side in (old, new)
             )
-        if name == "data" and old and old["fingerprint"] == new["fingerprint"]:
+        if name == "data" and old and _is_same_data(old, new):
             continue
         if old != new:
             return _first_difference(name, old, new)
@@ -278,7 +278,12 @@ def _recipe(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _data(values: Mapping[str, Any]) -> dict[str, Any]:
+    values = DATA_ADDED | dict(values)
     return {name: values.get(name) for name in SAME_DATA}
+
+
+def _is_same_data(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    return all(old[name] == new[name] for name in ("task", "fingerprint"))
 
 
 MEANING: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {

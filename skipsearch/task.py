@@ -56,12 +56,12 @@ class Metric:
         return f"search_{self.name}"
 
     def guess(self, classes: int) -> float:
-        """Return the score of random guessing.
+        """Return the score of random guessing; the worst where nobody knows it.
 
         Args:
             classes: Number of classes of the data.
         """
-        return 1 / classes
+        return 1 / classes if self.is_share_of_images else self.worst
 
     def lack(self, score: float) -> float:
         """Return the gap between a score and the best score."""
@@ -112,12 +112,10 @@ class Task:
     Attributes:
         name: Name of the task.
         metric: Metric by which networks are judged.
-        loss: Name of the loss.
     """
 
     name: str
     metric: Metric
-    loss: str
 
 
 ACCURACY = Metric(
@@ -133,5 +131,5 @@ ACCURACY = Metric(
     best=1.0,
     is_share_of_images=True,
 )
-CLASSIFICATION = Task(name="classification", metric=ACCURACY, loss="cross-entropy")
+CLASSIFICATION = Task(name="classification", metric=ACCURACY)
 TASKS = Table("task", {task.name: task for task in (CLASSIFICATION,)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import sqlite3
 from contextlib import closing
@@ -76,8 +77,11 @@ def trial(known: Queued, state: TrialState = TrialState.FAIL) -> Recorded:
 
 def older(attributes: dict[str, Any]) -> dict[str, Any]:
     """The attributes as an older version wrote them: ids of ten digits, each figure by itself."""
-    old = dict(attributes)
+    old = copy.deepcopy(attributes)
     old |= old.pop("costs") | old.pop("environment", {})
+    for epoch in old.get("curve", ()):
+        for split in ("train", "validation"):
+            epoch[f"{split}_accuracy"] = epoch.pop(f"{split}_score")
     old["key"] = "-".join(part[:10] for part in old["key"].split("-"))
     return old | {"id_rules": ID_RULES - 1}
 

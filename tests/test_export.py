@@ -917,7 +917,7 @@ def test_a_note_alone_is_a_card(tmp_path: Path) -> None:
     [
         ({"test_score": 93.1, "test_images": 10}, "test_score: 93.1 is no accuracy from 0 to 1"),
         ({"test_score": 0.9}, "test_score needs test_images, not None"),
-        ({"confirmations": (0.9, 90.0)}, r"confirmations\[1\]: 90.0 is not a share"),
+        ({"confirmations": (0.9, 90.0)}, r"confirmations\[1\]: 90.0 is no accuracy from 0 to 1"),
     ],
 )
 def test_a_card_with_impossible_figures_is_refused(fields: dict[str, Any], message: str) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 import skipsearch as ss
 from skipsearch.analysis.failures import failure_reasons, failures_in_words
-from skipsearch.record import COMPLETE, FAIL, PRUNED, Trial
+from skipsearch.record import COMPLETE, FAIL, INTERRUPTED, PRUNED, Trial
 
 MEMORY = "torch.OutOfMemoryError: CUDA out of memory (8 images at once hold up to 2 GB)"
 NAN = "the loss became nan in epoch 2 of 3 (peak_lr 1)"
@@ -33,10 +33,17 @@ def test_nothing_is_said_where_nothing_failed() -> None:
 
 
 def test_reasons_are_counted_the_most_frequent_first() -> None:
-    trials = [trial(0, FAIL, NAN), trial(1, FAIL, MEMORY), trial(2, FAIL, NAN), trial(3, COMPLETE)]
-    reasons = failure_reasons(trials)
-    assert reasons.to_dict("list") == {"reason": [NAN, MEMORY], "trainings": [2, 1]}
-    assert failures_in_words(reasons) == f"3 trainings failed: {NAN} (2); {MEMORY} (1)."
+    later = "the loss became nan in epoch 3 of 3 (peak_lr 0.5)"
+    trials = [
+        trial(0, FAIL, NAN),
+        trial(1, FAIL, MEMORY),
+        trial(2, FAIL, later),
+        trial(3, COMPLETE),
+    ]
+    reasons = failure_reasons([*trials, trial(4, FAIL, INTERRUPTED)])
+    short = ["the loss became nan", "torch.OutOfMemoryError: CUDA out of memory"]
+    assert reasons.to_dict("list") == {"reason": short, "trainings": [2, 1]}
+    assert failures_in_words(reasons) == f"3 trainings failed: {short[0]} (2); {short[1]} (1)."
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from skipsearch.axes import level_name
 from skipsearch.surrogate.sentences import (
     NOT_ENOUGH,
     OVER_SPACE,
-    Compared,
+    LevelResult,
     comparison,
     listed,
 )
@@ -61,9 +61,9 @@ def _answer(axis: str, rows: Sequence[Row], metric: Metric) -> str:
     return f"{axis}: {'. '.join(texts)}."
 
 
-def _compared(row: Row) -> Compared:
+def _compared(row: Row) -> LevelResult:
     figures = (row["difference"], row["d_low"], row["d_high"])
-    return Compared(_name(row), row["verdict"], *figures, _how(row))
+    return LevelResult(_name(row), row["verdict"], *figures, _how(row))
 
 
 def _how(row: Row) -> str:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 
 import pandas as pd
 
 from skipsearch.errors import counted
-from skipsearch.record import FAIL, Trial
+from skipsearch.record import FAIL, INTERRUPTED, Trial
 
 NAMED = 3  # reasons in a sentence
+# Epoch, learning rate and memory, by which equal reasons differ.
+OF_ONE_TRAINING = re.compile(r" in epoch \d+ of \d+| \([^()]*\)$")
 
 
 def failure_reasons(trials: Iterable[Trial]) -> pd.DataFrame:
-    """Count the trainings that failed by their reason.
+    """Count the trainings that failed by their reason, without the figures of each training.
+
+    Interrupted trainings are not among them: they are resumed.
 
     Args:
         trials: Records of a run.
@@ -22,7 +27,8 @@ def failure_reasons(trials: Iterable[Trial]) -> pd.DataFrame:
     Returns:
         One row a reason, the most frequent first, with columns reason and trainings.
     """
-    reasons = Counter(trial.reason for trial in trials if trial.state == FAIL)
+    failed = (t for t in trials if t.state == FAIL and t.reason != INTERRUPTED)
+    reasons = Counter(OF_ONE_TRAINING.sub("", trial.reason) for trial in failed)
     return pd.DataFrame(reasons.most_common(), columns=["reason", "trainings"])
 
 

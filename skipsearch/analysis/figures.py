@@ -265,13 +265,14 @@ def drawn_groups(table: pd.DataFrame) -> dict[int, str]:
     }
 
 
-def plot_degradation(table: pd.DataFrame) -> Diagram:
+def plot_degradation(table: pd.DataFrame, metric: Metric) -> Diagram:
     """Draw training and validation error against depth, as in the residual papers.
 
     After He et al. 2015 (arXiv:1512.03385, Fig. 1 and 6), for one number of epochs.
 
     Args:
         table: Table of a ``Degradation``.
+        metric: Metric of the scores.
     """
     names = drawn_groups(table)
     with matplotlib.rc_context(LOOK):
@@ -282,8 +283,8 @@ def plot_degradation(table: pd.DataFrame) -> Diagram:
                 names.items(), cycle(COLOURS), cycle(MARKS), strict=False
             ):
                 rows = table[table.group == number].sort_values("layers")
-                values = 100 * rows[measure]
-                low, high = (100 * rows[f"{measure}_{end}"] for end in ("low", "high"))
+                values = metric.factor * rows[measure]
+                low, high = (metric.factor * rows[f"{measure}_{end}"] for end in ("low", "high"))
                 errors = [(values - low).fillna(0).clip(0), (high - values).fillna(0).clip(0)]
                 axes.errorbar(
                     rows.layers,
@@ -296,9 +297,9 @@ def plot_degradation(table: pd.DataFrame) -> Diagram:
                     capsize=2,
                     label=name,
                 )
-            axes.set(xlabel="layers", ylabel=f"{measure.replace('_', ' ')}, %")
+            split = {"train_error": "training"}.get(measure, "validation")
+            axes.set(xlabel="layers", ylabel=f"{split} {metric.error}, {metric.unit}")
             axes.set_xticks(sorted(table[table.group.isin(list(names))].layers.unique()))
-        panels[0].set_ylabel("training error, %")
         if names:
             figure.legend(
                 *panels[0].get_legend_handles_labels(), loc="outside upper left", fontsize=8

@@ -212,7 +212,7 @@ def degradation_section(found: Findings) -> Section | None:
     table = found.degradation.table
     picture = Picture(
         name="degradation",
-        figure=plot_degradation(table),
+        figure=plot_degradation(table, found.metric),
         caption="Training and validation error against depth; 95 % intervals over seeds.",
     )
     errors = [f"{split}_error{end}" for split in ("train", "validation") for end in ("", "_sd")]

@@ -10,11 +10,10 @@ from skipsearch.cli.options import Verbs, add_csv, add_run
 from skipsearch.cli.words import listed, not_written, positive, print_words, warn, write_csv
 from skipsearch.defaults import MARGIN
 from skipsearch.errors import RunError, counted
-from skipsearch.record import COSTS, Trial
+from skipsearch.record import COSTS, LATENCY, Trial
 
-LATENCY = "latency"
 # Files beside the tables of the report.
-RANKING, PARETO, EFFECTS = "ranking.csv", "pareto.csv", "effects.csv"
+RANKING_CSV, PARETO_CSV, EFFECTS_CSV = "ranking.csv", "pareto.csv", "effects.csv"
 
 
 def add_rank(verbs: Verbs) -> None:
@@ -24,7 +23,7 @@ def add_rank(verbs: Verbs) -> None:
     verb.add_argument(
         "--top", type=positive, default=10, metavar="N", help="number of rows (default %(default)s)"
     )
-    add_csv(verb, RANKING)
+    add_csv(verb, RANKING_CSV)
     verb.set_defaults(verb=rank)
 
 
@@ -36,7 +35,7 @@ def rank(options: argparse.Namespace) -> None:
 
     run = Run.open(options.run)
     table = run.rank()
-    written = write_csv(table, options.csv, run, RANKING)
+    written = write_csv(table, options.csv, run, RANKING_CSV)
     recipes = ["recipe"] if table.recipe.nunique() == 1 else []
     seeds = [] if table.n.max() > 1 else ["n", "std"]
     shown = table.head(options.top).drop(columns=["reason", "numerics", *seeds, *recipes])
@@ -82,7 +81,7 @@ def add_pareto(verbs: Verbs) -> None:
         metavar="W,W",
         help=f"validation_accuracy, {', '.join(COSTS)} (default: the search's)",
     )
-    add_csv(verb, PARETO)
+    add_csv(verb, PARETO_CSV)
     verb.set_defaults(verb=pareto)
 
 
@@ -97,7 +96,7 @@ def pareto(options: argparse.Namespace) -> None:
     if table.empty:
         print(f"{run.path}: no training has reached the full budget yet")
         return
-    written = write_csv(table, options.csv, run, PARETO)
+    written = write_csv(table, options.csv, run, PARETO_CSV)
     costs = [name for name in COSTS if name in table]
     shares = dict.fromkeys((metric.validation, "low", "high"), "{:.4f}".format)
     counts = {name: "{:,}".format for name in costs if name != "latency"}
@@ -138,7 +137,7 @@ def add_effects(verbs: Verbs) -> None:
         help="negligible difference between scores (default: that of the search's --ask,"
         f" else {100 * MARGIN:g})",
     )
-    add_csv(verb, EFFECTS)
+    add_csv(verb, EFFECTS_CSV)
     verb.set_defaults(verb=effects)
 
 
@@ -146,23 +145,23 @@ def effects(options: argparse.Namespace) -> None:
     """Tell what each axis does, and how sure that is."""
     from skipsearch.analysis import answers
     from skipsearch.analysis.interactions import dependence
-    from skipsearch.analysis.legends import EFFECTS as MEANINGS
-    from skipsearch.analysis.legends import IMPORTANCE, legend
+    from skipsearch.analysis.legends import EFFECTS, IMPORTANCE, legend
     from skipsearch.run import Run
 
     if options.second is not None and options.axis is None:
         raise RunError("--with: name the other axis by --axis")
     run = Run.open(options.run)
+    metric = run.config.task.metric
     table = run.effects(
         options.axis,
         epochs=options.epochs,
         controlled=options.controlled,
-        margin=None if options.margin is None else options.margin / 100,
+        margin=None if options.margin is None else options.margin / metric.factor,
     )
     if table.empty:
         print(f"{run.path}: no trainings can be compared yet")
         return
-    written = write_csv(table, options.csv, run, EFFECTS, index=False)
+    written = write_csv(table, options.csv, run, EFFECTS_CSV, index=False)
     metric = run.config.task.metric
     print("\n".join(answers(table, metric)))
     points = [str(name) for name in table if table[name].dtype == float and name != "further"]
@@ -177,7 +176,7 @@ def effects(options: argparse.Namespace) -> None:
     for columns in shown:
         print(table[columns].to_string(index=False, formatters=formats, na_rep=""))
         print()
-    print_words(legend(MEANINGS, {column for columns in shown for column in columns}))
+    print_words(legend(EFFECTS, {column for columns in shown for column in columns}))
     print(written)
     if options.second is not None:
         both = run.interactions(options.axis, options.second, epochs=options.epochs)

@@ -133,7 +133,7 @@ def search_space(options: argparse.Namespace) -> int:
         sampler=options.sampler,
         scheduler=_early_stopping(options),
         seeds=options.seeds,
-        objectives=listed(options.objectives) if options.objectives else None,
+        objectives=None if options.objectives is None else listed(options.objectives),
         latency_batch=options.latency_batch,
         data_root=options.data_root,
         image_size=options.image_size,

@@ -91,7 +91,7 @@ def open_picture(path: str | Path, channels: int, image_size: int) -> Picture:
 def fit(height: int, width: int, image_size: int) -> tuple[int, int, int, int]:
     """Say how an image becomes a square as with torchvision's Resize and CenterCrop.
 
-    These would resize with Pillow or torch as well, and importing them takes as long as torch does.
+    torchvision's own transforms could do this, but importing torchvision takes as long as torch.
 
     Args:
         height: Height of the image, in pixels.

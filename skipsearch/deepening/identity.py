@@ -209,7 +209,7 @@ def _carry(
             values = signal.times(factor)
             bends = _bends(steps[i + 1 :], values)
             slots = _slots(block.inputs, step, groups, bends, where)
-            _convolve(step, module, carried, slots, factor)
+            _convolve(module, carried, slots, factor)
             carried = slots
             if carried.minus is not None:
                 values = values.hull(values.times(-1.0))
@@ -233,9 +233,7 @@ def _bends(steps: Steps, signal: Range) -> str:
     return ""
 
 
-def _convolve(
-    step: Step, conv: nn.Conv2d, carried: _Carried, slots: _Carried, factor: float
-) -> None:
+def _convolve(conv: nn.Conv2d, carried: _Carried, slots: _Carried, factor: float) -> None:
     """Map carried channels to their slots by a dense convolution, as x or as x and -x."""
     columns, values = carried.plus[:, None], _full(len(carried.plus), factor)
     if carried.bent and carried.minus is not None:

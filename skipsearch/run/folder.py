@@ -252,7 +252,7 @@ class Run:
         table = self.degradation(epochs).table
         if not drawn_groups(table):
             raise RunError(f"{self.path}: nothing was trained at two depths, all else being equal")
-        return plot_degradation(table)
+        return plot_degradation(table, self.config.task.metric)
 
     def plot_front(self, cost: str = "params") -> Diagram:
         """Draw the score against a cost, and the designs that no other beats in both.

@@ -137,6 +137,8 @@ def search(
     space = space if isinstance(space, Space) else Space.load(space)
     out = Path("runs", space.name) if out is None else out
     epochs = (recipe or Recipe()).epochs if epochs is None else epochs
+    if objectives is not None:
+        _check_objectives(objectives)
     axes = _asked_about(ask, margin, sampler, scheduler, objectives)
     for name, path in {"out": out, "data": data, "data-root": data_root or "."}.items():
         check_utf8(name, path)
@@ -153,8 +155,6 @@ def search(
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise RunError(f"{name}: {value!r} is not a positive whole number")
     check_seed(seed)
-    if objectives is not None:
-        _check_objectives(objectives)
     check_loggers(log)
     if storage is not None and storage.startswith("sqlite"):
         raise RunError(
@@ -167,6 +167,11 @@ def search(
     images = load_data(data, root=data_root, image_size=image_size)
     check_outside(out, images.path)
     objectives = tuple(objectives or (images.task.metric.validation,))
+    if objectives[0] != images.task.metric.validation:
+        raise RunError(
+            f"objectives: {objectives[0]} is not the metric of {images.task.name}:"
+            f" {images.task.metric.validation}"
+        )
     space = space.for_images(images.in_channels, images.image_size, images.classes)
     recipe = _joined(recipe or Recipe(), space, epochs).resolve(images.augmentation)
     # Refused before anything is written: an empty space, and a sampler that cannot search it.

@@ -208,7 +208,7 @@ def _engines(shipped: ray.ObjectRef, store: Store, allocation: Allocation) -> It
         max_concurrency=streams + 2,
     )
     # In a list: Ray prints an error about an argument that it would have to read again.
-    engines = [engine.remote([shipped], store, streams) for _ in range(number)]
+    engines = [engine.remote([shipped], store) for _ in range(number)]
     try:
         yield engines
     finally:

@@ -208,6 +208,8 @@ class Job:
             # One that is damaged, or of another version, costs its epochs and not the training.
             with contextlib.suppress(TrainingError):
                 state = unpacked(content, self._device, request.checkpoint)
+                if not {"curves", "failed"} <= state.keys():
+                    raise TrainingError(f"{request.checkpoint} is of another version")
                 trainer.load_state_dict(state, request.checkpoint)
                 self._curves = [list(map(Epoch.from_dict, curve)) for curve in state["curves"]]
                 self._failed = state["failed"]

@@ -123,7 +123,7 @@ class Translator(Callback):
         self._metric = metric
         self._folder = folder
         # Under way, by Tune's trial and place in its pack.
-        self._trainings: dict[str, dict[int, Training]] = {}
+        self._trainings: dict[str, dict[int, LoggedTraining]] = {}
 
     def setup(self, *args: Any, **info: Any) -> None:
         """Prepare the logger, once a session."""
@@ -137,7 +137,7 @@ class Translator(Callback):
             # Not earlier: only the first result brings the curve of the sessions before.
             request = Request.from_config(trial.config)
             pack = {
-                place: Training(request, seed, self._folder)
+                place: LoggedTraining(request, seed, self._folder)
                 for place, seed in enumerate(request.seeds)
                 if seed in request.recorded
             }
@@ -179,11 +179,11 @@ class Translator(Callback):
         for training in self._trainings.pop(trial_id, {}).values():
             self._close(training, failed)
 
-    def _close(self, training: Training, failed: bool = False) -> None:
+    def _close(self, training: LoggedTraining, failed: bool = False) -> None:
         self._logger.log_trial_end(training, failed=failed or training.failed)
 
 
-class Training:
+class LoggedTraining:
     """What Ray's loggers read of a trial: its name, its folder and its hyperparameters.
 
     Args:

@@ -266,7 +266,8 @@ class StudySearcher(Searcher):
         if report.disk_full:
             raise OSError(report.disk_full)
         if report.device_lost and not report.done:
-            pack.device_failure = report.failure
+            # Of one that has not diverged before, whose reason would be that.
+            pack.device_failure = report.members[pack.trainings[0].place].failure
             return
         ends = [self._end(each, report.members[each.place]) for each in pack.trainings]
         for training, end in zip(pack.trainings, ends, strict=True):

@@ -183,10 +183,9 @@ class Engine:
         data: A list with a reference to the data on the CPU; the device holds them once, for all
             trainings.
         store: Of checkpoints.
-        streams: Trials at once.
     """
 
-    def __init__(self, data: list[Any], store: Store, streams: int) -> None:
+    def __init__(self, data: list[Any], store: Store) -> None:
         device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
         tune_process(1)
         (self._data,) = (each.to(device) for each in ray.get(data))

@@ -16,11 +16,12 @@ from skipsearch.axes import Value, level_name
 from skipsearch.surrogate.answers import CONFIDENCE, Codes, Verdicts, judge, level_means
 from skipsearch.surrogate.encoding import Array
 from skipsearch.surrogate.process import Posterior
-from skipsearch.surrogate.sentences import NOT_ENOUGH, OVER_SPACE, Compared, comparison
+from skipsearch.surrogate.sentences import NOT_ENOUGH, OVER_SPACE, LevelResult, comparison
 from skipsearch.task import Metric
 
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(16)
 QUANTILES = (1 - CONFIDENCE, 0.5, CONFIDENCE)
+LEVEL = 2 * CONFIDENCE - 1  # of the intervals in sentences
 LEAST_SPREAD = 1e-9  # standard deviation below which a value counts as known
 
 
@@ -107,14 +108,14 @@ class Answer:
         """
         lows, middles, highs = np.quantile(self.differences, QUANTILES, axis=0)
         others = [
-            Compared(self._name(i), self.verdicts.words[i], middles[i], lows[i], highs[i])
+            LevelResult(self._name(i), self.verdicts.words[i], middles[i], lows[i], highs[i])
             for i in np.argsort(-self.differences.mean(axis=0), kind="stable")
             if i != self.verdicts.reference
         ]
         best = self._name(self.verdicts.reference)
         text = comparison(best, others, metric)
         text = f"{OVER_SPACE}{text}" if text else f"{NOT_ENOUGH}; {best} leads"
-        return f"{self.question.axis}: {text}."
+        return f"{self.question.axis}: {text} ({100 * LEVEL:.0f} % intervals)."
 
     def _name(self, i: int) -> str:
         return level_name(self.question.axis, self.question.levels[i])

@@ -13,7 +13,7 @@ OVER_SPACE = "On average over the space, "
 NOT_ENOUGH = "Not enough data to tell"
 
 
-class Compared(NamedTuple):
+class LevelResult(NamedTuple):
     """A level, compared with the best one.
 
     Attributes:
@@ -33,7 +33,7 @@ class Compared(NamedTuple):
     how: str = ""
 
 
-def comparison(best: str, others: Sequence[Compared], metric: Metric) -> str:
+def comparison(best: str, others: Sequence[LevelResult], metric: Metric) -> str:
     """Say which levels are worse than the best one, and which are tied with it.
 
     Args:

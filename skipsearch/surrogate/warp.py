@@ -18,8 +18,6 @@ from scipy.stats import norm
 from skipsearch.surrogate.encoding import Array
 from skipsearch.task import Scale
 
-HALF_SPREAD = float(norm.ppf(0.75))  # of a normal distribution: from its median to its quartile
-
 
 @dataclass(frozen=True, slots=True)
 class Warp:
