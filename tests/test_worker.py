@@ -273,6 +273,24 @@ def test_a_seat_is_left_once(data: Data, tmp_path: Path) -> None:
     streams.close()
 
 
+@pytest.mark.parametrize("spoil", ["of another form", "no checkpoint"])
+def test_a_checkpoint_that_does_not_read_costs_its_epochs_alone(
+    data: Data, tmp_path: Path, spoil: str
+) -> None:
+    first = Job(request(), data, Folder(tmp_path))
+    first.step()
+    first.close()
+    state = torch.load(tmp_path / "c.pt", weights_only=True)
+    del state["curves"], state["failed"]
+    if spoil == "of another form":
+        torch.save(state, tmp_path / "c.pt")
+    else:
+        (tmp_path / "c.pt").write_bytes(b"nothing")
+    report = Job(request(), data, Folder(tmp_path)).step()
+    assert not report.failure
+    assert [epoch.epoch for epoch in report.members[0].curve] == [1]
+
+
 # --- the watchdog ---------------------------------------------------------------------------------
 
 
