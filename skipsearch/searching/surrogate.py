@@ -1,7 +1,7 @@
-"""The sampler ``surrogate``: what a model of the space expects to improve on the best most.
+"""The sampler ``surrogate``: expected improvement on a model of the space.
 
-The model is ``skipsearch.surrogate``'s. Every proposal follows from the trials of the study, the
-seed and the trial's number; what is kept between proposals only saves time.
+The model is in ``skipsearch.surrogate``. Every proposal depends on the trials of the study, the
+seed and the trial's number; the state between proposals only saves time.
 """
 
 from __future__ import annotations
@@ -30,35 +30,35 @@ from skipsearch.surrogate.kernel import Kernel, Scales
 from skipsearch.surrogate.process import Observations, Posterior, fit_scales
 from skipsearch.surrogate.warp import Warp, half_ranks
 
-RANDOM = 6  # trainings before the first that is proposed by the model
-ENDED = 5  # of these, at least, must have shown a value
-REFIT = 5  # further trainings after which the model's scales are learned again,
-REFIT_SHARE = 0.05  # or this share of all, where that is more
-DRAWN = 1_000  # candidates at random, in a space too large to list
-RENEWED = 5  # of them anew for each trial
-BEST = 10  # designs whose neighbours are candidates there
-SHORTLIST = 2_000  # candidates of the highest expectation whose uncertainty is worked out
-IMAGES = 10_000  # that an accuracy is taken to be a share of, where nobody says
+RANDOM = 6  # trainings before the first proposal of the model
+ENDED = 5  # least number of these that must have a value
+REFIT = 5  # further trainings after which the model's scales are fitted again,
+REFIT_SHARE = 0.05  # or this share of all, if it is more
+DRAWN = 1_000  # random candidates in a space too large to list
+RENEWED = 5  # of them are new in each trial
+BEST = 10  # best designs, whose neighbours are candidates in such a space
+SHORTLIST = 2_000  # candidates of highest expectation, whose uncertainty is computed
+IMAGES = 10_000  # assumed number of validation images if unknown
 
 
 class Surrogate(Proposer):
     """Expected improvement on a Gaussian process over the axes of the space.
 
-    The first trainings are random. Then a training is proposed where it is expected to exceed the
-    best posterior mean of the designs seen by most. Trainings under way count as having shown their
-    expectation, a failure as the worst value seen, one that was stopped as what it would have
-    reached, see ``Curves``. Candidates are all untried designs of a space that can be listed, else
-    random draws and the neighbours of the best.
+    The first trainings are random. Then the proposal is the candidate with the largest expected
+    improvement over the best posterior mean of the observed designs. A running training counts with
+    its expectation, a failure as the worst observed value, a stopped training with its predicted
+    final value, see ``Curves``. Candidates are all untried designs of a space that can be listed,
+    otherwise random draws and the neighbours of the best.
 
-    With a cost as second objective a candidate is judged by the expected growth of the front. What
-    is measured, the latency, has a model of its own whose expectation counts. Of several costs one
-    is drawn for each proposal.
+    With a cost as second objective, candidates are ranked by the expected growth of the front.
+    Latency, which is measured, has a separate model, whose expectation counts. Of several costs,
+    one is drawn for each proposal.
 
     Args:
-        space: What is searched, with the recipe that the study trains by.
-        seed: Seed of every random choice.
-        objectives: The validation score, and what to keep small beside it.
-        images: Number of validation images; None where it is not known.
+        space: Searched space, with the recipe of the study.
+        seed: Seed of all random choices.
+        objectives: The validation score, and the costs to minimise.
+        images: Number of validation images; None if unknown.
     """
 
     def __init__(
@@ -111,10 +111,10 @@ class Surrogate(Proposer):
             gains = self._front_gains(pool, at, posterior, ended, rng)
         return pool.candidates[int(at[np.argmax(gains)])]
 
-    # --- what was seen ---------------------------------------------------------------------------
+    # --- observations ----------------------------------------------------------------------------
 
     def _values(self, study: optuna.Study) -> list[_Seen]:
-        """Return what the trainings that ended have shown, oldest first."""
+        """Return the observations of the ended trainings, oldest first."""
         for trial in study.get_trials(deepcopy=False):
             if trial.number not in self._ended and trial.state.is_finished():
                 counts = is_training(trial) and not is_interrupted(trial)
@@ -149,7 +149,7 @@ class Surrogate(Proposer):
             shares = np.array([each.accuracy for each in seen])
             warp = Warp.of(shares, self._images)
             values = half_ranks(shares, self._images)
-            # Ranks have no slope: the noise is that of the middle, for all.
+            # Ranks have no slope: the median noise is used for all.
             floors = np.full(len(seen), float(np.median(warp.noise(shares))))
             floors += np.array([each.variance for each in seen]) / warp.spread**2
         else:
@@ -174,7 +174,7 @@ class Surrogate(Proposer):
         seen: Sequence[_Seen],
         rng: random.Random,
     ) -> Array:
-        """Return the expected growth of the front by each of some candidates."""
+        """Return the expected growth of the front for each of some candidates."""
         name = rng.choice(self._objectives[1:])
         complete = [each for each in seen if each.trial.state == TrialState.COMPLETE]
         place = self._objectives.index(name)
@@ -200,12 +200,12 @@ class Surrogate(Proposer):
     # --- candidates ------------------------------------------------------------------------------
 
     def _candidates(self, number: int, posterior: Posterior, seen: Sequence[_Seen]) -> _Pool:
-        """Return what may be proposed, tried designs among it."""
+        """Return the candidates, including tried designs."""
         if self._is_listed:
             if self._pool is None:
                 self._pool = self._pool_of(list(self._space.candidates()))
             return self._pool
-        # Each draw is of its own number: a pool can be had again.
+        # Each draw has its own number: a pool is reproducible.
         first = number * RENEWED
         self._drawn = {
             n: self._drawn.get(n) or self._space.draw(random.Random(f"{self._seed} pool {n}"))
@@ -214,7 +214,7 @@ class Surrogate(Proposer):
         means = posterior.mean(posterior.seen.points)
         trials = {self._rows[each.key].tobytes(): each.trial for each in seen}
         order = np.argsort(-means, kind="stable")
-        # What is under way has no neighbours yet: it may have failed.
+        # Running trainings have no neighbours yet: they may fail.
         best = [trials[row] for n in order if (row := posterior.seen.points[n].tobytes()) in trials]
         near = [candidate for trial in best[:BEST] for candidate in self._neighbours(trial)]
         candidates = {candidate.key: candidate for candidate in (*self._drawn.values(), *near)}
@@ -235,7 +235,7 @@ class Surrogate(Proposer):
         return np.array(rows).reshape(len(rows), len(self._encoding.axes))
 
     def _row(self, key: str, values: Mapping[str, Value]) -> Array:
-        """Return the row of a candidate; designs that are the same training have the same."""
+        """Return the row of a candidate; designs of the same training have the same row."""
         if key not in self._rows:
             self._rows[key] = self._encoding.rows([values])[0]
         return self._rows[key]
@@ -243,11 +243,11 @@ class Surrogate(Proposer):
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What a training has shown: its final accuracy, or what was made of less."""
+    """Observation of a training: its final accuracy, or an estimate from fewer epochs."""
 
     trial: FrozenTrial
     accuracy: float
-    variance: float = 0.0  # of its logit, where it was not trained to the end
+    variance: float = 0.0  # of its logit, if it was not trained to the end
 
     @property
     def key(self) -> str:
