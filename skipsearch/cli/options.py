@@ -16,7 +16,7 @@ class Parser(argparse.ArgumentParser):
     """The standard parser, with its errors in one line."""
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong and where help is, and exit."""
+        """Print the error and how to get help, and exit."""
         complain(f"{message} (see {self.prog} --help)")
         raise SystemExit(EXIT_BAD_INPUT)
 
@@ -25,41 +25,41 @@ Verbs: TypeAlias = "argparse._SubParsersAction[Parser]"
 
 
 def add_space(verb: Parser) -> None:
-    """Add the space as the first word."""
+    """Add the space as the first argument."""
     verb.add_argument(
         "space", metavar="SPACE", help=f"a .yaml file, or one of {', '.join(ready_names())}"
     )
 
 
 def add_run(verb: Parser) -> None:
-    """Add the run folder as the first word."""
+    """Add the run folder as the first argument."""
     verb.add_argument("run", metavar="RUN")
 
 
 def add_images(verb: Parser) -> None:
-    """Add the sizes of images that nobody has loaded."""
+    """Add the sizes of images, without loading any."""
     verb.add_argument("--in-channels", type=int, metavar="C", help="default 3")
     verb.add_argument("--image-size", type=int, metavar="PIXELS", help="default 32")
     verb.add_argument("--classes", type=int, metavar="N", help="default 10")
 
 
 def add_csv(verb: Parser, name: str) -> None:
-    """Add where the table of a verb is written.
+    """Add the output file of a verb's table.
 
     Args:
-        verb: The verb.
-        name: Of the file, among the tables of the report.
+        verb: Parser of the verb.
+        name: Name of the file among the tables of the report.
     """
     verb.add_argument("--csv", metavar="FILE", help=f"default: RUN/report/{name}")
 
 
 def add_device(verb: Parser) -> None:
-    """Add what the verb trains on."""
+    """Add the device of the training."""
     verb.add_argument("--device", default=None, help="cpu, cuda, ... (default: cuda if there)")
 
 
 def add_moved_data(verb: Parser) -> None:
-    """Add where the data of a run are now."""
+    """Add the present location of a run's data."""
     verb.add_argument(
         "--data", metavar="NAME", help="where the data are now (default: as in the search)"
     )
@@ -69,7 +69,7 @@ def add_moved_data(verb: Parser) -> None:
 
 
 def add_deterministic(verb: argparse._ActionsContainer) -> None:
-    """Add whether bits are repeated on a GPU."""
+    """Add whether a GPU must reproduce the same bits."""
     verb.add_argument(
         "--deterministic",
         action="store_true",
@@ -78,7 +78,7 @@ def add_deterministic(verb: argparse._ActionsContainer) -> None:
 
 
 def add_training(verb: Parser) -> None:
-    """Add the data, and how designs are trained on them."""
+    """Add the data and the training of designs."""
     group = verb.add_argument_group("data and training")
     group.add_argument(
         "--data",
@@ -103,7 +103,7 @@ def add_training(verb: Parser) -> None:
 
 
 def add_session(verb: Parser) -> None:
-    """Add what a session of trainings may use, and how long it may take."""
+    """Add the resources and limits of a session of trainings."""
     group = verb.add_argument_group("resources")
     group.add_argument("--concurrency", type=int, metavar="K", help="trials at once at most")
     group.add_argument(
