@@ -1,4 +1,4 @@
-"""What is known of a network that is exported: how it was found and trained, and its figures."""
+"""Information about an exported network: how it was found and trained, and its scores."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ from skipsearch.task import CLASSIFICATION, Scale, Task
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """How a network was found and trained, and its figures; what is not known is left out.
+    """How a network was found and trained, and its scores; unknown values are omitted.
 
     Attributes:
-        task: What the network was trained to do.
-        name: What to call the network; the design's id unless given.
-        note: A sentence or more of the author's own.
+        task: Task of the network.
+        name: Name of the network; the design's id by default.
+        note: Text of the author.
         data: Name of the data set.
-        mean: Of each channel of the training images, in units of 0..1.
-        std: Their deviation, likewise.
-        class_names: One for each output; their numbers unless given.
+        mean: Mean of each channel of the training images, in units of 0..1.
+        std: Standard deviation of each channel, in the same units.
+        class_names: Name of each output; its number by default.
         run: Name of the run that found the design.
         space: Name of the search space.
-        trials: Trainings of the search, stopped and failed ones among them.
-        designs: Different designs among them.
+        trials: Number of trainings of the search, including stopped and failed ones.
+        designs: Number of different designs among them.
         search_epochs: Full budget of a trial.
-        search_seed: Of the search.
-        search_score: Validation score that the design was chosen by.
-        confirmations: Validation scores of the design trained again with new seeds, one a
-            seed; empty where nobody did.
+        search_seed: Seed of the search.
+        search_score: Validation score by which the design was chosen.
+        confirmations: Validation scores of the design with new seeds, one per seed; empty if it
+            was not confirmed.
         confirmed_interval: 95 % interval of their mean.
-        chance_of_best: Chance that the design is the best of the leaders confirmed with it.
-        leaders: Their number, this one among them.
-        recipe: How these weights were trained.
-        seed: Of this training.
-        trained_on: The splits, ``train`` or ``train+validation``.
-        train_images: Their number of images.
+        chance_of_best: Probability that the design is the best of the confirmed leaders.
+        leaders: Number of confirmed leaders, including this one.
+        recipe: Recipe of the training of these weights.
+        seed: Seed of this training.
+        trained_on: Splits of the training, ``train`` or ``train+validation``.
+        train_images: Number of their images.
         validation_score: Score of these weights on the validation split.
         validation_images: Number of validation images.
         test_score: Score of these weights on the test split.
         test_images: Number of test images.
-        device: What the training ran on.
-        versions: Of Python and the libraries, there.
+        device: Device of the training.
+        versions: Versions of Python and the libraries in the training.
 
     Raises:
-        ExportError: If a score is not possible or lacks its number of images.
+        ExportError: If a score is impossible or lacks its number of images.
     """
 
     task: Task = CLASSIFICATION
@@ -97,7 +97,7 @@ class Card:
             )
 
     def measured(self) -> dict[str, tuple[float, int, tuple[float, float]]]:
-        """Return what is known of these weights: by split, score, images and 95 % interval."""
+        """Return score, number of images and 95 % interval of these weights by split."""
         splits = {
             "validation": (self.validation_score, self.validation_images),
             "test": (self.test_score, self.test_images),

@@ -1,4 +1,4 @@
-"""A traced program as ONNX, and back through ONNX Runtime: the one file that knows either."""
+"""Export of a traced program to ONNX, and loading in ONNX Runtime; no other file uses these."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from torch.export import ExportedProgram
 from skipsearch.artefacts.program import BATCH, INPUT, OUTPUT, quiet
 from skipsearch.errors import ExportError
 
-# torch translates to opset 18 and converts from there to any other: without a conversion nothing
-# can go wrong in one, and every ONNX Runtime since 1.14 (2023) runs it.
+# torch translates to opset 18 and converts from there to any other: this avoids errors of a
+# conversion, and every ONNX Runtime since 1.14 (2023) supports it.
 OPSET = 18
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 
-# protobuf cannot hold 2 GiB in one file; the graph itself needs some of it.
+# protobuf limits a file to 2 GiB; the graph itself needs some of it.
 LARGEST_FILE = 2**31 - 2**26
 
 
 def require() -> None:
-    """Refuse where the libraries are missing.
+    """Check that the libraries are installed.
 
     Raises:
-        ExportError: If one cannot be imported; the message says how to install them.
+        ExportError: If one cannot be imported; the message explains their installation.
     """
     for name in NEEDED:
         try:
@@ -42,21 +42,21 @@ def require() -> None:
 
 
 def _import(name: str) -> Any:
-    """Import a library; ONNX Runtime without its telemetry, whose switch it reads at import.
+    """Import a library; ONNX Runtime without telemetry, whose switch it reads at import.
 
-    Without it, 1.32 writes an identifier below the home folder and reports to Microsoft.
+    With telemetry, 1.32 writes an identifier to the home folder and reports to Microsoft.
     """
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     return import_module(name)
 
 
 def save(program: ExportedProgram, path: Path, metadata: Mapping[str, Any] | None = None) -> None:
-    """Write a program as ONNX: one file, or weights in a second one beside it from 2 GiB on.
+    """Write a program as ONNX: one file, or from 2 GiB on with weights in a second file.
 
     Args:
-        program: From images (N, C, H, W) to logits (N, classes), N dynamic.
-        path: The file.
-        metadata: Plain values to be stored in it under their names: texts as they are, the
+        program: Program from images (N, C, H, W) to logits (N, classes), N dynamic.
+        path: Path of the file.
+        metadata: Plain values that are stored in it under their names: texts unchanged, the
             others as JSON.
     """
     import onnx
@@ -84,17 +84,17 @@ def save(program: ExportedProgram, path: Path, metadata: Mapping[str, Any] | Non
         for part in (*graph.input, *graph.output, *graph.initializer, *graph.value_info):
             del part.metadata_props[:]
         for node in graph.node:
-            # Every node repeats its line of the traced program; a viewer shows it all.
+            # Every node repeats its line of the traced program, and viewers show all of it.
             del node.metadata_props[:]
         onnx.save(model, path)
     onnx.checker.check_model(str(path), full_check=True)
 
 
 def load(path: Path) -> Callable[[Tensor], Tensor]:
-    """Read an ONNX file into ONNX Runtime, as a function from images to logits on the CPU."""
+    """Load an ONNX file in ONNX Runtime as a function from images to logits on the CPU."""
     onnxruntime = _import("onnxruntime")
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors alone
+    options.log_severity_level = 3  # only errors
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
     def run(images: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The card of an export as a page in Markdown: ``card.md``."""
+"""The card of an export as a Markdown page: ``card.md``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from skipsearch.task import TASKS, Metric
 
 
 def render(summary: Mapping[str, Any]) -> str:
-    """Draw the page ``card.md`` from the values of ``summarise``."""
+    """Return the page ``card.md`` from the values of ``summarise``."""
     metric = TASKS[summary["task"]].metric
     parts = [f"# {summary['name']}", summary["note"], *_what(summary)]
     if summary["search"]["run"] or summary["search"]["confirmations"]:
@@ -53,7 +53,7 @@ def _named(class_names: list[str]) -> str:
 
 
 def _anatomy(layouts: Sequence[str]) -> str:
-    """Say how to read the notation, as far as these layouts make use of it."""
+    """Explain the part of the notation that these layouts use."""
     parts = []
     if any("+" in layout for layout in layouts):
         parts.append('Left of "+" stands the residual branch, and the shortcut joins at "+".')
@@ -194,7 +194,7 @@ def _files(summary: Mapping[str, Any]) -> list[str]:
 
 
 def _rounded(precision: str) -> str:
-    """Say what was rounded in the files of an export; nothing in full precision."""
+    """Describe what was rounded in the files of an export; empty in full precision."""
     if precision == "fp32":
         return ""
     return (
@@ -208,7 +208,7 @@ def _code(*lines: str) -> str:
 
 
 def _known(values: Mapping[str, Any]) -> str:
-    """Draw a table of what is known; nothing where nothing is."""
+    """Return a table of the known values; empty if there are none."""
     rows = [(name, shown(value)) for name, value in values.items() if value not in (None, "")]
     return _table(("", ""), rows) if rows else ""
 

@@ -1,4 +1,4 @@
-"""What an exported network says of pictures: its folder is read as data, nothing in it is run."""
+"""Classification of pictures by an exported network, without executing code of its folder."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from skipsearch.errors import ExportError, reason
 from skipsearch.task import CLASSIFICATION
 from skipsearch.text import read_text
 
-BATCH = 64  # pictures at once
+BATCH = 64  # number of pictures
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Classifier:
-    """A trained network with what it needs to be asked about pictures.
+    """A trained network with the preprocessing of its pictures.
 
     Attributes:
-        network: From normalised float32 images (N, C, H, W) to logits, in evaluation mode.
-        class_names: One for each output.
-        channels: Of an image: 1 for grey, 3 for RGB.
-        image_size: Height and width, in pixels.
-        mean: Of each channel of the images that it was trained on, in units of 0..1.
-        std: Their deviation, likewise.
+        network: Network from normalised float32 images (N, C, H, W) to logits, in evaluation mode.
+        class_names: Name of each output.
+        channels: Number of channels of an image: 1 for grey, 3 for RGB.
+        image_size: Height and width in pixels.
+        mean: Mean of each channel of the training images, in units of 0..1.
+        std: Standard deviation of each channel, in the same units.
     """
 
     network: nn.Module
@@ -47,7 +47,7 @@ class Classifier:
     std: tuple[float, ...]
 
     def probabilities(self, images: Tensor) -> Tensor:
-        """Return the softmax (N, classes) of the logits of raw images (N, C, H, W) uint8."""
+        """Return the softmax (N, classes) of the logits for raw images (N, C, H, W) uint8."""
         mean, std = torch.tensor(self.mean), torch.tensor(self.std)
         with torch.inference_mode():
             logits: Tensor = self.network(normalise(images, mean, std, torch.float32))
@@ -59,23 +59,23 @@ def predict(
 ) -> pd.DataFrame:
     """Classify pictures with an exported network, on the CPU in float32.
 
-    A picture of any size and mode is prepared as the images of a folder are for training (see
-    ``read_picture``). A file of the data set's own size gives the data set's own pixels; where a
+    A picture of any size and mode is prepared in the same way as a folder of images for training
+    (see ``read_picture``). A file with the size of the data set's images keeps its pixels; if a
     data set of arrays was resized for training, the resized pixels may differ by a grey level.
 
     Args:
-        export: The folder that ``export`` wrote.
-        images: A file, or several.
-        top: Classes listed for each picture, or all where there are fewer.
+        export: Folder of an export.
+        images: One or more files.
+        top: Number of classes for each picture; all if there are fewer.
 
     Returns:
-        One row for each picture and class, pictures in the order given, classes from the most
-        probable on: ``image`` (as given), ``rank`` (from 1), ``label`` (name of the class),
-        ``probability`` (softmax of the logits: how sure the network is of itself, which is often
-        more than it should be).
+        One row for each picture and class, pictures in the given order, classes by descending
+        probability: ``image`` (as given), ``rank`` (from 1), ``label`` (name of the class),
+        ``probability`` (softmax of the logits: the confidence of the network, which is often too
+        high).
 
     Raises:
-        ExportError: If the folder is no export, lacks a file, or one is damaged; if ``top`` is
+        ExportError: If the folder is not an export, lacks a file, or one is damaged; if ``top`` is
             below 1.
         DataError: If a picture cannot be read.
     """
@@ -94,13 +94,13 @@ def predict(
 def load_classifier(export: str | Path) -> Classifier:
     """Build the network of an export from its design, weights and card.
 
-    Nothing is unpickled, and ``model.py`` is not run: the folder may be anyone's.
+    Nothing is unpickled, and ``model.py`` is not run: the folder need not be trusted.
 
     Args:
-        export: The folder.
+        export: Folder of the export.
 
     Raises:
-        ExportError: If it is no export, lacks a file, or one is damaged.
+        ExportError: If it is not an export, lacks a file, or one is damaged.
         DesignError: If its design cannot be read.
     """
     export = Path(export)
@@ -113,7 +113,7 @@ def load_classifier(export: str | Path) -> Classifier:
 
 
 def _card(path: Path) -> dict[str, Any]:
-    """Read from a card what a classifier takes, and refuse what no export says."""
+    """Read the fields of a classifier from a card; raise an error for invalid values."""
     text = read_text(path, ExportError)
     try:
         card = json.loads(text)
@@ -155,7 +155,7 @@ def _numbers(values: Any, count: int) -> bool:
 
 
 def _probabilities(classifier: Classifier, paths: Sequence[str | Path]) -> Iterator[Tensor]:
-    """Ask about pictures, a few at once; yields (classes,) for each."""
+    """Classify pictures in batches; yield the probabilities (classes,) of each."""
     for start in range(0, len(paths), BATCH):
         read = [
             read_picture(path, classifier.channels, classifier.image_size)

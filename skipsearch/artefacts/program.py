@@ -23,8 +23,8 @@ class InPrecision(nn.Module):
     """A network that computes in half precision, from float32 images to float32 logits.
 
     Args:
-        network: Rounded to the precision, in place.
-        dtype: ``torch.float16`` or ``torch.bfloat16``.
+        network: Network, which is rounded to the precision in place.
+        dtype: Precision: ``torch.float16`` or ``torch.bfloat16``.
     """
 
     def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
@@ -42,8 +42,8 @@ def trace(model: nn.Module, images: Tensor) -> ExportedProgram:
     """Trace a module for any number of images of one size.
 
     Args:
-        model: In evaluation mode, from images to logits.
-        images: (N, C, H, W) with N of at least 2: torch.export takes a 1 for a constant.
+        model: Module from images to logits, in evaluation mode.
+        images: Images (N, C, H, W) with N of at least 2: torch.export treats 1 as a constant.
     """
     assert not model.training
     assert len(images) > 1
@@ -51,10 +51,10 @@ def trace(model: nn.Module, images: Tensor) -> ExportedProgram:
     with quiet():
         program = torch.export.export(model, (images,), dynamic_shapes=({0: batch},))
     for node in program.graph.nodes:
-        # Paths on the machine that exports say nothing to the one that loads.
+        # Paths on the exporting machine mean nothing on others.
         node.meta.pop("stack_trace", None)
-    # torch.export.save pickles the example inputs, and nothing else of a program like this.
-    # Without them the archive holds an empty record in their place.
+    # torch.export.save pickles the example inputs, and nothing else of such a program.
+    # Without them the archive has an empty record in their place.
     program.example_inputs = None
     return program
 
@@ -83,11 +83,11 @@ def load(path: Path) -> Callable[[Tensor], Tensor]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence what torch.export and torch.onnx warn of within torch itself.
+    """Suppress warnings of torch.export and torch.onnx about torch itself.
 
-    In torch 2.9 and some later versions copying a program warns (FutureWarning, from copyreg)
-    that torch's own LeafSpec is deprecated, and torch 2.11 that torch.export.load reads weights
-    from a buffer it cannot write to; nobody outside torch can act on either.
+    In torch 2.9 and some later versions, copying a program warns (FutureWarning, from copyreg) that
+    torch's own LeafSpec is deprecated, and torch 2.11 warns that torch.export.load reads weights
+    from a read-only buffer; users of torch cannot fix either.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r".*treespec.* is deprecated", FutureWarning)
@@ -96,14 +96,14 @@ def quiet() -> Iterator[None]:
 
 
 def pickled_members(content: bytes, name: str = "") -> list[str]:
-    """Name what is pickled in a file: the file itself, or members of a zip archive in it.
+    """Return the names of pickles in a file: the file itself, or members of its zip archive.
 
-    Nothing is unpickled. A record counts as a pickle if the whole of it parses as one, protocol 2
-    or later, which raw weights or text do not.
+    Nothing is unpickled. A record counts as a pickle if all of it parses as one of protocol 2 or
+    later, which raw weights or text do not.
 
     Args:
-        content: The bytes of the file.
-        name: What to call it.
+        content: Bytes of the file.
+        name: Name of the file.
     """
     if content[:4] == b"PK\x03\x04":
         with zipfile.ZipFile(io.BytesIO(content)) as archive:

@@ -10,10 +10,10 @@ from skipsearch.errors import counted
 
 
 def facts(card: Card) -> dict[str, str]:
-    """Name in a line each where a network comes from and how good it is, as far as known."""
+    """Return the known facts on the origin and the scores of a network, one line each."""
     known = {
         "run": f"{card.run}, space {card.space}" if card.space else card.run,
-        "data": card.data.partition(";")[0],  # its remarks are on the card
+        "data": card.data.partition(";")[0],  # the card has its remarks
     }
     if card.recipe is not None:
         known["training"] = (
@@ -29,7 +29,7 @@ def facts(card: Card) -> dict[str, str]:
 
 
 def normalisation(mean: Sequence[float], std: Sequence[float]) -> str:
-    """Say in a sentence how pixels become what the network takes; nothing where nobody knows."""
+    """Describe the normalisation of pixels in a sentence; empty if it is unknown."""
     if not mean:
         return ""
     return (
@@ -39,7 +39,7 @@ def normalisation(mean: Sequence[float], std: Sequence[float]) -> str:
 
 
 def shown(value: Any) -> str:
-    """Show a plain value, a list with commas."""
+    """Return a plain value as text, a list with commas."""
     if isinstance(value, list):
         return ", ".join(map(shown, value))
     return f"{value:.6g}" if isinstance(value, float) else str(value)

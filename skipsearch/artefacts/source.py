@@ -1,4 +1,4 @@
-"""Design -> the text of one Python file that builds its network and imports torch alone."""
+"""Design -> source of a single Python file that builds its network and imports only torch."""
 
 from __future__ import annotations
 
@@ -37,25 +37,25 @@ def source(
     image_size: int = 32,
     card: Card | None = None,
 ) -> str:
-    """Write the network of a design as one Python file.
+    """Return the network of a design as one Python file.
 
-    Its ``Network`` has the state of the module that ``skipsearch.build`` makes, entry by entry in
-    the same order, under names of its own; made from the same random state it has the same
-    initial weights. ``python model.py`` prints shapes and checks the numbers of parameters and
-    multiply-adds that stand in the file.
+    Its ``Network`` has the same state as the module from ``skipsearch.build``, entry by entry in
+    the same order, under other names; from the same random state it has the same initial weights.
+    ``python model.py`` prints shapes and checks the numbers of parameters and multiply-adds that
+    are given in the file.
 
     Args:
-        design: What to write.
-        in_channels: Channels of the images.
-        classes: Outputs.
+        design: Design of the network.
+        in_channels: Number of channels of the images.
+        classes: Number of classes.
         image_size: Height and width, in pixels, of the random image of the self-check.
-        card: What is known of the trained network, for the docstring.
+        card: Information about the trained network, for the docstring.
 
     Returns:
         Python source in the format of ``ruff format --line-length 100``.
 
     Raises:
-        DesignError: If a size is not a positive whole number.
+        DesignError: If a size is not a positive integer.
     """
     card = card or Card()
     known = cost(design, in_channels, image_size, classes)
@@ -156,7 +156,7 @@ def _network_class(
 
 
 def _join(join: Join, number: int) -> tuple[list[str], list[str]]:
-    """Join the long skips that end at a stage; return what it needs, and the lines."""
+    """Join the long skips that end at a stage; return the modules, and the lines of ``forward``."""
     made, terms = [], []
     for link in join.links:
         if link.steps:
@@ -175,7 +175,7 @@ def _join(join: Join, number: int) -> tuple[list[str], list[str]]:
 
 
 def _run_modules(writer: BlockWriter, run: Run, first: int) -> list[str]:
-    """Make the blocks of a run, repeated ones in a loop; its first has the rate of ``first``."""
+    """Return code of a run's blocks, with loops; ``first`` is the index of its first rate."""
     fields, block, depth = run.fields, run.blocks[0], len(run.blocks)
     drops = "drop_path" in writer.parameters
     if block.growth and depth > 1:
@@ -199,13 +199,13 @@ def _run_modules(writer: BlockWriter, run: Run, first: int) -> list[str]:
 
 def _loop(call: str, name: str, values: str) -> str:
     one = f"*[{call} for {name} in {values}]"
-    if len(one) <= LINE_LENGTH - 13:  # 12 columns before it and a comma behind it
+    if len(one) <= LINE_LENGTH - 13:  # 12 columns of indentation and a comma
         return one
     return f"*[\n    {call}\n    for {name} in {values}\n]"
 
 
 def _sequence(name: str, steps: Steps, inputs: str = "") -> list[str]:
-    """Make a chain whose shapes are known; ``inputs`` names the channels that enter it."""
+    """Return code of a chain of known shapes; ``inputs`` is an expression of its input channels."""
     modules = []
     for step in steps:
         channels = inputs or str(step.inputs)
@@ -278,7 +278,7 @@ def _docstring(design: Design, plan: Network, card: Card, in_channels: int, clas
             "    from safetensors.torch import load_file\n",
         ]
     )
-    # Names of runs and data sets are anyone's.
+    # Names of runs and data sets are arbitrary.
     text = text.replace("\\", "\\\\").replace('"""', r"\"\"\"")
     return f'''"""{text}
     network = Network()
@@ -288,7 +288,7 @@ def _docstring(design: Design, plan: Network, card: Card, in_channels: int, clas
 
 
 def _filled(text: str, initial_indent: str = "", subsequent_indent: str = "") -> str:
-    """Break a text into lines at its blanks alone: a layout is full of hyphens."""
+    """Break a text into lines only at blanks, since layouts have many hyphens."""
     return fill(
         text,
         LINE_LENGTH,
@@ -300,7 +300,7 @@ def _filled(text: str, initial_indent: str = "", subsequent_indent: str = "") ->
 
 
 def _fields_with_effect(design: Design, plan: Network) -> dict[str, str]:
-    """Name the fields of a design that its network depends on, as text."""
+    """Return the fields of a design that its network depends on, as text."""
     blocks = [block for stage in plan.stages for block in stage.blocks]
     values, settled = design.to_dict(), design.canonical()
     shown = {
@@ -315,7 +315,7 @@ def _fields_with_effect(design: Design, plan: Network) -> dict[str, str]:
     shown |= {n for n in ("link_merge", "link_shortcut", "growth") if design.has_effect(n)}
     if any(block.merge for block in blocks):
         shown.add("merge")
-    # A plain or dense block has no say in what its shortcut carries.
+    # A plain or dense block has no choice of what its shortcut carries.
     if any(
         fields.layout.skip and not needs_transition(fields) and block.shortcut != ()
         for fields, stage in zip(design.stages, plan.stages, strict=True)

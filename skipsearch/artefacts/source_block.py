@@ -1,7 +1,7 @@
-"""The class of one kind of blocks, in Python.
+"""Source of the class of one kind of blocks.
 
-A number is written as a name (``out_channels``, ``inner``) only where the name stands for this
-number in every block of the class.
+A number is replaced by a name (``out_channels``, ``inner``) only if the name has this value in
+every block of the class.
 """
 
 from __future__ import annotations
@@ -28,30 +28,30 @@ from skipsearch.operations import ACTIVATIONS, NORMS, OPERATIONS
 from skipsearch.plan import Block, Step, Steps
 from skipsearch.planning import StageFields
 
-NUMBERED = ("conv", *NORMS)  # conv1, bn1, also where there is only one
+NUMBERED = ("conv", *NORMS)  # conv1, bn1, even if there is only one
 
 
 class BlockWriter:
-    """Writes the class of one kind of block, and knows afterwards which numbers it takes.
+    """Source of the class of one kind of block, with its parameters.
 
     Attributes:
-        kind: What is written.
-        parameters: The parameters of the class's ``__init__``, in order.
-        text: The class.
+        kind: Kind of block.
+        parameters: Parameters of the class's ``__init__``, in order.
+        text: Source of the class.
     """
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
         self._blocks = [_unfolded(block, kind.layout) for run in kind.runs for block in run.blocks]
         fields = [run.fields for run in kind.runs for _ in run.blocks]
-        # In a dense block the width is what the block adds to the channels that enter; in a dual
-        # one it is what is added, and "both" is what leaves the branch.
+        # In a dense block the width is the number of channels that it appends to its input; in a
+        # dual one it is the number of added channels, and "both" is the output of the branch.
         self._width = "out_channels"
         if is_dense(kind.merge):
             self._width = "growth"
         elif is_dual(kind.merge):
             self._width = "width"
-        self._carried = "out_channels"  # what leaves the shortcut
+        self._carried = "out_channels"  # output of the shortcut
         if is_dual(kind.merge):
             self._carried = "carried" if kind.runs[0].begins else "in_channels"
         self._values = {
@@ -72,7 +72,7 @@ class BlockWriter:
         self.text = self._write()
 
     def call(self, block: Block, fields: StageFields, inputs: str, drop_path: str) -> str:
-        """Return the expression that makes one of its blocks; ``inputs`` is its first argument."""
+        """Return the expression of one of its blocks, with ``inputs`` as first argument."""
         arguments = [inputs]
         for name in self.parameters[1:]:
             match name:
@@ -90,8 +90,8 @@ class BlockWriter:
 
     def _write(self) -> str:
         layout, blocks = self.kind.layout, self._blocks
-        # __init__ makes the modules in the order of the library's state: opening, branch,
-        # shortcut, after. forward begins with the shortcut where it reads x itself.
+        # __init__ creates the modules in the order of the library's state: opening, branch,
+        # shortcut, after. forward starts with the shortcut if it reads x itself.
         opening = self._run(layout.opening, [block.opening for block in blocks])
         branch = self._run(layout.branch[len(layout.opening) :], [block.branch for block in blocks])
         before, opened, merge = self._join()
@@ -159,7 +159,7 @@ class BlockWriter:
         return [f'"""{whose}; {how}.', "", *layout, '"""']
 
     def _run(self, tokens: Sequence[str], runs: Sequence[Steps], widens: bool = True) -> list[str]:
-        """Make the modules of a chain, whose steps are given block by block; return its lines."""
+        """Add the modules of a chain, given as the steps of each block; return its lines."""
         columns = zip(tokens, *runs, strict=True)
         return [f"x = {self._operation(token, steps, widens)}" for token, *steps in columns]
 
@@ -174,7 +174,7 @@ class BlockWriter:
         if name == "conv":
             module = self._convolution(token, steps, widens)
             self._init += fitted(f"self.{attribute} = {module}", 8)
-        elif name != "dropout" or self._counts[name] == 1:  # One dropout serves every place.
+        elif name != "dropout" or self._counts[name] == 1:  # All places share one dropout.
             module = module_call(token, self._channels, rate=steps[0].rate)
             self._init.append(f"self.{attribute} = {module}")
             if OPERATIONS[token].ordinary:
@@ -196,13 +196,13 @@ class BlockWriter:
         return convolution(inputs, self._channels, steps[0].kernel, stride, groups)
 
     def _named(self, numbers: list[int], *names: str) -> str:
-        """Return the first of the names that stands for these numbers in every block."""
+        """Return the first of the names that has these values in the blocks."""
         name = next(name for name in names if self._values[name] == numbers)
         self._used.add(name)
         return name
 
     def _inner_expression(self) -> str:
-        """Compute ``inner`` from the width; nothing where the stages follow several ratios."""
+        """Return ``inner`` as expression of the width; empty if the stages have several ratios."""
         stages = [run.fields for run in self.kind.runs]
         ratio = stages[0].bottleneck_ratio
         if any(stage.bottleneck_ratio != ratio for stage in stages):
@@ -217,10 +217,10 @@ class BlockWriter:
         return f"max(1, round({ratio!r} * {self._width}))"
 
     def _join(self) -> tuple[list[str], list[str], list[str]]:
-        """Make what the shortcut needs.
+        """Add the modules of the shortcut and the merge.
 
         Returns:
-            The lines of ``forward`` before the opening, after it, and after the branch.
+            Lines of ``forward`` before the opening, after it, and after the branch.
         """
         if not any(block.merge for block in self._blocks):
             return [], [], []
@@ -241,9 +241,9 @@ class BlockWriter:
         return before, opened, merge
 
     def _carry(self) -> tuple[list[str], list[str]]:
-        """Make what the shortcut carries; return the lines before the opening and after it."""
-        # Blocks of one kind carry the same, but that average pooling comes with a stride alone:
-        # the longest shows all of it.
+        """Add the modules of the shortcut; return the lines before the opening and after it."""
+        # Shortcuts of one kind are the same, except that average pooling needs a stride: the
+        # longest includes all steps.
         steps = max((block.shortcut or () for block in self._blocks), key=len)
         if not steps:
             return ["shortcut = x"], []
@@ -285,7 +285,7 @@ class BlockWriter:
         return modules
 
     def _condition(self, relation: str, word: str) -> str:
-        """Compare what enters with what leaves, in what differs anywhere."""
+        """Return a comparison of input and output in all properties that differ anywhere."""
         parts = []
         if any(block.stride != 1 for block in self._blocks):
             parts.append(f"stride {relation} 1")
@@ -297,9 +297,9 @@ class BlockWriter:
 
 
 def _unfolded(block: Block, layout: Layout) -> Block:
-    """Undo what the plan does where nothing joins: give ``after`` its operations back.
+    """Move operations from the branch back to ``after``, if the plan appended them without a join.
 
-    So that one class serves the blocks of a stage with and without a shortcut.
+    Then one class can be used for the blocks of a stage with and without a shortcut.
     """
     if block.merge is not None or len(block.after) == len(layout.after):
         return block

@@ -1,4 +1,4 @@
-"""The blocks of a plan, sorted into kinds: one kind for all that differ in numbers alone."""
+"""The blocks of a plan by kind: blocks of one kind differ only in numbers."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from skipsearch.merges import MERGES
 from skipsearch.plan import Block, Network, Stage
 from skipsearch.planning import StageFields
 
-PLAIN = "plain"  # in the place of a merge, where the layout has no shortcut
+PLAIN = "plain"  # instead of a merge, if the layout has no shortcut
 ALL, FIRST, REST, LAST = PLACES = ("a", "the first", "a later", "the last")
 
 
 class Run(NamedTuple):
-    """Blocks in a row that one class serves: a whole stage, or what is not apart in it.
+    """Consecutive blocks of one class: a whole stage, or a part of it.
 
     Attributes:
-        stage: The number of their stage, from 1.
-        place: Which blocks of it they are.
+        stage: Number of their stage, from 1.
+        place: Which blocks of the stage they are.
         begins: Whether the first of them is the first of the stage.
-        fields: The fields of the stage; its layout is theirs.
-        blocks: From the plan.
-        drop_paths: Their rates.
+        fields: Fields of the stage, with the layout of these blocks.
+        blocks: Blocks of the plan.
+        drop_paths: Rates of their stochastic depth.
     """
 
     stage: int
@@ -34,7 +34,7 @@ class Run(NamedTuple):
     drop_paths: tuple[float, ...]
 
     def cut(self, at: int, first: str, second: str) -> list[Run]:
-        """Cut in two before the block at an index; a part without blocks is left out."""
+        """Split before the block at an index; parts without blocks are omitted."""
         early = self._replace(place=first, blocks=self.blocks[:at], drop_paths=self.drop_paths[:at])
         late = self._replace(
             place=second,
@@ -46,7 +46,7 @@ class Run(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """Runs whose blocks differ in numbers alone, so that one class serves them all."""
+    """Runs whose blocks differ only in numbers, so that they share one class."""
 
     name: str
     layout: Layout
@@ -55,18 +55,18 @@ class Kind(NamedTuple):
 
 
 def block_kinds(design: Design, plan: Network) -> list[Kind]:
-    """Sort the blocks by layout, merge, and what their shortcuts carry where shapes change."""
+    """Return the blocks by layout, merge, and the shortcuts where shapes change."""
     found: dict[tuple[object, ...], list[tuple[set[str], list[Run]]]] = {}
     for run in _runs(design, plan):
         layout, shortcut_word = run.fields.layout, run.fields.shortcut
         merge = run.fields.merge if layout.skip else PLAIN
         carries = merge != PLAIN and MERGES[merge].carries
         everywhere = carries and shortcut_word == "proj-all"
-        # A stage that keeps its shapes fits any other way of changing them.
+        # A stage that keeps its shapes is compatible with any way of changing them.
         changes = carries and any(block.shortcut != () for block in run.blocks)
         shortcut = {shortcut_word} if changes else set()
         apart: tuple[object, ...] = (run.place == LAST,)
-        if is_dual(merge):  # The first block is apart, and all of a kind carry the same.
+        if is_dual(merge):  # The first block is separate, and the shortcuts of a kind are the same.
             carried = run.blocks[0].shortcut
             apart += (run.begins, None if carried is None else tuple(step.op for step in carried))
         alike = found.setdefault((layout, merge, everywhere, apart), [])
@@ -91,26 +91,26 @@ def block_kinds(design: Design, plan: Network) -> list[Kind]:
 
 
 def is_dense(merge: str) -> bool:
-    """Whether all that leaves the branch is concatenated."""
+    """Return whether the whole output of the branch is concatenated."""
     return merge != PLAIN and not MERGES[merge].carries
 
 
 def is_dual(merge: str) -> bool:
-    """Whether a part of what leaves the branch is concatenated."""
+    """Return whether a part of the output of the branch is concatenated."""
     return merge != PLAIN and MERGES[merge].carries and MERGES[merge].appends
 
 
 def _runs(design: Design, plan: Network) -> list[Run]:
-    """Cut the stages where a class cannot serve all of their blocks."""
+    """Split the stages whose blocks cannot share one class."""
     runs = []
     for number, (fields, stage) in enumerate(zip(design.stages, plan.stages, strict=True), 1):
         # A dropout of rate 0 is not in the plan.
         layout = fields.layout if design.dropout else fields.layout.without("dropout")
         fields = fields._replace(layout=_as_planned(layout, fields.shortcut, stage))
         parts = [Run(number, ALL, True, fields, stage.blocks, stage.drop_paths)]
-        if layout.skip and is_dual(fields.merge):  # Its first block begins the dense path.
+        if layout.skip and is_dual(fields.merge):  # Its first block starts the dense path.
             parts = parts[0].cut(1, FIRST, REST)
-        if stage.join and stage.join.after:  # Its last block leaves "after" to the join.
+        if stage.join and stage.join.after:  # The join applies "after" of its last block.
             whole = parts.pop()
             parts += whole.cut(-1, whole.place, LAST)
             bare = fields._replace(layout=Layout(layout.branch, (), layout.skip))
@@ -120,9 +120,9 @@ def _runs(design: Design, plan: Network) -> list[Run]:
 
 
 def _as_planned(layout: Layout, shortcut: str, stage: Stage) -> Layout:
-    """Return the plain layout of a stage where the factor 0 leaves no shortcut.
+    """Return the plain layout of a stage if the factor 0 removes its shortcut.
 
-    One without a join because ``omit`` leaves it out keeps its own: other stages may share it.
+    A stage without a join due to ``omit`` keeps its layout, which other stages may share.
     """
     first = stage.blocks[0]
     omitted = shortcut == "omit" and len(stage.blocks) == 1 and first.changes_shape

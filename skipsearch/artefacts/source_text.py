@@ -1,4 +1,4 @@
-"""Python written as a person and ruff would: calls, modules, and lines of at most 100 columns."""
+"""Formatting of Python source as by ruff: calls, modules, and lines of at most 100 columns."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from skipsearch.operations import GROUP_CHANNELS, OPERATIONS, ordinary
 
 LINE_LENGTH = 100
 
-# Emitted only where the network uses them.
+# Emitted only if the network uses them.
 HELPERS = {
     "LayerNorm2d": '''
 class LayerNorm2d(nn.LayerNorm):
@@ -84,18 +84,18 @@ class PadShortcut(nn.Module):
 
 
 def stem_of(token: str) -> str:
-    """Return what the attribute of an operation is called, without its number."""
+    """Return the name of an operation's attribute, without its number."""
     return "conv" if is_convolution(token) else ordinary(token)
 
 
 def module_call(op: str, channels: str, *, rate: float = 0.0, size: str = "2") -> str:
-    """Write a module that keeps its channels.
+    """Return the expression of a module that keeps its channels.
 
     Args:
-        op: The word of the plan.
-        channels: Their number, or the name that stands for it.
-        rate: Of a dropout.
-        size: Kernel and stride of average pooling.
+        op: Word of the operation in the plan.
+        channels: Number of channels, or its name.
+        rate: Rate of a dropout.
+        size: Kernel size and stride of average pooling.
     """
     code = OPERATIONS[op].code
     assert code, f"{op} is written by what knows the channels that leave it"
@@ -106,7 +106,7 @@ def module_call(op: str, channels: str, *, rate: float = 0.0, size: str = "2") -
 
 
 def convolution(inputs: str, outputs: str, kernel: int, stride: str, groups: str) -> str:
-    """Write a convolution without what has its default."""
+    """Return the expression of a convolution without default arguments."""
     arguments = [inputs, outputs, str(kernel)]
     if stride != "1":
         arguments.append(f"stride={stride}")
@@ -118,7 +118,7 @@ def convolution(inputs: str, outputs: str, kernel: int, stride: str, groups: str
 
 
 def fitted(line: str, column: int) -> list[str]:
-    """Break a flat call that is too long at its brackets; ``column`` is where it starts."""
+    """Break a long flat call, which starts at ``column``, at its brackets."""
     if column + len(line) <= LINE_LENGTH:
         return [line]
     head, _, rest = line.partition("(")
@@ -130,13 +130,13 @@ def fitted(line: str, column: int) -> list[str]:
 
 
 def chained(name: str, modules: Sequence[str], column: int, always: bool = False) -> list[str]:
-    """Give a name to a sequence of modules, on one line if it fits, else on one line each.
+    """Return an assignment of a sequence of modules, on one line if it fits, else on one line each.
 
     Args:
-        name: What is assigned to.
-        modules: The expressions that make them; one alone needs no sequence.
-        column: Where the first line will start.
-        always: Whether one alone becomes a sequence as well.
+        name: Target of the assignment.
+        modules: Expressions of the modules; a single one needs no sequence.
+        column: Start column of the first line.
+        always: Whether to use a sequence even for a single module.
     """
     if len(modules) == 1 and not always:
         return [f"{name} = {modules[0]}"]
@@ -158,7 +158,7 @@ def indented(lines: Sequence[str], columns: int) -> str:
 
 
 def return_last(lines: Sequence[str]) -> list[str]:
-    """End a forward pass by returning x, or at once what the last line would call x."""
+    """Return the lines with a return of x, or of the expression that the last line assigns to x."""
     if lines[-1].startswith("x = "):
         return [*lines[:-1], f"return {lines[-1].removeprefix('x = ')}"]
     return [*lines, "return x"]

@@ -19,10 +19,10 @@ class Artefact:
     """A file of an export.
 
     Attributes:
-        file: Its name.
-        bytes: Its size.
-        difference: Largest absolute difference of its logits from the module's; None where
-            nothing in it can be run.
+        file: Name of the file.
+        bytes: Size of the file.
+        difference: Largest absolute difference of its logits from the module's; None if it
+            cannot be run.
     """
 
     file: str
@@ -31,14 +31,14 @@ class Artefact:
 
 
 def describe_input(card: Card, in_channels: int, image_size: int, classes: int) -> dict[str, Any]:
-    """Say what the network takes, how a picture becomes that, and what its outputs are called.
+    """Return the input format of a network, the rule for pictures, and the names of its outputs.
 
     Returns:
         ``input``: channels, image_size in pixels, mean, std, and the rule for pictures in words;
         ``class_names``.
 
     Raises:
-        ExportError: If mean, std or class names are given and their number is wrong.
+        ExportError: If the number of given means, deviations or class names is wrong.
     """
     for name, number in (("mean", in_channels), ("std", in_channels), ("class_names", classes)):
         given = len(getattr(card, name))
@@ -68,18 +68,18 @@ def summarise(
     tolerance: float,
     written_with: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Gather all that the card says, as plain values: the content of ``card.json``.
+    """Return the content of ``card.json`` as plain values.
 
     Args:
-        card: What the caller knows.
-        design: The network.
-        artefacts: The files and how well they agree with the module.
-        in_channels: Channels of the images.
-        image_size: Height and width of the images, in pixels.
-        classes: Outputs.
-        precision: Of the weights, and of what programs compute in.
-        tolerance: Largest difference that was allowed, relative to the largest logit.
-        written_with: Versions of what wrote the files.
+        card: Information from the caller.
+        design: Design of the network.
+        artefacts: Files and their agreement with the module.
+        in_channels: Number of channels of the images.
+        image_size: Height and width of the images in pixels.
+        classes: Number of classes.
+        precision: Precision of the weights, and of the programs.
+        tolerance: Largest allowed difference, relative to the largest logit.
+        written_with: Versions of the libraries that wrote the files.
     """
     known, metric = cost(design, in_channels, image_size, classes), card.task.metric
     figures = {

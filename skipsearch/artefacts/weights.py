@@ -1,4 +1,4 @@
-"""The weights of an export: written under the names of its source, read back without running it."""
+"""The weights of an export: written with the names in its source, read without running it."""
 
 from __future__ import annotations
 
@@ -22,38 +22,38 @@ def write_weights(
 ) -> None:
     """Write the state of a network under other names, entry by entry.
 
-    The header holds the design's id and the order of the names, which safetensors does not keep.
+    The header contains the design's id and the order of the names, which safetensors does not keep.
 
     Args:
-        network: Of the design.
-        path: The file.
-        design: What it was built from.
-        names: One for each entry of the state, in its order.
-        dtype: What floating-point entries are rounded to.
+        network: Network of the design.
+        path: Path of the file.
+        design: Design of the network.
+        names: Name of each entry of the state, in its order.
+        dtype: Data type that floating-point entries are rounded to.
     """
     state = {
         name: (value.to(dtype) if value.is_floating_point() else value).contiguous()
         for name, value in zip(names, network.state_dict().values(), strict=True)
     }
     header = {"format": "pt", "design": design.id, "order": json.dumps(list(names))}
-    # save_file would write a file that its owner alone can read.
+    # save_file would write a file that only its owner can read.
     path.write_bytes(to_safetensors(state, metadata=header))
 
 
 def read_network(path: Path, design: Design, in_channels: int, classes: int) -> nn.Module:
-    """Build a design and give it the weights of a file, as float32.
+    """Build a design and load its weights from a file, as float32.
 
     Args:
-        path: What ``write_weights`` wrote.
-        design: The network.
-        in_channels: Channels of the images.
-        classes: Outputs.
+        path: File from ``write_weights``.
+        design: Design of the network.
+        in_channels: Number of channels of the images.
+        classes: Number of classes.
 
     Returns:
-        The network in evaluation mode, on the CPU.
+        Network in evaluation mode on the CPU.
 
     Raises:
-        ExportError: If the file cannot be read, or holds the weights of another network.
+        ExportError: If the file cannot be read, or belongs to another network.
     """
     header, weights = _read(path)
     if not is_meant(design.id, header.get("design", "")):
@@ -70,7 +70,7 @@ def read_network(path: Path, design: Design, in_channels: int, classes: int) -> 
     expected = network.state_dict()
     if weights or [value.shape for value in state] != [v.shape for v in expected.values()]:
         raise ExportError(f"{path}: its names and shapes are not those of the design's state")
-    # Copied into memory of its own, since operations round otherwise on tensors inside a file.
+    # Copied to new memory, since operations round differently on tensors in a mapped file.
     network.to_empty(device="cpu").load_state_dict(dict(zip(expected, state, strict=True)))
     return network.requires_grad_(False).eval()
 

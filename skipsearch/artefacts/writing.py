@@ -1,4 +1,4 @@
-"""Writes the folder of an export, and takes each artefact from disk again to compare it."""
+"""Writes the folder of an export, and loads each artefact again from disk for a comparison."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ from skipsearch.models import build
 
 OURS = {DESIGN, WEIGHTS, CARD, CARD_VALUES, *FORMATS.values(), "model.onnx.data"}
 
-BATCHES = (1, 5)  # two sizes, neither of which the traced example had
+BATCHES = (1, 5)  # two sizes that differ from the traced example
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
-# The largest difference from the module's logits, relative to the largest of them: float32 rounds
-# to 6e-8 of a number's size, whatever that size is. Sums in another order, and batch norms folded
-# into convolutions, came to at most 2e-6 here, over a hundred random designs and networks of up
-# to 1001 layers; source, weights and torch.export program agree to the last bit. 1e-4 leaves room
-# for other processors, and a wrong weight, operation or epsilon is far above it. fp16 rounds to
-# 5e-4 and bf16 to 4e-3: they came to 2e-3 and 2e-2 over a hundred designs, and bf16 to 3e-2 in
-# 1001 layers (where fp16 overflowed, which is refused).
+# Largest difference from the module's logits, relative to the largest of them: float32 has a
+# relative rounding error of 6e-8. Another order of sums, and batch norms folded into convolutions,
+# gave at most 2e-6 here, over a hundred random designs and networks of up to 1001 layers; source,
+# weights and torch.export program agree to the last bit. 1e-4 allows for other processors, and a
+# wrong weight, operation or epsilon is far above it. fp16 rounds to 5e-4 and bf16 to 4e-3: they
+# gave 2e-3 and 2e-2 over a hundred designs, and bf16 3e-2 for 1001 layers (where fp16 overflowed,
+# which raises an error).
 TOLERANCES = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 1e-1}
 
 Run = Callable[[Tensor], Tensor]
@@ -59,37 +59,37 @@ def write_artefacts(
     tolerance: float | None = None,
     card: Card | str = "",
 ) -> dict[str, float]:
-    """Write a trained module as a folder of artefacts, each compared with it from disk.
+    """Write a trained module as a folder of artefacts, each compared with it after loading.
 
-    The folder appears as a whole or not at all: it is written beside ``out`` and moved there
-    after every check has passed. An earlier export in ``out`` is replaced.
+    The folder is written atomically: it is written next to ``out`` and moved there after all
+    checks have passed. An earlier export in ``out`` is replaced.
 
     Args:
-        model: What ``build(design, in_channels, classes)`` made, trained; left as it is.
-        design: Its design.
-        out: The folder; new, empty, or an earlier export.
-        in_channels: Channels of the images.
-        image_size: Their height and width, in pixels; program and ONNX take this size alone.
-        classes: Outputs.
+        model: Trained module from ``build(design, in_channels, classes)``, which stays unchanged.
+        design: Design of the module.
+        out: Output folder: new, empty, or an earlier export.
+        in_channels: Number of channels of the images.
+        image_size: Height and width in pixels, fixed in program and ONNX.
+        classes: Number of classes.
         formats: Any of ``source`` (model.py), ``program`` (model.pt2), ``onnx`` (model.onnx).
-            Weights, design and card are always written. The weights bear the names of
+            Weights, design and card are always written. The weights have the names in
             model.py, or without it those of the library's module.
-        precision: ``fp32``; ``fp16`` or ``bf16`` to round the weights and let programs compute
-            in it, from float32 images to float32 logits. model.py computes in float32 whatever
-            the weights are stored in. ONNX takes no ``bf16``: ONNX Runtime has no convolution for
+        precision: ``fp32``; ``fp16`` or ``bf16`` to round the weights and to run programs in it,
+            from float32 images to float32 logits. model.py computes in float32 for any precision
+            of the weights. ONNX does not support ``bf16``: ONNX Runtime has no convolution for
             it on the CPU, where the file is checked.
-        tolerance: Largest difference from the module in float32 that is allowed, relative to the
-            largest logit; that of the precision in ``TOLERANCES`` if None.
-        card: What is known of the network, or a note alone.
+        tolerance: Largest allowed difference from the module in float32, relative to the largest
+            logit; that of the precision in ``TOLERANCES`` if None.
+        card: Information about the network, or only a note.
 
     Returns:
-        The largest absolute difference of the logits, by file.
+        Largest absolute difference of the logits, by file.
 
     Raises:
-        ExportError: If a format or precision is unknown, they do not go together, or libraries
-            are missing; if ``out`` holds anything else, the card does not fit the network, the
-            module is not of this design, or an artefact does not agree with it.
-        DesignError: If a size is not a positive whole number.
+        ExportError: If a format or precision is unknown, they are incompatible, or libraries are
+            missing; if ``out`` has other content, the card does not match the network, the
+            module does not match the design, or an artefact differs from it.
+        DesignError: If a size is not a positive integer.
     """
     formats = check_request(out, formats, precision)
     out = Path(out).resolve()
@@ -148,19 +148,19 @@ def write_artefacts(
 def check_request(
     out: str | Path, formats: Sequence[str], precision: str = "fp32"
 ) -> tuple[str, ...]:
-    """Refuse at once what could not be written after hours of training.
+    """Check a request before hours of training.
 
     Args:
-        out: The folder to write.
-        formats: The formats asked for.
-        precision: The precision asked for.
+        out: Output folder.
+        formats: Requested formats.
+        precision: Requested precision.
 
     Returns:
-        The formats, each once.
+        Formats without duplicates.
 
     Raises:
-        ExportError: If a format or precision is unknown, they do not go together, libraries are
-            missing, or ``out`` holds anything but an earlier export.
+        ExportError: If a format or precision is unknown, they are incompatible, libraries are
+            missing, or ``out`` has other content than an earlier export.
     """
     formats = tuple(dict.fromkeys([formats] if isinstance(formats, str) else formats))
     for word in formats:
@@ -199,22 +199,22 @@ def check_artefacts(
 ) -> dict[str, float]:
     """Load every artefact of a folder and compare its logits with the module's.
 
-    The images are random, always the same, in batches of 1 and 5.
+    The images are random with a fixed seed, in batches of 1 and 5.
 
     Args:
-        folder: What ``write_artefacts`` wrote.
-        model: The module; left as it is.
-        in_channels: Channels of the images.
-        image_size: Their height and width, in pixels.
-        classes: Outputs.
-        tolerance: Largest difference allowed, relative to the largest logit.
+        folder: Folder from ``write_artefacts``.
+        model: Module, which stays unchanged.
+        in_channels: Number of channels of the images.
+        image_size: Height and width in pixels.
+        classes: Number of classes.
+        tolerance: Largest allowed difference, relative to the largest logit.
 
     Returns:
-        The largest absolute difference of the logits, by file.
+        Largest absolute difference of the logits, by file.
 
     Raises:
-        ExportError: If an artefact cannot be loaded or differs by more; it names the artefact,
-            the difference and what is allowed.
+        ExportError: If an artefact cannot be loaded or differs by more; with the artefact, the
+            difference and the tolerance.
     """
     folder = Path(folder)
     network = copy.deepcopy(model).to("cpu", torch.float32).eval()
@@ -257,13 +257,13 @@ def check_artefacts(
 
 
 def _images(n: int, channels: int, size: int) -> Tensor:
-    """Draw n images, spread like normalised ones: mean 0, deviation 1."""
+    """Return n random images distributed like normalised ones: mean 0, deviation 1."""
     return torch.randn(n, channels, size, size, generator=torch.Generator().manual_seed(n))
 
 
 @contextmanager
 def _named(artefact: str, failure: str) -> Iterator[None]:
-    """Turn what goes wrong inside other libraries into one line that names the artefact."""
+    """Convert errors of other libraries to an error of one line with the artefact."""
     try:
         yield
     except (ExportError, OSError):
@@ -279,7 +279,7 @@ def _named(artefact: str, failure: str) -> Iterator[None]:
 def _names(
     network: nn.Module, folder: Path, design: Design, in_channels: int, classes: int
 ) -> list[str]:
-    """Name the entries of a network's state as what will load them does, mapped by position."""
+    """Return the names of a network's state entries in the loading module, by position."""
     with torch.device("meta"):
         template = _template(folder, design, in_channels, classes)
     state, names = network.state_dict(), template.state_dict()
@@ -320,18 +320,18 @@ def _artefacts(folder: Path, differences: dict[str, float]) -> list[Artefact]:
 
 
 def _versions(formats: Sequence[str]) -> dict[str, str]:
-    """Name the versions of what writes and checks the files."""
+    """Return the versions of the libraries that write and check the files."""
     known = {"python": platform.python_version(), "torch": torch.__version__}
     for name in ("skipsearch", "safetensors", *(onnx.NEEDED if "onnx" in formats else ())):
         try:
             known[name] = version(name)
         except PackageNotFoundError:
-            continue  # A checkout that is on the path without being installed.
+            continue  # A checkout on the path that is not installed.
     return known
 
 
 def _move(part: Path, out: Path) -> None:
-    """Put the new folder in the place of the old one, which comes back if that fails."""
+    """Replace the old folder by the new one, and restore it if that fails."""
     if not out.exists():
         part.rename(out)
         return
@@ -349,7 +349,7 @@ def _move(part: Path, out: Path) -> None:
 
 
 def _template(folder: Path, design: Design, in_channels: int, classes: int) -> nn.Module:
-    """Make the module whose names the weights bear."""
+    """Return a module with the names of the weights."""
     path = folder / FORMATS["source"]
     if path.exists():
         return _execute(path)["Network"]()  # type: ignore[no-any-return]
@@ -357,7 +357,7 @@ def _template(folder: Path, design: Design, in_channels: int, classes: int) -> n
 
 
 def _execute(path: Path) -> dict[str, Any]:
-    """Run a Python file as an import would, without leaving bytecode beside it."""
+    """Run a Python file like an import, without writing bytecode."""
     names: dict[str, Any] = {"__name__": path.stem}
     exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), names)
     return names

@@ -20,14 +20,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb.
 
     Args:
-        arguments: The command line without the program's name; that of the process if None.
+        arguments: Command line without the program's name; that of the process if None.
 
     Returns:
-        The exit code: 0; 2 for bad input, told in one line on standard error; 130 if interrupted.
+        Exit code: 0; 2 for bad input, with one line on standard error; 130 if interrupted.
     """
-    own_process = arguments is None  # may be set up as training wants it
+    own_process = arguments is None  # may be set up for training
     if own_process:
-        os.environ.update(openmp.SETTINGS | dict(os.environ))  # the user's own settings count
+        os.environ.update(openmp.SETTINGS | dict(os.environ))  # the user's settings have priority
     with readable_streams(own_process):
         try:
             options = read_arguments(sys.argv[1:] if arguments is None else arguments)
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             complain(str(error))
             return EXIT_BAD_INPUT
         except BrokenPipeError:
-            # Whoever read the output has closed it, as `head` does.
+            # The reader of the output has closed it, as `head` does.
             _drop_output()
             return 0
         except OSError as error:
@@ -55,13 +55,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         finally:
             if own_process and "torch" not in sys.modules:
-                # All that is left goes with the process. Python would look for cycles in it first,
-                # a second long among 10,000 records. Torch's libraries want theirs to be found.
+                # All objects end with the process. Otherwise Python would search them for cycles,
+                # which takes a second for 10,000 records. Torch's libraries need this search.
                 gc.freeze()
 
 
 def _drop_output() -> None:
-    """Drop what standard output still holds if it cannot be written: Python would complain."""
+    """Drop buffered output that cannot be written: otherwise Python reports an error at exit."""
     try:
         sys.stdout.flush()
     except OSError:

@@ -1,4 +1,4 @@
-"""The standard streams: all are open, none stumbles over a character, an error is one line."""
+"""The standard streams: all are open, all accept any character, and an error is one line."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from skipsearch.errors import hide_passwords
 
 LONGEST = 1_000  # characters of a message
-# What drawings use, and what stands for it on a terminal of another encoding.
+# Characters of drawings, and their replacements on a terminal with another encoding.
 PLAIN = str.maketrans("─│├┐┘↓→", "-|+++v>")
-REPLACED = "skipsearch-plain"  # what the error handler is called
+REPLACED = "skipsearch-plain"  # name of the error handler
 
 
 def one_line(message: str) -> str:
@@ -25,22 +25,21 @@ def one_line(message: str) -> str:
 
 
 def complain(message: str, kind: str = "error") -> None:
-    """Print an error or a warning on standard error, or on standard output where that is closed."""
+    """Print an error or a warning on standard error, or if that is closed on standard output."""
     stream = sys.stdout if getattr(sys.stderr, "name", None) == os.devnull else sys.stderr
     print(f"skipsearch: {kind}: {one_line(message)}", file=stream)
 
 
 @contextmanager
 def readable_streams(own_process: bool) -> Iterator[None]:
-    """Let standard output and standard error take any text.
+    """Let standard output and standard error accept any text.
 
-    Characters that the encoding of a stream does not have are replaced. In a process of our own,
-    streams that are closed are opened on the null device: otherwise the next file that anybody
-    opens, such as the study, would take the number of the closed stream, and what a library prints
-    would be written into it.
+    Characters that are not in the encoding of a stream are replaced. In a dedicated process, closed
+    streams are opened on the null device: otherwise the next opened file, such as the study, would
+    get the number of the closed stream, and the output of a library would be written to it.
 
     Args:
-        own_process: Whether the streams belong to the command line alone.
+        own_process: Whether only the command line uses the streams.
     """
     codecs.register_error(REPLACED, _in_plain_signs)
     if own_process:
@@ -58,7 +57,7 @@ def readable_streams(own_process: bool) -> Iterator[None]:
 
 
 def _in_plain_signs(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Replace what cannot be encoded: a drawing's signs by ASCII, others by their escapes."""
+    """Replace unencodable characters: those of drawings by ASCII, others by escapes."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     plain = error.object[error.start : error.end].translate(PLAIN)
@@ -70,7 +69,7 @@ def _open_closed_streams() -> None:
         try:
             os.fstat(number)
         except OSError:
-            # The lowest free number is taken, which is this one. Child processes need it as well.
+            # This takes the lowest free number, which is this one. Child processes need it as well.
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115

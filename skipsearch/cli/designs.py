@@ -69,7 +69,7 @@ def show(options: argparse.Namespace) -> None:
 def _write_figures(
     design: Design, images: Mapping[str, int], files: Mapping[str, str | None]
 ) -> list[str]:
-    """Draw a design into the files that are named; return these."""
+    """Draw a design to the named files; return these."""
     wanted = {kind: file for kind, file in files.items() if file is not None}
     if wanted:
         from skipsearch.diagram import draw_diagram
@@ -129,7 +129,7 @@ def add_train(verbs: Verbs) -> None:
 
 
 def train_design(options: argparse.Namespace) -> None:
-    """Train one design, or several seeds of it side by side."""
+    """Train one design, or several of its seeds at once."""
     from skipsearch.data import load_data
     from skipsearch.models import build
     from skipsearch.training import (
@@ -177,7 +177,7 @@ def train_design(options: argparse.Namespace) -> None:
 
 
 def _print_mean(epochs: Sequence[Epoch]) -> None:
-    """Print a line of the mean over seeds, less those that diverged."""
+    """Print a line with the mean over seeds, without those that diverged."""
     if epochs[0].epoch == 1:
         print("epoch  train loss  val. loss  val. acc.      s.d.  seeds  seconds")
     finite = [epoch for epoch in epochs if _converges(epoch)]

@@ -16,7 +16,7 @@ class Parser(argparse.ArgumentParser):
     """The standard parser, with its errors in one line."""
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong and where help is, and exit."""
+        """Print the error and how to get help, and exit."""
         complain(f"{message} (see {self.prog} --help)")
         raise SystemExit(EXIT_BAD_INPUT)
 
@@ -25,14 +25,14 @@ Verbs: TypeAlias = "argparse._SubParsersAction[Parser]"
 
 
 def add_space(verb: Parser) -> None:
-    """Add the space as the first word."""
+    """Add the space as the first argument."""
     verb.add_argument(
         "space", metavar="SPACE", help=f"a .yaml file, or one of {', '.join(ready_names())}"
     )
 
 
 def add_run(verb: Parser) -> None:
-    """Add the run folder as the first word."""
+    """Add the run folder as the first argument."""
     verb.add_argument("run", metavar="RUN")
 
 
@@ -51,11 +51,11 @@ def add_images(verb: Parser) -> None:
 
 
 def add_csv(verb: Parser, name: str) -> None:
-    """Add where the table of a verb is written.
+    """Add the output file of a verb's table.
 
     Args:
-        verb: The verb.
-        name: Of the file, among the tables of the report.
+        verb: Parser of the verb.
+        name: Name of the file among the tables of the report.
     """
     verb.add_argument(
         "--csv", metavar="FILE", help=f"file of the table (default: RUN/report/{name})"
@@ -68,7 +68,7 @@ def add_device(verb: Parser) -> None:
 
 
 def add_moved_data(verb: Parser) -> None:
-    """Add where the data of a run are now."""
+    """Add the present location of a run's data."""
     verb.add_argument(
         "--data", metavar="NAME", help="current location of the data (default: as in the search)"
     )
@@ -80,7 +80,7 @@ def add_moved_data(verb: Parser) -> None:
 
 
 def add_deterministic(verb: argparse._ActionsContainer) -> None:
-    """Add whether bits are repeated on a GPU."""
+    """Add whether a GPU must reproduce the same bits."""
     verb.add_argument(
         "--deterministic",
         action="store_true",
@@ -89,7 +89,7 @@ def add_deterministic(verb: argparse._ActionsContainer) -> None:
 
 
 def add_training(verb: Parser) -> None:
-    """Add the data, and how designs are trained on them."""
+    """Add the data and the training of designs."""
     group = verb.add_argument_group("data and training")
     group.add_argument(
         "--data",
@@ -116,7 +116,7 @@ def add_training(verb: Parser) -> None:
 
 
 def add_session(verb: Parser) -> None:
-    """Add what a session of trainings may use, and how long it may take."""
+    """Add the resources and limits of a session of trainings."""
     group = verb.add_argument_group("resources")
     group.add_argument(
         "--concurrency", type=int, metavar="K", help="maximum number of concurrent trials"

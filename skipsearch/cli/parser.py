@@ -1,4 +1,4 @@
-"""The command line: its verbs, and how it is read."""
+"""The command line: its verbs and its parser."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from skipsearch.cli import designs, runs, sessions, winners
 from skipsearch.cli.options import Parser
 from skipsearch.errors import shown_value
 
-# In the order of the help: what begins, shows and ends a search comes before what explains it.
+# In the order of the help: verbs that start, show and end a search, then those that explain it.
 VERBS = (
     designs.add_show,
     designs.add_check,
@@ -30,16 +30,16 @@ VERBS = (
 
 
 def read_arguments(words: Sequence[str]) -> argparse.Namespace:
-    """Read a command line; ``verb`` of what is returned is the function to call.
+    """Parse a command line; ``verb`` in the result is the function to call.
 
     Raises:
-        SystemExit: If it is refused, or asks for help.
+        SystemExit: If it is invalid, or requests help.
     """
     parser = make_parser()
     for word in words:
         flag, _, value = word.partition("=")
         if flag.startswith("--") and value == "--":
-            # The standard parser would take it for a flag with an empty list.
+            # The standard parser would accept it as a flag with an empty list.
             parser.error(f"argument {flag}: expected one argument")
         if "\0" in word:
             parser.error(f"{shown_value(word)} holds a null character")
@@ -49,7 +49,7 @@ def read_arguments(words: Sequence[str]) -> argparse.Namespace:
 
 
 def is_utf8(word: str) -> bool:
-    """Whether a word of the command line was spelt in UTF-8."""
+    """Return whether a word of the command line is UTF-8."""
     try:
         word.encode()
     except UnicodeEncodeError:
@@ -58,7 +58,7 @@ def is_utf8(word: str) -> bool:
 
 
 def make_parser() -> Parser:
-    """Return the parser of every verb."""
+    """Return the parser with all verbs."""
     parser = Parser(
         prog="skipsearch",
         description="Neural architecture search over skip-connection designs.",

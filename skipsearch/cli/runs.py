@@ -1,4 +1,4 @@
-"""The verbs that ask a run: rank, pareto, effects, report, compare."""
+"""The verbs that query a run: rank, pareto, effects, report, compare."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def add_pareto(verbs: Verbs) -> None:
 
 
 def pareto(options: argparse.Namespace) -> None:
-    """Show the designs that no other beats in all objectives."""
+    """Show the Pareto front of the designs."""
     from skipsearch.run import Run
 
     run = Run.open(options.run)
@@ -142,7 +142,7 @@ def add_effects(verbs: Verbs) -> None:
 
 
 def effects(options: argparse.Namespace) -> None:
-    """Tell what each axis does, and how sure that is."""
+    """Show the effect of each axis and its uncertainty."""
     from skipsearch.analysis import answers
     from skipsearch.analysis.interactions import dependence
     from skipsearch.analysis.legends import EFFECTS, IMPORTANCE, legend
@@ -232,7 +232,7 @@ def add_compare(verbs: Verbs) -> None:
 
 
 def compare_runs(options: argparse.Namespace) -> None:
-    """Tell whether runs agree on what is best."""
+    """Show whether runs agree on what is best."""
     from skipsearch.run import Run, compare
 
     table = compare([Run.open(path) for path in options.runs])

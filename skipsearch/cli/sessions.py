@@ -1,4 +1,4 @@
-"""The verbs that begin a session of many trainings: search, confirm, degradation."""
+"""The verbs that start a session of many trainings: search, confirm, degradation."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from skipsearch.record import ASK_BEST, COSTS
 if TYPE_CHECKING:
     from skipsearch.run import Run
 
-# Files beside the tables of the report.
+# Files next to the tables of the report.
 CONFIRMATION, DEGRADATION = "confirmation.csv", "degradation.csv"
 
 
@@ -116,7 +116,7 @@ def add_search(verbs: Verbs) -> None:
 
 
 def search_space(options: argparse.Namespace) -> int:
-    """Search a space, or go on with it."""
+    """Search a space, or resume a search."""
     from skipsearch.run.searching import search
 
     ask = listed(options.ask)
@@ -206,7 +206,7 @@ def _add_stopping(verb: Parser) -> None:
 
 
 def _early_stopping(options: argparse.Namespace) -> EarlyStopping | None:
-    """Return what was asked for; None for what the run has, or the default."""
+    """Return the requested early stopping; None for that of the run, or the default."""
     usual = EarlyStopping().details()
     given = {name: getattr(options, name) for name in usual}
     stopping = EarlyStopping(rule=options.scheduler or "none", **given)
@@ -312,7 +312,7 @@ def add_degradation(verbs: Verbs) -> None:
 
 
 def degradation(options: argparse.Namespace) -> int:
-    """Tell whether deeper is worse: of a run, or of a space that is trained for it."""
+    """Show whether deeper is worse, in a run or in a space that is trained for this."""
     from skipsearch.analysis.legends import DEGRADATION as LEGEND
     from skipsearch.run import Run
 
@@ -353,7 +353,7 @@ def degradation(options: argparse.Namespace) -> int:
 
 
 def _trained(options: argparse.Namespace) -> Run:
-    """Train all of a space, each design with all seeds."""
+    """Train all designs of a space with all seeds."""
     from skipsearch.run.searching import search
 
     return search(

@@ -19,7 +19,7 @@ from skipsearch.cli.words import (
 from skipsearch.defaults import LABELS
 from skipsearch.errors import counted
 
-EXPLANATION = "explain-{}.csv"  # beside the tables of the report
+EXPLANATION = "explain-{}.csv"  # next to the tables of the report
 
 
 def add_explain(verbs: Verbs) -> None:
@@ -37,7 +37,7 @@ def add_explain(verbs: Verbs) -> None:
 
 
 def explain_design(options: argparse.Namespace) -> None:
-    """Train a design anew and tell what happens inside."""
+    """Train a design again, and show a diagnosis of its network."""
     from skipsearch.run import Run
     from skipsearch.training import available_cores, tune_process
 
@@ -93,7 +93,7 @@ def add_export(verbs: Verbs) -> None:
 
 
 def export_design(options: argparse.Namespace) -> None:
-    """Train a design in full, test it once, write it out."""
+    """Train a design in full, test it once, and write it to files."""
     from skipsearch.run import Run
     from skipsearch.run.exporting import export
     from skipsearch.training import available_cores, tune_process
@@ -153,7 +153,7 @@ def add_predict(verbs: Verbs) -> None:
 
 
 def predict_images(options: argparse.Namespace) -> None:
-    """Say what an exported network sees in pictures."""
+    """Show how an exported network classifies pictures."""
     from skipsearch.artefacts.predict import predict
 
     table = predict(options.export, options.images, top=options.top)

@@ -1,4 +1,4 @@
-"""What the words of a command line stand for, and what several verbs print."""
+"""Conversion of the words of a command line, and output that several verbs share."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ if TYPE_CHECKING:
 
 Group = TypeVar("Group", Resources, Limits)
 
-WIDTH = 100  # of what is printed in sentences
+WIDTH = 100  # of printed sentences
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 LAYOUT_LIKE = re.compile(rf".*\+|(conv|dw|{'|'.join(PLAIN_TOKENS)})\d*(-|$)")
 
 
 def read_design(what: str, spaces: Sequence[str] = ()) -> Design:
-    """Read a design from what a user would call it: a file, a classic, or a layout.
+    """Return a design from a file, the name of a classic, or a layout.
 
     Args:
-        what: The text.
-        spaces: Names of spaces that would have been allowed in its place.
+        what: Given text.
+        spaces: Names of spaces that would also be allowed here.
     """
     if what.endswith((".yaml", ".yml")):
         return Design.load(what)
@@ -69,7 +69,7 @@ def read_design(what: str, spaces: Sequence[str] = ()) -> Design:
 
 
 def read_recipe(settings: Sequence[str]) -> Recipe:
-    """Read a recipe from ``NAME=VALUE`` settings."""
+    """Return a recipe from ``NAME=VALUE`` settings."""
     values: dict[str, Any] = {}
     for setting in settings:
         name, equals, value = setting.partition("=")
@@ -80,12 +80,12 @@ def read_recipe(settings: Sequence[str]) -> Recipe:
 
 
 def read_values(path: str) -> dict[str, Any]:
-    """Read what a YAML file of a design or a space holds."""
+    """Return the content of a YAML file of a design or a space."""
     return parse_yaml(read_text(path, DesignError), path, DesignError)
 
 
 def for_images(space: Space, options: argparse.Namespace) -> Space:
-    """Return a space for the images that the options tell of."""
+    """Return a space for the images that the options describe."""
     return space.for_images(
         options.in_channels or space.in_channels,
         options.image_size or space.image_size,
@@ -94,7 +94,7 @@ def for_images(space: Space, options: argparse.Namespace) -> Space:
 
 
 def session_options(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the options of a session of trials, by the names that the API has for them too."""
+    """Return the options of a session of trials, by their names in the API."""
 
     def grouped(group: type[Group]) -> Group:
         return group(**{field.name: getattr(options, field.name) for field in fields(group)})
@@ -108,24 +108,24 @@ def session_options(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def command(verb: str, *words: object) -> str:
-    """Return a command as a hint shows it: it can be pasted into a shell as it stands."""
+    """Return a command for a hint, which can be pasted into a shell."""
     return shlex.join(["skipsearch", verb, *map(str, words)])
 
 
 def listed(text: str) -> list[str]:
-    """Read words between commas; blanks around them do not count."""
+    """Return the words between commas, without blanks around them."""
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
 def positive(text: str) -> int:
-    """Read a positive whole number."""
+    """Parse a positive integer."""
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
     return int(text)
 
 
 def seconds(text: str) -> float:
-    """Read a time such as 90s, 20m or 2h."""
+    """Return the seconds of a time such as 90s, 20m or 2h."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
     if match is None or not 0 < float(match[1]) < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 90s, 20m or 2h")
@@ -133,7 +133,7 @@ def seconds(text: str) -> float:
 
 
 def print_epoch(epoch: Epoch) -> None:
-    """Print a line of an epoch, under a heading before the first."""
+    """Print a line of an epoch, with a heading before the first."""
     if epoch.epoch == 1:
         print("epoch  train loss  train acc.  val. loss  val. acc.  seconds")
     print(
@@ -145,24 +145,24 @@ def print_epoch(epoch: Epoch) -> None:
 
 
 def print_words(*texts: str) -> None:
-    """Print texts, each broken into lines at its blanks."""
+    """Print texts, each broken into lines at blanks."""
     for text in texts:
         print(fill(text, WIDTH, break_on_hyphens=False, break_long_words=False))
 
 
 def print_data(data: Data) -> None:
-    """Print what was read of a data set."""
+    """Print a summary of a data set."""
     print(data.summary(), flush=True)
 
 
 def check_writable(file: str | None) -> None:
-    """Refuse at once a file that could not be written after hours of training.
+    """Check before hours of training that a file can be written.
 
     Args:
-        file: The file; None for none.
+        file: Path of the file; None for no file.
 
     Raises:
-        OSError: If it is a folder, or cannot be made where it shall be.
+        OSError: If it is a folder, or cannot be created.
     """
     if file is None:
         return
@@ -179,18 +179,18 @@ def check_writable(file: str | None) -> None:
 def write_csv(
     table: pd.DataFrame, file: str | None, run: Run, name: str, *, index: bool = True
 ) -> str:
-    """Write a table where the user says, or else among the tables of the run's report.
+    """Write a table to the file of the user, or else to the tables of the run's report.
 
     Returns:
-        A sentence that says where it is; or why it is not, where the run may only be read.
+        Sentence with its path; or why it was not written, if the run is read-only.
 
     Raises:
-        OSError: If it cannot be written where the user says.
+        OSError: If the file of the user cannot be written.
     """
     path = Path(file) if file else run.path / "report" / name
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Not to_csv(path): pandas takes some paths for URLs, and packs a file by its suffix.
+        # Not to_csv(path): pandas mistakes some paths for URLs, and compresses by suffix.
         path.write_text(table.to_csv(index=index), encoding="utf-8")
     except OSError as problem:
         if file:

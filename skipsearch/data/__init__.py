@@ -1,4 +1,4 @@
-"""Image data: fixed splits of uint8 tensors on the device, and what is done to a batch of them."""
+"""Image data: fixed splits of uint8 tensors on the device, and operations on a batch of them."""
 
 from skipsearch.data.augment import augment, draw, normalise
 from skipsearch.data.images import Data, Split

@@ -1,4 +1,4 @@
-"""An .npz file of images and labels: what it must hold, and the line of numpy that mends it."""
+"""An .npz file of images and labels: its required content, and numpy code that fixes it."""
 
 import tarfile
 import zipfile
@@ -13,7 +13,7 @@ from skipsearch.data.memory import require_memory
 from skipsearch.data.source import Array, Read, split_of_arrays
 from skipsearch.errors import DataError, not_one_of, reason
 
-# The splits, as they may be called in a file. Those of validation are optional.
+# Names of the splits in a file. Those of validation are optional.
 PREFIXES = {"train": "train", "test": "test", "val": "validation", "validation": "validation"}
 REQUIRED = ("train_images", "train_labels", "test_images", "test_labels")
 NAMES = "class_names"
@@ -23,10 +23,10 @@ CHANNELS = (1, 3, 4)  # grey, RGB, and RGB with a fourth
 
 
 def read_npz(path: Path) -> Read:
-    """Read an .npz file of train and test images, and of validation images where it has some.
+    """Read an .npz file of train and test images, and of validation images if it has some.
 
     Raises:
-        DataError: It is another kind of file, or its arrays are not what `load_data` says.
+        DataError: If it is another kind of file, or its arrays are not as `load_data` requires.
     """
     arrays = _arrays(path, _members(path))
     images = {key: array for key, array in arrays.items() if key.endswith("_images")}
@@ -58,11 +58,11 @@ def read_npz(path: Path) -> Read:
 
 
 def _members(path: Path) -> list[str]:
-    """Return the names of the arrays in a file, once they are those that are expected."""
+    """Return the names of the arrays in a file; raise an error for unexpected ones."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-    except Exception as error:  # zipfile raises many kinds
+    except Exception as error:  # zipfile raises errors of many kinds
         raise DataError(f"{path}: unreadable as an .npz file ({_what_else(path, error)})") from None
     if not all(member.filename.endswith(".npy") for member in members):
         raise DataError(
@@ -74,7 +74,7 @@ def _members(path: Path) -> list[str]:
         if name not in KEYS:
             raise DataError(f"{path}: array {not_one_of(name, KEYS)}")
     require_memory(
-        2 * sum(member.file_size for member in members),  # twice: they are divided into splits
+        2 * sum(member.file_size for member in members),  # twice, for the division into splits
         f"{path}: its arrays",
         "write fewer or smaller images",
     )
@@ -93,7 +93,7 @@ def _members(path: Path) -> list[str]:
 
 
 def _what_else(path: Path, error: Exception) -> str:
-    """Say what a file is that is no .npz file."""
+    """Describe a file that is not an .npz file."""
     with path.open("rb") as stream:
         start = stream.read(6)
     if not start:
@@ -109,12 +109,12 @@ def _arrays(path: Path, names: list[str]) -> dict[str, Array]:
     """Read the arrays."""
     arrays: dict[str, Array] = {}
     try:
-        # numpy leaves a file that it opened itself and cannot read open.
+        # If numpy opens a file but cannot read it, the file stays open.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             for name in names:
                 arrays[name] = np.asarray(file[name])
-    except Exception as error:  # zipfile, zlib and numpy raise many kinds
-        if "allow_pickle" in str(error):  # numpy's, of an array of Python objects
+    except Exception as error:  # zipfile, zlib and numpy raise errors of many kinds
+        if "allow_pickle" in str(error):  # numpy's error for an array of Python objects
             raise DataError(
                 f"{path}: {name} holds Python objects, which are not read: save "
                 f"{_plain(name)}, and the others in the same way"
@@ -124,7 +124,7 @@ def _arrays(path: Path, names: list[str]) -> dict[str, Array]:
 
 
 def _plain(name: str) -> str:
-    """Return the expression that makes an array of numbers or texts of one of objects."""
+    """Return the expression that converts an array of objects to numbers or texts."""
     return f"numpy.stack(list({name}))" if name.endswith("_images") else f"{name}.astype(str)"
 
 
@@ -132,7 +132,7 @@ def _plain(name: str) -> str:
 
 
 def _check_pixels(path: Path, images: Mapping[str, Array]) -> None:
-    """Refuse all that is not uint8 images, with the expression that makes such of them."""
+    """Raise an error for all but uint8 images, with the expression that converts them."""
     for key, array in images.items():
         where = f"{path}: {key} is {array.dtype} {array.shape}"
         if array.ndim not in (3, 4) or 0 in array.shape:
@@ -151,7 +151,7 @@ def _check_pixels(path: Path, images: Mapping[str, Array]) -> None:
             f"{where} with values that are not finite (NaN or infinite), expected uint8: replace "
             f"them, as numpy.nan_to_num({key}) does"
         )
-    # All of one type have one scale; others may have another.
+    # Images of one type have one scale; other types may have another.
     alike = [array for array in images.values() if array.dtype == images[key].dtype]
     low = min(float(array.min()) for array in alike)
     high = max(float(array.max()) for array in alike)
@@ -163,7 +163,7 @@ def _check_pixels(path: Path, images: Mapping[str, Array]) -> None:
 
 
 def _shape(key: str, images: Array) -> str:
-    """Return the expression that makes squares of flat images, where there can be but one."""
+    """Return the expression that converts flat images to squares, if it is unique."""
     side = isqrt(images.shape[-1]) if images.ndim == 2 else 0
     if images.size == 0 or side == 0 or side**2 != images.shape[-1]:
         return ""
@@ -171,9 +171,9 @@ def _shape(key: str, images: Array) -> str:
 
 
 def _to_bytes(key: str, low: float, high: float, whole: bool) -> str:
-    """Return the expression that makes bytes of numbers between a lowest and a highest one."""
+    """Return the expression that converts numbers in a range to bytes."""
     if low == high:
-        return ""  # and all images are the same
+        return ""  # all images are the same
     if low >= 0 and high <= 1:
         line = f"({key} * 255.0).round().astype('uint8')"
     elif low >= 0 and high <= 255 and (whole or high > 128):
@@ -186,7 +186,7 @@ def _to_bytes(key: str, low: float, high: float, whole: bool) -> str:
 
 
 def _check_sizes(path: Path, images: Mapping[str, Array], labels: Mapping[str, Array]) -> None:
-    """Refuse images that the last axis counts, and splits of images of different sizes."""
+    """Raise an error for images counted along the last axis, and for splits of different sizes."""
     for key, array in images.items():
         number = len(labels[key.replace("_images", "_labels")])
         if len(array) != number and array.shape[-1] == number:
@@ -205,7 +205,7 @@ def _check_sizes(path: Path, images: Mapping[str, Array], labels: Mapping[str, A
 
 
 def _is_channels_first(path: Path, images: Array) -> bool:
-    """Tell whether the channels are the first axis of an image, and refuse what has no answer."""
+    """Return whether the channels are the first axis of an image; raise an error if unclear."""
     if images.ndim == 3:
         return False
     _, first, middle, last = images.shape
@@ -213,7 +213,7 @@ def _is_channels_first(path: Path, images: Array) -> bool:
         return False
     if first in CHANNELS and last > max(CHANNELS):
         return True
-    # Any number of channels is taken where it is the smallest axis and stands last.
+    # Any number of channels is accepted if it is the smallest axis and the last one.
     if last < min(first, middle) or (first == middle and last < first):
         return False
     raise DataError(
@@ -224,7 +224,7 @@ def _is_channels_first(path: Path, images: Array) -> bool:
 
 
 def _check_alpha(path: Path, images: Mapping[str, Array], first: bool) -> None:
-    """Refuse a fourth channel which is the same everywhere, as that of opaque images is."""
+    """Raise an error for a constant fourth channel, such as that of opaque images."""
     fourth = [array[..., 3] for array in images.values() if array.ndim == 4 and array.shape[3] == 4]
     if fourth and all((part == fourth[0].flat[0]).all() for part in fourth):
         key = next(iter(images))

@@ -1,8 +1,8 @@
-"""What is done to a batch of images between the data set and the network.
+"""Augmentation and normalisation of a batch of images between the data set and the network.
 
-Batched tensor code on the images' own device, without a loop over images and without waiting for
-the device. Random numbers are drawn apart from their use: `draw` on the CPU, so that they are the
-same whatever device trains, and `augment` where the images are.
+This is batched tensor code on the images' device, without a loop over images and without waiting
+for the device. Random numbers are drawn separately: `draw` runs on the CPU, so that they are the
+same for any training device, and `augment` on the device of the images.
 """
 
 import torch
@@ -13,20 +13,20 @@ from torch.nn import functional as F
 def draw(
     count: int, height: int, width: int, generator: torch.Generator, *, crop: int = 0
 ) -> Tensor:
-    """Draw what `augment` needs for so many images.
+    """Draw the random numbers of `augment` for a number of images.
 
-    All is drawn, whether it is asked for or not, so that the flips of a seed do not depend on
-    whether images are cropped as well.
+    All numbers are drawn, even unused ones, so that the flips of a seed do not depend on whether
+    images are cropped as well.
 
     Args:
-        count: images.
-        height: of an image, in pixels.
-        width: of an image, in pixels.
-        generator: a generator on the CPU.
-        crop: pixels of padding on each side.
+        count: Number of images.
+        height: Height of an image in pixels.
+        width: Width of an image in pixels.
+        generator: Generator on the CPU.
+        crop: Padding on each side in pixels.
 
     Returns:
-        (5, count) int64: row and column of the crop's window in 0..2 crop, the coin of the flip,
+        Draws (5, count), int64: row and column of the crop's window in 0..2 crop, flip (0 or 1),
         row and column of the cutout's centre.
     """
     below = (2 * crop + 1, 2 * crop + 1, 2, height, width)
@@ -41,22 +41,22 @@ def augment(
     flip: bool = False,
     cutout: int = 0,
 ) -> Tensor:
-    """Shift, mirror and partly cover each image, independently of the others.
+    """Crop, flip and cut out each image, independently of the others.
 
-    Pixels that come from outside the image, or are cut out, are 0: black on raw images, and the
-    mean on normalised ones (which is how the two papers have it).
+    Pixels from outside the image, or in the cutout, are 0: black in raw images, and the mean in
+    normalised ones (as in the two papers).
 
     Args:
-        images: (N, C, H, W), uint8 or floating point, on any device.
-        draws: (5, N) from `draw` with the same crop, on the device of the images.
-        crop: pixels of padding on each side, out of which a window of the old size is cut
+        images: Images (N, C, H, W), uint8 or floating point, on any device.
+        draws: Draws (5, N) from `draw` with the same crop, on the device of the images.
+        crop: Padding on each side in pixels, from which a window of the original size is cropped
             (He et al. 2015, arXiv:1512.03385, section 4.2, with 4).
-        flip: mirror left and right with probability 1/2.
-        cutout: side in pixels of a square whose centre is uniform over the image and which is
+        flip: Whether to mirror left and right with probability 1/2.
+        cutout: Side in pixels of a square whose centre is uniform over the image and which is
             clipped at the border (DeVries and Taylor 2017, arXiv:1708.04552).
 
     Returns:
-        (N, C, H, W) of the same dtype; `images` itself where nothing is asked.
+        Images (N, C, H, W) of the same dtype; `images` itself if nothing is requested.
     """
     assert images.ndim == 4, "expected (N, C, H, W)"
     assert draws.shape == (5, len(images)), "expected one draw for each image"
@@ -89,19 +89,19 @@ def augment(
 
 
 def normalise(images: Tensor, mean: Tensor, std: Tensor, dtype: torch.dtype) -> Tensor:
-    """Turn raw images into the network's input, (image / 255 - mean) / std in each channel.
+    """Convert raw images to the network's input, (image / 255 - mean) / std in each channel.
 
     Args:
-        images: (N, C, H, W) uint8.
-        mean: (C,), in units of 0..1, of at least the precision of `dtype`, on the same device.
-        std: (C,), likewise.
-        dtype: floating-point type of the result.
+        images: Images (N, C, H, W), uint8.
+        mean: Mean (C,) in units of 0..1, of at least the precision of `dtype`, on the same device.
+        std: Standard deviation (C,), of the same units, precision and device.
+        dtype: Floating-point type of the result.
 
     Returns:
-        (N, C, H, W) of `dtype`, on the device of the images.
+        Images (N, C, H, W) of `dtype`, on the same device.
     """
     assert images.dtype == torch.uint8, "expected raw images"
     assert mean.shape == std.shape == images.shape[1:2], "expected one mean and std a channel"
-    # A half-precision type is only rounded to at the end.
+    # Half precision is rounded to only at the end.
     exact = torch.promote_types(dtype, torch.float32)
     return ((images.to(exact) / 255 - mean.view(-1, 1, 1)) / std.view(-1, 1, 1)).to(dtype)

@@ -1,4 +1,4 @@
-"""Where images can lie."""
+"""Devices of images."""
 
 import torch
 
@@ -6,14 +6,14 @@ from skipsearch.errors import DataError, reason
 
 
 def find_device(device: str | torch.device) -> torch.device:
-    """Find a device, with its index where it has one.
+    """Return a device, with its index if it has one.
 
     Raises:
-        DataError: If it does not exist here, or holds no data, as ``meta``.
+        DataError: If it does not exist here, or stores no data, as ``meta``.
     """
     try:
         held = torch.zeros(1, device=device)
-        held.item()  # refused by a device that knows shapes alone
+        held.item()  # fails on a device that has only shapes
         return held.device
     except (RuntimeError, AssertionError, TypeError) as error:  # AssertionError: without CUDA
         here = ", ".join(["cpu", *(f"cuda:{n}" for n in range(torch.cuda.device_count()))])

@@ -5,8 +5,8 @@ import numpy as np
 from skipsearch.data.images import Split
 from skipsearch.errors import DataError
 
-# Of a source without test images this share of all images becomes the test split, drawn with a
-# seed of its own: another split_seed must not turn test images into training images.
+# In a source without test images, this share of all images is the test split, drawn with a
+# separate seed: another split_seed must not move test images to the training split.
 TEST_FRACTION = 0.2
 TEST_SEED = 0
 
@@ -53,7 +53,7 @@ def three_splits(
 def _divide(
     name: str, split: Split, places: int, seed: int, class_names: tuple[str, ...]
 ) -> tuple[Split, Split]:
-    """Draw a stratified number of images out of a split; return what is left and what was drawn."""
+    """Draw a stratified number of images from a split; return the remaining and the drawn ones."""
     from sklearn.model_selection import train_test_split
 
     labels = split.labels.numpy()
@@ -61,7 +61,7 @@ def _divide(
     counts = np.bincount(labels, minlength=len(class_names))
     try:
         left, drawn = train_test_split(order, test_size=places, stratify=labels, random_state=seed)
-    except ValueError:  # scikit-learn's: a class of one image, or fewer places than classes
+    except ValueError:  # from scikit-learn: a class of one image, or fewer places than classes
         left, drawn = order, order[:0]
     for side in (left, drawn):
         if len(np.unique(labels[side])) < len(class_names):

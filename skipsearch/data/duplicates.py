@@ -1,4 +1,4 @@
-"""Images that are equal pixel by pixel: between splits, and under several labels."""
+"""Images that are equal pixel by pixel: between splits, and with several labels."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from skipsearch.data.images import Split
 
 @dataclass(frozen=True, kw_only=True)
 class Duplicates:
-    """How many images are equal to another one.
+    """Numbers of images that are equal to another one.
 
     Attributes:
-        repeated: as in `Notes`.
-        contradictory: as in `Notes`.
-        distinct: number of different images of each split.
+        repeated: Images in two splits, as in `Notes`.
+        contradictory: Images with several labels, as in `Notes`.
+        distinct: Number of different images of each split.
     """
 
     repeated: dict[tuple[str, str], int]
@@ -32,8 +32,7 @@ def find_duplicates(splits: Mapping[str, Split]) -> Duplicates:
     """Compare all images of a data set, as the networks see them.
 
     Args:
-        splits: by name, from the one that is learned from to the one that is only tested on; on
-            the CPU.
+        splits: Splits by name on the CPU, from the training split to the test split.
     """
     digests = {name: _digests(split) for name, split in splits.items()}
     repeated = {
@@ -56,7 +55,7 @@ def find_duplicates(splits: Mapping[str, Split]) -> Duplicates:
 
 
 def _digests(split: Split) -> np.ndarray[Any, np.dtype[np.uint64]]:
-    """Hash each image to 64 bits: one pair of a million would collide once in 10 million sets."""
+    """Hash each image to 64 bits: of 10 million sets of a million images, one has a collision."""
     images = split.images.contiguous().numpy()
     hashes = (hashlib.blake2b(image.data, digest_size=8).digest() for image in images)
     return np.frombuffer(b"".join(hashes), dtype=np.uint64)

@@ -7,10 +7,10 @@ from torch import Tensor
 
 
 def fingerprint(splits: Mapping[str, tuple[Tensor, Tensor]]) -> str:
-    """Hash all images and labels, with the split that each lies in.
+    """Hash all images and labels, with the split of each.
 
     Args:
-        splits: Images and labels of each split, by its name.
+        splits: Images and labels of each split, by name.
     """
     pieces: list[bytes | memoryview] = []
     for name, (images, labels) in splits.items():

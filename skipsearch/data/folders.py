@@ -1,4 +1,4 @@
-"""A folder of images, one folder a class, with or without folders for the splits."""
+"""A folder of images, with one folder per class, and with or without folders of the splits."""
 
 import os
 import unicodedata
@@ -25,13 +25,13 @@ IMAGE_SUFFIXES = (
     *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".gif", ".bmp", ".dib"),
     *(".tif", ".tiff", ".jp2", ".ppm", ".pgm", ".pbm", ".pnm"),
 )
-# Hidden, like all that begins with a point: what systems put among files that people share.
+# Hidden, like names that start with a dot: folders that systems add to shared files.
 HIDDEN = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found")
 
 
 @dataclass(frozen=True)
 class _Inside:
-    """What lies in a folder: folders and images, in order, and the numbers of all else."""
+    """Content of a folder: folders and images in order, and the numbers of other files."""
 
     folders: list[Path]
     images: list[Path]
@@ -41,7 +41,7 @@ class _Inside:
 
 @dataclass
 class _Passed:
-    """What has been passed over so far."""
+    """Numbers of skipped files so far."""
 
     files: Counter[str] = field(default_factory=Counter)
     outside: int = 0
@@ -57,11 +57,11 @@ def read_folder(folder: Path, image_size: int | None) -> Read:
     """Read a folder of images.
 
     Args:
-        folder: Holds a folder for each class, or for each split with the classes in these.
-        image_size: Side of the square images, in pixels.
+        folder: Folder with a folder for each class, or for each split with classes inside.
+        image_size: Side of the square images in pixels.
 
     Raises:
-        DataError: It is laid out in another way, or an image cannot be read.
+        DataError: If it has another structure, or an image cannot be read.
     """
     if image_size is None:
         raise DataError(f"{folder}: a folder of images needs image_size, their side in pixels")
@@ -74,7 +74,7 @@ def read_folder(folder: Path, image_size: int | None) -> Read:
     files = {split: _files_of_split(place, class_names, passed) for split, place in places.items()}
     number = sum(len(paths) for of_split in files.values() for paths in of_split)
     require_memory(
-        2 * number * 3 * image_size**2,  # twice: they are divided into splits
+        2 * number * 3 * image_size**2,  # twice, for the division into splits
         f"{folder}: {number:,} images of 3 x {image_size} x {image_size} bytes",
         "give a smaller image_size",
     )
@@ -99,7 +99,7 @@ def read_folder(folder: Path, image_size: int | None) -> Read:
 
 
 def _places(folder: Path, inside: _Inside) -> dict[str, Path]:
-    """Find the folder of each split: "train" alone, the folder itself, where there are none."""
+    """Return the folder of each split; without splits, the folder itself as "train"."""
     if not inside.folders:
         what = (
             f"{count(len(inside.images), 'image')} but no folders"
@@ -121,7 +121,7 @@ def _places(folder: Path, inside: _Inside) -> dict[str, Path]:
         else:
             found[split] = place
     if not found:
-        # Else a network would learn which split a picture is in.
+        # Otherwise a network would learn the split of a picture.
         like = {place.name: splits_within(place.name) for place in unknown}
         if len(set().union(*like.values())) > 1:
             named = ", ".join(name for name, splits in like.items() if splits)
@@ -162,7 +162,7 @@ def _class_names(folder: Path) -> tuple[str, ...]:
 
 
 def _deeper(folders: list[Path]) -> str:
-    """Return a hint at a folder which is the only one and holds several itself."""
+    """Return a hint at a single folder that contains several folders."""
     if len(folders) == 1 and len(_look_into(folders[0]).folders) > 1:
         return f" (did you mean {folders[0]}?)"
     return ""
@@ -171,7 +171,7 @@ def _deeper(folders: list[Path]) -> str:
 def _files_of_split(
     folder: Path, class_names: tuple[str, ...], passed: _Passed
 ) -> list[list[Path]]:
-    """List the files of each class of a split."""
+    """Return the files of each class of a split."""
     inside = _look_into(folder)
     passed.add(inside, outside=len(inside.images))
     for place in inside.folders:
@@ -194,10 +194,10 @@ def _files_of_split(
 def _images_below(
     folder: Path, passed: _Passed, above: tuple[tuple[int, int], ...], is_class: bool
 ) -> list[Path]:
-    """List the images of a class, at any depth.
+    """Return the images of a class, at any depth.
 
-    Folders inside a class are read as well. Two or more of them without an image beside them are
-    refused, since they may be the real classes; a single one means the same either way.
+    Folders inside a class are read as well. Two or more of them without an image beside them raise
+    an error, since they may be the real classes; a single one has the same meaning in both cases.
     """
     status = folder.stat()
     here = (status.st_dev, status.st_ino)
@@ -222,7 +222,7 @@ def _images_below(
 
 
 def _look_into(folder: Path) -> _Inside:
-    """List a folder."""
+    """Return the content of a folder."""
     folders, images, others, hidden = [], [], Counter[str](), 0
     with os.scandir(folder) as entries:
         ordered = sorted(entries, key=lambda entry: entry.name)
@@ -242,11 +242,11 @@ def _look_into(folder: Path) -> _Inside:
 
 
 def _read_files(files: list[list[Path]], image_size: int) -> tuple[Split, int, int]:
-    """Read the files of each class; return also how many are animated, and transparent."""
+    """Read the files of each class; also return the numbers of animated and transparent ones."""
     paths = [path for of_class in files for path in of_class]
     labels = [label for label, of_class in enumerate(files) for _ in of_class]
     animated = transparent = 0
-    # Filled in place: a list of them and its stack would need the memory twice.
+    # Filled in place: a list of images and its stack would need twice the memory.
     images = torch.empty(len(paths), 3, image_size, image_size, dtype=torch.uint8)
     with ThreadPoolExecutor() as pool:
         read = pool.map(lambda path: open_picture(path, 3, image_size), paths)

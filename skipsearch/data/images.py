@@ -1,4 +1,4 @@
-"""Image data as values: splits of uint8 tensors on one device, and what is known about them."""
+"""Image data as values: splits of uint8 tensors on one device, and information about them."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,8 +19,8 @@ class Split:
     """Images and their labels, on one device.
 
     Attributes:
-        images: (N, C, H, W) uint8.
-        labels: (N,) int64, each in 0..classes - 1.
+        images: Images (N, C, H, W), uint8.
+        labels: Labels (N,), int64, each in 0..classes - 1.
     """
 
     images: Tensor
@@ -39,7 +39,7 @@ class Split:
         """Return the same split on another device.
 
         Raises:
-            DataError: the device does not exist here.
+            DataError: If the device does not exist here.
         """
         known = find_device(device)
         return Split(self.images.to(known), self.labels.to(known))
@@ -50,21 +50,21 @@ class Data:
     """A data set with its splits, on one device.
 
     Attributes:
-        name: what it was asked for by: a word of `DATASETS` or a path.
-        train: the images that networks are trained on.
-        validation: the images that designs are compared on.
-        test: the images that nothing is chosen by; None where they were taken away.
-        class_names: one name for each label.
-        mean: the mean of each channel of the training images, in units of 0..1.
-        std: their deviation, likewise; of a channel that never changes, one grey level.
-        split_seed: the seed of the border between train and validation.
-        augmentation: the convention of this data set, as the keywords of `augment`: crop (pixels
-            of padding), flip (yes or no), cutout (side in pixels).
-        source: one sentence: where it came from, and anything missing or unusual.
+        name: Requested name: a word of `DATASETS` or a path.
+        train: Images for the training of networks.
+        validation: Images for the comparison of designs.
+        test: Images that do not affect any choice; None if they were removed.
+        class_names: Name of each label.
+        mean: Mean of each channel of the training images, in units of 0..1.
+        std: Standard deviation of each channel, in the same units; one grey level if constant.
+        split_seed: Seed of the division into train and validation.
+        augmentation: Convention of this data set, as the keywords of `augment`: crop (pixels of
+            padding), flip (yes or no), cutout (side in pixels).
+        source: Origin in one sentence, with anything missing or unusual.
         fingerprint: 16 hex digits of a BLAKE2b hash of the images and labels of every split.
-        path: absolute path of the folder or file that was read; None for a word of `DATASETS`.
-        notes: what was left out or looks wrong.
-        task: what networks are trained to do with it.
+        path: Absolute path of the folder or file; None for a word of `DATASETS`.
+        notes: What was skipped or looks wrong.
+        task: Task of the networks.
     """
 
     name: str
@@ -84,24 +84,24 @@ class Data:
 
     @property
     def classes(self) -> int:
-        """The number of classes."""
+        """Number of classes."""
         return len(self.class_names)
 
     @property
     def in_channels(self) -> int:
-        """The number of channels of an image."""
+        """Number of channels of an image."""
         return self.train.images.shape[1]
 
     @property
     def image_size(self) -> int:
-        """The side of an image in pixels; images are square."""
+        """Side of the square images in pixels."""
         return self.train.images.shape[2]
 
     def to(self, device: str | torch.device) -> "Data":
         """Return the same data on another device.
 
         Raises:
-            DataError: the device does not exist here, or has too little memory.
+            DataError: If the device does not exist here, or has too little memory.
         """
         try:
             test = None if self.test is None else self.test.to(device)
@@ -114,10 +114,10 @@ class Data:
         return replace(self, train=train, validation=validation, test=test)
 
     def summary(self) -> str:
-        """Return what was read, in a few lines for people.
+        """Return a readable summary of a few lines.
 
-        These are the classes and the size of an image, the number of images of each split, the
-        smallest class, and, where there is any, what was left out or looks wrong.
+        It has the classes and the size of an image, the number of images of each split, the
+        smallest class, and, if there is any, what was skipped or looks wrong.
         """
         splits = self._splits()
         counts = {
@@ -144,18 +144,18 @@ class Data:
         return {name: split for name, split in splits.items() if split is not None}
 
     def without_test(self) -> "Data":
-        """Return the data without its test split: all that a search may see.
+        """Return the data without its test split, as required for a search.
 
-        The fingerprint stays, since train and validation are those of the same data set.
+        The fingerprint stays, since train and validation are from the same data set.
         """
         return replace(self, test=None)
 
     def with_validation_in_training(self) -> "Data":
-        """Return the data with the validation images joined to the training images.
+        """Return the data with the validation images added to the training images.
 
         This is for the final training of a winner. The validation split is kept for reference but
         is no longer held out: a network trained on this data has seen it. `mean` and `std` stay,
-        so that every network of a run sees the same inputs; source and fingerprint tell of it.
+        so that every network of a run has the same inputs; source and fingerprint show the change.
         """
         return replace(
             self,

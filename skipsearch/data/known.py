@@ -1,4 +1,4 @@
-"""The data sets with a name: what scikit-learn embeds, and what torchvision reads or downloads."""
+"""The data sets with a name: those in scikit-learn, and those that torchvision reads."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +17,9 @@ class _Known:
     """A data set with a name.
 
     Attributes:
-        source: Where it comes from.
-        augmentation: Its convention, as in `Data.augmentation`.
-        kind: Name of the torchvision class that reads it; None for what scikit-learn embeds.
+        source: Origin of the data.
+        augmentation: Convention, as in `Data.augmentation`.
+        kind: Name of the torchvision class that reads it; None for data in scikit-learn.
     """
 
     source: str
@@ -28,8 +28,8 @@ class _Known:
 
 
 # The conventions: CIFAR as He et al. 2015, arXiv:1512.03385, section 4.2; Fashion-MNIST as Zhong
-# et al. 2017 (random erasing), arXiv:1708.04896, and its code; a digit has no mirror image, so
-# SVHN is only cropped, and MNIST, with its own margin of 4 pixels, is cropped by less.
+# et al. 2017 (random erasing), arXiv:1708.04896, and its code; mirrored digits are not digits, so
+# SVHN is only cropped, and MNIST, which has a margin of 4 pixels, is cropped less.
 DATASETS: dict[str, _Known] = {
     "digits": _Known(
         source="scikit-learn's embedded digits (1,797 test images of UCI's optical recognition of "
@@ -68,12 +68,12 @@ def read_known(name: str, root: str | Path | None, download: bool) -> Read:
     """Read a word of `DATASETS`.
 
     Args:
-        name: The word.
-        root: Folder in which torchvision keeps its data sets; None for the default.
-        download: Whether torchvision may download what is not there.
+        name: Word of `DATASETS`.
+        root: Folder of torchvision's data sets; None for the default.
+        download: Whether torchvision may download missing files.
 
     Raises:
-        DataError: It cannot be read, or is neither there nor may be downloaded.
+        DataError: If it cannot be read, or is missing and may not be downloaded.
     """
     known = DATASETS[name]
     if known.kind is None:
@@ -93,7 +93,7 @@ def read_known(name: str, root: str | Path | None, download: bool) -> Read:
 
 
 def _digits() -> Arrays:
-    from sklearn.datasets import load_digits  # takes longer than torch
+    from sklearn.datasets import load_digits  # slower than torch
 
     digits = load_digits()
     images = np.rint(digits.images * (255 / 16)).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Labels of any usual kind -> whole numbers from 0 on, and the names that they stand for."""
+"""Labels of any usual kind -> integers from 0 on, and the names of the classes."""
 
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -13,18 +13,18 @@ from skipsearch.errors import DataError
 def read_labels(
     where: str, labels: Mapping[str, Array], names: Array | None
 ) -> tuple[dict[str, Array], tuple[str, ...]]:
-    """Bring labels to whole numbers.
+    """Convert labels to integers.
 
     Args:
-        where: What holds them, for messages.
-        labels: By name of the array, "train_labels" among them.
-        names: Names of the classes; None where there are none.
+        where: Source of the labels, for messages.
+        labels: Labels by name of the array, including "train_labels".
+        names: Names of the classes; None if there are none.
 
     Returns:
-        The labels (N,), as whole numbers, and a name for each class.
+        Labels (N,) as integers, and a name for each class.
 
     Raises:
-        DataError: They are of another kind, or the names are.
+        DataError: If labels or names are of another kind.
     """
     flat = {key: _flat(where, key, array) for key, array in labels.items()}
     kinds = {key: "text" if array.dtype.kind == "U" else "number" for key, array in flat.items()}
@@ -50,7 +50,7 @@ def read_labels(
 
 
 def _flat(where: str, key: str, labels: Array) -> Array:
-    """Return labels (N,), of numbers or texts."""
+    """Return labels (N,) of numbers or texts."""
     what = f"{where}: {key} is {labels.dtype} {labels.shape}"
     if labels.dtype.kind == "S":
         raise DataError(f"{what}, expected texts or integers: save {key}.astype(str)")
@@ -72,7 +72,7 @@ def _is_one_hot(labels: Array) -> bool:
 
 
 def _check_names(where: str, names: Array) -> tuple[str, ...]:
-    """Return the names of the classes, once each is a text of its own."""
+    """Return the names of the classes; raise an error unless they are different texts."""
     if names.ndim != 1 or names.dtype.kind != "U":
         line = ": save class_names.astype(str)" if names.ndim == 1 else ""
         raise DataError(
@@ -87,7 +87,7 @@ def _check_names(where: str, names: Array) -> tuple[str, ...]:
 
 
 def _numbers(where: str, key: str, labels: Array, class_names: tuple[str, ...]) -> Array:
-    """Number the texts of labels by the names of the classes."""
+    """Return text labels as indices of the class names."""
     numbers = {name: number for number, name in enumerate(class_names)}
     texts, inverse = np.unique(labels, return_inverse=True)
     for text in texts.tolist():
@@ -97,7 +97,7 @@ def _numbers(where: str, key: str, labels: Array, class_names: tuple[str, ...]) 
 
 
 def _whole(where: str, key: str, labels: Array) -> Array:
-    """Return numbers as integers, once they are whole."""
+    """Return numbers as integers; raise an error for fractions."""
     if labels.dtype.kind == "f":
         if not np.isfinite(labels).all() or (labels % 1 != 0).any():
             odd = labels[~np.isfinite(labels) | (labels % 1 != 0)][0]
@@ -105,13 +105,13 @@ def _whole(where: str, key: str, labels: Array) -> Array:
                 f"{where}: {key} is {labels.dtype} {labels.shape} and holds {odd:g}, expected "
                 "integers (N,)"
             )
-        # Whole numbers beyond int64 are refused by their range, like any others.
+        # Integers beyond int64 are out of range, which is checked like any others.
         return np.clip(labels.astype(np.float64), -(2.0**62), 2.0**62).astype(np.int64)
     return labels.astype(np.int64) if labels.dtype.kind == "b" else labels
 
 
 def _check_range(where: str, labels: Mapping[str, Array], classes: int) -> None:
-    """Refuse labels that are not 0..classes - 1."""
+    """Raise an error for labels that are not 0..classes - 1."""
     found = np.unique(labels["train_labels"])
     for key, array in labels.items():
         for label in (array.min(), array.max()):
@@ -129,7 +129,7 @@ def _check_range(where: str, labels: Mapping[str, Array], classes: int) -> None:
 
 
 def no_class(name: str, class_names: tuple[str, ...]) -> str:
-    """Say that a name is none of the classes, with the nearest of them."""
+    """Return a message that a name is not a class, with the nearest class."""
     near = get_close_matches(name, class_names, n=1, cutoff=0.5)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     return f"{name!r} is no such class as the training images have{hint}"

@@ -34,37 +34,37 @@ def load_data(
 ) -> Data:
     """Load a data set onto a device and split it.
 
-    Where a source has test images of its own they are the test split, untouched; elsewhere a
-    stratified 20 % of all images are, the same ones for every `split_seed`. Validation images are
-    drawn, stratified, from what remains, unless the source brings its own.
+    The test images of a source are the test split, unchanged. Without them it is a stratified 20 %
+    of all images, the same ones for every `split_seed`. Validation images are drawn from the rest,
+    stratified, unless the source has some.
 
     Args:
-        name: a word of `DATASETS`, or else a path to one of the following. A text that is such a
-            word is never a path, whatever lies in the working directory (write ./digits, or give
-            a `Path`), and a `Path` is always one.
+        name: Word of `DATASETS`, or path to one of the following. A text that is such a word is
+            never a path, whatever is in the working directory (write ./digits, or pass a `Path`),
+            and a `Path` is always a path.
 
-            - a folder of images, ROOT/CLASS/*.png, or ROOT/train/CLASS/*.png beside ROOT/test and
+            - a folder of images, ROOT/CLASS/*.png, or ROOT/train/CLASS/*.png with ROOT/test and
               ROOT/val, both optional and in any usual spelling (Training, test_set, validation).
-              Images become RGB; `image_size` is required.
+              Images are converted to RGB; `image_size` is required.
             - an .npz file of train_images, train_labels, test_images, test_labels and optionally
               val_images, val_labels, class_names: images uint8 (N, H, W), (N, H, W, C) or
-              (N, C, H, W), labels whole numbers from 0 on, or texts, (N,) or (N, 1).
-        root: the folder in which torchvision keeps its data sets, by default
-            ~/.cache/skipsearch/data. It is written to only by a download: archives that lie there
-            unpacked are unpacked elsewhere, for the moment.
-        device: where the tensors shall live.
-        image_size: the side in pixels to which images are brought: the shorter side is resized
-            (bilinear, antialiased), the middle of the longer one is kept.
-        split_seed: moves the border between train and validation, in 0..2**32 - 1.
-        validation_fraction: the share of validation images: by default 0.1 of the training images
-            where the test images are the source's own, and 0.2 of all images elsewhere.
-        download: whether torchvision may download what is not there.
+              (N, C, H, W), labels integers from 0 on, or texts, (N,) or (N, 1).
+        root: Folder of torchvision's data sets, by default ~/.cache/skipsearch/data. Only
+            downloads write to it: archives there that are not unpacked are unpacked temporarily
+            elsewhere.
+        device: Device of the tensors.
+        image_size: Side of resized images in pixels: the shorter side is resized (bilinear,
+            antialiased), the longer one is cropped at the centre.
+        split_seed: Seed of the division into train and validation, in 0..2**32 - 1.
+        validation_fraction: Share of validation images: by default 0.1 of the training images
+            if the source has test images, and otherwise 0.2 of all images.
+        download: Whether torchvision may download missing files.
 
     Returns:
-        The data, with images (N, C, H, W) uint8 and labels (N,) int64 on `device`.
+        Data with images (N, C, H, W) uint8 and labels (N,) int64 on `device`.
 
     Raises:
-        DataError: the name, the device, a number, or the data themselves are not as said above.
+        DataError: If the name, the device, a number, or the data are not as described above.
     """
     find_device(device)
     if image_size is not None and not (_is_whole(image_size) and image_size >= 1):
@@ -121,7 +121,7 @@ def load_data(
 def _read(
     name: str, path: Path | None, root: str | Path | None, image_size: int | None, download: bool
 ) -> Read:
-    """Read whatever stands under a name or a path."""
+    """Read the source of a name or a path."""
     if path is None:
         return read_known(name, root, download)
     if path.is_dir():

@@ -7,15 +7,15 @@ GIB = 2**30
 
 
 def require_memory(needed: float, where: str, remedy: str) -> None:
-    """Refuse what main memory does not hold, before any of it is allocated.
+    """Check that main memory suffices before it is allocated.
 
     Args:
-        needed: Number of bytes.
-        where: What needs them.
+        needed: Number of required bytes.
+        where: What requires them.
         remedy: What the user can do.
 
     Raises:
-        DataError: Fewer bytes are available.
+        DataError: If fewer bytes are available.
     """
     available = available_ram()
     if needed > available:

@@ -1,4 +1,4 @@
-"""What deserves a remark about data that were read: what was left out, altered, or stands twice."""
+"""Remarks on loaded data: what was skipped, changed, or is duplicated."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ SUFFIXES_SHOWN = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Notes:
-    """What was noticed while data were read; all empty where nothing was.
+    """Observations from loading data; all empty if there were none.
 
     Attributes:
-        passed_over: number of files of a folder that were not read, by suffix in lower case ("" for
+        passed_over: Number of files of a folder that were not read, by suffix in lower case ("" for
             none).
-        outside: number of images that were not read since they lie in no class folder.
-        hidden: number of hidden files and folders that were skipped.
-        animated: number of files with several images, of which the first was read.
-        transparent: number of images whose transparency was dropped.
-        repeated: number of images of the first split that are in the second split as well, pixel
+        outside: Number of images that were not read since they are not in a class folder.
+        hidden: Number of hidden files and folders that were skipped.
+        animated: Number of files with several images, of which the first was read.
+        transparent: Number of images whose transparency was dropped.
+        repeated: Number of images of the first split that are in the second split as well, pixel
             by pixel, by names of the two splits.
-        contradictory: number of images that also stand under another label, pixel by pixel.
-        sizes: number of images of each split, by its name.
+        contradictory: Number of images that also have another label, pixel by pixel.
+        sizes: Number of images of each split, by name.
     """
 
     passed_over: Mapping[str, int] = field(default_factory=dict)
@@ -35,7 +35,7 @@ class Notes:
     sizes: Mapping[str, int] = field(default_factory=dict)
 
     def left_out(self) -> str:
-        """Return what was not read, as a list of words; empty where all was."""
+        """Return what was not read, as a list in words; empty if everything was read."""
         parts = []
         if self.passed_over:
             ordered = sorted(self.passed_over.items(), key=lambda item: (-item[1], item[0]))
@@ -51,7 +51,7 @@ class Notes:
         return ", ".join(parts)
 
     def warnings(self) -> list[str]:
-        """Return a clause on each thing that may make a result misleading."""
+        """Return a clause on each observation that may make a result misleading."""
         clauses = [
             f"{number:,} of {self.sizes[one]:,} {one} images {'is' if number == 1 else 'are'} in "
             f"the {other} split as well"
@@ -67,7 +67,7 @@ class Notes:
         return clauses
 
     def remarks(self) -> list[str]:
-        """Return all of it, as clauses for a sentence about the source."""
+        """Return all observations, as clauses for a sentence about the source."""
         left_out = self.left_out()
         return ([f"passed over: {left_out}"] if left_out else []) + self.warnings()
 

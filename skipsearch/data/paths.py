@@ -1,4 +1,4 @@
-"""Paths as users give them: absolute, or refused."""
+"""Conversion of users' paths to absolute paths, with checks."""
 
 import os
 from pathlib import Path
@@ -7,14 +7,14 @@ from skipsearch.errors import DataError
 
 
 def path_of(value: str | Path, what: str) -> Path:
-    """Return an absolute path, or refuse what cannot be one.
+    """Return an absolute path, or raise an error for an invalid one.
 
     Args:
-        value: The path as it was given; ~ is the home folder.
-        what: The argument that it was given for.
+        value: Given path; ~ is the home folder.
+        what: Name of the argument, for messages.
 
     Raises:
-        DataError: It is empty, not UTF-8, no text at all, or needs a home folder that is missing.
+        DataError: If it is empty, not UTF-8, not a text, or requires a missing home folder.
     """
     if not isinstance(value, str | os.PathLike):
         raise DataError(f"{what}: {value!r} is neither a text nor a path")
@@ -24,7 +24,7 @@ def path_of(value: str | Path, what: str) -> Path:
     require_utf8(text, what)
     try:
         return Path(text).expanduser().absolute()
-    except RuntimeError:  # pathlib's, of a user who has none
+    except RuntimeError:  # from pathlib, for a user without a home folder
         raise DataError(
             f"{what}: {text} needs a home folder, and there is none: give a path without ~, "
             "or set HOME"
@@ -34,10 +34,10 @@ def path_of(value: str | Path, what: str) -> Path:
 
 
 def require_utf8(text: str, what: str) -> None:
-    """Refuse a name of a file that is not UTF-8, since it could neither be recorded nor shown.
+    """Check that the name of a file is UTF-8, so that it can be recorded and shown.
 
     Raises:
-        DataError: It is not.
+        DataError: If it is not UTF-8.
     """
     try:
         text.encode()

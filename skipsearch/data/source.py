@@ -1,4 +1,4 @@
-"""A source as it was read, before it is resized and divided."""
+"""A source after reading, before it is resized and divided."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +15,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Read:
-    """A source as it was read: its parts, of which only "train" is always there."""
+    """A source after reading: its parts, of which only "train" is always present."""
 
     parts: dict[str, Split]
     class_names: tuple[str, ...]
@@ -27,7 +27,7 @@ class Read:
 def split_of_arrays(
     where: str, images: Array, labels: Array, class_names: tuple[str, ...]
 ) -> Split:
-    """Make a split of images (N, H, W) or (N, H, W, C) and labels (N,), once they agree."""
+    """Return a split of images (N, H, W) or (N, H, W, C) and labels (N,), after checks."""
     if len(images) != len(labels):
         raise DataError(f"{where}: {len(labels)} labels for {len(images)} images")
     for label in (labels.min(), labels.max()):

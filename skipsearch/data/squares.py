@@ -1,4 +1,4 @@
-"""Images brought to one size: squares."""
+"""Resizing images to squares of one size."""
 
 import torch
 from torch.nn import functional as F
@@ -12,7 +12,7 @@ PIECE_BYTES = 2**28  # of images that are resized together
 
 
 def square(name: str, split: Split, image_size: int | None) -> Split:
-    """Bring the images of a split to a size; without one they must be square as they are."""
+    """Resize the images of a split; without a size they must already be square."""
     height, width = split.images.shape[2:]
     if image_size is None and height != width:
         raise DataError(
@@ -25,7 +25,7 @@ def square(name: str, split: Split, image_size: int | None) -> Split:
     channels = split.images.shape[1]
     together = max(1, min(256, PIECE_BYTES // (4 * channels * height * width)))
     result = len(split) * channels * image_size**2
-    require_memory(  # twice the images, since they are divided into splits
+    require_memory(  # twice the images, for the division into splits
         2 * result + 4 * together * channels * height * width,
         f"{name}: {len(split):,} images of {channels} x {image_size} x {image_size} bytes",
         "give a smaller image_size",
@@ -35,5 +35,5 @@ def square(name: str, split: Split, image_size: int | None) -> Split:
         piece = split.images[start : start + together].float()
         piece = F.interpolate(piece, size=(height, width), mode="bilinear", antialias=True)
         piece = piece[:, :, top : top + image_size, left : left + image_size]
-        squares[start : start + together] = piece.round()  # averages of bytes: nothing to clip
+        squares[start : start + together] = piece.round()  # averages of bytes need no clipping
     return Split(squares, split.labels)

@@ -1,7 +1,7 @@
 """Data sets that torchvision keeps in a folder: read from files or archives, or downloaded.
 
-torchvision knows the names of the files and the MD5 sums of the archives. It is imported where it
-is used: with what it imports it takes longer than torch.
+torchvision has the names of the files and the MD5 sums of the archives. It is imported locally:
+with its dependencies this takes longer than importing torch.
 """
 
 from pathlib import Path
@@ -18,8 +18,8 @@ class Arrays(NamedTuple):
     """A data set in arrays.
 
     Attributes:
-        parts: For each part images (N, H, W) or (N, H, W, C), and labels (N,).
-        class_names: One name for each label.
+        parts: Images (N, H, W) or (N, H, W, C), and labels (N,), of each part.
+        class_names: Name of each label.
     """
 
     parts: dict[str, tuple[Array, Array]]
@@ -27,12 +27,12 @@ class Arrays(NamedTuple):
 
 
 class Files(NamedTuple):
-    """What torchvision keeps of a data set, by paths below its root.
+    """Files of a data set in torchvision, as paths below its root.
 
     Attributes:
         unpacked: Files that it reads.
-        archives: Archives that it unpacks them from, with their MD5 sums; none where it downloads
-            the files themselves.
+        archives: Archives of these files, with their MD5 sums; none if it downloads the files
+            themselves.
     """
 
     unpacked: list[str]
@@ -43,13 +43,13 @@ def read_stored(name: str, kind: str, root: Path, download: bool) -> Arrays:
     """Read a data set from its files, from its archives, or from the internet.
 
     Args:
-        name: What it is called in messages.
+        name: Name for messages.
         kind: Name of the torchvision class that reads it.
-        root: Folder in which torchvision keeps it.
+        root: Folder of torchvision's data sets.
         download: Whether it may be downloaded.
 
     Raises:
-        DataError: It cannot be read, or is neither there nor may be downloaded.
+        DataError: If it cannot be read, or is missing and may not be downloaded.
     """
     files = files_of(kind)
     other = "name another folder with --data-root (root)"
@@ -61,7 +61,7 @@ def read_stored(name: str, kind: str, root: Path, download: bool) -> Arrays:
         if packed and not unpacked:
             return _read_archives(kind, root, files.archives)
         return _read(kind, root, download=not unpacked)
-    except Exception as error:  # torchvision, scipy and the network raise many kinds
+    except Exception as error:  # torchvision, scipy and the network raise many errors
         if unpacked or packed:
             trouble, mend = "unreadable", f"mend or delete it, or {other}"
         else:
@@ -70,7 +70,7 @@ def read_stored(name: str, kind: str, root: Path, download: bool) -> Arrays:
 
 
 def files_of(kind: str) -> Files:
-    """Return the files of a data set, as the torchvision class that reads it names them."""
+    """Return the files of a data set, from the torchvision class that reads it."""
     from torchvision import datasets
 
     of = getattr(datasets, kind)
@@ -86,7 +86,7 @@ def files_of(kind: str) -> Files:
 
 
 def _read(kind: str, root: Path, download: bool) -> Arrays:
-    """Read what lies unpacked below a root, or can be downloaded to there."""
+    """Read unpacked files below a root, or download them to it."""
     from torchvision import datasets
 
     of: Any = getattr(datasets, kind)
@@ -100,15 +100,15 @@ def _read(kind: str, root: Path, download: bool) -> Arrays:
 
 
 def _read_archives(kind: str, root: Path, archives: list[tuple[str, str]]) -> Arrays:
-    """Read archives that are not unpacked, and leave their folder as it is.
+    """Read archives that are not unpacked, without changing their folder.
 
-    torchvision unpacks beside the archives; so it is shown links to them in a folder of our own.
+    torchvision unpacks next to the archives; therefore it gets links in a temporary folder.
     """
     from torchvision.datasets.utils import check_integrity
 
     with TemporaryDirectory(prefix="skipsearch-") as scratch:
         for archive, md5 in archives:
-            # torchvision would download such an archive anew, and write it through the link.
+            # torchvision would download such an archive again, and overwrite it through the link.
             if not check_integrity(root / archive, md5):
                 raise ValueError(f"the MD5 sum of {archive} is not {md5}")
             link = Path(scratch) / archive

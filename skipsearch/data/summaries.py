@@ -1,11 +1,11 @@
-"""Images as a whole: the balance of their classes, mean and deviation of their channels."""
+"""Summaries of images: the balance of their classes, mean and deviation of their channels."""
 
 import torch
 from torch import Tensor
 
 
 def balance(labels: Tensor, class_names: tuple[str, ...]) -> str:
-    """Say how far the classes differ in size, and nothing where they do not."""
+    """Describe how far the classes differ in size; empty if they do not."""
     counts = labels.bincount(minlength=len(class_names)).tolist()
     least, most = counts.index(min(counts)), counts.index(max(counts))
     if counts[least] == counts[most]:
@@ -17,7 +17,7 @@ def balance(labels: Tensor, class_names: tuple[str, ...]) -> str:
 
 
 def mean_and_std(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and deviation of each channel in units of 0..1, exact: bytes are counted."""
+    """Return the exact mean and deviation of each channel in units of 0..1, by counting bytes."""
     levels = torch.arange(256, dtype=torch.float64) / 255
     means, deviations = [], []
     for channel in range(images.shape[1]):
@@ -26,5 +26,5 @@ def mean_and_std(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
         mean = (share * levels).sum()
         means.append(mean.item())
         deviations.append((share * (levels - mean) ** 2).sum().sqrt().item())
-    # A channel that never changes has no deviation to divide by.
+    # A constant channel has no deviation to divide by.
     return tuple(means), tuple(std if std > 1e-9 else 1 / 255 for std in deviations)

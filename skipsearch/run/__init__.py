@@ -1,4 +1,4 @@
-"""The folder of a search and what is asked of it; what begins a search, confirms and exports it.
+"""The folder of a search and queries on it; starting, confirming and exporting a search.
 
 Searching, confirming and exporting need torch, which takes seconds to import; ``Run`` does not.
 """

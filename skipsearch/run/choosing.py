@@ -1,4 +1,4 @@
-"""Which training of a run a word means."""
+"""Finding the training of a run that a name refers to."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from skipsearch.record import COMPLETE, Trial
 
 
 def find_number(run: Path, ranking: pd.DataFrame, which: str | Design | Trial) -> int:
-    """Return the number of the highest-ranked training that is meant.
+    """Return the number of the highest-ranked matching training.
 
     Args:
-        run: The run folder, for messages.
-        ranking: Of the run.
-        which: ``best``; a design; a record of it; or the first digits of ``DESIGN-RECIPE``.
+        run: Run folder, for messages.
+        ranking: Ranking of the run.
+        which: ``best``, a design, a record of it, or the first digits of ``DESIGN-RECIPE``.
 
     Raises:
-        RunError: If there is none, or several designs fit.
+        RunError: If no design matches, or several do.
     """
     if which == "best":
         table = ranking[ranking.state == COMPLETE]

@@ -1,4 +1,4 @@
-"""Compare runs: how far they agree on what is best."""
+"""Comparison of runs: how far they agree on what is best."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from skipsearch.run.folder import Run
 
 
 def compare(runs: Sequence[Run]) -> pd.DataFrame:
-    """Tell how far runs agree on what is best; see ``analysis.compare`` for the columns.
+    """Return how far runs agree on what is best; see ``analysis.compare`` for the columns.
 
     Args:
-        runs: Two or more, on other data or with another budget.
+        runs: Two or more runs, with different data or budgets.
 
     Raises:
         RunError: If there are fewer than two, or one has nothing to compare.

@@ -1,4 +1,4 @@
-"""What ``confirm`` keeps in a run folder: whom it trains again, and what came of it."""
+"""Files of ``confirm`` in a run folder: the leaders that it trains again, and the results."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ LOST = "what the search recorded is whole; move confirm.yaml and confirm.db away
 
 
 def read_config(folder: Path) -> ConfirmConfig | None:
-    """Return which leaders are trained again, and with how many seeds; None for none.
+    """Return which leaders are trained again, and with how many seeds; None if none are.
 
     Args:
-        folder: The run folder.
+        folder: Run folder.
 
     Raises:
         DamagedError: If the file cannot be read.
@@ -41,11 +41,11 @@ def read_trainings(folder: Path, config: SearchConfig) -> list[Trial]:
     """Return the record of every training with a new seed.
 
     Args:
-        folder: The run folder.
-        config: What was asked of its search.
+        folder: Run folder.
+        config: Configuration of its search.
 
     Raises:
-        DamagedError: If the study cannot be read, or is of another search.
+        DamagedError: If the study cannot be read, or belongs to another search.
     """
     file = folder / CONFIRMATIONS
     if not file.is_file():
@@ -62,13 +62,13 @@ def find_leaders(
     """Return the trainings in the search of each leader that is trained again.
 
     Args:
-        folder: The run folder.
-        asked: What ``read_config`` returned.
-        ranking: Of the search.
-        trials: Its records.
+        folder: Run folder.
+        asked: Configuration from ``read_config``.
+        ranking: Ranking of the search.
+        trials: Records of the search.
 
     Raises:
-        DamagedError: If the search has no such design.
+        DamagedError: If a leader is not in the search.
     """
     keys = {trial.key for trial in trials}
     for name in asked.leaders:
@@ -84,13 +84,13 @@ def judge(
     seeds: int,
     trainings: Sequence[Trial],
 ) -> analysis.Confirmation:
-    """Judge leaders by what became of them with new seeds.
+    """Judge leaders by their results with new seeds.
 
     Args:
-        config: What was asked of the search.
+        config: Configuration of the search.
         fields: Fields of the design to show as columns.
-        leaders: The trainings in the search of each leader.
-        seeds: Number of new seeds at most.
+        leaders: Trainings in the search of each leader.
+        seeds: Maximum number of new seeds.
         trainings: Records with new seeds.
     """
     first, scale = config.seed + NEW_SEEDS, config.scale

@@ -1,4 +1,4 @@
-"""Train the leaders of a run again with new seeds, and judge them by that."""
+"""Training the leaders of a run again with new seeds, to judge them."""
 
 from __future__ import annotations
 
@@ -32,31 +32,31 @@ def confirm(
 ) -> analysis.Confirmation:
     """Train the leaders of a run again with new seeds, until one is separated or no seed is left.
 
-    Each is trained to the full budget, without early stopping. A round is one new seed, the
-    same for all leaders: they see the images in one order, augmented alike. The first rounds
-    are trained at once; from the third on the leaders are judged after each. Called again it
-    goes on where it ended or was interrupted, and nothing is trained twice; with more ``seeds``
-    or ``top`` it goes further. Who was a leader once stays one.
+    Each is trained to the full budget, without early stopping. A round is one new seed for all
+    leaders: they see the images in the same order, with the same augmentation. The first rounds
+    are trained at once; from the third on, the leaders are judged after each. A further call
+    resumes, without training anything twice; more ``seeds`` or a larger ``top`` continue beyond
+    the previous end. Earlier leaders stay leaders.
 
     Args:
-        run: The run.
+        run: Run to confirm.
         top: Number of leaders: the highest-ranked designs, those that the search stopped early
             after those that it did not.
-        seeds: Number of new seeds at most, at least 2.
-        data: Where the data are now; where they were at the search if None.
-        data_root: Folder of the data set's files, likewise.
-        resources: What trials may use.
-        limits: How long the session and each trial may take, and how many trials may fail.
-        deterministic: Whether a GPU must give the same bits again, for less speed.
-        verbose: Whether to show what Ray prints.
+        seeds: Maximum number of new seeds, at least 2.
+        data: Present location of the data; that at the search if None.
+        data_root: Folder of the data set's files; that at the search if None.
+        resources: Resources of the trials.
+        limits: Limits of time and failures.
+        deterministic: Whether a GPU must reproduce the same bits, at lower speed.
+        verbose: Whether to show the output of Ray.
 
     Returns:
-        What came out. Where the time was up, ``wanted`` is what is left to do.
+        Confirmation. If the time ran out, ``wanted`` has the remaining trainings.
 
     Raises:
         RunError: If there is nothing to confirm, the folder is in use, the data have changed,
             the resources do not exist, the disk is full, or too many trials in a row fail.
-        KeyboardInterrupt: If it was interrupted; call it again to go on.
+        KeyboardInterrupt: If it was interrupted; call it again to resume.
     """
     for name, value, least in (("top", top, 1), ("seeds", seeds, 2)):
         if isinstance(value, bool) or not isinstance(value, int) or value < least:

@@ -1,4 +1,4 @@
-"""The data set of a run, loaded again."""
+"""Loading the data set of a run again."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ def load_again(
     data: str | Path | None = None,
     data_root: str | Path | None = None,
 ) -> Data:
-    """Load the data set of a run again, and make sure that it is the same.
+    """Load the data set of a run again, and check that it is the same.
 
     Args:
-        run: The run folder, for messages.
-        asked: The data set, as it was at the search.
-        device: Where its tensors shall live.
-        data: Where the data are now; where they were at the search if None.
-        data_root: Folder of the data set's files, likewise.
+        run: Run folder, for messages.
+        asked: Configuration of the data set at the search.
+        device: Device of the tensors.
+        data: Present location of the data; that at the search if None.
+        data_root: Folder of the data set's files; that at the search if None.
 
     Raises:
-        RunError: If its images, labels or splits differ from those that were searched on.
-        DataError: If it is gone.
+        RunError: If its images, labels or splits differ from those of the search.
+        DataError: If it is missing.
     """
     try:
         images = load_data(

@@ -1,6 +1,6 @@
-"""What a run knows: what was asked, the records of the trainings, and the answers of ``analysis``.
+"""Evidence of a run: its configuration, its records, and the answers of ``analysis``.
 
-Everything is in memory: the records were read by ``Run``.
+Everything is in memory: ``Run`` reads the records.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from skipsearch.space import Space
 
 
 def varied_fields(space: Space) -> list[str]:
-    """Return the fields of a design that the axes of a space set, and the layout."""
+    """Return the fields of a design that the axes of a space set, and the layout field."""
     fields = [split_name(name).field for name in space.axes]
     return list(dict.fromkeys([*fields, "layout"]))
 
 
 def margin_of(config: SearchConfig) -> float:
-    """Return the difference between scores that is too small to matter, unless another is given."""
+    """Return the default difference between scores that is too small to matter."""
     asked: float | None = config.margin
     return MARGIN if asked is None else asked
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """The records of a search, and what was asked of it.
+    """The records of a search, and its configuration.
 
     Attributes:
-        config: What was asked.
-        space: The space, for the images of the data set.
+        config: Configuration of the search.
+        space: Searched space, for the images of the data set.
         trials: Records of all trainings.
     """
 
@@ -48,7 +48,7 @@ class Evidence:
 
     @property
     def fields(self) -> list[str]:
-        """The fields of a design that the axes set, and the layout."""
+        """Fields of a design that the axes set, and the layout field."""
         return varied_fields(self.space)
 
     def rank(self) -> pd.DataFrame:
@@ -56,13 +56,13 @@ class Evidence:
         return analysis.rank(self.trials, self.config.rungs, self.config.scale, self.fields)
 
     def pareto(self, objectives: Sequence[str]) -> pd.DataFrame:
-        """Return the designs that no other beats in all objectives; see ``Run.pareto``."""
+        """Return the Pareto front of the designs; see ``Run.pareto``."""
         return analysis.pareto(self.trials, objectives, self.config.scale, self.fields)
 
     def degradation(
         self, epochs: int | None = None, loss: float | None = None
     ) -> analysis.Degradation:
-        """Tell what becomes of the designs as they get deeper; see ``Run.degradation``."""
+        """Return the effect of depth on the designs; see ``Run.degradation``."""
         budget = self.config.recipe.epochs
         if epochs is not None and not 1 <= epochs <= budget:
             raise RunError(f"epochs: {epochs} is not from 1 to the full budget of {budget}")
@@ -75,14 +75,14 @@ class Evidence:
     def learn(
         self, epochs: int | None = None, *, with_costs: bool = False
     ) -> analysis.Knowledge | None:
-        """Return what is known of the whole space; None where too few designs were trained.
+        """Return the posterior over the whole space; None if too few designs were trained.
 
         Args:
-            epochs: The budget to answer for, a rung; None for the full one.
+            epochs: Budget of the accuracies, a rung; None for the full one.
             with_costs: Whether the costs of all designs are needed.
 
         Raises:
-            RunError: If the rung is none of those of the run.
+            RunError: If the run does not have the rung.
         """
         config = self.config
         if epochs is not None and epochs not in config.rungs:
@@ -100,14 +100,14 @@ class Evidence:
         """Compare the levels of each axis.
 
         Args:
-            known: What ``learn`` returned.
-            axis: As for ``Run.effects``, like the rest.
-            controlled: Likewise.
-            margin: Likewise.
+            known: Posterior from ``learn``.
+            axis: Axis as for ``Run.effects``.
+            controlled: Cost as for ``Run.effects``.
+            margin: Margin as for ``Run.effects``.
         """
         margin = margin_of(self.config) if margin is None else margin
         if known is None:
-            # Refuses an axis or a cost that is unknown, and has no rows.
+            # Raises an error for an unknown axis or cost, and has no rows.
             return analysis.paired_effects(self._observe([]), axis, controlled, margin)
         if self._is_paired(known):
             seen = self._observe(self.trials, known.epochs)
@@ -115,7 +115,7 @@ class Evidence:
         return analysis.effects(known, axis, controlled, margin)
 
     def effects_of_all(self, known: analysis.Knowledge | None) -> pd.DataFrame:
-        """Compare the levels of each axis, and of the fields that the search was asked about."""
+        """Compare the levels of each axis, and of the fields that the search investigates."""
         table = self.effects(known)
         missing = [axis for axis in self.config.ask if axis in self.fields]
         missing = [axis for axis in missing if not table.empty and axis not in set(table["axis"])]
@@ -124,7 +124,7 @@ class Evidence:
     def interactions(
         self, known: analysis.Knowledge | None, first: str, second: str
     ) -> pd.DataFrame:
-        """Tell whether what one axis does depends on another; arguments as for ``effects``."""
+        """Return how the effect of one axis depends on another; arguments as for ``effects``."""
         if known is None:
             for axis in (first, second):
                 self._observe([]).check(axis)
@@ -132,7 +132,7 @@ class Evidence:
         return analysis.interactions(known, first, second, margin_of(self.config))
 
     def _is_paired(self, known: analysis.Knowledge) -> bool:
-        """Whether every design of the space was trained in full with two seeds or more."""
+        """Return whether every design was trained in full with two seeds or more."""
         if self.config.sampler != "grid" or not known.common.all():
             return False
         full = [trial for trial in self.trials if len(trial.curve) >= known.epochs]

@@ -26,20 +26,20 @@ TRAIN_ON = ("train", "train+validation")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Exported:
-    """What an export wrote, and how good it is.
+    """Result of an export.
 
     Attributes:
-        path: The folder.
-        design: The network.
+        path: Folder of the export.
+        design: Design of the network.
         metric: Metric of the scores.
-        search_score: Validation score that the design was ranked by in the search.
+        search_score: Validation score of the design in the search.
         validation_score: Validation score of the exported weights; None if they were trained on
             that split.
-        test_score: Score of the exported weights on the test split, which was opened once.
-        test_interval: 95 % interval of the test score that its number of images leaves.
+        test_score: Score of the exported weights on the test split, which was used once.
+        test_interval: 95 % interval of the test score due to its finite number of images.
         test_images: Number of test images.
-        differences: By file, the largest absolute difference of its logits from the module's.
-        tolerance: The largest that was allowed, relative to the largest logit.
+        differences: Largest absolute difference of each file's logits from the module's.
+        tolerance: Largest allowed difference, relative to the largest logit.
     """
 
     path: Path
@@ -72,27 +72,27 @@ def export(
     """Train a design of a run to the full budget, test it once, and write it as files.
 
     Args:
-        run: The run, or its folder.
+        run: Run, or its folder.
         design: ``best``, a design, a record of it such as ``Confirmation.best``, or the first
             digits of its id; see ``Run.trial``.
-        out: The folder to write; ``RUN/export/DESIGN`` if None, with the recipe's
-            id behind it where recipes were searched.
+        out: Output folder; ``RUN/export/DESIGN`` if None, followed by the id of the recipe if
+            recipes were searched.
         formats: Any of ``source``, ``program``, ``onnx``; weights, design and card always.
-        precision: Of the files: ``fp32``, ``fp16``, or ``bf16`` (not for ONNX); see
-            ``write_artefacts``. The scores are those of the network before it is rounded.
+        precision: Precision of the files: ``fp32``, ``fp16``, or ``bf16`` (not for ONNX); see
+            ``write_artefacts``. The scores are those of the network before rounding.
         train_on: ``train``, or ``train+validation``.
-        seed: Of this training; the search's if None.
-        device: To train on; CUDA where there is one if None.
-        data: Where the data are now; where they were at the search if None.
-        data_root: Folder of the data set's files, likewise.
-        progress: Called after each epoch.
-        on_data: Called with the data once they are read, before anything is trained; see
+        seed: Seed of this training; that of the search if None.
+        device: Device of the training; if None, CUDA if available, else the CPU.
+        data: Present location of the data; that at the search if None.
+        data_root: Folder of the data set's files; that at the search if None.
+        progress: Function that is called after each epoch.
+        on_data: Function that is called with the data before the training; see
             ``Data.summary``.
 
     Raises:
         RunError: If the design is not in the run, the data have changed, or the folder is inside
             them.
-        ExportError: If the folder holds something else, or an artefact differs from the module.
+        ExportError: If the folder has other content, or an artefact differs from the module.
         TrainingError: If the training diverges.
     """
     run = run if isinstance(run, Run) else Run.open(run)
@@ -178,7 +178,7 @@ def export(
 
 
 def _confirmed(run: Run, trial: Trial) -> dict[str, Any]:
-    """Return what a card says of the trainings of a design with new seeds, if there were any."""
+    """Return the values of a card about the confirmation of a design, if there was one."""
     found, _ = run.readable_confirmation()
     scores = found.scores(trial) if found is not None else ()
     if found is None or not found.judged or not scores:

@@ -1,6 +1,6 @@
-"""A run folder and what can be asked of it: rank, effects, report. Needs neither torch nor Ray.
+"""A run folder and queries on it: rank, effects, report. Needs neither torch nor Ray.
 
-``Run`` reads the folder; ``evidence`` holds what follows from the records.
+``Run`` reads the folder; ``evidence`` computes the results from the records.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from skipsearch.training.diagnosis import Explanation
 
 NOTHING = "nothing to draw: no training has got so far"
-# What is left where a file is damaged.
+# Advice if a file is damaged.
 STUDY_LOST = (
     "tables that were written before are in report/, and 'sqlite3 {} .recover' may bring trainings"
     " back"
@@ -43,12 +43,12 @@ STUDY_LOST = (
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Run:
-    """A run folder: what was asked, and the study of what came of it.
+    """A run folder: the configuration and the study of a search.
 
     Attributes:
-        path: The folder.
-        config: What was asked of the search.
-        outcome: How the session that returned this run ended; None for one that was opened.
+        path: Path of the folder.
+        config: Configuration of the search.
+        outcome: How the session that returned this run ended; None for an opened run.
     """
 
     path: Path
@@ -60,7 +60,7 @@ class Run:
         """Open the folder of a search.
 
         Raises:
-            RunError: If it is no run folder, or its run.yaml is damaged.
+            RunError: If it is not a run folder, or its run.yaml is damaged.
         """
         path = Path(path)
         if not (path / "run.yaml").is_file():
@@ -69,14 +69,14 @@ class Run:
 
     @property
     def space(self) -> Space:
-        """The space that was searched, with its constraints for the images of the data set."""
+        """Searched space, with constraints for the images of the data set."""
         return self.config.space.for_images(**self.config.image_sizes)
 
     def trials(self) -> list[Trial]:
         """Return the record of every training, in the order of their numbers.
 
         Raises:
-            RunError: If the study is not there, is damaged, or is of another search.
+            RunError: If the study is missing, damaged, or belongs to another search.
         """
         if self.config.storage is None and not (self.path / STUDY).is_file():
             raise RunError(f"{self.path}: {STUDY} is missing")
@@ -88,7 +88,7 @@ class Run:
 
     @cached_property
     def study(self) -> StudyReader:
-        """What reads the study of the search, and reads it anew when its file has changed."""
+        """Reader of the study, which reads it again when its file has changed."""
         if self.config.storage is not None:
             name = self.config.space.name
             return StudyReader(self.config.storage, name, self.config.identity())
@@ -99,12 +99,12 @@ class Run:
         return self._evidence().rank()
 
     def pareto(self, objectives: Sequence[str] | None = None) -> pd.DataFrame:
-        """Return the designs that no other beats in all objectives; see ``analysis.pareto``.
+        """Return the Pareto front of the designs; see ``analysis.pareto`` for the columns.
 
         Args:
-            objectives: The validation score, such as ``validation_accuracy``, ``params``,
-                ``macs``, ``activation_bytes`` or ``latency``; those of the search if None,
-                or score and params where that had one.
+            objectives: Validation score, such as ``validation_accuracy``, ``params``, ``macs``,
+                ``activation_bytes`` or ``latency``. None for those of the search, or for score
+                and params if the search had one objective.
         """
         objectives = objectives or self.config.objectives
         score = self.config.task.metric.validation
@@ -115,11 +115,11 @@ class Run:
     def degradation(
         self, epochs: int | None = None, loss: float | None = None
     ) -> analysis.Degradation:
-        """Tell what becomes of the designs as they get deeper; see ``analysis.degradation``.
+        """Return the effect of depth on the designs; see ``analysis.degradation``.
 
         Args:
-            epochs: After which trainings are compared; the full budget if None.
-            loss: The training loss to which epochs are counted; that of the slowest if None.
+            epochs: Epoch of the comparison; the full budget if None.
+            loss: Training loss of ``epochs_to_loss``; that of the slowest if None.
 
         Raises:
             RunError: If ``epochs`` is more than the full budget.
@@ -136,17 +136,17 @@ class Run:
         data_root: str | Path | None = None,
         progress: Callable[[Epoch], None] | None = None,
     ) -> Explanation:
-        """Train a design anew and look inside it before and after; see ``training.explain``.
+        """Train a design again, and diagnose it before and after; see ``training.explain``.
 
-        It is trained with the recipe and the seed that it had in the search.
+        The training uses the recipe and the seed of the search.
 
         Args:
-            design: As in ``trial``.
-            epochs: Of the training; those of the recipe if None.
-            device: To train on; CUDA where there is one if None.
-            data: Where the data are now; where they were at the search if None.
-            data_root: Folder of the data set's files, likewise.
-            progress: Called after each epoch.
+            design: Design as in ``trial``.
+            epochs: Number of epochs; that of the recipe if None.
+            device: Device of the training; if None, CUDA if available, else the CPU.
+            data: Present location of the data; that at the search if None.
+            data_root: Folder of the data set's files; that at the search if None.
+            progress: Function that is called after each epoch.
 
         Raises:
             RunError: If the design is not in the run, or the data have changed.
@@ -163,11 +163,11 @@ class Run:
             return explain(model, images, recipe, trial.seed, progress=progress)
 
     def audit(self) -> analysis.Audit:
-        """Tell how often early stopping was wrong; see ``analysis.audit``."""
+        """Return how often early stopping was wrong; see ``analysis.audit``."""
         return analysis.audit(self.trials())
 
     def dominated_share(self, objectives: Sequence[str]) -> float:
-        """Return how much of what is possible the run covers; see ``analysis.dominated_share``."""
+        """Return the normalised hypervolume of the run; see ``analysis.dominated_share``."""
         return analysis.dominated_share(self.trials(), objectives, self.config.task.metric)
 
     def effects(
@@ -181,15 +181,15 @@ class Run:
         """Compare the levels of each axis over the whole space; see ``analysis.effects``.
 
         A grid over the whole space with several seeds of each design, all trained in full, is a
-        plan of pairs: there the paired test answers, see ``analysis.paired_effects``, and
-        ``method`` says so.
+        plan of pairs: for it the paired test is used, see ``analysis.paired_effects``, as given by
+        the column ``method``.
 
         Args:
-            axis: An axis of the space, or a field such as ``layout``; None for all axes.
-            epochs: The budget to answer for, a rung; None for the full one, see ``analysis.learn``.
-            controlled: A cost to be equal: ``params``, ``macs``, ``activation_bytes`` or
+            axis: Axis of the space, or field such as ``layout``; None for all axes.
+            epochs: Budget of the accuracies, a rung; None for the full one, see ``analysis.learn``.
+            controlled: Cost that is held constant: ``params``, ``macs``, ``activation_bytes`` or
                 ``latency``.
-            margin: A difference between scores that is too small to matter; None for ``margin`` of
+            margin: Difference between scores that is too small to matter; None for ``margin`` of
                 the run.
         """
         evidence = self._evidence()
@@ -198,19 +198,19 @@ class Run:
 
     @property
     def margin(self) -> float:
-        """The difference between scores that is too small to matter, if nobody gives another.
+        """Default difference between scores that is too small to matter.
 
-        That of a search that was asked about axes, and 0.005 for others.
+        It is that of a search that investigates axes, and 0.005 otherwise.
         """
         return margin_of(self.config)
 
     def interactions(self, first: str, second: str, *, epochs: int | None = None) -> pd.DataFrame:
-        """Tell whether what one axis does depends on another; see ``analysis.interactions``."""
+        """Return how the effect of one axis depends on another; see ``analysis.interactions``."""
         evidence = self._evidence()
         return evidence.interactions(evidence.learn(epochs), first, second)
 
     def importance(self, *, epochs: int | None = None) -> pd.DataFrame:
-        """Tell how much each axis and each pair of axes explain; see ``analysis.importance``."""
+        """Return how much each axis and each pair explains; see ``analysis.importance``."""
         known = self._evidence().learn(epochs)
         return pd.DataFrame(columns=["axis"]) if known is None else analysis.importance(known)
 
@@ -225,13 +225,13 @@ class Run:
         controlled: str | None = None,
         margin: float | None = None,
     ) -> Diagram:
-        """Draw what each level gives away to the best of its axis; arguments as for ``effects``.
+        """Draw the difference of each level to the best of its axis; arguments as in ``effects``.
 
         Returns:
-            A figure of matplotlib, as of all ``plot_`` methods; a notebook shows it.
+            Figure of matplotlib, as from all ``plot_`` methods; a notebook shows it.
 
         Raises:
-            RunError: As ``effects``, and if there is nothing to draw, as all ``plot_`` methods.
+            RunError: As ``effects``, and as all ``plot_`` methods if there is nothing to draw.
         """
         from skipsearch.analysis.figures import plot_effects
 
@@ -239,7 +239,7 @@ class Run:
         return plot_effects(self._not_empty(table), self.config.task.metric)
 
     def plot_interaction(self, first: str, second: str, *, epochs: int | None = None) -> Diagram:
-        """Draw the mean of each combination of two axes' levels as a map."""
+        """Draw the mean of each combination of two axes' levels as a heat map."""
         from skipsearch.analysis.figures import plot_interaction
 
         table = self.interactions(first, second, epochs=epochs)
@@ -255,10 +255,10 @@ class Run:
         return plot_degradation(table, self.config.task.metric)
 
     def plot_front(self, cost: str = "params") -> Diagram:
-        """Draw the score against a cost, and the designs that no other beats in both.
+        """Draw the score against a cost, with the Pareto front.
 
         Args:
-            cost: ``params``, ``macs``, ``activation_bytes`` or ``latency``.
+            cost: Cost: ``params``, ``macs``, ``activation_bytes`` or ``latency``.
         """
         from skipsearch.analysis.figures import plot_front
 
@@ -267,7 +267,7 @@ class Run:
         return plot_front(self.trials(), front, metric, cost)
 
     def plot_curves(self) -> Diagram:
-        """Draw validation error against the epoch, the leaders in colour."""
+        """Draw validation error against epochs, the leaders in colour."""
         from skipsearch.analysis.figures import fair_sample, leader_names, plot_curves
 
         leaders = leader_names(self.rank())
@@ -282,7 +282,7 @@ class Run:
         return table
 
     def confirmation(self) -> analysis.Confirmation | None:
-        """Return what ``confirm`` has found so far; None where it was never called."""
+        """Return the results of ``confirm`` so far; None if it was never called."""
         asked = self.confirm_config()
         if asked is None:
             return None
@@ -291,10 +291,10 @@ class Run:
         return self.judged(leaders, asked.seeds, self.confirmations()) if leaders else None
 
     def readable_confirmation(self) -> tuple[analysis.Confirmation | None, str]:
-        """Return what ``confirmation`` does, and why it cannot be read where its files are damaged.
+        """Return the same as ``confirmation``, with an error message if its files are damaged.
 
         Returns:
-            The confirmation, if there is one that reads; what is wrong with it, or an empty text.
+            Confirmation, if there is a readable one; error message, or an empty text.
         """
         try:
             return self.confirmation(), ""
@@ -302,30 +302,30 @@ class Run:
             return None, str(error)
 
     def confirm_config(self) -> ConfirmConfig | None:
-        """Return which leaders ``confirm`` trains, and with how many seeds; None for none."""
+        """Return which leaders ``confirm`` trains, and with how many seeds; None if none."""
         return read_config(self.path)
 
     def confirmations(self) -> list[Trial]:
-        """Return the record of every training that ``confirm`` has done."""
+        """Return the record of every training of ``confirm``."""
         return read_trainings(self.path, self.config)
 
     def judged(
         self, leaders: list[list[Trial]], seeds: int, trainings: list[Trial]
     ) -> analysis.Confirmation:
-        """Judge leaders by what became of them with new seeds; see ``analysis.confirmation``."""
+        """Judge leaders by their results with new seeds; see ``analysis.confirmation``."""
         return judge(self.config, self.fields(), leaders, seeds, trainings)
 
     def report(self, out: str | Path | None = None) -> Path:
         """Write the run as one page, ``index.html``, with all figures and tables as files.
 
         Args:
-            out: The folder; ``report`` in the run folder if None.
+            out: Output folder; ``report`` in the run folder if None.
 
         Returns:
-            The page.
+            Path of the page.
 
         Raises:
-            RunError: If nothing was recorded yet, or the folder is inside the data.
+            RunError: If there are no records yet, or the folder is inside the data.
         """
         from skipsearch.analysis.report import write_report
 
@@ -345,19 +345,19 @@ class Run:
         return findings(evidence, *self.readable_confirmation())
 
     def fields(self) -> list[str]:
-        """Name the fields of a design that the axes set, and the layout."""
+        """Return the fields of a design that the axes set, and the layout field."""
         return varied_fields(self.space)
 
     def trial(self, which: str | Design | Trial) -> Trial:
-        """Find the training of a design in the search.
+        """Return the training of a design in the search.
 
         Args:
-            which: ``best``, which is the winner of ``confirm`` where there is one; a design; a
-                record of it; or the first digits of ``DESIGN-RECIPE`` as the columns of ``rank``
-                have them. Of several trainings of one design the highest-ranked is taken.
+            which: ``best``, which is the winner of ``confirm`` if there is one; a design; a record
+                of it; or the first digits of ``DESIGN-RECIPE`` as in the columns of ``rank``. Of
+                several trainings of one design, the highest-ranked is returned.
 
         Raises:
-            RunError: If there is none, or several designs fit.
+            RunError: If no design matches, or several do.
         """
         if which == "best":
             confirmed = self.confirmation()
@@ -372,16 +372,16 @@ class Run:
         data: str | Path | None = None,
         data_root: str | Path | None = None,
     ) -> Data:
-        """Load the data set of the run again, and make sure that it is the same.
+        """Load the data set of the run again, and check that it is the same.
 
         Args:
-            device: Where its tensors shall live.
-            data: Where the data are now; where they were at the search if None.
-            data_root: Folder of the data set's files, likewise.
+            device: Device of the tensors.
+            data: Present location of the data; that at the search if None.
+            data_root: Folder of the data set's files; that at the search if None.
 
         Raises:
-            RunError: If its images, labels or splits differ from those that were searched on.
-            DataError: If it is gone.
+            RunError: If its images, labels or splits differ from those of the search.
+            DataError: If it is missing.
         """
         from skipsearch.run.dataset import load_again
 

@@ -1,4 +1,4 @@
-"""The lock of a run folder: one driver at a time, and nothing is left of what is refused."""
+"""The lock of a run folder: one driver at a time, without traces of failed attempts."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ LOCK = ".lock"
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a run folder; the folder is made where it is missing.
+    """Hold the lock of a run folder, which is created if it is missing.
 
-    Where an error ends this, the lock goes again, and so do the folders made for it, if empty.
+    After an error, a new lock file and the new folders for it, if empty, are removed again.
 
     Args:
-        folder: Of the run.
+        folder: Run folder.
 
     Raises:
         RunError: If another driver holds it.
@@ -33,7 +33,7 @@ def locked(folder: Path) -> Iterator[None]:
             try:
                 yield
             except BaseException:
-                # While it is held: whoever waits for the file that goes sees that it is gone.
+                # Removed while it is held, so that others waiting for the file notice.
                 if new:
                     (folder / LOCK).unlink(missing_ok=True)
                 raise

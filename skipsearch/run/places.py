@@ -1,4 +1,4 @@
-"""Where a run may lie, and what it writes: refused before anything is written."""
+"""Valid locations of a run and its files, checked before anything is written."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from skipsearch.errors import RunError
 from skipsearch.searching.storage import LONGEST_PATH
 
 STUDY = "study.db"
-CONFIRMATIONS = "confirm.db"  # another study, of the trainings with new seeds
+CONFIRMATIONS = "confirm.db"  # separate study of the trainings with new seeds
 CONFIRM = "confirm.yaml"  # the leaders that are trained again, and with how many seeds
 
 
 def check_folder(out: Path) -> None:
-    """Refuse what cannot be the path of a run folder.
+    """Check the path of a run folder.
 
     Args:
-        out: The folder, which may not be there yet.
+        out: Folder, which may not exist yet.
 
     Raises:
-        RunError: If it is a file, or a path that the system or SQLite does not take.
+        RunError: If it is a file, or a path that the system or SQLite does not accept.
     """
     shown = str(out)
     if len(shown) > 200 or not shown.isprintable():
@@ -48,14 +48,14 @@ def check_folder(out: Path) -> None:
 
 
 def check_outside(out: Path, data: Path | None) -> None:
-    """Refuse a folder inside the data: what is written there would be read as images.
+    """Check that a folder is not inside the data: its files would be read as images.
 
     Args:
-        out: A folder to write to.
-        data: The folder of the data, if they lie in one.
+        out: Output folder.
+        data: Folder of the data, if there is one.
 
     Raises:
-        RunError: If it is inside, through links and ``..`` too.
+        RunError: If it is inside, also through links and ``..``.
     """
     if data is not None and data.is_dir() and out.resolve().is_relative_to(data.resolve()):
         raise RunError(f"out: {out} is inside the data {data}: give a folder elsewhere")

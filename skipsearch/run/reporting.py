@@ -1,4 +1,4 @@
-"""Gathers all that is known of a run, for its report."""
+"""Collects all results of a run for its report."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from skipsearch.run.evidence import Evidence, margin_of
 def findings(
     evidence: Evidence, confirmation: analysis.Confirmation | None, damage: str
 ) -> Findings:
-    """Return all that is known of a run.
+    """Return all results of a run.
 
     Args:
-        evidence: What was asked, and the records.
-        confirmation: What ``confirm`` has found; None for nothing.
-        damage: Why what it has found cannot be read; empty where it can.
+        evidence: Configuration and records.
+        confirmation: Result of ``confirm``; None if there is none.
+        damage: Why the confirmation cannot be read; empty if it can.
     """
     trials, known = evidence.trials, evidence.learn()
     depths = {trial.design.depths for trial in trials}

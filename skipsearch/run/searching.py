@@ -1,4 +1,4 @@
-"""Search: Optuna proposes designs, Ray Tune trains them; what is asked for is kept in run.yaml."""
+"""Search: Optuna proposes designs, Ray Tune trains them; run.yaml stores the configuration."""
 
 from __future__ import annotations
 
@@ -72,66 +72,64 @@ def search(
 ) -> Run:
     """Search a space: Optuna proposes designs, and Ray Tune trains them.
 
-    Called again with the same arguments it goes on where it ended or was interrupted; with more
-    ``trials`` it goes further. No design is trained twice with the same recipe and seed.
+    A further call with the same arguments resumes; with more ``trials`` it continues beyond the
+    previous end. No design is trained twice with the same recipe and seed.
 
     Args:
-        space: What to search, its YAML file, or the name of a ready space, such as
+        space: Space to search, its YAML file, or the name of a ready space, such as
             ``quickstart``.
-        data: A data set's name, or a path; see ``load_data``.
-        trials: Number of trainings that the run shall hold at the end: finished, stopped early or
-            failed. None for 60, or, with the sampler ``grid``, for all of the space, each with all
-            ``seeds``.
-        epochs: The full budget of one training; None for that of the recipe, which has 20 unless
-            it says otherwise.
-        out: The run folder, made where it is missing; None for ``runs/NAME``, with the name of the
+        data: Name of a data set, or path; see ``load_data``.
+        trials: Required number of trainings of the run: finished, stopped early or failed. None for
+            60 or, with the sampler ``grid``, for all designs of the space, each with all ``seeds``.
+        epochs: Full budget of one training; None for that of the recipe, by default 20.
+        out: Run folder, created if it is missing; None for ``runs/NAME``, with the name of the
             space.
-        seed: Of the sampler and of the first training of each design.
-        recipe: How designs are trained; what the space's ``recipe`` or an axis sets cannot be set
-            here as well.
-        ask: ``best`` to look for the best design; or axes of the space, or fields that several
-            of them set, whose levels are to be compared. The next training then is the one that
-            narrows the differences between their levels most, and the search ends when each level
-            is known to be worse than the best or tied with it; see ``Run.outcome``.
-        margin: Where axes are asked about, a difference in mean accuracy that is too small to
-            matter; None for 0.005.
+        seed: Seed of the sampler and of the first training of each design.
+        recipe: Recipe of the trainings; it must not set values that the space's ``recipe`` or an
+            axis sets.
+        ask: ``best`` to search for the best design; or axes of the space, or fields that several
+            of them set, whose levels are compared. The next training is then the one that narrows
+            the differences between their levels the most, and the search ends when each level is
+            known to be worse than the best or tied with it; see ``Run.outcome``.
+        margin: Difference in mean accuracy that is too small to matter, for a search that
+            investigates axes; None for 0.005.
         sampler: ``surrogate`` (default), ``tpe``, ``random``, ``grid``, ``gp``, ``nsga2``,
             ``evolution`` or ``local``; or any ``optuna.samplers.BaseSampler``, whose class is
-            recorded, and which must be given again when the search goes on. None for the sampler
-            that the run has, else the default. Where axes are asked about, the question proposes,
-            and none is given.
-        scheduler: ``none`` (default), ``asha``, ``median``, or these in detail. None for the one
-            that the run has, else the default. Where axes are asked about every training is run to
-            its end.
-        seeds: Trainings of one design at most. A small network is trained with all seeds, up to 8
-            at once as one packed network, see ``training.packs``; another one, where it is proposed
-            again and all its neighbours are known, with the next seed. Where axes are asked about
-            each is trained alone, a further seed where that tells more than any new design.
-        objectives: The validation score under the name of the task's metric, such as
+            recorded, and which must be given again to resume. None for the sampler of the run, or
+            the default for a new run. A search that investigates axes chooses its trainings itself
+            and accepts no sampler.
+        scheduler: ``none`` (default), ``asha``, ``median``, or these in detail. None for that of
+            the run, or the default for a new run. A search that investigates axes stops no
+            training early.
+        seeds: Maximum number of trainings of one design. A small network is trained with all seeds,
+            up to 8 at once as one packed network, see ``training.packs``; another one with the next
+            seed if it is proposed again and all its neighbours are known. A search that
+            investigates axes trains each alone, with a further seed if that is more informative
+            than any new design.
+        objectives: Validation score under the name of the task's metric, such as
             ``validation_accuracy`` (the default), alone or before any of ``params``, ``macs``,
-            ``activation_bytes`` and ``latency``, which are to be kept small.
-        latency_batch: Images of the batch whose latency is measured, where it is an objective.
+            ``activation_bytes`` and ``latency``, which are minimised.
+        latency_batch: Number of images whose latency is measured, if it is an objective.
         data_root: Folder of the data set's files.
-        image_size: Height and width to resize images to, in pixels; needed for a folder of images.
-        resources: What trials may use: cores, GPUs, trials at once, a cluster to join.
-        limits: How long the session and each trial may take, and how many trials may fail.
-        storage: Of the study, as Optuna takes it, such as ``postgresql+psycopg://USER@HOST/NAME``;
-            several searches of one space, each with a folder of its own, then share the work.
+        image_size: Height and width of resized images in pixels; required for a folder of images.
+        resources: Resources of the trials: cores, GPUs, trials at once, a cluster to join.
+        limits: Limits of time and failures.
+        storage: Optuna storage of the study, such as ``postgresql+psycopg://USER@HOST/NAME``;
+            several searches of one space, each with a separate folder, then share the work.
             None for a file in the run folder.
-        log: ``tensorboard`` or ``mlflow``, or both: curves written into the run folder.
-        deterministic: Whether a GPU must give the same bits again, for less speed; the CPU does.
-        verbose: Whether to show what Ray prints.
-        on_data: Called with the data before anything is trained; see
-            ``Data.summary``.
+        log: ``tensorboard`` or ``mlflow``, or both: curves are written to the run folder.
+        deterministic: Whether a GPU must reproduce the same bits, at lower speed; the CPU does.
+        verbose: Whether to show the output of Ray.
+        on_data: Function that is called with the data before any training; see ``Data.summary``.
 
     Returns:
-        The run.
+        Run of the search.
 
     Raises:
-        RunError: If the folder holds another search, is in use or inside the data, what is asked
-            about is no axis with levels to compare, the resources do not exist, the disk is full,
-            or too many trials in a row fail.
-        SpaceError: If the space is wrong or empty.
+        RunError: If the folder belongs to another search, is in use or inside the data, ``ask``
+            names no axis with levels to compare, the resources do not exist, the disk is full, or
+            too many trials in a row fail.
+        SpaceError: If the space is invalid or empty.
         DataError: If the data cannot be loaded.
     """
     space = space if isinstance(space, Space) else Space.load(space)
@@ -174,7 +172,7 @@ def search(
         )
     space = space.for_images(images.in_channels, images.image_size, images.classes)
     recipe = _joined(recipe or Recipe(), space, epochs).resolve(images.augmentation)
-    # Refused before anything is written: an empty space, and a sampler that cannot search it.
+    # Checked before anything is written: an empty space, and a sampler that cannot search it.
     space.sample(0)
     scale = Scale(images.task.metric, len(images.validation))
     inquiry = None
@@ -229,11 +227,11 @@ def search(
         finished = ended(known)
         found = _found(inquiry, place, space, known, images.task.metric)
         if len(finished) >= trials or (found.settled and len(finished) == len(known)):
-            # The driver that had enough may have been killed before it tidied up.
+            # The driver that completed it may have been killed before its cleanup.
             sweep_checkpoints(Folder(out / "checkpoints"), finished)
             sweep()
             return Run(out, config, found)
-        # First: resources that do not exist are refused before anything is written.
+        # First, so that missing resources raise an error before anything is written.
         with ray_session(resources, verbose) as allocation:
             callbacks = loggers(log, out, images.task.metric)
             write_atomically(out / "run.yaml", dump_yaml(config.to_dict()))
@@ -266,7 +264,7 @@ def _asked_about(
     scheduler: str | EarlyStopping | None,
     objectives: Sequence[str] | None,
 ) -> tuple[str, ...] | None:
-    """Return the axes that are asked about; None where the best design is."""
+    """Return the axes that the search investigates; None for a search for the best design."""
     axes = (ask,) if isinstance(ask, str) else tuple(ask)
     if axes == (ASK_BEST,):
         if margin is not None:
@@ -295,7 +293,7 @@ def _asked_about(
 def _found(
     inquiry: Inquiry | None, place: str | Path, space: Space, known: Sequence[Trial], metric: Metric
 ) -> Outcome:
-    """Return what the trainings so far say about the axes that were asked about."""
+    """Return the answers of the trainings so far about the axes of the inquiry."""
     if inquiry is None or not known:
         return Outcome()
     name = space.name if isinstance(place, str) else None
@@ -308,7 +306,7 @@ def _found(
 
 
 def _usual_sampler(earlier: SearchConfig | None) -> str:
-    """Return the sampler of a run that goes on, else the default."""
+    """Return the sampler of a resumed run, or the default."""
     word = earlier.sampler if earlier else DEFAULT
     if word not in SAMPLERS:
         raise RunError(f"sampler: that of this run is {word}, which must be given again")
@@ -316,7 +314,7 @@ def _usual_sampler(earlier: SearchConfig | None) -> str:
 
 
 def _usual_stopping(earlier: SearchConfig | None) -> EarlyStopping:
-    """Return the early stopping of a run that goes on, else the default."""
+    """Return the early stopping of a resumed run, or the default."""
     return earlier.stopping if earlier else EarlyStopping(rule="none")
 
 
@@ -333,14 +331,14 @@ def _check_objectives(objectives: Sequence[str]) -> None:
 
 
 def _recorded(place: str | Path, config: SearchConfig) -> list[Trial]:
-    """Return the trainings that there are, without making a storage."""
+    """Return the existing trainings, without creating a storage."""
     if isinstance(place, str):
         return load_trials(place, config.space.name)
     return load_trials(place, None, config.identity()) if place.exists() else []
 
 
 def _joined(recipe: Recipe, space: Space, epochs: int) -> Recipe:
-    """Join the recipe given with the space's; refuse what both set."""
+    """Merge the given recipe with that of the space; raise an error if both set a value."""
     given = {
         name for name, value in recipe.to_dict().items() if value != getattr(Recipe(), name)
     } - {"epochs"}
@@ -353,7 +351,7 @@ def _joined(recipe: Recipe, space: Space, epochs: int) -> Recipe:
 
 
 def _check_same(out: Path, config: SearchConfig) -> None:
-    """Refuse a folder that holds something else than the search that is asked for."""
+    """Check that a folder has no other content than the requested search."""
     if not out.exists() or {path.name for path in out.iterdir()} <= {".lock"}:
         return
     if not (out / "run.yaml").exists():

@@ -1,7 +1,7 @@
-"""Proposes the most informative training about the axes that a search was asked about.
+"""Proposes the most informative training about the axes that a search investigates.
 
-What is most informative, ``Inquiry`` says. Like the other proposers it goes by the trials of the
-study alone.
+``Inquiry`` defines what is most informative. Like the other proposers, it depends only on the
+trials of the study.
 """
 
 from __future__ import annotations
@@ -29,15 +29,14 @@ from skipsearch.surrogate.inquiry import Inquiry, Training
 
 
 class Asking(Proposer):
-    """Trains what narrows the differences between the levels of axes most.
+    """Proposes the training that narrows the differences between the levels of axes the most.
 
-    A training is of a new design, or of a known one with a further seed, whichever is more
-    informative.
+    It proposes a new design, or a known one with a further seed, whichever is more informative.
 
     Args:
-        space: What is searched, with the recipe that the study trains by.
-        seed: Seed of every random choice.
-        inquiry: What is asked of the space.
+        space: Searched space, with the recipe of the study.
+        seed: Seed of all random choices.
+        inquiry: Questions about the space.
     """
 
     def __init__(self, space: Space, seed: int, inquiry: Inquiry) -> None:
@@ -49,7 +48,7 @@ class Asking(Proposer):
     ) -> Candidate:
         """Return the most informative candidate, or a known one, which the study replaces.
 
-        The seed is written into the trial, where ``SearchStudy`` finds it.
+        The seed is written to the trial, where ``SearchStudy`` reads it.
         """
         best = self._inquiry.next(self._seen(study), rng)
         if best is None:
@@ -60,7 +59,7 @@ class Asking(Proposer):
         return candidate
 
     def is_settled(self, study: optuna.Study) -> bool:
-        """Whether the trainings that have ended leave no level open."""
+        """Return whether the ended trainings leave no level open."""
         return self._inquiry.is_settled(self._seen(study))
 
     def _seen(self, study: optuna.Study) -> list[Training]:
@@ -74,7 +73,7 @@ class Asking(Proposer):
                 seed,
                 values_of(self._space, trial.params),
                 trial.value if trial.state == TrialState.COMPLETE else self._guess(trial),
-                # One that was interrupted is resumed under a later number.
+                # An interrupted training is resumed under a later number.
                 failed=trial.state == TrialState.FAIL and not is_resumable(trial),
             )
         return list(found.values())
@@ -87,7 +86,7 @@ class Asking(Proposer):
 def trainings(
     space: Space, trials: Iterable[Trial], params: Sequence[Mapping[str, Any]], guess: float
 ) -> list[Training]:
-    """Return what is known of the trainings of a study that is not at work.
+    """Return the trainings of a study that is not running.
 
     Args:
         space: What was searched.

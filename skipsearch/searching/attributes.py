@@ -1,9 +1,9 @@
-"""What the attributes of a study's trials hold: their names and forms stand here alone.
+"""Attributes of a study's trials: only this module defines their names and formats.
 
 A trial of the study is one of
   a training      COMPLETE at the full budget, PRUNED when stopped early, FAIL with its reason
-  a rejection     PRUNED without a value: a proposal that was known, or broke a constraint; the
-                  sampler learns of it, and the next trial replaces it
+  a rejection     PRUNED without a value: a proposal that was known, or violated a constraint;
+                  the sampler learns from it, and the next trial replaces it
   an interruption FAIL without a reason; a later trial resumes it
 Attributes that are not named here are those of Optuna and other tools.
 """
@@ -27,26 +27,26 @@ from skipsearch.record import Environment, Epoch
 from skipsearch.searching.reading import Recorded
 
 AnyTrial = FrozenTrial | Recorded
-Attributes = Mapping[str, Any]  # of a trial, as Optuna holds them
+Attributes = Mapping[str, Any]  # of a trial, as in Optuna
 
-ATTEMPTS = 3  # drivers that may die under one epoch of a training before it counts as failed
-# What a study at work needs of a training that has ended.
+ATTEMPTS = 3  # drivers that may die in one epoch of a training before it counts as failed
+# Attributes of an ended training that a running study needs.
 KEPT_IN_MEMORY = ("key", "seed", "rejected", "continues", "reason")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Queued:
-    """What is known of a trial before it is accepted.
+    """Information about a trial before it is accepted.
 
     Attributes:
-        seed: Seed of the training; None for the first of the study.
-        pack: Seeds that are trained as one packed network, its own among them; no other where it
-            is trained alone.
+        seed: Seed of the training; None for the first seed of the study.
+        pack: Seeds that are trained as one packed network, including its own; empty or only its own
+            if it is trained alone.
         continues: Number of the interrupted trial that it resumes; None for a new training.
-        curve: Epochs that are recorded.
-        stopped_at: As in ``Trial``.
-        latency: Seconds for a batch; None where it was not measured.
-        attempt: Which attempt at the epoch after ``epochs_before`` this is, from 1.
+        curve: Recorded epochs.
+        stopped_at: Epoch of an overruled stop, as in ``Trial``.
+        latency: Seconds for a batch; None if it was not measured.
+        attempt: Number of the attempt at the epoch after ``epochs_before``, from 1.
         epochs_before: Number of epochs that were recorded before this attempt.
     """
 
@@ -60,7 +60,7 @@ class Queued:
     epochs_before: int = 0
 
     def to_attributes(self) -> dict[str, Any]:
-        """Return the attributes of the trial; what is not known is left out."""
+        """Return the attributes of the trial without unknown ones."""
         resumes = self.continues is not None
         return _known(
             continues=self.continues,
@@ -81,17 +81,17 @@ class Queued:
 
 @dataclass(frozen=True, kw_only=True)
 class Training(Queued):
-    """What is known of a trial that was accepted to be trained.
+    """Information about a trial that was accepted for training.
 
     Attributes:
         seed: Seed of initial weights, data order and augmentation.
-        design: What is trained.
-        recipe: How.
+        design: Design to train.
+        recipe: Recipe of the training.
         costs: Costs of the design.
-        driver: Name of its driver, where several work on the study.
-        environment: Where it runs; None before its first epoch.
-        reason: Why it failed; None where it did not.
-        orderly: Whether its interruption was no fault of its own.
+        driver: Name of its driver, if several share the study.
+        environment: Environment of the training; None before its first epoch.
+        reason: Why it failed; None if it did not.
+        orderly: Whether the training was not the cause of its interruption.
     """
 
     seed: int
@@ -105,17 +105,17 @@ class Training(Queued):
 
     @property
     def key(self) -> str:
-        """What is trained: equal for all seeds, see ``Candidate.key``."""
+        """Key of design and recipe, equal for all seeds, see ``Candidate.key``."""
         return f"{self.design.id}-{self.recipe.id}"
 
     def to_attributes(self) -> dict[str, Any]:
-        """Return the attributes of the trial; what is not known is left out."""
+        """Return the attributes of the trial without unknown ones."""
         environment = self.environment
         return {
             "design": self.design.to_dict(),
             "recipe": self.recipe.to_dict(),
             "costs": dataclasses.asdict(self.costs),
-            "id_rules": ID_RULES,  # by which the key was worked out
+            "id_rules": ID_RULES,  # that the key is based on
             **super().to_attributes(),
             **_known(driver=self.driver),
             "key": self.key,
@@ -128,14 +128,14 @@ class Training(Queued):
 
     @classmethod
     def from_attributes(cls, attributes: Attributes) -> Self:
-        """Read the attributes of a trial, whatever version wrote them.
+        """Read the attributes of a trial of any version.
 
         Raises:
             LookupError: If the trial was never accepted.
         """
         design = Design.from_dict(attributes["design"])
         if attributes.get("id_rules") == ID_RULES:
-            # Its driver has worked it out, which takes longer than all else that is read here.
+            # Already computed by its driver, and slower than everything else here.
             vars(design)["id"] = attributes["key"].partition("-")[0]
         return cls(
             **_queued(attributes) | {"seed": attributes["seed"]},
@@ -154,7 +154,7 @@ class Rejection:
     """A proposal that is not trained.
 
     Attributes:
-        rejected: Why.
+        rejected: Reason of the rejection.
     """
 
     rejected: str
@@ -165,12 +165,12 @@ class Rejection:
 
 
 def is_training(trial: AnyTrial) -> bool:
-    """Whether a trial was accepted to be trained, and not rejected after all."""
+    """Return whether a trial was accepted for training, and not rejected later."""
     return "key" in trial.user_attrs and "rejected" not in trial.user_attrs
 
 
 def key_of(trial: AnyTrial) -> str:
-    """Return ``Training.key`` of a training, whatever version wrote it."""
+    """Return ``Training.key`` of a training of any version."""
     attributes = trial.user_attrs
     if attributes.get("id_rules") == ID_RULES:
         return str(attributes["key"])
@@ -190,32 +190,32 @@ def seed_of(trial: AnyTrial) -> int:
 
 
 def continued_by(trial: AnyTrial) -> int | None:
-    """Return the number of the interrupted trial that a trial resumes, if it does."""
+    """Return the number of the interrupted trial that a trial resumes, if any."""
     return trial.user_attrs.get("continues")
 
 
 def driver_of(trial: AnyTrial) -> str | None:
-    """Return the name of the driver that accepted a trial, where several work on the study."""
+    """Return the name of the driver that accepted a trial, if several share the study."""
     return trial.user_attrs.get("driver")
 
 
 def failure_of(trial: AnyTrial) -> str | None:
-    """Return why a training failed; None where it did not, or was interrupted."""
+    """Return why a training failed; None if it did not, or was interrupted."""
     return trial.user_attrs.get("reason")
 
 
 def is_interrupted(trial: AnyTrial) -> bool:
-    """Whether a training ended without a reason."""
+    """Return whether a training ended without a reason."""
     return is_training(trial) and trial.state == TrialState.FAIL and failure_of(trial) is None
 
 
 def is_resumable(trial: AnyTrial) -> bool:
-    """Whether a training was interrupted and is to be resumed."""
+    """Return whether a training was interrupted and will be resumed."""
     return is_interrupted(trial) and next_attempt(trial) <= ATTEMPTS
 
 
 def next_attempt(trial: AnyTrial) -> int:
-    """Return which attempt at its next epoch comes now, of a training that was interrupted."""
+    """Return the number of an interrupted training's next attempt at its next epoch."""
     attributes = trial.user_attrs
     if len(attributes.get("curve", ())) > attributes.get("epochs_before", 0):
         return 1
@@ -224,7 +224,7 @@ def next_attempt(trial: AnyTrial) -> int:
 
 
 def resumption(trial: AnyTrial) -> Queued:
-    """Return what a trial is queued with that resumes an interrupted training."""
+    """Return the queue entry of a trial that resumes an interrupted training."""
     queued = Queued.from_attributes(trial.user_attrs)
     return dataclasses.replace(
         queued,
@@ -235,21 +235,21 @@ def resumption(trial: AnyTrial) -> Queued:
 
 
 def kept_in_memory(trial: FrozenTrial) -> dict[str, Any]:
-    """Return the attributes of a trial that has ended, as far as a study at work needs them."""
+    """Return the attributes of an ended trial that a running study needs."""
     attributes = trial.user_attrs
     if is_interrupted(trial):
-        return attributes  # it is resumed with them
+        return attributes  # needed to resume it
     kept = {name: attributes[name] for name in KEPT_IN_MEMORY if name in attributes}
     return kept | ({"key": key_of(trial), "id_rules": ID_RULES} if "key" in attributes else {})
 
 
 def _known(**values: Any) -> dict[str, Any]:
-    """Leave out what is None."""
+    """Return the values that are not None."""
     return {name: value for name, value in values.items() if value is not None}
 
 
 def _queued(attributes: Attributes) -> dict[str, Any]:
-    """Return the fields of ``Queued`` that attributes hold."""
+    """Return the fields of ``Queued`` in the attributes."""
     return {
         "seed": attributes.get("seed"),
         "pack": tuple(attributes.get("pack", ())),
@@ -263,14 +263,14 @@ def _queued(attributes: Attributes) -> dict[str, Any]:
 
 
 def _costs(attributes: Attributes) -> Cost:
-    """Read the costs; older versions wrote them one by one."""
+    """Read the costs; older versions have separate attributes."""
     if costs := attributes.get("costs"):
         return Cost(**costs)
     return Cost(**{field.name: attributes[field.name] for field in dataclasses.fields(Cost)})
 
 
 def _environment(attributes: Attributes) -> Environment | None:
-    """Read the environment; older versions wrote its parts one by one."""
+    """Read the environment; older versions have separate attributes."""
     if environment := attributes.get("environment"):
         return Environment(**environment)
     parts = ("device", "numerics", "versions")

@@ -1,4 +1,4 @@
-"""Whether the system clock was set while a search ran: Ray does not bear every jump of it."""
+"""Detection of changes of the system clock during a search: Ray does not survive every jump."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterator
 
 from skipsearch.errors import RunError, SkipSearchError, reason
 
-JUMP_SECONDS = 60.0  # a clock that is kept right by small steps never gets as far as this
+JUMP_SECONDS = 60.0  # larger than any small correction of a synchronised clock
 
 
 class Clock:
-    """Compares the system clock with the monotonic one, from now on.
+    """Compares the system clock with the monotonic clock since its creation.
 
     Args:
-        wall: The system clock.
-        monotonic: The clock that is never set.
+        wall: System clock.
+        monotonic: Monotonic clock.
     """
 
     def __init__(
@@ -29,15 +29,15 @@ class Clock:
         self._offset = wall() - monotonic()
 
     def jump(self) -> float:
-        """Return by how many seconds the system clock was set, forwards if positive."""
+        """Return the seconds by which the system clock was changed, forwards if positive."""
         return self._wall() - self._monotonic() - self._offset
 
     @contextlib.contextmanager
     def named_in_errors(self) -> Iterator[None]:
-        """Name the clock in an error of Ray's, where it was set meanwhile.
+        """Mention the clock in an error of Ray if it was changed meanwhile.
 
         Raises:
-            RunError: Instead of that error.
+            RunError: In place of that error.
         """
         try:
             yield

@@ -1,9 +1,9 @@
-"""The Ray that trials run on: one of our own on this machine, or a cluster that is joined.
+"""The Ray instance of the trials: a local one on this machine, or an existing cluster.
 
-Whoever reaches a Ray without token authentication runs code there as its user. One of our own
-listens on the loopback interface alone, behind a token that lasts as long as its session; a cluster
-without token authentication is not joined unasked. Ray encrypts nothing by itself: in a network
-that is not trusted a cluster needs Ray's TLS settings too.
+Anyone who can reach Ray without token authentication can run code there as its user. A local
+instance listens only on the loopback interface, protected by a token that is valid for one session;
+a cluster without token authentication is joined only on request. Ray does not encrypt by default:
+in an untrusted network, a cluster also needs Ray's TLS settings.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    # Its own state, which nobody restores, would be written every few seconds, larger each time.
+    # Tune would write its growing state, which nothing restores, every few seconds.
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
-    # Workers start together, not each once the one before has: the searcher says how many.
+    # Workers start together instead of one after another: the searcher limits their number.
     "TUNE_MAX_PENDING_TRIALS_PG": "1000000",
     "RAY_USAGE_STATS_ENABLED": "0",
-    # Ray's memory monitor would end the whole session where one worker grows too large.
+    # Ray's memory monitor would end the whole session if one worker grows too large.
     "RAY_memory_monitor_refresh_ms": "0",
 } | openmp.SETTINGS
-# On top, for a quiet console.
+# In addition, for a quiet console.
 QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
@@ -62,22 +62,22 @@ QUIET = {
 }
 
 
-# A Ray client (ray://) is none of these: it would run the search on another machine.
-STARTS = 2  # attempts to start Ray: a busy machine may take longer than Ray waits
+# Without a Ray client (ray://), which would run the search on another machine.
+STARTS = 2  # attempts to start Ray, whose time-out may be too short on a busy machine
 
 
 class Allocation(NamedTuple):
-    """What each trial gets of a running Ray.
+    """Resources of each trial in a running Ray.
 
     Attributes:
-        each: CPUs and GPUs of a trial's own.
-        at_once: Trials that fit.
-        memory: Allocation of its device's free memory that a trial may count on.
-        engines: Where trials share GPUs: how many engines, and how many GPUs each has.
+        each: Dedicated CPUs and GPUs of a trial.
+        at_once: Number of trials that fit at once.
+        memory: Share of its device's free memory that a trial may use.
+        engines: Number of engines and GPUs of each, if trials share GPUs.
         spread: Whether trials may run on other machines.
-        folder: For what the session writes: only this user can enter it, and it goes with the
-            session, or, where the driver is killed, with the next one's start. None where Ray was
-            running already.
+        folder: Folder for files of the session, private to this user. It is removed at the end of
+            the session or, if the driver is killed, at the start of the next one. None if Ray was
+            already running.
     """
 
     each: dict[str, float]
@@ -90,19 +90,19 @@ class Allocation(NamedTuple):
 
 @contextlib.contextmanager
 def ray_session(resources: Resources, verbose: bool = False) -> Iterator[Allocation]:
-    """Start a Ray of our own, or join one, and leave no trace of it afterwards.
+    """Start a local Ray or join a cluster, and clean up afterwards.
 
-    A Ray that this process has started or joined already is used, and left running.
+    A Ray that this process has already started or joined is used, and stays running.
 
     Args:
-        resources: What trials may use.
-        verbose: Whether to show what Ray prints.
+        resources: Resources of the trials.
+        verbose: Whether to show the output of Ray.
 
     Yields:
-        What each trial gets.
+        Resources of each trial.
 
     Raises:
-        RunError: If the resources asked for do not exist, or Ray cannot be reached or entered.
+        RunError: If the requested resources do not exist, or Ray cannot be reached or joined.
     """
     settings = ENVIRONMENT | ({} if verbose else QUIET)
     if ray.is_initialized():
@@ -151,7 +151,7 @@ def _allocate(resources: Resources) -> Allocation:
 
 @contextlib.contextmanager
 def _termination_interrupts() -> Iterator[None]:
-    """Treat SIGTERM, by which schedulers and containers end a job, as Ctrl-C."""
+    """Treat SIGTERM, with which schedulers and containers end a job, as Ctrl-C."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -164,9 +164,9 @@ def _termination_interrupts() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _interrupts_wait() -> Iterator[None]:
-    """Hold Ctrl-C and SIGTERM back while Ray forks: Python would lose them in an ``os.fork`` hook.
+    """Defer Ctrl-C and SIGTERM while Ray forks: Python would lose them in an ``os.fork`` hook.
 
-    Ray sets a handler of its own for SIGTERM, which would abort the process; it is taken back.
+    Ray's handler for SIGTERM, which would abort the process, is replaced by the previous one.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -190,7 +190,7 @@ def _or_default(handler: Any) -> Any:
 
 
 def _start(folder: Path, dashboard: bool, verbose: bool) -> None:
-    """Start a Ray of our own, that nobody but this user can reach."""
+    """Start a local Ray that only this user can reach."""
     check_machine()
     if dashboard:
         try:
@@ -200,7 +200,7 @@ def _start(folder: Path, dashboard: bool, verbose: bool) -> None:
     token = folder / "token"
     with open(os.open(token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(secrets.token_hex(32))
-    os.environ.pop("RAY_AUTH_TOKEN", None)  # It would count more than the file.
+    os.environ.pop("RAY_AUTH_TOKEN", None)  # It has priority over the file.
     os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
     _read_environment()
     no_api = contextlib.nullcontext() if dashboard else _without_api_server()
@@ -212,12 +212,12 @@ def _start(folder: Path, dashboard: bool, verbose: bool) -> None:
                     num_cpus=available_cores(),
                     include_dashboard=dashboard,
                     dashboard_host="127.0.0.1",
-                    # Ray opens the folder that it is given to everybody: one below ours.
+                    # A subfolder, since Ray makes it accessible to everybody.
                     _temp_dir=str(folder / str(left)),
                     **_printing(verbose),
                 )
                 break
-            except Exception as error:  # Ray's time-out of 30 s, which is fixed, has no class
+            except Exception as error:  # Ray's fixed time-out of 30 s has no class
                 ray.shutdown()
                 if not left:
                     reason = textwrap.shorten(str(error), 300)
@@ -253,7 +253,7 @@ def _join(address: str, insecure: bool, verbose: bool) -> None:
         try:
             ray.init(
                 address=access.detail,
-                # For nodes where skipsearch is not installed.
+                # For nodes without an installation of skipsearch.
                 runtime_env={"py_modules": [package], "excludes": ["__pycache__"]},
                 **_printing(verbose),
             )
@@ -271,18 +271,18 @@ def _printing(verbose: bool) -> dict[str, Any]:
 
 
 def _read_environment() -> None:
-    """Let Ray read its settings anew: it keeps those of its import, and the first token it sees."""
+    """Reload Ray's settings: it keeps those of its import, and the first token it sees."""
     _raylet.Config.initialize("")
-    # In this order: while the settings ask for a token, one must be found.
+    # In this order: while the settings require a token, there must be one.
     _raylet.AuthenticationTokenLoader.instance().reset_cache()
 
 
 @contextlib.contextmanager
 def _on_loopback() -> Iterator[None]:
-    """Let nothing listen but on the loopback interface.
+    """Restrict all servers to the loopback interface.
 
-    Without this Ray's servers listen on all, and it takes no other address for this machine. The
-    switch is Ray's own, for systems where it knows no clusters; it is read when Ray is imported.
+    Otherwise Ray's servers listen on all interfaces, and it accepts no other address for this
+    machine. Ray has this switch for systems without support of clusters, and reads it at import.
     """
     before = ray_constants.ENABLE_RAY_CLUSTER
     ray_constants.ENABLE_RAY_CLUSTER = False
@@ -294,10 +294,10 @@ def _on_loopback() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _without_api_server() -> Iterator[None]:
-    """Start no server of the dashboard; Ray continues as where it could not be started.
+    """Prevent the start of the dashboard's server; Ray continues as if the start had failed.
 
-    Ray starts it without the dashboard too, for its usage statistics, and switched off it still
-    asks the metadata services of three clouds where it runs.
+    Ray starts it even without the dashboard, for usage statistics. Even with these disabled, it
+    queries the metadata services of three clouds about its location.
     """
     before = services.start_api_server
     services.start_api_server = lambda *_, **__: (None, None)
@@ -308,19 +308,19 @@ def _without_api_server() -> Iterator[None]:
 
 
 def _check_reachable(address: str) -> None:
-    """Refuse at once an address that nobody listens at."""
+    """Raise an error immediately for an address without a server."""
     if address == "auto":
         return
     host, _, port = address.rpartition(":")
     try:
         with socket.create_connection((host.strip("[]"), int(port)), timeout=5):
             pass
-    except (OSError, UnicodeError) as error:  # UnicodeError: no name of a machine
+    except (OSError, UnicodeError) as error:  # UnicodeError: not a host name
         raise RunError(f"address {address}: nobody answers there: {error}") from None
 
 
 def _check_running(resources: Resources) -> None:
-    """Refuse what a Ray that runs already is not."""
+    """Raise an error for options that a running Ray does not have."""
     runs_at = ray.get_runtime_context().gcs_address
     asked = resources.address
     if asked not in (None, "auto") and _resolve(asked) != _resolve(runs_at):
@@ -340,7 +340,7 @@ def _resolve(address: str) -> tuple[str, str]:
 
 @contextlib.contextmanager
 def _word(text: str) -> Iterator[None]:
-    """Say on a terminal what takes a few seconds; the next line goes over it."""
+    """Show on a terminal what takes a few seconds, until the next line replaces it."""
     if not can_redraw(sys.stderr):
         yield
         return
@@ -354,7 +354,7 @@ def _word(text: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _environment(defaults: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables that the user has not set, and take all changes back after."""
+    """Set environment variables that the user has not set, and restore all afterwards."""
     before = dict(os.environ)
     os.environ |= dict(defaults) | before
     try:

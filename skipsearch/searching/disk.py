@@ -1,4 +1,4 @@
-"""Disk: what a search will want, whether it is there, and whether it ran out."""
+"""Disk space: the need of a search, the free space, and the detection of a full disk."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from skipsearch.cost import cost
 from skipsearch.errors import RunError
 from skipsearch.space import Space
 
-DRAWS = 50  # designs looked at for the size of a checkpoint
+DRAWS = 50  # sampled designs for the size of a checkpoint
 BYTES_A_WEIGHT = 8  # the weight and its momentum, in float32
-COPIES = 2  # a checkpoint is replaced when its successor is written
-BYTES_A_TRIAL = 8_000  # seen in SQLite: 5 kB for a trial, 0.2 kB for an epoch
+COPIES = 2  # a checkpoint exists until its successor is written
+BYTES_A_TRIAL = 8_000  # measured in SQLite: 5 kB per trial, 0.2 kB per epoch
 BYTES_AN_EPOCH = 400
 FULL = (errno.ENOSPC, errno.EDQUOT)
 FULL_WORDS = ("disk is full", "No space left on device", "Disk quota exceeded")
@@ -23,18 +23,18 @@ FULL_WORDS = ("disk is full", "No space left on device", "Disk quota exceeded")
 def forecast(
     folder: Path, space: Space, trials: int, epochs: int, at_once: int, pack: int = 1
 ) -> str:
-    """Say what a search will write.
+    """Describe how much a search will write.
 
     Args:
-        folder: The run's.
-        space: Space whose designs are trained.
-        trials: Still to be trained.
+        folder: Run folder.
+        space: Space of the designs.
+        trials: Number of remaining trials.
         epochs: Number of epochs of each.
-        at_once: Checkpoints at once: those of ended trainings are deleted.
-        pack: Networks in each, at most.
+        at_once: Number of checkpoints at once: those of ended trainings are deleted.
+        pack: Maximum number of networks in each.
 
     Raises:
-        RunError: If there is less room than that.
+        RunError: If there is not enough free space.
     """
     rng = random.Random(0)
     images = (space.in_channels, space.image_size, space.classes)
@@ -49,7 +49,7 @@ def forecast(
 
 
 def is_disk_full(error: BaseException | None) -> bool:
-    """Whether an exception, or what it came from, says that a disk is full."""
+    """Return whether an exception, or one of its causes, means that a disk is full."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in FULL:
             return True

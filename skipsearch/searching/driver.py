@@ -1,7 +1,7 @@
 """Many trials on many devices with early stopping: Tune sessions over the study of a run.
 
-The study is the only thing that lasts. What Tune writes goes into a temporary folder and is thrown
-away; an interrupted trial resumes from its own checkpoint in the run folder.
+Only the study is persistent. The files of Tune are in a temporary folder and are deleted; an
+interrupted trial resumes from its checkpoint in the run folder.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ from skipsearch.searching.study import SearchStudy
 from skipsearch.searching.worker import DesignTrainable, Engine, FrontEnd, RemoteStore
 from skipsearch.training import LARGEST_PACK, Folder, Store
 
-COST_GROUPS = 4  # within which early stopping compares, where a cost is an objective
-COST_DRAWS = 200  # designs drawn to find the bounds between them
+COST_GROUPS = 4  # within which early stopping compares, if a cost is an objective
+COST_DRAWS = 200  # random designs that give the bounds between them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,12 +47,12 @@ class Outcome:
     """How a session of a search ended.
 
     Attributes:
-        interrupted: Whether it ended before it had the trainings asked for, and can be resumed.
+        interrupted: Whether it ended before all requested trainings, and can be resumed.
         out_of_time: Whether that was because of its time budget.
-        exhausted: Whether it ended early because the space holds no further design.
-        running_elsewhere: Trainings that other drivers of a shared study are still at.
-        settled: Whether it ended because all that it was asked about axes is known.
-        answers: What it knows about each of these axes, one line an axis.
+        exhausted: Whether it ended early because the space has no further designs.
+        running_elsewhere: Number of trainings that other drivers of a shared study are running.
+        settled: Whether it ended because all its questions about axes are answered.
+        answers: Current answer for each of these axes, one line each.
     """
 
     interrupted: bool = False
@@ -77,23 +77,22 @@ def run_trials(
     verbose: bool = False,
     worker: type[tune.Trainable] = DesignTrainable,
 ) -> Outcome:
-    """Train what the study proposes until it holds as many trainings as its plan asks for.
+    """Train the proposals of the study until it has as many trainings as its plan requires.
 
-    To be called within ``ray_session``.
+    Must be called within ``ray_session``.
 
     Args:
-        study: Proposes designs and records what becomes of them.
-        data: On the CPU; each worker puts it on its device once. The test split must be gone.
-        checkpoints: Folder for the checkpoints of trainings under way.
-        allocation: What ``ray_session`` gave.
+        study: Study that proposes designs and records their trainings.
+        data: Data set on the CPU, without test split; each worker copies it to its device once.
+        checkpoints: Folder for the checkpoints of running trainings.
+        allocation: Resources from ``ray_session``.
         stopping: Early stopping; the defaults of ``EarlyStopping`` if None.
         limits: Limits of time and failures; the defaults of ``Limits`` if None.
-        latency_batch: Images of the batch whose latency is measured; None where it is not.
-        deterministic: Whether a GPU must give the same bits again, for less speed.
+        latency_batch: Number of images whose latency is measured; None to skip it.
+        deterministic: Whether a GPU must reproduce the same bits, at lower speed.
         callbacks: Callbacks of Tune, such as loggers.
-        verbose: Whether to show what Tune prints.
-        worker: What trains where a trial has a worker of its own; a benchmark puts in one that
-            replays.
+        verbose: Whether to show the output of Tune.
+        worker: Class of dedicated workers; a benchmark replaces it by one that replays.
 
     Raises:
         RunError: If the disk is full, or too many trainings fail in a row.
@@ -156,7 +155,7 @@ def run_trials(
                     break
             searcher.close()
         finally:
-            # Where the disk is full, the next driver does it.
+            # If the disk is full, the next driver does this.
             with contextlib.suppress(Exception) if searcher.crash else contextlib.nullcontext():
                 study.requeue_interrupted(orderly=True)
             searcher.end_session()
@@ -179,7 +178,7 @@ def _store(checkpoints: Path, allocation: Allocation) -> Iterator[Store]:
     here = ray.get_runtime_context().get_node_id()
     actor = ray.remote(Folder).options(
         num_cpus=0,
-        # Files outlive it: a new one takes over, and its calls are repeated.
+        # Its files persist: a new actor replaces it, and its calls are repeated.
         max_restarts=-1,
         max_task_retries=-1,
         scheduling_strategy=NodeAffinitySchedulingStrategy(here, soft=False),
@@ -193,7 +192,7 @@ def _store(checkpoints: Path, allocation: Allocation) -> Iterator[Store]:
 
 @contextlib.contextmanager
 def _engines(shipped: ray.ObjectRef, store: Store, allocation: Allocation) -> Iterator[list[Any]]:
-    """Start the processes that train trials with a share of a GPU, one a GPU, and end them after.
+    """Start and end the processes, one per GPU, whose trials share a GPU.
 
     Left to Tune, which keeps what trials are given, they would hold their GPUs as long as Ray runs.
     """
@@ -202,7 +201,7 @@ def _engines(shipped: ray.ObjectRef, store: Store, allocation: Allocation) -> It
     engine = ray.remote(Engine).options(
         num_cpus=0,
         num_gpus=gpus,
-        # One that dies starts again, and is asked again for what it was asked.
+        # An engine that dies restarts, and its requests are repeated.
         max_restarts=-1,
         max_task_retries=WORKER_DEATHS,
         max_concurrency=streams + 2,
@@ -219,18 +218,18 @@ def _engines(shipped: ray.ObjectRef, store: Store, allocation: Allocation) -> It
 def _trainable(
     shipped: ray.ObjectRef, store: Store, engines: list[Any], worker: type[tune.Trainable]
 ) -> Any:
-    """Prepare what Tune runs as a trial."""
+    """Return the trainable that Tune runs as a trial."""
     if engines:
         return tune.with_parameters(FrontEnd, engines=engines)
     return tune.with_parameters(worker, data=shipped, store=store)
 
 
 def sweep_checkpoints(folder: Folder, finished: Iterable[Trial]) -> None:
-    """Remove what drivers that were killed have left of trainings that are not resumed.
+    """Remove checkpoints that killed drivers left of trainings that are not resumed.
 
     Args:
-        folder: Folder of the checkpoints; no driver is at work in it.
-        finished: Trainings that have ended.
+        folder: Folder of the checkpoints, which no driver is using.
+        finished: Ended trainings.
     """
     folder.sweep()
     done = {(trial.key, trial.seed) for trial in finished}
@@ -241,10 +240,10 @@ def sweep_checkpoints(folder: Folder, finished: Iterable[Trial]) -> None:
 
 
 def _cost_bounds(plan: Plan) -> list[float]:
-    """Return the bounds between groups of like cost; none where accuracy is all that counts.
+    """Return the bounds between groups of similar cost; none if accuracy is the only objective.
 
-    Compared with all others, small designs would be stopped before they show what they are good
-    for: the accuracy that can be had at their cost.
+    In a comparison with all others, small designs would be stopped before they show their merit:
+    their accuracy for their cost.
     """
     if len(plan.objectives) == 1:
         return []
@@ -257,6 +256,6 @@ def _cost_bounds(plan: Plan) -> list[float]:
 def ended(trials: Iterable[Trial]) -> list[Trial]:
     """Return the trainings that need not be resumed.
 
-    One that is RUNNING while no driver holds the run folder was left by a driver that was killed.
+    One that is RUNNING while no driver has locked the run folder belonged to a killed driver.
     """
     return [t for t in trials if t.state != RUNNING and t.reason != INTERRUPTED]

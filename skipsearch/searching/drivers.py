@@ -1,8 +1,8 @@
-"""Which drivers work on a study: one alone, or several at the same time.
+"""The drivers of a study: a single one, or several at the same time.
 
-One driver alone holds the study in memory, see ``write_behind``. Several work on one where its
-storage is a database server: each of them writes first and looks after, and of two that took the
-same training at least one gives it back.
+A single driver keeps the study in memory, see ``write_behind``. Several drivers can share a study
+on a database server: each of them writes first and checks afterwards, and if two took the same
+training, at least one gives it up.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ class Alone:
     """The only driver of a study.
 
     Args:
-        memory: The study in memory, where it is held there.
+        memory: Study in memory, if it is kept there.
 
     Attributes:
-        name: None: trainings need no name of their driver.
+        name: None, since trainings need no name of their driver.
         is_shared: Whether other drivers may work on the study.
     """
 
@@ -45,27 +45,27 @@ class Alone:
         self._memory = memory
 
     def sampler_seed(self, seed: int) -> int:
-        """Return the seed as it is."""
+        """Return the seed unchanged."""
         return seed
 
     def flush(self) -> None:
-        """Write to the database what has changed."""
+        """Write all changes to the database."""
         if self._memory is not None:
             self._memory.flush()
 
     def wait_until_known(self, running: Iterable[FrozenTrial]) -> None:
-        """Wait for nobody."""
+        """Do nothing: there are no other drivers."""
 
     def trains(self, trial: FrozenTrial) -> bool:
-        """Return False: no other driver trains anything."""
+        """Return False: there are no other drivers."""
         return False
 
     def has_taken(self, number: int, training: Training, trials: int) -> bool:
-        """Return False: no other driver takes anything."""
+        """Return False: there are no other drivers."""
         return False
 
     def ended(self) -> list[Trial]:
-        """Return nothing: no other driver ends anything."""
+        """Return an empty list: there are no other drivers."""
         return []
 
     def end(self) -> None:
@@ -73,10 +73,10 @@ class Alone:
 
 
 class Shared:
-    """One of several drivers of a study, and what it knows of the others.
+    """One of several drivers of a study, with its information about the others.
 
     Args:
-        study: Their study.
+        study: Shared study.
 
     Attributes:
         name: Name of this driver.
@@ -93,17 +93,17 @@ class Shared:
         self._seen = {trial.number for trial in trials if trial.state.is_finished()}
 
     def sampler_seed(self, seed: int) -> int:
-        """Return a seed that no other driver has: none must repeat the draws of another."""
+        """Return a seed that no other driver has, so that their draws differ."""
         return random.Random(f"{seed} {self.name}").randrange(2**32)
 
     def flush(self) -> None:
-        """Do nothing: what is written is in the database at once."""
+        """Do nothing: all writes go directly to the database."""
 
     def wait_until_known(self, running: Iterable[FrozenTrial]) -> None:
-        """Wait until it is known of each driver that has a trial whether it is alive.
+        """Wait until it is known for each driver with a trial whether it is alive.
 
         Args:
-            running: Trials that are under way.
+            running: Running trials.
         """
         drivers, unsigned = set(), {}
         for trial in running:
@@ -114,19 +114,19 @@ class Shared:
         self._presence.wait_until_known(drivers, unsigned)
 
     def trains(self, trial: FrozenTrial) -> bool:
-        """Whether another driver, which is alive, trains a trial that is under way."""
+        """Return whether another driver that is alive trains a running trial."""
         driver = driver_of(trial)
-        if driver is None:  # not accepted yet: a moment's work, where its driver lives
+        if driver is None:  # not accepted yet, which a living driver does shortly
             return self._presence.is_recent(trial.number, _start(trial))
         return driver != self.name and driver in self._presence.alive()
 
     def has_taken(self, number: int, training: Training, trials: int) -> bool:
-        """Whether another driver has taken a training as well, or the last one that was left.
+        """Return whether another driver has taken the same training, or the last one required.
 
         Args:
             number: Number of the trial that this driver has accepted.
-            training: The training.
-            trials: Number of trainings that the study shall hold at the end.
+            training: Training of this trial.
+            trials: Required number of trainings of the study.
         """
         slots = set()
         for trial in self._study.get_trials(deepcopy=False):
@@ -139,7 +139,7 @@ class Shared:
         return training.continues is None and len(slots) >= trials
 
     def ended(self) -> list[Trial]:
-        """Return the trainings that other drivers have ended since the last call."""
+        """Return the trainings of other drivers that have ended since the last call."""
         trials = self._study.get_trials(deepcopy=False)
         new = [t for t in trials if t.state.is_finished() and t.number not in self._seen]
         self._seen.update(trial.number for trial in new)
@@ -150,7 +150,7 @@ class Shared:
         ]
 
     def end(self) -> None:
-        """Leave the study to the others."""
+        """Leave the study to the other drivers."""
         self._presence.end()
 
 
@@ -158,5 +158,5 @@ Drivers = Alone | Shared
 
 
 def _start(trial: FrozenTrial) -> float:
-    """Return when a trial was begun, by the clock of its driver."""
+    """Return the start time of a trial, by the clock of its driver."""
     return trial.datetime_start.timestamp() if trial.datetime_start else 0.0

@@ -1,7 +1,7 @@
-"""The folder of a session: private, locked while its driver lives, swept by the next one if not.
+"""The folder of a session: private, locked while its driver lives, otherwise removed by the next.
 
-A driver that is killed leaves its folder behind, and Ray's agents, which outlive it by a minute or
-more. The kernel gives the lock free at the driver's death: an unlocked folder has no driver.
+A killed driver leaves its folder, and Ray's agents, which survive it by a minute or more. The
+kernel releases the lock when the driver dies: an unlocked folder has no driver.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-ROOT = Path("/tmp")  # where TMPDIR is too long
-LONGEST_ROOT = 16  # bytes: what Ray appends ends in a Unix socket, whose path may have 107
+ROOT = Path("/tmp")  # if TMPDIR is too long
+LONGEST_ROOT = 16  # bytes: Ray appends the name of a Unix socket, whose path may have 107
 PREFIX = "skipsearch-ray-"
-PATIENCE = 5.0  # seconds for killed processes to be gone
-LOCKING_SECONDS = 60.0  # seconds within which a folder is surely locked
+PATIENCE = 5.0  # seconds until killed processes have ended
+LOCKING_SECONDS = 60.0  # seconds within which a new folder is locked
 
 
 @contextlib.contextmanager
 def session_folder() -> Iterator[Path]:
-    """Make a folder that only this user can enter; on leaving, end what Ray left and remove it.
+    """Create a private folder; on exit, end Ray's remaining processes and remove it.
 
-    Folders of drivers that were killed go first; never one whose driver lives, or another user's.
+    Folders of killed drivers are removed first, but none of living drivers or other users.
     """
     sweep()
     root = temporary_root()
-    # Locked before it has the name that others look for: none of them sees it unlocked.
+    # Locked before it has its final name: no other driver sees it unlocked.
     young = Path(tempfile.mkdtemp(prefix="." + PREFIX, dir=root))
     lock = os.open(young, os.O_RDONLY)
     try:
@@ -47,9 +47,9 @@ def session_folder() -> Iterator[Path]:
 
 
 def temporary_root() -> Path:
-    """Return where sessions have their folders: TMPDIR, or /tmp where TMPDIR is too long for Ray.
+    """Return the parent of session folders: TMPDIR, or /tmp if TMPDIR is too long for Ray.
 
-    The latter is said on standard error.
+    The latter is reported on standard error.
     """
     named = os.environ.get("TMPDIR")
     if not named:
@@ -66,7 +66,7 @@ def temporary_root() -> Path:
 
 
 def sweep() -> None:
-    """Remove the folders of drivers that were killed, and end what Ray left of them."""
+    """Remove the folders of killed drivers, and end Ray's remaining processes."""
     roots = {ROOT, Path(tempfile.gettempdir())}
     for path in (
         path for root in roots for path in (*root.glob(PREFIX + "*"), *_never_locked(root))
@@ -74,22 +74,22 @@ def sweep() -> None:
         try:
             lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         except OSError:
-            continue  # Another user's, no folder, or gone.
+            continue  # Of another user, not a folder, or already removed.
         try:
             if os.fstat(lock).st_uid == os.getuid():
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 _remove(path)
         except BlockingIOError:
-            pass  # Its driver lives.
+            pass  # Its driver is alive.
         finally:
             os.close(lock)
 
 
 def _never_locked(root: Path) -> Iterator[Path]:
-    """Find folders whose driver was killed before it had locked them."""
+    """Yield folders whose driver was killed before it had locked them."""
     for path in root.glob(f".{PREFIX}*"):
         with contextlib.suppress(OSError):
-            # A file of the future is old too: the clock was set since.
+            # A time in the future is also old: the clock was changed since.
             if abs(time.time() - path.stat().st_mtime) > LOCKING_SECONDS:
                 yield path
 
@@ -105,14 +105,14 @@ def _remove(folder: Path) -> None:
 
 
 def _workers(folder: Path) -> list[int]:
-    """Find Ray's workers and agents of a session: so titled, with a log open in its folder.
+    """Return Ray's workers and agents of a session, by their title and an open log in its folder.
 
-    Its servers need no search: they end with the driver, by the kernel's hand. Where there is no
-    /proc none is found, and they end by themselves.
+    Ray's servers need no search, since the kernel ends them with the driver. Without /proc no
+    process is found, and all end by themselves.
     """
     found = []
     for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # It has ended, or is another user's.
+        with contextlib.suppress(OSError):  # It has ended, or belongs to another user.
             if not (process / "cmdline").read_bytes().startswith(b"ray::"):
                 continue
             files = (os.readlink(file) for file in (process / "fd").iterdir())

@@ -1,6 +1,6 @@
-"""A training, or a pack of several, as a worker does it: begun, continued, divided for memory.
+"""A training, or a pack of several, in a worker: its start, its steps, its division for memory.
 
-Whatever goes wrong in it becomes its result; the worker survives.
+Any error becomes part of its result; the worker survives.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from skipsearch.training import (
 from skipsearch.training.engine import Training, Wait
 from skipsearch.training.environment import autocast_dtype
 
-SMALLEST_PART = 8  # images; with fewer, batch norm has nothing to go by
+SMALLEST_PART = 8  # images; with fewer, batch statistics are useless
 T = TypeVar("T")
 
 
@@ -49,11 +49,11 @@ class Job:
     """One training in a worker, or several seeds of one design as one packed network.
 
     Args:
-        request: What is to be trained.
-        data: On the worker's device.
+        request: Requested training.
+        data: Data set on the worker's device.
         store: Store of checkpoints.
-        compiling: Decides whether networks are compiled; None for never.
-        streams: Where several trainings share the worker.
+        compiling: Decision on compiling networks; None to never compile.
+        streams: Streams of the device, if several trainings share the worker.
     """
 
     def __init__(
@@ -75,19 +75,19 @@ class Job:
         self._trainer: Training | None = None
         self._seeds = request.seeds
         self._curves: list[list[Epoch]] = []  # by place
-        self._failed: list[str] = []  # how each diverged; empty where it did not
+        self._failed: list[str] = []  # how each diverged; empty if it did not
         self._reset_epochs()
-        self._parts = 0  # of a batch; 0 before they are foreseen
+        self._parts = 0  # of a batch; 0 until they are estimated
         self._latency: float | None = None
 
     @property
     def timeout(self) -> float | None:
-        """Seconds that all its trainings together may take; None for as long as they take."""
+        """Time limit of all its trainings together, in seconds; None for no limit."""
         timeout = self._request.timeout
         return None if timeout is None else timeout * len(self._seeds)
 
     def step(self) -> Report:
-        """Train one epoch, and report what became of it."""
+        """Train one epoch and report its result."""
         error, lacks_memory = None, False
         try:
             trainer = self._train_epoch()
@@ -95,7 +95,7 @@ class Job:
             lacks_memory = is_out_of_memory(caught)
             error = _Error.of(caught)
         if error is not None:
-            # Here, and not above: the exception held on to tensors.
+            # Not in the handler: the exception references tensors.
             self.close()
             lost = self._is_lost()
             reason = error.reason
@@ -118,21 +118,21 @@ class Job:
         )
 
     def _members(self, reason: str = "") -> tuple[Member, ...]:
-        """Say what became of each training; an error that ended one ended all of them."""
+        """Return the state of each training; an error that ends one ends all of them."""
         return tuple(
             Member(tuple(curve), diverged or reason)
             for curve, diverged in zip(self._curves, self._failed, strict=True)
         )
 
     def _train_epoch(self) -> Training:
-        """Train one epoch; where memory runs out, again from the last checkpoint in more parts."""
+        """Train one epoch; if memory runs out, retry from the last checkpoint in more parts."""
         while True:
             try:
                 return self._try_epoch()
             except Exception as error:
                 if not is_out_of_memory(error) or not self._may_divide():
                     raise
-            # Here, and not above: the exception held on to tensors.
+            # Not in the handler: the exception references tensors.
             self.close()
             self._parts *= 2
 
@@ -143,7 +143,7 @@ class Job:
         if trainer.epoch < trainer.recipe.epochs:
             steps = self._in_time(trainer.all_steps())
             for place, epoch in enumerate(self._slot.run(steps) if self._slot else finish(steps)):
-                # A member that diverged is still computed, as the others are, but not reported.
+                # A diverged member is still computed with the others, but not reported.
                 self._failed[place] = self._failed[place] or trainer.divergence(epoch)
                 if not self._failed[place]:
                     self._curves[place].append(epoch)
@@ -162,13 +162,13 @@ class Job:
         self._writer.write(self._request.checkpoint, state)
 
     def _call(self, function: Callable[[], T]) -> T:
-        """Call where this training's work is done: on its stream, in turn with its neighbours."""
+        """Call a function on this training's stream, interleaved with other trainings."""
         return self._slot.call(function) if self._slot else function()
 
     def _in_time(
         self, steps: Generator[Wait, None, list[Epoch]]
     ) -> Generator[Wait, None, list[Epoch]]:
-        """Hand steps on, as long as there is time."""
+        """Yield the steps up to the time limit."""
         timeout, start = self._request.timeout, time.monotonic()
         longest = max(self._curves, key=len)
         before = sum(epoch.seconds for epoch in longest)
@@ -205,7 +205,7 @@ class Job:
         self._writer.wait()
         content = self._store.read(request.checkpoint)
         if content is not None:
-            # One that is damaged, or of another version, costs its epochs and not the training.
+            # A damaged checkpoint, or one of another version, loses only its epochs.
             with contextlib.suppress(TrainingError):
                 state = unpacked(content, self._device, request.checkpoint)
                 if not {"curves", "failed"} <= state.keys():
@@ -232,7 +232,7 @@ class Job:
         return min(self._request.recipe.batch_size, len(self._data.train))
 
     def _memory_needed(self) -> str:
-        """Say how much memory the smallest part that was tried wants."""
+        """Describe how much memory the smallest tried part needs."""
         images = self._batch_size() // max(1, self._parts)
         wanted = images * self._activation_bytes(self._request.design)
         free = free_memory(self._device)
@@ -242,27 +242,27 @@ class Job:
         )
 
     def _is_lost(self) -> bool:
-        """Whether the device computes no more; asked while no neighbour is being recorded."""
+        """Return whether the device is lost; checked while no other training is recorded."""
         try:
             return self._call(partial(is_lost, self._device))
-        except RuntimeError:  # it refuses the very stream
+        except RuntimeError:  # not even its stream works
             return True
 
     def _may_divide(self) -> bool:
-        """Whether parts of half the size are still batches."""
+        """Return whether parts of half the size are large enough."""
         return self._parts > 0 and self._batch_size() // (2 * self._parts) >= SMALLEST_PART
 
     def close(self) -> None:
-        """Give memory back, when all that was to be written is written."""
-        with contextlib.suppress(OSError):  # reported already, or of no use any more
+        """Release memory when all writes are complete."""
+        with contextlib.suppress(OSError):  # already reported, or no longer relevant
             self._writer.wait()
-        with contextlib.suppress(RuntimeError):  # of a device that is lost
+        with contextlib.suppress(RuntimeError):  # of a lost device
             self._call(self._release)
 
     def _release(self) -> None:
         on_gpu = self._device.type == "cuda"
         try:
-            if on_gpu:  # what it has been asked for would write into memory of the next training
+            if on_gpu:  # its pending work would write into memory of the next training
                 torch.cuda.current_stream(self._device).synchronize()
         finally:
             self._trainer = None
@@ -283,7 +283,7 @@ class Job:
 
 
 class _Error(NamedTuple):
-    """What is reported of an error that ended a training."""
+    """Report of an error that ended a training."""
 
     reason: str = ""
     disk_full: str = ""
@@ -293,6 +293,6 @@ class _Error(NamedTuple):
         if isinstance(error, OvertimeError):
             return cls(str(error))
         first_line = str(error).partition("\n")[0]
-        if is_disk_full(error):  # no fault of the training: it is resumed when there is room
+        if is_disk_full(error):  # not due to the training, which is resumed later
             return cls(disk_full=first_line)
         return cls(f"{type(error).__name__}: {first_line}")

@@ -1,7 +1,7 @@
-"""Curves of a search for TensorBoard and MLflow, written into the run folder by Ray's own loggers.
+"""Curves of a search for TensorBoard and MLflow, written to the run folder by Ray's loggers.
 
-Ray would log what it knows of a trial: one text in place of hyperparameters, a running number, a
-temporary folder. ``Translator`` stands between and shows each trial in the words of this package.
+Ray would log its own view of a trial: one text instead of hyperparameters, a running number, a
+temporary folder. ``Translator`` is an adapter that gives them the names and values of this package.
 """
 
 from __future__ import annotations
@@ -22,25 +22,24 @@ from skipsearch.searching.messages import ENDED, REPORT, Request
 from skipsearch.task import Metric
 
 PACKAGES = {"tensorboard": "tensorboardX", "mlflow": "mlflow"}
-# Read by a package when it is imported.
+# Read by a package at import.
 ENVIRONMENT = {"mlflow": {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}}
 EVENTS = "events.out.tfevents.*"
 
 
 def loggers(words: Iterable[str], folder: str | Path, metric: Metric) -> list[Callback]:
-    """Return what Tune calls back to write logs of a search.
+    """Return Tune callbacks that write logs of a search.
 
-    Every training is logged as ``DESIGN-RECIPE-SEED``, the words of the table that ``rank`` prints,
-    so that one which is interrupted keeps its name. Its curve is written whole by the session that
-    resumes it, each epoch once. Of a pack that is resumed without some of its seeds the others
-    alone are logged.
+    Every training is logged as ``DESIGN-RECIPE-SEED``, as in the table that ``rank`` prints, so
+    that an interrupted one keeps its name. The session that resumes it writes its complete curve,
+    each epoch once. If a pack is resumed without some of its seeds, only the others are logged.
 
     Args:
         words: Names of ``LOGGERS``: ``tensorboard`` (files in ``folder/tensorboard/TRAINING``) or
             ``mlflow`` (``folder/mlflow/mlflow.db``, an experiment with the folder's name, a run for
-            each training; its SQLite takes a tenth of a second an epoch or more).
-        folder: The run folder, which no other search is writing to.
-        metric: Metric of the scores, by whose name they are logged.
+            each training; its SQLite takes a tenth of a second or more per epoch).
+        folder: Run folder, which no other search is writing to.
+        metric: Metric that names the logged scores.
 
     Raises:
         RunError: If a word is unknown, its package is not installed, or MLflow cannot write to a
@@ -54,13 +53,13 @@ def loggers(words: Iterable[str], folder: str | Path, metric: Metric) -> list[Ca
 
 
 def check_loggers(words: Iterable[str]) -> None:
-    """Refuse a word that is unknown, or whose package is not installed; nothing is written.
+    """Check the names of loggers without writing anything.
 
     Args:
-        words: As for ``loggers``.
+        words: Names as for ``loggers``.
 
     Raises:
-        RunError: As ``loggers``.
+        RunError: If a word is unknown, or its package is not installed.
     """
     for word in words:
         if word not in LOGGERS:
@@ -74,25 +73,25 @@ def _tensorboard(folder: Path) -> LoggerCallback:
 
 def _mlflow(folder: Path) -> LoggerCallback:
     mlflow = _package("mlflow")
-    # Here, since it imports MLflow, which takes seconds.
+    # Imported here, since importing MLflow takes seconds.
     from ray.air.integrations.mlflow import MLflowLoggerCallback
 
     home = folder.absolute() / "mlflow"
     odd = sorted(set(str(home)) & set("?#%"))
-    if odd:  # MLflow takes its database as a URL alone, and each release reads these otherwise.
+    if odd:  # MLflow requires a URL, and its releases parse these differently.
         raise RunError(f"log mlflow: the path {home} holds {' '.join(odd)}: give another --out")
     home.mkdir(parents=True, exist_ok=True)
     url, name = f"sqlite:///{home}/mlflow.db", folder.absolute().name
     client = mlflow.MlflowClient(tracking_uri=url)
     experiment = client.get_experiment_by_name(name)
-    if experiment is not None:  # Left open by a driver that was killed.
+    if experiment is not None:  # Left open by a killed driver.
         for run in client.search_runs([experiment.experiment_id], "attributes.status = 'RUNNING'"):
             client.set_terminated(run.info.run_id, "KILLED")
     return MLflowLoggerCallback(tracking_uri=url, experiment_name=name)
 
 
 def _package(word: str) -> Any:
-    """Import what writes a log."""
+    """Import the package of a logger."""
     for name, value in ENVIRONMENT.get(word, {}).items():
         os.environ.setdefault(name, value)
     try:
@@ -110,11 +109,11 @@ LOGGERS: dict[str, Callable[[Path], LoggerCallback]] = {
 
 
 class Translator(Callback):
-    """Tells one of Ray's loggers what happened, training by training and epoch by epoch.
+    """Passes trainings and epochs to one of Ray's loggers.
 
     Args:
-        logger: What writes.
-        folder: Folder of what it writes for each training.
+        logger: Logger of Ray.
+        folder: Folder of its files for all trainings.
         metric: Metric of the scores.
     """
 
@@ -126,15 +125,15 @@ class Translator(Callback):
         self._trainings: dict[str, dict[int, LoggedTraining]] = {}
 
     def setup(self, *args: Any, **info: Any) -> None:
-        """Prepare the logger, once a session."""
+        """Prepare the logger, once per session."""
         self._logger.setup(*args, **info)
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: Mapping[str, Any], **info: Any
     ) -> None:
-        """Log the epochs that are not logged yet: a retried trial reports some again."""
+        """Log the epochs that were not logged yet: a retried trial repeats some."""
         if trial.trial_id not in self._trainings:
-            # Not earlier: only the first result brings the curve of the sessions before.
+            # Not earlier: only the first result has the curve of previous sessions.
             request = Request.from_config(trial.config)
             pack = {
                 place: LoggedTraining(request, seed, self._folder)
@@ -159,11 +158,11 @@ class Translator(Callback):
                 self._logger.log_trial_result(iteration, training, step | scalars)
                 training.logged = epoch.epoch
             training.failed = bool(member.failure)
-            if place in result[ENDED]:  # and others continue
+            if place in result[ENDED]:  # while others continue
                 self._close(pack.pop(place))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Close the log of a training that ended, or that failed and said why."""
+        """Close the log of a training that ended, or failed with a reason."""
         self._end(trial.trial_id)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -187,7 +186,7 @@ class LoggedTraining:
     """What Ray's loggers read of a trial: its name, its folder and its hyperparameters.
 
     Args:
-        request: What the worker is to train.
+        request: Request to the worker.
         seed: Seed of the training.
         folder: Folder of all trainings.
     """
@@ -210,7 +209,7 @@ class LoggedTraining:
         return self._name
 
     def init_local_path(self) -> None:
-        """Make its folder, without what an interrupted session wrote: all of it comes again."""
+        """Create its folder without the logs of an interrupted session, which are repeated."""
         path = Path(self.local_path)
         path.mkdir(parents=True, exist_ok=True)
         for earlier in path.glob(EVENTS):

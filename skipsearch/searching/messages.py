@@ -1,4 +1,4 @@
-"""What passes between driver and workers: a request to train, and a report of each epoch."""
+"""Messages between driver and workers: a request to train, and a report of each epoch."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from skipsearch.recipe import Recipe
 from skipsearch.record import Epoch
 
 REQUEST, REPORT = "request", "report"  # keys of Tune's configuration of a trial, and of its result
-ENDED = "ended"  # of its result: a set of places, filled by the driver
+ENDED = "ended"  # key of its result: a set of places, filled by the driver
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a worker is to train: one design, with one seed or with those of a pack.
+    """A request to train one design with one seed or with those of a pack.
 
     Attributes:
-        design: What to build.
-        recipe: How to train it.
-        seeds: Those of the networks, in the order of their places.
-        recorded: Seeds whose trainings the driver records; the others are computed beside them.
+        design: Design to train.
+        recipe: Recipe of the training.
+        seeds: Seeds of the networks, in the order of their places.
+        recorded: Seeds whose trainings the driver records; the others are only computed.
         checkpoint: Name of its checkpoint in the store.
         threads: Number of CPU threads.
-        memory_fraction: Fraction of the device's free memory that it may count on.
-        deterministic: Whether a GPU must give the same bits again.
-        timeout: Seconds of each training; None for as long as it takes.
-        latency_batch: Number of images whose latency is measured; None where it is not.
-        engine: Number of the engine that trains it; None for a worker of its own.
+        memory_fraction: Fraction of the device's free memory that it may use.
+        deterministic: Whether a GPU must reproduce the same bits.
+        timeout: Time limit of each training in seconds; None for no limit.
+        latency_batch: Number of images whose latency is measured; None to skip it.
+        engine: Number of the engine that trains it; None for a dedicated worker.
     """
 
     design: Design
@@ -49,7 +49,7 @@ class Request:
     def to_config(self) -> dict[str, str]:
         """Return Tune's configuration of a trial.
 
-        It is one text: Tune flattens and copies a nested one, and puts it into folder names.
+        It is a single text: Tune flattens and copies a nested one, and uses it in folder names.
         """
         values = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
         plain = {"design": self.design.to_dict(), "recipe": self.recipe.to_dict()}
@@ -66,11 +66,11 @@ class Request:
 
 @dataclass(frozen=True)
 class Member:
-    """What became of one training of a request so far.
+    """State of one training of a request.
 
     Attributes:
-        curve: Its epochs.
-        failure: How it failed; empty where it did not.
+        curve: Epochs so far.
+        failure: How it failed; empty if it did not.
     """
 
     curve: tuple[Epoch, ...] = ()
@@ -79,19 +79,19 @@ class Member:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What a worker answers after an epoch.
+    """Report of a worker after an epoch.
 
     Attributes:
-        members: What became of each training, by its place in the pack.
+        members: State of each training, by place in the pack.
         done: Whether nothing is left to train.
-        device: What it ran on.
-        numerics: What decides its last bits.
+        device: Name of its device.
+        numerics: Key of what determines its last bits.
         versions: Versions of Python and the libraries.
-        warning: Why it trains slower than it could; empty where it does not.
-        latency: Seconds for a batch; None where it was not measured.
-        disk_full: The error of a full disk; empty where there was none.
-        device_lost: Whether no call to the device succeeds any more; what is not done is then tried
-            in another process.
+        warning: Why training is slower than possible; empty if it is not.
+        latency: Seconds for a batch; None if it was not measured.
+        disk_full: Error of a full disk; empty if there was none.
+        device_lost: Whether all calls to the device fail; the remaining work is then retried in
+            another process.
     """
 
     members: tuple[Member, ...]
@@ -106,12 +106,12 @@ class Report:
 
     @property
     def failure(self) -> str:
-        """How the first training failed; empty where it did not."""
+        """How the first training failed; empty if it did not."""
         return self.members[0].failure
 
     @property
     def epoch(self) -> int:
-        """The number of epochs that have been trained."""
+        """Number of completed epochs."""
         return max(len(each.curve) for each in self.members)
 
     def to_result(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A training under way, and how what becomes of it is written into its trial."""
+"""A running training, and how its results are written to its trial."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def write(trial: optuna.Trial, attributes: Mapping[str, Any], before: Mapping[st
     """Write the attributes of a trial, one after another.
 
     Args:
-        trial: The trial.
-        attributes: What it shall have, as ``to_attributes`` returns it.
-        before: What it has; what is equal is not written again.
+        trial: Trial to write to.
+        attributes: New attributes, from ``to_attributes``.
+        before: Present attributes; equal ones are not written again.
     """
     for name, value in attributes.items():
         if before.get(name) != value:
@@ -26,22 +26,22 @@ def write(trial: optuna.Trial, attributes: Mapping[str, Any], before: Mapping[st
 
 
 class OpenTraining:
-    """A training under way in this session.
+    """A running training of this session.
 
     Args:
-        trial: Its trial in the study.
-        training: What the attributes of the trial hold.
+        trial: Trial in the study.
+        training: Content of the trial's attributes.
     """
 
     def __init__(self, trial: optuna.Trial, training: Training) -> None:
         self._trial = trial
         self._training = training
         self._written = training.to_attributes()
-        self._curve: list[Epoch] = []  # of this session: a resumed training reports all epochs
+        self._curve: list[Epoch] = []  # in this session: a resumed training reports all epochs
 
     @property
     def key(self) -> str:
-        """See ``Training.key``."""
+        """Key of design and recipe, see ``Training.key``."""
         return self._training.key
 
     def report(
@@ -51,13 +51,13 @@ class OpenTraining:
         latency: float | None,
         to_optuna: bool,
     ) -> None:
-        """Record epochs; one that is recorded already is passed over.
+        """Record epochs; those that are already recorded are ignored.
 
         Args:
-            epochs: Some of its epochs, the next one among them.
-            environment: Where it runs.
-            latency: Seconds for a batch; the first that is reported counts.
-            to_optuna: Whether Optuna's samplers are to see them.
+            epochs: Epochs of the training, including the next one.
+            environment: Environment of the training.
+            latency: Seconds for a batch; the first report counts.
+            to_optuna: Whether to report them to Optuna's samplers.
         """
         before = len(self._curve)
         for epoch in sorted(epochs, key=lambda epoch: epoch.epoch):
@@ -75,7 +75,7 @@ class OpenTraining:
             self._write(replace(self._training, latency=latency))
 
     def audit(self, epoch: int) -> None:
-        """Record the epoch after which it would have been stopped, but for an audit."""
+        """Record the epoch after which it would have been stopped without an audit."""
         self._write(replace(self._training, stopped_at=epoch))
 
     def fail(self, reason: str) -> None:
@@ -83,15 +83,15 @@ class OpenTraining:
         self._write(replace(self._training, reason=reason))
 
     def interrupt(self) -> None:
-        """Record that its interruption was no fault of its own."""
+        """Record that the training was not the cause of its interruption."""
         self._write(replace(self._training, orderly=True))
 
     def values(self, objectives: Sequence[str], epochs: int) -> list[float]:
         """Return the value of each objective at the full budget.
 
         Args:
-            objectives: As in ``Plan``.
-            epochs: The full budget.
+            objectives: Objectives as in ``Plan``.
+            epochs: Full budget.
         """
         assert len(self._curve) == epochs, "COMPLETE means the full budget"
         return [self._curve[-1].validation_score, *map(self._cost, objectives[1:])]

@@ -1,4 +1,4 @@
-"""Opens the Optuna study of a run, or makes it."""
+"""Opening or creation of the Optuna study of a run."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ def open_study(
     objectives: Sequence[str],
     identity: Mapping[str, Any] | None,
 ) -> Opened:
-    """Open a study to work on it, and make it where it is missing.
+    """Open a study for writing, and create it if it is missing.
 
     Args:
-        place: As for ``SearchStudy``.
-        name: Name of the study; a file keeps the name that its study has.
-        objectives: As in ``Plan``.
-        identity: As for ``SearchStudy``.
+        place: Storage as for ``SearchStudy``.
+        name: Name of the study; a study in a file keeps its name.
+        objectives: Objectives as in ``Plan``.
+        identity: Identity as for ``SearchStudy``.
 
     Returns:
-        The study, its storage, and who works on it.
+        Study, storage and drivers.
 
     Raises:
-        RunError: If the storage cannot be opened, or the study there is of another search.
+        RunError: If the storage cannot be opened, or its study belongs to another search.
     """
     if isinstance(place, BaseStorage):
         return _opened(place, place, name, objectives, identity)
@@ -87,7 +87,7 @@ def _opened(
 
 
 def _check(study: optuna.Study, identity: Mapping[str, Any], place: Place | BaseStorage) -> None:
-    """Refuse the study of another search; a new one is signed."""
+    """Raise an error for the study of another search; mark a new study with the identity."""
     there = study.user_attrs.get(ASKED)
     if there is None:
         study.set_user_attr(ASKED, dict(identity))

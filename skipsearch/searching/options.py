@@ -1,4 +1,4 @@
-"""What a session may use and how long it may take."""
+"""Resources and limits of a session."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ LAST_PORT = 65_535
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """What trials may use.
+    """Resources of the trials.
 
     Attributes:
-        cpus_per_trial: CPU cores of each trial, also its threads where it is 1 or more.
-        gpus_per_trial: GPUs of each trial, a share below 1 or a whole number; None for one GPU
-            where the cluster has any, else 0.
-        concurrency: Trials at once at most; None for as many as the resources allow.
-        address: Of a Ray cluster to join, ``host:port`` or ``auto`` for the one on this machine;
-            None for a Ray of its own on this machine.
-        insecure: Whether the cluster may do without token authentication.
-        dashboard: Whether a Ray of its own shows its dashboard, to this machine alone.
+        cpus_per_trial: Number of CPU cores of each trial, and of its threads if it is 1 or more.
+        gpus_per_trial: Number of GPUs of each trial, a share below 1 or an integer; None for one
+            GPU if the cluster has any, else 0.
+        concurrency: Maximum number of trials at once; None for as many as the resources allow.
+        address: Address of a Ray cluster to join, ``host:port`` or ``auto`` for the one on this
+            machine; None for a local Ray.
+        insecure: Whether to accept a cluster without token authentication.
+        dashboard: Whether a local Ray provides its dashboard, on this machine only.
 
     Raises:
-        RunError: If a number is out of range, or the rest does not go together.
+        RunError: If a number is out of range, or options are incompatible.
     """
 
     cpus_per_trial: float = 1.0
@@ -62,12 +62,12 @@ class Resources:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a search and its trials may take.
+    """Limits of a search and its trials.
 
     Attributes:
-        time_budget: Seconds after which the session stops; run it again to go on.
+        time_budget: Seconds after which the session stops; run it again to resume.
         trial_timeout: Seconds of training after which a trial fails.
-        max_failures: Trainings in a row that may fail before the search stops; a pack is one.
+        max_failures: Number of consecutive failed trainings that stops a search; a pack is one.
 
     Raises:
         RunError: If a number is out of range.

@@ -1,4 +1,4 @@
-"""Parameters of the space as the trials of a study hold them."""
+"""Conversion between parameters of the space and of Optuna's trials."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from skipsearch.space import Space
 
 
 def chooser(trial: optuna.Trial) -> Callable[[str, Parameter], Value]:
-    """Let Optuna choose the value of each parameter, under the name that it has in the space."""
+    """Return a function by which Optuna chooses each parameter, under its name in the space."""
 
     def choose(name: str, parameter: Parameter) -> Value:
         if isinstance(parameter, Choice):
@@ -32,15 +32,15 @@ def chooser(trial: optuna.Trial) -> Callable[[str, Parameter], Value]:
 
 
 def labels(values: Mapping[str, Value]) -> dict[str, Value]:
-    """Return the values of parameters as Optuna's parameters hold them."""
+    """Return the values of parameters in Optuna's format."""
     return {n: json.dumps(v) if isinstance(v, tuple) else v for n, v in values.items()}
 
 
 def values_of(space: Space, params: Mapping[str, Any]) -> dict[str, Value]:
-    """Return the values of parameters that Optuna's parameters hold.
+    """Return the values of parameters from Optuna's format.
 
     Args:
-        space: The space.
+        space: Space of the parameters.
         params: Parameters of a trial.
     """
     parameters = space.parameters

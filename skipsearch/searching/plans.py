@@ -1,4 +1,4 @@
-"""What a study is to propose, and what it proposes."""
+"""The plan of a study, and its proposals."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ Packs = Callable[[Design, Recipe, Sequence[int]], Iterable[Sequence[int]]]
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A training to be done.
+    """A proposed training.
 
     Attributes:
         number: Number of the trial in the study.
-        candidate: What to train, and how.
+        candidate: Design and recipe.
         seed: Seed of weights, data order and augmentation.
-        pack: Seeds that are trained with it as one packed network, in the order of their places,
-            its own among them; see ``SearchStudy.rest_of_pack``.
+        pack: Seeds that are trained as one packed network, in the order of their places, including
+            its own; see ``SearchStudy.rest_of_pack``.
         costs: Costs of the design.
-        scores: Validation scores of the epochs that were trained before it was interrupted.
-        stopped_at: As in ``Trial``.
-        later: Further packs of a design that has just been proposed.
+        scores: Validation scores of the epochs before an interruption.
+        stopped_at: Epoch of an overruled stop, as in ``Trial``.
+        later: Further packs of a newly proposed design.
     """
 
     number: int
@@ -45,12 +45,12 @@ class Proposal:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a study is to propose.
+    """The plan of a study.
 
     Attributes:
-        space: What to search; its constraints are met before a design is trained.
-        recipe: What every candidate is trained with, but for what axes of the recipe set.
-        trials: Number of trainings that the study shall hold at the end.
+        space: Searched space; constraints are checked before a design is trained.
+        recipe: Recipe of every candidate, except for fields that axes of the recipe set.
+        trials: Required number of trainings of the study.
         seed: Seed of the sampler, and of the first training of each design.
         sampler: One of ``SAMPLERS``, or a sampler of Optuna.
         seeds: Trainings of one design at most, with the seeds ``seed``, ``seed + 1``, ...; at once
@@ -73,5 +73,5 @@ class Plan:
 
     @property
     def measure(self) -> str:
-        """The cost by which designs are alike: the first objective that is known untrained."""
+        """Cost that defines similar designs: the first objective known before training."""
         return next((name for name in self.objectives[1:] if name != LATENCY), "macs")

@@ -1,8 +1,8 @@
-"""Which drivers of a shared study are alive, by their heartbeats in the storage.
+"""Detection of the living drivers of a shared study, by their heartbeats in the storage.
 
-Clocks of several machines differ, and any of them may be set while a search runs. A driver is dead
-when its heartbeat has not changed for a while by the monotonic clock of whoever looks; wall clocks
-only decide how long a driver that is seen for the first time is watched.
+Clocks of several machines differ, and any of them may change during a search. A driver is dead
+when its heartbeat has not changed for a while on the monotonic clock of the observer; wall clocks
+only determine how long a driver is watched when it is first seen.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from uuid import uuid4
 
 import optuna
 
-DRIVER = "driver:"  # begins the study's attributes that hold the heartbeats
+DRIVER = "driver:"  # prefix of the study's attributes with heartbeats
 ENDED = 0.0  # the heartbeat of a driver that has left
 HEARTBEAT_SECONDS = 15.0
 DEAD_SECONDS = 120.0  # without a new heartbeat
-DOUBT_SECONDS = 3 * HEARTBEAT_SECONDS  # the same, where the first that was seen was old already
-LOOK_SECONDS = 1.0  # between looks at a driver in doubt
+DOUBT_SECONDS = 3 * HEARTBEAT_SECONDS  # the same, if the first heartbeat seen was already old
+LOOK_SECONDS = 1.0  # between checks of a driver in doubt
 
 
 class Watch:
@@ -30,7 +30,7 @@ class Watch:
 
     Args:
         monotonic: Monotonic clock.
-        wall: Wall clock, by which each machine stamps its heartbeats.
+        wall: Wall clock, which each machine uses for its heartbeats.
     """
 
     def __init__(
@@ -40,15 +40,15 @@ class Watch:
     ) -> None:
         self._monotonic = monotonic
         self._wall = wall
-        # The heartbeat, since when, and how long to wait.
+        # By name: the heartbeat, the time of its change, and the seconds to wait.
         self._seen: dict[str, tuple[float, float, float]] = {}
 
     def is_alive(self, name: str, heartbeat: float) -> bool:
-        """Whether a heartbeat is new, or not yet old enough.
+        """Return whether a heartbeat is recent enough.
 
         Args:
-            name: Name of whoever has the heartbeat.
-            heartbeat: Heartbeat that the storage has now.
+            name: Name of the owner of the heartbeat.
+            heartbeat: Present heartbeat in the storage.
         """
         now = self._monotonic()
         seen = self._seen.get(name)
@@ -61,12 +61,12 @@ class Watch:
         return now - since < patience
 
     def in_doubt(self, name: str, heartbeat: float) -> bool:
-        """Whether a heartbeat looked old when it was first seen, and is watched still."""
+        """Return whether a heartbeat was old when first seen, and is still watched."""
         return self.is_alive(name, heartbeat) and self._seen[name][2] == DOUBT_SECONDS
 
 
 def is_known_dead(driver: str) -> bool:
-    """Whether a driver ran on this machine and does not any more.
+    """Return whether a driver ran on this machine and has ended.
 
     Args:
         driver: Name of the driver.
@@ -79,17 +79,17 @@ def is_known_dead(driver: str) -> bool:
     except ProcessLookupError:
         return True
     except PermissionError:
-        pass  # another user's
+        pass  # of another user
     return False
 
 
 class Presence:
-    """Sends heartbeats of this driver to the study, from a thread, and watches those of others.
+    """Sends heartbeats of this driver to the study from a thread, and watches those of others.
 
     Args:
-        study: Study that they share.
+        study: Shared study.
         watch: Watch over the heartbeats of the others.
-        pause: Waits for so many seconds.
+        pause: Function that waits for a number of seconds.
 
     Attributes:
         driver: Name of this driver.
@@ -112,14 +112,14 @@ class Presence:
         self._thread.start()
 
     def _send_heartbeat(self) -> None:
-        # A time: whoever sees this driver first judges by it; never the same one twice.
+        # A time by which new observers judge this driver; each differs from the last.
         now = time.time()
         self._last = now if now != self._last else now + 1e-3
         self._study.set_user_attr(DRIVER + self.driver, self._last)
 
     def _send_heartbeats(self) -> None:
         while not self._ended.wait(HEARTBEAT_SECONDS):
-            with contextlib.suppress(Exception):  # the next heartbeat may get through
+            with contextlib.suppress(Exception):  # the next heartbeat may succeed
                 self._send_heartbeat()
 
     def _heartbeats(self) -> dict[str, float]:
@@ -136,7 +136,7 @@ class Presence:
         }
 
     def alive(self) -> set[str]:
-        """Return the drivers that are alive as far as can be known, this one among them."""
+        """Return the drivers that seem to be alive, including this one."""
         return {
             driver
             for driver, heartbeat in self._heartbeats().items()
@@ -144,20 +144,20 @@ class Presence:
         }
 
     def is_recent(self, number: int, start: float) -> bool:
-        """Whether a trial that no driver has signed may still get its signature.
+        """Return whether a trial without a driver's name may still get one.
 
         Args:
             number: Number of the trial.
-            start: When it began, by the clock of its driver.
+            start: Start time by the clock of its driver.
         """
         return self._watch.is_alive(f"trial {number}", start)
 
     def wait_until_known(self, drivers: Set[str], unsigned: Mapping[int, float]) -> None:
-        """Wait until it is known of each driver whether it is alive.
+        """Wait until it is known for each driver whether it is alive.
 
         Args:
             drivers: Names of the drivers.
-            unsigned: When trials began that no driver has signed, by their numbers.
+            unsigned: Start times of the trials without a driver's name, by number.
         """
         started = {f"trial {number}": start for number, start in unsigned.items()}
         while any(
@@ -168,7 +168,7 @@ class Presence:
             self._pause(LOOK_SECONDS)
 
     def end(self) -> None:
-        """Leave, so that nobody waits for this driver."""
+        """Mark this driver as ended, so that no other driver waits for it."""
         self._ended.set()
         self._thread.join()
         self._study.set_user_attr(DRIVER + self.driver, ENDED)

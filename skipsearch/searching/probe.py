@@ -1,9 +1,9 @@
-"""How the access of a Ray cluster stands, asked before it is joined.
+"""Probe of the access to a Ray cluster, before joining it.
 
-Whoever reaches a cluster without token authentication runs code on all its nodes, and a token that
-is sent there is a token given away: first we probe without one. This runs as a program of its own,
-because Ray keeps what it has read about tokens, waits for many minutes where something else
-answers, and writes to standard error on the way.
+Anyone who can reach a cluster without token authentication can run code on all its nodes, and a
+token that is sent there is disclosed: first we probe without one. This runs as a separate program,
+because Ray caches what it has read about tokens, waits for many minutes if another server answers,
+and writes to standard error.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ import subprocess
 import sys
 from typing import NamedTuple
 
-PATIENCE = 30.0  # seconds in all; a cluster answers within milliseconds
+PATIENCE = 30.0  # seconds in total; a cluster answers within milliseconds
 
 
 class Access(NamedTuple):
-    """How a cluster answered.
+    """Answer of a cluster.
 
     Attributes:
-        state: ``open`` to everybody, ``granted`` (it wants a token, and takes the one found here),
-            ``denied`` (it wants a token, and not the one found here, if any), or ``none``.
-        detail: The address as ``host:port``, or what went wrong.
+        state: ``open`` to everybody, ``granted`` (it requires a token, and accepts the local one),
+            ``denied`` (it requires a token, and rejects the local one, if any), or ``none``.
+        detail: Address as ``host:port``, or the error.
     """
 
     state: str
@@ -31,10 +31,10 @@ class Access(NamedTuple):
 
 
 def probe(address: str) -> Access:
-    """Ask a cluster, by the tokens and settings of this environment.
+    """Query a cluster with the tokens and settings of this environment.
 
     Args:
-        address: As ``host:port``, or ``auto`` for the one on this machine.
+        address: Address as ``host:port``, or ``auto`` for the cluster on this machine.
     """
     command = [sys.executable, "-P", __file__, address]
     try:
@@ -44,7 +44,7 @@ def probe(address: str) -> Access:
             timeout=PATIENCE,
             check=True,
             text=True,
-            start_new_session=True,  # Ctrl-C is for us.
+            start_new_session=True,  # Ctrl-C is for this process.
         )
     except subprocess.TimeoutExpired:
         return Access("none", "no answer as of a Ray cluster")
@@ -56,7 +56,7 @@ def probe(address: str) -> Access:
 
 def _probe(address: str) -> Access:
     mode = os.environ.pop("RAY_AUTH_MODE", "disabled")
-    # Read by Ray when it is imported.
+    # Read by Ray at import.
     os.environ |= {"RAY_AUTH_MODE": "disabled", "RAY_py_gcs_connect_timeout_s": "5"}
     from ray import _raylet
     from ray._private.services import canonicalize_bootstrap_address_or_die
@@ -77,7 +77,7 @@ def _probe(address: str) -> Access:
     if mode != "token":
         return Access("denied", "RAY_AUTH_MODE=token is not set here")
     try:
-        # Asked first: Ray ends the process where it is to send a token and finds none.
+        # Checked first: Ray ends the process if it has to send a token and finds none.
         if not _raylet.AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True):
             return Access("denied", "no token in RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token here")
         os.environ["RAY_AUTH_MODE"] = mode

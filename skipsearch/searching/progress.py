@@ -1,4 +1,4 @@
-"""One line about a search: how many trials ended how, the best so far, the time left."""
+"""One line about a search: numbers of trials by state, the best so far, the remaining time."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from skipsearch.errors import counted
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Trial
 from skipsearch.searching.terminal import Line, can_redraw, columns_of
 
-QUIET_SECONDS = 10.0  # between two lines where the output is no terminal
+QUIET_SECONDS = 10.0  # between two lines if the output is not a terminal
 
 
 class Progress:
-    """Shows the state of a search; on a terminal one line that is redrawn.
+    """Shows the state of a search, on a terminal in one line that is redrawn.
 
     Args:
-        budget: Number of trials asked for.
+        budget: Requested number of trials.
         earlier: Records of trials that ended before this session.
-        stream: Where to write; standard error if None.
+        stream: Output stream; standard error if None.
     """
 
     def __init__(self, budget: int, earlier: Iterable[Trial], stream: TextIO | None = None) -> None:
@@ -45,19 +45,19 @@ class Progress:
             self._best = (score, number)
 
     def write_line(self, text: str) -> None:
-        """Write a line of its own."""
+        """Write a separate line."""
         self._stream.write(text + "\n")
         self._stream.flush()
 
     def ended(self, number: int, state: str, score: float | None, running: int) -> None:
-        """Count a trial that ended, and show it."""
+        """Count an ended trial, and update the line."""
         self._states[state] += 1
         if state == COMPLETE and score is not None:
             self._update_best(score, number)
         self.show(running)
 
     def show(self, running: int, final: bool = False) -> None:
-        """Write the line, if it is time to."""
+        """Write the line if it is due."""
         now = time.monotonic()
         done = sum(self._states.values()) >= self._budget
         if not (self._row or final or done) and now - self._shown < QUIET_SECONDS:
@@ -80,9 +80,9 @@ class Progress:
         """Return the line.
 
         Args:
-            running: Number of trials under way.
-            seconds: Seconds since this session began.
-            columns: Number of columns; a longer line is shortened. None for no limit.
+            running: Number of running trials.
+            seconds: Seconds since the start of this session.
+            columns: Maximum number of columns, to which the line is shortened; None for no limit.
         """
         ended = sum(self._states.values())
         here = ended - self._before

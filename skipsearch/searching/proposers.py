@@ -1,8 +1,8 @@
-"""Samplers of our own, which propose whole candidates of a space: grid, evolution, local search.
+"""Custom samplers, which propose whole candidates of a space: grid, evolution, local search.
 
-Nothing that they go by is in memory alone: a proposal follows from the trials of the study, the
-seed and the trial's number. A search that was killed resumes, and several trainings at once are
-the ordinary case.
+They have no state that is only in memory: a proposal depends on the trials of the study, the seed
+and the trial's number. Therefore a killed search can resume, and several trainings at once are the
+normal case.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ from skipsearch.searching.optuna_trials import values_of
 from skipsearch.space import ENUMERABLE, Candidate, Space
 
 POPULATION, TOURNAMENT = 20, 5  # of evolution
-STARTS = 5  # random draws that a climb begins with
-DRAWS = 100  # at random for one that is untried
-NEAR = 10_000  # candidates that are kept as neighbours of others: some 7 kB each
-CLIMB = "local:climb"  # attribute of a trial: the number of the climb it belongs to
+STARTS = 5  # random draws at the start of a climb
+DRAWS = 100  # random draws to find an untried candidate
+NEAR = 10_000  # cached neighbours of candidates, about 7 kB each
+CLIMB = "local:climb"  # attribute of a trial: the number of its climb
 
 Seeds = Sequence[FrozenTrial]  # trainings of one design and recipe, oldest first
-Trainings = Mapping[str, Seeds]  # by key of what was trained, oldest first
-Fitness = tuple[int, float]  # the last epoch with values, and their mean there
+Trainings = Mapping[str, Seeds]  # by key of design and recipe, oldest first
+Fitness = tuple[int, float]  # the last epoch with values, and their mean
 
 
 class Proposer(optuna.samplers.BaseSampler):
-    """Settles all parameters of a trial when the first of them is asked for.
+    """Chooses all parameters of a trial when the first of them is requested.
 
     Args:
-        space: What is searched, with the recipe that the study trains by.
-        seed: Seed of every random choice.
+        space: Searched space, with the recipe of the study.
+        seed: Seed of all random choices.
     """
 
     def __init__(self, space: Space, seed: int) -> None:
         self._space = space
         self._seed = seed
         self._settled: tuple[int, Mapping[str, Value]] = (-1, {})
-        # Saves time, and holds nothing to be lost: the oldest go when there are too many.
+        # Only a cache: the oldest entries are removed when there are too many.
         self._near: dict[str, list[Candidate]] = {}
         self._held = 0
 
@@ -57,7 +57,7 @@ class Proposer(optuna.samplers.BaseSampler):
     def propose(
         self, study: optuna.Study, trial: FrozenTrial, trainings: Trainings, rng: random.Random
     ) -> Candidate:
-        """Return what a trial shall train."""
+        """Return the candidate of a trial."""
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
@@ -78,10 +78,10 @@ class Proposer(optuna.samplers.BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """Return the value of one parameter in the candidate that the trial shall train."""
+        """Return the value of one parameter in the candidate of the trial."""
         number, values = self._settled
         if number != trial.number:
-            # By the number, not from one generator for all: a proposal can be had again.
+            # Seeded by the number, not one generator for all, to make proposals reproducible.
             rng = random.Random(f"{self._seed}-{trial.number}")
             values = self.propose(study, trial, _trainings(study), rng).values
             self._settled = trial.number, values
@@ -89,7 +89,7 @@ class Proposer(optuna.samplers.BaseSampler):
         return json.dumps(value) if isinstance(value, tuple) else value  # as Choice.labels
 
     def _draw(self, trainings: Trainings, rng: random.Random) -> Candidate:
-        """Draw an untried candidate; a known one where all seem known: the study replaces it."""
+        """Draw an untried candidate; a known one, which the study replaces, if all seem known."""
         for _ in range(DRAWS):
             candidate = self._space.draw(rng)
             if candidate.key not in trainings:
@@ -97,7 +97,7 @@ class Proposer(optuna.samplers.BaseSampler):
         return candidate
 
     def _neighbours(self, training: FrozenTrial) -> list[Candidate]:
-        """Return all candidates one axis away from what was trained."""
+        """Return all candidates that differ from a trained one in one axis."""
         key = key_of(training)
         near = self._near.get(key)
         if near is None:
@@ -113,8 +113,8 @@ class Proposer(optuna.samplers.BaseSampler):
 class Grid(Proposer):
     """Each candidate of a finite space once, in shuffled order.
 
-    Listed in order, the first axes would keep one value for long, and a search that ends early
-    would know nothing of the others; any beginning of a shuffled list is a fair sample.
+    In order, the first axes would keep one value for a long time, and a search that ends early
+    would never try others; any beginning of a shuffled list is a fair sample.
 
     Raises:
         SpaceError: If the space is continuous, or too large to be listed.
@@ -140,7 +140,7 @@ class Grid(Proposer):
     def propose(
         self, study: optuna.Study, trial: FrozenTrial, trainings: Trainings, rng: random.Random
     ) -> Candidate:
-        """Return the first of the list that is untried; a known one where all are known."""
+        """Return the first untried candidate of the list; a known one if all are known."""
         return next((c for c in self._order if c.key not in trainings), self._order[0])
 
 
@@ -148,11 +148,11 @@ class Evolution(Proposer):
     """Regularised evolution (Real et al. 2019, arXiv:1802.01548, Algorithm 1).
 
     The first trainings are random. Then the fittest of a random tournament among the youngest
-    trainings is the parent, and its child differs from it in one axis. What is old dies, however
-    fit: a value that was luck does not rule for ever.
+    trainings is the parent, and its child differs from it in one axis. Old trainings leave the
+    population even if they are fit: a lucky value does not dominate for ever.
 
-    Two rules are ours, since no training is ever done again: a child is chosen among those never
-    tried, and where the winner has none left the next of the tournament is the parent.
+    Two rules are additions, since no training is repeated: only untried children are proposed, and
+    if the winner has none left, the next of the tournament is the parent.
     """
 
     def propose(
@@ -172,27 +172,27 @@ class Evolution(Proposer):
 class Local(Proposer):
     """Hill climbing with restarts (White et al. 2020, arXiv:2005.02960).
 
-    A climb begins with some random draws. Its position is the best of its trainings, and an
-    untried neighbour of the position, one axis away, comes next: any improvement moves it. Where
-    all neighbours are tried and none is better, another climb begins. The first climb that can go
-    on does so: a training under way may move one that seemed to have ended.
+    A climb starts with some random draws. Its position is the best of its trainings, and an untried
+    neighbour, one axis away from the position, is next: any improvement moves it. If all neighbours
+    are tried and none is better, another climb starts. The first climb that can continue does so:
+    a running training may move one that seemed to have ended.
     """
 
     def propose(
         self, study: optuna.Study, trial: FrozenTrial, trainings: Trainings, rng: random.Random
     ) -> Candidate:
         """Return the next step of a climb, or the start of another one."""
-        climbs = [*_climbs(study, trainings), []]  # the last is one that has not begun
+        climbs = [*_climbs(study, trainings), []]  # the last one has not started
         steps = ((n, self._step(climb, trainings, rng)) for n, climb in enumerate(climbs))
         number, candidate = next((n, step) for n, step in steps if step is not None)
-        # A sampler has no public way to mark a trial; Optuna's own ones do it like this.
+        # Samplers have no public method to mark a trial; those of Optuna do the same.
         study._storage.set_trial_system_attr(trial._trial_id, CLIMB, number)
         return candidate
 
     def _step(
         self, climb: list[Seeds], trainings: Trainings, rng: random.Random
     ) -> Candidate | None:
-        """Return what a climb tries next; None where it is at its end."""
+        """Return the next candidate of a climb; None if it has ended."""
         position = max(climb, key=_order, default=None)
         if position is None or len(climb) < STARTS or _fitness(position) is None:
             return self._draw(trainings, rng)
@@ -201,7 +201,7 @@ class Local(Proposer):
             untried = [c for c in neighbours if c.key not in trainings]
             if untried:
                 return rng.choice(untried)
-            # Another climb may have been here and have known better.
+            # Another climb may have found a better one here.
             best = max((trainings[c.key] for c in neighbours), key=_order, default=position)
             if _order(best) <= _order(position):
                 return None
@@ -209,7 +209,7 @@ class Local(Proposer):
 
 
 def _trainings(study: optuna.Study) -> Trainings:
-    """Return all trainings; a design whose training was interrupted and resumed keeps its age."""
+    """Return all trainings; an interrupted and resumed one keeps its age."""
     trainings: dict[str, list[FrozenTrial]] = defaultdict(list)
     for trial in study.get_trials(deepcopy=False):
         if is_training(trial):
@@ -218,10 +218,10 @@ def _trainings(study: optuna.Study) -> Trainings:
 
 
 def _climbs(study: optuna.Study, trainings: Trainings) -> list[list[Seeds]]:
-    """Return what was trained in each climb, by its number."""
+    """Return the trainings of each climb, by its number."""
     climbs: dict[int, list[Seeds]] = {}
     for trial in study.get_trials(deepcopy=False):
-        # The mark stays with the trial that was sampled, where another one resumes it.
+        # The mark stays on the sampled trial, even if another one resumes it.
         if CLIMB in trial.system_attrs and is_training(trial):
             members = climbs.setdefault(trial.system_attrs[CLIMB], [])
             members.append(trainings[key_of(trial)])
@@ -229,11 +229,11 @@ def _climbs(study: optuna.Study, trainings: Trainings) -> list[list[Seeds]]:
 
 
 def _fitness(seeds: Seeds) -> Fitness | None:
-    """Return what a design has shown; None while its trainings are under way, or where all failed.
+    """Return the fitness of a design; None while its trainings are running, or if all failed.
 
-    Values of different epochs are not compared: what was trained further is fitter, as the full
-    budget is reached by those alone that early stopping let pass. Of several seeds the one that was
-    stopped first holds the design back, as in a ranking.
+    Values of different epochs are not compared: more epochs mean a higher fitness, since only those
+    reach the full budget that early stopping did not end. Of several seeds the one that was stopped
+    first determines the epoch, as in a ranking.
     """
     ended = (t for t in seeds if t.state in (TrialState.COMPLETE, TrialState.PRUNED))
     curves = [trial.intermediate_values for trial in ended if trial.intermediate_values]

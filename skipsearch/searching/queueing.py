@@ -1,4 +1,4 @@
-"""Trials that wait in a study: what is to be trained next, and what is to be resumed."""
+"""Waiting trials of a study: the next trainings, and those to be resumed."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ FIXED = "fixed_params"  # Optuna's attribute of a queued trial
 
 
 class Queue:
-    """The trials of a study that wait to be trained.
+    """The waiting trials of a study.
 
     Args:
-        study: The study.
-        drivers: The drivers that work on it.
-        space: What is searched.
+        study: Study of the trials.
+        drivers: Drivers of the study.
+        space: Searched space.
     """
 
     def __init__(self, study: optuna.Study, drivers: Drivers, space: Space) -> None:
@@ -48,20 +48,20 @@ class Queue:
 
         Args:
             values: Values of its parameters.
-            queued: What its attributes hold.
+            queued: Content of its attributes.
         """
         self._study.enqueue_trial(labels(values), queued.to_attributes())
 
     def take(self, candidate: Candidate, queued: Queued, is_new: bool) -> optuna.Trial | None:
-        """Take a certain training from the queue.
+        """Take a specific training from the queue.
 
         Args:
-            candidate: What is trained.
+            candidate: Design and recipe.
             queued: Seed and pack of the training.
-            is_new: Whether it is queued first where it does not wait.
+            is_new: Whether to queue it first if it is not in the queue.
 
         Returns:
-            Its trial; None where it does not wait, or another driver was faster.
+            Trial; None if it is not in the queue, or another driver was faster.
         """
         waiting = self._find(candidate, queued)
         if waiting is None and is_new:
@@ -79,7 +79,7 @@ class Queue:
 
     def _find(self, candidate: Candidate, wanted: Queued) -> FrozenTrial | None:
         waiting = self._waiting()
-        # A study in memory numbers its trials as they are taken: none may be passed over.
+        # A study in memory numbers its trials in the order of the queue: none may be skipped.
         for trial in waiting if self._drivers.is_shared else waiting[:1]:
             queued = Queued.from_attributes(trial.user_attrs)
             if (queued.seed, queued.pack) == (wanted.seed, wanted.pack):
@@ -89,10 +89,10 @@ class Queue:
         return None
 
     def requeue_interrupted(self, orderly: bool) -> None:
-        """Queue again the trainings that no driver trains any more.
+        """Queue the trainings again that no driver is training any more.
 
         Args:
-            orderly: Whether the session ended in order, which is no fault of its trainings.
+            orderly: Whether the session ended normally, so that no training caused it.
         """
         running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         self._drivers.wait_until_known(running)
@@ -101,7 +101,7 @@ class Queue:
                 # Another driver may close it at the same moment.
                 with contextlib.suppress(UpdateFinishedTrialError):
                     self._close(trial, orderly)
-        # Closed first and queued after: killed in between, the next driver finds them here.
+        # Closed first and queued later: if killed in between, the next driver finds them here.
         trials = self._study.get_trials(deepcopy=False)
         under_way = (TrialState.WAITING, TrialState.RUNNING)
         resumed = {continued_by(t) for t in trials if t.state in under_way or is_training(t)}

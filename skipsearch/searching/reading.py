@@ -1,8 +1,8 @@
-"""The trials of a study out of its database, by plain selects.
+"""Reading the trials of a study from its database with plain selects.
 
-``RDBStorage.get_all_trials`` makes an object of every row, and 10,000 trainings have 400,000 of
-them. This reads the same tables into the same trials, part by part, in a fraction of the time and
-of the memory.
+``RDBStorage.get_all_trials`` creates an object for every row, and 10,000 trainings have 400,000
+rows. This module reads the same tables into the same trials, part by part, in a fraction of the
+time and memory.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ NOT_FINITE = {"INF_POS": math.inf, "INF_NEG": -math.inf, "NAN": math.nan}
 
 
 class Recorded(NamedTuple):
-    """What records are made of: the part of a trial that this package writes.
+    """The part of a trial that this package writes, from which records are created.
 
     Attributes:
         number: Number of the trial in its study.
@@ -46,7 +46,7 @@ class Recorded(NamedTuple):
 
 
 def studies(engine: Engine) -> dict[str, int]:
-    """Return the ids of the studies in a database, by name; none where it has no tables yet.
+    """Return the ids of the studies in a database, by name; none if it has no tables yet.
 
     Args:
         engine: Engine of the database.
@@ -76,7 +76,7 @@ def read_attributes(engine: Engine, study_id: int) -> dict[str, Any]:
 
 
 def read_recorded(engine: Engine, study_id: int) -> Iterator[Recorded]:
-    """Yield what records are made of, of each trial, in the order of their numbers.
+    """Yield the recorded part of each trial, in the order of their numbers.
 
     Args:
         engine: Engine of the database.
@@ -93,13 +93,13 @@ def read_trials(engine: Engine, study_id: int) -> Iterator[FrozenTrial]:
         engine: Engine of the database.
         study_id: Id of the study in the database.
     """
-    distribution = cache(json_to_distribution)  # thousands of trials share a few
+    distribution = cache(json_to_distribution)  # thousands of trials share a few distributions
     for head, *rows in _read(engine, study_id, *PARTS):
         yield _trial(head, distribution, *rows)
 
 
 def _read(engine: Engine, study_id: int, *names: str) -> Iterator[tuple[Any, ...]]:
-    """Yield of each trial its row, and the rows that belong to it of each table that is named."""
+    """Yield for each trial its row, and its rows in each named table."""
     schema = MetaData()
     schema.reflect(engine, only=(TRIALS, *names))
     trials, *others = (schema.tables[name] for name in (TRIALS, *names))
@@ -115,7 +115,7 @@ def _read(engine: Engine, study_id: int, *names: str) -> Iterator[tuple[Any, ...
 
 
 def _rows(connection: Connection, table: Table, first: int, last: int) -> dict[int, list[Any]]:
-    """Return the rows of a table by the trial that they belong to, in the order of their making."""
+    """Return the rows of a table by trial, in the order of their creation."""
     (key,) = table.primary_key
     query = select(table).where(table.c.trial_id.between(first, last)).order_by(key)
     by_trial: defaultdict[int, list[Any]] = defaultdict(list)
@@ -166,7 +166,7 @@ def _number(value: float | None, kind: str) -> float:
 
 
 def _local(moment: datetime.datetime | None) -> datetime.datetime | None:
-    """Return a moment as Optuna gives it: the database has UTC."""
+    """Return a time in local time, as Optuna does: the database has UTC."""
     if moment is None:
         return None
     return moment.replace(tzinfo=datetime.UTC).astimezone().replace(tzinfo=None)

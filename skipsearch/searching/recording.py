@@ -1,4 +1,4 @@
-"""Records what becomes of trainings in the Optuna study of a run."""
+"""Records the results of trainings in the Optuna study of a run."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from skipsearch.searching.storage import Place, close_storage
 
 
 class Recorder:
-    """An Optuna study at work, and the trainings of it that are under way here.
+    """A running Optuna study, and its trainings that are running in this session.
 
     Args:
-        storage: As for ``SearchStudy``.
-        name: As for ``SearchStudy``.
-        plan: What the study is to hold.
-        identity: As for ``SearchStudy``.
+        storage: Storage as for ``SearchStudy``.
+        name: Name as for ``SearchStudy``.
+        plan: Plan of the study.
+        identity: Identity as for ``SearchStudy``.
 
     Attributes:
-        plan: As given.
+        plan: Plan of the study.
 
     Raises:
-        RunError: If the storage cannot be opened, or the study there is of another search.
+        RunError: If the storage cannot be opened, or its study belongs to another search.
     """
 
     def __init__(
@@ -49,10 +49,10 @@ class Recorder:
         self._open: dict[int, OpenTraining] = {}
 
     def requeue_interrupted(self, orderly: bool = False) -> None:
-        """Queue again what no driver trains any more; call it while nothing is trained here.
+        """Queue trainings again that no driver is training; call it while none is running here.
 
         Args:
-            orderly: Whether the session ended in order, which is no fault of its trainings.
+            orderly: Whether the session ended normally, so that no training caused it.
         """
         self._open.clear()
         self._queue.requeue_interrupted(orderly)
@@ -65,23 +65,23 @@ class Recorder:
         environment: Environment,
         latency: float | None = None,
     ) -> None:
-        """Record epochs of a training; one that is recorded already is passed over.
+        """Record epochs of a training; those that are already recorded are ignored.
 
         Args:
             number: Number of the trial.
-            epochs: Some of its epochs, the next one among them.
-            environment: Where it runs.
-            latency: Seconds for a batch, where it was measured.
+            epochs: Epochs of the training, including the next one.
+            environment: Environment of the training.
+            latency: Seconds for a batch; None if it was not measured.
         """
-        to_optuna = len(self.plan.objectives) == 1  # Optuna knows no reports of several
+        to_optuna = len(self.plan.objectives) == 1  # Optuna allows reports of a single one
         self._record(number, lambda each: each.report(epochs, environment, latency, to_optuna))
 
     def audit(self, number: int, epoch: int) -> None:
-        """Record that a training is continued to check the rule that would have stopped it.
+        """Record that a training continues in order to check the rule that would have stopped it.
 
         Args:
             number: Number of the trial.
-            epoch: Number of the epoch after which it would have been stopped.
+            epoch: Epoch after which it would have been stopped.
         """
         self._record(number, lambda training: training.audit(epoch))
 
@@ -90,7 +90,7 @@ class Recorder:
 
         Args:
             number: Number of the trial.
-            state: COMPLETE (at the full budget only), PRUNED or FAIL.
+            state: State: COMPLETE (only at the full budget), PRUNED or FAIL.
             reason: Why it failed.
         """
 
@@ -109,22 +109,22 @@ class Recorder:
         training.fail(reason)
 
     def _record(self, number: int, record: Callable[[OpenTraining], None]) -> None:
-        """Record something of a training, unless another driver took it over."""
+        """Call a function that records a training, unless another driver has taken it over."""
         training = self._open.get(number)
         if training is None:
             return
         try:
             record(training)
             self._drivers.flush()
-        except UpdateFinishedTrialError:  # this driver seemed dead
+        except UpdateFinishedTrialError:  # others took this driver for dead
             del self._open[number]
 
     def ended_elsewhere(self) -> list[Trial]:
-        """Return the trainings that other drivers have ended since the last call."""
+        """Return the trainings of other drivers that have ended since the last call."""
         return self._drivers.ended()
 
     def running_elsewhere(self) -> int:
-        """Count the trainings that other drivers are still at."""
+        """Return the number of trainings that other drivers are running."""
         running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         return sum(map(self._drivers.trains, running))
 
@@ -136,7 +136,7 @@ class Recorder:
         return records(self._storage.get_all_trials(study_id, deepcopy=False))
 
     def close(self) -> None:
-        """Leave the study to others, and its file at rest."""
+        """Leave the study to other drivers, and close its file."""
         self._drivers.end()
         if isinstance(self._storage, RDBStorage):
             close_storage(self._storage)

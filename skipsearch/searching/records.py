@@ -1,4 +1,4 @@
-"""The records of trainings, out of the trials of an Optuna study."""
+"""The records of trainings, from the trials of an Optuna study."""
 
 from __future__ import annotations
 
@@ -22,77 +22,77 @@ from skipsearch.searching.attributes import (
 from skipsearch.searching.reading import read_attributes, read_recorded, read_trials, studies
 from skipsearch.searching.storage import Database, Place, damage_named, file_stamp, reading, shown
 
-ASKED = "asked"  # the study's attribute that says what is searched
+ASKED = "asked"  # the study's attribute that identifies the search
 
 
 def load_trials(
     place: Place, name: str | None = None, identity: Mapping[str, Any] | None = None
 ) -> list[Trial]:
-    """Return the record of every training in a storage; none where it holds no study yet.
+    """Return the record of every training in a storage; none if it has no study yet.
 
     Args:
-        place: The study's file, or the URL of its storage.
+        place: File of the study, or URL of its storage.
         name: Name of the study; None for the only one.
-        identity: What the study must be of, see ``SearchConfig.identity``; None for anything.
+        identity: Required identity of the study, see ``SearchConfig.identity``; None for any.
 
     Raises:
-        RunError: If the storage cannot be read, holds several studies and none is named, or is of
-            another search.
+        RunError: If the storage cannot be read, has several studies but no name is given, or
+            belongs to another search.
     """
     with without_garbage_collection(), _study(place, name, identity) as found:
         return records(read_recorded(*found)) if found else []
 
 
 def load_params(place: Place, name: str | None = None) -> list[dict[str, Any]]:
-    """Return the parameters of every trial of a study, by its number, as Optuna holds them.
+    """Return the parameters of every trial of a study, by number, in Optuna's format.
 
     Args:
-        place: As for ``load_trials``.
+        place: Storage as for ``load_trials``.
         name: Name of the study; None for the only one.
 
     Raises:
-        RunError: As ``load_trials``.
+        RunError: See ``load_trials``.
     """
     with _study(place, name) as found:
         return [trial.params for trial in read_trials(*found)] if found else []
 
 
 class StudyReader:
-    """Reads the study of a search: again and again, and anew only where its file has changed."""
+    """Reads the study of a search repeatedly, but only if its file has changed."""
 
     def __init__(
         self, place: Place, name: str | None = None, identity: Mapping[str, Any] | None = None
     ) -> None:
-        """Say where the study is; nothing is opened yet.
+        """Create a reader without opening the study yet.
 
         Args:
-            place: As for ``load_trials``.
+            place: Storage as for ``load_trials``.
             name: Name of the study; None for the only one.
-            identity: As for ``load_trials``.
+            identity: Required identity as for ``load_trials``.
         """
         self._study = place, name, identity
         self._stamp: tuple[int, ...] = ()
         self._trials: list[Trial] = []
 
     def trials(self) -> list[Trial]:
-        """Return what ``load_trials`` does."""
+        """Return the same as ``load_trials``."""
         now = file_stamp(self._study[0])
         if not now or now != self._stamp:
             self._trials = load_trials(*self._study)
-            self._stamp = now  # of before it was read: what came since is read the next time
+            self._stamp = now  # from before reading: later changes are read next time
         return list(self._trials)
 
     def params(self) -> list[dict[str, Any]]:
-        """Return what ``load_params`` does."""
+        """Return the same as ``load_params``."""
         return load_params(*self._study[:2])
 
 
 @contextmanager
 def without_garbage_collection() -> Iterator[None]:
-    """Pause the search for cycles, among objects nearly all of which stay.
+    """Pause garbage collection while nearly all new objects stay alive.
 
-    The collector runs more often the more objects are made: that is half of the time in which
-    thousands of records are loaded.
+    The collector runs the more often, the more objects are created: it takes half of the time to
+    load thousands of records.
     """
     collects = gc.isenabled()
     gc.disable()
@@ -107,7 +107,7 @@ def without_garbage_collection() -> Iterator[None]:
 def _study(
     place: Place, name: str | None, identity: Mapping[str, Any] | None = None
 ) -> Iterator[tuple[Database, int] | None]:
-    """Open a study to read it; None where the search was interrupted before its first trial."""
+    """Open a study for reading; None if the search was interrupted before its first trial."""
     with reading(place) as engine, damage_named(place):
         known = studies(engine)
         if name is None and len(known) > 1:
@@ -124,15 +124,15 @@ def _study(
 def check_identity(
     place: Place, there: Mapping[str, Any] | None, identity: Mapping[str, Any]
 ) -> None:
-    """Refuse the study of another search.
+    """Check that a study belongs to a search.
 
     Args:
-        place: Place of the study.
-        there: Identity that it has; None where it is too old to have one.
-        identity: Identity that it must have.
+        place: Storage of the study.
+        there: Identity of the study; None if it is too old to have one.
+        identity: Required identity.
 
     Raises:
-        RunError: If it is of another search.
+        RunError: If it belongs to another search.
     """
     other = difference(there, identity) if there is not None else ""
     if other:

@@ -1,6 +1,6 @@
-"""What Ray needs of this process and this machine, checked first.
+"""Requirements of Ray on this process and this machine, which are checked first.
 
-Where something is missing Ray ends in a traceback of its own, or waits for minutes.
+Otherwise Ray ends with a traceback, or waits for minutes.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ def import_problem() -> str:
 
 
 def check_machine() -> None:
-    """Refuse a machine on which Ray cannot start.
+    """Check that Ray can start on this machine.
 
     Raises:
-        RunError: If nothing can be reached on the loopback interface, or a path is not UTF-8.
+        RunError: If the loopback interface does not work, or a path is not UTF-8.
     """
     check_utf8("working directory", os.getcwd())
     for path in sys.path:
@@ -46,11 +46,11 @@ def check_machine() -> None:
 
 
 def check_utf8(name: str, path: str | Path) -> None:
-    """Refuse a path that cannot be written into a text file.
+    """Check that a path can be written to a text file.
 
     Args:
-        name: What to call it in the message.
-        path: The path; a relative one counts with the working directory.
+        name: Name for the message.
+        path: Path; a relative one is checked together with the working directory.
 
     Raises:
         RunError: If it is not UTF-8.

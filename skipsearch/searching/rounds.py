@@ -1,4 +1,4 @@
-"""Round by round: train what is wanted, look at what came out, and ask what is wanted next."""
+"""Trainings in rounds, each of which depends on the results of the previous ones."""
 
 from __future__ import annotations
 
@@ -38,21 +38,21 @@ def train_rounds(
 ) -> Outcome:
     """Train given designs with given seeds at the full budget, until no more are wanted.
 
-    What the study holds is not trained again: after an interruption, of whatever kind, the same
-    call resumes. To be called within ``ray_session``.
+    Trainings in the study are not repeated: after any interruption, the same call resumes. Must be
+    called within ``ray_session``.
 
     Args:
-        file: File of a study of its own, made where it is missing.
-        plan: Says the space, its recipe and its name; what is trained, ``wanted`` alone says.
-        wanted: From the records so far to the parameters and seeds of the next round; none at the
-            end.
-        data: As for ``run_trials``.
-        checkpoints: Folder for the checkpoints of trainings under way.
-        allocation: What ``ray_session`` gave.
+        file: File of a separate study, created if it is missing.
+        plan: Plan with the space and the recipe; only ``wanted`` chooses the trainings.
+        wanted: Function from the records so far to the parameters and seeds of the next round;
+            none at the end.
+        data: Data set as for ``run_trials``.
+        checkpoints: Folder for the checkpoints of running trainings.
+        allocation: Resources from ``ray_session``.
         limits: Limits of time, over all rounds, and of failures.
-        identity: What the study is of, and must be; see ``SearchStudy``.
-        deterministic: Whether a GPU must give the same bits again, for less speed.
-        verbose: Whether to show what Tune prints.
+        identity: Required identity of the study, see ``SearchStudy``.
+        deterministic: Whether a GPU must reproduce the same bits, at lower speed.
+        verbose: Whether to show the output of Tune.
 
     Raises:
         RunError: If the disk is full, or too many trainings fail in a row.

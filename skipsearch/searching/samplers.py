@@ -1,4 +1,4 @@
-"""The samplers of a search by their words: who proposes the designs."""
+"""The samplers of a search by name, which propose the designs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from skipsearch.task import Scale
 
 SAMPLERS = ("surrogate", "tpe", "random", "grid", "gp", "nsga2", "evolution", "local")
 DEFAULT = "surrogate"
-ONE_OBJECTIVE = ("evolution", "local")  # they order trainings by one value
+ONE_OBJECTIVE = ("evolution", "local")  # they rank trainings by one value
 
 AnySampler = str | optuna.samplers.BaseSampler
 
@@ -28,10 +28,10 @@ def make_sampler(
     objectives: Sequence[str] = (SCORE,),
     scale: Scale | None = None,
 ) -> optuna.samplers.BaseSampler:
-    """Return the sampler of a word; a sampler that is one already is returned as it is.
+    """Return the sampler of a name; an existing sampler is returned unchanged.
 
-    ``surrogate``, ``tpe`` and ``gp`` model the values seen so far, ``nsga2`` and ``evolution``
-    breed from the best, ``local`` climbs, ``random`` and ``grid`` look at no value.
+    ``surrogate``, ``tpe`` and ``gp`` model the observed values, ``nsga2`` and ``evolution`` mutate
+    the best, ``local`` climbs, ``random`` and ``grid`` use no values.
 
     Conditional axes are absent from many trials: a sampler that takes its dimensions from the first
     trial draws them at random. A search that is resumed makes its sampler anew, with another seed.
@@ -44,8 +44,8 @@ def make_sampler(
         scale: Metric and number of validation images; None where they are not known.
 
     Raises:
-        RunError: If the word is unknown, or stands for a sampler of one objective alone.
-        SpaceError: If ``grid`` is asked to list a space that is continuous or too large.
+        RunError: If the name is unknown, or its sampler supports only one objective.
+        SpaceError: If the space is continuous or too large for ``grid``.
     """
     if isinstance(sampler, optuna.samplers.BaseSampler):
         return sampler
@@ -63,8 +63,8 @@ def make_sampler(
                     n_startup_trials=10,
                     n_ei_candidates=24,
                     multivariate=True,
-                    group=True,  # conditional axes need it
-                    constant_liar=True,  # keeps trials at once apart
+                    group=True,  # required for conditional axes
+                    constant_liar=True,  # separates concurrent trials
                     seed=seed,
                 )
             case "random":
@@ -75,14 +75,14 @@ def make_sampler(
                 return optuna.samplers.GPSampler(
                     n_startup_trials=10,
                     deterministic_objective=False,  # another seed gives another score
-                    # Conditional parameters are drawn at random, for every trial: no surprise.
+                    # Conditional parameters are expected to be drawn at random in every trial.
                     independent_sampler=optuna.samplers.RandomSampler(seed=seed),
                     warn_independent_sampling=False,
                     seed=seed,
                 )
             case "nsga2":
                 return _Generations(
-                    # Optuna's 50 would leave a search of 50 trials at its first, random one.
+                    # With Optuna's 50, a search of 50 trials has only its first, random generation.
                     population_size=10,
                     crossover_prob=0.9,
                     swapping_prob=0.5,
@@ -99,15 +99,15 @@ def make_sampler(
 
 
 def sampler_name(sampler: AnySampler) -> str:
-    """Return the word of a sampler; of one that is Optuna's or a user's own, its class."""
+    """Return the name of a sampler; for one of Optuna or of a user, that of its class."""
     return sampler if isinstance(sampler, str) else type(sampler).__name__
 
 
 class _Generations(optuna.samplers.NSGAIISampler):
-    """NSGA-II (Deb et al. 2002) whose generations count the queued trials as well.
+    """NSGA-II (Deb et al. 2002) whose generations include the queued trials.
 
-    Optuna gives a trial its generation when it samples it. The replacement of a known proposal is
-    queued and never sampled: its training would be in no population, and be a parent of none.
+    Optuna assigns a generation to a trial when it samples it. The replacement of a known proposal
+    is queued and not sampled: it would be in no population, and never be a parent.
     """
 
     def before_trial(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:

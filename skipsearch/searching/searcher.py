@@ -1,4 +1,4 @@
-"""Tune's view of a search: what to train next, what became of it, and which trial is to stop."""
+"""Tune's interface to a search: what to train next, its results, and which trials to stop."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from skipsearch.searching.stopping import EarlyStopper
 from skipsearch.searching.study import SearchStudy
 from skipsearch.training import Store
 
-WORKER_DEATHS = 2  # worker processes that may die under one trial
-SESSION_TRIALS = 500  # of one Tune session: it keeps every trial, and looks through all of them
+WORKER_DEATHS = 2  # worker processes that may die in one trial
+SESSION_TRIALS = 500  # of one Tune session, which keeps and scans all its trials
 
 
 def checkpoint_name(key: str, seeds: Iterable[int]) -> str:
-    """Name a checkpoint by design, recipe and seeds, so that a later attempt finds it."""
+    """Return a checkpoint's name from design, recipe and seeds, so that later attempts find it."""
     return f"{key}-{'+'.join(map(str, seeds))}.pt"
 
 
 def trainings_of(checkpoint: str) -> set[tuple[str, int]]:
-    """Return key and seed of each training that a checkpoint is of; none where it is not ours."""
+    """Return key and seed of each training of a checkpoint; none for foreign files."""
     key, _, seeds = checkpoint.removesuffix(".pt").rpartition("-")
     parts = seeds.split("+")
     return {(key, int(seed)) for seed in parts} if all(map(str.isdecimal, parts)) else set()
@@ -43,12 +43,12 @@ def trainings_of(checkpoint: str) -> set[tuple[str, int]]:
 
 @dataclass
 class _Training:
-    """A training under way."""
+    """A running training."""
 
     proposal: Proposal
     place: int  # in its pack
     stopped: bool = False  # by the scheduler
-    audited: bool = False  # it should have been stopped, and is not asked about again
+    audited: bool = False  # it should have been stopped, and is not checked again
 
 
 @dataclass(frozen=True)
@@ -62,13 +62,13 @@ class _End:
 
 @dataclass
 class _Pack:
-    """What one worker trains at once: one training, or several seeds as one packed network.
+    """The trainings of one worker: a single one, or several seeds as one packed network.
 
-    A place whose training has ended, or is another driver's, is computed and not recorded: so the
-    bits of the others, and the checkpoint, stay what they are.
+    A place whose training has ended, or belongs to another driver, is computed but not recorded:
+    so the bits of the others, and the checkpoint, stay the same.
     """
 
-    trainings: list[_Training]  # under way
+    trainings: list[_Training]  # running
     checkpoint: str
     engine: int | None
     begun: float
@@ -77,25 +77,25 @@ class _Pack:
 
     @property
     def failure(self) -> str:
-        """Why it failed; empty where a training of it ended well."""
+        """Why it failed; empty unless all its trainings failed."""
         return self.ends[0].reason if all(end.reason for end in self.ends) else ""
 
 
 class StudySearcher(Searcher):
-    """Tune's view of the study: asks it for designs and reports what became of them.
+    """Tune's interface to the study, which proposes designs and records their results.
 
     Args:
-        study: Proposes and records.
+        study: Study that proposes and records.
         store: Store of checkpoints.
         earlier: Trainings that ended before.
-        at_once: Trainings at once at most.
-        engines: That trials share; 0 where each trial has a worker of its own.
-        request: Makes a request of what differs from training to training.
+        at_once: Maximum number of packs at once.
+        engines: Number of engines that trials share; 0 if each trial has a dedicated worker.
+        request: Function that creates a request from the arguments that vary between trainings.
         stopping: Early stopping.
-        cost_bounds: Bounds between groups of like cost, within which trainings are compared.
-        limits: Limits of time and failures; a pack that fails is one failure, and fails where all
-            that ends in it does.
-        progress: Shows the state of the search.
+        cost_bounds: Bounds between groups of similar cost, within which trainings are compared.
+        limits: Limits of time and failures; a pack counts as one failure, if all its ended
+            trainings failed.
+        progress: Display of the state of the search.
     """
 
     def __init__(
@@ -117,32 +117,32 @@ class StudySearcher(Searcher):
         self._store = store
         self._at_once = at_once
         self._request = request
-        self._load = dict.fromkeys(range(engines), 0)  # trainings under way, by engine
+        self._load = dict.fromkeys(range(engines), 0)  # running packs, by engine
         self._stopping = stopping
         self._stopper = EarlyStopper(stopping, study.plan.recipe.epochs)
         self._bounds = cost_bounds
         self._cost = study.plan.measure
         self._limits = limits
-        self._failures: list[str] = []  # reasons of those in a row
+        self._failures: list[str] = []  # reasons of consecutive ones
         self._progress = progress
         self._warnings: set[str] = set()
         self._packs: dict[str, _Pack] = {}  # by Tune's trial
         self._ended_checkpoints: list[str] = []
-        self._left = SESSION_TRIALS  # to begin in this session
+        self._left = SESSION_TRIALS  # that may still start in this session
         self._is_done = False  # whether the study has no more to train
         self.crash: Exception | None = None
         for trial in earlier:
             self._compare_with(trial)
 
     def _compare_with(self, trial: Trial) -> None:
-        """Let early stopping compare others with a training that has ended."""
+        """Add an ended training to the comparisons of early stopping."""
         curve = trial.curve[: trial.stopped_at or None]
         scores = [epoch.validation_score for epoch in curve]
         self._stopper.stops(trial.number, scores, self._group(trial))
         self._stopper.forget(trial.number)
 
     def __getstate__(self) -> dict[str, Any]:
-        # Tune pickles its searcher for a restore that we never ask for: the study is the state.
+        # Tune pickles its searcher for a restore that is never used: the study is the state.
         return {}
 
     def save(self, checkpoint_path: str) -> None:
@@ -150,7 +150,7 @@ class StudySearcher(Searcher):
 
     @property
     def unfinished(self) -> bool:
-        """Whether trainings were still to be done when the session ended."""
+        """Whether trainings remained when the session ended."""
         return bool(self._packs) or not self._is_done
 
     def begin_session(self) -> None:
@@ -159,7 +159,7 @@ class StudySearcher(Searcher):
 
     @property
     def needs_session(self) -> bool:
-        """Whether the last session ended because it had begun as many trials as it may."""
+        """Whether the last session ended because it had started the maximum number of trials."""
         return not (self._left or self._is_done or self._packs or self.crash)
 
     @property
@@ -167,7 +167,7 @@ class StudySearcher(Searcher):
         return sum(len(pack.trainings) for pack in self._packs.values())
 
     def suggest(self, trial_id: str) -> Any:
-        """Give Tune the next training or pack; None while enough are under way."""
+        """Return the next training or pack to Tune; None while enough are running."""
         with self._keeping_crash():
             return self._suggest(trial_id)
         return Searcher.FINISHED
@@ -184,13 +184,13 @@ class StudySearcher(Searcher):
         proposal = self._study.ask()
         if proposal is None:
             if self._study.settled and self._packs:
-                return None  # what is under way may open the question again
+                return None  # running trainings may reopen the question
             self._is_done = True
             return Searcher.FINISHED
         checkpoint = checkpoint_name(proposal.candidate.key, proposal.pack)
         running = (pack for pack in self._packs.values() if pack.checkpoint == checkpoint)
         if (pack := next(running, None)) is not None:
-            # Another driver had it, and its place is computed here already.
+            # Another driver had it, and its place is already computed here.
             self._add_trainings(proposal, pack)
             return self._suggest(trial_id)
         self._left -= 1
@@ -210,10 +210,10 @@ class StudySearcher(Searcher):
         ).to_config()
 
     def _add_trainings(self, proposal: Proposal, pack: _Pack) -> None:
-        """Let a pack record the training of a proposal, and what else of the pack is to be done."""
+        """Add the training of a proposal, and the remaining trainings of its pack, to a pack."""
         for each in [proposal, *self._study.rest_of_pack(proposal)]:
             if each.scores:
-                # What was decided about these epochs stays decided.
+                # Earlier decisions about these epochs stay valid.
                 self._stopper.stops(each.number, each.scores, self._group(each.costs))
             place, audited = proposal.pack.index(each.seed), each.stopped_at > 0
             pack.trainings.append(_Training(each, place, audited=audited))
@@ -222,7 +222,7 @@ class StudySearcher(Searcher):
         return bisect(self._bounds, getattr(costs, self._cost))
 
     def stops(self, trial_id: str, result: Mapping[str, Any]) -> bool:
-        """Whether a pack is stopped as a whole; trainings that are to end early are remembered."""
+        """Return whether a whole pack is stopped; mark trainings that early stopping ends."""
         pack = self._packs.get(trial_id)
         report: Report = result[REPORT]
         if pack is None or report.done or report.device_lost:
@@ -245,16 +245,16 @@ class StudySearcher(Searcher):
         return True
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Record the epochs of a result, and close what ended in a pack that continues."""
+        """Record the epochs of a result, and close ended trainings of a continuing pack."""
         with self._keeping_crash():
             self._record(trial_id, result)
 
     def _record(self, trial_id: str, result: dict[str, Any]) -> None:
         pack = self._packs.get(trial_id)
         if pack is None:
-            return  # Closed already: a report that came twice.
+            return  # Already closed: a duplicate report.
         report: Report = result[REPORT]
-        if report.warning and report.warning not in self._warnings:  # once: the next have it too
+        if report.warning and report.warning not in self._warnings:  # once for all
             self._warnings.add(report.warning)
             self._progress.write_line(f"trials train slower than they could: {report.warning}")
         environment = Environment(
@@ -272,13 +272,13 @@ class StudySearcher(Searcher):
         ends = [self._end(each, report.members[each.place]) for each in pack.trainings]
         for training, end in zip(pack.trainings, ends, strict=True):
             if end is not None:
-                # For the loggers, which Tune calls after its searcher, with the same set.
+                # For the loggers, which Tune calls after the searcher with the same set.
                 result[ENDED].add(training.place)
         self._close(trial_id, ends)
         self._progress.show(self._running)
 
     def _end(self, training: _Training, member: Member) -> _End | None:
-        """Return how a training ended; None where it continues, now or in a later session."""
+        """Return how a training ended; None if it continues, now or in a later session."""
         curve = member.curve
         if member.failure:
             return _End(FAIL, member.failure)
@@ -289,7 +289,7 @@ class StudySearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Record the last result, or that there is none, and close what ended."""
+        """Record the last result, or its absence, and close ended trainings."""
         with self._keeping_crash():
             if result is not None and not error:
                 self._record(trial_id, result)
@@ -297,7 +297,7 @@ class StudySearcher(Searcher):
                 self._close(trial_id, [_End(FAIL, self._death_reason(pack))] * len(pack.trainings))
 
     def _close(self, trial_id: str, ends: Sequence[_End | None]) -> None:
-        """Close the trainings of a pack that have ended, and the pack with the last of them."""
+        """Close the ended trainings of a pack, and the pack with the last of them."""
         pack = self._packs[trial_id]
         ended = [
             (t.proposal.number, end) for t, end in zip(pack.trainings, ends, strict=True) if end
@@ -324,7 +324,7 @@ class StudySearcher(Searcher):
             reason += f": {pack.device_failure}"
         timeout = self._limits.trial_timeout
         if timeout is not None:
-            timeout *= len(pack.trainings[0].proposal.pack)  # as the worker counts
+            timeout *= len(pack.trainings[0].proposal.pack)  # as in the worker
             if time.monotonic() - pack.begun > timeout:
                 reason += f", and did not answer within the time-out of {timeout:g} s"
         return reason
@@ -340,20 +340,20 @@ class StudySearcher(Searcher):
 
     @contextlib.contextmanager
     def _keeping_crash(self) -> Iterator[None]:
-        """Keep an exception: Tune would count it as a failure of the trial. The session ends."""
+        """Store an exception, which Tune would count as a failed trial, and end the session."""
         try:
             yield
         except Exception as error:
             self.crash = self.crash or error
 
     def end_session(self) -> None:
-        """Remove checkpoints that a worker wrote while its training was being ended."""
+        """Remove checkpoints that a worker wrote while its training was ending."""
         for name in self._ended_checkpoints:
             self._store.remove(name)
         self._ended_checkpoints.clear()
 
     def close(self) -> None:
-        """Write the last line, and raise what Tune would have swallowed."""
+        """Write the last line, and raise the stored exception, if any."""
         self._progress.show(self._running, final=True)
         if self.crash is None:
             return

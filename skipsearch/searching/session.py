@@ -1,7 +1,7 @@
-"""One session of Ray Tune, over a search that may have many.
+"""One of the sessions of Ray Tune in a search.
 
-Tune keeps every trial that it was given and looks through all of them, so a long search is many
-sessions. What it writes is thrown away: the study is the state.
+Tune keeps and scans all its trials, so a long search has many sessions. Its files are deleted: the
+study is the state.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ def run_session(
     callbacks: Sequence[tune.Callback],
     verbose: bool,
 ) -> None:
-    """Train what the searcher suggests until it suggests no more, or the search cannot continue.
+    """Train the searcher's suggestions until there are no more, or the search cannot continue.
 
     Args:
-        trainable: What Tune runs as a trial.
-        searcher: Tune's view of the study.
-        scratch: Folder for what Tune writes.
-        deadline: When to end, by the monotonic clock; None for no limit.
+        trainable: Trainable that Tune runs as a trial.
+        searcher: Tune's interface to the study.
+        scratch: Folder for the files of Tune.
+        deadline: End on the monotonic clock; None for no limit.
         callbacks: Callbacks of Tune, such as loggers.
-        verbose: Whether to show what Tune prints.
+        verbose: Whether to show the output of Tune.
     """
     tuner = tune.Tuner(
         trainable,
@@ -48,7 +48,7 @@ def run_session(
             name="session",
             storage_path=scratch,
             stop=SessionStopper(searcher, deadline),
-            # Ours are written after each epoch; Tune must not ask for one of its own.
+            # Workers write checkpoints after each epoch; Tune must not request further ones.
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             failure_config=tune.FailureConfig(max_failures=WORKER_DEATHS),
             callbacks=list(callbacks),
@@ -65,10 +65,10 @@ def run_session(
 
 
 class Scheduler(FIFOScheduler):
-    """Tune's view of early stopping: the rule itself is that of ``stopping``.
+    """Tune's interface to early stopping, whose rule is in ``stopping``.
 
     Args:
-        searcher: Knows the trainings.
+        searcher: Searcher with the running trainings.
     """
 
     def __init__(self, searcher: StudySearcher) -> None:
@@ -76,7 +76,7 @@ class Scheduler(FIFOScheduler):
         self._searcher = searcher
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Decide whether a trial is stopped."""
+        """Return whether a trial is stopped."""
         stops = self._searcher.stops(trial.trial_id, result)
         action: str = TrialScheduler.STOP if stops else TrialScheduler.CONTINUE
         return action
@@ -85,11 +85,11 @@ class Scheduler(FIFOScheduler):
 class SessionStopper(tune.Stopper):
     """Ends a session at once when the search cannot continue, or its time is up.
 
-    Tune's own time budget rests on the wall clock, which may be set meanwhile.
+    Tune's own time budget uses the wall clock, which may change meanwhile.
 
     Args:
-        searcher: Knows whether the search can continue.
-        deadline: When to end, by the monotonic clock; None for no limit.
+        searcher: Searcher that determines whether the search can continue.
+        deadline: End on the monotonic clock; None for no limit.
     """
 
     def __init__(self, searcher: StudySearcher, deadline: float | None = None) -> None:
@@ -97,10 +97,10 @@ class SessionStopper(tune.Stopper):
         self._deadline = deadline
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Leave single trials to the scheduler."""
+        """Return False: the scheduler stops single trials."""
         return False
 
     def stop_all(self) -> bool:
-        """Whether the session is to end."""
+        """Return whether the session must end."""
         late = self._deadline is not None and time.monotonic() >= self._deadline
         return late or self._searcher.crash is not None

@@ -1,7 +1,7 @@
-"""Early stopping: which trainings end at the epochs where they are compared.
+"""Early stopping: which trainings end at the epochs of the comparisons.
 
-Pure arithmetic on what the study recorded, so that a search that is resumed decides as one that
-was never interrupted. Ray Tune asks it through ``session.Scheduler``.
+Decisions depend only on the records of the study, so that they are the same in a resumed search as
+without interruption. Ray Tune calls it through ``session.Scheduler``.
 """
 
 from __future__ import annotations
@@ -13,35 +13,35 @@ from statistics import fmean, median
 
 from skipsearch.early_stopping import EarlyStopping
 
-LEAST_FOR_MEDIAN = 3  # trainings that must have reached an epoch before a median is trusted
+LEAST_FOR_MEDIAN = 3  # trainings that must have reached an epoch before its median is used
 
 
 class EarlyStopper:
-    """Decides about trainings, one after another, and remembers what it compares them with.
+    """Decides on trainings one after another, and stores the values for comparisons.
 
     Args:
-        stopping: The rule.
-        epochs: The full budget.
+        stopping: Rule of early stopping.
+        epochs: Full budget.
     """
 
     def __init__(self, stopping: EarlyStopping, epochs: int) -> None:
         self._stopping = stopping
         self._grace = stopping.rungs(epochs)[0]
         self._rungs = stopping.rungs(epochs)[:-1]
-        # What was seen at an epoch, sorted: values at a rung, or means up to an epoch.
+        # Sorted observations at an epoch: values at a rung, or means up to an epoch.
         self._seen: dict[Hashable, list[float]] = defaultdict(list)
-        self._entered: dict[int, int] = {}  # by training under way: epochs that were entered
+        self._entered: dict[int, int] = {}  # entered epochs, by running training
 
     def stops(self, number: int, scores: Sequence[float], group: Hashable = None) -> bool:
-        """Enter the epochs of a training that are new, and say whether it is to end.
+        """Enter the new epochs of a training, and return whether it is stopped.
 
-        All new epochs are entered, so that a training whose fate was decided before, or that has
-        the full budget, is entered by the same call.
+        All new epochs are entered, so that the same call also enters a training that was decided
+        before, or that has the full budget.
 
         Args:
             number: Number of the training.
             scores: Validation scores of all its epochs so far.
-            group: Trainings are compared within a group.
+            group: Group within which trainings are compared.
         """
         before = self._entered.get(number, 0)
         self._entered[number] = len(scores)
@@ -56,7 +56,7 @@ class EarlyStopper:
         return any(ends)
 
     def forget(self, number: int) -> None:
-        """Drop what is only needed while a training is under way."""
+        """Drop what is only needed while a training is running."""
         self._entered.pop(number, None)
 
     def _below_best(self, number: int, scores: Sequence[float], group: Hashable) -> bool:

@@ -34,27 +34,27 @@ from skipsearch.errors import (
     shown_value,
 )
 
-# Where a study is: the path of its SQLite file, or a URL as Optuna takes it. A path never becomes
-# a URL: Optuna and SQLAlchemy would read %, ?, { and } in it as something else.
+# Storage of a study: the path of its SQLite file, or a URL for Optuna. A path is never converted
+# to a URL: Optuna and SQLAlchemy would interpret %, ?, { and } in it.
 Place = str | Path
-Database = Engine  # one that is open
+Database = Engine  # an open one
 
 TRIES_TO_MAKE = 10
-FILE_URL = "sqlite:///study.db"  # names the kind of database; ``_connector`` the file
-LONGEST_PATH = 504  # bytes: SQLite's 512, less the longest suffix that it appends
-# What is raised by reading a value that is not as it was written.
+FILE_URL = "sqlite:///study.db"  # gives the kind of database; ``_connector`` opens the file
+LONGEST_PATH = 504  # bytes: SQLite's 512 minus the longest suffix that it appends
+# Errors from reading a damaged value.
 WRONG_CONTENT = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
-# What SQLite answers where it may read a file, but would have to write to bring it up to date.
+# SQLite's errors if a file is readable, but would need an update without write permission.
 CANNOT_WRITE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
 
 
 def open_storage(place: Place, quick: bool = False) -> RDBStorage:
-    """Open a storage to write to it, and make it where it is missing.
+    """Open a storage for writing, and create it if it is missing.
 
     Args:
-        place: A file, or a URL such as ``postgresql+psycopg://USER@HOST/DATABASE``.
-        quick: Whether SQLite is to write ahead, until ``close_storage``: a commit takes a fifth of
-            the time. A killed process loses nothing, a machine without power its last moments.
+        place: File, or URL such as ``postgresql+psycopg://USER@HOST/DATABASE``.
+        quick: Whether SQLite uses write-ahead logging until ``close_storage``: a commit takes a
+            fifth of the time. A killed process loses nothing, a power failure the last moments.
 
     Raises:
         RunError: If it cannot be opened; the message shows no password.
@@ -63,8 +63,8 @@ def open_storage(place: Place, quick: bool = False) -> RDBStorage:
         storage = _opened(place)
         if quick and storage.engine.name == "sqlite":
             event.listen(storage.engine, "connect", _write_ahead)
-            storage.engine.dispose()  # connections made before
-    except Exception as error:  # SQLAlchemy's own errors depend on the driver behind the URL.
+            storage.engine.dispose()  # earlier connections
+    except Exception as error:  # SQLAlchemy's errors depend on the driver of the URL.
         raise unreadable(place, error) from None
     return storage
 
@@ -74,7 +74,7 @@ def _opened(place: Place) -> RDBStorage:
         try:
             return _storage(place)
         except (IntegrityError, ProgrammingError, OperationalError) as error:
-            # Of several drivers that find an empty database one makes its tables first.
+            # If several drivers find an empty database, one of them creates its tables first.
             if isinstance(error, OperationalError) and "already exists" not in str(error):
                 raise
             time.sleep(random.uniform(0.2, 1.0))
@@ -88,7 +88,7 @@ def _storage(place: Place) -> RDBStorage:
 
 
 def _connector(file: Path, mode: str) -> Callable[[], sqlite3.Connection]:
-    """Return what opens a connection to a file; SQLite reads the URI just as it is written."""
+    """Return a function that opens a connection to a file; SQLite gets the URI unchanged."""
     uri = f"{file.absolute().as_uri()}?mode={mode}"
     return lambda: sqlite3.connect(uri, uri=True, check_same_thread=False)
 
@@ -99,11 +99,11 @@ def _write_ahead(connection: Any, _: object) -> None:
 
 
 def close_storage(storage: RDBStorage) -> None:
-    """Close all connections, and leave SQLite as one plain file, which can be read and copied."""
+    """Close all connections, and leave SQLite as a single file, which can be read and copied."""
     storage.remove_session()
     storage.engine.dispose()
     if storage.engine.name == "sqlite":
-        # While somebody reads it the file stays as it is, which does no harm.
+        # While someone reads the file it stays unchanged, which does no harm.
         with contextlib.suppress(SQLAlchemyError), storage.engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA journal_mode=DELETE")
         storage.engine.dispose()
@@ -111,13 +111,13 @@ def close_storage(storage: RDBStorage) -> None:
 
 @contextlib.contextmanager
 def reading(place: Place) -> Iterator[Database]:
-    """Open a storage to read it; it must be there.
+    """Open an existing storage for reading.
 
-    What a killed driver left beside a SQLite file is merged into it where the file may be written,
-    and into a copy elsewhere: nothing that was recorded is passed over.
+    The log that a killed driver left beside a SQLite file is merged into it if the file is
+    writable, and otherwise into a copy: no record is lost.
 
     Args:
-        place: As for ``open_storage``.
+        place: File or URL as for ``open_storage``.
 
     Raises:
         RunError: If it cannot be opened; the message shows no password.
@@ -132,7 +132,7 @@ def reading(place: Place) -> Iterator[Database]:
                     scratch = stack.enter_context(TemporaryDirectory(prefix="skipsearch-"))
                     engine = _engine(_copied(place, Path(scratch)))
             engine.connect().close()
-        except Exception as error:  # SQLAlchemy's own errors depend on the driver behind the URL.
+        except Exception as error:  # SQLAlchemy's errors depend on the driver of the URL.
             raise unreadable(place, error) from None
         try:
             yield engine
@@ -145,12 +145,12 @@ def _engine(file: Path) -> Engine:
 
 
 def _is_readable(engine: Engine) -> bool:
-    """Whether SQLite can read a file where it lies."""
+    """Return whether SQLite can read a file in place."""
     try:
         with engine.connect() as connection:
             connection.exec_driver_sql("SELECT count(*) FROM sqlite_master")
     except OperationalError as error:
-        # The low byte is the kind of error, the others say more of it.
+        # The low byte is the kind of error, the others give details.
         if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in CANNOT_WRITE:
             return False
         raise
@@ -166,13 +166,13 @@ def _copied(file: Path, folder: Path) -> Path:
 
 @contextlib.contextmanager
 def damage_named(place: Place) -> Iterator[None]:
-    """Name the storage in every error that comes from reading what it holds.
+    """Mention the storage in every error from reading its content.
 
     Args:
-        place: As for ``open_storage``.
+        place: File or URL as for ``open_storage``.
 
     Raises:
-        RunError: Where anything that was read is not as it was written.
+        RunError: If the content is damaged.
     """
     try:
         yield
@@ -187,7 +187,7 @@ def unreadable(place: Place, error: Exception) -> RunError:
     if isinstance(error, SQLAlchemyError):
         cause = str(getattr(error, "orig", None) or error).partition("\n")[0]
     else:
-        # A message for who writes a design by hand lists every field; here its beginning will do.
+        # Messages about designs list every field for their authors; here the beginning suffices.
         cause = one_line(str(error)) if isinstance(error, SkipSearchError) else reason(error)
     if isinstance(place, str):
         return RunError(f"the storage {shown(place)} cannot be opened: {hide_passwords(cause)}")
@@ -195,7 +195,7 @@ def unreadable(place: Place, error: Exception) -> RunError:
 
 
 def file_stamp(place: Place) -> tuple[int, ...]:
-    """Return numbers that change when SQLite's files do; none for a URL."""
+    """Return numbers that change with SQLite's files; none for a URL."""
     if isinstance(place, str):
         return ()
     stamp: list[int] = []
@@ -207,22 +207,22 @@ def file_stamp(place: Place) -> tuple[int, ...]:
 
 
 def shown(place: Place) -> str:
-    """Return a storage's place for a message: a password in a URL is hidden."""
+    """Return file or URL of a storage for a message: a password in a URL is hidden."""
     if isinstance(place, Path):
         return str(place)
     try:
         return hide_passwords(make_url(place).render_as_string(hide_password=True))
-    except (SQLAlchemyError, ValueError):  # It is no URL at all: whoever asked will find out.
+    except (SQLAlchemyError, ValueError):  # It is not a URL, which the caller will report.
         return shown_value(place)
 
 
 def without_password(url: str) -> str:
-    """Return a storage's URL as it may be written to a file.
+    """Return the URL of a storage without password, for a file.
 
-    A database's own means supply the password then, such as ``PGPASSWORD`` or ``~/.pgpass``.
+    The database then gets the password in other ways, such as ``PGPASSWORD`` or ``~/.pgpass``.
 
     Raises:
-        RunError: If it is no URL.
+        RunError: If it is not a URL.
     """
     try:
         parsed = make_url(url)
@@ -236,7 +236,7 @@ def without_password(url: str) -> str:
 
 @contextlib.contextmanager
 def quiet_optuna() -> Iterator[None]:
-    """Keep Optuna from logging that a study was made or found."""
+    """Prevent Optuna from logging that a study was created or found."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(max(before, optuna.logging.WARNING))
     try:

@@ -1,7 +1,7 @@
-"""The study of a search: proposes trainings that were never done, and accepts them.
+"""The study of a search: proposes new trainings, and accepts them.
 
-The Optuna study is the single source of truth about trials. ``recording`` writes what becomes of
-them, ``queueing`` what waits, ``attributes`` says in which form, ``drivers`` who works on it.
+The Optuna study is the single source of truth about trials. ``recording`` writes their results,
+``queueing`` handles waiting trials, ``attributes`` defines the format, ``drivers`` shares it.
 """
 
 from __future__ import annotations
@@ -40,27 +40,27 @@ from skipsearch.space import TRIES, Candidate
 
 
 class SearchStudy(Recorder):
-    """Proposes trainings never done before, and records what became of them.
+    """Proposes new trainings, and records their results.
 
     Args:
-        storage: Storage of the study: its file, which a lock keeps for this driver, the URL of a
-            database server, or a storage that is open.
-        name: Name of the study; a file keeps the name that its study has.
-        plan: What to propose.
-        identity: What the study is of, and must be: of all who work on it, and of all sessions.
-            With a URL others may work on it at the same time.
-        packs: Divides seeds of a design into those that are trained as one packed network; None
-            to train each alone. Seeds that are requested together are, and where the plan has
-            several, those of a design that is proposed.
+        storage: Storage of the study: its file, which is locked for this driver, the URL of a
+            database server, or an open storage.
+        name: Name of the study; a study in a file keeps its name.
+        plan: Plan of the study.
+        identity: Required identity of the study, the same for all its drivers and sessions. With
+            a URL, several drivers may share the study.
+        packs: Function that divides seeds of a design into packs, each trained as one packed
+            network; None to train each alone. It applies to seeds that are requested together and,
+            if the plan has several, to those of a proposed design.
 
     Attributes:
-        plan: As given, with the recipe joined into the space.
-        exhausted: Whether the space held fewer trainings than the plan asks for.
-        settled: Whether all that the plan asks about axes is known.
-        seeds_at_once: Largest number of seeds that are trained as one packed network.
+        plan: Plan with the recipe merged into the space.
+        exhausted: Whether the space has fewer trainings than the plan requires.
+        settled: Whether all questions of the plan about axes are answered.
+        seeds_at_once: Maximum number of seeds that are trained as one packed network.
 
     Raises:
-        RunError: If the storage cannot be opened, or the study there is of another search.
+        RunError: If the storage cannot be opened, or its study belongs to another search.
         SpaceError: If the sampler cannot search the space.
     """
 
@@ -77,7 +77,7 @@ class SearchStudy(Recorder):
         self.exhausted = self.settled = False
         self._packs = packs
         self.seeds_at_once = 1 if packs is None else plan.seeds
-        # A sampler must not repeat the draws of its first life, nor those of another driver.
+        # A sampler must not repeat its draws of earlier sessions, nor those of another driver.
         trials = self._study.get_trials(deepcopy=False)
         seed = self._drivers.sampler_seed(plan.seed + len(trials))
         self._asking = None if plan.inquiry is None else Asking(space, seed, plan.inquiry)
@@ -89,7 +89,7 @@ class SearchStudy(Recorder):
         self._update_tried()
 
     def _update_tried(self) -> None:
-        """Read which trainings there are."""
+        """Read the existing trainings."""
         for trial in self._study.get_trials(deepcopy=False):
             if not is_training(trial):
                 continue
@@ -100,11 +100,11 @@ class SearchStudy(Recorder):
                 self._tried.fail(key)
 
     def request(self, trainings: Iterable[tuple[Mapping[str, Any], int]]) -> None:
-        """Queue trainings; the plan then asks for these and those that there are, and no more.
+        """Queue trainings; the plan then requires exactly these and the existing ones.
 
         Args:
-            trainings: The parameters of a candidate, as ``load_params`` returns them, and a seed.
-                Those that are known are passed over.
+            trainings: Parameters of a candidate, as from ``load_params``, and a seed. Known
+                trainings are ignored.
         """
         space = self.plan.space
         wanted = [
@@ -121,7 +121,7 @@ class SearchStudy(Recorder):
             key = candidate.key
             if key not in packs:
                 packs[key] = self._divided(candidate, seeds[key])
-            # The whole pack here, though seeds of others may stand between.
+            # The whole pack at once, even if seeds of other designs are in between.
             pack = next(pack for pack in packs[key] if seed in pack)
             for each in pack:
                 if (key, each) not in self._tried and (key, each) not in queued:
@@ -136,7 +136,7 @@ class SearchStudy(Recorder):
         return [tuple(pack) for pack in self._packs(candidate.design, candidate.recipe, seeds)]
 
     def ask(self) -> Proposal | None:
-        """Propose a training that was never done; None where there are enough, or no more.
+        """Propose a new training; None if there are enough, or no more in the space.
 
         Raises:
             SpaceError: If no design of the space meets its constraints.
@@ -147,14 +147,14 @@ class SearchStudy(Recorder):
             try:
                 trial = self._study.ask()
             except UpdateFinishedTrialError:
-                continue  # another driver took what was queued, and has ended it
+                continue  # another driver took and ended the queued trial
             candidate = None
             try:
                 candidate = self.plan.space.suggest(chooser(trial))
                 obstacle = self.plan.space.violated(candidate.design)
             except DesignError as error:
                 obstacle = str(error)
-            # Read once, since each reading goes to the storage, and after the sampler has written.
+            # Read only once, since it queries the storage, and after the sampler has written.
             queued = Queued.from_attributes(trial.user_attrs)
             seed = self.plan.seed if queued.seed is None else queued.seed
             if candidate is not None and not obstacle:
@@ -175,7 +175,7 @@ class SearchStudy(Recorder):
         raise SpaceError(f"{self.plan.space.name}: {TRIES} proposals in a row were rejected")
 
     def _has_enough(self) -> bool:
-        """Whether all trainings that the plan asks for are done or under way."""
+        """Return whether all trainings that the plan requires have ended or are running."""
         if self._drivers.is_shared:
             self._update_tried()
         spent = len(self._tried) >= self.plan.trials
@@ -187,16 +187,16 @@ class SearchStudy(Recorder):
         return self.settled or spent
 
     def rest_of_pack(self, proposal: Proposal) -> list[Proposal]:
-        """Propose the other trainings of a proposal's pack, those that are still to be done.
+        """Propose the remaining other trainings of a proposal's pack.
 
-        What the design is to be trained with later is queued.
+        Later packs of the design are queued.
 
         Args:
-            proposal: What ``ask`` has just returned.
+            proposal: Last proposal of ``ask``.
 
         Returns:
-            Their proposals. A training of the pack that is not among them has ended, or another
-            driver has it.
+            Proposals of these trainings. Other trainings of the pack have ended, or belong to
+            another driver.
         """
         candidate = proposal.candidate
         proposals = []
@@ -217,7 +217,7 @@ class SearchStudy(Recorder):
         return proposals
 
     def _further(self, candidate: Candidate, seed: int) -> list[int]:
-        """Return the seeds with which a design that is proposed is to be trained."""
+        """Return the seeds for the training of a proposed design."""
         if self.plan.seeds == 1 or self._asking is not None:
             return [seed]
         room = max(1, self.plan.trials - len(self._tried))
@@ -262,7 +262,7 @@ class SearchStudy(Recorder):
         )
 
     def _reject(self, trial: optuna.Trial, reason: str) -> None:
-        # PRUNED, since TPE does not learn from FAIL and would propose the same again.
+        # PRUNED, since TPE does not learn from FAIL and would repeat the proposal.
         write(trial, Rejection(reason).to_attributes(), {})
         self._study.tell(trial, state=TrialState.PRUNED)
 

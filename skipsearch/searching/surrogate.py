@@ -1,7 +1,7 @@
-"""The sampler ``surrogate``: what a model of the space expects to improve on the best most.
+"""The sampler ``surrogate``: expected improvement on a model of the space.
 
-The model is ``skipsearch.surrogate``'s. Every proposal follows from the trials of the study, the
-seed and the trial's number; what is kept between proposals only saves time.
+The model is in ``skipsearch.surrogate``. Every proposal depends on the trials of the study, the
+seed and the trial's number; the state between proposals only saves time.
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ USUAL = Scale(ACCURACY, 10_000)  # of scores whose scale is not known
 class Surrogate(Proposer):
     """Expected improvement on a Gaussian process over the axes of the space.
 
-    The first trainings are random. Then a training is proposed where it is expected to exceed the
-    best posterior mean of the designs seen by most. Trainings under way count as having shown their
-    expectation, a failure as the worst value seen, one that was stopped as what it would have
-    reached, see ``Curves``. Candidates are all untried designs of a space that can be listed, else
-    random draws and the neighbours of the best.
+    The first trainings are random. Then the proposal is the candidate with the largest expected
+    improvement over the best posterior mean of the observed designs. A running training counts with
+    its expectation, a failure as the worst observed value, a stopped training with its predicted
+    final value, see ``Curves``. Candidates are all untried designs of a space that can be listed,
+    otherwise random draws and the neighbours of the best.
 
-    With a cost as second objective a candidate is judged by the expected growth of the front. What
-    is measured, the latency, has a model of its own whose expectation counts. Of several costs one
-    is drawn for each proposal.
+    With a cost as second objective, candidates are ranked by the expected growth of the front.
+    Latency, which is measured, has a separate model, whose expectation counts. Of several costs,
+    one is drawn for each proposal.
 
     Args:
         space: What is searched, with the recipe that the study trains by.
@@ -112,10 +112,10 @@ class Surrogate(Proposer):
             gains = self._front_gains(pool, at, posterior, ended, rng)
         return pool.candidates[int(at[np.argmax(gains)])]
 
-    # --- what was seen ---------------------------------------------------------------------------
+    # --- observations ----------------------------------------------------------------------------
 
     def _values(self, study: optuna.Study) -> list[_Seen]:
-        """Return what the trainings that ended have shown, oldest first."""
+        """Return the observations of the ended trainings, oldest first."""
         for trial in study.get_trials(deepcopy=False):
             if trial.number not in self._ended and trial.state.is_finished():
                 counts = is_training(trial) and not is_interrupted(trial)
@@ -175,7 +175,7 @@ class Surrogate(Proposer):
         seen: Sequence[_Seen],
         rng: random.Random,
     ) -> Array:
-        """Return the expected growth of the front by each of some candidates."""
+        """Return the expected growth of the front for each of some candidates."""
         name = rng.choice(self._objectives[1:])
         complete = [each for each in seen if each.trial.state == TrialState.COMPLETE]
         place = self._objectives.index(name)
@@ -201,12 +201,12 @@ class Surrogate(Proposer):
     # --- candidates ------------------------------------------------------------------------------
 
     def _candidates(self, number: int, posterior: Posterior, seen: Sequence[_Seen]) -> _Pool:
-        """Return what may be proposed, tried designs among it."""
+        """Return the candidates, including tried designs."""
         if self._is_listed:
             if self._pool is None:
                 self._pool = self._pool_of(list(self._space.candidates()))
             return self._pool
-        # Each draw is of its own number: a pool can be had again.
+        # Each draw has its own number: a pool is reproducible.
         first = number * RENEWED
         self._drawn = {
             n: self._drawn.get(n) or self._space.draw(random.Random(f"{self._seed} pool {n}"))
@@ -215,7 +215,7 @@ class Surrogate(Proposer):
         means = posterior.mean(posterior.seen.points)
         trials = {self._rows[each.key].tobytes(): each.trial for each in seen}
         order = np.argsort(-means, kind="stable")
-        # What is under way has no neighbours yet: it may have failed.
+        # Running trainings have no neighbours yet: they may fail.
         best = [trials[row] for n in order if (row := posterior.seen.points[n].tobytes()) in trials]
         near = [candidate for trial in best[:BEST] for candidate in self._neighbours(trial)]
         candidates = {candidate.key: candidate for candidate in (*self._drawn.values(), *near)}
@@ -236,7 +236,7 @@ class Surrogate(Proposer):
         return np.array(rows).reshape(len(rows), len(self._encoding.axes))
 
     def _row(self, key: str, values: Mapping[str, Value]) -> Array:
-        """Return the row of a candidate; designs that are the same training have the same."""
+        """Return the row of a candidate; designs of the same training have the same row."""
         if key not in self._rows:
             self._rows[key] = self._encoding.rows([values])[0]
         return self._rows[key]

@@ -1,4 +1,4 @@
-"""One line of a terminal that is written over and over, in as many columns as there are."""
+"""One line of a terminal that is overwritten repeatedly, within the available columns."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import os
 import unicodedata
 from typing import TextIO
 
-USUAL_COLUMNS = 80  # of a terminal that does not say how wide it is
+USUAL_COLUMNS = 80  # of a terminal of unknown width
 
 
 def can_redraw(stream: TextIO) -> bool:
-    """Whether a line on a stream can be written over: a terminal, and not the simplest kind."""
+    """Return whether a line on a stream can be overwritten: a terminal, but not a dumb one."""
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def columns_of(stream: TextIO) -> int:
-    """Return how wide a terminal is at this moment."""
+    """Return the present width of a terminal."""
     try:
         return os.get_terminal_size(stream.fileno()).columns or USUAL_COLUMNS
     except (OSError, ValueError):  # ValueError: it is closed
@@ -23,7 +23,7 @@ def columns_of(stream: TextIO) -> int:
 
 
 def width_of(text: str) -> int:
-    """Return how many columns a text takes: two for a wide character, none for an accent."""
+    """Return the number of columns of a text: two per wide character, none per accent."""
     return sum(
         0 if unicodedata.combining(sign) else 1 + (unicodedata.east_asian_width(sign) in "WF")
         for sign in text
@@ -31,7 +31,7 @@ def width_of(text: str) -> int:
 
 
 def cut(text: str, columns: int) -> str:
-    """Return a text, or so much of its beginning as fits, with a sign that it is cut."""
+    """Return a text, shortened to a number of columns if necessary, with a mark at the cut."""
     if width_of(text) <= columns:
         return text
     while text and width_of(text) > columns - 3:
@@ -40,12 +40,12 @@ def cut(text: str, columns: int) -> str:
 
 
 class Line:
-    """A line of a terminal that is written over and over.
+    """A line of a terminal that is overwritten repeatedly.
 
-    No escape sequence is needed for that: blanks cover what was there.
+    This needs no escape sequences: blanks cover the previous text.
 
     Args:
-        stream: The terminal.
+        stream: Terminal to write to.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -53,8 +53,8 @@ class Line:
         self._width = 0
 
     def write(self, text: str) -> None:
-        """Write a text over what stands there, cut to one row of the terminal as it is now."""
-        columns = columns_of(self._stream) - 1  # a text that fills the row begins another
+        """Overwrite the line with a text, cut to the present width of the terminal."""
+        columns = columns_of(self._stream) - 1  # a full row would start another one
         text = cut(text, columns)
         blanks = " " * (min(self._width, columns) - width_of(text))
         self._stream.write(f"\r{text}{blanks}")
@@ -62,13 +62,13 @@ class Line:
         self._width = width_of(text)
 
     def end(self) -> None:
-        """Leave the line as it stands, and go to the next."""
+        """Keep the line, and start the next one."""
         self._stream.write("\n")
         self._stream.flush()
         self._width = 0
 
     def clear(self) -> None:
-        """Cover what stands there, and go back to the start of the line."""
+        """Clear the line, and return to its start."""
         self.write("")
         self._stream.write("\r")
         self._stream.flush()

@@ -1,4 +1,4 @@
-"""What was tried of a space, and what to try instead of a proposal that is known."""
+"""The tried candidates of a space, and replacements for known proposals."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WALK = 50  # steps from a known design to an untried one, in a space too large t
 
 @dataclass
 class _Known:
-    """A design and recipe that were taken up: its parameters, and with which seeds."""
+    """A tried design and recipe: parameters and seeds."""
 
     values: Mapping[str, Value]
     seeds: set[int] = field(default_factory=set)
@@ -25,10 +25,10 @@ class Tried:
     """The trainings of a search so far, by design, recipe and seed.
 
     Args:
-        space: What is searched.
+        space: Searched space.
         first: Seed of a design's first training.
-        seeds: Trainings of one design at most, with the seeds from ``first`` on.
-        rng: Chooses between equals.
+        seeds: Maximum number of trainings of one design, with the seeds from ``first`` on.
+        rng: Generator for choices between equals.
     """
 
     def __init__(self, space: Space, first: int, seeds: int, rng: random.Random) -> None:
@@ -47,12 +47,12 @@ class Tried:
         return key in self._known and seed in self._known[key].seeds
 
     def add(self, key: str, seed: int, values: Mapping[str, Value]) -> None:
-        """Note a training, which may be noted already.
+        """Add a training, which may already be present.
 
         Args:
             key: Key of its design and recipe, see ``Candidate.key``.
             seed: Seed of the training.
-            values: Values of the parameters that matter for it.
+            values: Values of its active parameters.
         """
         known = self._known.setdefault(key, _Known(values))
         self._count += seed not in known.seeds
@@ -61,11 +61,11 @@ class Tried:
             self._untried.pop(key, None)
 
     def fail(self, key: str) -> None:
-        """Note that a design fails: it is not tried with another seed."""
+        """Mark a design as failing: it is not tried with another seed."""
         self._known[key].failed = True
 
     def further_seeds(self, key: str) -> list[int]:
-        """Return the seeds that a design is not trained with yet; none where it fails.
+        """Return the seeds that a design was not trained with yet; none if it fails.
 
         Args:
             key: Key of the design and recipe, which may be new.
@@ -76,13 +76,13 @@ class Tried:
         return [] if known.failed else [s for s in self._seeds if s not in known.seeds]
 
     def replacement(self, proposal: Candidate | None) -> tuple[Candidate, int] | None:
-        """Return what to train instead of a proposal, and the seed; None where nothing is left.
+        """Return a replacement for a proposal, and its seed; None if nothing is left.
 
-        An untried neighbour of the proposal; or a further seed of it; or the untried candidate
-        that is nearest; or a further seed of any other.
+        In this order: an untried neighbour of the proposal, a further seed of it, the nearest
+        untried candidate, a further seed of any other.
 
         Args:
-            proposal: One that is known or not allowed; None if it could not be built.
+            proposal: Known or invalid proposal; None if it could not be built.
         """
         first = self._seeds[0]
         untried = self._nearest_untried(proposal)
@@ -118,7 +118,7 @@ class Tried:
         return min(untried, key=lambda other: _distance(other, proposal))
 
     def _reached_untried(self, proposal: Candidate | None) -> Candidate | None:
-        """Walk from a proposal, one axis a step, until an untried candidate is next to it."""
+        """Walk from a proposal, one axis per step, until there is an untried neighbour."""
         here = proposal
         for _ in range(WALK):
             neighbours = [] if here is None else list(self._space.neighbours(here))
@@ -136,7 +136,7 @@ class Tried:
 
 
 def _distance(a: Candidate, b: Candidate) -> int:
-    """In how many parameters two candidates differ; one that matters for one alone counts."""
+    """Return in how many parameters two candidates differ, including those of only one."""
     names = {*a.values, *b.values}
     return sum(
         a.values.get(name) != b.values.get(name) or (name in a.values) != (name in b.values)

@@ -1,4 +1,4 @@
-"""What runs in Ray's worker processes: trials on devices of their own, or on engines they share."""
+"""Code of Ray's worker processes: trials on dedicated devices, or on shared engines."""
 
 from __future__ import annotations
 
@@ -21,41 +21,41 @@ from skipsearch.searching.job import Job
 from skipsearch.searching.messages import Report, Request
 from skipsearch.training import CompileChoice, Store, Streams, tune_process, versions
 
-HANG_SECONDS = 60.0  # beyond a time-out, after which a worker that does not notice it is ended
+HANG_SECONDS = 60.0  # beyond a time-out, until a hanging worker is ended
 
 
 class RemoteStore:
-    """Checkpoints in a folder of another machine: no file system need be shared.
+    """Checkpoints in a folder of another machine, without a shared file system.
 
     Args:
-        actor: An actor there, of the class ``Folder``.
+        actor: Actor there, of the class ``Folder``.
     """
 
     def __init__(self, actor: Any) -> None:
         self._actor = actor
 
     def read(self, name: str) -> bytes | None:
-        """Return a checkpoint's content; None where there is none."""
+        """Return the content of a checkpoint; None if it does not exist."""
         content: bytes | None = self._call("read", name)
         return content
 
     def write(self, name: str, content: bytes) -> None:
-        """Replace a checkpoint's content."""
+        """Replace the content of a checkpoint."""
         self._call("write", name, content)
 
     def remove(self, name: str) -> None:
-        """Remove a checkpoint, if it is there."""
+        """Remove a checkpoint if it exists."""
         self._call("remove", name)
 
     def _call(self, what: str, *arguments: Any) -> Any:
         try:
             return ray.get(getattr(self._actor, what).remote(*arguments))
         except RayTaskError as error:
-            raise error.cause from None  # as if the folder were here
+            raise error.cause from None  # as for a local folder
 
 
 class Watchdog:
-    """Ends this process where a training hangs: a job looks at the clock between steps only."""
+    """Ends this process if a training hangs: a job checks the clock only between steps."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -63,10 +63,10 @@ class Watchdog:
 
     @contextlib.contextmanager
     def watch(self, timeout: float | None) -> Iterator[None]:
-        """Watch what is done inside; several threads may be watched at once.
+        """Watch the body of a ``with`` statement; several threads may be watched at once.
 
         Args:
-            timeout: Seconds of the training; None for as long as it takes.
+            timeout: Time limit of the training in seconds; None for no limit.
         """
         if timeout is None:
             yield
@@ -90,7 +90,7 @@ class Watchdog:
 
 
 def end_process() -> None:
-    """End this process at once, for Ray to start another: no call to its device succeeds now."""
+    """End this process at once, so that Ray starts another: all calls to its device fail."""
     os._exit(1)
 
 
@@ -98,11 +98,11 @@ class DesignTrainable(tune.Trainable):
     """Trains one design after another in one worker; the data stay on its device."""
 
     def setup(self, config: dict[str, Any], data: Data, store: Store) -> None:
-        """Prepare the worker, once."""
+        """Prepare the worker once."""
         on_gpu = bool(ray.get_gpu_ids())
         self._data = data.to("cuda" if on_gpu else "cpu")
         self._store = store
-        self._compiling = CompileChoice() if on_gpu else None  # on the CPU it never pays
+        self._compiling = CompileChoice() if on_gpu else None  # never worth it on the CPU
         self._versions = versions()
         self._watchdog = Watchdog()
         self._device_lost = False
@@ -114,7 +114,7 @@ class DesignTrainable(tune.Trainable):
         self._job = Job(request, self._data, self._store, self._compiling)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Begin another training in this process; the one before has ended."""
+        """Start another training in this process; the previous one has ended."""
         self._job.discard()
         self._begin(new_config)
         return True
@@ -122,28 +122,28 @@ class DesignTrainable(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Train one epoch."""
         if self._device_lost:
-            end_process()  # in a turn of the training that lost it: the next one is not to pay
+            end_process()  # in a step of the training that lost it, not of the next one
         with self._watchdog.watch(self._job.timeout):
             report = self._job.step()
         self._device_lost = report.device_lost
-        done = report.done and not report.device_lost  # if so, it is tried in another process
+        done = report.done and not report.device_lost  # else retried in another process
         return replace(report, done=done, versions=self._versions).to_result()
 
     def cleanup(self) -> None:
-        """Give memory back; the training may be resumed another time."""
+        """Release memory; the training may be resumed later."""
         self._job.close()
 
 
 class FrontEnd(tune.Trainable):
-    """A trial as Tune sees it, which an engine trains."""
+    """A trial for Tune, which an engine trains."""
 
     def setup(self, config: dict[str, Any], engines: list[Any]) -> None:
-        """Prepare the worker, once."""
+        """Prepare the worker once."""
         self._engines = engines
         self._request = Request.from_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Begin another training in this process; the one before has ended."""
+        """Start another training in this process; the previous one has ended."""
         self._leave("discard")
         self._request = Request.from_config(new_config)
         return True
@@ -156,7 +156,7 @@ class FrontEnd(tune.Trainable):
         return report.to_result()
 
     def cleanup(self) -> None:
-        """Let the engine give memory back; the training may be resumed another time."""
+        """Let the engine release memory; the training may be resumed later."""
         self._leave("close")
 
     @property
@@ -168,19 +168,19 @@ class FrontEnd(tune.Trainable):
         return ray.get(getattr(self._engine, what).remote(self._request))
 
     def _leave(self, what: str) -> None:
-        with contextlib.suppress(RayActorError):  # another process of it knows nothing of this
+        with contextlib.suppress(RayActorError):  # a restarted engine does not have it
             self._ask(what)
 
 
 class Engine:
-    """One process that holds a GPU and trains several trials on it at once, each on its own stream.
+    """One process with a GPU that trains several trials on it at once, each on its own stream.
 
-    A training that loses the device ends the process, and with it all of them; whose fault it was
-    nobody knows. So in the process that Ray then starts they take turns of an epoch, until the one
-    that loses the device again fails, alone.
+    A training that loses the device ends the process with all trainings, and the cause is unknown.
+    Therefore they run one epoch at a time, one after another, in the process that Ray starts next,
+    until the one that loses the device again fails alone.
 
     Args:
-        data: A list with a reference to the data on the CPU; the device holds them once, for all
+        data: List with a reference to the data on the CPU; the device has one copy for all
             trainings.
         store: Of checkpoints.
     """
@@ -198,7 +198,7 @@ class Engine:
         self._takes_turns = ray.get_runtime_context().was_current_actor_reconstructed
 
     def step(self, request: Request) -> Report:
-        """Train one epoch; the first one begins the training, or resumes its checkpoint."""
+        """Train one epoch; the first call starts the training, or resumes from its checkpoint."""
         key = request.checkpoint
         if key not in self._jobs:
             self._jobs[key] = Job(request, self._data, self._store, streams=self._streams)
@@ -211,7 +211,7 @@ class Engine:
             if report.device_lost:
                 if not self._takes_turns:
                     end_process()
-                turn.pop_all()  # nobody has another one: the process ends when this is known
+                turn.pop_all()  # no further turns: the process ends after the report
         return replace(report, versions=self._versions)
 
     def discard(self, request: Request) -> None:
@@ -221,7 +221,7 @@ class Engine:
             job.discard()
 
     def close(self, request: Request) -> None:
-        """Give memory back."""
+        """Release memory."""
         job = self._jobs.pop(request.checkpoint, None)
         if job is not None:
             job.end()

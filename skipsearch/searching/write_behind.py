@@ -1,8 +1,8 @@
-"""A study that one driver alone works on: held in memory, and written to its database as it grows.
+"""A study of a single driver: kept in memory, and written to its database as it grows.
 
-Optuna reads a study again and again: samplers all of its trials, a ``Trial`` its storage for each
-parameter and attribute. In a database that is some 70 statements for a training. In memory it costs
-nothing, and the database gets in one go what has changed.
+Optuna reads a study repeatedly: samplers read all trials, and a ``Trial`` reads the storage for
+each parameter and attribute. In a database these are about 70 statements per training. In memory
+they cost nothing, and the database gets all changes at once.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from skipsearch.searching.reading import read_trials
 
 
 class WriteBehind(InMemoryStorage):
-    """The trials of a study in memory; its database gets what has changed at ``flush``.
+    """The trials of a study in memory; ``flush`` writes their changes to its database.
 
-    Both number the trials as they come. A trial that waits is not written: those that wait are
-    taken in the order of their numbers, before any that follows.
+    Both number the trials in order. Waiting trials are not written: they are taken in the order of
+    their numbers, before any later trial.
 
     Args:
-        database: Database that holds the study.
+        database: Database of the study.
         name: Name of the study.
-        keep: Function that returns the user attributes of an ended trial that memory keeps.
+        keep: Function that returns the user attributes of an ended trial to keep in memory.
     """
 
     def __init__(
@@ -37,22 +37,22 @@ class WriteBehind(InMemoryStorage):
         self._database = database
         self._study_id = database.get_study_id_from_name(name)
         self._keep = keep
-        self._ids: dict[int, int] = {}  # in the database, of trials that may still change
-        self._written: dict[int, FrozenTrial] = {}  # such trials, as the database has them
-        self._unwritten: set[int] = set()  # trials that the database has not
+        self._ids: dict[int, int] = {}  # ids in the database, of trials that may still change
+        self._written: dict[int, FrozenTrial] = {}  # these trials as they are in the database
+        self._unwritten: set[int] = set()  # trials that are not in the database
         self._distributions: dict[BaseDistribution, BaseDistribution] = {}
         here = self.create_new_study(database.get_study_directions(self._study_id), name)
         for trial in read_trials(database.engine, self._study_id):
             self._mark_written(self.create_new_trial(here, trial), trial._trial_id)
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        """Create a trial, in memory as yet."""
+        """Create a trial, at first only in memory."""
         trial_id = super().create_new_trial(study_id, template_trial)
         self._unwritten.add(trial_id)
         return trial_id
 
     def flush(self) -> None:
-        """Write to the database what has changed."""
+        """Write all changes to the database."""
         for trial_id, there in list(self._ids.items()):
             self._write_changes(there, self._written[trial_id], self.get_trial(trial_id))
             self._mark_written(trial_id, there)
@@ -79,7 +79,7 @@ class WriteBehind(InMemoryStorage):
             database.set_trial_state_values(there, now.state, now.values)
 
     def _mark_written(self, trial_id: int, there: int) -> None:
-        """Remember that the database has a trial as it is now."""
+        """Store that the database has the present state of a trial."""
         self._unwritten.discard(trial_id)
         trial = self.get_trial(trial_id)
         if not trial.state.is_finished():
@@ -87,14 +87,14 @@ class WriteBehind(InMemoryStorage):
             return
         self._ids.pop(trial_id, None)
         self._written.pop(trial_id, None)
-        # A search holds thousands of these: little is made of each.
+        # A search has thousands of these: keep each of them small.
         trial.user_attrs = self._keep(trial)
         shared = self._distributions
         trial.distributions = {n: shared.setdefault(d, d) for n, d in trial.distributions.items()}
 
 
 def _snapshot(trial: FrozenTrial) -> FrozenTrial:
-    """Return a trial that stays as it is; Optuna's handle on a trial changes that in memory."""
+    """Return a copy that stays unchanged; Optuna's ``Trial`` changes the one in memory."""
     trial = copy.copy(trial)
     trial.params = dict(trial.params)
     trial.user_attrs = dict(trial.user_attrs)
@@ -104,5 +104,5 @@ def _snapshot(trial: FrozenTrial) -> FrozenTrial:
 
 
 def _changed(before: dict[Any, Any], now: dict[Any, Any]) -> dict[Any, Any]:
-    """Return what a dict has now and had not before."""
+    """Return the new and changed items of a dict."""
     return {n: value for n, value in now.items() if n not in before or before[n] is not value}

@@ -44,7 +44,7 @@ class Confirmation:
             tied                 whether it may be the best: it is in the smallest set that includes
                                  the best with a probability of 0.95
             search_accuracy      accuracy in the search; NaN below the full budget
-            shrinkage            search_accuracy minus validation_accuracy: the share of luck
+            shrinkage            search_accuracy minus validation_accuracy: the effect of luck
             shrinkage_low, shrinkage_high
                                  its 95 % interval, from that of the mean alone, since the
                                  search's value is an observed number
@@ -97,7 +97,7 @@ class Confirmation:
 
     @property
     def shrinkage(self) -> float:
-        """Share of luck in the value of the search's leader; NaN before the first round."""
+        """Effect of luck on the value of the search's leader; NaN before the first round."""
         return float(self._of_searched.shrinkage)
 
     @property

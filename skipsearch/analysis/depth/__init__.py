@@ -1,4 +1,4 @@
-"""Does depth degrade? Verdicts on groups of trainings that differ only in depth.
+"""Do deeper networks degrade? Verdicts on groups of trainings that differ only in depth.
 
 The function ``degradation`` is in ``answer``.
 """

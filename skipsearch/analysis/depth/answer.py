@@ -1,4 +1,4 @@
-"""Does depth degrade? Training and validation error against depth, all else being equal."""
+"""Do deeper networks degrade? Training and validation error against depth, all else equal."""
 
 from __future__ import annotations
 

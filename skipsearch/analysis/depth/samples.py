@@ -9,7 +9,7 @@ from typing import NamedTuple, Self
 
 from scipy.stats import t, ttest_ind_from_stats
 
-FALSE_VERDICTS = 0.05  # largest share of the groups without any effect of depth
+FALSE_VERDICTS = 0.05  # largest share among groups without an effect of depth
 
 
 class Sample(NamedTuple):
