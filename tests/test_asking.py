@@ -147,7 +147,7 @@ def test_an_answer_says_best_worse_tied_and_open() -> None:
     assert answer.doubts[reference] == 0
     sentence = answer.sentence(ACCURACY)
     assert " beats 'b c' by 10.0 points (9.8 to 10.2)" in sentence
-    assert sentence.endswith(" cannot be told from it yet.")
+    assert sentence.endswith(" cannot be told from it yet (95 % intervals).")
     sure = Answer.of(
         replace(question, levels=("a", "b", "c"), codes=codes.clip(-1, 2)), draws, 0.05
     )

@@ -114,8 +114,9 @@ class Answer:
         ]
         best = self._name(self.verdicts.reference)
         text = comparison(best, others, metric)
-        text = f"{OVER_SPACE}{text}" if text else f"{NOT_ENOUGH}; {best} leads"
-        return f"{self.question.axis}: {text} ({100 * LEVEL:.0f} % intervals)."
+        level = f"({100 * LEVEL:.0f} % intervals)"
+        text = f"{OVER_SPACE}{text} {level}" if text else f"{NOT_ENOUGH}; {best} leads"
+        return f"{self.question.axis}: {text}."
 
     def _name(self, i: int) -> str:
         return level_name(self.question.axis, self.question.levels[i])
