@@ -8,20 +8,20 @@ from skipsearch.cost import Cost, Part, Parts, cost, measure_network, total_cost
 from skipsearch.design import Design
 from skipsearch.merges import CONCATENATED, LINK_MERGES, MERGES
 from skipsearch.operations import OPERATIONS
-from skipsearch.plan import Block, Join, Network, Size, Step, Steps, size_after, sized
+from skipsearch.plan import Block, ImageSize, Join, Network, Size, Step, Steps, size_after, sized
 
 WIDTH = 24  # columns of the branch
 
 
 def draw_design(
-    design: Design, in_channels: int = 3, image_size: int = 32, classes: int = 10
+    design: Design, in_channels: int = 3, image_size: ImageSize = 32, classes: int = 10
 ) -> str:
     """Draw a design: its blocks, its stages with shapes and cost, and its totals.
 
     Args:
         design: Design to draw.
         in_channels: Number of image channels.
-        image_size: Image height and width, in pixels.
+        image_size: Side of square images in pixels, or height and width.
         classes: Number of outputs.
 
     Returns:
@@ -29,7 +29,7 @@ def draw_design(
     """
     total = cost(design, in_channels, image_size, classes)
     plan = design.plan(in_channels)
-    image = Size(image_size, image_size)
+    image = Size.of(image_size)
     parts = measure_network(plan, image, classes)
     drawings = [
         f"stage {kind.stage}, block {kind.position}: {design.stages[kind.stage - 1].layout}\n\n"

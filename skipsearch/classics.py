@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from skipsearch.design import Design
 from skipsearch.errors import DesignError, not_one_of
+from skipsearch.plan import ImageSize
 
 ORIGINAL = "conv3-bn-relu-conv3-bn + relu"
 BN_AFTER_ADDITION = "conv3-bn-relu-conv3 + bn-relu"
@@ -39,7 +40,7 @@ class Classic:
         error: Published top-1 test error in %, or None if none is recorded here.
         error_source: Table or figure of the error.
         in_channels: Number of image channels in the paper.
-        image_size: Image height and width in the paper, in pixels.
+        image_size: Image size in the paper, in pixels.
         classes: Number of classes in the paper.
     """
 
@@ -50,7 +51,7 @@ class Classic:
     error: float | None = None
     error_source: str = ""
     in_channels: int = 3
-    image_size: int = 32
+    image_size: ImageSize = 32
     classes: int = 10
 
 

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from skipsearch.early_stopping import EarlyStopping
 from skipsearch.errors import RunError, SkipSearchError, refuse_unknown_keys
+from skipsearch.plan import ImageSize
 from skipsearch.recipe import Recipe
 from skipsearch.record import ASK_BEST
 from skipsearch.space import Space
@@ -35,9 +36,9 @@ ADDED = {
     "ask": [ASK_BEST],
     "margin": None,
 }
-DATA_ADDED = {"task": CLASSIFICATION.name}
+DATA_ADDED = {"task": CLASSIFICATION.name, "sigma": 0.0}
 # Values that distinguish data sets, causes before their consequences.
-SAME_DATA = ("task", "resized_to", "split_seed", "fingerprint")
+SAME_DATA = ("task", "sigma", "resized_to", "split_seed", "fingerprint")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,26 +52,40 @@ class DataConfig:
         split_seed: Seed of the validation split.
         fingerprint: Hash of images, labels and splits.
         in_channels: Number of image channels.
-        image_size: Image height and width, in pixels.
-        classes: Number of classes.
+        image_size: Side of square images in pixels, or height and width.
+        classes: Number of outputs: classes, or channels of a restored image.
         train_images: Number of training images.
         validation_images: Number of validation images.
         source: Description of its origin.
         task: Task that networks are trained for.
+        sigma: Standard deviation of the noise that denoising removes, in grey levels of 0..255.
     """
 
     name: str
     root: str | None = None
-    resized_to: int | None = None
+    resized_to: ImageSize | None = None
     split_seed: int
     fingerprint: str
     in_channels: int
-    image_size: int
+    image_size: ImageSize
     classes: int
     train_images: int
     validation_images: int
     source: str
     task: str = CLASSIFICATION.name
+    sigma: float = 0.0
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Build a description from plain values."""
+        pairs: dict[str, Any] = {
+            name: tuple(v) if isinstance(v, list) else v for name, v in values.items()
+        }
+        return cls(**pairs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +161,7 @@ class SearchConfig:
         refuse_unknown_keys(values["stopping"], details, "stopping", RunError)
         return cls(
             space=Space.from_dict(values["space"], "space"),
-            data=DataConfig(**values["data"]),
+            data=DataConfig.from_dict(values["data"]),
             recipe=Recipe.from_dict(values["recipe"]),
             stopping=EarlyStopping(rule=values["scheduler"], **(details | values["stopping"])),
             rungs=tuple(values["rungs"]),
@@ -161,7 +176,7 @@ class SearchConfig:
         return {
             "format": FORMAT,
             "space": self.space.to_dict(),
-            "data": asdict(self.data),
+            "data": self.data.to_dict(),
             "recipe": self.recipe.to_dict(),
             "seed": self.seed,
             "sampler": self.sampler,
@@ -195,7 +210,7 @@ class SearchConfig:
         return Scale(self.task.metric, self.data.validation_images)
 
     @property
-    def image_sizes(self) -> dict[str, int]:
+    def image_sizes(self) -> dict[str, Any]:
         """Sizes of the data set, as arguments of ``cost`` and ``Space.for_images``."""
         names = ("in_channels", "image_size", "classes")
         return {name: getattr(self.data, name) for name in names}
@@ -313,6 +328,14 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
+def _is_image_size(value: Any) -> bool:
+    return _is_count(value) or (_list_of(_is_count)(value) and len(value) == 2)
+
+
+def _is_amount(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+
+
 def _is_positive(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
 
@@ -359,15 +382,16 @@ VALUES: dict[str, Kind] = {
 DATA_VALUES: dict[str, Kind] = {
     "name": TEXT,
     "root": ("a text or nothing", _or_none(_is_text)),
-    "resized_to": ("a positive whole number or nothing", _or_none(_is_count)),
+    "resized_to": ("an image size or nothing", _or_none(_is_image_size)),
     "split_seed": WHOLE,
     "fingerprint": TEXT,
     "in_channels": COUNT,
-    "image_size": COUNT,
+    "image_size": ("a positive whole number, or height and width", _is_image_size),
     "classes": COUNT,
     "train_images": COUNT,
     "validation_images": COUNT,
     "source": ("a text", lambda value: isinstance(value, str)),
+    "sigma": ("a number from 0", _is_amount),
     "task": (f"one of {', '.join(TASKS)}", lambda value: value in list(TASKS)),
 }
 

@@ -8,11 +8,21 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from skipsearch.design import Design
-from skipsearch.errors import DesignError, shown_value
+from skipsearch.errors import DesignError
 from skipsearch.layout import is_convolution, parse_run
 from skipsearch.merges import LINK_MERGES, MERGES
 from skipsearch.operations import OPERATIONS
-from skipsearch.plan import Block, Join, Network, Size, Steps, sized
+from skipsearch.plan import (
+    Block,
+    ImageSize,
+    Join,
+    Network,
+    Size,
+    Steps,
+    check_count,
+    check_image_size,
+    sized,
+)
 from skipsearch.planning import needs_transition
 
 FLOAT32_BYTES = 4
@@ -42,26 +52,23 @@ class Cost:
         )
 
 
-def cost(design: Design, in_channels: int = 3, image_size: int = 32, classes: int = 10) -> Cost:
+def cost(
+    design: Design, in_channels: int = 3, image_size: ImageSize = 32, classes: int = 10
+) -> Cost:
     """Count the parameters, multiply-adds and activation bytes of a design.
 
     Args:
         design: Design of the network.
         in_channels: Number of image channels.
-        image_size: Image height and width, in pixels.
+        image_size: Side of square images in pixels, or height and width.
         classes: Number of outputs.
 
     Raises:
         DesignError: If a size is not a positive whole number.
     """
-    for name, value in (
-        ("in_channels", in_channels),
-        ("image_size", image_size),
-        ("classes", classes),
-    ):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise DesignError(f"{name}: {shown_value(value)} is not a positive whole number")
-    size = Size(image_size, image_size)
+    for name, value in (("in_channels", in_channels), ("classes", classes)):
+        check_count(name, value, DesignError)
+    size = check_image_size(image_size, DesignError)
     return measure_network(design.plan(in_channels), size, classes).cost
 
 

@@ -9,6 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from skipsearch.errors import SkipSearchError, shown_value
+
+ImageSize = int | tuple[int, int]  # side of a square, or height and width, in pixels
+
 
 class Size(NamedTuple):
     """Height and width, in pixels."""
@@ -16,10 +20,41 @@ class Size(NamedTuple):
     height: int
     width: int
 
+    @classmethod
+    def of(cls, image_size: ImageSize) -> Size:
+        """Return the height and width of an image size."""
+        return cls(image_size, image_size) if isinstance(image_size, int) else cls(*image_size)
+
+    @property
+    def image_size(self) -> ImageSize:
+        """The same as an image size: one number for a square."""
+        return self.height if self.height == self.width else (self.height, self.width)
+
+    def __str__(self) -> str:
+        return f"{self.height} x {self.width}"
+
     @property
     def pixels(self) -> int:
         """Number of pixels."""
         return self.height * self.width
+
+
+def check_count(name: str, value: object, error: type[SkipSearchError]) -> None:
+    """Raise an error unless a value is a positive whole number."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise error(f"{name}: {shown_value(value)} is not a positive whole number")
+
+
+def check_image_size(image_size: ImageSize, error: type[SkipSearchError]) -> Size:
+    """Return height and width; raise an error unless they are positive whole numbers."""
+    if not isinstance(image_size, tuple):
+        check_count("image_size", image_size, error)
+    elif len(image_size) != 2:
+        raise error(f"image_size: {shown_value(image_size)} is not one number, or height and width")
+    else:
+        for number in image_size:
+            check_count("image_size", number, error)
+    return Size.of(image_size)
 
 
 class Step(NamedTuple):

@@ -112,10 +112,14 @@ class Task:
     Attributes:
         name: Name of the task.
         metric: Metric by which networks are judged.
+        per_pixel: Whether a network puts out values for each pixel, not for the whole image.
+        restores: Whether the values are an image with the channels of the input, not classes.
     """
 
     name: str
     metric: Metric
+    per_pixel: bool = False
+    restores: bool = False
 
 
 ACCURACY = Metric(

@@ -23,7 +23,7 @@ from skipsearch.cost import cost
 from skipsearch.design import Design
 from skipsearch.merges import LINK_MERGES
 from skipsearch.operations import OPERATIONS
-from skipsearch.plan import Join, Network, Steps
+from skipsearch.plan import ImageSize, Join, Network, Size, Steps
 from skipsearch.planning import needs_transition
 
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(Design)}
@@ -34,7 +34,7 @@ def source(
     in_channels: int = 3,
     classes: int = 10,
     *,
-    image_size: int = 32,
+    image_size: ImageSize = 32,
     card: Card | None = None,
 ) -> str:
     """Return the network of a design as one Python file.
@@ -77,7 +77,7 @@ def source(
     if "F." in body:
         imports.append("from torch.nn import functional as F")
     imports.append("from torch.utils.flop_counter import FlopCounterMode")
-    size = f"of one {image_size} x {image_size} image"
+    size = f"of one {Size.of(image_size)} image"
     lines = [
         *(_docstring(design, plan, card, in_channels, classes), ""),
         *(*standard, "", *imports, ""),
@@ -226,7 +226,8 @@ def _sequence(name: str, steps: Steps, inputs: str = "") -> list[str]:
     return lines
 
 
-def _self_check(in_channels: int, image_size: int) -> str:
+def _self_check(in_channels: int, image_size: ImageSize) -> str:
+    size = Size.of(image_size)
     return f'''
 def count(module: nn.Module) -> int:
     """Trainable parameters of a module."""
@@ -242,7 +243,7 @@ if __name__ == "__main__":
     network = Network().eval()
     for name, part in [*network.named_children(), ("network", network)]:
         part.register_forward_hook(partial(report, name))
-    image = torch.randn(1, {in_channels}, {image_size}, {image_size})
+    image = torch.randn(1, {in_channels}, {size.height}, {size.width})
     print(f"{{'image':<12}} -> {{tuple(image.shape)}}")
     with torch.no_grad(), FlopCounterMode(display=False) as flops:
         network(image)

@@ -12,6 +12,7 @@ from skipsearch.cost import cost
 from skipsearch.data.pictures import RULE
 from skipsearch.design import Design
 from skipsearch.errors import ExportError
+from skipsearch.plan import ImageSize
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,9 @@ class Artefact:
     difference: float | None
 
 
-def describe_input(card: Card, in_channels: int, image_size: int, classes: int) -> dict[str, Any]:
+def describe_input(
+    card: Card, in_channels: int, image_size: ImageSize, classes: int
+) -> dict[str, Any]:
     """Return the input format of a network, the rule for pictures, and the names of its outputs.
 
     Returns:
@@ -62,7 +65,7 @@ def summarise(
     artefacts: Sequence[Artefact],
     *,
     in_channels: int,
-    image_size: int,
+    image_size: ImageSize,
     classes: int,
     precision: str,
     tolerance: float,

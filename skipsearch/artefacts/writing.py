@@ -27,6 +27,7 @@ from skipsearch.artefacts.weights import read_network, write_weights
 from skipsearch.design import Design
 from skipsearch.errors import ExportError, not_one_of
 from skipsearch.models import build
+from skipsearch.plan import ImageSize, Size
 
 OURS = {DESIGN, WEIGHTS, CARD, CARD_VALUES, *FORMATS.values(), "model.onnx.data"}
 
@@ -52,7 +53,7 @@ def write_artefacts(
     out: str | Path,
     *,
     in_channels: int,
-    image_size: int,
+    image_size: ImageSize,
     classes: int,
     formats: Sequence[str] = tuple(FORMATS),
     precision: str = "fp32",
@@ -193,7 +194,7 @@ def check_artefacts(
     model: nn.Module,
     *,
     in_channels: int,
-    image_size: int,
+    image_size: ImageSize,
     classes: int,
     tolerance: float = TOLERANCES["fp32"],
 ) -> dict[str, float]:
@@ -219,7 +220,7 @@ def check_artefacts(
     folder = Path(folder)
     network = copy.deepcopy(model).to("cpu", torch.float32).eval()
     batches = [_images(n, in_channels, image_size) for n in BATCHES]
-    size = f"{image_size} x {image_size}"
+    size = Size.of(image_size)
     with _named("the module", f"cannot be run on {size} images"), torch.no_grad():
         expected = [network(images) for images in batches]
     largest = max(logits.abs().max().item() for logits in expected)
@@ -256,9 +257,10 @@ def check_artefacts(
     return differences
 
 
-def _images(n: int, channels: int, size: int) -> Tensor:
+def _images(n: int, channels: int, image_size: ImageSize) -> Tensor:
     """Return n random images distributed like normalised ones: mean 0, deviation 1."""
-    return torch.randn(n, channels, size, size, generator=torch.Generator().manual_seed(n))
+    size = Size.of(image_size)
+    return torch.randn(n, channels, *size, generator=torch.Generator().manual_seed(n))
 
 
 @contextmanager

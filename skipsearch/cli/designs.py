@@ -160,7 +160,7 @@ def train_design(options: argparse.Namespace) -> None:
     print_data(data)
     data = data.without_test()
     seeds = range(options.seed, options.seed + options.seeds)
-    models = [build(design, data.in_channels, data.classes, seed=seed) for seed in seeds]
+    models = [build(design, data.in_channels, data.outputs, seed=seed) for seed in seeds]
     print(f"design {design.id} on {data.name} ({device}), {counted(recipe.epochs, 'epoch')}")
     how = {"deterministic": options.deterministic}
     largest = max(map(len, packs(data, design, recipe, seeds)))

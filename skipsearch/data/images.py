@@ -11,7 +11,10 @@ from skipsearch.data.fingerprint import hash_of
 from skipsearch.data.memory import GIB
 from skipsearch.data.notes import Notes
 from skipsearch.errors import DataError
+from skipsearch.plan import ImageSize, Size
 from skipsearch.task import CLASSIFICATION, Task
+
+IGNORED = 255  # value of mask pixels that no loss or metric counts
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +23,8 @@ class Split:
 
     Attributes:
         images: Images (N, C, H, W), uint8.
-        labels: Labels (N,), int64, each in 0..classes - 1.
+        labels: Labels (N,), int64, each in 0..classes - 1; for segmentation masks (N, H, W), uint8,
+            with a class or ``IGNORED`` for each pixel.
     """
 
     images: Tensor
@@ -29,8 +33,11 @@ class Split:
     def __post_init__(self) -> None:
         assert self.images.ndim == 4, "expected (N, C, H, W)"
         assert self.images.dtype == torch.uint8, "expected uint8 images"
-        assert self.labels.dtype == torch.int64, "expected int64 labels"
-        assert self.labels.shape == self.images.shape[:1], "expected one label for each image"
+        count, _, height, width = self.images.shape
+        masks = self.labels.ndim == 3
+        assert self.labels.dtype == (torch.uint8 if masks else torch.int64), "expected these types"
+        shape = (count, height, width) if masks else (count,)
+        assert self.labels.shape == shape, "expected one label for each image or pixel"
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -65,6 +72,8 @@ class Data:
         path: Absolute path of the folder or file; None for a word of `DATASETS`.
         notes: What was skipped or looks wrong.
         task: Task of the networks.
+        sigma: Standard deviation of the noise that denoising removes, in grey levels of 0..255; 0
+            for other tasks.
     """
 
     name: str
@@ -81,6 +90,7 @@ class Data:
     path: Path | None = None
     notes: Notes = field(default_factory=Notes)
     task: Task = CLASSIFICATION
+    sigma: float = 0.0
 
     @property
     def classes(self) -> int:
@@ -88,14 +98,19 @@ class Data:
         return len(self.class_names)
 
     @property
+    def outputs(self) -> int:
+        """Number of outputs of a network, for each image or for each of its pixels."""
+        return self.in_channels if self.task.restores else self.classes
+
+    @property
     def in_channels(self) -> int:
         """Number of channels of an image."""
         return self.train.images.shape[1]
 
     @property
-    def image_size(self) -> int:
-        """Side of the square images in pixels."""
-        return self.train.images.shape[2]
+    def image_size(self) -> ImageSize:
+        """Side of square images in pixels, or height and width."""
+        return Size(*self.train.images.shape[2:]).image_size
 
     def to(self, device: str | torch.device) -> "Data":
         """Return the same data on another device.

@@ -19,6 +19,7 @@ from skipsearch.data.source import Read
 from skipsearch.data.squares import square
 from skipsearch.data.summaries import balance, mean_and_std
 from skipsearch.errors import DataError, not_one_of
+from skipsearch.plan import ImageSize
 
 LONGEST_SHOWN = 300  # characters of a path
 
@@ -27,7 +28,7 @@ def load_data(
     name: str | Path,
     root: str | Path | None = None,
     device: str | torch.device = "cpu",
-    image_size: int | None = None,
+    image_size: ImageSize | None = None,
     split_seed: int = 0,
     validation_fraction: float | None = None,
     download: bool = True,
@@ -67,7 +68,9 @@ def load_data(
         DataError: If the name, the device, a number, or the data are not as described above.
     """
     find_device(device)
-    if image_size is not None and not (_is_whole(image_size) and image_size >= 1):
+    if image_size is not None and not (
+        isinstance(image_size, int) and _is_whole(image_size) and image_size >= 1
+    ):
         raise DataError(f"image_size {image_size!r} is not a number of pixels, 1 or more")
     if not (_is_whole(split_seed) and 0 <= split_seed < 2**32):
         raise DataError(f"split_seed {split_seed!r} is not in 0..{2**32 - 1}")

@@ -28,18 +28,18 @@ from skipsearch.diagram.look import (
 from skipsearch.diagram.network import sketch_network
 from skipsearch.diagram.rendering import Diagram, render
 from skipsearch.diagram.sketch import Label, Placed, Sketch, bounds
-from skipsearch.plan import Network, Size
+from skipsearch.plan import ImageSize, Network, Size
 
 
 def draw_diagram(
-    design: Design, in_channels: int = 3, image_size: int = 32, classes: int = 10
+    design: Design, in_channels: int = 3, image_size: ImageSize = 32, classes: int = 10
 ) -> Diagram:
     """Draw a design as a figure: the network on the left, each kind of block on its right.
 
     Args:
         design: Design to draw.
         in_channels: Number of image channels.
-        image_size: Image height and width, in pixels.
+        image_size: Side of square images in pixels, or height and width.
         classes: Number of outputs.
 
     Returns:
@@ -47,7 +47,7 @@ def draw_diagram(
     """
     total = cost(design, in_channels, image_size, classes)
     plan = design.plan(in_channels)
-    image = Size(image_size, image_size)
+    image = Size.of(image_size)
     parts = measure_network(plan, image, classes)
     kinds = block_kinds(plan, parts)
     letters = {key: _letter(index) for index, key in enumerate(kinds)}

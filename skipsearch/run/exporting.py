@@ -112,7 +112,7 @@ def export(
     chosen = images if train_on == "train" else images.with_validation_in_training()
     seed = trial.seed if seed is None else seed
     check_seed(seed)
-    model = build(trial.design, images.in_channels, images.classes, seed=seed)
+    model = build(trial.design, images.in_channels, images.outputs, seed=seed)
     assert images.test is not None
     trainer = Trainer(model, chosen.without_test(), trial.recipe, seed)
     with fitting_threads(trial.design, images, trial.recipe):
@@ -158,7 +158,7 @@ def export(
         out,
         in_channels=images.in_channels,
         image_size=images.image_size,
-        classes=images.classes,
+        classes=images.outputs,
         formats=formats,
         precision=precision,
         card=card,

@@ -170,7 +170,7 @@ def search(
             f"objectives: {objectives[0]} is not the metric of {images.task.name}:"
             f" {images.task.metric.validation}"
         )
-    space = space.for_images(images.in_channels, images.image_size, images.classes)
+    space = space.for_images(images.in_channels, images.image_size, images.outputs)
     recipe = _joined(recipe or Recipe(), space, epochs).resolve(images.augmentation)
     # Checked before anything is written: an empty space, and a sampler that cannot search it.
     space.sample(0)
@@ -370,7 +370,7 @@ def _describe(images: Data, root: str | Path | None, image_size: int | None) -> 
         fingerprint=images.fingerprint,
         in_channels=images.in_channels,
         image_size=images.image_size,
-        classes=images.classes,
+        classes=images.outputs,
         train_images=len(images.train),
         validation_images=len(images.validation),
         source=images.source,

@@ -187,10 +187,16 @@ class Job:
         design, recipe = request.design, request.recipe
         if not self._parts:
             self._parts = self._estimate_parts(design, recipe)
-        models = [build(design, data.in_channels, data.classes, seed) for seed in self._seeds]
+        models = [build(design, data.in_channels, data.outputs, seed) for seed in self._seeds]
         if request.latency_batch is not None and self._latency is None:
-            shape = (request.latency_batch, data.in_channels, data.image_size)
-            self._latency = latency(models[0], *shape, self._device, recipe.precision).seconds
+            self._latency = latency(
+                models[0],
+                request.latency_batch,
+                data.in_channels,
+                data.image_size,
+                self._device,
+                recipe.precision,
+            ).seconds
         how: dict[str, Any] = {
             "parts": self._parts,
             "deterministic": request.deterministic,
@@ -225,7 +231,7 @@ class Job:
 
     def _activation_bytes(self, design: Design) -> int:
         data = self._data
-        one = cost(design, data.in_channels, data.image_size, data.classes).activation_bytes
+        one = cost(design, data.in_channels, data.image_size, data.outputs).activation_bytes
         return len(self._seeds) * one
 
     def _batch_size(self) -> int:

@@ -14,6 +14,7 @@ from skipsearch.axes import Axis, Parameter, Value, split_name
 from skipsearch.cost import cost
 from skipsearch.design import Design
 from skipsearch.errors import DesignError, SkipSearchError, SpaceError
+from skipsearch.plan import ImageSize
 from skipsearch.ready import is_name, ready_path
 from skipsearch.space.candidate import Candidate, build_candidate
 from skipsearch.space.conditions import Choose, Conditions
@@ -44,7 +45,7 @@ class Space:
         constraints: Bounds that every design must meet before it is trained.
         source: Origin of the research question.
         in_channels: Number of image channels for which constraints are computed.
-        image_size: Image height and width for the same, in pixels.
+        image_size: Side of square images for the same, in pixels, or height and width.
         classes: Number of classes.
 
     Raises:
@@ -59,7 +60,7 @@ class Space:
     constraints: tuple[Constraint, ...] = ()
     source: str = ""
     in_channels: int = 3
-    image_size: int = 32
+    image_size: ImageSize = 32
     classes: int = 10
 
     @classmethod
@@ -148,7 +149,7 @@ class Space:
         """Return the space as YAML."""
         return dump_yaml(self.to_dict())
 
-    def for_images(self, in_channels: int, image_size: int, classes: int) -> Self:
+    def for_images(self, in_channels: int, image_size: ImageSize, classes: int) -> Self:
         """Return the space with its constraints computed for images of another shape."""
         return dataclasses.replace(
             self, in_channels=in_channels, image_size=image_size, classes=classes

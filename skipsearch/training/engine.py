@@ -155,7 +155,7 @@ class Training:
         self._evaluation = Evaluation(
             self._step,
             networks=len(self._seeds),
-            classes=data.classes,
+            classes=data.outputs,
             batch_size=self._batches.size,
             parts=parts,
             deterministic=deterministic,

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from skipsearch.errors import TrainingError
+from skipsearch.plan import ImageSize, check_count, check_image_size
 from skipsearch.recipe import Recipe
 from skipsearch.training.environment import autocast_dtype, current, kernels, numerics_key
 
@@ -44,7 +45,7 @@ def latency(
     model: nn.Module,
     batch_size: int,
     in_channels: int,
-    image_size: int,
+    image_size: ImageSize,
     device: str | torch.device,
     precision: str = "auto",
 ) -> Latency:
@@ -59,7 +60,7 @@ def latency(
         model: Network on images (N, in_channels, H, W).
         batch_size: Number of images N.
         in_channels: Number of channels of the images.
-        image_size: Height and width in pixels.
+        image_size: Side of square images in pixels, or height and width.
         device: Device, with all threads of torch; nothing else should run there.
         precision: Precision as in ``Recipe``: ``auto``, ``float32`` or ``bfloat16``.
 
@@ -68,17 +69,13 @@ def latency(
             precision.
         RecipeError: If the precision is unknown.
     """
-    for name, value in (
-        ("batch_size", batch_size),
-        ("in_channels", in_channels),
-        ("image_size", image_size),
-    ):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise TrainingError(f"{name}: {value!r} is not a positive whole number")
+    for name, value in (("batch_size", batch_size), ("in_channels", in_channels)):
+        check_count(name, value, TrainingError)
+    size = check_image_size(image_size, TrainingError)
     device = torch.device(device)
     dtype = autocast_dtype(Recipe(precision=precision), device)
     # Drawn from a separate generator: the global one stays unchanged.
-    shape = (batch_size, in_channels, image_size, image_size)
+    shape = (batch_size, in_channels, *size)
     images = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     images = images.to(device, memory_format=torch.channels_last)
     copied = copy.deepcopy(model).eval()

@@ -45,7 +45,7 @@ def packs(
     size = 1
     if len(seeds) > 1 and work_a_layer(design, data, recipe) < WORK_A_THREAD:
         with torch.device("meta"):  # only its structure
-            size = LARGEST_PACK if can_pack(build(design, data.in_channels, data.classes)) else 1
+            size = LARGEST_PACK if can_pack(build(design, data.in_channels, data.outputs)) else 1
     return _parts(seeds, size)
 
 

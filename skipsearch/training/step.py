@@ -59,7 +59,7 @@ class Step:
         self.device = data.train.images.device
         self.loss_sum = torch.zeros(networks, device=self.device)
         self.criterion = CRITERIA[data.task.name]
-        self.tally = self.criterion.no_tally(networks, data.classes, self.device)
+        self.tally = self.criterion.no_tally(networks, data.outputs, self.device)
         self._each = torch.ones(networks, device=self.device)  # weight of each network's loss
         self.compiled = False
         self.failure: str | None = None

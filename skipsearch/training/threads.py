@@ -27,7 +27,7 @@ def work_a_layer(design: Design, data: Data, recipe: Recipe, networks: int = 1) 
         networks: Number of networks of this design that are trained at once.
     """
     images = networks * min(recipe.batch_size, len(data.train))
-    macs = cost(design, data.in_channels, data.image_size, data.classes).macs
+    macs = cost(design, data.in_channels, data.image_size, data.outputs).macs
     return images * macs // layers(design)
 
 
