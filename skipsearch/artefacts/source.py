@@ -179,6 +179,11 @@ def _network_class(
 def _stem(plan: Network) -> tuple[list[str], list[str]]:
     """Return the modules of the stem and its lines of ``forward``, with the ends that are kept."""
     kept = plan.sources | {stage.cut for stage in plan.stages}
+    if (
+        isinstance(plan.head, MapHead)
+        and max(each.enlarge for each in (plan.head, *plan.head.links)) > 1
+    ):
+        kept |= {IMAGE}  # whose size the output is cut to
     init, forward = [], ["xx = x"] if IMAGE in kept else []
     if BEFORE_POOL in kept:
         init += _sequence("stem", plan.stem[:-1], "in_channels")
