@@ -12,6 +12,7 @@ from skipsearch.classics.classic import (
     PLAIN,
     RELU_BEFORE_ADDITION,
     RELU_ONLY_PREACTIVATION,
+    RESIDUAL_OF_RESIDUAL,
     Classic,
 )
 from skipsearch.classics.classifiers import CLASSIFIERS
@@ -29,6 +30,7 @@ __all__ = [
     "PLAIN",
     "RELU_BEFORE_ADDITION",
     "RELU_ONLY_PREACTIVATION",
+    "RESIDUAL_OF_RESIDUAL",
     "Classic",
     "classic",
 ]

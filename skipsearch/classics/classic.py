@@ -16,6 +16,7 @@ PLAIN = "conv3-bn-relu-conv3-bn-relu"
 BOTTLENECK = "conv1-bn-relu-conv3-bn-relu-conv1-bn + relu"
 BOTTLENECK_PREACTIVATION = "bn-relu-conv1-bn-relu-conv3-bn-relu-conv1 +"
 DENSE = "bn-relu-conv1-bn-relu-conv3 +"
+RESIDUAL_OF_RESIDUAL = ("0>1", "1>2", "2>3", "0>3")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

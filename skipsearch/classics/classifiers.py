@@ -9,6 +9,7 @@ from skipsearch.classics.classic import (
     FULL_PREACTIVATION,
     ORIGINAL,
     PLAIN,
+    RESIDUAL_OF_RESIDUAL,
     Classic,
 )
 from skipsearch.design import Design
@@ -120,7 +121,6 @@ def _dual_path(
     )
 
 
-RESIDUAL_OF_RESIDUAL = ("0>1", "1>2", "2>3", "0>3")
 TABLE_6 = "Table 6"
 PRE_TABLE_2 = "Table 2, median of 5"
 
