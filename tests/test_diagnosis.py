@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from skipsearch.training.criterion import CRITERIA
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -22,7 +23,6 @@ from skipsearch.models.merges.plain import PlainBlock
 from skipsearch.recipe import Recipe
 from skipsearch.task import ACCURACY, CLASSIFICATION
 from skipsearch.training import Trainer, diagnosis, train
-from skipsearch.training.criterion import CRITERIA
 from skipsearch.training.diagnosis import (
     COLUMNS,
     _watched,

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from skipsearch.training.criterion import CRITERIA
 from statsmodels.stats.proportion import proportion_confint
 from torch.nn import functional as F
 
@@ -15,7 +16,6 @@ from skipsearch.analysis.ties import tied_with_leader
 from skipsearch.errors import UnknownWordError
 from skipsearch.surrogate.warp import Warp, half_ranks
 from skipsearch.task import ACCURACY, CLASSIFICATION, TASKS, Metric, Scale
-from skipsearch.training.criterion import CRITERIA
 
 # A metric that is no share of the images, such as the signal-to-noise ratio of a picture.
 DECIBELS = Metric(

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
 from skipsearch.artefacts.sentences import normalisation, shown
 from skipsearch.errors import counted
-from skipsearch.task import TASKS, Metric
+from skipsearch.task import TASKS, Metric, Task
 
 
 def render(summary: Mapping[str, Any]) -> str:
     """Return the page ``card.md`` from the values of ``summarise``."""
-    metric = TASKS[summary["task"]].metric
+    task = TASKS[summary["task"]]
+    metric = task.metric
     parts = [f"# {summary['name']}", summary["note"], *_what(summary)]
     if summary["search"]["run"] or summary["search"]["confirmations"]:
         parts += _found(summary["search"], metric)
     parts += _trained(summary["training"])
-    parts += _figures(summary["figures"], metric)
+    parts += _figures(summary["figures"], task)
     parts += _files(summary)
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -116,20 +118,42 @@ def _trained(training: Mapping[str, Any]) -> list[str]:
     return ["## How it was trained", table] if table else []
 
 
-def _figures(figures: Mapping[str, Any], metric: Metric) -> list[str]:
+def _figures(figures: Mapping[str, Any], task: Task) -> list[str]:
     if not figures:
         return []
-    rows = []
+    metric, rows = task.metric, []
     for split, figure in figures.items():
-        interval = " to ".join(map(metric.text, figure["interval_95"]))
-        score = metric.text(figure[metric.name])
-        rows.append((split, score, f"{figure['images']:,}", interval, "1"))
+        low, high = (math.nan if end is None else end for end in figure["interval_95"])
+        score, images = metric.text(figure[metric.name]), f"{figure['images']:,}"
+        baseline = metric.text(figure["baseline"])
+        rows.append((split, score, images, metric.span((low, high)), "1", baseline))
     return [
         "## Its figures",
-        _table(("split", metric.title, "images", "95 % interval", "seeds"), rows),
+        _table(("split", metric.title, "images", "95 % interval", "seeds", "baseline"), rows),
         f"The interval says how well the images, finite in number, settle the {metric.title} of"
-        f" these weights; another seed gives other weights and another {metric.title}.",
+        f" these weights; another seed gives other weights and another {metric.title}."
+        f" The baseline learns nothing: it is {task.nothing}.",
+        *(part for split, figure in figures.items() for part in _further(split, figure)),
     ]
+
+
+def _further(split: str, figure: Mapping[str, Any]) -> list[str]:
+    """Return the further figures of a split, those of classes as a table."""
+    parts = []
+    if figure["further"]:
+        named = (f"{name.replace('_', ' ')} {v:.4f}" for name, v in figure["further"].items())
+        parts.append(f"Further figures, {split}: {', '.join(named)}.")
+    if by_name := figure["classes"]:
+        rows = [
+            (label, *("absent" if v is None else f"{v:.4f}" for v in values))
+            for label, *values in zip(
+                next(iter(by_name.values())),
+                *(of_class.values() for of_class in by_name.values()),
+                strict=True,
+            )
+        ]
+        parts.append(_table((f"class, {split}", *by_name), rows))
+    return parts
 
 
 def _files(summary: Mapping[str, Any]) -> list[str]:
