@@ -108,14 +108,10 @@ KINDS: Mapping[str, Kind] = {
     "class_weights": Word(CLASS_WEIGHTS),
 }
 FIELDS = tuple(KINDS)
-LEFT_OPEN = ("images", "crop", "flip", "cutout", "loss")  # fields that may be None
+LEFT_OPEN = ("images", "crop", "flip", "cutout")  # fields that may be None
 BUDGET = ("epochs", "images")  # fields that no range of a space varies
-# Fields that were added later, each with the values that mean the same as before.
-ADDED: Mapping[str, tuple[str | None, ...]] = {
-    "images": (None,),
-    "loss": (None, "cross-entropy"),
-    "class_weights": ("none",),
-}
+# Fields that were added later, each with the value that means the same as before.
+ADDED = {"images": None, "loss": "cross-entropy", "class_weights": "none"}
 
 # --- the recipe -----------------------------------------------------------------------------------
 
@@ -148,8 +144,7 @@ class Recipe:
             supports it.
         loss: Loss of segmentation: ``cross-entropy``, ``dice`` (Milletari et al. 2016,
             arXiv:1606.04797, for several classes), or ``both``, which is their sum (Isensee et al.
-            2021, doi:10.1038/s41592-020-01008-z); None for the cross-entropy, or for the only loss
-            of another task.
+            2021, doi:10.1038/s41592-020-01008-z). Another task has only one loss.
         class_weights: Weights of the classes in the cross-entropy of segmentation: ``none``, or
             ``median-frequency`` (Eigen & Fergus 2015, arXiv:1411.4734).
 
@@ -172,7 +167,7 @@ class Recipe:
     flip: bool | None = None
     cutout: int | None = None
     precision: str = "auto"
-    loss: str | None = None
+    loss: str = "cross-entropy"
     class_weights: str = "none"
 
     def __post_init__(self) -> None:
@@ -209,7 +204,7 @@ class Recipe:
         """Sixteen hexadecimal digits, equal for equal recipes."""
         content = self.to_dict()
         for name, before in ADDED.items():
-            if content[name] in before:
+            if content[name] == before:
                 del content[name]  # older recipes keep their ids
         return hashed(json.dumps(content))
 

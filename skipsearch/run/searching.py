@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from skipsearch.axes import RECIPE
 from skipsearch.config import DataConfig, SearchConfig, difference
 from skipsearch.data import Data, load_data
 from skipsearch.defaults import DATA, TRIALS
@@ -39,7 +40,7 @@ from skipsearch.searching.storage import without_password
 from skipsearch.searching.study import SearchStudy
 from skipsearch.space import Space
 from skipsearch.surrogate.inquiry import Inquiry
-from skipsearch.task import TASKS, Metric, Scale
+from skipsearch.task import TASKS, Metric, Scale, Task
 from skipsearch.text import dump_yaml, write_atomically
 from skipsearch.training import Folder, do_nothing, packs, versions
 
@@ -170,8 +171,7 @@ def search(
             f"objectives: {objectives[0]} is not the metric of {images.task.name}:"
             f" {images.task.metric.validation}"
         )
-    given = {*(recipe or Recipe()).changed, *space.recipe}
-    images.task.check_recipe([*given, *(name.removeprefix("recipe.") for name in space.axes)])
+    _check_recipe(images.task, recipe or Recipe(), space)
     space = space.for_images(images.in_channels, images.image_size, images.outputs)
     recipe = _joined(recipe or Recipe(), space, epochs).resolve(images.augmentation)
     # Checked before anything is written: an empty space, and a sampler that cannot search it.
@@ -338,6 +338,12 @@ def _recorded(place: str | Path, config: SearchConfig) -> list[Trial]:
     if isinstance(place, str):
         return load_trials(place, config.space.name)
     return load_trials(place, None, config.identity()) if place.exists() else []
+
+
+def _check_recipe(task: Task, recipe: Recipe, space: Space) -> None:
+    """Check that all fields of the recipe that are set or searched have an effect on a task."""
+    axes = [name.removeprefix(RECIPE) for name in space.axes if name.startswith(RECIPE)]
+    task.check_recipe([*recipe.changed, *Recipe.from_dict(space.recipe).changed, *axes])
 
 
 def _joined(recipe: Recipe, space: Space, epochs: int) -> Recipe:

@@ -32,8 +32,8 @@ def psnr(found: Tensor, truth: Tensor) -> Tensor:
 def ssim(found: Tensor, truth: Tensor) -> Tensor:
     """Return the structural similarity of each image: the mean over channels and windows.
 
-    Windows are Gaussian, 11 pixels wide with a deviation of 1.5, and lie within the image; in a
-    smaller image they are as wide as an odd number of its pixels allows.
+    A Gaussian window, 11 pixels wide with a deviation of 1.5, lies around each pixel; images are
+    mirrored at their borders. Images of less than 6 pixels have narrower windows.
 
     Args:
         found: Images (..., C, H, W) in 0..1.
@@ -43,15 +43,15 @@ def ssim(found: Tensor, truth: Tensor) -> Tensor:
         Similarities (...), from -1 to 1.
     """
     *first, channels, height, width = found.shape
-    size = min(WINDOW, height - 1 + height % 2, width - 1 + width % 2)
-    places = torch.arange(size, device=found.device) - size // 2
+    reach = min(WINDOW // 2, height - 1, width - 1)
+    places = torch.arange(-reach, reach + 1, device=found.device)
     window = torch.exp(-(places / SIGMA).square() / 2)
     window = window / window.sum()
     maps = torch.stack([found, truth, found * found, truth * truth, found * truth])
-    maps = maps.reshape(-1, 1, height, width)
+    maps = F.pad(maps.reshape(-1, 1, height, width), (reach,) * 4, mode="reflect")
     maps = F.conv2d(F.conv2d(maps, window.view(1, 1, -1, 1)), window.view(1, 1, 1, -1))
     x, y, xx, yy, xy = maps.view(5, *first, channels, *maps.shape[2:])
-    variances, covariance = xx - x * x + yy - y * y, xy - x * y
+    variances, covariance = xx - x * x + yy - y * y, xy - x * y  # each window's
     similarity: Tensor = (2 * x * y + LUMINANCE) * (2 * covariance + CONTRAST)
     similarity = similarity / ((x * x + y * y + LUMINANCE) * (variances + CONTRAST))
     return similarity.mean((-3, -2, -1))
