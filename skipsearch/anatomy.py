@@ -4,11 +4,27 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from skipsearch.cost import Cost, Part, Parts, cost, measure_network, total_cost
+from skipsearch.cost import Cost, Part, Parts, StageParts, cost, measure_network, total_cost
 from skipsearch.design import Design
 from skipsearch.merges import CONCATENATED, LINK_MERGES, MERGES
 from skipsearch.operations import OPERATIONS
-from skipsearch.plan import Block, ImageSize, Join, Network, Size, Step, Steps, size_after, sized
+from skipsearch.plan import (
+    BEFORE_POOL,
+    IMAGE,
+    Block,
+    End,
+    Head,
+    ImageSize,
+    Join,
+    MapHead,
+    Network,
+    Size,
+    Stage,
+    Step,
+    Steps,
+    size_after,
+    sized,
+)
 
 WIDTH = 24  # columns of the branch
 
@@ -36,27 +52,16 @@ def draw_design(
         f"{draw_block(kind.block, kind.size)}\n"
         for kind in block_kinds(plan, parts).values()
     ]
-    rows = [_steps_row("stem", plan.stem, parts.stem)]
+    rows = [_steps_row("stem", plan.stem, parts.stem)] if plan.stem else []
     walk = zip(plan.stages, parts.stages, design.stages, strict=True)
     for number, (stage, measured, fields) in enumerate(walk, 1):
-        if stage.transition:
-            rows.append(_steps_row(f"to stage {number}", stage.transition, measured.transition))
-        name = f"{len(stage.blocks)} x {fields.layout}"
-        size = measured.join.entering
-        shape = _shape(stage.blocks[-1].outputs, size)
-        rows.append(Row(f"stage {number}", name, shape, total_cost(measured.blocks)))
-        if stage.join:
-            shape = _shape(stage.outputs, size)
-            join = _join_words(stage.join)
-            rows.append(Row(f"links to {number}", join, shape, measured.join.cost))
-    words = [
-        _chain(plan.head.steps),
-        "mean",
-        _chain(plan.head.pooled),
-        f"linear {plan.head.features}->{classes}",
-    ]
-    ending = total_cost([parts.head, parts.classifier])
-    rows.append(Row("head", " - ".join(filter(None, words)), str(classes), ending))
+        rows += _stage_rows(number, stage, measured, str(fields.layout))
+    ending = total_cost([parts.head, parts.output])
+    words, shape = head_words(plan.head, classes), str(classes)
+    if isinstance(plan.head, MapHead):
+        shape = _shape(classes, image)
+        words += [f"(+) {end_word(link.source)}" for link in plan.head.links]
+    rows.append(Row("head", " - ".join([*map(step_word, plan.head.steps), *words]), shape, ending))
     table = _table(rows)
     summary = (
         f"design {design.id}: {total.params:,} parameters, {total.macs:,} multiply-adds,"
@@ -64,6 +69,34 @@ def draw_design(
         f"for one image of {_shape(in_channels, image)}"
     )
     return "\n".join([*drawings, table, "", summary])
+
+
+def _stage_rows(number: int, stage: Stage, measured: StageParts, layout: str) -> list[Row]:
+    """Return the rows of a stage in the order of their operations."""
+    rows = []
+    if stage.transition:
+        chain, size = _chain(stage.transition), measured.transition.leaving
+        if stage.enlarges:
+            size = measured.join.entering
+        shape = _shape(stage.transition[-1].outputs, size)
+        rows.append(Row(f"to stage {number}", chain, shape, measured.transition.cost))
+    if stage.blocks:
+        name = f"{len(stage.blocks)} x {layout}"
+        shape = _shape(stage.blocks[-1].outputs, measured.blocks[-1].leaving)
+        rows.append(Row(f"stage {number}", name, shape, total_cost(measured.blocks)))
+    if stage.join:
+        shape = _shape(stage.join.outputs, measured.join.leaving)
+        row = Row(f"links to {number}", _join_words(stage.join), shape, measured.join.cost)
+        rows.insert(1 if stage.enlarges else len(rows), row)
+    return rows
+
+
+def head_words(head: Head | MapHead, classes: int) -> list[str]:
+    """Return the operations of a head behind its steps, without the long skips to the output."""
+    if isinstance(head, Head):
+        return ["mean", *map(step_word, head.pooled), f"linear {head.features}->{classes}"]
+    words = [f"map{head.kernel} {head.features}->{classes}"]
+    return words + ([f"bilinear x{head.enlarge}"] if head.enlarge > 1 else [])
 
 
 def draw_block(block: Block, size: Size) -> str:
@@ -123,10 +156,16 @@ def _join_words(join: Join) -> str:
     """Describe where long skips start, what they carry, and how they join."""
     words = []
     for link in join.links:
-        source = f"stage {link.source}" if link.source else "stem"
-        words.append(f"{source} ({_chain(link.steps) or 'identity'})")
-    how = _mark(LINK_MERGES[join.merge].sign)
+        words.append(f"{end_word(link.source)} ({_chain(link.steps) or 'identity'})")
+    merge = LINK_MERGES[join.merge]
+    how = " ".join(filter(None, [_mark(merge.sign), merge.note]))
     return " - ".join(filter(None, [f"{how} {', '.join(words)}", _chain(join.after)]))
+
+
+def end_word(end: End) -> str:
+    """Return where a long skip starts, in words."""
+    words: dict[End, str] = {0: "stem", BEFORE_POOL: "stem before its pool", IMAGE: "image"}
+    return words.get(end, f"stage {end}")
 
 
 def _line(word: str, shape: str, side: str, width: int) -> str:

@@ -9,10 +9,12 @@ from collections.abc import Mapping, Sequence
 from math import floor
 from typing import Any, NamedTuple, TypeVar
 
-from skipsearch.fields import FIELDS, PER_STAGE, collapse
+from skipsearch.fields import FIELDS, PER_STAGE, collapse, spread
+from skipsearch.kinds import NO_STEM
 from skipsearch.layout import Layout, is_convolution, parse_run
-from skipsearch.merges import MERGES
-from skipsearch.plan import Network, Stage, Steps
+from skipsearch.merges import LINK_MERGES, MERGES
+from skipsearch.operations import TRANSPOSED
+from skipsearch.plan import Head, Join, Network, Stage
 from skipsearch.planning import (
     SETTINGS,
     StageFields,
@@ -20,6 +22,7 @@ from skipsearch.planning import (
     complete_stem,
     head_tokens,
     kept_channels,
+    needs_transition,
 )
 
 # Raise this whenever ``canonical_fields`` or ``Design.id`` give any design another id: the ids in
@@ -41,22 +44,30 @@ def canonical_fields(
         plan: Plan of the design; the fields do not depend on the number of image channels.
     """
     dropout = values["dropout"]
-    settled = [_canonical_stage(*pair, dropout) for pair in zip(stages, plan.stages, strict=True)]
-    layouts = [stage.layout for stage in settled]
-    head = _shortest_head(parse_run(values["head"]), layouts[-1], dropout)
-    tokens = [token for layout in layouts for token in (*layout.branch, *layout.after)]
-    tokens += parse_run(head)
+    down = len(stages) - values["ups"]
+    ups = [_canonical_up(up, dropout) for up in spread(values["up"], values["ups"])]
+    settled = [
+        _canonical_stage(fields, stage, dropout, not plan.stem and number == 0)
+        if stage.blocks
+        else _canonical_empty(fields, stage)
+        for number, (fields, stage) in enumerate(zip(stages, plan.stages, strict=True))
+    ]
+    with_blocks = [stage.layout for stage in settled if stage.layout]
+    head = _shortest_head(parse_run(values["head"]), with_blocks[-1], dropout)
+    tokens = [token for layout in with_blocks for token in (*layout.branch, *layout.after)]
+    tokens += [token for run in (head, *ups) for token in parse_run(run)]
     merges = {block.merge for stage in plan.stages for block in stage.blocks if block.merge}
     known = frozenset().union(*(MERGES[merge].fields for merge in merges))
-    widens = any(
-        s.op == "conv" and s.inputs != s.outputs for s in (*plan.head.steps, *plan.head.pooled)
-    )
-    carried = [link.steps for stage in plan.stages if stage.join for link in stage.join.links]
+    pooled = plan.head.pooled if isinstance(plan.head, Head) else ()
+    widens = any(s.op == "conv" and s.inputs != s.outputs for s in (*plan.head.steps, *pooled))
+    joins = [stage.join for stage in plan.stages if stage.join]
     matters = {name: name in known for name in SETTINGS}
     matters["shortcut_dropout"] &= values["shortcut_scale"] != 0  # else nothing is dropped
     matters |= {
         "head_width": widens,
-        "link_merge": bool(values["links"]),
+        "link_merge": bool(joins),
+        "up": bool(ups),
+        "down": down > 1,
         "drop_path": bool(merges),
         "dropout": "dropout" in tokens,
     }
@@ -67,10 +78,17 @@ def canonical_fields(
         if name != "layout"
     }
     spelling = {
-        "layout": collapse([str(layout) for layout in layouts]),
-        "stem": _shortest_stem(parse_run(values["stem"]), layouts[0]),
+        "layout": collapse([str(stage.layout or with_blocks[0]) for stage in settled]),
+        "widths": tuple(
+            stage.width if planned.blocks else planned.transition[-1].outputs
+            for stage, planned in zip(stages, plan.stages, strict=True)
+        ),
+        "stem": _shortest_stem(parse_run(values["stem"]), with_blocks[0]),
+        "stem_width": values["stem_width"] if plan.stem else values["widths"][0],
         "head": head,
-        "link_shortcut": _settled_link(values["link_shortcut"], carried),
+        "link_shortcut": _settled_link(values["link_shortcut"], joins),
+        "up": collapse(ups) if ups else FIELDS["up"].default,
+        "down": _settled_down(values["down"], stages[1:down]),
         "compression": _shortest_compression(plan, values["compression"]),
     }
     return {**values, **idle, **per_stage, **spelling}
@@ -79,7 +97,7 @@ def canonical_fields(
 class _Canonical(NamedTuple):
     """The fields of one stage; None where a field has no effect there."""
 
-    layout: Layout
+    layout: Layout | None
     shortcut: str | None
     merge: str | None
     bottleneck_ratio: float | None
@@ -87,9 +105,14 @@ class _Canonical(NamedTuple):
     growth: int | None
 
 
-def _canonical_stage(fields: StageFields, stage: Stage, dropout: float) -> _Canonical:
+def _canonical_stage(
+    fields: StageFields, stage: Stage, dropout: float, reads_image: bool
+) -> _Canonical:
+    """Settle the fields of a stage; ``reads_image`` if its first block reads the image."""
     blocks = stage.blocks
-    layout = _with_depthwise(fields.layout if dropout else fields.layout.without("dropout"), stage)
+    layout = fields.layout if dropout else fields.layout.without("dropout")
+    if not reads_image:  # else the number of image channels would decide
+        layout = _with_depthwise(layout, stage)
     # Only the first block of a stage can change the shape; if it takes no shortcut and is the
     # only block, the stage is plain.
     joined = [block for block in blocks if block.merge]
@@ -99,7 +122,8 @@ def _canonical_stage(fields: StageFields, stage: Stage, dropout: float) -> _Cano
     grouped = any(token != "conv1" for token in dense)
     known = MERGES[fields.merge].fields if layout.skip else frozenset()
     shortcut = fields.shortcut if "shortcut" in known else None
-    begins = blocks[0].changes_shape or blocks[0].growth
+    changes = reads_image or blocks[0].changes_shape
+    begins = changes or blocks[0].growth
     if shortcut == "proj-all" and blocks[0].shortcut and len(blocks) == 1 and begins:
         shortcut = "proj"
     if shortcut != "proj-all" and blocks[0].shortcut == ():
@@ -107,22 +131,44 @@ def _canonical_stage(fields: StageFields, stage: Stage, dropout: float) -> _Cano
     if shortcut == "avg-proj" and blocks[0].stride == 1:
         shortcut = "proj"
     merge = fields.merge if layout.skip else None
-    if merge and not joined and blocks[0].changes_shape:
+    if merge and not joined and changes:
         merge = "add"
     return _Canonical(
         layout,
         shortcut,
         merge,
-        fields.inner / fields.width if len(dense) > 1 else None,
+        fields.inner / fields.width if len(dense) > 1 or _narrows(stage) else None,
         fields.groups if grouped else None,
         fields.growth if "growth" in known and joined else None,
     )
 
 
+def _canonical_empty(fields: StageFields, stage: Stage) -> _Canonical:
+    """Settle the fields of a stage without blocks."""
+    ratio = fields.inner / fields.width if _narrows(stage) else None
+    return _Canonical(None, None, None, ratio, None, None)
+
+
+def _narrows(stage: Stage) -> bool:
+    """Whether a stage enlarges with several dense convolutions, of which one is the last."""
+    dense = [s for s in stage.transition if s.op in ("conv", *TRANSPOSED) and s.groups == 1]
+    return stage.enlarges and len(dense) > 1
+
+
+def _canonical_up(up: str, dropout: float) -> str:
+    """Remove a dropout of rate 0."""
+    return "-".join(token for token in parse_run(up) if dropout or token != "dropout")
+
+
+def _settled_down(down: str, stages: Sequence[StageFields]) -> str:
+    """Return how stages halve; the transition of a dense stage averages anyhow."""
+    return "stride" if down == "avgpool" and all(map(needs_transition, stages)) else down
+
+
 def _with_depthwise(layout: Layout, stage: Stage) -> Layout:
     """Write a convolution as depthwise if its groups make it so in every block of the stage."""
     chains = [(*block.opening, *block.branch, *block.after) for block in stage.blocks]
-    if stage.join:
+    if stage.join and not stage.enlarges:
         chains[-1] += stage.join.after
     tokens = tuple(
         f"dw{steps[0].kernel}"
@@ -143,9 +189,10 @@ def _settled(values: Sequence[T | None], default: T) -> T | tuple[T, ...]:
     return collapse([filler if value is None else value for value in values])
 
 
-def _settled_link(shortcut: str, carried: Sequence[Steps]) -> str:
+def _settled_link(shortcut: str, joins: Sequence[Join]) -> str:
     """Return what links carry where a shape changes; ``proj`` if none changes."""
-    ops = {step.op for steps in carried for step in steps}
+    links = [link for join in joins if LINK_MERGES[join.merge].carries for link in join.links]
+    ops = {step.op for link in links for step in link.steps}
     if "pad" in ops:
         return "pad"
     return shortcut if {"conv", "avgpool"} <= ops else "proj"
@@ -153,7 +200,12 @@ def _settled_link(shortcut: str, carried: Sequence[Steps]) -> str:
 
 def _shortest_compression(plan: Network, given: float) -> float:
     """Return 0.5, or else the share with the fewest digits, that keeps the same channels."""
-    squeezes = [step for stage in plan.stages for step in stage.transition if step.op == "conv"]
+    squeezes = [
+        step
+        for stage in plan.stages
+        for step in stage.transition
+        if step.op == "conv" and not stage.enlarges
+    ]
     # The shares that round to these channels form an interval; short ones near its lower end are
     # tried.
     low = max((s.outputs / s.inputs for s in squeezes if s.outputs > 1), default=0.0)
@@ -170,6 +222,8 @@ def _shortest_compression(plan: Network, given: float) -> float:
 
 def _shortest_stem(stem: tuple[str, ...], layout: Layout) -> str:
     """Remove what rule 4 adds by itself."""
+    if stem == (NO_STEM,):
+        return NO_STEM
     complete = complete_stem(stem, layout)
     last = max(i for i, token in enumerate(complete) if is_convolution(token))
     short = complete[: last + 1] + (("pool",) if complete[-1] == "pool" else ())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -13,14 +13,21 @@ from skipsearch.layout import is_convolution, parse_run
 from skipsearch.merges import LINK_MERGES, MERGES
 from skipsearch.operations import OPERATIONS
 from skipsearch.plan import (
+    BEFORE_POOL,
+    IMAGE,
     Block,
+    End,
+    Head,
     ImageSize,
     Join,
+    MapHead,
     Network,
     Size,
+    Stage,
     Steps,
     check_count,
     check_image_size,
+    size_after,
     sized,
 )
 from skipsearch.planning import needs_transition
@@ -100,25 +107,29 @@ class Part(NamedTuple):
 
 
 class StageParts(NamedTuple):
-    """The parts of a stage, as in its plan."""
+    """The parts of a stage, as in its plan, and the size of its output."""
 
     transition: Part
     blocks: tuple[Part, ...]
     join: Part
+    leaving: Size
 
 
 class Parts(NamedTuple):
-    """The parts of a network, as in its plan; the classifier begins with the pooling."""
+    """The parts of a network, as in its plan.
+
+    The output begins with the pooling, or with the map, and includes the long skips that end there.
+    """
 
     stem: Part
     stages: tuple[StageParts, ...]
     head: Part
-    classifier: Part
+    output: Part
 
     @property
     def cost(self) -> Cost:
         """Total cost of the parts."""
-        parts = [self.stem, self.head, self.classifier]
+        parts = [self.stem, self.head, self.output]
         for stage in self.stages:
             parts += (stage.transition, *stage.blocks, stage.join)
         return total_cost(parts)
@@ -133,29 +144,64 @@ def measure_network(plan: Network, size: Size, classes: int) -> Parts:
         classes: Number of outputs.
     """
     stem = measure_steps(plan.stem, size)
-    size = stem.leaving
-    sizes = [size]  # output sizes of the stem and of each stage
+    sizes: dict[End, Size] = {  # of every end of a long skip
+        IMAGE: size,
+        BEFORE_POOL: size_after(plan.stem[:-1], size),
+        0: stem.leaving,
+    }
+    image, size = size, stem.leaving
     stages = []
-    for stage in plan.stages:
-        transition = measure_steps(stage.transition, size)
-        size = transition.leaving
-        blocks = []
-        for block in stage.blocks:
-            blocks.append(measure_block(block, size))
-            size = blocks[-1].leaving
-        stages.append(StageParts(transition, tuple(blocks), measure_join(stage.join, sizes, size)))
-        sizes.append(size)
+    for number, stage in enumerate(plan.stages, 1):
+        stages.append(_measure_stage(stage, sizes, size))
+        size = sizes[number] = stages[-1].leaving
     head = measure_steps(plan.head.steps, size)
-    return Parts(stem, tuple(stages), head, _measure_classifier(plan, head.leaving, classes))
+    if isinstance(plan.head, MapHead):
+        output = _measure_map(plan.head, head.leaving, image, sizes, classes)
+    else:
+        output = _measure_classifier(plan.head, head.leaving, classes)
+    return Parts(stem, tuple(stages), head, output)
 
 
-def _measure_classifier(plan: Network, size: Size, classes: int) -> Part:
+def _measure_stage(stage: Stage, sizes: Mapping[End, Size], size: Size) -> StageParts:
+    """Measure a stage with an input of ``size``."""
+    transition = measure_steps(stage.transition, size)
+    size = transition.leaving if stage.cut is None else sizes[stage.cut]
+    join = measure_join(stage.join, sizes, size) if stage.enlarges else None
+    blocks = []
+    for block in stage.blocks:
+        blocks.append(measure_block(block, size))
+        size = blocks[-1].leaving
+    join = join or measure_join(stage.join, sizes, size)
+    return StageParts(transition, tuple(blocks), join, size)
+
+
+def _measure_classifier(head: Head, size: Size, classes: int) -> Part:
     """Measure the global average pooling, what follows it, and the linear layer with its bias."""
-    pooled = measure_steps(plan.head.pooled, Size(1, 1))
-    channels = plan.head.pooled[0].inputs if plan.head.pooled else plan.head.features
-    weights = plan.head.features * classes
+    pooled = measure_steps(head.pooled, Size(1, 1))
+    channels = head.pooled[0].inputs if head.pooled else head.features
+    weights = head.features * classes
     linear = Cost(weights + classes, weights, FLOAT32_BYTES * (channels + classes))
     return Part(pooled.cost + linear, size, pooled.leaving)
+
+
+def _measure_map(
+    head: MapHead, size: Size, image: Size, sizes: Mapping[End, Size], classes: int
+) -> Part:
+    """Measure the map with its bias, its enlarging, and the long skips to the output."""
+    total = _measure_pixelwise(head.features, classes, head.kernel, head.enlarge, size)
+    for link in head.links:
+        if not link.is_identity(classes):
+            total += _measure_pixelwise(link.inputs, classes, 1, link.enlarge, sizes[link.source])
+        total += Cost(activation_bytes=FLOAT32_BYTES * classes * image.pixels)
+    return Part(total, size, image)
+
+
+def _measure_pixelwise(inputs: int, outputs: int, kernel: int, factor: int, size: Size) -> Cost:
+    """Measure a convolution with a bias, and the enlarging of its output before the cut."""
+    weights = inputs * outputs * kernel**2
+    enlarged = factor**2 * size.pixels if factor > 1 else 0
+    written = FLOAT32_BYTES * outputs * (size.pixels + enlarged)
+    return Cost(weights + outputs, weights * size.pixels, written)
 
 
 @lru_cache(maxsize=8192)
@@ -173,21 +219,21 @@ def measure_block(block: Block, size: Size) -> Part:
     return Part(total_cost([opening, branch, shortcut, after]) + join, size, after.leaving)
 
 
-def measure_join(join: Join | None, sizes: Sequence[Size], size: Size) -> Part:
+def measure_join(join: Join | None, sizes: Mapping[End, Size], size: Size) -> Part:
     """Measure the join of long skips, if there is one.
 
     Args:
         join: Join in the plan of a stage.
-        sizes: Output sizes of the stem and of each earlier stage.
-        size: Output size of the blocks of the stage.
+        sizes: Size at each end of a long skip so far.
+        size: Size of the signal that they join.
     """
     if join is None:
         return Part(Cost(), size, size)
+    merge = LINK_MERGES[join.merge]
     after = measure_steps(join.after, size)
     links = [measure_steps(link.steps, sizes[link.source]) for link in join.links]
-    # Links are added one by one but concatenated all at once.
-    sums = len(links) if LINK_MERGES[join.merge].carries else 1
-    joined = Cost(activation_bytes=FLOAT32_BYTES * sums * join.outputs * size.pixels)
+    written = FLOAT32_BYTES * merge.writes(join) * size.pixels
+    joined = Cost(merge.params(join), merge.macs(join) * size.pixels, written)
     return Part(total_cost([*links, after]) + joined, size, after.leaving)
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from html import escape
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from skipsearch.canonical import canonical_fields
 from skipsearch.errors import (
@@ -23,16 +23,17 @@ from skipsearch.fields import (
     FIELDS,
     PER_STAGE,
     Deciding,
+    Stages,
     check_field,
     collapse,
     spread,
     with_effect,
 )
 from skipsearch.ids import hashed
-from skipsearch.kinds import split_link
+from skipsearch.kinds import LARGEST, LINK_WORDS, MAPS, split_link
 from skipsearch.layout import Layout, parse_run
-from skipsearch.plan import Network
-from skipsearch.planning import SETTINGS, StageFields, plan_network
+from skipsearch.plan import OUTPUT, End, Network
+from skipsearch.planning import SETTINGS, StageFields, levels_of, linked, plan_network
 from skipsearch.text import dump_yaml, parse_yaml, read_text
 
 # Far above any real network, far below a mistake.
@@ -103,8 +104,11 @@ class Design:
     stem_width: int = 0
     head: str = "mean"
     head_width: int = 0
+    ups: int = 0
+    up: str | tuple[str, ...] = "up2"
+    down: str = "stride"
     links: tuple[str, ...] = ()
-    link_merge: str = "add"
+    link_merge: str | tuple[str, ...] = "add"
     link_shortcut: str = "proj"
     shortcut: str | tuple[str, ...] = "proj"
     bottleneck_ratio: float | tuple[float, ...] = 1.0
@@ -119,28 +123,96 @@ class Design:
     gate_bias: float = -6.0
 
     def __post_init__(self) -> None:
+        given = self.links
         for name in FIELDS:
-            if name not in (*PER_STAGE, "stem_width"):
+            if FIELDS[name].stages not in (Stages.EITHER, Stages.UP) and name != "stem_width":
                 self._set(name, check_field(name, getattr(self, name)))
-        if len(self.depths) != len(self.widths):
-            raise DesignError(
-                f"depths has {len(self.depths)} stages and widths {len(self.widths)};"
-                " both need one number a stage"
-            )
+        self._set("stem_width", check_field("stem_width", self._stem_width()))
+        self._mirror()
         if len(self.depths) > MOST_STAGES:
             raise DesignError(f"depths has {len(self.depths)} stages, more than {MOST_STAGES}")
         if sum(self.depths) > MOST_BLOCKS:
             raise DesignError(f"depths has {sum(self.depths):,} blocks, more than {MOST_BLOCKS:,}")
-        self._set("stem_width", check_field("stem_width", self._stem_width()))
-        for link in self.links:
-            if split_link(link)[1] > len(self.depths):
-                raise DesignError(
-                    f"links: {shown_value(link)} leads to a stage that is not there; the stages are"
-                    f" 1 to {len(self.depths)}, and 0 is the stem"
-                )
+        self._check_links(given)
         for name in PER_STAGE:
             self._set(name, self._one_or_per_stage(name, getattr(self, name)))
+        self._set("up", self._one_per("up", self.up, self.ups, "stages that enlarge"))
         self.plan()
+
+    def _mirror(self) -> None:
+        """Repeat the values of the stages that halve, in reverse, where they alone are given.
+
+        A list may name all stages, or those that halve; the latter is meant if no list is longer
+        and all its stages together could not halve as often as ``ups`` doubles.
+        """
+        halving = 2 if parse_run(self.stem)[-1] == "pool" else 0
+        lengths = {"depths": len(self.depths), "widths": len(self.widths)}
+        stages = max(lengths.values())
+        if self.ups and self.ups > stages - 1 - self.ups + halving:
+            stages += self.ups
+        down = stages - self.ups
+        for length in lengths.values():
+            if length not in (stages, down) or down < 1:
+                raise DesignError(
+                    f"depths has {lengths['depths']} stages and widths {lengths['widths']};"
+                    " both need one number a stage"
+                )
+        for name in (*lengths, *PER_STAGE):
+            values = getattr(self, name)
+            if isinstance(values, list | tuple) and self.ups and len(values) == down:
+                mirrored = list(values[-2::-1])
+                at_stem = self.stem_width if name == "widths" else values[0]
+                mirrored += [at_stem] * (self.ups - len(mirrored))
+                self._set(name, (*values, *mirrored[: self.ups]))
+        for number, depth in enumerate(self.depths[:down]):
+            if depth == 0:
+                raise DesignError(
+                    f"depths[{number}]: 0 is not a whole number from 1 to {LARGEST}; only a stage"
+                    " that enlarges may have no blocks"
+                )
+
+    def _check_links(self, given: object) -> None:
+        """Replace words by links, and check their ends and how they are joined."""
+        levels = levels_of(parse_run(self.stem), len(self.depths), self.ups)
+        links = linked(self.links, levels, self.ups)
+        ends = ", ".join(map(str, levels))
+        for link in links:
+            for end in split_link(link):
+                if end not in levels:
+                    raise DesignError(
+                        f"links: {shown_value(link)} leads to a stage that is not there; the ends"
+                        f" of links are {ends}"
+                    )
+            if split_link(link)[1] == OUTPUT and parse_run(self.head)[-1] not in MAPS:
+                raise DesignError(
+                    f"links: {shown_value(link)} leads to the output, which only a head with a map"
+                    f" has ({', '.join(MAPS)})"
+                )
+        joined = [link for link in links if split_link(link)[1] != OUTPUT]
+        if isinstance(self.link_merge, tuple):
+            listed = [given] if isinstance(given, str) else list(cast("Sequence[str]", given))
+            if not set(listed) & set(LINK_WORDS) and tuple(listed) != links:
+                raise DesignError(
+                    f"links: with one value of link_merge a link, list them by target, then by"
+                    f" source: {', '.join(links)}"
+                )
+        self._set("links", links)
+        merges = self._one_per("link_merge", self.link_merge, len(joined), "links")
+        self._set("link_merge", merges)
+        at_stage: dict[End, str] = {}
+        for link, merge in zip(joined, spread(self.link_merge, len(joined)), strict=True):
+            target = split_link(link)[1]
+            if at_stage.setdefault(target, merge) != merge:
+                raise DesignError(f"link_merge: the links that end at stage {target} differ in it")
+
+    def _one_per(self, name: str, value: object, number: int, what: str) -> object:
+        """Check one value, or one per part of the network, and collapse values that agree."""
+        if isinstance(value, list | tuple) and len(value) != number:
+            raise DesignError(
+                f"{name} has {len(value)} values for {number} {what}; give one value, or one each"
+            )
+        checked = check_field(name, value)
+        return collapse(checked) if isinstance(checked, tuple) and checked else checked
 
     def _stem_width(self) -> int:
         unset = type(self.stem_width) is int and self.stem_width == 0
@@ -176,7 +248,8 @@ class Design:
         n = len(self.depths)
         layouts = [Layout.parse(text) for text in spread(self.layout, n)]
         merges = spread(self.merge, n)
-        return with_effect(Deciding(layouts, merges, self.links, self.link_merge, self.head))
+        given = Deciding(layouts, merges, self.links, self.link_merge, self.head, self.ups)
+        return with_effect(given)
 
     def _one_or_per_stage(self, name: str, value: object) -> object:
         """Check one value, or one per stage, and collapse values that agree."""
@@ -302,14 +375,26 @@ def _plain(value: Any) -> Any:
 
 @lru_cache(maxsize=4096)
 def _plan(design: Design, in_channels: int) -> Network:
+    stages = len(design.depths)
+    links = tuple(map(split_link, design.links))
+    targets = [target for _, target in links if target != OUTPUT]
+    merges = {
+        target: merge
+        for target, merge in zip(targets, spread(design.link_merge, len(targets)), strict=True)
+        if isinstance(target, int)
+    }
+    ups = spread(design.up, design.ups)
     return plan_network(
         design.stages,
         stem=parse_run(design.stem),
         stem_width=design.stem_width,
         head=parse_run(design.head),
         head_width=design.head_width,
-        links=tuple(map(split_link, design.links)),
-        link_merge=design.link_merge,
+        ups=design.ups,
+        up=dict(zip(range(stages - design.ups + 1, stages + 1), ups, strict=True)),
+        down=design.down,
+        links=links,
+        link_merge=merges,
         link_shortcut=design.link_shortcut,
         compression=design.compression,
         drop_path=design.drop_path,

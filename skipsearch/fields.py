@@ -14,21 +14,35 @@ from functools import cached_property
 from typing import Any, TypeVar, cast
 
 from skipsearch.errors import DesignError, shown_value
-from skipsearch.kinds import Head, Kind, LayoutText, Links, Real, Stem, Whole, Word
+from skipsearch.kinds import (
+    LINK_WORDS,
+    Head,
+    Kind,
+    LayoutText,
+    Links,
+    Real,
+    Stem,
+    Up,
+    Whole,
+    Word,
+)
 from skipsearch.layout import Layout, is_convolution, parse_run
 from skipsearch.merges import LINK_MERGES, MERGES, Merge
-from skipsearch.planning import LINK_SHORTCUTS, SHORTCUTS
+from skipsearch.plan import OUTPUT
+from skipsearch.planning import DOWNS, LINK_SHORTCUTS, SHORTCUTS
 from skipsearch.table import Table
 
 T = TypeVar("T")
 
 
 class Stages(Enum):
-    """Whether a field has one value for the whole network, or one per stage."""
+    """Whether a field has one value for the whole network, or one per part of it."""
 
     ONE = "one value"
     EITHER = "one value, or one a stage"
     EACH = "one value a stage"
+    UP = "one value, or one a stage that enlarges"
+    LINK = "one value, or one a link"
 
 
 # --- when a field has an effect -------------------------------------------------------------------
@@ -44,13 +58,28 @@ class Deciding:
         links: Field ``links``.
         link_merge: Field ``link_merge``.
         head: Field ``head``.
+        ups: Field ``ups``.
     """
 
     layouts: Sequence[Layout]
     merges: Sequence[str]
     links: Sequence[str] = ()
-    link_merge: str = "add"
+    link_merge: str | Sequence[str] = "add"
     head: str = "mean"
+    ups: int = 0
+
+    @property
+    def joined_links(self) -> bool:
+        """Whether a link may end at a stage; words stand for links if stages enlarge."""
+        return any(
+            bool(self.ups) if link in LINK_WORDS else not link.endswith(OUTPUT)
+            for link in self.links
+        )
+
+    @property
+    def link_merges(self) -> tuple[str, ...]:
+        """The words of field ``link_merge``."""
+        return (self.link_merge,) if isinstance(self.link_merge, str) else tuple(self.link_merge)
 
     @cached_property
     def joins(self) -> list[Merge]:
@@ -68,7 +97,7 @@ def _by_merge(field: str) -> Rule:
 
 def _has_bottleneck(given: Deciding) -> bool:
     dense = ([t for t in layout.branch if t.startswith("conv")] for layout in given.layouts)
-    return any(len(tokens) > 1 for tokens in dense)
+    return bool(given.ups) or any(len(tokens) > 1 for tokens in dense)
 
 
 def _has_grouped_convolution(given: Deciding) -> bool:
@@ -125,7 +154,7 @@ FIELDS = Table(
             default="add",
             has_effect=lambda given: bool(given.joins),
         ),
-        "depths": Field(kind=Whole(), stages=Stages.EACH, default=(3, 3, 3)),
+        "depths": Field(kind=Whole(may_be_unset=True), stages=Stages.EACH, default=(3, 3, 3)),
         "widths": Field(kind=Whole(), stages=Stages.EACH, default=(16, 32, 64)),
         "stem": Field(kind=Stem(), default="conv3"),
         "stem_width": Field(kind=Whole(), default=0),  # unset: the first of ``widths``
@@ -135,14 +164,24 @@ FIELDS = Table(
             default=0,
             has_effect=lambda given: any(map(is_convolution, parse_run(given.head))),
         ),
+        "ups": Field(kind=Whole(may_be_unset=True), default=0),
+        "up": Field(
+            kind=Up(), stages=Stages.UP, default="up2", has_effect=lambda given: bool(given.ups)
+        ),
+        "down": Field(kind=Word(DOWNS), default="stride"),
         "links": Field(kind=Links(), default=()),
         "link_merge": Field(
-            kind=Word(LINK_MERGES), default="add", has_effect=lambda given: bool(given.links)
+            kind=Word(LINK_MERGES),
+            stages=Stages.LINK,
+            default="add",
+            has_effect=lambda given: given.joined_links,
         ),
         "link_shortcut": Field(
             kind=Word(LINK_SHORTCUTS),
             default="proj",
-            has_effect=lambda given: bool(given.links) and LINK_MERGES[given.link_merge].carries,
+            has_effect=lambda given: (
+                given.joined_links and any(LINK_MERGES[w].carries for w in given.link_merges)
+            ),
         ),
         "shortcut": Field(
             kind=Word(SHORTCUTS),
@@ -180,7 +219,7 @@ FIELDS = Table(
 PER_STAGE = tuple(name for name, field in FIELDS.items() if field.stages is Stages.EITHER)
 ALWAYS_PER_STAGE = tuple(name for name, field in FIELDS.items() if field.stages is Stages.EACH)
 # Fields that determine which others have an effect, in the order in which they are chosen.
-DECIDING = ("layout", "merge", "links", "link_merge", "head")
+DECIDING = ("layout", "merge", "ups", "links", "link_merge", "head")
 
 
 def check_field(name: str, value: object) -> object:
@@ -199,8 +238,9 @@ def has_effect(
     merges: Sequence[str],
     *,
     links: Sequence[str] = (),
-    link_merge: str = "add",
+    link_merge: str | Sequence[str] = "add",
     head: str = "mean",
+    ups: int = 0,
 ) -> bool:
     """Whether a field can change the network at all, given the fields that determine it.
 
@@ -211,8 +251,9 @@ def has_effect(
         links: Field ``links``.
         link_merge: Field ``link_merge``.
         head: Field ``head``.
+        ups: Field ``ups``.
     """
-    return FIELDS[field].has_effect(Deciding(layouts, merges, links, link_merge, head))
+    return FIELDS[field].has_effect(Deciding(layouts, merges, links, link_merge, head, ups))
 
 
 def with_effect(given: Deciding) -> frozenset[str]:

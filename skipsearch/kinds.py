@@ -13,7 +13,12 @@ from typing import Protocol, cast
 
 from skipsearch.errors import DesignError, LayoutError, not_one_of, shown_value
 from skipsearch.layout import PLAIN_TOKENS, Layout, check_token, is_convolution, parse_run
+from skipsearch.operations import ENLARGING
+from skipsearch.plan import BEFORE_POOL, IMAGE, OUTPUT, End
 
+NO_STEM = "none"
+MAPS = ("map", "map3")  # heads with values for each pixel: a convolution with kernel 1 or 3
+LINK_WORDS = ("mirror", "full")  # several links at once
 LARGEST = 100_000  # channels, or blocks of a stage: far above any network, far below a mistake
 
 
@@ -49,16 +54,17 @@ class Word:
 
 @dataclass(frozen=True)
 class Whole:
-    """A whole number from 1, or 0 if the field may be unset."""
+    """A whole number from ``low``, or 0 if the field may be unset."""
 
     may_be_unset: bool = False
+    low: int = 1
 
     def check(self, place: str, value: object) -> int:
         """Return the number; see ``Kind``."""
-        low = 0 if self.may_be_unset else 1
+        low = 0 if self.may_be_unset else self.low
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= LARGEST:
             raise DesignError(
-                f"{place}: {shown_value(value)} is not a whole number from 1 to {LARGEST}"
+                f"{place}: {shown_value(value)} is not a whole number from {self.low} to {LARGEST}"
             )
         return value
 
@@ -98,11 +104,13 @@ class LayoutText:
 
 
 class Stem:
-    """The operations before the first stage."""
+    """The operations before the first stage, or ``none``: the first stage then reads the image."""
 
     def check(self, place: str, value: object) -> str:
         """Return the operations as text; see ``Kind``."""
-        tokens = _tokens(place, value, "pool", "'conv3' or 'conv7-pool'")
+        if value == NO_STEM:
+            return NO_STEM
+        tokens = _tokens(place, value, ("pool",), "'conv3' or 'conv7-pool'")
         if not tokens[0].startswith("conv") or "pool" in tokens[:-1]:
             raise DesignError(
                 f"{place}: {shown_value(value)} must open with a dense convolution; 'pool' stands"
@@ -116,14 +124,21 @@ class Stem:
 
 
 class Head:
-    """The operations between the last stage and the classifier."""
+    """The operations after the last stage, with a global average pooling or a map."""
 
     def check(self, place: str, value: object) -> str:
         """Return the operations as text; see ``Kind``."""
-        tokens = _tokens(place, value, "mean", "'mean' or 'conv1-bn-relu-mean'")
+        tokens = _tokens(place, value, ("mean", *MAPS), "'mean', 'conv1-bn-relu-mean' or 'map'")
+        if tokens[-1] in MAPS and not any(token in ("mean", *MAPS) for token in tokens[:-1]):
+            return "-".join(tokens)
+        if any(token in MAPS for token in tokens):
+            raise DesignError(
+                f"{place}: a map stands once, last, and without 'mean' in {shown_value(value)}"
+            )
         if tokens.count("mean") != 1:
             raise DesignError(
-                f"{place}: 'mean', the global average pooling, stands once in {shown_value(value)}"
+                f"{place}: 'mean', the global average pooling, or a map stands once in"
+                f" {shown_value(value)}"
             )
         behind = tokens[tokens.index("mean") :]
         wide = any(is_convolution(token) and token != "conv1" for token in behind)
@@ -135,14 +150,27 @@ class Head:
         return "-".join(tokens)
 
 
-def _tokens(place: str, value: object, pooling: str, examples: str) -> tuple[str, ...]:
-    """Split a run of operations, in which ``pooling`` is allowed as well."""
+class Up:
+    """The operations by which a stage enlarges."""
+
+    def check(self, place: str, value: object) -> str:
+        """Return the operations as text; see ``Kind``."""
+        tokens = _tokens(place, value, ENLARGING, "'up2' or 'bilinear-conv3'")
+        if sum(token in ENLARGING for token in tokens) != 1:
+            raise DesignError(
+                f"{place}: one of {', '.join(ENLARGING)} stands once in {shown_value(value)}"
+            )
+        return "-".join(tokens)
+
+
+def _tokens(place: str, value: object, others: tuple[str, ...], examples: str) -> tuple[str, ...]:
+    """Split a run of operations, in which ``others`` are allowed as well."""
     if not isinstance(value, str):
         raise DesignError(f"{place}: {shown_value(value)} is not a text such as {examples}")
     tokens = parse_run(value)
     for token in tokens:
         try:
-            check_token(token, (*PLAIN_TOKENS, pooling), value)
+            check_token(token, (*PLAIN_TOKENS, *others), value)
         except LayoutError as error:
             raise DesignError(f"{place}: {error}") from None
     return tokens
@@ -158,27 +186,55 @@ class Links:
             raise DesignError(
                 f"{place}: {shown_value(value)} is not a list of texts such as ['1>3']"
             )
-        ends = set()
+        links: set[str] = set()
         for i, text in enumerate(texts):
-            words = text if isinstance(text, str) else ""
-            match = re.fullmatch(r"\s*([0-9]{1,6})\s*>\s*([0-9]{1,6})\s*", words)
-            if match is None:
-                raise DesignError(
-                    f"{place}[{i}]: {shown_value(text)} is not of the form '1>3'; 0 is the stem"
-                )
-            source, target = int(match[1]), int(match[2])
-            if source >= target:
-                raise DesignError(
-                    f"{place}[{i}]: {shown_value(text)} leads from a stage to itself or back; a"
-                    " link leads onwards"
-                )
-            if (target, source) in ends:
+            link = _link(f"{place}[{i}]", text)
+            if link in links:
                 raise DesignError(f"{place}[{i}]: {shown_value(text)} stands twice")
-            ends.add((target, source))
-        return tuple(f"{source}>{target}" for target, source in sorted(ends))
+            links.add(link)
+        return tuple(sorted(links, key=link_place))
 
 
-def split_link(link: str) -> tuple[int, int]:
-    """Return the source and target stages of a link; 0 is the stem."""
+def _link(place: str, text: object) -> str:
+    """Return a link, or a word for several, in its canonical spelling."""
+    words = "".join(text.split()) if isinstance(text, str) else ""
+    if words in LINK_WORDS:
+        return words
+    match = re.fullmatch(r"([0-9]{1,6}|x|s)>([0-9]{1,6}|y)", words)
+    if match is None:
+        raise DesignError(
+            f"{place}: {shown_value(text)} is not of the form '1>3', with 0 for the stem, s for the"
+            f" stem before its pool, x for the image and y for the output, nor one of"
+            f" {', '.join(LINK_WORDS)}"
+        )
+    source, target = (str(int(end)) if end.isdecimal() else end for end in match.groups())
+    if source.isdecimal() and target.isdecimal() and int(source) >= int(target):
+        raise DesignError(
+            f"{place}: {shown_value(text)} leads from a stage to itself or back; a link leads"
+            " onwards"
+        )
+    return f"{source}>{target}"
+
+
+def link_place(link: str) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return the place of a link in a sorted list; words come first."""
+    if link in LINK_WORDS:
+        return (-1, LINK_WORDS.index(link)), (0, 0)
+    source, target = split_link(link)
+    return end_place(target), end_place(source)
+
+
+def end_place(end: End) -> tuple[int, int]:
+    """Return the place of an end of a link among all, from the image to the output."""
+    places = {IMAGE: (0, 0), BEFORE_POOL: (0, 1), OUTPUT: (2, 0)}
+    return (1, end) if isinstance(end, int) else places[end]
+
+
+def split_link(link: str) -> tuple[End, End]:
+    """Return the source and the target of a link."""
     source, _, target = link.partition(">")
-    return int(source), int(target)
+    return _end(source), _end(target)
+
+
+def _end(text: str) -> End:
+    return int(text) if text.isdecimal() else text

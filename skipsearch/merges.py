@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from skipsearch.plan import Block
+from skipsearch.plan import Block, Join
 from skipsearch.table import Table
 
 ADDED, CONCATENATED = "+", "[,]"
@@ -216,18 +216,67 @@ MERGES = Table(
 
 @dataclass(frozen=True, kw_only=True)
 class LinkMerge:
-    """One way of joining long skips to the output of a stage.
+    """One way of joining long skips to a signal.
 
     Attributes:
         sign: Sign in drawings where they meet.
-        carries: Whether a link is brought to the shape of that output. If not, it keeps its
-            channels and is average-pooled.
-        code: Lines of exported source that join expressions to ``x``.
+        carries: Whether a link is brought to the shape of that signal. If not, it keeps its
+            channels; where it must shrink it is average-pooled.
+        note: Further text in drawings.
+        params: Number of trainable parameters of a join, beside those of its links.
+        macs: Multiply-adds of a join for each pixel, beside those of its links.
+        writes: Values that the operations of a join write for each pixel.
+        code: Exported source that joins expressions, one for each link, to ``x``, given the number
+            of the stage.
     """
 
     sign: str
     carries: bool
-    code: Callable[[list[str]], list[str]]
+    note: str = ""
+    params: Callable[[Join], int] = lambda join: 0
+    macs: Callable[[Join], int] = lambda join: 0
+    writes: Callable[[Join], int] = lambda join: join.outputs
+    code: Callable[[Join, list[str], int], Code]
+
+
+def attention_width(channels: int) -> int:
+    """Return the channels inside the attention gate of a link, at least 1."""
+    return max(1, channels // 2)
+
+
+def _attention_params(join: Join) -> int:
+    """Two 1x1 convolutions to the inner channels and one from them, the last two with a bias."""
+    total = 0
+    for link in join.links:
+        inner = attention_width(link.outputs)
+        total += (link.outputs + join.inputs + 1) * inner + inner + 1
+    return total
+
+
+def _attention_macs(join: Join) -> int:
+    widths = ((link.outputs, attention_width(link.outputs)) for link in join.links)
+    return sum((outputs + join.inputs + 1) * inner for outputs, inner in widths)
+
+
+def _attention_writes(join: Join) -> int:
+    """Two projections, their sum and its relu, the weight and its sigmoid, the weighed link."""
+    each = (4 * attention_width(link.outputs) + 2 + link.outputs for link in join.links)
+    return sum(each) + join.outputs
+
+
+def _attention_code(join: Join, terms: list[str], stage: int) -> Code:
+    names = [f"attention{link.source}to{stage}" for link in join.links]
+    made = [
+        f"self.{name} = AttentionGate({join.inputs}, {link.outputs})"
+        for name, link in zip(names, join.links, strict=True)
+    ]
+    gated = [f"self.{name}(x, {term})" for name, term in zip(names, terms, strict=True)]
+    return Code([f"x = torch.cat([x, {', '.join(gated)}], dim=1)"], made)
+
+
+def _weighted_code(join: Join, terms: list[str], stage: int) -> Code:
+    made = [f"self.sum{stage} = WeightedSum({len(terms) + 1})"]
+    return Code([f"x = self.sum{stage}([x, {', '.join(terms)}])"], made)
 
 
 LINK_MERGES = Table(
@@ -236,12 +285,32 @@ LINK_MERGES = Table(
         "add": LinkMerge(
             sign=ADDED,
             carries=True,
-            code=lambda terms: [f"x = x + {term}" for term in terms],
+            writes=lambda join: len(join.links) * join.outputs,  # added one by one
+            code=lambda join, terms, stage: Code([f"x = x + {term}" for term in terms]),
         ),
         "cat": LinkMerge(
             sign=CONCATENATED,
             carries=False,
-            code=lambda terms: [f"x = torch.cat([x, {', '.join(terms)}], dim=1)"],
+            code=lambda join, terms, stage: Code(
+                [f"x = torch.cat([x, {', '.join(terms)}], dim=1)"]
+            ),
+        ),
+        "attention": LinkMerge(
+            sign=CONCATENATED,
+            carries=False,
+            note="attention",
+            params=_attention_params,
+            macs=_attention_macs,
+            writes=_attention_writes,
+            code=_attention_code,
+        ),
+        "weighted": LinkMerge(
+            sign=ADDED,
+            carries=True,
+            note="learned weights",
+            params=lambda join: len(join.links) + 1,
+            writes=lambda join: (2 * len(join.links) + 1) * join.outputs,  # weighed, then added
+            code=_weighted_code,
         ),
     },
 )

@@ -30,6 +30,7 @@ class Kind(Enum):
     NORM = auto()
     ACTIVATION = auto()
     POOLING = auto()
+    ENLARGING = auto()
     OTHER = auto()
 
 
@@ -49,8 +50,9 @@ class Operation:
         params: Number of trainable parameters.
         macs: Multiply-adds for a number of output pixels.
         label: Text in drawings.
-        code: Module in exported source, with ``{channels}``, ``{groups}`` of gn, ``{rate}`` and
-            ``{size}`` (kernel and stride); empty if channels change, where the exporter writes it.
+        code: Module in exported source, with ``{channels}``, ``{groups}`` of gn, ``{rate}``,
+            ``{size}`` (kernel and stride) and ``{enlarge}``; empty for convolutions and ``pad``,
+            which the exporter writes.
         behind: Bounds of the output, from those of the input.
         keeps: Whether a signal within bounds stays unchanged, whatever the weights are.
         obstacle: Why no weights make it the identity, for a message that begins with its word.
@@ -201,7 +203,40 @@ def _pooling(code: str) -> Operation:
     return Operation(
         kind=Kind.POOLING,
         in_layouts=False,
-        label=lambda step: f"{step.op} {step.kernel}x{step.kernel} /{step.stride}",
+        label=lambda step: f"{step.op.rstrip('2')} {step.kernel}x{step.kernel} /{step.stride}",
+        code=code,
+        behind=lambda signal: signal,
+    )
+
+
+# --- enlarging ------------------------------------------------------------------------------------
+
+
+def _up_params(step: Step) -> int:
+    return step.inputs * step.outputs * step.kernel**2 + step.outputs
+
+
+def _up_macs(step: Step, pixels: int) -> int:
+    """Every input pixel is multiplied with the whole kernel, as torch's counter has it."""
+    return step.inputs * step.outputs * step.kernel**2 * (pixels // step.enlarge**2)
+
+
+# A transposed convolution with a bias, as in Ronneberger et al. 2015, arXiv:1505.04597.
+UP = Operation(
+    kind=Kind.CONVOLUTION,
+    in_layouts=False,
+    params=_up_params,
+    macs=_up_macs,
+    label=lambda step: f"{step.op} {step.inputs}->{step.outputs}",
+    code="",
+)
+
+
+def _resizing(code: str) -> Operation:
+    return Operation(
+        kind=Kind.ENLARGING,
+        in_layouts=False,
+        label=lambda step: f"{step.op} x{step.enlarge}",
         code=code,
         behind=lambda signal: signal,
     )
@@ -226,8 +261,20 @@ OPERATIONS = Table(
         "dropout": DROPOUT,
         "pad": PAD,
         "maxpool": _pooling("nn.MaxPool2d(3, stride=2, padding=1)"),
+        "maxpool2": _pooling("nn.MaxPool2d({size}, ceil_mode=True)"),
         "avgpool": _pooling("nn.AvgPool2d({size}, ceil_mode=True, count_include_pad=False)"),
+        "up2": UP,
+        "up3": UP,
+        "up4": UP,
+        "nearest": _resizing("nn.Upsample(scale_factor={enlarge})"),
+        "bilinear": _resizing('nn.Upsample(scale_factor={enlarge}, mode="bilinear")'),
+        "shuffle": _resizing("nn.PixelShuffle({enlarge})"),
     },
 )
 NORMS = tuple(word for word, each in OPERATIONS.items() if each.kind is Kind.NORM)
+TRANSPOSED = ("up2", "up3", "up4")  # convolutions that enlarge, with the kernel in their name
+ENLARGING = (
+    *TRANSPOSED,
+    *(word for word, each in OPERATIONS.items() if each.kind is Kind.ENLARGING),
+)
 ACTIVATIONS = tuple(word for word, each in OPERATIONS.items() if each.kind is Kind.ACTIVATION)

@@ -61,7 +61,7 @@ class Step(NamedTuple):
     """One operation with its shapes resolved.
 
     ``op`` is a word of ``OPERATIONS``; a depthwise convolution is a ``conv`` whose ``groups`` are
-    its channels.
+    its channels. Height and width are divided by ``stride`` and multiplied by ``enlarge``.
     """
 
     op: str
@@ -71,10 +71,13 @@ class Step(NamedTuple):
     stride: int = 1
     groups: int = 1
     rate: float = 0.0
+    enlarge: int = 1
 
     def size(self, height: int, width: int) -> Size:
         """Return the output height and width: operations pad so that division rounds up."""
-        return Size(-(-height // self.stride), -(-width // self.stride))
+        return Size(
+            -(-height // self.stride) * self.enlarge, -(-width // self.stride) * self.enlarge
+        )
 
 
 Steps = tuple[Step, ...]
@@ -147,21 +150,31 @@ class Block(NamedTuple):
         return (self.shortcut_scale, self.branch_scale, self.shortcut_dropout) == (1.0, 1.0, 0.0)
 
 
-class Link(NamedTuple):
-    """A long skip: from the output of a stage (0 is the stem) through ``steps`` to a join."""
+End = int | str  # of a long skip: the number of a stage, 0 for the stem, or one of the words below
+IMAGE = "x"
+BEFORE_POOL = "s"  # the stem before its pool
+OUTPUT = "y"
 
-    source: int
+
+class Link(NamedTuple):
+    """A long skip from ``source`` through ``steps`` to a join, where it has ``outputs`` channels.
+
+    Where a step enlarges, height and width are cut to those of the join.
+    """
+
+    source: End
     steps: Steps
+    outputs: int
 
 
 class Join(NamedTuple):
-    """The long skips that end at one stage: ``after(merge(stage(x), links))``.
+    """The long skips that end at one stage: ``after(merge(x, links))``.
 
     Attributes:
         links: Long skips in the order of their sources.
         merge: How they are joined, a word of ``LINK_MERGES``.
         after: Operations that the last block of the stage would apply after its own join.
-        inputs: Output channels of the blocks of the stage.
+        inputs: Channels of the signal that they join.
         outputs: Output channels of the join.
     """
 
@@ -173,17 +186,37 @@ class Join(NamedTuple):
 
 
 class Stage(NamedTuple):
-    """The transition to a stage, its blocks at one resolution, their drop rates, and the join."""
+    """A stage: its blocks at one resolution, and the long skips that end there.
+
+    A stage that halves is ``join(blocks(transition(x)))``, and one that enlarges
+    ``blocks(join(cut(transition(x))))``.
+
+    Attributes:
+        transition: Operations before the blocks.
+        blocks: Blocks; a stage that enlarges may have none.
+        drop_paths: Rate of stochastic depth of each block.
+        join: Long skips that end at this stage.
+        cut: For a stage that enlarges, the earlier part whose height and width the transition's
+            output is cut to.
+    """
 
     transition: Steps
     blocks: tuple[Block, ...]
     drop_paths: tuple[float, ...]
     join: Join | None = None
+    cut: End | None = None
+
+    @property
+    def enlarges(self) -> bool:
+        """Whether the stage doubles height and width."""
+        return self.cut is not None
 
     @property
     def outputs(self) -> int:
         """Number of output channels."""
-        return self.join.outputs if self.join else self.blocks[-1].outputs
+        if self.join and not (self.enlarges and self.blocks):
+            return self.join.outputs
+        return self.blocks[-1].outputs if self.blocks else self.transition[-1].outputs
 
 
 class Head(NamedTuple):
@@ -200,9 +233,53 @@ class Head(NamedTuple):
     features: int
 
 
+class OutputLink(NamedTuple):
+    """A long skip to the output: the image itself, or a 1x1 convolution, enlarged, of a signal.
+
+    Attributes:
+        source: Where it starts.
+        inputs: Channels of the signal.
+        enlarge: Factor from the signal's height and width to the image's, before the cut.
+    """
+
+    source: End
+    inputs: int
+    enlarge: int
+
+    def is_identity(self, outputs: int) -> bool:
+        """Whether it carries the image unchanged, given the number of outputs of the network."""
+        return self.source == IMAGE and self.inputs == outputs
+
+
+class MapHead(NamedTuple):
+    """A head with values for each pixel: ``cut(enlarge(map(steps(x)))) + links``.
+
+    Attributes:
+        steps: Operations before the map.
+        kernel: Kernel of the map, a convolution with a bias.
+        features: Input channels of the map.
+        enlarge: Factor from the map's height and width to the image's, before the cut.
+        links: Long skips to the output, which are added.
+    """
+
+    steps: Steps
+    kernel: int
+    features: int
+    enlarge: int
+    links: tuple[OutputLink, ...] = ()
+
+
 class Network(NamedTuple):
     """A whole network: stem, stages and head."""
 
+    in_channels: int
     stem: Steps
     stages: tuple[Stage, ...]
-    head: Head
+    head: Head | MapHead
+
+    @property
+    def sources(self) -> frozenset[End]:
+        """Where long skips start."""
+        joined = {link.source for stage in self.stages if stage.join for link in stage.join.links}
+        to_output = self.head.links if isinstance(self.head, MapHead) else ()
+        return frozenset(joined | {link.source for link in to_output})

@@ -183,9 +183,9 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"stem": "conv3-pool-pool"}, "'pool' stands last"),
     ({"stem": "conv3-dw3"}, "stem: 'conv3-dw3' takes neither depthwise convolutions nor dropout"),
     ({"stem": "conv3-dropout"}, "stem: 'conv3-dropout' takes neither"),
-    ({"head": 3}, "head: 3 is not a text such as 'mean' or 'conv1-bn-relu-mean'"),
-    ({"head": "conv1-bn"}, "head: 'mean', the global average pooling, stands once in 'conv1-bn'"),
-    ({"head": "mean-mean"}, "head: 'mean', the global average pooling, stands once"),
+    ({"head": 3}, "head: 3 is not a text such as 'mean', 'conv1-bn-relu-mean' or"),
+    ({"head": "conv1-bn"}, "head: 'mean', the global average pooling, or a map stands once in 'conv1-bn'"),
+    ({"head": "mean-mean"}, "head: 'mean', the global average pooling, or a map stands once"),
     ({"head": "meen"}, "head: unknown operation 'meen' in 'meen' (did you mean 'mean'?)"),
     ({"head": "dw3-mean"}, "head: 'dw3-mean' takes no depthwise convolution"),
     (
@@ -197,12 +197,12 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"growth": 0}, "growth: 0 is not a whole number"),
     ({"growth": (1, 2)}, "growth has 2 values for 3 stages"),
     ({"links": 3}, "links: 3 is not a list of texts such as ['1>3']"),
-    ({"links": ["1-3"]}, "links[0]: '1-3' is not of the form '1>3'; 0 is the stem"),
+    ({"links": ["1-3"]}, "links[0]: '1-3' is not of the form '1>3', with 0 for the stem"),
     ({"links": ["0>1", 2]}, "links[1]: 2 is not of the form '1>3'"),
     ({"links": ["3>1"]}, "links[0]: '3>1' leads from a stage to itself or back"),
     ({"links": ["2>2"]}, "links[0]: '2>2' leads from a stage to itself or back"),
     ({"links": ["0>1", " 0 > 1"]}, "links[1]: ' 0 > 1' stands twice"),
-    ({"links": ["1>4"]}, "links: '1>4' leads to a stage that is not there; the stages are 1 to 3"),
+    ({"links": ["1>4"]}, "links: '1>4' leads to a stage that is not there; the ends of links are x, 0, 1, 2, 3, y"),
     ({"link_merge": "sum"}, "link_merge: 'sum' is not one of add, cat"),
     ({"link_shortcut": "omit"}, "link_shortcut: 'omit' is not one of pad, proj, avg-proj"),
     (
@@ -299,6 +299,9 @@ stem: conv3
 stem_width: 16
 head: mean
 head_width: 0
+ups: 0
+up: up2
+down: stride
 links: []
 link_merge: add
 link_shortcut: proj
@@ -634,8 +637,8 @@ def test_a_field_without_effect_changes_nothing(data: st.DataObject) -> None:
         assert other.id == design.id
 
 
-# Without links, without a convolution in the head, without a dual stage.
-UNUSED = ("link_merge", "link_shortcut", "head_width", "growth")
+# Without links, a convolution in the head, a dual stage, and stages that enlarge.
+UNUSED = ("link_merge", "link_shortcut", "head_width", "growth", "up")
 IDLE = ("compression", "gate_bias")  # without dense connectivity and without gates
 OF_ADDITION = ("shortcut", "shortcut_scale", "branch_scale", "shortcut_dropout")
 

@@ -517,7 +517,7 @@ def test_links_join_what_stages_put_out(merge: str) -> None:
     design = small(FULL_PREACTIVATION, links=["0>1", "0>2", "1>2"], link_merge=merge)
     model = wake(build(design)).eval()
     seen = []
-    for part in (model.stem, *model.stages):
+    for part in (model.stem[-1], *model.stages):
         part.register_forward_hook(lambda module, inputs, output: seen.append((inputs[0], output)))
     model(images(2, 9))
     stem, one, two = (output for _, output in seen)
@@ -526,7 +526,7 @@ def test_links_join_what_stages_put_out(merge: str) -> None:
     assert torch.equal(joined, expected)
     links = model.joins.stage2.links
     carried = [links[0](stem), links[1](joined)]
-    out = model.joins.stage2(two, [stem, joined])
+    out = model.joins.stage2(two, {0: stem, 1: joined})
     expected = two + carried[0] + carried[1] if merge == "add" else torch.cat([two, *carried], 1)
     assert torch.equal(out, expected)
 

@@ -18,12 +18,24 @@ from skipsearch.artefacts.source_text import (
     fitted,
     indented,
     module_call,
+    transposed,
 )
 from skipsearch.cost import cost
 from skipsearch.design import Design
 from skipsearch.merges import LINK_MERGES
-from skipsearch.operations import OPERATIONS
-from skipsearch.plan import ImageSize, Join, Network, Size, Steps
+from skipsearch.operations import OPERATIONS, TRANSPOSED
+from skipsearch.plan import (
+    BEFORE_POOL,
+    IMAGE,
+    OUTPUT,
+    Head,
+    ImageSize,
+    Join,
+    MapHead,
+    Network,
+    Size,
+    Steps,
+)
 from skipsearch.planning import needs_transition
 
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(Design)}
@@ -92,8 +104,7 @@ def _network_class(
     design: Design, plan: Network, blocks: Sequence[BlockWriter], in_channels: int, classes: int
 ) -> str:
     writers = [(writer, run) for writer in blocks for run in writer.kind.runs]
-    init = _sequence("stem", plan.stem, "in_channels")
-    forward = ["x = self.stem(x)"]
+    init, forward = _stem(plan)
     if any("drop_path" in block.parameters for block in blocks):
         number = sum(len(stage.blocks) for stage in plan.stages)
         rates = f"{design.drop_path!r} * number / {number} for number in range(1, {number + 1})"
@@ -102,57 +113,118 @@ def _network_class(
             f"rates = [{rates}]",
         ]
     first = 0
-    sources = {link.source for stage in plan.stages if stage.join for link in stage.join.links}
-    if 0 in sources:
-        forward.append("x0 = x")
+    kept = plan.sources | {stage.cut for stage in plan.stages if stage.enlarges}
     joins: list[str] = []
     for number, stage in enumerate(plan.stages, 1):
+        made, joined = _join(stage.join, number) if stage.join else ([], [])
+        joins += made
         if stage.transition:
             init += _sequence(f"transition{number}", stage.transition)
             forward.append(f"x = self.transition{number}(x)")
+        if stage.enlarges:
+            forward += [f"x = cut(x, x{stage.cut})", *joined]
         modules = []
         for writer, run in sorted(writers, key=lambda pair: PLACES.index(pair[1].place)):
             if run.stage == number:
                 modules += _run_modules(writer, run, first)
                 first += len(run.blocks)
-        init += chained(f"self.stage{number}", modules, 8, always=True)
-        forward.append(f"x = self.stage{number}(x)")
-        if stage.join:
-            made, joined = _join(stage.join, number)
-            joins += made
+        if modules:
+            init += chained(f"self.stage{number}", modules, 8, always=True)
+            forward.append(f"x = self.stage{number}(x)")
+        if not stage.enlarges:
             forward += joined
-        if number in sources:
+        if number in kept:
             forward.append(f"x{number} = x")
     init += joins
     if plan.head.steps:
         init += _sequence("head", plan.head.steps)
         forward.append("x = self.head(x)")
-    if plan.head.pooled:
-        init += _sequence("pooled", plan.head.pooled)
-        forward.append("x = x.mean((2, 3), keepdim=True)  # global average pooling")
-        forward += ["x = self.pooled(x)", "return self.classifier(x.flatten(1))"]
-    else:
-        forward += ["x = x.mean((2, 3))  # global average pooling", "return self.classifier(x)"]
-    init.append(f"self.classifier = nn.Linear({plan.head.features}, classes)")
+    made, last = _output(plan.head, classes)
+    init += made
+    forward += last
+    dense = isinstance(plan.head, MapHead)
+    outputs = f"values (N, {classes}, H, W)" if dense else f"logits (N, {classes})"
+    default = any("DefaultConv2d(" in line or "AttentionGate(" in line for line in init)
+    second = []
+    if any("ConvTranspose2d(" in line for line in init):
+        second = [
+            "            elif isinstance(module, nn.ConvTranspose2d):",
+            "                # The same: a quarter of the products is added up in each output.",
+            "                nn.init.normal_(module.weight,"
+            " std=(8 / module.weight[:, 0].numel()) ** 0.5)",
+        ]
+    condition = " and not isinstance(module, DefaultConv2d)" if default else ""
     return "\n".join(
         [
             "class Network(nn.Module):",
-            f'    """Images (N, {in_channels}, H, W) -> logits (N, {classes})."""',
+            f'    """Images (N, {in_channels}, H, W) -> {outputs}."""',
             "",
             f"    def __init__(self, in_channels: int = {in_channels}, classes: int = {classes})"
             " -> None:",
             "        super().__init__()",
             indented(init, 8),
             "        for module in self.modules():",
-            "            if isinstance(module, nn.Conv2d):",
+            f"            if isinstance(module, nn.Conv2d){condition}:",
             "                # He et al. 2015, arXiv:1502.01852",
             '                nn.init.kaiming_normal_(module.weight, mode="fan_out",'
             ' nonlinearity="relu")',
+            *second,
             "",
             "    def forward(self, x: Tensor) -> Tensor:",
             indented(forward, 8),
         ]
     )
+
+
+def _stem(plan: Network) -> tuple[list[str], list[str]]:
+    """Return the modules of the stem and its lines of ``forward``, with the ends that are kept."""
+    kept = plan.sources | {stage.cut for stage in plan.stages}
+    init, forward = [], ["xx = x"] if IMAGE in kept else []
+    if BEFORE_POOL in kept:
+        init += _sequence("stem", plan.stem[:-1], "in_channels")
+        init += _sequence("pool", plan.stem[-1:])
+        forward += ["x = self.stem(x)", "xs = x", "x = self.pool(x)"]
+    elif plan.stem:
+        init += _sequence("stem", plan.stem, "in_channels")
+        forward.append("x = self.stem(x)")
+    return init, forward + (["x0 = x"] if 0 in kept else [])
+
+
+def _output(head: Head | MapHead, classes: int) -> tuple[list[str], list[str]]:
+    """Return the modules after the head's steps, and their lines of ``forward``."""
+    if isinstance(head, Head):
+        init = [f"self.classifier = nn.Linear({head.features}, classes)"]
+        if not head.pooled:
+            mean = "x = x.mean((2, 3))  # global average pooling"
+            return init, [mean, "return self.classifier(x)"]
+        mean = "x = x.mean((2, 3), keepdim=True)  # global average pooling"
+        last = [mean, "x = self.pooled(x)", "return self.classifier(x.flatten(1))"]
+        return [*_sequence("pooled", head.pooled), *init], last
+    init = [f"self.map = {_map(head.features, head.kernel)}"]
+    forward = ["x = self.map(x)"]
+    if head.enlarge > 1:
+        init.append(f"self.enlarge = {_enlarging(head.enlarge)}")
+        forward += ["x = cut(self.enlarge(x), xx)"]
+    for link in head.links:
+        term, name = f"x{link.source}", f"link{link.source}to{OUTPUT}"
+        if not link.is_identity(classes):
+            modules = [_map(link.inputs, 1)]
+            term = f"self.{name}({term})"
+            if link.enlarge > 1:
+                modules.append(_enlarging(link.enlarge))
+                term = f"cut({term}, xx)"
+            init += chained(f"self.{name}", modules, 8)
+        forward.append(f"x = x + {term}")
+    return init, [*forward, "return x"]
+
+
+def _map(inputs: int, kernel: int) -> str:
+    padding = f", padding={kernel // 2}" if kernel > 1 else ""
+    return f"DefaultConv2d({inputs}, classes, {kernel}{padding})"
+
+
+def _enlarging(factor: int) -> str:
+    return module_call("bilinear", "", enlarge=factor)
 
 
 def _join(join: Join, number: int) -> tuple[list[str], list[str]]:
@@ -162,16 +234,16 @@ def _join(join: Join, number: int) -> tuple[list[str], list[str]]:
         if link.steps:
             name = f"link{link.source}to{number}"
             made += _sequence(name, link.steps)
-            terms.append(f"self.{name}(x{link.source})")
+            term = f"self.{name}(x{link.source})"
+            terms.append(f"cut({term}, x)" if link.steps[-1].enlarge > 1 else term)
         else:
             terms.append(f"x{link.source}")
-    lines = []
-    for line in LINK_MERGES[join.merge].code(terms):
-        lines += fitted(line, 8)
+    code = LINK_MERGES[join.merge].code(join, terms, number)
+    lines = [part for line in code.lines for part in fitted(line, 8)]
     if join.after:
         made += _sequence(f"after{number}", join.after)
         lines.append(f"x = self.after{number}(x)")
-    return made, lines
+    return [*made, *code.made], lines
 
 
 def _run_modules(writer: BlockWriter, run: Run, first: int) -> list[str]:
@@ -214,9 +286,12 @@ def _sequence(name: str, steps: Steps, inputs: str = "") -> list[str]:
         elif step.op == "conv":
             numbers = (str(step.outputs), step.kernel, str(step.stride), str(step.groups))
             modules.append(convolution(channels, *numbers))
+        elif step.op in TRANSPOSED:
+            modules.append(transposed(channels, step))
         else:
-            pool = str(step.kernel)
-            modules.append(module_call(step.op, channels, rate=step.rate, size=pool))
+            pool, grow = str(step.kernel), step.enlarge
+            call = module_call(step.op, channels, rate=step.rate, size=pool, enlarge=grow)
+            modules.append(call)
         inputs = ""
     lines = chained(f"self.{name}", modules, 8)
     for number, step in enumerate(steps):

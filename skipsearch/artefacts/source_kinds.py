@@ -106,6 +106,8 @@ def _runs(design: Design, plan: Network) -> list[Run]:
     for number, (fields, stage) in enumerate(zip(design.stages, plan.stages, strict=True), 1):
         # A dropout of rate 0 is not in the plan.
         layout = fields.layout if design.dropout else fields.layout.without("dropout")
+        if not stage.blocks:
+            continue
         fields = fields._replace(layout=_as_planned(layout, fields.shortcut, stage))
         parts = [Run(number, ALL, True, fields, stage.blocks, stage.drop_paths)]
         if layout.skip and is_dual(fields.merge):  # Its first block starts the dense path.

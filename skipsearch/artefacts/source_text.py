@@ -8,11 +8,51 @@ from textwrap import indent
 
 from skipsearch.layout import is_convolution
 from skipsearch.operations import GROUP_CHANNELS, OPERATIONS, ordinary
+from skipsearch.plan import Step
 
 LINE_LENGTH = 100
 
 # Emitted only if the network uses them.
 HELPERS = {
+    "cut": '''
+def cut(x: Tensor, like: Tensor) -> Tensor:
+    """Cut height and width to those of another signal: what was halved upwards is cut back."""
+    return x[:, :, : like.shape[2], : like.shape[3]]
+''',
+    "DefaultConv2d": '''
+class DefaultConv2d(nn.Conv2d):
+    """Convolution with PyTorch's default initial weights."""
+''',
+    "AttentionGate": '''
+class AttentionGate(nn.Module):
+    """Weighs every pixel of a long skip (Oktay et al. 2018, arXiv:1804.03999, equations 1, 2)."""
+
+    def __init__(self, inputs: int, channels: int) -> None:
+        super().__init__()
+        inner = max(1, channels // 2)
+        self.of_link = DefaultConv2d(channels, inner, 1, bias=False)
+        self.of_signal = DefaultConv2d(inputs, inner, 1)
+        self.weigh = DefaultConv2d(inner, 1, 1)
+
+    def forward(self, x: Tensor, link: Tensor) -> Tensor:
+        weight = F.relu(self.of_link(link) + self.of_signal(x))
+        weight = torch.sigmoid(self.weigh(weight))
+        return weight * link
+''',
+    "WeightedSum": '''
+class WeightedSum(nn.Module):
+    """A sum with one learned number for each term, which starts at 1."""
+
+    def __init__(self, terms: int) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(torch.ones(terms))
+
+    def forward(self, terms: list[Tensor]) -> Tensor:
+        out = self.weights[0] * terms[0]
+        for weight, term in zip(self.weights[1:], terms[1:], strict=True):
+            out = out + weight * term
+        return out
+''',
     "LayerNorm2d": '''
 class LayerNorm2d(nn.LayerNorm):
     """LayerNorm over the channels at each position (Liu et al. 2022, arXiv:2201.03545)."""
@@ -88,7 +128,9 @@ def stem_of(token: str) -> str:
     return "conv" if is_convolution(token) else ordinary(token)
 
 
-def module_call(op: str, channels: str, *, rate: float = 0.0, size: str = "2") -> str:
+def module_call(
+    op: str, channels: str, *, rate: float = 0.0, size: str = "2", enlarge: int = 1
+) -> str:
     """Return the expression of a module that keeps its channels.
 
     Args:
@@ -96,13 +138,14 @@ def module_call(op: str, channels: str, *, rate: float = 0.0, size: str = "2") -
         channels: Number of channels, or its name.
         rate: Rate of a dropout.
         size: Kernel size and stride of average pooling.
+        enlarge: Factor of height and width.
     """
     code = OPERATIONS[op].code
     assert code, f"{op} is written by what knows the channels that leave it"
     groups = f"{channels} // gcd({GROUP_CHANNELS}, {channels})"
     if channels.isdecimal():
         groups = str(int(channels) // gcd(GROUP_CHANNELS, int(channels)))
-    return code.format(channels=channels, groups=groups, rate=rate, size=size)
+    return code.format(channels=channels, groups=groups, rate=rate, size=size, enlarge=enlarge)
 
 
 def convolution(inputs: str, outputs: str, kernel: int, stride: str, groups: str) -> str:
@@ -115,6 +158,17 @@ def convolution(inputs: str, outputs: str, kernel: int, stride: str, groups: str
     if groups != "1":
         arguments.append(f"groups={groups}")
     return f"nn.Conv2d({', '.join(arguments)}, bias=False)"
+
+
+def transposed(inputs: str, step: Step) -> str:
+    """Return the expression of a transposed convolution without default arguments."""
+    arguments = [inputs, str(step.outputs), str(step.kernel), f"stride={step.enlarge}"]
+    padding = (step.kernel - 1) // 2
+    if padding:
+        arguments.append(f"padding={padding}")
+    if output_padding := step.enlarge - step.kernel + 2 * padding:
+        arguments.append(f"output_padding={output_padding}")
+    return f"nn.ConvTranspose2d({', '.join(arguments)})"
 
 
 def fitted(line: str, column: int) -> list[str]:

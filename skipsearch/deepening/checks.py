@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from skipsearch.design import Design
-from skipsearch.errors import DesignError
+from skipsearch.errors import DesignError, shown_value
+from skipsearch.kinds import MAPS, NO_STEM, split_link
+from skipsearch.layout import parse_run
 from skipsearch.models.network import Network, build
 
 
@@ -19,6 +21,22 @@ def check_designs(design: Design, to_design: Design) -> None:
     Raises:
         DesignError: If they do not fit; the message names the field.
     """
+    unknown = {
+        "ups": bool(to_design.ups),
+        "head": parse_run(to_design.head)[-1] in MAPS,
+        "stem": to_design.stem == NO_STEM,
+        "links": any(
+            not isinstance(end, int) for link in to_design.links for end in split_link(link)
+        ),
+        "link_merge": bool(to_design.links) and to_design.link_merge not in ("add", "cat"),
+    }
+    for name, is_unknown in unknown.items():
+        if is_unknown:
+            raise DesignError(
+                f"{name}: {shown_value(getattr(to_design, name))} is not deepened; deepen takes"
+                " networks that classify, with links between stem and stages that are added or"
+                " concatenated"
+            )
     old, new = design.depths, to_design.depths
     if len(old) != len(new):
         raise DesignError(f"depths: a network of {len(old)} stages cannot become one of {len(new)}")

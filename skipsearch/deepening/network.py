@@ -19,7 +19,7 @@ from skipsearch.models.links.add import AddLinks
 from skipsearch.models.merges.add import AddBlock
 from skipsearch.models.network import Network, build
 from skipsearch.operations import through
-from skipsearch.plan import Join, Stage
+from skipsearch.plan import Head, Join, Stage
 from skipsearch.plan import Network as Plan
 from skipsearch.ranges import ANY, Range
 
@@ -90,8 +90,8 @@ class _Signal(NamedTuple):
 
 def _fill(old: Network, new: Network, was: Plan, to_design: Design, norms: NewNorms) -> None:
     """Set the weights of every part of the new network."""
-    now = to_design.plan(was.stem[0].inputs)
-    entering = torch.arange(was.stem[0].inputs)
+    now = to_design.plan(was.in_channels)
+    entering = torch.arange(was.in_channels)
     kept = graft_run(old.stem, new.stem, was.stem, now.stem, entering, norms)
     channels = now.stem[-1].outputs
     outputs = [_Signal(kept, channels, through(was.stem, ANY))]  # of the stem and of each stage
@@ -108,6 +108,8 @@ def _fill(old: Network, new: Network, was: Plan, to_design: Design, norms: NewNo
         except DesignError as error:
             raise DesignError(f"stage {number}, layout {str(layout)!r}: {error}") from None
         outputs.append(signal)
+    assert isinstance(was.head, Head), "checked"
+    assert isinstance(now.head, Head), "checked"
     try:
         kept = graft_run(
             old.head, new.head, was.head.steps, now.head.steps, outputs[-1].kept, norms
@@ -172,6 +174,7 @@ def _fill_join(
     kept, channels = signal.kept, now.inputs
     carries, values = LINK_MERGES[was.merge].carries, signal.values
     for i, (before, after) in enumerate(zip(was.links, now.links, strict=True)):
+        assert isinstance(before.source, int), "checked"
         source = outputs[before.source]
         target = kept if carries else None
         runs = cast("nn.Sequential", theirs.links[i]), cast("nn.Sequential", ours.links[i])

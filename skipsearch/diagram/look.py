@@ -32,6 +32,7 @@ FILLS = {
     Kind.NORM: "#fdebc0",
     Kind.ACTIVATION: "#bfe3d4",
     Kind.POOLING: "#e6dbe8",
+    Kind.ENLARGING: "#dbe8dc",
     Kind.OTHER: "#e6dbe8",
 }
 

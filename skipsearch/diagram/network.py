@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from skipsearch.anatomy import block_kind
-from skipsearch.cost import Cost, Part, Parts, total_cost
+from skipsearch.cost import Cost, Part, Parts, measure_steps, total_cost
 from skipsearch.diagram.column import IDENTITY, Carried, Column, Item, item_of
 from skipsearch.diagram.lettering import chain_lines, measure, shape_text, typeset
 from skipsearch.diagram.look import (
@@ -20,9 +20,21 @@ from skipsearch.diagram.look import (
     SMALL,
 )
 from skipsearch.diagram.sketch import Label, Sketch
-from skipsearch.merges import LINK_MERGES
+from skipsearch.kinds import end_place
+from skipsearch.merges import ADDED, LINK_MERGES
 from skipsearch.operations import Kind
-from skipsearch.plan import Join, Network, Size, Steps
+from skipsearch.plan import (
+    BEFORE_POOL,
+    IMAGE,
+    OUTPUT,
+    End,
+    Join,
+    MapHead,
+    Network,
+    OutputLink,
+    Size,
+    Steps,
+)
 
 Letters = Mapping[tuple[object, ...], str]  # of each kind of block
 
@@ -34,28 +46,47 @@ class Station(NamedTuple):
         title: Title of its box.
         lines: Text in its box.
         output: Output channels, and output height and width.
-        stage: Number of a stage; 0 for the stem, None for a part where no long skip starts.
+        start: End of the long skips that start behind it; None if none can.
         sheets: Number of boxes behind its box.
-        join: Long skips that end after it.
+        join: Long skips that end behind its box.
         join_params: Number of trainable parameters in these.
+        stage: Number of the stage where they end.
     """
 
     title: str
     lines: list[str]
     output: tuple[int, Size]
-    stage: int | None = None
+    start: End | None = None
     sheets: int = 0
     join: Join | None = None
     join_params: int = 0
+    stage: int = 0
 
 
 def _stations(plan: Network, parts: Parts, letters: Letters) -> Iterator[Station]:
     """Yield the stations of the network up to its head."""
-    yield _steps_station("stem", plan.stem, parts.stem, 0)
+    if BEFORE_POOL in plan.sources:
+        before, size = plan.stem[:-1], parts.stem.entering
+        part = measure_steps(before, size)
+        yield _steps_station("stem", before, part, BEFORE_POOL)
+        pool = measure_steps(plan.stem[-1:], part.leaving)
+        yield _steps_station("pool", plan.stem[-1:], pool, 0)
+    elif plan.stem:
+        yield _steps_station("stem", plan.stem, parts.stem, 0)
     for number, (stage, measured) in enumerate(zip(plan.stages, parts.stages, strict=True), 1):
-        if stage.transition:
+        ending = (stage.join, measured.join.cost.params, number)
+        if stage.enlarges:
+            size = measured.join.entering
+            output = stage.transition[-1].outputs, size
+            lines = [*chain_lines(stage.transition), _output(*output, measured.transition.cost)]
+            start = None if stage.blocks else number
+            yield Station(f"to stage {number}", lines, output, start, 0, *ending)
+            ending = (None, 0, number)
+        elif stage.transition:
             yield _steps_station(f"to stage {number}", stage.transition, measured.transition)
-        output = stage.blocks[-1].outputs, measured.join.entering
+        if not stage.blocks:
+            continue
+        output = stage.blocks[-1].outputs, measured.blocks[-1].leaving
         alike = groupby(letters[block_kind(block)] for block in stage.blocks)
         runs = [f"{len(list(run))} \N{MULTIPLICATION SIGN} ({letter})" for letter, run in alike]
         lines = [", ".join(runs), _output(*output, total_cost(measured.blocks))]
@@ -70,16 +101,15 @@ def _stations(plan: Network, parts: Parts, letters: Letters) -> Iterator[Station
             output,
             number,
             min(depth, 3) - 1,
-            stage.join,
-            measured.join.cost.params,
+            *ending,
         )
     if plan.head.steps:
         yield _steps_station("head", plan.head.steps, parts.head)
 
 
-def _steps_station(title: str, steps: Steps, part: Part, stage: int | None = None) -> Station:
+def _steps_station(title: str, steps: Steps, part: Part, start: End | None = None) -> Station:
     output = steps[-1].outputs, part.leaving
-    return Station(title, [*chain_lines(steps), _output(*output, part.cost)], output, stage)
+    return Station(title, [*chain_lines(steps), _output(*output, part.cost)], output, start)
 
 
 def _output(channels: int, size: Size, cost: Cost) -> str:
@@ -92,10 +122,12 @@ def sketch_network(plan: Network, parts: Parts, letters: Letters, classes: int) 
     widths = [measure(line, SMALL) for station in stations for line in station.lines]
     column = Column(max(widths) + 2 * PAD)
     column.text("image")
-    column.shape = shape_text(plan.stem[0].inputs, parts.stem.entering)
-    sources = {link.source for s in stations if s.join for link in s.join.links}
-    spans = {}  # of each stage with a join: the start of the zone before it, and its join
-    taps = {}
+    image = parts.stem.entering
+    column.shape = shape_text(plan.in_channels, image)
+    spans: dict[End, tuple[float, float]] = {}  # of a join: start of the zone before it, its height
+    taps: dict[End, float] = {}
+    if IMAGE in plan.sources:
+        taps[IMAGE] = column.tap()
     zone = 0.0
     for station in stations:
         column.card(station.title, station.lines, station.sheets)
@@ -103,7 +135,6 @@ def sketch_network(plan: Network, parts: Parts, letters: Letters, classes: int) 
             heights = [Carried(_link_items(link.steps)).height for link in station.join.links]
             column.stretch(zone + max(heights) - GAP - RADIUS)
             join = column.mark(LINK_MERGES[station.join.merge].sign)
-            assert station.stage is not None
             spans[station.stage] = (zone, join)
             if station.join_params:
                 note = f"links: {station.join_params:,} parameters"
@@ -112,51 +143,97 @@ def sketch_network(plan: Network, parts: Parts, letters: Letters, classes: int) 
             if station.join.outputs != station.join.inputs:
                 column.shape = shape_text(station.join.outputs, size)
             column.steps(station.join.after, size, NARROWEST)
-        if station.stage in sources:
-            taps[station.stage] = column.tap()
-        if station.stage is not None:
+        if station.start is not None:
+            if station.start in plan.sources:
+                taps[station.start] = column.tap()
             zone = column.y
-    column.item(Item("mean", FILLS[Kind.POOLING]), NARROWEST)
-    column.steps(plan.head.pooled, Size(1, 1), NARROWEST)
-    word = typeset(f"linear {plan.head.features}->{classes}")
-    column.item(Item(word, FILLS[Kind.CONVOLUTION]), NARROWEST)
-    column.arrow()
-    column.text(f"{classes:,} classes" if classes > 1 else "1 class")
-    _sketch_links(column.sketch, [s for s in stations if s.join], taps, spans)
+    skips = [
+        Skip(link.source, station.stage, Carried(_link_items(link.steps)))
+        for station in stations
+        if station.join
+        for link in station.join.links
+    ]
+    if isinstance(plan.head, MapHead):
+        to_output = [_output_skip(link, classes) for link in plan.head.links]
+        _draw_map(column, plan.head, classes)
+        if to_output:
+            column.stretch(zone + max(skip.carried.height for skip in to_output) - GAP - RADIUS)
+            spans[OUTPUT] = (zone, column.mark(ADDED))
+        skips += to_output
+        column.shape = shape_text(classes, image)
+        column.arrow()
+        column.text(f"{classes:,} values a pixel" if classes > 1 else "1 value a pixel")
+    else:
+        column.item(Item("mean", FILLS[Kind.POOLING]), NARROWEST)
+        column.steps(plan.head.pooled, Size(1, 1), NARROWEST)
+        word = typeset(f"linear {plan.head.features}->{classes}")
+        column.item(Item(word, FILLS[Kind.CONVOLUTION]), NARROWEST)
+        column.arrow()
+        column.text(f"{classes:,} classes" if classes > 1 else "1 class")
+    _sketch_links(column.sketch, skips, taps, spans)
     return column.sketch
+
+
+def _draw_map(column: Column, head: MapHead, classes: int) -> None:
+    """Draw the map and what enlarges it."""
+    word = typeset(f"map{head.kernel} {head.features}->{classes}")
+    column.item(Item(word, FILLS[Kind.CONVOLUTION]), NARROWEST)
+    if head.enlarge > 1:
+        column.item(Item(f"bilinear x{head.enlarge}", FILLS[Kind.ENLARGING]), NARROWEST)
+
+
+class Skip(NamedTuple):
+    """A long skip in the drawing: where it starts and ends, and what it carries."""
+
+    source: End
+    target: End
+    carried: Carried
+
+    @property
+    def places(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Places of its ends from the image to the output."""
+        return end_place(self.source), end_place(self.target)
+
+
+def _output_skip(link: OutputLink, classes: int) -> Skip:
+    if link.is_identity(classes):
+        return Skip(link.source, OUTPUT, Carried(IDENTITY))
+    items = [Item(typeset(f"map1 {link.inputs}->{classes}"), FILLS[Kind.CONVOLUTION])]
+    if link.enlarge > 1:
+        items.append(Item(f"bilinear x{link.enlarge}", FILLS[Kind.ENLARGING]))
+    return Skip(link.source, OUTPUT, Carried(tuple(items)))
 
 
 def _sketch_links(
     sketch: Sketch,
-    stations: Sequence[Station],
-    taps: dict[int, float],
-    spans: dict[int, tuple[float, float]],
+    skips: Sequence[Skip],
+    taps: Mapping[End, float],
+    spans: Mapping[End, tuple[float, float]],
 ) -> None:
     """Draw long skips in lanes beside the strip, with the shorter ones closer to it.
 
-    The operations of a link are beside its target stage, where no wire crosses its lane.
+    The operations of a link are beside its target, where no wire crosses its lane.
     """
-    links = [
-        (link.source, station.stage, Carried(_link_items(link.steps)))
-        for station in stations
-        if station.join and station.stage
-        for link in station.join.links
-    ]
-    lanes: list[list[tuple[int, int, Carried]]] = []
-    for link in sorted(links, key=lambda link: (link[1] - link[0], link[1])):
+    lanes: list[list[Skip]] = []
+    for skip in sorted(
+        skips, key=lambda skip: (spans[skip.target][1] - taps[skip.source], skip.places)
+    ):
+        start, end = skip.places
         for lane in lanes:
-            if all(link[1] <= other[0] or other[1] <= link[0] for other in lane):
-                lane.append(link)
+            if all(end <= other.places[0] or other.places[1] <= start for other in lane):
+                lane.append(skip)
                 break
         else:
-            lanes.append([link])
+            lanes.append([skip])
     for lane in lanes:
-        width = max(carried.width for _, _, carried in lane)
+        width = max(skip.carried.width for skip in lane)
         x = sketch.right + BESIDE + width / 2
-        for source, target, carried in lane:
-            zone, join = spans[target]
-            start, end = ((0.0, taps[source]), (x, taps[source])), ((x, join), (RADIUS, join))
-            carried.draw(sketch, start, (zone + join) / 2, end)
+        for skip in lane:
+            zone, join = spans[skip.target]
+            tap = taps[skip.source]
+            skip.carried.draw(
+                sketch, ((0.0, tap), (x, tap)), (zone + join) / 2, ((x, join), (RADIUS, join))
+            )
         sketch.right = x + width / 2
 
 

@@ -11,9 +11,10 @@ from skipsearch.design import Design
 from skipsearch.errors import DesignError
 from skipsearch.models.links import make_join
 from skipsearch.models.merges import make_block
-from skipsearch.models.ops import sequence
+from skipsearch.models.ops import DefaultConv2d, enlarging, sequence
+from skipsearch.models.sizes import cut
+from skipsearch.plan import BEFORE_POOL, IMAGE, End, Head, MapHead, OutputLink, Stage, check_count
 from skipsearch.plan import Network as Plan
-from skipsearch.plan import Stage
 
 
 class Network(nn.Module):
@@ -33,8 +34,9 @@ class Network(nn.Module):
             }
         )
         self.head = sequence(plan.head.steps)
-        self.pooled = sequence(plan.head.pooled)
-        self.classifier = nn.Linear(plan.head.features, classes)
+        if isinstance(plan.head, Head):
+            self.pooled = sequence(plan.head.pooled)
+            self.classifier = nn.Linear(plan.head.features, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, in_channels, H, W) -> logits (N, classes)."""
@@ -48,17 +50,37 @@ class Network(nn.Module):
 
 
 class LinkedNetwork(Network):
-    """A network with long skips between its stages."""
+    """A network with long skips, or with stages that enlarge."""
+
+    def __init__(self, plan: Plan, classes: int) -> None:
+        super().__init__(plan, classes)
+        self.cuts = {i: s.cut for i, s in enumerate(plan.stages, 1) if s.cut is not None}
+
+    def features(self, x: Tensor) -> tuple[Tensor, dict[End, Tensor]]:
+        """Images (N, in_channels, H, W) -> output of the last stage, and every end of a skip."""
+        ends: dict[End, Tensor] = {IMAGE: x}
+        for operation in self.stem:
+            ends[BEFORE_POOL] = x
+            x = operation(x)
+        ends[0] = x
+        for number, (name, stage) in enumerate(self.stages.named_children(), 1):
+            if number in self.cuts:
+                enlarge, *blocks = stage.children()
+                x = cut(enlarge(x), ends[self.cuts[number]].shape[2:])
+                if name in self.joins:
+                    x = self.joins[name](x, ends)
+                for block in blocks:
+                    x = block(x)
+            else:
+                x = stage(x)
+                if name in self.joins:
+                    x = self.joins[name](x, ends)
+            ends[number] = x
+        return x, ends
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, in_channels, H, W) -> logits (N, classes)."""
-        x = self.stem(x)
-        outputs = [x]  # of the stem and of each stage
-        for name, stage in self.stages.named_children():
-            x = stage(x)
-            if name in self.joins:
-                x = self.joins[name](x, outputs)
-            outputs.append(x)
+        x, _ = self.features(x)
         x = self.head(x)
         x = x.mean((2, 3), keepdim=True)
         x = self.pooled(x)
@@ -66,11 +88,43 @@ class LinkedNetwork(Network):
         return logits
 
 
+class MapNetwork(LinkedNetwork):
+    """A network with values for each pixel."""
+
+    def __init__(self, plan: Plan, outputs: int) -> None:
+        super().__init__(plan, outputs)
+        head = plan.head
+        assert isinstance(head, MapHead)
+        self.map = DefaultConv2d(head.features, outputs, head.kernel, padding=head.kernel // 2)
+        self.enlarge = enlarging(head.enlarge)
+        self.output_sources = tuple(link.source for link in head.links)
+        self.output_links = nn.ModuleList(_output_link(link, outputs) for link in head.links)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (N, in_channels, H, W) -> values (N, outputs, H, W)."""
+        size = x.shape[2:]
+        x, ends = self.features(x)
+        x = self.head(x)
+        x = self.map(x)
+        x = cut(self.enlarge(x), size)
+        for source, link in zip(self.output_sources, self.output_links, strict=True):
+            x = x + cut(link(ends[source]), size)
+        return x
+
+
+def _output_link(link: OutputLink, outputs: int) -> nn.Module:
+    if link.is_identity(outputs):
+        return nn.Identity()
+    return nn.Sequential(
+        OrderedDict(map=DefaultConv2d(link.inputs, outputs, 1), enlarge=enlarging(link.enlarge))
+    )
+
+
 def build(design: Design, in_channels: int = 3, classes: int = 10, seed: int = 0) -> Network:
     """Build the network of a design, with initial weights that depend only on the seed.
 
     Convolutions start as in He et al. 2015 (arXiv:1502.01852, fan-out), norms as the identity,
-    and the linear layer with PyTorch's defaults. The global random state is not changed.
+    and the linear layer or the map with PyTorch's defaults. The global random state is not changed.
 
     Args:
         design: Design to build.
@@ -79,21 +133,29 @@ def build(design: Design, in_channels: int = 3, classes: int = 10, seed: int = 0
         seed: Seed of the initial weights.
 
     Returns:
-        A module from images (N, in_channels, H, W) to logits (N, classes), for any H and W.
+        A module from images (N, in_channels, H, W) to logits (N, classes), for any H and W; with a
+        map as its head, to values (N, classes, H, W).
 
     Raises:
         DesignError: If ``in_channels`` or ``classes`` is not positive.
     """
     for name, value in (("in_channels", in_channels), ("classes", classes)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise DesignError(f"{name}: {value!r} is not a positive whole number")
+        check_count(name, value, DesignError)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs as well
-        network = LinkedNetwork if design.links else Network
-        model = network(design.plan(in_channels), classes)
+        plan = design.plan(in_channels)
+        network: type[Network] = Network
+        if isinstance(plan.head, MapHead):
+            network = MapNetwork
+        elif design.links or design.ups:
+            network = LinkedNetwork
+        model = network(plan, classes)
         for module in model.modules():
-            if isinstance(module, nn.Conv2d):
+            if isinstance(module, nn.Conv2d) and not isinstance(module, DefaultConv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            elif isinstance(module, nn.ConvTranspose2d):
+                # The same: a quarter of the products is added up in each output.
+                nn.init.normal_(module.weight, std=(8 / module.weight[:, 0].numel()) ** 0.5)
     return model
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from skipsearch.models.packed import Packed, Random, apart, as_it_is, together, weigh
-from skipsearch.operations import GROUP_CHANNELS, se_width
+from skipsearch.operations import GROUP_CHANNELS, TRANSPOSED, se_width
 from skipsearch.plan import Step, Steps
 from skipsearch.table import Table
 
@@ -220,6 +220,10 @@ class NarrowProjection(nn.Conv2d):
         return F.conv2d(x, self.weight, self.bias)
 
 
+class DefaultConv2d(nn.Conv2d):
+    """Convolution with PyTorch's default initial weights, which the linear layer has as well."""
+
+
 def convolution(step: Step) -> nn.Conv2d:
     """Return the convolution of a step."""
     narrow = step.kernel == 1 and step.stride > 1 and step.groups == 1 and step.inputs < 8
@@ -242,6 +246,39 @@ def pack_convolution(conv: nn.Conv2d, members: int) -> nn.Conv2d:
         conv.padding,  # type: ignore[arg-type]
         groups=members * conv.groups,
         bias=conv.bias is not None,
+    )
+
+
+def _transposed(step: Step) -> nn.ConvTranspose2d:
+    """Return a transposed convolution with a bias that doubles height and width."""
+    kernel, stride = step.kernel, step.enlarge
+    padding = (kernel - 1) // 2
+    return nn.ConvTranspose2d(
+        *(step.inputs, step.outputs, kernel, stride, padding),
+        output_padding=stride - kernel + 2 * padding,
+    )
+
+
+def enlarging(factor: int) -> nn.Module:
+    """Return a bilinear interpolation, or the identity for factor 1."""
+    return nn.Identity() if factor == 1 else nn.Upsample(scale_factor=factor, mode="bilinear")
+
+
+def _pack_transposed(conv: nn.ConvTranspose2d, members: int) -> nn.ConvTranspose2d:
+    return nn.ConvTranspose2d(
+        members * conv.in_channels,
+        members * conv.out_channels,
+        conv.kernel_size,  # type: ignore[arg-type]
+        conv.stride,  # type: ignore[arg-type]
+        conv.padding,  # type: ignore[arg-type]
+        conv.output_padding,  # type: ignore[arg-type]
+        groups=members,
+    )
+
+
+def _resize(mode: str) -> Implementation:
+    return Implementation(
+        lambda step: nn.Upsample(scale_factor=step.enlarge, mode=mode), {nn.Upsample: as_it_is}
     )
 
 
@@ -275,6 +312,7 @@ class Implementation:
     packed: Packed
 
 
+TRANSPOSED_CONVOLUTION = Implementation(_transposed, {nn.ConvTranspose2d: _pack_transposed})
 OPS = Table(
     "operation",
     {
@@ -308,7 +346,17 @@ OPS = Table(
             lambda step: nn.MaxPool2d(step.kernel, step.stride, padding=1),
             {nn.MaxPool2d: as_it_is},
         ),
+        "maxpool2": Implementation(
+            lambda step: nn.MaxPool2d(step.kernel, step.stride, ceil_mode=True),
+            {nn.MaxPool2d: as_it_is},
+        ),
         "avgpool": Implementation(_average_pool, {nn.AvgPool2d: as_it_is}),
+        **dict.fromkeys(TRANSPOSED, TRANSPOSED_CONVOLUTION),
+        "nearest": _resize("nearest"),
+        "bilinear": _resize("bilinear"),
+        "shuffle": Implementation(
+            lambda step: nn.PixelShuffle(step.enlarge), {nn.PixelShuffle: as_it_is}
+        ),
     },
 )
 

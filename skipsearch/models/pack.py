@@ -18,8 +18,8 @@ from skipsearch.models.links import LINKINGS
 from skipsearch.models.links.linking import Linking
 from skipsearch.models.merges import JOININGS, PLAIN
 from skipsearch.models.merges.joining import Joining
-from skipsearch.models.network import LinkedNetwork, Network
-from skipsearch.models.ops import OPS, DropPath, PackedDropPath
+from skipsearch.models.network import LinkedNetwork, MapNetwork, Network
+from skipsearch.models.ops import OPS, DefaultConv2d, DropPath, PackedDropPath, pack_convolution
 from skipsearch.models.packed import Packed, PackedLinear, Random, as_it_is
 
 SHARED = "num_batches_tracked"  # one number for all members, which train on equally many batches
@@ -154,10 +154,12 @@ COUNTERPARTS: Packed = {
     **{kind: packed for joining in JOINED for kind, packed in joining.packed.items()},
     # The network
     nn.Linear: PackedLinear,
+    DefaultConv2d: pack_convolution,
     nn.Identity: as_it_is,
     nn.Sequential: as_it_is,
     nn.ModuleList: as_it_is,
     nn.ModuleDict: as_it_is,
     Network: as_it_is,
     LinkedNetwork: as_it_is,
+    MapNetwork: as_it_is,
 }

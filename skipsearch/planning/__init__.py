@@ -1,6 +1,6 @@
 """The rules of construction: from the fields of a design to the plan of its network.
 
-Four rules complete a layout:
+Five rules complete a layout:
 
 1. Widths. The last dense convolution of the branch outputs ``width`` channels, the others
    ``bottleneck_ratio x width``; a depthwise convolution keeps its channels. ``groups`` applies to
@@ -11,17 +11,23 @@ Four rules complete a layout:
    projection of a long skip reads the output of its stage.
 4. Stem and head. The stem ends with whichever of norm and activation the branch does not begin
    with; the head begins with what the branch begins with (appendix there).
+5. Enlarging. A stage that doubles height and width is cut to the size of the level that it returns
+   to, joins its long skips, however they are joined, and then runs its blocks (Ronneberger et al.
+   2015, arXiv:1505.04597, Fig. 1).
 
 The names below are the interface; the words of ``shortcut`` and ``link_shortcut`` are tables.
 """
 
 from skipsearch.planning.block import SETTINGS
 from skipsearch.planning.ends import complete_head, complete_stem, head_tokens
+from skipsearch.planning.levels import levels_of, linked
 from skipsearch.planning.network import kept_channels, needs_transition, plan_network
+from skipsearch.planning.resizing import DOWNS
 from skipsearch.planning.shortcuts import LINK_SHORTCUTS, SHORTCUTS
 from skipsearch.planning.stage import StageFields
 
 __all__ = [
+    "DOWNS",
     "LINK_SHORTCUTS",
     "SETTINGS",
     "SHORTCUTS",
@@ -30,6 +36,8 @@ __all__ = [
     "complete_stem",
     "head_tokens",
     "kept_channels",
+    "levels_of",
+    "linked",
     "needs_transition",
     "plan_network",
 ]

@@ -18,7 +18,12 @@ SETTINGS = ("shortcut_scale", "branch_scale", "shortcut_dropout", "gate_bias")
 
 @lru_cache(maxsize=4096)
 def plan_block(
-    stage: StageFields, inputs: int, stride: int, dropout: float, first: bool = True
+    stage: StageFields,
+    inputs: int,
+    stride: int,
+    dropout: float,
+    first: bool = True,
+    reads_image: bool = False,
 ) -> Block:
     """Resolve the shapes of one block.
 
@@ -32,6 +37,8 @@ def plan_block(
         stride: 2 if the block halves height and width, else 1.
         dropout: Rate of every ``dropout`` in the layout.
         first: Whether it is the first block of its stage.
+        reads_image: Whether it reads the image, which no shortcut carries unchanged: otherwise
+            the number of image channels would decide on the structure.
 
     Raises:
         DesignError: If the channels do not fit.
@@ -49,7 +56,7 @@ def plan_block(
             growth = stage.growth
             carried = stage.width + 2 * growth if first else inputs
         # A dense path must begin with separate channels, even where the numbers fit.
-        fits = inputs == carried and stride == 1 and not (growth and first)
+        fits = inputs == carried and stride == 1 and not (growth and first) and not reads_image
         if fits and not SHORTCUTS[stage.shortcut].everywhere:
             shortcut = ()
         else:

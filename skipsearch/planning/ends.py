@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from skipsearch.kinds import NO_STEM
 from skipsearch.layout import Layout, is_convolution, split_convolution
 from skipsearch.operations import ACTIVATIONS, NORMS, ordinary
-from skipsearch.plan import Head, Step, Steps
+from skipsearch.plan import Head, MapHead, OutputLink, Step, Steps
 from skipsearch.planning.chains import plain_step
+from skipsearch.planning.links import Start
 
 
 def head_tokens(layout: Layout) -> tuple[str, ...]:
@@ -71,6 +75,34 @@ def plan_head(
     return Head(before, tuple(steps), channels)
 
 
+def plan_map_head(
+    head: tuple[str, ...],
+    channels: int,
+    width: int,
+    dropout: float,
+    layout: Layout,
+    level: int,
+    links: Sequence[Start],
+) -> MapHead:
+    """Resolve a head with values for each pixel.
+
+    Args:
+        head: Operations; the last is a word of ``MAPS``.
+        channels: Number of input channels.
+        width: Output channels of each convolution before the map; 0 for its input channels.
+        dropout: Rate of every ``dropout``.
+        layout: Layout of the last stage.
+        level: Number of halvings up to the last stage.
+        links: Where the long skips to the output start.
+    """
+    *tokens, last = head
+    # The rest is that of a head without anything after its pooling.
+    before = plan_head((*tokens, "mean"), channels, width, dropout, layout)
+    kernel = 3 if last == "map3" else 1
+    to_output = tuple(OutputLink(each.end, each.channels, 2**each.level) for each in links)
+    return MapHead(before.steps, kernel, before.features, 2**level, to_output)
+
+
 def plan_stem(stem: tuple[str, ...], width: int, in_channels: int, layout: Layout) -> Steps:
     """Resolve the stem.
 
@@ -84,6 +116,8 @@ def plan_stem(stem: tuple[str, ...], width: int, in_channels: int, layout: Layou
         in_channels: Number of image channels.
         layout: Layout of the first stage.
     """
+    if stem == (NO_STEM,):
+        return ()
     tokens = complete_stem(stem, layout)
     convolutions_left = sum(map(is_convolution, tokens))
     stride = 2 if tokens[-1] == "pool" else 1

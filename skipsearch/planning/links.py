@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from skipsearch.errors import DesignError
 from skipsearch.merges import LINK_MERGES
-from skipsearch.plan import Block, Join, Link, Steps
+from skipsearch.plan import IMAGE, End, Join, Link, Steps
 from skipsearch.planning.chains import plan_run
-from skipsearch.planning.shortcuts import LINK_SHORTCUTS, pool, projection_norm
+from skipsearch.planning.shortcuts import LINK_SHORTCUTS, Norm, enlarge, pool
+
+
+class Start(NamedTuple):
+    """Where a long skip starts.
+
+    Attributes:
+        end: The end.
+        channels: Number of its channels.
+        level: Number of halvings up to it.
+    """
+
+    end: End
+    channels: int
+    level: int
 
 
 def plan_join(
-    sources: Sequence[int],
-    block: Block,
-    outputs: Sequence[int],
+    starts: Sequence[Start],
+    stage: int,
+    channels: int,
+    level: int,
+    norm: Norm,
     after: Sequence[str],
     merge: str,
     shortcut: str,
@@ -23,9 +40,11 @@ def plan_join(
     """Resolve the long skips that end at one stage.
 
     Args:
-        sources: Source stages, 0 for the stem.
-        block: Last block of the target stage.
-        outputs: Output channels of the stem and of each earlier stage.
+        starts: Where they start.
+        stage: Number of the stage.
+        channels: Channels of the signal that they join.
+        level: Number of halvings up to it.
+        norm: Norm of a projection.
         after: Operations of the layout on the joined signal.
         merge: How the links are joined, a word of ``LINK_MERGES``.
         shortcut: What an added link carries where shapes differ.
@@ -34,39 +53,35 @@ def plan_join(
     Raises:
         DesignError: If the shapes cannot be made to fit.
     """
-    links = tuple(Link(i, _plan_link(block, i, outputs, merge, shortcut)) for i in sources)
-    appended = 0 if LINK_MERGES[merge].carries else sum(outputs[source] for source in sources)
-    channels = block.outputs + appended
-    return Join(links, merge, plan_run(after, channels, dropout), block.outputs, channels)
+    carries = LINK_MERGES[merge].carries
+    links = []
+    for start in starts:
+        steps = _plan_link(start, stage, channels, level, norm, merge, shortcut)
+        links.append(Link(start.end, steps, channels if carries else start.channels))
+    outputs = channels if carries else channels + sum(link.outputs for link in links)
+    return Join(tuple(links), merge, plan_run(after, outputs, dropout), channels, outputs)
 
 
 def _plan_link(
-    block: Block, source: int, outputs: Sequence[int], merge: str, shortcut: str
+    start: Start, stage: int, channels: int, level: int, norm: Norm, merge: str, shortcut: str
 ) -> Steps:
-    """Return the steps of a long skip from the shape of its source to that of the join.
+    """Return the steps of a long skip from the shape of its start to that of the join.
 
     An added link is treated like the shortcut of a block (Zhang et al. 2016, arXiv:1608.02908,
-    section 3); a concatenated one keeps its channels and is average-pooled.
-
-    Args:
-        block: Last block of the target stage.
-        source: Source stage.
-        outputs: Output channels of the stem and of each earlier stage.
-        merge: How the link is joined, a word of ``LINK_MERGES``.
-        shortcut: What the link carries where shapes differ.
+    section 3); a concatenated one keeps its channels and is average-pooled. From a coarser level,
+    both are enlarged at the end (Huang et al. 2020, arXiv:2004.08790, section 2.1).
     """
-    inputs, channels, target = outputs[source], block.outputs, len(outputs)
-    factor = 2 ** (target - max(source, 1))  # every stage but the first halves
+    inputs = start.channels
+    shrink, grow = 2 ** max(0, level - start.level), 2 ** max(0, start.level - level)
     if not LINK_MERGES[merge].carries:
-        return pool(inputs, factor)
-    if inputs == channels and factor == 1:
-        return ()
+        return (*pool(inputs, shrink), *enlarge(inputs, grow))
+    if inputs == channels and shrink == 1 and start.end != IMAGE:  # as for a block
+        return enlarge(channels, grow)
     entry = LINK_SHORTCUTS[shortcut]
     if inputs > channels and not entry.narrows:
         raise DesignError(
             f"link_shortcut {shortcut!r} adds zero channels and cannot lead from {inputs} to"
-            f" {channels} (link {source}>{target}); use proj or avg-proj"
+            f" {channels} (link {start.end}>{stage}); use proj or avg-proj"
         )
     assert entry.steps is not None
-    norm = projection_norm(["conv1" if step.op == "conv" else step.op for step in block.branch])
-    return entry.steps(inputs, channels, factor, norm)
+    return (*entry.steps(inputs, channels, shrink, norm), *enlarge(channels, grow))

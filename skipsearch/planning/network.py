@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
 
 from skipsearch.errors import DesignError
-from skipsearch.layout import Layout
+from skipsearch.kinds import MAPS
+from skipsearch.layout import Layout, parse_run
 from skipsearch.merges import MERGES
-from skipsearch.plan import Block, Network, Stage, Step, Steps
+from skipsearch.operations import TRANSPOSED
+from skipsearch.plan import (
+    BEFORE_POOL,
+    IMAGE,
+    OUTPUT,
+    Block,
+    End,
+    Head,
+    Join,
+    MapHead,
+    Network,
+    Stage,
+    Step,
+    Steps,
+)
 from skipsearch.planning.block import plan_block
 from skipsearch.planning.chains import plan_run
-from skipsearch.planning.ends import head_tokens, plan_head, plan_stem, stem_ending
-from skipsearch.planning.links import plan_join
+from skipsearch.planning.ends import head_tokens, plan_head, plan_map_head, plan_stem, stem_ending
+from skipsearch.planning.levels import levels_of
+from skipsearch.planning.links import Start, plan_join
+from skipsearch.planning.resizing import DOWNS, plan_up
+from skipsearch.planning.shortcuts import projection_norm
 from skipsearch.planning.stage import StageFields
+
+EMPTY: Mapping[int, str] = MappingProxyType({})
 
 
 def plan_network(
@@ -22,8 +44,11 @@ def plan_network(
     stem_width: int,
     head: tuple[str, ...] = ("mean",),
     head_width: int = 0,
-    links: Sequence[tuple[int, int]] = (),
-    link_merge: str = "add",
+    ups: int = 0,
+    up: Mapping[int, str] = EMPTY,
+    down: str = "stride",
+    links: Sequence[tuple[End, End]] = (),
+    link_merge: Mapping[int, str] = EMPTY,
     link_shortcut: str = "proj",
     compression: float,
     drop_path: float,
@@ -38,8 +63,12 @@ def plan_network(
         stem_width: Output channels of the stem.
         head: Operations before and after the global average pooling, ``mean``, and that itself.
         head_width: Output channels of each convolution of the head; 0 for its input channels.
-        links: Long skips, each from the output of one stage to that of a later one; 0 is the stem.
-        link_merge: How links are joined, a word of ``LINK_MERGES``.
+        ups: Number of the last stages that enlarge.
+        up: Operations by which each of these stages enlarges, by its number.
+        down: How stages halve height and width, a word of ``DOWNS``.
+        links: Long skips, each from one end to a later one.
+        link_merge: How the links are joined that end at each stage, by its number: a word of
+            ``LINK_MERGES``.
         link_shortcut: What an added link carries where shapes differ.
         compression: Share of the channels kept by the transition before a ``cat`` stage
             (Huang et al. 2017, arXiv:1608.06993, section 3).
@@ -51,51 +80,157 @@ def plan_network(
     Raises:
         DesignError: If the shapes of a stage cannot be made to fit.
     """
+    levels = levels_of(stem, len(fields), ups)
     stem_steps = plan_stem(stem, stem_width, in_channels, fields[0].layout)
-    channels = stem_width
-    outputs = [stem_width]  # of the stem and of each stage, for the links
+    starts: dict[End, Start] = {IMAGE: Start(IMAGE, in_channels, 0)}  # where long skips can start
+    channels = stem_width if stem_steps else in_channels
+    stem_ends: tuple[End, ...] = (BEFORE_POOL, 0)
+    starts |= {end: Start(end, stem_width, levels[end]) for end in stem_ends if end in levels}
     blocks_in_all = sum(stage.depth for stage in fields)
     before = 0  # number of blocks in earlier stages
     stages = []
-    for index, stage in enumerate(fields):
-        stride = 2 if index else 1
-        transition: Steps = ()
-        if index and needs_transition(stage):
-            transition = _plan_transition(
-                channels, compression, fields[index - 1].layout, stage.layout
-            )
-            channels, stride = transition[-1].outputs, 1
-        sources = [source for source, target in links if target == index + 1]
-        join = None
+    for number, stage in enumerate(fields, 1):
+        coming = [starts[source] for source, target in links if target == number]
+        joining = _Joining(
+            coming, number, levels[number], link_merge.get(number, "add"), link_shortcut
+        )
         try:
-            blocks = _plan_blocks(stage, channels, stride, dropout)
-            rates = tuple(
-                drop_path * position / blocks_in_all if block.merge else 0.0
-                for position, block in enumerate(blocks, before + 1)
-            )
-            if not drop_path and not (sources and stage.layout.after):
-                blocks = _without_idle_shortcuts(blocks)
-            if sources:
-                # The layout's "after" acts on the joined signal, so it also comes after the links.
-                after = stage.layout.after if blocks[-1].after else ()
-                blocks[-1] = blocks[-1]._replace(after=())
-                join = plan_join(
-                    sources, blocks[-1], outputs, after, link_merge, link_shortcut, dropout
+            if number > len(fields) - ups:
+                planned = _plan_enlarging(stage, channels, joining, up[number], dropout, drop_path)
+                cut = next(end for end in starts if levels[end] == levels[number])
+                planned = planned._replace(cut=cut)
+            else:
+                previous = fields[number - 2].layout if number > 1 else None
+                planned = _plan_stage(
+                    stage,
+                    channels,
+                    joining,
+                    previous,
+                    not stem_steps and number == 1,
+                    down=down,
+                    compression=compression,
+                    dropout=dropout,
+                    drop_path=drop_path,
                 )
         except DesignError as error:
-            raise DesignError(f"stage {index + 1}: {error}") from None
-        stages.append(Stage(transition, tuple(blocks), rates, join))
+            raise DesignError(f"stage {number}: {error}") from None
+        rates = tuple(
+            drop_path * position / blocks_in_all if block.merge else 0.0
+            for position, block in enumerate(planned.blocks, before + 1)
+        )
+        stages.append(planned._replace(drop_paths=rates))
         channels = stages[-1].outputs
-        outputs.append(channels)
+        starts[number] = Start(number, channels, levels[number])
         before += stage.depth
-    head_plan = plan_head(head, channels, head_width, dropout, fields[-1].layout)
-    return Network(stem_steps, tuple(stages), head_plan)
+    last = next(stage.layout for stage in reversed(fields) if stage.depth)
+    to_output = [starts[source] for source, target in links if target == OUTPUT]
+    if head[-1] in MAPS:
+        level = levels[len(fields)]
+        ending: Head | MapHead = plan_map_head(
+            head, channels, head_width, dropout, last, level, to_output
+        )
+    else:
+        ending = plan_head(head, channels, head_width, dropout, last)
+    return Network(in_channels, stem_steps, tuple(stages), ending)
 
 
-def _plan_blocks(stage: StageFields, channels: int, stride: int, dropout: float) -> list[Block]:
+class _Joining(NamedTuple):
+    """The long skips that end at a stage; see ``plan_join``."""
+
+    starts: list[Start]
+    stage: int
+    level: int
+    merge: str
+    shortcut: str
+
+    def plan(
+        self, channels: int, block: Steps, after: Sequence[str], dropout: float
+    ) -> Join | None:
+        """Plan the join with a signal; None if there are no links.
+
+        Args:
+            channels: Channels of the signal.
+            block: Operations whose last convolution has the norm of a projection.
+            after: Operations of the layout on the joined signal.
+            dropout: Rate of every ``dropout``.
+        """
+        if not self.starts:
+            return None
+        tokens = ["conv1" if step.op in ("conv", *TRANSPOSED) else step.op for step in block]
+        norm = projection_norm(tokens) if "conv1" in tokens else ()
+        return plan_join(
+            self.starts,
+            self.stage,
+            channels,
+            self.level,
+            norm,
+            after,
+            self.merge,
+            self.shortcut,
+            dropout,
+        )
+
+
+def _plan_stage(
+    stage: StageFields,
+    channels: int,
+    joining: _Joining,
+    previous: Layout | None,
+    reads_image: bool,
+    *,
+    down: str,
+    compression: float,
+    dropout: float,
+    drop_path: float,
+) -> Stage:
+    """Resolve the first stage, or one that halves; ``previous`` is the layout of the one before."""
+    transition: Steps = ()
+    stride = 1 if previous is None else 2
+    if previous is not None and needs_transition(stage):
+        transition = _plan_transition(channels, compression, previous, stage.layout, down)
+        stride = 1
+    elif previous is not None and down != "stride":
+        transition, stride = DOWNS[down](channels), 1
+    channels = transition[-1].outputs if transition else channels
+    blocks = _plan_blocks(stage, channels, stride, dropout, reads_image)
+    if not drop_path and not (joining.starts and stage.layout.after):
+        blocks = _without_idle_shortcuts(blocks)
+    join = None
+    if joining.starts:
+        # The layout's "after" acts on the joined signal, so it also comes after the links.
+        after = stage.layout.after if blocks[-1].after else ()
+        blocks[-1] = blocks[-1]._replace(after=())
+        join = joining.plan(blocks[-1].outputs, blocks[-1].branch, after, dropout)
+    return Stage(transition, tuple(blocks), (), join)
+
+
+def _plan_enlarging(
+    stage: StageFields,
+    channels: int,
+    joining: _Joining,
+    up: str,
+    dropout: float,
+    drop_path: float,
+) -> Stage:
+    """Rule 5: a stage that enlarges joins its links before its blocks."""
+    transition = plan_up(parse_run(up), channels, stage.inner, stage.width, dropout)
+    channels = transition[-1].outputs
+    # The first block, if links keep the number of channels: only then are they projected.
+    like = plan_block(stage, channels, 1, dropout).branch if stage.depth else transition
+    join = joining.plan(channels, like, (), dropout)
+    blocks = _plan_blocks(stage, join.outputs if join else channels, 1, dropout)
+    if not drop_path:
+        blocks = _without_idle_shortcuts(blocks)
+    return Stage(transition, tuple(blocks), (), join)
+
+
+def _plan_blocks(
+    stage: StageFields, channels: int, stride: int, dropout: float, reads_image: bool = False
+) -> list[Block]:
     blocks: list[Block] = []
     while len(blocks) < stage.depth:
-        block = plan_block(stage, channels, stride, dropout, not blocks)
+        first = not blocks
+        block = plan_block(stage, channels, stride, dropout, first, first and reads_image)
         # From the second block on, blocks that keep the number of channels are identical.
         alike = bool(blocks) and block.outputs == channels
         blocks += [block] * (stage.depth - len(blocks) if alike else 1)
@@ -134,14 +269,20 @@ def needs_transition(stage: StageFields) -> bool:
     return stage.layout.skip and not MERGES[stage.merge].carries
 
 
-def _plan_transition(channels: int, compression: float, before: Layout, after: Layout) -> Steps:
-    """The head of the stage before, a 1x1 convolution, the stem of the stage after, and pooling."""
+def _plan_transition(
+    channels: int, compression: float, before: Layout, after: Layout, down: str
+) -> Steps:
+    """The head of the stage before, a 1x1 convolution, the stem of the stage after, and pooling.
+
+    The pooling is an average (Huang et al. 2017, arXiv:1608.06993, section 3) unless ``down`` names
+    another.
+    """
     kept = kept_channels(channels, compression)
     return (
         *plan_run(head_tokens(before), channels, 0.0),
         Step("conv", channels, kept),
         *plan_run(stem_ending(after), kept, 0.0),
-        Step("avgpool", kept, kept, 2, 2),
+        *DOWNS["avgpool" if down == "stride" else down](kept),
     )
 
 

@@ -49,6 +49,11 @@ def pool(channels: int, factor: int) -> Steps:
     return (Step("avgpool", channels, channels, factor, factor),) if factor > 1 else ()
 
 
+def enlarge(channels: int, factor: int) -> Steps:
+    """Return a bilinear interpolation if height and width grow."""
+    return (Step("bilinear", channels, channels, enlarge=factor),) if factor > 1 else ()
+
+
 def projection_norm(tokens: Sequence[str]) -> Norm:
     """Rule 3: the norm that directly follows the branch's last convolution, if one does."""
     tokens = [token for token in tokens if token != "dropout"]

@@ -148,6 +148,7 @@ class Conditions:
             links=wholes["links"],
             link_merge=wholes["link_merge"],
             head=wholes["head"],
+            ups=wholes["ups"],
         )
 
     def _whole(self, field: str, values: Mapping[str, Value]) -> Value:

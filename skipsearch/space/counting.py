@@ -10,6 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from itertools import product
 from typing import cast
 
 from skipsearch.axes import RECIPE, Axis, Free, Value, split_name
@@ -132,13 +133,16 @@ class _Counting:
     def _network(self, effects: Effects) -> int:
         """Count the choices for the whole network beside layout and merge."""
         total = 0
-        for links, count in self._options("links").items():
-            chosen = self._options("link_merge") if links else {self.fixed["link_merge"]: 1}
+        options = product(*(self._options(name).items() for name in ("ups", "links", "head")))
+        for (ups, few), (links, count), (head, alike) in options:
+            given = Deciding([Layout.parse("conv1")], ["add"], links, "add", head, ups)
+            chosen = self._options("link_merge")
+            if not given.joined_links:
+                chosen = {self.fixed["link_merge"]: 1}
             for link_merge, same in chosen.items():
-                for head, alike in self._options("head").items():
-                    more = effects | _of_links_and_head(links, link_merge, head)
-                    names = [name for name in self.of_all if name in more]
-                    total += count * same * alike * self._product(names)
+                more = effects | _of_network(links, link_merge, head, ups)
+                names = [name for name in self.of_all if name in more]
+                total += few * count * same * alike * self._product(names)
         return self.of_recipe * total
 
     def _product(self, names: Iterable[str]) -> int:
@@ -172,8 +176,10 @@ def _effects(layout: str, merge: str) -> Effects:
 
 
 @lru_cache(maxsize=1024)
-def _of_links_and_head(links: tuple[str, ...], link_merge: str, head: str) -> Effects:
-    return with_effect(Deciding([Layout.parse("conv1")], ["add"], links, link_merge, head))
+def _of_network(
+    links: tuple[str, ...], link_merge: str | tuple[str, ...], head: str, ups: int
+) -> Effects:
+    return with_effect(Deciding([Layout.parse("conv1")], ["add"], links, link_merge, head, ups))
 
 
 def _kinds(field: str, axis: Axis) -> Mapping[Value, int]:
@@ -210,8 +216,10 @@ def _kind(field: str, value: Value) -> Value:
         case "merge":
             return _effects("conv3 +", value)
         case "links":
-            return bool(value)
+            return tuple(_of_network(value, "add", "mean", ups) for ups in (0, 1))
         case "head":
-            return _of_links_and_head((), "add", value)
+            return _of_network((), "add", value, 0)
+        case "ups":
+            return bool(value)
         case _:
             return value

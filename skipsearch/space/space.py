@@ -10,10 +10,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-from skipsearch.axes import Axis, Parameter, Value, split_name
+from skipsearch.axes import Axis, Free, Parameter, Range, Value, split_name
 from skipsearch.cost import cost
 from skipsearch.design import Design
 from skipsearch.errors import DesignError, SkipSearchError, SpaceError
+from skipsearch.kinds import LARGEST
 from skipsearch.plan import ImageSize
 from skipsearch.ready import is_name, ready_path
 from skipsearch.space.candidate import Candidate, build_candidate
@@ -108,6 +109,7 @@ class Space:
         if not ("layout" in self.axes or "layout" in self.base or stages <= self.axes.keys()):
             raise SpaceError("base.layout is missing, and no axis sets it in all stages")
         self._check_stages()
+        self._check_depths()
         rng = random.Random(0)
         refused = None
         for _ in range(TRIES):
@@ -131,6 +133,20 @@ class Space:
                     f"axes.{name}: no design has this stage: stages are numbered from 0"
                     f" to {most - 1}"
                 )
+
+    def _check_depths(self) -> None:
+        """Refuse stages without blocks where no stage enlarges."""
+        if "ups" in self.axes or self.base.get("ups"):
+            return
+        for name, axis in self.axes.items():
+            if split_name(name).field != "depths" or isinstance(axis, Free):
+                continue
+            if isinstance(axis, Range):
+                name, lowest = f"{name}.low", axis.low
+            else:
+                lowest = min(min(v) if isinstance(v, tuple) else v for v in axis.values)
+            if lowest == 0:
+                raise SpaceError(f"axes.{name}: 0 is not a whole number from 1 to {LARGEST}")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the contents of the space's YAML."""

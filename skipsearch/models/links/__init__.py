@@ -1,14 +1,22 @@
-"""Joins of long skips: outputs of earlier stages join that of a later one; one module per way."""
+"""Joins of long skips: earlier signals join a later one; one module per way."""
 
 from __future__ import annotations
 
 from torch import nn
 
-from skipsearch.models.links import add, cat
+from skipsearch.models.links import add, attention, cat, weighted
 from skipsearch.plan import Join
 from skipsearch.table import Table
 
-LINKINGS = Table("link_merge", {"add": add.LINKING, "cat": cat.LINKING})
+LINKINGS = Table(
+    "link_merge",
+    {
+        "add": add.LINKING,
+        "cat": cat.LINKING,
+        "attention": attention.LINKING,
+        "weighted": weighted.LINKING,
+    },
+)
 
 
 def make_join(join: Join) -> nn.Module:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from skipsearch.models.links.linking import Linking
+from skipsearch.models.links.linking import Linking, linked
 from skipsearch.models.ops import sequence
 from skipsearch.models.packed import as_it_is
-from skipsearch.plan import Join
+from skipsearch.plan import End, Join
 from skipsearch.ranges import Range
 
 
 class AddLinks(nn.Module):
-    """after(x + link(output of an earlier stage) + ...).
+    """after(x + link(earlier signal) + ...).
 
     Residual-of-residual: Zhang et al. 2016, arXiv:1608.02908, Fig. 1 and equation 3.
     """
@@ -25,10 +25,10 @@ class AddLinks(nn.Module):
         self.links = nn.ModuleList(sequence(link.steps) for link in join.links)
         self.after = sequence(join.after)
 
-    def forward(self, x: Tensor, outputs: Sequence[Tensor]) -> Tensor:
-        """Join earlier outputs of stem and stages to x (N, inputs, H, W), in the shape of x."""
-        for source, link in zip(self.sources, self.links, strict=True):
-            x = x + link(outputs[source])
+    def forward(self, x: Tensor, ends: Mapping[End, Tensor]) -> Tensor:
+        """Join earlier signals to x (N, inputs, H, W), in the shape of x."""
+        for link in linked(self, x, ends):
+            x = x + link
         out: Tensor = self.after(x)
         return out
 

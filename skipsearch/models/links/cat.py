@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, cat, nn
 
 from skipsearch.models.links.add import AddLinks
-from skipsearch.models.links.linking import Linking
+from skipsearch.models.links.linking import Linking, linked
 from skipsearch.models.packed import apart, together
+from skipsearch.plan import End
 from skipsearch.ranges import Range
 
 
 class CatLinks(AddLinks):
-    """after([x, link(output of an earlier stage), ...])."""
+    """after([x, link(earlier signal), ...])."""
 
-    def forward(self, x: Tensor, outputs: Sequence[Tensor]) -> Tensor:
+    def forward(self, x: Tensor, ends: Mapping[End, Tensor]) -> Tensor:
         """(N, inputs, H, W) -> (N, outputs, H, W), the channels of x first."""
-        linked = [
-            link(outputs[source]) for source, link in zip(self.sources, self.links, strict=True)
-        ]
-        out: Tensor = self.after(cat([x, *linked], 1))
+        out: Tensor = self.after(cat([x, *linked(self, x, ends)], 1))
         return out
 
 
 class PackedCatLinks(nn.Module):
-    """after([x, link(output of an earlier stage), ...]) of each member."""
+    """after([x, link(earlier signal), ...]) of each member."""
 
     def __init__(self, join: CatLinks, members: int) -> None:
         super().__init__()
@@ -35,12 +33,10 @@ class PackedCatLinks(nn.Module):
         self.links = join.links
         self.after = join.after
 
-    def forward(self, x: Tensor, outputs: Sequence[Tensor]) -> Tensor:
+    def forward(self, x: Tensor, ends: Mapping[End, Tensor]) -> Tensor:
         """(N, K * inputs, H, W) -> (N, K * outputs, H, W), the channels of x first."""
-        linked = [
-            link(outputs[source]) for source, link in zip(self.sources, self.links, strict=True)
-        ]
-        joined = torch.cat([apart(part, self.members) for part in (x, *linked)], -1)
+        parts = [x, *linked(self, x, ends)]
+        joined = torch.cat([apart(part, self.members) for part in parts], -1)
         out: Tensor = self.after(together(joined))
         return out
 

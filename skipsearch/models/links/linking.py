@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
-from torch import nn
+from torch import Tensor, nn
 
 from skipsearch.models.packed import Packed
-from skipsearch.plan import Join
+from skipsearch.models.sizes import cut
+from skipsearch.plan import End, Join
 from skipsearch.ranges import Range
+
+
+class Linked(Protocol):
+    """A join of long skips."""
+
+    sources: tuple[End, ...]
+    links: nn.ModuleList
+
+
+def linked(join: Linked, x: Tensor, ends: Mapping[End, Tensor]) -> list[Tensor]:
+    """Return what the links of a join carry, in the height and width of x.
+
+    Args:
+        join: Module with the links, or its packed counterpart.
+        x: Signal (N, C, H, W) that they join.
+        ends: Signal at each end so far.
+    """
+    pairs = zip(join.sources, join.links, strict=True)
+    return [cut(link(ends[source]), x.shape[2:]) for source, link in pairs]
 
 
 @dataclass(frozen=True, kw_only=True)

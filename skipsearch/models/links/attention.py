@@ -1,0 +1,95 @@
+"""Attention gates: every pixel of a long skip is weighed before it is concatenated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, cat, nn
+from torch.nn import functional as F
+
+from skipsearch.merges import attention_width
+from skipsearch.models.links.add import AddLinks
+from skipsearch.models.links.linking import Linking, linked
+from skipsearch.models.ops import DefaultConv2d
+from skipsearch.models.packed import apart, together
+from skipsearch.plan import End, Join
+from skipsearch.ranges import Range
+
+
+class AttentionGate(nn.Module):
+    """link * sigmoid(psi(relu(W_x link + W_g x))), one weight for each pixel.
+
+    Oktay et al. 2018, arXiv:1804.03999, equations 1 and 2, at the size of the link: the signal that
+    gates is enlarged already.
+    """
+
+    def __init__(self, inputs: int, channels: int) -> None:
+        super().__init__()
+        inner = attention_width(channels)
+        self.of_link = DefaultConv2d(channels, inner, 1, bias=False)
+        self.of_signal = DefaultConv2d(inputs, inner, 1)
+        self.weigh = DefaultConv2d(inner, 1, 1)
+
+    def forward(self, x: Tensor, link: Tensor) -> Tensor:
+        """Signal x (N, inputs, H, W) and link (N, channels, H, W) -> the weighed link."""
+        weight = F.relu(self.of_link(link) + self.of_signal(x))
+        weight = torch.sigmoid(self.weigh(weight))
+        return weight * link
+
+
+class PackedAttentionGate(nn.Module):
+    """One gate per member."""
+
+    def __init__(self, gate: AttentionGate, members: int) -> None:
+        super().__init__()
+        self.members = members
+        self.of_link, self.of_signal, self.weigh = gate.of_link, gate.of_signal, gate.weigh
+
+    def forward(self, x: Tensor, link: Tensor) -> Tensor:
+        """(N, K * inputs, H, W) and (N, K * channels, H, W) -> the weighed links."""
+        weight = F.relu(self.of_link(link) + self.of_signal(x))
+        weight = torch.sigmoid(self.weigh(weight))
+        return together(apart(weight, self.members) * apart(link, self.members))
+
+
+class AttentionLinks(AddLinks):
+    """after([x, gate(x, link(earlier signal)), ...])."""
+
+    def __init__(self, join: Join) -> None:
+        super().__init__(join)
+        self.gates = nn.ModuleList(AttentionGate(join.inputs, link.outputs) for link in join.links)
+
+    def forward(self, x: Tensor, ends: Mapping[End, Tensor]) -> Tensor:
+        """(N, inputs, H, W) -> (N, outputs, H, W), the channels of x first."""
+        pairs = zip(self.gates, linked(self, x, ends), strict=True)
+        gated = [gate(x, link) for gate, link in pairs]
+        out: Tensor = self.after(cat([x, *gated], 1))
+        return out
+
+
+class PackedAttentionLinks(nn.Module):
+    """after([x, gate(x, link(earlier signal)), ...]) of each member."""
+
+    def __init__(self, join: AttentionLinks, members: int) -> None:
+        super().__init__()
+        self.members = members
+        self.sources = join.sources
+        self.links = join.links
+        self.after = join.after
+        self.gates = join.gates
+
+    def forward(self, x: Tensor, ends: Mapping[End, Tensor]) -> Tensor:
+        """(N, K * inputs, H, W) -> (N, K * outputs, H, W), the channels of x first."""
+        pairs = zip(self.gates, linked(self, x, ends), strict=True)
+        parts = [x, *(gate(x, link) for gate, link in pairs)]
+        joined = torch.cat([apart(part, self.members) for part in parts], -1)
+        out: Tensor = self.after(together(joined))
+        return out
+
+
+LINKING = Linking(
+    build=AttentionLinks,
+    packed={AttentionGate: PackedAttentionGate, AttentionLinks: PackedAttentionLinks},
+    behind=Range.hull,
+)

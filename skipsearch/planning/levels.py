@@ -1,0 +1,114 @@
+"""The levels of a network: how often height and width are halved at each end of a long skip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from skipsearch.errors import DesignError, shown_value
+from skipsearch.kinds import NO_STEM, link_place, split_link
+from skipsearch.plan import BEFORE_POOL, IMAGE, OUTPUT, End
+
+Levels = dict[End, int]
+
+
+def levels_of(stem: tuple[str, ...], stages: int, ups: int) -> Levels:
+    """Return the number of halvings at each end.
+
+    Args:
+        stem: Operations of the stem; one that pools halves twice (He et al. 2015,
+            arXiv:1512.03385, Table 1).
+        stages: Number of stages.
+        ups: Number of the last stages that enlarge; every other stage but the first halves.
+
+    Raises:
+        DesignError: If a stage enlarges beyond the image, or every stage enlarges.
+    """
+    pools = stem[-1] == "pool"
+    start = 2 if pools else 0
+    levels: Levels = {IMAGE: 0}
+    if pools:
+        levels[BEFORE_POOL] = 1
+    if stem != (NO_STEM,):
+        levels[0] = start
+    if ups >= stages:
+        raise DesignError(f"ups: {ups} of {stages} stages enlarge; the first cannot")
+    for stage in range(1, stages + 1):
+        change = 0 if stage == 1 else -1 if stage > stages - ups else 1
+        start += change
+        levels[stage] = start
+    if levels[stages] < 0:
+        raise DesignError(
+            f"ups: {ups} stages enlarge, and those before them halve only"
+            f" {levels[stages - ups]} times"
+        )
+    levels[OUTPUT] = 0
+    return levels
+
+
+def linked(words: Iterable[str], levels: Levels, ups: int) -> tuple[str, ...]:
+    """Replace the words for several links by the links, and every end by its usual name.
+
+    ``mirror`` leads from each level of the encoder to the stage that enlarges to it (Ronneberger
+    et al. 2015, arXiv:1505.04597, Fig. 1). ``full`` leads to each such stage from the same and all
+    finer levels of the encoder, and from all coarser levels of the decoder (Huang et al. 2020,
+    arXiv:2004.08790, Fig. 1c). With ``ups`` 0 they stand for no link.
+
+    Args:
+        words: Links and words.
+        levels: Levels of the ends.
+        ups: Number of stages that enlarge.
+
+    Returns:
+        The links, sorted by target, then by source.
+
+    Raises:
+        DesignError: If two of them are the same link.
+    """
+    links: list[str] = []
+    for word in words:
+        if word in WORDS:
+            found = [f"{source}>{target}" for source, target in WORDS[word](levels, ups)]
+        else:
+            source, target = split_link(word)
+            found = [f"{_usual(source, levels)}>{target}"]
+        for link in found:
+            if link in links:
+                raise DesignError(f"links: {shown_value(link)} stands twice (in {word})")
+            links.append(link)
+    return tuple(sorted(links, key=link_place))
+
+
+def _usual(end: End, levels: Levels) -> End:
+    """Return the name of an end: without a pool the stem has one output, without a stem none."""
+    if end == BEFORE_POOL and BEFORE_POOL not in levels:
+        end = 0
+    return IMAGE if end == 0 and 0 not in levels else end
+
+
+def _encoder(levels: Levels, ups: int) -> dict[int, End]:
+    """Return the last end of each level before the first stage that enlarges; not the image."""
+    stages = _stages(levels)
+    ends = (BEFORE_POOL, 0, *range(1, stages - ups + 1))
+    return {levels[end]: end for end in ends if end in levels}
+
+
+def _stages(levels: Levels) -> int:
+    return max(end for end in levels if isinstance(end, int))
+
+
+def _mirror(levels: Levels, ups: int) -> Iterator[tuple[End, End]]:
+    encoder, stages = _encoder(levels, ups), _stages(levels)
+    for stage in range(stages - ups + 1, stages + 1):
+        if levels[stage] in encoder:
+            yield encoder[levels[stage]], stage
+
+
+def _full(levels: Levels, ups: int) -> Iterator[tuple[End, End]]:
+    encoder, stages = _encoder(levels, ups), _stages(levels)
+    for stage in range(stages - ups + 1, stages + 1):
+        finer = sorted(level for level in encoder if level <= levels[stage])
+        yield from ((encoder[level], stage) for level in finer)
+        yield from ((coarser, stage) for coarser in range(stages - ups, stage - 1))
+
+
+WORDS = {"mirror": _mirror, "full": _full}
