@@ -91,8 +91,8 @@ class Metric:
         return format(score, self.format) + ("" if self.format[-1] == "%" else f" {self.unit}")
 
     def clip(self, score: float) -> float:
-        """Return the nearest possible score."""
-        return min(self.best, max(self.worst, score))
+        """Return the nearest possible score; NaN for NaN."""
+        return min(max(score, self.worst), self.best)
 
 
 @dataclass(frozen=True, slots=True)
