@@ -12,8 +12,9 @@ import optuna
 import pytest
 from dense_data import NAMES
 
-from skipsearch.analysis import confirmation, interval, rank
+from skipsearch.analysis import confirmation, interval, pareto, rank
 from skipsearch.analysis.confirm.chance import chance_of_best
+from skipsearch.analysis.figures import plot_curves, plot_front
 from skipsearch.analysis.legends import ranking_legend
 from skipsearch.artefacts.card import Card
 from skipsearch.artefacts.page import render
@@ -198,6 +199,18 @@ def test_one_seed_has_no_interval_and_is_never_called_binomial(metric: Any) -> N
     assert "unknown for one seed" in ranking_legend(scale)
     low, high = interval([0.5, 0.51, 0.52], scale)  # Student's
     assert low < 0.51 < high
+
+
+def test_a_front_of_single_seeds_is_drawn_without_intervals() -> None:
+    trials = [record(0, 28.0), record(1, 29.0)]
+    table = pareto(trials, ("validation_psnr", "params"), Scale(PSNR, 100))
+    assert table.low.isna().all()
+    (axes,) = plot_front(trials, table, PSNR).axes
+    assert axes.get_ylabel() == "validation PSNR, dB"
+    (axes,) = plot_curves(trials, {}, PSNR).axes
+    assert axes.get_yscale() == "linear"  # decibels are logarithms already
+    assert axes.get_ylabel() == "validation mean squared error, dB"
+    assert axes.get_ylim()[0] < -29
 
 
 def test_leaders_with_equal_scores_have_equal_chances() -> None:

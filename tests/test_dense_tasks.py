@@ -214,6 +214,21 @@ def test_a_step_never_waits_for_the_gpu(data: Data) -> None:
     assert not trainer.warning
 
 
+def test_recipes_that_differ_in_nothing_are_one_training() -> None:
+    space = Space.from_dict(
+        {
+            "base": {"layout": "conv3-bn-relu", "depths": [1], "widths": [4]},
+            "axes": {
+                "recipe.loss": ["cross-entropy", "dice", "both"],
+                "recipe.class_weights": ["none", "median-frequency"],
+            },
+        }
+    )
+    found = [(c.recipe.loss, c.recipe.class_weights) for c in space.candidates()]
+    assert len(found) == 5
+    assert ("dice", "median-frequency") not in found
+
+
 # --- what is refused -----------------------------------------------------------------------------
 
 

@@ -184,7 +184,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"stem": "conv3-dw3"}, "stem: 'conv3-dw3' takes neither depthwise convolutions nor dropout"),
     ({"stem": "conv3-dropout"}, "stem: 'conv3-dropout' takes neither"),
     ({"head": 3}, "head: 3 is not a text such as 'mean', 'conv1-bn-relu-mean' or"),
-    ({"head": "conv1-bn"}, "head: 'mean', the global average pooling, or a map stands once in 'conv1-bn'"),
+    (
+        {"head": "conv1-bn"},
+        "head: 'mean', the global average pooling, or a map stands once in 'conv1-bn'",
+    ),
     ({"head": "mean-mean"}, "head: 'mean', the global average pooling, or a map stands once"),
     ({"head": "meen"}, "head: unknown operation 'meen' in 'meen' (did you mean 'mean'?)"),
     ({"head": "dw3-mean"}, "head: 'dw3-mean' takes no depthwise convolution"),
@@ -202,7 +205,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"links": ["3>1"]}, "links[0]: '3>1' leads from a stage to itself or back"),
     ({"links": ["2>2"]}, "links[0]: '2>2' leads from a stage to itself or back"),
     ({"links": ["0>1", " 0 > 1"]}, "links[1]: ' 0 > 1' stands twice"),
-    ({"links": ["1>4"]}, "links: '1>4' leads to a stage that is not there; the ends of links are x, 0, 1, 2, 3, y"),
+    (
+        {"links": ["1>4"]},
+        "links: '1>4' leads to a stage that is not there; the ends of links are x, 0, 1, 2, 3, y",
+    ),
     ({"link_merge": "sum"}, "link_merge: 'sum' is not one of add, cat"),
     ({"link_shortcut": "omit"}, "link_shortcut: 'omit' is not one of pad, proj, avg-proj"),
     (
