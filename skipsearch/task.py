@@ -167,8 +167,8 @@ class Task:
             RecipeError: If one is for other tasks.
         """
         for name in names:
-            tasks = [task.name for task in TASKS.values() if name in task.fields]
-            if tasks and self.name not in tasks:
+            tasks = tasks_with(name)
+            if self.name not in tasks:
                 raise RecipeError(
                     f"recipe.{name}: is for {' and '.join(tasks)}, and the task is {self.name}"
                 )
@@ -264,3 +264,8 @@ DENOISING = Task(
     restores=True,
 )
 TASKS = Table("task", {task.name: task for task in (CLASSIFICATION, SEGMENTATION, DENOISING)})
+
+
+def tasks_with(field: str) -> list[str]:
+    """Return the names of the tasks on which a field of the recipe has an effect."""
+    return [task.name for task in TASKS.values() if field in task.fields] or list(TASKS)

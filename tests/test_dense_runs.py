@@ -251,7 +251,7 @@ def written(card: Card) -> tuple[str, dict[str, Any]]:
         design,
         [],
         in_channels=3,
-        image_size=32,
+        image_size=(32, 24),
         classes=3,
         precision="fp32",
         tolerance=1e-4,
@@ -266,8 +266,12 @@ def test_the_card_of_a_segmentation_has_its_classes() -> None:
     measured = Measurement(
         0.375, 233, (0.35, 0.4), 0.113, {"mean_dice": 0.6}, {"iou": iou, "dice": iou}
     )
-    card = Card(task=SEGMENTATION, class_names=NAMES, test=measured)
+    recipe = Recipe(loss="both")
+    card = Card(task=SEGMENTATION, class_names=NAMES, test=measured, recipe=recipe)
     page, values = written(card)
+    assert "network for 3 classes of pixels, design" in page
+    assert "Input: float32 images (N, 3, 32, 24). Output: logits (N, 3, 32, 24)." in page
+    assert "| loss | both |" in page
     assert "| test | 37.50 % | 233 | 35.00 % to 40.00 % | 1 | 11.30 % |" in page
     assert "it is the most frequent class at every pixel." in page
     assert "Further figures, test: mean dice 0.6000." in page
@@ -282,8 +286,11 @@ def test_the_card_of_a_segmentation_has_its_classes() -> None:
 
 def test_the_card_of_a_denoiser_is_in_decibels() -> None:
     measured = Measurement(29.5, 1, baseline=20.17, figures={"ssim": 0.91})
-    card = Card(task=DENOISING, validation=measured)
+    card = Card(task=DENOISING, validation=measured, recipe=Recipe())
     page, values = written(card)
+    assert "A convolutional network that removes noise, design" in page
+    assert "Output: restored images, normalised like the input, (N, 3, 32, 24)." in page
+    assert "cross-entropy" not in page
     assert "| validation | 29.50 dB | 1 | unknown | 1 | 20.17 dB |" in page
     assert "Further figures, validation: ssim 0.9100." in page
     assert values["figures"]["validation"]["interval_95"] == [None, None]

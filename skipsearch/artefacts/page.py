@@ -9,30 +9,38 @@ from typing import Any
 
 from skipsearch.artefacts.sentences import normalisation, shown
 from skipsearch.errors import counted
-from skipsearch.task import TASKS, Metric, Task
+from skipsearch.plan import Size
+from skipsearch.task import TASKS, Metric, Task, tasks_with
 
 
 def render(summary: Mapping[str, Any]) -> str:
     """Return the page ``card.md`` from the values of ``summarise``."""
     task = TASKS[summary["task"]]
     metric = task.metric
-    parts = [f"# {summary['name']}", summary["note"], *_what(summary)]
+    parts = [f"# {summary['name']}", summary["note"], *_what(summary, task)]
     if summary["search"]["run"] or summary["search"]["confirmations"]:
         parts += _found(summary["search"], metric)
-    parts += _trained(summary["training"])
+    parts += _trained(summary["training"], task)
     parts += _figures(summary["figures"], task)
     parts += _files(summary)
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _what(summary: Mapping[str, Any]) -> list[str]:
+def _what(summary: Mapping[str, Any], task: Task) -> list[str]:
     design, image = summary["design"], summary["input"]
     layouts = design["layout"] if isinstance(design["layout"], list) else [design["layout"]]
     fields = {name: shown(value) for name, value in design.items() if name not in ("id", "layout")}
-    size, channels = image["image_size"], image["channels"]
+    channels, size, outputs = image["channels"], Size.of(image["image_size"]), summary["classes"]
+    sides = f"{size.height}, {size.width}"
+    purpose = f"for {outputs} classes"
+    if task.per_pixel:
+        purpose = "that removes noise" if task.restores else f"for {outputs} classes of pixels"
+    put_out = "restored images, normalised like the input," if task.restores else "logits"
+    shape = f"(N, {outputs}, {sides})" if task.per_pixel else f"(N, {outputs})"
+    classes = f"Classes, in the order of the logits: {_named(summary['class_names'])}."
     return [
         "## What it is",
-        f"A convolutional network for {summary['classes']} classes, design `{design['id']}`:",
+        f"A convolutional network {purpose}, design `{design['id']}`:",
         "\n".join(["```", *dict.fromkeys(layouts), "```"]),
         _anatomy(layouts),
         _table(("field", "value"), fields.items()),
@@ -44,9 +52,9 @@ def _what(summary: Mapping[str, Any]) -> list[str]:
                 ("activations", f"{summary['cost']['activation_bytes']:,} bytes in float32"),
             ],
         ),
-        f"Input: float32 images (N, {channels}, {size}, {size}). Output: logits"
-        f" (N, {summary['classes']}). {normalisation(image['mean'], image['std'])}".rstrip(),
-        f"Classes, in the order of the logits: {_named(summary['class_names'])}.",
+        f"Input: float32 images (N, {channels}, {sides}). Output: {put_out}"
+        f" {shape}. {normalisation(image['mean'], image['std'])}".rstrip(),
+        "" if task.restores else classes,
     ]
 
 
@@ -104,13 +112,14 @@ def _found(search: Mapping[str, Any], metric: Metric) -> list[str]:
     return ["## How it was found", _known(known), verdict]
 
 
-def _trained(training: Mapping[str, Any]) -> list[str]:
+def _trained(training: Mapping[str, Any], task: Task) -> list[str]:
+    recipe = training["recipe"] or {}
     known = {
         "data": training["data"],
         "splits": training["splits"] if training["data"] else "",
         "images": training["images"],
         "seed": training["seed"],
-        **(training["recipe"] or {}),
+        **{name: value for name, value in recipe.items() if task.name in tasks_with(name)},
         "device": training["device"],
         "versions": ", ".join(f"{name} {v}" for name, v in training["versions"].items()),
     }
@@ -168,7 +177,7 @@ def _files(summary: Mapping[str, Any]) -> list[str]:
     image = summary["input"]
     written = ", ".join(f"{name} {v}" for name, v in summary["written_with"].items())
     files = {item["file"] for item in summary["artefacts"]}
-    size, channels = image["image_size"], image["channels"]
+    channels, size = image["channels"], Size.of(image["image_size"])
     weights = [
         "from safetensors.torch import load_file",
         "from model import Network",
@@ -197,12 +206,12 @@ def _files(summary: Mapping[str, Any]) -> list[str]:
     ]
     if "model.pt2" in files:
         parts += [
-            f"The torch.export program, for any number of {size} x {size} images:",
+            f"The torch.export program, for any number of {size} images:",
             _code("import torch", "", 'network = torch.export.load("model.pt2").module()'),
         ]
     if "model.onnx" in files:
         parts += [
-            f"The ONNX file, for any number of {size} x {size} images:",
+            f"The ONNX file, for any number of {size} images:",
             _code(
                 "import os",
                 "",
@@ -211,7 +220,7 @@ def _files(summary: Mapping[str, Any]) -> list[str]:
                 "",
                 'session = onnxruntime.InferenceSession("model.onnx")',
                 '(logits,) = session.run(["logits"], {"images": images})'
-                f"  # float32, (N, {channels}, {size}, {size})",
+                f"  # float32, (N, {channels}, {size.height}, {size.width})",
             ),
         ]
     return parts
