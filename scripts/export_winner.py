@@ -17,10 +17,10 @@ def main() -> None:
     parser.add_argument("out", help="the folder to write")
     options = parser.parse_args()
     exported = ss.export(options.run, "best", options.out, train_on="train+validation")
-    low, high = exported.test_interval
+    low, high = exported.test.interval
     print(
-        f"{exported.path}: test {exported.metric.title} {exported.test_score:.4f}"
-        f" ({low:.4f} to {high:.4f}, {exported.test_images:,} images)"
+        f"{exported.path}: test {exported.metric.title} {exported.test.score:.4f}"
+        f" ({low:.4f} to {high:.4f}, {exported.test.images:,} images)"
     )
 
 

@@ -17,7 +17,7 @@ from skipsearch.plan import ImageSize
 from skipsearch.recipe import Recipe
 from skipsearch.record import ASK_BEST
 from skipsearch.space import Space
-from skipsearch.task import CLASSIFICATION, TASKS, Scale, Task
+from skipsearch.task import CLASSIFICATION, TASKS, Baseline, Scale, Task
 from skipsearch.text import parse_yaml, read_text
 
 FORMAT = 1
@@ -36,7 +36,7 @@ ADDED = {
     "ask": [ASK_BEST],
     "margin": None,
 }
-DATA_ADDED = {"task": CLASSIFICATION.name, "sigma": 0.0}
+DATA_ADDED = {"task": CLASSIFICATION.name, "sigma": 0.0, "baseline": None}
 # Values that distinguish data sets, causes before their consequences.
 SAME_DATA = ("task", "sigma", "resized_to", "split_seed", "fingerprint")
 
@@ -59,6 +59,7 @@ class DataConfig:
         source: Description of its origin.
         task: Task that networks are trained for.
         sigma: Standard deviation of the noise that denoising removes, in grey levels of 0..255.
+        baseline: Score of doing nothing on the validation images; None if unknown.
     """
 
     name: str
@@ -74,6 +75,7 @@ class DataConfig:
     source: str
     task: str = CLASSIFICATION.name
     sigma: float = 0.0
+    baseline: float | None = None
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -207,7 +209,13 @@ class SearchConfig:
     @property
     def scale(self) -> Scale:
         """Scale on which differences between validation scores are judged."""
-        return Scale(self.task.metric, self.data.validation_images)
+        return Scale(self.task.metric, self.data.validation_images, self.data.baseline)
+
+    @property
+    def baseline(self) -> Baseline | None:
+        """Score of doing nothing on the validation images; None if an older run lacks it."""
+        score = self.data.baseline
+        return None if score is None else Baseline(self.task, score)
 
     @property
     def image_sizes(self) -> dict[str, Any]:
@@ -392,6 +400,7 @@ DATA_VALUES: dict[str, Kind] = {
     "validation_images": COUNT,
     "source": ("a text", lambda value: isinstance(value, str)),
     "sigma": ("a number from 0", _is_amount),
+    "baseline": ("a number or nothing", _or_none(_is_amount)),
     "task": (f"one of {', '.join(TASKS)}", lambda value: value in list(TASKS)),
 }
 

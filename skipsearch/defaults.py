@@ -4,7 +4,7 @@ from __future__ import annotations
 
 DATA = "digits"
 TRIALS = 60  # of a search
-MARGIN = 0.005  # a difference in accuracy that is too small to matter
+MARGIN = 0.005  # a difference in accuracy, or another share, that is too small to matter
 DEGRADATION_SEEDS = 3  # trainings of each design of a space that is trained to compare depths
 LEADERS = 5  # designs that are confirmed
 LEADER_SEEDS = 5  # new seeds of each of them, at most

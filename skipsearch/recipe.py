@@ -14,6 +14,8 @@ from skipsearch.ids import hashed
 
 SCHEDULES = ("cosine", "step")
 PRECISIONS = ("auto", "float32", "bfloat16")
+LOSSES = ("cross-entropy", "dice", "both")
+CLASS_WEIGHTS = ("none", "median-frequency")
 
 # --- the kinds of its fields ----------------------------------------------------------------------
 
@@ -102,10 +104,14 @@ KINDS: Mapping[str, Kind] = {
     "flip": Flag(),
     "cutout": PIXELS,
     "precision": Word(PRECISIONS),
+    "loss": Word(LOSSES),
+    "class_weights": Word(CLASS_WEIGHTS),
 }
 FIELDS = tuple(KINDS)
 LEFT_OPEN = ("images", "crop", "flip", "cutout")  # fields that may be None
 BUDGET = ("epochs", "images")  # fields that no range of a space varies
+# Fields that were added later, each with the value that means the same as before.
+ADDED = {"images": None, "loss": "cross-entropy", "class_weights": "none"}
 
 # --- the recipe -----------------------------------------------------------------------------------
 
@@ -136,6 +142,11 @@ class Recipe:
             arXiv:1708.04552); None for the data set's convention.
         precision: ``float32``, ``bfloat16`` (autocast), or ``auto``: bfloat16 if the device
             supports it.
+        loss: Loss of segmentation: ``cross-entropy``, ``dice`` (Milletari et al. 2016,
+            arXiv:1606.04797, for several classes), or ``both``, which is their sum (Isensee et al.
+            2021, doi:10.1038/s41592-020-01008-z). Another task has only one loss.
+        class_weights: Weights of the classes in the cross-entropy of segmentation: ``none``, or
+            ``median-frequency`` (Eigen & Fergus 2015, arXiv:1411.4734).
 
     Raises:
         RecipeError: If a value is out of range.
@@ -156,6 +167,8 @@ class Recipe:
     flip: bool | None = None
     cutout: int | None = None
     precision: str = "auto"
+    loss: str = "cross-entropy"
+    class_weights: str = "none"
 
     def __post_init__(self) -> None:
         for name, kind in KINDS.items():
@@ -164,6 +177,9 @@ class Recipe:
                 object.__setattr__(self, name, kind.check(name, value))
         if self.nesterov and self.momentum == 0:
             object.__setattr__(self, "nesterov", False)  # Nesterov's step needs momentum.
+        if self.loss == "dice":  # They belong to the cross-entropy.
+            object.__setattr__(self, "class_weights", "none")
+            object.__setattr__(self, "label_smoothing", 0.0)
 
     def replace(self, **changes: Any) -> Self:
         """Return a recipe with some fields changed, and validate it.
@@ -187,9 +203,16 @@ class Recipe:
     def id(self) -> str:
         """Sixteen hexadecimal digits, equal for equal recipes."""
         content = self.to_dict()
-        if self.images is None:
-            del content["images"]  # added later: recipes without it keep their ids
+        for name, before in ADDED.items():
+            if content[name] == before:
+                del content[name]  # older recipes keep their ids
         return hashed(json.dumps(content))
+
+    @property
+    def changed(self) -> list[str]:
+        """Names of the fields that do not have their defaults."""
+        fields = dataclasses.fields(self)
+        return [field.name for field in fields if getattr(self, field.name) != field.default]
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields in order, as plain values."""

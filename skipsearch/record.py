@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from operator import itemgetter
@@ -66,6 +67,27 @@ class Epoch:
                 "validation_score": values["validation_accuracy"],
             }
         return cls(*EPOCH_VALUES(values))
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """The score of one network on a split of the data.
+
+    Attributes:
+        score: Score: the metric of the task, such as the accuracy.
+        images: Number of images.
+        interval: 95 % interval of the score due to their finite number; NaN if unknown.
+        baseline: Score of doing nothing on the same images; None if unknown.
+        figures: Further figures over all images, by their names.
+        classes: Further figures of each class, by their names.
+    """
+
+    score: float
+    images: int
+    interval: tuple[float, float] = (math.nan, math.nan)
+    baseline: float | None = None
+    figures: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    classes: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from skipsearch.defaults import MARGIN
+from skipsearch.errors import RecipeError
 from skipsearch.intervals import rounding, wilson
 from skipsearch.table import Table
 
@@ -17,15 +20,18 @@ class Metric:
         name: Word in tables and options, such as ``validation_accuracy``.
         title: Name in sentences.
         short: Abbreviation for the heads of narrow tables.
-        error: Name of the gap between a score and the best score.
+        error: Name of the error that belongs to a score, see ``lack``.
         unit: Unit in which scores are shown.
         difference_unit: Unit in which differences between scores are shown.
         factor: Factor from a score to that unit.
         format: Format of a score in tables, such as ``.2%``.
+        digits: Number of decimals of a difference in sentences.
+        margin: Default difference that is too small to matter.
         worst: Lowest possible score.
         best: Highest possible score.
         is_share_of_images: Whether a score is the share of images that a network gets right, so
             that its uncertainty follows from the binomial distribution.
+        is_logarithm: Whether a score is minus the logarithm of an error, as decibels are.
     """
 
     name: str
@@ -36,9 +42,12 @@ class Metric:
     difference_unit: str
     factor: float
     format: str
+    digits: int
+    margin: float
     worst: float
     best: float
-    is_share_of_images: bool
+    is_share_of_images: bool = False
+    is_logarithm: bool = False
 
     @property
     def validation(self) -> str:
@@ -55,25 +64,35 @@ class Metric:
         """Name, in tables, of the score by which a search ranked a design."""
         return f"search_{self.name}"
 
-    def guess(self, classes: int) -> float:
-        """Return the score of random guessing; the worst where nobody knows it.
-
-        Args:
-            classes: Number of classes of the data.
-        """
-        return 1 / classes if self.is_share_of_images else self.worst
-
     def lack(self, score: float) -> float:
-        """Return the gap between a score and the best score."""
-        return self.best - score
+        """Return the error: the gap to the best score, or the logarithm of the error."""
+        return -score if self.is_logarithm else self.best - score
 
     def text(self, score: float | None) -> str:
         """Return a score, or a positive difference between scores, as text with its unit."""
         return "" if score is None else f"{self.factor * score:.2f} {self.unit}"
 
+    def span(self, interval: tuple[float, float]) -> str:
+        """Return an interval of scores as text; ``unknown`` if its ends are NaN."""
+        low, high = interval
+        return "unknown" if math.isnan(low) else f"{self.text(low)} to {self.text(high)}"
+
+    def difference(self, value: float, sign: str = "") -> str:
+        """Return a difference between scores as text, without its unit.
+
+        Args:
+            value: Difference.
+            sign: ``+`` to show the sign of a positive one too.
+        """
+        return f"{self.factor * value:{sign}.{self.digits}f}"
+
+    def shown(self, score: float) -> str:
+        """Return a score or an error as in tables, with its unit."""
+        return format(score, self.format) + ("" if self.format[-1] == "%" else f" {self.unit}")
+
     def clip(self, score: float) -> float:
-        """Return the nearest possible score."""
-        return min(self.best, max(self.worst, score))
+        """Return the nearest possible score; NaN for NaN."""
+        return min(max(score, self.worst), self.best)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,20 +102,33 @@ class Scale:
     Attributes:
         metric: Metric of the scores.
         images: Number of images on which each score was measured.
+        baseline: Score of doing nothing on these images; None if unknown.
     """
 
     metric: Metric
     images: int
+    baseline: float | None = None
 
     @property
     def rounding(self) -> float:
         """Variance of a score due to rounding to whole images; see ``intervals.rounding``."""
         return rounding(self.images) if self.metric.is_share_of_images else 0.0
 
+    def guess(self, classes: int) -> float:
+        """Return the score of a network that has learnt nothing.
+
+        Args:
+            classes: Number of classes of the data.
+        """
+        if self.metric.is_share_of_images:
+            return 1 / classes
+        return self.metric.worst if self.baseline is None else self.baseline
+
     def interval(self, score: float) -> tuple[float, float]:
         """Return the 95 % interval of one network's score, given the number of images.
 
-        It is Wilson's interval for a share of the images, and NaN if no rule is known.
+        It is Wilson's interval for a share of the images. For other metrics it is NaN: their
+        interval needs the results of each image, see ``training.bootstrap``.
         """
         if not self.metric.is_share_of_images:
             return math.nan, math.nan
@@ -107,19 +139,63 @@ class Scale:
 class Task:
     """What a network is trained to do.
 
-    ``training.criterion`` computes the loss and the metric from a network's outputs.
+    ``training.criteria`` computes the loss and the metric from a network's outputs.
 
     Attributes:
         name: Name of the task.
         metric: Metric by which networks are judged.
+        nothing: What the baseline predicts, which learns nothing from images.
+        fields: Fields of the recipe that have an effect on some tasks only, among them this one.
         per_pixel: Whether a network puts out values for each pixel, not for the whole image.
         restores: Whether the values are an image with the channels of the input, not classes.
     """
 
     name: str
     metric: Metric
+    nothing: str
+    fields: tuple[str, ...] = ()
     per_pixel: bool = False
     restores: bool = False
+
+    def check_recipe(self, names: Iterable[str]) -> None:
+        """Check that fields of the recipe have an effect on this task.
+
+        Args:
+            names: Fields that were set, or are searched.
+
+        Raises:
+            RecipeError: If one is for other tasks.
+        """
+        for name in names:
+            tasks = tasks_with(name)
+            if self.name not in tasks:
+                raise RecipeError(
+                    f"recipe.{name}: is for {' and '.join(tasks)}, and the task is {self.name}"
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """The score of doing nothing on a split, which every network should beat.
+
+    Attributes:
+        task: Task of the networks.
+        score: Score of ``task.nothing``.
+    """
+
+    task: Task
+    score: float
+
+    def sentence(self, split: str = "validation") -> str:
+        """Return the baseline in words.
+
+        Args:
+            split: Name of the split.
+        """
+        metric = self.task.metric
+        return (
+            f"To beat: {self.task.nothing}, with {split} {metric.title} {metric.text(self.score)}."
+        )
 
 
 ACCURACY = Metric(
@@ -131,9 +207,65 @@ ACCURACY = Metric(
     difference_unit="points",
     factor=100.0,
     format=".2%",
+    digits=1,
+    margin=MARGIN,
     worst=0.0,
     best=1.0,
     is_share_of_images=True,
 )
-CLASSIFICATION = Task(name="classification", metric=ACCURACY)
-TASKS = Table("task", {task.name: task for task in (CLASSIFICATION,)})
+MEAN_IOU = Metric(
+    name="mean_iou",
+    title="mean IoU",
+    short="mIoU",
+    error="Jaccard distance",
+    unit="%",
+    difference_unit="points",
+    factor=100.0,
+    format=".2%",
+    digits=1,
+    margin=MARGIN,
+    worst=0.0,
+    best=1.0,
+)
+# Of images in 0..1: the error is at most 1, and at least 1e-10, where the criterion cuts it off.
+PSNR = Metric(
+    name="psnr",
+    title="PSNR",
+    short="PSNR",
+    error="mean squared error",
+    unit="dB",
+    difference_unit="dB",
+    factor=1.0,
+    format=".2f",
+    digits=2,
+    margin=0.05,
+    worst=0.0,
+    best=100.0,
+    is_logarithm=True,
+)
+CLASSIFICATION = Task(
+    name="classification",
+    metric=ACCURACY,
+    nothing="the most frequent class for every image",
+    fields=("label_smoothing",),
+)
+SEGMENTATION = Task(
+    name="segmentation",
+    metric=MEAN_IOU,
+    nothing="the most frequent class at every pixel",
+    fields=("label_smoothing", "loss", "class_weights"),
+    per_pixel=True,
+)
+DENOISING = Task(
+    name="denoising",
+    metric=PSNR,
+    nothing="the noisy image itself",
+    per_pixel=True,
+    restores=True,
+)
+TASKS = Table("task", {task.name: task for task in (CLASSIFICATION, SEGMENTATION, DENOISING)})
+
+
+def tasks_with(field: str) -> list[str]:
+    """Return the names of the tasks on which a field of the recipe has an effect."""
+    return [task.name for task in TASKS.values() if field in task.fields] or list(TASKS)

@@ -173,7 +173,8 @@ def test_train_tells_what_seeds_have_in_common(
     assert main(["train", str(tmp_path / "d.yaml"), "--seeds", "3", "--seed", "4", *recipe]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[:3] == ss.load_data("digits").summary().splitlines()
-    lines = lines[3:]
+    assert lines[4].startswith("To beat: the most frequent class for every image, with validation")
+    lines = lines[4:]
     assert re.findall(r"\S+(?: \S+)*", lines[1]) == [
         *("epoch", "train loss", "val. loss", "val. acc.", "s.d.", "seeds", "seconds")
     ]

@@ -23,7 +23,7 @@ from skipsearch.models.merges.plain import PlainBlock
 from skipsearch.recipe import Recipe
 from skipsearch.task import ACCURACY, CLASSIFICATION
 from skipsearch.training import Trainer, diagnosis, train
-from skipsearch.training.criterion import CRITERIA
+from skipsearch.training.criteria import CRITERIA
 from skipsearch.training.diagnosis import (
     COLUMNS,
     _watched,
@@ -66,7 +66,7 @@ def few() -> Data:
     return dataclasses.replace(digits, train=train_split, validation=validation)
 
 
-CRITERION = CRITERIA[CLASSIFICATION.name]
+CRITERION = CRITERIA[CLASSIFICATION.name](load_data("digits"), Recipe())
 
 
 def network(layout: str = PREACTIVATION, **fields: Any) -> Network:

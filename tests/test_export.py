@@ -35,6 +35,7 @@ from skipsearch.merges import MERGES
 from skipsearch.models import build
 from skipsearch.planning import SHORTCUTS
 from skipsearch.recipe import Recipe
+from skipsearch.record import Measurement
 
 LAYOUTS = (
     ORIGINAL,
@@ -262,10 +263,8 @@ NASTY = Card(
     class_names=("a", "b"),
     recipe=Recipe(epochs=81),
     seed=11,
-    validation_score=0.5,
-    validation_images=10,
-    test_score=0.9312,
-    test_images=10_000,
+    validation=Measurement(0.5, 10, wilson(0.5, 10)),
+    test=Measurement(0.9312, 10_000, wilson(0.9312, 10_000), baseline=0.1),
 )
 
 
@@ -279,6 +278,7 @@ def test_the_head_of_the_source_says_where_it_comes_from() -> None:
         'data C:\\new\\x41 set: it\'s "quoted"',
         "training 81 epochs on train, seed 11",
         "test accuracy 93.12 % of 10,000 images (95 % interval 92.61 % to 93.60 %)",
+        "test baseline 10.00 %, the most frequent class for every image",
         "(value / 255 - mean) / std in each channel, with mean 0.5, 0.5, 0.5 and std 0.25,",
         "The classes have their names in card.json.",
         'network.load_state_dict(load_file("model.safetensors"))',
@@ -835,8 +835,7 @@ def test_the_card_says_where_the_network_comes_from(tmp_path: Path) -> None:
         seed=11,
         trained_on="train+validation",
         train_images=50_000,
-        test_score=0.9312,
-        test_images=10_000,
+        test=Measurement(0.9312, 10_000, wilson(0.9312, 10_000), baseline=0.1),
         device="NVIDIA H100",
         versions={"torch": "2.11.0"},
     )
@@ -856,7 +855,8 @@ def test_the_card_says_where_the_network_comes_from(tmp_path: Path) -> None:
         "| splits | train+validation |",
         "| epochs | 81 |",
         "| peak_lr | 0.4 |",
-        "| test | 93.12 % | 10,000 | 92.61 % to 93.60 % | 1 |",
+        "| test | 93.12 % | 10,000 | 92.61 % to 93.60 % | 1 | 10.00 % |",
+        "The baseline learns nothing: it is the most frequent class for every image.",
         "| device | NVIDIA H100 |",
         "| `model.safetensors` | ",
         'load_file("model.safetensors")',
@@ -915,8 +915,8 @@ def test_a_note_alone_is_a_card(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"test_score": 93.1, "test_images": 10}, "test_score: 93.1 is no accuracy from 0 to 1"),
-        ({"test_score": 0.9}, "test_score needs test_images, not None"),
+        ({"test": Measurement(93.1, 10)}, r"test\.score: 93.1 is no accuracy from 0 to 1"),
+        ({"test": Measurement(0.9, 0)}, r"test\.images: 0 is not 1 or more"),
         ({"confirmations": (0.9, 90.0)}, r"confirmations\[1\]: 90.0 is no accuracy from 0 to 1"),
     ],
 )

@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 from strategies import RELAXED
 
 from skipsearch.errors import RecipeError
-from skipsearch.recipe import FIELDS, KINDS, LEFT_OPEN, PRECISIONS, SCHEDULES, Recipe
+from skipsearch.recipe import (
+    CLASS_WEIGHTS,
+    FIELDS,
+    KINDS,
+    LEFT_OPEN,
+    LOSSES,
+    PRECISIONS,
+    SCHEDULES,
+    Recipe,
+)
 from skipsearch.record import Epoch
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
@@ -45,6 +54,9 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"flip": 1}, "flip: 1 is not true or false"),
     ({"schedule": "cosin"}, "schedule: 'cosin' is not one of cosine, step (did you mean 'cosine'?"),
     ({"schedule": ["cosine"]}, "schedule: ['cosine'] is not one of"),
+    ({"loss": "dise"}, "loss: 'dise' is not one of cross-entropy, dice, both (did you mean 'dice'"),
+    ({"loss": None}, "loss: None is not one of"),
+    ({"class_weights": "median"}, "class_weights: 'median' is not one of none, median-frequency"),
     ({"precision": "float16"}, "precision: 'float16' is not one of auto, float32, bfloat16"),
     ({"precision": None}, "precision: None is not one of"),
 ]
@@ -140,6 +152,8 @@ recipes = st.builds(
     flip=st.none() | st.booleans(),
     cutout=st.none() | st.integers(0, 10_000),
     precision=st.sampled_from(PRECISIONS),
+    loss=st.sampled_from(LOSSES),
+    class_weights=st.sampled_from(CLASS_WEIGHTS),
 )
 
 
@@ -175,6 +189,8 @@ CHANGED = {
     "flip": False,
     "cutout": 0,
     "precision": "float32",
+    "loss": "both",
+    "class_weights": "median-frequency",
 }
 
 
@@ -187,6 +203,12 @@ def test_every_field_counts_for_the_id() -> None:
 def test_zero_has_one_id() -> None:
     assert Recipe(weight_decay=-0.0) == Recipe(weight_decay=0.0)
     assert Recipe(weight_decay=-0.0).id == Recipe(weight_decay=0.0).id
+
+
+def test_what_dice_does_not_have_is_left_out_of_its_recipe() -> None:
+    dice = Recipe(loss="dice", class_weights="median-frequency", label_smoothing=0.1)
+    assert dice == Recipe(loss="dice")
+    assert Recipe(loss="both", label_smoothing=0.1) != Recipe(loss="both")
 
 
 def test_the_default_recipe_keeps_its_id() -> None:

@@ -35,6 +35,7 @@ from skipsearch.searching.records import load_trials
 from skipsearch.searching.storage import close_storage, open_storage
 from skipsearch.searching.study import SearchStudy
 from skipsearch.text import dump_yaml
+from skipsearch.training import do_nothing
 
 SPACE = """
 name: tiny
@@ -75,6 +76,8 @@ def asked_for(data: str = "digits", **other: Any) -> dict[str, Any]:
             "validation_images": len(images.validation),
             "source": images.source,
             "task": images.task.name,
+            "sigma": images.sigma,
+            "baseline": do_nothing(images, images.validation),
         },
         "recipe": ss.Recipe(epochs=EPOCHS, batch_size=64).resolve(images.augmentation).to_dict(),
         "seed": 0,

@@ -12,25 +12,24 @@ from torch.nn import functional as F
 
 from skipsearch.analysis.ranking import interval
 from skipsearch.analysis.ties import tied_with_leader
-from skipsearch.errors import UnknownWordError
+from skipsearch.data import load_data
+from skipsearch.errors import RecipeError, UnknownWordError
+from skipsearch.recipe import Recipe
 from skipsearch.surrogate.warp import Warp, half_ranks
-from skipsearch.task import ACCURACY, CLASSIFICATION, TASKS, Metric, Scale
-from skipsearch.training.criterion import CRITERIA
-
-# A metric that is no share of the images, such as the signal-to-noise ratio of a picture.
-DECIBELS = Metric(
-    name="psnr",
-    title="PSNR",
-    short="PSNR",
-    error="lack",
-    unit="dB",
-    difference_unit="dB",
-    factor=1.0,
-    format=".2f",
-    worst=-math.inf,
-    best=math.inf,
-    is_share_of_images=False,
+from skipsearch.task import (
+    ACCURACY,
+    CLASSIFICATION,
+    DENOISING,
+    MEAN_IOU,
+    SEGMENTATION,
+    TASKS,
+    Baseline,
+    Metric,
+    Scale,
+    Task,
 )
+from skipsearch.task import PSNR as DECIBELS
+from skipsearch.training.criteria import CRITERIA
 
 
 def test_every_task_has_a_criterion() -> None:
@@ -47,6 +46,7 @@ def test_scores_are_named_by_the_metric() -> None:
     assert ACCURACY.validation == "validation_accuracy"
     assert ACCURACY.train == "train_accuracy"
     assert ACCURACY.search == "search_accuracy"
+    assert MEAN_IOU.search == "search_mean_iou"
     assert DECIBELS.validation == "validation_psnr"
 
 
@@ -54,13 +54,70 @@ def test_scores_are_shown_in_the_unit_of_the_metric() -> None:
     assert ACCURACY.text(0.9312) == "93.12 %"
     assert DECIBELS.text(31.234) == "31.23 dB"
     assert ACCURACY.text(None) == ""
+    assert ACCURACY.shown(0.9312) == "93.12%"
+    assert DECIBELS.shown(31.234) == "31.23 dB"
+    assert ACCURACY.span((0.5, 0.75)) == "50.00 % to 75.00 %"
+    assert DECIBELS.span((math.nan, math.nan)) == "unknown"
+
+
+def test_differences_have_the_unit_of_the_metric() -> None:
+    assert ACCURACY.difference(0.0123) == "1.2"
+    assert MEAN_IOU.difference(0.0123, "+") == "+1.2"
+    assert DECIBELS.difference(0.1234, "+") == "+0.12"
+
+
+@pytest.mark.parametrize("metric", [task.metric for task in TASKS.values()])
+def test_scores_have_two_ends_and_a_margin_between_them(metric: Metric) -> None:
+    # The hypervolume, the axes of figures and the model of the space need them.
+    assert -math.inf < metric.worst < metric.best < math.inf
+    assert 0 < metric.margin < metric.best - metric.worst
 
 
 @given(st.floats(-2, 3))
 def test_a_score_is_clipped_to_what_is_possible(score: float) -> None:
     assert 0 <= ACCURACY.clip(score) <= 1
-    assert DECIBELS.clip(score) == score
+    assert DECIBELS.clip(score) == max(0, score)
+    assert math.isnan(ACCURACY.clip(math.nan))
     assert ACCURACY.lack(ACCURACY.clip(score)) == 1 - ACCURACY.clip(score)
+
+
+@given(st.floats(1e-10, 1))
+def test_the_error_of_a_score_in_decibels_is_that_of_the_squares(mse: float) -> None:
+    assert 10 ** (DECIBELS.lack(-10 * math.log10(mse)) / 10) == pytest.approx(mse)
+
+
+@pytest.mark.parametrize(
+    ("task", "field", "users"),
+    [
+        (CLASSIFICATION, "loss", "segmentation"),
+        (CLASSIFICATION, "class_weights", "segmentation"),
+        (DENOISING, "loss", "segmentation"),
+        (DENOISING, "label_smoothing", "classification and segmentation"),
+    ],
+)
+def test_a_field_of_the_recipe_for_other_tasks_is_refused(
+    task: Task, field: str, users: str
+) -> None:
+    message = f"recipe.{field}: is for {users}, and the task is {task.name}"
+    with pytest.raises(RecipeError, match=message):
+        task.check_recipe(["peak_lr", field])
+
+
+def test_fields_of_all_tasks_and_of_its_own_are_accepted() -> None:
+    SEGMENTATION.check_recipe(["peak_lr", "loss", "class_weights", "label_smoothing"])
+    CLASSIFICATION.check_recipe(["crop", "label_smoothing"])
+
+
+def test_a_baseline_says_what_it_is() -> None:
+    assert Baseline(DENOISING, 20.17).sentence("test") == (
+        "To beat: the noisy image itself, with test PSNR 20.17 dB."
+    )
+
+
+def test_a_network_that_learnt_nothing_is_as_good_as_guessing_or_the_baseline() -> None:
+    assert Scale(ACCURACY, 100, baseline=0.3).guess(classes=4) == 0.25
+    assert Scale(DECIBELS, 100, baseline=20.2).guess(classes=3) == 20.2
+    assert Scale(DECIBELS, 100).guess(classes=3) == 0.0
 
 
 @given(st.integers(1, 10_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
@@ -85,14 +142,14 @@ def test_one_seed_of_another_metric_tells_no_designs_apart() -> None:
 
 
 def test_classification_is_cross_entropy_and_the_share_of_correct_images() -> None:
-    criterion = CRITERIA[CLASSIFICATION.name]
+    criterion = CRITERIA[CLASSIFICATION.name](load_data("digits"), Recipe())
     generator = torch.Generator().manual_seed(0)
-    outputs = torch.randn(12, 3, 5, generator=generator)  # of three networks
-    target = torch.randint(5, (12, 3), generator=generator)
+    outputs = torch.randn(12, 3, 10, generator=generator)  # of three networks
+    target = torch.randint(10, (12, 3), generator=generator)
     losses = criterion.losses(outputs, target, label_smoothing=0.1)
-    tally = criterion.no_tally(3, 5, torch.device("cpu"))
+    tally = criterion.no_tally(3)
     for batch in (slice(0, 5), slice(5, 12)):
-        tally += criterion.tally(outputs[batch], target[batch])
+        tally += criterion.tally(outputs[batch], target[batch]).sum(0)
     scores = criterion.scores(tally, 12)
     for network in range(3):
         logits, labels = outputs[:, network], target[:, network]
@@ -107,6 +164,6 @@ def test_the_surrogate_models_unbounded_scores_as_they_are(scores: list[float]) 
     warp = Warp.of(scores, scale)
     values = warp.values(scores)
     assert warp.scores(values) == pytest.approx(scores)
-    assert (np.argsort(values, kind="stable") == np.argsort(scores, kind="stable")).all()
+    assert (np.diff(values[np.argsort(scores)]) >= 0).all()
     assert not warp.noise(scores).any()
     assert np.isfinite(half_ranks(scores, scale)).all()

@@ -75,10 +75,10 @@ def _how(row: Row) -> str:
 def _at_best(seen: Sequence[Row], metric: Metric) -> str:
     """Describe which level the best design has."""
     leader = max(seen, key=lambda row: row["chance"])
-    low, high = metric.factor * leader["best_low"], metric.factor * leader["best_high"]
+    low, high = metric.difference(leader["best_low"]), metric.difference(leader["best_high"])
     text = (
         f"The best design has {_name(leader)} with a probability of {leader['chance']:.2f}"
-        f" (best {metric.title} {low:.1f} to {high:.1f} {metric.unit})"
+        f" (best {metric.title} {low} to {high} {metric.unit})"
     )
     words = {row["best_verdict"] for row in seen if row["bd_low"] < row["bd_high"]}
     if words == {TIED}:

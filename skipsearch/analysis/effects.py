@@ -159,6 +159,7 @@ class _Levels:
             means = level_means(draws, common)
         else:
             means = _adjusted(draws, common, np.log(cost[counted]))
+            means = np.clip(means, known.metric.worst, known.metric.best)
         return cls(axis, names, codes, means)
 
 
@@ -175,7 +176,7 @@ def _adjusted(draws: Array, codes: Codes, covariate: Array) -> Array:
     columns = np.column_stack([members, centred])
     weights = np.linalg.pinv(columns)[:-1]
     means: Array = draws @ weights.T
-    return np.clip(means, 0.0, 1.0)
+    return means
 
 
 def _rows(

@@ -6,10 +6,10 @@ in a colour is also given by a marker, a position or a word.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import cycle
-from math import ceil
 
 import matplotlib
 import pandas as pd
@@ -86,12 +86,12 @@ def fair_sample(trials: Sequence[Trial], leaders: Container[str]) -> list[Trial]
         trials: Records of a run.
         leaders: Leaders, as ``DESIGN-RECIPE``.
     """
-    step = ceil(len(trials) / MOST_CURVES)
+    step = math.ceil(len(trials) / MOST_CURVES)
     return [t for i, t in enumerate(trials) if t.curve and (i % step == 0 or t.key in leaders)]
 
 
 def plot_curves(trials: Iterable[Trial], leaders: Mapping[str, str], metric: Metric) -> Diagram:
-    """Draw validation error against epochs for every training, with a logarithmic error axis.
+    """Draw validation error against epochs for every training, on a logarithmic scale.
 
     Args:
         trials: Records of a run.
@@ -102,7 +102,9 @@ def plot_curves(trials: Iterable[Trial], leaders: Mapping[str, str], metric: Met
     order = {name: place for place, name in enumerate(leaders.values())}
     trials = [trial for trial in trials if trial.curve]
     errors = [metric.lack(epoch.validation_score) for trial in trials for epoch in trial.curve]
-    least = min((error for error in errors if error > 0), default=1.0) / 2  # drawn for error 0
+    least = -math.inf  # a logarithm has any value
+    if not metric.is_logarithm:
+        least = min((error for error in errors if error > 0), default=1.0) / 2  # drawn for error 0
     looks = dict(zip(leaders, zip(cycle(COLOURS), cycle(MARKS)), strict=False))
     with _axes() as (figure, axes):
         named = set()
@@ -121,8 +123,9 @@ def plot_curves(trials: Iterable[Trial], leaders: Mapping[str, str], metric: Met
                 line.set(marker=mark, markersize=4, markevery=[-1])
             elif trial.state == PRUNED:
                 line.set(marker=".", markersize=4, markevery=[-1])
-        axes.set_yscale("log")
-        _plain_log(axes.yaxis)
+        if not metric.is_logarithm:
+            axes.set_yscale("log")
+            _plain_log(axes.yaxis)
         axes.set(xlabel="epoch", ylabel=f"validation {metric.error}, {metric.unit}")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if named:
@@ -203,7 +206,8 @@ def plot_effects(table: pd.DataFrame, metric: Metric) -> Diagram:
             axes.grid(axis="y", visible=False)
         ends = metric.factor * pd.concat([table.d_low, table.d_high])
         most = metric.factor * (metric.best - metric.worst)  # no difference is larger
-        panels[-1].set_xlim(max(-most, ends.min()) - 1, min(most, ends.max()) + 1)
+        room = 10.0 ** (1 - metric.digits)
+        panels[-1].set_xlim(max(-most, ends.min()) - room, min(most, ends.max()) + room)
         panels[-1].set_xlabel(
             f"{metric.difference_unit} of validation {metric.title}, against the best level"
         )
@@ -221,7 +225,7 @@ def plot_interaction(table: pd.DataFrame, metric: Metric) -> Diagram:
         metric: Metric of the scores.
     """
     first, second = table.columns[:2]
-    means = metric.factor * table.pivot(index=first, columns=second, values="mean")
+    means = table.pivot(index=first, columns=second, values="mean")
     with _axes(high=1.3 + 0.38 * len(means)) as (figure, axes):
         axes.imshow(means.to_numpy(), cmap="cividis", aspect="auto")
         middle = (means.min().min() + means.max().max()) / 2
@@ -229,7 +233,8 @@ def plot_interaction(table: pd.DataFrame, metric: Metric) -> Diagram:
             for x, value in enumerate(row):
                 if value == value:
                     colour = "white" if value < middle else "black"
-                    axes.text(x, y, f"{value:.1f}", ha="center", va="center", color=colour)
+                    text = metric.difference(value)
+                    axes.text(x, y, text, ha="center", va="center", color=colour)
         axes.set_xticks(range(len(means.columns)), map(str, means.columns), fontsize=8)
         axes.set_yticks(range(len(means)), map(str, means.index), fontsize=8)
         axes.set(xlabel=second, ylabel=first)

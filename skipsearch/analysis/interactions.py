@@ -126,10 +126,10 @@ def dependence(table: pd.DataFrame, metric: Metric) -> str:
     verdict = table["verdict"].iloc[0]
     if verdict != DEPENDS:
         return f"{first} and {second}: {verdict}."
+    most = table["beyond"].abs().max()
     return (
         f"{first} and {second} depend on each other: what the one gains by itself differs by up to"
-        f" {metric.factor * table['beyond'].abs().max():.1f} {metric.difference_unit} with the"
-        " other."
+        f" {metric.difference(most)} {metric.difference_unit} with the other."
     )
 
 

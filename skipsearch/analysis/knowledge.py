@@ -24,7 +24,7 @@ from skipsearch.surrogate.curves import Curves
 from skipsearch.surrogate.encoding import Array, Encoding
 from skipsearch.surrogate.population import representatives
 from skipsearch.surrogate.warp import Warp
-from skipsearch.task import Scale
+from skipsearch.task import Metric, Scale
 
 DRAWS = 1_000  # from the posterior
 ENOUGH = 5  # designs trained in full; with fewer, a smaller budget is used
@@ -34,26 +34,28 @@ FULL, STOPPED, FAILED, OPEN = "full", "stopped", "failed", "open"
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """Draws of the accuracy of every design of a space, and their basis.
+    """Draws of the score of every design of a space, and their basis.
 
     Attributes:
-        epochs: Budget of the accuracies.
+        metric: Metric of the scores.
+        epochs: Budget of the scores.
         axes: Parameters of the space.
         levels: One row for each design; a column for each parameter and for each field that several
             of them set. "-" for one without effect.
         common: Flags (N,) of the designs that represent the space: all of a finite one. Of a larger
             space only the random designs, not those that the search chose to train.
-        trained: Flags (N,) of the designs whose accuracy was observed.
+        trained: Flags (N,) of the designs whose score was observed.
         trainings: One row for each training, with the columns place (of its design) and outcome:
             "full", "stopped" (a noisier observation of the final value), "failed", or "open"
             (stopped or running, without information about the final value).
         values: Draws (S, N) on the scale of the model.
-        draws: The same draws (S, N) as accuracies.
+        draws: The same draws (S, N) as scores.
         noise: Variance of the value of one further training.
         costs: Cost (N,) of each design, by name of the cost; NaN if it was not measured.
             Empty if costs were not requested.
     """
 
+    metric: Metric
     epochs: int
     axes: tuple[str, ...]
     levels: pd.DataFrame
@@ -95,8 +97,8 @@ def learn(
 
     A training counts as follows:
 
-    - trained to the budget: its accuracy;
-    - stopped before, or running: an observation of its final accuracy, with the noise of the
+    - trained to the budget: its score;
+    - stopped before, or running: an observation of its final score, with the noise of the
       regression on finished curves (``surrogate.curves``); nothing if too few curves have finished
       for the regression;
     - diverged: the score of guessing, since its network is no better;
@@ -111,17 +113,17 @@ def learn(
         space: Searched space.
         budget: Epochs of a full training.
         scale: Metric and number of validation images.
-        epochs: Budget of the accuracies. None for the full one or, if fewer than five designs
+        epochs: Budget of the scores. None for the full one or, if fewer than five designs
             reached it, for the largest that five (or else all) designs reached.
         with_costs: Whether to compute the costs of each design.
 
     Returns:
-        Posterior; None if fewer than two designs have an accuracy at that budget.
+        Posterior; None if fewer than two designs have a score at that budget.
     """
     trials = list(trials)
     epochs = _epochs(trials, budget) if epochs is None else epochs
     pool = _Pool(space, trials)
-    guess = scale.metric.guess(space.classes)
+    guess = scale.guess(space.classes)
     outcomes = pd.DataFrame({"place": pool.places, "outcome": OPEN})
     ends = np.full(len(trials), np.nan)
     for i, trial in enumerate(trials):
@@ -167,6 +169,7 @@ def learn(
     trained = np.zeros(len(rows), dtype=bool)
     trained[outcomes.place[told]] = True
     return Knowledge(
+        metric=scale.metric,
         epochs=epochs,
         axes=tuple(space.parameters),
         levels=pool.levels(),

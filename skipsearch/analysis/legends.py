@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from skipsearch.task import Metric
+from skipsearch.task import Scale
 
 EFFECTS = {
     "mean": "over all designs of the space with the level",
@@ -31,17 +31,18 @@ DEGRADATION = (
 )
 
 
-def ranking_legend(metric: Metric, images: int) -> str:
+def ranking_legend(scale: Scale) -> str:
     """Describe the order of a ranking and the meaning of its columns.
 
     Args:
-        metric: Metric of the scores.
-        images: Number of validation images.
+        scale: Metric and number of validation images.
     """
+    one = "unknown for one seed"
+    if scale.metric.is_share_of_images:
+        one = f"or for one seed that of {scale.images:,} validation images"
     return (
-        f"Ranked by epochs reached, then by validation {metric.title} there. low, high: 95 %"
-        f" interval of the mean over n seeds, or for one seed that of {images:,} validation"
-        " images; tied: the data cannot tell it from the first."
+        f"Ranked by epochs reached, then by validation {scale.metric.title} there. low, high: 95 %"
+        f" interval of the mean over n seeds, {one}; tied: the data cannot tell it from the first."
     )
 
 

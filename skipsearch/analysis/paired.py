@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import comb, inf, isnan
 
-import numpy as np
 import pandas as pd
 
 from skipsearch.analysis.comparison import Difference, Levels
@@ -87,7 +86,7 @@ def _rows(
         return []
     others = others_than(axis, seen.axes)
     levels = Levels(compared, axis, others, controlled, seen.scale.rounding)
-    means = [levels.mean(i) for i in range(len(levels.names))]
+    means, clip = [levels.mean(i) for i in range(len(levels.names))], seen.scale.metric.clip
     error = ERROR / max(1, comb(len(means), 2))
     reference, differences = _against_the_best(levels, means)
     judged = {i: _judged(difference, error, margin) for i, difference in differences.items()}
@@ -106,7 +105,7 @@ def _rows(
             "failed": int(failed.get(levels.names[i], 0)),
             "stopped": int(stopped.get(levels.names[i], 0)),
             "mean": means[i].value,
-            **dict(zip(("low", "high"), np.clip(means[i].interval(), 0.0, 1.0), strict=True)),
+            **dict(zip(("low", "high"), map(clip, means[i].interval()), strict=True)),
             **row,
         }
         for i, row in ({reference: best} | judged).items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from math import isnan
 from pathlib import Path
 
 import pandas as pd
@@ -116,13 +117,12 @@ def _more(found: Findings) -> Iterator[str]:
 
 def _leading(ranking: pd.DataFrame, metric: Metric) -> Iterator[str]:
     first = ranking.iloc[0]
-    score, low, high = (
-        format(first[name], metric.format) for name in (metric.validation, "low", "high")
-    )
+    score, low, high = (metric.shown(first[name]) for name in (metric.validation, "low", "high"))
     seeds = "one seed" if first.n == 1 else f"mean of {first.n} seeds"
+    interval = "" if isnan(first.low) else f", 95 % interval {low} to {high}"
     yield (
         f"Design {first.design[:6]} ({first.layout}) leads with {score}"
-        f" after {counted(first.epochs, 'epoch')} ({seeds}, 95 % interval {low} to {high})."
+        f" after {counted(first.epochs, 'epoch')} ({seeds}{interval})."
     )
     tied = int(ranking.tied.sum())
     others = f"the data cannot tell {tied - 1} others from it, and " if tied > 1 else ""

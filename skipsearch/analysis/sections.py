@@ -246,7 +246,7 @@ def leaders_section(found: Findings) -> Section:
         caption = f"{name}: {design.layout}; {row.params:,} parameters, {row.macs:,} multiply-adds."
         figure = draw_diagram(design, **found.images)
         pictures.append(Picture(name=f"leader-{place}", figure=figure, caption=caption))
-    metric, images = found.metric, found.config.data.validation_images
+    metric, baseline = found.metric, found.config.baseline
     hidden = {"trial", "recipe", "state", "macs", "reason", "numerics"}
     formats = {
         "epochs": "d",
@@ -263,11 +263,14 @@ def leaders_section(found: Findings) -> Section:
         name="ranking",
         rows=found.ranking,
         columns={"place": "d", "design": "s"} | dict.fromkeys(axes, "") | formats,
-        caption=ranking_legend(metric, images),
+        caption=ranking_legend(found.config.scale),
     )
     return Section(
         title="Leaders",
-        text=["Only values after the same number of epochs are compared."],
+        text=[
+            "Only values after the same number of epochs are compared.",
+            *([baseline.sentence()] if baseline else []),
+        ],
         tables=[table],
         drawings=pictures,
     )
@@ -314,8 +317,7 @@ def front_section(found: Findings) -> Section:
         columns={"design": "s", "layout": "s", "depths": "", "params": ",d"}
         | dict.fromkeys((metric.validation, "low", "high"), metric.format)
         | {"n": "d"},
-        caption="Designs that no other beats in both; low, high: 95 % interval, for one seed or of"
-        " the mean over n.",
+        caption="Designs that no other beats in both; low, high: 95 % interval, as of the leaders.",
     )
     return Section(title=f"Size and {metric.title}", figures=[picture], tables=[table])
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from skipsearch.errors import ExportError
 from skipsearch.recipe import Recipe
-from skipsearch.task import CLASSIFICATION, Scale, Task
+from skipsearch.record import Measurement
+from skipsearch.task import CLASSIFICATION, Baseline, Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,15 +39,13 @@ class Card:
         seed: Seed of this training.
         trained_on: Splits of the training, ``train`` or ``train+validation``.
         train_images: Number of their images.
-        validation_score: Score of these weights on the validation split.
-        validation_images: Number of validation images.
-        test_score: Score of these weights on the test split.
-        test_images: Number of test images.
+        validation: Measurement of these weights on the validation split.
+        test: Measurement of these weights on the test split.
         device: Device of the training.
         versions: Versions of Python and the libraries in the training.
 
     Raises:
-        ExportError: If a score is impossible or lacks its number of images.
+        ExportError: If a score is impossible, or a measurement has no images.
     """
 
     task: Task = CLASSIFICATION
@@ -71,22 +70,19 @@ class Card:
     seed: int | None = None
     trained_on: str = "train"
     train_images: int | None = None
-    validation_score: float | None = None
-    validation_images: int | None = None
-    test_score: float | None = None
-    test_images: int | None = None
+    validation: Measurement | None = None
+    test: Measurement | None = None
     device: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("search_score", "validation_score", "test_score"):
-            self._check(name, getattr(self, name))
+        self._check("search_score", self.search_score)
         for i, score in enumerate(self.confirmations):
             self._check(f"confirmations[{i}]", score)
-        for split in ("validation", "test"):
-            images = getattr(self, f"{split}_images")
-            if getattr(self, f"{split}_score") is not None and (images is None or images < 1):
-                raise ExportError(f"card: {split}_score needs {split}_images, not {images!r}")
+        for split, measured in self.measured().items():
+            self._check(f"{split}.score", measured.score)
+            if measured.images < 1:
+                raise ExportError(f"card: {split}.images: {measured.images} is not 1 or more")
 
     def _check(self, name: str, score: float | None) -> None:
         metric = self.task.metric
@@ -96,14 +92,16 @@ class Card:
                 f" {metric.best:g}"
             )
 
-    def measured(self) -> dict[str, tuple[float, int, tuple[float, float]]]:
-        """Return score, number of images and 95 % interval of these weights by split."""
-        splits = {
-            "validation": (self.validation_score, self.validation_images),
-            "test": (self.test_score, self.test_images),
-        }
-        return {
-            split: (score, images, Scale(self.task.metric, images).interval(score))
-            for split, (score, images) in splits.items()
-            if score is not None and images is not None
-        }
+    def measured(self) -> dict[str, Measurement]:
+        """Return the measurements of these weights by split."""
+        splits = {"validation": self.validation, "test": self.test}
+        return {split: measured for split, measured in splits.items() if measured is not None}
+
+    def baseline(self, split: str) -> Baseline | None:
+        """Return the baseline of a measured split; None if it is unknown.
+
+        Args:
+            split: Name of the split.
+        """
+        score = self.measured()[split].baseline
+        return None if score is None else Baseline(self.task, score)

@@ -2,35 +2,45 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
 from skipsearch.artefacts.sentences import normalisation, shown
 from skipsearch.errors import counted
-from skipsearch.task import TASKS, Metric
+from skipsearch.plan import Size
+from skipsearch.task import TASKS, Metric, Task, tasks_with
 
 
 def render(summary: Mapping[str, Any]) -> str:
     """Return the page ``card.md`` from the values of ``summarise``."""
-    metric = TASKS[summary["task"]].metric
-    parts = [f"# {summary['name']}", summary["note"], *_what(summary)]
+    task = TASKS[summary["task"]]
+    metric = task.metric
+    parts = [f"# {summary['name']}", summary["note"], *_what(summary, task)]
     if summary["search"]["run"] or summary["search"]["confirmations"]:
         parts += _found(summary["search"], metric)
-    parts += _trained(summary["training"])
-    parts += _figures(summary["figures"], metric)
+    parts += _trained(summary["training"], task)
+    parts += _figures(summary["figures"], task)
     parts += _files(summary)
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _what(summary: Mapping[str, Any]) -> list[str]:
+def _what(summary: Mapping[str, Any], task: Task) -> list[str]:
     design, image = summary["design"], summary["input"]
     layouts = design["layout"] if isinstance(design["layout"], list) else [design["layout"]]
     fields = {name: shown(value) for name, value in design.items() if name not in ("id", "layout")}
-    size, channels = image["image_size"], image["channels"]
+    channels, size, outputs = image["channels"], Size.of(image["image_size"]), summary["classes"]
+    sides = f"{size.height}, {size.width}"
+    purpose = f"for {outputs} classes"
+    if task.per_pixel:
+        purpose = "that removes noise" if task.restores else f"for {outputs} classes of pixels"
+    put_out = "restored images, normalised like the input," if task.restores else "logits"
+    shape = f"(N, {outputs}, {sides})" if task.per_pixel else f"(N, {outputs})"
+    classes = f"Classes, in the order of the logits: {_named(summary['class_names'])}."
     return [
         "## What it is",
-        f"A convolutional network for {summary['classes']} classes, design `{design['id']}`:",
+        f"A convolutional network {purpose}, design `{design['id']}`:",
         "\n".join(["```", *dict.fromkeys(layouts), "```"]),
         _anatomy(layouts),
         _table(("field", "value"), fields.items()),
@@ -42,9 +52,9 @@ def _what(summary: Mapping[str, Any]) -> list[str]:
                 ("activations", f"{summary['cost']['activation_bytes']:,} bytes in float32"),
             ],
         ),
-        f"Input: float32 images (N, {channels}, {size}, {size}). Output: logits"
-        f" (N, {summary['classes']}). {normalisation(image['mean'], image['std'])}".rstrip(),
-        f"Classes, in the order of the logits: {_named(summary['class_names'])}.",
+        f"Input: float32 images (N, {channels}, {sides}). Output: {put_out}"
+        f" {shape}. {normalisation(image['mean'], image['std'])}".rstrip(),
+        "" if task.restores else classes,
     ]
 
 
@@ -102,13 +112,14 @@ def _found(search: Mapping[str, Any], metric: Metric) -> list[str]:
     return ["## How it was found", _known(known), verdict]
 
 
-def _trained(training: Mapping[str, Any]) -> list[str]:
+def _trained(training: Mapping[str, Any], task: Task) -> list[str]:
+    recipe = training["recipe"] or {}
     known = {
         "data": training["data"],
         "splits": training["splits"] if training["data"] else "",
         "images": training["images"],
         "seed": training["seed"],
-        **(training["recipe"] or {}),
+        **{name: value for name, value in recipe.items() if task.name in tasks_with(name)},
         "device": training["device"],
         "versions": ", ".join(f"{name} {v}" for name, v in training["versions"].items()),
     }
@@ -116,20 +127,42 @@ def _trained(training: Mapping[str, Any]) -> list[str]:
     return ["## How it was trained", table] if table else []
 
 
-def _figures(figures: Mapping[str, Any], metric: Metric) -> list[str]:
+def _figures(figures: Mapping[str, Any], task: Task) -> list[str]:
     if not figures:
         return []
-    rows = []
+    metric, rows = task.metric, []
     for split, figure in figures.items():
-        interval = " to ".join(map(metric.text, figure["interval_95"]))
-        score = metric.text(figure[metric.name])
-        rows.append((split, score, f"{figure['images']:,}", interval, "1"))
+        low, high = (math.nan if end is None else end for end in figure["interval_95"])
+        score, images = metric.text(figure[metric.name]), f"{figure['images']:,}"
+        baseline = metric.text(figure["baseline"])
+        rows.append((split, score, images, metric.span((low, high)), "1", baseline))
     return [
         "## Its figures",
-        _table(("split", metric.title, "images", "95 % interval", "seeds"), rows),
+        _table(("split", metric.title, "images", "95 % interval", "seeds", "baseline"), rows),
         f"The interval says how well the images, finite in number, settle the {metric.title} of"
-        f" these weights; another seed gives other weights and another {metric.title}.",
+        f" these weights; another seed gives other weights and another {metric.title}."
+        f" The baseline learns nothing: it is {task.nothing}.",
+        *(part for split, figure in figures.items() for part in _further(split, figure)),
     ]
+
+
+def _further(split: str, figure: Mapping[str, Any]) -> list[str]:
+    """Return the further figures of a split, those of classes as a table."""
+    parts = []
+    if figure["further"]:
+        named = (f"{name.replace('_', ' ')} {v:.4f}" for name, v in figure["further"].items())
+        parts.append(f"Further figures, {split}: {', '.join(named)}.")
+    if by_name := figure["classes"]:
+        rows = [
+            (label, *("absent" if v is None else f"{v:.4f}" for v in values))
+            for label, *values in zip(
+                next(iter(by_name.values())),
+                *(of_class.values() for of_class in by_name.values()),
+                strict=True,
+            )
+        ]
+        parts.append(_table((f"class, {split}", *by_name), rows))
+    return parts
 
 
 def _files(summary: Mapping[str, Any]) -> list[str]:
@@ -144,7 +177,7 @@ def _files(summary: Mapping[str, Any]) -> list[str]:
     image = summary["input"]
     written = ", ".join(f"{name} {v}" for name, v in summary["written_with"].items())
     files = {item["file"] for item in summary["artefacts"]}
-    size, channels = image["image_size"], image["channels"]
+    channels, size = image["channels"], Size.of(image["image_size"])
     weights = [
         "from safetensors.torch import load_file",
         "from model import Network",
@@ -173,12 +206,12 @@ def _files(summary: Mapping[str, Any]) -> list[str]:
     ]
     if "model.pt2" in files:
         parts += [
-            f"The torch.export program, for any number of {size} x {size} images:",
+            f"The torch.export program, for any number of {size} images:",
             _code("import torch", "", 'network = torch.export.load("model.pt2").module()'),
         ]
     if "model.onnx" in files:
         parts += [
-            f"The ONNX file, for any number of {size} x {size} images:",
+            f"The ONNX file, for any number of {size} images:",
             _code(
                 "import os",
                 "",
@@ -187,7 +220,7 @@ def _files(summary: Mapping[str, Any]) -> list[str]:
                 "",
                 'session = onnxruntime.InferenceSession("model.onnx")',
                 '(logits,) = session.run(["logits"], {"images": images})'
-                f"  # float32, (N, {channels}, {size}, {size})",
+                f"  # float32, (N, {channels}, {size.height}, {size.width})",
             ),
         ]
     return parts

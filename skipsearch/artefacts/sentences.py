@@ -20,11 +20,14 @@ def facts(card: Card) -> dict[str, str]:
             f"{counted(card.recipe.epochs, 'epoch')} on {card.trained_on}, seed {card.seed}"
         )
     metric = card.task.metric
-    for split, (score, images, interval) in card.measured().items():
-        low, high = (metric.text(end) for end in interval)
+    for split, measured in card.measured().items():
+        joint = "of" if metric.is_share_of_images else "on"
         known[f"{split} {metric.title}"] = (
-            f"{metric.text(score)} of {counted(images, 'image')} (95 % interval {low} to {high})"
+            f"{metric.text(measured.score)} {joint} {counted(measured.images, 'image')}"
+            f" (95 % interval {metric.span(measured.interval)})"
         )
+        if baseline := card.baseline(split):
+            known[f"{split} baseline"] = f"{metric.text(baseline.score)}, {card.task.nothing}"
     return {name: text for name, text in known.items() if text}
 
 

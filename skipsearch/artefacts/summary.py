@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -86,8 +87,19 @@ def summarise(
     """
     known, metric = cost(design, in_channels, image_size, classes), card.task.metric
     figures = {
-        split: {metric.name: score, "images": images, "interval_95": list(interval), "seeds": 1}
-        for split, (score, images, interval) in card.measured().items()
+        split: {
+            metric.name: measured.score,
+            "images": measured.images,
+            "interval_95": list(map(_known, measured.interval)),
+            "seeds": 1,
+            "baseline": measured.baseline,
+            "further": dict(measured.figures),
+            "classes": {
+                name: {label: _known(value) for label, value in of_class.items()}
+                for name, of_class in measured.classes.items()
+            },
+        }
+        for split, measured in card.measured().items()
     }
     return {
         "task": card.task.name,
@@ -127,3 +139,8 @@ def summarise(
         "tolerance": tolerance,
         "written_with": dict(written_with),
     }
+
+
+def _known(value: float) -> float | None:
+    """Return a number; None, which JSON can hold, for NaN."""
+    return None if math.isnan(value) else value

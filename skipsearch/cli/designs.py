@@ -27,6 +27,7 @@ from skipsearch.ready import ready_names
 from skipsearch.recipe import Recipe
 from skipsearch.record import Epoch
 from skipsearch.space import Space, describe_size, draw_space
+from skipsearch.task import Baseline, Metric
 
 
 def add_show(verbs: Verbs) -> None:
@@ -135,6 +136,7 @@ def train_design(options: argparse.Namespace) -> None:
     from skipsearch.training import (
         available_cores,
         default_device,
+        do_nothing,
         fitting_threads,
         packs,
         train,
@@ -162,39 +164,42 @@ def train_design(options: argparse.Namespace) -> None:
     seeds = range(options.seed, options.seed + options.seeds)
     models = [build(design, data.in_channels, data.outputs, seed=seed) for seed in seeds]
     print(f"design {design.id} on {data.name} ({device}), {counted(recipe.epochs, 'epoch')}")
+    metric = data.task.metric
+    print(Baseline(data.task, do_nothing(data, data.validation)).sentence(), flush=True)
     how = {"deterministic": options.deterministic}
     largest = max(map(len, packs(data, design, recipe, seeds)))
     with fitting_threads(design, data, recipe, largest):
         if options.seeds == 1:
             checkpoint = options.checkpoint
             for epoch in train(models[0], data, recipe, options.seed, checkpoint=checkpoint, **how):
-                print_epoch(epoch)
+                print_epoch(metric, epoch)
             return
         for epochs in train_several(models, data, recipe, seeds, packed=largest > 1, **how):
-            _print_mean(epochs)
+            _print_mean(metric, epochs)
     for seed, epoch in zip(seeds, epochs, strict=True):
-        print(f"seed {seed}: {_accuracy(epoch)}")
+        print(f"seed {seed}: {_score(epoch)}")
 
 
-def _print_mean(epochs: Sequence[Epoch]) -> None:
+def _print_mean(metric: Metric, epochs: Sequence[Epoch]) -> None:
     """Print a line with the mean over seeds, without those that diverged."""
     if epochs[0].epoch == 1:
-        print("epoch  train loss  val. loss  val. acc.      s.d.  seeds  seconds")
+        score = f"val. {metric.short}"
+        print(f"epoch  train loss  val. loss  {score:>9}      s.d.  seeds  seconds")
     finite = [epoch for epoch in epochs if _converges(epoch)]
     if not finite:
         raise DivergedError(f"all {len(epochs)} trainings diverged in epoch {epochs[0].epoch}")
-    accuracies = [epoch.validation_score for epoch in finite]
-    deviation = stdev(accuracies) if len(finite) > 1 else math.nan
+    scores = [epoch.validation_score for epoch in finite]
+    deviation = stdev(scores) if len(finite) > 1 else math.nan
     seconds = sum(epoch.seconds for epoch in epochs)
     print(
         f"{epochs[0].epoch:5}  {fmean(epoch.train_loss for epoch in finite):10.4f}"
         f"  {fmean(epoch.validation_loss for epoch in finite):9.4f}"
-        f"  {fmean(accuracies):9.4f}  {deviation:8.4f}  {len(finite):5}  {seconds:7.2f}",
+        f"  {fmean(scores):9.4f}  {deviation:8.4f}  {len(finite):5}  {seconds:7.2f}",
         flush=True,
     )
 
 
-def _accuracy(epoch: Epoch) -> str:
+def _score(epoch: Epoch) -> str:
     return f"{epoch.validation_score:.4f}" if _converges(epoch) else "diverged"
 
 

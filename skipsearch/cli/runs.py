@@ -52,7 +52,8 @@ def rank(options: argparse.Namespace) -> None:
     print_words(
         "",
         f"{trainings} of {counted(table.design.nunique(), 'design')}, {table.tied.sum()} tied.",
-        ranking_legend(metric, run.config.data.validation_images),
+        ranking_legend(run.config.scale),
+        *([run.config.baseline.sentence()] if run.config.baseline else []),
     )
     if failures := failures_in_words(failure_reasons(run.trials())):
         print_words(failures)
@@ -79,7 +80,8 @@ def add_pareto(verbs: Verbs) -> None:
     verb.add_argument(
         "--objectives",
         metavar="W,W",
-        help=f"validation_accuracy, {', '.join(COSTS)} (default: the search's)",
+        help="score such as validation_accuracy, and costs among"
+        f" {', '.join(COSTS)} (default: the search's)",
     )
     add_csv(verb, PARETO_CSV)
     verb.set_defaults(verb=pareto)
@@ -134,8 +136,8 @@ def add_effects(verbs: Verbs) -> None:
         "--margin",
         type=float,
         metavar="POINTS",
-        help="negligible difference between scores (default: that of the search's --ask,"
-        f" else {100 * MARGIN:g})",
+        help="negligible difference between scores, in points or dB (default: that of the search's"
+        f" --ask, else that of the metric, {100 * MARGIN:g} for an accuracy)",
     )
     add_csv(verb, EFFECTS_CSV)
     verb.set_defaults(verb=effects)

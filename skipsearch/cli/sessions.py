@@ -70,7 +70,8 @@ def add_search(verbs: Verbs) -> None:
         "--margin",
         type=float,
         metavar="D",
-        help=f"with --ask: negligible difference between scores (default {MARGIN})",
+        help="with --ask: negligible difference between scores (default: that of the metric,"
+        f" {MARGIN} for an accuracy)",
     )
     verb.add_argument(
         "--seeds",
@@ -93,7 +94,7 @@ def add_search(verbs: Verbs) -> None:
     more.add_argument(
         "--objectives",
         metavar="W,W",
-        help=f"validation_accuracy (default), before any of {', '.join(COSTS)}",
+        help=f"score such as validation_accuracy (default), before any of {', '.join(COSTS)}",
     )
     more.add_argument(
         "--latency-batch",
@@ -277,6 +278,8 @@ def confirm(options: argparse.Namespace) -> int:
     formats |= {"params": "{:,}".format, "chance": "{:.3f}".format}
     print(f"{found}\n\n{table.to_string(formatters=formats)}")
     print_words("", legend(MEANINGS, table.columns))
+    if run.config.baseline:
+        print_words(run.config.baseline.sentence())
     print(written)
     if found.wanted:
         print("The time is up: run the same command again to go on.")

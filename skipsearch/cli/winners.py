@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 
 from skipsearch.artefacts import FORMATS
 from skipsearch.cli.options import Verbs, add_csv, add_device, add_moved_data, add_run
@@ -18,6 +19,7 @@ from skipsearch.cli.words import (
 )
 from skipsearch.defaults import LABELS
 from skipsearch.errors import counted
+from skipsearch.task import Baseline
 
 EXPLANATION = "explain-{}.csv"  # next to the tables of the report
 
@@ -51,7 +53,7 @@ def explain_design(options: argparse.Namespace) -> None:
         device=options.device,
         data=options.data,
         data_root=options.data_root,
-        progress=print_epoch,
+        progress=partial(print_epoch, run.config.task.metric),
     )
     name = EXPLANATION.format(options.design)
     written = write_csv(explanation.table, options.csv, run, name, index=False)
@@ -115,19 +117,21 @@ def export_design(options: argparse.Namespace) -> None:
         device=options.device,
         data=options.data,
         data_root=options.data_root,
-        progress=print_epoch,
+        progress=partial(print_epoch, run.config.task.metric),
         on_data=print_data,
     )
-    low, high = exported.test_interval
+    test, metric = exported.test, exported.metric
     print()
-    title = exported.metric.title
-    if exported.validation_score is not None:
+    if exported.validation is not None:
         in_search = f"({exported.search_score:.4f} in the search)"
-        print(f"validation {title} {exported.validation_score:.4f} {in_search}")
+        print(f"validation {metric.title} {exported.validation.score:.4f} {in_search}")
+    low, high = test.interval
     print(
-        f"test {title} {exported.test_score:.4f} (n = 1 seed,"
-        f" {counted(exported.test_images, 'image')}, 95 % interval {low:.4f} to {high:.4f})"
+        f"test {metric.title} {test.score:.4f} (n = 1 seed,"
+        f" {counted(test.images, 'image')}, 95 % interval {low:.4f} to {high:.4f})"
     )
+    if test.baseline is not None:
+        print(Baseline(run.config.task, test.baseline).sentence("test"))
     print(
         "largest absolute difference of the logits, artefact against module"
         f" ({exported.tolerance:g} of the largest logit is allowed):"

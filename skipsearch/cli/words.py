@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from skipsearch.data import Data
     from skipsearch.run import Run
+    from skipsearch.task import Metric
 
 Group = TypeVar("Group", Resources, Limits)
 
@@ -132,10 +133,16 @@ def seconds(text: str) -> float:
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
-def print_epoch(epoch: Epoch) -> None:
-    """Print a line of an epoch, with a heading before the first."""
+def print_epoch(metric: Metric, epoch: Epoch) -> None:
+    """Print a line of an epoch, with a heading before the first.
+
+    Args:
+        metric: Metric of the scores.
+        epoch: Result of the epoch.
+    """
     if epoch.epoch == 1:
-        print("epoch  train loss  train acc.  val. loss  val. acc.  seconds")
+        train, validation = (f"{split} {metric.short}" for split in ("train", "val."))
+        print(f"epoch  train loss  {train:>10}  val. loss  {validation:>9}  seconds")
     print(
         f"{epoch.epoch:5}  {epoch.train_loss:10.4f}  {epoch.train_score:10.4f}"
         f"  {epoch.validation_loss:9.4f}  {epoch.validation_score:9.4f}"

@@ -36,6 +36,7 @@ def draw(
 def augment(
     images: Tensor,
     draws: Tensor,
+    fill: int = 0,
     *,
     crop: int = 0,
     flip: bool = False,
@@ -43,12 +44,16 @@ def augment(
 ) -> Tensor:
     """Crop, flip and cut out each image, independently of the others.
 
-    Pixels from outside the image, or in the cutout, are 0: black in raw images, and the mean in
-    normalised ones (as in the two papers).
+    Pixels only move: nothing is interpolated. So masks (N, 1, H, W) with the draws of their images
+    stay aligned with them, with `fill` the value of pixels that nothing counts. In a cutout the
+    network cannot see what it should predict, so that no loss counts there either (as in French
+    et al. 2020, arXiv:1906.01916).
 
     Args:
         images: Images (N, C, H, W), uint8 or floating point, on any device.
         draws: Draws (5, N) from `draw` with the same crop, on the device of the images.
+        fill: Value of pixels from outside the image, or in the cutout. 0 is black in raw images,
+            and the mean in normalised ones (as in the two papers).
         crop: Padding on each side in pixels, from which a window of the original size is cropped
             (He et al. 2015, arXiv:1512.03385, section 4.2, with 4).
         flip: Whether to mirror left and right with probability 1/2.
@@ -68,7 +73,7 @@ def augment(
 
     if crop:
         # Every window of every padded image, as a view: (N, C, 2 crop + 1, 2 crop + 1, H, W).
-        padded = F.pad(images, (crop, crop, crop, crop))
+        padded = F.pad(images, (crop, crop, crop, crop), value=fill)
         windows = padded.unfold(2, height, 1).unfold(3, width, 1)
         images = windows[torch.arange(count, device=device), :, rows, columns]
 
@@ -83,7 +88,7 @@ def augment(
         covered_rows = (top <= y) & (y < top + cutout)  # (N, H)
         covered_columns = (left <= x) & (x < left + cutout)  # (N, W)
         covered = covered_rows[:, None, :, None] & covered_columns[:, None, None, :]
-        images = images.masked_fill(covered, 0)
+        images = images.masked_fill(covered, fill)
 
     return images
 

@@ -14,7 +14,6 @@ import pandas as pd
 from skipsearch import analysis
 from skipsearch.axes import split_name
 from skipsearch.config import SearchConfig
-from skipsearch.defaults import MARGIN
 from skipsearch.errors import RunError, not_one_of
 from skipsearch.record import Trial
 from skipsearch.space import Space
@@ -28,8 +27,7 @@ def varied_fields(space: Space) -> list[str]:
 
 def margin_of(config: SearchConfig) -> float:
     """Return the default difference between scores that is too small to matter."""
-    asked: float | None = config.margin
-    return MARGIN if asked is None else asked
+    return config.task.metric.margin if config.margin is None else config.margin
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,11 +14,11 @@ from skipsearch.data import Data
 from skipsearch.design import Design
 from skipsearch.errors import RunError, not_one_of
 from skipsearch.models import build
-from skipsearch.record import Epoch, Trial
+from skipsearch.record import Epoch, Measurement, Trial
 from skipsearch.run.folder import Run
 from skipsearch.run.places import check_outside
 from skipsearch.run.seeds import check_seed
-from skipsearch.task import Metric, Scale
+from skipsearch.task import Metric
 from skipsearch.training import Trainer, default_device, fitting_threads, versions
 
 TRAIN_ON = ("train", "train+validation")
@@ -33,11 +33,9 @@ class Exported:
         design: Design of the network.
         metric: Metric of the scores.
         search_score: Validation score of the design in the search.
-        validation_score: Validation score of the exported weights; None if they were trained on
-            that split.
-        test_score: Score of the exported weights on the test split, which was used once.
-        test_interval: 95 % interval of the test score due to its finite number of images.
-        test_images: Number of test images.
+        validation: Measurement of the exported weights on the validation split; None if they were
+            trained on it.
+        test: Measurement of the exported weights on the test split, which was used once.
         differences: Largest absolute difference of each file's logits from the module's.
         tolerance: Largest allowed difference, relative to the largest logit.
     """
@@ -46,10 +44,8 @@ class Exported:
     design: Design
     metric: Metric
     search_score: float
-    validation_score: float | None
-    test_score: float
-    test_interval: tuple[float, float]
-    test_images: int
+    validation: Measurement | None
+    test: Measurement
     differences: Mapping[str, float]
     tolerance: float
 
@@ -121,8 +117,8 @@ def export(
             if progress is not None:
                 progress(epoch)
         numerics = trainer.numerics
-        _, test_score = trainer.evaluate(images.test)
-    validation_score = epoch.validation_score if train_on == "train" else None
+        test = trainer.measure(images.test)
+        validation = trainer.measure(images.validation) if train_on == "train" else None
     ranking, metric = run.rank(), images.task.metric
     place = ranking[ranking.trial == trial.number].iloc[0]
     search_score = float(place[metric.validation])
@@ -132,7 +128,7 @@ def export(
         data=f"{run.config.data.name}: {run.config.data.source}",
         mean=images.mean,
         std=images.std,
-        class_names=images.class_names,
+        class_names=() if images.task.restores else images.class_names,
         run=run.path.name,
         space=run.space.name,
         trials=len(run.trials()),
@@ -145,10 +141,8 @@ def export(
         seed=seed,
         trained_on=train_on,
         train_images=len(chosen.train),
-        validation_score=validation_score,
-        validation_images=None if validation_score is None else len(images.validation),
-        test_score=test_score,
-        test_images=len(images.test),
+        validation=validation,
+        test=test,
         device=numerics,
         versions=versions(),
     )
@@ -168,10 +162,8 @@ def export(
         design=trial.design,
         metric=metric,
         search_score=search_score,
-        validation_score=validation_score,
-        test_score=test_score,
-        test_interval=Scale(metric, len(images.test)).interval(test_score),
-        test_images=len(images.test),
+        validation=validation,
+        test=test,
         differences=differences,
         tolerance=TOLERANCES[precision],
     )

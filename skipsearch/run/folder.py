@@ -200,7 +200,8 @@ class Run:
     def margin(self) -> float:
         """Default difference between scores that is too small to matter.
 
-        It is that of a search that investigates axes, and 0.005 otherwise.
+        It is that of a search that investigates axes, and otherwise that of the metric: 0.005 for
+        an accuracy.
         """
         return margin_of(self.config)
 

@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from skipsearch.axes import RECIPE
 from skipsearch.config import DataConfig, SearchConfig, difference
 from skipsearch.data import Data, load_data
-from skipsearch.defaults import DATA, MARGIN, TRIALS
+from skipsearch.defaults import DATA, TRIALS
 from skipsearch.early_stopping import EarlyStopping
 from skipsearch.errors import RunError, not_one_of
 from skipsearch.recipe import Recipe
@@ -39,9 +40,9 @@ from skipsearch.searching.storage import without_password
 from skipsearch.searching.study import SearchStudy
 from skipsearch.space import Space
 from skipsearch.surrogate.inquiry import Inquiry
-from skipsearch.task import TASKS, Metric, Scale
+from skipsearch.task import TASKS, Metric, Scale, Task
 from skipsearch.text import dump_yaml, write_atomically
-from skipsearch.training import Folder, packs, versions
+from skipsearch.training import Folder, do_nothing, packs, versions
 
 
 def search(
@@ -91,8 +92,8 @@ def search(
             of them set, whose levels are compared. The next training is then the one that narrows
             the differences between their levels the most, and the search ends when each level is
             known to be worse than the best or tied with it; see ``Run.outcome``.
-        margin: Difference in mean accuracy that is too small to matter, for a search that
-            investigates axes; None for 0.005.
+        margin: Difference in mean score that is too small to matter, for a search that
+            investigates axes; None for that of the metric, 0.005 for an accuracy.
         sampler: ``surrogate`` (default), ``tpe``, ``random``, ``grid``, ``gp``, ``nsga2``,
             ``evolution`` or ``local``; or any ``optuna.samplers.BaseSampler``, whose class is
             recorded, and which must be given again to resume. None for the sampler of the run, or
@@ -170,17 +171,19 @@ def search(
             f"objectives: {objectives[0]} is not the metric of {images.task.name}:"
             f" {images.task.metric.validation}"
         )
+    _check_recipe(images.task, recipe or Recipe(), space)
     space = space.for_images(images.in_channels, images.image_size, images.outputs)
     recipe = _joined(recipe or Recipe(), space, epochs).resolve(images.augmentation)
     # Checked before anything is written: an empty space, and a sampler that cannot search it.
     space.sample(0)
-    scale = Scale(images.task.metric, len(images.validation))
+    baseline = do_nothing(images, images.validation)
+    scale = Scale(images.task.metric, len(images.validation), baseline)
     inquiry = None
     if axes:
         inquiry = Inquiry(
             dataclasses.replace(space, recipe=recipe.to_dict()),
             axes,
-            margin=MARGIN if margin is None else margin,
+            margin=images.task.metric.margin if margin is None else margin,
             scale=scale,
             seed=seed,
             seeds=seeds,
@@ -203,7 +206,7 @@ def search(
     )
     config = SearchConfig(
         space=space,
-        data=_describe(images, data_root, image_size),
+        data=_describe(images, data_root, image_size, baseline),
         recipe=recipe,
         seed=seed,
         sampler=sampler_name(sampler),
@@ -337,11 +340,15 @@ def _recorded(place: str | Path, config: SearchConfig) -> list[Trial]:
     return load_trials(place, None, config.identity()) if place.exists() else []
 
 
+def _check_recipe(task: Task, recipe: Recipe, space: Space) -> None:
+    """Check that all fields of the recipe that are set or searched have an effect on a task."""
+    axes = [name.removeprefix(RECIPE) for name in space.axes if name.startswith(RECIPE)]
+    task.check_recipe([*recipe.changed, *Recipe.from_dict(space.recipe).changed, *axes])
+
+
 def _joined(recipe: Recipe, space: Space, epochs: int) -> Recipe:
     """Merge the given recipe with that of the space; raise an error if both set a value."""
-    given = {
-        name for name, value in recipe.to_dict().items() if value != getattr(Recipe(), name)
-    } - {"epochs"}
+    given = {*recipe.changed} - {"epochs"}
     axes = {name.removeprefix("recipe.") for name in space.axes if name.startswith("recipe.")}
     for name in sorted(given & (axes | set(space.recipe))):
         if name in axes or getattr(recipe, name) != space.recipe[name]:
@@ -361,7 +368,9 @@ def _check_same(out: Path, config: SearchConfig) -> None:
         raise RunError(f"{out}: holds another search: {other}; give the same or another --out")
 
 
-def _describe(images: Data, root: str | Path | None, image_size: int | None) -> DataConfig:
+def _describe(
+    images: Data, root: str | Path | None, image_size: int | None, baseline: float
+) -> DataConfig:
     return DataConfig(
         name=images.name if images.path is None else str(images.path),
         root=None if root is None else str(Path(root).absolute()),
@@ -375,4 +384,6 @@ def _describe(images: Data, root: str | Path | None, image_size: int | None) -> 
         validation_images=len(images.validation),
         source=images.source,
         task=images.task.name,
+        sigma=images.sigma,
+        baseline=baseline,
     )

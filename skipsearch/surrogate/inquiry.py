@@ -30,7 +30,7 @@ from skipsearch.surrogate.process import (
 )
 from skipsearch.surrogate.question import Answer, Question, most_informative, narrowed, slopes
 from skipsearch.surrogate.warp import Warp
-from skipsearch.task import Scale
+from skipsearch.task import Metric, Scale
 
 MOST_LEVELS = 20  # maximum number of compared levels of an axis
 MOST_NUMBERS = 6  # the same for an axis of numbers: of more, the report compares thirds
@@ -67,7 +67,7 @@ class Inquiry:
     Args:
         space: Space, with the recipe of the trainings.
         axes: Parameters of the space, or fields that its axes set.
-        margin: Difference in mea score that is too small to matter.
+        margin: Difference in mean score that is too small to matter.
         scale: Metric and number of validation images.
         seed: Seed of the first training of each design.
         seeds: Maximum number of trainings of one design.
@@ -91,10 +91,10 @@ class Inquiry:
         seed: int = 0,
         seeds: int = 1,
     ) -> None:
-        check_question(space, axes, margin)
+        check_question(space, axes, margin, scale.metric)
         self.margin = margin
         self._scale = scale
-        self.guess = scale.metric.guess(space.classes)
+        self.guess = scale.guess(space.classes)
         self._seeds = range(seed, seed + seeds)
         self._encoding = Encoding.of(space)
         self._pool = representatives(space)
@@ -228,13 +228,14 @@ class _Knowledge:
     answers: list[Answer]
 
 
-def check_question(space: Space, axes: Sequence[str], margin: float) -> None:
+def check_question(space: Space, axes: Sequence[str], margin: float, metric: Metric) -> None:
     """Raise an error for invalid questions about a space.
 
     Args:
         space: Search space.
         axes: Parameters of the space, or fields that its axes set.
         margin: Difference that is too small to matter.
+        metric: Metric of the scores.
 
     Raises:
         RunError: As for ``Inquiry``.
@@ -256,8 +257,11 @@ def check_question(space: Space, axes: Sequence[str], margin: float) -> None:
                 )
             if isinstance(parameter, Range) and parameter.size > MOST_NUMBERS:
                 raise RunError(_too_many(name, parameter.size, MOST_NUMBERS))
-    if isinstance(margin, bool) or not isinstance(margin, int | float) or not 0 < margin < 1:
-        raise RunError(f"margin: {margin!r} is not a difference in accuracy between 0 and 1")
+    most = metric.best - metric.worst
+    if isinstance(margin, bool) or not isinstance(margin, int | float) or not 0 < margin < most:
+        raise RunError(
+            f"margin: {margin!r} is not a difference in {metric.title} between 0 and {most:g}"
+        )
 
 
 def _parts(space: Space, field: str) -> list[str]:

@@ -53,16 +53,14 @@ def comparison(best: str, others: Sequence[LevelResult], metric: Metric) -> str:
     if worse:
         nearest, *rest = sorted(worse, key=lambda level: -level.difference)
         lead, low, high = (
-            -metric.factor * value for value in (nearest.difference, nearest.high, nearest.low)
+            metric.difference(-value) for value in (nearest.difference, nearest.high, nearest.low)
         )
         how = f"; {nearest.how}" if nearest.how else ""
         more = f" and {listed([level.name for level in rest])} by more" if rest else ""
-        parts.append(
-            f"{best} beats {nearest.name} by {lead:.1f} {unit} ({low:.1f} to {high:.1f}{how}){more}"
-        )
+        parts.append(f"{best} beats {nearest.name} by {lead} {unit} ({low} to {high}{how}){more}")
     if tied:
         spans = [
-            f"{metric.factor * level.low:+.1f} to {metric.factor * level.high:+.1f}"
+            f"{metric.difference(level.low, '+')} to {metric.difference(level.high, '+')}"
             for level in tied[:NAMED]
         ]
         names = listed([level.name for level in tied])

@@ -1,5 +1,6 @@
 """Training of one network on data that is stored on its device; independent of the search."""
 
+from skipsearch.training.baseline import do_nothing
 from skipsearch.training.checkpoint import CheckpointWriter, Folder, Store, unpacked
 from skipsearch.training.compiling import CompileChoice
 from skipsearch.training.engine import Trainer, train
@@ -24,6 +25,7 @@ __all__ = [
     "available_cores",
     "default_device",
     "device_name",
+    "do_nothing",
     "finish",
     "fitting_threads",
     "foreseen_parts",

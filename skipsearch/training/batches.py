@@ -11,6 +11,8 @@ from torch import Tensor
 from skipsearch.data import Data, draw
 from skipsearch.recipe import Recipe
 
+KEYS = 2**63 - 1  # number of keys of noise
+
 
 class Batches:
     """The random draws of every step, which depend only on seed, pass and index.
@@ -36,8 +38,9 @@ class Batches:
         """Return the draws of a step, counted from the start of the training.
 
         Returns:
-            Draws (6, size, networks), int64, on the data's device: index of the image in the
-            training split, then the rows of ``data.draw``.
+            Draws (rows, size, networks), int64, on the data's device: index of the image in the
+            training split, then the five rows of ``data.draw``, then a key for each image if the
+            task adds noise.
         """
         number, position = divmod(step, self.a_pass)
         if self._drawn is None or self._drawn[0] != number:
@@ -46,16 +49,18 @@ class Batches:
         return self._drawn[1][position]
 
     def _draw(self, number: int) -> Tensor:
-        """Return the draws of a pass: (steps, 6, size, networks)."""
+        """Return the draws of a pass: (steps, rows, size, networks)."""
         images = self._data.train.images
         count, _, height, width = images.shape
         each = []
         for seed in self._seeds:
             generator = torch.Generator().manual_seed(stream(seed, "batches", number))
             order = torch.randperm(count, generator=generator)
-            draws = draw(count, height, width, generator, crop=self._crop)
-            each.append(torch.cat([order[None], draws])[:, : self.a_pass * self.size])
-        drawn = torch.stack(each, dim=2).view(6, self.a_pass, self.size, len(each))
+            rows = [order[None], draw(count, height, width, generator, crop=self._crop)]
+            if self._data.task.restores:  # drawn last: other tasks keep their draws
+                rows.append(torch.randint(KEYS, (1, count), generator=generator))
+            each.append(torch.cat(rows)[:, : self.a_pass * self.size])
+        drawn = torch.stack(each, dim=2).view(-1, self.a_pass, self.size, len(each))
         drawn = drawn.transpose(0, 1).contiguous()
         return drawn.pin_memory() if images.is_cuda else drawn
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from skipsearch.data import Data, Split, normalise
+from skipsearch.data import Data, Split
 from skipsearch.errors import DivergedError
 from skipsearch.models import Network
 from skipsearch.models.merges.joining import Joined
@@ -24,9 +24,10 @@ from skipsearch.recipe import Recipe
 from skipsearch.record import Epoch
 from skipsearch.task import Metric
 from skipsearch.training.batches import stream
-from skipsearch.training.criterion import CRITERIA, Criterion
+from skipsearch.training.criteria import CRITERIA, Criterion
 from skipsearch.training.engine import Trainer
 from skipsearch.training.environment import kernels
+from skipsearch.training.examples import Examples
 
 IMAGES = 128  # largest number in the diagnostic pass
 INIT, TRAINED = "init", "trained"
@@ -112,9 +113,9 @@ def explain(
     """
     recipe, metric = recipe or Recipe(), data.task.metric
     trainer = Trainer(model, data, recipe, seed)
-    inputs, labels = _batch(data, min(recipe.batch_size, IMAGES), seed)
-    criterion = CRITERIA[data.task.name]
-    before = inspect(model, inputs, labels, criterion, recipe.label_smoothing)
+    criterion = CRITERIA[data.task.name](data, recipe)
+    inputs, target = _batch(data, criterion, min(recipe.batch_size, IMAGES), seed)
+    before = inspect(model, inputs, target, criterion, recipe.label_smoothing)
     try:
         for _ in range(recipe.epochs):
             epoch = trainer.run_epoch()
@@ -123,7 +124,7 @@ def explain(
     except DivergedError as error:
         table = _table({INIT: before})
         return Explanation(table, (f"The training diverged: {error}.", *words(table, metric)))
-    after = inspect(model, inputs, labels, criterion, recipe.label_smoothing)
+    after = inspect(model, inputs, target, criterion, recipe.label_smoothing)
     _, score = trainer.evaluate(data.validation)
     for row, lesioned in zip(after, lesions(trainer, data.validation), strict=True):
         row |= {"lesion_score": lesioned, "lesion_drop": score - lesioned}
@@ -141,14 +142,12 @@ def _table(moments: dict[str, list[dict[str, Any]]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _batch(data: Data, size: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Draw training images and their labels."""
+def _batch(data: Data, criterion: Criterion, size: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Draw training images; return inputs and targets."""
     generator = torch.Generator().manual_seed(stream(seed, "diagnosis", 0))
     index = torch.randperm(len(data.train), generator=generator)[:size]
     index = index.to(data.train.labels.device)
-    mean, std = (torch.tensor(each, device=index.device) for each in (data.mean, data.std))
-    images = normalise(data.train.images[index], mean, std, torch.float32)
-    return images, data.train.labels[index]
+    return Examples(data, Recipe(), criterion).of(data.train, index)
 
 
 # --- one pass ------------------------------------------------------------------------------------
@@ -157,7 +156,7 @@ def _batch(data: Data, size: int, seed: int) -> tuple[Tensor, Tensor]:
 def inspect(
     model: Network,
     inputs: Tensor,
-    labels: Tensor,
+    target: Tensor,
     criterion: Criterion,
     label_smoothing: float = 0.0,
 ) -> list[dict[str, Any]]:
@@ -166,7 +165,7 @@ def inspect(
     Args:
         model: Network, which stays unchanged, as do its batch statistics.
         inputs: Inputs (N, C, H, W) on the device of the model.
-        labels: Labels (N,).
+        target: Their targets (N, ...).
         criterion: Loss of the task, whose mean is taken.
         label_smoothing: Label smoothing of the loss.
     """
@@ -178,7 +177,7 @@ def inspect(
     weights = {name: list(unit.parameters()) for name, unit in units.items()}
     with _watched(model) as watched, kernels(inputs.device, deterministic=False, tune=False):
         outputs = model(inputs).unsqueeze(1)
-        loss = criterion.losses(outputs, labels.unsqueeze(1), label_smoothing).mean()
+        loss = criterion.losses(outputs, target.unsqueeze(1), label_smoothing).mean()
         left = [parts["left"] for parts in watched.values()]
         asked = left + [w for ws in weights.values() for w in ws]
         gradients = iter(torch.autograd.grad(loss, asked, materialize_grads=True))

@@ -18,7 +18,7 @@ from skipsearch.models import Network
 from skipsearch.models.ops import DropPath
 from skipsearch.models.packed import Random
 from skipsearch.recipe import Recipe
-from skipsearch.record import DIVERGED, Epoch
+from skipsearch.record import DIVERGED, Epoch, Measurement
 from skipsearch.training.batches import Batches, stream
 from skipsearch.training.checkpoint import load_checkpoint, save_checkpoint
 from skipsearch.training.compiling import CompileChoice, Compiling
@@ -26,6 +26,7 @@ from skipsearch.training.environment import autocast_dtype, current, numerics_ke
 from skipsearch.training.evaluation import Evaluation
 from skipsearch.training.interleaving import Wait as Wait  # exported for searching
 from skipsearch.training.interleaving import finish, requested_so_far
+from skipsearch.training.measuring import measurement
 from skipsearch.training.recorded import CudaGraphs, Recorded, Recorder, cannot_record
 from skipsearch.training.schedule import learning_rate
 from skipsearch.training.step import Step
@@ -50,7 +51,8 @@ def train(
     resumed from its checkpoint.
 
     Args:
-        model: Network from images (N, C, H, W) to logits (N, classes), moved to the data's device.
+        model: Network from images (N, C, H, W) to logits (N, classes), or to values for each pixel
+            (N, outputs, H, W); moved to the data's device.
         data: Data set; trained on ``data.train`` and evaluated on ``data.validation``, without its
             test split.
         recipe: Recipe of the training; the defaults of ``Recipe`` if None.
@@ -83,7 +85,8 @@ class Training:
 
     Args:
         model: Network from images (N, networks * C, H, W) to logits (N, networks, classes), or
-            (N, classes) for one network; moved to the data's device.
+            (N, classes) for one network, or to values for each pixel (N, networks * outputs, H, W);
+            moved to the data's device.
         data: Data set; trained on ``data.train``, evaluated on ``data.validation``.
         recipe: Recipe of the training.
         seeds: Seed of each network's data order, augmentation and dropout.
@@ -103,6 +106,7 @@ class Training:
 
     Raises:
         TrainingError: If the budget in images is less than one batch per epoch.
+        RecipeError: If the recipe sets a field of other tasks.
     """
 
     def __init__(
@@ -117,6 +121,7 @@ class Training:
         recorder: Recorder | None = None,
         compiling: CompileChoice | None = None,
     ) -> None:
+        data.task.check_recipe(recipe.changed)
         self.data = data
         self.recipe = recipe.resolve(data.augmentation)
         self.device = data.train.images.device
@@ -155,7 +160,6 @@ class Training:
         self._evaluation = Evaluation(
             self._step,
             networks=len(self._seeds),
-            classes=data.outputs,
             batch_size=self._batches.size,
             parts=parts,
             deterministic=deterministic,
@@ -315,9 +319,13 @@ class Training:
 
     def _belongs_to(self) -> str:
         params = sum(parameter.numel() for parameter in self.model.parameters())
+        task = self.data.task
+        purpose = f" for {task.name}" * task.per_pixel
+        if task.restores:
+            purpose += f" at sigma {self.data.sigma:g}"
         return (
             f"network {self._structure} of {params} parameters, recipe {self.recipe.id},"
-            f" data {self.data.fingerprint},"
+            f" data {self.data.fingerprint}{purpose},"
             f" seed {' '.join(map(str, self._seeds))}"
         )
 
@@ -326,7 +334,8 @@ class Trainer(Training):
     """Trains one network; see ``Training``.
 
     Args:
-        model: Network from images (N, C, H, W) to logits (N, classes), moved to the data's device.
+        model: Network from images (N, C, H, W) to logits (N, classes), or to values for each pixel
+            (N, outputs, H, W); moved to the data's device.
         data: Data set; trained on ``data.train``, evaluated on ``data.validation``.
         recipe: Recipe of the training.
         seed: Seed of data order, augmentation and dropout.
@@ -354,6 +363,12 @@ class Trainer(Training):
         with current(self.device):
             (loss,), (score,) = finish(self._evaluation.steps(split))
         return loss, score
+
+    def measure(self, split: Split) -> Measurement:
+        """Return the score on a split with its interval, its baseline, and further figures."""
+        with current(self.device):
+            tallies = self._evaluation.tallies(split)[:, 0]
+            return measurement(self.data, split, self._step.criterion, tallies)
 
 
 def draws_at_random(model: nn.Module) -> bool:

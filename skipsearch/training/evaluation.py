@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 import torch
 from torch import Tensor
@@ -22,7 +22,6 @@ class Evaluation:
     Args:
         step: Training step with the networks; it computes inputs, outputs and losses.
         networks: Number of networks that the step computes at once.
-        classes: Number of classes of the data.
         batch_size: Batch size of the training. If memory is short, evaluation uses a smaller
             batch, but not a smaller one than training.
         parts: Number of parts that training divides a batch into.
@@ -37,14 +36,12 @@ class Evaluation:
         step: Step,
         *,
         networks: int,
-        classes: int,
         batch_size: int,
         parts: int,
         deterministic: bool,
     ) -> None:
         self._step = step
         self._networks = networks
-        self._classes = classes
         self._deterministic = deterministic
         largest = LARGEST_BATCH[step.device.type == "cuda"]
         self._least = min(largest, -(-batch_size // parts))
@@ -60,34 +57,51 @@ class Evaluation:
             Mean loss and score of each network.
         """
         step, count = self._step, len(split)
-        step.model.eval()
         loss_sum = torch.zeros(self._networks, device=step.device)
-        tally = step.criterion.no_tally(self._networks, self._classes, step.device)
-        start = 0
-        while start < count:
-            try:
-                losses, counted = self._batch(split, start)
-                loss_sum += losses
-                tally += counted
-                start += self.size
-            except Exception as error:
-                if not is_out_of_memory(error) or self.size <= self._least:
-                    raise
-                self.size = max(self.size // 2, self._least)
+        tally = step.criterion.no_tally(self._networks)
+        for losses, counted in self._batches(split):
+            loss_sum += losses.sum(0)
+            tally += counted.sum(0)
             yield None
         yield requested_so_far(step.device)
         return [loss / count for loss in loss_sum.tolist()], step.criterion.scores(tally, count)
 
-    def _batch(self, split: Split, start: int) -> tuple[Tensor, Tensor]:
-        """Evaluate a batch; return the sum of its losses (networks,) and its tally."""
-        step, end = self._step, start + self.size
+    def tallies(self, split: Split) -> Tensor:
+        """Return the complete tally of each image (images, networks, ...)."""
+        return torch.cat([counted for _, counted in self._batches(split, complete=True)])
+
+    def _batches(self, split: Split, complete: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield losses (n, networks) and tally (n, networks, ...) of each batch.
+
+        If memory runs out, the batches are halved.
+        """
+        self._step.model.eval()
+        start = 0
+        while start < len(split):
+            try:
+                computed = self._batch(split, start, complete)
+            except Exception as error:
+                if not is_out_of_memory(error) or self.size <= self._least:
+                    raise
+                computed = None
+            # Not in the handler: the exception references tensors.
+            if computed is None:
+                self.size = max(self.size // 2, self._least)
+            else:
+                start += self.size
+                yield computed
+
+    def _batch(self, split: Split, start: int, complete: bool) -> tuple[Tensor, Tensor]:
+        step = self._step
         # Not tuned: trying kernels for each shape costs more than one pass gains.
         with torch.no_grad(), kernels(step.device, self._deterministic, tune=False):
-            inputs = step.normalise(split.images[start:end])
+            end = min(start + self.size, len(split))
+            index = torch.arange(start, end, device=step.device)
+            inputs, target = step.examples.of(split, index)
             if self._networks > 1:
                 inputs = inputs.repeat(1, self._networks, 1, 1)
             inputs = inputs.contiguous(memory_format=torch.channels_last)
-            target = split.labels[start:end, None].expand(-1, self._networks)
+            target = target[:, None].expand(-1, self._networks, *target.shape[1:])
             outputs = step.forward(inputs)
-            losses = step.criterion.losses(outputs, target).sum(0)
-            return losses, step.criterion.tally(outputs, target)
+            losses = step.criterion.losses(outputs, target)
+            return losses, step.criterion.tally(outputs, target, complete)

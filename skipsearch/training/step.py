@@ -8,10 +8,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from skipsearch.data import Data, augment, normalise
+from skipsearch.data import Data
 from skipsearch.recipe import Recipe
-from skipsearch.training.criterion import CRITERIA
+from skipsearch.training.criteria import CRITERIA
 from skipsearch.training.environment import drawing_from, kernels
+from skipsearch.training.examples import Examples
 from skipsearch.training.memory import is_out_of_memory
 
 
@@ -36,6 +37,7 @@ class Step:
         model: The network.
         device: Device of the data.
         criterion: Loss and score of the task.
+        examples: Inputs and targets of the data.
         loss_sum: Sum (networks,) of the mean losses of the steps since ``reset``.
         tally: Counts (networks, ...) for the scores since ``reset``.
         compiled: Whether training steps run a compiled network.
@@ -58,18 +60,16 @@ class Step:
         self.model = model
         self.device = data.train.images.device
         self.loss_sum = torch.zeros(networks, device=self.device)
-        self.criterion = CRITERIA[data.task.name]
-        self.tally = self.criterion.no_tally(networks, data.outputs, self.device)
+        self.criterion = CRITERIA[data.task.name](data, recipe)
+        self.examples = Examples(data, recipe, self.criterion)
+        self.tally = self.criterion.no_tally(networks)
         self._each = torch.ones(networks, device=self.device)  # weight of each network's loss
         self.compiled = False
         self.failure: str | None = None
         self._call: Callable[[Tensor], Tensor] = model
         self._untried = False  # whether the next step is the first of a compiled network
         self._optimizer = optimizer
-        self._split = data.train
-        self._mean = torch.tensor(data.mean, device=self.device)
-        self._std = torch.tensor(data.std, device=self.device)
-        self._recipe = recipe
+        self._label_smoothing = recipe.label_smoothing
         self._dtype = dtype
         self._parts = parts
         self._deterministic = deterministic
@@ -96,7 +96,7 @@ class Step:
         """Train on one batch.
 
         Args:
-            draws: Draws (6, N, networks) of ``Batches``.
+            draws: Draws (rows, N, networks) of ``Batches``.
         """
         with kernels(self.device, self._deterministic), drawing_from(self._generator):
             try:
@@ -116,36 +116,20 @@ class Step:
         size = draws.shape[1]
         for part in draws.chunk(self._parts, dim=1):
             share = part.shape[1] / size
-            inputs, labels = self._batch(part)
+            inputs, target = self.examples.augmented(part)
             outputs = self.forward(inputs)
-            losses = self.criterion.losses(outputs, labels, self._recipe.label_smoothing).mean(0)
+            losses = self.criterion.losses(outputs, target, self._label_smoothing).mean(0)
             if share < 1:
                 losses = losses * share
             losses.backward(self._each)  # type: ignore[no-untyped-call]
             self.loss_sum += losses.detach()
-            self.tally += self.criterion.tally(outputs, labels)
+            self.tally += self.criterion.tally(outputs.detach(), target).sum(0)
         self._optimizer.step()
 
-    def _batch(self, draws: Tensor) -> tuple[Tensor, Tensor]:
-        """Return inputs (n, networks * C, H, W) and labels (n, networks)."""
-        index = draws[0]
-        images = self.normalise(self._split.images[index.flatten()])
-        images = augment(
-            images,
-            draws[1:].flatten(1),
-            crop=self._recipe.crop or 0,
-            flip=bool(self._recipe.flip),
-            cutout=self._recipe.cutout or 0,
-        )
-        inputs = images.view(len(index), -1, *images.shape[2:])
-        return inputs.contiguous(memory_format=torch.channels_last), self._split.labels[index]
-
-    def normalise(self, images: Tensor) -> Tensor:
-        """Raw images (N, C, H, W) -> the network's input."""
-        return normalise(images, self._mean, self._std, torch.float32)
-
     def forward(self, inputs: Tensor) -> Tensor:
-        """Inputs (N, networks * C, H, W) -> logits (N, networks, classes) in float32."""
+        """Inputs (N, networks * C, H, W) -> outputs (N, networks, outputs[, H, W]) in float32."""
         with torch.autocast(self.device.type, self._dtype, enabled=self._dtype is not None):
-            logits = (self._call if self.model.training else self.model)(inputs)
-        return logits.float().view(len(inputs), len(self.loss_sum), -1)
+            outputs: Tensor = (self._call if self.model.training else self.model)(inputs)
+        # A pack of classifiers has an axis of networks already.
+        size = outputs.shape[2:] if outputs.ndim == 4 else ()
+        return outputs.float().view(len(inputs), len(self.loss_sum), -1, *size)

@@ -48,6 +48,8 @@ def chance_of_best(scores: ArrayLike, scale: Scale) -> NDArray[np.float64]:
     freedom = (designs - 1) * (seeds - 1)
     within = max(float((noise**2).sum()), freedom * scale.rounding)
     between = seeds * float((means**2).sum())
+    if not within + between:
+        return np.full(designs, 1 / designs)  # all scores are equal, and no rounding explains it
     ratios = np.tan(np.pi / 2 * (np.arange(STEPS) + 0.5) / STEPS)  # equally likely in the prior
     shares = seeds * ratios**2 / (1 + seeds * ratios**2)  # of the means' variance that is not noise
     total = within + between * (1 - shares)

@@ -40,20 +40,24 @@ def depth_row(depth: Depth, loss: float) -> dict[str, object]:
     }
     for measure in MEASURES:
         metric = depth.metric
-        most = metric.lack(metric.worst) if measure.endswith("_error") else math.inf
-        numbers = _statistics(depth, measure, most)
+        ends = (0.0, math.inf)
+        if measure.endswith("_error"):
+            ends = metric.lack(metric.best), metric.lack(metric.worst)
+        numbers = _statistics(depth, measure, *ends)
         row |= {f"{measure}{s}": x for s, x in zip(STATISTICS, numbers, strict=True)}
     return row
 
 
-def _statistics(depth: Depth, measure: str, most: float) -> tuple[float, float, float, float]:
-    """Return mean, deviation, and the 95 % interval of a mean between 0 and ``most``."""
+def _statistics(
+    depth: Depth, measure: str, least: float, most: float
+) -> tuple[float, float, float, float]:
+    """Return mean, deviation, and the 95 % interval of a mean between two bounds."""
     values = depth.values(measure)
     if len(values) < LEAST_SEEDS:
         return values[0] if values else math.nan, math.nan, math.nan, math.nan
     sample = depth.sample(measure)
     half = float(t.ppf(0.975, sample.n - 1)) * math.sqrt(sample.error)
-    return sample.mean, stdev(values), max(0.0, sample.mean - half), min(most, sample.mean + half)
+    return sample.mean, stdev(values), max(least, sample.mean - half), min(most, sample.mean + half)
 
 
 def common_losses(groups: Sequence[Group], loss: float | None) -> dict[tuple[int, ...], float]:

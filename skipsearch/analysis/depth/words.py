@@ -81,7 +81,7 @@ def _moves(row: pd.Series, name: str, metric: Metric) -> str:
     best, least = row[f"{name}_best"], row[f"{name}_least"]
     rise, low, high = (row[f"{name}_rise{end}"] for end in ("", "_low", "_high"))
     return (
-        f"{least:{metric.format}} at {best:g} layers to {least + rise:{metric.format}} at"
+        f"{metric.shown(least)} at {best:g} layers to {metric.shown(least + rise)} at"
         f" {row.deepest:g} ({metric.factor * rise:+.2f} {metric.difference_unit},"
         f" {metric.factor * low:+.2f} to {metric.factor * high:+.2f})"
     )

@@ -1,0 +1,36 @@
+"""The baseline of a task: the score of doing nothing, which every network should beat."""
+
+from __future__ import annotations
+
+import torch
+
+from skipsearch.data import Data, Split
+from skipsearch.recipe import Recipe
+from skipsearch.training.criteria import CRITERIA
+from skipsearch.training.examples import Examples
+
+AT_ONCE = 256  # images
+
+
+def do_nothing(data: Data, split: Split) -> float:
+    """Return the score of ``data.task.nothing`` on a split.
+
+    Args:
+        data: Data set; the most frequent class is that of its training split.
+        split: Split on the same device.
+    """
+    recipe, images = Recipe(), len(split)
+    criterion = CRITERIA[data.task.name](data, recipe)
+    examples = Examples(data, recipe, criterion)
+    tally = criterion.no_tally(1)
+    for start in range(0, images, AT_ONCE):
+        end = min(start + AT_ONCE, images)
+        index = torch.arange(start, end, device=split.images.device)
+        if data.task.restores:
+            inputs, target = examples.of(split, index)
+        else:  # the baseline looks at no pixel: normalising a large data set would take a minute
+            inputs, target = criterion.pose(split.images[index], split.labels[index], index)
+        outputs = criterion.nothing(inputs)
+        tally += criterion.tally(outputs[:, None], target[:, None]).sum(0)
+    (score,) = criterion.scores(tally, images)
+    return score

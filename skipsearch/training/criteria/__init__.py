@@ -1,0 +1,25 @@
+"""What each task computes in a training: inputs and targets, loss, score; one file a task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from skipsearch.data import Data
+from skipsearch.recipe import Recipe
+from skipsearch.table import Table
+from skipsearch.task import CLASSIFICATION, DENOISING, SEGMENTATION
+from skipsearch.training.criteria.classification import ClassificationCriterion
+from skipsearch.training.criteria.criterion import Criterion, Figures
+from skipsearch.training.criteria.denoising import DenoisingCriterion
+from skipsearch.training.criteria.segmentation import SegmentationCriterion
+
+__all__ = ["CRITERIA", "Criterion", "Figures"]
+
+CRITERIA: Table[Callable[[Data, Recipe], Criterion]] = Table(
+    "task",
+    {
+        CLASSIFICATION.name: ClassificationCriterion,
+        SEGMENTATION.name: SegmentationCriterion,
+        DENOISING.name: DenoisingCriterion,
+    },
+)

@@ -1,0 +1,63 @@
+"""Confusion matrices, and what follows from them: intersection over union, and Dice."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from skipsearch.data.images import IGNORED
+
+
+def confusion(found: Tensor, target: Tensor, classes: int) -> Tensor:
+    """Return the number of pixels of each true class that were found to be each class.
+
+    Args:
+        found: Classes (n, networks, H, W), int64.
+        target: True classes, or ``IGNORED``, (n, networks, H, W), int64.
+        classes: Number of classes.
+
+    Returns:
+        Counts (n, networks, true classes, found classes), int64.
+    """
+    images = target.shape[0] * target.shape[1]
+    cells = images * classes**2
+    first = torch.arange(0, cells, classes**2, device=target.device).view(*target.shape[:2], 1, 1)
+    cell = (first + target * classes + found).where(target != IGNORED, cells)  # the last: ignored
+    # Not torch.bincount: on a GPU it would wait for the result, and a step could not be recorded.
+    counts = torch.zeros(cells + 1, dtype=torch.int64, device=target.device)
+    cell = cell.flatten()
+    counts.scatter_add_(0, cell, torch.ones_like(cell))
+    return counts[:-1].view(*target.shape[:2], classes, classes)
+
+
+def overlaps(confusion: Tensor) -> Tensor:
+    """Return the IoU of each class: TP / (TP + FP + FN); NaN for a class that is absent.
+
+    Args:
+        confusion: Counts (..., true classes, found classes).
+
+    Returns:
+        IoU (..., classes), float64.
+    """
+    both, either = _both_and_sum(confusion)
+    return both / (either - both)
+
+
+def dices(confusion: Tensor) -> Tensor:
+    """Return the Dice coefficient of each class: 2 TP / (2 TP + FP + FN); see ``overlaps``."""
+    both, either = _both_and_sum(confusion)
+    return 2 * both / either
+
+
+def mean_over_present(figures: Tensor) -> Tensor:
+    """Return the mean over the classes that truth or prediction have; NaN if there is none.
+
+    Args:
+        figures: Figures (..., classes).
+    """
+    return figures.nanmean(-1)
+
+
+def _both_and_sum(confusion: Tensor) -> tuple[Tensor, Tensor]:
+    counts = confusion.double()
+    return counts.diagonal(dim1=-2, dim2=-1), counts.sum(-1) + counts.sum(-2)

@@ -1,0 +1,91 @@
+"""The interface of a criterion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
+
+from torch import Tensor
+
+
+class Figures(NamedTuple):
+    """Further figures of a network beside its score.
+
+    Attributes:
+        whole: Figure over all images, by its name.
+        classes: Figures of each class, by their names; NaN for a class that is absent.
+    """
+
+    whole: Mapping[str, float] = {}
+    classes: Mapping[str, Mapping[str, float]] = {}
+
+
+class Criterion(Protocol):
+    """Inputs and targets, loss and score of a task, for one or several networks.
+
+    A criterion is created from the data and the recipe of a training. Only ``scores``,
+    ``figures`` and the creation transfer data from the device.
+    """
+
+    def pose(self, images: Tensor, labels: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the inputs (N, C, H, W) of a network, and their targets (N, ...).
+
+        Args:
+            images: Normalised images (N, C, H, W).
+            labels: Labels (N, ...) of the split.
+            keys: Key (N,) of each image for random numbers, int64.
+        """
+
+    def losses(self, outputs: Tensor, target: Tensor, label_smoothing: float = 0.0) -> Tensor:
+        """Return a loss for each image, whose mean is the loss of the batch.
+
+        Args:
+            outputs: Outputs (n, networks, ...) in float32.
+            target: Targets (n, networks, ...).
+            label_smoothing: Share of the target that is spread over all classes.
+
+        Returns:
+            Losses (n, networks).
+        """
+
+    def no_tally(self, networks: int) -> Tensor:
+        """Return the counts (networks, ...) of zero images.
+
+        Args:
+            networks: Number of networks.
+        """
+
+    def tally(self, outputs: Tensor, target: Tensor, complete: bool = False) -> Tensor:
+        """Return the counts of each image that the score is computed from.
+
+        Args:
+            outputs: Outputs as for ``losses``.
+            target: Targets as for ``losses``.
+            complete: Whether to add the counts that only ``figures`` needs.
+
+        Returns:
+            Counts (n, networks, ...), which are summed over images.
+        """
+
+    def scores(self, tally: Tensor, images: int) -> list[float]:
+        """Return the score of each network.
+
+        Args:
+            tally: Sum of the counts of all images.
+            images: Number of counted images.
+        """
+
+    def figures(self, tally: Tensor, images: int) -> Figures:
+        """Return further figures of one network.
+
+        Args:
+            tally: Sum (...) of its complete counts of all images.
+            images: Number of counted images.
+        """
+
+    def nothing(self, inputs: Tensor) -> Tensor:
+        """Return the outputs (N, ...) of the baseline, which learns nothing from images.
+
+        Args:
+            inputs: Inputs (N, C, H, W) of a network.
+        """

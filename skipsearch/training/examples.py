@@ -1,0 +1,75 @@
+"""Examples for networks: the inputs and targets of a batch of images."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from skipsearch.data import Data, Split, augment, normalise
+from skipsearch.data.images import IGNORED
+from skipsearch.recipe import Recipe
+from skipsearch.training.criteria import Criterion
+
+
+class Examples:
+    """Makes inputs and targets on the data's device.
+
+    Args:
+        data: Data set.
+        recipe: Recipe with the data set's conventions filled in.
+        criterion: Criterion of the task.
+    """
+
+    def __init__(self, data: Data, recipe: Recipe, criterion: Criterion) -> None:
+        device = data.train.images.device
+        self._split = data.train
+        self._with_masks = data.train.labels.ndim > 1
+        self._mean = torch.tensor(data.mean, device=device)
+        self._std = torch.tensor(data.std, device=device)
+        self._augment = partial(
+            augment,
+            crop=recipe.crop or 0,
+            flip=bool(recipe.flip),
+            cutout=recipe.cutout or 0,
+        )
+        self._criterion = criterion
+
+    def augmented(self, draws: Tensor) -> tuple[Tensor, Tensor]:
+        """Return examples of a step of training.
+
+        Args:
+            draws: Draws (rows, n, networks) of ``Batches``.
+
+        Returns:
+            Inputs (n, networks * C, H, W) and targets (n, networks, ...).
+        """
+        rows = draws.flatten(1)
+        index, moves, keys = rows[0], rows[1:6], rows[-1]  # keys: if the task needs some
+        images, labels = self._normalised(self._split.images[index]), self._split.labels[index]
+        images = self._augment(images, moves)
+        if self._with_masks:
+            labels = self._augment(labels[:, None], moves, IGNORED)[:, 0]
+        images, target = self._criterion.pose(images, labels, keys)
+        inputs = images.view(draws.shape[1], -1, *images.shape[2:])
+        target = target.view(*draws.shape[1:], *target.shape[1:])
+        return inputs.contiguous(memory_format=torch.channels_last), target
+
+    def of(self, split: Split, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Return images of a split without augmentation.
+
+        Random numbers depend only on the index of an image.
+
+        Args:
+            split: Split on the data's device.
+            index: Index (n,) of each image.
+
+        Returns:
+            Inputs (n, C, H, W) and targets (n, ...).
+        """
+        images = self._normalised(split.images[index])
+        return self._criterion.pose(images, split.labels[index], index)
+
+    def _normalised(self, images: Tensor) -> Tensor:
+        return normalise(images, self._mean, self._std, torch.float32)
