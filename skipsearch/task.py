@@ -135,5 +135,33 @@ ACCURACY = Metric(
     best=1.0,
     is_share_of_images=True,
 )
+MEAN_IOU = Metric(
+    name="mean_iou",
+    title="mean IoU",
+    short="IoU",
+    error="lack",
+    unit="%",
+    difference_unit="points",
+    factor=100.0,
+    format=".2%",
+    worst=0.0,
+    best=1.0,
+    is_share_of_images=False,
+)
+PSNR = Metric(
+    name="psnr",
+    title="PSNR",
+    short="PSNR",
+    error="lack",
+    unit="dB",
+    difference_unit="dB",
+    factor=1.0,
+    format=".2f",
+    worst=-math.inf,
+    best=math.inf,
+    is_share_of_images=False,
+)
 CLASSIFICATION = Task(name="classification", metric=ACCURACY)
-TASKS = Table("task", {task.name: task for task in (CLASSIFICATION,)})
+SEGMENTATION = Task("segmentation", MEAN_IOU, per_pixel=True)
+DENOISING = Task("denoising", PSNR, per_pixel=True, restores=True)
+TASKS = Table("task", {task.name: task for task in (CLASSIFICATION, SEGMENTATION, DENOISING)})
