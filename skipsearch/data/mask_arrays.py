@@ -68,7 +68,7 @@ def _numbers(where: str, key: str, masks: Array) -> Array:
     if low == -1 and high < VALUES - 1:
         raise DataError(
             f"{what} and holds -1, {EXPECTED}, and 255 for ignored pixels: if -1 is ignored, save"
-            f" numpy.where({key} < 0, 255, {key}){OTHERS}"
+            f" numpy.where({key} < 0, 255, {key}.astype('int64')){OTHERS}"
         )
     if low < 0 or high >= VALUES:
         raise DataError(f"{what} and holds {low if low < 0 else high:g}, {EXPECTED} below 255")

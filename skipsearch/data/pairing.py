@@ -1,5 +1,6 @@
 """Where the images and the masks of segmentation lie in a folder."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,7 +10,8 @@ from skipsearch.errors import DataError, not_one_of
 
 EXPECTED = "expected images/*.png and masks/*.png, or both below train, val and test"
 
-Halves = dict[str, Path]  # the folder of "images" and that of "masks"
+HALVES = ("images", "masks")
+Halves = dict[str, Path]  # their folders
 
 
 @dataclass
@@ -34,14 +36,17 @@ class Layout:
         """Return which halves there are, of any split."""
         return {half for _, half in self.found}
 
-    def places(self) -> dict[str, Halves]:
-        """Return the two folders of each split.
+    def places(self, halves: Sequence[str] = HALVES) -> dict[str, Halves]:
+        """Return the folders of each split.
+
+        Args:
+            halves: Which of the two are needed.
 
         Raises:
             DataError: If one is lacking, or there are several.
         """
         for place in self.skipped:
-            if {"images", "masks"} <= {place_of(inner.name)[1] for inner in _folders(place)}:
+            if {*HALVES} <= {place_of(inner.name)[1] for inner in _folders(place)}:
                 raise DataError(f"{self.folder}: {not_one_of(place.name, SPLITS)}: rename {place}")
         for (split, half), places in self.found.items():
             if len(places) > 1:
@@ -53,12 +58,13 @@ class Layout:
         if "train" not in splits:
             raise DataError(f"{self.folder}: no train images and masks in it, {EXPECTED}")
         for split in splits:
-            for half, other in (("images", "masks"), ("masks", "images")):
+            for half in halves:
                 if (split, half) not in self.found:
+                    (other,) = {*HALVES} - {half}
                     place = self.found[split, other][0]
                     raise DataError(f"{place}: {other} without {half} beside them, {EXPECTED}")
         return {
-            split: {half: self.found[split, half][0] for half in ("images", "masks")}
+            split: {half: self.found[split, half][0] for half in halves}
             for split in SPLITS
             if split in splits
         }
@@ -95,10 +101,22 @@ def find_pairs(folder: Path) -> Layout | None:
             if not splits:
                 layout.add("train", half, place)
     if "masks" not in layout.halves():
-        return None
+        return layout if _has_images_alone(layout) else None
     for split, place in bare:
         layout.add(split, "images", place)
     return layout if "images" in layout.halves() else None
+
+
+def _has_images_alone(layout: Layout) -> bool:
+    """Return whether there are folders called images, with images in them, and no others."""
+    places = list(layout.found.values())
+    return (
+        bool(places)
+        and not layout.skipped
+        and all(len(of_split) == 1 for of_split in places)
+        and all(place_of(place.name) == (None, "images") for (place,) in places)
+        and all(look_into(place).images for (place,) in places)
+    )
 
 
 def _folders(folder: Path) -> list[Path]:

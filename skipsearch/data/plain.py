@@ -56,9 +56,9 @@ def read_plain_folder(folder: Path, size: Size | None) -> Read:
 def _places(folder: Path, passed: Passed) -> dict[str, Path]:
     """Return the folder of the images of each split; without splits, the folder as "train"."""
     layout = find_pairs(folder)
-    if layout is not None:
+    if layout is not None and "masks" in layout.halves():
         passed.skipped += ["masks"]
-        return {split: halves["images"] for split, halves in layout.places().items()}
+        return {split: halves["images"] for split, halves in layout.places(("images",)).items()}
     top = look_into(folder)
     if not any(split_of(place.name) for place in top.folders):
         return {"train": folder}
