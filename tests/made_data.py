@@ -79,3 +79,12 @@ def mask_arrays(train: int = 20, **changes: object) -> dict[str, np.ndarray]:
     images, masks = (np.stack(half) for half in zip(*map(pair, range(train)), strict=True))
     content = {"train_images": images, "train_masks": masks} | changes
     return {key: value for key, value in content.items() if value is not None}
+
+
+def mask_npz(folder: Path, **changes: object) -> Path:
+    """Write an .npz file for segmentation with some arrays changed, or left out if None."""
+    np.savez(folder / "some.npz", **mask_arrays(**changes))
+    return folder / "some.npz"
+
+
+COLOURS = np.array([(0, 0, 0), (128, 0, 0), (0, 128, 0)], np.uint8)  # of three classes

@@ -1,71 +1,36 @@
 """Images and masks for segmentation: what is read as what, and what is said of other masks."""
 
 import hashlib
-import math
 import re
 from collections.abc import Callable
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import PIL.Image
 import pytest
 import torch
-from hypothesis import assume, given
-from hypothesis import strategies as st
+from checked_data import assert_pairs, refusal, sizes, splits
 from made_data import (
+    COLOURS,
     folder_of_images,
     folder_of_pairs,
     mask_arrays,
+    mask_npz,
     pair,
     png_of,
 )
 from PIL import Image
-from torch.nn import functional as F
 
-from skipsearch.data import Data, Split, load_data
-from skipsearch.data.geometry import fit, resize_masks
+from skipsearch.data import load_data
 from skipsearch.data.images import IGNORED
 from skipsearch.data.words import place_of
-from skipsearch.errors import DataError
-from skipsearch.plan import Size
 
-
-def splits(data: Data) -> dict[str, Split]:
-    assert data.test is not None
-    return {"train": data.train, "validation": data.validation, "test": data.test}
-
-
-def sizes(data: Data) -> list[int]:
-    return [len(split) for split in splits(data).values()]
-
-
-def assert_pairs(data: Data, count: int) -> None:
-    """Check that all pairs of `pair` are there, once, each image with its mask."""
-    seen = []
-    for split in splits(data).values():
-        for image, mask in zip(split.images, split.labels, strict=True):
-            number = int(image[0, 0, 0])
-            expected_image, expected_mask = pair(number, data.classes)
-            assert np.array_equal(image.permute(1, 2, 0), expected_image)
-            assert np.array_equal(mask, expected_mask)
-            seen.append(number)
-    assert sorted(seen) == list(range(count))
+MASKS = mask_arrays()["train_masks"]
 
 
 def picture(path: Path) -> Image.Image:
     with Image.open(path) as file:
         return file.copy()
-
-
-def refusal(path: Path, **asked: object) -> str:
-    with pytest.raises(DataError) as caught:
-        load_data(path, **asked)
-    message = str(caught.value)
-    assert message.startswith(str(path))
-    assert "\n" not in message
-    assert caught.value.__suppress_context__ or caught.value.__context__ is None
-    return message
 
 
 # --- folders -------------------------------------------------------------------------------------
@@ -209,79 +174,6 @@ def test_masks_of_one_bit_and_of_sixteen_hold_class_numbers(tmp_path: Path, mode
         png_of(path, mask.astype(bool if mode == "1" else np.uint16))
         assert picture(path).mode == mode
     assert load_data(tmp_path).fingerprint == plain.fingerprint
-
-
-# --- geometry ------------------------------------------------------------------------------------
-
-SIDES = st.integers(1, 40)
-
-
-@given(SIDES, SIDES, SIDES, SIDES)
-def test_an_image_covers_the_size_and_hardly_more(h: int, w: int, height: int, width: int) -> None:
-    resized, window = fit(Size(h, w), Size(height, width))
-    assert resized.height == height or resized.width == width
-    assert 0 <= window.top <= window.bottom <= resized.height
-    assert 0 <= window.left <= window.right <= resized.width
-    assert (window.bottom - window.top, window.right - window.left) == (height, width)
-    scale = max(Fraction(height, h), Fraction(width, w))  # of both sides, rounded down
-    assert resized == (math.floor(h * scale), math.floor(w * scale))
-
-
-@given(SIDES, SIDES, SIDES, SIDES)
-def test_masks_are_resized_to_the_nearest_pixel(h: int, w: int, height: int, width: int) -> None:
-    resized, window = fit(Size(h, w), Size(height, width))
-    for old, new in ((h, resized.height), (w, resized.width)):
-        assume(all((2 * i + 1) * old % (2 * new) for i in range(new)))  # no two pixels as near
-    masks = torch.arange(h * w, dtype=torch.float64).view(1, 1, h, w)
-    expected = F.interpolate(masks, size=tuple(resized), mode="nearest-exact")[0, 0]
-    expected = expected[window.top : window.bottom, window.left : window.right]
-    found = resize_masks(masks[0, 0].numpy(), Size(height, width))
-    assert np.array_equal(found, expected)
-
-
-@pytest.mark.parametrize("size", [12, (12, 24), (7, 32), (30, 31), (48, 40)])
-def test_masks_and_images_keep_the_same_pixels(tmp_path: Path, size: int | tuple[int, int]) -> None:
-    # Both hold the number of the column: a mask that of a pixel, an image also what is between.
-    columns = np.broadcast_to(np.arange(32, dtype=np.uint8), (24, 32))
-    for number in range(6):
-        image = np.stack([columns * 8, columns * 8, np.full_like(columns, number)], -1)
-        png_of(tmp_path / "images" / f"{number}.png", image)
-        png_of(tmp_path / "masks" / f"{number}.png", columns)
-    data = load_data(tmp_path, image_size=size)
-    assert data.image_size == size
-    assert data.train.images.shape[2:] == data.train.labels.shape[1:] == Size.of(size)
-    off = (data.train.images[:, 0] / 8 - data.train.labels)[:, :, 1:-1]  # no border beside them
-    assert off.abs().max() <= 0.5 + 1 / 16 + 1e-6  # half a pixel, and a rounded grey level
-
-
-def test_arrays_and_files_are_resized_alike(tmp_path: Path) -> None:
-    folder_of_pairs(tmp_path / "folder", 20, size=(12, 20))
-    images, masks = zip(*(pair(number, size=(12, 20)) for number in range(20)), strict=True)
-    np.savez(tmp_path / "some.npz", train_images=np.stack(images), train_masks=np.stack(masks))
-    for size in (6, (8, 8), (7, 13)):
-        of_files = load_data(tmp_path / "folder", image_size=size)
-        of_arrays = load_data(tmp_path / "some.npz", image_size=size)
-        assert torch.equal(of_files.train.labels, of_arrays.train.labels)
-        difference = of_files.train.images.int() - of_arrays.train.images.int()
-        assert difference.abs().max() <= 1
-    assert "resized from 12x20 pixels" in of_arrays.source
-
-
-@pytest.mark.parametrize("size", [(6, 8), (4, 9)])
-def test_classes_may_be_of_images_that_are_no_squares(
-    tmp_path: Path, size: tuple[int, int]
-) -> None:
-    data = load_data(folder_of_images(tmp_path), image_size=size)
-    assert data.image_size == size
-    assert load_data("digits", image_size=size).image_size == size
-    assert load_data("digits", image_size=(9, 9)).image_size == 9
-    assert f"images of 3 x {size[0]} x {size[1]}" in data.summary()
-
-
-@pytest.mark.parametrize("size", [(8,), (8, 8, 8), (0, 8), (8, True), (8.0, 8), [8, 8], ()])
-def test_a_size_that_is_none_is_refused(size: object) -> None:
-    with pytest.raises(DataError, match="image_size"):
-        load_data("digits", image_size=size)
 
 
 # --- what is refused -----------------------------------------------------------------------------
@@ -523,8 +415,6 @@ def test_what_no_network_should_be_trained_on_is_refused(tmp_path: Path, case: C
 
 # --- the code in a message mends what it is about ------------------------------------------------
 
-COLOURS = np.array([(0, 0, 0), (128, 0, 0), (0, 128, 0)], np.uint8)
-
 
 def blurred(mask: np.ndarray) -> np.ndarray:
     """Black and white with an edge of another grey level, which no class has."""
@@ -591,107 +481,15 @@ def test_palettes_that_differ_are_refused(tmp_path: Path) -> None:
     assert "indices are no class numbers" in message
 
 
-# --- arrays --------------------------------------------------------------------------------------
-
-
-def npz(folder: Path, **changes: object) -> Path:
-    np.savez(folder / "some.npz", **mask_arrays(**changes))
-    return folder / "some.npz"
-
-
-def test_masks_in_an_npz(tmp_path: Path) -> None:
-    images, masks = (np.stack(half) for half in zip(*map(pair, range(30)), strict=True))
-    names = np.array(["sky", "road", "tree"])
-    data = load_data(
-        npz(
-            tmp_path,
-            val_images=images[20:25],
-            val_masks=masks[20:25],
-            test_images=images[25:],
-            test_masks=masks[25:],
-            class_names=names,
-        )
-    )
-    assert sizes(data) == [20, 5, 5]
-    assert_pairs(data, 30)
-    assert data.class_names == ("sky", "road", "tree")
-    assert sizes(load_data(npz(tmp_path))) == [12, 4, 4]
-    first = load_data(npz(tmp_path, train_images=images[:20].transpose(0, 3, 1, 2)))
-    assert first.fingerprint == load_data(npz(tmp_path)).fingerprint
-    assert load_data(npz(tmp_path, train_images=images[:20, ..., 0])).in_channels == 1
-
-
-@pytest.mark.parametrize("kind", [np.int64, np.float32, np.uint16, bool])
-def test_class_numbers_of_any_type_are_taken(tmp_path: Path, kind: type) -> None:
-    masks = mask_arrays()["train_masks"] % 2
-    plain = load_data(npz(tmp_path, train_masks=masks))
-    assert load_data(npz(tmp_path, train_masks=masks.astype(kind))).fingerprint == plain.fingerprint
-
-
-MASKS = mask_arrays()["train_masks"]
-ARRAYS = {
-    "0/255": (np.where(MASKS > 0, 255, 0), "masks of 0 and 255", MASKS > 0),
-    "gaps": (MASKS * 10, "hold 0, 10, 20", MASKS),
-    "colours": (COLOURS[MASKS], "these are 3 colours", MASKS),
-    "one channel": (MASKS[..., None], "(20, 6, 8, 1), expected class numbers", MASKS),
-    "one channel first": (MASKS[:, None], "(20, 1, 6, 8)", MASKS),
-    "one-hot": (np.eye(3, dtype=np.uint8)[MASKS], "(20, 6, 8, 3)", MASKS),
-    "one-hot first": (np.eye(3)[MASKS].transpose(0, 3, 1, 2), "(20, 3, 6, 8)", MASKS),
-    "shares": (np.where(MASKS > 0, 0.9, 0.1), "holds 0.1", MASKS > 0),
-    "-1": (MASKS.astype(np.int8) - 1, "holds -1", np.where(MASKS == 0, 255, MASKS - 1)),
-}
-
-
-@pytest.mark.parametrize("case", ARRAYS)
-def test_arrays_of_another_kind_are_explained_with_the_code_that_mends_them(
-    tmp_path: Path, case: str
-) -> None:
-    masks, words, expected = ARRAYS[case]
-    message = refusal(npz(tmp_path, train_masks=masks))
-    assert words in message
-    line = re.search(r"save (.+?)(?:, and the other|$)", message)[1]
-    names = {"numpy": np, "train_masks": masks, "colours": COLOURS}
-    mended = eval(line, names)
-    data = load_data(npz(tmp_path, train_masks=mended))
-    plain = load_data(npz(tmp_path, train_masks=expected))
-    assert data.fingerprint == plain.fingerprint
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"train_masks": MASKS[:, :5]}, ["train_masks: masks are (20, 5, 8)", "(20, 6, 8)"]),
-        ({"train_masks": MASKS[:19]}, ["train_masks: masks are (19, 6, 8)"]),
-        ({"train_masks": MASKS.astype(str)}, ["train_masks is <U", "expected class numbers"]),
-        ({"train_masks": MASKS[0]}, ["(6, 8)", "expected class numbers (N, H, W)"]),
-        ({"train_masks": MASKS * np.nan}, ["holds nan"]),
-        ({"train_masks": MASKS.astype(int) * 1000}, ["holds 2000", "below 255"]),
-        ({"train_masks": MASKS * 0}, ["all labelled pixels of the train masks are 0"]),
-        ({"train_masks": None}, ["no train_labels in it"]),
-        ({"train_labels": np.arange(20)}, ["both labels and masks"]),
-        ({"val_masks": MASKS}, ["no val_images in it"]),
-        ({"class_names": np.arange(3)}, ["one text for each class"]),
-        ({"class_names": np.array(["a"])}, ["1 class, expected 2 to 255"]),
-        ({"class_names": np.array(["a", "b"])}, ["train_masks[0]: value 2", "in class_names"]),
-    ],
-)
-def test_arrays_that_nothing_can_be_made_of_are_refused(
-    tmp_path: Path, changes: dict[str, object], words: list[str]
-) -> None:
-    message = refusal(npz(tmp_path, **changes))
-    for word in words:
-        assert word in message
-
-
 # --- what holds of masks as of labels ------------------------------------------------------------
 
 
 def test_the_fingerprint_tells_of_each_pixel_of_a_mask(tmp_path: Path) -> None:
-    prints = [load_data(npz(tmp_path)).fingerprint]
+    prints = [load_data(mask_npz(tmp_path)).fingerprint]
     for index, value in (((0, 0, 0), 1), ((19, 5, 7), 255)):
         masks = MASKS.copy()
         masks[index] = value
-        prints.append(load_data(npz(tmp_path, train_masks=masks)).fingerprint)
+        prints.append(load_data(mask_npz(tmp_path, train_masks=masks)).fingerprint)
     assert len(set(prints)) == 3
 
 
@@ -716,7 +514,7 @@ def test_equal_images_are_counted_and_those_with_several_masks(tmp_path: Path) -
 
 
 def test_validation_masks_can_join_training(tmp_path: Path) -> None:
-    data = load_data(npz(tmp_path))
+    data = load_data(mask_npz(tmp_path))
     joined = data.with_validation_in_training()
     assert torch.equal(joined.train.labels, torch.cat([data.train.labels, data.validation.labels]))
     assert joined.task == data.task
@@ -728,17 +526,5 @@ def test_the_source_tells_how_far_classes_differ_in_size(tmp_path: Path) -> None
     masks = MASKS.copy()
     masks[masks == 2] = 0
     masks[0, 0, 0] = 2
-    data = load_data(npz(tmp_path, train_masks=masks))
+    data = load_data(mask_npz(tmp_path, train_masks=masks))
     assert "unbalanced, 0.1 % of the labelled pixels of class '2' to 66" in data.source
-
-
-# --- the synthetic digits ------------------------------------------------------------------------
-
-
-def test_digits_on_textures_are_a_known_data_set() -> None:
-    data = load_data("digits-seg")
-    assert (data.task.name, data.classes, data.in_channels) == ("segmentation", 11, 1)
-    assert sizes(data) == [640, 160, 200]
-    assert "synthetic" in data.source
-    assert not data.notes.absent
-    assert load_data("digits-seg", denoise=25).classes == 0
