@@ -17,6 +17,7 @@ from skipsearch.config import DataConfig, SearchConfig, difference
 from skipsearch.data import Data, load_data
 from skipsearch.early_stopping import EarlyStopping
 from skipsearch.errors import DataError, RunError
+from skipsearch.plan import ImageSize
 from skipsearch.recipe import Recipe
 from skipsearch.run.dataset import load_again
 from skipsearch.run.searching import _describe
@@ -196,9 +197,14 @@ def test_noise_that_is_none_is_refused(sigma: object) -> None:
 # --- a run goes on with the same data ------------------------------------------------------------
 
 
+def described(data: Data, size: ImageSize | None = None) -> DataConfig:
+    """What a search records of its data."""
+    return _describe(data, None, size)
+
+
 def test_a_run_records_the_task_and_loads_it_again(tmp_path: Path) -> None:
     data = load_data(flat(tmp_path), image_size=(4, 6), denoise=25)
-    config = _describe(data, None, (4, 6))
+    config = described(data, (4, 6))
     assert (config.task, config.sigma, config.resized_to) == ("denoising", 25.0, (4, 6))
     again = DataConfig.from_dict(config.to_dict())
     assert again == config
@@ -208,11 +214,11 @@ def test_a_run_records_the_task_and_loads_it_again(tmp_path: Path) -> None:
 
 
 def test_a_square_is_recorded_as_one_number() -> None:
-    assert _describe(load_data("digits", image_size=(9, 9)), None, (9, 9)).resized_to == 9
+    assert described(load_data("digits", image_size=(9, 9)), (9, 9)).resized_to == 9
 
 
 def test_another_noise_is_another_search() -> None:
-    one, other = (_describe(load_data("digits", denoise=s), None, None) for s in (25, 50))
+    one, other = (described(load_data("digits", denoise=s)) for s in (25, 50))
     assert "data.sigma is 25.0 there, 50.0 was asked for" in difference(
         {"data": one.to_dict()}, {"data": other.to_dict()}
     )
@@ -238,7 +244,7 @@ def test_other_sizes_are_refused(text: str, capsys: pytest.CaptureFixture[str]) 
 
 @pytest.mark.parametrize(("size", "sigma"), [(None, 0.0), (96, 25.0), ((96, 128), 12.5)])
 def test_the_command_of_a_search_names_size_and_noise(size: object, sigma: float) -> None:
-    data = _describe(load_data("digits", denoise=sigma or None), None, size)
+    data = described(load_data("digits", denoise=sigma or None), size)
     config = SearchConfig(
         space=Space.load("quickstart"),
         data=data,
