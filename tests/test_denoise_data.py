@@ -103,6 +103,7 @@ def test_masks_are_not_read(tmp_path: Path) -> None:
     (tmp_path / "train" / "masks" / "000.png").write_bytes(b"no image")
     for path in (tmp_path / "test" / "masks").iterdir():
         path.unlink()
+    (tmp_path / "test" / "labels").mkdir()
     data = load_data(tmp_path, denoise=25)
     assert (sizes(data), data.classes) == ([9, 1, 3], 0)
     assert "left out: the folder masks" in data.summary()

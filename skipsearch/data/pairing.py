@@ -49,12 +49,12 @@ class Layout:
             if {*HALVES} <= {place_of(inner.name)[1] for inner in _folders(place)}:
                 raise DataError(f"{self.folder}: {not_one_of(place.name, SPLITS)}: rename {place}")
         for (split, half), places in self.found.items():
-            if len(places) > 1:
+            if half in halves and len(places) > 1:
                 raise DataError(
                     f"{self.folder}: both {below(self.folder, places[0])} and"
                     f" {below(self.folder, places[1])} mean the {half} of {split}: expected one"
                 )
-        splits = {split for split, _ in self.found}
+        splits = [split for split in SPLITS if any(split == found for found, _ in self.found)]
         if "train" not in splits:
             raise DataError(f"{self.folder}: no train images and masks in it, {EXPECTED}")
         for split in splits:
@@ -63,11 +63,7 @@ class Layout:
                     (other,) = {*HALVES} - {half}
                     place = self.found[split, other][0]
                     raise DataError(f"{place}: {other} without {half} beside them, {EXPECTED}")
-        return {
-            split: {half: self.found[split, half][0] for half in halves}
-            for split in SPLITS
-            if split in splits
-        }
+        return {split: {half: self.found[split, half][0] for half in halves} for split in splits}
 
 
 def find_pairs(folder: Path) -> Layout | None:
