@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from math import floor
 from typing import Any, NamedTuple, TypeVar
 
-from skipsearch.fields import FIELDS, PER_STAGE, collapse, spread
+from skipsearch.fields import FIELDS, PER_STAGE, collapse
 from skipsearch.kinds import NO_STEM
 from skipsearch.layout import Layout, is_convolution, parse_run
 from skipsearch.merges import LINK_MERGES, MERGES
@@ -45,7 +45,6 @@ def canonical_fields(
     """
     dropout = values["dropout"]
     down = len(stages) - values["ups"]
-    ups = [_canonical_up(up, dropout) for up in spread(values["up"], values["ups"])]
     settled = [
         _canonical_stage(fields, stage, dropout, not plan.stem and number == 0)
         if stage.blocks
@@ -55,7 +54,7 @@ def canonical_fields(
     with_blocks = [stage.layout for stage in settled if stage.layout]
     head = _shortest_head(parse_run(values["head"]), with_blocks[-1], dropout)
     tokens = [token for layout in with_blocks for token in (*layout.branch, *layout.after)]
-    tokens += [token for run in (head, *ups) for token in parse_run(run)]
+    tokens += parse_run(head)
     merges = {block.merge for stage in plan.stages for block in stage.blocks if block.merge}
     known = frozenset().union(*(MERGES[merge].fields for merge in merges))
     pooled = plan.head.pooled if isinstance(plan.head, Head) else ()
@@ -66,8 +65,7 @@ def canonical_fields(
     matters |= {
         "head_width": widens,
         "link_merge": bool(joins),
-        "up": bool(ups),
-        "down": down > 1,
+        "up": bool(values["ups"]),
         "drop_path": bool(merges),
         "dropout": "dropout" in tokens,
     }
@@ -87,7 +85,6 @@ def canonical_fields(
         "stem_width": values["stem_width"] if plan.stem else values["widths"][0],
         "head": head,
         "link_shortcut": _settled_link(values["link_shortcut"], joins),
-        "up": collapse(ups) if ups else FIELDS["up"].default,
         "down": _settled_down(values["down"], stages[1:down]),
         "compression": _shortest_compression(plan, values["compression"]),
     }
@@ -155,14 +152,10 @@ def _narrows(stage: Stage) -> bool:
     return stage.enlarges and len(dense) > 1
 
 
-def _canonical_up(up: str, dropout: float) -> str:
-    """Remove a dropout of rate 0."""
-    return "-".join(token for token in parse_run(up) if dropout or token != "dropout")
-
-
 def _settled_down(down: str, stages: Sequence[StageFields]) -> str:
-    """Return how stages halve; the transition of a dense stage averages anyhow."""
-    return "stride" if down == "avgpool" and all(map(needs_transition, stages)) else down
+    """Return how stages halve, if there are any; the transition of a dense one averages anyhow."""
+    averages = down == "avgpool" and all(map(needs_transition, stages))
+    return "stride" if averages or not stages else down
 
 
 def _with_depthwise(layout: Layout, stage: Stage) -> Layout:

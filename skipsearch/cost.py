@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 from skipsearch.design import Design
 from skipsearch.errors import DesignError
+from skipsearch.fields import spread
 from skipsearch.layout import is_convolution, parse_run
 from skipsearch.merges import LINK_MERGES, MERGES
-from skipsearch.operations import OPERATIONS
+from skipsearch.operations import OPERATIONS, TRANSPOSED
 from skipsearch.plan import (
     BEFORE_POOL,
     IMAGE,
@@ -33,6 +34,7 @@ from skipsearch.plan import (
 from skipsearch.planning import needs_transition
 
 FLOAT32_BYTES = 4
+CONVOLVING = (*TRANSPOSED, "shuffle")  # words that enlarge with a convolution
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ def cost(
 
 
 def layers(design: Design) -> int:
-    """Count the layers of a design as the literature does: ResNet-110 has 110.
+    """Count the layers of a design as the literature does: ResNet-110 has 110, U-Net 23.
 
     The convolutions on the path from the image to the classifier and the classifier itself are
     counted (He et al. 2015, arXiv:1512.03385, section 4.2). Shortcuts, long skips and the inside
@@ -88,11 +90,13 @@ def layers(design: Design) -> int:
     """
     # Counted from the notation alone, for thousands of designs: it does not depend on shapes.
     tokens = [*parse_run(design.stem), *parse_run(design.head)]
-    transitions = 0
-    for index, stage in enumerate(design.stages):
+    down = len(design.depths) - design.ups
+    transitions = sum(map(needs_transition, design.stages[1:down]))
+    for stage in design.stages:
         tokens += (*stage.layout.branch, *stage.layout.after) * stage.depth
-        transitions += index > 0 and needs_transition(stage)
-    return 1 + transitions + sum(map(is_convolution, tokens))
+    for up in spread(design.up, design.ups):
+        tokens += parse_run(up)
+    return 1 + transitions + sum(is_convolution(t) or t in CONVOLVING for t in tokens)
 
 
 # --- the parts of a network -----------------------------------------------------------------------

@@ -160,6 +160,8 @@ class Up:
             raise DesignError(
                 f"{place}: one of {', '.join(ENLARGING)} stands once in {shown_value(value)}"
             )
+        if "dropout" in tokens:
+            raise DesignError(f"{place}: {shown_value(value)} takes no dropout")
         return "-".join(tokens)
 
 

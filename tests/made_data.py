@@ -41,3 +41,50 @@ def folder_of_images(folder: Path, count: int = 10, classes: tuple[str, ...] = (
         for number in range(count):
             png(folder / name / f"{number:03}.png", (label, number, 99))
     return folder
+
+
+def png_of(path: Path, pixels: np.ndarray, **options: object) -> Path:
+    """Write an array as an image file of the kind of its suffix."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, **options)
+    return path
+
+
+def pair(number: int, classes: int = 3, size: tuple[int, int] = (6, 8)):
+    """Return an image (H, W, 3) and its mask (H, W); the first pixel of the image is its number."""
+    image = np.random.default_rng(number).integers(0, 256, (*size, 3), dtype=np.uint8)
+    image[0, 0] = number
+    mask = (np.arange(size[0])[:, None] + np.arange(size[1]) + number) % classes
+    return image, mask.astype(np.uint8)
+
+
+def folder_of_pairs(
+    folder: Path,
+    count: int = 10,
+    first: int = 0,
+    names: tuple[str, str] = ("images", "masks"),
+    classes: int = 3,
+    size: tuple[int, int] = (6, 8),
+) -> Path:
+    """Write images and masks into two folders, no two images alike."""
+    for number in range(first, first + count):
+        image, mask = pair(number, classes, size)
+        png_of(folder / names[0] / f"{number:03}.png", image)
+        png_of(folder / names[1] / f"{number:03}.png", mask)
+    return folder
+
+
+def mask_arrays(train: int = 20, **changes: object) -> dict[str, np.ndarray]:
+    """Arrays of an .npz file for segmentation, with some changed, or left out if None."""
+    images, masks = (np.stack(half) for half in zip(*map(pair, range(train)), strict=True))
+    content = {"train_images": images, "train_masks": masks} | changes
+    return {key: value for key, value in content.items() if value is not None}
+
+
+def mask_npz(folder: Path, **changes: object) -> Path:
+    """Write an .npz file for segmentation with some arrays changed, or left out if None."""
+    np.savez(folder / "some.npz", **mask_arrays(**changes))
+    return folder / "some.npz"
+
+
+COLOURS = np.array([(0, 0, 0), (128, 0, 0), (0, 128, 0)], np.uint8)  # of three classes

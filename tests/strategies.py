@@ -118,6 +118,52 @@ def designs(layout_texts: st.SearchStrategy[str] | None = None) -> st.SearchStra
     return fields(texts).map(_design_or_none).filter(lambda design: design is not None)
 
 
+UPS = (
+    *("up2", "up2", "up3", "up4", "nearest", "bilinear", "nearest-conv3-bn", "shuffle"),
+    *("conv1-bn-relu-up4-bn-relu-conv1", "bilinear-dw3"),
+)
+DECODER_LINKS = (
+    *((), ("mirror",), ("mirror",), ("full",), ("mirror", "x>y"), ("x>y", "0>y"), ("1>y",)),
+    *(("1>2",), ("s>2", "x>1"), ("1>3", "x>3")),
+)
+DECODER_VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "ups": st.sampled_from((1, 1, 2, 3)),
+    "up": st.sampled_from(UPS),
+    "down": st.sampled_from(("stride", "stride", "maxpool", "avgpool")),
+    "stem": st.sampled_from((*STEMS, "none", "none")),
+    "head": st.sampled_from(("map", "map", "map3", "conv3-map", "bn-relu-map", "mean")),
+    "links": st.sampled_from(DECODER_LINKS),
+    "link_merge": st.sampled_from(("add", "cat", "attention", "weighted")),
+}
+
+
+@st.composite
+def decoder_fields(draw: st.DrawFn, layout_texts: st.SearchStrategy[str]) -> dict[str, Any]:
+    """Fields of a design with stages that enlarge; not every draw is a valid design."""
+    values = draw(fields(layout_texts))
+    values |= {name: draw(strategy) for name, strategy in DECODER_VALUES.items()}
+    if draw(st.booleans()) and len(values["depths"]) > 1:
+        values["depths"] = (*values["depths"][:-1], 0)
+    return values
+
+
+def decoders(layout_texts: st.SearchStrategy[str] | None = None) -> st.SearchStrategy[Design]:
+    """Valid designs with stages that enlarge, of random layouts unless given."""
+    texts = layouts().map(str) if layout_texts is None else layout_texts
+    return decoder_fields(texts).map(_design_or_none).filter(lambda design: design is not None)
+
+
+@st.composite
+def near_decoders(draw: st.DrawFn) -> tuple[Design, Design]:
+    """Two designs that enlarge, the second with one or two fields of the first drawn anew."""
+    first = draw(decoders(NEAR_LAYOUTS))
+    values = first.to_dict()
+    others = {**VALUES, **DECODER_VALUES}
+    for name in draw(st.lists(st.sampled_from(sorted(others)), min_size=1, max_size=2)):
+        values[name] = draw(others[name])
+    return first, _design_or_none(values) or first
+
+
 @st.composite
 def near_pairs(draw: st.DrawFn) -> tuple[Design, Design]:
     """Two designs, the second with one to three fields of the first drawn anew."""

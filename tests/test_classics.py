@@ -5,6 +5,7 @@ import re
 import pytest
 
 from skipsearch.classics import CLASSICS, Classic, classic
+from skipsearch.classics.classifiers import CLASSIFIERS
 from skipsearch.cost import cost
 from skipsearch.errors import DesignError
 
@@ -46,7 +47,7 @@ PARAMS = {
 }
 
 
-@pytest.mark.parametrize("name", CLASSICS)
+@pytest.mark.parametrize("name", CLASSIFIERS)
 def test_the_size_of_every_classic_is_the_one_written_down(name: str) -> None:
     entry = CLASSICS[name]
     counted = cost(entry.design, entry.in_channels, entry.image_size, entry.classes)
@@ -105,7 +106,7 @@ def test_every_classic_names_its_paper_and_where_its_error_stands(name: str) -> 
 # The number in a name counts the layers with weights: the stem, the branches' and the transitions'
 # convolutions, and the linear layer (He et al. 2015, section 4.2: 6n + 2). Zagoruyko & Komodakis
 # 2016 count convolutions alone, the three projections among them (6n + 4).
-@pytest.mark.parametrize("name", CLASSICS)
+@pytest.mark.parametrize("name", CLASSIFIERS)
 def test_the_depth_in_the_name_is_that_of_the_network(name: str) -> None:
     plan = CLASSICS[name].design.plan()
     chains = [plan.stem]

@@ -20,6 +20,7 @@ from skipsearch.classics import (
     RELU_BEFORE_ADDITION,
     RELU_ONLY_PREACTIVATION,
 )
+from skipsearch.classics.classifiers import CLASSIFIERS
 from skipsearch.cost import Cost, cost, layers, measure_network
 from skipsearch.design import Design
 from skipsearch.errors import DesignError
@@ -55,7 +56,7 @@ def test_the_five_orders_of_resnet_110_have_one_size(order: str) -> None:
     assert cost(design).params == 1_727_962
 
 
-@pytest.mark.parametrize("name", CLASSICS)
+@pytest.mark.parametrize("name", CLASSIFIERS)
 def test_layers_are_those_that_the_name_of_a_classic_counts(name: str) -> None:
     counted = int(next(word for word in name.split("-") if word.isdecimal()))
     if name.startswith("wrn"):  # counts its three projections, and not the classifier

@@ -433,7 +433,7 @@ def unknown_device(here: Path):
 
 
 def image_size_of_nothing(here: Path):
-    return {"name": "digits", "image_size": 0}, ["image_size 0", "1 or more"]
+    return {"name": "digits", "image_size": 0}, ["image_size: 0 is not a positive whole number"]
 
 
 def negative_seed(here: Path):

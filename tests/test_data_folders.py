@@ -12,7 +12,7 @@ from made_data import folder_of_images, png
 from PIL import Image
 
 from skipsearch.data import Data, load_data
-from skipsearch.data.folders import IMAGE_SUFFIXES
+from skipsearch.data.looking import IMAGE_SUFFIXES
 from skipsearch.data.words import FILLERS, SPLITS, split_of, splits_within
 from skipsearch.errors import DataError
 
@@ -437,9 +437,9 @@ def test_an_image_size_that_no_memory_holds_is_refused_before_anything_is_read(
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        ({"image_size": True}, "image_size True"),
-        ({"image_size": 8.0}, "image_size 8.0"),
-        ({"image_size": "8"}, "image_size '8'"),
+        ({"image_size": True}, "image_size: True"),
+        ({"image_size": 8.0}, "image_size: 8.0"),
+        ({"image_size": "8"}, "image_size: '8'"),
         ({"split_seed": 1.5}, "split_seed 1.5"),
         ({"split_seed": None}, "split_seed None"),
         ({"validation_fraction": "0.1"}, "validation_fraction '0.1'"),

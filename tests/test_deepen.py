@@ -15,7 +15,6 @@ from skipsearch.classics import (
     BN_AFTER_ADDITION,
     BOTTLENECK,
     BOTTLENECK_PREACTIVATION,
-    CLASSICS,
     DENSE,
     FULL_PREACTIVATION,
     ORIGINAL,
@@ -23,6 +22,7 @@ from skipsearch.classics import (
     RELU_BEFORE_ADDITION,
     RELU_ONLY_PREACTIVATION,
 )
+from skipsearch.classics.classifiers import CLASSIFIERS
 from skipsearch.data import load_data, normalise
 from skipsearch.deepening import deepen
 from skipsearch.deepening.identity import behind_block
@@ -181,7 +181,7 @@ def test_what_can_grow_and_why_the_rest_cannot(layout: str, ratio: float) -> Non
 
 
 def test_every_layout_of_the_classics_is_in_the_table() -> None:
-    assert {classic.design.layout for classic in CLASSICS.values()} <= {key[0] for key in TABLE}
+    assert {classic.design.layout for classic in CLASSIFIERS.values()} <= {key[0] for key in TABLE}
 
 
 CASES = {

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from skipsearch.classics import CLASSICS
+from skipsearch.classics.classifiers import CLASSIFIERS
 from skipsearch.data import Data, Split, load_data
 from skipsearch.design import Design
 from skipsearch.models import Network, build
@@ -311,7 +312,7 @@ def small(design: Design) -> Design:
     )
 
 
-@pytest.mark.parametrize("name", CLASSICS)
+@pytest.mark.parametrize("name", CLASSIFIERS)
 def test_every_classic_can_be_looked_into(name: str, inputs: Tensor, labels: Tensor) -> None:
     model = build(small(CLASSICS[name].design), in_channels=1, classes=10)
     images = F.interpolate(inputs, size=32)

@@ -33,7 +33,7 @@ from skipsearch.design import Design
 from skipsearch.diagram import Diagram, draw_diagram
 from skipsearch.merges import MERGES
 from skipsearch.operations import OPERATIONS
-from skipsearch.plan import Network, Step
+from skipsearch.plan import Head, Network, Step
 
 THREE: dict[str, Any] = {"depths": (2, 2, 2), "widths": (4, 8, 16)}
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -132,7 +132,7 @@ def variants() -> dict[str, Design]:
 VARIANTS = variants()
 # The classics differ in their depths for the most part: one of each layout and stem is drawn.
 ONE_OF_EACH = {
-    (classic.design.layout, classic.design.stem, classic.design.groups): name
+    (classic.design.layout, classic.design.stem, classic.design.groups, classic.design.ups): name
     for name, classic in CLASSICS.items()
 }
 CASES = {**VARIANTS, **{name: CLASSICS[name].design for name in ONE_OF_EACH.values()}}
@@ -168,7 +168,8 @@ def typeset(word: str) -> str:
 
 def steps_of(plan: Network) -> list[Step]:
     """Every operation that a drawing shows: those of all blocks but for their channels."""
-    steps = [*plan.stem, *plan.head.steps, *plan.head.pooled]
+    steps = [*plan.stem, *plan.head.steps]
+    steps += plan.head.pooled if isinstance(plan.head, Head) else ()
     for stage in plan.stages:
         steps += stage.transition
         if stage.join:
@@ -187,7 +188,7 @@ def block_words(plan: Network) -> set[str]:
 
 @pytest.mark.parametrize("name", CASES)
 def test_every_operation_of_the_plan_is_written(name: str) -> None:
-    plan = CASES[name].plan()
+    plan = CASES[name].plan(CLASSICS[name].in_channels if name in CLASSICS else 3)
     texts = texts_of(figure_of(name))
     parts = {part for text in texts for part in text.split(" - ")}
     assert {typeset(step_word(step)) for step in steps_of(plan)} <= parts
@@ -210,19 +211,25 @@ def test_the_strip_and_the_footer_say_what_it_is(name: str) -> None:
     assert f"{total.macs:,} multiply-adds" in text
     assert f"input {shape}" in text
     for number, depth in enumerate(design.depths, 1):
-        assert f"stage {number}: {depth} block" in text
-    assert f"linear {design.plan().head.features}→{images[2]}" in text
+        assert (f"stage {number}: {depth} block" in text) == (depth > 0)
+        assert f"{'to ' if depth == 0 else ''}stage {number}" in text
+    head = design.plan().head
+    word = "linear" if isinstance(head, Head) else f"map{head.kernel}"
+    assert f"{word} {head.features}→{images[2]}" in text
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_parameters_of_the_strip_add_up(name: str) -> None:
     text = "\n".join(texts_of(figure_of(name)))
     told = re.findall(r"(?:, |links: )(\d[\d,]*) parameters", text)
-    plan, classes = CASES[name].plan(), CLASSICS[name].classes if name in CLASSICS else 10
-    pooled = sum(OPERATIONS[step.op].params(step) for step in plan.head.pooled)
-    classifier = pooled + plan.head.features * classes + classes
-    counted = sum(int(number.replace(",", "")) for number in told) + classifier
-    assert counted == cost(CASES[name], classes=classes).params
+    classic = CLASSICS.get(name)
+    channels, classes = (classic.in_channels, classic.classes) if classic else (3, 10)
+    head = CASES[name].plan(channels).head
+    pooled = head.pooled if isinstance(head, Head) else ()
+    weights = head.features * (1 if isinstance(head, Head) else head.kernel**2)
+    ending = sum(OPERATIONS[step.op].params(step) for step in pooled) + (weights + 1) * classes
+    counted = sum(int(number.replace(",", "")) for number in told) + ending
+    assert counted == cost(CASES[name], channels, classes=classes).params
 
 
 WORDS = {

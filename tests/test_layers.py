@@ -74,7 +74,7 @@ HOMES = {
     "onnxscript": ("artefacts/onnx.py",),
     "matplotlib": ("diagram/", "analysis/figures.py"),
     "yaml": ("text.py",),
-    "sklearn": ("data/known.py", "data/dividing.py"),
+    "sklearn": ("data/digits.py", "data/dividing.py"),
     "scipy": ("analysis/", "surrogate/"),
 }
 # torchvision and timm import torch.
@@ -381,7 +381,7 @@ RIGHT = {
         "from skipsearch.models import build\nfrom typing import TYPE_CHECKING\n"
         "if TYPE_CHECKING:\n    from skipsearch.data import Split\n"
     ),
-    "data/known.py": "import sklearn.datasets\nimport torch",
+    "data/digits.py": "import sklearn.datasets\nimport torch",
     "searching/storage.py": "import optuna, sqlalchemy",
     "searching/driver.py": "import ray.tune\nfrom skipsearch.training import train",
     "searching/logs.py": "import mlflow\nimport tensorboardX\nfrom ray.tune import Callback",

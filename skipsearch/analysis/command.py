@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 
 from skipsearch.config import SearchConfig
+from skipsearch.plan import ImageSize
 from skipsearch.ready import ready_names
 from skipsearch.recipe import Recipe
 from skipsearch.record import ASK_BEST
@@ -28,7 +29,8 @@ def search_command(config: SearchConfig) -> str:
     options = {
         "data": config.data.name,
         "data-root": config.data.root,
-        "image-size": config.data.resized_to,
+        "image-size": _size_word(config.data.resized_to),
+        "denoise": str(config.data.sigma).removesuffix(".0") if config.data.sigma else None,
         "trials": config.trials,
         "epochs": config.recipe.epochs,
         **how,
@@ -46,6 +48,13 @@ def search_command(config: SearchConfig) -> str:
         if name not in in_space and value != getattr(Recipe(), name):
             words += ["--recipe", f"{name}={value}"]
     return shlex.join(words)
+
+
+def _size_word(size: ImageSize | None) -> str | None:
+    """Return an image size as an option: one number, or HxW."""
+    if size is None or isinstance(size, int):
+        return None if size is None else str(size)
+    return "x".join(map(str, size))
 
 
 def _space_word(space: Space) -> str:

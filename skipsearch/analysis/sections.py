@@ -35,6 +35,7 @@ from skipsearch.analysis.legends import (
 from skipsearch.analysis.page import Picture, Section, Table
 from skipsearch.diagram import draw_diagram
 from skipsearch.errors import counted
+from skipsearch.plan import Size
 from skipsearch.record import COMPLETE, FAIL, PRUNED
 from skipsearch.task import Metric
 
@@ -362,9 +363,9 @@ def provenance_section(found: Findings) -> Section:
     versions = ", ".join(f"{name} {number}" for name, number in config.versions.items())
     text = [
         f"Data: {data.name}, {data.source}; {data.train_images:,} training and"
-        f" {data.validation_images:,} validation images of {data.image_size} x"
-        f" {data.image_size} pixels; fingerprint {data.fingerprint}. The test split was not"
-        " looked at.",
+        f" {data.validation_images:,} validation images of"
+        f" {Size.of(data.image_size)} pixels; fingerprint {data.fingerprint}. The test split was"
+        " not looked at.",
         f"Sampler {config.sampler}, scheduler {config.stopping.rule}, seed {config.seed}."
         f" {versions}.",
         *(f"Numerics: {text}." for text in numerics),

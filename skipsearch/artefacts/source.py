@@ -18,6 +18,7 @@ from skipsearch.artefacts.source_text import (
     fitted,
     indented,
     module_call,
+    return_last,
     transposed,
 )
 from skipsearch.cost import cost
@@ -142,8 +143,6 @@ def _network_class(
     made, last = _output(plan.head, classes)
     init += made
     forward += last
-    dense = isinstance(plan.head, MapHead)
-    outputs = f"values (N, {classes}, H, W)" if dense else f"logits (N, {classes})"
     default = any("DefaultConv2d(" in line or "AttentionGate(" in line for line in init)
     second = []
     if any("ConvTranspose2d(" in line for line in init):
@@ -157,7 +156,7 @@ def _network_class(
     return "\n".join(
         [
             "class Network(nn.Module):",
-            f'    """Images (N, {in_channels}, H, W) -> {outputs}."""',
+            f'    """Images (N, {in_channels}, H, W) -> {_outputs(plan, classes)}."""',
             "",
             f"    def __init__(self, in_channels: int = {in_channels}, classes: int = {classes})"
             " -> None:",
@@ -179,6 +178,9 @@ def _network_class(
 def _stem(plan: Network) -> tuple[list[str], list[str]]:
     """Return the modules of the stem and its lines of ``forward``, with the ends that are kept."""
     kept = plan.sources | {stage.cut for stage in plan.stages}
+    if isinstance(plan.head, MapHead):
+        factors = [plan.head.enlarge, *(link.enlarge for link in plan.head.links)]
+        kept |= {IMAGE} if max(factors) > 1 else set()  # its size is that of the output
     init, forward = [], ["xx = x"] if IMAGE in kept else []
     if BEFORE_POOL in kept:
         init += _sequence("stem", plan.stem[:-1], "in_channels")
@@ -188,6 +190,12 @@ def _stem(plan: Network) -> tuple[list[str], list[str]]:
         init += _sequence("stem", plan.stem, "in_channels")
         forward.append("x = self.stem(x)")
     return init, forward + (["x0 = x"] if 0 in kept else [])
+
+
+def _outputs(plan: Network, classes: int) -> str:
+    """Return what the network puts out."""
+    dense = isinstance(plan.head, MapHead)
+    return f"values (N, {classes}, H, W)" if dense else f"logits (N, {classes})"
 
 
 def _output(head: Head | MapHead, classes: int) -> tuple[list[str], list[str]]:
@@ -215,7 +223,7 @@ def _output(head: Head | MapHead, classes: int) -> tuple[list[str], list[str]]:
                 term = f"cut({term}, xx)"
             init += chained(f"self.{name}", modules, 8)
         forward.append(f"x = x + {term}")
-    return init, [*forward, "return x"]
+    return init, return_last(forward)
 
 
 def _map(inputs: int, kernel: int) -> str:
@@ -340,15 +348,17 @@ def _docstring(design: Design, plan: Network, card: Card, in_channels: int, clas
         start, rest = f"    {name:<{width}}", " " * (width + 4)
         lines.append(_filled(text, initial_indent=start, subsequent_indent=rest))
     sentences = [
-        f"Images (N, {in_channels}, H, W) -> logits (N, {classes}), for any H and W.",
+        f"Images (N, {in_channels}, H, W) -> {_outputs(plan, classes)}, for any H and W.",
         normalisation(card.mean, card.std),
         "The classes have their names in card.json." if card.class_names else "",
         "`python model.py` prints the shape that leaves each part and checks the number of"
         " parameters and multiply-adds. To load the trained weights, without pickle:",
     ]
+    dense = isinstance(plan.head, MapHead)
+    kind = "a per-pixel network" if dense else "an image classifier"
     text = "\n\n".join(
         [
-            f"{title}: an image classifier in one file that needs torch alone, by skipsearch.",
+            f"{title}: {kind} in one file that needs torch alone, by skipsearch.",
             "\n".join(lines),
             _filled(" ".join(filter(None, sentences))),
             "    from safetensors.torch import load_file\n",
@@ -384,11 +394,11 @@ def _fields_with_effect(design: Design, plan: Network) -> dict[str, str]:
         for name in ("bottleneck_ratio", "groups", "compression", "drop_path", "dropout")
         if getattr(settled, name) != DEFAULTS[name]
     }
-    shown |= {"layout", "depths", "widths", "stem", "stem_width"}
-    shown |= {
-        name for name in ("head", "head_width", "links") if getattr(design, name) != DEFAULTS[name]
-    }
-    shown |= {n for n in ("link_merge", "link_shortcut", "growth") if design.has_effect(n)}
+    shown |= {"layout", "depths", "widths", "stem"}
+    shown |= {"stem_width"} if plan.stem else set()
+    often = ("head", "head_width", "ups", "down", "links")
+    shown |= {name for name in often if getattr(design, name) != DEFAULTS[name]}
+    shown |= {n for n in ("up", "link_merge", "link_shortcut", "growth") if design.has_effect(n)}
     if any(block.merge for block in blocks):
         shown.add("merge")
     # A plain or dense block has no choice of what its shortcut carries.

@@ -156,7 +156,8 @@ class BlockWriter:
         if len(one) <= LINE_LENGTH - 4:
             return [one]
         layout = fill(str(self.kind.layout), LINE_LENGTH - 4).split("\n")
-        return [f'"""{whose}; {how}.', "", *layout, '"""']
+        first = fill(f'"""{whose}; {how}.', LINE_LENGTH - 4, break_on_hyphens=False)
+        return [*first.split("\n"), "", *layout, '"""']
 
     def _run(self, tokens: Sequence[str], runs: Sequence[Steps], widens: bool = True) -> list[str]:
         """Add the modules of a chain, given as the steps of each block; return its lines."""

@@ -171,16 +171,35 @@ def transposed(inputs: str, step: Step) -> str:
     return f"nn.ConvTranspose2d({', '.join(arguments)})"
 
 
-def fitted(line: str, column: int) -> list[str]:
-    """Break a long flat call, which starts at ``column``, at its brackets."""
-    if column + len(line) <= LINE_LENGTH:
-        return [line]
-    head, _, rest = line.partition("(")
-    inside, _, tail = rest.rpartition(")")
+def fitted(line: str, column: int, end: str = "") -> list[str]:
+    """Break a long call, or list, which starts at ``column``, at its brackets.
+
+    Args:
+        line: Expression, or an assignment of one.
+        column: Start column.
+        end: What follows on the same line.
+    """
+    opens = min((line.find(bracket) for bracket in "([" if bracket in line), default=-1)
+    if column + len(line + end) <= LINE_LENGTH or opens < 0:
+        return [line + end]
+    closes = max(line.rfind(bracket) for bracket in ")]")
+    inside = line[opens + 1 : closes]
     lines = [inside]
     if column + 4 + len(inside) > LINE_LENGTH:
-        lines = [f"{argument}," for argument in inside.split(", ")]
-    return [f"{head}(", *deeper(lines), f"){tail}"]
+        lines = [each for part in _parts(inside) for each in fitted(part, column + 4, ",")]
+    return [line[: opens + 1], *deeper(lines), line[closes:] + end]
+
+
+def _parts(arguments: str) -> list[str]:
+    """Split arguments at the commas outside brackets."""
+    parts, depth = [""], 0
+    for character in arguments:
+        depth += (character in "([") - (character in ")]")
+        if character == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [part.strip() for part in parts]
 
 
 def chained(name: str, modules: Sequence[str], column: int, always: bool = False) -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import Any
 
 from skipsearch.anatomy import draw_design
 from skipsearch.classics import CLASSICS
@@ -51,7 +52,7 @@ def show(options: argparse.Namespace) -> None:
         return
     design = read_design(what, ready)
     classic = CLASSICS.get(what.lower())
-    images = {"in_channels": 3, "image_size": 32, "classes": 10}
+    images: dict[str, Any] = {"in_channels": 3, "image_size": 32, "classes": 10}
     if classic is not None:
         images = {name: getattr(classic, name) for name in images}
     given = {name: getattr(options, name) for name in images}
@@ -68,7 +69,7 @@ def show(options: argparse.Namespace) -> None:
 
 
 def _write_figures(
-    design: Design, images: Mapping[str, int], files: Mapping[str, str | None]
+    design: Design, images: Mapping[str, Any], files: Mapping[str, str | None]
 ) -> list[str]:
     """Draw a design to the named files; return these."""
     wanted = {kind: file for kind, file in files.items() if file is not None}
@@ -157,7 +158,11 @@ def train_design(options: argparse.Namespace) -> None:
         tune_process(available_cores())
     device = options.device or default_device()
     data = load_data(
-        options.data, root=options.data_root, device=device, image_size=options.image_size
+        options.data,
+        root=options.data_root,
+        device=device,
+        image_size=options.image_size,
+        denoise=options.denoise,
     )
     print_data(data)
     data = data.without_test()

@@ -6,7 +6,7 @@ import argparse
 from typing import NoReturn, TypeAlias
 
 from skipsearch.cli.console import complain
-from skipsearch.cli.words import EXIT_BAD_INPUT, seconds
+from skipsearch.cli.words import EXIT_BAD_INPUT, image_size, seconds
 from skipsearch.defaults import DATA
 from skipsearch.ready import ready_names
 from skipsearch.searching.options import Limits, Resources
@@ -43,9 +43,9 @@ def add_images(verb: Parser) -> None:
     )
     verb.add_argument(
         "--image-size",
-        type=int,
+        type=image_size,
         metavar="PIXELS",
-        help="height and width of the images (default 32)",
+        help="side of square images, or HxW such as 96x128 (default 32)",
     )
     verb.add_argument("--classes", type=int, metavar="N", help="number of classes (default 10)")
 
@@ -95,12 +95,21 @@ def add_training(verb: Parser) -> None:
         "--data",
         default=DATA,
         metavar="NAME",
-        help="%(default)s (default), cifar10, cifar100, fashion-mnist, mnist, svhn, a folder,"
-        " an .npz",
+        help="%(default)s (default), cifar10, cifar100, fashion-mnist, mnist, svhn, digits-seg, a"
+        " folder, an .npz",
     )
     group.add_argument("--data-root", metavar="DIR", help="folder of the data set's files")
     group.add_argument(
-        "--image-size", type=int, metavar="PIXELS", help="height and width to resize images to"
+        "--image-size",
+        type=image_size,
+        metavar="PIXELS",
+        help="side of the squares to resize images to, or HxW such as 96x128",
+    )
+    group.add_argument(
+        "--denoise",
+        type=float,
+        metavar="SIGMA",
+        help="remove noise of this standard deviation (grey levels of 0..255) from the images",
     )
     group.add_argument(
         "--seed", type=int, default=0, metavar="S", help="seed of all random choices (default 0)"

@@ -138,6 +138,7 @@ def search_space(options: argparse.Namespace) -> int:
         latency_batch=options.latency_batch,
         data_root=options.data_root,
         image_size=options.image_size,
+        denoise=options.denoise,
         log=options.log,
         storage=options.storage,
         on_data=print_data,
@@ -372,6 +373,7 @@ def _trained(options: argparse.Namespace) -> Run:
         seeds=options.seeds or DEGRADATION_SEEDS,
         data_root=options.data_root,
         image_size=options.image_size,
+        denoise=options.denoise,
         on_data=print_data,
         **session_options(options),
     )

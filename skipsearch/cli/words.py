@@ -26,6 +26,7 @@ from skipsearch.errors import (
     shown_value,
 )
 from skipsearch.layout import PLAIN_TOKENS, Layout
+from skipsearch.plan import ImageSize, Size
 from skipsearch.recipe import Recipe
 from skipsearch.record import Epoch
 from skipsearch.searching.options import Limits, Resources
@@ -123,6 +124,15 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
     return int(text)
+
+
+def image_size(text: str) -> ImageSize:
+    """Parse the side of square images, or height and width such as 96x128."""
+    match = re.fullmatch(r"(\d{1,9})(?:x(\d{1,9}))?", text)
+    sides = [int(side) for side in match.groups() if side] if match else []
+    if not sides or 0 in sides:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 96, or 96x128 (HxW)")
+    return Size(sides[0], sides[-1]).image_size
 
 
 def seconds(text: str) -> float:

@@ -1,4 +1,4 @@
-"""An .npz file of images and labels: its required content, and numpy code that fixes it."""
+"""An .npz file of images and labels or masks: its required content, and code that fixes it."""
 
 import tarfile
 import zipfile
@@ -9,56 +9,81 @@ from pathlib import Path
 import numpy as np
 
 from skipsearch.data.labels import read_labels
+from skipsearch.data.mask_arrays import read_mask_arrays
 from skipsearch.data.memory import require_memory
-from skipsearch.data.source import Array, Read, split_of_arrays
+from skipsearch.data.source import Array, Read, split_of_arrays, split_of_images, split_of_masks
 from skipsearch.errors import DataError, not_one_of, reason
+from skipsearch.task import CLASSIFICATION, SEGMENTATION
 
 # Names of the splits in a file. Those of validation are optional.
 PREFIXES = {"train": "train", "test": "test", "val": "validation", "validation": "validation"}
-REQUIRED = ("train_images", "train_labels", "test_images", "test_labels")
+REQUIRED = {
+    "labels": ("train_images", "train_labels", "test_images", "test_labels"),
+    "masks": ("train_images", "train_masks"),
+}
 NAMES = "class_names"
-KEYS = (*(f"{prefix}_{what}" for prefix in PREFIXES for what in ("images", "labels")), NAMES)
+KEYS = (*(f"{prefix}_{what}" for prefix in PREFIXES for what in ("images", *REQUIRED)), NAMES)
 
 CHANNELS = (1, 3, 4)  # grey, RGB, and RGB with a fourth
 
 
-def read_npz(path: Path) -> Read:
+def read_npz(path: Path, *, images_only: bool = False) -> Read:
     """Read an .npz file of train and test images, and of validation images if it has some.
+
+    Args:
+        path: Path of the file.
+        images_only: Whether images suffice. Labels are read if all images have some, and masks are
+            not.
 
     Raises:
         DataError: If it is another kind of file, or its arrays are not as `load_data` requires.
     """
-    arrays = _arrays(path, _members(path))
+    names, kind = _members(path, images_only)
+    arrays = _arrays(path, names)
     images = {key: array for key, array in arrays.items() if key.endswith("_images")}
-    labels = {key: array for key, array in arrays.items() if key.endswith("_labels")}
+    targets = {key: array for key, array in arrays.items() if key.endswith(f"_{kind}")}
     _check_pixels(path, images)
-    labels, class_names = read_labels(str(path), labels, arrays.get(NAMES))
-    _check_sizes(path, images, labels)
+    class_names: tuple[str, ...] = ()
+    if kind == "labels":
+        targets, class_names = read_labels(str(path), targets, arrays.get(NAMES))
+    elif kind == "masks":
+        targets, class_names = read_mask_arrays(str(path), targets, arrays.get(NAMES))
+    _check_sizes(
+        path, images, {key.rpartition("_")[0]: len(array) for key, array in targets.items()}
+    )
     first = _is_channels_first(path, images["train_images"])
     if first:
         images = {key: array.transpose(0, 2, 3, 1) for key, array in images.items()}
     _check_alpha(path, images, first)
     parts = {}
     for prefix, part in PREFIXES.items():
-        key = f"{prefix}_labels"
-        if key in labels:
-            where = f"{path}: {key}"
-            parts[part] = split_of_arrays(
-                where, images[f"{prefix}_images"], labels[key], class_names
-            )
+        if f"{prefix}_images" not in images:
+            continue
+        pixels, key = images[f"{prefix}_images"], f"{prefix}_{kind}"
+        if kind == "labels":
+            parts[part] = split_of_arrays(f"{path}: {key}", pixels, targets[key], class_names)
+        elif kind == "masks":
+            parts[part] = split_of_masks(f"{path}: {key}", pixels, targets[key])
+        else:
+            parts[part] = split_of_images(pixels)
     return Read(
         parts=parts,
         class_names=class_names,
         augmentation={"crop": 0, "flip": False, "cutout": 0},
         source=f"the arrays in {path}" + (", read as (N, C, H, W)" if first else ""),
+        task=SEGMENTATION if kind == "masks" else CLASSIFICATION,
     )
 
 
 # --- the file ------------------------------------------------------------------------------------
 
 
-def _members(path: Path) -> list[str]:
-    """Return the names of the arrays in a file; raise an error for unexpected ones."""
+def _members(path: Path, images_only: bool) -> tuple[list[str], str | None]:
+    """Return the names of the arrays to read, and the kind of targets among them.
+
+    Raises:
+        DataError: If an array is unexpected or missing, or there are too many.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
@@ -80,16 +105,24 @@ def _members(path: Path) -> list[str]:
     )
     if {"val_images", "validation_images"} <= set(names):
         raise DataError(f"{path}: both val_images and validation_images, expected one of them")
-    pairs = [
-        f"{prefix}_{what}"
-        for prefix in PREFIXES
-        for what in ("images", "labels")
-        if f"{prefix}_images" in names or f"{prefix}_labels" in names
-    ]
-    for key in (*REQUIRED, *pairs):
+    kinds = [kind for kind in REQUIRED if any(name.endswith(f"_{kind}") for name in names)]
+    of_images = [name.removesuffix("_images") for name in names if name.endswith("_images")]
+    if images_only:
+        labels = [f"{prefix}_labels" for prefix in of_images]
+        if "train" not in of_images:
+            raise DataError(f"{path}: no train_images in it")
+        if not set(labels) <= set(names):
+            return [f"{prefix}_images" for prefix in of_images], None
+        return [name for name in names if not name.endswith("_masks")], "labels"
+    if len(kinds) > 1:
+        raise DataError(f"{path}: both labels and masks, expected one of them")
+    kind = kinds[0] if kinds else "labels"
+    prefixes = [p for p in PREFIXES if p in of_images or f"{p}_{kind}" in names]
+    pairs = [f"{prefix}_{what}" for prefix in prefixes for what in ("images", kind)]
+    for key in (*REQUIRED[kind], *pairs):
         if key not in names:
-            raise DataError(f"{path}: no {key} in it, expected {', '.join(REQUIRED)}")
-    return names
+            raise DataError(f"{path}: no {key} in it, expected {', '.join(REQUIRED[kind])}")
+    return names, kind
 
 
 def _what_else(path: Path, error: Exception) -> str:
@@ -185,10 +218,10 @@ def _to_bytes(key: str, low: float, high: float, whole: bool) -> str:
     return f": save {line}, and the other images of this type in the same way"
 
 
-def _check_sizes(path: Path, images: Mapping[str, Array], labels: Mapping[str, Array]) -> None:
+def _check_sizes(path: Path, images: Mapping[str, Array], numbers: Mapping[str, int]) -> None:
     """Raise an error for images counted along the last axis, and for splits of different sizes."""
     for key, array in images.items():
-        number = len(labels[key.replace("_images", "_labels")])
+        number = numbers.get(key.removesuffix("_images"), len(array))
         if len(array) != number and array.shape[-1] == number:
             raise DataError(
                 f"{path}: {key} is {array.shape} for {number} labels, expected (N, H, W) or "

@@ -1,8 +1,9 @@
-"""The splits that a source lacks, drawn with a seed, stratified by class."""
+"""The splits that a source lacks, drawn with a seed, stratified by class where images have one."""
 
 import numpy as np
 
 from skipsearch.data.images import Split
+from skipsearch.data.source import Array
 from skipsearch.errors import DataError
 
 # In a source without test images, this share of all images is the test split, drawn with a
@@ -14,11 +15,22 @@ TEST_SEED = 0
 def three_splits(
     name: str,
     parts: dict[str, Split],
-    class_names: tuple[str, ...],
+    class_names: tuple[str, ...] | None,
     split_seed: int,
     validation_fraction: float | None,
 ) -> tuple[Split, Split, Split, str]:
-    """Draw the splits that a source lacks; return train, validation, test, and a remark."""
+    """Draw the splits that a source lacks.
+
+    Args:
+        name: Name of the data, for messages.
+        parts: Splits that it has, "train" among them.
+        class_names: Classes to stratify by; None where images have no class.
+        split_seed: Seed of the validation split.
+        validation_fraction: Share of validation images; None for the default.
+
+    Returns:
+        Train, validation and test split, and a remark.
+    """
     train, remark = parts["train"], ""
     share, limit = (0.1, 1.0) if "test" in parts else (0.2, 1.0 - TEST_FRACTION)
     if validation_fraction is not None:
@@ -51,26 +63,36 @@ def three_splits(
 
 
 def _divide(
-    name: str, split: Split, places: int, seed: int, class_names: tuple[str, ...]
+    name: str, split: Split, places: int, seed: int, class_names: tuple[str, ...] | None
 ) -> tuple[Split, Split]:
-    """Draw a stratified number of images from a split; return the remaining and the drawn ones."""
+    """Draw a number of images from a split; return the remaining and the drawn ones."""
     from sklearn.model_selection import train_test_split
 
-    labels = split.labels.numpy()
     order = np.arange(len(split))
-    counts = np.bincount(labels, minlength=len(class_names))
+    labels = None if class_names is None else split.labels.numpy()
     try:
         left, drawn = train_test_split(order, test_size=places, stratify=labels, random_state=seed)
     except ValueError:  # from scikit-learn: a class of one image, or fewer places than classes
         left, drawn = order, order[:0]
-    for side in (left, drawn):
-        if len(np.unique(labels[side])) < len(class_names):
-            least = counts.argmin()
-            raise DataError(
-                f"{name}: class {class_names[least]!r} has {counts[least]} of {len(split)} images, "
-                f"too few to set {places} aside with every class on both sides"
-            )
+    if class_names is not None:
+        _check_classes(name, split.labels.numpy(), (left, drawn), places, class_names)
+    elif not (len(left) and len(drawn)):
+        raise DataError(f"{name}: {len(split)} images, too few to set {places} aside")
     return (
         Split(split.images[left], split.labels[left]),
         Split(split.images[drawn], split.labels[drawn]),
     )
+
+
+def _check_classes(
+    name: str, labels: Array, sides: tuple[Array, Array], places: int, class_names: tuple[str, ...]
+) -> None:
+    """Raise an error unless every class is on both sides of a division."""
+    for side in sides:
+        if len(np.unique(labels[side])) < len(class_names):
+            counts = np.bincount(labels, minlength=len(class_names))
+            least = counts.argmin()
+            raise DataError(
+                f"{name}: class {class_names[least]!r} has {counts[least]} of {len(labels)} images,"
+                f" too few to set {places} aside with every class on both sides"
+            )

@@ -9,6 +9,7 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from skipsearch.data.images import Split
 
@@ -19,7 +20,7 @@ class Duplicates:
 
     Attributes:
         repeated: Images in two splits, as in `Notes`.
-        contradictory: Images with several labels, as in `Notes`.
+        contradictory: Images with several labels or masks, as in `Notes`.
         distinct: Number of different images of each split.
     """
 
@@ -28,23 +29,26 @@ class Duplicates:
     distinct: dict[str, int]
 
 
+Words = np.ndarray[Any, np.dtype[np.uint64]]
+
+
 def find_duplicates(splits: Mapping[str, Split]) -> Duplicates:
     """Compare all images of a data set, as the networks see them.
 
     Args:
         splits: Splits by name on the CPU, from the training split to the test split.
     """
-    digests = {name: _digests(split) for name, split in splits.items()}
+    digests = {name: _digests(split.images) for name, split in splits.items()}
     repeated = {
         (later, earlier): int(np.isin(digests[later], digests[earlier]).sum())
         for earlier, later in combinations(splits, 2)
     }
     digest = np.concatenate(list(digests.values()))
-    labels = np.concatenate([split.labels.numpy() for split in splits.values()])
+    labels = np.concatenate([_label_words(split.labels) for split in splits.values()])
     # Images whose lowest and highest label differ.
     images, inverse = np.unique(digest, return_inverse=True)
-    lowest = np.full(len(images), np.iinfo(np.int64).max)
-    highest = np.full(len(images), -1)
+    lowest = np.full(len(images), np.iinfo(np.uint64).max)
+    highest = np.zeros(len(images), dtype=np.uint64)
     np.minimum.at(lowest, inverse, labels)
     np.maximum.at(highest, inverse, labels)
     return Duplicates(
@@ -54,8 +58,14 @@ def find_duplicates(splits: Mapping[str, Split]) -> Duplicates:
     )
 
 
-def _digests(split: Split) -> np.ndarray[Any, np.dtype[np.uint64]]:
+def _label_words(labels: Tensor) -> Words:
+    """Return a number for each label, or for each mask."""
+    return _digests(labels) if labels.ndim == 3 else labels.numpy().astype(np.uint64)
+
+
+def _digests(images: Tensor) -> Words:
     """Hash each image to 64 bits: of 10 million sets of a million images, one has a collision."""
-    images = split.images.contiguous().numpy()
-    hashes = (hashlib.blake2b(image.data, digest_size=8).digest() for image in images)
+    hashes = (
+        hashlib.blake2b(image.data, digest_size=8).digest() for image in images.contiguous().numpy()
+    )
     return np.frombuffer(b"".join(hashes), dtype=np.uint64)

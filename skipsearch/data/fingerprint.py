@@ -1,18 +1,24 @@
-"""The fingerprint of a data set: a hash of its images and labels, split by split."""
+"""The fingerprint of a data set: a hash of its images and labels, split by split, and its task."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
 
 from torch import Tensor
 
+from skipsearch.task import CLASSIFICATION, Task
 
-def fingerprint(splits: Mapping[str, tuple[Tensor, Tensor]]) -> str:
-    """Hash all images and labels, with the split of each.
+
+def fingerprint(splits: Mapping[str, tuple[Tensor, Tensor]], task: Task, sigma: float) -> str:
+    """Hash all images and labels, with the split of each, and the task.
 
     Args:
         splits: Images and labels of each split, by name.
+        task: Task of the networks. Classification adds nothing to the hash: it was there first.
+        sigma: Standard deviation of the noise; 0 for other tasks than denoising.
     """
     pieces: list[bytes | memoryview] = []
+    if task != CLASSIFICATION:
+        pieces.append(f"{task.name} {sigma!r}".encode())
     for name, (images, labels) in splits.items():
         pieces += [f"{name} {tuple(images.shape)}".encode()]
         pieces += [tensor.contiguous().numpy().data for tensor in (images, labels)]

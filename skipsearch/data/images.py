@@ -1,5 +1,6 @@
 """Image data as values: splits of uint8 tensors on one device, and information about them."""
 
+import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from skipsearch.data.device import find_device
 from skipsearch.data.fingerprint import hash_of
 from skipsearch.data.memory import GIB
 from skipsearch.data.notes import Notes
+from skipsearch.data.summaries import describe_labels, describe_masks
 from skipsearch.errors import DataError
 from skipsearch.plan import ImageSize, Size
 from skipsearch.task import CLASSIFICATION, Task
@@ -61,7 +63,7 @@ class Data:
         train: Images for the training of networks.
         validation: Images for the comparison of designs.
         test: Images that do not affect any choice; None if they were removed.
-        class_names: Name of each label.
+        class_names: Name of each label; empty for denoising of images without classes.
         mean: Mean of each channel of the training images, in units of 0..1.
         std: Standard deviation of each channel, in the same units; one grey level if constant.
         split_seed: Seed of the division into train and validation.
@@ -132,23 +134,27 @@ class Data:
         """Return a readable summary of a few lines.
 
         It has the classes and the size of an image, the number of images of each split, the
-        smallest class, and, if there is any, what was skipped or looks wrong.
+        smallest class, for masks the share of pixels of each class and of ignored ones, for
+        denoising the noise and the score of the noisy images, and, if there is any, what was
+        skipped or looks wrong.
         """
         splits = self._splits()
-        counts = {
-            name: split.labels.bincount(minlength=self.classes).tolist()
-            for name, split in splits.items()
-        }
-        totals = [sum(of_class) for of_class in zip(*counts.values(), strict=True)]
-        least = totals.index(min(totals))
-        size = f"{self.in_channels} x {self.image_size} x {self.image_size}"
-        images = ", ".join(f"{len(split):,} {name}" for name, split in splits.items())
-        of_least = ", ".join(f"{count[least]:,} {name}" for name, count in counts.items())
+        size = f"{self.in_channels} x {Size.of(self.image_size)}"
+        what = [f"{self.classes} classes"]
+        if self.task.restores:
+            what = [self.task.name, f"sigma {self.sigma:g}"]
+        elif self.task.per_pixel:
+            what = [self.task.name, *what]
         lines = [
-            f"data {self.name}: {self.classes} classes, images of {size}",
-            f"images: {images}",
-            f"smallest class: {self.class_names[least]!r}, {totals[least]:,} images ({of_least})",
+            f"data {self.name}: {', '.join(what)}, images of {size}",
+            f"images: {', '.join(f'{len(split):,} {name}' for name, split in splits.items())}",
         ]
+        if self.task.restores:
+            lines.append(f"noisy images, nothing done: PSNR {noise_psnr(self.sigma):.2f} dB")
+        else:
+            describe = describe_masks if self.task.per_pixel else describe_labels
+            labels = {name: split.labels for name, split in splits.items()}
+            lines += describe(labels, self.class_names)
         if left_out := self.notes.left_out():
             lines.append(f"left out: {left_out}")
         lines += [f"note: {warning}" for warning in self.notes.warnings()]
@@ -181,3 +187,8 @@ class Data:
             source=f"{self.source}; the validation images are trained on too",
             fingerprint=hash_of([b"validation in training", self.fingerprint.encode()]),
         )
+
+
+def noise_psnr(sigma: float) -> float:
+    """Return the PSNR in dB of images with noise of a standard deviation in grey levels."""
+    return 20 * math.log10(255 / sigma)

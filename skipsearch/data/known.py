@@ -1,13 +1,15 @@
-"""The data sets with a name: those in scikit-learn, and those that torchvision reads."""
+"""The data sets with a name: those made without files, and those that torchvision reads."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
+from skipsearch.data.digits import read_digits
 from skipsearch.data.paths import path_of
-from skipsearch.data.source import Read, split_of_arrays
+from skipsearch.data.source import Read, split_of_arrays, split_of_masks
 from skipsearch.data.stored import Arrays, read_stored
+from skipsearch.data.synthetic import digits_segmentation
+from skipsearch.task import CLASSIFICATION, SEGMENTATION, Task
 
 DEFAULT_ROOT = Path("~/.cache/skipsearch/data")
 
@@ -19,12 +21,29 @@ class _Known:
     Attributes:
         source: Origin of the data.
         augmentation: Convention, as in `Data.augmentation`.
-        kind: Name of the torchvision class that reads it; None for data in scikit-learn.
+        kind: Name of the torchvision class that reads it; None for others.
+        make: Function that makes it without files, for others.
+        task: Task of its labels.
     """
 
     source: str
     augmentation: dict[str, int | bool]
     kind: str | None = None
+    make: Callable[[], Arrays] | None = None
+    task: Task = CLASSIFICATION
+
+
+def _digits_seg() -> Arrays:
+    """Return the synthetic images and masks of digits."""
+    arrays = digits_segmentation()
+    parts = {"train": "train", "val": "validation", "test": "test"}
+    return Arrays(
+        {
+            part: (arrays[f"{prefix}_images"], arrays[f"{prefix}_masks"])
+            for prefix, part in parts.items()
+        },
+        tuple(arrays["class_names"].tolist()),
+    )
 
 
 # The conventions: CIFAR as He et al. 2015, arXiv:1512.03385, section 4.2; Fashion-MNIST as Zhong
@@ -35,6 +54,7 @@ DATASETS: dict[str, _Known] = {
         source="scikit-learn's embedded digits (1,797 test images of UCI's optical recognition of "
         "handwritten digits), 0..16 scaled to 0..255",
         augmentation={"crop": 0, "flip": False, "cutout": 0},
+        make=read_digits,
     ),
     "cifar10": _Known(
         source="CIFAR-10 (Krizhevsky 2009)",
@@ -61,6 +81,12 @@ DATASETS: dict[str, _Known] = {
         augmentation={"crop": 4, "flip": False, "cutout": 0},
         kind="SVHN",
     ),
+    "digits-seg": _Known(
+        source="synthetic: scikit-learn's embedded digits on textured backgrounds",
+        augmentation={"crop": 0, "flip": False, "cutout": 0},
+        make=_digits_seg,
+        task=SEGMENTATION,
+    ),
 }
 
 
@@ -76,25 +102,23 @@ def read_known(name: str, root: str | Path | None, download: bool) -> Read:
         DataError: If it cannot be read, or is missing and may not be downloaded.
     """
     known = DATASETS[name]
-    if known.kind is None:
-        where, arrays = name, _digits()
+    if known.make is not None:
+        where, arrays = name, known.make()
     else:
+        assert known.kind is not None, "made or stored"
         folder = path_of(DEFAULT_ROOT if root is None else root, "data-root")
         where, arrays = f"{name} in {folder}", read_stored(name, known.kind, folder, download)
+    parts = {}
+    for part, (images, labels) in arrays.parts.items():
+        place = f"{where}: {part}"
+        if known.task.per_pixel:
+            parts[part] = split_of_masks(place, images, labels)
+        else:
+            parts[part] = split_of_arrays(place, images, labels, arrays.class_names)
     return Read(
-        parts={
-            part: split_of_arrays(f"{where}: {part}", images, labels, arrays.class_names)
-            for part, (images, labels) in arrays.parts.items()
-        },
+        parts=parts,
         class_names=arrays.class_names,
         augmentation=known.augmentation,
         source=known.source,
+        task=known.task,
     )
-
-
-def _digits() -> Arrays:
-    from sklearn.datasets import load_digits  # slower than torch
-
-    digits = load_digits()
-    images = np.rint(digits.images * (255 / 16)).astype(np.uint8)
-    return Arrays({"train": (images, digits.target)}, tuple("0123456789"))

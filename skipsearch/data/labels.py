@@ -34,7 +34,7 @@ def read_labels(
                 f"{where}: {key} is {flat[key].dtype} and train_labels "
                 f"{flat['train_labels'].dtype}, expected the same kind"
             )
-    given = None if names is None else _check_names(where, names)
+    given = None if names is None else check_names(where, names)
     found = np.unique(flat["train_labels"])
     if kinds["train_labels"] == "text":
         class_names = given or tuple(found.tolist())
@@ -71,7 +71,7 @@ def _is_one_hot(labels: Array) -> bool:
     return bool(((labels == 0) | (labels == 1)).all() and (labels.sum(1) == 1).all())
 
 
-def _check_names(where: str, names: Array) -> tuple[str, ...]:
+def check_names(where: str, names: Array) -> tuple[str, ...]:
     """Return the names of the classes; raise an error unless they are different texts."""
     if names.ndim != 1 or names.dtype.kind != "U":
         line = ": save class_names.astype(str)" if names.ndim == 1 else ""

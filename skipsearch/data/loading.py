@@ -1,6 +1,7 @@
 """Loading: a name or a path -> data on a device, checked, resized, and divided into splits."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,16 +13,21 @@ from skipsearch.data.dividing import three_splits
 from skipsearch.data.duplicates import find_duplicates
 from skipsearch.data.fingerprint import fingerprint
 from skipsearch.data.folders import read_folder
-from skipsearch.data.images import Data
+from skipsearch.data.images import IGNORED, Data, Split
 from skipsearch.data.known import DATASETS, read_known
+from skipsearch.data.notes import Notes
+from skipsearch.data.pairing import find_pairs
+from skipsearch.data.pairs import read_pairs
 from skipsearch.data.paths import path_of
+from skipsearch.data.plain import read_plain_folder
+from skipsearch.data.resizing import resize
 from skipsearch.data.source import Read
-from skipsearch.data.squares import square
-from skipsearch.data.summaries import balance, mean_and_std
+from skipsearch.data.summaries import absent, balance, mean_and_std
 from skipsearch.errors import DataError, not_one_of
-from skipsearch.plan import ImageSize
+from skipsearch.plan import ImageSize, Size, check_image_size
 
 LONGEST_SHOWN = 300  # characters of a path
+MOST_NOISE = 255  # grey levels
 
 
 def load_data(
@@ -32,12 +38,13 @@ def load_data(
     split_seed: int = 0,
     validation_fraction: float | None = None,
     download: bool = True,
+    denoise: float | None = None,
 ) -> Data:
     """Load a data set onto a device and split it.
 
-    The test images of a source are the test split, unchanged. Without them it is a stratified 20 %
-    of all images, the same ones for every `split_seed`. Validation images are drawn from the rest,
-    stratified, unless the source has some.
+    The test images of a source are the test split, unchanged. Without them it is 20 % of all
+    images, the same ones for every `split_seed`. Validation images are drawn from the rest, unless
+    the source has some. Both are stratified by class for classification.
 
     Args:
         name: Word of `DATASETS`, or path to one of the following. A text that is such a word is
@@ -50,28 +57,40 @@ def load_data(
             - an .npz file of train_images, train_labels, test_images, test_labels and optionally
               val_images, val_labels, class_names: images uint8 (N, H, W), (N, H, W, C) or
               (N, C, H, W), labels integers from 0 on, or texts, (N,) or (N, 1).
+            - for segmentation, a folder of images and masks of the same names, ROOT/images/*.png
+              and ROOT/masks/*.png, or both in ROOT/train, ROOT/val and ROOT/test; or an .npz file
+              of train_images and train_masks (N, H, W). Splits other than train are optional. A
+              mask holds class numbers from 0 on, and 255 for ignored pixels; names of the classes
+              stand in ROOT/classes.txt, one a line, or class_names. If all images have one size,
+              they keep it without `image_size`; if all are grey, they have one channel.
+            - with `denoise`, also a folder of images without classes. Sizes and channels are those
+              of segmentation.
         root: Folder of torchvision's data sets, by default ~/.cache/skipsearch/data. Only
             downloads write to it: archives there that are not unpacked are unpacked temporarily
             elsewhere.
         device: Device of the tensors.
-        image_size: Side of resized images in pixels: the shorter side is resized (bilinear,
-            antialiased), the longer one is cropped at the centre.
+        image_size: Side of square images in pixels, or (height, width): an image is resized
+            (bilinear, antialiased) to cover it, and cropped at the centre; a mask is treated
+            alike, by the nearest pixel.
         split_seed: Seed of the division into train and validation, in 0..2**32 - 1.
         validation_fraction: Share of validation images: by default 0.1 of the training images
             if the source has test images, and otherwise 0.2 of all images.
         download: Whether torchvision may download missing files.
+        denoise: Standard deviation of Gaussian noise in grey levels of 0..255, which networks are
+            to remove from the images; None for the task of the source. Labels are not used, and
+            masks not read.
 
     Returns:
-        Data with images (N, C, H, W) uint8 and labels (N,) int64 on `device`.
+        Data with images (N, C, H, W) uint8 and labels (N,) int64, or masks (N, H, W) uint8, on
+        `device`.
 
     Raises:
         DataError: If the name, the device, a number, or the data are not as described above.
     """
     find_device(device)
-    if image_size is not None and not (
-        isinstance(image_size, int) and _is_whole(image_size) and image_size >= 1
-    ):
-        raise DataError(f"image_size {image_size!r} is not a number of pixels, 1 or more")
+    size = None if image_size is None else check_image_size(image_size, DataError)
+    if denoise is not None and not (_is_number(denoise) and 0 < denoise <= MOST_NOISE):
+        raise DataError(f"denoise {denoise!r} is not a number of grey levels, up to {MOST_NOISE}")
     if not (_is_whole(split_seed) and 0 <= split_seed < 2**32):
         raise DataError(f"split_seed {split_seed!r} is not in 0..{2**32 - 1}")
 
@@ -79,31 +98,32 @@ def load_data(
     path = None if known else path_of(name, "data")
     name = str(name)
     try:
-        read = _read(name, path, root, image_size, download)
+        read = _read(name, path, root, size, download, images_only=denoise is not None)
     except OSError as error:
         where = str(error.filename or name)
         where = where if len(where) <= LONGEST_SHOWN else f"{where[:LONGEST_SHOWN]}..."
         raise DataError(f"{where}: {error.strerror or error}") from None
+    if denoise is not None:
+        read = read.for_denoising()
 
-    height, width = read.parts["train"].images.shape[2:]
-    parts = {part: square(name, split, image_size) for part, split in read.parts.items()}
+    task, before = read.task, Size(*read.parts["train"].images.shape[2:])
+    parts = {
+        part: resize(name, split, size, per_pixel=task.per_pixel)
+        for part, split in read.parts.items()
+    }
+    strata = None if task.per_pixel else read.class_names
     train, validation, test, remark = three_splits(
-        name, parts, read.class_names, split_seed, validation_fraction
+        name, parts, strata, split_seed, validation_fraction
     )
-    remarks = [read.source, remark, balance(read.parts["train"].labels, read.class_names)]
-    if (height, width) != train.images.shape[2:]:
-        remarks.append(f"resized from {height}x{width} pixels")
+    remarks = [read.source, remark]
+    if not task.restores:
+        remarks.append(balance(read.parts["train"].labels, read.class_names))
+    if before != Size(*train.images.shape[2:]):
+        remarks.append(f"resized from {before.height}x{before.width} pixels")
     splits = {"train": train, "validation": validation, "test": test}
-    duplicates = find_duplicates(splits)
-    if duplicates.distinct["train"] == 1:
-        raise DataError(f"{name}: all {len(train):,} training images are the same picture")
-    notes = replace(
-        read.notes,
-        repeated=duplicates.repeated,
-        contradictory=duplicates.contradictory,
-        sizes={part: len(split) for part, split in splits.items()},
-    )
     mean, std = mean_and_std(train.images)
+    sigma = 0.0 if denoise is None else float(denoise)
+    notes = _notes(name, read, splits)
     return Data(
         name=name,
         train=train,
@@ -115,28 +135,68 @@ def load_data(
         split_seed=split_seed,
         augmentation=dict(read.augmentation),
         source="; ".join(filter(None, [*remarks, *notes.remarks()])),
-        fingerprint=fingerprint({part: (s.images, s.labels) for part, s in splits.items()}),
+        fingerprint=fingerprint(
+            {part: (s.images, s.labels) for part, s in splits.items()}, task, sigma
+        ),
         path=path,
         notes=notes,
+        task=task,
+        sigma=sigma,
     ).to(device)
 
 
 def _read(
-    name: str, path: Path | None, root: str | Path | None, image_size: int | None, download: bool
+    name: str,
+    path: Path | None,
+    root: str | Path | None,
+    size: Size | None,
+    download: bool,
+    *,
+    images_only: bool,
 ) -> Read:
     """Read the source of a name or a path."""
     if path is None:
         return read_known(name, root, download)
     if path.is_dir():
-        return read_folder(path, image_size)
+        if images_only:
+            return read_plain_folder(path, size)
+        layout = find_pairs(path)
+        return read_folder(path, size) if layout is None else read_pairs(layout, size)
     if path.is_file():
-        return read_npz(path)
+        return read_npz(path, images_only=images_only)
     plain = re.sub(r"[\W_]", "", name).lower()  # CIFAR-10, FashionMNIST
     meant = [word for word in DATASETS if word.replace("-", "") == plain]
     unknown = not_one_of(name, DATASETS)
     if meant and "did you mean" not in unknown:
         unknown += f" (did you mean {meant[0]!r}?)"
     raise DataError(f"data {unknown}, and there is no folder or .npz file {path}")
+
+
+def _notes(name: str, read: Read, splits: Mapping[str, Split]) -> Notes:
+    """Return the notes of a source and of its splits."""
+    duplicates = find_duplicates(splits)
+    if duplicates.distinct["train"] == 1:
+        number = len(splits["train"])
+        raise DataError(f"{name}: all {number:,} training images are the same picture")
+    notes = replace(
+        read.notes,
+        repeated=duplicates.repeated,
+        contradictory=0 if read.task.restores else duplicates.contradictory,
+        sizes={part: len(split) for part, split in splits.items()},
+    )
+    if read.task.restores or not read.task.per_pixel:
+        return notes
+    lacking = {part: absent(split.labels, read.class_names) for part, split in splits.items()}
+    ignored = sum(int((split.labels == IGNORED).all(2).all(1).sum()) for split in splits.values())
+    return replace(
+        notes,
+        absent={part: names for part, names in lacking.items() if names},
+        unlabelled=ignored,
+    )
+
+
+def _is_number(number: object) -> bool:
+    return isinstance(number, int | float) and not isinstance(number, bool)
 
 
 def _is_whole(number: object) -> bool:

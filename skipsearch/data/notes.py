@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 SUFFIXES_SHOWN = 5
+NAMES_SHOWN = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,13 +16,18 @@ class Notes:
     Attributes:
         passed_over: Number of files of a folder that were not read, by suffix in lower case ("" for
             none).
-        outside: Number of images that were not read since they are not in a class folder.
+        outside: Number of images that were not read since they are in no folder that is read.
         hidden: Number of hidden files and folders that were skipped.
         animated: Number of files with several images, of which the first was read.
         transparent: Number of images whose transparency was dropped.
         repeated: Number of images of the first split that are in the second split as well, pixel
             by pixel, by names of the two splits.
-        contradictory: Number of images that also have another label, pixel by pixel.
+        contradictory: Number of images that also have another label or mask, pixel by pixel.
+        read_folders: Description of the folders that are read.
+        folders: Folders that were not read.
+        palettes: Number of masks whose class numbers are the indices of a palette.
+        absent: Classes without a pixel in a split of masks, by name of the split.
+        unlabelled: Number of masks whose pixels are all ignored.
         sizes: Number of images of each split, by name.
     """
 
@@ -32,6 +38,11 @@ class Notes:
     transparent: int = 0
     repeated: Mapping[tuple[str, str], int] = field(default_factory=dict)
     contradictory: int = 0
+    read_folders: str = "class folders"
+    folders: tuple[str, ...] = ()
+    palettes: int = 0
+    absent: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    unlabelled: int = 0
     sizes: Mapping[str, int] = field(default_factory=dict)
 
     def left_out(self) -> str:
@@ -45,7 +56,9 @@ class Notes:
             total = sum(self.passed_over.values())
             parts.append(f"{count(total, 'file')} ({', '.join(words)})")
         if self.outside:
-            parts.append(f"{count(self.outside, 'image')} outside the class folders")
+            parts.append(f"{count(self.outside, 'image')} outside the {self.read_folders}")
+        if self.folders:
+            parts.append(f"the folder{'s' * (len(self.folders) > 1)} {_listed(self.folders)}")
         if self.hidden:
             parts.append(f"{self.hidden:,} hidden")
         return ", ".join(parts)
@@ -60,6 +73,17 @@ class Notes:
         if self.contradictory:
             stand = "stands" if self.contradictory == 1 else "stand"
             clauses.append(f"{count(self.contradictory, 'image')} {stand} under several labels")
+        for split, names in self.absent.items():
+            clauses.append(
+                f"no {split} mask has the class{'es' * (len(names) > 1)} {_listed(names)}"
+            )
+        if self.unlabelled:
+            clauses.append(f"all pixels of {count(self.unlabelled, 'mask')} are ignored")
+        if self.palettes:
+            clauses.append(
+                f"{count(self.palettes, 'palette mask')} {'was' if self.palettes == 1 else 'were'}"
+                " read by index"
+            )
         if self.animated:
             clauses.append(f"only the first frame of {count(self.animated, 'file')} was read")
         if self.transparent:
@@ -70,6 +94,11 @@ class Notes:
         """Return all observations, as clauses for a sentence about the source."""
         left_out = self.left_out()
         return ([f"passed over: {left_out}"] if left_out else []) + self.warnings()
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = ", ..." if len(names) > NAMES_SHOWN else ""
+    return ", ".join(names[:NAMES_SHOWN]) + more
 
 
 def _suffix(suffix: str) -> str:

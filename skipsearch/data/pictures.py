@@ -1,5 +1,7 @@
-"""A picture file -> the format of images in training and prediction: a square of uint8 pixels."""
+"""A picture file -> the format of images in training and prediction: uint8 pixels of one size."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,14 +10,19 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from skipsearch.data.geometry import fit
 from skipsearch.errors import DataError, reason
+from skipsearch.plan import ImageSize, Size
 
 MODES = {1: "L", 3: "RGB"}  # by channels; grey is the luma of ITU-R 601-2
+GREY_MODES = ("1", "L", "LA")  # Pillow's modes of pictures without colours
+ORIENTATION = 0x0112  # EXIF tag; values from 5 on exchange height and width
 
 # Description of `read_picture`, for implementations elsewhere.
 RULE = (
-    "turned upright as its EXIF says, converted to grey or RGB by its channels, its shorter side"
-    " resized (bilinear, antialiased), the middle of the longer side kept"
+    "turned upright as its EXIF says, converted to grey or RGB by its channels, resized"
+    " (bilinear, antialiased) to cover the image size, as its shorter side does a square, the"
+    " middle of the longer side kept"
 )
 
 
@@ -24,7 +31,7 @@ class Picture:
     """A picture after reading.
 
     Attributes:
-        pixels: Pixels (channels, image_size, image_size), uint8.
+        pixels: Pixels (channels, height, width), uint8.
         animated: Whether the file has more images, which were not read.
         transparent: Whether any transparency was dropped.
     """
@@ -34,47 +41,91 @@ class Picture:
     transparent: bool
 
 
-def read_picture(path: str | Path, channels: int, image_size: int) -> Tensor:
-    """Read an image file of any size and mode as one square image, as described by `RULE`.
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """The beginning of a picture file, which is read in far less time than its pixels.
+
+    Attributes:
+        size: Height and width of the upright picture.
+        is_turned: Whether its EXIF exchanges height and width.
+        is_grey: Whether it has no colours.
+    """
+
+    size: Size
+    is_turned: bool
+    is_grey: bool
+
+
+def read_picture(path: str | Path, channels: int, image_size: ImageSize) -> Tensor:
+    """Read an image file of any size and mode as one image of a size, as described by `RULE`.
 
     Transparency is dropped, and only the first frame of an animation is read.
 
     Args:
         path: Path of a file in a format that Pillow supports.
         channels: Number of channels: 1 for grey, 3 for RGB.
-        image_size: Side in pixels.
+        image_size: Side of a square in pixels, or height and width.
 
     Returns:
-        Pixels (channels, image_size, image_size), uint8.
+        Pixels (channels, height, width), uint8.
 
     Raises:
         DataError: If it cannot be read, or has more than 8 bits per channel.
     """
-    return open_picture(path, channels, image_size).pixels
+    return open_picture(path, channels, Size.of(image_size)).pixels
 
 
-def open_picture(path: str | Path, channels: int, image_size: int) -> Picture:
+def open_picture(path: str | Path, channels: int, size: Size) -> Picture:
     """Read an image file as `read_picture` does, and report what was dropped.
 
     Raises:
         DataError: See `read_picture`.
     """
-    try:
-        with Image.open(path) as image:
-            if image.mode.startswith(("I", "F")):  # PIL would clip these to white in RGB
-                raise DataError(
-                    f"{path}: more than 8 bits a channel ({image.mode}): convert it to 8 bits"
-                )
-            animated = getattr(image, "is_animated", False)
-            upright = ImageOps.exif_transpose(image)
+    with opened(path) as image:
+        if image.mode.startswith(("I", "F")):  # PIL would clip these to white in RGB
+            raise DataError(
+                f"{path}: more than 8 bits a channel ({image.mode}): convert it to 8 bits"
+            )
+        animated = getattr(image, "is_animated", False)
+        upright = ImageOps.exif_transpose(image)
         transparent = upright.has_transparency_data
         if transparent:
             upright = upright.convert("RGBA")
             transparent = bool(np.asarray(upright)[..., 3].min() < 255)
         upright = upright.convert(MODES[channels])
-        height, width, top, left = fit(upright.height, upright.width, image_size)
-        resized = upright.resize((width, height), Image.Resampling.BILINEAR)
-        square = resized.crop((left, top, left + image_size, top + image_size))
+        resized, window = fit(Size(upright.height, upright.width), size)
+        upright = upright.resize((resized.width, resized.height), Image.Resampling.BILINEAR)
+        upright = upright.crop((window.left, window.top, window.right, window.bottom))
+    pixels = torch.from_numpy(np.array(upright).reshape(*size, -1))
+    return Picture(pixels=pixels.permute(2, 0, 1), animated=animated, transparent=transparent)
+
+
+def read_header(path: str | Path) -> Header:
+    """Read the beginning of an image file.
+
+    Raises:
+        DataError: If it cannot be read.
+    """
+    with opened(path) as image:
+        is_turned = image.getexif().get(ORIENTATION, 1) >= 5
+        size = Size(image.height, image.width)
+        return Header(
+            size=Size(*reversed(size)) if is_turned else size,
+            is_turned=is_turned,
+            is_grey=image.mode in GREY_MODES,
+        )
+
+
+@contextmanager
+def opened(path: str | Path) -> Iterator[Image.Image]:
+    """Open an image file.
+
+    Raises:
+        DataError: If it, or what the caller does with it, fails.
+    """
+    try:
+        with Image.open(path) as image:
+            yield image
     except DataError:
         raise
     except FileNotFoundError:
@@ -84,23 +135,3 @@ def open_picture(path: str | Path, channels: int, image_size: int) -> Picture:
         raise DataError(f"{path}: unreadable image ({what})") from None
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error and others
         raise DataError(f"{path}: unreadable image ({reason(error)})") from None
-    pixels = torch.from_numpy(np.array(square).reshape(image_size, image_size, -1))
-    return Picture(pixels=pixels.permute(2, 0, 1), animated=animated, transparent=transparent)
-
-
-def fit(height: int, width: int, image_size: int) -> tuple[int, int, int, int]:
-    """Return how to convert an image to a square as by torchvision's Resize and CenterCrop.
-
-    torchvision's own transforms could do this, but importing torchvision takes as long as torch.
-
-    Args:
-        height: Height of the image in pixels.
-        width: Width of the image in pixels.
-        image_size: Height and width of the square in pixels.
-
-    Returns:
-        Height and width after resizing, then top and left of the square to crop.
-    """
-    shorter = min(height, width)
-    height, width = image_size * height // shorter, image_size * width // shorter
-    return height, width, round((height - image_size) / 2), round((width - image_size) / 2)

@@ -1,14 +1,16 @@
 """A source after reading, before it is resized and divided."""
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from skipsearch.data.images import Split
 from skipsearch.data.notes import Notes
 from skipsearch.errors import DataError
+from skipsearch.task import CLASSIFICATION, DENOISING, Task
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -22,6 +24,36 @@ class Read:
     augmentation: dict[str, int | bool]
     source: str
     notes: Notes = field(default_factory=Notes)
+    task: Task = CLASSIFICATION
+
+    def for_denoising(self) -> Self:
+        """Return the same images for denoising; labels stay, unused, and masks become zeros."""
+        parts, class_names = self.parts, self.class_names
+        if self.task.per_pixel:
+            parts = {
+                part: Split(split.images, no_labels(len(split))) for part, split in parts.items()
+            }
+            class_names = ()
+        return replace(self, parts=parts, class_names=class_names, task=DENOISING)
+
+
+def no_labels(number: int) -> Tensor:
+    """Return the labels of images without classes."""
+    return torch.zeros(number, dtype=torch.int64)
+
+
+def split_of_images(images: Array) -> Split:
+    """Return a split of images (N, H, W) or (N, H, W, C) without classes."""
+    return Split(_channels_first(images), no_labels(len(images)))
+
+
+def split_of_masks(where: str, images: Array, masks: Array) -> Split:
+    """Return a split of images (N, H, W) or (N, H, W, C) and masks (N, H, W), after checks."""
+    if masks.shape != images.shape[:3]:
+        raise DataError(
+            f"{where}: masks are {masks.shape}, expected {images.shape[:3]} as their images"
+        )
+    return Split(_channels_first(images), torch.from_numpy(np.ascontiguousarray(masks)))
 
 
 def split_of_arrays(
@@ -36,8 +68,10 @@ def split_of_arrays(
                 f"{where}: label {label} is not in 0..{len(class_names) - 1}, one for each of the "
                 f"{len(class_names)} classes"
             )
+    return Split(_channels_first(images), torch.from_numpy(labels.astype(np.int64)))
+
+
+def _channels_first(images: Array) -> Tensor:
+    """Return images (N, H, W) or (N, H, W, C) as a tensor (N, C, H, W)."""
     images = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
-    return Split(
-        torch.from_numpy(np.ascontiguousarray(images)),
-        torch.from_numpy(labels.astype(np.int64)),
-    )
+    return torch.from_numpy(np.ascontiguousarray(images))

@@ -18,7 +18,7 @@ class Arrays(NamedTuple):
     """A data set in arrays.
 
     Attributes:
-        parts: Images (N, H, W) or (N, H, W, C), and labels (N,), of each part.
+        parts: Images (N, H, W) or (N, H, W, C), and labels (N,) or masks (N, H, W), of each part.
         class_names: Name of each label.
     """
 

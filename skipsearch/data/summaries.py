@@ -1,19 +1,95 @@
-"""Summaries of images: the balance of their classes, mean and deviation of their channels."""
+"""Summaries of a data set: how its classes differ in size, mean and deviation of its channels."""
+
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
+CLASSES_SHOWN = 20
+
 
 def balance(labels: Tensor, class_names: tuple[str, ...]) -> str:
-    """Describe how far the classes differ in size; empty if they do not."""
-    counts = labels.bincount(minlength=len(class_names)).tolist()
+    """Describe how far the classes differ in size; empty if they do not.
+
+    Args:
+        labels: Labels (N,), or masks (N, H, W).
+        class_names: Name of each label.
+    """
+    counts = _counts(labels, class_names)
     least, most = counts.index(min(counts)), counts.index(max(counts))
     if counts[least] == counts[most]:
         return ""
+    if labels.ndim == 3:
+        low, high = (share(counts[number], sum(counts)) for number in (least, most))
+        return (
+            f"unbalanced, {low} of the labelled pixels of class {class_names[least]!r} to {high} of"
+            f" class {class_names[most]!r}"
+        )
     return (
         f"unbalanced, {counts[least]} images of class {class_names[least]!r} to {counts[most]} of "
         f"class {class_names[most]!r}"
     )
+
+
+def describe_labels(splits: Mapping[str, Tensor], class_names: tuple[str, ...]) -> list[str]:
+    """Return a line on the smallest class.
+
+    Args:
+        splits: Labels (N,) by split.
+        class_names: Name of each label.
+    """
+    counts = {name: _counts(labels, class_names) for name, labels in splits.items()}
+    totals = [sum(of_class) for of_class in zip(*counts.values(), strict=True)]
+    least = totals.index(min(totals))
+    of_least = ", ".join(f"{count[least]:,} {name}" for name, count in counts.items())
+    return [f"smallest class: {class_names[least]!r}, {totals[least]:,} images ({of_least})"]
+
+
+def describe_masks(splits: Mapping[str, Tensor], class_names: tuple[str, ...]) -> list[str]:
+    """Return lines on the pixels of each class and of the smallest one.
+
+    Args:
+        splits: Masks (N, H, W) by split.
+        class_names: Name of each class.
+    """
+    counts = {name: _counts(masks, class_names) for name, masks in splits.items()}
+    totals = [sum(of_class) for of_class in zip(*counts.values(), strict=True)]
+    labelled, pixels = sum(totals), sum(masks.numel() for masks in splits.values())
+    ordered = sorted(range(len(totals)), key=lambda number: -totals[number])
+    shown = [
+        f"{class_names[number]!r} {share(totals[number], labelled)}"
+        for number in ordered[:CLASSES_SHOWN]
+    ]
+    if len(ordered) > CLASSES_SHOWN:
+        shown.append(f"and {len(ordered) - CLASSES_SHOWN} more")
+    least = ordered[-1]
+    of_least = ", ".join(
+        f"{share(count[least], sum(count))} {name}" for name, count in counts.items()
+    )
+    return [
+        f"labelled pixels: {', '.join(shown)}",
+        f"ignored pixels: {share(pixels - labelled, pixels)}",
+        f"smallest class: {class_names[least]!r}, {share(totals[least], labelled)} of the labelled"
+        f" pixels ({of_least})",
+    ]
+
+
+def absent(masks: Tensor, class_names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the classes without a pixel in masks (N, H, W)."""
+    counts = _counts(masks, class_names)
+    return tuple(name for name, number in zip(class_names, counts, strict=True) if not number)
+
+
+def share(part: int, whole: int) -> str:
+    """Return a share of pixels in per cent."""
+    percent = 100 * part / whole if whole else 0.0
+    return f"{percent:.1f} %" if percent >= 1 or not part else f"{percent:.2g} %"
+
+
+def _counts(labels: Tensor, class_names: tuple[str, ...]) -> list[int]:
+    """Return the number of images, or pixels, of each class; ignored pixels are of none."""
+    counts: list[int] = labels.flatten().bincount(minlength=len(class_names)).tolist()
+    return counts[: len(class_names)]
 
 
 def mean_and_std(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:

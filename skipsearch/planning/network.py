@@ -86,6 +86,7 @@ def plan_network(
     channels = stem_width if stem_steps else in_channels
     stem_ends: tuple[End, ...] = (BEFORE_POOL, 0)
     starts |= {end: Start(end, stem_width, levels[end]) for end in stem_ends if end in levels}
+    before_ups = [end for end in levels if end != OUTPUT][: len(levels) - 1 - ups]
     blocks_in_all = sum(stage.depth for stage in fields)
     before = 0  # number of blocks in earlier stages
     stages = []
@@ -97,8 +98,8 @@ def plan_network(
         try:
             if number > len(fields) - ups:
                 planned = _plan_enlarging(stage, channels, joining, up[number], dropout, drop_path)
-                cut = next(end for end in starts if levels[end] == levels[number])
-                planned = planned._replace(cut=cut)
+                same = [end for end in before_ups if levels[end] == levels[number]]
+                planned = planned._replace(cut=same[-1])
             else:
                 previous = fields[number - 2].layout if number > 1 else None
                 planned = _plan_stage(
@@ -213,7 +214,7 @@ def _plan_enlarging(
     drop_path: float,
 ) -> Stage:
     """Rule 5: a stage that enlarges joins its links before its blocks."""
-    transition = plan_up(parse_run(up), channels, stage.inner, stage.width, dropout)
+    transition = plan_up(parse_run(up), channels, stage.inner, stage.width)
     channels = transition[-1].outputs
     # The first block, if links keep the number of channels: only then are they projected.
     like = plan_block(stage, channels, 1, dropout).branch if stage.depth else transition

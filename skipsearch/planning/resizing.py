@@ -23,7 +23,7 @@ DOWNS: Table[Callable[[int], Steps]] = Table(
 )
 
 
-def plan_up(tokens: tuple[str, ...], inputs: int, inner: int, width: int, dropout: float) -> Steps:
+def plan_up(tokens: tuple[str, ...], inputs: int, inner: int, width: int) -> Steps:
     """Resolve the operations by which a stage enlarges.
 
     Rule 1 of widths holds: the last dense convolution outputs ``width`` channels, those before it
@@ -35,7 +35,6 @@ def plan_up(tokens: tuple[str, ...], inputs: int, inner: int, width: int, dropou
         inputs: Number of input channels.
         inner: Channels inside the branches of the stage.
         width: Output channels of the branches of the stage.
-        dropout: Rate of every ``dropout``.
     """
     dense_left = sum(map(_is_dense, tokens))
     steps: list[Step] = []
@@ -55,7 +54,7 @@ def plan_up(tokens: tuple[str, ...], inputs: int, inner: int, width: int, dropou
             groups = channels if kind == "dw" else 1
             steps.append(Step("conv", channels, outputs, kernel, groups=groups))
         else:
-            steps += plain_step(token, channels, dropout)
+            steps += plain_step(token, channels, 0.0)
         channels = outputs
     return tuple(steps)
 

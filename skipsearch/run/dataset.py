@@ -36,6 +36,7 @@ def load_again(
             device=device,
             image_size=asked.resized_to,
             split_seed=asked.split_seed,
+            denoise=asked.sigma or None,
         )
     except DataError as error:
         moved = "; if they have moved, say where by --data or --data-root"

@@ -14,6 +14,7 @@ from skipsearch.data import Data, load_data
 from skipsearch.defaults import DATA, TRIALS
 from skipsearch.early_stopping import EarlyStopping
 from skipsearch.errors import RunError, not_one_of
+from skipsearch.plan import ImageSize, Size
 from skipsearch.recipe import Recipe
 from skipsearch.record import ASK_BEST, COSTS, Trial
 from skipsearch.run.folder import Run
@@ -62,7 +63,8 @@ def search(
     objectives: Sequence[str] | None = None,
     latency_batch: int = 1,
     data_root: str | Path | None = None,
-    image_size: int | None = None,
+    image_size: ImageSize | None = None,
+    denoise: float | None = None,
     resources: Resources = Resources(),
     limits: Limits = Limits(),
     storage: str | None = None,
@@ -112,7 +114,10 @@ def search(
             ``activation_bytes`` and ``latency``, which are minimised.
         latency_batch: Number of images whose latency is measured, if it is an objective.
         data_root: Folder of the data set's files.
-        image_size: Height and width of resized images in pixels; required for a folder of images.
+        image_size: Side of resized square images in pixels, or (height, width); required for a
+            folder of classes.
+        denoise: Standard deviation of the noise that networks are to remove from the images, in
+            grey levels of 0..255; None for the task of the data.
         resources: Resources of the trials: cores, GPUs, trials at once, a cluster to join.
         limits: Limits of time and failures.
         storage: Optuna storage of the study, such as ``postgresql+psycopg://USER@HOST/NAME``;
@@ -163,7 +168,7 @@ def search(
     stopping = EarlyStopping(rule=scheduler) if isinstance(scheduler, str) else scheduler
     stopping = _usual_stopping(earlier) if stopping is None else stopping
     rungs = stopping.rungs(epochs)
-    images = load_data(data, root=data_root, image_size=image_size)
+    images = load_data(data, root=data_root, image_size=image_size, denoise=denoise)
     check_outside(out, images.path)
     objectives = tuple(objectives or (images.task.metric.validation,))
     if objectives[0] != images.task.metric.validation:
@@ -369,12 +374,12 @@ def _check_same(out: Path, config: SearchConfig) -> None:
 
 
 def _describe(
-    images: Data, root: str | Path | None, image_size: int | None, baseline: float
+    images: Data, root: str | Path | None, image_size: ImageSize | None, baseline: float
 ) -> DataConfig:
     return DataConfig(
         name=images.name if images.path is None else str(images.path),
         root=None if root is None else str(Path(root).absolute()),
-        resized_to=image_size,
+        resized_to=None if image_size is None else Size.of(image_size).image_size,
         split_seed=images.split_seed,
         fingerprint=images.fingerprint,
         in_channels=images.in_channels,

@@ -1,22 +1,18 @@
-"""Named designs from the literature, each with its paper and its published size and error."""
+"""Networks that classify images."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from skipsearch.classics.classic import (
+    BOTTLENECK,
+    BOTTLENECK_PREACTIVATION,
+    DENSE,
+    FULL_PREACTIVATION,
+    ORIGINAL,
+    PLAIN,
+    RESIDUAL_OF_RESIDUAL,
+    Classic,
+)
 from skipsearch.design import Design
-from skipsearch.errors import DesignError, not_one_of
-from skipsearch.plan import ImageSize
-
-ORIGINAL = "conv3-bn-relu-conv3-bn + relu"
-BN_AFTER_ADDITION = "conv3-bn-relu-conv3 + bn-relu"
-RELU_BEFORE_ADDITION = "conv3-bn-relu-conv3-bn-relu +"
-RELU_ONLY_PREACTIVATION = "relu-conv3-bn-relu-conv3-bn +"
-FULL_PREACTIVATION = "bn-relu-conv3-bn-relu-conv3 +"
-PLAIN = "conv3-bn-relu-conv3-bn-relu"
-BOTTLENECK = "conv1-bn-relu-conv3-bn-relu-conv1-bn + relu"
-BOTTLENECK_PREACTIVATION = "bn-relu-conv1-bn-relu-conv3-bn-relu-conv1 +"
-DENSE = "bn-relu-conv1-bn-relu-conv3 +"
 
 RESNET = "He et al. 2015, Deep Residual Learning, arXiv:1512.03385"
 PRERESNET = "He et al. 2016, Identity Mappings in Deep Residual Networks, arXiv:1603.05027"
@@ -26,33 +22,6 @@ DENSENET = "Huang et al. 2017, Densely Connected Convolutional Networks, arXiv:1
 WRN = "Zagoruyko & Komodakis 2016, Wide Residual Networks, arXiv:1605.07146"
 RESNEXT = "Xie et al. 2017, Aggregated Residual Transformations, arXiv:1611.05431"
 SENET = "Hu et al. 2018, Squeeze-and-Excitation Networks, arXiv:1709.01507"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Classic:
-    """A design from the literature.
-
-    Attributes:
-        design: Design of the network.
-        paper: Paper that published it.
-        params: Exact number of parameters here, with the images and classes below.
-        published_params: Number of parameters as printed in the paper, or an empty string.
-        error: Published top-1 test error in %, or None if none is recorded here.
-        error_source: Table or figure of the error.
-        in_channels: Number of image channels in the paper.
-        image_size: Image size in the paper, in pixels.
-        classes: Number of classes in the paper.
-    """
-
-    design: Design
-    paper: str
-    params: int
-    published_params: str = ""
-    error: float | None = None
-    error_source: str = ""
-    in_channels: int = 3
-    image_size: ImageSize = 32
-    classes: int = 10
 
 
 def _cifar(
@@ -152,12 +121,11 @@ def _dual_path(
     )
 
 
-RESIDUAL_OF_RESIDUAL = ("0>1", "1>2", "2>3", "0>3")
 TABLE_6 = "Table 6"
 PRE_TABLE_2 = "Table 2, median of 5"
 
 # fmt: off
-CLASSICS: dict[str, Classic] = {
+CLASSIFIERS: dict[str, Classic] = {
     # The paper shows its plain nets only in a figure (Fig. 6, left), without numbers.
     "plain-20": _cifar(PLAIN, 3, 269_722, "0.27M", None, "Fig. 6"),
     "plain-32": _cifar(PLAIN, 5, 464_154, "0.46M", None, "Fig. 6"),
@@ -255,15 +223,3 @@ CLASSICS: dict[str, Classic] = {
     "dpn-92": _dual_path((3, 4, 20, 3), (16, 32, 24, 128), 37_663_080, width=256, inner=96, stem=7),
 }
 # fmt: on
-
-
-def classic(name: str) -> Classic:
-    """Look up a classic by its name, ignoring case.
-
-    Raises:
-        DesignError: If no classic has that name.
-    """
-    try:
-        return CLASSICS[name.lower()]
-    except KeyError:
-        raise DesignError(f"classic {not_one_of(name.lower(), CLASSICS)}") from None

@@ -1,0 +1,56 @@
+"""The geometry of resizing: an image is resized to cover a size, and its centre is cropped."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from skipsearch.data.source import Array
+from skipsearch.plan import Size
+
+
+class Window(NamedTuple):
+    """The part of a resized image that is kept, in pixels."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+
+def fit(image: Size, size: Size) -> tuple[Size, Window]:
+    """Return how to resize and crop an image; a square is that of Resize and CenterCrop.
+
+    torchvision's own transforms could do this, but importing torchvision takes as long as torch.
+
+    Args:
+        image: Height and width of the image.
+        size: Required height and width.
+
+    Returns:
+        Height and width after resizing, the smallest with the image's ratio that cover the required
+        size, and the window to keep.
+    """
+    if size.height * image.width >= size.width * image.height:
+        resized = Size(size.height, size.height * image.width // image.height)
+    else:
+        resized = Size(size.width * image.height // image.width, size.width)
+    top = round((resized.height - size.height) / 2)
+    left = round((resized.width - size.width) / 2)
+    return resized, Window(top, left, top + size.height, left + size.width)
+
+
+def resize_masks(masks: Array, size: Size) -> Array:
+    """Resize and crop masks exactly as `fit` does their images, by the nearest pixel.
+
+    Args:
+        masks: Masks (..., H, W).
+        size: Required height and width.
+    """
+    image = Size(*masks.shape[-2:])
+    if image == size:
+        return masks
+    resized, window = fit(image, size)
+    # The centre of pixel i lies at i + 1/2 of the resized length; the integers are exact.
+    rows = (2 * np.arange(window.top, window.bottom) + 1) * image.height // (2 * resized.height)
+    columns = (2 * np.arange(window.left, window.right) + 1) * image.width // (2 * resized.width)
+    return masks[..., rows[:, None], columns]

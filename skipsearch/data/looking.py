@@ -1,0 +1,104 @@
+"""The content of folders of images: what is read, and the numbers of files that are not."""
+
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from skipsearch.data.notes import Notes
+from skipsearch.data.words import split_of
+from skipsearch.errors import DataError
+
+EXPECTED = "expected CLASS/*.png, or train/CLASS/*.png beside test and val"
+
+IMAGE_SUFFIXES = (
+    *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".gif", ".bmp", ".dib"),
+    *(".tif", ".tiff", ".jp2", ".ppm", ".pgm", ".pbm", ".pnm"),
+)
+# Hidden, like names that start with a dot: folders that systems add to shared files.
+HIDDEN = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found")
+
+
+@dataclass(frozen=True)
+class Inside:
+    """Content of a folder: folders and images in order, and the numbers of other files."""
+
+    folders: list[Path]
+    images: list[Path]
+    others: Counter[str]
+    hidden: int
+
+
+@dataclass
+class Passed:
+    """Numbers of skipped files so far, and the skipped folders."""
+
+    files: Counter[str] = field(default_factory=Counter)
+    outside: int = 0
+    hidden: int = 0
+    skipped: list[str] = field(default_factory=list)
+
+    def notes(self) -> Notes:
+        """Return the numbers as notes."""
+        return Notes(
+            passed_over=dict(+self.files),
+            outside=self.outside,
+            hidden=self.hidden,
+            folders=tuple(self.skipped),
+        )
+
+    def add(self, inside: Inside, outside: int = 0) -> None:
+        """Add what was skipped in a folder; `outside` of its images were."""
+        self.files += inside.others
+        self.hidden += inside.hidden
+        self.outside += outside
+
+
+def images_below(
+    folder: Path, passed: Passed, above: tuple[tuple[int, int], ...], is_class: bool
+) -> list[Path]:
+    """Return the images of a class, at any depth.
+
+    Folders inside a class are read as well. Two or more of them without an image beside them raise
+    an error, since they may be the real classes; a single one has the same meaning in both cases.
+    """
+    status = folder.stat()
+    here = (status.st_dev, status.st_ino)
+    if here in above:
+        raise DataError(f"{folder}: a link to a folder that it lies in itself")
+    inside = look_into(folder)
+    passed.add(inside)
+    is_class = is_class or bool(inside.images)
+    images, filled = list(inside.images), []
+    for place in inside.folders:
+        deeper = images_below(place, passed, (*above, here), is_class)
+        if deeper and split_of(place.name) is not None:
+            raise DataError(f"{place}: a split inside a class, {EXPECTED}")
+        images += deeper
+        filled += [place.name] if deeper else []
+    if not is_class and len(filled) > 1:
+        raise DataError(
+            f"{folder}: {len(filled)} folders of images ({', '.join(filled[:2])}, ...) where the "
+            f"images of one class should lie, {EXPECTED}"
+        )
+    return images
+
+
+def look_into(folder: Path) -> Inside:
+    """Return the content of a folder."""
+    folders, images, others, hidden = [], [], Counter[str](), 0
+    with os.scandir(folder) as entries:
+        ordered = sorted(entries, key=lambda entry: entry.name)
+    for entry in ordered:
+        path = folder / entry.name
+        if entry.name.startswith(".") or entry.name in HIDDEN:
+            hidden += 1
+        elif entry.is_dir():
+            folders.append(path)
+        elif not entry.is_file():
+            raise DataError(f"{path}: neither a file nor a folder, or a link to nothing")
+        elif path.suffix.lower() in IMAGE_SUFFIXES:
+            images.append(path)
+        else:
+            others[path.suffix.lower()] += 1
+    return Inside(folders, images, others, hidden)

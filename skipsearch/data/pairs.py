@@ -1,0 +1,174 @@
+"""A folder of images and masks for segmentation, paired by the stems of their names."""
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from difflib import get_close_matches
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skipsearch.data.geometry import resize_masks
+from skipsearch.data.images import Split
+from skipsearch.data.looking import Passed, images_below, look_into
+from skipsearch.data.mask_classes import VALUES, MaskSource, classes_of_masks
+from skipsearch.data.masks import Colours, check_palettes, open_mask
+from skipsearch.data.memory import require_memory
+from skipsearch.data.pairing import EXPECTED, Halves, Layout, below
+from skipsearch.data.pictures import Header
+from skipsearch.data.reading import format_of, read_headers, read_pictures
+from skipsearch.data.source import Array, Read
+from skipsearch.errors import DataError
+from skipsearch.plan import Size
+from skipsearch.task import SEGMENTATION
+from skipsearch.text import read_text
+
+NAMES = ("classes.txt", "classes")  # file of the names of the classes, one a line
+
+
+def read_pairs(layout: Layout, size: Size | None) -> Read:
+    """Read a folder of images and masks.
+
+    Args:
+        layout: Where they lie, from `find_pairs`.
+        size: Height and width to resize images and masks to; None for their own.
+
+    Raises:
+        DataError: If the folder has another structure, a pair is incomplete or of two sizes, or a
+            file cannot be read or is no mask of classes.
+    """
+    folder, places = layout.folder, layout.places()
+    passed = Passed(skipped=[below(folder, place) for place in layout.skipped])
+    file = _look_beside(folder, places, passed)
+    files: dict[str, dict[str, list[Path]]] = {"images": {}, "masks": {}}
+    for split, halves in places.items():
+        for half, paths in zip(files, _paired(halves, passed), strict=True):
+            files[half][split] = paths
+    headers = read_headers(files["images"])
+    _check_sizes(files, headers)
+    channels, size = format_of(headers, size)
+    names = None if file is None else _class_names(file)
+    masks, class_names, palettes = _read_masks(folder, files["masks"], size, names)
+    images, notes = read_pictures(str(folder), files["images"], channels, size, passed.notes())
+    return Read(
+        parts={split: Split(images[split], masks[split]) for split in places},
+        class_names=class_names,
+        augmentation={"crop": 0, "flip": False, "cutout": 0},
+        source=f"the images and masks in {folder}",
+        notes=replace(notes, palettes=palettes, read_folders="folders of images and masks"),
+        task=SEGMENTATION,
+    )
+
+
+def _look_beside(folder: Path, places: Mapping[str, Halves], passed: Passed) -> Path | None:
+    """Count the files beside the folders of images and masks; return that of class names."""
+    halves = {place for both in places.values() for place in both.values()}
+    beside = {folder} | {place.parent for place in halves}
+    for place in beside - halves:
+        inside = look_into(place)
+        passed.add(inside, outside=len(inside.images))
+    names = [folder / name for name in NAMES if (folder / name).is_file()]
+    if names:
+        passed.files[names[0].suffix] -= 1
+    return names[0] if names else None
+
+
+def _paired(halves: Halves, passed: Passed) -> tuple[list[Path], list[Path]]:
+    """Return the images and the masks of a split, in the same order."""
+    images, masks = (_by_stem(halves[half], passed) for half in ("images", "masks"))
+    for half, place, files in (
+        ("images", halves["images"], images),
+        ("masks", halves["masks"], masks),
+    ):
+        if not files:
+            raise DataError(f"{place}: no {half} in it, {EXPECTED}")
+    _check_halves("mask", images, masks, halves["masks"])
+    _check_halves("image", masks, images, halves["images"])
+    stems = sorted(images)
+    return [images[stem] for stem in stems], [masks[stem] for stem in stems]
+
+
+def _by_stem(place: Path, passed: Passed) -> dict[str, Path]:
+    """Return the files below a folder by their paths without suffixes."""
+    files: dict[str, Path] = {}
+    for path in images_below(place, passed, (), True):
+        # macOS writes accents as characters of their own.
+        stem = unicodedata.normalize("NFC", path.relative_to(place).with_suffix("").as_posix())
+        if stem in files:
+            raise DataError(f"{path}: of the same name as {files[stem].name}, expected one of them")
+        files[stem] = path
+    return files
+
+
+def _check_halves(
+    lacking: str, files: Mapping[str, Path], others: Mapping[str, Path], place: Path
+) -> None:
+    """Raise an error for the first file without its other half."""
+    alone = [stem for stem in files if stem not in others]
+    if not alone:
+        return
+    near = get_close_matches(alone[0], [stem for stem in others if stem not in files], 1, 0.5)
+    hint = f" (did you mean {others[near[0]].name}? expected the same name)" if near else ""
+    more = f", nor have {len(alone) - 1:,} more of {len(files):,} files" if len(alone) > 1 else ""
+    raise DataError(f"{files[alone[0]]}: has no {lacking} in {place}{hint}{more}")
+
+
+def _check_sizes(
+    files: Mapping[str, Mapping[str, Sequence[Path]]], images: Mapping[Path, Header]
+) -> None:
+    """Raise an error for the first pair of different sizes."""
+    masks = read_headers(files["masks"])
+    for (image, one), (mask, other) in zip(images.items(), masks.items(), strict=True):
+        if one.size != other.size:
+            turned = ", which its EXIF turns" if one.is_turned else ""
+            raise DataError(
+                f"{mask} has {other.size} pixels, and its image {image} {one.size}{turned}:"
+                " expected the same size"
+            )
+
+
+def _class_names(file: Path) -> list[str]:
+    """Read the names of the classes, one a line."""
+    names = [line.strip() for line in read_text(file, DataError).strip().splitlines()]
+    for number, name in enumerate(names):
+        if not name:
+            raise DataError(f"{file}: line {number + 1} is empty, expected the name of a class")
+        if name in names[:number]:
+            raise DataError(f"{file}: {name!r} is there twice, expected one name for each class")
+    return names
+
+
+def _read_masks(
+    folder: Path, files: Mapping[str, Sequence[Path]], size: Size, names: Sequence[str] | None
+) -> tuple[dict[str, Tensor], tuple[str, ...], int]:
+    """Return the masks of each split, the names of the classes, and the number of palettes."""
+    number = sum(map(len, files.values()))
+    require_memory(
+        2 * number * size.pixels,  # twice, for the division into splits
+        f"{folder}: {number:,} masks of {size} bytes",
+        "give a smaller image_size",
+    )
+    tensors: dict[str, Tensor] = {}
+    counts: dict[str, Array] = {}
+    palettes: list[tuple[Path, Colours]] = []
+    with ThreadPoolExecutor() as pool:
+        for split, paths in files.items():
+            tensors[split] = torch.empty(len(paths), *size, dtype=torch.uint8)
+            counts[split] = np.empty((len(paths), VALUES), dtype=np.int64)
+            for index, mask in enumerate(pool.map(open_mask, paths)):
+                counts[split][index] = np.bincount(mask.classes.ravel(), minlength=VALUES)
+                tensors[split][index] = torch.from_numpy(resize_masks(mask.classes, size))
+                palettes.append((paths[index], mask.palette))
+    number = check_palettes(palettes)
+    source = MaskSource(
+        where=str(folder),
+        naming=str(folder / NAMES[0]),
+        advice=lambda masks: (
+            f"save Image.fromarray({masks.replace('MASKS', 'numpy.array(mask)')}) for each"
+            " mask = PIL.Image.open(FILE)"
+        ),
+    )
+    return tensors, classes_of_masks(source, counts, files, names), number
