@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -30,7 +32,12 @@ class SegmentationCriterion:
         self._dice = recipe.loss in ("dice", "both")
         self._weights = None
         if recipe.class_weights == "median-frequency":
-            self._weights = median_frequency(class_counts(self._masks, len(self._names)))
+            self._weights = median_frequency(self._counts)
+
+    @cached_property
+    def _counts(self) -> Tensor:
+        """Number of pixels (N, classes) of each class in each training mask."""
+        return class_counts(self._masks, len(self._names))
 
     def pose(self, images: Tensor, labels: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
         """Return images and masks as they are."""
@@ -81,9 +88,8 @@ class SegmentationCriterion:
 
     def nothing(self, inputs: Tensor) -> Tensor:
         """Return logits (N, classes, H, W) of the most frequent class of all training pixels."""
-        classes = len(self._names)
-        most = class_counts(self._masks, classes).sum(0).argmax()
-        logits = F.one_hot(most, classes).float()
+        most = self._counts.sum(0).argmax()
+        logits = F.one_hot(most, len(self._names)).float()
         return logits[:, None, None].expand(len(inputs), -1, *inputs.shape[2:])
 
 
