@@ -634,10 +634,10 @@ from torch.nn.grad import conv2d_input, conv2d_weight
 from skipsearch.models.ops import OPS
 from skipsearch.plan import Step
 
-for channels in range(1, 10):
+for channels in range(1, 17):
     step = Step("conv", channels, 8, 1, 2)
     conv = OPS["conv"].build(step).to(memory_format=torch.channels_last)
-    for size in (7, 8) * 20:
+    for size in (7, 8) * 10 + (64,) * 2:
         x = torch.randn(16, channels, size, size).contiguous(memory_format=torch.channels_last)
         y = conv(x.requires_grad_())
         gradient = torch.randn_like(y)

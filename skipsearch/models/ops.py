@@ -207,9 +207,9 @@ class PackedPad(nn.Module):
 class NarrowProjection(nn.Conv2d):
     """Strided 1x1 convolution that selects its pixels first in channels_last: the same function.
 
-    It is used for fewer than 8 input channels. oneDNN 3.12 (torch 2.14) writes out of bounds in the
-    weight gradient of such a convolution in channels_last, on CPUs with AVX2 but without AVX-512:
-    trainings crashed with "corrupted size vs. prev_size".
+    It is used for fewer than 16 input channels. oneDNN 3.12 (torch 2.14) writes out of bounds in
+    the weight gradient of such a convolution in channels_last: with AVX2 below 8 channels, with
+    AVX-512 below 16 and images of 64 x 64. Trainings crashed with "corrupted size vs. prev_size".
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -226,7 +226,7 @@ class DefaultConv2d(nn.Conv2d):
 
 def convolution(step: Step) -> nn.Conv2d:
     """Return the convolution of a step."""
-    narrow = step.kernel == 1 and step.stride > 1 and step.groups == 1 and step.inputs < 8
+    narrow = step.kernel == 1 and step.stride > 1 and step.groups == 1 and step.inputs < 16
     kind = NarrowProjection if narrow else nn.Conv2d
     padding = step.kernel // 2
     return kind(
