@@ -102,7 +102,7 @@ def host_time(trainer: Trainer) -> str:
     trainer.model.train()
 
     def own(number: int) -> None:
-        trainer._optimizer.zero_grad(set_to_none=True)
+        trainer._optimizer.zero_grad()
         logits = step.forward(inputs)
         torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten()).backward()
         trainer._optimizer.step()

@@ -192,8 +192,7 @@ class WithFusedSgd(Trainer):
 
     def __init__(self, model: nn.Module, data: ss.Data, recipe: ss.Recipe) -> None:
         super().__init__(model, data, recipe)
-        for group in self._optimizer.param_groups:
-            group["fused"] = True
+        self._optimizer.fused = True
 
 
 class WithoutGraph(Trainer):

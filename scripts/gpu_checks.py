@@ -659,7 +659,7 @@ def a_checkpoint_of_the_cpu_goes_on_here(device: torch.device) -> None:
     second = trainer(few(device))
     second.load_state_dict(first.state_dict())
     assert len(curve(second)) == RECIPE.epochs - 1
-    assert second._optimizer.param_groups[0]["fused"] == (device.type == "cuda")
+    assert second._optimizer.fused == (device.type == "cuda")
 
 
 # --- memory ---------------------------------------------------------------------------------------

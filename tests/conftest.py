@@ -34,6 +34,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Hide a GPU from all tests but those of ``-m gpu``, before anything has looked for one."""
     if not _asks_for_gpu(config):
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    # For the processes of xdist and those that tests start: threads of linear algebra wait for each
+    # other, and on small matrices they take twice the time of one.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Ray's workers give way to all else by default; here all else is tests that wait for workers.
     os.environ.setdefault("RAY_worker_niceness", "0")
 

@@ -32,6 +32,7 @@ from skipsearch.training.batches import Batches, stream
 from skipsearch.training.engine import draws_at_random
 from skipsearch.training.environment import kernels
 from skipsearch.training.recorded import WARM_UP, Recorded, cannot_record
+from skipsearch.training.sgd import SGD, Group
 from skipsearch.training.streams import Slot
 
 DROPS = Design(
@@ -186,13 +187,53 @@ def test_a_state_that_is_loaded_after_the_recording_counts(few: Data) -> None:
     trainer = Trainer(network(), few, RECIPE.replace(epochs=3), seed=3, recorder=tape)
     trainer.run_epoch()
     state = copy.deepcopy(trainer.state_dict())
-    state["optimizer"]["param_groups"][0]["fused"] = True  # as on another device
+    # As torch.optim.SGD wrote it in older checkpoints, on another device.
+    state["optimizer"]["param_groups"] = [{"fused": True}]
     rest = seen([trainer.run_epoch() for _ in range(2)])
     recordings = tape.recordings
     trainer.load_state_dict(state)
     assert seen([trainer.run_epoch() for _ in range(2)]) == rest
     assert tape.recordings == recordings + 1
-    assert trainer._optimizer.param_groups[0]["fused"] is False
+    assert not trainer._optimizer.fused
+
+
+@pytest.mark.parametrize(("momentum", "nesterov"), [(0.0, False), (0.9, False), (0.9, True)])
+def test_an_update_is_that_of_pytorchs_optimizer_bit_by_bit(
+    momentum: float, nesterov: bool
+) -> None:
+    mine, theirs = (
+        [torch.nn.Parameter(torch.linspace(-1, 1, size)) for size in (5, 7, 9)] for _ in range(2)
+    )
+    rate = torch.tensor(0.1)
+    how: dict[str, Any] = {"momentum": momentum, "nesterov": nesterov, "fused": False}
+    groups = [Group(mine[:2], 0.01), Group(mine[2:], 0.0)]
+    optimizer = SGD(groups, rate, **how)
+    reference = torch.optim.SGD(
+        [
+            {"params": theirs[:2], "weight_decay": 0.01},
+            {"params": theirs[2:], "weight_decay": 0.0},
+        ],
+        lr=rate,
+        **how,
+    )
+    generator = torch.Generator().manual_seed(0)
+    for number in range(6):
+        rate.fill_(0.1 / (1 + number))
+        optimizer.zero_grad()
+        reference.zero_grad()
+        # The second parameter has its first gradient later than the others.
+        for one, other in list(zip(mine, theirs, strict=True))[:: 1 if number > 1 else 2]:
+            one.grad = torch.randn(one.shape, generator=generator)
+            other.grad = one.grad.clone()
+        optimizer.step()
+        reference.step()
+        for one, other in zip(mine, theirs, strict=True):
+            assert torch.equal(one, other)
+        if number == 3:  # the states are interchangeable
+            state = copy.deepcopy(reference.state_dict())
+            assert optimizer.state_dict()["state"].keys() == state["state"].keys()
+            optimizer = SGD(groups, rate, **how)
+            optimizer.load_state_dict(state)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from itertools import combinations
 from statistics import fmean
 
 import pandas as pd
-from scipy.stats import kendalltau, norm
+from scipy.special import ndtri
 
 from skipsearch.analysis.observations import common_rung
 from skipsearch.analysis.ranking import CONFIDENCE, level
@@ -121,10 +121,12 @@ def _by_level(values: Values, designs: Iterable[str], axis: str) -> dict[str, fl
 def _agreement(order: Mapping[str, float], other: Mapping[str, float]) -> tuple[float, ...]:
     if len(order) < 2:
         return math.nan, math.nan, math.nan
+    from scipy.stats import kendalltau  # slow to import
+
     tau = float(kendalltau(list(order.values()), [other[name] for name in order]).statistic)
     if len(order) < FEWEST or math.isnan(tau):
         return tau, math.nan, math.nan
-    half = float(norm.ppf(0.5 + CONFIDENCE / 2)) * math.sqrt(0.437 / (len(order) - 4))
+    half = float(ndtri(0.5 + CONFIDENCE / 2)) * math.sqrt(0.437 / (len(order) - 4))
     most = 1 - 1 / math.comb(len(order), 2)
     z = math.atanh(max(-most, min(tau, most)))
     return tau, math.tanh(z - half), math.tanh(z + half)

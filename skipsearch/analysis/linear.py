@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t
+
+from skipsearch.analysis.student import t_quantile
 
 Array = NDArray[np.float64]
 
@@ -30,7 +31,7 @@ class Estimate(NamedTuple):
 
     def interval(self, error: float = ERROR) -> tuple[float, float]:
         """Return the interval that misses the truth with the given probability (Student)."""
-        half = float(t.ppf(1 - error / 2, self.df)) * self.error
+        half = t_quantile(1 - error / 2, self.df) * self.error
         return self.value - half, self.value + half
 
 

@@ -7,8 +7,8 @@ from math import sqrt
 from statistics import fmean, stdev, variance
 
 import pandas as pd
-from scipy.stats import t
 
+from skipsearch.analysis.student import t_quantile
 from skipsearch.analysis.ties import tied_with_leader
 from skipsearch.axes import RECIPE, slots, split_name
 from skipsearch.fields import has_effect, spread
@@ -184,5 +184,5 @@ def interval(scores: Sequence[float], scale: Scale) -> tuple[float, float]:
     if len(scores) == 1:
         return scale.interval(mean)
     error = sqrt(max(variance(scores), scale.rounding) / len(scores))
-    half = float(t.ppf(0.5 + CONFIDENCE / 2, len(scores) - 1)) * error
+    half = t_quantile(0.5 + CONFIDENCE / 2, len(scores) - 1) * error
     return scale.metric.clip(mean - half), scale.metric.clip(mean + half)

@@ -7,8 +7,7 @@ from math import inf, sqrt
 from statistics import fmean, variance
 from typing import NamedTuple
 
-from scipy.stats import t
-
+from skipsearch.analysis.student import t_quantile
 from skipsearch.task import Scale
 
 ERROR = 0.05  # probability that the best design is not among those tied with the leader
@@ -90,5 +89,5 @@ def _tied(means: Sequence[float], noises: Sequence[_Noise], error: float) -> lis
         # Satterthwaite 1946, for a sum of variances with different degrees of freedom.
         spent = first.variance**2 / first.df + noise.variance**2 / noise.df
         df = total**2 / spent if spent else inf
-        tied.append(means[0] - mean <= float(t.ppf(1 - error, df)) * sqrt(total))
+        tied.append(means[0] - mean <= t_quantile(1 - error, df) * sqrt(total))
     return tied

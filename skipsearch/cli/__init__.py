@@ -15,6 +15,10 @@ from skipsearch.errors import SkipSearchError
 
 __all__ = ["main"]
 
+# New objects between two searches for cycles. With Python's 700, a tenth of the time of imports,
+# whose objects all stay, would go into such searches.
+IMPORTED = 10_000
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb.
@@ -27,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     own_process = arguments is None  # may be set up for training
     if own_process:
+        gc.set_threshold(IMPORTED)
         os.environ.update(openmp.SETTINGS | dict(os.environ))  # the user's settings have priority
     with readable_streams(own_process):
         try:
@@ -54,9 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             error.add_note("This is a bug in skipsearch: please report it with these lines.")
             raise
         finally:
-            if own_process and "torch" not in sys.modules:
+            if own_process and "torch._dynamo" not in sys.modules:
                 # All objects end with the process. Otherwise Python would search them for cycles,
-                # which takes a second for 10,000 records. Torch's libraries need this search.
+                # which takes a second. Libraries of PyTorch's compiler need this search.
                 gc.freeze()
 
 

@@ -32,7 +32,9 @@ if import_problem():
 import ray
 from ray import _raylet
 from ray._private import ray_constants, services
+from ray._private.node import Node
 from ray.exceptions import RayError
+from ray.tune.execution import class_cache
 
 from skipsearch import openmp
 from skipsearch.searching.folder import session_folder
@@ -40,12 +42,11 @@ from skipsearch.searching.probe import probe
 from skipsearch.searching.terminal import Line, can_redraw
 from skipsearch.training import available_cores
 
-# Set before Ray starts: default loggers cost disk and seconds, a changed working directory breaks
-# relative paths, and a failed trial reports no accuracy.
+# Set before Ray starts: default loggers cost disk and seconds, and a failed trial reports no
+# accuracy.
 ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
     # Tune would write its growing state, which nothing restores, every few seconds.
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
     # Workers start together instead of one after another: the searcher limits their number.
@@ -203,8 +204,7 @@ def _start(folder: Path, dashboard: bool, verbose: bool) -> None:
     os.environ.pop("RAY_AUTH_TOKEN", None)  # It has priority over the file.
     os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
     _read_environment()
-    no_api = contextlib.nullcontext() if dashboard else _without_api_server()
-    with _on_loopback(), no_api, _word("starting Ray"):
+    with _on_loopback(), _without_helpers(dashboard, verbose), _word("starting Ray"):
         for left in reversed(range(STARTS)):
             try:
                 context = ray.init(
@@ -284,27 +284,52 @@ def _on_loopback() -> Iterator[None]:
     Otherwise Ray's servers listen on all interfaces, and it accepts no other address for this
     machine. Ray has this switch for systems without support of clusters, and reads it at import.
     """
-    before = ray_constants.ENABLE_RAY_CLUSTER
-    ray_constants.ENABLE_RAY_CLUSTER = False
-    try:
+    with _replaced(ray_constants, "ENABLE_RAY_CLUSTER", False):
         yield
-    finally:
-        ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 @contextlib.contextmanager
-def _without_api_server() -> Iterator[None]:
-    """Prevent the start of the dashboard's server; Ray continues as if the start had failed.
+def _without_helpers(dashboard: bool, verbose: bool) -> Iterator[None]:
+    """Prevent the start of processes that a local search does not need.
 
-    Ray starts it even without the dashboard, for usage statistics. Even with these disabled, it
-    queries the metadata services of three clouds about its location.
+    The dashboard's server, which Ray starts even without the dashboard, for usage statistics: even
+    with these disabled, it queries the metadata services of three clouds about its location. Ray
+    continues as if its start had failed. The autoscaler, which starts and stops machines of a
+    cloud. The log monitor, which brings the output of workers to the driver.
     """
-    before = services.start_api_server
-    services.start_api_server = lambda *_, **__: (None, None)
+    with contextlib.ExitStack() as stack:
+        if not dashboard:
+            no_server = _replaced(services, "start_api_server", lambda *_, **__: (None, None))
+            stack.enter_context(no_server)
+            stack.enter_context(_replaced(Node, "start_monitor", lambda _: None))
+        if not verbose:
+            stack.enter_context(_replaced(Node, "start_log_monitor", lambda _: None))
+        yield
+
+
+@contextlib.contextmanager
+def waiting_processes() -> Iterator[None]:
+    """Run trials in processes that Ray holds ready.
+
+    Tune gives each trial environment variables, for which Ray starts two processes of Python one
+    after the other instead. Trials need none of them: see ``worker.Stays``.
+    """
+    with (
+        _replaced(class_cache, "DEFAULT_ENV_VARS", {}),
+        _replaced(class_cache, "ENV_VARS_TO_PROPAGATE", ()),
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def _replaced(owner: Any, name: str, value: object) -> Iterator[None]:
+    """Replace an attribute of Ray for a while."""
+    before = getattr(owner, name)
+    setattr(owner, name, value)
     try:
         yield
     finally:
-        services.start_api_server = before
+        setattr(owner, name, before)
 
 
 def _check_reachable(address: str) -> None:

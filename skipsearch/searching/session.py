@@ -13,6 +13,7 @@ from typing import Any
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
+from skipsearch.searching.cluster import waiting_processes
 from skipsearch.searching.disk import is_disk_full
 from skipsearch.searching.searcher import WORKER_DEATHS, StudySearcher
 
@@ -56,7 +57,8 @@ def run_session(
         ),
     )
     try:
-        tuner.fit()
+        with waiting_processes():
+            tuner.fit()
     except Exception as error:
         if not is_disk_full(error):
             raise

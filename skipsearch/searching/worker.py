@@ -94,7 +94,18 @@ def end_process() -> None:
     os._exit(1)
 
 
-class DesignTrainable(tune.Trainable):
+class Stays(tune.Trainable):
+    """A trial that leaves the working directory as it is, since paths of users are relative to it.
+
+    Tune asks the environment for this, but sets it only for trials that start in new processes.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"
+        super().__init__(*arguments, **options)
+
+
+class DesignTrainable(Stays):
     """Trains one design after another in one worker; the data stay on its device."""
 
     def setup(self, config: dict[str, Any], data: Data, store: Store) -> None:
@@ -134,7 +145,7 @@ class DesignTrainable(tune.Trainable):
         self._job.close()
 
 
-class FrontEnd(tune.Trainable):
+class FrontEnd(Stays):
     """A trial for Tune, which an engine trains."""
 
     def setup(self, config: dict[str, Any], engines: list[Any]) -> None:

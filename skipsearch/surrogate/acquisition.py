@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from skipsearch.surrogate.encoding import Array
 
@@ -21,7 +21,7 @@ def expected_improvement(mean: Array, deviation: Array, best: float | Array) -> 
     over = mean - best
     with np.errstate(divide="ignore", invalid="ignore"):
         z = over / deviation
-        gain = over * norm.cdf(z) + deviation * norm.pdf(z)
+        gain = over * ndtr(z) + deviation * np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
     return np.asarray(np.where(deviation > 0, gain, np.maximum(over, 0.0)))
 
 

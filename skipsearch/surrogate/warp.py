@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit, logit
-from scipy.stats import norm
+from scipy.special import expit, logit, ndtri
 
 from skipsearch.surrogate.encoding import Array
 from skipsearch.task import Scale
@@ -100,7 +99,7 @@ def half_ranks(scores: Sequence[float] | Array, scale: Scale) -> Array:
     warp = Warp.of(seen, scale)
     values = (modelled(seen, scale) - warp.centre) / warp.spread
     order = np.argsort(np.argsort(values, kind="stable"), kind="stable")
-    ranked = norm.ppf((order + 0.5) / len(values))
+    ranked = ndtri((order + 0.5) / len(values))
     return np.where(values >= 0, values, np.minimum(ranked, 0.0))
 
 

@@ -29,6 +29,7 @@ from skipsearch.training.interleaving import finish, requested_so_far
 from skipsearch.training.measuring import measurement
 from skipsearch.training.recorded import CudaGraphs, Recorded, Recorder, cannot_record
 from skipsearch.training.schedule import learning_rate
+from skipsearch.training.sgd import SGD, Group
 from skipsearch.training.step import Step
 
 STEPS_AHEAD = 16  # that may be requested of the device without waiting for it
@@ -137,9 +138,9 @@ class Training:
         self._dtype = autocast_dtype(recipe, self.device)
         # A tensor, so that a recorded step sees it change.
         self._rate = torch.tensor(recipe.peak_lr, device=self.device)
-        self._optimizer = torch.optim.SGD(
+        self._optimizer = SGD(
             _parameter_groups(model, recipe),
-            lr=self._rate,
+            self._rate,
             momentum=recipe.momentum,
             nesterov=recipe.nesterov,
             fused=on_gpu,  # not worth it on the CPU
@@ -302,12 +303,7 @@ class Training:
         if mine != theirs:
             raise TrainingError(f"{where} belongs to another training: {theirs} instead of {mine}")
         self.model.load_state_dict(state["model"])
-        # Only its momentum: groups depend on the recipe, and ``fused`` on this device.
-        groups = self._optimizer.state_dict()["param_groups"]
-        momentum = state["optimizer"]["state"]
-        self._optimizer.load_state_dict({"state": momentum, "param_groups": groups})
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._rate
+        self._optimizer.load_state_dict(state["optimizer"])
         self._run = self._recorded()  # an old recording would write to the old momentum
         if self._compiling:
             self._compiling.begin_steps()
@@ -378,13 +374,13 @@ def draws_at_random(model: nn.Module) -> bool:
     return any(isinstance(module, (nn.Dropout, DropPath, Random)) for module in model.modules())
 
 
-def _parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
+def _parameter_groups(model: nn.Module, recipe: Recipe) -> list[Group]:
     """Separate parameters without decay: norms, biases and learned scales have under 2 axes."""
     parameters = list(model.parameters())
     if recipe.decay_norm_and_bias:
-        return [{"params": parameters, "weight_decay": recipe.weight_decay}]
+        return [Group(parameters, recipe.weight_decay)]
     groups = [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+        Group([p for p in parameters if p.ndim >= 2], recipe.weight_decay),
+        Group([p for p in parameters if p.ndim < 2], 0.0),
     ]
-    return [group for group in groups if group["params"]]
+    return [group for group in groups if group.parameters]

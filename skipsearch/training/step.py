@@ -14,6 +14,7 @@ from skipsearch.training.criteria import CRITERIA
 from skipsearch.training.environment import drawing_from, kernels
 from skipsearch.training.examples import Examples
 from skipsearch.training.memory import is_out_of_memory
+from skipsearch.training.sgd import SGD
 
 
 class Step:
@@ -47,7 +48,7 @@ class Step:
     def __init__(
         self,
         model: nn.Module,
-        optimizer: torch.optim.Optimizer,
+        optimizer: SGD,
         data: Data,
         recipe: Recipe,
         *,
@@ -63,7 +64,6 @@ class Step:
         self.criterion = CRITERIA[data.task.name](data, recipe)
         self.examples = Examples(data, recipe, self.criterion)
         self.tally = self.criterion.no_tally(networks)
-        self._each = torch.ones(networks, device=self.device)  # weight of each network's loss
         self.compiled = False
         self.failure: str | None = None
         self._call: Callable[[Tensor], Tensor] = model
@@ -112,7 +112,7 @@ class Step:
             self._untried = False
 
     def _train_on(self, draws: Tensor) -> None:
-        self._optimizer.zero_grad(set_to_none=True)
+        self._optimizer.zero_grad()
         size = draws.shape[1]
         for part in draws.chunk(self._parts, dim=1):
             share = part.shape[1] / size
@@ -121,7 +121,8 @@ class Step:
             losses = self.criterion.losses(outputs, target, self._label_smoothing).mean(0)
             if share < 1:
                 losses = losses * share
-            losses.backward(self._each)  # type: ignore[no-untyped-call]
+            # Not ``losses.backward(ones)``, with which PyTorch imports its symbolic algebra.
+            losses.sum().backward()  # type: ignore[no-untyped-call]
             self.loss_sum += losses.detach()
             self.tally += self.criterion.tally(outputs.detach(), target).sum(0)
         self._optimizer.step()

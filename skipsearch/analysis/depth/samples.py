@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from statistics import fmean, variance
 from typing import NamedTuple, Self
 
-from scipy.stats import t, ttest_ind_from_stats
+from skipsearch.analysis.student import t_quantile
 
 FALSE_VERDICTS = 0.05  # largest share among groups without an effect of depth
 
@@ -47,6 +47,8 @@ def holm(claims: Sequence[tuple[Sample, Sample]]) -> list[bool]:
 
 def p_below(low: Sample, high: Sample) -> float:
     """Return the p-value of the one-sided Welch test that one mean is below another."""
+    from scipy.stats import ttest_ind_from_stats  # slow to import
+
     statistics = (*low.statistics, *high.statistics)
     p = float(ttest_ind_from_stats(*statistics, equal_var=False, alternative="less").pvalue)
     return 1.0 if math.isnan(p) else p  # NaN for equal means without any spread
@@ -55,7 +57,7 @@ def p_below(low: Sample, high: Sample) -> float:
 def difference(low: Sample, high: Sample) -> tuple[float, float, float]:
     """Return the difference of two means and its 95 % interval (Welch)."""
     rise = high.mean - low.mean
-    half = float(t.ppf(0.975, _freedom(low, high))) * math.sqrt(low.error + high.error)
+    half = t_quantile(0.975, _freedom(low, high)) * math.sqrt(low.error + high.error)
     return rise, rise - half, rise + half
 
 

@@ -6,9 +6,8 @@ import math
 from collections.abc import Sequence
 from statistics import median, stdev
 
-from scipy.stats import t
-
 from skipsearch.analysis.depth.groups import LEAST_SEEDS, MEASURES, Depth, Group
+from skipsearch.analysis.student import t_quantile
 from skipsearch.record import FAIL, PRUNED
 
 STATISTICS = ("", "_sd", "_low", "_high")
@@ -56,7 +55,7 @@ def _statistics(
     if len(values) < LEAST_SEEDS:
         return values[0] if values else math.nan, math.nan, math.nan, math.nan
     sample = depth.sample(measure)
-    half = float(t.ppf(0.975, sample.n - 1)) * math.sqrt(sample.error)
+    half = t_quantile(0.975, sample.n - 1) * math.sqrt(sample.error)
     return sample.mean, stdev(values), max(least, sample.mean - half), min(most, sample.mean + half)
 
 
