@@ -340,7 +340,8 @@ def degradation(options: argparse.Namespace) -> int:
         return 0
     table = found.table.merge(found.verdicts[["group", "verdict"]], on="group")
     written = write_csv(table, options.csv, run, DEGRADATION, index=False)
-    print(*found.words, "", sep="\n")
+    baseline = run.config.baseline
+    print(*found.words, *([baseline.sentence()] if baseline else []), "", sep="\n")
     axes = list(table.columns[2 : table.columns.get_loc("depths")])
     varying = [axis for axis in axes if table[axis].nunique() > 1]
     errors = [f"{split}_error{end}" for split in ("train", "validation") for end in ("", "_sd")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from functools import partial
+from pathlib import Path
 
 from skipsearch.artefacts import FORMATS
 from skipsearch.cli.options import Verbs, add_csv, add_device, add_moved_data, add_run
@@ -22,6 +23,7 @@ from skipsearch.errors import counted
 from skipsearch.task import Baseline
 
 EXPLANATION = "explain-{}.csv"  # next to the tables of the report
+OF_LINKS = "-links"  # end of the name of the table of long skips
 
 
 def add_explain(verbs: Verbs) -> None:
@@ -44,7 +46,9 @@ def explain_design(options: argparse.Namespace) -> None:
     from skipsearch.training import available_cores, tune_process
 
     run = Run.open(options.run)
+    links_csv = options.csv and str(_of_links(options.csv))
     check_writable(options.csv)
+    check_writable(links_csv)
     if options.own_process:
         tune_process(available_cores())
     explanation = run.explain(
@@ -56,11 +60,24 @@ def explain_design(options: argparse.Namespace) -> None:
         progress=partial(print_epoch, run.config.task.metric),
     )
     name = EXPLANATION.format(options.design)
-    written = write_csv(explanation.table, options.csv, run, name, index=False)
-    print("", *explanation.words, "", sep="\n")
-    shown = explanation.table.drop(columns=["number", "lesion_score"])
-    print(shown.to_string(index=False, float_format="{:.3g}".format, na_rep="-"))
-    print(f"\n{written}")
+    tables = {"": explanation.table.drop(columns=["number", "lesion_score"])}
+    written = [write_csv(explanation.table, options.csv, run, name, index=False)]
+    if len(explanation.links):
+        tables["Long skips:\n"] = explanation.links.drop(columns=["lesion_score"])
+        name = str(_of_links(name))
+        written.append(write_csv(explanation.links, links_csv, run, name, index=False))
+    baseline = run.config.baseline
+    print("", *explanation.words, *([baseline.sentence()] if baseline else []), sep="\n")
+    for title, table in tables.items():
+        text = table.to_string(index=False, float_format="{:.3g}".format, na_rep="-")
+        print(f"\n{title}{text}")
+    print("", *written, sep="\n")
+
+
+def _of_links(path: str) -> Path:
+    """Return the file of the table of long skips that belongs to the file of the blocks."""
+    file = Path(path)
+    return file.with_stem(f"{file.stem}{OF_LINKS}")
 
 
 def add_export(verbs: Verbs) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -102,14 +103,24 @@ class MapNetwork(LinkedNetwork):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, in_channels, H, W) -> values (N, outputs, H, W)."""
-        size = x.shape[2:]
-        x, ends = self.features(x)
+        x, *links = self.terms(*self.features(x))
+        for link in links:
+            x = x + link
+        return x
+
+    def terms(self, x: Tensor, ends: Mapping[End, Tensor]) -> list[Tensor]:
+        """Return the values of the map, and what each link adds to them, (N, outputs, H, W).
+
+        Args:
+            x: Output of the last stage.
+            ends: Signal at each end of a skip.
+        """
+        size = ends[IMAGE].shape[2:]
         x = self.head(x)
         x = self.map(x)
-        x = cut(self.enlarge(x), size)
-        for source, link in zip(self.output_sources, self.output_links, strict=True):
-            x = x + cut(link(ends[source]), size)
-        return x
+        links = zip(self.output_sources, self.output_links, strict=True)
+        carried = [cut(link(ends[source]), size) for source, link in links]
+        return [cut(self.enlarge(x), size), *carried]
 
 
 def _output_link(link: OutputLink, outputs: int) -> nn.Module:

@@ -1,11 +1,11 @@
-"""Diagnosis of a network block by block: signals, gradients and lesions."""
+"""Diagnosis of a network block by block: signals, gradients and lesions; also its long skips."""
 
 from __future__ import annotations
 
 import contextlib
 import copy
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from skipsearch.data import Data, Split
-from skipsearch.errors import DivergedError
+from skipsearch.errors import DivergedError, counted
 from skipsearch.models import Network
 from skipsearch.models.merges.joining import Joined
 from skipsearch.models.merges.plain import PlainBlock
@@ -28,6 +28,13 @@ from skipsearch.training.criteria import CRITERIA, Criterion
 from skipsearch.training.engine import Trainer
 from skipsearch.training.environment import kernels
 from skipsearch.training.examples import Examples
+from skipsearch.training.long_skips import (
+    LINK_COLUMNS,
+    carried,
+    lesioned,
+    link_lesions,
+    link_words,
+)
 
 IMAGES = 128  # largest number in the diagnostic pass
 INIT, TRAINED = "init", "trained"
@@ -53,10 +60,12 @@ class Explanation:
     Attributes:
         table: One row for each moment and block, see ``explain``.
         words: Conclusions in sentences.
+        links: One row for each moment and long skip; empty without long skips.
     """
 
     table: pd.DataFrame
     words: tuple[str, ...]
+    links: pd.DataFrame
 
 
 def explain(
@@ -67,7 +76,7 @@ def explain(
     *,
     progress: Callable[[Epoch], None] | None = None,
 ) -> Explanation:
-    """Diagnose a network at initialisation and after training, and remove each block in turn.
+    """Diagnose a network before and after training, and remove each block and long skip in turn.
 
     The diagnostic pass is one forward and backward pass over up to 128 training images in float32,
     without augmentation. It runs in training mode, since batch norm has no other statistics at
@@ -106,40 +115,65 @@ def explain(
         All norms are Euclidean over the whole batch. In a network with long skips, a block's
         gradient includes the part that flows through them.
 
+        ``links``, one row for each moment and long skip, in the order of the joins, with columns
+
+        moment             as above
+        link               its start and end, such as "1>7"; "all", once, for all together
+        merge              how it is joined, a word of ``link_merge``
+        size               height and width at the join, such as "60x80"
+        link_norm          norm of the part of the long skip as it is joined: projected, behind its
+                           attention gate, times its learned number
+        signal_norm        norm of the signal that it joins
+        ratio              ``link_norm`` over ``signal_norm``; for ``cat`` and ``attention`` of the
+                           two groups of channels
+        weight             mean weight of its attention gate over images and positions, or the
+                           learned number of ``weighted``; NaN for others
+        lesion_score       validation score if its part is set to 0 at the join, everything else
+                           as it was trained; NaN at "init"
+        lesion_drop        validation score of the whole network minus ``lesion_score``
+
         ``words`` compare the gradients at the first and the last block ("vanish" below a tenth),
         report whether branches are smaller than shortcuts (layer responses: He et al. 2015,
         arXiv:1512.03385, Fig. 7) or how far plain blocks are from the identity, and give the cost
-        of a lesion. All statements are about one network with one seed.
+        of a lesion; of long skips they tell both, level by level. All statements are about one
+        network with one seed.
     """
     recipe, metric = recipe or Recipe(), data.task.metric
     trainer = Trainer(model, data, recipe, seed)
     criterion = CRITERIA[data.task.name](data, recipe)
     inputs, target = _batch(data, criterion, min(recipe.batch_size, IMAGES), seed)
     before = inspect(model, inputs, target, criterion, recipe.label_smoothing)
+    links_before = carried(_undropped(model), inputs)
     try:
         for _ in range(recipe.epochs):
             epoch = trainer.run_epoch()
             if progress is not None:
                 progress(epoch)
     except DivergedError as error:
-        table = _table({INIT: before})
-        return Explanation(table, (f"The training diverged: {error}.", *words(table, metric)))
+        table, links = _table({INIT: before}), _table({INIT: links_before}, LINK_COLUMNS)
+        said = (f"The training diverged: {error}.", *words(table, metric, links))
+        return Explanation(table, said, links)
     after = inspect(model, inputs, target, criterion, recipe.label_smoothing)
+    links_after = carried(_undropped(model), inputs)
     _, score = trainer.evaluate(data.validation)
-    for row, lesioned in zip(after, lesions(trainer, data.validation), strict=True):
-        row |= {"lesion_score": lesioned, "lesion_drop": score - lesioned}
+    for row, left in zip(after, lesions(trainer, data.validation), strict=True):
+        row |= {"lesion_score": left, "lesion_drop": score - left}
+    links_after = lesioned(links_after, link_lesions(trainer, data.validation), score)
     table = _table({INIT: before, TRAINED: after})
+    links = _table({INIT: links_before, TRAINED: links_after}, LINK_COLUMNS)
     first = (
         f"Trained with seed {seed}, epochs {recipe.epochs}: validation"
         f" {data.task.metric.title} {score:.4f}"
         " (n = 1 seed)."
     )
-    return Explanation(table, (first, *words(table, metric)))
+    return Explanation(table, (first, *words(table, metric, links)), links)
 
 
-def _table(moments: dict[str, list[dict[str, Any]]]) -> pd.DataFrame:
+def _table(
+    moments: dict[str, list[dict[str, Any]]], columns: Sequence[str] = COLUMNS
+) -> pd.DataFrame:
     rows = [{"moment": moment, **row} for moment, seen in moments.items() for row in seen]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return pd.DataFrame(rows, columns=list(columns))
 
 
 def _batch(data: Data, criterion: Criterion, size: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -169,10 +203,7 @@ def inspect(
         criterion: Loss of the task, whose mean is taken.
         label_smoothing: Label smoothing of the loss.
     """
-    model = copy.deepcopy(model).train()
-    for module in model.modules():
-        if isinstance(module, nn.Dropout | DropPath):
-            module.eval()
+    model = _undropped(model)
     units = blocks(model)
     weights = {name: list(unit.parameters()) for name, unit in units.items()}
     with _watched(model) as watched, kernels(inputs.device, deterministic=False, tune=False):
@@ -194,6 +225,15 @@ def inspect(
             }
             for number, (name, parts) in enumerate(watched.items(), 1)
         ]
+
+
+def _undropped(model: Network) -> Network:
+    """Return a copy of a network in training mode, without dropout and stochastic depth."""
+    model = copy.deepcopy(model).train()
+    for module in model.modules():
+        if isinstance(module, nn.Dropout | DropPath):
+            module.eval()
+    return model
 
 
 def blocks(model: Network) -> dict[str, nn.Module]:
@@ -284,12 +324,13 @@ def _removed(block: nn.Module) -> RemovableHandle:
 # --- in words ------------------------------------------------------------------------------------
 
 
-def words(table: pd.DataFrame, metric: Metric) -> Iterable[str]:
-    """Derive the sentences from the table of ``explain``, by fixed bounds.
+def words(table: pd.DataFrame, metric: Metric, links: pd.DataFrame | None = None) -> Iterable[str]:
+    """Derive the sentences from the tables of ``explain``, by fixed bounds.
 
     Args:
-        table: Table of ``explain``.
+        table: Table of the blocks.
         metric: Metric of the scores.
+        links: Table of the long skips; None for a network without them.
     """
     for moment, rows in table.groupby("moment", sort=False):
         yield _gradients(WHEN[str(moment)], rows)
@@ -297,6 +338,8 @@ def words(table: pd.DataFrame, metric: Metric) -> Iterable[str]:
     rows = table[table.moment == latest]
     yield from _identity(WHEN[latest], rows)
     yield from _lesions(rows.dropna(subset=["lesion_drop"]), metric)
+    if links is not None and len(links):
+        yield from link_words(links[links.moment == latest], WHEN[latest], metric)
 
 
 def _gradients(when: str, rows: pd.DataFrame) -> str:
@@ -342,7 +385,7 @@ def _lesions(rows: pd.DataFrame, metric: Metric) -> Iterable[str]:
         worst = rows.loc[[rows.lesion_drop.idxmax()]]
         yield (
             f"Removing one block costs {metric.factor * rows.lesion_drop.median():.2f}"
-            f" {metric.difference_unit} of validation {metric.title} in the median of {len(rows)}"
-            f" blocks, {metric.factor * worst.lesion_drop.iloc[0]:.2f} at most"
-            f" ({worst.block.iloc[0]})."
+            f" {metric.difference_unit} of validation {metric.title} in the median of"
+            f" {counted(len(rows), 'block')}, {metric.factor * worst.lesion_drop.iloc[0]:.2f} at"
+            f" most ({worst.block.iloc[0]})."
         )

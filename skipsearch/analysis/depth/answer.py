@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from skipsearch.analysis.depth.groups import described, groups_of
+from skipsearch.analysis.depth.mending import mendings, told
 from skipsearch.analysis.depth.table import DEPTH_COLUMNS, common_losses, depth_row
 from skipsearch.analysis.depth.verdict import VERDICT_COLUMNS, verdict_row
 from skipsearch.analysis.depth.words import sentences, short_claims
@@ -22,7 +23,8 @@ class Degradation:
     Attributes:
         table: One row for each group and depth.
         verdicts: One row for each group.
-        words: Conclusions in sentences, the plain groups first.
+        words: Conclusions in sentences, the plain groups first; last whether long skips mend what
+            depth does to the same designs without them.
         claims: The same without numbers, for the groups whose depths differ.
     """
 
@@ -81,7 +83,8 @@ def degradation(
     Returns:
         ``table``, one row for each group and depth, with columns
 
-        group             number of the group, plain ones first
+        group             number of the group, plain ones first, and those without long skips
+                          before those with them
         recipe            id of the recipe
         ...               the axes; "-" for one without effect on the design
         depths            blocks in each stage
@@ -130,4 +133,5 @@ def degradation(
     # Axes that distinguish the groups, which are named by them.
     shown = [axis for axis in axes if len({*judged[axis]} - {"-"}) > 1]
     words, claims = sentences(table, judged, shown, scale.metric), short_claims(judged, shown)
-    return Degradation(table, judged, tuple(words), tuple(claims))
+    mended = [told(each, scale.metric) for each in mendings(groups, list(judged.verdict))]
+    return Degradation(table, judged, (*words, *mended), tuple(claims))

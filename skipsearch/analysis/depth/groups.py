@@ -105,7 +105,7 @@ Group = list[Depth]  # from shallow to deep
 def groups_of(
     trials: Sequence[Trial], epochs: int | None, metric: Metric, images: Mapping[str, int]
 ) -> list[Group]:
-    """Group trainings that differ only in depth or seed.
+    """Group trainings that differ only in depth or seed, those without any skip first.
 
     A network may be in several groups: if each stage has a single block, projections in all
     shortcuts are the same as projections wherever shapes change.
@@ -131,7 +131,12 @@ def groups_of(
             if design is not None and (key := (design.id, recipe)) in trained
         ]
         groups.append(sorted(group, key=lambda depth: depth.layers))
-    return sorted(groups, key=lambda group: group[-1].design.has_effect("merge"))
+    return sorted(groups, key=lambda group: _skips(group[-1].design))
+
+
+def _skips(design: Design) -> tuple[bool, bool]:
+    """Return whether a design has shortcuts in its blocks, and long skips."""
+    return design.has_effect("merge"), bool(design.links)
 
 
 def _of_stages(depths: Iterable[tuple[int, ...]], design: Design) -> list[tuple[int, ...]]:

@@ -56,12 +56,20 @@ def p_below(low: Sample, high: Sample) -> float:
 
 def difference(low: Sample, high: Sample) -> tuple[float, float, float]:
     """Return the difference of two means and its 95 % interval (Welch)."""
-    rise = high.mean - low.mean
-    half = t_quantile(0.975, _freedom(low, high)) * math.sqrt(low.error + high.error)
-    return rise, rise - half, rise + half
+    return contrast([high], [low])
 
 
-def _freedom(low: Sample, high: Sample) -> float:
-    """Return the degrees of freedom of a difference of means (Welch 1947)."""
-    spent = sum(sample.error**2 / (sample.n - 1) for sample in (low, high))
-    return (low.error + high.error) ** 2 / spent if spent else 1.0  # any value: there is no spread
+def contrast(plus: Sequence[Sample], minus: Sequence[Sample]) -> tuple[float, float, float]:
+    """Return a sum of means minus another, and its 95 % interval (Welch)."""
+    samples = (*plus, *minus)
+    value = sum(sample.mean for sample in plus) - sum(sample.mean for sample in minus)
+    error = sum(sample.error for sample in samples)
+    half = t_quantile(0.975, _freedom(samples)) * math.sqrt(error)
+    return value, value - half, value + half
+
+
+def _freedom(samples: Sequence[Sample]) -> float:
+    """Return the degrees of freedom of a contrast of means (Welch 1947)."""
+    spent = sum(sample.error**2 / (sample.n - 1) for sample in samples)
+    error = sum(sample.error for sample in samples)
+    return error**2 / spent if spent else 1.0  # any value: there is no spread

@@ -62,7 +62,8 @@ def sentences(
 
 
 def _name(row: pd.Series, axes: Sequence[str]) -> str:
-    words = [f"{axis} {row[axis]}" for axis in axes if axis != "layout" and row[axis] != "-"]
+    named = [axis for axis in axes if axis != "layout" and row[axis] != "-"]
+    words = ["no links" if row[a] == "[]" else f"{a} {row[a]}" for a in named]
     layout = str(row["layout"]) if "layout" in row else ""
     kind = f"plain {layout}" if layout and "+" not in layout else layout
     return ", ".join(filter(None, [kind, *words])) or f"group {row['group']}"

@@ -27,10 +27,19 @@ class AddLinks(nn.Module):
 
     def forward(self, x: Tensor, ends: Mapping[End, Tensor]) -> Tensor:
         """Join earlier signals to x (N, inputs, H, W), in the shape of x."""
-        for link in linked(self, x, ends):
+        x, *links = self.terms(x, ends)
+        for link in links:
             x = x + link
         out: Tensor = self.after(x)
         return out
+
+    def terms(self, x: Tensor, ends: Mapping[End, Tensor]) -> list[Tensor]:
+        """Return the signal x (N, C, H, W) and the part of each link, as they are joined."""
+        return [x, *linked(self, x, ends)]
+
+    def weights(self, x: Tensor, ends: Mapping[End, Tensor]) -> list[Tensor]:
+        """Return the learned weight of each link, in any shape; empty if it has none."""
+        return []
 
     def extra_repr(self) -> str:
         """Show the sources of the links."""

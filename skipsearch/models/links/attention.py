@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 import torch
-from torch import Tensor, cat, nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from skipsearch.merges import attention_width
@@ -33,9 +34,12 @@ class AttentionGate(nn.Module):
 
     def forward(self, x: Tensor, link: Tensor) -> Tensor:
         """Signal x (N, inputs, H, W) and link (N, channels, H, W) -> the weighed link."""
+        return self.weight(x, link) * link
+
+    def weight(self, x: Tensor, link: Tensor) -> Tensor:
+        """Return the weight (N, 1, H, W) of each pixel of the link, from 0 to 1."""
         weight = F.relu(self.of_link(link) + self.of_signal(x))
-        weight = torch.sigmoid(self.weigh(weight))
-        return weight * link
+        return torch.sigmoid(self.weigh(weight))
 
 
 class PackedAttentionGate(nn.Module):
@@ -62,10 +66,18 @@ class AttentionLinks(AddLinks):
 
     def forward(self, x: Tensor, ends: Mapping[End, Tensor]) -> Tensor:
         """(N, inputs, H, W) -> (N, outputs, H, W), the channels of x first."""
-        pairs = zip(self.gates, linked(self, x, ends), strict=True)
-        gated = [gate(x, link) for gate, link in pairs]
-        out: Tensor = self.after(cat([x, *gated], 1))
+        out: Tensor = self.after(torch.cat(self.terms(x, ends), 1))
         return out
+
+    def terms(self, x: Tensor, ends: Mapping[End, Tensor]) -> list[Tensor]:
+        """Return the signal x (N, inputs, H, W) and each link behind its gate."""
+        pairs = zip(self.gates, linked(self, x, ends), strict=True)
+        return [x, *(gate(x, link) for gate, link in pairs)]
+
+    def weights(self, x: Tensor, ends: Mapping[End, Tensor]) -> list[Tensor]:
+        """Return the weight (N, 1, H, W) of each pixel of each link."""
+        pairs = zip(self.gates, linked(self, x, ends), strict=True)
+        return [cast("AttentionGate", gate).weight(x, link) for gate, link in pairs]
 
 
 class PackedAttentionLinks(nn.Module):

@@ -19,7 +19,7 @@ class CatLinks(AddLinks):
 
     def forward(self, x: Tensor, ends: Mapping[End, Tensor]) -> Tensor:
         """(N, inputs, H, W) -> (N, outputs, H, W), the channels of x first."""
-        out: Tensor = self.after(cat([x, *linked(self, x, ends)], 1))
+        out: Tensor = self.after(cat(self.terms(x, ends), 1))
         return out
 
 

@@ -58,6 +58,15 @@ class WeightedLinks(AddLinks):
         out: Tensor = self.after(self.sum([x, *linked(self, x, ends)]))
         return out
 
+    def terms(self, x: Tensor, ends: Mapping[End, Tensor]) -> list[Tensor]:
+        """Return the signal x (N, C, H, W) and the part of each link, times their numbers."""
+        pairs = zip(self.sum.weights, [x, *linked(self, x, ends)], strict=True)
+        return [weight * term for weight, term in pairs]
+
+    def weights(self, x: Tensor, ends: Mapping[End, Tensor]) -> list[Tensor]:
+        """Return the learned number of each link."""
+        return list(self.sum.weights[1:])
+
 
 LINKING = Linking(
     build=WeightedLinks,

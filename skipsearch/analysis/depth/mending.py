@@ -1,0 +1,110 @@
+"""Do long skips mend degradation? A group with them against the same designs without them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from skipsearch.analysis.depth.groups import Depth, Group
+from skipsearch.analysis.depth.samples import Sample, contrast
+from skipsearch.analysis.depth.verdict import DEGRADES, GAINS, TIED
+from skipsearch.task import Metric
+
+ERROR = "validation_error"
+
+
+class Mending(NamedTuple):
+    """What long skips change in the effect of depth on the validation error.
+
+    Attributes:
+        links: The long skips, and how they are joined.
+        shallow: Layers of the shallowest networks that both groups have.
+        deep: Layers of the deepest ones.
+        n: Smallest number of seeds.
+        change: How much less the error rises from the one to the other with long skips.
+        low: Lower end of its 95 % interval (Welch, of this change alone).
+        high: Upper end.
+        verdicts: Verdicts of the groups without and with long skips.
+    """
+
+    links: str
+    shallow: int
+    deep: int
+    n: int
+    change: float
+    low: float
+    high: float
+    verdicts: tuple[str, str]
+
+
+def mendings(groups: Sequence[Group], verdicts: Sequence[str]) -> Iterator[Mending]:
+    """Compare each group with long skips with the group that lacks nothing else.
+
+    Args:
+        groups: Groups that differ only in depth.
+        verdicts: Verdict of each.
+    """
+    for group, verdict in zip(groups, verdicts, strict=True):
+        design = group[-1].design
+        if not design.links:
+            continue
+        without = design.replace(links=()).id
+        for base, of_base in zip(groups, verdicts, strict=True):
+            if (found := _mending(base, group, without, (of_base, verdict))) is not None:
+                yield found
+                break  # a network may be in several groups
+
+
+def _mending(base: Group, group: Group, without: str, verdicts: tuple[str, str]) -> Mending | None:
+    """Return the change between two groups; None if they differ in more, or lack seeds."""
+    bare = {depth.design.depths: depth for depth in base if depth.is_judged}
+    recipes = {depth.trials[0].recipe.id for depth in (base[-1], group[-1])}
+    if len(recipes) > 1 or without not in {depth.design.id for depth in base}:
+        return None
+    both = [(bare[d.design.depths], d) for d in group if d.is_judged and d.design.depths in bare]
+    if len(both) < 2:
+        return None
+    (bare_shallow, shallow), (bare_deep, deep) = both[0], both[-1]
+    change, low, high = contrast(
+        [_errors(bare_deep), _errors(shallow)], [_errors(bare_shallow), _errors(deep)]
+    )
+    four = (bare_shallow, shallow, bare_deep, deep)
+    n = min(len(depth.compared) for depth in four)
+    design = deep.design
+    merge = design.link_merge if design.has_effect("link_merge") else "add"
+    joined = merge if isinstance(merge, str) else ", ".join(merge)
+    name = f"{', '.join(design.links)} ({joined})"
+    return Mending(name, shallow.layers, deep.layers, n, change, low, high, verdicts)
+
+
+def _errors(depth: Depth) -> Sample:
+    return depth.sample(ERROR)
+
+
+def told(mending: Mending, metric: Metric) -> str:
+    """Return in a sentence whether long skips mend degradation.
+
+    Args:
+        mending: The change.
+        metric: Metric of the scores.
+    """
+    without, present = mending.verdicts
+    change, low, high = mending.change, mending.low, mending.high
+    by, answer = "less", ""
+    if low > 0:
+        answer = "make depth pay more"
+        if without == DEGRADES:
+            mended = present in (GAINS, TIED)
+            answer = f"{'mend' if mended else 'lessen'} the degradation"
+    elif high < 0:
+        by, answer = "more", "make depth pay less"
+        change, low, high = -change, -high, -low
+    rise, least, most = (f"{metric.factor * value:.2f}" for value in (change, low, high))
+    seen = (
+        f"from {mending.shallow} to {mending.deep} layers, validation {metric.error} rises by"
+        f" {rise} {metric.difference_unit} {by} with them than without ({least} to {most},"
+        f" n = {mending.n} seeds or more)"
+    )
+    if answer:
+        return f"Long skips {mending.links} {answer}: {seen}."
+    return f"Whether long skips {mending.links} change what depth does is open: {seen}."
