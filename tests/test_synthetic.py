@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from skipsearch.data import load_data
-from skipsearch.data.synthetic import CLASS_NAMES, DIGITS, IMAGES, digits_segmentation
+from skipsearch.data.synthetic import IMAGES, TENTHS, digits_segmentation
 from skipsearch.errors import DataError
+
+NAMES = ("background", "0", "1", "2", "3", "4")
 
 
 def test_the_bits_are_the_same_on_every_machine() -> None:
@@ -17,14 +19,14 @@ def test_the_bits_are_the_same_on_every_machine() -> None:
     for split in IMAGES:
         for half in ("images", "masks"):
             hashed.update(arrays[f"{split}_{half}"].tobytes())
-    assert hashed.hexdigest() == "9586aaf3d08dc75e"
+    assert hashed.hexdigest() == "b9541f359a6b1cdf"
 
 
 def test_the_known_data_set_is_made_of_them(tmp_path: Path) -> None:
     known = load_data("digits-seg")
     np.savez(tmp_path / "some.npz", **digits_segmentation())
     assert load_data(tmp_path / "some.npz").fingerprint == known.fingerprint
-    assert (known.task.name, known.class_names) == ("segmentation", CLASS_NAMES)
+    assert (known.task.name, known.class_names) == ("segmentation", NAMES)
     assert [len(known.train), len(known.validation), len(known.test)] == [640, 160, 200]
     assert (known.in_channels, known.image_size) == (1, 32)
     assert "synthetic" in known.source
@@ -33,18 +35,20 @@ def test_the_known_data_set_is_made_of_them(tmp_path: Path) -> None:
 
 
 def test_no_digit_is_in_two_splits() -> None:
-    ranges = [range(*ends) for ends in DIGITS.values()]
-    assert sorted(number for each in ranges for number in each) == list(range(1797))
-    assert list(DIGITS) == list(IMAGES)
+    tenths = [tenth for ends in TENTHS.values() for tenth in range(*ends)]
+    assert tenths == list(range(10))
+    assert list(TENTHS) == list(IMAGES)
 
 
-def test_every_split_has_every_class_in_about_the_same_share() -> None:
-    arrays = digits_segmentation()
+@pytest.mark.parametrize("digits", [1, 5, 10])
+def test_every_split_has_every_class_in_about_the_same_share(digits: int) -> None:
+    arrays = digits_segmentation(digits=digits)
+    assert arrays["class_names"].tolist() == ["background", *"0123456789"[:digits]]
     for split in IMAGES:
         masks = arrays[f"{split}_masks"]
-        shares = np.bincount(masks.ravel(), minlength=11) / masks.size
+        shares = np.bincount(masks.ravel(), minlength=digits + 1) / masks.size
         assert 0.84 < shares[0] < 0.9
-        assert (shares[1:] > 0.005).all()
+        assert shares[1:] * digits == pytest.approx([0.13] * digits, rel=0.4)
 
 
 def test_strokes_stand_out_by_the_contrast_and_textures_overlap_them() -> None:
@@ -78,3 +82,9 @@ def test_another_seed_makes_other_images() -> None:
 def test_a_contrast_out_of_range_is_refused(contrast: object) -> None:
     with pytest.raises(DataError, match=r"contrast .* is not between 0.01 and 1"):
         digits_segmentation(contrast)
+
+
+@pytest.mark.parametrize("digits", [0, 11, 2.0])
+def test_a_number_of_digits_out_of_range_is_refused(digits: object) -> None:
+    with pytest.raises(DataError, match=r"digits .* is not in 1..10"):
+        digits_segmentation(digits=digits)
