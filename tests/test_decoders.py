@@ -259,7 +259,7 @@ VARIANTS = {
     "dense": {"layout": "bn-relu-conv3 +", "merge": "cat"},
     "no blocks": {"depths": (1, 1, 1, 0, 0)},
     "a wide head": {"head": "conv3-bn-relu-map3", "head_width": 7},
-    "an hourglass that classifies": {"head": "mean"},
+    "an hourglass that classifies": {"head": "mean", "link_merge": "attention"},
 }
 
 

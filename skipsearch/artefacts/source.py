@@ -81,7 +81,9 @@ def source(
         _self_check(in_channels, image_size),
     ]
     used = "".join(parts)
-    parts = [text.strip() for name, text in HELPERS.items() if f"{name}(" in used] + parts
+    for name, text in reversed(HELPERS.items()):  # a helper uses only those before it
+        used = text + used if f"{name}(" in used else used
+    parts = [text.strip() for text in HELPERS.values() if text in used] + parts
     body = "\n\n\n".join(parts)
     standard = ["from functools import partial"]
     if "gcd(" in body:
