@@ -35,6 +35,7 @@ from skipsearch.surrogate.inquiry import Inquiry, Training
 from skipsearch.surrogate.kernel import Kernel, Scales
 from skipsearch.surrogate.process import Observations, Posterior
 from skipsearch.surrogate.question import Answer, Question, most_informative, narrowed, slopes
+from skipsearch.surrogate.sentences import LevelResult, comparison
 from skipsearch.task import ACCURACY, Scale
 
 ORIGINAL = "conv3-bn-relu-conv3-bn + relu"
@@ -147,12 +148,28 @@ def test_an_answer_says_best_worse_tied_and_open() -> None:
     assert answer.doubts[reference] == 0
     sentence = answer.sentence(ACCURACY)
     assert " beats 'b c' by 10.0 points (9.8 to 10.2)" in sentence
-    assert sentence.endswith(" cannot be told from it yet (95 % intervals).")
+    assert " cannot be told from it yet (-2.4 to +1.5 points)" in sentence
+    assert sentence.endswith(" points) (95 % intervals).")
     sure = Answer.of(
         replace(question, levels=("a", "b", "c"), codes=codes.clip(-1, 2)), draws, 0.05
     )
     assert set(sure.verdicts.words) <= {BEST, TIED, WORSE}
     assert sure.settled
+
+
+def test_every_level_has_its_interval() -> None:
+    differences = ((-0.1, WORSE), (-0.2, WORSE), (-0.001, TIED), (-0.02, OPEN))
+    levels = [
+        LevelResult(name, verdict, middle, middle - 0.01, middle + 0.01)
+        for name, (middle, verdict) in zip("abcd", differences, strict=True)
+    ]
+    assert comparison("e", levels, ACCURACY) == (
+        "e beats a by 10.0 points (9.0 to 11.0) and b by 20.0 points (19.0 to 21.0);"
+        " it is tied with c (-1.1 to +0.9 points);"
+        " d cannot be told from it yet (-3.0 to -1.0 points)"
+    )
+    many = [levels[1]._replace(name=str(i)) for i in range(6)]
+    assert comparison("e", many, ACCURACY).endswith(" and 2 others by more")
 
 
 # --- an inquiry about a space ---------------------------------------------------------------------

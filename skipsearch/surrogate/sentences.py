@@ -49,31 +49,47 @@ def comparison(best: str, others: Sequence[LevelResult], metric: Metric) -> str:
     is_open = [level for level in others if level.verdict not in (WORSE, TIED)]
     if not worse and not tied:
         return ""
-    parts, unit = [], metric.difference_unit
+    parts = []
     if worse:
-        nearest, *rest = sorted(worse, key=lambda level: -level.difference)
-        lead, low, high = (
-            metric.difference(-value) for value in (nearest.difference, nearest.high, nearest.low)
-        )
-        how = f"; {nearest.how}" if nearest.how else ""
-        more = f" and {listed([level.name for level in rest])} by more" if rest else ""
-        parts.append(f"{best} beats {nearest.name} by {lead} {unit} ({low} to {high}{how}){more}")
+        nearest = sorted(worse, key=lambda level: -level.difference)
+        leads = [_lead(level, metric) for level in nearest[:NAMED]]
+        if len(nearest) > NAMED:
+            leads.append(f"{len(nearest) - NAMED} others by more")
+        parts.append(f"{best} beats {_joined(leads)}")
     if tied:
-        spans = [
-            f"{metric.difference(level.low, '+')} to {metric.difference(level.high, '+')}"
-            for level in tied[:NAMED]
-        ]
         names = listed([level.name for level in tied])
-        start = "it" if worse else best
-        parts.append(f"{start} is tied with {names} ({', '.join(spans)} {unit})")
+        parts.append(f"{'it' if worse else best} is tied with {names} ({_spans(tied, metric)})")
     if is_open:
-        parts.append(f"{listed([level.name for level in is_open])} cannot be told from it yet")
+        names = listed([level.name for level in is_open])
+        parts.append(f"{names} cannot be told from it yet ({_spans(is_open, metric)})")
     return "; ".join(parts)
+
+
+def _lead(worse: LevelResult, metric: Metric) -> str:
+    """Return the name of a worse level, and by how much it is worse."""
+    values = (worse.difference, worse.high, worse.low)
+    lead, low, high = (metric.difference(-value) for value in values)
+    how = f"; {worse.how}" if worse.how else ""
+    return f"{worse.name} by {lead} {metric.difference_unit} ({low} to {high}{how})"
+
+
+def _spans(levels: Sequence[LevelResult], metric: Metric) -> str:
+    """Return the intervals of the first few levels."""
+    spans = [
+        f"{metric.difference(level.low, '+')} to {metric.difference(level.high, '+')}"
+        for level in levels[:NAMED]
+    ]
+    return f"{', '.join(spans)} {metric.difference_unit}"
 
 
 def listed(names: Sequence[str]) -> str:
     """List a few names in words; of more than four say how many there are."""
     if len(names) > NAMED:
         return f"{len(names)} others"
+    return _joined(names)
+
+
+def _joined(names: Sequence[str]) -> str:
+    """Join names by commas, the last by "and"."""
     *some, last = names
     return f"{', '.join(some)} and {last}" if some else last
