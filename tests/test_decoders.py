@@ -299,7 +299,7 @@ def test_any_size_goes_in_and_comes_out(size: tuple[int, int]) -> None:
 # With 3 channels and 1 class: the U-Net with batch norm and padding as commonly counted, and
 # segmentation_models_pytorch 0.6 (Unet, Linknet with decoders of their defaults).
 SIZES = {
-    "unet": 31_037_633,
+    "unet-2015": 31_037_633,
     "unet-bilinear": 17_262_977,
     "unet-resnet-18": 14_328_209,
     "unet-resnet-34": 24_436_369,
@@ -325,4 +325,4 @@ def test_a_unet_without_links_lacks_their_channels_alone() -> None:
     """The first convolution of each stage that enlarges reads half as many channels."""
     widths = (512, 256, 128, 64)
     lost = sum(9 * width * width for width in widths)
-    assert cost(CLASSICS["autoencoder"].design, 3, 64, 1).params == SIZES["unet"] - lost
+    assert cost(CLASSICS["autoencoder"].design, 3, 64, 1).params == SIZES["unet-2015"] - lost

@@ -117,7 +117,7 @@ def unet_2015(x: Tensor, state: dict[str, Tensor]) -> Tensor:
 
 
 def test_the_unet_as_the_paper_says() -> None:
-    design = CLASSICS["unet"].design.replace(widths=(4, 6, 8, 10, 12))
+    design = CLASSICS["unet-2015"].design.replace(widths=(4, 6, 8, 10, 12))
     ours = settle(shake(build(design, 3, OUTPUTS)), 32).eval()
     images = torch.randn(2, 3, 32, 48, generator=torch.Generator().manual_seed(1))
     used: set[str] = set()

@@ -46,7 +46,7 @@ LINKNET_FIELDS = {
 
 DECODERS: dict[str, Classic] = {
     # The U-Net with batch norm and padding, as it is commonly trained.
-    "unet": _unet(31_037_633),
+    "unet-2015": _unet(31_037_633),
     "unet-bilinear": _unet(
         17_262_977, widths=(64, 128, 256, 512, 512, 256, 128, 64, 64), up="bilinear",
         bottleneck_ratio=(1.0, 1.0, 1.0, 1.0, 1.0, 2.0, 2.0, 2.0, 1.0),
