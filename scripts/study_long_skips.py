@@ -30,9 +30,8 @@ from scipy.stats import nct
 from scipy.stats import t as student
 
 import skipsearch as ss
-from skipsearch.cost import cost
 from skipsearch.data import Split
-from skipsearch.errors import counted
+from skipsearch.errors import DivergedError, counted
 from skipsearch.task import Metric
 from skipsearch.training import do_nothing, tune_process
 
@@ -172,11 +171,11 @@ def missing(
 def train(design: ss.Design, data: ss.Data, recipe: ss.Recipe, seed: int) -> dict[str, object]:
     """Train one design with one seed; a score that is missing was not reached: it diverged."""
     model = ss.build(design, data.in_channels, data.outputs, seed=seed)
-    spent = cost(design, data.in_channels, data.image_size, data.outputs)
+    spent = ss.cost(design, data.in_channels, data.image_size, data.outputs)
     row: dict[str, object] = {"params": spent.params, "macs": spent.macs, "score": ""}
     try:
         curve = list(ss.train(model, data, recipe, seed))
-    except ss.DivergedError:
+    except DivergedError:
         return row | {"seconds": ""}
     row |= {"score": f"{curve[-1].validation_score:.5f}"}
     row |= {"train_score": f"{curve[-1].train_score:.5f}"}
