@@ -359,7 +359,8 @@ def verdict(
     trainings = "" if enough is None else f", {2 * enough} trainings,"
     return (
         f"{text}: the seeds do not tell them apart. A difference of {size:.2f} {unit} would need"
-        f" {number} seeds of each{trainings} to be found by one test in {POWER:.0%} of such studies."
+        f" {number} seeds of each{trainings} to be found by one test in {POWER:.0%} of such"
+        " studies."
     )
 
 
