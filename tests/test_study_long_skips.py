@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from dense_data import denoising, segmentation
+from scipy.stats import ttest_1samp
 
 from skipsearch.data import Data
 from skipsearch.task import MEAN_IOU
@@ -92,3 +93,10 @@ def test_the_number_of_seeds_is_that_of_a_paired_t_test(
     assert study.seeds_to_tell(-effect, 1.0) == pairs
     assert study.seeds_to_tell(1e-4, 1.0) is None
     assert study.seeds_to_tell(1.0, 0.0) == 2
+
+
+def test_many_comparisons_are_held_to_what_holm_allows(study: Any) -> None:
+    clear, weak = [1.0, 1.1, 0.9, 1.05], [0.2, 1.1, 0.5, 0.9]  # p = 1e-4, and 0.047
+    assert study.p_value(weak) == pytest.approx(ttest_1samp(weak, 0).pvalue)
+    assert study.told_apart([weak]) == [True]
+    assert study.told_apart([weak, clear, [1.0]]) == [False, True, False]
