@@ -9,7 +9,8 @@ from typing import Any
 
 from skipsearch.artefacts import FORMATS
 from skipsearch.artefacts.card import Card
-from skipsearch.artefacts.writing import TOLERANCES, check_request, write_artefacts
+from skipsearch.artefacts.checking import TOLERANCES
+from skipsearch.artefacts.writing import check_request, write_artefacts
 from skipsearch.data import Data
 from skipsearch.design import Design
 from skipsearch.errors import RunError, not_one_of
@@ -37,7 +38,7 @@ class Exported:
             trained on it.
         test: Measurement of the exported weights on the test split, which was used once.
         differences: Largest absolute difference of each file's logits from the module's.
-        tolerance: Largest allowed difference, relative to the largest logit.
+        tolerance: Largest allowed difference, relative to the largest output.
     """
 
     path: Path
@@ -129,6 +130,9 @@ def export(
         mean=images.mean,
         std=images.std,
         class_names=() if images.task.restores else images.class_names,
+        sigma=images.sigma,
+        # Noise is added after the resizing, and belongs to pixels of any picture.
+        resized=run.config.data.resized_to is not None and not images.task.restores,
         run=run.path.name,
         space=run.space.name,
         trials=len(run.trials()),
