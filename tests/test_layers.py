@@ -22,6 +22,7 @@ LAYERS = (
     ("canonical",),
     ("design",),
     ("recipe", "record", "task", "cost", "early_stopping"),
+    ("gallery",),
     ("axes",),
     ("space", "classics", "anatomy"),
     ("models", "data", "config"),

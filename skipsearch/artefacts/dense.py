@@ -60,18 +60,18 @@ def check_outputs(
     return files
 
 
-def segment(predictor: Predictor, files: Files, tile: int, top: int) -> pd.DataFrame:
+def segment(predictor: Predictor, files: Files, tile: int, top: int | None) -> pd.DataFrame:
     """Write a mask for each picture; return the share of its pixels of each class.
 
     Args:
         predictor: Network of a segmentation.
         files: File of each mask.
         tile: Side of a tile in pixels.
-        top: Number of classes for each picture in the table.
+        top: Number of classes for each picture in the table; None for all.
     """
     rows = []
-    for path, file in files.items():
-        size = read_header(path).size
+    for path, size in _sizes(files).items():
+        file = files[path]
         seen = _size_seen(predictor, size)
         image = read_picture(path, predictor.channels, seen)
         logits = in_tiles(predictor.outputs, image, tile)
@@ -83,15 +83,9 @@ def segment(predictor: Predictor, files: Files, tile: int, top: int) -> pd.DataF
         _write(mask, file)
         shares = classes.flatten().bincount(minlength=len(predictor.class_names)) / size.pixels
         found = [c for c in shares.argsort(descending=True, stable=True).tolist() if shares[c] > 0]
+        written = (str(path), str(file), number_of_tiles(seen, tile))
         rows += [
-            (
-                str(path),
-                str(file),
-                number_of_tiles(seen, tile),
-                rank,
-                predictor.class_names[label],
-                shares[label].item(),
-            )
+            (*written, rank, predictor.class_names[label], shares[label].item())
             for rank, label in enumerate(found[:top], 1)
         ]
     return pd.DataFrame(rows, columns=["image", "file", "tiles", "rank", "label", "share"])
@@ -107,13 +101,22 @@ def restore(predictor: Predictor, files: Files, tile: int) -> pd.DataFrame:
     """
     mean, std = (torch.tensor(v)[:, None, None] for v in (predictor.mean, predictor.std))
     rows = []
-    for path, file in files.items():
-        size = read_header(path).size
+    for path, size in _sizes(files).items():
+        file = files[path]
         image = read_picture(path, predictor.channels, size)
         restored = in_tiles(predictor.outputs, image, tile) * std + mean
         _write(Image.fromarray(_pixels(restored)), file)
         rows.append((str(path), str(file), number_of_tiles(size, tile)))
     return pd.DataFrame(rows, columns=["image", "file", "tiles"])
+
+
+def _sizes(files: Files) -> dict[str | Path, Size]:
+    """Return the size of every picture, so that all are known to be pictures before one is written.
+
+    Raises:
+        DataError: If one cannot be read.
+    """
+    return {path: read_header(path).size for path in files}
 
 
 def _size_seen(predictor: Predictor, size: Size) -> Size:

@@ -1,4 +1,4 @@
-"""Predictions of an exported network: the classes of pictures, their masks, or restored pictures."""
+"""Predictions of an exported network: classes of pictures, their masks, or restored pictures."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ def predict(
     Args:
         export: Folder of an export.
         images: One or more files.
-        top: Number of classes for each picture, all if there are fewer; 5 if None.
+        top: Number of classes for each picture, all if there are fewer. If None, 3,
+            and for segmentation all.
         out: For a network with a value for each pixel: file for a single picture, or folder of
             ``STEM-mask.png`` or ``STEM-restored.png`` for each; the present folder if None.
         tile: Side of a tile in pixels, a multiple of 128; 512 if None.
@@ -51,9 +52,9 @@ def predict(
         For classification one row for each picture and class, pictures in the given order, classes
         by descending probability: ``image`` (as given), ``rank`` (from 1), ``label`` (name of the
         class), ``probability`` (softmax of the logits: the confidence of the network, which is
-        often too high). For segmentation ``image``, ``file`` (the mask), ``tiles`` (their number), ``rank``, ``label``,
-        ``share`` (of the pixels), with the classes that were found. For denoising ``image``,
-        ``file``, ``tiles``.
+        often too high). For segmentation ``image``, ``file`` (the mask), ``tiles`` (their
+        number), ``rank``, ``label``, ``share`` (of the pixels), with the classes that were found.
+        For denoising ``image``, ``file``, ``tiles``.
 
     Raises:
         ExportError: If the folder is not an export, lacks a file, or one is damaged; if an
@@ -73,9 +74,9 @@ def predict(
     ):
         if value is not None and not has_effect:
             raise ExportError(f"{name}: has no effect on {task.name}, the task of {export}")
-    top, tile = top or LABELS, tile or TILE
+    tile = tile or TILE
     if not task.per_pixel:
-        return _classify(predictor, paths, top)
+        return _classify(predictor, paths, top or LABELS)
     files = check_outputs(paths, out, "restored" if task.restores else "mask")
     if task.restores:
         return restore(predictor, files, tile)

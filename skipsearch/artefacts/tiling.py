@@ -84,17 +84,16 @@ def in_tiles(network: Callable[[Tensor], Tensor], image: Tensor, tile: int = TIL
         Outputs (outputs, H, W).
     """
     size = Size(*image.shape[1:])
-    whole = None
+    if number_of_tiles(size, tile) == 1:
+        return network(image[None])[0]
+    whole = torch.empty(0)
     for rows, columns in _tiles(size, tile):
         window = image[:, rows.start : rows.end, columns.start : columns.end]
         values = network(window[None])[0]
-        if values.shape[1:] == size:
-            return values
-        if whole is None:
-            whole = values.new_zeros(len(values), *size)
-        values *= taper(rows, size.height, tile)[:, None] * taper(columns, size.width, tile)
-        whole[:, rows.start : rows.end, columns.start : columns.end] += values
-    assert whole is not None
+        if not len(whole):
+            whole = torch.zeros(len(values), *size)
+        weight = taper(rows, size.height, tile)[:, None] * taper(columns, size.width, tile)
+        whole[:, rows.start : rows.end, columns.start : columns.end] += weight * values
     return whole
 
 

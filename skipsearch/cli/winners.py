@@ -152,7 +152,7 @@ def add_predict(verbs: Verbs) -> None:
         "--top",
         type=positive,
         metavar="N",
-        help=f"number of classes shown for each picture (default {LABELS})",
+        help=f"number of classes shown for each picture (default {LABELS}, and all of a mask)",
     )
     verb.add_argument(
         "--out",

@@ -17,7 +17,7 @@ from skipsearch.errors import RunError, not_one_of
 from skipsearch.models import build
 from skipsearch.record import Epoch, Measurement, Trial
 from skipsearch.run.folder import Run
-from skipsearch.run.places import check_outside
+from skipsearch.run.places import GALLERIES, check_outside
 from skipsearch.run.seeds import check_seed
 from skipsearch.task import Metric
 from skipsearch.training import Trainer, default_device, fitting_threads, versions
@@ -119,7 +119,10 @@ def export(
                 progress(epoch)
         numerics = trainer.numerics
         test = trainer.measure(images.test)
-        validation = trainer.measure(images.validation) if train_on == "train" else None
+        held_out = train_on == "train"
+        validation = trainer.measure(images.validation) if held_out else None
+        shown = held_out and images.task.per_pixel
+        gallery = trainer.gallery(images.validation) if shown else None
     ranking, metric = run.rank(), images.task.metric
     place = ranking[ranking.trial == trial.number].iloc[0]
     search_score = float(place[metric.validation])
@@ -161,6 +164,8 @@ def export(
         precision=precision,
         card=card,
     )
+    if gallery is not None:
+        gallery.save(run.path / GALLERIES / f"{trial.key}.npz")
     return Exported(
         path=out,
         design=trial.design,
