@@ -87,7 +87,7 @@ class Gallery:
     def load(cls, path: Path) -> Self | None:
         """Read a file; None if there is none, or if it is damaged: it can be made again."""
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 return cls(
                     task=TASKS[str(file["task"])],
                     class_names=tuple(file["class_names"].tolist()),

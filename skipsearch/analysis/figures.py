@@ -98,6 +98,7 @@ def fair_sample(trials: Sequence[Trial], leaders: Container[str]) -> list[Trial]
 def plot_gallery(gallery: Gallery) -> Diagram:
     """Draw image, truth, prediction and error of the images of a gallery, a row for each."""
     height, width = gallery.images.shape[1:3]
+    metric = gallery.task.metric
     restores, rows = gallery.task.restores, len(PLACES)
     heads = ("noisy image", "image", "restored", "error") if restores else STRIP
     with matplotlib.rc_context({**LOOK, "axes.grid": False}):
@@ -111,13 +112,13 @@ def plot_gallery(gallery: Gallery) -> Diagram:
                 axes.imshow(pixels, interpolation="nearest")
                 axes.set(xticks=[], yticks=[])
                 axes.spines[:].set_visible(False)
-            row[0].set_ylabel(f"{place}\n{gallery.task.metric.text(score)}")
+            row[0].set_ylabel(f"{place}\n{metric.short} {metric.text(score)}")
         for axes, head in zip(grid[0], heads, strict=True):
             axes.set_title(head)
         seen = gallery.seen()
         if 0 < len(seen) <= MOST_NAMED:
             handles = [
-                Patch(facecolor=[c / 255 for c in class_colour(number)], label=name)
+                Patch(facecolor="#" + bytes(class_colour(number)).hex(), label=name)
                 for number, name in seen.items()
             ]
             figure.legend(handles=handles, loc="outside lower center", ncols=min(len(seen), 6))

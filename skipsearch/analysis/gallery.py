@@ -24,11 +24,12 @@ def gallery_section(found: Findings) -> Section | None:
     if gallery.task.restores:
         errors = f"Errors are {ERROR_GAIN} times as bright as they are."
     else:
-        errors = "Errors are red; pixels that count nowhere are grey."
+        errors = "Errors are orange; pixels that count nowhere are grey."
+    images = counted(gallery.count, "validation image")
     picture = Picture(
         name="predictions",
         figure=plot_gallery(gallery),
-        caption=f"The best, the median and the worst of {counted(gallery.count, 'validation image')}"
+        caption=f"The best, the median and the worst of {images}"
         f" by the {metric.title} of each, of the exported network. {errors}",
     )
     rows = pd.DataFrame(
