@@ -22,7 +22,9 @@ def hang(data: Data, split: Split, step: Step, tallies: Tensor) -> Gallery:
         tallies: Complete tally (images, ...) of each image.
     """
     restores = data.task.restores
-    scores = torch.tensor(step.criterion.scores(tallies, 1))  # each image by itself
+    scores = torch.tensor(
+        step.criterion.scores(tallies, 1), dtype=torch.float64
+    )  # each image by itself
     order = scores.argsort(descending=True, stable=True)
     chosen = order[[0, (len(order) - 1) // 2, -1]]
     step.model.eval()
