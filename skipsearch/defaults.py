@@ -9,3 +9,4 @@ DEGRADATION_SEEDS = 3  # trainings of each design of a space that is trained to 
 LEADERS = 5  # designs that are confirmed
 LEADER_SEEDS = 5  # new seeds of each of them, at most
 LABELS = 3  # classes that are named of a picture
+TILE = 512  # side, in pixels, of the tiles in which a large picture is predicted

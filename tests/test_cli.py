@@ -19,7 +19,7 @@ from PIL import Image
 from traces import NAMESERVER, Traces, watched
 
 import skipsearch as ss
-from skipsearch.artefacts.writing import TOLERANCES
+from skipsearch.artefacts.checking import TOLERANCES
 from skipsearch.cli import main
 from skipsearch.cli.parser import make_parser
 from skipsearch.data.known import DATASETS
@@ -299,7 +299,7 @@ def test_export_writes_a_folder_and_prints_the_differences(
     names = {path.name for path in folder.iterdir()}
     assert names == {"card.json", "card.md", "design.yaml", "model.py", "model.safetensors"}
     assert ss.Design.load(folder / "design.yaml") == run.trial("best").design
-    assert "(0.0001 of the largest logit is allowed)" in out
+    assert "(0.0001 of the largest output is allowed)" in out
     # The folder says by itself what a picture shows.
     picture = folder.parent / "digit.png"
     data = run.load_data()

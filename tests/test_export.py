@@ -23,9 +23,10 @@ from torch import Tensor, nn
 
 from skipsearch.artefacts import onnx, program
 from skipsearch.artefacts.card import Card
+from skipsearch.artefacts.checking import check_artefacts
 from skipsearch.artefacts.program import pickled_members
 from skipsearch.artefacts.source import source
-from skipsearch.artefacts.writing import check_artefacts, check_request, write_artefacts
+from skipsearch.artefacts.writing import check_request, write_artefacts
 from skipsearch.classics import BOTTLENECK, CLASSICS, DENSE, FULL_PREACTIVATION, ORIGINAL, PLAIN
 from skipsearch.cost import cost
 from skipsearch.design import Design
@@ -633,7 +634,7 @@ def test_what_half_precision_cannot_hold_is_refused(tmp_path: Path) -> None:
     model = trained(design)
     with torch.no_grad():
         next(model.parameters()).mul_(1e6)
-    with pytest.raises(ExportError, match=r"model\.safetensors: its logits are not finite"):
+    with pytest.raises(ExportError, match=r"model\.safetensors: its outputs are not finite"):
         write_artefacts(model, design, tmp_path / "out", **SIZES, formats=(), precision="fp16")
     write_artefacts(model, design, tmp_path / "out", **SIZES, formats=(), precision="bf16")
 
@@ -708,14 +709,14 @@ def other_onnx(folder: Path) -> None:
     [
         (
             spoil_weights,
-            r"model\.safetensors: its logits differ from the module's by up to [\d.e-]+,"
-            r" and [\d.e-]+ is allowed \(tolerance 0\.0001 x largest logit [\d.]+\)",
+            r"model\.safetensors: its outputs differ from the module's by up to [\d.e-]+,"
+            r" and [\d.e-]+ is allowed \(tolerance 0\.0001 x largest output [\d.]+\)",
         ),
         (drop_a_weight, r"model\.safetensors: its names and shapes are not those"),
         (truncate("model.safetensors"), r"model\.safetensors: cannot be read \(SafetensorError"),
         (
             replace_in("model.py", "return x + shortcut", "return x"),
-            r"model\.py: its logits differ",
+            r"model\.py: its outputs differ",
         ),
         (replace_in("model.py", "PARAMETERS = 1", "PARAMETERS = 2"), r"model\.py: has 1\d+ param"),
         (replace_in("model.py", "nn.Linear(6, classes)", "nn.Linear(6, 4)"), r"cannot be loaded"),
@@ -725,7 +726,7 @@ def other_onnx(folder: Path) -> None:
         ),
         (truncate("model.pt2"), r"model\.pt2: cannot be loaded back and run: "),
         (truncate("model.onnx"), r"model\.onnx: cannot be loaded back and run: "),
-        (other_onnx, r"model\.onnx: its logits differ"),
+        (other_onnx, r"model\.onnx: its outputs differ"),
     ],
 )
 def test_a_spoilt_artefact_is_refused_by_name(
@@ -741,7 +742,7 @@ def test_a_spoilt_artefact_is_refused_by_name(
 
 def test_a_refused_export_leaves_nothing_behind(tmp_path: Path) -> None:
     design = EXPORTED["pad"]
-    with pytest.raises(ExportError, match=r"model\.onnx: its logits differ .*tolerance 1e-12 x"):
+    with pytest.raises(ExportError, match=r"model\.onnx: its outputs differ .*tolerance 1e-12 x"):
         write_artefacts(trained(design), design, tmp_path / "out", **SIZES, tolerance=1e-12)
     assert list(tmp_path.iterdir()) == []
 
@@ -804,7 +805,7 @@ def test_a_module_without_finite_logits_is_refused(tmp_path: Path) -> None:
     model = trained(design)
     with torch.no_grad():
         next(model.parameters()).fill_(torch.nan)
-    with pytest.raises(ExportError, match="the module's own logits are not finite"):
+    with pytest.raises(ExportError, match="the module's own outputs are not finite"):
         write_artefacts(model, design, tmp_path / "out", **SIZES, formats=("source",))
 
 

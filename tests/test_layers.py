@@ -13,7 +13,7 @@ import skipsearch
 # The layers, lowest first. A new room or file at the top of the package belongs into this table.
 LAYERS = (
     ("errors", "openmp", "defaults"),
-    ("table", "plan", "ranges", "text", "intervals", "ram", "ready", "ids"),
+    ("table", "plan", "ranges", "text", "intervals", "ram", "ready", "ids", "palette"),
     ("operations", "merges"),
     ("layout",),
     ("kinds",),
@@ -22,6 +22,7 @@ LAYERS = (
     ("canonical",),
     ("design",),
     ("recipe", "record", "task", "cost", "early_stopping"),
+    ("gallery",),
     ("axes",),
     ("space", "classics", "anatomy"),
     ("models", "data", "config"),

@@ -15,8 +15,10 @@ from torch import Tensor, nn
 from torchvision.transforms import functional as vision
 
 from skipsearch.artefacts.card import Card
-from skipsearch.artefacts.predict import load_classifier, predict
-from skipsearch.artefacts.writing import TOLERANCES, write_artefacts
+from skipsearch.artefacts.checking import TOLERANCES
+from skipsearch.artefacts.loading import load_predictor
+from skipsearch.artefacts.predict import predict
+from skipsearch.artefacts.writing import write_artefacts
 from skipsearch.classics import FULL_PREACTIVATION, ORIGINAL
 from skipsearch.cli import main
 from skipsearch.data import Data, load_data, normalise, read_picture
@@ -111,7 +113,7 @@ def test_the_network_that_is_loaded_is_the_trained_one_to_the_last_bit(
     exported: Path, trained: nn.Module, digits: Data
 ) -> None:
     images = digits.validation.images[:50]
-    classifier = load_classifier(exported)
+    classifier = load_predictor(exported)
     assert torch.equal(classifier.probabilities(images), expected(trained, digits, images))
     assert not classifier.network.training
     assert classifier.class_names == tuple("0123456789")
@@ -123,7 +125,7 @@ def test_rounded_weights_predict_within_the_tolerance(
 ) -> None:
     images = digits.validation.images[:50]
     out = export_network(trained, digits, tmp_path / "out", precision=precision)
-    found = load_classifier(out).probabilities(images)
+    found = load_predictor(out).probabilities(images)
     known = expected(trained, digits, images)
     assert not torch.equal(found, known)
     torch.testing.assert_close(found, known, rtol=0, atol=TOLERANCES[precision])
@@ -293,7 +295,8 @@ SPOILT: list[tuple[Callable[[Path], None], str]] = [
     (lambda f: (f / "card.json").write_text("[]"), r"card\.json: does not say what the network"),
     (earlier, "of an earlier skipsearch; export the design again"),
     (other_design, r"model\.safetensors: weights of design \w{16}, and not of \w{16}"),
-    (card_with(task="denoising"), "task: 'denoising', and pictures are classified here"),
+    (card_with(task="colouring"), "task: 'colouring' is not one of classification, segm"),
+    (card_with(task="denoising"), r"class_names: \['0', .* is not a list of names"),
     (card_with(class_names=["a", "b"]), "its names and shapes are not those"),
     (card_with(class_names=[]), r"class_names: \[\] is not a list of names"),
     (card_with(channels=2), "channels: 2, and a picture has 1 or 3"),

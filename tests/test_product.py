@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from skipsearch.artefacts import onnx, program
-from skipsearch.artefacts.writing import TOLERANCES
+from skipsearch.artefacts.checking import TOLERANCES
 from skipsearch.classics import (
     BN_AFTER_ADDITION,
     CLASSICS,
@@ -27,7 +27,7 @@ from skipsearch.design import Design
 from skipsearch.merges import MERGES
 from skipsearch.models import Network, build
 from skipsearch.models.ops import SqueezeExcitation
-from skipsearch.plan import Block, Steps
+from skipsearch.plan import Block, Size, Steps
 from skipsearch.planning import SHORTCUTS
 
 # Each layout with the bottleneck ratio of the first classic that has it; beside them the orders of
@@ -184,7 +184,7 @@ def exported(design: Design, size: int) -> tuple[Network, program.ExportedProgra
     with torch.no_grad():
         model(random_images(4, size, seed=3))
     model.requires_grad_(False).eval()
-    return model, program.trace(model, random_images(2, size))
+    return model, program.trace(model, 2, Size(size, size))
 
 
 def assert_same_logits(model: Network, other: Callable[[Tensor], Tensor], size: int) -> None:

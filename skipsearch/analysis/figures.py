@@ -15,10 +15,13 @@ import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from skipsearch.diagram import Diagram
 from skipsearch.diagram.look import INK, MUTED, STYLE
+from skipsearch.gallery import PLACES, Gallery
+from skipsearch.palette import class_colour
 from skipsearch.record import COMPLETE, PRUNED, Trial
 from skipsearch.task import Metric
 
@@ -27,6 +30,8 @@ PURPLE, SKY, GREY = "#cc79a7", "#56b4e9", "#b8b8b8"
 COLOURS = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY)
 MARKS = ("o", "s", "^", "D", "v", "P")
 MOST_CURVES = 300
+STRIP = ("image", "truth", "prediction", "error")
+MOST_NAMED = 24  # classes of a legend
 LEADERS = 4  # highlighted designs
 WIDE, HIGH = 7.2, 3.4  # inches
 LOOK = {
@@ -88,6 +93,36 @@ def fair_sample(trials: Sequence[Trial], leaders: Container[str]) -> list[Trial]
     """
     step = math.ceil(len(trials) / MOST_CURVES)
     return [t for i, t in enumerate(trials) if t.curve and (i % step == 0 or t.key in leaders)]
+
+
+def plot_gallery(gallery: Gallery) -> Diagram:
+    """Draw image, truth, prediction and error of the images of a gallery, a row for each."""
+    height, width = gallery.images.shape[1:3]
+    metric = gallery.task.metric
+    restores, rows = gallery.task.restores, len(PLACES)
+    heads = ("noisy image", "image", "restored", "error") if restores else STRIP
+    with matplotlib.rc_context({**LOOK, "axes.grid": False}):
+        high = min(WIDE / len(heads) * height / width * rows + 0.8, 3 * HIGH)
+        figure = Diagram(figsize=(WIDE, high), layout="constrained")
+        grid = figure.subplots(rows, len(heads), squeeze=False)
+        for row, place, score, strip in zip(
+            grid, PLACES, gallery.scores, gallery.strips(), strict=True
+        ):
+            for axes, pixels in zip(row, strip, strict=True):
+                axes.imshow(pixels, interpolation="nearest")
+                axes.set(xticks=[], yticks=[])
+                axes.spines[:].set_visible(False)
+            row[0].set_ylabel(f"{place}\n{metric.short} {metric.text(score)}")
+        for axes, head in zip(grid[0], heads, strict=True):
+            axes.set_title(head)
+        seen = gallery.seen()
+        if 0 < len(seen) <= MOST_NAMED:
+            handles = [
+                Patch(facecolor="#" + bytes(class_colour(number)).hex(), label=name)
+                for number, name in seen.items()
+            ]
+            figure.legend(handles=handles, loc="outside lower center", ncols=min(len(seen), 6))
+    return figure
 
 
 def plot_curves(trials: Iterable[Trial], leaders: Mapping[str, str], metric: Metric) -> Diagram:

@@ -14,6 +14,7 @@ from skipsearch.analysis.figures import (
     leader_names,
 )
 from skipsearch.config import SearchConfig
+from skipsearch.gallery import Gallery
 from skipsearch.record import Trial
 from skipsearch.task import Metric
 
@@ -34,6 +35,7 @@ class Findings:
         degradation: Result of ``degradation``; None if only one depth was searched.
         confirmation: Result of ``confirm``; None if it was never called.
         damage: Why the confirmation cannot be read; empty if it can.
+        gallery: Predictions of the leader, for values for each pixel; None if it was not exported.
     """
 
     config: SearchConfig
@@ -47,6 +49,7 @@ class Findings:
     degradation: Degradation | None = None
     confirmation: Confirmation | None = None
     damage: str = ""
+    gallery: Gallery | None = None
 
     @property
     def metric(self) -> Metric:

@@ -12,6 +12,7 @@ import pandas as pd
 from skipsearch.analysis.answers import answers, open_axes
 from skipsearch.analysis.command import NO_STOPPING, search_command
 from skipsearch.analysis.findings import Findings
+from skipsearch.analysis.gallery import gallery_section
 from skipsearch.analysis.page import write_page
 from skipsearch.analysis.sections import (
     budget_section,
@@ -48,6 +49,7 @@ def write_report(found: Findings, folder: Path, name: str) -> Path:
     sections = [
         leaders_section(found),
         confirmation_section(found),
+        gallery_section(found),
         effects_section(found),
         interactions_section(found),
         degradation_section(found),

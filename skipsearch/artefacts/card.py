@@ -23,6 +23,9 @@ class Card:
         mean: Mean of each channel of the training images, in units of 0..1.
         std: Standard deviation of each channel, in the same units.
         class_names: Name of each output; its number by default.
+        sigma: Standard deviation of the noise that the network removes, in grey levels of 0..255;
+            0 for other tasks.
+        resized: Whether images were resized for training.
         run: Name of the run that found the design.
         space: Name of the search space.
         trials: Number of trainings of the search, including stopped and failed ones.
@@ -55,6 +58,8 @@ class Card:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     class_names: tuple[str, ...] = ()
+    sigma: float = 0.0
+    resized: bool = False
     run: str = ""
     space: str = ""
     trials: int | None = None

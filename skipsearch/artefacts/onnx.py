@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from skipsearch.artefacts.program import BATCH, INPUT, OUTPUT, quiet
+from skipsearch.artefacts.program import INPUT, LOGITS, dynamic_axes, quiet
 from skipsearch.errors import ExportError
 
 # torch translates to opset 18 and converts from there to any other: this avoids errors of a
@@ -50,14 +50,20 @@ def _import(name: str) -> Any:
     return import_module(name)
 
 
-def save(program: ExportedProgram, path: Path, metadata: Mapping[str, Any] | None = None) -> None:
+def save(
+    program: ExportedProgram,
+    path: Path,
+    metadata: Mapping[str, Any] | None = None,
+    output: str = LOGITS,
+) -> None:
     """Write a program as ONNX: one file, or from 2 GiB on with weights in a second file.
 
     Args:
-        program: Program from images (N, C, H, W) to logits (N, classes), N dynamic.
+        program: Program from images (N, C, H, W) to logits.
         path: Path of the file.
         metadata: Plain values that are stored in it under their names: texts unchanged, the
             others as JSON.
+        output: Name of what the network puts out.
     """
     import onnx
 
@@ -65,9 +71,9 @@ def save(program: ExportedProgram, path: Path, metadata: Mapping[str, Any] | Non
         translated = torch.onnx.export(
             program,
             input_names=[INPUT],
-            output_names=[OUTPUT],
+            output_names=[output],
             opset_version=OPSET,
-            dynamic_shapes=({0: BATCH},),
+            dynamic_shapes=(dynamic_axes(program),),
             dynamo=True,
             verbose=False,
         )
@@ -98,7 +104,7 @@ def load(path: Path) -> Callable[[Tensor], Tensor]:
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
     def run(images: Tensor) -> Tensor:
-        (logits,) = session.run([OUTPUT], {INPUT: images.numpy()})
+        (logits,) = session.run(None, {INPUT: images.numpy()})
         return torch.from_numpy(logits)
 
     return run

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
+from skipsearch.artefacts import program
 from skipsearch.artefacts.sentences import normalisation, shown
 from skipsearch.errors import counted
 from skipsearch.plan import Size
@@ -35,7 +36,14 @@ def _what(summary: Mapping[str, Any], task: Task) -> list[str]:
     purpose = f"for {outputs} classes"
     if task.per_pixel:
         purpose = "that removes noise" if task.restores else f"for {outputs} classes of pixels"
-    put_out = "restored images, normalised like the input," if task.restores else "logits"
+    put_out, noise = "logits", ""
+    if task.restores:
+        put_out = "restored images, normalised like the input,"
+        if sigma := image["sigma"]:
+            noise = f" Their noise has a standard deviation of {sigma:g} grey levels of 0..255."
+    if task.per_pixel:
+        sides = "H, W"
+    any_size = f", for any H and W; training images had {size}" if task.per_pixel else ""
     shape = f"(N, {outputs}, {sides})" if task.per_pixel else f"(N, {outputs})"
     classes = f"Classes, in the order of the logits: {_named(summary['class_names'])}."
     return [
@@ -53,7 +61,7 @@ def _what(summary: Mapping[str, Any], task: Task) -> list[str]:
             ],
         ),
         f"Input: float32 images (N, {channels}, {sides}). Output: {put_out}"
-        f" {shape}. {normalisation(image['mean'], image['std'])}".rstrip(),
+        f" {shape}{any_size}. {normalisation(image['mean'], image['std'])}{noise}".rstrip(),
         "" if task.restores else classes,
     ]
 
@@ -192,26 +200,36 @@ def _files(summary: Mapping[str, Any]) -> list[str]:
             'network = ss.build(ss.Design.load("design.yaml"),'
             f" in_channels={channels}, classes={summary['classes']})"
         )
+    task, least = TASKS[summary["task"]], image["least_side"]
+    many, sides = f"any number of {size} images", f"{size.height}, {size.width}"
+    if least is not None:
+        many, sides = f"any number of images, of {least} or more pixels a side", "H, W"
+    odd_too = "" if least is None else ", and on one of another, odd, size"
+    uses = "What the network says of pictures, each prepared as its training images were:"
+    if task.per_pixel:
+        made = "Restored pictures" if task.restores else "Masks of pictures, as palette PNG"
+        uses = f"{made}, each of its picture's own size:"
+    output = program.RESTORED if task.restores else program.LOGITS
     parts = [
         "## Its files",
         _table(("file", "bytes", "largest absolute difference"), rows),
-        f"Each was loaded back and run on batches of 1 and 5 images; its logits may differ from the"
-        f" module's by {summary['tolerance']:g} of the largest logit. None needs pickle. Written"
-        f" with {written}.",
-        _rounded(summary["precision"]),
-        "What the network says of pictures, each prepared as its training images were:",
+        f"Each was loaded back and run on batches of 1 and 5 images{odd_too}; its outputs may"
+        f" differ from the module's by {summary['tolerance']:g} of the largest output. None needs"
+        f" pickle. Written with {written}.",
+        _rounded(summary["precision"], output),
+        uses,
         "```sh\nskipsearch predict FOLDER IMAGE...\n```",
         "The weights, for images of any size:",
         _code(*weights),
     ]
     if "model.pt2" in files:
         parts += [
-            f"The torch.export program, for any number of {size} images:",
+            f"The torch.export program, for {many}:",
             _code("import torch", "", 'network = torch.export.load("model.pt2").module()'),
         ]
     if "model.onnx" in files:
         parts += [
-            f"The ONNX file, for any number of {size} images:",
+            f"The ONNX file, for {many}:",
             _code(
                 "import os",
                 "",
@@ -219,20 +237,21 @@ def _files(summary: Mapping[str, Any]) -> list[str]:
                 "import onnxruntime",
                 "",
                 'session = onnxruntime.InferenceSession("model.onnx")',
-                '(logits,) = session.run(["logits"], {"images": images})'
-                f"  # float32, (N, {channels}, {size.height}, {size.width})",
+                f'({output},) = session.run(["{output}"], {{"images": images}})'
+                f"  # float32, (N, {channels}, {sides})",
             ),
         ]
     return parts
 
 
-def _rounded(precision: str) -> str:
+def _rounded(precision: str, output: str) -> str:
     """Describe what was rounded in the files of an export; empty in full precision."""
     if precision == "fp32":
         return ""
     return (
         f"The weights are rounded to {precision}, and programs compute in it, from float32 images"
-        " to float32 logits. The differences include that; the figures are of the network before."
+        f" to float32 {output}. The differences include that; the figures are of the network"
+        " before."
     )
 
 

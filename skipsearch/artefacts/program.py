@@ -1,4 +1,4 @@
-"""A module as a ``torch.export`` program: traced with a dynamic batch, written, and read back."""
+"""A module as a ``torch.export`` program: traced with dynamic sizes, written, and read back."""
 
 from __future__ import annotations
 
@@ -9,14 +9,21 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
+from skipsearch.design import Design
 from skipsearch.errors import ExportError
+from skipsearch.layout import parse_run
+from skipsearch.plan import MapHead, Size
+from skipsearch.planning.levels import levels_of
 
-INPUT, OUTPUT, BATCH = "images", "logits", "batch"
+INPUT, LOGITS, RESTORED = "images", "logits", "restored"
+AXES = {0: "batch", 2: "height", 3: "width"}  # that may be dynamic
+TRACED = Size(1025, 1031)  # so large that no level of a network has one pixel
 
 
 class InPrecision(nn.Module):
@@ -38,18 +45,40 @@ class InPrecision(nn.Module):
         return logits.float()
 
 
-def trace(model: nn.Module, images: Tensor) -> ExportedProgram:
-    """Trace a module for any number of images of one size.
+def least_side(design: Design, size: Size) -> int | None:
+    """Return the least height and width, in pixels, of the images of a program.
+
+    Args:
+        design: Design of the network.
+        size: Height and width of the images of its data set.
+
+    Returns:
+        Number of pixels, so many that every level of the network has more than one: torch.export
+        treats a size of 1 as a constant. None if program and ONNX are for images of ``size``
+        alone: those of a network for whole images, and of one whose images are smaller.
+    """
+    if not isinstance(design.plan().head, MapHead):
+        return None
+    levels = levels_of(parse_run(design.stem), len(design.depths), design.ups)
+    least = 2 ** max(levels.values()) + 1
+    return least if min(size) >= least else None
+
+
+def trace(model: nn.Module, channels: int, size: Size | None) -> ExportedProgram:
+    """Trace a module for any number of images.
 
     Args:
         model: Module from images to logits, in evaluation mode.
-        images: Images (N, C, H, W) with N of at least 2: torch.export treats 1 as a constant.
+        channels: Number of channels of the images.
+        size: Height and width of the images; None for any from ``least_side`` on.
     """
     assert not model.training
-    assert len(images) > 1
-    batch = torch.export.Dim(BATCH, min=1)
+    images = torch.zeros(2, channels, *(size or TRACED))  # two: torch.export fixes a size of 1
+    axes: dict[int, Any] = {0: torch.export.Dim(AXES[0], min=1)}
+    if size is None:
+        axes |= {2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}
     with quiet():
-        program = torch.export.export(model, (images,), dynamic_shapes=({0: batch},))
+        program = torch.export.export(model, (images,), dynamic_shapes=(axes,))
     for node in program.graph.nodes:
         # Paths on the exporting machine mean nothing on others.
         node.meta.pop("stack_trace", None)
@@ -57,6 +86,18 @@ def trace(model: nn.Module, images: Tensor) -> ExportedProgram:
     # Without them the archive has an empty record in their place.
     program.example_inputs = None
     return program
+
+
+def dynamic_axes(program: ExportedProgram) -> dict[int, str]:
+    """Return the names of the dynamic axes of a program's images."""
+    shape = _images(program).shape
+    return {axis: name for axis, name in AXES.items() if isinstance(shape[axis], torch.SymInt)}
+
+
+def _images(program: ExportedProgram) -> Any:
+    """Return the traced images, whose dynamic sizes are symbols."""
+    (name,) = program.graph_signature.user_inputs
+    return next(node.meta["val"] for node in program.graph.nodes if node.name == name)
 
 
 def save(program: ExportedProgram, path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from skipsearch.artefacts.card import Card
 from skipsearch.cost import cost
-from skipsearch.data.pictures import RULE
+from skipsearch.data.pictures import FULL_SIZE_RULE, RULE
 from skipsearch.design import Design
 from skipsearch.errors import ExportError
 from skipsearch.plan import ImageSize
@@ -23,7 +23,7 @@ class Artefact:
     Attributes:
         file: Name of the file.
         bytes: Size of the file.
-        difference: Largest absolute difference of its logits from the module's; None if it
+        difference: Largest absolute difference of its outputs from the module's; None if it
             cannot be run.
     """
 
@@ -33,13 +33,14 @@ class Artefact:
 
 
 def describe_input(
-    card: Card, in_channels: int, image_size: ImageSize, classes: int
+    card: Card, in_channels: int, image_size: ImageSize, classes: int, least_side: int | None
 ) -> dict[str, Any]:
     """Return the input format of a network, the rule for pictures, and the names of its outputs.
 
     Returns:
-        ``input``: channels, image_size in pixels, mean, std, and the rule for pictures in words;
-        ``class_names``.
+        ``input``: channels; image_size in pixels, and least_side of program and ONNX or None if
+        image_size is fixed there; mean, std; sigma of the noise or None; whether the images were
+        resized for training; the rule for pictures in words. ``class_names``: empty for images.
 
     Raises:
         ExportError: If the number of given means, deviations or class names is wrong.
@@ -48,15 +49,19 @@ def describe_input(
         given = len(getattr(card, name))
         if given not in (0, number):
             raise ExportError(f"card: {name}: {given} are given, and {number} are needed")
+    names = card.class_names or map(str, range(classes))
     return {
         "input": {
             "channels": in_channels,
             "image_size": image_size,
+            "least_side": least_side,
             "mean": list(card.mean),
             "std": list(card.std),
-            "pictures": RULE,
+            "sigma": card.sigma or None,
+            "resized": card.resized,
+            "pictures": FULL_SIZE_RULE if card.task.per_pixel else RULE,
         },
-        "class_names": list(card.class_names or map(str, range(classes))),
+        "class_names": [] if card.task.restores else list(names),
     }
 
 
@@ -68,6 +73,7 @@ def summarise(
     in_channels: int,
     image_size: ImageSize,
     classes: int,
+    least_side: int | None,
     precision: str,
     tolerance: float,
     written_with: Mapping[str, str],
@@ -81,8 +87,9 @@ def summarise(
         in_channels: Number of channels of the images.
         image_size: Height and width of the images in pixels.
         classes: Number of classes.
+        least_side: Least height and width of program and ONNX; None if they are fixed.
         precision: Precision of the weights, and of the programs.
-        tolerance: Largest allowed difference, relative to the largest logit.
+        tolerance: Largest allowed difference, relative to the largest output.
         written_with: Versions of the libraries that wrote the files.
     """
     known, metric = cost(design, in_channels, image_size, classes), card.task.metric
@@ -106,7 +113,7 @@ def summarise(
         "name": card.name or design.id,
         "note": card.note,
         "design": {"id": design.id, **design.to_dict()},
-        **describe_input(card, in_channels, image_size, classes),
+        **describe_input(card, in_channels, image_size, classes, least_side),
         "classes": classes,
         "cost": dataclasses.asdict(known),
         "search": {

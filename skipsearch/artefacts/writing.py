@@ -7,23 +7,22 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from textwrap import shorten
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
+from torch.export import ExportedProgram
 
 from skipsearch.artefacts import CARD, CARD_VALUES, DESIGN, FORMATS, WEIGHTS, onnx, program
 from skipsearch.artefacts.card import Card
+from skipsearch.artefacts.checking import TOLERANCES, check_artefacts, execute, named
 from skipsearch.artefacts.page import render
 from skipsearch.artefacts.source import source
 from skipsearch.artefacts.summary import Artefact, describe_input, summarise
-from skipsearch.artefacts.weights import read_network, write_weights
+from skipsearch.artefacts.weights import write_weights
 from skipsearch.design import Design
 from skipsearch.errors import ExportError, not_one_of
 from skipsearch.models import build
@@ -31,20 +30,7 @@ from skipsearch.plan import ImageSize, Size
 
 OURS = {DESIGN, WEIGHTS, CARD, CARD_VALUES, *FORMATS.values(), "model.onnx.data"}
 
-BATCHES = (1, 5)  # two sizes that differ from the traced example
-
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-
-# Largest difference from the module's logits, relative to the largest of them: float32 has a
-# relative rounding error of 6e-8. Another order of sums, and batch norms folded into convolutions,
-# gave at most 2e-6 here, over a hundred random designs and networks of up to 1001 layers; source,
-# weights and torch.export program agree to the last bit. 1e-4 allows for other processors, and a
-# wrong weight, operation or epsilon is far above it. fp16 rounds to 5e-4 and bf16 to 4e-3: they
-# gave 2e-3 and 2e-2 over a hundred designs, and bf16 3e-2 for 1001 layers (where fp16 overflowed,
-# which raises an error).
-TOLERANCES = {"fp32": 1e-4, "fp16": 1e-2, "bf16": 1e-1}
-
-Run = Callable[[Tensor], Tensor]
 
 
 def write_artefacts(
@@ -70,7 +56,8 @@ def write_artefacts(
         design: Design of the module.
         out: Output folder: new, empty, or an earlier export.
         in_channels: Number of channels of the images.
-        image_size: Height and width in pixels, fixed in program and ONNX.
+        image_size: Height and width in pixels, fixed in program and ONNX except for a value for
+            each pixel, see ``least_side``.
         classes: Number of classes.
         formats: Any of ``source`` (model.py), ``program`` (model.pt2), ``onnx`` (model.onnx).
             Weights, design and card are always written. The weights have the names in
@@ -96,7 +83,8 @@ def write_artefacts(
     out = Path(out).resolve()
     card = Card(note=card) if isinstance(card, str) else card
     tolerance = TOLERANCES[precision] if tolerance is None else tolerance
-    described = describe_input(card, in_channels, image_size, classes)
+    least = program.least_side(design, Size.of(image_size))
+    described = describe_input(card, in_channels, image_size, classes, least)
     text = source(design, in_channels, classes, image_size=image_size, card=card)
     network = copy.deepcopy(model).to("cpu", torch.float32).requires_grad_(False).eval()
     network = network.to(memory_format=torch.contiguous_format)
@@ -115,8 +103,11 @@ def write_artefacts(
                 **described["input"],
                 "class_names": described["class_names"],
             }
-            images = _images(2, in_channels, image_size)
-            _write_programs(network, part, formats, images, PRECISIONS[precision], metadata)
+            size = Size.of(image_size) if least is None else None
+            with named("the module", "torch.export cannot trace it"):
+                traced = _trace(network, in_channels, size, PRECISIONS[precision])
+            output = program.RESTORED if card.task.restores else program.LOGITS
+            _write_programs(traced, part, formats, output, metadata)
         differences = check_artefacts(
             part,
             network,
@@ -132,6 +123,7 @@ def write_artefacts(
             in_channels=in_channels,
             image_size=image_size,
             classes=classes,
+            least_side=least,
             precision=precision,
             tolerance=tolerance,
             written_with=_versions(formats),
@@ -189,95 +181,6 @@ def check_request(
     return formats
 
 
-def check_artefacts(
-    folder: str | Path,
-    model: nn.Module,
-    *,
-    in_channels: int,
-    image_size: ImageSize,
-    classes: int,
-    tolerance: float = TOLERANCES["fp32"],
-) -> dict[str, float]:
-    """Load every artefact of a folder and compare its logits with the module's.
-
-    The images are random with a fixed seed, in batches of 1 and 5.
-
-    Args:
-        folder: Folder from ``write_artefacts``.
-        model: Module, which stays unchanged.
-        in_channels: Number of channels of the images.
-        image_size: Height and width in pixels.
-        classes: Number of classes.
-        tolerance: Largest allowed difference, relative to the largest logit.
-
-    Returns:
-        Largest absolute difference of the logits, by file.
-
-    Raises:
-        ExportError: If an artefact cannot be loaded or differs by more; with the artefact, the
-            difference and the tolerance.
-    """
-    folder = Path(folder)
-    network = copy.deepcopy(model).to("cpu", torch.float32).eval()
-    batches = [_images(n, in_channels, image_size) for n in BATCHES]
-    size = Size.of(image_size)
-    with _named("the module", f"cannot be run on {size} images"), torch.no_grad():
-        expected = [network(images) for images in batches]
-    largest = max(logits.abs().max().item() for logits in expected)
-    if not torch.tensor(largest).isfinite():
-        raise ExportError("the module's own logits are not finite: there is nothing to export")
-    loaders: dict[str, Callable[[], Run]] = {
-        WEIGHTS: lambda: read_network(
-            folder / WEIGHTS, Design.load(folder / DESIGN), in_channels, classes
-        ),
-        FORMATS["source"]: lambda: _load_source(folder),
-        FORMATS["program"]: lambda: program.load(folder / FORMATS["program"]),
-        FORMATS["onnx"]: lambda: onnx.load(folder / FORMATS["onnx"]),
-    }
-    differences = {}
-    for name, load in loaders.items():
-        if not (folder / name).exists():
-            continue
-        with _named(name, "cannot be loaded back and run"), torch.no_grad():
-            run = load()
-            found = [run(images) for images in batches]
-        shapes = [tuple(logits.shape) for logits in found]
-        if shapes != [tuple(logits.shape) for logits in expected]:
-            raise ExportError(f"{name}: gives logits of shapes {shapes}, and the module others")
-        if not all(logits.isfinite().all() for logits in found):
-            raise ExportError(f"{name}: its logits are not finite, and the module's are")
-        difference = max((a - b).abs().max().item() for a, b in zip(found, expected, strict=True))
-        allowed = tolerance * largest
-        if difference > allowed:
-            raise ExportError(
-                f"{name}: its logits differ from the module's by up to {difference:.3g}, and"
-                f" {allowed:.3g} is allowed (tolerance {tolerance:g} x largest logit {largest:.3g})"
-            )
-        differences[name] = difference
-    return differences
-
-
-def _images(n: int, channels: int, image_size: ImageSize) -> Tensor:
-    """Return n random images distributed like normalised ones: mean 0, deviation 1."""
-    size = Size.of(image_size)
-    return torch.randn(n, channels, *size, generator=torch.Generator().manual_seed(n))
-
-
-@contextmanager
-def _named(artefact: str, failure: str) -> Iterator[None]:
-    """Convert errors of other libraries to an error of one line with the artefact."""
-    try:
-        yield
-    except (ExportError, OSError):
-        raise
-    except Exception as problem:
-        reason = shorten(str(problem) or type(problem).__name__, 200)
-        raise ExportError(f"{artefact}: {failure}: {reason}") from problem
-
-
-# --- writing -------------------------------------------------------------------------------------
-
-
 def _names(
     network: nn.Module, folder: Path, design: Design, in_channels: int, classes: int
 ) -> list[str]:
@@ -294,24 +197,27 @@ def _names(
     return list(names)
 
 
-def _write_programs(
-    network: nn.Module,
-    folder: Path,
-    formats: Sequence[str],
-    images: Tensor,
-    dtype: torch.dtype,
-    metadata: Mapping[str, Any],
-) -> None:
+def _trace(
+    network: nn.Module, channels: int, size: Size | None, dtype: torch.dtype
+) -> ExportedProgram:
     if dtype != torch.float32:
         network = program.InPrecision(copy.deepcopy(network), dtype).eval()
-    with _named("the module", "torch.export cannot trace it"):
-        traced = program.trace(network, images)
+    return program.trace(network, channels, size)
+
+
+def _write_programs(
+    traced: ExportedProgram,
+    folder: Path,
+    formats: Sequence[str],
+    output: str,
+    metadata: Mapping[str, Any],
+) -> None:
     if "program" in formats:
-        with _named(FORMATS["program"], "cannot be written"):
+        with named(FORMATS["program"], "cannot be written"):
             program.save(traced, folder / FORMATS["program"])
     if "onnx" in formats:
-        with _named(FORMATS["onnx"], "cannot be written"):
-            onnx.save(traced, folder / FORMATS["onnx"], metadata)
+        with named(FORMATS["onnx"], "cannot be written"):
+            onnx.save(traced, folder / FORMATS["onnx"], metadata, output)
 
 
 def _artefacts(folder: Path, differences: dict[str, float]) -> list[Artefact]:
@@ -347,31 +253,9 @@ def _move(part: Path, out: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-# --- loading back --------------------------------------------------------------------------------
-
-
 def _template(folder: Path, design: Design, in_channels: int, classes: int) -> nn.Module:
     """Return a module with the names of the weights."""
     path = folder / FORMATS["source"]
     if path.exists():
-        return _execute(path)["Network"]()  # type: ignore[no-any-return]
+        return execute(path)["Network"]()  # type: ignore[no-any-return]
     return build(design, in_channels, classes)
-
-
-def _execute(path: Path) -> dict[str, Any]:
-    """Run a Python file like an import, without writing bytecode."""
-    names: dict[str, Any] = {"__name__": path.stem}
-    exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), names)
-    return names
-
-
-def _load_source(folder: Path) -> Run:
-    names = _execute(folder / FORMATS["source"])
-    network: nn.Module = names["Network"]()
-    network.load_state_dict(load_file(folder / WEIGHTS))
-    count = sum(parameter.numel() for parameter in network.parameters())
-    if count != names["PARAMETERS"]:
-        raise ExportError(
-            f"{FORMATS['source']}: has {count} parameters and says {names['PARAMETERS']}"
-        )
-    return network.eval()

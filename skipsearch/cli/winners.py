@@ -18,7 +18,7 @@ from skipsearch.cli.words import (
     warn,
     write_csv,
 )
-from skipsearch.defaults import LABELS
+from skipsearch.defaults import LABELS, TILE
 from skipsearch.errors import counted
 from skipsearch.task import Baseline
 
@@ -150,8 +150,8 @@ def export_design(options: argparse.Namespace) -> None:
     if test.baseline is not None:
         print(Baseline(run.config.task, test.baseline).sentence("test"))
     print(
-        "largest absolute difference of the logits, artefact against module"
-        f" ({exported.tolerance:g} of the largest logit is allowed):"
+        "largest absolute difference of the outputs, artefact against module"
+        f" ({exported.tolerance:g} of the largest output is allowed):"
     )
     for name, difference in exported.differences.items():
         print(f"  {name:<20} {difference:.2e}")
@@ -160,22 +160,41 @@ def export_design(options: argparse.Namespace) -> None:
 
 def add_predict(verbs: Verbs) -> None:
     """Define ``skipsearch predict``."""
-    verb = verbs.add_parser("predict", help="classify pictures with an exported network")
+    verb = verbs.add_parser(
+        "predict", help="classify, segment or restore pictures with an exported network"
+    )
     verb.add_argument("export", metavar="EXPORT", help="folder written by export")
     verb.add_argument("images", metavar="IMAGE", nargs="+", help="PNG, JPEG, ... of any size")
     verb.add_argument(
         "--top",
         type=positive,
-        default=LABELS,
         metavar="N",
-        help="number of classes for each picture (default %(default)s)",
+        help=f"number of classes shown for each picture (default {LABELS}, and all of a mask)",
+    )
+    verb.add_argument(
+        "--out",
+        metavar="FILE|DIR",
+        help="file of the mask or restored picture, or folder of several (default: the present"
+        " folder)",
+    )
+    verb.add_argument(
+        "--tile",
+        type=positive,
+        metavar="PIXELS",
+        help=f"side of a tile of a large picture, a multiple of 128 (default {TILE})",
     )
     verb.set_defaults(verb=predict_images)
 
 
 def predict_images(options: argparse.Namespace) -> None:
-    """Show how an exported network classifies pictures."""
+    """Show how an exported network classifies pictures, or what it wrote for each."""
     from skipsearch.artefacts.predict import predict
 
-    table = predict(options.export, options.images, top=options.top)
-    print(table.to_string(index=False, formatters={"probability": "{:.4f}".format}))
+    table = predict(
+        options.export, options.images, top=options.top, out=options.out, tile=options.tile
+    )
+    shown = {"probability": "{:.4f}".format, "share": "{:.4f}".format}
+    print(table.to_string(index=False, formatters=shown))
+    if "tiles" in table and (table.tiles > 1).any():
+        side = options.tile or TILE
+        print(f"Tiles have {side} x {side} pixels and overlap by {side // 4}.")

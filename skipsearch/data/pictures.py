@@ -25,6 +25,13 @@ RULE = (
     " middle of the longer side kept"
 )
 
+# The same for networks with a value for each pixel.
+FULL_SIZE_RULE = (
+    "turned upright as its EXIF says, converted to grey or RGB by its channels; if the training"
+    " images were resized, resized as they were (bilinear, antialiased, without cutting anything"
+    " off), and the outputs resized back"
+)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Picture:

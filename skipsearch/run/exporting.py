@@ -9,14 +9,15 @@ from typing import Any
 
 from skipsearch.artefacts import FORMATS
 from skipsearch.artefacts.card import Card
-from skipsearch.artefacts.writing import TOLERANCES, check_request, write_artefacts
+from skipsearch.artefacts.checking import TOLERANCES
+from skipsearch.artefacts.writing import check_request, write_artefacts
 from skipsearch.data import Data
 from skipsearch.design import Design
 from skipsearch.errors import RunError, not_one_of
 from skipsearch.models import build
 from skipsearch.record import Epoch, Measurement, Trial
 from skipsearch.run.folder import Run
-from skipsearch.run.places import check_outside
+from skipsearch.run.places import GALLERIES, check_outside
 from skipsearch.run.seeds import check_seed
 from skipsearch.task import Metric
 from skipsearch.training import Trainer, default_device, fitting_threads, versions
@@ -37,7 +38,7 @@ class Exported:
             trained on it.
         test: Measurement of the exported weights on the test split, which was used once.
         differences: Largest absolute difference of each file's logits from the module's.
-        tolerance: Largest allowed difference, relative to the largest logit.
+        tolerance: Largest allowed difference, relative to the largest output.
     """
 
     path: Path
@@ -118,7 +119,10 @@ def export(
                 progress(epoch)
         numerics = trainer.numerics
         test = trainer.measure(images.test)
-        validation = trainer.measure(images.validation) if train_on == "train" else None
+        held_out = train_on == "train"
+        validation = trainer.measure(images.validation) if held_out else None
+        shown = held_out and images.task.per_pixel
+        gallery = trainer.gallery(images.validation) if shown else None
     ranking, metric = run.rank(), images.task.metric
     place = ranking[ranking.trial == trial.number].iloc[0]
     search_score = float(place[metric.validation])
@@ -129,6 +133,9 @@ def export(
         mean=images.mean,
         std=images.std,
         class_names=() if images.task.restores else images.class_names,
+        sigma=images.sigma,
+        # Noise is added after the resizing, and belongs to pixels of any picture.
+        resized=run.config.data.resized_to is not None and not images.task.restores,
         run=run.path.name,
         space=run.space.name,
         trials=len(run.trials()),
@@ -157,6 +164,8 @@ def export(
         precision=precision,
         card=card,
     )
+    if gallery is not None:
+        gallery.save(run.path / GALLERIES / f"{trial.key}.npz")
     return Exported(
         path=out,
         design=trial.design,

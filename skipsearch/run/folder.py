@@ -18,11 +18,12 @@ from skipsearch import analysis
 from skipsearch.config import ConfirmConfig, SearchConfig
 from skipsearch.design import Design
 from skipsearch.errors import DamagedError, RunError
+from skipsearch.gallery import Gallery
 from skipsearch.record import Epoch, Trial
 from skipsearch.run.choosing import find_number
 from skipsearch.run.confirmations import find_leaders, judge, read_config, read_trainings
 from skipsearch.run.evidence import Evidence, margin_of, varied_fields
-from skipsearch.run.places import STUDY, check_outside
+from skipsearch.run.places import GALLERIES, STUDY, check_outside
 from skipsearch.searching.records import StudyReader, without_garbage_collection
 from skipsearch.space import Space
 
@@ -343,7 +344,16 @@ class Run:
         evidence = self._evidence()
         if not evidence.trials:
             raise RunError(f"{self.path}: no trial has been recorded yet")
-        return findings(evidence, *self.readable_confirmation())
+        confirmed, damage = self.readable_confirmation()
+        first = evidence.rank().iloc[0]
+        gallery = self._gallery(f"{first.design}-{first.recipe}" if damage else "best")
+        return findings(evidence, confirmed, damage, gallery)
+
+    def _gallery(self, which: str) -> Gallery | None:
+        """Return the predictions of a design, if it was exported, for values for each pixel."""
+        if not self.config.task.per_pixel:
+            return None
+        return Gallery.load(self.path / GALLERIES / f"{self.trial(which).key}.npz")
 
     def fields(self) -> list[str]:
         """Return the fields of a design that the axes set, and the layout field."""

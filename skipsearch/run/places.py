@@ -11,6 +11,7 @@ from skipsearch.searching.storage import LONGEST_PATH
 STUDY = "study.db"
 CONFIRMATIONS = "confirm.db"  # separate study of the trainings with new seeds
 CONFIRM = "confirm.yaml"  # the leaders that are trained again, and with how many seeds
+GALLERIES = "galleries"  # predictions of exported designs, as DESIGN-RECIPE.npz
 
 
 def check_folder(out: Path) -> None:

@@ -6,11 +6,15 @@ import pandas as pd
 
 from skipsearch import analysis
 from skipsearch.analysis.findings import Findings
+from skipsearch.gallery import Gallery
 from skipsearch.run.evidence import Evidence, margin_of
 
 
 def findings(
-    evidence: Evidence, confirmation: analysis.Confirmation | None, damage: str
+    evidence: Evidence,
+    confirmation: analysis.Confirmation | None,
+    damage: str,
+    gallery: Gallery | None = None,
 ) -> Findings:
     """Return all results of a run.
 
@@ -18,6 +22,7 @@ def findings(
         evidence: Configuration and records.
         confirmation: Result of ``confirm``; None if there is none.
         damage: Why the confirmation cannot be read; empty if it can.
+        gallery: Predictions of the leader, if it was exported.
     """
     trials, known = evidence.trials, evidence.learn()
     depths = {trial.design.depths for trial in trials}
@@ -35,4 +40,5 @@ def findings(
         degradation=evidence.degradation() if len(depths) > 1 else None,
         confirmation=confirmation,
         damage=damage,
+        gallery=gallery,
     )

@@ -28,7 +28,8 @@ def bootstrap(
         resamples: Number of resamples.
 
     Returns:
-        Both ends, always the same for the same counts; NaN for a single image.
+        Both ends, always the same for the same counts; NaN for a single image. Resamples in which
+        the score is NaN, as of a class that none of their images has, are left out.
     """
     images, *shape = tallies.shape
     if images < 2:
@@ -41,5 +42,5 @@ def bootstrap(
         times = torch.zeros(AT_ONCE, images, dtype=torch.float64)
         times.scatter_add_(1, drawn, torch.ones_like(times))
         found += scores((times @ counts).view(AT_ONCE, *shape))
-    low, high = torch.tensor(found, dtype=torch.float64).quantile(torch.tensor(ENDS).double())
+    low, high = torch.tensor(found, dtype=torch.float64).nanquantile(torch.tensor(ENDS).double())
     return low.item(), high.item()

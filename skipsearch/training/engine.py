@@ -14,6 +14,7 @@ from torch import nn
 
 from skipsearch.data import Data, Split
 from skipsearch.errors import DivergedError, TrainingError
+from skipsearch.gallery import Gallery
 from skipsearch.models import Network
 from skipsearch.models.ops import DropPath
 from skipsearch.models.packed import Random
@@ -24,6 +25,7 @@ from skipsearch.training.checkpoint import load_checkpoint, save_checkpoint
 from skipsearch.training.compiling import CompileChoice, Compiling
 from skipsearch.training.environment import autocast_dtype, current, numerics_key
 from skipsearch.training.evaluation import Evaluation
+from skipsearch.training.hanging import hang
 from skipsearch.training.interleaving import Wait as Wait  # exported for searching
 from skipsearch.training.interleaving import finish, requested_so_far
 from skipsearch.training.measuring import measurement
@@ -359,6 +361,12 @@ class Trainer(Training):
         with current(self.device):
             (loss,), (score,) = finish(self._evaluation.steps(split))
         return loss, score
+
+    def gallery(self, split: Split) -> Gallery:
+        """Return the best, median and worst predictions on a split; for values for each pixel."""
+        with current(self.device):
+            tallies = self._evaluation.tallies(split)[:, 0]
+            return hang(self.data, split, self._step, tallies)
 
     def measure(self, split: Split) -> Measurement:
         """Return the score on a split with its interval, its baseline, and further figures."""

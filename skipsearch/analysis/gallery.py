@@ -1,0 +1,48 @@
+"""The section of a report that shows predictions of the leader."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from skipsearch.analysis.figures import plot_gallery
+from skipsearch.analysis.findings import Findings
+from skipsearch.analysis.page import Picture, Section, Table
+from skipsearch.errors import counted
+from skipsearch.gallery import ERROR_GAIN
+
+TITLE = "Predictions of the leader"
+
+
+def gallery_section(found: Findings) -> Section | None:
+    """Show predictions of the leader, or of the confirmed winner, for values for each pixel."""
+    if not found.config.task.per_pixel:
+        return None
+    gallery, metric = found.gallery, found.metric
+    if gallery is None:
+        advice = "'skipsearch export' trains the leader and keeps predictions for the next report."
+        return Section(title=TITLE, text=[f"None are known yet: {advice}"])
+    if gallery.task.restores:
+        errors = f"Errors are {ERROR_GAIN} times as bright as they are."
+    else:
+        errors = "Errors are orange; pixels that count nowhere are grey."
+    images = counted(gallery.count, "validation image")
+    picture = Picture(
+        name="predictions",
+        figure=plot_gallery(gallery),
+        caption=f"The best, the median and the worst of {images}"
+        f" by the {metric.title} of each, of the exported network. {errors}",
+    )
+    rows = pd.DataFrame(
+        [(name, *values) for name, values in gallery.overlaps.items()],
+        columns=["class", "iou", "low", "high"],
+    )
+    table = Table(
+        name="classes",
+        rows=rows,
+        columns={"class": "s", "iou": ".2%", "low": ".2%", "high": ".2%"},
+        caption="iou: intersection over union of a class over all validation images, of the"
+        " exported network; low, high: 95 % interval by bootstrap over images. Another seed is"
+        " another network.",
+        top=60,
+    )
+    return Section(title=TITLE, figures=[picture], tables=[table] if len(rows) else [])

@@ -1,0 +1,141 @@
+"""An export read back for prediction, without executing code of its folder."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from skipsearch.artefacts import CARD_VALUES, DESIGN, WEIGHTS
+from skipsearch.artefacts.weights import read_network
+from skipsearch.data import normalise
+from skipsearch.data.pictures import MODES
+from skipsearch.design import Design
+from skipsearch.errors import ExportError, reason
+from skipsearch.plan import Size
+from skipsearch.task import CLASSIFICATION, TASKS, Task
+from skipsearch.text import read_text
+
+PER_CHANNEL = ("mean", "std")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Predictor:
+    """A trained network with the preprocessing of its pictures.
+
+    Attributes:
+        network: Network from normalised float32 images (N, C, H, W) to its outputs, in evaluation
+            mode.
+        task: Task of the network.
+        class_names: Name of each class; empty for a network that restores images.
+        channels: Number of channels of an image: 1 for grey, 3 for RGB.
+        size: Height and width of the training images in pixels.
+        mean: Mean of each channel of the training images, in units of 0..1.
+        std: Standard deviation of each channel, in the same units.
+        resized: Whether the training images were resized.
+    """
+
+    network: nn.Module
+    task: Task
+    class_names: tuple[str, ...]
+    channels: int
+    size: Size
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    resized: bool
+
+    def outputs(self, images: Tensor) -> Tensor:
+        """Return the outputs (N, ...) of the network for raw images (N, C, H, W) uint8."""
+        mean, std = torch.tensor(self.mean), torch.tensor(self.std)
+        with torch.inference_mode():
+            outputs: Tensor = self.network(normalise(images, mean, std, torch.float32))
+            return outputs
+
+    def probabilities(self, images: Tensor) -> Tensor:
+        """Return the softmax (N, classes) of the logits for raw images (N, C, H, W) uint8."""
+        return self.outputs(images).softmax(1)
+
+
+def load_predictor(export: str | Path) -> Predictor:
+    """Build the network of an export from its design, weights and card.
+
+    Nothing is unpickled, and ``model.py`` is not run: the folder need not be trusted.
+
+    Args:
+        export: Folder of the export.
+
+    Raises:
+        ExportError: If it is not an export, lacks a file, or one is damaged.
+        DesignError: If its design cannot be read.
+    """
+    export = Path(export)
+    if not (export / CARD_VALUES).is_file():
+        raise ExportError(f"{export}: no export: it holds no {CARD_VALUES} (see skipsearch export)")
+    values = _card(export / CARD_VALUES)
+    task, channels = values["task"], values["channels"]
+    outputs = channels if task.restores else len(values["class_names"])
+    design = Design.load(export / DESIGN)
+    network = read_network(export / WEIGHTS, design, channels, outputs)
+    return Predictor(network=network, **values)
+
+
+def _card(path: Path) -> dict[str, Any]:
+    """Read the fields of a predictor from a card; raise an error for invalid values."""
+    text = read_text(path, ExportError)
+    try:
+        card = json.loads(text)
+    except ValueError as problem:
+        raise ExportError(f"{path}: not JSON ({reason(problem)})") from None
+    try:
+        image, names = card["input"], card["class_names"]
+        channels, size = image["channels"], image["image_size"]
+        found = {name: image[name] for name in PER_CHANNEL}
+        resized = image.get("resized", False)
+    except (KeyError, TypeError, AttributeError):
+        raise ExportError(
+            f"{path}: does not say what the network takes: it is damaged, or of an earlier"
+            " skipsearch; export the design again"
+        ) from None
+    word = card.get("task", CLASSIFICATION.name)
+    if word not in tuple(TASKS):
+        raise ExportError(f"{path}: task: {word!r} is not one of {', '.join(TASKS)}")
+    task = TASKS[word]
+    if channels not in tuple(MODES):
+        raise ExportError(f"{path}: input.channels: {channels!r}, and a picture has 1 or 3")
+    for name, values in found.items():
+        if not _numbers(values, channels) or (name == "std" and 0 in values):
+            raise ExportError(
+                f"{path}: input.{name}: {values!r} is not a number for each of {channels}"
+                " channels; pictures cannot be normalised without"
+            )
+    named = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    if not named or bool(names) == task.restores:
+        raise ExportError(f"{path}: class_names: {names!r} is not a list of names")
+    return {
+        "task": task,
+        "class_names": tuple(names),
+        "channels": channels,
+        "size": _size(path, size),
+        "resized": resized is True,
+        **{name: tuple(values) for name, values in found.items()},
+    }
+
+
+def _size(path: Path, size: Any) -> Size:
+    sides = size if isinstance(size, list) and len(size) == 2 else [size, size]
+    if not all(isinstance(side, int) and side >= 1 for side in sides):
+        raise ExportError(f"{path}: input.image_size: {size!r} is not a number of pixels")
+    return Size(*sides)
+
+
+def _numbers(values: Any, count: int) -> bool:
+    return (
+        isinstance(values, list)
+        and len(values) == count
+        and all(isinstance(value, int | float) and math.isfinite(value) for value in values)
+    )

@@ -1,0 +1,145 @@
+"""The predictions that a report shows: which images, what is drawn, and the IoU of each class."""
+
+import math
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from dense_data import NAMES, denoising, segmentation
+from test_dense_runs import make_run
+from torchmetrics.functional.classification import multiclass_jaccard_index
+
+from skipsearch.analysis.figures import plot_gallery
+from skipsearch.analysis.gallery import gallery_section
+from skipsearch.data import Data
+from skipsearch.design import Design
+from skipsearch.gallery import IGNORED, RIGHT, UNLABELLED, WRONG, Gallery
+from skipsearch.models import build
+from skipsearch.palette import class_colour
+from skipsearch.recipe import Recipe
+from skipsearch.run.places import GALLERIES
+from skipsearch.task import SEGMENTATION
+from skipsearch.training import Trainer
+from skipsearch.training.bootstrap import bootstrap
+
+DESIGN = Design(layout="conv3-bn-relu", depths=(1,), widths=(6,), head="map")
+
+
+def hung(data: Data) -> tuple[Gallery, Trainer]:
+    model = build(DESIGN, data.in_channels, data.outputs)
+    recipe = Recipe(epochs=1, batch_size=8, peak_lr=0.05, precision="float32")
+    trainer = Trainer(model, data, recipe, seed=0)
+    trainer.run_epoch()
+    return trainer.gallery(data.validation), trainer
+
+
+@pytest.fixture(scope="module")
+def of_masks() -> tuple[Gallery, Trainer]:
+    return hung(segmentation())
+
+
+@pytest.fixture(scope="module")
+def of_images() -> tuple[Gallery, Trainer]:
+    return hung(denoising())
+
+
+def test_best_median_and_worst_image_by_the_score_of_each(
+    of_masks: tuple[Gallery, Trainer],
+) -> None:
+    gallery, trainer = of_masks
+    split = trainer.data.validation
+    inputs, target = trainer._step.examples.of(split, torch.arange(len(split)))
+    with torch.no_grad():
+        found = trainer.model.eval()(inputs.contiguous(memory_format=torch.channels_last))
+    found = found.argmax(1)
+    alone = []
+    for mask, truth in zip(found, target, strict=True):
+        both = torch.cat([mask[truth != IGNORED], truth[truth != IGNORED]]).unique()
+        iou = multiclass_jaccard_index(
+            mask[None], truth[None], len(NAMES), "none", ignore_index=IGNORED
+        )
+        alone.append(iou[both].mean().item())
+    ranked = sorted(alone, reverse=True)
+    assert gallery.scores == pytest.approx((ranked[0], ranked[5], ranked[-1]), abs=1e-6)
+    best = alone.index(ranked[0])
+    assert (gallery.images[0] == split.images[best].permute(1, 2, 0).numpy()).all()
+    assert (gallery.truth[0] == split.labels[best].numpy()).all()
+    assert (gallery.found[0] == found[best].numpy()).all()
+    whole = multiclass_jaccard_index(found, target, len(NAMES), "none", ignore_index=IGNORED)
+    assert [values[0] for values in gallery.overlaps.values()] == pytest.approx(whole.tolist())
+    for iou, low, high in gallery.overlaps.values():
+        assert low <= iou <= high
+
+
+def test_errors_of_masks_are_marked_and_ignored_pixels_are_neither(
+    of_masks: tuple[Gallery, Trainer],
+) -> None:
+    gallery, _ = of_masks
+    for strip, truth, found in zip(gallery.strips(), gallery.truth, gallery.found, strict=True):
+        assert all(pixels.shape == (12, 10, 3) for pixels in strip)
+        assert tuple(strip[1][5, 5]) == class_colour(truth[5, 5])
+        error = strip[3]
+        assert (error[truth == IGNORED] == UNLABELLED).all()
+        labelled = truth != IGNORED
+        assert (error[labelled & (truth != found)] == WRONG).all()
+        assert (error[labelled & (truth == found)] == RIGHT).all()
+
+
+def test_restored_images_stand_beside_the_noisy_and_the_clean_one(
+    of_images: tuple[Gallery, Trainer],
+) -> None:
+    gallery, trainer = of_images
+    clean = trainer.data.validation.images.permute(0, 2, 3, 1).numpy()
+    best = gallery.truth[0]
+    assert any((best == image).all() for image in clean)
+    noise = gallery.images[0].astype(int) - best
+    assert 15 < noise.std() < 30  # of 25 grey levels, some clipped
+    mse = ((gallery.found[0] / 255.0 - best / 255.0) ** 2).mean()
+    assert gallery.scores[0] == pytest.approx(-10 * math.log10(mse), abs=0.1)  # of rounded pixels
+    assert gallery.overlaps == {}
+    assert gallery.seen() == {}
+
+
+@pytest.mark.parametrize("which", ["of_masks", "of_images"])
+def test_a_gallery_is_written_and_read_back(
+    which: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    gallery, _ = request.getfixturevalue(which)
+    gallery.save(tmp_path / "new" / "a.npz")
+    again = Gallery.load(tmp_path / "new" / "a.npz")
+    assert again is not None
+    for name in ("images", "truth", "found"):
+        assert np.array_equal(getattr(again, name), getattr(gallery, name))
+    for name in ("task", "class_names", "count", "overlaps", "scores"):
+        assert getattr(again, name) == getattr(gallery, name)
+    (tmp_path / "new" / "a.npz").write_bytes(b"PK\x03\x04half of a file")
+    assert Gallery.load(tmp_path / "new" / "a.npz") is None
+    assert Gallery.load(tmp_path / "none.npz") is None
+    assert len(plot_gallery(gallery).axes) == 12
+
+
+def test_resamples_without_a_class_are_left_out_of_its_interval() -> None:
+    tallies = torch.tensor([[1.0, 2.0], [0.0, 0.0]])
+
+    def ratio(sums: Any) -> list[float]:
+        shares: list[float] = (sums[:, 0] / sums[:, 1]).tolist()
+        return shares
+
+    assert bootstrap(tallies, ratio) == (0.5, 0.5)
+
+
+def test_the_section_of_the_report(of_masks: tuple[Gallery, Trainer], tmp_path: Path) -> None:
+    gallery, _ = of_masks
+    run = make_run(tmp_path / "run", SEGMENTATION)
+    assert run._gallery("best") is None
+    gallery.save(run.path / GALLERIES / f"{run.trial('best').key}.npz")
+    found: Any = SimpleNamespace(
+        config=run.config, metric=SEGMENTATION.metric, gallery=run._gallery("best")
+    )
+    section = gallery_section(found)
+    assert section is not None
+    assert "the median and the worst of 12 validation images by the" in section.figures[0].caption
+    assert [list(table.rows["class"]) for table in section.tables] == [list(NAMES)]
