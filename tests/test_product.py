@@ -15,13 +15,13 @@ from skipsearch.artefacts import onnx, program
 from skipsearch.artefacts.checking import TOLERANCES
 from skipsearch.classics import (
     BN_AFTER_ADDITION,
-    CLASSICS,
     FULL_PREACTIVATION,
     ORIGINAL,
     RELU_BEFORE_ADDITION,
     RELU_ONLY_PREACTIVATION,
     RESIDUAL_OF_RESIDUAL,
 )
+from skipsearch.classics.classifiers import CLASSIFIERS
 from skipsearch.cost import cost
 from skipsearch.design import Design
 from skipsearch.merges import MERGES
@@ -32,7 +32,7 @@ from skipsearch.planning import SHORTCUTS
 
 # Each layout with the bottleneck ratio of the first classic that has it; beside them the orders of
 # He et al. 2016, arXiv:1603.05027, Fig. 4, that no classic has.
-OF_CLASSICS = {c.design.layout: c.design.bottleneck_ratio for c in reversed(CLASSICS.values())}
+OF_CLASSICS = {c.design.layout: c.design.bottleneck_ratio for c in reversed(CLASSIFIERS.values())}
 ORDERS = (BN_AFTER_ADDITION, RELU_BEFORE_ADDITION, RELU_ONLY_PREACTIVATION)
 RATIOS = {**dict.fromkeys(ORDERS, 1.0), **OF_CLASSICS}
 LAYOUTS = tuple(RATIOS)
