@@ -86,6 +86,7 @@ def main() -> None:
     parser.add_argument("--denoise", type=float, metavar="SIGMA", help="restore noisy images")
     parser.add_argument("--images", type=int, metavar="N", help="use the first N of a split")
     parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--peak-lr", type=float, help="instead of that of the ready space")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
@@ -93,7 +94,7 @@ def main() -> None:
     options = parser.parse_args()
     tune_process(options.threads)
     data = load(options)
-    recipe = recipe_for(data, options.epochs)
+    recipe = recipe_for(data, options.epochs, options.peak_lr)
     for row in [] if options.report else missing(data, recipe, options.seeds, options.csv):
         append(row, options.csv)
         print(f"{row['variant']}, seed {row['seed']}: {row['score']} in {row['seconds']} s")
@@ -132,9 +133,11 @@ def first(split: Split, images: int) -> Split:
     return Split(split.images[:images], split.labels[:images])
 
 
-def recipe_for(data: ss.Data, epochs: int) -> ss.Recipe:
+def recipe_for(data: ss.Data, epochs: int, peak_lr: float | None = None) -> ss.Recipe:
     """Return the recipe of the ready space, as far as it is for the task."""
     chosen = dict(ss.Space.load(SPACE).recipe)
+    if peak_lr is not None:
+        chosen["peak_lr"] = peak_lr
     if data.task.name != "segmentation":
         chosen.pop("class_weights", None)
     return ss.Recipe(**chosen, epochs=epochs).resolve(data.augmentation)
