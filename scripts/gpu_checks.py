@@ -23,9 +23,9 @@ from torch import Tensor
 
 import skipsearch as ss
 from skipsearch.data import Data, Split, load_data
-from skipsearch.merges import MERGES
+from skipsearch.merges import LINK_MERGES, MERGES
 from skipsearch.models import build
-from skipsearch.operations import OPERATIONS
+from skipsearch.operations import ENLARGING, OPERATIONS
 from skipsearch.plan import Step
 from skipsearch.planning import SHORTCUTS
 from skipsearch.searching.job import Job
@@ -565,6 +565,19 @@ def all_merges_and_operations_are_recorded(device: torch.device) -> str:
         )
         for i, layout in enumerate(LAYOUTS)
         for j, merge in enumerate(MERGES)
+    ]
+    designs += [
+        ss.Design(
+            layout="conv3-bn-relu",
+            depths=(1, 1),
+            widths=(8, 16),
+            ups=1,
+            up=up,
+            down="maxpool",
+            links="mirror",
+            link_merge=[*LINK_MERGES][i % len(LINK_MERGES)],
+        )
+        for i, up in enumerate(ENLARGING)
     ]
     words = {word for design in designs for word in _words(design.plan(data.in_channels))}
     assert words == set(OPERATIONS), set(OPERATIONS) ^ words

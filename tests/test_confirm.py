@@ -440,6 +440,7 @@ def test_the_card_says_how_sure_the_choice_is() -> None:
         in_channels=1,
         image_size=8,
         classes=10,
+        least_side=1,
         tolerance=1e-4,
         precision="fp32",
         written_with={},

@@ -648,6 +648,6 @@ for channels in range(1, 17):
         exact = [each.detach().double() for each in (x, conv.weight, gradient)]
         weight = conv2d_weight(exact[0], conv.weight.shape, exact[2], stride=2)
         inputs = conv2d_input(x.shape, exact[1], exact[2], stride=2)
-        torch.testing.assert_close(conv.weight.grad.double(), weight, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(conv.weight.grad.double(), weight, rtol=1e-4, atol=1e-3)
         torch.testing.assert_close(x.grad.double(), inputs, rtol=1e-4, atol=1e-4)
 """

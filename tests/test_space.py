@@ -102,6 +102,9 @@ def most_stages(space: Space) -> int:
     return max(lengths[0] & lengths[1] or lengths[0])
 
 
+OTHERS = ("links", "link_merge", "head", "ups")  # fields that decide on others, beside these
+
+
 def that_matter(space: Space, point: dict[str, Value]) -> dict[str, Value]:
     """The values of a point that could change its network, by the rule of a single design."""
     fields = {"merge": "add", "layout": "", **space.base, **with_layouts(space, point)}
@@ -117,7 +120,8 @@ def that_matter(space: Space, point: dict[str, Value]) -> dict[str, Value]:
             return True
         field, _, stage = name.rstrip("]").partition("[")
         if not stage:
-            return has_effect(field, layouts, merges)
+            others = {name: fields[name] for name in OTHERS if name in fields}
+            return has_effect(field, layouts, merges, **others)
         i = int(stage)
         return i >= n or has_effect(field, layouts[i : i + 1], merges[i : i + 1])
 
@@ -173,7 +177,10 @@ def brute_trainings(space: Space) -> set[tuple[Design, Recipe]]:
 # shortcuts   3 shortcuts x (add: 3 x 2 x 2, each of two gates: 3); a dropout on what is scaled by
 #             0 changes nothing: 3 x 2 networks less
 # degradation, skips  3 and 4 layouts x 3 depths
+# unet        2 ways up x (no links, 3 kinds of links x 3 merges)
+# deeper_unet 3 depths x (no links, links x 2 merges)
 SIZES = {
+    "deeper_unet": (9, 9, 9),
     "degradation": (9, 9, 9),
     "depth": (18, 18, 18),
     "digits_table": (300, 100, 300),
@@ -184,6 +191,7 @@ SIZES = {
     "quickstart": (44, 22, 44),
     "shortcuts": (54, 48, 48),
     "skips": (12, 12, 12),
+    "unet": (20, 20, 20),
 }
 
 
