@@ -574,7 +574,7 @@ def all_merges_and_operations_are_recorded(device: torch.device) -> str:
             ups=1,
             up=up,
             down="maxpool",
-            links="mirror",
+            links=("mirror",),
             link_merge=[*LINK_MERGES][i % len(LINK_MERGES)],
         )
         for i, up in enumerate(ENLARGING)

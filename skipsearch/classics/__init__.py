@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from skipsearch.classics.classic import (
+from skipsearch.classics.classifiers import CLASSIFIERS
+from skipsearch.classics.decoders import DECODERS
+from skipsearch.classics.entry import (
     BN_AFTER_ADDITION,
     BOTTLENECK,
     BOTTLENECK_PREACTIVATION,
@@ -15,8 +17,6 @@ from skipsearch.classics.classic import (
     RESIDUAL_OF_RESIDUAL,
     Classic,
 )
-from skipsearch.classics.classifiers import CLASSIFIERS
-from skipsearch.classics.decoders import DECODERS
 from skipsearch.errors import DesignError, not_one_of
 
 __all__ = [

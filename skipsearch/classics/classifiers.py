@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from skipsearch.classics.classic import (
+from skipsearch.classics.entry import (
     BOTTLENECK,
     BOTTLENECK_PREACTIVATION,
     DENSE,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from skipsearch.classics.classic import FULL_PREACTIVATION, ORIGINAL, PLAIN, Classic
+from skipsearch.classics.entry import FULL_PREACTIVATION, ORIGINAL, PLAIN, Classic
 from skipsearch.design import Design
 
 UNET = "Ronneberger et al. 2015, U-Net, arXiv:1505.04597"
