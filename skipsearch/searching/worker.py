@@ -146,21 +146,30 @@ class DesignTrainable(Stays):
 
 
 class FrontEnd(Stays):
-    """A trial for Tune, which an engine trains."""
+    """A trial for Tune, which an engine trains.
+
+    Tune may start one for a trial that it then gives to another one, and end the first: it must not
+    end what the other one trains.
+    """
 
     def setup(self, config: dict[str, Any], engines: list[Any]) -> None:
         """Prepare the worker once."""
         self._engines = engines
+        self._begin(config)
+
+    def _begin(self, config: dict[str, Any]) -> None:
         self._request = Request.from_config(config)
+        self._trains = False
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Start another training in this process; the previous one has ended."""
         self._leave("discard")
-        self._request = Request.from_config(new_config)
+        self._begin(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
         """Let the engine train one epoch."""
+        self._trains = True
         report: Report = self._ask("step")
         if report.device_lost:
             ray.kill(self._engine, no_restart=False)
@@ -179,8 +188,9 @@ class FrontEnd(Stays):
         return ray.get(getattr(self._engine, what).remote(self._request))
 
     def _leave(self, what: str) -> None:
-        with contextlib.suppress(RayActorError):  # a restarted engine does not have it
-            self._ask(what)
+        if self._trains:
+            with contextlib.suppress(RayActorError):  # a restarted engine does not have it
+                self._ask(what)
 
 
 class Engine:
