@@ -169,8 +169,8 @@ def test_source_equals_the_library_under_every_shortcut_and_merge(layout: str) -
             shortcut=shortcut,
             merge=merge,
             depths=(2, 2),
-            # From 8 channels on: oneDNN 3.12 damages memory below (models.ops.NarrowProjection).
-            widths=(8, 8) if one_width else (8, 12),
+            # From 16 channels on: oneDNN 3.12 damages memory below (models.ops.NarrowProjection).
+            widths=(16, 16) if one_width else (16, 24),
             bottleneck_ratio=0.5,
             growth=1,  # so that "pad" never has to lead to fewer channels
             dropout=0.2,
@@ -206,7 +206,7 @@ def test_source_equals_the_library_for_any_design(design: Design) -> None:
     if re.search(r"\bln\b", str(design.to_dict())):
         # It makes channels_last of what a shortcut reads: see models.ops.NarrowProjection.
         design = design.replace(
-            widths=tuple(8 * width for width in design.widths), stem_width=8 * design.stem_width
+            widths=tuple(16 * width for width in design.widths), stem_width=16 * design.stem_width
         )
     assert_same_network(design)
 
