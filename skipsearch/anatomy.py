@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from skipsearch.cost import Cost, Part, Parts, StageParts, cost, measure_network, total_cost
@@ -9,8 +10,6 @@ from skipsearch.design import Design
 from skipsearch.merges import CONCATENATED, LINK_MERGES, MERGES
 from skipsearch.operations import OPERATIONS
 from skipsearch.plan import (
-    BEFORE_POOL,
-    IMAGE,
     Block,
     End,
     Head,
@@ -22,6 +21,7 @@ from skipsearch.plan import (
     Stage,
     Step,
     Steps,
+    end_word,
     size_after,
     sized,
 )
@@ -48,14 +48,13 @@ def draw_design(
     image = Size.of(image_size)
     parts = measure_network(plan, image, classes)
     drawings = [
-        f"stage {kind.stage}, block {kind.position}: {design.stages[kind.stage - 1].layout}\n\n"
+        f"{end_word(kind.end)}, block {kind.position}: {design.stages[kind.like - 1].layout}\n\n"
         f"{draw_block(kind.block, kind.size)}\n"
         for kind in block_kinds(plan, parts).values()
     ]
     rows = [_steps_row("stem", plan.stem, parts.stem)] if plan.stem else []
-    walk = zip(plan.stages, parts.stages, design.stages, strict=True)
-    for number, (stage, measured, fields) in enumerate(walk, 1):
-        rows += _stage_rows(number, stage, measured, str(fields.layout))
+    for end, like, stage, measured in walk_stages(plan, parts):
+        rows += _stage_rows(end, stage, measured, str(design.stages[like - 1].layout))
     ending = total_cost([parts.head, parts.output])
     words, shape = head_words(plan.head, classes), str(classes)
     if isinstance(plan.head, MapHead):
@@ -71,22 +70,40 @@ def draw_design(
     return "\n".join([*drawings, table, "", summary])
 
 
-def _stage_rows(number: int, stage: Stage, measured: StageParts, layout: str) -> list[Row]:
-    """Return the rows of a stage in the order of their operations."""
+def walk_stages(plan: Network, parts: Parts) -> Iterator[tuple[End, int, Stage, StageParts]]:
+    """Yield the stages and nodes in the order in which they are computed.
+
+    Args:
+        plan: Plan of a design.
+        parts: Its parts.
+
+    Yields:
+        The name, the number of the stage with the same fields, the plan and the parts of each.
+    """
+    like = {node.end: node.like for node in plan.nodes}
+    measured: dict[End, StageParts] = dict(enumerate(parts.stages, 1))
+    measured |= {node.end: part for node, part in zip(plan.nodes, parts.nodes, strict=True)}
+    for end, stage in plan.named.items():
+        yield end, end if isinstance(end, int) else like[end], stage, measured[end]
+
+
+def _stage_rows(end: End, stage: Stage, measured: StageParts, layout: str) -> list[Row]:
+    """Return the rows of a stage or node in the order of their operations."""
     rows = []
+    title = end_word(end)
     if stage.transition:
         chain, size = _chain(stage.transition), measured.transition.leaving
         if stage.enlarges:
             size = measured.join.entering
         shape = _shape(stage.transition[-1].outputs, size)
-        rows.append(Row(f"to stage {number}", chain, shape, measured.transition.cost))
+        rows.append(Row(f"to {title}", chain, shape, measured.transition.cost))
     if stage.blocks:
         name = f"{len(stage.blocks)} x {layout}"
         shape = _shape(stage.blocks[-1].outputs, measured.blocks[-1].leaving)
-        rows.append(Row(f"stage {number}", name, shape, total_cost(measured.blocks)))
+        rows.append(Row(title, name, shape, total_cost(measured.blocks)))
     if stage.join:
         shape = _shape(stage.join.outputs, measured.join.leaving)
-        row = Row(f"links to {number}", _join_words(stage.join), shape, measured.join.cost)
+        row = Row(f"links to {end}", _join_words(stage.join), shape, measured.join.cost)
         rows.insert(1 if stage.enlarges else len(rows), row)
     return rows
 
@@ -162,12 +179,6 @@ def _join_words(join: Join) -> str:
     return " - ".join(filter(None, [f"{how} {', '.join(words)}", _chain(join.after)]))
 
 
-def end_word(end: End) -> str:
-    """Return where a long skip starts, in words."""
-    words: dict[End, str] = {0: "stem", BEFORE_POOL: "stem before its pool", IMAGE: "image"}
-    return words.get(end, f"stage {end}")
-
-
 def _line(word: str, shape: str, side: str, width: int) -> str:
     return f"  {word:<{width}}{shape:<14}{side}"
 
@@ -202,13 +213,15 @@ class Kind(NamedTuple):
     """A kind of block, represented by its first block.
 
     Attributes:
-        stage: Number of the stage, from 1.
+        end: The stage, or the node.
+        like: Number of the stage with the same fields, from 1.
         position: Position in the stage, from 1.
         block: Block of the plan.
         size: Height and width of the input.
     """
 
-    stage: int
+    end: End
+    like: int
     position: int
     block: Block
     size: Size
@@ -217,10 +230,10 @@ class Kind(NamedTuple):
 def block_kinds(plan: Network, parts: Parts) -> dict[tuple[object, ...], Kind]:
     """Find the first block of each kind, in order, keyed by ``block_kind``."""
     kinds: dict[tuple[object, ...], Kind] = {}
-    for number, (stage, measured) in enumerate(zip(plan.stages, parts.stages, strict=True), 1):
+    for end, like, stage, measured in walk_stages(plan, parts):
         pairs = zip(stage.blocks, measured.blocks, strict=True)
         for position, (block, part) in enumerate(pairs, 1):
-            kinds.setdefault(block_kind(block), Kind(number, position, block, part.entering))
+            kinds.setdefault(block_kind(block), Kind(end, like, position, block, part.entering))
     return kinds
 
 

@@ -5,7 +5,7 @@ The effect of a field on a network is read from its plan, so that equal plans gi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import floor
 from typing import Any, NamedTuple, TypeVar
 
@@ -23,6 +23,7 @@ from skipsearch.planning import (
     head_tokens,
     kept_channels,
     needs_transition,
+    node_fields,
 )
 
 # Raise this whenever ``canonical_fields`` or ``Design.id`` give any design another id: the ids in
@@ -45,21 +46,23 @@ def canonical_fields(
     """
     dropout = values["dropout"]
     down = len(stages) - values["ups"]
-    settled = [
-        _canonical_stage(fields, stage, dropout, not plan.stem and number == 0)
-        if stage.blocks
-        else _canonical_empty(fields, stage)
-        for number, (fields, stage) in enumerate(zip(stages, plan.stages, strict=True))
-    ]
+    settled = []
+    for number, (fields, stage) in enumerate(zip(stages, plan.stages, strict=True), 1):
+        alike = [(fields, stage)]
+        for node in plan.nodes:
+            if node.like == number:
+                there = node_fields(number, node.start, stages, values["stem_width"])
+                alike.append((there, node.stage))
+        settled.append(_canonical_alike(alike, dropout, not plan.stem and number == 1))
     with_blocks = [stage.layout for stage in settled if stage.layout]
     head = _shortest_head(parse_run(values["head"]), with_blocks[-1], dropout)
     tokens = [token for layout in with_blocks for token in (*layout.branch, *layout.after)]
     tokens += parse_run(head)
-    merges = {block.merge for stage in plan.stages for block in stage.blocks if block.merge}
+    merges = {block.merge for stage in plan.named.values() for block in stage.blocks if block.merge}
     known = frozenset().union(*(MERGES[merge].fields for merge in merges))
     pooled = plan.head.pooled if isinstance(plan.head, Head) else ()
     widens = any(s.op == "conv" and s.inputs != s.outputs for s in (*plan.head.steps, *pooled))
-    joins = [stage.join for stage in plan.stages if stage.join]
+    joins = [stage.join for stage in plan.named.values() if stage.join]
     matters = {name: name in known for name in SETTINGS}
     matters["shortcut_dropout"] &= values["shortcut_scale"] != 0  # else nothing is dropped
     matters |= {
@@ -140,6 +143,32 @@ def _canonical_stage(
     )
 
 
+def _canonical_alike(
+    alike: Sequence[tuple[StageFields, Stage]], dropout: float, reads_image: bool
+) -> _Canonical:
+    """Settle the fields of a stage and of the nodes like it, which follow it in the list."""
+    found = [
+        _canonical_stage(fields, stage, dropout, reads_image)
+        if stage.blocks
+        else _canonical_empty(fields, stage)
+        for fields, stage in alike
+    ]
+    if len(set(found)) == 1:
+        return found[0]
+    given = alike[0][0]
+    given = given._replace(
+        layout=given.layout if dropout else given.layout.without("dropout"),
+        bottleneck_ratio=_shortest_ratio([fields for fields, _ in alike]),
+    )
+    values: dict[str, Any] = {}
+    for name, *each in zip(_Canonical._fields, *found, strict=True):
+        effective = [value for value in each if value is not None]
+        # What only some of them could spell more simply stays as it is.
+        differs = any(value != effective[0] for value in effective)
+        values[name] = getattr(given, name) if differs else next(iter(effective), None)
+    return _Canonical(**values)
+
+
 def _canonical_empty(fields: StageFields, stage: Stage) -> _Canonical:
     """Settle the fields of a stage without blocks."""
     ratio = fields.inner / fields.width if _narrows(stage) else None
@@ -193,24 +222,38 @@ def _settled_link(shortcut: str, joins: Sequence[Join]) -> str:
 
 def _shortest_compression(plan: Network, given: float) -> float:
     """Return 0.5, or else the share with the fewest digits, that keeps the same channels."""
+
+    def fits(share: float) -> bool:
+        return share <= 1 and all(kept_channels(s.inputs, share) == s.outputs for s in squeezes)
+
     squeezes = [
         step
         for stage in plan.stages
         for step in stage.transition
         if step.op == "conv" and not stage.enlarges
     ]
-    # The shares that round to these channels form an interval; short ones near its lower end are
-    # tried.
     low = max((s.outputs / s.inputs for s in squeezes if s.outputs > 1), default=0.0)
-    trials = [0.5]
+    return 0.5 if fits(0.5) else next(filter(fits, _short_numbers(low)), given)
+
+
+def _shortest_ratio(alike: Sequence[StageFields]) -> float:
+    """Return 1, or else the ratio with the fewest digits, with the same inner channels in all."""
+
+    def fits(ratio: float) -> bool:
+        return all(each._replace(bottleneck_ratio=ratio).inner == each.inner for each in alike)
+
+    low = max((each.inner - 0.5) / each.width if each.inner > 1 else 0.0 for each in alike)
+    return 1.0 if fits(1.0) else next(filter(fits, _short_numbers(low)), alike[0].bottleneck_ratio)
+
+
+def _short_numbers(low: float) -> Iterator[float]:
+    """Yield numbers near the lower end of an interval, with more and more digits.
+
+    All numbers of the interval round to the same channels.
+    """
     for digits in range(1, 17):
-        trials += [(max(1, floor(low * 10**digits)) + i) / 10**digits for i in range(2)]
-    fits = (
-        share
-        for share in trials
-        if all(kept_channels(s.inputs, share) == s.outputs for s in squeezes) and share <= 1
-    )
-    return next(fits, given)
+        for more in range(2):
+            yield (max(1, floor(low * 10**digits)) + more) / 10**digits
 
 
 def _shortest_stem(stem: tuple[str, ...], layout: Layout) -> str:

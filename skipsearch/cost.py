@@ -129,12 +129,13 @@ class Parts(NamedTuple):
     stages: tuple[StageParts, ...]
     head: Part
     output: Part
+    nodes: tuple[StageParts, ...] = ()
 
     @property
     def cost(self) -> Cost:
         """Total cost of the parts."""
         parts = [self.stem, self.head, self.output]
-        for stage in self.stages:
+        for stage in (*self.stages, *self.nodes):
             parts += (stage.transition, *stage.blocks, stage.join)
         return total_cost(parts)
 
@@ -154,16 +155,23 @@ def measure_network(plan: Network, size: Size, classes: int) -> Parts:
         0: stem.leaving,
     }
     image, size = size, stem.leaving
-    stages = []
-    for number, stage in enumerate(plan.stages, 1):
-        stages.append(_measure_stage(stage, sizes, size))
-        size = sizes[number] = stages[-1].leaving
+    reads = {node.end: node.reads for node in plan.nodes}
+    measured: dict[End, StageParts] = {}
+    for end, stage in plan.named.items():
+        if end in reads:
+            measured[end] = _measure_stage(stage, sizes, sizes[reads[end]])
+            sizes[end] = measured[end].leaving
+        else:
+            measured[end] = _measure_stage(stage, sizes, size)
+            size = sizes[end] = measured[end].leaving
+    stages = tuple(measured[number] for number in range(1, len(plan.stages) + 1))
+    nodes = tuple(measured[node.end] for node in plan.nodes)
     head = measure_steps(plan.head.steps, size)
     if isinstance(plan.head, MapHead):
         output = _measure_map(plan.head, head.leaving, image, sizes, classes)
     else:
         output = _measure_classifier(plan.head, head.leaving, classes)
-    return Parts(stem, tuple(stages), head, output)
+    return Parts(stem, stages, head, output, nodes)
 
 
 def _measure_stage(stage: Stage, sizes: Mapping[End, Size], size: Size) -> StageParts:

@@ -33,7 +33,15 @@ from skipsearch.ids import hashed
 from skipsearch.kinds import LARGEST, LINK_WORDS, MAPS, split_link
 from skipsearch.layout import Layout, parse_run
 from skipsearch.plan import OUTPUT, End, Network
-from skipsearch.planning import SETTINGS, StageFields, levels_of, linked, plan_network
+from skipsearch.planning import (
+    SETTINGS,
+    StageFields,
+    levels_of,
+    linked,
+    needed_nodes,
+    node_places,
+    plan_network,
+)
 from skipsearch.text import dump_yaml, parse_yaml, read_text
 
 # Far above any real network, far below a mistake.
@@ -75,6 +83,8 @@ class Design:
         links: Long skips from the output of one stage to that of a later one, such as ``1>3``; 0
             is the stem. ``0>1, 1>2, 2>3, 0>3`` is residual-of-residual (Zhang et al. 2016,
             arXiv:1608.02908, Fig. 1). Operations after a layout's join come after the links.
+            ``mirror``, ``full`` and ``nested`` stand for those of U-Net, UNet 3+ and UNet++; a link
+            from ``2.1`` starts at the first node at the level of stage 2, which is then built.
         link_merge: How links are joined: ``add``, or ``cat`` after the channels of the stage.
         link_shortcut: What an added link carries where shapes differ: ``pad``, ``proj`` or
             ``avg-proj``. A concatenated one is average-pooled and keeps its channels.
@@ -175,15 +185,23 @@ class Design:
         """Replace words by links, and check their ends and how they are joined."""
         levels = levels_of(parse_run(self.stem), len(self.depths), self.ups)
         links = linked(self.links, levels, self.ups)
-        ends = ", ".join(map(str, levels))
+        places = node_places(levels, self.ups)
+        ends = ", ".join(map(str, (*levels, *places)))
         for link in links:
-            for end in split_link(link):
-                if end not in levels:
+            source, target = split_link(link)
+            for end in (source, target):
+                if end not in levels and end not in places:
                     raise DesignError(
                         f"links: {shown_value(link)} leads to a stage that is not there; the ends"
                         f" of links are {ends}"
                     )
-            if split_link(link)[1] == OUTPUT and parse_run(self.head)[-1] not in MAPS:
+            down = len(self.depths) - self.ups
+            if source in places and isinstance(target, int) and target <= down:
+                raise DesignError(
+                    f"links: {shown_value(link)} leads back; nodes come after stage {down}, the"
+                    " last that does not enlarge"
+                )
+            if target == OUTPUT and parse_run(self.head)[-1] not in MAPS:
                 raise DesignError(
                     f"links: {shown_value(link)} leads to the output, which only a head with a map"
                     f" has ({', '.join(MAPS)})"
@@ -204,6 +222,12 @@ class Design:
             target = split_link(link)[1]
             if at_stage.setdefault(target, merge) != merge:
                 raise DesignError(f"link_merge: the links that end at stage {target} differ in it")
+        for node in needed_nodes((split_link(link)[0] for link in links), places):
+            if isinstance(self.link_merge, tuple) and node.like not in at_stage:
+                raise DesignError(
+                    f"link_merge: node {node.end} joins like the links that end at stage"
+                    f" {node.like}, and there are none; give one value for all links"
+                )
 
     def _one_per(self, name: str, value: object, number: int, what: str) -> object:
         """Check one value, or one per part of the network, and collapse values that agree."""
@@ -378,11 +402,11 @@ def _plan(design: Design, in_channels: int) -> Network:
     stages = len(design.depths)
     links = tuple(map(split_link, design.links))
     targets = [target for _, target in links if target != OUTPUT]
-    merges = {
-        target: merge
-        for target, merge in zip(targets, spread(design.link_merge, len(targets)), strict=True)
-        if isinstance(target, int)
-    }
+    if isinstance(design.link_merge, str):
+        merges = dict.fromkeys(range(1, stages + 1), design.link_merge)
+    else:
+        pairs = zip(targets, design.link_merge, strict=True)
+        merges = {target: merge for target, merge in pairs if isinstance(target, int)}
     ups = spread(design.up, design.ups)
     return plan_network(
         design.stages,

@@ -70,9 +70,9 @@ class Deciding:
 
     @property
     def joined_links(self) -> bool:
-        """Whether a link may end at a stage; words stand for links if stages enlarge."""
+        """Whether a link may end at a stage or node; words stand for links if stages enlarge."""
         return any(
-            bool(self.ups) if link in LINK_WORDS else not link.endswith(OUTPUT)
+            bool(self.ups) if link in LINK_WORDS else "." in link or not link.endswith(OUTPUT)
             for link in self.links
         )
 

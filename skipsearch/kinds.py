@@ -18,7 +18,7 @@ from skipsearch.plan import BEFORE_POOL, IMAGE, OUTPUT, End
 
 NO_STEM = "none"
 MAPS = ("map", "map3")  # heads with values for each pixel: a convolution with kernel 1 or 3
-LINK_WORDS = ("mirror", "full")  # several links at once
+LINK_WORDS = ("mirror", "full", "nested")  # several links at once
 LARGEST = 100_000  # channels, or blocks of a stage: far above any network, far below a mistake
 
 
@@ -202,14 +202,18 @@ def _link(place: str, text: object) -> str:
     words = "".join(text.split()) if isinstance(text, str) else ""
     if words in LINK_WORDS:
         return words
-    match = re.fullmatch(r"([0-9]{1,6}|x|s)>([0-9]{1,6}|y)", words)
+    match = re.fullmatch(r"(([0-9]{1,6}|s)(?:\.([0-9]{1,6}))?|x)>([0-9]{1,6}|y)", words)
     if match is None:
         raise DesignError(
             f"{place}: {shown_value(text)} is not of the form '1>3', with 0 for the stem, s for the"
-            f" stem before its pool, x for the image and y for the output, nor one of"
+            f" stem before its pool, 2.1 for the first node at the level of stage 2, x for the"
+            f" image and y for the output, nor one of"
             f" {', '.join(LINK_WORDS)}"
         )
-    source, target = (str(int(end)) if end.isdecimal() else end for end in match.groups())
+    source, target = (
+        ".".join(str(int(part)) if part.isdecimal() else part for part in end.split("."))
+        for end in words.split(">")
+    )
     if source.isdecimal() and target.isdecimal() and int(source) >= int(target):
         raise DesignError(
             f"{place}: {shown_value(text)} leads from a stage to itself or back; a link leads"
@@ -218,18 +222,25 @@ def _link(place: str, text: object) -> str:
     return f"{source}>{target}"
 
 
-def link_place(link: str) -> tuple[tuple[int, int], tuple[int, int]]:
+def link_place(link: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the place of a link in a sorted list; words come first."""
     if link in LINK_WORDS:
-        return (-1, LINK_WORDS.index(link)), (0, 0)
+        return (-1, LINK_WORDS.index(link)), ()
     source, target = split_link(link)
     return end_place(target), end_place(source)
 
 
-def end_place(end: End) -> tuple[int, int]:
-    """Return the place of an end of a link among all, from the image to the output."""
-    places = {IMAGE: (0, 0), BEFORE_POOL: (0, 1), OUTPUT: (2, 0)}
-    return (1, end) if isinstance(end, int) else places[end]
+def end_place(end: End) -> tuple[int, int, int]:
+    """Return the place of an end of a link among all, from the image to the output.
+
+    A node is behind the part of the encoder at its level.
+    """
+    if isinstance(end, int):
+        return 1, end, 0
+    start, _, number = end.partition(".")
+    if number:
+        return *end_place(_end(start))[:2], int(number)
+    return {IMAGE: (0, 0, 0), BEFORE_POOL: (0, 1, 0), OUTPUT: (2, 0, 0)}[end]
 
 
 def split_link(link: str) -> tuple[End, End]:

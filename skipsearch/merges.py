@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from skipsearch.plan import Block, Join
+from skipsearch.plan import Block, Join, identifier
 from skipsearch.table import Table
 
 ADDED, CONCATENATED = "+", "[,]"
@@ -226,8 +226,8 @@ class LinkMerge:
         params: Number of trainable parameters of a join, beside those of its links.
         macs: Multiply-adds of a join for each pixel, beside those of its links.
         writes: Values that the operations of a join write for each pixel.
-        code: Exported source that joins expressions, one for each link, to ``x``, given the number
-            of the stage.
+        code: Exported source that joins expressions, one for each link, to ``x``, given the name of
+            the stage or node.
     """
 
     sign: str
@@ -236,7 +236,7 @@ class LinkMerge:
     params: Callable[[Join], int] = lambda join: 0
     macs: Callable[[Join], int] = lambda join: 0
     writes: Callable[[Join], int] = lambda join: join.outputs
-    code: Callable[[Join, list[str], int], Code]
+    code: Callable[[Join, list[str], str], Code]
 
 
 def attention_width(channels: int) -> int:
@@ -264,8 +264,8 @@ def _attention_writes(join: Join) -> int:
     return sum(each) + join.outputs
 
 
-def _attention_code(join: Join, terms: list[str], stage: int) -> Code:
-    names = [f"attention{link.source}to{stage}" for link in join.links]
+def _attention_code(join: Join, terms: list[str], end: str) -> Code:
+    names = [f"attention{identifier(link.source)}to{end}" for link in join.links]
     made = [
         f"self.{name} = AttentionGate({join.inputs}, {link.outputs})"
         for name, link in zip(names, join.links, strict=True)
@@ -274,9 +274,9 @@ def _attention_code(join: Join, terms: list[str], stage: int) -> Code:
     return Code([f"x = torch.cat([x, {', '.join(gated)}], dim=1)"], made)
 
 
-def _weighted_code(join: Join, terms: list[str], stage: int) -> Code:
-    made = [f"self.sum{stage} = WeightedSum({len(terms) + 1})"]
-    return Code([f"x = self.sum{stage}([x, {', '.join(terms)}])"], made)
+def _weighted_code(join: Join, terms: list[str], end: str) -> Code:
+    made = [f"self.sum{end} = WeightedSum({len(terms) + 1})"]
+    return Code([f"x = self.sum{end}([x, {', '.join(terms)}])"], made)
 
 
 LINK_MERGES = Table(
@@ -286,14 +286,12 @@ LINK_MERGES = Table(
             sign=ADDED,
             carries=True,
             writes=lambda join: len(join.links) * join.outputs,  # added one by one
-            code=lambda join, terms, stage: Code([f"x = x + {term}" for term in terms]),
+            code=lambda join, terms, end: Code([f"x = x + {term}" for term in terms]),
         ),
         "cat": LinkMerge(
             sign=CONCATENATED,
             carries=False,
-            code=lambda join, terms, stage: Code(
-                [f"x = torch.cat([x, {', '.join(terms)}], dim=1)"]
-            ),
+            code=lambda join, terms, end: Code([f"x = torch.cat([x, {', '.join(terms)}], dim=1)"]),
         ),
         "attention": LinkMerge(
             sign=CONCATENATED,

@@ -150,10 +150,23 @@ class Block(NamedTuple):
         return (self.shortcut_scale, self.branch_scale, self.shortcut_dropout) == (1.0, 1.0, 0.0)
 
 
-End = int | str  # of a long skip: the number of a stage, 0 for the stem, or one of the words below
+# The end of a long skip: the number of a stage, 0 for the stem, a node such as "2.1", or one of the
+# words below.
+End = int | str
 IMAGE = "x"
 BEFORE_POOL = "s"  # the stem before its pool
 OUTPUT = "y"
+
+
+def end_word(end: End) -> str:
+    """Return where a long skip starts, in words."""
+    words: dict[End, str] = {0: "stem", BEFORE_POOL: "stem before its pool", IMAGE: "image"}
+    return words.get(end, f"stage {end}" if isinstance(end, int) else f"node {end}")
+
+
+def identifier(end: End) -> str:
+    """Return an end as part of a name in code: ``2_1`` for the node ``2.1``."""
+    return str(end).replace(".", "_")
 
 
 class Link(NamedTuple):
@@ -219,6 +232,24 @@ class Stage(NamedTuple):
         return self.blocks[-1].outputs if self.blocks else self.transition[-1].outputs
 
 
+class Node(NamedTuple):
+    """A stage between the encoder and the decoder (Zhou et al. 2018, arXiv:1807.10165, Fig. 1a).
+
+    Attributes:
+        end: Its name as the start of long skips, such as ``2.1``.
+        reads: End that it enlarges.
+        start: End of the encoder at its level.
+        like: Number of the stage with the same fields, which enlarges to the same level.
+        stage: Its operations; it enlarges.
+    """
+
+    end: str
+    reads: End
+    start: End
+    like: int
+    stage: Stage
+
+
 class Head(NamedTuple):
     """A head: ``linear(pooled(mean(steps(x))))``, with the mean over height and width.
 
@@ -270,16 +301,35 @@ class MapHead(NamedTuple):
 
 
 class Network(NamedTuple):
-    """A whole network: stem, stages and head."""
+    """A whole network: stem, stages and head.
+
+    Attributes:
+        in_channels: Number of image channels.
+        stem: Operations before the first stage.
+        stages: Stages in order.
+        head: Operations behind the last stage.
+        nodes: Nodes in order; they are computed after the last stage that does not enlarge.
+    """
 
     in_channels: int
     stem: Steps
     stages: tuple[Stage, ...]
     head: Head | MapHead
+    nodes: tuple[Node, ...] = ()
+
+    @property
+    def named(self) -> dict[End, Stage]:
+        """Stages and nodes by their names, in the order in which they are computed."""
+        stages = dict(enumerate(self.stages, 1))
+        encoder: dict[End, Stage] = {i: s for i, s in stages.items() if not s.enlarges}
+        nodes = {node.end: node.stage for node in self.nodes}
+        return encoder | nodes | {i: s for i, s in stages.items() if s.enlarges}
 
     @property
     def sources(self) -> frozenset[End]:
-        """Where long skips start."""
-        joined = {link.source for stage in self.stages if stage.join for link in stage.join.links}
+        """Where long skips start, and what nodes enlarge."""
+        joins = [stage.join for stage in self.named.values() if stage.join]
         to_output = self.head.links if isinstance(self.head, MapHead) else ()
-        return frozenset(joined | {link.source for link in to_output})
+        starts = {link.source for join in joins for link in join.links}
+        starts |= {link.source for link in to_output} | {node.reads for node in self.nodes}
+        return frozenset(starts)

@@ -125,6 +125,7 @@ UPS = (
 DECODER_LINKS = (
     *((), ("mirror",), ("mirror",), ("full",), ("mirror", "x>y"), ("x>y", "0>y"), ("1>y",)),
     *(("1>2",), ("s>2", "x>1"), ("1>3", "x>3")),
+    *(("nested",), ("nested",), ("nested", "0>y"), ("1.1>5",), ("0.1>5", "1.1>y"), ("s.1>5",)),
 )
 DECODER_VALUES: dict[str, st.SearchStrategy[Any]] = {
     "ups": st.sampled_from((1, 1, 2, 3)),

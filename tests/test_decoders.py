@@ -62,6 +62,12 @@ head: map
         ({"links": ["full"]}, ("1>4", "2>4", "1>5", "3>5")),
         ({"links": ["mirror", "x>y"]}, ("2>4", "1>5", "x>y")),
         ({"links": ["mirror"], "stem": "conv3"}, ("2>4", "1>5")),
+        ({"links": ["nested"]}, ("2>4", "1>5", "1.1>5")),
+        (
+            {"links": ["nested"], "stem": "conv7-pool", "ups": 4},
+            ("2>4", "1>5", "1.1>5", "s>6", "s.1>6", "s.2>6"),
+        ),
+        ({"links": ["01.01 > 5"]}, ("1.1>5",)),
         # The stem that pools has two more levels.
         ({"stem": "conv7-pool", "ups": 4}, ("2>4", "1>5", "s>6")),
         # Other names of the same ends.
@@ -117,6 +123,24 @@ def test_lists_with_one_value_a_stage_are_mirrored_too() -> None:
         ({"down": "pool"}, "down: 'pool' is not one of stride, maxpool, avgpool"),
         ({"links": ["1>7"]}, "links: '1>7' leads to a stage that is not there; the ends of links"),
         ({"links": ["mirror", "1>5"]}, "links: '1>5' stands twice (in 1>5)"),
+        (
+            {"links": ["2.1>5"]},
+            "links: '2.1>5' leads to a stage that is not there; the ends of links are x, 1, 2, 3,",
+        ),
+        (
+            {"links": ["1.1>2"]},
+            "links: '1.1>2' leads back; nodes come after stage 3, the last that",
+        ),
+        ({"links": ["1>1.1"]}, "links[0]: '1>1.1' is not of the form '1>3'"),
+        (
+            {
+                "links": ["2>4", "1>6", "1.1>6"],
+                "link_merge": ("add", "cat", "cat"),
+                "stem": "conv7-pool",
+                "ups": 3,
+            },
+            "link_merge: node 1.1 joins like the links that end at stage 5, and there are none;",
+        ),
         ({"links": ["miror"]}, "links[0]: 'miror' is not of the form '1>3'"),
         ({"links": ["x>y"], "head": "mean"}, "links: 'x>y' leads to the output, which only a head"),
         ({"link_merge": ("add",) * 3}, "link_merge has 3 values for 2 links"),
@@ -252,6 +276,16 @@ VARIANTS = {
     "a run": {"up": "conv1-bn-relu-up4-bn-relu-conv1"},
     "one value each": {"up": ("up2", "bilinear-conv3"), "link_merge": ("add", "attention")},
     "without links": {"links": []},
+    "nested": {"links": ["nested"]},
+    "nested in residual stages": {"links": ["nested"], "layout": ORIGINAL, "drop_path": 0.2},
+    "nodes from the stem to the output": {
+        "stem": "conv7-pool",
+        "ups": 4,
+        "links": ["2>4", "s.2>y"],
+        "link_merge": "attention",
+    },
+    "nested dense stages": {"links": ["nested"], "layout": "bn-relu-conv3 +", "merge": "cat"},
+    "nodes without blocks": {"links": ["nested"], "depths": (1, 1, 1, 0, 0), "link_merge": "add"},
     "to the output": {"links": ["x>y", "1>y", "3>y"]},
     "a pool in the stem": {"stem": "conv7-pool", "ups": 3, "links": ["mirror", "x>5", "s>1"]},
     "up to half the size": {"stem": "conv7-pool", "ups": 1, "widths": (4, 6), "depths": (1, 1)},
@@ -303,6 +337,7 @@ SIZES = {
     "unet-bilinear": 17_262_977,
     "unet-resnet-18": 14_328_209,
     "unet-resnet-34": 24_436_369,
+    "unetplusplus-resnet-18": 15_970_449,
     "linknet-18": 11_663_777,
     "linknet-34": 21_771_937,
 }

@@ -11,16 +11,21 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from skipsearch.classics import CLASSICS
-from skipsearch.models import build
+from skipsearch.models import Network, build
+from skipsearch.plan import Network as Plan
+from skipsearch.plan import identifier
 from tests.test_reference_models import (
     TENSOR,
     Rename,
     assert_close_relative,
     carry_over,
     rewrite,
+    seeded,
     settle,
     shake,
 )
+
+__all__ = ["seeded"]
 
 OUTPUTS = 3
 SIZE = 64  # theirs takes multiples of 32 alone
@@ -59,16 +64,48 @@ def linknet(name: str) -> str:
     return rewrite(*ENCODER, *rules)(name)
 
 
+LEVELS = "321s"  # ends of the encoder, as theirs counts the levels
+
+
+def unetplusplus(name: str) -> str:
+    """Our names of a UnetPlusPlus to theirs."""
+    blocks = {f"stages.stage{5 + level}": f"x_0_{level}" for level in range(5)}
+    for level, end in enumerate(LEVELS):
+        for number in range(1, level + 1):
+            blocks[f"nodes.node_{end}_{number}"] = f"x_{level - number + 1}_{level}"
+    rules = [
+        (rf"{ours}\.block1\.branch\.{op}(\d)" + TENSOR,
+         f"decoder.blocks.{theirs}.conv{{1}}.{number}.{{2}}")
+        for ours, theirs in blocks.items()
+        for number, op in enumerate(("conv", "bn"))
+    ]  # fmt: skip
+    return rewrite(*ENCODER, *rules)(name)
+
+
+@torch.no_grad()
+def turn_links(model: Network, plan: Plan) -> None:
+    """Reverse the order of the links in what reads them: theirs joins the latest node first."""
+    for end, stage in plan.named.items():
+        if stage.join and len(stage.join.links) > 1:
+            name = f"stages.stage{end}" if isinstance(end, int) else f"nodes.node_{identifier(end)}"
+            conv = model.get_submodule(f"{name}.block1.branch.conv1")
+            for tensor in (conv.weight, conv.weight.grad):
+                if tensor is not None:
+                    links = tensor[:, stage.join.inputs :].chunk(len(stage.join.links), 1)
+                    tensor[:, stage.join.inputs :] = torch.cat(links[::-1], 1)
+
+
 @pytest.mark.parametrize(
     ("name", "constructor", "encoder", "rename"),
     [
         ("unet-resnet-18", smp.Unet, "resnet18", unet),
         ("unet-resnet-34", smp.Unet, "resnet34", unet),
+        ("unetplusplus-resnet-18", smp.UnetPlusPlus, "resnet18", unetplusplus),
         ("linknet-18", smp.Linknet, "resnet18", linknet),
         ("linknet-34", smp.Linknet, "resnet34", linknet),
     ],
 )
-def test_unet_and_linknet_of_segmentation_models_pytorch(
+def test_networks_of_segmentation_models_pytorch(
     name: str, constructor: Callable[..., torch.nn.Module], encoder: str, rename: Rename
 ) -> None:
     """Same outputs within 1e-5, and same gradient of every parameter within 1e-4 of its norm."""
@@ -76,12 +113,15 @@ def test_unet_and_linknet_of_segmentation_models_pytorch(
     settle(shake(reference), SIZE).eval()
     ours = build(CLASSICS[name].design, 3, OUTPUTS).eval()
     names = carry_over(reference, ours, rename)
+    plan = CLASSICS[name].design.plan()
+    turn_links(ours, plan)
     images = torch.randn(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
     expected, outputs = reference(images), ours(images)
     torch.testing.assert_close(outputs, expected, atol=1e-5, rtol=1e-5)
     assert outputs.std() > 1e-2  # outputs that say something
     expected.square().mean().backward()
     outputs.square().mean().backward()
+    turn_links(ours, plan)
     gradients = {name: parameter.grad for name, parameter in reference.named_parameters()}
     for name, parameter in ours.named_parameters():
         assert_close_relative(parameter.grad, gradients[names[name]], name)

@@ -29,6 +29,7 @@ from skipsearch.plan import (
     BEFORE_POOL,
     IMAGE,
     OUTPUT,
+    End,
     Head,
     ImageSize,
     Join,
@@ -36,6 +37,7 @@ from skipsearch.plan import (
     Network,
     Size,
     Steps,
+    identifier,
 )
 from skipsearch.planning import needs_transition
 
@@ -115,30 +117,43 @@ def _network_class(
             "# Stochastic depth: the rate rises linearly from block to block.",
             f"rates = [{rates}]",
         ]
-    first = 0
-    kept = plan.sources | {stage.cut for stage in plan.stages if stage.enlarges}
+    kept = plan.sources | {stage.cut for stage in plan.named.values() if stage.enlarges}
+    down = sum(not stage.enlarges for stage in plan.stages)
+    reads: dict[End, End] = {node.end: node.reads for node in plan.nodes}
+    if reads:  # Then x is not the output of the last stage that does not enlarge.
+        reads[down + 1] = down
+        kept |= {down}
+    of_nodes: list[str] = []
     joins: list[str] = []
-    for number, stage in enumerate(plan.stages, 1):
-        made, joined = _join(stage.join, number) if stage.join else ([], [])
-        joins += made
+    depths = [len(stage.blocks) for stage in plan.stages]
+    like = {node.end: node.like for node in plan.nodes}
+    for end, stage in plan.named.items():
+        is_node = end in like
+        name = f"{'_' if is_node else ''}{identifier(end)}"
+        made = of_nodes if is_node else init
+        modules, joined = _join(stage.join, name) if stage.join else ([], [])
+        joins += modules
         if stage.transition:
-            init += _sequence(f"transition{number}", stage.transition)
-            forward.append(f"x = self.transition{number}(x)")
+            made += _sequence(f"transition{name}", stage.transition)
+            read = f"x{identifier(reads[end])}" if end in reads else "x"
+            forward.append(f"x = self.transition{name}({read})")
         if stage.enlarges:
             forward += [f"x = cut(x, x{stage.cut})", *joined]
-        modules = []
+        first = sum(depths[: (like[end] if isinstance(end, str) else end) - 1])
+        blocks_there = []
         for writer, run in sorted(writers, key=lambda pair: PLACES.index(pair[1].place)):
-            if run.stage == number:
-                modules += _run_modules(writer, run, first)
+            if run.stage == end:
+                blocks_there += _run_modules(writer, run, first)
                 first += len(run.blocks)
-        if modules:
-            init += chained(f"self.stage{number}", modules, 8, always=True)
-            forward.append(f"x = self.stage{number}(x)")
+        if blocks_there:
+            whole = f"{'node' if is_node else 'stage'}{name}"
+            made += chained(f"self.{whole}", blocks_there, 8, always=True)
+            forward.append(f"x = self.{whole}(x)")
         if not stage.enlarges:
             forward += joined
-        if number in kept:
-            forward.append(f"x{number} = x")
-    init += joins
+        if end in kept:
+            forward.append(f"x{identifier(end)} = x")
+    init += [*of_nodes, *joins]
     if plan.head.steps:
         init += _sequence("head", plan.head.steps)
         forward.append("x = self.head(x)")
@@ -179,7 +194,7 @@ def _network_class(
 
 def _stem(plan: Network) -> tuple[list[str], list[str]]:
     """Return the modules of the stem and its lines of ``forward``, with the ends that are kept."""
-    kept = plan.sources | {stage.cut for stage in plan.stages}
+    kept = plan.sources | {stage.cut for stage in plan.named.values()}
     if isinstance(plan.head, MapHead):
         factors = [plan.head.enlarge, *(link.enlarge for link in plan.head.links)]
         kept |= {IMAGE} if max(factors) > 1 else set()  # its size is that of the output
@@ -216,7 +231,8 @@ def _output(head: Head | MapHead, classes: int) -> tuple[list[str], list[str]]:
         init.append(f"self.enlarge = {_enlarging(head.enlarge)}")
         forward += ["x = cut(self.enlarge(x), xx)"]
     for link in head.links:
-        term, name = f"x{link.source}", f"link{link.source}to{OUTPUT}"
+        start = identifier(link.source)
+        term, name = f"x{start}", f"link{start}to{OUTPUT}"
         if not link.is_identity(classes):
             modules = [_map(link.inputs, 1)]
             term = f"self.{name}({term})"
@@ -237,22 +253,23 @@ def _enlarging(factor: int) -> str:
     return module_call("bilinear", "", enlarge=factor)
 
 
-def _join(join: Join, number: int) -> tuple[list[str], list[str]]:
-    """Join the long skips that end at a stage; return the modules, and the lines of ``forward``."""
+def _join(join: Join, end: str) -> tuple[list[str], list[str]]:
+    """Join long skips at a stage or node; return the modules, and the lines of ``forward``."""
     made, terms = [], []
     for link in join.links:
+        start = identifier(link.source)
         if link.steps:
-            name = f"link{link.source}to{number}"
+            name = f"link{start}to{end}"
             made += _sequence(name, link.steps)
-            term = f"self.{name}(x{link.source})"
+            term = f"self.{name}(x{start})"
             terms.append(f"cut({term}, x)" if link.steps[-1].enlarge > 1 else term)
         else:
-            terms.append(f"x{link.source}")
-    code = LINK_MERGES[join.merge].code(join, terms, number)
+            terms.append(f"x{start}")
+    code = LINK_MERGES[join.merge].code(join, terms, end)
     lines = [part for line in code.lines for part in fitted(line, 8)]
     if join.after:
-        made += _sequence(f"after{number}", join.after)
-        lines.append(f"x = self.after{number}(x)")
+        made += _sequence(f"after{end}", join.after)
+        lines.append(f"x = self.after{end}(x)")
     return [*made, *code.made], lines
 
 

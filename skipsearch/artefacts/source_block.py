@@ -140,12 +140,13 @@ class BlockWriter:
         )
 
     def _describe(self) -> list[str]:
-        numbers = [str(run.stage) for run in self.kind.runs]
+        ends = [run.stage for run in self.kind.runs]
         whose = "One block"
         if self.kind.name != "Block":
-            several = f"stages {', '.join(numbers[:-1])} and {numbers[-1]}"
+            stages = _listed("stage", [end for end in ends if isinstance(end, int)])
+            nodes = _listed("node", [end for end in ends if isinstance(end, str)])
             place = self.kind.runs[0].place.capitalize()
-            whose = f"{place} block of {several if len(numbers) > 1 else f'stage {numbers[0]}'}"
+            whose = f"{place} block of {' and of '.join(filter(None, [stages, nodes]))}"
         joined = [block.merge is not None for block in self._blocks]
         how = "no shortcut joins"
         if any(joined):
@@ -306,3 +307,9 @@ def _unfolded(block: Block, layout: Layout) -> Block:
         return block
     cut = len(block.branch) - len(layout.after)
     return block._replace(branch=block.branch[:cut], after=block.branch[cut:])
+
+
+def _listed(word: str, ends: Sequence[object]) -> str:
+    """Return "stage 1", "stages 1, 2 and 3", or nothing."""
+    *before, last = map(str, ends) if ends else [""]
+    return f"{word}s {', '.join(before)} and {last}" if before else f"{word} {last}" if last else ""

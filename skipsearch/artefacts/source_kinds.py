@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from skipsearch.design import Design
+from skipsearch.kinds import end_place
 from skipsearch.layout import Layout
 from skipsearch.merges import MERGES
-from skipsearch.plan import Block, Network, Stage
-from skipsearch.planning import StageFields
+from skipsearch.plan import Block, End, Network, Stage
+from skipsearch.planning import StageFields, node_fields
 
 PLAIN = "plain"  # instead of a merge, if the layout has no shortcut
 ALL, FIRST, REST, LAST = PLACES = ("a", "the first", "a later", "the last")
@@ -18,7 +19,7 @@ class Run(NamedTuple):
     """Consecutive blocks of one class: a whole stage, or a part of it.
 
     Attributes:
-        stage: Number of their stage, from 1.
+        stage: Their stage, or their node.
         place: Which blocks of the stage they are.
         begins: Whether the first of them is the first of the stage.
         fields: Fields of the stage, with the layout of these blocks.
@@ -26,7 +27,7 @@ class Run(NamedTuple):
         drop_paths: Rates of their stochastic depth.
     """
 
-    stage: int
+    stage: End
     place: str
     begins: bool
     fields: StageFields
@@ -77,7 +78,7 @@ def block_kinds(design: Design, plan: Network) -> list[Kind]:
         fitting[0][0].update(shortcut)
         fitting[0][1].append(run)
     kinds = [runs for alike in found.values() for _, runs in alike]
-    kinds.sort(key=lambda runs: (runs[0].stage, PLACES.index(runs[0].place)))
+    kinds.sort(key=lambda runs: (end_place(runs[0].stage), PLACES.index(runs[0].place)))
     names = [f"Block{i}" for i in range(1, len(kinds) + 1)] if len(kinds) > 1 else ["Block"]
     return [
         Kind(
@@ -103,21 +104,27 @@ def is_dual(merge: str) -> bool:
 def _runs(design: Design, plan: Network) -> list[Run]:
     """Split the stages whose blocks cannot share one class."""
     runs = []
+    parts: list[tuple[End, StageFields, Stage]] = []
     for number, (fields, stage) in enumerate(zip(design.stages, plan.stages, strict=True), 1):
+        parts.append((number, fields, stage))
+    for node in plan.nodes:
+        fields = node_fields(node.like, node.start, design.stages, design.stem_width)
+        parts.append((node.end, fields, node.stage))
+    for end, fields, stage in parts:
         # A dropout of rate 0 is not in the plan.
         layout = fields.layout if design.dropout else fields.layout.without("dropout")
         if not stage.blocks:
             continue
         fields = fields._replace(layout=_as_planned(layout, fields.shortcut, stage))
-        parts = [Run(number, ALL, True, fields, stage.blocks, stage.drop_paths)]
+        divided = [Run(end, ALL, True, fields, stage.blocks, stage.drop_paths)]
         if layout.skip and is_dual(fields.merge):  # Its first block starts the dense path.
-            parts = parts[0].cut(1, FIRST, REST)
+            divided = divided[0].cut(1, FIRST, REST)
         if stage.join and stage.join.after:  # The join applies "after" of its last block.
-            whole = parts.pop()
-            parts += whole.cut(-1, whole.place, LAST)
+            whole = divided.pop()
+            divided += whole.cut(-1, whole.place, LAST)
             bare = fields._replace(layout=Layout(layout.branch, (), layout.skip))
-            parts.append(parts.pop()._replace(fields=bare))
-        runs += parts
+            divided.append(divided.pop()._replace(fields=bare))
+        runs += divided
     return runs
 
 

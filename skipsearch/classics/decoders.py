@@ -8,6 +8,7 @@ from skipsearch.design import Design
 UNET = "Ronneberger et al. 2015, U-Net, arXiv:1505.04597"
 RESUNET = "Zhang et al. 2017, Road Extraction by Deep Residual U-Net, arXiv:1711.10684"
 ATTENTION = "Oktay et al. 2018, Attention U-Net, arXiv:1804.03999"
+UNETPP = "Zhou et al. 2018, UNet++, arXiv:1807.10165"
 UNET3 = "Huang et al. 2020, UNet 3+, arXiv:2004.08790"
 LINKNET = "Chaurasia & Culurciello 2017, LinkNet, arXiv:1707.03718"
 FPN = "Lin et al. 2017, Feature Pyramid Networks, arXiv:1612.03144"
@@ -67,6 +68,9 @@ DECODERS: dict[str, Classic] = {
     # As in segmentation_models_pytorch 0.6.
     "unet-resnet-18": _resnet((2, 2, 2, 2, 1, 1, 1, 1, 1), 14_328_209, UNET),
     "unet-resnet-34": _resnet((3, 4, 6, 3, 1, 1, 1, 1, 1), 24_436_369, UNET),
+    "unetplusplus-resnet-18": _resnet(
+        (2, 2, 2, 2, 1, 1, 1, 1, 1), 15_970_449, UNETPP, links=("nested",)
+    ),
     "linknet-18": _resnet((2, 2, 2, 2, 0, 0, 0, 0, 0), 11_663_777, LINKNET, **LINKNET_FIELDS),
     "linknet-34": _resnet((3, 4, 6, 3, 0, 0, 0, 0, 0), 21_771_937, LINKNET, **LINKNET_FIELDS),
     # The pyramid down to a quarter of the size, where the map is read.

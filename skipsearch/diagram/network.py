@@ -190,7 +190,7 @@ class Skip(NamedTuple):
     carried: Carried
 
     @property
-    def places(self) -> tuple[tuple[int, int], tuple[int, int]]:
+    def places(self) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
         """Places of its ends from the image to the output."""
         return end_place(self.source), end_place(self.target)
 

@@ -28,7 +28,7 @@ from skipsearch.diagram.look import (
 from skipsearch.diagram.network import sketch_network
 from skipsearch.diagram.rendering import Diagram, render
 from skipsearch.diagram.sketch import Label, Placed, Sketch, bounds
-from skipsearch.plan import ImageSize, Network, Size
+from skipsearch.plan import ImageSize, Network, Size, end_word
 
 
 def draw_diagram(
@@ -83,9 +83,9 @@ def _title(design: Design, plan: Network, kind: Kind, letter: str, room: float) 
 
     A note names operations of the layout that come after long skips, in the strip.
     """
-    stage = plan.stages[kind.stage - 1]
-    head = f"({letter}) stage {kind.stage}, block {kind.position} of {len(stage.blocks)}"
-    layout = re.findall(r"[^-+]+[-+]? ?", str(design.stages[kind.stage - 1].layout))
+    stage = plan.named[kind.end]
+    head = f"({letter}) {end_word(kind.end)}, block {kind.position} of {len(stage.blocks)}"
+    layout = re.findall(r"[^-+]+[-+]? ?", str(design.stages[kind.like - 1].layout))
     last = kind.position == len(stage.blocks)
     after = " - ".join(map(word, stage.join.after)) if stage.join and last else ""
     note = f"({after} behind the long skips)" if after else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,17 @@ from skipsearch.models.links import make_join
 from skipsearch.models.merges import make_block
 from skipsearch.models.ops import DefaultConv2d, enlarging, sequence
 from skipsearch.models.sizes import cut
-from skipsearch.plan import BEFORE_POOL, IMAGE, End, Head, MapHead, OutputLink, Stage, check_count
+from skipsearch.plan import (
+    BEFORE_POOL,
+    IMAGE,
+    End,
+    Head,
+    MapHead,
+    OutputLink,
+    Stage,
+    check_count,
+    identifier,
+)
 from skipsearch.plan import Network as Plan
 
 
@@ -27,12 +38,9 @@ class Network(nn.Module):
         self.stages = nn.Sequential(
             OrderedDict((f"stage{i}", _stage(stage)) for i, stage in enumerate(plan.stages, 1))
         )
+        self.nodes = nn.ModuleDict({_name(node.end): _stage(node.stage) for node in plan.nodes})
         self.joins = nn.ModuleDict(
-            {
-                f"stage{i}": make_join(stage.join)
-                for i, stage in enumerate(plan.stages, 1)
-                if stage.join
-            }
+            {_name(end): make_join(stage.join) for end, stage in plan.named.items() if stage.join}
         )
         self.head = sequence(plan.head.steps)
         if isinstance(plan.head, Head):
@@ -55,7 +63,9 @@ class LinkedNetwork(Network):
 
     def __init__(self, plan: Plan, classes: int) -> None:
         super().__init__(plan, classes)
-        self.cuts = {i: s.cut for i, s in enumerate(plan.stages, 1) if s.cut is not None}
+        self.cuts = {_name(end): s.cut for end, s in plan.named.items() if s.cut is not None}
+        self.reads = {node.end: node.reads for node in plan.nodes}
+        self.down = sum(not stage.enlarges for stage in plan.stages)
 
     def features(self, x: Tensor) -> tuple[Tensor, dict[End, Tensor]]:
         """Images (N, in_channels, H, W) -> output of the last stage, and every end of a skip."""
@@ -64,20 +74,29 @@ class LinkedNetwork(Network):
             ends[BEFORE_POOL] = x
             x = operation(x)
         ends[0] = x
-        for number, (name, stage) in enumerate(self.stages.named_children(), 1):
-            if number in self.cuts:
-                enlarge, *blocks = stage.children()
-                x = cut(enlarge(x), ends[self.cuts[number]].shape[2:])
-                if name in self.joins:
-                    x = self.joins[name](x, ends)
-                for block in blocks:
-                    x = block(x)
-            else:
-                x = stage(x)
-                if name in self.joins:
-                    x = self.joins[name](x, ends)
+        stages = enumerate(self.stages.named_children(), 1)
+        for number, (name, stage) in islice(stages, self.down):
+            x = stage(x)
+            if name in self.joins:
+                x = self.joins[name](x, ends)
             ends[number] = x
+        for end, (name, node) in zip(self.reads, self.nodes.items(), strict=True):
+            ends[end] = self.enlarged(name, node, ends[self.reads[end]], ends)
+        for number, (name, stage) in stages:
+            x = ends[number] = self.enlarged(name, stage, x, ends)
         return x, ends
+
+    def enlarged(
+        self, name: str, stage: nn.Module, x: Tensor, ends: Mapping[End, Tensor]
+    ) -> Tensor:
+        """Apply a stage or node that enlarges to x (N, C, H, W), given the ends so far."""
+        enlarge, *blocks = stage.children()
+        x = cut(enlarge(x), ends[self.cuts[name]].shape[2:])
+        if name in self.joins:
+            x = self.joins[name](x, ends)
+        for block in blocks:
+            x = block(x)
+        return x
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, in_channels, H, W) -> logits (N, classes)."""
@@ -168,6 +187,11 @@ def build(design: Design, in_channels: int = 3, classes: int = 10, seed: int = 0
                 # The same: a quarter of the products is added up in each output.
                 nn.init.normal_(module.weight, std=(8 / module.weight[:, 0].numel()) ** 0.5)
     return model
+
+
+def _name(end: End) -> str:
+    """Return the name of the modules of a stage or node."""
+    return f"stage{end}" if isinstance(end, int) else f"node_{identifier(end)}"
 
 
 def _stage(stage: Stage) -> nn.Sequential:

@@ -22,6 +22,7 @@ from skipsearch.planning.block import SETTINGS
 from skipsearch.planning.ends import complete_head, complete_stem, head_tokens
 from skipsearch.planning.levels import levels_of, linked
 from skipsearch.planning.network import kept_channels, needs_transition, plan_network
+from skipsearch.planning.nodes import needed_nodes, node_fields, node_places
 from skipsearch.planning.resizing import DOWNS
 from skipsearch.planning.shortcuts import LINK_SHORTCUTS, SHORTCUTS
 from skipsearch.planning.stage import StageFields
@@ -38,6 +39,9 @@ __all__ = [
     "kept_channels",
     "levels_of",
     "linked",
+    "needed_nodes",
     "needs_transition",
+    "node_fields",
+    "node_places",
     "plan_network",
 ]

@@ -51,7 +51,8 @@ def linked(words: Iterable[str], levels: Levels, ups: int) -> tuple[str, ...]:
     ``mirror`` leads from each level of the encoder to the stage that enlarges to it (Ronneberger
     et al. 2015, arXiv:1505.04597, Fig. 1). ``full`` leads to each such stage from the same and all
     finer levels of the encoder, and from all coarser levels of the decoder (Huang et al. 2020,
-    arXiv:2004.08790, Fig. 1c). With ``ups`` 0 they stand for no link.
+    arXiv:2004.08790, Fig. 1c). ``nested`` adds to ``mirror`` a link from each node at the same
+    level (Zhou et al. 2018, arXiv:1807.10165, Fig. 1a). With ``ups`` 0 they stand for no link.
 
     Args:
         words: Links and words.
@@ -80,35 +81,47 @@ def linked(words: Iterable[str], levels: Levels, ups: int) -> tuple[str, ...]:
 
 def _usual(end: End, levels: Levels) -> End:
     """Return the name of an end: without a pool the stem has one output, without a stem none."""
+    if isinstance(end, str) and "." in end:
+        start, _, number = end.partition(".")
+        return f"{_usual(BEFORE_POOL, levels)}.{number}" if start == BEFORE_POOL else end
     if end == BEFORE_POOL and BEFORE_POOL not in levels:
         end = 0
     return IMAGE if end == 0 and 0 not in levels else end
 
 
-def _encoder(levels: Levels, ups: int) -> dict[int, End]:
+def encoder_ends(levels: Levels, ups: int) -> dict[int, End]:
     """Return the last end of each level before the first stage that enlarges; not the image."""
-    stages = _stages(levels)
+    stages = last_stage(levels)
     ends = (BEFORE_POOL, 0, *range(1, stages - ups + 1))
     return {levels[end]: end for end in ends if end in levels}
 
 
-def _stages(levels: Levels) -> int:
+def last_stage(levels: Levels) -> int:
+    """Return the number of the last stage."""
     return max(end for end in levels if isinstance(end, int))
 
 
 def _mirror(levels: Levels, ups: int) -> Iterator[tuple[End, End]]:
-    encoder, stages = _encoder(levels, ups), _stages(levels)
+    encoder, stages = encoder_ends(levels, ups), last_stage(levels)
     for stage in range(stages - ups + 1, stages + 1):
         if levels[stage] in encoder:
             yield encoder[levels[stage]], stage
 
 
 def _full(levels: Levels, ups: int) -> Iterator[tuple[End, End]]:
-    encoder, stages = _encoder(levels, ups), _stages(levels)
+    encoder, stages = encoder_ends(levels, ups), last_stage(levels)
     for stage in range(stages - ups + 1, stages + 1):
         finer = sorted(level for level in encoder if level <= levels[stage])
         yield from ((encoder[level], stage) for level in finer)
         yield from ((coarser, stage) for coarser in range(stages - ups, stage - 1))
 
 
-WORDS = {"mirror": _mirror, "full": _full}
+def _nested(levels: Levels, ups: int) -> Iterator[tuple[End, End]]:
+    first = last_stage(levels) - ups + 1
+    for start, stage in _mirror(levels, ups):
+        assert isinstance(stage, int)
+        yield start, stage
+        yield from ((f"{start}.{number}", stage) for number in range(1, stage - first + 1))
+
+
+WORDS = {"mirror": _mirror, "full": _full, "nested": _nested}

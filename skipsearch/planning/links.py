@@ -28,7 +28,7 @@ class Start(NamedTuple):
 
 def plan_join(
     starts: Sequence[Start],
-    stage: int,
+    end: End,
     channels: int,
     level: int,
     norm: Norm,
@@ -37,11 +37,11 @@ def plan_join(
     shortcut: str,
     dropout: float,
 ) -> Join:
-    """Resolve the long skips that end at one stage.
+    """Resolve the long skips that end at one stage or node.
 
     Args:
         starts: Where they start.
-        stage: Number of the stage.
+        end: The stage, or the node.
         channels: Channels of the signal that they join.
         level: Number of halvings up to it.
         norm: Norm of a projection.
@@ -56,14 +56,14 @@ def plan_join(
     carries = LINK_MERGES[merge].carries
     links = []
     for start in starts:
-        steps = _plan_link(start, stage, channels, level, norm, merge, shortcut)
+        steps = _plan_link(start, end, channels, level, norm, merge, shortcut)
         links.append(Link(start.end, steps, channels if carries else start.channels))
     outputs = channels if carries else channels + sum(link.outputs for link in links)
     return Join(tuple(links), merge, plan_run(after, outputs, dropout), channels, outputs)
 
 
 def _plan_link(
-    start: Start, stage: int, channels: int, level: int, norm: Norm, merge: str, shortcut: str
+    start: Start, target: End, channels: int, level: int, norm: Norm, merge: str, shortcut: str
 ) -> Steps:
     """Return the steps of a long skip from the shape of its start to that of the join.
 
@@ -81,7 +81,7 @@ def _plan_link(
     if inputs > channels and not entry.narrows:
         raise DesignError(
             f"link_shortcut {shortcut!r} adds zero channels and cannot lead from {inputs} to"
-            f" {channels} (link {start.end}>{stage}); use proj or avg-proj"
+            f" {channels} (link {start.end}>{target}); use proj or avg-proj"
         )
     assert entry.steps is not None
     return (*entry.steps(inputs, channels, shrink, norm), *enlarge(channels, grow))

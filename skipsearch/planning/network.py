@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import count
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -21,15 +22,18 @@ from skipsearch.plan import (
     Join,
     MapHead,
     Network,
+    Node,
     Stage,
     Step,
     Steps,
+    end_word,
 )
 from skipsearch.planning.block import plan_block
 from skipsearch.planning.chains import plan_run
 from skipsearch.planning.ends import head_tokens, plan_head, plan_map_head, plan_stem, stem_ending
-from skipsearch.planning.levels import levels_of
+from skipsearch.planning.levels import encoder_ends, levels_of
 from skipsearch.planning.links import Start, plan_join
+from skipsearch.planning.nodes import needed_nodes, node_fields, node_places
 from skipsearch.planning.resizing import DOWNS, plan_up
 from skipsearch.planning.shortcuts import projection_norm
 from skipsearch.planning.stage import StageFields
@@ -68,7 +72,7 @@ def plan_network(
         down: How stages halve height and width, a word of ``DOWNS``.
         links: Long skips, each from one end to a later one.
         link_merge: How the links are joined that end at each stage, by its number: a word of
-            ``LINK_MERGES``.
+            ``LINK_MERGES``. A node joins its links as the stage that enlarges to its level.
         link_shortcut: What an added link carries where shapes differ.
         compression: Share of the channels kept by the transition before a ``cat`` stage
             (Huang et al. 2017, arXiv:1608.06993, section 3).
@@ -81,32 +85,35 @@ def plan_network(
         DesignError: If the shapes of a stage cannot be made to fit.
     """
     levels = levels_of(stem, len(fields), ups)
+    encoder = encoder_ends(levels, ups)
     stem_steps = plan_stem(stem, stem_width, in_channels, fields[0].layout)
     starts: dict[End, Start] = {IMAGE: Start(IMAGE, in_channels, 0)}  # where long skips can start
-    channels = stem_width if stem_steps else in_channels
     stem_ends: tuple[End, ...] = (BEFORE_POOL, 0)
     starts |= {end: Start(end, stem_width, levels[end]) for end in stem_ends if end in levels}
-    before_ups = [end for end in levels if end != OUTPUT][: len(levels) - 1 - ups]
-    blocks_in_all = sum(stage.depth for stage in fields)
-    before = 0  # number of blocks in earlier stages
-    stages = []
-    for number, stage in enumerate(fields, 1):
-        coming = [starts[source] for source, target in links if target == number]
+    rates = _drop_path_rates(fields, drop_path)
+
+    def resolve(
+        end: End, number: int, stage: StageFields, reads: End, coming: Sequence[End]
+    ) -> Stage:
+        """Resolve a stage, or a node that is like the stage ``number``, and let it be a start."""
         joining = _Joining(
-            coming, number, levels[number], link_merge.get(number, "add"), link_shortcut
+            [starts[source] for source in coming],
+            end,
+            levels[number],
+            link_merge.get(number, "add"),
+            link_shortcut,
         )
+        channels = starts[reads].channels
         try:
             if number > len(fields) - ups:
                 planned = _plan_enlarging(stage, channels, joining, up[number], dropout, drop_path)
-                same = [end for end in before_ups if levels[end] == levels[number]]
-                planned = planned._replace(cut=same[-1])
+                planned = planned._replace(cut=encoder.get(levels[number], IMAGE))
             else:
-                previous = fields[number - 2].layout if number > 1 else None
                 planned = _plan_stage(
                     stage,
                     channels,
                     joining,
-                    previous,
+                    fields[number - 2].layout if number > 1 else None,
                     not stem_steps and number == 1,
                     down=down,
                     compression=compression,
@@ -114,16 +121,27 @@ def plan_network(
                     drop_path=drop_path,
                 )
         except DesignError as error:
-            raise DesignError(f"stage {number}: {error}") from None
-        rates = tuple(
-            drop_path * position / blocks_in_all if block.merge else 0.0
-            for position, block in enumerate(planned.blocks, before + 1)
+            raise DesignError(f"{end_word(end)}: {error}") from None
+        starts[end] = Start(end, planned.outputs, levels[number])
+        drop_paths = (
+            rate if block.merge else 0.0
+            for rate, block in zip(rates[number - 1], planned.blocks, strict=True)
         )
-        stages.append(planned._replace(drop_paths=rates))
-        channels = stages[-1].outputs
-        starts[number] = Start(number, channels, levels[number])
-        before += stage.depth
+        return planned._replace(drop_paths=tuple(drop_paths))
+
+    stages, nodes = [], []
+    for number, stage in enumerate(fields, 1):
+        if number == len(fields) - ups + 1:
+            sources = [source for source, _ in links]
+            for end, read, joins, like in needed_nodes(sources, node_places(levels, ups)):
+                there = node_fields(like, joins[0], fields, stem_width)
+                planned = resolve(end, like, there, read, joins)
+                nodes.append(Node(end, read, joins[0], like, planned))
+        before = number - 1 if number > 1 or stem_steps else IMAGE
+        coming = [source for source, target in links if target == number]
+        stages.append(resolve(number, number, stage, before, coming))
     last = next(stage.layout for stage in reversed(fields) if stage.depth)
+    channels = stages[-1].outputs
     to_output = [starts[source] for source, target in links if target == OUTPUT]
     if head[-1] in MAPS:
         level = levels[len(fields)]
@@ -132,14 +150,21 @@ def plan_network(
         )
     else:
         ending = plan_head(head, channels, head_width, dropout, last)
-    return Network(in_channels, stem_steps, tuple(stages), ending)
+    return Network(in_channels, stem_steps, tuple(stages), ending, tuple(nodes))
+
+
+def _drop_path_rates(fields: Sequence[StageFields], last: float) -> list[list[float]]:
+    """Return the rate of stochastic depth of each block of each stage, rising to ``last``."""
+    positions = count(1)
+    blocks = sum(stage.depth for stage in fields)
+    return [[last * next(positions) / blocks for _ in range(stage.depth)] for stage in fields]
 
 
 class _Joining(NamedTuple):
-    """The long skips that end at a stage; see ``plan_join``."""
+    """The long skips that end at a stage or a node; see ``plan_join``."""
 
     starts: list[Start]
-    stage: int
+    end: End
     level: int
     merge: str
     shortcut: str
@@ -161,7 +186,7 @@ class _Joining(NamedTuple):
         norm = projection_norm(tokens) if "conv1" in tokens else ()
         return plan_join(
             self.starts,
-            self.stage,
+            self.end,
             channels,
             self.level,
             norm,

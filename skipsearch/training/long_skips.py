@@ -32,9 +32,10 @@ MOST = 8  # long skips in a sentence
 def links(model: Network) -> dict[str, nn.Module]:
     """Return what the long skips of a network apply, by name, such as ``1>7``."""
     named: dict[str, nn.Module] = {}
-    for stage, join in model.joins.items():
+    for name, join in model.joins.items():
+        target = name.removeprefix("stage").removeprefix("node_").replace("_", ".")
         for source, link in zip(*_of(join), strict=True):
-            named[f"{source}>{stage.removeprefix('stage')}"] = link
+            named[f"{source}>{target}"] = link
     if isinstance(model, MapNetwork):
         for source, link in zip(model.output_sources, model.output_links, strict=True):
             named[f"{source}>{OUTPUT}"] = link
