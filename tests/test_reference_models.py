@@ -43,13 +43,13 @@ Rename = Callable[[str], str]
 Twins = dict[str, str]
 
 
-@torch.no_grad()
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     """Give theirs the same initial weights each time: others may end nearer to a bend of relu."""
     torch.manual_seed(0)
 
 
+@torch.no_grad()
 def shake(model: nn.Module) -> nn.Module:
     """Draw everything of the norms at random, so that no two of them are alike."""
     generator = torch.Generator().manual_seed(0)
