@@ -17,8 +17,10 @@ from skipsearch.cost import cost
 from skipsearch.design import Design
 from skipsearch.errors import DesignError
 from skipsearch.fields import FIELDS
+from skipsearch.merges import MERGES
 from skipsearch.models import build, can_pack, pack
 from skipsearch.plan import Size
+from skipsearch.planning import SHORTCUTS
 from tests.strategies import NEAR_LAYOUTS, RELAXED, decoders, near_decoders
 
 HEIGHT, WIDTH = 13, 18  # neither is divisible by 4
@@ -303,6 +305,16 @@ def test_every_variant_is_built_counted_written_and_packed(name: str) -> None:
     assert_counted(design)
     assert_source_is_the_network(design)
     assert_packed(design)
+
+
+@pytest.mark.parametrize("shortcut", SHORTCUTS)
+@pytest.mark.parametrize("merge", MERGES)
+def test_source_of_a_first_block_that_reads_an_image_of_its_width(
+    shortcut: str, merge: str
+) -> None:
+    for layout in (ORIGINAL, "conv3 + conv3"):
+        fields = {"shortcut": shortcut, "merge": merge, "layout": layout, "growth": 1}
+        assert_source_is_the_network(Design(**fields, stem="none", depths=(2, 1), widths=(3, 8)))
 
 
 def test_the_image_is_added_unchanged_where_the_output_has_its_channels() -> None:

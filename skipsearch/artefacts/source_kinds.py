@@ -67,6 +67,8 @@ def block_kinds(design: Design, plan: Network) -> list[Kind]:
         changes = carries and any(block.shortcut != () for block in run.blocks)
         shortcut = {shortcut_word} if changes else set()
         apart: tuple[object, ...] = (run.place == LAST,)
+        if run.place == FIRST and not is_dual(merge):  # It reads the image.
+            apart += (FIRST,)
         if is_dual(merge):  # The first block is separate, and the shortcuts of a kind are the same.
             carried = run.blocks[0].shortcut
             apart += (run.begins, None if carried is None else tuple(step.op for step in carried))
@@ -119,6 +121,12 @@ def _runs(design: Design, plan: Network) -> list[Run]:
         divided = [Run(end, ALL, True, fields, stage.blocks, stage.drop_paths)]
         if layout.skip and is_dual(fields.merge):  # Its first block starts the dense path.
             divided = divided[0].cut(1, FIRST, REST)
+        elif end == 1 and not plan.stem and not stage.blocks[0].changes_shape:
+            # No shortcut carries the image unchanged, even where the number of channels agrees.
+            divided = divided[0].cut(1, FIRST, REST)
+            if divided[0].blocks[0].shortcut:
+                first = fields._replace(shortcut="proj-all")
+                divided[0] = divided[0]._replace(fields=first)
         if stage.join and stage.join.after:  # The join applies "after" of its last block.
             whole = divided.pop()
             divided += whole.cut(-1, whole.place, LAST)
