@@ -53,7 +53,8 @@ def test_a_public_name_is_annotated(name: str) -> None:
 
 
 def test_every_name_that_readme_and_scripts_use_is_public() -> None:
-    files = [ROOT / "README.md", *(ROOT / "scripts").glob("*.py")]
+    pages = [ROOT / "README.md", ROOT / "skipsearch" / "README.md"]
+    files = [*pages, *(ROOT / "scripts").glob("*.py")]
     used = {name for file in files for name in re.findall(r"\bss\.([A-Za-z]\w*)", file.read_text())}
     assert {"search", "export", "Design", "train"} <= used
     assert used <= set(FACE)
