@@ -170,7 +170,7 @@ def steps_of(plan: Network) -> list[Step]:
     """Every operation that a drawing shows: those of all blocks but for their channels."""
     steps = [*plan.stem, *plan.head.steps]
     steps += plan.head.pooled if isinstance(plan.head, Head) else ()
-    for stage in plan.stages:
+    for stage in plan.named.values():
         steps += stage.transition
         if stage.join:
             steps += [*stage.join.after, *(s for link in stage.join.links for s in link.steps)]
@@ -180,7 +180,7 @@ def steps_of(plan: Network) -> list[Step]:
 def block_words(plan: Network) -> set[str]:
     """The operations of all blocks, without their channels."""
     words = set()
-    for block in (block for stage in plan.stages for block in stage.blocks):
+    for block in (block for stage in plan.named.values() for block in stage.blocks):
         for step in (*block.opening, *block.branch, *(block.shortcut or ()), *block.after):
             words.add(step_word(step).partition(" ")[0])
     return words

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from skipsearch.diagram.lettering import measure, shape_text, word
@@ -14,6 +13,7 @@ from skipsearch.diagram.look import (
     MUTED,
     PAD,
     RADIUS,
+    SHEET,
     SHORT,
     SIZE,
     SMALL,
@@ -29,6 +29,16 @@ class Item(NamedTuple):
     word: str
     fill: str = ""
 
+    @property
+    def height(self) -> float:
+        """Height of its box."""
+        return BOX
+
+    @property
+    def width(self) -> float:
+        """Width of its box or text, at least."""
+        return measure(self.word) + (2 * PAD if self.fill else 0.0)
+
 
 IDENTITY = (Item("identity"),)
 
@@ -43,6 +53,35 @@ def draw_item(sketch: Sketch, item: Item, x: float, top: float, width: float) ->
     if item.fill:
         sketch.add(Box(x - width / 2, top, width, BOX, item.fill))
     sketch.add(Label(x, top + BOX / 2, item.word))
+
+
+class Card(NamedTuple):
+    """A box with a title and lines of text, with ``sheets`` more behind it."""
+
+    title: str
+    lines: tuple[str, ...]
+    sheets: int = 0
+
+    @property
+    def height(self) -> float:
+        """Height of the box, without the sheets."""
+        return LINE * (SIZE + SMALL * len(self.lines)) + PAD
+
+    @property
+    def width(self) -> float:
+        """Width of the box, at least."""
+        title = measure(self.title, bold=True)
+        return max(title, *(measure(line, SMALL) for line in self.lines)) + 2 * PAD
+
+
+def draw_card(sketch: Sketch, card: Card, x: float, top: float, width: float) -> None:
+    """Draw a card centred at x."""
+    sketch.add(Box(x - width / 2, top, width, card.height, CARD, card.sheets))
+    y = top + PAD / 2 + LINE * SIZE / 2
+    sketch.add(Label(x, y, card.title, bold=True))
+    y += LINE * (SIZE + SMALL) / 2
+    for i, line in enumerate(card.lines):
+        sketch.add(Label(x, y + LINE * SMALL * i, line, size=SMALL))
 
 
 class Column:
@@ -76,18 +115,12 @@ class Column:
         self.sketch.add(Label(0.0, self.y + LINE * size / 2, text, size=size))
         self.y += LINE * size
 
-    def card(self, title: str, lines: Sequence[str], sheets: int = 0) -> None:
-        """Draw a box with a title and lines of text."""
-        self.arrow(GAP - 2.5 * sheets)
-        self.y += 2.5 * sheets
-        height = LINE * (SIZE + SMALL * len(lines)) + PAD
-        self.sketch.add(Box(-self.width / 2, self.y, self.width, height, CARD, sheets))
-        y = self.y + PAD / 2 + LINE * SIZE / 2
-        self.sketch.add(Label(0.0, y, title, bold=True))
-        y += LINE * (SIZE + SMALL) / 2
-        for i, line in enumerate(lines):
-            self.sketch.add(Label(0.0, y + LINE * SMALL * i, line, size=SMALL))
-        self.y += height
+    def card(self, card: Card) -> None:
+        """Draw a card in the width of the column."""
+        self.arrow(GAP - SHEET * card.sheets)
+        self.y += SHEET * card.sheets
+        draw_card(self.sketch, card, 0.0, self.y, self.width)
+        self.y += card.height
 
     def item(self, item: Item, width: float) -> None:
         """Draw one operation, in a box of at least this width."""
@@ -125,30 +158,50 @@ class Column:
 
 
 class Carried(NamedTuple):
-    """The operations on a shortcut or a long skip."""
+    """The operations on a shortcut or a long skip; without any, only a wire is drawn."""
 
     items: tuple[Item, ...]
 
     @property
     def width(self) -> float:
         """Width of the widest box or of the text."""
-        pad = PAD if self.items[0].fill else 0.0
-        return max(measure(item.word) for item in self.items) + 2 * pad
+        return max((item.width for item in self.items), default=0.0)
 
     @property
     def height(self) -> float:
         """Height from the first box to the last, with the wires before and after."""
         return len(self.items) * (BOX + SHORT) + SHORT
 
+    @property
+    def length(self) -> float:
+        """Length of the boxes side by side, with the wires between."""
+        return sum(item.width + SHORT for item in self.items) - SHORT
+
     def draw(
         self, sketch: Sketch, start: Points, middle: float, end: Points, head: bool = True
     ) -> None:
-        """Draw them on a vertical wire between a start and an end path."""
+        """Draw them on a vertical wire, down or up, between a start and an end path."""
         x = end[0][0]
-        top = middle - self.height / 2 + SHORT
+        down = end[0][1] > start[-1][1]
+        step = SHORT if down else -SHORT
+        y = middle - (self.height / 2 if down else -self.height / 2) + step
         for item in self.items:
-            sketch.add(Wire((*start, (x, top)), head=bool(item.fill)))
-            draw_item(sketch, item, x, top, self.width)
-            start = ((x, top + BOX),)
-            top += BOX + SHORT
+            sketch.add(Wire((*start, (x, y)), head=bool(item.fill)))
+            draw_item(sketch, item, x, y if down else y - BOX, self.width)
+            y += BOX if down else -BOX
+            start = ((x, y),)
+            y += step
         sketch.add(Wire((*start, *end), head))
+
+    def draw_across(
+        self, sketch: Sketch, start: Points, middle: float, end: tuple[float, float]
+    ) -> None:
+        """Draw them on a horizontal wire between a start path and its end on the right."""
+        y = end[1]
+        x = middle - self.length / 2
+        for item in self.items:
+            sketch.add(Wire((*start, (x, y))))
+            draw_item(sketch, item, x + item.width / 2, y - BOX / 2, item.width)
+            start = ((x + item.width, y),)
+            x += item.width + SHORT
+        sketch.add(Wire((*start, end)))

@@ -25,9 +25,10 @@ from skipsearch.diagram.look import (
     TITLE_ROOM,
     WIDEST_ROW,
 )
-from skipsearch.diagram.network import sketch_network
 from skipsearch.diagram.rendering import Diagram, render
 from skipsearch.diagram.sketch import Label, Placed, Sketch, bounds
+from skipsearch.diagram.strip import sketch_strip
+from skipsearch.diagram.u_shape import sketch_u
 from skipsearch.plan import ImageSize, Network, Size, end_word
 
 
@@ -51,14 +52,15 @@ def draw_diagram(
     parts = measure_network(plan, image, classes)
     kinds = block_kinds(plan, parts)
     letters = {key: _letter(index) for index, key in enumerate(kinds)}
-    strip = sketch_network(plan, parts, letters, classes)
+    sketch_network = sketch_u if design.ups else sketch_strip
+    network = sketch_network(plan, parts, letters, classes)
     blocks = [sketch_block(kind.block, kind.size) for kind in kinds.values()]
     titles = [
         _title(design, plan, kind, letters[key], max(block.right - block.left, TITLE_ROOM))
         for (key, kind), block in zip(kinds.items(), blocks, strict=True)
     ]
-    placed = [Placed(strip, MARGIN - strip.left, MARGIN - strip.top)]
-    placed += _pack(blocks, titles, MARGIN + strip.right - strip.left + BETWEEN)
+    placed = [Placed(network, MARGIN - network.left, MARGIN - network.top)]
+    placed += _pack(blocks, titles, MARGIN + network.right - network.left + BETWEEN)
     width = max(each.dx + each.sketch.right for each in placed)
     height = max(each.dy + each.sketch.bottom for each in placed)
     facts = [
@@ -81,7 +83,7 @@ def _letter(index: int) -> str:
 def _title(design: Design, plan: Network, kind: Kind, letter: str, room: float) -> list[Label]:
     """Return the title of a kind of block: its letter, its position, and its layout.
 
-    A note names operations of the layout that come after long skips, in the strip.
+    A note names operations of the layout that come after long skips, in the network.
     """
     stage = plan.named[kind.end]
     head = f"({letter}) {end_word(kind.end)}, block {kind.position} of {len(stage.blocks)}"

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyBboxPatch, PathPatch, Polygon
 from matplotlib.path import Path
 
-from skipsearch.diagram.look import DPI, FONT, INK, PALE, RADIUS, SIZE, STYLE, TURN
+from skipsearch.diagram.look import DPI, FONT, INK, PALE, RADIUS, SHEET, SIZE, STYLE, TURN
 from skipsearch.diagram.sketch import Box, Label, Mark, Placed, Shape, Wire
 from skipsearch.merges import CONCATENATED
 
@@ -53,7 +53,7 @@ def _render_shape(axes: Axes, shape: Shape, dx: float, dy: float) -> None:
             _render_text(axes, x + dx, y + dy, text, anchor, size, bold, colour)
         case Box(left, top, width, height, fill, sheets):
             for i in range(sheets, -1, -1):
-                corner = (left + dx + 2.5 * i, top + dy - 2.5 * i)
+                corner = (left + dx + SHEET * i, top + dy - SHEET * i)
                 style = "round,pad=0,rounding_size=2.5"
                 axes.add_patch(
                     FancyBboxPatch(

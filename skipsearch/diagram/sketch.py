@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from skipsearch.diagram.lettering import measure
-from skipsearch.diagram.look import INK, LINE, RADIUS, SIZE
+from skipsearch.diagram.look import INK, LINE, RADIUS, SHEET, SIZE
 
 
 class Label(NamedTuple):
@@ -31,7 +31,8 @@ class Box(NamedTuple):
     sheets: int = 0
 
 
-Points = tuple[tuple[float, float], ...]
+Point = tuple[float, float]
+Points = tuple[Point, ...]
 
 
 class Wire(NamedTuple):
@@ -83,7 +84,7 @@ def bounds(shape: Shape) -> tuple[float, float, float, float]:
             left = x - {"left": 0.0, "center": 0.5, "right": 1.0}[anchor] * width
             return left, y - LINE * size / 2, left + width, y + LINE * size / 2
         case Box(left, top, width, height, _, sheets):
-            return left, top - 2.5 * sheets, left + width + 2.5 * sheets, top + height
+            return left, top - SHEET * sheets, left + width + SHEET * sheets, top + height
         case Wire(points):
             xs, ys = zip(*points, strict=True)
             return min(xs), min(ys), max(xs), max(ys)
