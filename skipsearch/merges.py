@@ -59,6 +59,9 @@ class Merge:
         params: Number of trainable parameters of the join.
         macs: Multiply-adds of the join per pixel.
         writes: Number of channels that the operations of the join write.
+        saves_branch: Whether its gradient needs the output of the branch.
+        saves_shortcut: Whether its gradient needs that of the shortcut.
+        saves_further: Number of channels that its gradient needs beside these.
         weights: Text in drawings.
         code: Lines in exported source.
     """
@@ -71,6 +74,9 @@ class Merge:
     params: Callable[[Block], int] = lambda block: 0
     macs: Callable[[Block], int] = lambda block: 0
     writes: Callable[[Block], int] = lambda block: block.outputs
+    saves_branch: bool = False
+    saves_shortcut: bool = False
+    saves_further: Callable[[Block], int] = lambda block: 0
     weights: Callable[[Block], Weights] = lambda block: Weights()
     code: Callable[[Block], Code]
 
@@ -97,6 +103,7 @@ ADD = Merge(
     done="added",
     fields=frozenset({"shortcut", "shortcut_scale", "branch_scale", "shortcut_dropout"}),
     writes=lambda block: block.outputs * (2 if block.shortcut_dropout else 1),
+    saves_further=lambda block: block.outputs if block.shortcut_dropout else 0,  # a mask
     weights=_scaled,
     code=_added,
 )
@@ -147,6 +154,9 @@ def _gate(branch_factor: str, branch_code: str) -> Merge:
         params=lambda block: block.outputs**2 + block.outputs,
         macs=lambda block: block.outputs**2,
         writes=lambda block: 2 * block.outputs,  # the gate with sigmoid, the sum with factors
+        saves_branch=bool(branch_factor),
+        saves_shortcut=True,
+        saves_further=lambda block: 2 * block.outputs,  # the gate, and 1 minus it
         weights=lambda block: Weights(branch_factor, ONE_LESS, _gate_note(block)),
         code=_gated(branch_code),
     )
@@ -165,6 +175,8 @@ WEIGHTED = Merge(
     done="added with a learned weight",
     fields=frozenset({"shortcut"}),
     params=lambda block: 2,
+    saves_branch=True,
+    saves_shortcut=True,
     weights=lambda block: Weights("a", "b", "a, b learned"),
     code=_weighted,
 )
@@ -194,6 +206,8 @@ DUAL = Merge(
 MAX = Merge(
     done="joined as the elementwise maximum",
     sign="max",
+    saves_branch=True,
+    saves_shortcut=True,
     fields=frozenset({"shortcut"}),
     code=lambda block: Code(["x = torch.maximum(x, shortcut)"]),
 )
@@ -226,6 +240,8 @@ class LinkMerge:
         params: Number of trainable parameters of a join, beside those of its links.
         macs: Multiply-adds of a join for each pixel, beside those of its links.
         writes: Values that the operations of a join write for each pixel.
+        saves_all: Whether its gradient needs the signal and the links.
+        saves_further: Values for each pixel that its gradient needs beside these.
         code: Exported source that joins expressions, one for each link, to ``x``, given the name of
             the stage or node.
     """
@@ -236,6 +252,8 @@ class LinkMerge:
     params: Callable[[Join], int] = lambda join: 0
     macs: Callable[[Join], int] = lambda join: 0
     writes: Callable[[Join], int] = lambda join: join.outputs
+    saves_all: bool = False
+    saves_further: Callable[[Join], int] = lambda join: 0
     code: Callable[[Join, list[str], str], Code]
 
 
@@ -262,6 +280,11 @@ def _attention_writes(join: Join) -> int:
     """Two projections, their sum and its relu, the weight and its sigmoid, the weighed link."""
     each = (4 * attention_width(link.outputs) + 2 + link.outputs for link in join.links)
     return sum(each) + join.outputs
+
+
+def _attention_saves(join: Join) -> int:
+    """Return the values of the relu and of the weight."""
+    return sum(attention_width(link.outputs) + 1 for link in join.links)
 
 
 def _attention_code(join: Join, terms: list[str], end: str) -> Code:
@@ -300,6 +323,8 @@ LINK_MERGES = Table(
             params=_attention_params,
             macs=_attention_macs,
             writes=_attention_writes,
+            saves_all=True,
+            saves_further=_attention_saves,
             code=_attention_code,
         ),
         "weighted": LinkMerge(
@@ -308,6 +333,7 @@ LINK_MERGES = Table(
             note="learned weights",
             params=lambda join: len(join.links) + 1,
             writes=lambda join: (2 * len(join.links) + 1) * join.outputs,  # weighed, then added
+            saves_all=True,
             code=_weighted_code,
         ),
     },

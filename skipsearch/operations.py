@@ -16,6 +16,7 @@ from skipsearch.ranges import ANY, ZERO, Range
 from skipsearch.table import Table
 
 GROUP_CHANNELS = 16  # channels per group of gn: Wu & He 2018, arXiv:1803.08494, Table 3, right
+INDEX_BYTES = 8  # int64
 SE_REDUCTION = 16  # Hu et al. 2018, arXiv:1709.01507, section 6.1
 
 
@@ -38,6 +39,9 @@ class Kind(Enum):
 class Operation:
     """One operation.
 
+    What is saved for the backward pass is what PyTorch's gradient formulas read
+    (``tools/autograd/derivatives.yaml``); statistics and weights are not counted.
+
     The fields from ``behind`` on serve ``deepening`` alone: it asks which weights make an operation
     the identity.
 
@@ -49,6 +53,10 @@ class Operation:
             initialisation; empty for all others. Only branches use the start at 0.
         params: Number of trainable parameters.
         macs: Multiply-adds for a number of output pixels.
+        saves_input: Whether its gradient needs its input.
+        saves_output: Whether its gradient needs its output.
+        saves_beside: Bytes for each output pixel that its gradient needs beside these, from the
+            bytes of a value.
         label: Text in drawings.
         code: Module in exported source, with ``{channels}``, ``{groups}`` of gn, ``{rate}``,
             ``{size}`` (kernel and stride) and ``{enlarge}``; empty for convolutions and ``pad``,
@@ -65,6 +73,9 @@ class Operation:
     ordinary: str = ""
     params: Callable[[Step], int] = lambda step: 0
     macs: Callable[[Step, int], int] = lambda step, pixels: 0
+    saves_input: bool = True
+    saves_output: bool = False
+    saves_beside: Callable[[Step, int], int] = lambda step, itemsize: 0
     label: Callable[[Step], str] = lambda step: step.op
     code: str
     behind: Callable[[Range], Range] = lambda signal: ANY  # weights may have either sign
@@ -129,6 +140,8 @@ ANEW = "normalises every image anew, whatever its weights are"
 
 RELU = Operation(
     kind=Kind.ACTIVATION,
+    saves_input=False,
+    saves_output=True,
     code="nn.ReLU()",
     behind=lambda signal: signal.clamped(0.0, inf),
     keeps=lambda signal: signal.low >= 0,
@@ -186,6 +199,8 @@ SE = Operation(
 SCALE = Operation(kind=Kind.OTHER, params=lambda step: 1, code="Scale()")
 DROPOUT = Operation(
     kind=Kind.OTHER,
+    saves_input=False,
+    saves_beside=lambda step, itemsize: step.outputs * itemsize,  # its mask
     code="nn.Dropout({rate!r})",
     behind=lambda signal: signal,
     keeps=lambda signal: True,
@@ -199,10 +214,17 @@ PAD = Operation(
 )
 
 
-def _pooling(code: str) -> Operation:
+def _pooling(code: str, index_bytes: int = 0) -> Operation:
+    """Return a pooling.
+
+    Args:
+        code: Module in exported source.
+        index_bytes: Bytes of the index of each maximum.
+    """
     return Operation(
         kind=Kind.POOLING,
         in_layouts=False,
+        saves_beside=lambda step, itemsize: step.outputs * index_bytes,
         label=lambda step: f"{step.op.rstrip('2')} {step.kernel}x{step.kernel} /{step.stride}",
         code=code,
         behind=lambda signal: signal,
@@ -236,6 +258,7 @@ def _resizing(code: str) -> Operation:
     return Operation(
         kind=Kind.ENLARGING,
         in_layouts=False,
+        saves_input=False,
         label=lambda step: f"{step.op} x{step.enlarge}",
         code=code,
         behind=lambda signal: signal,
@@ -260,8 +283,8 @@ OPERATIONS = Table(
         "scale": SCALE,
         "dropout": DROPOUT,
         "pad": PAD,
-        "maxpool": _pooling("nn.MaxPool2d(3, stride=2, padding=1)"),
-        "maxpool2": _pooling("nn.MaxPool2d({size}, ceil_mode=True)"),
+        "maxpool": _pooling("nn.MaxPool2d(3, stride=2, padding=1)", INDEX_BYTES),
+        "maxpool2": _pooling("nn.MaxPool2d({size}, ceil_mode=True)", INDEX_BYTES),
         "avgpool": _pooling("nn.AvgPool2d({size}, ceil_mode=True, count_include_pad=False)"),
         "up2": UP,
         "up3": UP,

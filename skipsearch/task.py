@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from skipsearch.defaults import MARGIN
@@ -147,6 +147,8 @@ class Task:
         nothing: What the baseline predicts, which learns nothing from images.
         fields: Fields of the recipe that have an effect on some tasks only, among them this one.
         per_pixel: Whether a network puts out values for each pixel, not for the whole image.
+        float32_values: Function from the loss of the recipe to how many values in float32 training
+            holds for each output at the peak of a step, gradients included.
         restores: Whether the values are an image with the channels of the input, not classes.
     """
 
@@ -154,6 +156,7 @@ class Task:
     metric: Metric
     nothing: str
     fields: tuple[str, ...] = ()
+    float32_values: Callable[[str], int] = lambda loss: 4
     per_pixel: bool = False
     restores: bool = False
 
@@ -249,8 +252,12 @@ CLASSIFICATION = Task(
     nothing="the most frequent class for every image",
     fields=("label_smoothing",),
 )
+# Cross-entropy holds the outputs, the logarithms of the softmax, and the gradients of both. Dice
+# holds the outputs, the softmax, the truth, and three gradients.
+VALUES = {"cross-entropy": 4, "dice": 6, "both": 8}
 SEGMENTATION = Task(
     name="segmentation",
+    float32_values=VALUES.__getitem__,
     metric=MEAN_IOU,
     nothing="the most frequent class at every pixel",
     fields=("label_smoothing", "loss", "class_weights"),

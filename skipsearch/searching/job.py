@@ -13,7 +13,6 @@ from typing import Any, NamedTuple, Self, TypeVar
 
 import torch
 
-from skipsearch.cost import cost
 from skipsearch.data import Data
 from skipsearch.design import Design
 from skipsearch.errors import OvertimeError, TrainingError, counted
@@ -29,6 +28,7 @@ from skipsearch.training import (
     Store,
     Streams,
     Trainer,
+    bytes_an_image,
     device_name,
     finish,
     foreseen_parts,
@@ -39,7 +39,6 @@ from skipsearch.training import (
     unpacked,
 )
 from skipsearch.training.engine import Training, Wait
-from skipsearch.training.environment import autocast_dtype
 
 SMALLEST_PART = 8  # images; with fewer, batch statistics are useless
 T = TypeVar("T")
@@ -223,16 +222,13 @@ class Job:
 
     def _estimate_parts(self, design: Design, recipe: Recipe) -> int:
         return foreseen_parts(
-            self._activation_bytes(design),
+            self._bytes_an_image(design, recipe),
             self._batch_size(),
-            autocast_dtype(recipe, self._device),
             free_memory(self._device) * self._request.memory_fraction,
         )
 
-    def _activation_bytes(self, design: Design) -> int:
-        data = self._data
-        one = cost(design, data.in_channels, data.image_size, data.outputs).activation_bytes
-        return len(self._seeds) * one
+    def _bytes_an_image(self, design: Design, recipe: Recipe) -> int:
+        return len(self._seeds) * bytes_an_image(design, self._data, recipe)
 
     def _batch_size(self) -> int:
         return min(self._request.recipe.batch_size, len(self._data.train))
@@ -240,10 +236,10 @@ class Job:
     def _memory_needed(self) -> str:
         """Describe how much memory the smallest tried part needs."""
         images = self._batch_size() // max(1, self._parts)
-        wanted = images * self._activation_bytes(self._request.design)
+        wanted = images * self._bytes_an_image(self._request.design, self._request.recipe)
         free = free_memory(self._device)
         return (
-            f"{images} images at once hold up to {wanted / 1e9:.2f} GB of activations;"
+            f"{images} images at once hold {wanted / 1e9:.2f} GB of activations;"
             f" {free / 1e9:.2f} GB are free"
         )
 

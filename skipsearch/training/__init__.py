@@ -7,7 +7,7 @@ from skipsearch.training.engine import Trainer, train
 from skipsearch.training.environment import default_device, device_name, is_lost, versions
 from skipsearch.training.interleaving import finish
 from skipsearch.training.latency import latency
-from skipsearch.training.memory import foreseen_parts, free_memory, is_out_of_memory
+from skipsearch.training.memory import bytes_an_image, foreseen_parts, free_memory, is_out_of_memory
 from skipsearch.training.processor import available_cores, tune_process
 from skipsearch.training.several import LARGEST_PACK, PackTrainer, packs, train_several
 from skipsearch.training.streams import Streams
@@ -23,6 +23,7 @@ __all__ = [
     "Streams",
     "Trainer",
     "available_cores",
+    "bytes_an_image",
     "default_device",
     "device_name",
     "do_nothing",

@@ -6,9 +6,13 @@ import math
 
 import torch
 
+from skipsearch.data import Data
+from skipsearch.design import Design
+from skipsearch.holding import FLOAT32_BYTES, held_bytes
+from skipsearch.plan import Size
 from skipsearch.ram import available_ram
-
-FLOAT32_BYTES = 4
+from skipsearch.recipe import Recipe
+from skipsearch.training.environment import autocast_dtype
 
 # Most libraries have no separate exception for exhausted memory. These are messages of the CPU's
 # allocator, of C++ as PyTorch repeats it, of oneDNN without room for a kernel's code, of Python
@@ -32,22 +36,34 @@ WORDS = (
 )
 
 
-def foreseen_parts(
-    activation_bytes: int, batch_size: int, dtype: torch.dtype | None, free: float
-) -> int:
-    """Return the number of parts, a power of two, that a batch must be divided into to fit.
-
-    The outputs of all operations are slightly more than training keeps: some are freed at once.
+def bytes_an_image(design: Design, data: Data, recipe: Recipe) -> int:
+    """Return the bytes that training holds for each image at the peak of a step.
 
     Args:
-        activation_bytes: Bytes of the activations of one image in float32, as in ``cost``.
+        design: Design to train.
+        data: Data set of the training.
+        recipe: Recipe of the training, for its loss and precision.
+    """
+    dtype = autocast_dtype(recipe, data.train.images.device)
+    return held_bytes(
+        design.plan(data.in_channels),
+        Size.of(data.image_size),
+        data.outputs,
+        data.task,
+        recipe.loss,
+        dtype.itemsize if dtype else FLOAT32_BYTES,
+    )
+
+
+def foreseen_parts(each: int, batch_size: int, free: float) -> int:
+    """Return the number of parts, a power of two, that a batch must be divided into to fit.
+
+    Args:
+        each: Number of bytes for each image.
         batch_size: Number of images.
-        dtype: Data type of the activations; None for float32.
         free: Number of free bytes.
     """
-    share = (dtype.itemsize if dtype else FLOAT32_BYTES) / FLOAT32_BYTES
-    wanted = activation_bytes * share * batch_size
-    parts = 2 ** math.ceil(math.log2(max(1.0, wanted / max(free, 1.0))))
+    parts = 2 ** math.ceil(math.log2(max(1.0, each * batch_size / max(free, 1.0))))
     return int(min(parts, 2 ** int(math.log2(batch_size))))
 
 
