@@ -22,7 +22,7 @@ LAYERS = (
     ("canonical",),
     ("design",),
     ("recipe", "record", "task", "cost", "early_stopping"),
-    ("gallery",),
+    ("gallery", "holding"),
     ("axes",),
     ("space", "classics", "anatomy"),
     ("models", "data", "config"),

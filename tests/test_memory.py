@@ -196,7 +196,7 @@ def test_a_lack_that_is_foreseen_is_met_before_the_first_step(tmp_path: Path) ->
     share = 100 * MIB / free_memory(torch.device("cpu"))
     job = Job(request(memory_fraction=share), load_data("digits").without_test(), Folder(tmp_path))
     parts = int(job.step().numerics.partition(" in ")[2].partition(" parts")[0])
-    assert parts in (16, 32)  # what is free changes from moment to moment
+    assert parts in (8, 16)  # what is free changes from moment to moment
 
 
 # --- checkpoints behind the caller's back --------------------------------------------------------
