@@ -219,9 +219,14 @@ def write_csv(
 def not_written(problem: OSError) -> str:
     """Return which file could not be written, and why."""
     where = f"{problem.filename}: " if problem.filename else ""
-    return f"{where}{problem.strerror or problem}"
+    return hide_passwords(f"{where}{problem.strerror or problem}")
+
+
+def print_path(text: str) -> None:
+    """Print a line with a path, which may be a URL with a password at the wrong flag."""
+    print(hide_passwords(text))
 
 
 def warn(text: str) -> None:
-    """Print a warning to standard error."""
-    print(f"skipsearch: warning: {text}", file=sys.stderr)
+    """Print a warning to standard error; passwords in URLs are hidden."""
+    print(f"skipsearch: warning: {hide_passwords(text)}", file=sys.stderr)
