@@ -31,7 +31,7 @@ from skipsearch.recipe import Recipe
 from skipsearch.record import Epoch
 from skipsearch.searching.options import Limits, Resources
 from skipsearch.space import Space
-from skipsearch.text import parse_yaml, read_text
+from skipsearch.text import new_folder, parse_yaml, read_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -206,9 +206,9 @@ def write_csv(
     """
     path = Path(file) if file else run.path / "report" / name
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Not to_csv(path): pandas mistakes some paths for URLs, and compresses by suffix.
-        path.write_text(table.to_csv(index=index), encoding="utf-8")
+        with new_folder(path.parent):
+            # Not to_csv(path): pandas mistakes some paths for URLs, and compresses by suffix.
+            path.write_text(table.to_csv(index=index), encoding="utf-8")
     except OSError as problem:
         if file:
             raise
