@@ -295,7 +295,10 @@ def run_all(values: int, seed: int, folder: Path, run: Path) -> dict[str, list[s
             slow += seconds > SLOW
             slowest = max(slowest, seconds)
             if wrong:
-                faults[f"{words[0]}: {wrong.partition(':')[0]}"].append(f"{words!a}: {wrong}")
+                kind = f"{words[0]}: {wrong.partition(':')[0]}"
+                if kind not in faults:  # at once: a long run may be cut short
+                    print(f"{kind}, such as {words!a:.3000}", file=sys.stderr, flush=True)
+                faults[kind].append(f"{words!a}: {wrong}")
     for verb, count in sorted(counts.items()):
         print(f"{count:7,}  {verb}")
     print(f"{slow:7,}  slower than {SLOW:g} s; the slowest took {slowest:.1f} s")

@@ -124,7 +124,7 @@ def wait_for(what: Callable[[], bool], seconds: float = PATIENCE) -> bool:
     while not what():
         if time.monotonic() > deadline:
             return False
-        time.sleep(0.1)
+        time.sleep(0.3)  # looking at all processes and the study takes a tenth of it
     return True
 
 

@@ -1,9 +1,11 @@
-"""YAML input and output, and atomic writing: the only file that uses PyYAML."""
+"""YAML input and output, and writing whole or not at all: the only file that uses PyYAML."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +185,26 @@ def read_text(path: str | Path, error: type[SkipSearchError]) -> str:
     except ValueError as problem:  # a NUL in the path
         raise error(f"{shown_value(str(path))}: {problem}") from None
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+@contextlib.contextmanager
+def new_folder(folder: Path) -> Iterator[None]:
+    """Make a folder, if it is missing, for what the body of a ``with`` statement writes.
+
+    If that fails, the folders that were made are removed again.
+
+    Raises:
+        OSError: If it cannot be made, or as the body raises it.
+    """
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError:
+        for each in missing:
+            with contextlib.suppress(OSError):  # it was not made, or holds something
+                each.rmdir()
+        raise
 
 
 def dump_yaml(value: dict[str, Any]) -> str:

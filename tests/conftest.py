@@ -16,7 +16,11 @@ settings.load_profile("calm")
 
 
 # Files that take longest. They begin first, so that no core waits for one of them at the end.
-SLOWEST = ("trouble", "search", "torture", "packed_searches", "product", "run_folder", "export")
+SLOWEST = (
+    *("trouble", "product_export", "torture", "search", "deepen", "study", "memory", "models"),
+    *("samplers", "export", "diagram", "write_behind", "packed_searches", "run_folder"),
+    *("product", "pack", "design", "public", "space", "reference_models", "report", "cluster"),
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

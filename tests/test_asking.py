@@ -464,7 +464,7 @@ def test_a_search_says_what_is_open_is_resumed_and_ends_when_it_is_settled(
     # Asked about a field that two axes set.
     (tmp_path / "space.yaml").write_text(BY_STAGE)
     words = ["search", str(tmp_path / "space.yaml"), "--out", str(tmp_path / "run")]
-    words += ["--epochs", "1", "--ask", "layout", "--margin", "0.9", "--concurrency", "2"]
+    words += ["--epochs", "1", "--ask", "layout", "--margin", "0.9", "--concurrency", "1"]
     assert main([*words, "--trials", "3"]) == 0
     out = capsys.readouterr().out
     assert "The question is still open: run the same command again with --trials 6" in out

@@ -540,6 +540,34 @@ def test_a_password_in_the_name_of_a_table_is_not_shown(
     assert "The whole table: ray:/user:***@127.0.0.1" in out
 
 
+@pytest.mark.parametrize("words", ["rank --csv", "report --out"])
+def test_a_path_that_cannot_be_written_leaves_no_folder(
+    words: str, run: ss.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    verb, option = words.split()
+    assert main([verb, str(run.path), option, f"a/b/{'x' * 300}"]) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("flag", ["show --svg", "report --out"])
+def test_a_password_in_the_name_of_a_file_that_was_written_is_not_shown(
+    flag: str,
+    run: ss.Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("ray://user:s3cret@127.0.0.1").mkdir(parents=True)
+    verb, option = flag.split()
+    what = {"show": "conv3 +", "report": str(run.path)}[verb]
+    assert main([verb, what, option, "ray://user:s3cret@127.0.0.1/x"]) == 0
+    out = capsys.readouterr().out
+    assert "s3cret" not in out
+    assert "/user:***@127.0.0.1/x" in out
+
+
 def test_an_empty_table_is_a_sentence(
     run: ss.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -491,6 +491,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("confirm")
     with ray_session(Resources()):
         asked = {"trials": 3, "epochs": EPOCHS, "out": folder / "run", "sampler": "tpe"}
+        asked["resources"] = Resources(concurrency=1)
         yield ss.search(ss.Space.from_yaml(SPACE), **asked)
 
 
@@ -535,7 +536,7 @@ def test_a_confirmation_that_is_killed_is_resumed_and_decides_what_is_best(
     assert len(partial.wanted) == 3
     assert run.trial("best").number == ranking.trial[1]  # as if nothing were there
 
-    found = ss.confirm(run, top=2, seeds=2)
+    found = ss.confirm(run, top=2, seeds=2, resources=Resources(concurrency=1))
     url = f"sqlite:///{run.path}/confirm.db"
     after = load_trials(url)
     (kept,) = (trial for trial in after if trial.curve[-1].validation_score == 0)

@@ -16,7 +16,7 @@ import pytest
 import torch
 from ray import cloudpickle
 from test_logs import events
-from waiting import HANG, wait_for
+from waiting import HANG, recorded_epochs, wait_for
 
 import skipsearch as ss
 from skipsearch.cli import main
@@ -66,6 +66,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def degradation(folder: Path, space: str, epochs: int, seeds: int) -> Run:
     (folder / "space.yaml").write_text(space)
     words = ["--epochs", str(epochs), "--seeds", str(seeds), "--out", str(folder / "run")]
+    words += ["--concurrency", "1"]
     assert main(["degradation", str(folder / "space.yaml"), *words]) == 0
     return Run.open(folder / "run")
 
@@ -174,7 +175,7 @@ def test_a_seed_that_is_stopped_early_leaves_the_others_as_they_are(
 
 def test_a_seed_that_diverges_fails_alone(run: Run, allocation: Any, tmp_path: Path) -> None:
     with again(run, tmp_path) as (study, search):
-        search(allocation=allocation, worker=Breaks)
+        search(allocation=allocation._replace(at_once=1), worker=Breaks)
         trials, whole = study.trials(), curves(run.trials())
     assert len(trials) == 2 * SEEDS
     for trial in trials:
@@ -197,7 +198,7 @@ def test_a_pack_in_which_all_diverge_is_one_failure(
 
 
 def test_new_seeds_of_a_confirmation_are_packed(run: Run) -> None:
-    found = ss.confirm(run, top=2, seeds=2)
+    found = ss.confirm(run, top=2, seeds=2, resources=Resources(concurrency=1))
     assert len(found.trainings) == 4
     assert all(trial.numerics.endswith(", pack of 2") for trial in found.trainings)
     assert [len(found.scores(leader)) for leader in found.leaders] == [2, 2]
@@ -214,13 +215,11 @@ def test_a_pack_that_is_killed_resumes_with_the_same_bits(tmp_path: Path) -> Non
     command += [str(LONG), "--seeds", "3", "--out", "run"]
     process = subprocess.Popen(command, cwd=killed, start_new_session=True)
 
-    def begun() -> list[Trial]:
+    def begun() -> bool:
         # Where this process pauses, the search may have come to its end: all holds then too.
         assert process.poll() in (None, 0)
-        if not (killed / "run" / "checkpoints").exists():
-            return []
-        trials = Run.open(killed / "run").trials()
-        return trials if trials and all(len(trial.curve) > 1 for trial in trials) else []
+        epochs = recorded_epochs(killed / "run")
+        return len(epochs) == 3 and min(epochs) > 1
 
     try:
         wait_for(begun)

@@ -6,7 +6,6 @@ import contextlib
 import io
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -21,7 +20,7 @@ import pytest
 import torch
 from optuna.trial import TrialState
 from torch import Tensor
-from waiting import HANG, wait_for
+from waiting import HANG, recorded_epochs, wait_for
 
 import skipsearch as ss
 from skipsearch.cli import main
@@ -313,11 +312,13 @@ def interrupt(words: list[str], folder: Path, number: signal.Signals, begun: int
         text=True,
         start_new_session=True,
     )
-    known = epochs(folder)
+    known = recorded_epochs(folder / "run")
 
     def got_on() -> bool:
         assert process.poll() is None, "it ended by itself"
-        now = epochs(folder)[len(known) :]  # A training that goes on has a new row in the study.
+        now = recorded_epochs(folder / "run")[
+            len(known) :
+        ]  # A training that goes on has a new row in the study.
         return sum(map(bool, now)) >= begun
 
     try:
@@ -340,14 +341,12 @@ def interrupt(words: list[str], folder: Path, number: signal.Signals, begun: int
     return output
 
 
-def epochs(folder: Path) -> list[int]:
-    """How many epochs of each training the study holds; asked so often that it must be quick."""
-    if not (folder / "run" / "checkpoints").exists():  # The study may not be there yet.
-        return []
-    query = "SELECT COUNT(step) FROM trials LEFT JOIN trial_intermediate_values USING (trial_id)"
-    url = f"file:{folder}/run/study.db?mode=ro"
-    with contextlib.closing(sqlite3.connect(url, uri=True)) as study:
-        return [count for (count,) in study.execute(f"{query} GROUP BY trial_id")]
+def assert_kept(before: list[ss.Trial], after: list[ss.Trial]) -> None:
+    """Every epoch that was recorded is there with its time, so that it was not trained again."""
+    found = {(trial.key, trial.seed): trial.curve for trial in after}
+    assert len(found) == len(after)
+    for trial in before:
+        assert found[trial.key, trial.seed][: len(trial.curve)] == trial.curve
 
 
 def test_an_interrupted_search_resumes_where_it_was(
@@ -357,10 +356,11 @@ def test_an_interrupted_search_resumes_where_it_was(
     words = ["search", "tiny.yaml", "--trials", "2", "--epochs", str(LONG), "--out", "run"]
     words += ["--scheduler", "none"]
     before: list[ss.Trial] = []
-    # Not SIGKILL at the end: the next command ends what it leaves of Ray.
-    for number in (signal.SIGINT, signal.SIGKILL, signal.SIGTERM):
-        # Both have begun before SIGKILL; a worker takes seconds to start.
-        output = interrupt(words, tmp_path, number, begun=2 if number == signal.SIGKILL else 1)
+    # Not SIGKILL at the end: the next command ends what it leaves of Ray. Both trainings have begun
+    # before SIGKILL; elsewhere one worker does, which takes seconds to start.
+    for number, at_once in ((signal.SIGINT, 1), (signal.SIGKILL, 2), (signal.SIGTERM, 1)):
+        command = [*words, "--concurrency", str(at_once)]
+        output = interrupt(command, tmp_path, number, begun=at_once)
         assert "Traceback" not in output
         left = Run.open(tmp_path / "run").trials()
         # One may have ended before the other began.
@@ -374,13 +374,11 @@ def test_an_interrupted_search_resumes_where_it_was(
         begun = [trial for trial in left if trial.curve]
         assert len(begun) == 2 if number == signal.SIGKILL else begun
         # Epochs that were recorded before were not trained again.
-        for earlier, now in zip(before, left, strict=bool(before)):
-            assert now.curve[: len(earlier.curve)] == earlier.curve
+        assert_kept(before, left)
         before = left
 
     monkeypatch.chdir(tmp_path)
-    assert main(words) == 0
+    assert main([*words, "--concurrency", "1"]) == 0
     finished = Run.open(tmp_path / "run").trials()
     assert [(trial.state, len(trial.curve)) for trial in finished] == [(COMPLETE, LONG)] * 2
-    for trial, earlier in zip(finished, before, strict=True):
-        assert trial.curve[: len(earlier.curve)] == earlier.curve
+    assert_kept(before, finished)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from strategies import RELAXED
 
 from skipsearch.errors import DesignError, SpaceError
-from skipsearch.text import dump_yaml, parse_yaml, read_text, write_atomically
+from skipsearch.text import dump_yaml, new_folder, parse_yaml, read_text, write_atomically
 
 
 def parse(text: str) -> dict[str, Any]:
@@ -252,3 +252,15 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
         write_atomically(path, "new \ud800")  # half of a surrogate pair is no UTF-8
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["run.yaml"]
+
+
+def test_folders_of_what_could_not_be_written_are_removed(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    for name in ("mine/a/b/" + "x" * 300, "a/" + "x" * 300 + "/b", "y" * 300, "mine/" + "z" * 300):
+        path = tmp_path / name
+        with pytest.raises(OSError, match="too long"), new_folder(path.parent):
+            path.touch()
+        assert list(tmp_path.rglob("*")) == [tmp_path / "mine"]
+    with new_folder(tmp_path / "a" / "b"):
+        (tmp_path / "a" / "b" / "file").touch()
+    assert (tmp_path / "a" / "b" / "file").exists()

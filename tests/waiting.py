@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 Found = TypeVar("Found")
@@ -18,3 +21,12 @@ def wait_for(what: Callable[[], Found]) -> Found:
         assert time.monotonic() < deadline, "it did not come"
         time.sleep(0.05)
     return found
+
+
+def recorded_epochs(run: Path) -> list[int]:
+    """How many epochs of each training a study holds; asked so often that it must be quick."""
+    if not (run / "checkpoints").exists():  # The study may not be there yet.
+        return []
+    query = "SELECT COUNT(step) FROM trials LEFT JOIN trial_intermediate_values USING (trial_id)"
+    with contextlib.closing(sqlite3.connect(f"file:{run}/study.db?mode=ro", uri=True)) as study:
+        return [count for (count,) in study.execute(f"{query} GROUP BY trial_id")]

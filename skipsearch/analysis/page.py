@@ -15,7 +15,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from skipsearch.diagram import Diagram
-from skipsearch.text import write_atomically
+from skipsearch.text import new_folder, write_atomically
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +96,13 @@ def write_page(
     Returns:
         Path of the page.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    with new_folder(folder):
+        return _write_page(folder, title, subtitle, answer, sections)
+
+
+def _write_page(
+    folder: Path, title: str, subtitle: str, answer: Sequence[str], sections: Sequence[Section]
+) -> Path:
     shown = [
         {
             "id": section.id,

@@ -18,6 +18,7 @@ from skipsearch.cli.words import (
     for_images,
     print_data,
     print_epoch,
+    print_path,
     read_design,
     read_recipe,
     read_values,
@@ -65,7 +66,7 @@ def show(options: argparse.Namespace) -> None:
         print(f"{what.lower()}: {classic.paper}{error}{source}\n")
     print(drawing)
     for file in files:
-        print(f"wrote {file}")
+        print_path(f"wrote {file}")
 
 
 def _write_figures(
@@ -98,7 +99,7 @@ def check(options: argparse.Namespace) -> None:
     listing = space.listing()
     size = describe_size(space, listing)
     space.sample(0)
-    print(f"{options.space}: every value parses; {size}")
+    print_path(f"{options.space}: every value parses; {size}")
     for value in listing.unused if listing else ():
         print(f"{value}: no design with it can be built within the constraints")
 

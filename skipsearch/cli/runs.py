@@ -7,7 +7,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from skipsearch.cli.options import Verbs, add_csv, add_run
-from skipsearch.cli.words import listed, not_written, positive, print_words, warn, write_csv
+from skipsearch.cli.words import (
+    listed,
+    not_written,
+    positive,
+    print_path,
+    print_words,
+    warn,
+    write_csv,
+)
 from skipsearch.defaults import MARGIN
 from skipsearch.errors import RunError, counted
 from skipsearch.record import COSTS, LATENCY, Trial
@@ -40,7 +48,7 @@ def rank(options: argparse.Namespace) -> None:
     seeds = [] if table.n.max() > 1 else ["n", "std"]
     shown = table.head(options.top).drop(columns=["reason", "numerics", *seeds, *recipes])
     if table.empty:
-        print(f"{run.path}: no trial has been recorded yet")
+        print_path(f"{run.path}: no trial has been recorded yet")
         return
     metric = run.config.task.metric
     short = f"val.{metric.short}"
@@ -96,7 +104,7 @@ def pareto(options: argparse.Namespace) -> None:
     objectives = listed(options.objectives) if options.objectives else None
     table = run.pareto(objectives)
     if table.empty:
-        print(f"{run.path}: no training has reached the full budget yet")
+        print_path(f"{run.path}: no training has reached the full budget yet")
         return
     written = write_csv(table, options.csv, run, PARETO_CSV)
     costs = [name for name in COSTS if name in table]
@@ -161,7 +169,7 @@ def effects(options: argparse.Namespace) -> None:
         margin=None if options.margin is None else options.margin / metric.factor,
     )
     if table.empty:
-        print(f"{run.path}: no trainings can be compared yet")
+        print_path(f"{run.path}: no trainings can be compared yet")
         return
     written = write_csv(table, options.csv, run, EFFECTS_CSV, index=False)
     metric = run.config.task.metric
@@ -222,7 +230,7 @@ def report(options: argparse.Namespace) -> None:
         print(run.rank().to_string())
         print(f"\nNo file was written: {not_written(problem)} (--out DIR writes it elsewhere).")
         return
-    print(f"Written to {page}, with its figures and tables beside it.")
+    print_path(f"Written to {page}, with its figures and tables beside it.")
 
 
 def add_compare(verbs: Verbs) -> None:

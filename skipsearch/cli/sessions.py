@@ -23,6 +23,7 @@ from skipsearch.cli.words import (
     listed,
     positive,
     print_data,
+    print_path,
     print_words,
     read_recipe,
     session_options,
@@ -163,7 +164,7 @@ def search_space(options: argparse.Namespace) -> int:
         more = f"--seeds {options.seeds + 2}" if run.outcome.exhausted else ""
         more = more or f"--trials {2 * run.config.trials}"
         print(f"The question is still open: run the same command again with {more} to go on.")
-    print(f"The trials are in {run.path}; see: {command('rank', run.path)}")
+    print_path(f"The trials are in {run.path}; see: {command('rank', run.path)}")
     return 0
 
 
@@ -336,7 +337,7 @@ def degradation(options: argparse.Namespace) -> int:
         return EXIT_INTERRUPTED
     found = run.degradation(options.epochs, options.loss)
     if found.table.empty:
-        print(f"{run.path}: no trial has been recorded yet")
+        print_path(f"{run.path}: no trial has been recorded yet")
         return 0
     table = found.table.merge(found.verdicts[["group", "verdict"]], on="group")
     written = write_csv(table, options.csv, run, DEGRADATION, index=False)

@@ -15,6 +15,7 @@ from skipsearch.cli.words import (
     positive,
     print_data,
     print_epoch,
+    print_path,
     warn,
     write_csv,
 )
@@ -155,7 +156,7 @@ def export_design(options: argparse.Namespace) -> None:
     )
     for name, difference in exported.differences.items():
         print(f"  {name:<20} {difference:.2e}")
-    print(f"Written to {exported.path}; see: {command('predict', exported.path)} IMAGE")
+    print_path(f"Written to {exported.path}; see: {command('predict', exported.path)} IMAGE")
 
 
 def add_predict(verbs: Verbs) -> None:

@@ -31,7 +31,7 @@ from skipsearch.recipe import Recipe
 from skipsearch.record import Epoch
 from skipsearch.searching.options import Limits, Resources
 from skipsearch.space import Space
-from skipsearch.text import parse_yaml, read_text
+from skipsearch.text import new_folder, parse_yaml, read_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -206,9 +206,9 @@ def write_csv(
     """
     path = Path(file) if file else run.path / "report" / name
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Not to_csv(path): pandas mistakes some paths for URLs, and compresses by suffix.
-        path.write_text(table.to_csv(index=index), encoding="utf-8")
+        with new_folder(path.parent):
+            # Not to_csv(path): pandas mistakes some paths for URLs, and compresses by suffix.
+            path.write_text(table.to_csv(index=index), encoding="utf-8")
     except OSError as problem:
         if file:
             raise
@@ -219,9 +219,14 @@ def write_csv(
 def not_written(problem: OSError) -> str:
     """Return which file could not be written, and why."""
     where = f"{problem.filename}: " if problem.filename else ""
-    return f"{where}{problem.strerror or problem}"
+    return hide_passwords(f"{where}{problem.strerror or problem}")
+
+
+def print_path(text: str) -> None:
+    """Print a line with a path, which may be a URL with a password at the wrong flag."""
+    print(hide_passwords(text))
 
 
 def warn(text: str) -> None:
-    """Print a warning to standard error."""
-    print(f"skipsearch: warning: {text}", file=sys.stderr)
+    """Print a warning to standard error; passwords in URLs are hidden."""
+    print(f"skipsearch: warning: {hide_passwords(text)}", file=sys.stderr)

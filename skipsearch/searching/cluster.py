@@ -312,7 +312,7 @@ def waiting_processes() -> Iterator[None]:
     """Run trials in processes that Ray holds ready.
 
     Tune gives each trial environment variables, for which Ray starts two processes of Python one
-    after the other instead. Trials need none of them: see ``worker.Stays``.
+    after the other instead. Trials need none of them: see ``front_end.Stays``.
     """
     with (
         _replaced(class_cache, "DEFAULT_ENV_VARS", {}),

@@ -28,6 +28,7 @@ from skipsearch.record import INTERRUPTED, RUNNING, Trial
 from skipsearch.searching.clock import Clock
 from skipsearch.searching.cluster import Allocation
 from skipsearch.searching.disk import forecast
+from skipsearch.searching.front_end import FrontEnd
 from skipsearch.searching.messages import Request
 from skipsearch.searching.options import Limits
 from skipsearch.searching.plans import Plan
@@ -35,7 +36,7 @@ from skipsearch.searching.progress import Progress
 from skipsearch.searching.searcher import WORKER_DEATHS, StudySearcher, trainings_of
 from skipsearch.searching.session import run_session
 from skipsearch.searching.study import SearchStudy
-from skipsearch.searching.worker import DesignTrainable, Engine, FrontEnd, RemoteStore
+from skipsearch.searching.worker import DesignTrainable, Engine, RemoteStore
 from skipsearch.training import LARGEST_PACK, Folder, Store
 
 COST_GROUPS = 4  # within which early stopping compares, if a cost is an objective

@@ -1,4 +1,4 @@
-"""Code of Ray's worker processes: trials on dedicated devices, or on shared engines."""
+"""Code of Ray's worker processes that train: one trial at a time, or several as an engine."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import Any
 
 import ray
 import torch
-from ray import tune
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayTaskError
 
 from skipsearch.data import Data
+from skipsearch.searching.front_end import Stays
 from skipsearch.searching.job import Job
 from skipsearch.searching.messages import Report, Request
 from skipsearch.training import CompileChoice, Store, Streams, tune_process, versions
@@ -94,17 +94,6 @@ def end_process() -> None:
     os._exit(1)
 
 
-class Stays(tune.Trainable):
-    """A trial that leaves the working directory as it is, since paths of users are relative to it.
-
-    Tune asks the environment for this, but sets it only for trials that start in new processes.
-    """
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"
-        super().__init__(*arguments, **options)
-
-
 class DesignTrainable(Stays):
     """Trains one design after another in one worker; the data stay on its device."""
 
@@ -143,54 +132,6 @@ class DesignTrainable(Stays):
     def cleanup(self) -> None:
         """Release memory; the training may be resumed later."""
         self._job.close()
-
-
-class FrontEnd(Stays):
-    """A trial for Tune, which an engine trains.
-
-    Tune may start one for a trial that it then gives to another one, and end the first: it must not
-    end what the other one trains.
-    """
-
-    def setup(self, config: dict[str, Any], engines: list[Any]) -> None:
-        """Prepare the worker once."""
-        self._engines = engines
-        self._begin(config)
-
-    def _begin(self, config: dict[str, Any]) -> None:
-        self._request = Request.from_config(config)
-        self._trains = False
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Start another training in this process; the previous one has ended."""
-        self._leave("discard")
-        self._begin(new_config)
-        return True
-
-    def step(self) -> dict[str, Any]:
-        """Let the engine train one epoch."""
-        self._trains = True
-        report: Report = self._ask("step")
-        if report.device_lost:
-            ray.kill(self._engine, no_restart=False)
-        return report.to_result()
-
-    def cleanup(self) -> None:
-        """Let the engine release memory; the training may be resumed later."""
-        self._leave("close")
-
-    @property
-    def _engine(self) -> Any:
-        assert self._request.engine is not None
-        return self._engines[self._request.engine]
-
-    def _ask(self, what: str) -> Any:
-        return ray.get(getattr(self._engine, what).remote(self._request))
-
-    def _leave(self, what: str) -> None:
-        if self._trains:
-            with contextlib.suppress(RayActorError):  # a restarted engine does not have it
-                self._ask(what)
 
 
 class Engine:
