@@ -97,7 +97,7 @@ def data_of(case: Case, images: int, size: tuple[int, int]) -> ss.Data:
         fingerprint="0" * 16,
         augmentation={"crop": 0, "flip": False, "cutout": 0},
         task=case.task,
-        **({"sigma": 25.0} if case.task is DENOISING else {}),
+        sigma=25.0 if case.task is DENOISING else 0.0,
     )
 
 
@@ -111,10 +111,11 @@ def measure(case: Case) -> dict[str, float]:
     """Train a step; return the bytes that were foreseen and measured."""
     tune_process(1)
     design = case.make()
-    chosen = {"loss": case.loss} if case.task is SEGMENTATION else {}
 
     def training(data: ss.Data) -> Trainer:
-        recipe = ss.Recipe(batch_size=len(data.train), precision=case.precision, **chosen)
+        recipe = ss.Recipe(batch_size=len(data.train), precision=case.precision)
+        if case.task is SEGMENTATION:
+            recipe = recipe.replace(loss=case.loss)
         model = ss.build(design, data.in_channels, data.outputs)
         trainer = Trainer(model, data, recipe)
         trainer.model.train()
