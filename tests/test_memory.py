@@ -20,6 +20,7 @@ import torch
 
 from skipsearch.data import load_data
 from skipsearch.design import Design
+from skipsearch.plan import Size
 from skipsearch.ram import available_ram
 from skipsearch.recipe import Recipe
 from skipsearch.searching.job import Job
@@ -32,6 +33,7 @@ from skipsearch.training import (
     is_out_of_memory,
 )
 from skipsearch.training.checkpoint import load_checkpoint
+from skipsearch.training.evaluation import images_at_once
 
 MIB = 1 << 20
 
@@ -50,6 +52,16 @@ MIB = 1 << 20
 )
 def test_as_many_parts_as_fit(mib_an_image: float, batch: int, free_mib: float, parts: int) -> None:
     assert foreseen_parts(int(mib_an_image * MIB), batch, free_mib * MIB) == parts
+
+
+@pytest.mark.parametrize(
+    ("size", "at_once"), [((8, 8), 256), ((64, 64), 256), ((96, 128), 85), ((360, 480), 6)]
+)
+def test_evaluation_computes_fewer_large_images_at_once(
+    size: tuple[int, int], at_once: int
+) -> None:
+    assert images_at_once(Size(*size).pixels, torch.device("cpu")) == at_once
+    assert images_at_once(10**9, torch.device("cpu")) == 1
 
 
 @pytest.mark.parametrize("files", [("max", "7"), ("5000000", "2000000"), None, ("x", "y")])

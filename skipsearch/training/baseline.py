@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 
 from skipsearch.data import Data, Split
+from skipsearch.plan import Size
 from skipsearch.recipe import Recipe
 from skipsearch.training.criteria import CRITERIA
+from skipsearch.training.evaluation import images_at_once
 from skipsearch.training.examples import Examples
-
-AT_ONCE = 256  # images
 
 
 def do_nothing(data: Data, split: Split) -> float:
@@ -23,8 +23,9 @@ def do_nothing(data: Data, split: Split) -> float:
     criterion = CRITERIA[data.task.name](data, recipe)
     examples = Examples(data, recipe, criterion)
     tally = criterion.no_tally(1)
-    for start in range(0, images, AT_ONCE):
-        end = min(start + AT_ONCE, images)
+    at_once = images_at_once(Size.of(data.image_size).pixels, split.images.device)
+    for start in range(0, images, at_once):
+        end = min(start + at_once, images)
         index = torch.arange(start, end, device=split.images.device)
         if data.task.restores:
             inputs, target = examples.of(split, index)

@@ -18,6 +18,7 @@ from skipsearch.gallery import Gallery
 from skipsearch.models import Network
 from skipsearch.models.ops import DropPath
 from skipsearch.models.packed import Random
+from skipsearch.plan import Size
 from skipsearch.recipe import Recipe
 from skipsearch.record import DIVERGED, Epoch, Measurement
 from skipsearch.training.batches import Batches, stream
@@ -163,6 +164,7 @@ class Training:
         self._evaluation = Evaluation(
             self._step,
             networks=len(self._seeds),
+            pixels=Size.of(data.image_size).pixels,
             batch_size=self._batches.size,
             parts=parts,
             deterministic=deterministic,

@@ -14,6 +14,18 @@ from skipsearch.training.memory import is_out_of_memory
 from skipsearch.training.step import Step
 
 LARGEST_BATCH = (256, 2048)  # on the CPU, where caches are small; on a GPU
+LARGEST_SIZE = 64 * 64  # pixels of an image; batches of larger ones have as many pixels
+
+
+def images_at_once(pixels: int, device: torch.device) -> int:
+    """Return the number of images that are computed at once without gradients.
+
+    Args:
+        pixels: Number of pixels of an image.
+        device: Device of the images.
+    """
+    largest = LARGEST_BATCH[device.type == "cuda"]
+    return max(1, largest * LARGEST_SIZE // max(pixels, LARGEST_SIZE))
 
 
 class Evaluation:
@@ -22,6 +34,7 @@ class Evaluation:
     Args:
         step: Training step with the networks; it computes inputs, outputs and losses.
         networks: Number of networks that the step computes at once.
+        pixels: Number of pixels of an image.
         batch_size: Batch size of the training. If memory is short, evaluation uses a smaller
             batch, but not a smaller one than training.
         parts: Number of parts that training divides a batch into.
@@ -36,6 +49,7 @@ class Evaluation:
         step: Step,
         *,
         networks: int,
+        pixels: int,
         batch_size: int,
         parts: int,
         deterministic: bool,
@@ -43,8 +57,9 @@ class Evaluation:
         self._step = step
         self._networks = networks
         self._deterministic = deterministic
-        largest = LARGEST_BATCH[step.device.type == "cuda"]
-        self._least = min(largest, -(-batch_size // parts))
+        largest = images_at_once(pixels, step.device)
+        part = -(-batch_size // parts)
+        self._least = min(LARGEST_BATCH[step.device.type == "cuda"], part)
         self.size = max(largest // parts, self._least)
 
     def steps(self, split: Split) -> Generator[Wait, None, tuple[list[float], list[float]]]:
