@@ -47,6 +47,7 @@ HOMES = {
         "searching/logs.py",
         "searching/searcher.py",
         "searching/session.py",
+        "searching/front_end.py",
         "searching/worker.py",
     ),
     "tensorboardX": ("searching/logs.py",),
