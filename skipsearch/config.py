@@ -36,7 +36,13 @@ ADDED = {
     "ask": [ASK_BEST],
     "margin": None,
 }
-DATA_ADDED = {"task": CLASSIFICATION.name, "sigma": 0.0, "baseline": None}
+DATA_ADDED = {
+    "task": CLASSIFICATION.name,
+    "sigma": 0.0,
+    "baseline": None,
+    "pixels": "uint8",
+    "is_given": False,
+}
 # Values that distinguish data sets, causes before their consequences.
 SAME_DATA = ("task", "sigma", "resized_to", "split_seed", "fingerprint")
 
@@ -60,6 +66,8 @@ class DataConfig:
         task: Task that networks are trained for.
         sigma: Standard deviation of the noise that denoising removes, in grey levels of 0..255.
         baseline: Score of doing nothing on the validation images; None if unknown.
+        pixels: Type of the pixels.
+        is_given: Whether the data were given in Python, so that they must be given again.
     """
 
     name: str
@@ -76,6 +84,8 @@ class DataConfig:
     task: str = CLASSIFICATION.name
     sigma: float = 0.0
     baseline: float | None = None
+    pixels: str = "uint8"
+    is_given: bool = False
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -402,6 +412,8 @@ DATA_VALUES: dict[str, Kind] = {
     "sigma": ("a number from 0", _is_amount),
     "baseline": ("a number or nothing", _or_none(_is_amount)),
     "task": (f"one of {', '.join(TASKS)}", lambda value: value in list(TASKS)),
+    "pixels": TEXT,
+    "is_given": ("true or false", lambda value: isinstance(value, bool)),
 }
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from skipsearch.data import Data, Split
-from skipsearch.data.images import IGNORED
+from skipsearch.data.split import IGNORED
 from skipsearch.data.summaries import mean_and_std
 from skipsearch.task import DENOISING, SEGMENTATION
 

@@ -17,7 +17,7 @@ from torchmetrics.functional.image import (
     structural_similarity_index_measure,
 )
 
-from skipsearch.data.images import IGNORED
+from skipsearch.data.split import IGNORED
 from skipsearch.recipe import Recipe
 from skipsearch.task import DENOISING, SEGMENTATION
 from skipsearch.training.criteria import CRITERIA, Criterion

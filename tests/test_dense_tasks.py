@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torchmetrics.functional.classification import multiclass_jaccard_index
 
 from skipsearch.data import Data, Split, augment, draw, load_data
-from skipsearch.data.images import IGNORED
+from skipsearch.data.split import IGNORED
 from skipsearch.errors import RecipeError, TrainingError
 from skipsearch.recipe import Recipe
 from skipsearch.record import Epoch

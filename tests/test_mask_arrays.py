@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from made_data import COLOURS, mask_arrays, mask_npz, pair
 
 from skipsearch.data import load_data
-from skipsearch.data.images import IGNORED
+from skipsearch.data.split import IGNORED
 from skipsearch.errors import DataError
 
 

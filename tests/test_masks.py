@@ -22,7 +22,7 @@ from made_data import (
 from PIL import Image
 
 from skipsearch.data import load_data
-from skipsearch.data.images import IGNORED
+from skipsearch.data.split import IGNORED
 from skipsearch.data.words import place_of
 
 MASKS = mask_arrays()["train_masks"]

@@ -20,7 +20,8 @@ class Card:
         name: Name of the network; the design's id by default.
         note: Text of the author.
         data: Name of the data set.
-        mean: Mean of each channel of the training images, in units of 0..1.
+        pixels: Type of the pixels, a word of ``FULL_SCALES``.
+        mean: Mean of each channel of the training images, in units of their full scale.
         std: Standard deviation of each channel, in the same units.
         class_names: Name of each output; its number by default.
         sigma: Standard deviation of the noise that the network removes, in grey levels of 0..255;
@@ -55,6 +56,7 @@ class Card:
     name: str = ""
     note: str = ""
     data: str = ""
+    pixels: str = "uint8"
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     class_names: tuple[str, ...] = ()

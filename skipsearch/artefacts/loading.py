@@ -15,6 +15,7 @@ from skipsearch.artefacts import CARD_VALUES, DESIGN, WEIGHTS
 from skipsearch.artefacts.weights import read_network
 from skipsearch.data import normalise
 from skipsearch.data.pictures import MODES
+from skipsearch.data.pixels import FULL_SCALES
 from skipsearch.design import Design
 from skipsearch.errors import ExportError, reason
 from skipsearch.plan import Size
@@ -33,7 +34,8 @@ class Predictor:
             mode.
         task: Task of the network.
         class_names: Name of each class; empty for a network that restores images.
-        channels: Number of channels of an image: 1 for grey, 3 for RGB.
+        channels: Number of channels of an image.
+        pixels: Type of the pixels, a word of ``FULL_SCALES``.
         size: Height and width of the training images in pixels.
         mean: Mean of each channel of the training images, in units of 0..1.
         std: Standard deviation of each channel, in the same units.
@@ -44,20 +46,26 @@ class Predictor:
     task: Task
     class_names: tuple[str, ...]
     channels: int
+    pixels: str
     size: Size
     mean: tuple[float, ...]
     std: tuple[float, ...]
     resized: bool
 
+    @property
+    def reads_pictures(self) -> bool:
+        """Whether a picture file can be prepared for the network."""
+        return self.pixels == "uint8" and self.channels in MODES
+
     def outputs(self, images: Tensor) -> Tensor:
-        """Return the outputs (N, ...) of the network for raw images (N, C, H, W) uint8."""
+        """Return the outputs (N, ...) of the network for raw images (N, C, H, W)."""
         mean, std = torch.tensor(self.mean), torch.tensor(self.std)
         with torch.inference_mode():
             outputs: Tensor = self.network(normalise(images, mean, std, torch.float32))
             return outputs
 
     def probabilities(self, images: Tensor) -> Tensor:
-        """Return the softmax (N, classes) of the logits for raw images (N, C, H, W) uint8."""
+        """Return the softmax (N, classes) of the logits for raw images (N, C, H, W)."""
         return self.outputs(images).softmax(1)
 
 
@@ -95,7 +103,7 @@ def _card(path: Path) -> dict[str, Any]:
         image, names = card["input"], card["class_names"]
         channels, size = image["channels"], image["image_size"]
         found = {name: image[name] for name in PER_CHANNEL}
-        resized = image.get("resized", False)
+        resized, pixels = image.get("resized", False), image.get("pixels", "uint8")
     except (KeyError, TypeError, AttributeError):
         raise ExportError(
             f"{path}: does not say what the network takes: it is damaged, or of an earlier"
@@ -105,8 +113,12 @@ def _card(path: Path) -> dict[str, Any]:
     if word not in tuple(TASKS):
         raise ExportError(f"{path}: task: {word!r} is not one of {', '.join(TASKS)}")
     task = TASKS[word]
-    if channels not in tuple(MODES):
-        raise ExportError(f"{path}: input.channels: {channels!r}, and a picture has 1 or 3")
+    if isinstance(channels, bool) or not isinstance(channels, int) or channels < 1:
+        raise ExportError(f"{path}: input.channels: {channels!r} is not a positive whole number")
+    if pixels not in tuple(FULL_SCALES):
+        raise ExportError(
+            f"{path}: input.pixels: {pixels!r} is not one of {', '.join(FULL_SCALES)}"
+        )
     for name, values in found.items():
         if not _numbers(values, channels) or (name == "std" and 0 in values):
             raise ExportError(
@@ -120,6 +132,7 @@ def _card(path: Path) -> dict[str, Any]:
         "task": task,
         "class_names": tuple(names),
         "channels": channels,
+        "pixels": pixels,
         "size": _size(path, size),
         "resized": resized is True,
         **{name: tuple(values) for name, values in found.items()},

@@ -45,6 +45,7 @@ def _what(summary: Mapping[str, Any], task: Task) -> list[str]:
         sides = "H, W"
     any_size = f", for any H and W; training images had {size}" if task.per_pixel else ""
     shape = f"(N, {outputs}, {sides})" if task.per_pixel else f"(N, {outputs})"
+    entering = normalisation(image["mean"], image["std"], image["pixels"])
     classes = f"Classes, in the order of the logits: {_named(summary['class_names'])}."
     return [
         "## What it is",
@@ -61,7 +62,7 @@ def _what(summary: Mapping[str, Any], task: Task) -> list[str]:
             ],
         ),
         f"Input: float32 images (N, {channels}, {sides}). Output: {put_out}"
-        f" {shape}{any_size}. {normalisation(image['mean'], image['std'])}{noise}".rstrip(),
+        f" {shape}{any_size}. {entering}{noise}".rstrip(),
         "" if task.restores else classes,
     ]
 

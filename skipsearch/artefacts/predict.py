@@ -13,8 +13,9 @@ from skipsearch.artefacts.dense import check_outputs, restore, segment
 from skipsearch.artefacts.loading import Predictor, load_predictor
 from skipsearch.artefacts.tiling import check_tile
 from skipsearch.data import read_picture
+from skipsearch.data.array_files import ARRAY, read_image_array
 from skipsearch.defaults import LABELS, TILE
-from skipsearch.errors import ExportError
+from skipsearch.errors import DataError, ExportError
 
 BATCH = 64  # number of pictures
 
@@ -41,7 +42,9 @@ def predict(
 
     Args:
         export: Folder of an export.
-        images: One or more files.
+        images: One or more files: pictures, or images (H, W), (H, W, C) or (C, H, W) in .npy files.
+            A network of other than 8-bit grey or RGB images takes the latter alone, of its type of
+            pixels and size.
         top: Number of classes for each picture, all if there are fewer. If None, 3,
             and for segmentation all.
         out: For a network with a value for each pixel: file for a single picture, or folder of
@@ -77,6 +80,11 @@ def predict(
     tile = tile or TILE
     if not task.per_pixel:
         return _classify(predictor, paths, top or LABELS)
+    if not predictor.reads_pictures:
+        raise ExportError(
+            f"{export}: takes {predictor.pixels} images of {predictor.channels} channels, and masks"
+            " are predicted for 8-bit grey or RGB pictures alone: use model.py or ONNX"
+        )
     files = check_outputs(paths, out, "restored" if task.restores else "mask")
     if task.restores:
         return restore(predictor, files, tile)
@@ -95,8 +103,18 @@ def _classify(predictor: Predictor, paths: Sequence[str | Path], top: int) -> pd
 def _probabilities(predictor: Predictor, paths: Sequence[str | Path]) -> Iterator[Tensor]:
     """Classify pictures in batches; yield the probabilities (classes,) of each."""
     for start in range(0, len(paths), BATCH):
-        read = [
-            read_picture(path, predictor.channels, predictor.size.image_size)
-            for path in paths[start : start + BATCH]
-        ]
+        read = [_read(predictor, path) for path in paths[start : start + BATCH]]
         yield from predictor.probabilities(torch.stack(read))
+
+
+def _read(predictor: Predictor, path: str | Path) -> Tensor:
+    """Read a file as one image (C, H, W) of the network's size and type of pixels."""
+    channels, size = predictor.channels, predictor.size
+    if Path(path).suffix == ARRAY:
+        return read_image_array(path, channels, size, predictor.pixels)
+    if not predictor.reads_pictures:
+        raise DataError(
+            f"{path}: the network takes {predictor.pixels} images of {channels} x {size}: give them"
+            f" as {ARRAY} files"
+        )
+    return read_picture(path, channels, size.image_size)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from skipsearch.artefacts.card import Card
+from skipsearch.data.pixels import full_scale_of
 from skipsearch.errors import counted
 
 
@@ -31,12 +32,14 @@ def facts(card: Card) -> dict[str, str]:
     return {name: text for name, text in known.items() if text}
 
 
-def normalisation(mean: Sequence[float], std: Sequence[float]) -> str:
+def normalisation(mean: Sequence[float], std: Sequence[float], pixels: str) -> str:
     """Describe the normalisation of pixels in a sentence; empty if it is unknown."""
     if not mean:
         return ""
+    scale = full_scale_of(pixels)
+    value = "value" if scale == 1 else f"value / {scale:g}"
     return (
-        "Pixels enter as (value / 255 - mean) / std in each channel, with mean"
+        f"Pixels enter as ({value} - mean) / std in each channel, with mean"
         f" {shown(list(mean))} and std {shown(list(std))}."
     )
 

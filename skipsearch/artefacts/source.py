@@ -368,7 +368,7 @@ def _docstring(design: Design, plan: Network, card: Card, in_channels: int, clas
         lines.append(_filled(text, initial_indent=start, subsequent_indent=rest))
     sentences = [
         f"Images (N, {in_channels}, H, W) -> {_outputs(plan, classes)}, for any H and W.",
-        normalisation(card.mean, card.std),
+        normalisation(card.mean, card.std, card.pixels),
         "The classes have their names in card.json." if card.class_names else "",
         "`python model.py` prints the shape that leaves each part and checks the number of"
         " parameters and multiply-adds. To load the trained weights, without pickle:",

@@ -38,9 +38,10 @@ def describe_input(
     """Return the input format of a network, the rule for pictures, and the names of its outputs.
 
     Returns:
-        ``input``: channels; image_size in pixels, and least_side of program and ONNX or None if
-        image_size is fixed there; mean, std; sigma of the noise or None; whether the images were
-        resized for training; the rule for pictures in words. ``class_names``: empty for images.
+        ``input``: channels; type of the pixels; image_size in pixels, and least_side of program
+        and ONNX or None if image_size is fixed there; mean, std; sigma of the noise or None;
+        whether the images were resized for training; the rule for pictures in words.
+        ``class_names``: empty for images.
 
     Raises:
         ExportError: If the number of given means, deviations or class names is wrong.
@@ -53,6 +54,7 @@ def describe_input(
     return {
         "input": {
             "channels": in_channels,
+            "pixels": card.pixels,
             "image_size": image_size,
             "least_side": least_side,
             "mean": list(card.mean),

@@ -1,8 +1,9 @@
-"""Image data: fixed splits of uint8 tensors on the device, and operations on a batch of them."""
+"""Image data: fixed splits as tensors on the device, and operations on a batch of them."""
 
 from skipsearch.data.augment import augment, draw, normalise
-from skipsearch.data.images import Data, Split
+from skipsearch.data.dataset import Data
 from skipsearch.data.loading import load_data
 from skipsearch.data.pictures import read_picture
+from skipsearch.data.split import Split
 
 __all__ = ["Data", "Split", "augment", "draw", "load_data", "normalise", "read_picture"]

@@ -11,6 +11,8 @@ import numpy as np
 from skipsearch.data.labels import read_labels
 from skipsearch.data.mask_arrays import read_mask_arrays
 from skipsearch.data.memory import require_memory
+from skipsearch.data.notes import count
+from skipsearch.data.pixels import FULL_SCALES
 from skipsearch.data.source import Array, Read, split_of_arrays, split_of_images, split_of_masks
 from skipsearch.errors import DataError, not_one_of, reason
 from skipsearch.task import CLASSIFICATION, SEGMENTATION
@@ -22,7 +24,9 @@ REQUIRED = {
     "masks": ("train_images", "train_masks"),
 }
 NAMES = "class_names"
-KEYS = (*(f"{prefix}_{what}" for prefix in PREFIXES for what in ("images", *REQUIRED)), NAMES)
+AXES = "axes"  # of the images
+CHANNELS_LAST, CHANNELS_FIRST = "NHWC", "NCHW"
+KEYS = (*(f"{prefix}_{what}" for prefix in PREFIXES for what in ("images", *REQUIRED)), NAMES, AXES)
 
 CHANNELS = (1, 3, 4)  # grey, RGB, and RGB with a fourth
 
@@ -40,37 +44,53 @@ def read_npz(path: Path, *, images_only: bool = False) -> Read:
     """
     names, kind = _members(path, images_only)
     arrays = _arrays(path, names)
+    return read_arrays(str(path), arrays, kind, f"the arrays in {path}")
+
+
+def read_arrays(where: str, arrays: Mapping[str, Array], kind: str | None, source: str) -> Read:
+    """Check arrays and bring them into one form.
+
+    Args:
+        where: Their place, for messages.
+        arrays: Arrays by the names of `KEYS`, those that are required among them.
+        kind: ``labels`` or ``masks``; None for images alone.
+        source: Description of their origin.
+
+    Raises:
+        DataError: If they are not as `load_data` requires.
+    """
     images = {key: array for key, array in arrays.items() if key.endswith("_images")}
     targets = {key: array for key, array in arrays.items() if key.endswith(f"_{kind}")}
-    _check_pixels(path, images)
+    _check_pixels(where, images)
     class_names: tuple[str, ...] = ()
     if kind == "labels":
-        targets, class_names = read_labels(str(path), targets, arrays.get(NAMES))
+        targets, class_names = read_labels(where, targets, arrays.get(NAMES))
     elif kind == "masks":
-        targets, class_names = read_mask_arrays(str(path), targets, arrays.get(NAMES))
+        targets, class_names = read_mask_arrays(where, targets, arrays.get(NAMES))
     _check_sizes(
-        path, images, {key.rpartition("_")[0]: len(array) for key, array in targets.items()}
+        where, images, {key.rpartition("_")[0]: len(array) for key, array in targets.items()}
     )
-    first = _is_channels_first(path, images["train_images"])
+    axes = _axes(where, arrays.get(AXES), images["train_images"])
+    first = axes == CHANNELS_FIRST
     if first:
         images = {key: array.transpose(0, 2, 3, 1) for key, array in images.items()}
-    _check_alpha(path, images, first)
+    _check_alpha(where, images, first)
     parts = {}
     for prefix, part in PREFIXES.items():
         if f"{prefix}_images" not in images:
             continue
         pixels, key = images[f"{prefix}_images"], f"{prefix}_{kind}"
         if kind == "labels":
-            parts[part] = split_of_arrays(f"{path}: {key}", pixels, targets[key], class_names)
+            parts[part] = split_of_arrays(f"{where}: {key}", pixels, targets[key], class_names)
         elif kind == "masks":
-            parts[part] = split_of_masks(f"{path}: {key}", pixels, targets[key])
+            parts[part] = split_of_masks(f"{where}: {key}", pixels, targets[key])
         else:
             parts[part] = split_of_images(pixels)
     return Read(
         parts=parts,
         class_names=class_names,
         augmentation={"crop": 0, "flip": False, "cutout": 0},
-        source=f"the arrays in {path}" + (", read as (N, C, H, W)" if first else ""),
+        source=source + (", read as (N, C, H, W)" if first else ""),
         task=SEGMENTATION if kind == "masks" else CLASSIFICATION,
     )
 
@@ -164,35 +184,32 @@ def _plain(name: str) -> str:
 # --- the images ----------------------------------------------------------------------------------
 
 
-def _check_pixels(path: Path, images: Mapping[str, Array]) -> None:
-    """Raise an error for all but uint8 images, with the expression that converts them."""
+def _check_pixels(where: str, images: Mapping[str, Array]) -> None:
+    """Raise an error for pixels of another kind, with the expression that converts them."""
     for key, array in images.items():
-        where = f"{path}: {key} is {array.dtype} {array.shape}"
+        what = f"{where}: {key} is {array.dtype} {array.shape}"
         if array.ndim not in (3, 4) or 0 in array.shape:
             raise DataError(
-                f"{where}, expected uint8 (N, H, W) or (N, H, W, C), not empty{_shape(key, array)}"
+                f"{what}, expected (N, H, W) or (N, H, W, C), not empty{_shape(key, array)}"
             )
-    wrong = [key for key, array in images.items() if array.dtype != np.uint8]
-    if not wrong:
-        return
-    key = wrong[0]
-    where = f"{path}: {key} is {images[key].dtype} {images[key].shape}"
-    if not all(array.dtype.kind in "biuf" for array in images.values()):
-        raise DataError(f"{where}, expected uint8 (N, H, W) or (N, H, W, C)")
-    if not all(np.isfinite(array).all() for array in images.values()):
-        raise DataError(
-            f"{where} with values that are not finite (NaN or infinite), expected uint8: replace "
-            f"them, as numpy.nan_to_num({key}) does"
-        )
-    # Images of one type have one scale; other types may have another.
-    alike = [array for array in images.values() if array.dtype == images[key].dtype]
-    low = min(float(array.min()) for array in alike)
-    high = max(float(array.max()) for array in alike)
-    whole = all((array % 1 == 0).all() for array in alike if array.dtype.kind == "f")
-    raise DataError(
-        f"{where} with values from {low:g} to {high:g}, expected uint8 from 0 to 255"
-        f"{_to_bytes(key, low, high, whole)}"
-    )
+        if array.dtype.name not in FULL_SCALES:
+            kinds = f"expected {', '.join(FULL_SCALES)}"
+            line = ""
+            if array.dtype.kind in "biuf":
+                line = f": save {key}.astype('float32'), and the other images in the same way"
+            raise DataError(f"{what}, {kinds}{line}")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            number = int((~np.isfinite(array)).sum())
+            raise DataError(
+                f"{what} with {count(number, 'value')} that {'is' if number == 1 else 'are'} not"
+                f" finite (NaN or infinite): replace them, as numpy.nan_to_num({key}) does"
+            )
+        train = images["train_images"]
+        if array.dtype != train.dtype:
+            raise DataError(
+                f"{what} and train_images {train.dtype}, expected one type of pixels: save"
+                f" {key}.astype('{train.dtype}') if their scale is the same"
+            )
 
 
 def _shape(key: str, images: Array) -> str:
@@ -203,28 +220,13 @@ def _shape(key: str, images: Array) -> str:
     return f": save {key}.reshape(-1, {side}, {side}), and the other images in the same way"
 
 
-def _to_bytes(key: str, low: float, high: float, whole: bool) -> str:
-    """Return the expression that converts numbers in a range to bytes."""
-    if low == high:
-        return ""  # all images are the same
-    if low >= 0 and high <= 1:
-        line = f"({key} * 255.0).round().astype('uint8')"
-    elif low >= 0 and high <= 255 and (whole or high > 128):
-        line = f"{key}.round().astype('uint8')"
-    elif low >= -1 and high <= 1:
-        line = f"(({key} + 1.0) * 127.5).round().astype('uint8')"
-    else:
-        line = f"(({key} - {low!r}) / {high - low!r} * 255).round().astype('uint8')"
-    return f": save {line}, and the other images of this type in the same way"
-
-
-def _check_sizes(path: Path, images: Mapping[str, Array], numbers: Mapping[str, int]) -> None:
+def _check_sizes(where: str, images: Mapping[str, Array], numbers: Mapping[str, int]) -> None:
     """Raise an error for images counted along the last axis, and for splits of different sizes."""
     for key, array in images.items():
         number = numbers.get(key.removesuffix("_images"), len(array))
         if len(array) != number and array.shape[-1] == number:
             raise DataError(
-                f"{path}: {key} is {array.shape} for {number} labels, expected (N, H, W) or "
+                f"{where}: {key} is {array.shape} for {number} labels, expected (N, H, W) or "
                 f"(N, H, W, C): save numpy.moveaxis({key}, -1, 0), and the other images in the "
                 "same way"
             )
@@ -232,37 +234,42 @@ def _check_sizes(path: Path, images: Mapping[str, Array], numbers: Mapping[str, 
     for key, array in images.items():
         if array.shape[1:] != expected:
             raise DataError(
-                f"{path}: {key} are {array.shape[1:]} and train_images {expected}, expected the "
+                f"{where}: {key} are {array.shape[1:]} and train_images {expected}, expected the "
                 "same size"
             )
 
 
-def _is_channels_first(path: Path, images: Array) -> bool:
-    """Return whether the channels are the first axis of an image; raise an error if unclear."""
+def _axes(where: str, given: Array | None, images: Array) -> str:
+    """Return the order of the axes of images; raise an error if it is unclear or cannot be."""
     if images.ndim == 3:
-        return False
+        return CHANNELS_LAST
+    if given is not None:
+        word = str(given)
+        if word not in (CHANNELS_LAST, CHANNELS_FIRST):
+            raise DataError(f"{where}: {AXES} {not_one_of(word, (CHANNELS_LAST, CHANNELS_FIRST))}")
+        return word
     _, first, middle, last = images.shape
     if last in CHANNELS or first == middle == last:
-        return False
-    if first in CHANNELS and last > max(CHANNELS):
-        return True
+        return CHANNELS_LAST
+    # A long signal of several channels has one row, (N, 1, 500, 6).
+    if first in CHANNELS and last > max(CHANNELS) and (first > 1 or middle < 8 * last):
+        return CHANNELS_FIRST
     # Any number of channels is accepted if it is the smallest axis and the last one.
     if last < min(first, middle) or (first == middle and last < first):
-        return False
+        return CHANNELS_LAST
     raise DataError(
-        f"{path}: train_images is {images.shape}, which does not look like (N, H, W, C): if its "
-        "channels come first, save train_images.transpose(0, 2, 3, 1), and the other images in "
-        "the same way"
+        f"{where}: train_images is {images.shape}, in which the channels could be any axis: add the"
+        f" text {AXES}, {CHANNELS_LAST!r} or {CHANNELS_FIRST!r}"
     )
 
 
-def _check_alpha(path: Path, images: Mapping[str, Array], first: bool) -> None:
+def _check_alpha(where: str, images: Mapping[str, Array], first: bool) -> None:
     """Raise an error for a constant fourth channel, such as that of opaque images."""
     fourth = [array[..., 3] for array in images.values() if array.ndim == 4 and array.shape[3] == 4]
     if fourth and all((part == fourth[0].flat[0]).all() for part in fourth):
         key = next(iter(images))
         colours = f"{key}[:, :3]" if first else f"{key}[..., :3]"
         raise DataError(
-            f"{path}: the fourth channel of {key} is {fourth[0].flat[0]} everywhere, as of opaque "
+            f"{where}: the fourth channel of {key} is {fourth[0].flat[0]} everywhere, as of opaque "
             f"images: save {colours}, and the other images in the same way"
         )

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from skipsearch.data.pixels import full_scale
+
 
 def draw(
     count: int, height: int, width: int, generator: torch.Generator, *, crop: int = 0
@@ -94,19 +96,21 @@ def augment(
 
 
 def normalise(images: Tensor, mean: Tensor, std: Tensor, dtype: torch.dtype) -> Tensor:
-    """Convert raw images to the network's input, (image / 255 - mean) / std in each channel.
+    """Convert raw images to the network's input, (image / scale - mean) / std in each channel.
 
     Args:
-        images: Images (N, C, H, W), uint8.
-        mean: Mean (C,) in units of 0..1, of at least the precision of `dtype`, on the same device.
+        images: Images (N, C, H, W), of a type of ``FULL_SCALES``, which has the scale.
+        mean: Mean (C,) in units of the scale, of at least the precision of `dtype`, on the same
+            device.
         std: Standard deviation (C,), of the same units, precision and device.
         dtype: Floating-point type of the result.
 
     Returns:
         Images (N, C, H, W) of `dtype`, on the same device.
     """
-    assert images.dtype == torch.uint8, "expected raw images"
     assert mean.shape == std.shape == images.shape[1:2], "expected one mean and std a channel"
     # Half precision is rounded to only at the end.
     exact = torch.promote_types(dtype, torch.float32)
-    return ((images.to(exact) / 255 - mean.view(-1, 1, 1)) / std.view(-1, 1, 1)).to(dtype)
+    return ((images.to(exact) / full_scale(images) - mean.view(-1, 1, 1)) / std.view(-1, 1, 1)).to(
+        dtype
+    )

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from skipsearch.data.images import Split
 from skipsearch.data.source import Array
+from skipsearch.data.split import Split
 from skipsearch.errors import DataError
 
 # In a source without test images, this share of all images is the test split, drawn with a

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from skipsearch.data.images import Split
+from skipsearch.data.split import Split
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,24 +3,29 @@
 import hashlib
 from collections.abc import Iterable, Mapping
 
+import torch
 from torch import Tensor
 
+from skipsearch.data.pixels import pixel_type
 from skipsearch.task import CLASSIFICATION, Task
 
 
 def fingerprint(splits: Mapping[str, tuple[Tensor, Tensor]], task: Task, sigma: float) -> str:
-    """Hash all images and labels, with the split of each, and the task.
+    """Hash all images and labels, with the split of each, the type of pixels and the task.
+
+    Bytes and classification add nothing to the hash: they were there first.
 
     Args:
         splits: Images and labels of each split, by name.
-        task: Task of the networks. Classification adds nothing to the hash: it was there first.
+        task: Task of the networks.
         sigma: Standard deviation of the noise; 0 for other tasks than denoising.
     """
     pieces: list[bytes | memoryview] = []
     if task != CLASSIFICATION:
         pieces.append(f"{task.name} {sigma!r}".encode())
     for name, (images, labels) in splits.items():
-        pieces += [f"{name} {tuple(images.shape)}".encode()]
+        kind = "" if images.dtype == torch.uint8 else f" {pixel_type(images)}"
+        pieces += [f"{name} {tuple(images.shape)}{kind}".encode()]
         pieces += [tensor.contiguous().numpy().data for tensor in (images, labels)]
     return hash_of(pieces)
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from skipsearch.data.images import Split
 from skipsearch.data.labels import no_class
 from skipsearch.data.looking import (
     EXPECTED,
@@ -21,6 +20,7 @@ from skipsearch.data.notes import count
 from skipsearch.data.paths import require_utf8
 from skipsearch.data.reading import read_pictures
 from skipsearch.data.source import Read
+from skipsearch.data.split import Split
 from skipsearch.data.words import SPLITS, split_of, splits_within
 from skipsearch.errors import DataError, not_one_of
 from skipsearch.plan import Size

@@ -1,28 +1,21 @@
 """Loading: a name or a path -> data on a device, checked, resized, and divided into splits."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from skipsearch.data.arrays import read_npz
+from skipsearch.data.dataset import Data
 from skipsearch.data.device import find_device
-from skipsearch.data.dividing import three_splits
-from skipsearch.data.duplicates import find_duplicates
-from skipsearch.data.fingerprint import fingerprint
 from skipsearch.data.folders import read_folder
-from skipsearch.data.images import IGNORED, Data, Split
 from skipsearch.data.known import DATASETS, read_known
-from skipsearch.data.notes import Notes
 from skipsearch.data.pairing import find_pairs
 from skipsearch.data.pairs import read_pairs
 from skipsearch.data.paths import path_of
+from skipsearch.data.pixels import pixel_type
 from skipsearch.data.plain import read_plain_folder
-from skipsearch.data.resizing import resize
 from skipsearch.data.source import Read
-from skipsearch.data.summaries import absent, balance, mean_and_std
 from skipsearch.errors import DataError, not_one_of
 from skipsearch.plan import ImageSize, Size, check_image_size
 
@@ -55,8 +48,9 @@ def load_data(
               ROOT/val, both optional and in any usual spelling (Training, test_set, validation).
               Images are converted to RGB; `image_size` is required.
             - an .npz file of train_images, train_labels, test_images, test_labels and optionally
-              val_images, val_labels, class_names: images uint8 (N, H, W), (N, H, W, C) or
-              (N, C, H, W), labels integers from 0 on, or texts, (N,) or (N, 1).
+              val_images, val_labels, class_names, axes (NHWC or NCHW): images (N, H, W),
+              (N, H, W, C) or (N, C, H, W) of uint8, uint16, float16 or float32, labels integers
+              from 0 on, or texts, (N,) or (N, 1).
             - for segmentation, a folder of images and masks of the same names, ROOT/images/*.png
               and ROOT/masks/*.png, or both in ROOT/train, ROOT/val and ROOT/test; or an .npz file
               of train_images and train_masks (N, H, W). Splits other than train are optional. A
@@ -81,7 +75,7 @@ def load_data(
             masks not read.
 
     Returns:
-        Data with images (N, C, H, W) uint8 and labels (N,) int64, or masks (N, H, W) uint8, on
+        Data with images (N, C, H, W) and labels (N,) int64, or masks (N, H, W) uint8, on
         `device`.
 
     Raises:
@@ -104,45 +98,22 @@ def load_data(
         where = where if len(where) <= LONGEST_SHOWN else f"{where[:LONGEST_SHOWN]}..."
         raise DataError(f"{where}: {error.strerror or error}") from None
     if denoise is not None:
+        kind = pixel_type(read.parts["train"].images)
+        if kind != "uint8":
+            raise DataError(f"{name}: pixels of {kind}, and denoising is of uint8 (grey levels)")
         read = read.for_denoising()
 
-    task, before = read.task, Size(*read.parts["train"].images.shape[2:])
-    parts = {
-        part: resize(name, split, size, per_pixel=task.per_pixel)
-        for part, split in read.parts.items()
-    }
-    strata = None if task.per_pixel else read.class_names
-    train, validation, test, remark = three_splits(
-        name, parts, strata, split_seed, validation_fraction
-    )
-    remarks = [read.source, remark]
-    if not task.restores:
-        remarks.append(balance(read.parts["train"].labels, read.class_names))
-    if before != Size(*train.images.shape[2:]):
-        remarks.append(f"resized from {before.height}x{before.width} pixels")
-    splits = {"train": train, "validation": validation, "test": test}
-    mean, std = mean_and_std(train.images)
     sigma = 0.0 if denoise is None else float(denoise)
-    notes = _notes(name, read, splits)
-    return Data(
-        name=name,
-        train=train,
-        validation=validation,
-        test=test,
-        class_names=read.class_names,
-        mean=mean,
-        std=std,
-        split_seed=split_seed,
-        augmentation=dict(read.augmentation),
-        source="; ".join(filter(None, [*remarks, *notes.remarks()])),
-        fingerprint=fingerprint(
-            {part: (s.images, s.labels) for part, s in splits.items()}, task, sigma
-        ),
+    data = Data.of(
+        name,
+        read,
         path=path,
-        notes=notes,
-        task=task,
+        size=size,
+        split_seed=split_seed,
+        validation_fraction=validation_fraction,
         sigma=sigma,
-    ).to(device)
+    )
+    return data.to(device)
 
 
 def _read(
@@ -170,29 +141,6 @@ def _read(
     if meant and "did you mean" not in unknown:
         unknown += f" (did you mean {meant[0]!r}?)"
     raise DataError(f"data {unknown}, and there is no folder or .npz file {path}")
-
-
-def _notes(name: str, read: Read, splits: Mapping[str, Split]) -> Notes:
-    """Return the notes of a source and of its splits."""
-    duplicates = find_duplicates(splits)
-    if duplicates.distinct["train"] == 1:
-        number = len(splits["train"])
-        raise DataError(f"{name}: all {number:,} training images are the same picture")
-    notes = replace(
-        read.notes,
-        repeated=duplicates.repeated,
-        contradictory=0 if read.task.restores else duplicates.contradictory,
-        sizes={part: len(split) for part, split in splits.items()},
-    )
-    if read.task.restores or not read.task.per_pixel:
-        return notes
-    lacking = {part: absent(split.labels, read.class_names) for part, split in splits.items()}
-    ignored = sum(int((split.labels == IGNORED).all(2).all(1).sum()) for split in splits.values())
-    return replace(
-        notes,
-        absent={part: names for part, names in lacking.items() if names},
-        unlabelled=ignored,
-    )
 
 
 def _is_number(number: object) -> bool:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skipsearch.data.images import IGNORED
 from skipsearch.data.notes import count
 from skipsearch.data.source import Array
+from skipsearch.data.split import IGNORED
 from skipsearch.errors import DataError
 
 VALUES = 256  # of a byte

@@ -29,6 +29,7 @@ class Notes:
         absent: Classes without a pixel in a split of masks, by name of the split.
         unlabelled: Number of masks whose pixels are all ignored.
         sizes: Number of images of each split, by name.
+        constant: Channels with one value in all training images, counted from 0.
     """
 
     passed_over: Mapping[str, int] = field(default_factory=dict)
@@ -44,6 +45,7 @@ class Notes:
     absent: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     unlabelled: int = 0
     sizes: Mapping[str, int] = field(default_factory=dict)
+    constant: tuple[int, ...] = ()
 
     def left_out(self) -> str:
         """Return what was not read, as a list in words; empty if everything was read."""
@@ -73,6 +75,12 @@ class Notes:
         if self.contradictory:
             stand = "stands" if self.contradictory == 1 else "stand"
             clauses.append(f"{count(self.contradictory, 'image')} {stand} under several labels")
+        if self.constant:
+            several = len(self.constant) > 1
+            clauses.append(
+                f"channel{'s' * several} {_listed([str(number) for number in self.constant])}"
+                f" {'have' if several else 'has'} one value in all training images"
+            )
         for split, names in self.absent.items():
             clauses.append(
                 f"no {split} mask has the class{'es' * (len(names) > 1)} {_listed(names)}"

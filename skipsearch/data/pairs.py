@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from skipsearch.data.geometry import resize_masks
-from skipsearch.data.images import Split
 from skipsearch.data.looking import Passed, images_below, look_into
 from skipsearch.data.mask_classes import VALUES, MaskSource, classes_of_masks
 from skipsearch.data.masks import Colours, check_palettes, open_mask
@@ -21,6 +20,7 @@ from skipsearch.data.pairing import EXPECTED, Halves, Layout, below
 from skipsearch.data.pictures import Header
 from skipsearch.data.reading import format_of, read_headers, read_pictures
 from skipsearch.data.source import Array, Read
+from skipsearch.data.split import Split
 from skipsearch.errors import DataError
 from skipsearch.plan import Size
 from skipsearch.task import SEGMENTATION

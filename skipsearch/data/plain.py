@@ -6,11 +6,11 @@ from pathlib import Path
 import torch
 
 from skipsearch.data.folders import split_places
-from skipsearch.data.images import Split
 from skipsearch.data.looking import Passed, images_below, look_into
 from skipsearch.data.pairing import find_pairs
 from skipsearch.data.reading import format_of, read_headers, read_pictures
 from skipsearch.data.source import Read
+from skipsearch.data.split import Split
 from skipsearch.data.words import split_of
 from skipsearch.errors import DataError
 from skipsearch.plan import Size

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skipsearch.data.images import Split
 from skipsearch.data.notes import Notes
+from skipsearch.data.split import Split
 from skipsearch.errors import DataError
 from skipsearch.task import CLASSIFICATION, DENOISING, Task
 

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from skipsearch.data.pixels import full_scale, pieces
+
 CLASSES_SHOWN = 20
 
 
@@ -92,8 +94,28 @@ def _counts(labels: Tensor, class_names: tuple[str, ...]) -> list[int]:
     return counts[: len(class_names)]
 
 
+def constant_channels(images: Tensor) -> tuple[int, ...]:
+    """Return the channels with one value in all images, counted from 0."""
+    first = images[:1, :, :1, :1]
+    return tuple(
+        number
+        for number in range(images.shape[1])
+        if bool((images[:, number] == first[:, number]).all())
+    )
+
+
 def mean_and_std(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return the exact mean and deviation of each channel in units of 0..1, by counting bytes."""
+    """Return the mean and deviation of each channel in units of the full scale of the pixels.
+
+    Of bytes they are exact, by counting. A constant channel, which has no deviation to divide by,
+    has that of one level.
+    """
+    means, deviations = _of_bytes(images) if images.dtype == torch.uint8 else _of_numbers(images)
+    level = 1 / full_scale(images)
+    return tuple(means), tuple(std if std > 1e-9 else level for std in deviations)
+
+
+def _of_bytes(images: Tensor) -> tuple[list[float], list[float]]:
     levels = torch.arange(256, dtype=torch.float64) / 255
     means, deviations = [], []
     for channel in range(images.shape[1]):
@@ -102,5 +124,13 @@ def mean_and_std(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
         mean = (share * levels).sum()
         means.append(mean.item())
         deviations.append((share * (levels - mean) ** 2).sum().sqrt().item())
-    # A constant channel has no deviation to divide by.
-    return tuple(means), tuple(std if std > 1e-9 else 1 / 255 for std in deviations)
+    return means, deviations
+
+
+def _of_numbers(images: Tensor) -> tuple[list[float], list[float]]:
+    number = images.numel() / images.shape[1]
+    total = sum(piece.sum((0, 2, 3)) for piece in pieces(images))
+    mean = torch.as_tensor(total / number)
+    off = [((piece - mean[:, None, None]) ** 2).sum((0, 2, 3)) for piece in pieces(images)]
+    deviations = torch.stack(off).sum(0).div(number).sqrt()
+    return mean.tolist(), deviations.tolist()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from skipsearch import analysis
 from skipsearch.config import ConfirmConfig
+from skipsearch.data import Data
 from skipsearch.defaults import LEADER_SEEDS, LEADERS
 from skipsearch.errors import RunError
 from skipsearch.run.folder import Run
@@ -23,7 +24,7 @@ def confirm(
     top: int = LEADERS,
     seeds: int = LEADER_SEEDS,
     *,
-    data: str | Path | None = None,
+    data: str | Path | Data | None = None,
     data_root: str | Path | None = None,
     resources: Resources = Resources(),
     limits: Limits = Limits(),

@@ -13,7 +13,7 @@ def load_again(
     run: Path,
     asked: DataConfig,
     device: str,
-    data: str | Path | None = None,
+    data: str | Path | Data | None = None,
     data_root: str | Path | None = None,
 ) -> Data:
     """Load the data set of a run again, and check that it is the same.
@@ -22,13 +22,20 @@ def load_again(
         run: Run folder, for messages.
         asked: Configuration of the data set at the search.
         device: Device of the tensors.
-        data: Present location of the data; that at the search if None.
+        data: Present location of the data, or ``Data``; the location at the search if None.
         data_root: Folder of the data set's files; that at the search if None.
 
     Raises:
         RunError: If its images, labels or splits differ from those of the search.
         DataError: If it is missing.
     """
+    if isinstance(data, Data):
+        _check_same(run, asked, data, "the given data are not what was searched")
+        return data.to(device)
+    if data is None and asked.is_given:
+        raise RunError(
+            f"{run}: its data {asked.name!r} were given in Python: give them again (data=...)"
+        )
     try:
         images = load_data(
             asked.name if data is None else data,
@@ -41,10 +48,13 @@ def load_again(
     except DataError as error:
         moved = "; if they have moved, say where by --data or --data-root"
         raise DataError(f"{error}{'' if data or data_root else moved}") from None
-    if images.fingerprint != asked.fingerprint:
-        change = "has changed since the search" if data is None else "is not what was searched"
-        raise RunError(
-            f"{run}: data {data or asked.name} {change}"
-            f" (fingerprint {images.fingerprint}, {asked.fingerprint} then)"
-        )
+    change = "has changed since the search" if data is None else "is not what was searched"
+    _check_same(run, asked, images, f"data {data or asked.name} {change}")
     return images
+
+
+def _check_same(run: Path, asked: DataConfig, images: Data, otherwise: str) -> None:
+    if images.fingerprint != asked.fingerprint:
+        raise RunError(
+            f"{run}: {otherwise} (fingerprint {images.fingerprint}, {asked.fingerprint} then)"
+        )

@@ -133,7 +133,7 @@ class Run:
         *,
         epochs: int | None = None,
         device: str | None = None,
-        data: str | Path | None = None,
+        data: str | Path | Data | None = None,
         data_root: str | Path | None = None,
         progress: Callable[[Epoch], None] | None = None,
     ) -> Explanation:
@@ -380,7 +380,7 @@ class Run:
     def load_data(
         self,
         device: str = "cpu",
-        data: str | Path | None = None,
+        data: str | Path | Data | None = None,
         data_root: str | Path | None = None,
     ) -> Data:
         """Load the data set of the run again, and check that it is the same.

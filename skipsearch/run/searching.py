@@ -11,6 +11,7 @@ from pathlib import Path
 from skipsearch.axes import RECIPE
 from skipsearch.config import DataConfig, SearchConfig, difference
 from skipsearch.data import Data, load_data
+from skipsearch.data.known import DATASETS
 from skipsearch.defaults import DATA, TRIALS
 from skipsearch.early_stopping import EarlyStopping
 from skipsearch.errors import RunError, not_one_of
@@ -48,7 +49,7 @@ from skipsearch.training import Folder, do_nothing, packs, versions
 
 def search(
     space: Space | str | Path,
-    data: str | Path = DATA,
+    data: str | Path | Data = DATA,
     *,
     trials: int | None = None,
     epochs: int | None = None,
@@ -81,7 +82,8 @@ def search(
     Args:
         space: Space to search, its YAML file, or the name of a ready space, such as
             ``quickstart``.
-        data: Name of a data set, or path; see ``load_data``.
+        data: Name of a data set, or path, see ``load_data``; or ``Data``, which must be given again
+            to resume.
         trials: Required number of trainings of the run: finished, stopped early or failed. None for
             60 or, with the sampler ``grid``, for all designs of the space, each with all ``seeds``.
         epochs: Full budget of one training; None for that of the recipe, by default 20.
@@ -144,7 +146,8 @@ def search(
     if objectives is not None:
         _check_objectives(objectives)
     axes = _asked_about(ask, margin, sampler, scheduler, objectives)
-    for name, path in {"out": out, "data": data, "data-root": data_root or "."}.items():
+    paths = {"out": out, "data-root": data_root or "."}
+    for name, path in (paths if isinstance(data, Data) else {**paths, "data": data}).items():
         check_utf8(name, path)
     out = Path(out)
     check_folder(out)
@@ -168,7 +171,7 @@ def search(
     stopping = EarlyStopping(rule=scheduler) if isinstance(scheduler, str) else scheduler
     stopping = _usual_stopping(earlier) if stopping is None else stopping
     rungs = stopping.rungs(epochs)
-    images = load_data(data, root=data_root, image_size=image_size, denoise=denoise)
+    images = _load(data, data_root, image_size, denoise)
     check_outside(out, images.path)
     objectives = tuple(objectives or (images.task.metric.validation,))
     if objectives[0] != images.task.metric.validation:
@@ -263,6 +266,21 @@ def search(
             found = _found(inquiry, place, space, known, images.task.metric)
             outcome = dataclasses.replace(outcome, settled=found.settled, answers=found.answers)
     return Run(out, config, outcome)
+
+
+def _load(
+    data: str | Path | Data,
+    root: str | Path | None,
+    image_size: ImageSize | None,
+    denoise: float | None,
+) -> Data:
+    """Load the data, unless they are given."""
+    if not isinstance(data, Data):
+        return load_data(data, root=root, image_size=image_size, denoise=denoise)
+    for name, value in (("data_root", root), ("image_size", image_size), ("denoise", denoise)):
+        if value is not None:
+            raise RunError(f"{name}: has no effect on Data, which is loaded already")
+    return data.to("cpu")
 
 
 def _asked_about(
@@ -391,4 +409,6 @@ def _describe(
         task=images.task.name,
         sigma=images.sigma,
         baseline=baseline,
+        pixels=images.pixels,
+        is_given=images.path is None and images.name not in DATASETS,
     )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from skipsearch.data import Data, Split, augment, normalise
-from skipsearch.data.images import IGNORED
+from skipsearch.data.split import IGNORED
 from skipsearch.recipe import Recipe
 from skipsearch.training.criteria import Criterion
 

@@ -45,11 +45,21 @@ def hang(data: Data, split: Split, step: Step, tallies: Tensor) -> Gallery:
 
 
 def _pixels(data: Data, images: Tensor) -> Pixels:
-    """Normalised images (N, C, H, W) -> (N, H, W, C), clipped to grey levels."""
+    """Normalised images (N, C, H, W) -> (N, H, W, C), clipped to grey levels.
+
+    Pixels without a full scale are shown between their least and greatest value; of other than
+    one or three channels, the first is shown.
+    """
     mean, std = (
         torch.tensor(v, device=images.device)[:, None, None] for v in (data.mean, data.std)
     )
-    levels = ((images * std + mean) * 255).round().clamp(0, 255)
+    values = images * std + mean
+    if data.in_channels not in (1, 3):
+        values = values[:, :1]
+    if data.pixels.startswith("float"):
+        low, high = values.amin(), values.amax()
+        values = (values - low) / (high - low).clamp(min=1e-12)
+    levels = (values * 255).round().clamp(0, 255)
     pixels: Pixels = levels.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
     return pixels
 

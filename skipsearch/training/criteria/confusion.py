@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from skipsearch.data.images import IGNORED
+from skipsearch.data.split import IGNORED
 
 
 def confusion(found: Tensor, target: Tensor, classes: int) -> Tensor:

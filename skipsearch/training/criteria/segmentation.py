@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from skipsearch.data import Data
-from skipsearch.data.images import IGNORED
+from skipsearch.data.split import IGNORED
 from skipsearch.recipe import Recipe
 from skipsearch.training.criteria.confusion import confusion, dices, mean_over_present, overlaps
 from skipsearch.training.criteria.criterion import Figures

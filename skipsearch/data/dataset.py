@@ -1,0 +1,373 @@
+"""Image data as values: splits on one device, and information about them."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+
+from skipsearch.data.arrays import read_arrays
+from skipsearch.data.dividing import three_splits
+from skipsearch.data.duplicates import find_duplicates
+from skipsearch.data.fingerprint import fingerprint, hash_of
+from skipsearch.data.given import check_given_name, given_arrays, names_of, read_items
+from skipsearch.data.memory import GIB
+from skipsearch.data.notes import Notes
+from skipsearch.data.pixels import pixel_type
+from skipsearch.data.resizing import resize
+from skipsearch.data.source import Read
+from skipsearch.data.split import IGNORED, Split
+from skipsearch.data.summaries import (
+    absent,
+    balance,
+    constant_channels,
+    describe_labels,
+    describe_masks,
+    mean_and_std,
+)
+from skipsearch.errors import DataError
+from skipsearch.plan import ImageSize, Size, check_image_size
+from skipsearch.task import CLASSIFICATION, Task
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Data:
+    """A data set with its splits, on one device.
+
+    Attributes:
+        name: Requested name: a word of `DATASETS`, a path, or that of data given in Python.
+        train: Images for the training of networks.
+        validation: Images for the comparison of designs.
+        test: Images that do not affect any choice; None if they were removed.
+        class_names: Name of each label; empty for denoising of images without classes.
+        mean: Mean of each channel of the training images, in units of the full scale of the pixels.
+        std: Standard deviation of each channel, in the same units; one level if constant.
+        split_seed: Seed of the division into train and validation.
+        augmentation: Convention of this data set, as the keywords of `augment`: crop (pixels of
+            padding), flip (yes or no), cutout (side in pixels).
+        source: Origin in one sentence, with anything missing or unusual.
+        fingerprint: 16 hex digits of a BLAKE2b hash of the images and labels of every split.
+        path: Absolute path of the folder or file; None for other data.
+        notes: What was skipped or looks wrong.
+        task: Task of the networks.
+        sigma: Standard deviation of the noise that denoising removes, in grey levels of 0..255; 0
+            for other tasks.
+    """
+
+    name: str
+    train: Split
+    validation: Split
+    test: Split | None
+    class_names: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    split_seed: int
+    augmentation: dict[str, int | bool]
+    source: str
+    fingerprint: str
+    path: Path | None = None
+    notes: Notes = field(default_factory=Notes)
+    task: Task = CLASSIFICATION
+    sigma: float = 0.0
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        read: Read,
+        *,
+        path: Path | None = None,
+        size: Size | None = None,
+        split_seed: int = 0,
+        validation_fraction: float | None = None,
+        sigma: float = 0.0,
+    ) -> Self:
+        """Resize and divide what was read from a source.
+
+        Args:
+            name: Name of the data.
+            read: Source after reading.
+            path: Absolute path of the source.
+            size: Height and width to resize images to; None for their own.
+            split_seed: Seed of the division into train and validation.
+            validation_fraction: Share of validation images; None for the default.
+            sigma: Standard deviation of the noise to remove, in grey levels; 0 for other tasks.
+
+        Raises:
+            DataError: If the images cannot be divided.
+        """
+        task, before = read.task, Size(*read.parts["train"].images.shape[2:])
+        parts = {part: resize(name, split, size) for part, split in read.parts.items()}
+        strata = None if task.per_pixel else read.class_names
+        train, validation, test, remark = three_splits(
+            name, parts, strata, split_seed, validation_fraction
+        )
+        remarks = [read.source, remark]
+        if not task.restores:
+            remarks.append(balance(read.parts["train"].labels, read.class_names))
+        if before != Size(*train.images.shape[2:]):
+            remarks.append(f"resized from {before.height}x{before.width} pixels")
+        splits = {"train": train, "validation": validation, "test": test}
+        mean, std = mean_and_std(train.images)
+        notes = _notes(name, read, splits)
+        return cls(
+            name=name,
+            train=train,
+            validation=validation,
+            test=test,
+            class_names=read.class_names,
+            mean=mean,
+            std=std,
+            split_seed=split_seed,
+            augmentation=dict(read.augmentation),
+            source="; ".join(filter(None, [*remarks, *notes.remarks()])),
+            fingerprint=fingerprint(
+                {part: (s.images, s.labels) for part, s in splits.items()}, task, sigma
+            ),
+            path=path,
+            notes=notes,
+            task=task,
+            sigma=sigma,
+        )
+
+    @classmethod
+    def from_arrays(
+        cls,
+        images: Any,
+        labels: Any,
+        *,
+        validation: tuple[Any, Any] | None = None,
+        test: tuple[Any, Any] | None = None,
+        class_names: Sequence[str] | None = None,
+        axes: str | None = None,
+        name: str = "arrays",
+        image_size: ImageSize | None = None,
+        split_seed: int = 0,
+        validation_fraction: float | None = None,
+    ) -> Self:
+        """Make a data set of arrays, for classification or segmentation.
+
+        A run of such data is resumed, confirmed, explained and exported with the same arrays.
+
+        Args:
+            images: Training images (N, H, W), (N, H, W, C) or (N, C, H, W), a NumPy array or a
+                tensor of uint8, uint16, float16 or float32. They keep their type.
+            labels: Labels (N,), integers from 0 on or texts; or masks (N, H, W) of integers, with
+                255 for pixels to ignore.
+            validation: Images and labels of the validation split; None to set some aside.
+            test: Images and labels of the test split; None to set some aside.
+            class_names: Name of each class.
+            axes: ``NHWC`` or ``NCHW``; needed only if the shape does not tell.
+            name: Name of the data in tables and messages.
+            image_size: Side of square images in pixels, or (height, width), to resize to.
+            split_seed: Seed of the division into train and validation.
+            validation_fraction: Share of validation images: by default 0.1 of the training images
+                if ``test`` is given, and otherwise 0.2.
+
+        Returns:
+            Data on the CPU.
+
+        Raises:
+            DataError: If the arrays are of another kind or do not fit each other.
+        """
+        arrays, kind = given_arrays(images, labels, validation, test, class_names, axes)
+        read = read_arrays(name, arrays, kind, "arrays given in Python")
+        size = None if image_size is None else check_image_size(image_size, DataError)
+        return cls.of(
+            check_given_name(name),
+            read,
+            size=size,
+            split_seed=split_seed,
+            validation_fraction=validation_fraction,
+        )
+
+    @classmethod
+    def from_dataset(
+        cls,
+        dataset: Any,
+        *,
+        validation: Any = None,
+        test: Any = None,
+        image: str = "image",
+        label: str = "label",
+        class_names: Sequence[str] | None = None,
+        name: str = "dataset",
+        image_size: ImageSize | None = None,
+        split_seed: int = 0,
+        validation_fraction: float | None = None,
+    ) -> Self:
+        """Make a data set of a map-style dataset, which is read once.
+
+        Its items are pairs (image, label), as of torchvision, or mappings, as of Hugging Face.
+        Images are pictures of PIL, arrays or tensors, all of one size; a tensor (C, H, W) has its
+        channels first. Random transforms are refused: skipsearch augments by the recipe.
+
+        Args:
+            dataset: Training images and their labels; any ``torch.utils.data.Dataset`` with a
+                length, ``datasets.Dataset``, or sequence.
+            validation: The same of the validation split; None to set some aside.
+            test: The same of the test split; None to set some aside.
+            image: Key of the image, if items are mappings.
+            label: Key of the label, if items are mappings.
+            class_names: Name of each class; None for those that the dataset knows.
+            name: Name of the data in tables and messages.
+            image_size: Side of square images in pixels, or (height, width), to resize to.
+            split_seed: Seed of the division into train and validation.
+            validation_fraction: Share of validation images; None for the default.
+
+        Returns:
+            Data on the CPU.
+
+        Raises:
+            DataError: If an item is of another kind, or the images differ in size.
+        """
+        parts = {"train": dataset, "validation": validation, "test": test}
+        items = {
+            part: read_items(f"{name}: {part}", items, image, label)
+            for part, items in parts.items()
+            if items is not None
+        }
+        first = items["train"]
+        return cls.from_arrays(
+            first.images,
+            first.labels,
+            validation=items["validation"].pair if "validation" in items else None,
+            test=items["test"].pair if "test" in items else None,
+            class_names=class_names or names_of(dataset, label),
+            axes=first.axes,
+            name=name,
+            image_size=image_size,
+            split_seed=split_seed,
+            validation_fraction=validation_fraction,
+        )
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    @property
+    def outputs(self) -> int:
+        """Number of outputs of a network, for each image or for each of its pixels."""
+        return self.in_channels if self.task.restores else self.classes
+
+    @property
+    def in_channels(self) -> int:
+        """Number of channels of an image."""
+        return self.train.images.shape[1]
+
+    @property
+    def pixels(self) -> str:
+        """Type of the pixels, such as ``uint8``."""
+        return pixel_type(self.train.images)
+
+    @property
+    def image_size(self) -> ImageSize:
+        """Side of square images in pixels, or height and width."""
+        return Size(*self.train.images.shape[2:]).image_size
+
+    def to(self, device: str | torch.device) -> "Data":
+        """Return the same data on another device.
+
+        Raises:
+            DataError: If the device does not exist here, or has too little memory.
+        """
+        try:
+            test = None if self.test is None else self.test.to(device)
+            train, validation = self.train.to(device), self.validation.to(device)
+        except torch.OutOfMemoryError:
+            size = sum(split.images.nbytes for split in self._splits().values())
+            raise DataError(
+                f"{self.name}: the images take {size / GIB:.1f} GiB, for which {device} has no room"
+            ) from None
+        return replace(self, train=train, validation=validation, test=test)
+
+    def summary(self) -> str:
+        """Return a readable summary of a few lines.
+
+        It has the classes and the size of an image, the number of images of each split, the
+        smallest class, for masks the share of pixels of each class and of ignored ones, for
+        denoising the noise and the score of the noisy images, and, if there is any, what was
+        skipped or looks wrong.
+        """
+        splits = self._splits()
+        size = f"{self.in_channels} x {Size.of(self.image_size)}"
+        size += "" if self.pixels == "uint8" else f", {self.pixels}"
+        what = [f"{self.classes} classes"]
+        if self.task.restores:
+            what = [self.task.name, f"sigma {self.sigma:g}"]
+        elif self.task.per_pixel:
+            what = [self.task.name, *what]
+        lines = [
+            f"data {self.name}: {', '.join(what)}, images of {size}",
+            f"images: {', '.join(f'{len(split):,} {name}' for name, split in splits.items())}",
+        ]
+        if self.task.restores:
+            lines.append(f"noisy images, nothing done: PSNR {noise_psnr(self.sigma):.2f} dB")
+        else:
+            describe = describe_masks if self.task.per_pixel else describe_labels
+            labels = {name: split.labels for name, split in splits.items()}
+            lines += describe(labels, self.class_names)
+        if left_out := self.notes.left_out():
+            lines.append(f"left out: {left_out}")
+        lines += [f"note: {warning}" for warning in self.notes.warnings()]
+        return "\n".join(lines)
+
+    def _splits(self) -> dict[str, Split]:
+        splits = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {name: split for name, split in splits.items() if split is not None}
+
+    def without_test(self) -> "Data":
+        """Return the data without its test split, as required for a search.
+
+        The fingerprint stays, since train and validation are from the same data set.
+        """
+        return replace(self, test=None)
+
+    def with_validation_in_training(self) -> "Data":
+        """Return the data with the validation images added to the training images.
+
+        This is for the final training of a winner. The validation split is kept for reference but
+        is no longer held out: a network trained on this data has seen it. `mean` and `std` stay,
+        so that every network of a run has the same inputs; source and fingerprint show the change.
+        """
+        return replace(
+            self,
+            train=Split(
+                torch.cat([self.train.images, self.validation.images]),
+                torch.cat([self.train.labels, self.validation.labels]),
+            ),
+            source=f"{self.source}; the validation images are trained on too",
+            fingerprint=hash_of([b"validation in training", self.fingerprint.encode()]),
+        )
+
+
+def noise_psnr(sigma: float) -> float:
+    """Return the PSNR in dB of images with noise of a standard deviation in grey levels."""
+    return 20 * math.log10(255 / sigma)
+
+
+def _notes(name: str, read: Read, splits: Mapping[str, Split]) -> Notes:
+    """Return the notes of a source and of its splits."""
+    duplicates = find_duplicates(splits)
+    if duplicates.distinct["train"] == 1:
+        number = len(splits["train"])
+        raise DataError(f"{name}: all {number:,} training images are the same picture")
+    notes = replace(
+        read.notes,
+        repeated=duplicates.repeated,
+        contradictory=0 if read.task.restores else duplicates.contradictory,
+        sizes={part: len(split) for part, split in splits.items()},
+        constant=constant_channels(splits["train"].images),
+    )
+    if read.task.restores or not read.task.per_pixel:
+        return notes
+    lacking = {part: absent(split.labels, read.class_names) for part, split in splits.items()}
+    ignored = sum(int((split.labels == IGNORED).all(2).all(1).sum()) for split in splits.values())
+    return replace(
+        notes,
+        absent={part: names for part, names in lacking.items() if names},
+        unlabelled=ignored,
+    )

@@ -1,0 +1,166 @@
+"""Arrays and datasets that are given in Python, as arrays by the names of an .npz file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from skipsearch.data.arrays import AXES, CHANNELS_FIRST, NAMES
+from skipsearch.data.known import DATASETS
+from skipsearch.data.source import Array
+from skipsearch.errors import DataError, not_one_of, shown_value
+
+
+def check_given_name(name: object) -> str:
+    """Return the name of given data; raise an error if it could be that of others."""
+    if not isinstance(name, str) or not name or "/" in name or "\\" in name:
+        raise DataError(f"name: {shown_value(name)} is not a text without slashes")
+    if name in DATASETS:
+        raise DataError(f"name: {name!r} is a known data set; give another name")
+    return name
+
+
+def given_arrays(
+    images: Any,
+    labels: Any,
+    validation: tuple[Any, Any] | None,
+    test: tuple[Any, Any] | None,
+    class_names: Sequence[str] | None,
+    axes: str | None,
+) -> tuple[dict[str, Array], str]:
+    """Return arrays by the names of an .npz file, and whether they have ``labels`` or ``masks``.
+
+    Args:
+        images: Training images.
+        labels: Their labels or masks.
+        validation: Images and labels of the validation split.
+        test: Images and labels of the test split.
+        class_names: Name of each class.
+        axes: Order of the axes of images.
+
+    Raises:
+        DataError: If a split is no pair, or a value no array.
+    """
+    pairs = {"train": (images, labels), "validation": validation, "test": test}
+    target = _array("train labels", labels)
+    kind = "masks" if target.ndim == 3 else "labels"
+    arrays: dict[str, Array] = {}
+    for part, pair in pairs.items():
+        if pair is None:
+            continue
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise DataError(f"{part}: expected a pair of images and labels")
+        arrays[f"{part}_images"] = _array(f"{part} images", pair[0])
+        arrays[f"{part}_{kind}"] = _array(f"{part} labels", pair[1])
+    if class_names is not None:
+        arrays[NAMES] = np.asarray(list(class_names))
+    if axes is not None:
+        arrays[AXES] = np.asarray(axes)
+    return arrays, kind
+
+
+def _array(what: str, value: Any) -> Array:
+    """Return a value as an array on the CPU."""
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu()
+        if value.dtype == torch.bfloat16:
+            raise DataError(f"{what}: bfloat16, which NumPy does not have: give them.float()")
+        return np.asarray(value.numpy())
+    try:
+        array = np.asarray(value)
+    except ValueError:  # lists of unlike lengths
+        array = np.asarray(None)
+    if array.dtype.kind == "O":
+        raise DataError(f"{what}: not an array of numbers or texts; images of one size are stacked")
+    return array
+
+
+class Items(NamedTuple):
+    """The items of a dataset.
+
+    Attributes:
+        images: Images, stacked.
+        labels: Label of each.
+        axes: Order of the axes of the images; None if their shape is to tell.
+    """
+
+    images: Array
+    labels: Array
+    axes: str | None
+
+    @property
+    def pair(self) -> tuple[Array, Array]:
+        """Images and labels."""
+        return self.images, self.labels
+
+
+def read_items(where: str, dataset: Any, image: str, label: str) -> Items:
+    """Read all items of a map-style dataset.
+
+    Args:
+        where: The dataset, for messages.
+        dataset: Object with a length and items by number.
+        image: Key of the image, if items are mappings.
+        label: Key of the label, if items are mappings.
+
+    Raises:
+        DataError: If it has no length, an item is of another kind, two images differ in size or
+            type, or reading an image twice gives different pixels.
+    """
+    try:
+        number = len(dataset)
+    except TypeError:
+        raise DataError(
+            f"{where}: {type(dataset).__name__} has no length; give a map-style dataset"
+        ) from None
+    if not number:
+        raise DataError(f"{where}: the dataset is empty")
+    images: list[Array] = []
+    labels: list[Any] = []
+    axes = None
+    for index in range(number):
+        picture, target = _pair(f"{where}[{index}]", dataset[index], image, label)
+        axes = CHANNELS_FIRST if isinstance(picture, torch.Tensor) and picture.ndim == 3 else None
+        pixels = _array(f"{where}[{index}]: image", picture)
+        if images and (pixels.shape, pixels.dtype) != (images[0].shape, images[0].dtype):
+            raise DataError(
+                f"{where}[{index}]: the image is {pixels.dtype} {pixels.shape} and the first"
+                f" {images[0].dtype} {images[0].shape}, expected one size: resize in the transform"
+            )
+        images.append(pixels)
+        labels.append(
+            target.item() if isinstance(target, torch.Tensor) and not target.ndim else target
+        )
+    again, _ = _pair(f"{where}[0]", dataset[0], image, label)
+    if not np.array_equal(_array(f"{where}[0]: image", again), images[0], equal_nan=True):
+        raise DataError(
+            f"{where}: reading the first image twice gives different pixels: remove the random"
+            " transform, and set crop, flip and cutout in the recipe"
+        )
+    return Items(np.stack(images), _array(f"{where}: labels", labels), axes)
+
+
+def _pair(where: str, item: Any, image: str, label: str) -> tuple[Any, Any]:
+    """Return image and label of an item."""
+    if isinstance(item, Mapping):
+        for key in (image, label):
+            if key not in item:
+                raise DataError(f"{where}: key {not_one_of(key, tuple(map(str, item)))}")
+        return item[image], item[label]
+    if not isinstance(item, tuple | list) or len(item) != 2:
+        raise DataError(
+            f"{where}: {type(item).__name__} is not a pair of image and label, nor a mapping"
+        )
+    return item[0], item[1]
+
+
+def names_of(dataset: Any, label: str) -> list[str] | None:
+    """Return the names of the classes that a dataset knows: torchvision's, or Hugging Face's."""
+    features = getattr(dataset, "features", None)
+    known = getattr(dataset, "classes", None)
+    if isinstance(features, Mapping) and label in features:
+        known = getattr(features[label], "names", None)
+    return None if known is None else [str(name) for name in known]

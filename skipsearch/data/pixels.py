@@ -1,0 +1,41 @@
+"""The types of pixels, and the raw value of each that counts as 1."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import Tensor
+
+from skipsearch.errors import unknown_word
+
+FULL_SCALES = {
+    "uint8": 255.0,
+    "uint16": 65_535.0,
+    "float16": 1.0,
+    "float32": 1.0,
+}
+PIECE = 2**24  # number of values that are converted together
+
+
+def pixel_type(images: Tensor) -> str:
+    """Return the name of a type of pixels, such as ``uint8``."""
+    return str(images.dtype).removeprefix("torch.")
+
+
+def full_scale(images: Tensor) -> float:
+    """Return the raw value that counts as 1."""
+    return full_scale_of(pixel_type(images))
+
+
+def full_scale_of(word: str) -> float:
+    """Return the raw value that counts as 1, for the name of a type of pixels."""
+    if word not in FULL_SCALES:
+        raise unknown_word("type of pixels", word)
+    return FULL_SCALES[word]
+
+
+def pieces(images: Tensor) -> Iterator[Tensor]:
+    """Yield images (n, C, H, W) as float64 in units of the full scale, some at a time."""
+    together = max(1, PIECE // images[0].numel())
+    for start in range(0, len(images), together):
+        yield images[start : start + together].double() / full_scale(images)

@@ -1,0 +1,46 @@
+"""A split: images and labels on one device."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from skipsearch.data.device import find_device
+from skipsearch.data.pixels import full_scale
+
+IGNORED = 255  # value of mask pixels that no loss or metric counts
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Images and their labels, on one device.
+
+    Attributes:
+        images: Images (N, C, H, W), of a type of ``FULL_SCALES``.
+        labels: Labels (N,), int64, each in 0..classes - 1; for segmentation masks (N, H, W), uint8,
+            with a class or ``IGNORED`` for each pixel.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def __post_init__(self) -> None:
+        assert self.images.ndim == 4, "expected (N, C, H, W)"
+        assert full_scale(self.images), "expected a known type of pixels"
+        count, _, height, width = self.images.shape
+        masks = self.labels.ndim == 3
+        assert self.labels.dtype == (torch.uint8 if masks else torch.int64), "expected these types"
+        shape = (count, height, width) if masks else (count,)
+        assert self.labels.shape == shape, "expected one label for each image or pixel"
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to(self, device: str | torch.device) -> "Split":
+        """Return the same split on another device.
+
+        Raises:
+            DataError: If the device does not exist here.
+        """
+        known = find_device(device)
+        return Split(self.images.to(known), self.labels.to(known))

@@ -1,0 +1,239 @@
+"""Data that are given in Python, and pixels other than bytes, from the arrays to the prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import skipsearch as ss
+from skipsearch.data import Data, load_data, normalise
+from skipsearch.errors import DataError, RunError
+from skipsearch.run import Run
+
+RNG = np.random.default_rng(0)
+TYPES = ("uint8", "uint16", "float16", "float32")
+SPACE = {
+    "name": "tiny",
+    "base": {"widths": [4, 8], "depths": [1, 1]},
+    "recipe": {"batch_size": 32},
+    "axes": {"layout": ["conv3-bn-relu", "bn-relu-conv3 +"]},
+}
+
+
+def arrays(
+    kind: str = "uint8", shape: Sequence[int] = (6, 6, 3), n: int = 60, classes: int = 3
+) -> tuple[np.ndarray, np.ndarray]:
+    """Images (n, *shape) of a class each, which differ in their mean."""
+    labels = np.arange(n) % classes
+    images = RNG.random((n, *shape)) / 2 + (labels / classes / 2).reshape(n, *[1] * len(shape))
+    scale = np.iinfo(kind).max if kind.startswith("u") else 1.0
+    return (images * scale).astype(kind), labels
+
+
+# --- pixels --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_images_keep_their_type_and_are_normalised(kind: str) -> None:
+    images, labels = arrays(kind)
+    data = Data.from_arrays(images, labels)
+    assert data.pixels == kind
+    assert (data.in_channels, data.image_size, data.classes) == (3, 6, 3)
+    raw = data.train.images
+    entering = normalise(raw, torch.tensor(data.mean), torch.tensor(data.std), torch.float32)
+    assert entering.mean((0, 2, 3)).abs().max() < 1e-3
+    assert (entering.std((0, 2, 3), correction=0) - 1).abs().max() < 1e-3
+    assert ("uint8" in data.summary()) == (kind not in ("uint8", "float16", "float32", "uint16"))
+    assert (kind in data.summary()) == (kind != "uint8")
+
+
+def test_mean_and_std_of_numbers_are_those_of_bytes_of_the_same_values() -> None:
+    images, labels = arrays()
+    of_bytes = Data.from_arrays(images, labels)
+    of_numbers = Data.from_arrays(images.astype("float32") / 255, labels)
+    assert of_bytes.mean == pytest.approx(of_numbers.mean, abs=1e-6)
+    assert of_bytes.std == pytest.approx(of_numbers.std, abs=1e-6)
+    assert of_bytes.fingerprint != of_numbers.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes", "channels", "size"),
+    [
+        ((6, 6), None, 1, 6),
+        ((1, 500), None, 1, (1, 500)),
+        ((1, 500, 6), "NHWC", 6, (1, 500)),
+        ((8, 9, 5), None, 5, (8, 9)),
+        ((13, 16, 16), "NCHW", 13, 16),
+        ((3, 12, 20), None, 3, (12, 20)),
+    ],
+)
+def test_any_shape(shape: tuple[int, ...], axes: str | None, channels: int, size: Any) -> None:
+    images, labels = arrays("float32", shape)
+    data = Data.from_arrays(images, labels, axes=axes)
+    assert (data.in_channels, data.image_size) == (channels, size)
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (np.zeros((9, 4, 4), "float64"), "x: train_images is float64 (9, 4, 4), expected uint8, "),
+        (np.full((9, 4, 4), np.nan, "float32"), "with 144 values that are not finite"),
+        (
+            np.zeros((9, 1, 500, 6), "uint8"),
+            "in which the channels could be any axis: add the text",
+        ),
+        (np.zeros((8, 4, 4), "uint8"), "9 labels for 8 images"),
+        ([[1, 2], [3]], "train images: not an array of numbers"),
+        (torch.zeros(9, 4, 4, dtype=torch.bfloat16), "train images: bfloat16, which NumPy"),
+    ],
+)
+def test_wrong_images_are_refused(images: Any, message: str) -> None:
+    with pytest.raises(DataError) as caught:
+        Data.from_arrays(images, np.arange(9) % 3, name="x")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_splits_of_another_type_are_refused() -> None:
+    images, labels = arrays("uint16")
+    with pytest.raises(DataError, match="test_images is uint8 .* and train_images uint16"):
+        Data.from_arrays(images, labels, test=(images.astype("uint8"), labels))
+
+
+def test_a_constant_channel_is_named() -> None:
+    images, labels = arrays("float32", (6, 6, 5))
+    images[..., 2] = 7
+    assert (
+        "channel 2 has one value in all training images"
+        in Data.from_arrays(images, labels).summary()
+    )
+
+
+@pytest.mark.parametrize("name", ["digits", "a/b", ""])
+def test_a_name_of_other_data_is_refused(name: str) -> None:
+    with pytest.raises(DataError, match="name: "):
+        Data.from_arrays(*arrays(), name=name)
+
+
+def test_an_npz_takes_the_same_arrays(tmp_path: Path) -> None:
+    images, labels = arrays("uint16", (13, 16, 16))
+    test = arrays("uint16", (13, 16, 16))
+    path = tmp_path / "a.npz"
+    content = {"train_images": images, "train_labels": labels}
+    content |= {"test_images": test[0], "test_labels": test[1]}
+    np.savez(path, **content)
+    with pytest.raises(DataError, match="add the text axes, 'NHWC' or 'NCHW'"):
+        load_data(path)
+    np.savez(path, **content, axes="NCHW")
+    given = Data.from_arrays(images, labels, test=test, axes="NCHW")
+    assert load_data(path).fingerprint == given.fingerprint
+    with pytest.raises(DataError, match="pixels of uint16, and denoising is of uint8"):
+        load_data(path, denoise=25)
+
+
+# --- datasets ------------------------------------------------------------------------------------
+
+
+class Torch(torch.utils.data.Dataset[Any]):
+    """As those of torchvision, with ToTensor."""
+
+    classes = ("a", "b", "c")
+
+    def __init__(self, kind: str = "uint8", noise: float = 0.0) -> None:
+        self.images, self.labels = arrays(kind)
+        self.noise = noise
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        image = torch.from_numpy(self.images[index]).permute(2, 0, 1).float() / 255
+        return image + self.noise * torch.rand(()), int(self.labels[index])
+
+
+def test_a_dataset_of_torch_is_the_arrays_of_its_items() -> None:
+    dataset = Torch()
+    data = Data.from_dataset(dataset)
+    stacked = torch.stack([dataset[i][0] for i in range(len(dataset))])
+    given = Data.from_arrays(stacked, dataset.labels, axes="NCHW")
+    assert data.fingerprint == given.fingerprint
+    assert data.class_names == ("a", "b", "c")
+
+
+def test_items_may_be_mappings_of_pictures() -> None:
+    images, labels = arrays()
+    items = [
+        {"img": Image.fromarray(image), "label": int(label)}
+        for image, label in zip(images, labels, strict=True)
+    ]
+    data = Data.from_dataset(items, image="img")
+    assert data.fingerprint == Data.from_arrays(images, labels).fingerprint
+    with pytest.raises(DataError, match=r"dataset: train\[0\]: key 'image' is not one of"):
+        Data.from_dataset(items)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "message"),
+    [
+        (Torch(noise=1.0), "reading the first image twice gives different pixels"),
+        (iter([]), "has no length; give a map-style dataset"),
+        ([], "the dataset is empty"),
+        ([(np.zeros((4, 4)), 0), (np.zeros((4, 5)), 1)], r"train[1]: the image is float64 (4, 5)"),
+        ([np.zeros(3)], "train[0]: ndarray is not a pair of image and label"),
+    ],
+)
+def test_wrong_datasets_are_refused(dataset: Any, message: str) -> None:
+    with pytest.raises(DataError) as caught:
+        Data.from_dataset(dataset)
+    assert message in str(caught.value)
+
+
+# --- the whole way -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "axes"), [("float32", (13, 8, 6), "NCHW"), ("uint16", (1, 40), None)]
+)
+def test_given_data_go_the_whole_way(
+    tmp_path: Path, kind: str, shape: tuple[int, ...], axes: str | None
+) -> None:
+    images, labels = arrays(kind, shape)
+
+    def data() -> Data:
+        return Data.from_arrays(images, labels, axes=axes, class_names=["a", "b", "c"])
+
+    space = ss.Space.from_dict(SPACE)
+    out = tmp_path / "run"
+    run = ss.search(space, data(), trials=2, epochs=1, out=out)
+    assert len(run.rank()) == 2
+    again = ss.search(space, data(), trials=2, epochs=1, out=out)
+    assert [t.number for t in again.trials()] == [t.number for t in run.trials()]
+    other = Data.from_arrays(images[::-1].copy(), labels, axes=axes)
+    with pytest.raises(RunError, match=r"holds another search: data\.fingerprint"):
+        ss.search(space, other, trials=2, epochs=1, out=out)
+
+    run = Run.open(out)
+    with pytest.raises(RunError, match="its data 'arrays' were given in Python: give them again"):
+        ss.export(run, "best", out=tmp_path / "none")
+    with pytest.raises(RunError, match="the given data are not what was searched"):
+        ss.export(run, "best", out=tmp_path / "none", data=other)
+    exported = ss.export(run, "best", out=tmp_path / "winner", data=data())
+    assert exported.test.images == len(data().test or ())
+
+    file = tmp_path / "one.npy"
+    np.save(file, images[0])
+    found = ss.predict(exported.path, file)
+    assert set(found.label) == {"a", "b", "c"}
+    np.save(file, images[0].astype("float16"))
+    with pytest.raises(DataError, match=f"float16 pixels, and the network takes {kind}"):
+        ss.predict(exported.path, file)
+    with pytest.raises(DataError, match="give them as .npy files"):
+        ss.predict(exported.path, tmp_path / "one.png")
+    scale = "value" if kind == "float32" else "value / 65535"
+    assert f"({scale} - mean) / std" in (exported.path / "README.md").read_text()
