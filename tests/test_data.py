@@ -605,8 +605,8 @@ def missing_key(here: Path):
 
 
 def float_images(here: Path):
-    path = npz(here, train_images=np.zeros((40, 6, 6), dtype=np.float32))
-    return {"name": path}, [str(path), "train_images is float32 (40, 6, 6)", "expected uint8"]
+    path = npz(here, train_images=np.zeros((40, 6, 6)))
+    return {"name": path}, [str(path), "train_images is float64 (40, 6, 6)", "expected uint8"]
 
 
 def flat_images(here: Path):
@@ -670,11 +670,6 @@ def name_without_images(here: Path):
     return {"name": path}, [str(path), "class 'eel' has 0 of 40 images"]
 
 
-def oblong_arrays(here: Path):
-    path = npz(here, **arrays(shape=(6, 7)))
-    return {"name": path}, [str(path), "6x7 pixels are not square", "image_size"]
-
-
 CASES: list[Callable] = [
     unknown_name,
     missing_folder,
@@ -721,7 +716,6 @@ CASES: list[Callable] = [
     single_label,
     numbers_for_names,
     name_without_images,
-    oblong_arrays,
 ]
 
 

@@ -49,7 +49,6 @@ def test_images_keep_their_type_and_are_normalised(kind: str) -> None:
     entering = normalise(raw, torch.tensor(data.mean), torch.tensor(data.std), torch.float32)
     assert entering.mean((0, 2, 3)).abs().max() < 1e-3
     assert (entering.std((0, 2, 3), correction=0) - 1).abs().max() < 1e-3
-    assert ("uint8" in data.summary()) == (kind not in ("uint8", "float16", "float32", "uint16"))
     assert (kind in data.summary()) == (kind != "uint8")
 
 
@@ -102,7 +101,7 @@ def test_wrong_images_are_refused(images: Any, message: str) -> None:
 
 def test_splits_of_another_type_are_refused() -> None:
     images, labels = arrays("uint16")
-    with pytest.raises(DataError, match="test_images is uint8 .* and train_images uint16"):
+    with pytest.raises(DataError, match=r"test_images is uint8 .* and train_images uint16"):
         Data.from_arrays(images, labels, test=(images.astype("uint8"), labels))
 
 
@@ -219,7 +218,7 @@ def test_given_data_go_the_whole_way(
         ss.search(space, other, trials=2, epochs=1, out=out)
 
     run = Run.open(out)
-    with pytest.raises(RunError, match="its data 'arrays' were given in Python: give them again"):
+    with pytest.raises(RunError, match="'arrays' were given in Python: give them again"):
         ss.export(run, "best", out=tmp_path / "none")
     with pytest.raises(RunError, match="the given data are not what was searched"):
         ss.export(run, "best", out=tmp_path / "none", data=other)
@@ -233,7 +232,7 @@ def test_given_data_go_the_whole_way(
     np.save(file, images[0].astype("float16"))
     with pytest.raises(DataError, match=f"float16 pixels, and the network takes {kind}"):
         ss.predict(exported.path, file)
-    with pytest.raises(DataError, match="give them as .npy files"):
+    with pytest.raises(DataError, match=r"give them as \.npy files"):
         ss.predict(exported.path, tmp_path / "one.png")
     scale = "value" if kind == "float32" else "value / 65535"
-    assert f"({scale} - mean) / std" in (exported.path / "README.md").read_text()
+    assert f"({scale} - mean) / std" in (exported.path / "card.md").read_text()

@@ -1,7 +1,9 @@
 """A split: images and labels on one device."""
 
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -33,6 +35,10 @@ class Split:
         shape = (count, height, width) if masks else (count,)
         assert self.labels.shape == shape, "expected one label for each image or pixel"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel as arrays: PyTorch 2.14 writes tensors of uint16 that it cannot read again."""
+        return _split_of, (self.images.cpu().numpy(), self.labels.cpu().numpy())
+
     def __len__(self) -> int:
         return len(self.labels)
 
@@ -44,3 +50,8 @@ class Split:
         """
         known = find_device(device)
         return Split(self.images.to(known), self.labels.to(known))
+
+
+def _split_of(images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> Split:
+    """Return a split of its arrays, copied: those of Ray are read-only."""
+    return Split(torch.from_numpy(images.copy()), torch.from_numpy(labels.copy()))
