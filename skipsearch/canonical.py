@@ -42,7 +42,7 @@ def canonical_fields(
     Args:
         values: Fields of a design.
         stages: The same fields for each stage.
-        plan: Plan of the design; the fields do not depend on the number of image channels.
+        plan: Plan of the design, for a number of image channels that stands for any.
     """
     dropout = values["dropout"]
     down = len(stages) - values["ups"]
@@ -166,6 +166,8 @@ def _canonical_alike(
         # What only some of them could spell more simply stays as it is.
         differs = any(value != effective[0] for value in effective)
         values[name] = getattr(given, name) if differs else next(iter(effective), None)
+    if given.shortcut == "omit" and len({each.layout.skip for each in found if each.layout}) > 1:
+        values["shortcut"] = "omit"  # which made some of them plain
     return _Canonical(**values)
 
 

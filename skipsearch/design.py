@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
@@ -30,7 +31,7 @@ from skipsearch.fields import (
     with_effect,
 )
 from skipsearch.ids import hashed
-from skipsearch.kinds import LARGEST, LINK_WORDS, MAPS, split_link
+from skipsearch.kinds import LARGEST, LINK_WORDS, MAPS, NO_STEM, split_link
 from skipsearch.layout import Layout, parse_run
 from skipsearch.plan import OUTPUT, End, Network
 from skipsearch.planning import (
@@ -38,6 +39,7 @@ from skipsearch.planning import (
     StageFields,
     levels_of,
     linked,
+    names_all_stages,
     needed_nodes,
     node_places,
     plan_network,
@@ -47,6 +49,7 @@ from skipsearch.text import dump_yaml, parse_yaml, read_text
 # Far above any real network, far below a mistake.
 MOST_BLOCKS = 2_000  # in total: 6,000 layers with three convolutions per block
 MOST_STAGES = 30  # each halves height and width
+MANY_CHANNELS = 1_000_003  # of an image; a prime
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -152,13 +155,11 @@ class Design:
     def _mirror(self) -> None:
         """Repeat the values of the stages that halve, in reverse, where they alone are given.
 
-        A list may name all stages, or those that halve; the latter is meant if no list is longer
-        and all its stages together could not halve as often as ``ups`` doubles.
+        A list may name all stages, or those that halve; see ``names_all_stages``.
         """
-        halving = 2 if parse_run(self.stem)[-1] == "pool" else 0
         lengths = {"depths": len(self.depths), "widths": len(self.widths)}
         stages = max(lengths.values())
-        if self.ups and self.ups > stages - 1 - self.ups + halving:
+        if not names_all_stages(stages, self.ups, parse_run(self.stem)):
             stages += self.ups
         down = stages - self.ups
         for length in lengths.values():
@@ -430,4 +431,29 @@ def _plan(design: Design, in_channels: int) -> Network:
 @lru_cache(maxsize=4096)
 def _canonical(design: Design) -> Design:
     values = {name: getattr(design, name) for name in FIELDS}
-    return Design(**canonical_fields(values, design.stages, design.plan()))
+    found = [
+        canonical_fields(values, design.stages, plan) for plan in _plans_for_any_images(design)
+    ]
+    # A field that has no effect for some number of image channels may have one for another.
+    agreed = {
+        name: value if all(each[name] == value for each in found) else values[name]
+        for name, value in found[0].items()
+    }
+    return Design(**agreed)
+
+
+def _plans_for_any_images(design: Design) -> list[Network]:
+    """Return plans that stand for those of any number of image channels.
+
+    Without a stem, signals may have the channels of the image: a number that no other signal has
+    tells them apart. Where padding cannot lead from so many, those of grey and RGB images do.
+    """
+    if parse_run(design.stem) != (NO_STEM,):
+        return [design.plan()]
+    try:
+        return [design.plan(MANY_CHANNELS)]
+    except DesignError:
+        plans = [design.plan()]
+    with contextlib.suppress(DesignError):
+        plans.append(design.plan(1))
+    return plans

@@ -92,9 +92,11 @@ def _one_or_per_stage(values: st.SearchStrategy[Any], stages: int) -> st.SearchS
 
 
 @st.composite
-def fields(draw: st.DrawFn, layout_texts: st.SearchStrategy[str]) -> dict[str, Any]:
+def fields(
+    draw: st.DrawFn, layout_texts: st.SearchStrategy[str], stages: int | None = None
+) -> dict[str, Any]:
     """Fields of a design of up to three small stages; not every draw is a valid design."""
-    n = draw(st.integers(1, 3))
+    n = stages or draw(st.integers(1, 3))
     values = {
         "layout": draw(_one_or_per_stage(layout_texts, n)),
         "depths": draw(st.tuples(*[st.sampled_from((1, 2))] * n)),
@@ -128,7 +130,6 @@ DECODER_LINKS = (
     *(("nested",), ("nested",), ("nested", "0>y"), ("1.1>5",), ("0.1>5", "1.1>y"), ("s.1>5",)),
 )
 DECODER_VALUES: dict[str, st.SearchStrategy[Any]] = {
-    "ups": st.sampled_from((1, 1, 2, 3)),
     "up": st.sampled_from(UPS),
     "down": st.sampled_from(("stride", "stride", "maxpool", "avgpool")),
     "stem": st.sampled_from((*STEMS, "none", "none")),
@@ -141,10 +142,22 @@ DECODER_VALUES: dict[str, st.SearchStrategy[Any]] = {
 @st.composite
 def decoder_fields(draw: st.DrawFn, layout_texts: st.SearchStrategy[str]) -> dict[str, Any]:
     """Fields of a design with stages that enlarge; not every draw is a valid design."""
-    values = draw(fields(layout_texts))
+    ups = draw(st.sampled_from((1, 2, 2, 3)))
+    encoder = draw(st.sampled_from((ups + 1, ups + 1, ups + 2)))
+    values = draw(fields(layout_texts, encoder + ups))
     values |= {name: draw(strategy) for name, strategy in DECODER_VALUES.items()}
-    if draw(st.booleans()) and len(values["depths"]) > 1:
-        values["depths"] = (*values["depths"][:-1], 0)
+    values |= {"ups": ups, "up": draw(_one_or_per_stage(DECODER_VALUES["up"], ups))}
+    if draw(st.booleans()):
+        empty = draw(st.integers(encoder, encoder + ups - 1))
+        values["depths"] = (*values["depths"][:empty], 0, *values["depths"][empty + 1 :])
+    if draw(st.booleans()):  # the lists of the stages before the first that enlarges
+        short = {name: values[name][:encoder] for name in ("depths", "widths")}
+        lists = [
+            name for name, value in values.items() if name in PER_STAGE and type(value) is tuple
+        ]
+        values |= {**short, **{name: values[name][:encoder] for name in lists}}
+    if draw(st.booleans()) and values["links"] == ("nested",):
+        values["links"] = ("mirror", "1.1>y")
     return values
 
 

@@ -392,6 +392,7 @@ def test_the_summary_names_classes_splits_and_the_smallest_class(tmp_path: Path)
         f"data {tmp_path}: 2 classes, images of 3 x 8 x 8",
         "images: 21 train, 7 validation, 7 test",
         "smallest class: 'dog', 10 images (6 train, 2 validation, 2 test)",
+        "note: channel 2 has one value in all training images",
     ]
     assert "images: 21 train, 7 validation" in data.without_test().summary().splitlines()
 
@@ -427,10 +428,12 @@ def test_an_image_size_that_no_memory_holds_is_refused_before_anything_is_read(
 ) -> None:
     folder_of_images(tmp_path)
     (tmp_path / "cat" / "000.png").write_bytes(b"not an image")  # would be an error if it were read
-    expected = r"20 images of 3 x 60000000 x 60000000 bytes need [\d,.]+ GiB of memory, and [\d,.]+"
+    expected = (
+        r"20 images of 3 x 60000000 x 60000000 pixels need [\d,.]+ GiB of memory, and [\d,.]+"
+    )
     with pytest.raises(DataError, match=expected):
         load_data(tmp_path, image_size=60_000_000)
-    with pytest.raises(DataError, match=r"1,797 images of 1 x 60000000 x 60000000 bytes need"):
+    with pytest.raises(DataError, match=r"1,797 images of 1 x 60000000 x 60000000 pixels need"):
         load_data("digits", image_size=60_000_000)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -14,11 +15,12 @@ from skipsearch.artefacts.source import source
 from skipsearch.classics import CLASSICS, ORIGINAL, PLAIN
 from skipsearch.classics.decoders import DECODERS
 from skipsearch.cost import cost
-from skipsearch.design import Design
+from skipsearch.design import MANY_CHANNELS, Design
 from skipsearch.errors import DesignError
 from skipsearch.fields import FIELDS
 from skipsearch.merges import MERGES
 from skipsearch.models import build, can_pack, pack
+from skipsearch.plan import Network as Plan
 from skipsearch.plan import Size
 from skipsearch.planning import SHORTCUTS
 from tests.strategies import NEAR_LAYOUTS, RELAXED, decoders, near_decoders
@@ -33,6 +35,32 @@ def unet(**changes: Any) -> Design:
         "stem": "none", "links": ["mirror"], "link_merge": "cat", "head": "map", **changes,
     }  # fmt: skip
     return Design(**fields)
+
+
+# The stage is an identity, and its node is plain since the shortcut is omitted there.
+OMITTED_IN_A_NODE = Design(
+    layout="conv3 +",
+    depths=(1,) * 5,
+    widths=(4, 2, 4, 8, 8),
+    ups=2,
+    up=("up2", "nearest"),
+    links=("1.1>5",),
+    head="map",
+    shortcut=("proj",) * 4 + ("omit",),
+)
+PADDED_BESIDE_A_NODE = Design(
+    layout="conv3 +", depths=(1,) * 5, widths=(4, 4, 8, 4, 8), ups=2, links=("1.1>y",),
+    link_merge="cat", head="map", stem="none", shortcut=("pad", "proj", "proj", "omit", "omit"),
+)  # fmt: skip
+
+
+def plans(design: Design) -> list[Plan]:
+    """The networks for images of three channels, of one, and of as many as no signal has."""
+    found = [design.plan()]
+    for channels in (1, MANY_CHANNELS):
+        with contextlib.suppress(DesignError):  # padding leads to more channels alone
+            found.append(design.plan(channels))
+    return found
 
 
 def images(n: int = 2) -> Tensor:
@@ -189,12 +217,39 @@ def test_a_stage_without_blocks_has_no_layout() -> None:
 @example(unet(layout="conv3 +", shortcut="omit", widths=(3, 3, 3), link_merge="add"))
 @example(unet(layout="conv3 + bn", shortcut="omit", link_merge="add", up="nearest"))
 @example(unet(layout="conv3 +", merge="cat", down="avgpool"))
+@example(OMITTED_IN_A_NODE)
+@example(PADDED_BESIDE_A_NODE)
+@example(Design(layout="conv3 +", merge="cat", stem="none", depths=(1, 1), widths=(4, 4)))
 def test_canonical_builds_the_same_network_and_is_its_own_canonical(design: Design) -> None:
     canonical = design.canonical()
-    assert canonical.plan() == design.plan()
+    assert plans(canonical) == plans(design)
     assert canonical.canonical() == canonical
     assert canonical.id == design.id
     assert Design.from_json(design.to_json()) == design
+
+
+@pytest.mark.parametrize(
+    ("fields", "changes"),
+    [
+        # The compression decides for an image of one channel, and not for one of three.
+        (
+            {"layout": "conv3 +", "merge": "cat", "depths": (1, 1), "widths": (4, 4),
+             "compression": 0.3},
+            {"compression": 0.4},
+        ),
+        # The last stage keeps its 7 channels for an RGB image beside 4 channels.
+        (
+            {"layout": (PLAIN, PLAIN, "conv3-bn + relu"), "depths": (1,) * 3, "widths": (4, 4, 7),
+             "ups": 1, "up": "bilinear", "links": ["x>3"], "link_merge": "cat", "head": "map"},
+            {"shortcut": "pad"},
+        ),
+    ],
+)  # fmt: skip
+def test_designs_that_differ_for_some_images_alone_are_two(
+    fields: dict[str, Any], changes: dict[str, Any]
+) -> None:
+    one = Design(**fields, stem="none")
+    assert one.id != one.replace(**changes).id
 
 
 @settings(RELAXED, suppress_health_check=list(HealthCheck), max_examples=60)
@@ -203,8 +258,7 @@ def test_two_designs_are_equal_exactly_where_their_networks_are(
     pair: tuple[Design, Design],
 ) -> None:
     one, other = pair
-    same = one.plan() == other.plan()
-    assert (one.id == other.id) == same
+    assert (one.id == other.id) == (plans(one) == plans(other))
     for name in FIELDS:
         if not one.has_effect(name) and len(one.depths) == len(other.depths):
             assert one.replace(**{name: getattr(other, name)}).id == one.id, name

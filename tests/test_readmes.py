@@ -10,6 +10,8 @@ import pytest
 
 from skipsearch.classics import CLASSICS
 from skipsearch.cli.parser import make_parser
+from skipsearch.design import Design
+from skipsearch.layout import PLAIN_TOKENS
 from skipsearch.ready import ready_names
 from skipsearch.space import Space
 
@@ -68,6 +70,20 @@ def test_every_file_that_is_named_is_there(page: str) -> None:
     text = (ROOT / page).read_text()
     for name in re.findall(r"(?:python|bash|pytest) ((?:scripts|tests)/\S+?\.(?:py|sh))", text):
         assert (ROOT / name).exists(), name
+
+
+def test_the_unet_of_the_page_is_that_of_the_paper_with_three_fields_more() -> None:
+    text = (ROOT / "search_spaces" / "README.md").read_text()
+    (block,) = re.findall(r"^```yaml\n(layout:.*?)^```", text, re.MULTILINE | re.DOTALL)
+    design = Design.from_yaml(block).replace(stem="none", down="maxpool", link_merge="cat")
+    assert design.id == CLASSICS["unet-2015"].design.id
+
+
+def test_every_operation_that_is_named_is_one() -> None:
+    text = (ROOT / "search_spaces" / "README.md").read_text()
+    (listed,) = re.findall(r"^Operations are (.*?\.)$", text, re.MULTILINE | re.DOTALL)
+    named = set(re.findall(r"`(\w+)`", listed))
+    assert named == set(PLAIN_TOKENS)
 
 
 def test_the_first_page_is_short() -> None:

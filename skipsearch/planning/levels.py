@@ -45,6 +45,20 @@ def levels_of(stem: tuple[str, ...], stages: int, ups: int) -> Levels:
     return levels
 
 
+def names_all_stages(length: int, ups: int, stem: tuple[str, ...]) -> bool:
+    """Return whether a list of values names all stages; else it names those before the first up.
+
+    The latter is meant if all its stages together could not halve as often as ``ups`` doubles.
+
+    Args:
+        length: Length of the longest list.
+        ups: Number of the last stages that enlarge.
+        stem: Operations of the stem.
+    """
+    halving = 2 if stem[-1] == "pool" else 0
+    return ups <= max(0, length - 1 - ups + halving)
+
+
 def linked(words: Iterable[str], levels: Levels, ups: int) -> tuple[str, ...]:
     """Replace the words for several links by the links, and every end by its usual name.
 

@@ -10,12 +10,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-from skipsearch.axes import Axis, Free, Parameter, Range, Value, split_name
+from skipsearch.axes import Axis, Choice, Free, Parameter, Range, Value, split_name
 from skipsearch.cost import cost
 from skipsearch.design import Design
 from skipsearch.errors import DesignError, SkipSearchError, SpaceError
+from skipsearch.fields import FIELDS
 from skipsearch.kinds import LARGEST
+from skipsearch.layout import parse_run
 from skipsearch.plan import ImageSize
+from skipsearch.planning import names_all_stages
 from skipsearch.ready import is_name, ready_path
 from skipsearch.space.candidate import Candidate, build_candidate
 from skipsearch.space.conditions import Choose, Conditions
@@ -110,6 +113,7 @@ class Space:
             raise SpaceError("base.layout is missing, and no axis sets it in all stages")
         self._check_stages()
         self._check_depths()
+        self._check_ups()
         rng = random.Random(0)
         refused = None
         for _ in range(TRIES):
@@ -147,6 +151,31 @@ class Space:
                 lowest = min(min(v) if isinstance(v, tuple) else v for v in axis.values)
             if lowest == 0:
                 raise SpaceError(f"axes.{name}: 0 is not a whole number from 1 to {LARGEST}")
+
+    def _check_ups(self) -> None:
+        """Refuse an axis ``ups`` by which the same lists name now all stages, now some of them."""
+        axis = self.axes.get("ups")
+        if not isinstance(axis, Choice | Range) or axis.size is None:
+            return
+        ups = [int(value) for value in axis.values if isinstance(value, int) and value]
+        lists = [self._values(name) for name in ("depths", "widths")]
+        for length in {len(value) for values in lists for value in values if value}:
+            for stem in self._values("stem"):
+                all_of = {n: names_all_stages(length, n, parse_run(stem)) for n in ups}
+                if len(set(all_of.values())) > 1:
+                    one = next(n for n in ups if all_of[n])
+                    other = next(n for n in ups if not all_of[n])
+                    raise SpaceError(
+                        f"axes.ups: with ups {one} the {length} depths and widths name all stages,"
+                        f" with ups {other} those before they enlarge: give a space for each"
+                    )
+
+    def _values(self, field: str) -> list[Any]:
+        """Return the values that a field has in the base or on its axis."""
+        axis = self.axes.get(field)
+        if isinstance(axis, Choice):
+            return list(axis.values)
+        return [self.base.get(field, FIELDS[field].default)]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the contents of the space's YAML."""
