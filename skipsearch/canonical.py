@@ -14,7 +14,7 @@ from skipsearch.kinds import NO_STEM
 from skipsearch.layout import Layout, is_convolution, parse_run
 from skipsearch.merges import LINK_MERGES, MERGES
 from skipsearch.operations import TRANSPOSED
-from skipsearch.plan import Head, Join, Network, Stage
+from skipsearch.plan import Head, Join, Network, Stage, Steps
 from skipsearch.planning import (
     SETTINGS,
     StageFields,
@@ -81,7 +81,7 @@ def canonical_fields(
     spelling = {
         "layout": collapse([str(stage.layout or with_blocks[0]) for stage in settled]),
         "widths": tuple(
-            stage.width if planned.blocks else planned.transition[-1].outputs
+            stage.width if planned.blocks else _settled_width(planned)
             for stage, planned in zip(stages, plan.stages, strict=True)
         ),
         "stem": _shortest_stem(parse_run(values["stem"]), with_blocks[0]),
@@ -179,8 +179,18 @@ def _canonical_empty(fields: StageFields, stage: Stage) -> _Canonical:
 
 def _narrows(stage: Stage) -> bool:
     """Whether a stage enlarges with several dense convolutions, of which one is the last."""
-    dense = [s for s in stage.transition if s.op in ("conv", *TRANSPOSED) and s.groups == 1]
-    return stage.enlarges and len(dense) > 1
+    return stage.enlarges and len(_dense(stage)) > 1
+
+
+def _settled_width(stage: Stage) -> int:
+    """Return the width of a stage without blocks; 1 if it keeps the channels of its input."""
+    return stage.transition[-1].outputs if _dense(stage) else 1
+
+
+def _dense(stage: Stage) -> Steps:
+    """Return the dense convolutions by which a stage enlarges."""
+    dense = (s for s in stage.transition if s.op in ("conv", *TRANSPOSED) and s.groups == 1)
+    return tuple(dense)
 
 
 def _settled_down(down: str, stages: Sequence[StageFields]) -> str:

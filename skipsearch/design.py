@@ -33,7 +33,7 @@ from skipsearch.fields import (
 from skipsearch.ids import hashed
 from skipsearch.kinds import LARGEST, LINK_WORDS, MAPS, NO_STEM, split_link
 from skipsearch.layout import Layout, parse_run
-from skipsearch.plan import OUTPUT, End, Network
+from skipsearch.plan import IMAGE, OUTPUT, End, Network
 from skipsearch.planning import (
     SETTINGS,
     StageFields,
@@ -445,10 +445,12 @@ def _canonical(design: Design) -> Design:
 def _plans_for_any_images(design: Design) -> list[Network]:
     """Return plans that stand for those of any number of image channels.
 
-    Without a stem, signals may have the channels of the image: a number that no other signal has
-    tells them apart. Where padding cannot lead from so many, those of grey and RGB images do.
+    Without a stem, or with a long skip from the image, signals may have its channels: a number that
+    no other signal has tells them apart. Where padding cannot lead from so many, those of grey and
+    RGB images do.
     """
-    if parse_run(design.stem) != (NO_STEM,):
+    from_image = any(split_link(link)[0] == IMAGE for link in design.links)
+    if parse_run(design.stem) != (NO_STEM,) and not from_image:
         return [design.plan()]
     try:
         return [design.plan(MANY_CHANNELS)]
