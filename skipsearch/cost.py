@@ -46,7 +46,7 @@ class Cost:
         macs: Multiply-adds of the convolutions and linear layers for one image; norms,
             activations and poolings are not counted (as in the papers' tables).
         activation_bytes: Bytes written by all operations of one forward pass of one image, in
-            float32: what training keeps for the backward pass.
+            float32. Training keeps a part of them for the backward pass, see ``holding``.
     """
 
     params: int = 0

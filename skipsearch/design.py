@@ -193,8 +193,8 @@ class Design:
             for end in (source, target):
                 if end not in levels and end not in places:
                     raise DesignError(
-                        f"links: {shown_value(link)} leads to a stage that is not there; the ends"
-                        f" of links are {ends}"
+                        f"links: {shown_value(link)} has an end that is not there; the ends of"
+                        f" links are {ends}"
                     )
             down = len(self.depths) - self.ups
             if source in places and isinstance(target, int) and target <= down:

@@ -207,7 +207,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"links": ["0>1", " 0 > 1"]}, "links[1]: ' 0 > 1' stands twice"),
     (
         {"links": ["1>4"]},
-        "links: '1>4' leads to a stage that is not there; the ends of links are x,",
+        "links: '1>4' has an end that is not there; the ends of links are x,",
     ),
     ({"link_merge": "sum"}, "link_merge: 'sum' is not one of add, cat"),
     ({"link_shortcut": "omit"}, "link_shortcut: 'omit' is not one of pad, proj, avg-proj"),

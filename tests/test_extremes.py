@@ -133,7 +133,7 @@ def test_a_listing_goes_through_all_points_once() -> None:
         ({"depths": "x" * 9999}, "depths: 'xxx"),
         ({"drop_path": float("nan")}, "drop_path: nan is not a number"),
         ({"links": [10**9999]}, "links[0]: <a whole number of"),
-        ({"links": [f"0>{i}" for i in range(1, 9999)]}, "leads to a stage that is not there"),
+        ({"links": [f"0>{i}" for i in range(1, 9999)]}, "has an end that is not there"),
         ({"head": None}, "head: None is not a text"),
         ({"stem": {"a": 1}}, "stem: {'a': 1} is not a text"),
         ({"merge": ["add", None, "add"]}, "merge[1]: None is not one of"),

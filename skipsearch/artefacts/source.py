@@ -165,7 +165,7 @@ def _network_class(
     if any("ConvTranspose2d(" in line for line in init):
         second = [
             "            elif isinstance(module, nn.ConvTranspose2d):",
-            "                # The same: a quarter of the products is added up in each output.",
+            "                # By fan-in: each output adds up a quarter of the products.",
             "                nn.init.normal_(module.weight,"
             " std=(8 / module.weight[:, 0].numel()) ** 0.5)",
         ]

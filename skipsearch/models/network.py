@@ -153,8 +153,8 @@ def _output_link(link: OutputLink, outputs: int) -> nn.Module:
 def build(design: Design, in_channels: int = 3, classes: int = 10, seed: int = 0) -> Network:
     """Build the network of a design, with initial weights that depend only on the seed.
 
-    Convolutions start as in He et al. 2015 (arXiv:1502.01852, fan-out), norms as the identity,
-    and the linear layer or the map with PyTorch's defaults. The global random state is not changed.
+    Convolutions start as in He et al. 2015 (arXiv:1502.01852, by fan-out, and transposed ones by
+    fan-in), norms as the identity, and the linear layer or the map with PyTorch's defaults. The global random state is not changed.
 
     Args:
         design: Design to build.
@@ -184,7 +184,7 @@ def build(design: Design, in_channels: int = 3, classes: int = 10, seed: int = 0
             if isinstance(module, nn.Conv2d) and not isinstance(module, DefaultConv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             elif isinstance(module, nn.ConvTranspose2d):
-                # The same: a quarter of the products is added up in each output.
+                # By fan-in: each output adds up a quarter of the products.
                 nn.init.normal_(module.weight, std=(8 / module.weight[:, 0].numel()) ** 0.5)
     return model
 

@@ -97,7 +97,8 @@ def _usual(end: End, levels: Levels) -> End:
     """Return the name of an end: without a pool the stem has one output, without a stem none."""
     if isinstance(end, str) and "." in end:
         start, _, number = end.partition(".")
-        return f"{_usual(BEFORE_POOL, levels)}.{number}" if start == BEFORE_POOL else end
+        one_output = start == BEFORE_POOL and BEFORE_POOL not in levels and 0 in levels
+        return f"0.{number}" if one_output else end
     if end == BEFORE_POOL and BEFORE_POOL not in levels:
         end = 0
     return IMAGE if end == 0 and 0 not in levels else end
