@@ -154,7 +154,8 @@ def build(design: Design, in_channels: int = 3, classes: int = 10, seed: int = 0
     """Build the network of a design, with initial weights that depend only on the seed.
 
     Convolutions start as in He et al. 2015 (arXiv:1502.01852, by fan-out, and transposed ones by
-    fan-in), norms as the identity, and the linear layer or the map with PyTorch's defaults. The global random state is not changed.
+    fan-in), norms as the identity, and the linear layer or the map with PyTorch's defaults. The
+    global random state is not changed.
 
     Args:
         design: Design to build.
