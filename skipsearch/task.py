@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from skipsearch.defaults import MARGIN
-from skipsearch.errors import RecipeError
+from skipsearch.errors import DesignError, RecipeError, shown_value
 from skipsearch.intervals import rounding, wilson
+from skipsearch.kinds import MAPS
 from skipsearch.table import Table
 
 
@@ -175,6 +176,28 @@ class Task:
                 raise RecipeError(
                     f"recipe.{name}: is for {' and '.join(tasks)}, and the task is {self.name}"
                 )
+
+
+    def check_head(self, head: str) -> None:
+        """Check that the head of a design gives what this task needs.
+
+        Args:
+            head: Field ``head`` of the design.
+
+        Raises:
+            DesignError: If it gives values for each pixel instead of the whole image, or the other
+                way round.
+        """
+        if (head.split("-")[-1] in MAPS) == self.per_pixel:
+            return
+        given, needed = "one value for the whole image", "values for each pixel"
+        words = ", ".join(MAPS)
+        if not self.per_pixel:
+            given, needed, words = needed, given, "mean"
+        raise DesignError(
+            f"head: {shown_value(head)} gives {given}, and {self.name}, the task of the data, needs"
+            f" {needed} ({words})"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,6 +75,20 @@ def test_shares_of_a_balanced_space_are_the_sums_of_squares_of_an_analysis_of_va
         assert share[0] == pytest.approx(theirs[f"C({a}):C({b})"] / total, abs=1e-9)
 
 
+def test_an_axis_without_effect_on_some_designs_explains_the_others_alone() -> None:
+    # No long skip, or one of two kinds, added or concatenated; without one the merge says nothing.
+    links, merge = np.array([0, 1, 1, 2, 2]), np.array([-1, 0, 1, 0, 1])
+    by_links = sobol_shares(np.array([[0.0, 5, 5, 6, 6]]), {"links": links, "merge": merge})
+    assert by_links.main["links"] == pytest.approx([1.0])
+    assert by_links.main["merge"] == pytest.approx([0.0])
+    assert by_links.pairs["links", "merge"] == pytest.approx([0.0])
+    by_both = sobol_shares(np.array([[5.0, 4, 6, 4, 6]]), {"links": links, "merge": merge})
+    assert by_both.main["links"] == pytest.approx([0.0])
+    assert by_both.main["merge"] == pytest.approx([1.0])
+    crossed = sobol_shares(np.array([[5.0, 4, 6, 6, 4]]), {"links": links, "merge": merge})
+    assert crossed.pairs["links", "merge"] == pytest.approx([1.0])
+
+
 def test_nothing_varies_where_all_designs_are_equal() -> None:
     shares = sobol_shares(np.ones((2, len(GRID))), CODES)
     assert not np.any([*shares.main.values(), *shares.pairs.values()])

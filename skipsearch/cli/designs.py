@@ -166,6 +166,7 @@ def train_design(options: argparse.Namespace) -> None:
         denoise=options.denoise,
     )
     print_data(data)
+    data.task.check_head(design.head)
     data = data.without_test()
     seeds = range(options.seed, options.seed + options.seeds)
     models = [build(design, data.in_channels, data.outputs, seed=seed) for seed in seeds]

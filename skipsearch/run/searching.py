@@ -180,6 +180,8 @@ def search(
             f" {images.task.metric.validation}"
         )
     _check_recipe(images.task, recipe or Recipe(), space)
+    for head in space.values("head"):
+        images.task.check_head(head)
     space = space.for_images(images.in_channels, images.image_size, images.outputs)
     recipe = _joined(recipe or Recipe(), space, epochs).resolve(images.augmentation)
     # Checked before anything is written: an empty space, and a sampler that cannot search it.

@@ -158,9 +158,9 @@ class Space:
         if not isinstance(axis, Choice | Range) or axis.size is None:
             return
         ups = [int(value) for value in axis.values if isinstance(value, int) and value]
-        lists = [self._values(name) for name in ("depths", "widths")]
+        lists = [self.values(name) for name in ("depths", "widths")]
         for length in {len(value) for values in lists for value in values if value}:
-            for stem in self._values("stem"):
+            for stem in self.values("stem"):
                 all_of = {n: names_all_stages(length, n, parse_run(stem)) for n in ups}
                 if len(set(all_of.values())) > 1:
                     one = next(n for n in ups if all_of[n])
@@ -170,8 +170,8 @@ class Space:
                         f" with ups {other} those before they enlarge: give a space for each"
                     )
 
-    def _values(self, field: str) -> list[Any]:
-        """Return the values that a field has in the base or on its axis."""
+    def values(self, field: str) -> list[Any]:
+        """Return the values of a field: those on its axis, if it is a list, or that of the base."""
         axis = self.axes.get(field)
         if isinstance(axis, Choice):
             return list(axis.values)

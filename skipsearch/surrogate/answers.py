@@ -203,10 +203,10 @@ def sobol_shares(draws: Array, axes: Mapping[str, Codes], most_pairs: int | None
     """Return Sobol's shares of first and second order (Sobol' 1993, Saltelli et al. 2010).
 
     All designs of the space have equal weight. The share of an axis is the variance of its levels'
-    means over the variance of all designs; having no effect counts as a level. The share of a pair
-    is that of the means of all combinations, minus the shares of the two axes. If one axis is
-    conditional on another, designs do not fill the whole grid. What both axes explain is then
-    subtracted once too often from their pair, whose share may be negative.
+    means over the variance of all designs; of an axis without effect on some designs it is that
+    among the others, since what sets them apart is another axis. The share of a pair is the
+    variance of the means of all combinations, less those of the levels of each, among the designs
+    on which both have an effect. It may be slightly negative where these do not fill the grid.
 
     Args:
         draws: Draws, (S, N).
@@ -216,23 +216,28 @@ def sobol_shares(draws: Array, axes: Mapping[str, Codes], most_pairs: int | None
     total = draws.var(axis=1)
     scale = np.divide(1.0, total, out=np.zeros_like(total), where=total > 0)
 
-    def explained(codes: Codes) -> Array:
-        members = _members(np.unique(codes, return_inverse=True)[1])
+    def explained(codes: Codes, among: Flags) -> Array:
+        if not among.any():
+            return np.zeros(len(draws))
+        some = draws[:, among]
+        members = _members(np.unique(codes[among], return_inverse=True)[1])
         sizes = members.sum(axis=0)
-        means = draws @ (members / sizes)
-        centred = means - draws.mean(axis=1, keepdims=True)
+        means = some @ (members / sizes)
+        centred = means - some.mean(axis=1, keepdims=True)
         share: Array = (centred**2 @ sizes) / len(codes) * scale
         return share
 
-    main = {name: explained(codes) for name, codes in axes.items()}
+    main = {name: explained(codes, codes >= 0) for name, codes in axes.items()}
     pairs = {}
     ranked = sorted(axes, key=lambda name: -float(main[name].mean()))
     chosen = {(a, b) for a, b in list(combinations(ranked, 2))[:most_pairs]}
     for first, second in combinations(axes, 2):
         if (first, second) not in chosen and (second, first) not in chosen:
             continue
-        both = axes[first] * (axes[second].max() + 2) + axes[second]
-        pairs[first, second] = explained(both) - main[first] - main[second]
+        a, b = axes[first], axes[second]
+        among = (a >= 0) & (b >= 0)
+        of_cells = explained(a * (b.max() + 1) + b, among)
+        pairs[first, second] = of_cells - explained(a, among) - explained(b, among)
     return Shares(main, pairs)
 
 
