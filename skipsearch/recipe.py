@@ -11,6 +11,7 @@ from typing import Any, Protocol, Self, cast
 
 from skipsearch.errors import RecipeError, not_one_of, refuse_unknown_keys, shown_value
 from skipsearch.ids import hashed
+from skipsearch.plan import ImageSize, Size
 
 SCHEDULES = ("cosine", "step")
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -198,6 +199,24 @@ class Recipe:
         """
         open_fields = {n: v for n, v in augmentation.items() if getattr(self, n) is None}
         return dataclasses.replace(self, **cast("dict[str, Any]", open_fields))
+
+    def check_augmentation(self, image_size: ImageSize) -> None:
+        """Check that crop and cutout leave something of images.
+
+        Args:
+            image_size: Side of square images in pixels, or height and width.
+
+        Raises:
+            RecipeError: If one is larger than the longer side.
+        """
+        size = Size.of(image_size)
+        for name in ("crop", "cutout"):
+            pixels = getattr(self, name) or 0
+            if pixels > max(size):
+                raise RecipeError(
+                    f"recipe.{name}: {pixels:,} pixels, and the images have {size}: at most"
+                    f" {max(size)}"
+                )
 
     @cached_property
     def id(self) -> str:

@@ -177,7 +177,6 @@ class Task:
                     f"recipe.{name}: is for {' and '.join(tasks)}, and the task is {self.name}"
                 )
 
-
     def check_head(self, head: str) -> None:
         """Check that the head of a design gives what this task needs.
 

@@ -492,3 +492,23 @@ def test_a_search_says_what_is_open_is_resumed_and_ends_when_it_is_settled(
     words[words.index("layout")] = "recipe.peak_lr"
     assert main([*words, "--trials", "30"]) == 2
     assert "ask is ['layout'] there, ['recipe.peak_lr'] was asked for" in capsys.readouterr().err
+
+
+def test_several_questions_leave_no_axis_confounded_with_another() -> None:
+    # Questions of many levels once outweighed the others: the depth was one with the rate.
+    space = Space.load("quickstart").for_images(1, 8, 10)
+    scale = Scale(ACCURACY, 359, 0.1)
+    axes = ("layout", "merge", "depths")
+    inquiry = Inquiry(space, axes, margin=0.01, scale=scale, seed=0, seeds=3)
+    begun: list[Training] = []
+    combined = set()
+    for _ in range(4):
+        found = inquiry.next(begun, random.Random(0))
+        assert found is not None
+        candidate, seed = found
+        values = candidate.values
+        begun.append(
+            Training(key=candidate.key, seed=seed, values=values, score=None, failed=False)
+        )
+        combined.add((candidate.design.depths, candidate.recipe.peak_lr))
+    assert len(combined) == 4  # two depths, each with both rates

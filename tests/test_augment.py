@@ -11,6 +11,8 @@ from torch import Tensor
 from torchvision.transforms import functional as vision
 
 from skipsearch.data import augment, draw, normalise
+from skipsearch.errors import RecipeError
+from skipsearch.recipe import Recipe
 
 
 def seeded(seed: int, device: str = "cpu") -> torch.Generator:
@@ -169,3 +171,10 @@ def test_cuda_equals_the_loop_and_never_waits() -> None:
         result = augment(images, draws, **asked)
         normalise(result, mean, std, torch.bfloat16)
     assert torch.equal(result, expected)
+
+
+@pytest.mark.parametrize("name", ["crop", "cutout"])
+def test_what_would_leave_nothing_of_an_image_is_refused(name: str) -> None:
+    with pytest.raises(RecipeError, match=rf"recipe\.{name}: 9 pixels, and the images have 4 x 8"):
+        Recipe(**{name: 9}).check_augmentation((4, 8))
+    Recipe(**{name: 8}).check_augmentation((4, 8))

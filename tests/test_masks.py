@@ -528,3 +528,20 @@ def test_the_source_tells_how_far_classes_differ_in_size(tmp_path: Path) -> None
     masks[0, 0, 0] = 2
     data = load_data(mask_npz(tmp_path, train_masks=masks))
     assert "unbalanced, 0.1 % of the labelled pixels of class '2' to 66" in data.source
+
+
+@pytest.mark.parametrize("orientation", [2, 3, 4])
+def test_images_that_exif_turns_without_their_masks_are_said(
+    tmp_path: Path, orientation: int
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for number in range(10):
+        mask = np.zeros((16, 16), np.uint8)
+        mask[: 4 + number, :5] = 1
+        for name, pixels, said in (("images", mask * 200 + number, exif), ("masks", mask, None)):
+            (tmp_path / name).mkdir(exist_ok=True)
+            image = Image.fromarray(pixels.astype(np.uint8))
+            image.save(tmp_path / name / f"{number}.png", **({"exif": said} if said else {}))
+    summary = load_data(tmp_path).summary()
+    assert "10 images are turned or mirrored by EXIF, and the mask is not" in summary

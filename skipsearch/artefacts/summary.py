@@ -102,7 +102,7 @@ def summarise(
             "interval_95": list(map(_known, measured.interval)),
             "seeds": 1,
             "baseline": measured.baseline,
-            "further": dict(measured.figures),
+            "further": {label: _known(value) for label, value in measured.figures.items()},
             "classes": {
                 name: {label: _known(value) for label, value in of_class.items()}
                 for name, of_class in measured.classes.items()

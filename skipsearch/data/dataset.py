@@ -1,6 +1,5 @@
 """Image data as values: splits on one device, and information about them."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -289,7 +288,7 @@ class Data:
 
         It has the classes and the size of an image, the number of images of each split, the
         smallest class, for masks the share of pixels of each class and of ignored ones, for
-        denoising the noise and the score of the noisy images, and, if there is any, what was
+        denoising the noise, and, if there is any, what was
         skipped or looks wrong.
         """
         splits = self._splits()
@@ -305,7 +304,7 @@ class Data:
             f"images: {', '.join(f'{len(split):,} {name}' for name, split in splits.items())}",
         ]
         if self.task.restores:
-            lines.append(f"noisy images, nothing done: PSNR {noise_psnr(self.sigma):.2f} dB")
+            lines.append(f"noise: normal, sigma {self.sigma:g} of 255 grey levels")
         else:
             describe = describe_masks if self.task.per_pixel else describe_labels
             labels = {name: split.labels for name, split in splits.items()}
@@ -344,16 +343,13 @@ class Data:
         )
 
 
-def noise_psnr(sigma: float) -> float:
-    """Return the PSNR in dB of images with noise of a standard deviation in grey levels."""
-    return 20 * math.log10(255 / sigma)
-
-
 def _notes(name: str, read: Read, splits: Mapping[str, Split]) -> Notes:
     """Return the notes of a source and of its splits."""
     duplicates = find_duplicates(splits)
     if duplicates.distinct["train"] == 1:
         number = len(splits["train"])
+        if number == 1:
+            raise DataError(f"{name}: 1 training image is left, too few to train on")
         raise DataError(f"{name}: all {number:,} training images are the same picture")
     notes = replace(
         read.notes,

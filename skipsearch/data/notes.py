@@ -25,6 +25,7 @@ class Notes:
         contradictory: Number of images that also have another label or mask, pixel by pixel.
         read_folders: Description of the folders that are read.
         folders: Folders that were not read.
+        turned: Number of images that are turned or mirrored by their EXIF, and their masks are not.
         palettes: Number of masks whose class numbers are the indices of a palette.
         absent: Classes without a pixel in a split of masks, by name of the split.
         unlabelled: Number of masks whose pixels are all ignored.
@@ -41,6 +42,7 @@ class Notes:
     contradictory: int = 0
     read_folders: str = "class folders"
     folders: tuple[str, ...] = ()
+    turned: int = 0
     palettes: int = 0
     absent: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     unlabelled: int = 0
@@ -87,6 +89,11 @@ class Notes:
             )
         if self.unlabelled:
             clauses.append(f"all pixels of {count(self.unlabelled, 'mask')} are ignored")
+        if self.turned:
+            clauses.append(
+                f"{count(self.turned, 'image')} {'is' if self.turned == 1 else 'are'} turned or"
+                " mirrored by EXIF, and the mask is not"
+            )
         if self.palettes:
             clauses.append(
                 f"{count(self.palettes, 'palette mask')} {'was' if self.palettes == 1 else 'were'}"

@@ -48,7 +48,7 @@ def read_pairs(layout: Layout, size: Size | None) -> Read:
         for half, paths in zip(files, _paired(halves, passed), strict=True):
             files[half][split] = paths
     headers = read_headers(files["images"])
-    _check_sizes(files, headers)
+    turned = _check_sizes(files, headers)
     channels, size = format_of(headers, size)
     names = None if file is None else _class_names(file)
     masks, class_names, palettes = _read_masks(folder, files["masks"], size, names)
@@ -58,7 +58,12 @@ def read_pairs(layout: Layout, size: Size | None) -> Read:
         class_names=class_names,
         augmentation={"crop": 0, "flip": False, "cutout": 0},
         source=f"the images and masks in {folder}",
-        notes=replace(notes, palettes=palettes, read_folders="folders of images and masks"),
+        notes=replace(
+            notes,
+            turned=turned,
+            palettes=palettes,
+            read_folders="folders of images and masks",
+        ),
         task=SEGMENTATION,
     )
 
@@ -118,8 +123,13 @@ def _check_halves(
 
 def _check_sizes(
     files: Mapping[str, Mapping[str, Sequence[Path]]], images: Mapping[Path, Header]
-) -> None:
-    """Raise an error for the first pair of different sizes."""
+) -> int:
+    """Raise an error for the first pair of different sizes.
+
+    Returns:
+        Number of pairs of which only the image is turned or mirrored by its EXIF.
+    """
+    turned_alone = 0
     masks = read_headers(files["masks"])
     for (image, one), (mask, other) in zip(images.items(), masks.items(), strict=True):
         if one.size != other.size:
@@ -128,6 +138,8 @@ def _check_sizes(
                 f"{mask} has {other.size} pixels, and its image {image} {one.size}{turned}:"
                 " expected the same size"
             )
+        turned_alone += one.orientation != other.orientation
+    return turned_alone
 
 
 def _class_names(file: Path) -> list[str]:

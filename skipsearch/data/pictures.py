@@ -54,13 +54,18 @@ class Header:
 
     Attributes:
         size: Height and width of the upright picture.
-        is_turned: Whether its EXIF exchanges height and width.
+        orientation: How its EXIF turns or mirrors it; 1 if it does not.
         is_grey: Whether it has no colours.
     """
 
     size: Size
-    is_turned: bool
+    orientation: int
     is_grey: bool
+
+    @property
+    def is_turned(self) -> bool:
+        """Whether its EXIF exchanges height and width."""
+        return self.orientation >= 5
 
 
 def read_picture(path: str | Path, channels: int, image_size: ImageSize) -> Tensor:
@@ -114,11 +119,11 @@ def read_header(path: str | Path) -> Header:
         DataError: If it cannot be read.
     """
     with opened(path) as image:
-        is_turned = image.getexif().get(ORIENTATION, 1) >= 5
+        orientation = int(image.getexif().get(ORIENTATION, 1))
         size = Size(image.height, image.width)
         return Header(
-            size=Size(*reversed(size)) if is_turned else size,
-            is_turned=is_turned,
+            size=Size(*reversed(size)) if orientation >= 5 else size,
+            orientation=orientation,
             is_grey=image.mode in GREY_MODES,
         )
 

@@ -184,6 +184,7 @@ def search(
         images.task.check_head(head)
     space = space.for_images(images.in_channels, images.image_size, images.outputs)
     recipe = _joined(recipe or Recipe(), space, epochs).resolve(images.augmentation)
+    recipe.check_augmentation(images.image_size)
     # Checked before anything is written: an empty space, and a sampler that cannot search it.
     space.sample(0)
     baseline = do_nothing(images, images.validation)

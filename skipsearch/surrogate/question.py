@@ -169,7 +169,8 @@ def most_informative(reductions: Sequence[tuple[Array, Array, Array]]) -> Array:
     """Return how informative each design is about several questions.
 
     This is the share of each contrast's variance that a training removes, weighted by the doubt
-    about the contrast: nothing is gained where a verdict is certain.
+    about the contrast: nothing is gained where a verdict is certain. All questions have equal
+    weight: else one with many levels would leave the axes of the others confounded.
 
     Args:
         reductions: Result of ``narrowed`` and the doubt about each contrast, for each question.
@@ -177,5 +178,5 @@ def most_informative(reductions: Sequence[tuple[Array, Array, Array]]) -> Array:
     total: Array = np.zeros(reductions[0][0].shape[1])
     for decrease, variances, doubts in reductions:
         weights = np.divide(doubts, variances, out=np.zeros_like(doubts), where=variances > 0)
-        total += weights @ decrease
+        total += weights @ decrease / len(doubts)
     return total

@@ -128,6 +128,7 @@ class Training:
         data.task.check_recipe(recipe.changed)
         self.data = data
         self.recipe = recipe.resolve(data.augmentation)
+        self.recipe.check_augmentation(data.image_size)
         self.device = data.train.images.device
         self.model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.epoch = 0
