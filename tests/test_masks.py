@@ -413,6 +413,54 @@ def test_what_no_network_should_be_trained_on_is_refused(tmp_path: Path, case: C
         assert words in message
 
 
+# --- masks as networks see them: resized and cropped ---------------------------------------------
+
+
+def labelled_at_the_sides(here: Path, kind: str, classes: int) -> Path:
+    """Twenty masks of 20 x 24 pixels, of which a centred crop to a square loses two columns."""
+    masks = np.full((20, 20, 24), IGNORED, np.uint8)
+    masks[:, ::2, :2], masks[:, 1::2, :2] = 0, 1
+    masks[:, :10, 4:] = np.arange(1, 3)[:classes].repeat(10 // classes)[:, None] if classes else 255
+    images = np.random.default_rng(0).integers(0, 256, (20, 20, 24, 3), dtype=np.uint8)
+    if kind == "arrays":
+        return mask_npz(here, train_images=images, train_masks=masks)
+    for number, (image, mask) in enumerate(zip(images, masks, strict=True)):
+        png_of(here / "images" / f"{number:03}.png", image)
+        png_of(here / "masks" / f"{number:03}.png", mask)
+    return here
+
+
+@pytest.mark.parametrize("kind", ["folder", "arrays"])
+def test_masks_that_lose_their_labels_by_resizing_are_refused_or_noted(
+    tmp_path: Path, kind: str
+) -> None:
+    (tmp_path / "none").mkdir()
+    none = labelled_at_the_sides(tmp_path / "none", kind, classes=0)
+    assert load_data(none).class_names == ("0", "1")
+    assert "all pixels of the train masks, resized and cropped to 16 x 16, are 255" in refusal(
+        none, image_size=16
+    )
+    (tmp_path / "one").mkdir()
+    one = labelled_at_the_sides(tmp_path / "one", kind, classes=1)
+    assert "masks, resized and cropped to 16 x 16, are of class '1', expected 2 or more" in refusal(
+        one, image_size=16
+    )
+    (tmp_path / "two").mkdir()
+    two = labelled_at_the_sides(tmp_path / "two", kind, classes=2)
+    assert not load_data(two).notes.warnings()
+    assert load_data(two, image_size=16).notes.warnings() == [
+        f"no {split} mask, resized to 16 x 16, has the class 0"
+        for split in ("train", "validation", "test")
+    ]
+
+
+def test_a_split_drawn_of_masks_without_a_label_is_refused(tmp_path: Path) -> None:
+    masks = MASKS.copy()
+    masks[1:] = IGNORED
+    message = refusal(mask_npz(tmp_path, train_masks=masks))
+    assert "masks are 255, so ignored" in message
+
+
 # --- the code in a message mends what it is about ------------------------------------------------
 
 

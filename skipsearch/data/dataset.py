@@ -95,7 +95,7 @@ class Data:
             sigma: Standard deviation of the noise to remove, in grey levels; 0 for other tasks.
 
         Raises:
-            DataError: If the images cannot be divided.
+            DataError: If the images cannot be divided, or no network could learn from the masks.
         """
         task, before = read.task, Size(*read.parts["train"].images.shape[2:])
         parts = {part: resize(name, split, size) for part, split in read.parts.items()}
@@ -105,12 +105,12 @@ class Data:
         )
         remarks = [read.source, remark]
         if not task.restores:
-            remarks.append(balance(read.parts["train"].labels, read.class_names))
+            remarks.append(balance(parts["train"].labels, read.class_names))
         if before != Size(*train.images.shape[2:]):
             remarks.append(f"resized from {before.height}x{before.width} pixels")
         splits = {"train": train, "validation": validation, "test": test}
         mean, std = mean_and_std(train.images)
-        notes = _notes(name, read, splits)
+        notes = _notes(name, read, splits, size)
         return cls(
             name=name,
             train=train,
@@ -343,8 +343,8 @@ class Data:
         )
 
 
-def _notes(name: str, read: Read, splits: Mapping[str, Split]) -> Notes:
-    """Return the notes of a source and of its splits."""
+def _notes(name: str, read: Read, splits: Mapping[str, Split], size: Size | None) -> Notes:
+    """Return the notes of a source and of its splits, as networks see them."""
     duplicates = find_duplicates(splits)
     if duplicates.distinct["train"] == 1:
         number = len(splits["train"])
@@ -361,9 +361,40 @@ def _notes(name: str, read: Read, splits: Mapping[str, Split]) -> Notes:
     if read.task.restores or not read.task.per_pixel:
         return notes
     lacking = {part: absent(split.labels, read.class_names) for part, split in splits.items()}
+    _check_labelled(name, lacking, read.class_names, size)
     ignored = sum(int((split.labels == IGNORED).all(2).all(1).sum()) for split in splits.values())
     return replace(
         notes,
         absent={part: names for part, names in lacking.items() if names},
         unlabelled=ignored,
+        mask_size="" if size is None else str(size),
     )
+
+
+def _check_labelled(
+    name: str,
+    lacking: Mapping[str, tuple[str, ...]],
+    class_names: tuple[str, ...],
+    size: Size | None,
+) -> None:
+    """Raise an error for a split without a labelled pixel, and for training masks of one class.
+
+    Args:
+        name: Name of the data.
+        lacking: Classes without a pixel, by name of the split.
+        class_names: Name of each class.
+        size: Height and width that masks were resized and cropped to; None if they were not.
+    """
+    where = "" if size is None else f", resized and cropped to {size},"
+    hint = "" if size is None else ": give an image_size that keeps labelled pixels"
+    for part, names in lacking.items():
+        if len(names) == len(class_names):
+            raise DataError(
+                f"{name}: all pixels of the {part} masks{where} are {IGNORED}, so ignored{hint}"
+            )
+    if len(lacking["train"]) == len(class_names) - 1:
+        (only,) = set(class_names) - set(lacking["train"])
+        raise DataError(
+            f"{name}: all labelled pixels of the train masks{where} are of class {only!r}, expected"
+            f" 2 or more classes{hint}"
+        )

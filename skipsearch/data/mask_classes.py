@@ -46,14 +46,12 @@ def classes_of_masks(
         names: Given names of the classes; None for numbers.
 
     Raises:
-        DataError: If a value is no class, there are fewer than two classes, or a split has ignored
-            pixels alone.
+        DataError: If a value is no class, or the train masks have fewer than two classes.
     """
     where = source.where
-    for split, of_split in counts.items():
-        if not of_split[:, :IGNORED].any():
-            raise DataError(f"{where}: all pixels of the {split} masks are {IGNORED}, so ignored")
     total = counts["train"].sum(0)
+    if not total[:IGNORED].any():
+        raise DataError(f"{where}: all pixels of the train masks are {IGNORED}, so ignored")
     _check_two_levels(source, total, is_named=names is not None)
     values = np.flatnonzero(total[:IGNORED]).tolist()
     if len(values) == 1:

@@ -29,6 +29,8 @@ class Notes:
         palettes: Number of masks whose class numbers are the indices of a palette.
         absent: Classes without a pixel in a split of masks, by name of the split.
         unlabelled: Number of masks whose pixels are all ignored.
+        mask_size: Height and width to which masks were resized and cropped, such as ``16 x 16``;
+            empty if they kept their own.
         sizes: Number of images of each split, by name.
         constant: Channels with one value in all training images, counted from 0.
     """
@@ -46,6 +48,7 @@ class Notes:
     palettes: int = 0
     absent: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     unlabelled: int = 0
+    mask_size: str = ""
     sizes: Mapping[str, int] = field(default_factory=dict)
     constant: tuple[int, ...] = ()
 
@@ -83,9 +86,10 @@ class Notes:
                 f"channel{'s' * several} {_listed([str(number) for number in self.constant])}"
                 f" {'have' if several else 'has'} one value in all training images"
             )
+        seen = f", resized to {self.mask_size}," if self.mask_size else ""
         for split, names in self.absent.items():
             clauses.append(
-                f"no {split} mask has the class{'es' * (len(names) > 1)} {_listed(names)}"
+                f"no {split} mask{seen} has the class{'es' * (len(names) > 1)} {_listed(names)}"
             )
         if self.unlabelled:
             clauses.append(f"all pixels of {count(self.unlabelled, 'mask')} are ignored")
