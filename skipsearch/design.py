@@ -297,6 +297,11 @@ class Design:
             StageFields(**{name: column[i] for name, column in columns.items()}) for i in range(n)
         )
 
+    @property
+    def halvings(self) -> int:
+        """Number of halvings of height and width at the deepest level."""
+        return max(levels_of(parse_run(self.stem), len(self.depths), self.ups).values())
+
     def plan(self, in_channels: int = 3) -> Network:
         """Resolve every shape of the network, in plain numbers.
 

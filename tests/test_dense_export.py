@@ -10,13 +10,14 @@ import torch
 from dense_data import NAMES, denoising, seeded, segmentation, smooth_images
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from skipsearch.artefacts import onnx, program
 from skipsearch.artefacts.card import Card
 from skipsearch.artefacts.checking import odd
 from skipsearch.artefacts.loading import load_predictor
 from skipsearch.artefacts.predict import predict
-from skipsearch.artefacts.tiling import MULTIPLE, in_tiles, spans, taper
+from skipsearch.artefacts.tiling import in_tiles, side_of_tiles, spans, taper
 from skipsearch.artefacts.writing import write_artefacts
 from skipsearch.cli import main
 from skipsearch.data import Data, normalise
@@ -156,10 +157,10 @@ def test_a_network_whose_levels_have_one_pixel_is_exported_for_its_size_alone() 
 @pytest.mark.parametrize("length", [1, 127, 128, 129, 224, 225, 1000])
 def test_tiles_cover_an_axis_and_their_weights_add_up_to_one(length: int) -> None:
     total = torch.zeros(length)
-    for span in spans(length, MULTIPLE):
+    for span in spans(length, 128):
         assert span.start % 32 == 0
-        assert 0 < span.end - span.start <= MULTIPLE
-        total[span.start : span.end] += taper(span, length, MULTIPLE)
+        assert 0 < span.end - span.start <= 128
+        total[span.start : span.end] += taper(span, length, 128)
     torch.testing.assert_close(total, torch.ones(length))
 
 
@@ -168,14 +169,54 @@ def test_tiles_give_what_the_whole_image_gives(size: tuple[int, int], segmenter:
     # The receptive field of this network reaches 14 pixels far, less than a sixteenth of a tile.
     image = picture(*size)
     predictor = load_predictor(segmenter.folder)
-    found = in_tiles(predictor.outputs, image, 2 * MULTIPLE)
+    found = in_tiles(predictor.outputs, image, 256)
     torch.testing.assert_close(found, outputs(segmenter, image[None])[0], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("halvings", [1, 6])
+def test_tiles_have_the_grid_of_the_whole_image(halvings: int) -> None:
+    # A network of the right number of halvings that sees no further than a cell of its grid.
+    cell = 2**halvings
+
+    def network(images: Tensor) -> Tensor:
+        coarse = F.max_pool2d(images, cell, ceil_mode=True)
+        large = F.interpolate(coarse, scale_factor=cell)
+        return large[:, :, : images.shape[2], : images.shape[3]]
+
+    image = torch.rand(1, 40, 4 * cell * 3 + 5, generator=seeded(0))
+    found = in_tiles(network, image, side_of_tiles(4 * cell, halvings))
+    torch.testing.assert_close(found, network(image[None])[0])
+
+
+@pytest.mark.parametrize(
+    ("halvings", "default", "refused", "nearest"),
+    [
+        (0, 512, 30, 32),
+        (4, 512, 100, 128),
+        (6, 512, 128, 256),
+        (7, 512, 256, 512),
+        (9, 2048, 512, 2048),
+    ],
+)
+def test_tiles_are_as_large_as_the_levels_of_a_network_require(
+    halvings: int, default: int, refused: int, nearest: int
+) -> None:
+    assert side_of_tiles(None, halvings) == default
+    assert side_of_tiles(nearest, halvings) == nearest
+    with pytest.raises(ExportError, match=rf"tile: {refused} is .*\(nearest: {nearest}\)$"):
+        side_of_tiles(refused, halvings)
+
+
+@pytest.mark.parametrize("tile", [0, -16, True, 1.5])
+def test_what_is_no_side_of_a_tile_is_refused(tile: Any) -> None:
+    with pytest.raises(ExportError, match=f"tile: {tile} is not a positive multiple of 16 pixels"):
+        side_of_tiles(tile, 2)
 
 
 def test_no_seam_shows_where_the_network_sees_further_than_the_overlap() -> None:
     # A network that adds the mean of its tile, which differs from tile to tile.
     image = torch.linspace(0, 1, 500).expand(1, 40, 500)
-    found = in_tiles(lambda tile: tile * 0 + tile.mean(), image, MULTIPLE)
+    found = in_tiles(lambda tile: tile * 0 + tile.mean(), image, 128)
     steps = found[0, 0].diff().abs()
     assert steps.max() < 0.015  # hard edges between tiles would be steps of 0.19
 
@@ -242,7 +283,7 @@ def test_the_colours_are_those_of_pascal_voc() -> None:
         (["a.png", "sub/a.png", "--out", "b.png"], "b.png is one file for 2 pictures"),
         (["a.png", "sub/a.png", "--out", "masks"], "a-mask.png: would be written for a.png and"),
         (["a.png", "--out", "file"], "file: is a file and no .png"),
-        (["a.png", "--tile", "100"], "tile: 100 is not a positive multiple of 128 pixels"),
+        (["a.png", "--tile", "100"], "tile: 100 is not a positive multiple of 16 pixels"),
         (["a.png", "missing.png", "--out", "masks"], "missing.png: no such file"),
     ],
 )
@@ -267,7 +308,7 @@ def test_what_is_refused_is_refused_in_one_line_and_nothing_is_written(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_the_verb_prints_shares_and_the_size_of_tiles(
+def test_the_verb_prints_shares_and_that_there_are_tiles(
     segmenter: Exported, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = save_picture(picture(20, 140), tmp_path / "a.png")
@@ -275,7 +316,7 @@ def test_the_verb_prints_shares_and_the_size_of_tiles(
     assert main([*words, "128"]) == 0
     out = capsys.readouterr().out
     assert out.split()[:6] == ["image", "file", "tiles", "rank", "label", "share"]
-    assert "Tiles have 128 x 128 pixels and overlap by 32." in out
+    assert "in tiles that overlap by a quarter" in out
 
 
 @pytest.mark.parametrize(("name", "value"), [("top", 2), ("out", "x.png"), ("tile", 128)])

@@ -40,6 +40,7 @@ class Predictor:
         mean: Mean of each channel of the training images, in units of 0..1.
         std: Standard deviation of each channel, in the same units.
         resized: Whether the training images were resized.
+        halvings: Number of halvings at the deepest level of the network.
     """
 
     network: nn.Module
@@ -51,6 +52,7 @@ class Predictor:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     resized: bool
+    halvings: int
 
     @property
     def reads_pictures(self) -> bool:
@@ -89,7 +91,7 @@ def load_predictor(export: str | Path) -> Predictor:
     outputs = channels if task.restores else len(values["class_names"])
     design = Design.load(export / DESIGN)
     network = read_network(export / WEIGHTS, design, channels, outputs)
-    return Predictor(network=network, **values)
+    return Predictor(network=network, halvings=design.halvings, **values)
 
 
 def _card(path: Path) -> dict[str, Any]:

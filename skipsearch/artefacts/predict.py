@@ -11,10 +11,10 @@ from torch import Tensor
 
 from skipsearch.artefacts.dense import check_outputs, restore, segment
 from skipsearch.artefacts.loading import Predictor, load_predictor
-from skipsearch.artefacts.tiling import check_tile
+from skipsearch.artefacts.tiling import side_of_tiles
 from skipsearch.data import read_picture
 from skipsearch.data.array_files import ARRAY, read_image_array
-from skipsearch.defaults import LABELS, TILE
+from skipsearch.defaults import LABELS
 from skipsearch.errors import DataError, ExportError
 
 BATCH = 64  # number of pictures
@@ -49,7 +49,8 @@ def predict(
             and for segmentation all.
         out: For a network with a value for each pixel: file for a single picture, or folder of
             ``STEM-mask.png`` or ``STEM-restored.png`` for each; the present folder if None.
-        tile: Side of a tile in pixels, a multiple of 128; 512 if None.
+        tile: Side of a tile in pixels, a multiple of 4 * 2**h for a network with h halvings at its
+            deepest level; if None 512, or the next multiple above it. See ``side_of_tiles``.
 
     Returns:
         For classification one row for each picture and class, pictures in the given order, classes
@@ -66,7 +67,6 @@ def predict(
     """
     if top is not None and (isinstance(top, bool) or not isinstance(top, int) or top < 1):
         raise ExportError(f"top: {top!r} is not a positive whole number")
-    check_tile(TILE if tile is None else tile)
     predictor = load_predictor(export)
     paths = [images] if isinstance(images, str | Path) else list(images)
     task = predictor.task
@@ -77,9 +77,9 @@ def predict(
     ):
         if value is not None and not has_effect:
             raise ExportError(f"{name}: has no effect on {task.name}, the task of {export}")
-    tile = tile or TILE
     if not task.per_pixel:
         return _classify(predictor, paths, top or LABELS)
+    side = side_of_tiles(tile, predictor.halvings)
     if not predictor.reads_pictures:
         raise ExportError(
             f"{export}: takes {predictor.pixels} images of {predictor.channels} channels, and masks"
@@ -87,8 +87,8 @@ def predict(
         )
     files = check_outputs(paths, out, "restored" if task.restores else "mask")
     if task.restores:
-        return restore(predictor, files, tile)
-    return segment(predictor, files, tile, top)
+        return restore(predictor, files, side)
+    return segment(predictor, files, side, top)
 
 
 def _classify(predictor: Predictor, paths: Sequence[str | Path], top: int) -> pd.DataFrame:

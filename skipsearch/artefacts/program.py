@@ -17,9 +17,7 @@ from torch.export import ExportedProgram
 
 from skipsearch.design import Design
 from skipsearch.errors import ExportError
-from skipsearch.layout import parse_run
 from skipsearch.plan import MapHead, Size
-from skipsearch.planning.levels import levels_of
 
 INPUT, LOGITS, RESTORED = "images", "logits", "restored"
 AXES = {0: "batch", 2: "height", 3: "width"}  # that may be dynamic
@@ -59,8 +57,7 @@ def least_side(design: Design, size: Size) -> int | None:
     """
     if not isinstance(design.plan().head, MapHead):
         return None
-    levels = levels_of(parse_run(design.stem), len(design.depths), design.ups)
-    least = 2 ** max(levels.values()) + 1
+    least = 2**design.halvings + 1
     return least if min(size) >= least else None
 
 

@@ -12,8 +12,6 @@ from skipsearch.defaults import TILE
 from skipsearch.errors import ExportError
 from skipsearch.plan import Size
 
-MULTIPLE = 128  # of a tile's side: tiles start where five halvings of the whole image start, too
-
 
 class Span(NamedTuple):
     """A tile along one axis, in pixels.
@@ -62,13 +60,34 @@ def taper(span: Span, length: int, tile: int) -> Tensor:
     return weight
 
 
-def check_tile(tile: int) -> None:
-    """Raise an error unless a tile's side is a positive multiple of ``MULTIPLE``."""
-    if isinstance(tile, bool) or not isinstance(tile, int) or tile < 1 or tile % MULTIPLE:
-        raise ExportError(f"tile: {tile!r} is not a positive multiple of {MULTIPLE} pixels")
+def side_of_tiles(tile: int | None, halvings: int) -> int:
+    """Return the height and width of a tile in pixels.
+
+    Tiles start at multiples of three quarters of a tile. Their levels have the same grid as those
+    of the whole image if a quarter of a tile can be halved as often as the network halves.
+
+    Args:
+        tile: Requested side; None for the default, raised to an allowed one.
+        halvings: Number of halvings at the deepest level of the network.
+
+    Raises:
+        ExportError: If the requested side is not allowed.
+    """
+    multiple: int = 4 * 2**halvings
+    default = -(-TILE // multiple) * multiple
+    if tile is None:
+        return default
+    whole = isinstance(tile, int) and not isinstance(tile, bool)
+    if not whole or tile < 1 or tile % multiple:
+        nearest = max(1, round(tile / multiple)) * multiple if whole else default
+        raise ExportError(
+            f"tile: {tile!r} is not a positive multiple of {multiple} pixels, which a network of"
+            f" {halvings} halvings requires (nearest: {nearest})"
+        )
+    return tile
 
 
-def in_tiles(network: Callable[[Tensor], Tensor], image: Tensor, tile: int = TILE) -> Tensor:
+def in_tiles(network: Callable[[Tensor], Tensor], image: Tensor, tile: int) -> Tensor:
     """Compute the outputs of a network for each pixel of an image, tile by tile.
 
     An image of one tile is computed whole. Otherwise a pixel is as in the whole image if the
@@ -78,7 +97,7 @@ def in_tiles(network: Callable[[Tensor], Tensor], image: Tensor, tile: int = TIL
     Args:
         network: Network from images (1, C, H, W) to values (1, outputs, H, W).
         image: Image (C, H, W).
-        tile: Height and width of a tile in pixels.
+        tile: Height and width of a tile in pixels, see ``side_of_tiles``.
 
     Returns:
         Outputs (outputs, H, W).

@@ -182,7 +182,8 @@ def add_predict(verbs: Verbs) -> None:
         "--tile",
         type=positive,
         metavar="PIXELS",
-        help=f"side of a tile of a large picture, a multiple of 128 (default {TILE})",
+        help=f"side of a tile of a large picture, a multiple of 4 * 2**h for a network that halves"
+        f" h times (default {TILE}, or the next multiple)",
     )
     verb.set_defaults(verb=predict_images)
 
@@ -197,5 +198,4 @@ def predict_images(options: argparse.Namespace) -> None:
     shown = {"probability": "{:.4f}".format, "share": "{:.4f}".format}
     print(table.to_string(index=False, formatters=shown))
     if "tiles" in table and (table.tiles > 1).any():
-        side = options.tile or TILE
-        print(f"Tiles have {side} x {side} pixels and overlap by {side // 4}.")
+        print("Pictures in several tiles are computed in tiles that overlap by a quarter.")
