@@ -95,7 +95,8 @@ class Training:
         recipe: Recipe of the training.
         seeds: Seed of each network's data order, augmentation and dropout.
         parts: Number of parts of each batch, if memory is short. Their gradients are summed, so
-            the batch size stays the same, but batch norm sees one part at a time.
+            the batch size stays the same, but batch norm sees one part at a time, and so do the
+            Dice loss and the cross-entropy with class weights or ignored pixels; see ``Step``.
         deterministic: Whether a GPU must reproduce the same bits, at lower speed. The CPU always
             does.
         recorder: Recorder of steps; None for CUDA graphs on a GPU if torch is new enough, and for

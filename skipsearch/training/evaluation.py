@@ -69,7 +69,10 @@ class Evaluation:
             split: Images and labels on the device.
 
         Returns:
-            Mean loss and score of each network.
+            Mean loss and score of each network. The loss is the mean of the losses of the batches,
+            weighted by their number of images; for the Dice loss and the cross-entropy with class
+            weights or ignored pixels, this is not the loss of the whole split. The score is that of
+            the whole split.
         """
         step, count = self._step, len(split)
         loss_sum = torch.zeros(self._networks, device=step.device)

@@ -30,7 +30,11 @@ class Step:
         recipe: Recipe with the data set's conventions filled in.
         dtype: Data type of convolutions and matrix products; None for float32.
         networks: Number of networks that the model computes at once.
-        parts: Number of parts that a batch is divided into to fit into memory.
+        parts: Number of parts that a batch is divided into to fit into memory. The loss of a step
+            is the mean of the losses of the parts, weighted by their number of images. It is that
+            of the whole batch, except for the Dice loss and the cross-entropy with class weights or
+            ignored pixels (those beyond a moved image, too): ratios of sums over the pixels of a
+            part.
         deterministic: Whether a GPU must reproduce the same bits.
         generator: Generator of the network's random numbers on a GPU; None for the default one.
 
