@@ -273,7 +273,7 @@ OPERATIONS = Table(
         "conv": CONV,
         "bn": _norm("nn.BatchNorm2d({channels})"),
         "bn0": _norm("nn.BatchNorm2d({channels})", ordinary="bn"),
-        "gn": _norm("nn.GroupNorm({groups}, {channels})", obstacle=ANEW),
+        "gn": _norm("GroupNorm({groups}, {channels})", obstacle=ANEW),
         "ln": _norm("LayerNorm2d({channels})", obstacle=ANEW),
         "relu": RELU,
         "relu6": RELU6,

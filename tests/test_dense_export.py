@@ -1,6 +1,8 @@
 """Exports of networks with a value for each pixel, and the pictures that they write."""
 
+import dataclasses
 import json
+import runpy
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +22,7 @@ from skipsearch.artefacts.predict import predict
 from skipsearch.artefacts.tiling import in_tiles, side_of_tiles, spans, taper
 from skipsearch.artefacts.writing import write_artefacts
 from skipsearch.cli import main
-from skipsearch.data import Data, normalise
+from skipsearch.data import Data, Split, normalise
 from skipsearch.data.masks import open_mask
 from skipsearch.design import Design
 from skipsearch.errors import ExportError
@@ -140,6 +142,29 @@ def test_the_card_of_a_restorer_says_what_noise_it_removes(restorer: Exported) -
     card = json.loads((restorer.folder / "card.json").read_text())
     assert card["input"]["sigma"] == 25
     assert card["class_names"] == []
+
+
+def test_groups_of_one_value_are_exported(tmp_path: Path) -> None:
+    # Five channels are five groups, which hold one value each at the 1 x 1 pixels of stage 4.
+    design = Design(
+        layout="conv3-gn-relu",
+        depths=(1, 1, 1, 1),
+        widths=(5, 5, 5, 5),
+        ups=3,
+        stem="none",
+        head="map",
+        links=("mirror",),
+    )
+    data = segmentation()
+    train = Split(data.train.images[..., :8, :8], data.train.labels[..., :8, :8])
+    data = dataclasses.replace(data, train=train)
+    exported = write_export(tmp_path / "winner", data, design, formats=("source", "program"))
+    image = torch.randn(1, 3, 8, 8, generator=seeded(0))
+    written = runpy.run_path(str(exported.folder / "model.py"))["Network"]().eval()
+    states = zip(written.state_dict(), exported.network.state_dict().values(), strict=True)
+    written.load_state_dict(dict(states))
+    with torch.no_grad():
+        torch.testing.assert_close(written(image), exported.network(image))
 
 
 def test_a_network_whose_levels_have_one_pixel_is_exported_for_its_size_alone() -> None:

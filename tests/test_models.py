@@ -563,6 +563,17 @@ def test_average_pooling_averages_the_pixels_that_exist() -> None:
     assert torch.equal(pool(x), torch.tensor([[[[4.0, 6.0], [3.0, 8.0]]]]))
 
 
+@pytest.mark.parametrize("number", [1, 2])
+def test_the_group_norm_of_a_single_value_is_the_bias(number: int) -> None:
+    norm = OPS["gn"].build(Step("gn", 5, 5))
+    nn.init.normal_(norm.bias)
+    x = torch.randn(number, 5, 1, 1)
+    bias = norm.bias.expand(number, 5)
+    torch.testing.assert_close(norm(x)[..., 0, 0], bias, rtol=0, atol=1e-3)  # of x / sqrt(eps)
+    x = torch.randn(number, 5, 3, 4)
+    assert torch.equal(norm(x), nn.GroupNorm.forward(norm, x))
+
+
 def test_layer_norm_is_over_the_channels_at_each_position() -> None:
     x = images(2, 3, channels=6)
     out = LayerNorm2d(6, eps=1e-6)(x)

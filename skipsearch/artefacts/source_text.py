@@ -53,6 +53,13 @@ class WeightedSum(nn.Module):
             out = out + weight * term
         return out
 ''',
+    "GroupNorm": '''
+class GroupNorm(nn.GroupNorm):
+    """GroupNorm (Wu & He 2018, arXiv:1803.08494) that takes a group of a single value."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+''',
     "LayerNorm2d": '''
 class LayerNorm2d(nn.LayerNorm):
     """LayerNorm over the channels at each position (Liu et al. 2022, arXiv:2201.03545)."""

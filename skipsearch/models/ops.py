@@ -32,6 +32,17 @@ class ZeroGammaBatchNorm2d(nn.BatchNorm2d):
         nn.init.zeros_(self.weight)
 
 
+class GroupNorm(nn.GroupNorm):
+    """GroupNorm (Wu & He 2018, arXiv:1803.08494) that takes a group of a single value.
+
+    Its output is the bias. ``nn.GroupNorm`` refuses it for one image, and not for several.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (N, C, H, W) over each group of channels."""
+        return torch.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+
+
 class LayerNorm2d(nn.LayerNorm):
     """LayerNorm over the channels at each position (Liu et al. 2022, arXiv:2201.03545)."""
 
@@ -286,12 +297,12 @@ def _pack_batch_norm(norm: nn.BatchNorm2d, members: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(members * norm.num_features, norm.eps, norm.momentum)
 
 
-def _group_norm(step: Step) -> nn.GroupNorm:
-    return nn.GroupNorm(step.outputs // gcd(GROUP_CHANNELS, step.outputs), step.outputs)
+def _group_norm(step: Step) -> GroupNorm:
+    return GroupNorm(step.outputs // gcd(GROUP_CHANNELS, step.outputs), step.outputs)
 
 
-def _pack_group_norm(norm: nn.GroupNorm, members: int) -> nn.GroupNorm:
-    return nn.GroupNorm(members * norm.num_groups, members * norm.num_channels, norm.eps)
+def _pack_group_norm(norm: GroupNorm, members: int) -> GroupNorm:
+    return GroupNorm(members * norm.num_groups, members * norm.num_channels, norm.eps)
 
 
 def _average_pool(step: Step) -> nn.AvgPool2d:
@@ -326,7 +337,7 @@ OPS = Table(
             lambda step: ZeroGammaBatchNorm2d(step.outputs),
             {ZeroGammaBatchNorm2d: _pack_batch_norm},
         ),
-        "gn": Implementation(_group_norm, {nn.GroupNorm: _pack_group_norm}),
+        "gn": Implementation(_group_norm, {GroupNorm: _pack_group_norm}),
         "ln": Implementation(
             lambda step: LayerNorm2d(step.outputs, eps=1e-6), {LayerNorm2d: PackedLayerNorm2d}
         ),
