@@ -51,15 +51,17 @@ def held_bytes(
     pixels = size.pixels if task.per_pixel else 1
     logits = outputs * FLOAT32_BYTES * pixels
     targets = (plan.in_channels * FLOAT32_BYTES if task.restores else INT64_BYTES) * pixels
-    inputs = plan.in_channels * size.pixels * FLOAT32_BYTES
+    # The network keeps the inputs themselves, and in another precision a copy of them.
+    counted = held.image.kept and itemsize == FLOAT32_BYTES
+    inputs = 0 if counted else plan.in_channels * size.pixels * FLOAT32_BYTES
     gradients = max(task.float32_values(loss) * logits, logits + 2 * held.largest)
     return held.bytes + inputs + targets + gradients
 
 
 def network_holds(plan: Network, size: Size, outputs: int, itemsize: int = 4) -> Held:
     """Return what the forward pass of one image holds; see ``held_bytes``."""
-    held = Held(itemsize)
     image = signal = Signal(plan.in_channels, size)
+    held = Held(itemsize, image)
     ends: dict[End, Signal] = {IMAGE: image, BEFORE_POOL: image}
     if plan.stem:
         ends[BEFORE_POOL] = held.run(plan.stem[:-1], image)
@@ -103,11 +105,13 @@ class Held:
 
     Attributes:
         itemsize: Bytes of a value.
+        image: Input of the network.
         bytes: Bytes that are held.
         largest: Bytes of the largest signal.
     """
 
     itemsize: int
+    image: Signal
     bytes: int = 0
     largest: int = 0
 

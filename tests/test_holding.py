@@ -95,20 +95,33 @@ def test_a_step_counted_by_hand() -> None:
     plan, pixels = design.plan(3), 64
     network = 4 * (3 + 4) * pixels
     assert network_holds(plan, Size(8, 8), 2).bytes == network
-    batch = (4 * 3 + 8) * pixels  # the image in float32, the mask in int64
+    image, mask = 4 * 3 * pixels, 8 * pixels  # in float32, which the network holds, and in int64
     outputs = 4 * 2 * pixels
     largest = 4 * 4 * pixels
 
     def held(loss: str) -> int:
         return held_bytes(plan, Size(8, 8), 2, SEGMENTATION, loss)
 
-    assert held("cross-entropy") == network + batch + outputs + 2 * largest
-    assert held("dice") == network + batch + 6 * outputs
-    assert held("both") == network + batch + 8 * outputs
+    assert held("cross-entropy") == network + mask + outputs + 2 * largest
+    assert held("dice") == network + mask + 6 * outputs
+    assert held("both") == network + mask + 8 * outputs
     half = held_bytes(plan, Size(8, 8), 2, SEGMENTATION, "dice", itemsize=2)
-    assert half == network // 2 + batch + 6 * outputs
+    assert half == network // 2 + image + mask + 6 * outputs
     restored = held_bytes(plan, Size(8, 8), 3, DENOISING)
-    assert restored == network + (2 + 4) * 4 * 3 * pixels  # image, noise, and 4 for the loss
+    assert restored == network + (1 + 4) * image  # the noise, and 4 for the loss
+
+
+def test_an_image_is_held_once() -> None:
+    design = Design(
+        layout="relu-conv3", depths=(1,), widths=(4,), stem="none", head="map", links=()
+    )
+    assert foreseen(design, Size(8, 8), 2) == saved_bytes(design, Size(8, 8), 2)
+    plan, pixels = design.plan(3), 64
+    # The first relu does not save the image, but its own output; the step has the image.
+    network, image = 4 * (3 + 4) * pixels, 4 * 3 * pixels
+    assert held_bytes(plan, Size(8, 8), 2, SEGMENTATION, "dice") == (
+        network + image + 8 * pixels + 6 * 4 * 2 * pixels
+    )
 
 
 def test_a_classifier_holds_no_map() -> None:
@@ -116,7 +129,7 @@ def test_a_classifier_holds_no_map() -> None:
     plan = design.plan(3)
     network = 4 * ((3 + 4) * 64 + 4)  # the image, the relu, the pooled vector
     assert held_bytes(plan, Size(8, 8), 10, CLASSIFICATION) == (
-        network + 4 * 3 * 64 + 8 + 4 * 10 + 2 * 4 * 4 * 64
+        network + 8 + 4 * 10 + 2 * 4 * 4 * 64
     )
 
 
