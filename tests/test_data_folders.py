@@ -428,9 +428,7 @@ def test_an_image_size_that_no_memory_holds_is_refused_before_anything_is_read(
 ) -> None:
     folder_of_images(tmp_path)
     (tmp_path / "cat" / "000.png").write_bytes(b"not an image")  # would be an error if it were read
-    expected = (
-        r"20 images of 3 x 60000000 x 60000000 pixels need [\d,.]+ GiB of memory, and [\d,.]+"
-    )
+    expected = r"20 images of 3 x 60000000 x 60000000 bytes need [\d,.]+ GiB of memory, and [\d,.]+"
     with pytest.raises(DataError, match=expected):
         load_data(tmp_path, image_size=60_000_000)
     with pytest.raises(DataError, match=r"1,797 images of 1 x 60000000 x 60000000 pixels need"):
