@@ -14,7 +14,7 @@ from skipsearch.errors import SpaceError
 from skipsearch.ready import is_name, ready_names, ready_path
 
 ROOT = Path(__file__).parents[1]
-FILES = sorted((ROOT / "search_spaces").iterdir())
+FILES = sorted((ROOT / "search_spaces").glob("*.yaml"))
 
 
 @pytest.fixture(autouse=True)

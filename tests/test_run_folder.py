@@ -78,6 +78,8 @@ def asked_for(data: str = "digits", **other: Any) -> dict[str, Any]:
             "task": images.task.name,
             "sigma": images.sigma,
             "baseline": do_nothing(images, images.validation),
+            "pixels": "uint8",
+            "is_given": False,
         },
         "recipe": ss.Recipe(epochs=EPOCHS, batch_size=64).resolve(images.augmentation).to_dict(),
         "seed": 0,
