@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from skipsearch.cost import FLOAT32_BYTES
 from skipsearch.merges import LINK_MERGES, MERGES
 from skipsearch.operations import OPERATIONS
 from skipsearch.plan import (
@@ -27,7 +28,6 @@ from skipsearch.plan import (
 )
 from skipsearch.task import Task
 
-FLOAT32_BYTES = 4
 INT64_BYTES = 8
 
 

@@ -222,6 +222,8 @@ def test_given_data_go_the_whole_way(
         ss.export(run, "best", out=tmp_path / "none")
     with pytest.raises(RunError, match="the given data are not what was searched"):
         ss.export(run, "best", out=tmp_path / "none", data=other)
+    with pytest.raises(RunError, match="the given data have no test split"):
+        ss.export(run, "best", out=tmp_path / "none", data=data().without_test())
     exported = ss.export(run, "best", out=tmp_path / "winner", data=data())
     assert exported.test.images == len(data().test or ())
 
@@ -236,3 +238,12 @@ def test_given_data_go_the_whole_way(
         ss.predict(exported.path, tmp_path / "one.png")
     scale = "value" if kind == "float32" else "value / 65535"
     assert f"({scale} - mean) / std" in (exported.path / "card.md").read_text()
+
+
+def test_what_was_loaded_in_another_size_must_be_given_again(tmp_path: Path) -> None:
+    # Its path or name alone would be read in its own size.
+    data = load_data("digits", image_size=10)
+    run = ss.search(ss.Space.from_dict(SPACE), data, trials=1, epochs=1, out=tmp_path / "run")
+    with pytest.raises(RunError, match="'digits' were given in Python: give them again"):
+        run.load_data()
+    assert run.load_data(data=data).image_size == 10

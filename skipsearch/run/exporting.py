@@ -104,13 +104,14 @@ def export(
     check_request(out, formats, precision)
     images = run.load_data(device or default_device(), data, data_root)
     check_outside(out, images.path)
+    if images.test is None:
+        raise RunError(f"{run.path}: the given data have no test split, which export tests on")
     if on_data is not None:
         on_data(images)
     chosen = images if train_on == "train" else images.with_validation_in_training()
     seed = trial.seed if seed is None else seed
     check_seed(seed)
     model = build(trial.design, images.in_channels, images.outputs, seed=seed)
-    assert images.test is not None
     trainer = Trainer(model, chosen.without_test(), trial.recipe, seed)
     with fitting_threads(trial.design, images, trial.recipe):
         while trainer.epoch < trial.recipe.epochs:

@@ -11,7 +11,6 @@ from pathlib import Path
 from skipsearch.axes import RECIPE
 from skipsearch.config import DataConfig, SearchConfig, difference
 from skipsearch.data import Data, load_data
-from skipsearch.data.known import DATASETS
 from skipsearch.defaults import DATA, TRIALS
 from skipsearch.early_stopping import EarlyStopping
 from skipsearch.errors import RunError, not_one_of
@@ -217,7 +216,7 @@ def search(
     )
     config = SearchConfig(
         space=space,
-        data=_describe(images, data_root, image_size, baseline),
+        data=_describe(images, data_root, image_size, baseline, isinstance(data, Data)),
         recipe=recipe,
         seed=seed,
         sampler=sampler_name(sampler),
@@ -395,7 +394,11 @@ def _check_same(out: Path, config: SearchConfig) -> None:
 
 
 def _describe(
-    images: Data, root: str | Path | None, image_size: ImageSize | None, baseline: float
+    images: Data,
+    root: str | Path | None,
+    image_size: ImageSize | None,
+    baseline: float,
+    is_given: bool,
 ) -> DataConfig:
     return DataConfig(
         name=images.name if images.path is None else str(images.path),
@@ -413,5 +416,5 @@ def _describe(
         sigma=images.sigma,
         baseline=baseline,
         pixels=images.pixels,
-        is_given=images.path is None and images.name not in DATASETS,
+        is_given=is_given,
     )

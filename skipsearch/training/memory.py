@@ -6,9 +6,10 @@ import math
 
 import torch
 
+from skipsearch.cost import FLOAT32_BYTES
 from skipsearch.data import Data
 from skipsearch.design import Design
-from skipsearch.holding import FLOAT32_BYTES, held_bytes
+from skipsearch.holding import held_bytes
 from skipsearch.plan import Size
 from skipsearch.ram import available_ram
 from skipsearch.recipe import Recipe
