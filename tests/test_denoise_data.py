@@ -198,7 +198,7 @@ def test_noise_that_is_none_is_refused(sigma: object) -> None:
 
 def described(data: Data, size: ImageSize | None = None) -> DataConfig:
     """What a search records of its data."""
-    return _describe(data, None, size, 0.0)
+    return _describe(data, None, size, 0.0, is_given=False)
 
 
 def test_a_run_records_the_task_and_loads_it_again(tmp_path: Path) -> None:
