@@ -35,7 +35,7 @@ from skipsearch.surrogate.inquiry import Inquiry, Training
 from skipsearch.surrogate.kernel import Kernel, Scales
 from skipsearch.surrogate.process import Observations, Posterior
 from skipsearch.surrogate.question import Answer, Question, most_informative, narrowed, slopes
-from skipsearch.surrogate.sentences import LevelResult, comparison
+from skipsearch.surrogate.sentences import LevelResult, comparison, needed
 from skipsearch.task import ACCURACY, Scale
 
 ORIGINAL = "conv3-bn-relu-conv3-bn + relu"
@@ -445,6 +445,16 @@ def test_it_says_what_the_report_says_at_each_step(margin: float) -> None:
         said = dict(zip(table.level, words, strict=True))
         assert said == dict(zip(answer.question.levels, answer.verdicts.words, strict=True))
         assert table.level[0] == answer.question.levels[answer.verdicts.reference]
+    # Both estimate the same number of further trainings.
+    assert known is not None
+    seen = asking.trainings(study.plan.space, trials, params, inquiry.guess)
+    (further,), (answer,) = inquiry.further(seen), inquiry.answers(seen) or []
+    table = analysis.effects(known, "layout", margin=margin)
+    np.testing.assert_equal(table.further.max(), further)
+    assert np.isnan(further) == answer.settled
+    if not answer.settled:
+        texts = (*analysis.answers(table, ACCURACY), answer.sentence(ACCURACY, further))
+        assert all(needed(further) in text for text in texts)
 
 
 # --- a whole search -------------------------------------------------------------------------------
@@ -467,7 +477,9 @@ def test_a_search_says_what_is_open_is_resumed_and_ends_when_it_is_settled(
     words += ["--epochs", "1", "--ask", "layout", "--margin", "0.9", "--concurrency", "1"]
     assert main([*words, "--trials", "3"]) == 0
     out = capsys.readouterr().out
-    assert "The question is still open: run the same command again with --trials 6" in out
+    fewest = inquiries.FIRST
+    assert f"Not enough data: 3 trainings of at least {fewest} ended." in out
+    assert f"To continue, run the same command again with --trials {fewest}.\n" in out
     run = ss.Run.open(tmp_path / "run")
     assert len(run.trials()) == 3
     assert (run.config.ask, run.config.margin) == (("layout",), 0.9)

@@ -18,6 +18,7 @@ from skipsearch.analysis.effects import COLUMNS
 from skipsearch.errors import RunError
 from skipsearch.record import COMPLETE, DIVERGED, FAIL, PRUNED, Epoch, Trial
 from skipsearch.space import Candidate, Space
+from skipsearch.surrogate.sentences import needed
 from skipsearch.task import ACCURACY, Scale
 
 PLAIN = "conv3-bn-relu-conv3-bn-relu"
@@ -141,9 +142,21 @@ def test_what_is_open_says_how_many_trainings_would_tell() -> None:
     number = table.further.iloc[0]
     assert number > 1
     (text,) = answers(table, ACCURACY)
-    said = "more than 100" if number == inf else f"about {number:.0f}"
-    assert f"({said} further trainings would tell)" in text
+    assert needed(number) in text
     assert open_axes(table) == ["depths"]
+
+
+@pytest.mark.parametrize(
+    ("further", "words"),
+    [
+        (0.4, "about 1 further training would"),
+        (1.0, "about 1 further training would"),
+        (15.6, "about 16 further trainings would"),
+        (inf, "more than 100 further trainings would"),
+    ],
+)
+def test_further_trainings_are_counted_in_words(further: float, words: str) -> None:
+    assert words in needed(further)
 
 
 def test_an_axis_without_effect_on_a_design_leaves_it_out(known: Knowledge) -> None:

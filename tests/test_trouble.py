@@ -28,6 +28,7 @@ from ray.exceptions import RayActorError
 from waiting import HANG, wait_for
 
 import skipsearch as ss
+from skipsearch.cli import main
 from skipsearch.early_stopping import EarlyStopping
 from skipsearch.errors import RunError
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Trial
@@ -55,6 +56,14 @@ axes:
   shortcut: [proj, omit]
 """
 
+WILD = """
+name: wild
+base: {widths: [8], depths: [1], shortcut: omit}
+axes:
+  layout: [conv3-relu-conv3 +, conv3-relu +]
+  recipe.peak_lr: {low: 1.0e+5, high: 9.0e+5, step: 1.0e+5}
+"""
+
 ONE = Resources(concurrency=1)
 
 
@@ -78,12 +87,22 @@ def test_a_search_needs_no_more_than_a_space(
     assert {trial.state for trial in run.trials()} == {COMPLETE}
 
 
+def test_a_search_of_which_all_trainings_fail_says_why_and_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "wild.yaml").write_text(WILD)
+    words = ["search", str(tmp_path / "wild.yaml"), "--trials", "2", "--epochs", "1"]
+    assert main([*words, "--concurrency", "1", "--out", str(tmp_path / "run")]) == 1
+    out = capsys.readouterr().out
+    assert "2 trainings failed: the loss became" in out
+    assert "No training has finished." in out
+    page = Run.open(tmp_path / "run").report().read_text()
+    assert "No training has reached an epoch" in page
+    assert "nan" not in page.partition("</section>")[0]
+
+
 def test_too_many_failures_in_a_row_stop_the_search_with_a_diagnosis(tmp_path: Path) -> None:
-    wild = ss.Space.from_yaml(
-        "name: wild\nbase: {widths: [8], depths: [1], shortcut: omit}\naxes:\n"
-        "  layout: [conv3-relu-conv3 +, conv3-relu +]\n"
-        "  recipe.peak_lr: {low: 1.0e+5, high: 9.0e+5, step: 1.0e+5}\n"
-    )
+    wild = ss.Space.from_yaml(WILD)
     asked: dict[str, Any] = {"trials": 9, "epochs": 2, "out": tmp_path / "run"}
     asked["resources"] = ONE
     with pytest.raises(RunError, match="3 trials in a row failed") as caught:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import isinf, isnan
+from math import isnan
 from typing import Any
 
 import pandas as pd
@@ -17,6 +17,7 @@ from skipsearch.surrogate.sentences import (
     LevelResult,
     comparison,
     listed,
+    needed,
 )
 from skipsearch.task import Metric
 
@@ -97,11 +98,7 @@ def _leads(first: Row) -> str:
 def _further(rows: Sequence[Row]) -> str:
     """Return how many trainings would settle an open question."""
     numbers = [row["further"] for row in rows if not isnan(row["further"])]
-    if not numbers:
-        return ""
-    number = max(numbers)
-    text = "more than 100" if isinf(number) else f"about {max(1, round(number))}"
-    return f" ({text} further trainings would tell)"
+    return needed(max(numbers)) if numbers else ""
 
 
 def _name(row: Row) -> str:

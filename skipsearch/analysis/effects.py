@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf, nan
+from math import nan
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from skipsearch.surrogate.answers import (
     Verdicts,
     chance_of_design,
     chance_of_level,
-    further,
+    further_trainings,
     interval,
     judge,
     level_bests,
@@ -31,8 +31,6 @@ from skipsearch.surrogate.answers import (
 BEST, TIED, WORSE = answers.BEST, answers.TIED, answers.WORSE
 UNKNOWN = "not enough data"
 POSTERIOR = "posterior"
-CANDIDATES = 64  # designs among which a simulated training is chosen
-STATES = 400  # draws that it updates
 COLUMNS = (
     *("axis", "level", "epochs", "n", "designs", "failed", "stopped"),
     *("mean", "low", "high", "difference", "d_low", "d_high", "verdict"),
@@ -209,7 +207,9 @@ def _rows(
     else:
         columns |= dict.fromkeys(COLUMNS[14:22], [nan] * count) | {"best_verdict": [""] * count}
     is_open = with_further and count > 1 and not verdicts.settled
-    more = _further(known, levels.means, margin) if is_open else nan
+    more = nan
+    if is_open:
+        more = further_trainings(known.values, levels.means, known.noise, margin)
     columns["further"] = [more if word == UNKNOWN else nan for word in columns["verdict"]]
     order = sorted(range(count), key=lambda i: (i != verdicts.reference, -columns["difference"][i]))
     fixed = {"pairs": 0, "method": POSTERIOR}
@@ -241,15 +241,6 @@ def _at_best(
 
 def _words(verdicts: Verdicts) -> list[str]:
     return [UNKNOWN if word == answers.OPEN else word for word in verdicts.words]
-
-
-def _further(known: Knowledge, means: Array, margin: float) -> float:
-    rng = np.random.default_rng(0)
-    rows = slice(0, STATES)
-    values, means = known.values[rows], means[rows]
-    chosen = answers.most_informative(values, means, known.noise)[:CANDIDATES]
-    found = further(values[:, chosen], means, known.noise, margin, rng)
-    return inf if found is None else float(found)
 
 
 def _counts(known: Knowledge, levels: _Levels, i: int) -> dict[str, object]:

@@ -107,18 +107,26 @@ def _more(found: Findings) -> Iterator[str]:
     of_space = found.config.space.axes
     ranges = {name for name, axis in of_space.items() if isinstance(axis, Range)}
     axes = [axis for axis in open_axes(found.effects) if axis not in ranges]
-    if axes:
+    if axes and set(axes) <= set(found.config.ask):
+        yield "To settle what is open, run the same search again with more --trials or --seeds."
+    elif axes:
         more = dataclasses.replace(
             found.config,
             ask=tuple(axes),
             trials=max(found.config.trials, TO_SETTLE),
             seeds=max(found.config.seeds, SEEDS_TO_SETTLE),
         )
-        yield f"To settle what is open: {search_command(more)}"
+        yield (
+            "A search about these axes stops as soon as they are settled. To settle what is open:"
+            f" {search_command(more)}"
+        )
 
 
 def _leading(ranking: pd.DataFrame, metric: Metric) -> Iterator[str]:
     first = ranking.iloc[0]
+    if isnan(first[metric.validation]):
+        yield "No training has reached an epoch at which trainings are compared."
+        return
     score, low, high = (metric.shown(first[name]) for name in (metric.validation, "low", "high"))
     seeds = "one seed" if first.n == 1 else f"mean of {first.n} seeds"
     interval = "" if isnan(first.low) else f", 95 % interval {low} to {high}"

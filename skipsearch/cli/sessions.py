@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from math import ceil
 from typing import TYPE_CHECKING
 
 from skipsearch.cli.options import (
@@ -17,6 +18,7 @@ from skipsearch.cli.options import (
     add_training,
 )
 from skipsearch.cli.words import (
+    EXIT_FAILED,
     EXIT_INTERRUPTED,
     check_writable,
     command,
@@ -34,10 +36,13 @@ from skipsearch.early_stopping import EarlyStopping
 from skipsearch.errors import RunError, counted
 from skipsearch.ready import ready_names
 from skipsearch.recipe import Recipe
-from skipsearch.record import ASK_BEST, COSTS
+from skipsearch.record import ASK_BEST, COSTS, FAIL
 
 if TYPE_CHECKING:
     from skipsearch.run import Run
+    from skipsearch.searching.driver import Outcome
+
+MOST_FURTHER = 100  # further trainings that a hint names
 
 # Files next to the tables of the report.
 CONFIRMATION, DEGRADATION = "confirmation.csv", "degradation.csv"
@@ -119,6 +124,7 @@ def add_search(verbs: Verbs) -> None:
 
 def search_space(options: argparse.Namespace) -> int:
     """Search a space, or resume a search."""
+    from skipsearch.analysis.failures import failure_reasons, failures_in_words
     from skipsearch.run.searching import search
 
     ask = listed(options.ask)
@@ -146,6 +152,9 @@ def search_space(options: argparse.Namespace) -> int:
         **session_options(options),
     )
     assert run.outcome is not None
+    trials = run.trials()
+    if failures := failures_in_words(failure_reasons(trials)):
+        print_words(failures)
     print(*run.outcome.answers, sep="\n", end="\n" * bool(run.outcome.answers))
     if run.outcome.exhausted:
         print("The space holds no further design: the search ends early.")
@@ -156,16 +165,30 @@ def search_space(options: argparse.Namespace) -> int:
         print("Interrupted: run the same command again to go on.")
         return EXIT_INTERRUPTED
     if run.outcome.running_elsewhere:
-        trials = counted(run.outcome.running_elsewhere, "trial")
-        print(f"Other searches of this study are still at {trials}.")
+        others = counted(run.outcome.running_elsewhere, "trial")
+        print(f"Other searches of this study are still running {others}.")
     if run.outcome.settled:
         print("The question is settled, so the search ends.")
     elif ask != [ASK_BEST]:
-        more = f"--seeds {options.seeds + 2}" if run.outcome.exhausted else ""
-        more = more or f"--trials {2 * run.config.trials}"
-        print(f"The question is still open: run the same command again with {more} to go on.")
+        print(f"To continue, run the same command again with {_enough(run, run.outcome)}.")
+    if trials and all(trial.state == FAIL for trial in trials):
+        print_path(f"No training has finished. The trials are in {run.path}.")
+        return EXIT_FAILED
     print_path(f"The trials are in {run.path}; see: {command('rank', run.path)}")
     return 0
+
+
+def _enough(run: Run, outcome: Outcome) -> str:
+    """Return the options with which a search about axes probably settles its questions."""
+    trained = run.trials()
+    further = max(1, ceil(min(outcome.further, MOST_FURTHER)))
+    options = []
+    if outcome.exhausted:
+        designs = len({trial.key for trial in trained})
+        options.append(f"--seeds {run.config.seeds + max(1, ceil(further / designs))}")
+    if not options or len(trained) + further > run.config.trials:
+        options.append(f"--trials {len(trained) + further}")
+    return " ".join(options)
 
 
 def _add_stopping(verb: Parser) -> None:

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 Group = TypeVar("Group", Resources, Limits)
 
 WIDTH = 100  # of printed sentences
+EXIT_FAILED = 1  # every training failed
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 LAYOUT_LIKE = re.compile(rf".*\+|(conv|dw|{'|'.join(PLAIN_TOKENS)})\d*(-|$)")

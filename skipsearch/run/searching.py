@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import isnan, nan
 from pathlib import Path
 
 from skipsearch.axes import RECIPE
@@ -13,7 +14,7 @@ from skipsearch.config import DataConfig, SearchConfig, difference
 from skipsearch.data import Data, load_data
 from skipsearch.defaults import DATA, TRIALS
 from skipsearch.early_stopping import EarlyStopping
-from skipsearch.errors import RunError, not_one_of
+from skipsearch.errors import RunError, counted, not_one_of
 from skipsearch.plan import ImageSize, Size
 from skipsearch.recipe import Recipe
 from skipsearch.record import ASK_BEST, COSTS, Trial
@@ -266,7 +267,9 @@ def search(
         if inquiry is not None:
             known = _recorded(place, config)
             found = _found(inquiry, place, space, known, images.task.metric)
-            outcome = dataclasses.replace(outcome, settled=found.settled, answers=found.answers)
+            outcome = dataclasses.replace(
+                outcome, settled=found.settled, answers=found.answers, further=found.further
+            )
     return Run(out, config, outcome)
 
 
@@ -326,10 +329,17 @@ def _found(
         return Outcome()
     name = space.name if isinstance(place, str) else None
     seen = trainings(space, known, load_params(place, name), inquiry.guess)
-    answers = inquiry.answers(seen) or []
+    answers, further = inquiry.answers(seen), inquiry.further(seen)
+    if answers is None:
+        ended = sum(training.score is not None for training in seen)
+        text = f"Not enough data: {counted(ended, 'training')} of at least {inquiry.fewest} ended."
+        return Outcome(answers=(text,), further=inquiry.fewest - ended)
     return Outcome(
         settled=inquiry.is_settled(seen),
-        answers=tuple(answer.sentence(metric) for answer in answers),
+        answers=tuple(
+            answer.sentence(metric, more) for answer, more in zip(answers, further, strict=True)
+        ),
+        further=max((more for more in further if not isnan(more)), default=nan),
     )
 
 

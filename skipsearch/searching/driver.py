@@ -7,6 +7,7 @@ interrupted trial resumes from its checkpoint in the run folder.
 from __future__ import annotations
 
 import contextlib
+import math
 import random
 import tempfile
 import time
@@ -54,6 +55,8 @@ class Outcome:
         running_elsewhere: Number of trainings that other drivers of a shared study are running.
         settled: Whether it ended because all its questions about axes are answered.
         answers: Current answer for each of these axes, one line each.
+        further: Estimated number of further trainings that settle the open questions; infinite for
+            more than 100, NaN if none is open.
     """
 
     interrupted: bool = False
@@ -62,6 +65,7 @@ class Outcome:
     running_elsewhere: int = 0
     settled: bool = False
     answers: tuple[str, ...] = ()
+    further: float = math.nan
 
 
 def run_trials(

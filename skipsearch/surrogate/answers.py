@@ -21,6 +21,8 @@ Flags = NDArray[np.bool_]
 COVERAGE = 0.95  # of intervals
 CONFIDENCE = 0.975  # of statements: the interval of a worse level is then below 0
 BEST, TIED, WORSE, OPEN = "best", "tied", "worse", "open"
+CANDIDATES = 64  # designs among which a simulated training is chosen
+STATES = 400  # draws that it updates
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +241,24 @@ def sobol_shares(draws: Array, axes: Mapping[str, Codes], most_pairs: int | None
         of_cells = explained(a * (b.max() + 1) + b, among)
         pairs[first, second] = of_cells - explained(a, among) - explained(b, among)
     return Shares(main, pairs)
+
+
+def further_trainings(values: Array, levels: Array, noise: float, margin: float) -> float:
+    """Estimate how many trainings would settle which level is best.
+
+    Args:
+        values: Draws of all designs that may be trained, (S, N), on the scale of the model.
+        levels: As for ``further``.
+        noise: As for ``further``.
+        margin: As for ``further``.
+
+    Returns:
+        Estimate of ``further`` among the most informative designs; infinite for more than 100.
+    """
+    values, levels = values[:STATES], levels[:STATES]
+    chosen = most_informative(values, levels, noise)[:CANDIDATES]
+    found = further(values[:, chosen], levels, noise, margin, np.random.default_rng(0))
+    return np.inf if found is None else float(found)
 
 
 def further(

@@ -9,13 +9,14 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import nan
 
 import numpy as np
 
 from skipsearch.axes import RECIPE, Range, Value, fields_of, split_name
 from skipsearch.errors import RunError, not_one_of, shown_value
 from skipsearch.space import Candidate, Space
-from skipsearch.surrogate.answers import Codes
+from skipsearch.surrogate.answers import Codes, further_trainings, level_means
 from skipsearch.surrogate.belief import Belief
 from skipsearch.surrogate.encoding import Array, Encoding
 from skipsearch.surrogate.kernel import Kernel, Scales
@@ -108,6 +109,21 @@ class Inquiry:
         knowledge = self._knowledge(trainings)
         return None if knowledge is None else knowledge.answers
 
+    def further(self, trainings: Iterable[Training]) -> list[float]:
+        """Return how many further trainings would settle each question.
+
+        Returns:
+            An estimate for each question, see ``further_trainings``; NaN if it is settled. Empty if
+            there is not enough data to fit a model.
+        """
+        knowledge = self._knowledge(trainings)
+        return [] if knowledge is None else knowledge.further(self.margin)
+
+    @property
+    def fewest(self) -> int:
+        """Number of finished trainings from which the model is fitted."""
+        return max(FIRST, 2 * max(len(question.levels) for question in self._questions))
+
     def is_settled(self, trainings: Iterable[Training]) -> bool:
         """Whether no level of any axis is open."""
         answers = self.answers(trainings)
@@ -165,7 +181,7 @@ class Inquiry:
 
     def _knowledge(self, trainings: Iterable[Training]) -> _Knowledge | None:
         ended = tuple(t for t in trainings if t.score is not None)
-        if len(ended) < max(FIRST, 2 * max(len(q.levels) for q in self._questions)):
+        if len(ended) < self.fewest:
             return None
         if self._known is None or self._known[0] != ended:
             self._known = ended, self._worked_out(ended)
@@ -174,16 +190,17 @@ class Inquiry:
     def _worked_out(self, ended: Sequence[Training]) -> _Knowledge:
         scores = np.array([t.score for t in ended], dtype=float)
         warp = Warp.of(scores, self._scale)
-        values, floors = warp.values(scores), warp.noise(scores)
+        observed, floors = warp.values(scores), warp.noise(scores)
         # The same draws as in the report, so that the same levels are open.
         rng = np.random.default_rng(0)
         least = min(self.guess, scores.min())
         points = self._points(ended)
-        belief = Belief.of(self._encoding, warp, points, values, floors, rng, least)
-        draws = belief.scores(belief.values(self._rows, DRAWS, rng))
+        belief = Belief.of(self._encoding, warp, points, observed, floors, rng, least)
+        values = belief.values(self._rows, DRAWS, rng)
+        draws = belief.scores(values)
         answers = [Answer.of(question, draws, self.margin) for question in self._questions]
         # The next training is chosen with the most probable scales alone.
-        return _Knowledge(warp, belief.posteriors[0], answers)
+        return _Knowledge(warp, belief.posteriors[0], answers, values, draws, belief.noise)
 
     def _information(self, knowledge: _Knowledge, under_way: Array) -> Array:
         """Return how informative a training of each design would be."""
@@ -221,11 +238,34 @@ class Inquiry:
 
 @dataclass(frozen=True, slots=True)
 class _Knowledge:
-    """The results of some trainings."""
+    """The posterior after some trainings.
+
+    Attributes:
+        warp: Map from scores to the values of the model.
+        posterior: Posterior at the most probable scales.
+        answers: Answer to each question.
+        values: Draws (S, N) of each design on the scale of the model.
+        draws: The same draws (S, N) as scores.
+        noise: Variance of the value of one further training.
+    """
 
     warp: Warp
     posterior: Posterior
     answers: list[Answer]
+    values: Array
+    draws: Array
+    noise: float
+
+    def further(self, margin: float) -> list[float]:
+        """Return how many further trainings would settle each question; NaN for a settled one."""
+        return [
+            nan
+            if answer.settled
+            else further_trainings(
+                self.values, level_means(self.draws, answer.question.codes), self.noise, margin
+            )
+            for answer in self.answers
+        ]
 
 
 def check_question(space: Space, axes: Sequence[str], margin: float, metric: Metric) -> None:

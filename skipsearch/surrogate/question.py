@@ -1,6 +1,6 @@
 """Questions about how the levels of an axis differ, and which training narrows the answer most.
 
-A question is about contrasts: the mea score over the designs with one level, minus that over
+A question is about contrasts: the mean score over the designs with one level, minus that over
 the designs with another. A training of one design is informative about all similar designs, and
 the posterior before the training determines how much it narrows each contrast.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import isnan
 
 import numpy as np
 
@@ -16,7 +17,13 @@ from skipsearch.axes import Value, level_name
 from skipsearch.surrogate.answers import CONFIDENCE, Codes, Verdicts, judge, level_means
 from skipsearch.surrogate.encoding import Array
 from skipsearch.surrogate.process import Posterior
-from skipsearch.surrogate.sentences import NOT_ENOUGH, OVER_SPACE, LevelResult, comparison
+from skipsearch.surrogate.sentences import (
+    NOT_ENOUGH,
+    OVER_SPACE,
+    LevelResult,
+    comparison,
+    needed,
+)
 from skipsearch.task import Metric
 
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(16)
@@ -96,7 +103,7 @@ class Answer:
         """Whether each level is known to be worse than the reference, or tied with it."""
         return self.verdicts.settled
 
-    def sentence(self, metric: Metric) -> str:
+    def sentence(self, metric: Metric, further: float = float("nan")) -> str:
         """Return the verdict on each level on one line, the nearest to the reference first.
 
         The intervals are those of the differences, at the confidence of the verdicts: for a worse
@@ -105,6 +112,8 @@ class Answer:
 
         Args:
             metric: Metric of the scores.
+            further: Number of further trainings that would settle an open question; NaN if it is
+                settled.
         """
         lows, middles, highs = np.quantile(self.differences, QUANTILES, axis=0)
         others = [
@@ -116,7 +125,7 @@ class Answer:
         text = comparison(best, others, metric)
         level = f"({100 * LEVEL:.0f} % intervals)"
         text = f"{OVER_SPACE}{text} {level}" if text else f"{NOT_ENOUGH}; {best} leads"
-        return f"{self.question.axis}: {text}."
+        return f"{self.question.axis}: {text}{'' if isnan(further) else needed(further)}."
 
     def _name(self, i: int) -> str:
         return level_name(self.question.axis, self.question.levels[i])

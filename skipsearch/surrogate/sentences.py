@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isinf
 from typing import NamedTuple
 
+from skipsearch.errors import counted
 from skipsearch.surrogate.answers import TIED, WORSE
 from skipsearch.task import Metric
 
@@ -80,6 +82,17 @@ def _spans(levels: Sequence[LevelResult], metric: Metric) -> str:
         for level in levels[:NAMED]
     ]
     return f"{', '.join(spans)} {metric.difference_unit}"
+
+
+def needed(further: float) -> str:
+    """Return the number of further trainings that would settle an open question, in words.
+
+    Args:
+        further: Estimate of ``further_trainings``.
+    """
+    if isinf(further):
+        return " (more than 100 further trainings would be needed)"
+    return f" (about {counted(max(1, round(further)), 'further training')} would settle it)"
 
 
 def listed(names: Sequence[str]) -> str:
