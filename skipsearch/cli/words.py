@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 Group = TypeVar("Group", Resources, Limits)
 
-WIDTH = 100  # of printed sentences
+WIDTH = 100  # maximum length of printed lines
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 LAYOUT_LIKE = re.compile(rf".*\+|(conv|dw|{'|'.join(PLAIN_TOKENS)})\d*(-|$)")
@@ -115,7 +115,7 @@ def command(verb: str, *words: object) -> str:
 
 
 def listed(text: str) -> list[str]:
-    """Return the words between commas, without blanks around them."""
+    """Return the words between commas, without surrounding spaces."""
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
@@ -162,7 +162,7 @@ def print_epoch(metric: Metric, epoch: Epoch) -> None:
 
 
 def print_words(*texts: str) -> None:
-    """Print texts, each broken into lines at blanks."""
+    """Print texts, each wrapped at spaces."""
     for text in texts:
         print(fill(text, WIDTH, break_on_hyphens=False, break_long_words=False))
 
@@ -199,7 +199,7 @@ def write_csv(
     """Write a table to the file of the user, or else to the tables of the run's report.
 
     Returns:
-        Sentence with its path; or why it was not written, if the run is read-only.
+        Sentence with its path, or with the reason why it could not be written to the run.
 
     Raises:
         OSError: If the file of the user cannot be written.
@@ -223,7 +223,7 @@ def not_written(problem: OSError) -> str:
 
 
 def print_path(text: str) -> None:
-    """Print a line with a path, which may be a URL with a password at the wrong flag."""
+    """Print a line with a path, which may be a URL with a password given to the wrong option."""
     print(hide_passwords(text))
 
 
