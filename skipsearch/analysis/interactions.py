@@ -1,4 +1,4 @@
-"""Whether the effect of one axis depends on another."""
+"""Interactions: dependence of the effect of one axis on another."""
 
 from __future__ import annotations
 

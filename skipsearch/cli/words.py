@@ -52,7 +52,7 @@ def read_design(what: str, spaces: Sequence[str] = ()) -> Design:
     """Return a design from a file, the name of a classic, or a layout.
 
     Args:
-        what: Given text.
+        what: Path of a YAML file, name of a classic, or layout.
         spaces: Names of spaces that would also be allowed here.
     """
     if what.endswith((".yaml", ".yml")):
@@ -223,7 +223,7 @@ def not_written(problem: OSError) -> str:
 
 
 def print_path(text: str) -> None:
-    """Print a line with a path, which may be a URL with a password given to the wrong option."""
+    """Print a line with a path; passwords in URLs are hidden."""
     print(hide_passwords(text))
 
 

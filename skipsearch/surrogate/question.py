@@ -27,7 +27,7 @@ LEAST_SPREAD = 1e-9  # standard deviation below which a value counts as known
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Which level of an axis is the best, on average over the designs of a space.
+    """The question of which level of an axis is best, on average over the designs of a space.
 
     Attributes:
         axis: Parameter of the space, or field that several of its axes set.

@@ -1,4 +1,4 @@
-"""Do deeper networks degrade? Training and validation error against depth, all else equal."""
+"""Effect of depth on the training and validation error, all else being equal."""
 
 from __future__ import annotations
 
