@@ -1,6 +1,6 @@
 """Questions about a space: the answers from its trainings, and the next training.
 
-All results depend only on the given space and trainings. Cached results only save time.
+All results depend only on the given space and trainings; results are cached only to save time.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ KNEE = 0.75
 
 
 def half_ranks(scores: Sequence[float] | Array, scale: Scale) -> Array:
-    """Return values that depend only on the ranks of the scores below the median.
+    """Return values that, below the median, depend only on the ranks of the scores.
 
     Values in the upper half are distances from the median, in spreads, as in ``Warp``. Those in the
     lower half are normal quantiles at their ranks. See Song et al. 2024, The Vizier Gaussian
