@@ -16,7 +16,7 @@ from skipsearch.analysis.ranking import CONFIDENCE, level
 from skipsearch.errors import RunError
 from skipsearch.record import Trial
 
-FEWEST = 6  # ranked items; with fewer there is no useful interval
+FEWEST = 6  # minimum number of ranked items for a useful interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +37,10 @@ class Compared:
 def compare(runs: Mapping[str, Compared]) -> pd.DataFrame:
     """Return the agreement of each pair of runs.
 
-    All values of a run are from the same epoch, the highest rung that every training reached which
-    did not fail, so that early stopping has no influence. The value of a design is its mean over
-    seeds and recipes, that of a level the mean over its designs. Only designs that both runs have
-    trained count. Noise lowers the correlation: even two runs of one search may not reach 1.
+    All values of a run are from the same epoch, the highest rung that all trainings without failure
+    reached, so that early stopping has no influence. The value of a design is its mean over seeds
+    and recipes, that of a level the mean over its designs. Only designs that both runs have trained
+    are compared. Noise lowers the correlation: even two runs of one search may not reach 1.
 
     Args:
         runs: Two or more runs by name.
@@ -48,14 +48,14 @@ def compare(runs: Mapping[str, Compared]) -> pd.DataFrame:
     Returns:
         One row for each pair of runs and each ranking, with columns
 
-        run, other           names
+        run, other           names of the two runs
         by                   design, or the field whose levels are ranked
         n                    number of ranked designs or levels that both runs have
         tau                  Kendall's tau-b: 1 for the same order, -1 for the opposite
         low, high            95 % interval, by Fisher's z with the variance 0.437 / (n - 4) (Fieller
                              et al. 1957, doi:10.1093/biomet/44.3-4.470); a perfect tau counts as
                              half a pair less than perfect; NaN for n below 6
-        best, best_other     the first of each ranking
+        best, best_other     first item of each ranking
         epochs, epochs_other epoch of the values
 
     Raises:

@@ -1,4 +1,4 @@
-"""How often early stopping was wrong: results of trainings that ignored its decision."""
+"""Audit of early stopping: results of trainings that continued despite its decision."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ BEST = 1 / 3  # share of the trainings at the full budget that count as the best
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """Cost of early stopping, from trainings that continued although it would have ended them.
+    """Wrong decisions of early stopping, from trainings that continued despite its decision.
 
     Attributes:
-        stopped: Number of trainings that it ended.
+        stopped: Number of trainings that early stopping ended.
         audited: Number of trainings that it would have ended and that reached the full budget.
         among_best: Number of these among the best third of all at the full budget.
-        above_all: Number of these above every training that it did not stop.
+        above_all: Number of these above every training that it would not have ended.
     """
 
     stopped: int

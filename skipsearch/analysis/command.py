@@ -11,7 +11,7 @@ from skipsearch.recipe import Recipe
 from skipsearch.record import ASK_BEST
 from skipsearch.space import Space
 
-NO_STOPPING = "none"  # the scheduler
+NO_STOPPING = "none"  # name of the scheduler
 
 
 def search_command(config: SearchConfig) -> str:
@@ -21,7 +21,7 @@ def search_command(config: SearchConfig) -> str:
     """
     asks_best = config.ask == (ASK_BEST,)
     how: dict[str, object] = {"ask": ",".join(config.ask), "margin": config.margin}
-    if asks_best:  # Otherwise the question proposes trials.
+    if asks_best:  # Otherwise the trials are chosen to answer the question.
         rule = config.stopping.rule
         details = config.stopping.details() if rule != NO_STOPPING else {}
         how = {"sampler": config.sampler, "scheduler": rule}

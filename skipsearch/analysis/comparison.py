@@ -16,8 +16,8 @@ from skipsearch.analysis.observations import codes
 from skipsearch.axes import split_name
 
 PAIRS, SEEDS, MODEL = "pairs", "seeds", "model"
-ENOUGH_PAIRS = 6  # fewer designs cannot represent others
-PAIRED = 1 / 3  # least share of the rarer level's designs in pairs; below it, a model is better
+ENOUGH_PAIRS = 6  # fewer pairs cannot represent the other designs
+PAIRED = 1 / 3  # minimum share of the rarer level's designs in pairs; below it, a model is better
 COST_STEP = 1.1  # costs within this factor count as equal in pairs
 # Fields that set the size of a network: they may differ between trainings of equal cost.
 SIZES = (
@@ -66,7 +66,7 @@ class Levels:
             trainings: Trainings with a value, from ``observe``.
             axis: Axis of the levels.
             others: All other axes.
-            controlled: Cost that has to be equal, if any.
+            controlled: Cost that is held constant; None for none.
             least: Lower bound of the variance of one training's accuracy, due to rounding.
         """
         kept = [o for o in others if controlled is None or split_name(o).field not in SIZES]
@@ -172,7 +172,10 @@ class Levels:
         return contrast
 
     def _matched(self, level: int, other: int) -> NDArray[np.intp]:
-        """Number the designs by their levels of all other axes with an effect on both levels."""
+        """Return a number for each design, equal for designs that match.
+
+        They match if they agree in all other axes with an effect on both levels.
+        """
         return self._blocks(*np.flatnonzero(self._matter[level] & self._matter[other]).tolist())
 
     def _new_blocks(self, *matched: int) -> NDArray[np.intp]:

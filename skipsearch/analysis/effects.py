@@ -58,8 +58,8 @@ def effects(
     and may still be as good as any at its best.
 
     *At its best*, the upper end of an interval is for the best of all designs, and the lower end
-    for the best trained one: the best of many untrained designs is the one whose prediction is the
-    most wrong.
+    for the best trained one, since the best of many predictions for untrained designs is
+    optimistic.
 
     Args:
         known: Posterior from ``learn``.
@@ -80,7 +80,7 @@ def effects(
         designs              number of their designs
         failed               number of further trainings that failed
         stopped              number of trainings that were stopped early or are running; those that
-                             predict the final value count in ``n`` too
+                             predict the final value are also counted in ``n``
         mean                 validation accuracy, mean over the space's designs with the level
         low, high            its 95 % interval
         difference           mean minus that of the reference
@@ -91,11 +91,12 @@ def effects(
                              open
         best                 accuracy of the best design with the level
         best_low, best_high  its 95 % interval
-        best_difference      to that of the level whose best trained design leads (its own is 0)
+        best_difference      best minus that of the level whose best trained design leads; 0 for
+                             this level itself
         bd_low, bd_high      its 95 % interval
         best_verdict         at its best, as ``verdict``
         chance               probability that the best design of the space has the level
-        pairs                0; only for the paired method
+        pairs                0; used by the paired method only
         method               "posterior"
         further              if the verdict is open: number of further trainings that would settle
                              it, each the most informative one, median over simulated

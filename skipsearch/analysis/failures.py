@@ -1,4 +1,4 @@
-"""Why trainings failed."""
+"""Reasons of failed trainings."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import pandas as pd
 from skipsearch.errors import counted
 from skipsearch.record import FAIL, INTERRUPTED, Trial
 
-NAMED = 3  # reasons in a sentence
-# Epoch, learning rate and memory, by which equal reasons differ.
+NAMED = 3  # maximum number of reasons in a sentence
+# Details of a single training (epoch, learning rate, memory) within its reason.
 OF_ONE_TRAINING = re.compile(r" in epoch \d+ of \d+| \([^()]*\)$")
 
 
 def failure_reasons(trials: Iterable[Trial]) -> pd.DataFrame:
-    """Count the trainings that failed by their reason, without the figures of each training.
+    """Count failed trainings by their reason, without the details of single trainings.
 
-    Interrupted trainings are not among them: they are resumed.
+    Interrupted trainings are not counted: they are resumed.
 
     Args:
         trials: Records of a run.
 
     Returns:
-        One row a reason, the most frequent first, with columns reason and trainings.
+        One row for each reason, the most frequent first, with columns reason and trainings.
     """
     failed = (t for t in trials if t.state == FAIL and t.reason != INTERRUPTED)
     reasons = Counter(OF_ONE_TRAINING.sub("", trial.reason) for trial in failed)
@@ -33,10 +33,10 @@ def failure_reasons(trials: Iterable[Trial]) -> pd.DataFrame:
 
 
 def failures_in_words(reasons: pd.DataFrame) -> str:
-    """Say how many trainings failed and why; nothing where none did.
+    """Describe how many trainings failed and why; empty if none did.
 
     Args:
-        reasons: What ``failure_reasons`` returns.
+        reasons: Table of ``failure_reasons``.
     """
     if reasons.empty:
         return ""

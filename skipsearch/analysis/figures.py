@@ -1,7 +1,7 @@
-"""Figures of a run: each shows one table or the records, and computes nothing else.
+"""Figures of a run: each shows one table or the records, without further computation.
 
-The palette is that of Okabe and Ito, which colour-blind readers can distinguish; all information
-in a colour is also given by a marker, a position or a word.
+The palette is that of Okabe and Ito, whose colours colour-blind readers can distinguish. All
+information in a colour is also given by a marker, a position or a word.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ COLOURS = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY)
 MARKS = ("o", "s", "^", "D", "v", "P")
 MOST_CURVES = 300
 STRIP = ("image", "truth", "prediction", "error")
-MOST_NAMED = 24  # classes of a legend
+MOST_NAMED = 24  # maximum number of classes in a legend
 LEADERS = 4  # highlighted designs
 WIDE, HIGH = 7.2, 3.4  # inches
 LOOK = {
@@ -137,7 +137,7 @@ def plot_curves(trials: Iterable[Trial], leaders: Mapping[str, str], metric: Met
     order = {name: place for place, name in enumerate(leaders.values())}
     trials = [trial for trial in trials if trial.curve]
     errors = [metric.lack(epoch.validation_score) for trial in trials for epoch in trial.curve]
-    least = -math.inf  # a logarithm has any value
+    least = -math.inf  # a logarithm may have any value
     if not metric.is_logarithm:
         least = min((error for error in errors if error > 0), default=1.0) / 2  # drawn for error 0
     looks = dict(zip(leaders, zip(cycle(COLOURS), cycle(MARKS)), strict=False))
@@ -355,7 +355,7 @@ def _plain_log(axis: Axis) -> None:
 
 
 def short(value: float) -> str:
-    """Return a number with three digits: 950, 12.3k, 1.73M."""
+    """Return a number with three significant digits: 950, 12.3k, 1.73M."""
     for letter, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if value >= size:
             return f"{value / size:.3g}{letter}"

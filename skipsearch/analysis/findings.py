@@ -34,8 +34,9 @@ class Findings:
         interactions: Table of ``interactions`` for each pair of fields.
         degradation: Result of ``degradation``; None if only one depth was searched.
         confirmation: Result of ``confirm``; None if it was never called.
-        damage: Why the confirmation cannot be read; empty if it can.
-        gallery: Predictions of the leader, for values for each pixel; None if it was not exported.
+        damage: Reason why the confirmation is not readable; empty if it is.
+        gallery: Predictions of the leader, if the task has values for each pixel; None if it was
+            not exported.
     """
 
     config: SearchConfig

@@ -14,7 +14,7 @@ TITLE = "Predictions of the leader"
 
 
 def gallery_section(found: Findings) -> Section | None:
-    """Show predictions of the leader, or of the confirmed winner, for values for each pixel."""
+    """Show predictions of the leader or the confirmed winner, if the task is per pixel."""
     if not found.config.task.per_pixel:
         return None
     gallery, metric = found.gallery, found.metric

@@ -31,7 +31,8 @@ def importance(known: Knowledge) -> pd.DataFrame:
         other        the other axis of a pair; empty for a single axis
         epochs       budget of the accuracies
         designs      number of considered designs of the space
-        share        of the variance, from 0 to 1; for a pair beyond the shares of its two axes
+        share        share of the variance, from 0 to 1; for a pair, that beyond the shares of its
+                     two axes
         low, high    its 95 % interval
     """
     codes = {axis: known.coded(axis)[0][known.common] for axis in known.axes}

@@ -1,4 +1,4 @@
-"""Whether the effect of one axis depends on another."""
+"""Interactions: dependence of the effect of one axis on another."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ COLUMNS = ("epochs", "n", "designs", *FIGURES, "verdict")
 def interactions(known: Knowledge, first: str, second: str, margin: float = MARGIN) -> pd.DataFrame:
     """Return the mean of each combination of two axes' levels, and whether effects are additive.
 
-    They are if a level of one axis gains the same at every level of the other. All numbers are from
-    the posterior over the designs of the space, at the full budget, as in ``effects``.
+    Effects are additive if the gain from each level of one axis is the same at every level of the
+    other. All numbers are from the posterior over the designs of the space, at the full budget, as
+    in ``effects``.
 
     Args:
         known: Posterior from ``learn``.
@@ -51,8 +52,8 @@ def interactions(known: Knowledge, first: str, second: str, margin: float = MARG
         additive           expected mean without interaction
         beyond             mean minus ``additive``
         b_low, b_high      its 95 % interval; those of all combinations hold jointly
-        share              of the variance over the space that the pair explains beyond the two
-                           axes; the same in each row
+        share              share of the variance over the space that the pair explains beyond the
+                           two axes; the same in each row
         verdict            "depends" if an interval of ``beyond`` excludes 0, "no dependence that
                            matters" if all are within the margin, or "not enough data"; the same in
                            each row
@@ -140,7 +141,7 @@ def all_interactions(known: Knowledge, margin: float = MARGIN) -> list[pd.DataFr
 
     Args:
         known: Posterior from ``learn``.
-        margin: Margin as in ``interactions``.
+        margin: Difference in accuracy that is too small to matter.
     """
     levels = {field: len(known.coded(field)[1]) for field in known.fields}
     return [

@@ -42,8 +42,8 @@ class Knowledge:
         axes: Parameters of the space.
         levels: One row for each design; a column for each parameter and for each field that several
             of them set. "-" for one without effect.
-        common: Flags (N,) of the designs that represent the space: all of a finite one. Of a larger
-            space only the random designs, not those that the search chose to train.
+        common: Flags (N,) of the designs that represent the space: all designs of a small space. Of
+            a larger space only the random designs, not those that the search chose to train.
         trained: Flags (N,) of the designs whose score was observed.
         trainings: One row for each training, with the columns place (of its design) and outcome:
             "full", "stopped" (a noisier observation of the final value), "failed", or "open"

@@ -56,8 +56,8 @@ class LinearModel:
         Args:
             columns: Columns (N, P), which may be linearly dependent.
             values: Observations (N,).
-            least: Lower bound of the variance of each observation (N,) or of all, however well
-                these few agree.
+            least: Lower bound of the variance of each observation (N,) or of all, even if the
+                observations agree better.
         """
         gram = columns.T @ columns
         inverse = np.linalg.pinv(gram, rcond=TOLERANCE, hermitian=True)

@@ -16,7 +16,7 @@ from skipsearch.record import COMPLETE, COSTS, FAIL, PRUNED, Trial
 from skipsearch.task import Scale
 
 NO_EFFECT = "-"
-MOST_LEVELS = 6  # an axis of more numbers is divided into thirds
+MOST_LEVELS = 6  # maximum number of numeric levels; more are divided into thirds
 
 
 class Observations(NamedTuple):
@@ -57,10 +57,10 @@ def observe(
 ) -> Observations:
     """Collect the trainings of a run at one rung.
 
-    *Fidelity.* All values are from one rung. By default it is the highest that every training
-    reached which did not fail, so that early stopping has no influence on the comparison. At a
-    higher rung only survivors are compared: a level whose weak designs were stopped looks better
-    than it is, and differences shrink.
+    *Fidelity.* All values are from one rung. By default it is the highest that all trainings
+    without failure reached, so that early stopping has no influence on the comparison. At a higher
+    rung only survivors are compared: a level whose weak designs were stopped looks better than it
+    is, and differences shrink.
 
     Args:
         trials: Records of a run, including failed and stopped ones.
@@ -70,7 +70,7 @@ def observe(
             ``shortcut[1]`` and ``layout.before_join``. A number with more than six values is
             divided into thirds, by its quantiles over the designs: its levels are then texts such
             as ``0.011 to 0.046``.
-        epochs: Rung; None for the highest that every training reached which ended without failing.
+        epochs: Rung; None for the highest that all trainings that ended without failure reached.
 
     Raises:
         RunError: If the run does not have the rung.
@@ -113,7 +113,7 @@ def common_rung(trials: Iterable[Trial], rungs: Sequence[int], epochs: int | Non
     Args:
         trials: Records of a run.
         rungs: Epochs at which values are compared, in ascending order.
-        epochs: Rung; None for the highest that every training reached which ended without failing.
+        epochs: Rung; None for the highest that all trainings that ended without failure reached.
 
     Raises:
         RunError: If the run does not have the rung.

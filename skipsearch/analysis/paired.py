@@ -15,7 +15,7 @@ from skipsearch.defaults import MARGIN
 from skipsearch.errors import RunError, not_one_of
 from skipsearch.record import COSTS
 
-CANDIDATES = 10  # levels that may become the reference
+CANDIDATES = 10  # maximum number of levels that may become the reference
 
 
 def paired_effects(
@@ -27,7 +27,7 @@ def paired_effects(
     """Compare the levels of each axis by pairs, if the trainings were planned in pairs.
 
     An example of such a plan is a grid over the whole space with several seeds of each design.
-    ``effects`` needs no such plan, but a model.
+    ``effects`` needs no such plan, but relies on a model.
 
     *Pairs.* Two levels are compared by the paired t-test between designs that agree in every other
     axis with an effect on both levels (so a plain layout is paired with the mean over the shortcuts
@@ -41,17 +41,17 @@ def paired_effects(
     per design, by ``LinearModel``. An axis without effect on some designs counts there as the mean
     of its levels.
 
-    *Reference.* This is the level with the best mean; if pairs show another ahead of it, the one of
-    the ten best that others lead by the least. Since the data choose it, the intervals of the
-    differences hold for all pairs of levels jointly, by Bonferroni's correction. ``low`` and
-    ``high`` are for one level alone.
+    *Reference.* This is the level with the best mean. If pairs show another level ahead of it, the
+    reference is the one of the ten best levels that others lead by the smallest difference. Since
+    it is chosen from the data, the intervals of the differences hold for all pairs of levels
+    jointly, by Bonferroni's correction. ``low`` and ``high`` are for one level alone.
 
     Args:
         seen: Observations from ``observe``.
         axis: Axis, or field of several axes; None for all axes.
         controlled: Cost that is held constant in the comparison, one of ``COSTS``. Axes that set
-            the size of a network may then differ within a pair, and costs may by a tenth. The model
-            has the logarithm of the cost instead of those axes.
+            the size of a network may then differ within a pair, and costs may differ by a tenth.
+            The model has the logarithm of the cost instead of those axes.
         margin: Difference in accuracy that is too small to matter.
 
     Returns:
@@ -115,7 +115,7 @@ def _rows(
 def _against_the_best(
     levels: Levels, means: Sequence[Estimate]
 ) -> tuple[int, dict[int, Difference]]:
-    """Return the level that others lead by the least, and their differences, best first."""
+    """Return the reference, and the differences of the other levels from it, best first."""
     order = sorted(range(len(means)), key=lambda i: -means[i].value)
 
     def against(reference: int) -> dict[int, Difference]:

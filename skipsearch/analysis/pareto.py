@@ -16,8 +16,8 @@ from skipsearch.record import COMPLETE, COSTS, Trial
 from skipsearch.task import Metric, Scale
 
 # A point with the cost of the reference covers nothing, and the largest network is often the most
-# accurate: the reference is a tenth above it. Ishibuchi et al. 2018 (doi:10.1162/evco_a_00226)
-# discuss the choice.
+# accurate. Therefore the reference is a tenth above the largest cost. Ishibuchi et al. 2018
+# (doi:10.1162/evco_a_00226) discuss the choice.
 MARGIN = 1.1
 
 
@@ -50,12 +50,12 @@ def pareto(
         recipe               id of the recipe
         trial                number of its first COMPLETE trial
         n                    number of COMPLETE seeds
-        validation_accuracy  mean over seeds, after the last epoch, under the name of the task's
-                             metric
+        validation_accuracy  mean over seeds, after the last epoch; the column is named after the
+                             task's metric
         low, high            95 % interval, as in ``rank``
         ...                  the requested costs; latency is a mean over the seeds that have one
         ...                  the axes; "-" for one without effect on the design
-        numerics             device and numerics: compare latencies only on one device
+        numerics             device and numerical settings; compare latencies only on one device
 
     Raises:
         RunError: If an objective is unknown or named twice, or there is none.
@@ -141,7 +141,9 @@ def reference_point(
 
 
 def front(points: ArrayLike) -> NDArray[np.bool_]:
-    """Return which points are not dominated by another, nowhere greater and somewhere smaller.
+    """Return which points are not dominated by another.
+
+    A point dominates another if it is nowhere greater and somewhere smaller.
 
     Args:
         points: Points (N, objectives), each to be minimised. Of equal points all or none are kept.

@@ -46,8 +46,8 @@ def rank(
         trial                number of its first trial
         state                COMPLETE, PRUNED, FAIL or RUNNING
         epochs               rung of the comparison; 0 if it reached none
-        validation_accuracy  mean over seeds at that rung, under the name of the task's metric; NaN
-                             at rung 0
+        validation_accuracy  mean over seeds at that rung; NaN at rung 0. The column is named after
+                             the task's metric
         low, high            95 % interval: of the mean over seeds (Student) if n > 1, otherwise
                              only that due to the finite validation split (for an accuracy
                              Wilson's)
@@ -58,8 +58,8 @@ def rank(
                              designs at a lower rung are not
         params, macs         numbers of parameters, and of multiply-adds for one image
         ...                  the axes; "-" for one without effect on the design
-        reason               why it failed
-        numerics             what determined the last bits: device, precision, torch
+        reason               reason of its failure; empty if it has not failed
+        numerics             settings that determine the last bits: device, precision, torch
     """
     score = scale.metric.validation
     rows = [_row(group, rungs, scale, axes) for group in grouped(trials)]
@@ -91,7 +91,7 @@ def rank(
 
 
 def grouped(trials: Iterable[Trial]) -> list[list[Trial]]:
-    """Group the trainings by design and recipe: several seeds are one group."""
+    """Group trainings by design and recipe, so that several seeds are one group."""
     groups: dict[str, list[Trial]] = {}
     for trial in trials:
         groups.setdefault(trial.key, []).append(trial)
@@ -157,7 +157,7 @@ def level(trial: Trial | Candidate, axis: str) -> object:
 
 
 def numerics(trials: Iterable[Trial]) -> str:
-    """Return the distinct numerics of some trainings."""
+    """Return the distinct numerical settings of some trainings."""
     return "; ".join(sorted({trial.numerics for trial in trials} - {""}))
 
 

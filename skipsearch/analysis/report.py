@@ -1,4 +1,4 @@
-"""The report of a run: the answer in words, then each question with its evidence."""
+"""Report of a run: the answer in sentences, then a section for each question."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from skipsearch.axes import Range
 from skipsearch.errors import counted
 from skipsearch.task import Metric
 
-TO_SETTLE, SEEDS_TO_SETTLE = 300, 3  # most trainings, and seeds per design, to settle axes
+TO_SETTLE, SEEDS_TO_SETTLE = 300, 3  # minimum trials, and seeds per design, of a proposed search
 
 
 def write_report(found: Findings, folder: Path, name: str) -> Path:

@@ -26,18 +26,18 @@ def tied_with_leader(scores: Sequence[Sequence[float]], scale: Scale) -> list[bo
     """Return which designs may be as good as the first.
 
     The design with the highest mean leads, possibly by luck. All designs whose mean is below it by
-    no more than the noise explains are tied with it: in 95 of 100 runs the truly best is one of
-    them (subset selection, Gupta 1965, doi:10.1080/00401706.1965.10490251; one-sided, with
+    no more than the noise explains are tied with it: in 95 of 100 runs the truly best design is one
+    of them (subset selection, Gupta 1965, doi:10.1080/00401706.1965.10490251; one-sided, with
     Bonferroni's correction for the number of designs that could have led).
 
-    The noise is the deviation between seeds, pooled over the best designs with several seeds, down
-    the list until it has 30 degrees of freedom: weak designs, which vary far more, do not affect
+    The noise is the deviation between seeds, pooled over the designs with several seeds from the
+    best down, until it has 30 degrees of freedom: weak designs, which vary far more, do not affect
     it. It is at least that of rounding to whole images. A design whose own seeds vary more has its
     own variance, moderated by the pooled one with the weight of 8 degrees of freedom (after Smyth
     2004, doi:10.2202/1544-6115.1027). With fewer than 8 degrees of freedom in total, the noise of
     an accuracy is that of a finite validation split, as if each design had separate images (Agresti
-    & Caffo 2000, doi:10.1080/00031305.2000.10474560). In truth designs share the images, so that
-    ties are more likely. For other metrics the noise is then unknown, and all are tied.
+    & Caffo 2000, doi:10.1080/00031305.2000.10474560). In fact the designs share the images, so that
+    this makes ties more likely. For other metrics the noise is then unknown, and all are tied.
 
     Args:
         scores: Scores of the seeds of each design, the highest mean first, all at one rung.

@@ -15,8 +15,8 @@ from skipsearch.errors import SkipSearchError
 
 __all__ = ["main"]
 
-# New objects between two searches for cycles. With Python's 700, a tenth of the time of imports,
-# whose objects all stay, would go into such searches.
+# Number of new objects between two garbage collections. With Python's default of 700, a tenth of
+# the import time would be spent on collections that free nothing.
 IMPORTED = 10_000
 
 
@@ -27,9 +27,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Command line without the program's name; that of the process if None.
 
     Returns:
-        Exit code: 0; 2 for bad input, with one line on standard error; 130 if interrupted.
+        Exit code: 0 for success; 2 for bad input, with one line on standard error; 130 if
+        interrupted.
     """
-    own_process = arguments is None  # may be set up for training
+    own_process = arguments is None  # if so, it may be configured for training
     if own_process:
         gc.set_threshold(IMPORTED)
         os.environ.update(openmp.SETTINGS | dict(os.environ))  # the user's settings have priority
@@ -60,13 +61,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         finally:
             if own_process and "torch._dynamo" not in sys.modules:
-                # All objects end with the process. Otherwise Python would search them for cycles,
-                # which takes a second. Libraries of PyTorch's compiler need this search.
+                # All objects end with the process. Without this, Python would search them for
+                # cycles, which takes a second. Libraries of PyTorch's compiler need that search.
                 gc.freeze()
 
 
 def _drop_output() -> None:
-    """Drop buffered output that cannot be written: otherwise Python reports an error at exit."""
+    """Drop buffered output that cannot be written, since Python would report an error at exit."""
     try:
         sys.stdout.flush()
     except OSError:

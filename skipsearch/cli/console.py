@@ -1,4 +1,4 @@
-"""The standard streams: all are open, all accept any character, and an error is one line."""
+"""Standard streams that are open and accept any character, and error messages on one line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from skipsearch.errors import hide_passwords
 
-LONGEST = 1_000  # characters of a message
+LONGEST = 1_000  # maximum number of characters of a message
 # Characters of drawings, and their replacements on a terminal with another encoding.
 PLAIN = str.maketrans("─│├┐┘↓→", "-|+++v>")
 REPLACED = "skipsearch-plain"  # name of the error handler
@@ -25,7 +25,7 @@ def one_line(message: str) -> str:
 
 
 def complain(message: str, kind: str = "error") -> None:
-    """Print an error or a warning on standard error, or if that is closed on standard output."""
+    """Print an error or a warning to standard error, or to standard output if that is closed."""
     stream = sys.stdout if getattr(sys.stderr, "name", None) == os.devnull else sys.stderr
     print(f"skipsearch: {kind}: {one_line(message)}", file=stream)
 
@@ -69,7 +69,7 @@ def _open_closed_streams() -> None:
         try:
             os.fstat(number)
         except OSError:
-            # This takes the lowest free number, which is this one. Child processes need it as well.
+            # os.open uses the lowest free number, which is this one. Child processes need it too.
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115

@@ -72,7 +72,7 @@ def show(options: argparse.Namespace) -> None:
 def _write_figures(
     design: Design, images: Mapping[str, Any], files: Mapping[str, str | None]
 ) -> list[str]:
-    """Draw a design to the named files; return these."""
+    """Draw a design to files, and return their names."""
     wanted = {kind: file for kind, file in files.items() if file is not None}
     if wanted:
         from skipsearch.diagram import draw_diagram

@@ -13,7 +13,7 @@ from skipsearch.searching.options import Limits, Resources
 
 
 class Parser(argparse.ArgumentParser):
-    """The standard parser, with its errors in one line."""
+    """The standard parser, with error messages on one line."""
 
     def error(self, message: str) -> NoReturn:
         """Print the error and how to get help, and exit."""
@@ -37,7 +37,7 @@ def add_run(verb: Parser) -> None:
 
 
 def add_images(verb: Parser) -> None:
-    """Add the sizes of images that nobody has loaded."""
+    """Add the options that describe the images if no data are loaded."""
     verb.add_argument(
         "--in-channels", type=int, metavar="C", help="channels of the images (default 3)"
     )
@@ -51,7 +51,7 @@ def add_images(verb: Parser) -> None:
 
 
 def add_csv(verb: Parser, name: str) -> None:
-    """Add the output file of a verb's table.
+    """Add the option for the output file of a verb's table.
 
     Args:
         verb: Parser of the verb.
@@ -63,12 +63,12 @@ def add_csv(verb: Parser, name: str) -> None:
 
 
 def add_device(verb: Parser) -> None:
-    """Add what the verb trains on."""
+    """Add the option for the training device."""
     verb.add_argument("--device", default=None, help="cpu, cuda, ... (default: cuda if available)")
 
 
 def add_moved_data(verb: Parser) -> None:
-    """Add the present location of a run's data."""
+    """Add the options for the current location of a run's data."""
     verb.add_argument(
         "--data", metavar="NAME", help="current location of the data (default: as in the search)"
     )
@@ -80,7 +80,7 @@ def add_moved_data(verb: Parser) -> None:
 
 
 def add_deterministic(verb: argparse._ActionsContainer) -> None:
-    """Add whether a GPU must reproduce the same bits."""
+    """Add the option for bitwise reproducible training on a GPU."""
     verb.add_argument(
         "--deterministic",
         action="store_true",
@@ -89,7 +89,7 @@ def add_deterministic(verb: argparse._ActionsContainer) -> None:
 
 
 def add_training(verb: Parser) -> None:
-    """Add the data and the training of designs."""
+    """Add the options for the data and for training."""
     group = verb.add_argument_group("data and training")
     group.add_argument(
         "--data",
@@ -125,7 +125,7 @@ def add_training(verb: Parser) -> None:
 
 
 def add_session(verb: Parser) -> None:
-    """Add the resources and limits of a session of trainings."""
+    """Add the options for the resources and limits of a session of trainings."""
     group = verb.add_argument_group("resources")
     group.add_argument(
         "--concurrency", type=int, metavar="K", help="maximum number of concurrent trials"

@@ -20,7 +20,7 @@ from skipsearch.defaults import MARGIN
 from skipsearch.errors import RunError, counted
 from skipsearch.record import COSTS, LATENCY, Trial
 
-# Files beside the tables of the report.
+# Files in the folder of the report.
 RANKING_CSV, PARETO_CSV, EFFECTS_CSV = "ranking.csv", "pareto.csv", "effects.csv"
 
 

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 MOST_FURTHER = 100  # further trainings that a hint names
 
-# Files next to the tables of the report.
+# Files in the folder of the report.
 CONFIRMATION, DEGRADATION = "confirmation.csv", "degradation.csv"
 
 
@@ -340,7 +340,7 @@ def add_degradation(verbs: Verbs) -> None:
 
 
 def degradation(options: argparse.Namespace) -> int:
-    """Show whether deeper is worse, in a run or in a space that is trained for this."""
+    """Show whether deeper networks are worse, in a run or in a space that is trained first."""
     from skipsearch.analysis.legends import DEGRADATION as LEGEND
     from skipsearch.run import Run
 

@@ -23,8 +23,8 @@ from skipsearch.defaults import LABELS, TILE
 from skipsearch.errors import counted
 from skipsearch.task import Baseline
 
-EXPLANATION = "explain-{}.csv"  # next to the tables of the report
-OF_LINKS = "-links"  # end of the name of the table of long skips
+EXPLANATION = "explain-{}.csv"  # file in the folder of the report
+OF_LINKS = "-links"  # suffix of the name of the table of long skips
 
 
 def add_explain(verbs: Verbs) -> None:
@@ -189,7 +189,7 @@ def add_predict(verbs: Verbs) -> None:
 
 
 def predict_images(options: argparse.Namespace) -> None:
-    """Show how an exported network classifies pictures, or what it wrote for each."""
+    """Show the classes that an exported network predicts for pictures, and the written files."""
     from skipsearch.artefacts.predict import predict
 
     table = predict(

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 Group = TypeVar("Group", Resources, Limits)
 
-WIDTH = 100  # of printed sentences
+WIDTH = 100  # maximum length of printed lines
 EXIT_FAILED = 1  # every training failed
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
@@ -53,7 +53,7 @@ def read_design(what: str, spaces: Sequence[str] = ()) -> Design:
     """Return a design from a file, the name of a classic, or a layout.
 
     Args:
-        what: Given text.
+        what: Path of a YAML file, name of a classic, or layout.
         spaces: Names of spaces that would also be allowed here.
     """
     if what.endswith((".yaml", ".yml")):
@@ -116,7 +116,7 @@ def command(verb: str, *words: object) -> str:
 
 
 def listed(text: str) -> list[str]:
-    """Return the words between commas, without blanks around them."""
+    """Return the words between commas, without surrounding spaces."""
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
@@ -163,7 +163,7 @@ def print_epoch(metric: Metric, epoch: Epoch) -> None:
 
 
 def print_words(*texts: str) -> None:
-    """Print texts, each broken into lines at blanks."""
+    """Print texts, each wrapped at spaces."""
     for text in texts:
         print(fill(text, WIDTH, break_on_hyphens=False, break_long_words=False))
 
@@ -200,7 +200,7 @@ def write_csv(
     """Write a table to the file of the user, or else to the tables of the run's report.
 
     Returns:
-        Sentence with its path; or why it was not written, if the run is read-only.
+        Sentence with its path, or with the reason why it could not be written to the run.
 
     Raises:
         OSError: If the file of the user cannot be written.
@@ -224,7 +224,7 @@ def not_written(problem: OSError) -> str:
 
 
 def print_path(text: str) -> None:
-    """Print a line with a path, which may be a URL with a password at the wrong flag."""
+    """Print a line with a path; passwords in URLs are hidden."""
     print(hide_passwords(text))
 
 

@@ -28,13 +28,13 @@ def expected_improvement(mean: Array, deviation: Array, best: float | Array) -> 
 def front_gain(
     mean: Array, deviation: Array, cost: Array, front: Array, front_cost: Array, worst: float
 ) -> Array:
-    """Return the expected increase of the area under a front by each design.
+    """Return the expected increase of the area under a front due to each design.
 
-    The front has a value to be maximised and a known cost to be minimised. A design of cost c and
-    value y dominates everything below y at each cost from c. It adds the difference between y and
-    the front's value there, if positive. So the expectation is a sum of expected improvements over
-    the steps of the front, and it is exact (the one-dimensional case of Emmerich, Deutz &
-    Klinkenberg 2011).
+    The front has a value to be maximised and a known cost to be minimised. A design with cost c and
+    value y dominates all values below y at every cost of at least c. At each of these costs it adds
+    the difference between y and the value of the front, if positive. So the expectation is a sum of
+    expected improvements over the steps of the front, and it is exact (the one-dimensional case of
+    Emmerich, Deutz & Klinkenberg 2011).
 
     Args:
         mean: Mean of the value of each design.
@@ -42,7 +42,7 @@ def front_gain(
         cost: Cost of each design.
         front: Values of the observed designs, in any order, including dominated ones.
         front_cost: Costs of the observed designs.
-        worst: Value from which the area is measured; values below it gain nothing.
+        worst: Value from which the area is measured; lower values add nothing.
 
     Returns:
         The expected gain of each design: value times cost, with costs relative to the range of
@@ -52,7 +52,7 @@ def front_gain(
     high = max(cost.max(), front_cost.max(initial=-np.inf))
     range_ = high - low if high > low else 1.0
     at, seen_at = (cost - low) / range_, (front_cost - low) / range_
-    # The right end lies beyond the most expensive design, so that it counts too.
+    # The right end lies beyond the most expensive design, so that this design adds area too.
     end = 1.0 + 1.0 / max(len(front), 10)
     order = np.lexsort((-front, seen_at))
     heights = np.maximum.accumulate(np.append(worst, front[order]))  # of the steps, left to right

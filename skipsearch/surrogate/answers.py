@@ -18,8 +18,8 @@ Array = NDArray[np.float64]
 Codes = NDArray[np.intp]
 Flags = NDArray[np.bool_]
 
-COVERAGE = 0.95  # of intervals
-CONFIDENCE = 0.975  # of statements: the interval of a worse level is then below 0
+COVERAGE = 0.95  # probability that an interval contains the value
+CONFIDENCE = 0.975  # of statements: the 95 % interval of a worse level is then below 0
 BEST, TIED, WORSE, OPEN = "best", "tied", "worse", "open"
 CANDIDATES = 64  # designs among which a simulated training is chosen
 STATES = 400  # draws that it updates
@@ -155,9 +155,8 @@ def judge(
 
     The reference is the level that is most often the highest (by the lower bounds). The statement
     about another level is the more probable of "worse than the reference" and "within the margin
-    of it".
-    Statements are accepted in order of decreasing probability, as long as all accepted ones hold
-    jointly with the given confidence.
+    of it". Statements are accepted in order of decreasing probability, as long as all accepted ones
+    hold jointly with the given confidence.
 
     Args:
         levels: Draws of the levels' values, (S, L).
@@ -190,7 +189,7 @@ def judge(
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """Draws of the shares of the variance over the space that axes explain.
+    """Draws of the shares of the variance over the space that are explained by axes.
 
     Attributes:
         main: Share of each single axis, (S,), by name.
@@ -205,15 +204,17 @@ def sobol_shares(draws: Array, axes: Mapping[str, Codes], most_pairs: int | None
     """Return Sobol's shares of first and second order (Sobol' 1993, Saltelli et al. 2010).
 
     All designs of the space have equal weight. The share of an axis is the variance of its levels'
-    means over the variance of all designs; of an axis without effect on some designs it is that
-    among the others, since what sets them apart is another axis. The share of a pair is the
-    variance of the means of all combinations, less those of the levels of each, among the designs
-    on which both have an effect. It may be slightly negative where these do not fill the grid.
+    means divided by the variance of all designs. If an axis has no effect on some designs, the
+    variance of the means is that among the other designs, since the difference between the two
+    groups is due to another axis. The share of a pair is the variance of the means of all
+    combinations of levels minus those of the levels of each axis, among the designs on which both
+    axes have an effect. It may be slightly negative if these designs lack some combinations.
 
     Args:
         draws: Draws, (S, N).
         axes: Codes of each axis, (N,), by name.
-        most_pairs: Maximum number of pairs, those of the axes that explain most.
+        most_pairs: Maximum number of pairs; those of the axes that explain most are kept. None for
+            all pairs.
     """
     total = draws.var(axis=1)
     scale = np.divide(1.0, total, out=np.zeros_like(total), where=total > 0)

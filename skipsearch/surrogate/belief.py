@@ -1,10 +1,10 @@
 """Draws of the scores of all designs of a space, given its trainings.
 
-The posterior of ``process`` assumes known scales of its kernel. A few trainings leave them
-uncertain, above all how much of a difference is a design's own and how much is noise, and intervals
-that ignore this are too narrow. Here scales are drawn as well: from the normal approximation of
-their posterior at its maximum, weighted by the ratio of the two densities (Tierney & Kadane 1986,
-doi:10.1080/01621459.1986.10478240, for the approximation; Ionides 2008,
+The posterior of ``process`` assumes that the scales of its kernel are known. After a few trainings
+they are uncertain, especially how much of a difference is specific to a design and how much is
+noise. Intervals that ignore this are too narrow. Therefore the scales are drawn as well: from the
+normal approximation of their posterior at its maximum, weighted by the ratio of the two densities
+(Tierney & Kadane 1986, doi:10.1080/01621459.1986.10478240, for the approximation; Ionides 2008,
 doi:10.1198/106186008X320456, for the truncated weights).
 """
 
@@ -23,7 +23,7 @@ from skipsearch.surrogate.warp import Warp
 
 SCALES = 24  # number of drawn sets of scales
 SHAPED = 200  # maximum number of designs that determine the shape of the scales' density
-STEP = 1e-3  # of a logarithm, for the second derivative
+STEP = 1e-3  # step of a logarithm in the finite differences of the second derivative
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Belief:
         rng: np.random.Generator,
         least: float = 0.0,
     ) -> Self:
-        """Fit to trainings.
+        """Fit the model to trainings.
 
         Args:
             encoding: Encoding of the space.

@@ -1,13 +1,14 @@
-"""Predictions of the end of a training from its first epochs.
+"""Predictions of the final score of a training from its first epochs.
 
-The final value of a training is latent until it ends. Its value after each epoch is a noisy view
-of the final value, whose level, slope and noise are learned from the finished trainings of the same
-search. So a stopped training is an observation of its final value like any other, with more noise.
+The final value of a training is latent until it ends. Its value after each epoch is a noisy
+observation of the final value, called a view. The level, slope and noise of a view are learned from
+the finished trainings of the same search. So a stopped training is an observation of its final
+value like any other, with more noise.
 
 Trainings are stopped because of their curves, so the finished ones are a selected sample. That does
-not bias the regression of the final value on the value after an epoch, and the spread of the
-values after an epoch is known from all trainings. Together they determine the view (the factored
-likelihood of Anderson 1957, doi:10.1080/01621459.1957.10501379).
+not bias the regression of the final value on the value after an epoch. The spread of the values
+after an epoch is known from all trainings. The regression and this spread determine the view (the
+factored likelihood of Anderson 1957, doi:10.1080/01621459.1957.10501379).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from skipsearch.task import Scale
 
 LEAST = 5  # finished trainings needed to learn from an epoch
 PRIOR = 4.0  # weight, in finished trainings, of the prior that an epoch predicts nothing
-MOST_VARIANCE = 25.0  # of a view, in squared spreads of the final values; noisier ones are ignored
+MOST_VARIANCE = 25.0  # maximum variance of a used view, in squared spreads of the final values
 
 
 class Final(NamedTuple):
@@ -100,7 +101,7 @@ class _View:
     Attributes:
         warp: Warp of the scores after this epoch.
         level: Expected final value for z = 0.
-        slope: Slope of the final value by z.
+        slope: Slope of the final value with respect to z.
         noise: Variance of the final value given z.
         uncertainty: Covariance of level and slope, in units of ``noise``.
         middle: Mean of z over all trainings.
@@ -146,8 +147,8 @@ class _View:
     def observe(self, score: float) -> tuple[float, float]:
         """Return the final value that a score indicates, and the variance of its error.
 
-        This inverts Bayes' rule: the observation updates the final values of all trainings to
-        those of the trainings with this score after this epoch.
+        This inverts Bayes' rule: the observation turns the distribution of the final values of all
+        trainings into that of the trainings with this score after this epoch.
         """
         z = float(self.warp.values([score])[0])
         x = np.array([1.0, z])

@@ -16,7 +16,7 @@ from skipsearch.space import Space
 
 Array = npt.NDArray[np.float64]
 
-KNOTS = 9  # of a range with more values: functions of it are linear in between
+KNOTS = 9  # knots of a range with more values; functions of it are linear between them
 LABELS = (str, bool, type(None))
 
 
@@ -74,7 +74,7 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """The columns of a space.
+    """The encoding of a space, with one column for each parameter.
 
     Attributes:
         axes: Axes in the order of the space's parameters.
@@ -94,7 +94,7 @@ class Encoding:
         return tuple(axis.name for axis in self.axes)
 
     def column(self, name: str) -> int:
-        """Return the number of an axis' column.
+        """Return the index of the column of an axis.
 
         Raises:
             ValueError: If there is no such axis.

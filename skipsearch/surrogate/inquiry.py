@@ -1,6 +1,6 @@
-"""Questions about a space: the answers from its trainings, and which training to do next.
+"""Questions about a space: the answers from its trainings, and the next training.
 
-Everything follows from the given space and trainings. State is kept only to save time.
+All results depend only on the given space and trainings; results are cached only to save time.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from skipsearch.surrogate.warp import Warp
 from skipsearch.task import Metric, Scale
 
 MOST_LEVELS = 20  # maximum number of compared levels of an axis
-MOST_NUMBERS = 6  # the same for an axis of numbers: of more, the report compares thirds
+MOST_NUMBERS = 6  # the same for a numeric axis; the report divides more values into thirds
 DRAWS = 1_000  # from the posterior
 FIRST = 10  # minimum number of trainings before the model is fitted
 
@@ -74,7 +74,7 @@ class Inquiry:
         seeds: Maximum number of trainings of one design.
 
     Attributes:
-        margin: As given.
+        margin: Difference in mean score that is too small to matter.
         guess: Score of a network that has learnt nothing.
 
     Raises:
@@ -132,14 +132,14 @@ class Inquiry:
     def next(
         self, trainings: Sequence[Training], rng: random.Random
     ) -> tuple[Candidate, int] | None:
-        """Return the most informative next training and its seed; None if none is left.
+        """Return the design and the seed of the most informative training; None if none is left.
 
         Running trainings count as done. A design is trained with a further seed if that is more
         informative than any new design.
 
         Args:
             trainings: All existing trainings.
-            rng: Generator for choices between equals.
+            rng: Generator for breaking ties.
         """
         free = self._free_seeds(trainings)
         if not free:
@@ -331,7 +331,7 @@ def _question(space: Space, axis: str, pool: Sequence[Candidate]) -> Question:
     return Question(axis, levels, _codes(found, number))
 
 
-NO_LEVEL = ()  # of an axis that has no effect on a design
+NO_LEVEL = ()  # level of an axis that has no effect on a design
 
 
 def _codes(found: Sequence[Value], number: Mapping[Value, int]) -> Codes:

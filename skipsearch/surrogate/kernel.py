@@ -1,8 +1,9 @@
-"""The similarity of designs: an additive kernel of main effects, pairs, and a design's own part.
+"""The similarity of designs: an additive kernel of main effects, pairs, and a residual.
 
-The value of a design is modelled as a constant, an effect of the level of each axis, an effect of
-each pair of levels of two axes, and a residual of the design's own. Each part is normal with a
-learned variance, so the covariance of two designs is a sum over what they have in common:
+The value of a design is modelled as the sum of a constant, an effect of the level of each axis, an
+effect of each pair of levels of two axes, and a residual that is specific to the design. Each part
+is normal with a learned variance, so the covariance of two designs is a sum over what they have in
+common:
 
     k(x, y) = main mean_i r_i c_i + pair mean_{i<j} r_i r_j c_i c_j + own [x = y],
 
@@ -10,8 +11,8 @@ with the correlation c_i of two levels of axis i, and the relevance r_i of the a
 al. 2011, arXiv:1112.4394, for additive kernels; Durrande et al. 2013, arXiv:1106.3571, for the
 kernels c_i of mean zero, which separate the parts from one another.
 
-Every axis has few levels (a range has its knots), so all parts except the last are a linear model
-with few features, see ``Kernel.features``. It is the same model in a different form.
+Every axis has few levels (a range has its knots), so all parts except the residual are equivalent
+to a linear model with few features, see ``Kernel.features``.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from skipsearch.surrogate.encoding import Array, Axis
 Result = TypeVar("Result")
 
 CONSTANT = 10.0  # prior variance of the constant, for values in units of the spread
-POOL = 2_500  # rows from which results are cached: more than any selection from a pool has
+POOL = 2_500  # minimum number of rows for which results are cached: more than a shortlist has
 BLOCK = 30_000  # covariances computed at once: they fit in the cache of a core
 LENGTH = 1.0  # length scale of the correlation of numbers, in ranges of their axis
 
@@ -39,7 +40,7 @@ class Scales:
     Attributes:
         main: Variance of the sum of all main effects.
         pair: Variance of the sum of all effects of pairs.
-        own: Variance of a design's own part.
+        own: Variance of the residual that is specific to a design.
         noise: Variance between seeds of one design, beyond the noise of the images.
         relevance: Relevance of each axis, about 1: its share of ``main``, times the number of axes.
     """
@@ -80,7 +81,7 @@ class Kernel:
         )
 
     def smooth(self, scales: Scales, x: Array, y: Array) -> Array:
-        """Return the covariance of rows of x and rows of y, without a design's own part."""
+        """Return the covariance of rows of x and rows of y, without the residual."""
         main, pair = self._shares(scales)
         lefts, rights = [], []
         for i, (axis, table) in enumerate(zip(self.axes, self._tables, strict=True)):
@@ -102,7 +103,7 @@ class Kernel:
         return covariance
 
     def smooth_diagonal(self, scales: Scales, x: Array) -> Array:
-        """Return the variance of each row of x, without a design's own part."""
+        """Return the variance of each row of x, without the residual."""
         columns = [
             scales.relevance[i] * np.einsum("nk,kl,nl->n", s := _spread(x[:, i], axis), table, s)
             for i, (axis, table) in enumerate(zip(self.axes, self._tables, strict=True))
@@ -134,7 +135,7 @@ class Kernel:
     def kept(self, work_out: Callable[[Array], Result], x: Array) -> Result:
         """Return the result of a function of rows, cached for the last large array.
 
-        Successive posteriors use the rows of a pool again and again.
+        Successive posteriors use the rows of the same pool repeatedly.
 
         Args:
             work_out: Function of the rows.
@@ -172,7 +173,7 @@ def _pairs(count: int) -> list[tuple[int, int]]:
 
 
 def _spread(positions: Array, axis: Axis) -> Array:
-    """Return the share of each level in each position, with the inactive level last."""
+    """Return the weight of each level at each position, with the inactive level last."""
     last = len(axis.levels) - 1
     inactive = positions > last
     low = np.minimum(np.floor(positions).astype(int), max(last - 1, 0))
@@ -211,7 +212,7 @@ def _table(axis: Axis) -> Array:
 
 
 def _root(table: Array) -> Array:
-    """Return the minimal number of columns whose outer product is a table of correlations."""
+    """Return the fewest columns whose product with their transpose is a table of correlations."""
     values, vectors = np.linalg.eigh(table)
     kept = values > 1e-10
     return np.asarray(vectors[:, kept] * np.sqrt(values[kept]))

@@ -1,8 +1,8 @@
 """A Gaussian process over the designs of a space, fitted to trainings.
 
 The formulas are those of Rasmussen & Williams 2006, Gaussian Processes for Machine Learning:
-section 2.1.2 for the linear model in features, 5.4.1 for the marginal likelihood, 8.3.1 and Snelson
-& Ghahramani 2005 for the model in the features of inducing designs.
+section 2.1.2 for the linear model in features, 5.4.1 for the marginal likelihood, and 8.3.1, with
+Snelson & Ghahramani 2005, for the model in the features of inducing designs.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from scipy.optimize import minimize
 from skipsearch.surrogate.encoding import Array, Encoding
 from skipsearch.surrogate.kernel import CONSTANT, Kernel, Scales
 
-MOST_FEATURES = 1_000  # up to which a model is computed in the features of its kernel
-EXACT = 2_000  # designs up to which a model with more features is exact
-CHOSEN = 800  # inducing designs, whose features such a model uses beyond that
+MOST_FEATURES = 1_000  # maximum number for a model in the features of its kernel
+EXACT = 2_000  # maximum number of designs for which a model with more features is exact
+CHOSEN = 800  # inducing designs of a model with more features and more designs
 FITTED = 400  # maximum number of designs to which the scales are fitted
 JITTER = 1e-8
 
 
 @dataclass(frozen=True, slots=True)
 class Observations:
-    """The observations, one entry per design: the mean and scatter over its seeds.
+    """Observed trainings, one entry per design: the mean and scatter over its seeds.
 
     Attributes:
         points: Row of the ``Encoding`` for each design.
@@ -106,7 +106,7 @@ def fit(
         points: Row of the encoding for each training; the same row for the seeds of a design.
         values: Value of each training, around 0 and in units of their spread, see ``warp``.
         floors: Known variance of each value, due to the images of a score.
-        scales: Scales of the kernel; None for those of the highest posterior density.
+        scales: Scales of the kernel; None for those with the highest posterior density.
 
     Returns:
         The posterior.
@@ -119,7 +119,8 @@ def fit(
 class Posterior:
     """The posterior of the values of all designs.
 
-    A design's value is the expected value of another training: without the noise of a single seed.
+    The value of a design is the expected value of a further training, without the noise of a single
+    seed.
 
     Args:
         kernel: Kernel of the space.
@@ -127,8 +128,8 @@ class Posterior:
         seen: Observed trainings.
 
     Attributes:
-        scales: As given.
-        seen: As given.
+        scales: Scales of the kernel.
+        seen: Observed trainings.
     """
 
     def __init__(self, kernel: Kernel, scales: Scales, seen: Observations) -> None:
@@ -151,7 +152,7 @@ class Posterior:
         features = self._at_seen[0]
         noise = (seen.floors + scales.noise) / seen.counts
         own = scales.own + self._rest(seen.points, features)
-        self._own_share = own / (own + noise)  # of a residual, due to the design's own part
+        self._own_share = own / (own + noise)  # of a residual, specific to the design
         deviations = np.sqrt(own + noise)
         scaled = features / deviations[:, None]
         precision = scaled.T @ scaled * weights * weights[:, None]
@@ -234,8 +235,8 @@ class Posterior:
     def with_pending(self, x: Array) -> Posterior:
         """Return the posterior as if running trainings had ended with their expected values.
 
-        The expectation of every design stays, but the running trainings are no longer uncertain.
-        So simultaneous proposals differ (Ginsbourger et al. 2010, "kriging believer").
+        The expected value of every design stays the same, but the running trainings are no longer
+        uncertain. So simultaneous proposals differ (Ginsbourger et al. 2010, "kriging believer").
 
         Args:
             x: Row for each running training.
@@ -275,14 +276,14 @@ class Posterior:
         return np.asarray(solve_triangular(self._factor, across, lower=True).T)
 
     def _rest(self, x: Array, features: Array) -> Array:
-        """Return the variance of each row that the features do not cover."""
+        """Return the part of each row's variance that the features do not represent."""
         if self._chosen is None:
             return np.zeros(len(x))
         whole = self._kernel.smooth_diagonal(self.scales, x)
         return np.asarray(np.maximum(whole - np.einsum("nf,nf->n", features, features), 0.0))
 
     def _left(self, at: Array) -> Array:
-        """Return the share of a design's own part that its trainings leave unknown."""
+        """Return the share of each design's residual that its trainings leave unknown."""
         shares = np.append(self._own_share, 0.0)
         return np.asarray(1.0 - shares[at])
 
@@ -306,11 +307,11 @@ def _keys(x: Array) -> list[bytes]:
 # Prior of the logarithm of each scale: its mean and its standard deviation.
 MAIN, PAIR, OWN, NOISE = (np.log(v) for v in (0.5, 0.5, 0.1, 0.1))
 WIDTHS = (1.0, 1.0, 1.0, 1.5)
-NARROW, WIDE = 0.2, 1.0  # of the relevance of an axis: for one fitted value, or many draws
+NARROW, WIDE = 0.2, 1.0  # widths for the relevance of an axis: for one fitted value, or many draws
 
 
 def fit_scales(kernel: Kernel, seen: Observations) -> Scales:
-    """Return the scales of the highest posterior density, given observations."""
+    """Return the scales with the highest posterior density, given observations."""
     density = ScaleDensity(kernel, seen.some(FITTED), NARROW)
     return density.scales(density.maximum())
 
@@ -318,8 +319,8 @@ def fit_scales(kernel: Kernel, seen: Observations) -> Scales:
 class ScaleDensity:
     """The posterior density of the scales' logarithms, given observations.
 
-    The priors of the logarithms are normal and wide. They prevent the conclusion from a few
-    trainings that there is no noise, or nothing but noise.
+    The priors of the logarithms are normal and wide. They prevent a few trainings from implying
+    that there is no noise, or nothing but noise.
 
     Args:
         kernel: Kernel of the space.
@@ -342,7 +343,7 @@ class ScaleDensity:
         return -value + float(off @ off) / 2, -slope * np.exp(logs) + off / self._width
 
     def maximum(self) -> Array:
-        """Return the logarithms of the highest density."""
+        """Return the logarithms with the highest density."""
         found = minimize(
             self.loss,
             self._middle,
@@ -363,7 +364,7 @@ class ScaleDensity:
 
 
 def _likelihood(correlations: Array, seen: Observations, scales: Array) -> tuple[float, Array]:
-    """Return the logarithm of the marginal likelihood, and its derivative by each scale."""
+    """Return the logarithm of the marginal likelihood, and its gradient in the scales."""
     main, pair, own, noise = scales[:4]
     r = scales[4:]
     count = len(r)
@@ -379,7 +380,7 @@ def _likelihood(correlations: Array, seen: Observations, scales: Array) -> tuple
     value = -0.5 * seen.means @ solved - np.log(np.diag(factor[0])).sum()
     value -= 0.5 * np.sum((seen.counts - 1) * np.log(single) + seen.scatters / single)
     inverse = cho_solve(factor, np.eye(len(seen)))
-    outer = (np.outer(solved, solved) - inverse) / 2  # derivative by each entry of the covariance
+    outer = (np.outer(solved, solved) - inverse) / 2  # gradient in the entries of the covariance
     diagonal = np.diag(outer)
     replicates = (seen.scatters / single - (seen.counts - 1)) / single / 2
     slope = np.empty_like(scales)
@@ -389,7 +390,8 @@ def _likelihood(correlations: Array, seen: Observations, scales: Array) -> tuple
         np.sum(diagonal),
         np.sum(diagonal / seen.counts + replicates),
     )
-    # The derivative by an axis' relevance: its main effect, and its pairs with all others.
+    # Derivative with respect to the relevance of an axis: its main effect, and its pairs with all
+    # others.
     flat = correlations.reshape(count, -1)
     slope[4:] = flat @ (outer * (main / count + pair / pairs * weighted)).ravel()
     slope[4:] -= r * pair / pairs * (flat**2 @ outer.ravel())

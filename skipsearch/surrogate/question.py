@@ -1,8 +1,8 @@
 """Questions about how the levels of an axis differ, and which training narrows the answer most.
 
-A question is about contrasts: the mean score over the designs with one level, minus that over
-the designs with another. A training of one design is informative about all similar designs, and
-the posterior before the training determines how much it narrows each contrast.
+A question is about contrasts: the mean score over the designs with one level, minus that over the
+designs with another. A training of one design is informative about all similar designs. The
+posterior before the training determines how much it narrows each contrast.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ LEAST_SPREAD = 1e-9  # standard deviation below which a value counts as known
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Which level of an axis is the best, on average over the designs of a space.
+    """The question of which level of an axis is best, on average over the designs of a space.
 
     Attributes:
         axis: Parameter of the space, or field that several of its axes set.
@@ -47,12 +47,12 @@ class Question:
     codes: Codes
 
     def means(self) -> Array:
-        """Return the share of each design in the mean of each level: (levels, designs)."""
+        """Return the weight of each design in the mean of each level: (levels, designs)."""
         members = self.codes == np.arange(len(self.levels))[:, None]
         return np.asarray(members / members.sum(axis=1, keepdims=True))
 
     def contrasts(self, reference: int | None = None) -> Array:
-        """Return the share of each design in each level's difference: (levels, designs).
+        """Return the weight of each design in each level's difference: (levels, designs).
 
         Args:
             reference: Level that the others are compared with; None for the mean of all.
@@ -132,11 +132,11 @@ class Answer:
 
 
 def slopes(posterior: Posterior, x: Array, scores: Callable[[Array], Array]) -> Array:
-    """Return the mean slope of each design's score by its value on the scale of the model.
+    """Return the mean derivative of each design's score with respect to its value in the model.
 
-    The covariance of a score with any normal value is that of the values times this slope,
-    whatever the shape of the curve (Stein 1981, doi:10.1214/aos/1176345632, lemma 1). The mean
-    over the normal distribution is a Gauss-Hermite sum.
+    The covariance of a score with any jointly normal variable is that of its value times this
+    slope, for any map from values to scores (Stein 1981, doi:10.1214/aos/1176345632, lemma 1). The
+    mean over the normal distribution is a Gauss-Hermite sum.
 
     Args:
         posterior: Posterior of the values.
@@ -157,7 +157,7 @@ def narrowed(posterior: Posterior, x: Array, contrasts: Array, noise: Array) -> 
         Cov(d, f)^2 / (Var f + noise)
 
     when a training of a design with value f is observed, whatever its result. See Cohn, Ghahramani
-    & Jordan 1996, arXiv:cs/9603104, for choosing observations by this.
+    & Jordan 1996, arXiv:cs/9603104, for choosing observations by this criterion.
 
     Args:
         posterior: Posterior of the values, with running trainings counted as done.
@@ -178,8 +178,8 @@ def most_informative(reductions: Sequence[tuple[Array, Array, Array]]) -> Array:
     """Return how informative each design is about several questions.
 
     This is the share of each contrast's variance that a training removes, weighted by the doubt
-    about the contrast: nothing is gained where a verdict is certain. All questions have equal
-    weight: else one with many levels would leave the axes of the others confounded.
+    about the contrast: nothing is gained if a verdict is certain. All questions have equal weight:
+    otherwise a question with many levels would leave the axes of the others confounded.
 
     Args:
         reductions: Result of ``narrowed`` and the doubt about each contrast, for each question.

@@ -1,4 +1,4 @@
-"""What is known about the levels of an axis, in one sentence; the same wherever it is said."""
+"""Sentences that compare the levels of an axis."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from skipsearch.errors import counted
 from skipsearch.surrogate.answers import TIED, WORSE
 from skipsearch.task import Metric
 
-NAMED = 4  # levels that a sentence names; of more it says how many
+NAMED = 4  # maximum number of levels that a sentence names; further ones are counted
 OVER_SPACE = "On average over the space, "
 NOT_ENOUGH = "Not enough data to tell"
 
@@ -19,12 +19,12 @@ class LevelResult(NamedTuple):
     """A level, compared with the best one.
 
     Attributes:
-        name: What it is called.
-        verdict: ``worse``, ``tied``, or any other word where it is open.
-        difference: Score less that of the best level.
-        low: Lower end of its interval.
-        high: Upper end.
-        how: What the scores were paired by; empty for nothing.
+        name: Name of the level.
+        verdict: ``worse`` or ``tied``; any other word if the comparison is open.
+        difference: Score minus that of the best level.
+        low: Lower end of the interval of the difference.
+        high: Upper end of the interval of the difference.
+        how: Number and kind of the pairs that were compared; empty without pairs.
     """
 
     name: str
@@ -36,15 +36,15 @@ class LevelResult(NamedTuple):
 
 
 def comparison(best: str, others: Sequence[LevelResult], metric: Metric) -> str:
-    """Say which levels are worse than the best one, and which are tied with it.
+    """Describe which levels are worse than the best one, and which are tied with it.
 
     Args:
         best: Name of the best level.
-        others: The others.
+        others: Results of the other levels.
         metric: Metric of the scores.
 
     Returns:
-        The sentence, without an end; empty where all is open.
+        The sentence without its full stop; empty if all comparisons are open.
     """
     worse = [level for level in others if level.verdict == WORSE]
     tied = [level for level in others if level.verdict == TIED]
@@ -68,7 +68,7 @@ def comparison(best: str, others: Sequence[LevelResult], metric: Metric) -> str:
 
 
 def _lead(worse: LevelResult, metric: Metric) -> str:
-    """Return the name of a worse level, and by how much it is worse."""
+    """Return the name of a worse level, and its difference from the best."""
     values = (worse.difference, worse.high, worse.low)
     lead, low, high = (metric.difference(-value) for value in values)
     how = f"; {worse.how}" if worse.how else ""
@@ -96,7 +96,7 @@ def needed(further: float) -> str:
 
 
 def listed(names: Sequence[str]) -> str:
-    """List a few names in words; of more than four say how many there are."""
+    """List names in words, or only their number if there are more than four."""
     if len(names) > NAMED:
         return f"{len(names)} others"
     return _joined(names)

@@ -1,9 +1,8 @@
-"""Scores as values suitable for a normal model, and back.
+"""Transformation of scores to values suitable for a normal model, and back.
 
-A score from 0 to 1, such as an accuracy, has most room for differences in the middle and none at
-the ends, so its logit is modelled; other scores are modelled as they are. Two things at the lower
-end spoil a normal model: designs that did not learn at all, and failures. They show that a design
-is bad, but not how bad.
+Scores from 0 to 1, such as accuracies, are modelled as logits, since differences shrink towards
+both ends of the range. Other scores are modelled without transformation. Designs that did not learn
+at all, and failures, do not fit a normal model: they show that a design is bad, but not how bad.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ class Warp:
     A value is the distance of the score, or of its logit, from the median, in spreads. Below
     ``-KNEE`` the distance grows only logarithmically, without a kink: a collapsed design counts as
     bad, but does not stretch the scale of the others. The map is strictly monotone, so intervals of
-    values are intervals of scores, and none leaves what is possible.
+    values become intervals of scores, which stay within the possible range.
 
     Attributes:
-        centre: Median, in logits where they are modelled.
-        spread: Spread of the upper half, likewise: the standard deviation if the upper half is that
-            of a normal distribution.
+        centre: Median of the scores, or of their logits.
+        spread: Spread of the upper half of the scores, or of their logits. It equals the standard
+            deviation if the upper half is that of a normal distribution.
         scale: Metric and number of images of the scores.
     """
 
@@ -55,13 +54,13 @@ class Warp:
         return cls(centre, max(spread, least) or 1.0, scale)
 
     def values(self, scores: Sequence[float] | Array) -> Array:
-        """Return the values of scores."""
+        """Map scores to values."""
         seen = modelled(np.asarray(scores, dtype=float), self.scale)
         z = (seen - self.centre) / self.spread
         return np.where(z < -KNEE, -KNEE - np.log1p(np.maximum(-z - KNEE, 0.0)), z)
 
     def scores(self, values: Sequence[float] | Array) -> Array:
-        """Return the scores of values."""
+        """Map values to scores."""
         v = np.asarray(values, dtype=float)
         # Values below any score would overflow.
         below = -KNEE - np.expm1(np.clip(-v - KNEE, 0.0, 50.0))
@@ -73,7 +72,8 @@ class Warp:
         """Return the variance of values due to the finite number of images.
 
         It is the variance of a binomial share by the delta method, and the minimum noise of a
-        training of the same design with another seed; 0 where the metric is no share of images.
+        training of the same design with another seed. It is 0 if the metric is not a share of
+        images.
         """
         seen = modelled(np.asarray(scores, dtype=float), self.scale)
         z = (seen - self.centre) / self.spread
@@ -85,11 +85,11 @@ KNEE = 0.75
 
 
 def half_ranks(scores: Sequence[float] | Array, scale: Scale) -> Array:
-    """Return values that depend only on the order below the median.
+    """Return values that, below the median, depend only on the ranks of the scores.
 
-    Values in the upper half are distances from the median, in spreads, as in ``Warp``;
-    those in the lower half are normal quantiles at their ranks. See Song et al. 2024, The Vizier
-    Gaussian Process Bandit Algorithm, arXiv:2408.11527, section 3.3 (half-rank warping).
+    Values in the upper half are distances from the median, in spreads, as in ``Warp``. Those in the
+    lower half are normal quantiles at their ranks. See Song et al. 2024, The Vizier Gaussian
+    Process Bandit Algorithm, arXiv:2408.11527, section 3.3 (half-rank warping).
 
     Args:
         scores: Scores of finished trainings, at least one.
@@ -104,7 +104,7 @@ def half_ranks(scores: Sequence[float] | Array, scale: Scale) -> Array:
 
 
 def modelled(scores: Array, scale: Scale) -> Array:
-    """Return the logits of scores from 0 to 1, and other scores as they are."""
+    """Return the logits of scores from 0 to 1, and other scores unchanged."""
     if not _is_bounded(scale):
         return scores
     # Half an image on either side keeps 0 and 1 finite (Haldane 1956, Anscombe 1956).

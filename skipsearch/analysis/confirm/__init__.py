@@ -1,7 +1,7 @@
-"""Confirmation of the leaders with new seeds: which is the best, how surely, and what was luck.
+"""Confirmation of the leaders with new seeds: the probability of the best, and the effect of luck.
 
 The best of many single draws looks better than it is. New seeds, which did not affect the choice
 of the search, show by how much. All values are from the last epoch of the full budget, without
-early stopping. They use the validation split of the search: new seeds correct for the luck of the
-draw, but not for the fit to that split, which the test split is for.
+early stopping. They are from the validation split of the search: new seeds correct for lucky draws,
+but not for the fit to that split. The test split is for that.
 """

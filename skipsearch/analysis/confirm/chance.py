@@ -13,7 +13,7 @@ DIGITS = 12  # of means; later digits depend on the order of addition
 
 
 def chance_of_best(scores: ArrayLike, scale: Scale) -> NDArray[np.float64]:
-    """Return the probability of each design that its expected score is the highest.
+    """Return the probability that the expected score of each design is the highest.
 
     This is a parametric bootstrap, paired over seeds. A score is the sum of the design's
     expectation, an effect of the seed that is the same for all designs, and normal noise of equal
@@ -24,11 +24,11 @@ def chance_of_best(scores: ArrayLike, scale: Scale) -> NDArray[np.float64]:
     The method was chosen by measurement (``scripts/benchmark_confirm.py``). With few seeds, the
     nonparametric and the Bayesian bootstrap underestimate the noise, since their draws lie between
     the observed values: for 5 leaders that differ by 0.3 deviations of the noise, and 3 seeds, they
-    gave one a probability of 0.95 or more in 14 % of the simulations, and were right in 6 of 10 of
-    these. Student's tails, or the model without the half-Cauchy prior, correct this for different
-    designs but are still overconfident for similar ones. This method stayed within 0.1 of the truth
-    on average in all cases. It is too cautious if designs differ much, especially with only two.
-    If one design is much noisier than the others, its probability is too high.
+    gave one leader a probability of 0.95 or more in 14 % of the simulations, and were right in 6 of
+    10 of these. Student's t distribution, or the model without the half-Cauchy prior, corrects this
+    for different designs but is still overconfident for similar ones. This method stayed within 0.1
+    of the truth on average in all cases. It is too cautious if designs differ much, especially if
+    there are only two. If one design is much noisier than the others, its probability is too high.
 
     Args:
         scores: Scores (designs, seeds) of at least 2 seeds, the same for all designs.

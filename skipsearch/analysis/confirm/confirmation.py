@@ -36,7 +36,7 @@ class Confirmation:
             recipe               id of the recipe
             trial                number of its first trial in the search
             n                    number of new seeds
-            validation_accuracy  mean over them, under the name of the task's metric
+            validation_accuracy  mean over them; the column is named after the task's metric
             sd                   their standard deviation; NaN for n < 2
             low, high            95 % interval of the mean (Student), see ``interval``
             chance               probability that it is the best leader; 0 if it failed, NaN before
@@ -50,7 +50,7 @@ class Confirmation:
                                  search's value is an observed number
             params               number of parameters of the network
             ...                  the axes
-            reason               why it failed
+            reason               reason of its failure; empty if it has not failed
 
         metric: Metric of the scores.
         seeds: Requested number of new seeds.

@@ -155,7 +155,7 @@ def _table(rows: list[dict[str, object]], axes: Sequence[str], metric: Metric) -
 
 
 def _tied(chances: pd.Series) -> list[bool]:
-    """Mark the smallest set that has the best with probability ``SURE``, if it has several."""
+    """Mark the smallest set that includes the best with probability ``SURE``, if it has several."""
     falling = chances.sort_values(ascending=False, kind="stable")
     better = falling.cumsum().shift(fill_value=0.0)
     within = better[better < SURE].index if falling.notna().all() else falling.index

@@ -1,4 +1,4 @@
-"""Do deeper networks degrade? Verdicts on groups of trainings that differ only in depth.
+"""Degradation with depth: verdicts on groups of trainings that differ only in depth.
 
 The function ``degradation`` is in ``answer``.
 """

@@ -1,4 +1,4 @@
-"""Do deeper networks degrade? Training and validation error against depth, all else equal."""
+"""Effect of depth on the training and validation error, all else being equal."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Degradation:
     Attributes:
         table: One row for each group and depth.
         verdicts: One row for each group.
-        words: Conclusions in sentences, the plain groups first; last whether long skips mend what
-            depth does to the same designs without them.
-        claims: The same without numbers, for the groups whose depths differ.
+        words: Conclusions in sentences, the plain groups first; at the end, whether long skips
+            change the effect of depth on the same designs.
+        claims: The same without numbers, for the groups on which depth has an effect.
     """
 
     table: pd.DataFrame
@@ -54,22 +54,22 @@ def degradation(
 
     The verdict on a group compares its deepest networks with the shallower ones, at depths with two
     or more seeds. A difference counts if it is significant by Welch's test of the errors' logits
-    (1947, doi:10.2307/2332510), with Holm's correction (1979) to 5 % over all tests of a group. For
-    the size of a difference see the rise. Seeds that agree to the last image are assumed to differ
-    by their rounding.
+    (1947, doi:10.2307/2332510), with Holm's correction (1979) to 5 % over all tests of a group. The
+    columns ``train_rise`` and ``validation_rise`` give the size of a difference. Seeds that agree
+    to the last image are assumed to differ by their rounding.
 
     ``degrades``
         The training error of the deepest is above that of a shallower one (He et al. 2015,
         arXiv:1512.03385, Fig. 1 and 6), and it has not gained.
     ``overfits``
-        Its validation error is above that of a shallower one, its training error is not.
+        Its validation error is above that of a shallower one, but its training error is not.
     ``gains``
         Its validation error is below that of the shallowest, and not above any.
     ``tied``
         No difference counts: the seeds do not distinguish the depths.
     ``not enough data``
-        Fewer than two depths have two seeds, or validation error rises and it is open whether
-        training error does.
+        Fewer than two depths have two seeds, or the validation error rises and it is not known
+        whether the training error does.
 
     Args:
         trials: Records of a run.
@@ -92,12 +92,12 @@ def degradation(
         design            id of the design
         epochs            epoch of the comparison
         n                 number of compared seeds
-        stopped, failed   number of trainings that ended before
+        stopped, failed   number of trainings that were stopped, or failed, before this epoch
         train_error, train_loss, validation_error
                           mean over seeds, each followed by ``_sd`` (deviation), ``_low`` and
                           ``_high`` (95 % interval of the mean, Student); NaN if n is too small
         loss              training loss of ``epochs_to_loss``
-        epochs_to_loss    epochs until the median seed has this loss; infinity for never
+        epochs_to_loss    epochs until the median seed reaches this loss; infinity for never
 
         ``verdicts``, one row for each group, with columns group, recipe, the axes, and
 

@@ -18,7 +18,7 @@ from skipsearch.errors import DesignError
 from skipsearch.record import Epoch, Trial
 from skipsearch.task import Metric, Scale
 
-LEAST_SEEDS = 2  # of a depth, for a comparison
+LEAST_SEEDS = 2  # minimum number of seeds of a compared depth
 
 MEASURES: Mapping[str, Callable[[Epoch, Metric], float]] = {
     "train_error": lambda epoch, metric: metric.lack(epoch.train_score),
@@ -70,9 +70,9 @@ class Depth:
     def scores(self, error: str) -> Sample:
         """Summarise errors on the scale of the tests.
 
-        Shares of images are tested as empirical logits, other metrics without transformation.
-        Deviations of small shares are small, and those of large ones large; those of logits are
-        similar. Cox & Snell 1989, Analysis of Binary Data, section 2.1.6:
+        Shares of images are tested as empirical logits, other metrics without transformation. The
+        standard deviations of small and large shares differ; those of their logits are similar.
+        Cox & Snell 1989, Analysis of Binary Data, section 2.1.6:
         log((k + 1/2) / (n - k + 1/2)) for k wrong images among n.
         """
         if not self.metric.is_share_of_images:
@@ -88,7 +88,7 @@ class Depth:
         return fmean(self.values(measure))
 
     def lowest_loss(self, trial: Trial) -> float:
-        """Return the lowest training loss that a training has reached."""
+        """Return the lowest training loss of a training up to the epoch of the comparison."""
         return min(epoch.train_loss for epoch in trial.curve[: self.epoch])
 
     def epochs_to(self, loss: float) -> list[float]:

@@ -1,4 +1,4 @@
-"""Do long skips mend degradation? A group with them against the same designs without them."""
+"""Effect of long skips on degradation, in comparison with the same designs without them."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ ERROR = "validation_error"
 
 
 class Mending(NamedTuple):
-    """What long skips change in the effect of depth on the validation error.
+    """Difference that long skips make to the effect of depth on the validation error.
 
     Attributes:
-        links: The long skips, and how they are joined.
-        shallow: Layers of the shallowest networks that both groups have.
-        deep: Layers of the deepest ones.
+        links: Names of the long skips, and of the operation that joins them.
+        shallow: Number of layers of the shallowest networks that both groups have.
+        deep: Number of layers of the deepest networks that both groups have.
         n: Smallest number of seeds.
-        change: How much less the error rises from the one to the other with long skips.
-        low: Lower end of its 95 % interval (Welch, of this change alone).
-        high: Upper end.
-        verdicts: Verdicts of the groups without and with long skips.
+        change: Rise of the error from ``shallow`` to ``deep`` without long skips, minus the rise
+            with them.
+        low: Lower end of the 95 % interval of the change (Welch, of this change alone).
+        high: Upper end of this interval.
+        verdicts: Verdicts on the groups without and with long skips.
     """
 
     links: str
@@ -38,11 +39,11 @@ class Mending(NamedTuple):
 
 
 def mendings(groups: Sequence[Group], verdicts: Sequence[str]) -> Iterator[Mending]:
-    """Compare each group with long skips with the group that lacks nothing else.
+    """Compare each group with long skips with the group of the same designs without them.
 
     Args:
-        groups: Groups that differ only in depth.
-        verdicts: Verdict of each.
+        groups: Groups of trainings that differ only in depth.
+        verdicts: Verdict on each group.
     """
     for group, verdict in zip(groups, verdicts, strict=True):
         design = group[-1].design
@@ -56,7 +57,7 @@ def mendings(groups: Sequence[Group], verdicts: Sequence[str]) -> Iterator[Mendi
 
 
 def _mending(base: Group, group: Group, without: str, verdicts: tuple[str, str]) -> Mending | None:
-    """Return the change between two groups; None if they differ in more, or lack seeds."""
+    """Return the change; None if the groups differ in more than long skips, or lack seeds."""
     bare = {depth.design.depths: depth for depth in base if depth.is_judged}
     recipes = {depth.trials[0].recipe.id for depth in (base[-1], group[-1])}
     if len(recipes) > 1 or without not in {depth.design.id for depth in base}:
@@ -82,10 +83,10 @@ def _errors(depth: Depth) -> Sample:
 
 
 def told(mending: Mending, metric: Metric) -> str:
-    """Return in a sentence whether long skips mend degradation.
+    """Describe in a sentence whether long skips reduce degradation.
 
     Args:
-        mending: The change.
+        mending: Result of the comparison of two groups.
         metric: Metric of the scores.
     """
     without, present = mending.verdicts

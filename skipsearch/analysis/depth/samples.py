@@ -9,7 +9,7 @@ from typing import NamedTuple, Self
 
 from skipsearch.analysis.student import t_quantile
 
-FALSE_VERDICTS = 0.05  # largest share among groups without an effect of depth
+FALSE_VERDICTS = 0.05  # maximum share among groups without an effect of depth
 
 
 class Sample(NamedTuple):
@@ -31,7 +31,7 @@ class Sample(NamedTuple):
 
 
 def holm(claims: Sequence[tuple[Sample, Sample]]) -> list[bool]:
-    """Return for each claim, that its first mean is below its second, whether it holds.
+    """Return whether each claim holds that its first mean is below its second.
 
     Holm 1979 (jstor:4615733): the smallest of m p-values is compared with 5 % / m, the next with
     5 % / (m - 1), and so on up to the first that fails.

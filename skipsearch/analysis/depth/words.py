@@ -19,7 +19,7 @@ CLAIMS = {
 
 
 def short_claims(verdicts: pd.DataFrame, axes: Sequence[str]) -> Iterable[str]:
-    """Yield the verdicts of the groups whose depths differ, without numbers.
+    """Yield the verdicts on the groups on which depth has an effect, without numbers.
 
     Args:
         verdicts: Verdicts of ``degradation``.
