@@ -256,7 +256,7 @@ def test_rank_warns_where_numerics_are_mixed(
     run: ss.Run, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     assert main(["rank", str(run.path)]) == 0
-    assert "unlike numerics" not in capsys.readouterr().out
+    assert "different numerical settings" not in capsys.readouterr().out
     keys = set(run.rank().numerics)
     assert len(keys) == 1
     (key,) = keys
@@ -277,11 +277,11 @@ def test_rank_warns_where_numerics_are_mixed(
     replace(key, f"{key}, pack of 3")
     assert ss.Run.open(copy).trials()[0].numerics == f"{key}, pack of 3"
     assert main(["rank", str(copy)]) == 0
-    assert "unlike numerics" not in capsys.readouterr().out
+    assert "different numerical settings" not in capsys.readouterr().out
     replace(f"{key}, pack of 3", key.replace("1 thread", "2 threads"))
     assert main(["rank", str(copy)]) == 0
     out = capsys.readouterr().out
-    assert "warning: these trainings ran under unlike numerics" in out
+    assert "warning: these trainings ran with different numerical settings" in out
     assert key in out
     assert key.replace("1 thread", "2 threads") in out
 

@@ -65,9 +65,9 @@ def test_each_parameter_is_a_column_and_inactive_is_a_level_of_its_own() -> None
         "recipe.peak_lr": 0.1,
     }
     (row,) = encoding.rows([plain])
-    assert row[encoding.column("depths")] == 1
-    assert row[encoding.column("shortcut")] == axes["shortcut"].inactive == 3
-    assert row[encoding.column("recipe.peak_lr")] == pytest.approx(4)  # the middle of 9 knots
+    assert row[encoding.names.index("depths")] == 1
+    assert row[encoding.names.index("shortcut")] == axes["shortcut"].inactive == 3
+    assert row[encoding.names.index("recipe.peak_lr")] == pytest.approx(4)  # the middle of 9 knots
 
 
 @given(st.integers(0, 2**32))

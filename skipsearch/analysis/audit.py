@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import inf
 
 from skipsearch.errors import counted
 from skipsearch.record import COMPLETE, PRUNED, Trial
@@ -61,5 +62,5 @@ def audit(trials: Iterable[Trial]) -> Audit:
         stopped=sum(trial.state == PRUNED for trial in trials),
         audited=len(audited),
         among_best=sum(value >= bound for value in audited),
-        above_all=sum(value > max(passed, default=0.0) for value in audited),
+        above_all=sum(value > max(passed, default=inf) for value in audited),
     )

@@ -76,7 +76,7 @@ def _warn_of_numerics(trials: Sequence[Trial], so_that: str) -> None:
     keys = sorted({trial.numerics_alone for trial in trials} - {""})
     if len(keys) > 1:
         print(
-            f"\nwarning: these trainings ran under unlike numerics, {so_that}:\n"
+            f"\nwarning: these trainings ran with different numerical settings, {so_that}:\n"
             + "\n".join(f"  {key}" for key in keys)
         )
 
@@ -135,7 +135,8 @@ def add_effects(verbs: Verbs) -> None:
         "--epochs",
         type=positive,
         metavar="E",
-        help="rung to compare at (default: the last that all have reached)",
+        help="rung to compare at (default: the full budget, or the last that five designs have"
+        " reached)",
     )
     verb.add_argument(
         "--controlled", metavar="W", help=f"compare at equal {', '.join(COSTS[:-1])} or {COSTS[-1]}"
@@ -162,17 +163,17 @@ def effects(options: argparse.Namespace) -> None:
         raise RunError("--with: name the other axis by --axis")
     run = Run.open(options.run)
     metric = run.config.task.metric
+    margin = None if options.margin is None else options.margin / metric.factor
     table = run.effects(
         options.axis,
         epochs=options.epochs,
         controlled=options.controlled,
-        margin=None if options.margin is None else options.margin / metric.factor,
+        margin=margin,
     )
     if table.empty:
         print_path(f"{run.path}: no trainings can be compared yet")
         return
     written = write_csv(table, options.csv, run, EFFECTS_CSV, index=False)
-    metric = run.config.task.metric
     print("\n".join(answers(table, metric)))
     points = [str(name) for name in table if table[name].dtype == float and name != "further"]
     formats: dict[str, Callable[..., str]] = dict.fromkeys(points, "{:.4f}".format)
@@ -189,7 +190,7 @@ def effects(options: argparse.Namespace) -> None:
     print_words(legend(EFFECTS, {column for columns in shown for column in columns}))
     print(written)
     if options.second is not None:
-        both = run.interactions(options.axis, options.second, epochs=options.epochs)
+        both = run.interactions(options.axis, options.second, epochs=options.epochs, margin=margin)
         if both.empty:
             print(f"\nNo training has both {options.axis} and {options.second}.")
             return

@@ -120,14 +120,19 @@ class Evidence:
         return pd.concat([table, *(self.effects(known, axis) for axis in missing)])
 
     def interactions(
-        self, known: analysis.Knowledge | None, first: str, second: str
+        self,
+        known: analysis.Knowledge | None,
+        first: str,
+        second: str,
+        margin: float | None = None,
     ) -> pd.DataFrame:
         """Return how the effect of one axis depends on another; arguments as for ``effects``."""
         if known is None:
             for axis in (first, second):
                 self._observe([]).check(axis)
             return pd.DataFrame(columns=[first, second])
-        return analysis.interactions(known, first, second, margin_of(self.config))
+        margin = margin_of(self.config) if margin is None else margin
+        return analysis.interactions(known, first, second, margin)
 
     def _is_paired(self, known: analysis.Knowledge) -> bool:
         """Return whether every design was trained in full with two seeds or more."""

@@ -206,10 +206,19 @@ class Run:
         """
         return margin_of(self.config)
 
-    def interactions(self, first: str, second: str, *, epochs: int | None = None) -> pd.DataFrame:
-        """Return how the effect of one axis depends on another; see ``analysis.interactions``."""
+    def interactions(
+        self, first: str, second: str, *, epochs: int | None = None, margin: float | None = None
+    ) -> pd.DataFrame:
+        """Return how the effect of one axis depends on another; see ``analysis.interactions``.
+
+        Args:
+            first: First axis or field.
+            second: Second axis or field.
+            epochs: Rung to compare at; None for the full budget.
+            margin: Difference that is too small to matter; None for that of the run.
+        """
         evidence = self._evidence()
-        return evidence.interactions(evidence.learn(epochs), first, second)
+        return evidence.interactions(evidence.learn(epochs), first, second, margin)
 
     def importance(self, *, epochs: int | None = None) -> pd.DataFrame:
         """Return how much each axis and each pair explains; see ``analysis.importance``."""

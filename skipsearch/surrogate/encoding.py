@@ -93,14 +93,6 @@ class Encoding:
         """Names of the axes, in the order of the columns."""
         return tuple(axis.name for axis in self.axes)
 
-    def column(self, name: str) -> int:
-        """Return the index of the column of an axis.
-
-        Raises:
-            ValueError: If there is no such axis.
-        """
-        return self.names.index(name)
-
     def rows(self, values: Iterable[Mapping[str, Value]]) -> Array:
         """Return one row for each candidate.
 
