@@ -4,6 +4,7 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Iterator
+from math import ceil
 
 import pytest
 import torch
@@ -46,9 +47,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)  # there may be no xdist
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """Run the tests that need a GPU in one process: each would hold memory of it."""
-    return 1 if _asks_for_gpu(config) else None
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return the number of processes of the tests.
+
+    Tests that need a GPU share one process, since each would hold memory of it. Otherwise there are
+    half again as many as cores: many tests wait for processes that they have started.
+    """
+    return 1 if _asks_for_gpu(config) else ceil(1.5 * len(os.sched_getaffinity(0)))
 
 
 @pytest.fixture(autouse=True, scope="session")
