@@ -248,7 +248,7 @@ class Job:
         )
 
     def _is_lost(self) -> bool:
-        """Return whether the device is lost; checked while no other training records a graph."""
+        """Return whether the device is lost; checked while no CUDA graph is being captured."""
         try:
             return self._call(partial(is_lost, self._device))
         except RuntimeError:  # not even its stream works
