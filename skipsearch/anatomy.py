@@ -109,7 +109,7 @@ def _stage_rows(end: End, stage: Stage, measured: StageParts, layout: str) -> li
 
 
 def head_words(head: Head | MapHead, classes: int) -> list[str]:
-    """Return the operations of a head behind its steps, without the long skips to the output."""
+    """Return the operations of a head after its steps, without the long skips to the output."""
     if isinstance(head, Head):
         return ["mean", *map(step_word, head.pooled), f"linear {head.features}->{classes}"]
     words = [f"map{head.kernel} {head.features}->{classes}"]
@@ -170,7 +170,7 @@ def _formula(block: Block) -> str:
 
 
 def _join_words(join: Join) -> str:
-    """Describe where long skips start, what they carry, and how they join."""
+    """Describe the starts of long skips, their operations, and the join."""
     words = []
     for link in join.links:
         words.append(f"{end_word(link.source)} ({_chain(link.steps) or 'identity'})")
@@ -202,7 +202,7 @@ def _shape(channels: int, size: Size) -> str:
 
 
 def block_kind(block: Block) -> tuple[object, ...]:
-    """Return what distinguishes drawings of blocks, apart from channel counts."""
+    """Return a key that is equal for blocks whose drawings differ only in channel counts."""
     steps = (*block.opening, *block.branch, *block.after)
     ops = tuple((step_word(step).partition(" ")[0], step.groups > 1) for step in steps)
     shortcut = None if block.shortcut is None else tuple(step.op for step in block.shortcut)
@@ -213,7 +213,7 @@ class Kind(NamedTuple):
     """A kind of block, represented by its first block.
 
     Attributes:
-        end: The stage, or the node.
+        end: Number of the stage, or name of the node.
         like: Number of the stage with the same fields, from 1.
         position: Position in the stage, from 1.
         block: Block of the plan.

@@ -54,7 +54,7 @@ class Choice(NamedTuple):
         return self.values[self.labels.index(label)]
 
     def plain(self) -> Any:
-        """Return the value in the YAML."""
+        """Return the value as written in YAML."""
         return [list(v) if isinstance(v, tuple) else v for v in self.values]
 
     def draw(self, rng: random.Random) -> Value:
@@ -93,13 +93,13 @@ class Range(NamedTuple):
         return tuple(map(self._at, range(self.size)))
 
     def value(self, number: Value) -> Value:
-        """Return the value meant by a number, which may be rounded differently."""
+        """Return the value that corresponds to a number, which may be rounded differently."""
         if self.whole or self.step is None:
-            return number  # a difference in the last bit would make another key
+            return number  # unchanged: another last bit would give another key
         return self._at(round((number - self.low) / self.step))
 
     def plain(self) -> Any:
-        """Return the value in the YAML."""
+        """Return the value as written in YAML."""
         plain: dict[str, Any] = {"low": self.low, "high": self.high}
         if self.log:
             plain["log"] = True
@@ -135,7 +135,7 @@ class Range(NamedTuple):
         """Yield the neighbours of a value, the lower one first.
 
         In a continuous range they lie a tenth of the range away, or at the bound if that is nearer.
-        So do whole numbers in a logarithmic range, but at least 1 away.
+        The same holds for whole numbers in a logarithmic range, but they lie at least 1 away.
         """
         if self.log and self.whole:
             factor = (self.high / self.low) ** 0.1
@@ -169,7 +169,7 @@ class Range(NamedTuple):
         return round(self.low + i * (self.step or 1), 12) if i else self.low
 
     def _place(self, value: float) -> float | None:
-        """Number of steps from the lowest value; None in a continuous range."""
+        """Return the number of steps from the lowest value; None in a continuous range."""
         if self.step is None and not self.whole:
             return None
         return (value - self.low) / (self.step or 1)
@@ -180,7 +180,7 @@ class Free(NamedTuple):
 
     [before] conv3 [between1] conv3 [before_join] + [after_join]
 
-    Each slot is a separate parameter; it holds any of the operations in any order, or nothing.
+    Each slot is a separate parameter: any of the operations in any order, or no operation.
     """
 
     convs: tuple[str, ...]
@@ -207,7 +207,7 @@ class Free(NamedTuple):
         return f"{'-'.join(filter(None, run))} + {after}".rstrip()
 
     def plain(self) -> Any:
-        """Return the value in the YAML."""
+        """Return the value as written in YAML."""
         return {"convs": list(self.convs), "free": list(self.free)}
 
 

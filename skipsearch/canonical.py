@@ -26,9 +26,10 @@ from skipsearch.planning import (
     node_fields,
 )
 
-# Raise this whenever ``canonical_fields`` or ``Design.id`` give any design another id: the ids in
-# studies are then computed again.
-# 2: a shortcut of factor 0 without parameters is none; 3: 64 bits.
+# Increase this whenever ``canonical_fields`` or ``Design.id`` gives any design another id: the ids
+# in studies are then computed again.
+# Version 2: a shortcut with factor 0 and without parameters counts as no shortcut.
+# Version 3: ids have 64 bits.
 ID_RULES = 3
 
 T = TypeVar("T")
@@ -42,7 +43,7 @@ def canonical_fields(
     Args:
         values: Fields of a design.
         stages: The same fields for each stage.
-        plan: Plan of the design, for a number of image channels that stands for any.
+        plan: Plan of the design, for a number of image channels that represents any number.
     """
     dropout = values["dropout"]
     down = len(stages) - values["ups"]
@@ -163,7 +164,7 @@ def _canonical_alike(
     values: dict[str, Any] = {}
     for name, *each in zip(_Canonical._fields, *found, strict=True):
         effective = [value for value in each if value is not None]
-        # What only some of them could spell more simply stays as it is.
+        # A value that only some of them could simplify stays unchanged.
         differs = any(value != effective[0] for value in effective)
         values[name] = getattr(given, name) if differs else next(iter(effective), None)
     if given.shortcut == "omit" and len({each.layout.skip for each in found if each.layout}) > 1:
@@ -178,7 +179,7 @@ def _canonical_empty(fields: StageFields, stage: Stage) -> _Canonical:
 
 
 def _narrows(stage: Stage) -> bool:
-    """Whether a stage enlarges with several dense convolutions, of which one is the last."""
+    """Return whether ``bottleneck_ratio`` has an effect on the operations that enlarge."""
     return stage.enlarges and len(_dense(stage)) > 1
 
 
@@ -194,7 +195,11 @@ def _dense(stage: Stage) -> Steps:
 
 
 def _settled_down(down: str, stages: Sequence[StageFields]) -> str:
-    """Return how stages halve, if there are any; the transition of a dense one averages anyhow."""
+    """Return ``down``, or ``stride`` if that has the same effect.
+
+    That is so if no stage halves, or for ``avgpool`` if all stages that halve have a transition,
+    which average-pools by default.
+    """
     averages = down == "avgpool" and all(map(needs_transition, stages))
     return "stride" if averages or not stages else down
 
@@ -215,7 +220,7 @@ def _with_depthwise(layout: Layout, stage: Stage) -> Layout:
 
 
 def _settled(values: Sequence[T | None], default: T) -> T | tuple[T, ...]:
-    """Fill in the stages where a field has no effect, with its first value that has one.
+    """Fill in the stages where a field has no effect with its first value that has an effect.
 
     That is never ``proj-all``, which has an effect everywhere.
     """
@@ -224,7 +229,7 @@ def _settled(values: Sequence[T | None], default: T) -> T | tuple[T, ...]:
 
 
 def _settled_link(shortcut: str, joins: Sequence[Join]) -> str:
-    """Return what links carry where a shape changes; ``proj`` if none changes."""
+    """Return the operation of links where a shape changes; ``proj`` if none changes."""
     links = [link for join in joins if LINK_MERGES[join.merge].carries for link in join.links]
     ops = {step.op for link in links for step in link.steps}
     if "pad" in ops:
@@ -259,7 +264,7 @@ def _shortest_ratio(alike: Sequence[StageFields]) -> float:
 
 
 def _short_numbers(low: float) -> Iterator[float]:
-    """Yield numbers near the lower end of an interval, with more and more digits.
+    """Yield numbers near the lower end of an interval, with an increasing number of digits.
 
     All numbers of the interval round to the same channels.
     """
@@ -269,7 +274,7 @@ def _short_numbers(low: float) -> Iterator[float]:
 
 
 def _shortest_stem(stem: tuple[str, ...], layout: Layout) -> str:
-    """Remove what rule 4 adds by itself."""
+    """Remove the operations that ``complete_stem`` adds."""
     if stem == (NO_STEM,):
         return NO_STEM
     complete = complete_stem(stem, layout)
@@ -279,7 +284,7 @@ def _shortest_stem(stem: tuple[str, ...], layout: Layout) -> str:
 
 
 def _shortest_head(head: tuple[str, ...], layout: Layout, dropout: float) -> str:
-    """Remove what rule 4 adds by itself, and a dropout of rate 0."""
+    """Remove the operations that ``complete_head`` adds, and a dropout of rate 0."""
     head = tuple(token for token in head if dropout or token != "dropout")
     added, complete = head_tokens(layout), complete_head(head, layout)
     short = complete[len(added) :] if complete[: len(added)] == added else complete

@@ -1,7 +1,7 @@
-"""The configuration of a search: the contents of ``run.yaml``, and when two searches are the same.
+"""The configuration of a search: the contents of ``run.yaml``, and the comparison of two searches.
 
-A search is identified by what it searches and on which images, not by the location of the data,
-nor by the name or source of the space.
+A search is identified by its settings and by the content of its data, not by the location of the
+data, nor by the name or source of the space.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class DataConfig:
         source: Description of its origin.
         task: Task that networks are trained for.
         sigma: Standard deviation of the noise that denoising removes, in grey levels of 0..255.
-        baseline: Score of doing nothing on the validation images; None if unknown.
+        baseline: Score of the trivial baseline on the validation images; None if unknown.
         pixels: Type of the pixels.
         is_given: Whether the data were given in Python, so that they must be given again.
     """
@@ -119,7 +119,7 @@ class SearchConfig:
         seeds: Maximum number of trainings of one design.
         storage: URL of the study's database, without a password; None for the run folder's file.
         ask: Axes that the search compares, or ``best``.
-        margin: With compared axes, the largest difference between mean scores to neglect.
+        margin: Difference in mean score that is too small to matter; None unless axes are compared.
         versions: Versions of the libraries.
     """
 
@@ -223,7 +223,7 @@ class SearchConfig:
 
     @property
     def baseline(self) -> Baseline | None:
-        """Score of doing nothing on the validation images; None if an older run lacks it."""
+        """Score of the trivial baseline on the validation images; None if an older run lacks it."""
         score = self.data.baseline
         return None if score is None else Baseline(self.task, score)
 

@@ -46,7 +46,7 @@ from skipsearch.planning import (
 )
 from skipsearch.text import dump_yaml, parse_yaml, read_text
 
-# Far above any real network, far below a mistake.
+# Far above any real network, and far below a typical mistake.
 MOST_BLOCKS = 2_000  # in total: 6,000 layers with three convolutions per block
 MOST_STAGES = 30  # each halves height and width
 MANY_CHANNELS = 1_000_003  # of an image; a prime
@@ -54,7 +54,7 @@ MANY_CHANNELS = 1_000_003  # of an image; a prime
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Design:
-    """How a network is connected: frozen, validated, hashable.
+    """Description of how a network is connected; frozen, validated and hashable.
 
     ``layout``, ``shortcut``, ``merge``, ``bottleneck_ratio``, ``groups`` and ``growth`` take one
     value, or one per stage; values that agree in all stages collapse to one.
@@ -62,7 +62,7 @@ class Design:
     Attributes:
         layout: Order of convolution, norm, activation and join, in the notation of ``Layout``.
             Stored as text in its canonical spelling.
-        merge: How branch and shortcut are joined: ``add``; ``cat`` (concatenation, where
+        merge: Join of branch and shortcut: ``add``; ``cat`` (concatenation, where
             ``widths`` are growth rates; Huang et al. 2017, arXiv:1608.06993); ``gate`` (exclusive
             gating, g F(x) + (1 - g) x; Srivastava et al. 2015, arXiv:1505.00387);
             ``shortcut-gate`` (F(x) + (1 - g) x; He et al. 2016, arXiv:1603.05027, Fig. 2c and
@@ -70,28 +70,41 @@ class Design:
             (``widths`` channels are added, ``growth`` concatenated; Chen et al. 2017,
             arXiv:1707.01629, Fig. 2d and equation 12); or ``max`` (elementwise maximum; Goodfellow
             et al. 2013, arXiv:1302.4389).
-        shortcut: What the skip connection carries where shapes change: ``pad`` (zero channels),
+        shortcut: Operation of the shortcut where shapes change: ``pad`` (zero channels),
             ``proj`` (1x1 convolution), ``proj-all`` (1x1 convolution on every shortcut; options
             A, B, C of He et al. 2015, arXiv:1512.03385, section 4.1), ``avg-proj`` (average
             pooling, then 1x1 convolution; He et al. 2019, arXiv:1812.01187, Fig. 2c) or ``omit``
             (no shortcut there; Sandler et al. 2018, arXiv:1801.04381).
-        depths: Number of blocks in each stage; every stage but the first halves height and width.
+        depths: Number of blocks in each stage. The first stage keeps height and width, the last
+            ``ups`` stages double them, and all others halve them.
         widths: Output channels of the branch in each stage.
         stem: Operations before the first stage, which may include ``pool`` (3x3 max-pooling);
-            a stem that ends in ``pool`` has stride 2 in its first convolution.
+            a stem that ends in ``pool`` has stride 2 in its first convolution. ``none`` for no
+            stem.
         stem_width: Output channels of the stem; by default the first of ``widths``.
         head: Operations before the classifier, which may include dense convolutions; ``mean`` is
             the global average pooling (``conv1-bn-relu6-mean`` in Sandler et al. 2018, Table 2).
+            A head that ends in ``map`` (1x1 convolution) or ``map3`` (3x3) outputs values for each
+            pixel.
         head_width: Output channels of each convolution of the head; by default its input channels.
+        ups: Number of the last stages that double height and width.
+        up: Operations by which these stages do so: one of ``up2``, ``up3`` and ``up4`` (transposed
+            convolutions with this kernel), ``nearest``, ``bilinear`` and ``shuffle``, optionally
+            with convolutions, norms and activations; one value, or one per such stage.
+        down: Operation by which stages halve height and width: ``stride``, ``maxpool`` or
+            ``avgpool``.
         links: Long skips from the output of one stage to that of a later one, such as ``1>3``; 0
             is the stem. ``0>1, 1>2, 2>3, 0>3`` is residual-of-residual (Zhang et al. 2016,
             arXiv:1608.02908, Fig. 1). Operations after a layout's join come after the links.
             ``mirror``, ``full`` and ``nested`` stand for those of U-Net, UNet 3+ and UNet++; a link
             from ``2.1`` starts at the first node at the level of stage 2, which is then built.
-        link_merge: How links are joined: ``add``, or ``cat`` after the channels of the stage.
-        link_shortcut: What an added link carries where shapes differ: ``pad``, ``proj`` or
+        link_merge: Join of links: ``add``; ``cat`` (concatenation after the channels of the stage);
+            ``attention`` (``cat`` behind an attention gate; Oktay et al. 2018, arXiv:1804.03999);
+            or ``weighted`` (a sum with learned numbers that start at 1). One value, or one per
+            link.
+        link_shortcut: Operation of an added link where shapes differ: ``pad``, ``proj`` or
             ``avg-proj``. A concatenated one is average-pooled and keeps its channels.
-        bottleneck_ratio: Channels inside the branch / ``widths``.
+        bottleneck_ratio: Ratio of the channels inside the branch to ``widths``.
         groups: Groups of the dense convolutions with a kernel larger than 1.
         growth: Channels that each block adds to the dense path of a ``dual`` stage.
         compression: Share of the channels kept by the transition before a ``cat`` stage.
@@ -106,7 +119,7 @@ class Design:
 
     Raises:
         DesignError: If a value is out of range or the shapes do not fit.
-        LayoutError: If a layout is misspelt.
+        LayoutError: If a layout is invalid.
     """
 
     layout: str | tuple[str, ...]
@@ -153,9 +166,9 @@ class Design:
         self.plan()
 
     def _mirror(self) -> None:
-        """Repeat the values of the stages that halve, in reverse, where they alone are given.
+        """Extend lists that omit the stages that enlarge, with the other values in reverse order.
 
-        A list may name all stages, or those that halve; see ``names_all_stages``.
+        A list may name all stages, or only those that do not enlarge; see ``names_all_stages``.
         """
         lengths = {"depths": len(self.depths), "widths": len(self.widths)}
         stages = max(lengths.values())
@@ -265,7 +278,7 @@ class Design:
         return f"<table><caption>design {self.id}</caption>{rows}</table>"
 
     def has_effect(self, field: str) -> bool:
-        """Whether another value of a field could give another network."""
+        """Return whether another value of a field could give another network."""
         return field in self._with_effect
 
     @cached_property
@@ -319,10 +332,10 @@ class Design:
         return dataclasses.replace(self, **changes)
 
     def canonical(self) -> Design:
-        """Return the design that represents all that build the same network.
+        """Return the design that represents all designs that build the same network.
 
         Every field without effect has its default (such as the shortcut of a plain layout, or the
-        rate of a missing dropout), and every spelling is the shortest.
+        rate of a missing dropout), and all other fields have their shortest spelling.
 
         "The same network" means the same plan: the same operations, parameters and random draws.
         Networks that compute the same function with different plans have different ids:
@@ -448,11 +461,11 @@ def _canonical(design: Design) -> Design:
 
 
 def _plans_for_any_images(design: Design) -> list[Network]:
-    """Return plans that stand for those of any number of image channels.
+    """Return plans that represent those for any number of image channels.
 
-    Without a stem, or with a long skip from the image, signals may have its channels: a number that
-    no other signal has tells them apart. Where padding cannot lead from so many, those of grey and
-    RGB images do.
+    Without a stem, or with a long skip from the image, signals may have the channels of the image.
+    The image then gets a number of channels that no other signal has. If zero padding cannot start
+    from so many channels, the plans for RGB and grey images are returned instead.
     """
     from_image = any(split_link(link)[0] == IMAGE for link in design.links)
     if parse_run(design.stem) != (NO_STEM,) and not from_image:

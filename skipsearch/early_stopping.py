@@ -11,20 +11,22 @@ RULES = ("asha", "median", "none")
 
 @dataclass(frozen=True, kw_only=True)
 class EarlyStopping:
-    """When to stop an unpromising training before its full budget.
+    """A rule that stops an unpromising training before its full budget.
 
     Attributes:
         rule: ``asha`` (Li et al. 2020, arXiv:1810.05934, stopping type): at each rung a training
             continues if it is among the best ``1 / reduction_factor`` of those that reached it.
             ``median`` (Golovin et al. 2017, section 3.2): after each epoch it continues unless its
-            best value is below the median of the others' means up to that epoch. ``none``.
-        grace: Minimum epochs of every training, the first rung; None for the budget divided by
-            ``reduction_factor`` squared, rounded up. Differences that appear later are missed.
+            best value is below the median of the others' means up to that epoch. ``none``: no
+            early stopping.
+        grace: Minimum number of epochs of every training, and the first rung; None for the budget
+            divided by ``reduction_factor`` squared, rounded up. Differences that appear only after
+            a training was stopped are missed.
         reduction_factor: Factor of ``asha`` between the epochs of consecutive rungs.
-        brackets: Number of brackets of ``asha``: training n belongs to bracket b, n modulo
-            ``brackets``, is compared within it, and skips the b lowest rungs.
-        audit: Share of the trainings to be stopped that are still trained to the end, to estimate
-            how often stopping was wrong.
+        brackets: Number of brackets of ``asha``. Training n belongs to bracket b = n modulo
+            ``brackets``, is compared within this bracket, and skips the b lowest rungs.
+        audit: Share of the trainings to be stopped that are nevertheless trained to the end, to
+            estimate how often stopping was wrong.
 
     Raises:
         RunError: If a value is out of range.
@@ -77,6 +79,13 @@ class EarlyStopping:
         return {name: value for name, value in asdict(self).items() if name != "rule"}
 
     def is_audited(self, number: int, seed: int) -> bool:
-        """Whether a training that is to be stopped continues to the end: one fixed draw each."""
+        """Return whether a training that is to be stopped continues to the end.
+
+        The decision is fixed for each number and seed.
+
+        Args:
+            number: Number of the training.
+            seed: Seed of the search.
+        """
         # Multiplying by the golden ratio spreads consecutive numbers evenly over [0, 1).
         return (number * 0.6180339887498949 + seed * 0.7548776662466927) % 1.0 < self.audit

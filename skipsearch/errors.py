@@ -1,10 +1,10 @@
 """Every error that skipsearch raises for bad input or a failed trial.
 
 SkipSearchError(ValueError)
-  LayoutError        a text that is not a layout
+  LayoutError        a text that is not a valid layout
   DesignError        a design that cannot be built
   RecipeError        a recipe that cannot be trained
-  SpaceError         a search space that is wrong or empty
+  SpaceError         a search space that is invalid or empty
   DataError          data that is missing or unreadable
   TrainingError      a training that cannot continue
     DivergedError    its loss is no longer finite
@@ -51,19 +51,19 @@ class SkipSearchError(ValueError):
 
 
 class LayoutError(SkipSearchError):
-    """A text that is not a layout."""
+    """A text that is not a valid layout."""
 
 
 class DesignError(SkipSearchError):
-    """A design that is misspelt or cannot be built."""
+    """A design that is invalid or cannot be built."""
 
 
 class RecipeError(SkipSearchError):
-    """A recipe that is misspelt or out of range."""
+    """A recipe that is invalid or out of range."""
 
 
 class SpaceError(SkipSearchError):
-    """A search space that is misspelt, wrong or empty."""
+    """A search space that is invalid or empty."""
 
 
 class DataError(SkipSearchError):

@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 class Stages(Enum):
-    """Whether a field has one value for the whole network, or one per part of it."""
+    """The number of values of a field: one for the whole network, or one per part of it."""
 
     ONE = "one value"
     EITHER = "one value, or one a stage"
@@ -119,9 +119,9 @@ class Field:
 
     Attributes:
         kind: Kind of its values; for a field with one value per stage, kind of each of them.
-        stages: Whether it has one value, or one per stage.
+        stages: Number of its values: one, or one per stage, enlarging stage or link.
         default: Default value; None if a value is required.
-        has_effect: Whether another value could give another network.
+        has_effect: Function that returns whether another value could give another network.
     """
 
     kind: Kind
@@ -227,7 +227,7 @@ def check_field(name: str, value: object) -> object:
 
     Raises:
         DesignError: If the value is invalid; the message names the field.
-        LayoutError: If a layout is misspelt.
+        LayoutError: If a layout is invalid.
     """
     return FIELDS[name].check(name, value)
 
@@ -242,7 +242,7 @@ def has_effect(
     head: str = "mean",
     ups: int = 0,
 ) -> bool:
-    """Whether a field can change the network at all, given the fields that determine it.
+    """Return whether a field can change the network, given the fields that determine this.
 
     Args:
         field: Name of a field of ``Design``.

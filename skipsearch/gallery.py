@@ -1,4 +1,4 @@
-"""Predictions of a network with a value for each pixel that a report shows."""
+"""Per-pixel predictions of a network, as shown in a report."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from skipsearch.task import TASKS, Task
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 PLACES = ("best", "median", "worst")  # by the score of each image
-IGNORED = 255  # of a mask
+IGNORED = 255  # value of ignored mask pixels
 WRONG, RIGHT, UNLABELLED = (213, 94, 0), (235, 235, 235), (150, 150, 150)  # colours of errors
-ERROR_GAIN = 4  # by which errors of restored images are brightened
+ERROR_GAIN = 4  # factor that brightens the errors of restored images
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -60,14 +60,14 @@ class Gallery:
             yield _in_colour(image), first, second, third
 
     def seen(self) -> dict[int, str]:
-        """Return the names of the classes that these images or their predictions have."""
+        """Return the names of the classes in these masks or their predictions, by number."""
         if self.task.restores:
             return {}
         numbers = np.union1d(self.truth, self.found).tolist()
         return {n: self.class_names[n] for n in numbers if n < len(self.class_names)}
 
     def save(self, path: Path) -> None:
-        """Write a file, and its folder if it is missing."""
+        """Write a file, and create its folder if it is missing."""
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("wb") as file:
             np.savez_compressed(
@@ -85,7 +85,7 @@ class Gallery:
 
     @classmethod
     def load(cls, path: Path) -> Self | None:
-        """Read a file; None if there is none, or if it is damaged: it can be made again."""
+        """Read a file; return None if it is missing or damaged, since it can be created again."""
         try:
             with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 return cls(
@@ -108,11 +108,11 @@ class Gallery:
 
 
 def _coloured(mask: Pixels) -> Pixels:
-    """(H, W) of class numbers -> (H, W, 3)."""
+    """Convert class numbers (H, W) to colours (H, W, 3)."""
     colours = np.array([class_colour(number) for number in range(VALUES)], dtype=np.uint8)
     return colours[mask]
 
 
 def _in_colour(image: Pixels) -> Pixels:
-    """(H, W, 1 or 3) -> (H, W, 3)."""
+    """Convert an image (H, W, 1) or (H, W, 3) to (H, W, 3)."""
     return np.broadcast_to(image, (*image.shape[:2], 3))

@@ -1,8 +1,8 @@
-"""What training holds: the bytes that a forward pass saves for the backward pass, without torch.
+"""Memory of training: the bytes that a forward pass saves for the backward pass, without torch.
 
-A signal is held if the operation that writes it or one that reads it needs it for its gradient
-(``torch.autograd.graph.saved_tensors_hooks`` shows the same ones); all others are freed at once.
-Each is counted once, however many operations need it.
+A signal is held in memory if the operation that writes it, or one that reads it, needs it for its
+gradient (``torch.autograd.graph.saved_tensors_hooks`` shows the same ones). All others are freed at
+once. Each signal is counted once, even if several operations need it.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ def held_bytes(
 ) -> int:
     """Return the bytes that training holds for each image at the peak of a step.
 
-    The peak is where the backward pass begins: all that the network saved, with either what the
-    loss saved and its gradients, or the outputs and the gradients of the largest signal.
+    The peak is at the start of the backward pass. It includes all signals that the network saved,
+    and the larger of two parts: the values and gradients of the loss, or the outputs and the
+    gradients of the largest signal.
 
     Args:
         plan: Plan of a design.
@@ -59,7 +60,7 @@ def held_bytes(
 
 
 def network_holds(plan: Network, size: Size, outputs: int, itemsize: int = 4) -> Held:
-    """Return what the forward pass of one image holds; see ``held_bytes``."""
+    """Return the memory that the forward pass of one image holds; see ``held_bytes``."""
     image = signal = Signal(plan.in_channels, size)
     held = Held(itemsize, image)
     ends: dict[End, Signal] = {IMAGE: image, BEFORE_POOL: image}
@@ -86,7 +87,7 @@ def network_holds(plan: Network, size: Size, outputs: int, itemsize: int = 4) ->
 
 @dataclass(eq=False, slots=True)
 class Signal:
-    """A tensor of one image; what is cut off from it stays in memory with it.
+    """A tensor of one image; a part that is cut out of it keeps the whole tensor in memory.
 
     Attributes:
         channels: Number of channels.
@@ -155,7 +156,7 @@ def _stage(held: Held, stage: Stage, signal: Signal, ends: dict[End, Signal]) ->
 
 
 def _cut(signal: Signal, size: Size) -> Signal:
-    """Return a signal that is cut back; the rows and columns cut off are not counted."""
+    """Return a signal cut to a size; the rows and columns that are cut off are not counted."""
     return signal if signal.size == size else Signal(signal.channels, size, signal.kept)
 
 

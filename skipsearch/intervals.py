@@ -24,12 +24,12 @@ def wilson(share: float, n: int) -> tuple[float, float]:
 
 
 def rounding(n: int) -> float:
-    """Return the variance of a share of n things due to rounding to whole things.
+    """Return the variance of a share of n items due to rounding to whole items.
 
     Sheppard 1898 (doi:10.1112/plms/s1-29.1.353). Seeds whose accuracies agree to the last image
     may still vary by this much.
 
     Args:
-        n: Number of things, at least 1.
+        n: Number of items, at least 1.
     """
     return 1 / (12 * n**2)

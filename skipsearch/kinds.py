@@ -18,8 +18,8 @@ from skipsearch.plan import BEFORE_POOL, IMAGE, OUTPUT, End
 
 NO_STEM = "none"
 MAPS = ("map", "map3")  # heads with values for each pixel: a convolution with kernel 1 or 3
-LINK_WORDS = ("mirror", "full", "nested")  # several links at once
-LARGEST = 100_000  # channels, or blocks of a stage: far above any network, far below a mistake
+LINK_WORDS = ("mirror", "full", "nested")  # words for several links
+LARGEST = 100_000  # channels, or blocks of a stage: far above any network, below typical mistakes
 
 
 class Kind(Protocol):
@@ -34,7 +34,7 @@ class Kind(Protocol):
 
         Raises:
             DesignError: If the value is invalid.
-            LayoutError: If a layout is misspelt.
+            LayoutError: If a layout is invalid.
         """
         ...
 
@@ -198,7 +198,7 @@ class Links:
 
 
 def _link(place: str, text: object) -> str:
-    """Return a link, or a word for several, in its canonical spelling."""
+    """Return a link, or a word for several links, in its canonical spelling."""
     words = "".join(text.split()) if isinstance(text, str) else ""
     if words in LINK_WORDS:
         return words
@@ -223,7 +223,7 @@ def _link(place: str, text: object) -> str:
 
 
 def link_place(link: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the place of a link in a sorted list; words come first."""
+    """Return the sort key of a link; words come first."""
     if link in LINK_WORDS:
         return (-1, LINK_WORDS.index(link)), ()
     source, target = split_link(link)
@@ -231,9 +231,9 @@ def link_place(link: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 
 def end_place(end: End) -> tuple[int, int, int]:
-    """Return the place of an end of a link among all, from the image to the output.
+    """Return the sort key of an end of a link, from the image to the output.
 
-    A node is behind the part of the encoder at its level.
+    A node comes after the part of the encoder at its level.
     """
     if isinstance(end, int):
         return 1, end, 0

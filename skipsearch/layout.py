@@ -16,7 +16,7 @@ from skipsearch.operations import OPERATIONS
 
 PLAIN_TOKENS = tuple(word for word, each in OPERATIONS.items() if each.in_layouts)
 LARGEST_KERNEL = 31
-MOST_OPERATIONS = 100  # of a block: far above any real block, far below a mistake
+MOST_OPERATIONS = 100  # of a block: far above any real block, far below a typical mistake
 
 _CONVOLUTION = re.compile(r"(conv|dw)(0|[1-9][0-9]{0,4})")  # one spelling per kernel
 
@@ -106,13 +106,13 @@ def _parse(text: str) -> Layout:
 
 
 def parse_run(text: str) -> tuple[str, ...]:
-    """Split ``op-op-op`` into its operations; their check rejects an empty text."""
+    """Split ``op-op-op`` into its operations, without checking them."""
     return tuple(token.strip() for token in text.split("-"))
 
 
 @lru_cache(maxsize=1024)
 def is_convolution(token: str) -> bool:
-    """Whether an operation is a dense or depthwise convolution."""
+    """Return whether an operation is a dense or depthwise convolution."""
     return _CONVOLUTION.fullmatch(token) is not None
 
 

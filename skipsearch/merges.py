@@ -1,7 +1,7 @@
-"""How branch and shortcut of a block, and long skips, are joined: one entry per merge.
+"""Merges: the ways of joining branch and shortcut of a block, and of joining long skips.
 
-The table holds everything about merges that needs no torch: shapes, cost, drawings and exported
-source use it. Modules of ``models.merges`` and ``models.links`` apply them to tensors.
+The tables have one entry per merge, with everything that needs no torch: shapes, cost, drawings and
+exported source use them. Modules of ``models.merges`` and ``models.links`` apply merges to tensors.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Code(NamedTuple):
 
     Attributes:
         lines: Lines of ``forward``.
-        made: Lines of ``__init__`` that create what ``lines`` need.
-        uses: Numbers of channels that the lines of ``__init__`` use.
+        made: Lines of ``__init__`` that create the modules and parameters of ``lines``.
+        uses: Names of the channel counts that the lines of ``__init__`` use.
     """
 
     lines: Sequence[str]
@@ -50,7 +50,7 @@ class Merge:
 
     Attributes:
         done: Description of the join, as in "the shortcut is added".
-        sign: Sign in drawings where branch and shortcut meet.
+        sign: Symbol of the join in drawings.
         carries: Whether the shortcut is brought to the shape of the branch. If not, the block's
             input is joined unchanged, no block changes height and width, and each stage begins
             with a transition.
@@ -61,7 +61,7 @@ class Merge:
         writes: Number of channels that the operations of the join write.
         saves_branch: Whether its gradient needs the output of the branch.
         saves_shortcut: Whether its gradient needs that of the shortcut.
-        saves_further: Number of channels that its gradient needs beside these.
+        saves_further: Number of further channels that its gradient needs.
         weights: Text in drawings.
         code: Lines in exported source.
     """
@@ -153,7 +153,7 @@ def _gate(branch_factor: str, branch_code: str) -> Merge:
         fields=frozenset({"shortcut", "gate_bias"}),
         params=lambda block: block.outputs**2 + block.outputs,
         macs=lambda block: block.outputs**2,
-        writes=lambda block: 2 * block.outputs,  # the gate with sigmoid, the sum with factors
+        writes=lambda block: 2 * block.outputs,  # gate after the sigmoid, then the weighted sum
         saves_branch=bool(branch_factor),
         saves_shortcut=True,
         saves_further=lambda block: 2 * block.outputs,  # the gate, and 1 minus it
@@ -233,17 +233,17 @@ class LinkMerge:
     """One way of joining long skips to a signal.
 
     Attributes:
-        sign: Sign in drawings where they meet.
+        sign: Symbol of the join in drawings.
         carries: Whether a link is brought to the shape of that signal. If not, it keeps its
-            channels; where it must shrink it is average-pooled.
+            channels; if it must shrink, it is average-pooled.
         note: Further text in drawings.
-        params: Number of trainable parameters of a join, beside those of its links.
-        macs: Multiply-adds of a join for each pixel, beside those of its links.
-        writes: Values that the operations of a join write for each pixel.
+        params: Number of trainable parameters of a join, without those of its links.
+        macs: Multiply-adds of a join per pixel, without those of its links.
+        writes: Number of channels that the operations of a join write.
         saves_all: Whether its gradient needs the signal and the links.
-        saves_further: Values for each pixel that its gradient needs beside these.
-        code: Exported source that joins expressions, one for each link, to ``x``, given the name of
-            the stage or node.
+        saves_further: Number of further channels that its gradient needs.
+        code: Function that returns the exported source. Its arguments are the join, an expression
+            for each link, which is joined to ``x``, and the name of the stage or node.
     """
 
     sign: str
@@ -263,7 +263,7 @@ def attention_width(channels: int) -> int:
 
 
 def _attention_params(join: Join) -> int:
-    """Two 1x1 convolutions to the inner channels and one from them, the last two with a bias."""
+    """Count two 1x1 convolutions to the inner channels and one from them; two have a bias."""
     total = 0
     for link in join.links:
         inner = attention_width(link.outputs)
@@ -277,13 +277,13 @@ def _attention_macs(join: Join) -> int:
 
 
 def _attention_writes(join: Join) -> int:
-    """Two projections, their sum and its relu, the weight and its sigmoid, the weighed link."""
+    """Count two projections, their sum and ReLU, the weight and sigmoid, and the weighted link."""
     each = (4 * attention_width(link.outputs) + 2 + link.outputs for link in join.links)
     return sum(each) + join.outputs
 
 
 def _attention_saves(join: Join) -> int:
-    """Return the values of the relu and of the weight."""
+    """Count the values of the ReLU and of the weight."""
     return sum(attention_width(link.outputs) + 1 for link in join.links)
 
 
@@ -332,7 +332,7 @@ LINK_MERGES = Table(
             carries=True,
             note="learned weights",
             params=lambda join: len(join.links) + 1,
-            writes=lambda join: (2 * len(join.links) + 1) * join.outputs,  # weighed, then added
+            writes=lambda join: (2 * len(join.links) + 1) * join.outputs,  # weighted, then added
             saves_all=True,
             code=_weighted_code,
         ),

@@ -39,11 +39,11 @@ class Kind(Enum):
 class Operation:
     """One operation.
 
-    What is saved for the backward pass is what PyTorch's gradient formulas read
+    The values saved for the backward pass are those that PyTorch's gradient formulas read
     (``tools/autograd/derivatives.yaml``); statistics and weights are not counted.
 
-    The fields from ``behind`` on serve ``deepening`` alone: it asks which weights make an operation
-    the identity.
+    The fields from ``behind`` on are used only by ``deepening``, which needs weights that make an
+    operation the identity.
 
     Attributes:
         kind: Purpose, which determines the colour in drawings.
@@ -55,15 +55,16 @@ class Operation:
         macs: Multiply-adds for a number of output pixels.
         saves_input: Whether its gradient needs its input.
         saves_output: Whether its gradient needs its output.
-        saves_beside: Bytes for each output pixel that its gradient needs beside these, from the
+        saves_beside: Number of further bytes per output pixel that its gradient needs, given the
             bytes of a value.
         label: Text in drawings.
         code: Module in exported source, with ``{channels}``, ``{groups}`` of gn, ``{rate}``,
             ``{size}`` (kernel and stride) and ``{enlarge}``; empty for convolutions and ``pad``,
             which the exporter writes.
-        behind: Bounds of the output, from those of the input.
+        behind: Function from the bounds of the input to those of the output.
         keeps: Whether a signal within bounds stays unchanged, whatever the weights are.
-        obstacle: Why no weights make it the identity, for a message that begins with its word.
+        obstacle: Reason why no weights make it the identity, for a message that begins with its
+            word.
         mendable: Whether ``f(x) - f(-x)`` is x, so that a pair of channels can restore x.
         dead_at_zero: Whether the gradient is 0 where the input is 0.
     """
@@ -239,7 +240,7 @@ def _up_params(step: Step) -> int:
 
 
 def _up_macs(step: Step, pixels: int) -> int:
-    """Every input pixel is multiplied with the whole kernel, as torch's counter has it."""
+    """Multiply every input pixel by the whole kernel, as torch's FLOP counter does."""
     return step.inputs * step.outputs * step.kernel**2 * (pixels // step.enlarge**2)
 
 

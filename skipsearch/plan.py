@@ -103,9 +103,9 @@ class Block(NamedTuple):
     Attributes:
         opening: Operations before the branch's first convolution.
         branch: Operations from the first convolution on.
-        shortcut: Operations of the shortcut; ``()`` for the identity, None if nothing joins.
+        shortcut: Operations of the shortcut; ``()`` for the identity, None without a shortcut.
         shares_opening: Whether the shortcut reads ``opening(x)`` (a projection) or ``x`` itself.
-        merge: How branch and shortcut are joined; None if nothing joins.
+        merge: Join of branch and shortcut, a word of ``MERGES``; None without a shortcut.
         after: Operations on the joined signal.
         inputs: Number of input channels.
         outputs: Number of output channels.
@@ -159,7 +159,7 @@ OUTPUT = "y"
 
 
 def end_word(end: End) -> str:
-    """Return where a long skip starts, in words."""
+    """Return the name of the start of a long skip, such as ``stage 2``."""
     words: dict[End, str] = {0: "stem", BEFORE_POOL: "stem before its pool", IMAGE: "image"}
     return words.get(end, f"stage {end}" if isinstance(end, int) else f"node {end}")
 
@@ -172,7 +172,7 @@ def identifier(end: End) -> str:
 class Link(NamedTuple):
     """A long skip from ``source`` through ``steps`` to a join, where it has ``outputs`` channels.
 
-    Where a step enlarges, height and width are cut to those of the join.
+    If a step enlarges, height and width are cut to those of the join.
     """
 
     source: End
@@ -185,10 +185,10 @@ class Join(NamedTuple):
 
     Attributes:
         links: Long skips in the order of their sources.
-        merge: How they are joined, a word of ``LINK_MERGES``.
-        after: Operations that the last block of the stage would apply after its own join.
-        inputs: Channels of the signal that they join.
-        outputs: Output channels of the join.
+        merge: Way of joining them, a word of ``LINK_MERGES``.
+        after: Operations that the last block of the stage would otherwise apply after its join.
+        inputs: Number of channels of the signal to which they are joined.
+        outputs: Number of output channels of the join.
     """
 
     links: tuple[Link, ...]
@@ -209,8 +209,8 @@ class Stage(NamedTuple):
         blocks: Blocks; a stage that enlarges may have none.
         drop_paths: Rate of stochastic depth of each block.
         join: Long skips that end at this stage.
-        cut: For a stage that enlarges, the earlier part whose height and width the transition's
-            output is cut to.
+        cut: Earlier end to whose height and width the output of the transition is cut, for a stage
+            that enlarges; else None.
     """
 
     transition: Steps
@@ -265,10 +265,10 @@ class Head(NamedTuple):
 
 
 class OutputLink(NamedTuple):
-    """A long skip to the output: the image itself, or a 1x1 convolution, enlarged, of a signal.
+    """A long skip to the output: the image itself, or an enlarged 1x1 convolution of a signal.
 
     Attributes:
-        source: Where it starts.
+        source: End at which it starts.
         inputs: Channels of the signal.
         enlarge: Factor from the signal's height and width to the image's, before the cut.
     """
@@ -278,7 +278,7 @@ class OutputLink(NamedTuple):
     enlarge: int
 
     def is_identity(self, outputs: int) -> bool:
-        """Whether it carries the image unchanged, given the number of outputs of the network."""
+        """Return whether it carries the image unchanged to this number of network outputs."""
         return self.source == IMAGE and self.inputs == outputs
 
 
@@ -307,7 +307,7 @@ class Network(NamedTuple):
         in_channels: Number of image channels.
         stem: Operations before the first stage.
         stages: Stages in order.
-        head: Operations behind the last stage.
+        head: Operations after the last stage.
         nodes: Nodes in order; they are computed after the last stage that does not enlarge.
     """
 
@@ -327,7 +327,7 @@ class Network(NamedTuple):
 
     @property
     def sources(self) -> frozenset[End]:
-        """Where long skips start, and what nodes enlarge."""
+        """Ends at which long skips start, or that nodes enlarge."""
         joins = [stage.join for stage in self.named.values() if stage.join]
         to_output = self.head.links if isinstance(self.head, MapHead) else ()
         starts = {link.source for join in joins for link in join.links}

@@ -17,7 +17,7 @@ def ready_names() -> list[str]:
 
 
 def is_name(what: object) -> bool:
-    """Whether a value is the name of a ready space and not the path of a file.
+    """Return whether a value is the name of a ready space and not the path of a file.
 
     A name is a string without a suffix and without a folder; a ``Path`` is always a path.
     """

@@ -1,4 +1,4 @@
-"""Recipe: how designs are trained, in plain values shared by all unless an axis varies them."""
+"""Recipe: the training settings in plain values, the same for all designs unless an axis varies."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ KINDS: Mapping[str, Kind] = {
 FIELDS = tuple(KINDS)
 LEFT_OPEN = ("images", "crop", "flip", "cutout")  # fields that may be None
 BUDGET = ("epochs", "images")  # fields that no range of a space varies
-# Fields that were added later, each with the value that means the same as before.
+# Fields that were added later, each with the value that reproduces the earlier behaviour.
 ADDED = {"images": None, "loss": "cross-entropy", "class_weights": "none"}
 
 # --- the recipe -----------------------------------------------------------------------------------
@@ -119,7 +119,7 @@ ADDED = {"images": None, "loss": "cross-entropy", "class_weights": "none"}
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How a design is trained: SGD with momentum, a learning-rate schedule, and augmentation.
+    """The training settings: SGD with momentum, a learning-rate schedule, and augmentation.
 
     Attributes:
         epochs: Full budget, which the schedule spans even if a trial is stopped early.
@@ -138,7 +138,7 @@ class Recipe:
             arXiv:1706.02677, section 2.2).
         label_smoothing: Share of the target that is spread over all classes.
         crop: Pixels of zero padding before a random crop; None for the data set's convention.
-        flip: Random horizontal flips; None for the data set's convention.
+        flip: Whether to flip images horizontally at random; None for the data set's convention.
         cutout: Side of the square that is cut out, in pixels (DeVries & Taylor 2017,
             arXiv:1708.04552); None for the data set's convention.
         precision: ``float32``, ``bfloat16`` (autocast), or ``auto``: bfloat16 if the device
@@ -201,7 +201,7 @@ class Recipe:
         return dataclasses.replace(self, **cast("dict[str, Any]", open_fields))
 
     def check_augmentation(self, image_size: ImageSize) -> None:
-        """Check that crop and cutout leave something of images.
+        """Check that crop and cutout are not larger than the images.
 
         Args:
             image_size: Side of square images in pixels, or height and width.

@@ -26,7 +26,7 @@ INTERRUPTED = "interrupted"  # reason of a FAIL that resumes when the search is 
 
 
 def has_diverged(reason: str) -> bool:
-    """Whether the reason of a FAIL is a loss that is no longer finite."""
+    """Return whether the reason of a FAIL is a loss that is no longer finite."""
     return DIVERGED in reason
 
 
@@ -38,8 +38,8 @@ class Epoch:
         epoch: Number of the epoch, from 1.
         learning_rate: Learning rate at the last step.
         train_loss: Mean loss over the epoch's steps, in training mode.
-        train_score: Score on the training images, in training mode: the metric of the task, such as
-            the accuracy.
+        train_score: Value of the task's metric, such as the accuracy, on the training images, in
+            training mode.
         validation_loss: Mean loss over the validation split.
         validation_score: Score on the validation split.
         seconds: Wall time of the epoch, evaluation included.
@@ -74,12 +74,12 @@ class Measurement:
     """The score of one network on a split of the data.
 
     Attributes:
-        score: Score: the metric of the task, such as the accuracy.
+        score: Value of the task's metric, such as the accuracy.
         images: Number of images.
-        interval: 95 % interval of the score due to their finite number; NaN if unknown.
-        baseline: Score of doing nothing on the same images; None if unknown.
-        figures: Further figures over all images, by their names.
-        classes: Further figures of each class, by their names.
+        interval: 95 % interval of the score due to the number of images; NaN if unknown.
+        baseline: Score of the trivial baseline on the same images; None if unknown.
+        figures: Further figures over all images, by name.
+        classes: Further figures of each class, by name.
     """
 
     score: float
@@ -96,7 +96,7 @@ class Environment:
 
     Attributes:
         device: Name of the device.
-        numerics: What determines the last bits: device, precision, threads, layout, torch.
+        numerics: Settings that determine the last bits: device, precision, threads, layout, torch.
         versions: Versions of Python and the libraries.
     """
 
@@ -115,7 +115,7 @@ class Environment:
 
 PACK_OF = ", pack of "  # before the pack size, at the end of a packed training's numerics
 EPOCH_FIELDS = tuple(field.name for field in dataclasses.fields(Epoch))
-EPOCH_VALUES = itemgetter(*EPOCH_FIELDS)  # in their order: a study holds many epochs
+EPOCH_VALUES = itemgetter(*EPOCH_FIELDS)  # fast, since a study has many epochs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +137,7 @@ class Trial:
         latency: Seconds for one forward pass of a batch in evaluation mode; None if not measured.
         device: Name of the device.
         versions: Versions of Python and the libraries.
-        numerics: What determines the last bits: device, precision, threads, layout, torch.
+        numerics: Settings that determine the last bits: device, precision, threads, layout, torch.
         stopped_at: Epoch after which early stopping would have ended the trial if it had not
             continued as an audit; 0 for none.
     """

@@ -11,7 +11,7 @@ Entry = TypeVar("Entry")
 
 
 class Table(dict[str, Entry]):
-    """A dict of a concept's entries by their words, with its own error for unknown words.
+    """A dict of the entries of a concept, by word, with an error of its own for unknown words.
 
     Args:
         concept: Name of the concept, such as ``merge``.

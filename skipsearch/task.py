@@ -1,4 +1,4 @@
-"""Task: what a network is trained to do, and the metric by which it is judged."""
+"""Tasks that networks are trained for, and the metrics by which they are judged."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Metric:
         return f"search_{self.name}"
 
     def lack(self, score: float) -> float:
-        """Return the error: the gap to the best score, or the logarithm of the error."""
+        """Return the gap to the best score; for a logarithmic score, the logarithm of the error."""
         return -score if self.is_logarithm else self.best - score
 
     def text(self, score: float | None) -> str:
@@ -103,7 +103,7 @@ class Scale:
     Attributes:
         metric: Metric of the scores.
         images: Number of images on which each score was measured.
-        baseline: Score of doing nothing on these images; None if unknown.
+        baseline: Score of the trivial baseline on these images; None if unknown.
     """
 
     metric: Metric
@@ -138,19 +138,19 @@ class Scale:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What a network is trained to do.
+    """A task that networks are trained for.
 
     ``training.criteria`` computes the loss and the metric from a network's outputs.
 
     Attributes:
         name: Name of the task.
         metric: Metric by which networks are judged.
-        nothing: What the baseline predicts, which learns nothing from images.
-        fields: Fields of the recipe that have an effect on some tasks only, among them this one.
-        per_pixel: Whether a network puts out values for each pixel, not for the whole image.
-        float32_values: Function from the loss of the recipe to how many values in float32 training
-            holds for each output at the peak of a step, gradients included.
-        restores: Whether the values are an image with the channels of the input, not classes.
+        nothing: Prediction of the trivial baseline, which learns nothing from images.
+        fields: Fields of the recipe that have an effect on some tasks only, including this one.
+        float32_values: Function from the loss of the recipe to the number of float32 values that
+            training holds for each output at the peak of a step, gradients included.
+        per_pixel: Whether a network outputs values for each pixel, not for the whole image.
+        restores: Whether the outputs are an image with the channels of the input, not classes.
     """
 
     name: str
@@ -178,14 +178,14 @@ class Task:
                 )
 
     def check_head(self, head: str) -> None:
-        """Check that the head of a design gives what this task needs.
+        """Check that the head of a design has the kind of outputs that this task needs.
 
         Args:
             head: Field ``head`` of the design.
 
         Raises:
-            DesignError: If it gives values for each pixel instead of the whole image, or the other
-                way round.
+            DesignError: If it outputs values for each pixel instead of the whole image, or vice
+                versa.
         """
         if (head.split("-")[-1] in MAPS) == self.per_pixel:
             return
@@ -201,7 +201,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """The score of doing nothing on a split, which every network should beat.
+    """The score of the trivial baseline on a split, which every network should beat.
 
     Attributes:
         task: Task of the networks.

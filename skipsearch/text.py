@@ -1,4 +1,4 @@
-"""YAML input and output, and writing whole or not at all: the only file that uses PyYAML."""
+"""YAML input and output, and atomic writes: the only file that uses PyYAML."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class _Loader(yaml.SafeLoader):
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self._depth = 0
-        self._values = 0  # composed so far, those of an alias once more
+        self._values = 0  # number so far; the values of an alias count again
         self._held: dict[yaml.Node, int] = {}  # number of values in a node, including itself
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
@@ -189,12 +189,12 @@ def read_text(path: str | Path, error: type[SkipSearchError]) -> str:
 
 @contextlib.contextmanager
 def new_folder(folder: Path) -> Iterator[None]:
-    """Make a folder, if it is missing, for what the body of a ``with`` statement writes.
+    """Create a folder, if it is missing, for the files that the ``with`` statement writes.
 
-    If that fails, the folders that were made are removed again.
+    If this fails, the new folders are removed again, if empty.
 
     Raises:
-        OSError: If it cannot be made, or as the body raises it.
+        OSError: If the folder cannot be created, or if the body raises it.
     """
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
@@ -202,7 +202,7 @@ def new_folder(folder: Path) -> Iterator[None]:
         yield
     except OSError:
         for each in missing:
-            with contextlib.suppress(OSError):  # it was not made, or holds something
+            with contextlib.suppress(OSError):  # not created, or not empty
                 each.rmdir()
         raise
 
@@ -215,7 +215,7 @@ def dump_yaml(value: dict[str, Any]) -> str:
 
 
 def write_atomically(path: str | Path, content: str | bytes) -> None:
-    """Write a file atomically: a reader or a crash finds the old or the new one, never a part."""
+    """Write a file atomically: after a crash it is the old or the new one, never a part."""
     path = Path(path)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     part.write_bytes(content.encode() if isinstance(content, str) else content)

@@ -1,4 +1,4 @@
-"""An .npz file of images and labels or masks: its required content, and code that fixes it."""
+"""An .npz file of images and labels or masks: checks of its content, with code that corrects it."""
 
 import tarfile
 import zipfile
@@ -36,8 +36,8 @@ def read_npz(path: Path, *, images_only: bool = False) -> Read:
 
     Args:
         path: Path of the file.
-        images_only: Whether images suffice. Labels are read if all images have some, and masks are
-            not.
+        images_only: Whether images suffice. Labels are then read if all splits have some, and masks
+            are not read.
 
     Raises:
         DataError: If it is another kind of file, or its arrays are not as `load_data` requires.
@@ -48,11 +48,11 @@ def read_npz(path: Path, *, images_only: bool = False) -> Read:
 
 
 def read_arrays(where: str, arrays: Mapping[str, Array], kind: str | None, source: str) -> Read:
-    """Check arrays and bring them into one form.
+    """Check arrays and convert them to a common format.
 
     Args:
-        where: Their place, for messages.
-        arrays: Arrays by the names of `KEYS`, those that are required among them.
+        where: Source of the arrays, for messages.
+        arrays: Arrays by the names of `KEYS`, including the required ones.
         kind: ``labels`` or ``masks``; None for images alone.
         source: Description of their origin.
 
@@ -221,7 +221,7 @@ def _shape(key: str, images: Array) -> str:
 
 
 def _check_sizes(where: str, images: Mapping[str, Array], numbers: Mapping[str, int]) -> None:
-    """Raise an error for images counted along the last axis, and for splits of different sizes."""
+    """Raise an error if images lie along the last axis, or differ in size between splits."""
     for key, array in images.items():
         number = numbers.get(key.removesuffix("_images"), len(array))
         if len(array) != number and array.shape[-1] == number:
@@ -240,7 +240,7 @@ def _check_sizes(where: str, images: Mapping[str, Array], numbers: Mapping[str, 
 
 
 def _axes(where: str, given: Array | None, images: Array) -> str:
-    """Return the order of the axes of images; raise an error if it is unclear or cannot be."""
+    """Return the order of the axes of images; raise an error if it is ambiguous or invalid."""
     if images.ndim == 3:
         return CHANNELS_LAST
     if given is not None:

@@ -18,7 +18,7 @@ def draw(
     """Draw the random numbers of `augment` for a number of images.
 
     All numbers are drawn, even unused ones, so that the flips of a seed do not depend on whether
-    images are cropped as well.
+    images are also cropped.
 
     Args:
         count: Number of images.
@@ -46,10 +46,10 @@ def augment(
 ) -> Tensor:
     """Crop, flip and cut out each image, independently of the others.
 
-    Pixels only move: nothing is interpolated. So masks (N, 1, H, W) with the draws of their images
-    stay aligned with them, with `fill` the value of pixels that nothing counts. In a cutout the
-    network cannot see what it should predict, so that no loss counts there either (as in French
-    et al. 2020, arXiv:1906.01916).
+    Pixels are only moved and never interpolated. Masks (N, 1, H, W) therefore stay aligned with
+    their images if they get the same draws, with `fill` as the value of ignored pixels. In a cutout
+    the network cannot see what it should predict, so these pixels are ignored by the loss as well
+    (as in French et al. 2020, arXiv:1906.01916).
 
     Args:
         images: Images (N, C, H, W), uint8 or floating point, on any device.
@@ -99,7 +99,7 @@ def normalise(images: Tensor, mean: Tensor, std: Tensor, dtype: torch.dtype) -> 
     """Convert raw images to the network's input, (image / scale - mean) / std in each channel.
 
     Args:
-        images: Images (N, C, H, W), of a type of ``FULL_SCALES``, which has the scale.
+        images: Images (N, C, H, W), of a type in ``FULL_SCALES``, which gives the scale.
         mean: Mean (C,) in units of the scale, of at least the precision of `dtype`, on the same
             device.
         std: Standard deviation (C,), of the same units, precision and device.
@@ -109,7 +109,7 @@ def normalise(images: Tensor, mean: Tensor, std: Tensor, dtype: torch.dtype) -> 
         Images (N, C, H, W) of `dtype`, on the same device.
     """
     assert mean.shape == std.shape == images.shape[1:2], "expected one mean and std a channel"
-    # Half precision is rounded to only at the end.
+    # Values are rounded to half precision only at the end.
     exact = torch.promote_types(dtype, torch.float32)
     return ((images.to(exact) / full_scale(images) - mean.view(-1, 1, 1)) / std.view(-1, 1, 1)).to(
         dtype

@@ -1,4 +1,4 @@
-"""Image data as values: splits on one device, and information about them."""
+"""A data set of images: splits on one device, and information about them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -36,20 +36,20 @@ class Data:
     """A data set with its splits, on one device.
 
     Attributes:
-        name: Requested name: a word of `DATASETS`, a path, or that of data given in Python.
+        name: Requested name: a word of `DATASETS`, a path, or the name of data given in Python.
         train: Images for the training of networks.
         validation: Images for the comparison of designs.
         test: Images that do not affect any choice; None if they were removed.
         class_names: Name of each label; empty for denoising of images without classes.
         mean: Mean of each channel of the training images, in units of the full scale of the pixels.
-        std: Standard deviation of each channel, in the same units; one level if constant.
+        std: Standard deviation of each channel, in the same units; that of one level if constant.
         split_seed: Seed of the division into train and validation.
         augmentation: Convention of this data set, as the keywords of `augment`: crop (pixels of
             padding), flip (yes or no), cutout (side in pixels).
         source: Origin in one sentence, with anything missing or unusual.
         fingerprint: 16 hex digits of a BLAKE2b hash of the images and labels of every split.
         path: Absolute path of the folder or file; None for other data.
-        notes: What was skipped or looks wrong.
+        notes: Notes on what was skipped or looks wrong.
         task: Task of the networks.
         sigma: Standard deviation of the noise that denoising removes, in grey levels of 0..255; 0
             for other tasks.
@@ -83,13 +83,13 @@ class Data:
         validation_fraction: float | None = None,
         sigma: float = 0.0,
     ) -> Self:
-        """Resize and divide what was read from a source.
+        """Resize the images of a source, and divide them into splits.
 
         Args:
             name: Name of the data.
             read: Source after reading.
             path: Absolute path of the source.
-            size: Height and width to resize images to; None for their own.
+            size: Height and width to resize images to; None to keep their size.
             split_seed: Seed of the division into train and validation.
             validation_fraction: Share of validation images; None for the default.
             sigma: Standard deviation of the noise to remove, in grey levels; 0 for other tasks.
@@ -146,19 +146,20 @@ class Data:
         split_seed: int = 0,
         validation_fraction: float | None = None,
     ) -> Self:
-        """Make a data set of arrays, for classification or segmentation.
+        """Create a data set from arrays, for classification or segmentation.
 
-        A run of such data is resumed, confirmed, explained and exported with the same arrays.
+        To resume, confirm, explain or export a run of such data, pass the same arrays again.
 
         Args:
             images: Training images (N, H, W), (N, H, W, C) or (N, C, H, W), a NumPy array or a
                 tensor of uint8, uint16, float16 or float32. They keep their type.
             labels: Labels (N,), integers from 0 on or texts; or masks (N, H, W) of integers, with
                 255 for pixels to ignore.
-            validation: Images and labels of the validation split; None to set some aside.
-            test: Images and labels of the test split; None to set some aside.
+            validation: Images and labels of the validation split; None to draw it from the training
+                images.
+            test: Images and labels of the test split; None to draw it from the training images.
             class_names: Name of each class.
-            axes: ``NHWC`` or ``NCHW``; needed only if the shape does not tell.
+            axes: ``NHWC`` or ``NCHW``; needed only if the shape is ambiguous.
             name: Name of the data in tables and messages.
             image_size: Side of square images in pixels, or (height, width), to resize to.
             split_seed: Seed of the division into train and validation.
@@ -169,7 +170,7 @@ class Data:
             Data on the CPU.
 
         Raises:
-            DataError: If the arrays are of another kind or do not fit each other.
+            DataError: If the arrays are of another kind or do not match each other.
         """
         arrays, kind = given_arrays(images, labels, validation, test, class_names, axes)
         read = read_arrays(name, arrays, kind, "arrays given in Python")
@@ -197,20 +198,20 @@ class Data:
         split_seed: int = 0,
         validation_fraction: float | None = None,
     ) -> Self:
-        """Make a data set of a map-style dataset, which is read once.
+        """Create a data set from a map-style dataset, which is read once.
 
-        Its items are pairs (image, label), as of torchvision, or mappings, as of Hugging Face.
-        Images are pictures of PIL, arrays or tensors, all of one size; a tensor (C, H, W) has its
-        channels first. Random transforms are refused: skipsearch augments by the recipe.
+        Its items are pairs (image, label), as in torchvision, or mappings, as in Hugging Face
+        datasets. Images are PIL images, arrays or tensors, all of one size; a tensor (C, H, W) has
+        its channels first. Random transforms are rejected: the recipe sets the augmentation.
 
         Args:
             dataset: Training images and their labels; any ``torch.utils.data.Dataset`` with a
                 length, ``datasets.Dataset``, or sequence.
-            validation: The same of the validation split; None to set some aside.
-            test: The same of the test split; None to set some aside.
+            validation: The same for the validation split; None to draw it from the training images.
+            test: The same for the test split; None to draw it from the training images.
             image: Key of the image, if items are mappings.
             label: Key of the label, if items are mappings.
-            class_names: Name of each class; None for those that the dataset knows.
+            class_names: Name of each class; None for the names in the dataset.
             name: Name of the data in tables and messages.
             image_size: Side of square images in pixels, or (height, width), to resize to.
             split_seed: Seed of the division into train and validation.
@@ -286,10 +287,9 @@ class Data:
     def summary(self) -> str:
         """Return a readable summary of a few lines.
 
-        It has the classes and the size of an image, the number of images of each split, the
-        smallest class, for masks the share of pixels of each class and of ignored ones, for
-        denoising the noise, and, if there is any, what was
-        skipped or looks wrong.
+        It has the classes and the size of an image, the number of images of each split, and the
+        smallest class; for masks, the shares of the pixels of each class and of ignored pixels; for
+        denoising, the noise; and notes on what was skipped or looks wrong.
         """
         splits = self._splits()
         size = f"{self.in_channels} x {Size.of(self.image_size)}"
@@ -321,16 +321,16 @@ class Data:
     def without_test(self) -> "Data":
         """Return the data without its test split, as required for a search.
 
-        The fingerprint stays, since train and validation are from the same data set.
+        The fingerprint stays unchanged, since train and validation are from the same data set.
         """
         return replace(self, test=None)
 
     def with_validation_in_training(self) -> "Data":
         """Return the data with the validation images added to the training images.
 
-        This is for the final training of a winner. The validation split is kept for reference but
-        is no longer held out: a network trained on this data has seen it. `mean` and `std` stay,
-        so that every network of a run has the same inputs; source and fingerprint show the change.
+        This is for the final training of a winner. The validation split is kept for reference, but
+        a network trained on this data has seen it. `mean` and `std` stay unchanged, so that every
+        network of a run has the same inputs; `source` and `fingerprint` reflect the change.
         """
         return replace(
             self,

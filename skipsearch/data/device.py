@@ -9,7 +9,7 @@ def find_device(device: str | torch.device) -> torch.device:
     """Return a device, with its index if it has one.
 
     Raises:
-        DataError: If it does not exist here, or stores no data, as ``meta``.
+        DataError: If it does not exist here, or stores no data, such as ``meta``.
     """
     try:
         held = torch.zeros(1, device=device)

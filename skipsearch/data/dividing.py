@@ -1,4 +1,4 @@
-"""The splits that a source lacks, drawn with a seed, stratified by class where images have one."""
+"""Drawing the splits that a source lacks, with a seed, stratified by class if images have one."""
 
 import numpy as np
 
@@ -23,13 +23,16 @@ def three_splits(
 
     Args:
         name: Name of the data, for messages.
-        parts: Splits that it has, "train" among them.
-        class_names: Classes to stratify by; None where images have no class.
+        parts: Existing splits, including "train".
+        class_names: Classes to stratify by; None if images have no class.
         split_seed: Seed of the validation split.
         validation_fraction: Share of validation images; None for the default.
 
     Returns:
-        Train, validation and test split, and a remark.
+        Train, validation and test split, and a remark on a drawn test split; empty without one.
+
+    Raises:
+        DataError: If the fraction is out of range or has no effect, or there are too few images.
     """
     train, remark = parts["train"], ""
     share, limit = (0.1, 1.0) if "test" in parts else (0.2, 1.0 - TEST_FRACTION)

@@ -1,4 +1,4 @@
-"""Images that are equal pixel by pixel: between splits, and with several labels."""
+"""Images that are equal pixel by pixel: in several splits, or with several labels."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _label_words(labels: Tensor) -> Words:
 
 
 def _digests(images: Tensor) -> Words:
-    """Hash each image to 64 bits: of 10 million sets of a million images, one has a collision."""
+    """Hash each image to 64 bits: a collision in a million images has a probability of 3e-8."""
     hashes = (
         hashlib.blake2b(image.data, digest_size=8).digest() for image in images.contiguous().numpy()
     )

@@ -13,7 +13,7 @@ from skipsearch.task import CLASSIFICATION, Task
 def fingerprint(splits: Mapping[str, tuple[Tensor, Tensor]], task: Task, sigma: float) -> str:
     """Hash all images and labels, with the split of each, the type of pixels and the task.
 
-    Bytes and classification add nothing to the hash: they were there first.
+    For uint8 pixels and for classification nothing is added, so that old fingerprints stay valid.
 
     Args:
         splits: Images and labels of each split, by name.

@@ -59,7 +59,7 @@ def read_folder(folder: Path, size: Size | None) -> Read:
 
 
 def split_places(folder: Path, inside: Inside) -> dict[str, Path]:
-    """Return the folder of each split; without splits, the folder itself as "train"."""
+    """Return the folder of each split; if there are no splits, the folder itself as "train"."""
     if not inside.folders:
         what = (
             f"{count(len(inside.images), 'image')} but no folders"
@@ -81,7 +81,7 @@ def split_places(folder: Path, inside: Inside) -> dict[str, Path]:
         else:
             found[split] = place
     if not found:
-        # Otherwise a network would learn the split of a picture.
+        # Otherwise the splits would be taken for classes.
         like = {place.name: splits_within(place.name) for place in unknown}
         if len(set().union(*like.values())) > 1:
             named = ", ".join(name for name, splits in like.items() if splits)
@@ -122,7 +122,7 @@ def _class_names(folder: Path) -> tuple[str, ...]:
 
 
 def _deeper(folders: list[Path]) -> str:
-    """Return a hint at a single folder that contains several folders."""
+    """Return a hint if there is a single folder that contains several folders."""
     if len(folders) == 1 and len(look_into(folders[0]).folders) > 1:
         return f" (did you mean {folders[0]}?)"
     return ""

@@ -18,17 +18,18 @@ class Window(NamedTuple):
 
 
 def fit(image: Size, size: Size) -> tuple[Size, Window]:
-    """Return how to resize and crop an image; a square is that of Resize and CenterCrop.
+    """Return the size and the window to resize and crop an image to.
 
-    torchvision's own transforms could do this, but importing torchvision takes as long as torch.
+    For a square they are those of torchvision's Resize and CenterCrop, which are not used because
+    importing torchvision takes as long as importing torch.
 
     Args:
         image: Height and width of the image.
         size: Required height and width.
 
     Returns:
-        Height and width after resizing, the smallest with the image's ratio that cover the required
-        size, and the window to keep.
+        Height and width after resizing, which are the smallest with the aspect ratio of the image
+        that cover the required size; and the window to keep.
     """
     if size.height * image.width >= size.width * image.height:
         resized = Size(size.height, size.height * image.width // image.height)

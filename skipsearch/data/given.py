@@ -1,4 +1,4 @@
-"""Arrays and datasets that are given in Python, as arrays by the names of an .npz file."""
+"""Conversion of arrays and datasets given in Python to arrays named as in an .npz file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from skipsearch.errors import DataError, not_one_of, shown_value
 
 
 def check_given_name(name: object) -> str:
-    """Return the name of given data; raise an error if it could be that of others."""
+    """Return the name of given data; raise an error if it could name other data."""
     if not isinstance(name, str) or not name or "/" in name or "\\" in name:
         raise DataError(f"name: {shown_value(name)} is not a text without slashes")
     if name in DATASETS:
@@ -31,7 +31,7 @@ def given_arrays(
     class_names: Sequence[str] | None,
     axes: str | None,
 ) -> tuple[dict[str, Array], str]:
-    """Return arrays by the names of an .npz file, and whether they have ``labels`` or ``masks``.
+    """Return arrays named as in an .npz file, and their kind, ``labels`` or ``masks``.
 
     Args:
         images: Training images.
@@ -42,7 +42,7 @@ def given_arrays(
         axes: Order of the axes of images.
 
     Raises:
-        DataError: If a split is no pair, or a value no array.
+        DataError: If a split is not a pair, or a value is not an array.
     """
     pairs = {"train": (images, labels), "validation": validation, "test": test}
     target = _array("train labels", labels)
@@ -71,7 +71,7 @@ def _array(what: str, value: Any) -> Array:
         return np.asarray(value.numpy())
     try:
         array = np.asarray(value)
-    except ValueError:  # lists of unlike lengths
+    except ValueError:  # lists of different lengths
         array = np.asarray(None)
     if array.dtype.kind == "O":
         raise DataError(f"{what}: not an array of numbers or texts; images of one size are stacked")
@@ -84,7 +84,7 @@ class Items(NamedTuple):
     Attributes:
         images: Images, stacked.
         labels: Label of each.
-        axes: Order of the axes of the images; None if their shape is to tell.
+        axes: Order of the axes of the images; None to infer it from their shape.
     """
 
     images: Array
@@ -101,8 +101,8 @@ def read_items(where: str, dataset: Any, image: str, label: str) -> Items:
     """Read all items of a map-style dataset.
 
     Args:
-        where: The dataset, for messages.
-        dataset: Object with a length and items by number.
+        where: Name of the dataset, for messages.
+        dataset: Object with a length and items by index.
         image: Key of the image, if items are mappings.
         label: Key of the label, if items are mappings.
 
@@ -158,7 +158,12 @@ def _pair(where: str, item: Any, image: str, label: str) -> tuple[Any, Any]:
 
 
 def names_of(dataset: Any, label: str) -> list[str] | None:
-    """Return the names of the classes that a dataset knows: torchvision's, or Hugging Face's."""
+    """Return the names of the classes in a dataset of torchvision or Hugging Face, if it has any.
+
+    Args:
+        dataset: Map-style dataset.
+        label: Key of the label, if items are mappings.
+    """
     features = getattr(dataset, "features", None)
     known = getattr(dataset, "classes", None)
     if isinstance(features, Mapping) and label in features:

@@ -1,4 +1,4 @@
-"""The data sets with a name: those made without files, and those that torchvision reads."""
+"""The named data sets: those created without files, and those that torchvision reads."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ DEFAULT_ROOT = Path("~/.cache/skipsearch/data")
 
 @dataclass(frozen=True, kw_only=True)
 class _Known:
-    """A data set with a name.
+    """A named data set.
 
     Attributes:
         source: Origin of the data.
         augmentation: Convention, as in `Data.augmentation`.
-        kind: Name of the torchvision class that reads it; None for others.
-        make: Function that makes it without files, for others.
+        kind: Name of the torchvision class that reads it; None for other data sets.
+        make: Function that creates it without files; None for data sets of torchvision.
         task: Task of its labels.
     """
 
@@ -46,9 +46,9 @@ def _digits_seg() -> Arrays:
     )
 
 
-# The conventions: CIFAR as He et al. 2015, arXiv:1512.03385, section 4.2; Fashion-MNIST as Zhong
-# et al. 2017 (random erasing), arXiv:1708.04896, and its code; mirrored digits are not digits, so
-# SVHN is only cropped, and MNIST, which has a margin of 4 pixels, is cropped less.
+# Conventions of augmentation: CIFAR as in He et al. 2015, arXiv:1512.03385, section 4.2;
+# Fashion-MNIST as in Zhong et al. 2017 (random erasing), arXiv:1708.04896, and its code. Mirrored
+# digits are not digits, so SVHN is only cropped; MNIST, with a margin of 4 pixels, is cropped less.
 DATASETS: dict[str, _Known] = {
     "digits": _Known(
         source="scikit-learn's embedded digits (1,797 test images of UCI's optical recognition of "
@@ -91,7 +91,7 @@ DATASETS: dict[str, _Known] = {
 
 
 def read_known(name: str, root: str | Path | None, download: bool) -> Read:
-    """Read a word of `DATASETS`.
+    """Read a named data set.
 
     Args:
         name: Word of `DATASETS`.

@@ -1,4 +1,4 @@
-"""Labels of any usual kind -> integers from 0 on, and the names of the classes."""
+"""Conversion of labels of any usual kind to integers from 0 on, and the names of the classes."""
 
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -105,7 +105,7 @@ def _whole(where: str, key: str, labels: Array) -> Array:
                 f"{where}: {key} is {labels.dtype} {labels.shape} and holds {odd:g}, expected "
                 "integers (N,)"
             )
-        # Integers beyond int64 are out of range, which is checked like any others.
+        # Values beyond int64 are clipped; they are out of range, which is checked later.
         return np.clip(labels.astype(np.float64), -(2.0**62), 2.0**62).astype(np.int64)
     return labels.astype(np.int64) if labels.dtype.kind == "b" else labels
 
@@ -129,7 +129,7 @@ def _check_range(where: str, labels: Mapping[str, Array], classes: int) -> None:
 
 
 def no_class(name: str, class_names: tuple[str, ...]) -> str:
-    """Return a message that a name is not a class, with the nearest class."""
+    """Return a message that a name is not a class, with the most similar class."""
     near = get_close_matches(name, class_names, n=1, cutoff=0.5)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     return f"{name!r} is no such class as the training images have{hint}"

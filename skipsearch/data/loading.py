@@ -1,4 +1,4 @@
-"""Loading: a name or a path -> data on a device, checked, resized, and divided into splits."""
+"""Loading data by name or path onto a device: checked, resized, and divided into splits."""
 
 import re
 from pathlib import Path
@@ -41,8 +41,8 @@ def load_data(
 
     Args:
         name: Word of `DATASETS`, or path to one of the following. A text that is such a word is
-            never a path, whatever is in the working directory (write ./digits, or pass a `Path`),
-            and a `Path` is always a path.
+            never a path, even if a file of that name exists (write ./digits, or pass a `Path`), and
+            a `Path` is always a path.
 
             - a folder of images, ROOT/CLASS/*.png, or ROOT/train/CLASS/*.png with ROOT/test and
               ROOT/val, both optional and in any usual spelling (Training, test_set, validation).
@@ -54,25 +54,25 @@ def load_data(
             - for segmentation, a folder of images and masks of the same names, ROOT/images/*.png
               and ROOT/masks/*.png, or both in ROOT/train, ROOT/val and ROOT/test; or an .npz file
               of train_images and train_masks (N, H, W). Splits other than train are optional. A
-              mask holds class numbers from 0 on, and 255 for ignored pixels; names of the classes
-              stand in ROOT/classes.txt, one a line, or class_names. If all images have one size,
-              they keep it without `image_size`; if all are grey, they have one channel.
+              mask holds class numbers from 0 on, and 255 for ignored pixels; the names of the
+              classes may be given in ROOT/classes.txt, one per line, or in class_names. If all
+              images have one size, `image_size` is optional; if all are grey, they have one
+              channel.
             - with `denoise`, also a folder of images without classes. Sizes and channels are those
               of segmentation.
         root: Folder of torchvision's data sets, by default ~/.cache/skipsearch/data. Only
-            downloads write to it: archives there that are not unpacked are unpacked temporarily
-            elsewhere.
+            downloads write to it: existing archives are unpacked to a temporary folder.
         device: Device of the tensors.
         image_size: Side of square images in pixels, or (height, width): an image is resized
-            (bilinear, antialiased) to cover it, and cropped at the centre; a mask is treated
-            alike, by the nearest pixel.
+            (bilinear, antialiased) to cover it, and cropped at the centre; a mask is resized in
+            the same way, but by the nearest pixel.
         split_seed: Seed of the division into train and validation, in 0..2**32 - 1.
         validation_fraction: Share of validation images: by default 0.1 of the training images
             if the source has test images, and otherwise 0.2 of all images.
         download: Whether torchvision may download missing files.
         denoise: Standard deviation of Gaussian noise in grey levels of 0..255, which networks are
             to remove from the images; None for the task of the source. Labels are not used, and
-            masks not read.
+            masks are not read.
 
     Returns:
         Data with images (N, C, H, W) and labels (N,) int64, or masks (N, H, W) uint8, on

@@ -1,4 +1,4 @@
-"""The content of folders of images: what is read, and the numbers of files that are not."""
+"""The content of folders of images: the files that are read, and the numbers of other files."""
 
 import os
 from collections import Counter
@@ -15,7 +15,7 @@ IMAGE_SUFFIXES = (
     *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".gif", ".bmp", ".dib"),
     *(".tif", ".tiff", ".jp2", ".ppm", ".pgm", ".pbm", ".pnm"),
 )
-# Hidden, like names that start with a dot: folders that systems add to shared files.
+# Folders that operating systems add to shared files; hidden, like names that start with a dot.
 HIDDEN = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found")
 
 
@@ -31,7 +31,7 @@ class Inside:
 
 @dataclass
 class Passed:
-    """Numbers of skipped files so far, and the skipped folders."""
+    """The numbers of skipped files so far, and the skipped folders."""
 
     files: Counter[str] = field(default_factory=Counter)
     outside: int = 0
@@ -48,7 +48,7 @@ class Passed:
         )
 
     def add(self, inside: Inside, outside: int = 0) -> None:
-        """Add what was skipped in a folder; `outside` of its images were."""
+        """Add the skipped files of a folder; `outside` is the number of its skipped images."""
         self.files += inside.others
         self.hidden += inside.hidden
         self.outside += outside

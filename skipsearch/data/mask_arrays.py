@@ -1,4 +1,4 @@
-"""Arrays of masks in an .npz file: their required content, and numpy code that fixes it."""
+"""Arrays of masks in an .npz file: checks of their content, with NumPy code that corrects it."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,7 @@ from skipsearch.errors import DataError
 
 EXPECTED = "expected class numbers (N, H, W)"
 OTHERS = ", and the other masks in the same way"
-COLOURS = (3, 4)  # channels of colours, and of colours with a transparency
+COLOURS = (3, 4)  # numbers of channels of RGB and RGBA
 
 
 def read_mask_arrays(
@@ -76,7 +76,7 @@ def _numbers(where: str, key: str, masks: Array) -> Array:
 
 
 def _to_numbers(key: str, masks: Array) -> str:
-    """Return the code that converts masks of four axes to three, if it is clear."""
+    """Return the code that converts masks of four axes to three; empty if it is ambiguous."""
     if 1 in (masks.shape[-1], masks.shape[1]):
         one = f"{key}[..., 0]" if masks.shape[-1] == 1 else f"{key}[:, 0]"
         return f": save {one}{OTHERS}"

@@ -1,4 +1,4 @@
-"""The values of all masks of a data set -> its classes; values that are none are explained."""
+"""The classes of a data set, from the values of all its masks; other values raise an error."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,19 +11,19 @@ from skipsearch.data.split import IGNORED
 from skipsearch.errors import DataError
 
 VALUES = 256  # of a byte
-MOST_UNNAMED = 64  # more classes than these look like grey levels, unless they have names
+MOST_UNNAMED = 64  # more values than this look like grey levels, unless the classes have names
 SHOWN = 8  # values in a message
-BINARY_SHARE = 0.8  # of pixels that are 0 or 255 in masks of two grey levels with blurred edges
+BINARY_SHARE = 0.8  # minimum share of 0 and 255 in masks of two grey levels with blurred edges
 
 
 @dataclass(frozen=True, kw_only=True)
 class MaskSource:
-    """The words of messages about masks.
+    """Text for messages about masks.
 
     Attributes:
         where: Origin of the masks.
-        naming: Where the names of the classes may stand.
-        advice: Function from an expression of ``MASKS``, an array, to the advice to save it.
+        naming: Name of the file or array that may hold the names of the classes.
+        advice: Function from an expression in ``MASKS``, an array, to the advice to save it.
     """
 
     where: str
@@ -40,13 +40,13 @@ def classes_of_masks(
     """Return the names of the classes, after checks of all values.
 
     Args:
-        source: Words of messages.
+        source: Text for messages.
         counts: Number of pixels of each value in each mask, (N, 256), by split.
         called: Name of each mask in messages, by split.
         names: Given names of the classes; None for numbers.
 
     Raises:
-        DataError: If a value is no class, or the train masks have fewer than two classes.
+        DataError: If a value is not a class, or the train masks have fewer than two classes.
     """
     where = source.where
     total = counts["train"].sum(0)
@@ -89,7 +89,7 @@ def _check_two_levels(source: MaskSource, total: Array, *, is_named: bool) -> No
 
 
 def _check_numbering(source: MaskSource, values: list[int]) -> None:
-    """Raise an error unless values without names are numbers of classes, from 0 on."""
+    """Raise an error unless values without names are consecutive class numbers from 0 on."""
     found = ", ".join(map(str, values[:SHOWN])) + (", ..." if len(values) > SHOWN else "")
     if len(values) > MOST_UNNAMED:
         raise DataError(
@@ -108,7 +108,7 @@ def _check_numbering(source: MaskSource, values: list[int]) -> None:
 
 
 def _check_values(called: Sequence[object], counts: Array, classes: int, known: str) -> None:
-    """Raise an error for the first mask with a value that is no class."""
+    """Raise an error for the first mask with a value that is not a class."""
     unknown = counts[:, classes:IGNORED]
     masks = np.flatnonzero(unknown.any(1))
     if not len(masks):

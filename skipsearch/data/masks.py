@@ -1,7 +1,7 @@
-"""A mask file -> the class number of each pixel; other kinds of masks get the code to convert them.
+"""Reading of mask files as class numbers; errors give the code that converts other kinds of masks.
 
-Class numbers are the values of a grey mask, or the indices of a palette mask. Colours, and formats
-whose compression changes values, are never guessed at.
+Class numbers are the values of a grey mask, or the indices of a palette mask. Masks in colours, or
+in formats whose compression changes values, are rejected.
 """
 
 from collections.abc import Iterable
@@ -45,7 +45,7 @@ def open_mask(path: Path) -> Mask:
     """Read a mask file.
 
     Raises:
-        DataError: If it cannot be read, or holds no class numbers.
+        DataError: If it cannot be read, or does not hold class numbers.
     """
     with opened(path) as image:
         if image.format in LOSSY or image.info.get("compression") == "jpeg":
@@ -74,7 +74,7 @@ def open_mask(path: Path) -> Mask:
 
 
 def _other_kind(mask: Image.Image) -> str:
-    """Describe a mask that holds no class numbers, with the code that converts it."""
+    """Describe a mask that does not hold class numbers, with the code that converts it."""
     expected = "expected a class number for each pixel"
     if mask.mode == "F":
         line = "Image.fromarray(numpy.array(mask).round().astype('uint8'))"
@@ -94,8 +94,8 @@ def _other_kind(mask: Image.Image) -> str:
 def check_palettes(palettes: Iterable[tuple[Path, Colours]]) -> int:
     """Return the number of palette masks; raise an error if an index has several colours.
 
-    Programs that convert colours to a palette choose one for each file, whose indices say nothing
-    of classes.
+    Programs that convert colours to a palette choose one for each file, so that its indices are
+    unrelated to classes.
     """
     known: dict[int, tuple[Path, tuple[int, ...]]] = {}
     number = 0

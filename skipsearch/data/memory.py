@@ -7,12 +7,12 @@ GIB = 2**30
 
 
 def require_memory(needed: float, where: str, remedy: str) -> None:
-    """Check that main memory suffices before it is allocated.
+    """Check that there is enough main memory before it is allocated.
 
     Args:
         needed: Number of required bytes.
-        where: What requires them.
-        remedy: What the user can do.
+        where: Description of the data that require them, for the message.
+        remedy: Advice to the user, for the message.
 
     Raises:
         DataError: If fewer bytes are available.

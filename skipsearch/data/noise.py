@@ -1,7 +1,7 @@
 """Gaussian noise that is a pure function of an integer key for each image.
 
-It needs no generator: the same keys give the same bits on every device, in a recorded step, and in
-a pack of networks.
+It needs no generator: the same keys give the same bits on every device, in a step recorded as a
+CUDA graph, and in a pack of networks.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ STEPS = (0x9E3779B9, 0xBB67AE85)
 ROUNDS = 10
 WORD = 0xFFFFFFFF  # the lower 32 bits of an int64
 
-LEVELS = 2**16  # equally likely values of the noise: two for each word
-A_BLOCK = 8  # values for each value of the counter
+LEVELS = 2**16  # equally likely levels of the noise: each word gives two values
+A_BLOCK = 8  # noise values for each value of the counter
 
 
 def noise(keys: Tensor, shape: Sequence[int]) -> Tensor:
@@ -55,7 +55,7 @@ def philox(counter: Sequence[Tensor], key: Sequence[Tensor]) -> tuple[Tensor, ..
     a, b, c, d = counter
     k, m = key
     for _ in range(ROUNDS):
-        # A product of two words may exceed the sign bit; its 64 bits are right all the same.
+        # A product of two words may overflow into the sign bit; its 64 bits are still correct.
         left, right = a * FACTORS[0], c * FACTORS[1]
         a, b = (right >> 32 & WORD) ^ b ^ k, right & WORD
         c, d = (left >> 32 & WORD) ^ d ^ m, left & WORD
@@ -67,7 +67,7 @@ def philox(counter: Sequence[Tensor], key: Sequence[Tensor]) -> tuple[Tensor, ..
 def quantiles(device: torch.device) -> Tensor:
     """Return the levels (65536,) of the noise, in ascending order, with a deviation of 1.
 
-    A table, so that they are the same on every device: normal quantiles are not.
+    They are computed on the CPU, since normal quantiles may differ between devices.
     """
     middles = (torch.arange(LEVELS, dtype=torch.float64) + 0.5) / LEVELS
     levels: Tensor = torch.special.ndtri(middles)

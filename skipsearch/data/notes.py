@@ -1,4 +1,4 @@
-"""Remarks on loaded data: what was skipped, changed, or is duplicated."""
+"""Notes on loaded data: skipped, changed and duplicate images, and the like."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Notes:
     Attributes:
         passed_over: Number of files of a folder that were not read, by suffix in lower case ("" for
             none).
-        outside: Number of images that were not read since they are in no folder that is read.
+        outside: Number of images that were not read because they are outside the folders read.
         hidden: Number of hidden files and folders that were skipped.
         animated: Number of files with several images, of which the first was read.
         transparent: Number of images whose transparency was dropped.
@@ -25,7 +25,7 @@ class Notes:
         contradictory: Number of images that also have another label or mask, pixel by pixel.
         read_folders: Description of the folders that are read.
         folders: Folders that were not read.
-        turned: Number of images that are turned or mirrored by their EXIF, and their masks are not.
+        turned: Number of images that are rotated or mirrored by EXIF, unlike their masks.
         palettes: Number of masks whose class numbers are the indices of a palette.
         absent: Classes without a pixel in a split of masks, by name of the split.
         unlabelled: Number of masks whose pixels are all ignored.

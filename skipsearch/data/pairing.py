@@ -1,4 +1,4 @@
-"""Where the images and the masks of segmentation lie in a folder."""
+"""The locations of images and masks for segmentation in a folder."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from skipsearch.errors import DataError, not_one_of
 EXPECTED = "expected images/*.png and masks/*.png, or both below train, val and test"
 
 HALVES = ("images", "masks")
-Halves = dict[str, Path]  # their folders
+Halves = dict[str, Path]  # folders of images and masks
 
 
 @dataclass
@@ -33,17 +33,17 @@ class Layout:
         self.found.setdefault((split, half), []).append(place)
 
     def halves(self) -> set[str]:
-        """Return which halves there are, of any split."""
+        """Return the halves that exist in any split."""
         return {half for _, half in self.found}
 
     def places(self, halves: Sequence[str] = HALVES) -> dict[str, Halves]:
         """Return the folders of each split.
 
         Args:
-            halves: Which of the two are needed.
+            halves: Required halves.
 
         Raises:
-            DataError: If one is lacking, or there are several.
+            DataError: If a folder is missing, or there are several for one purpose.
         """
         for place in self.skipped:
             if {*HALVES} <= {place_of(inner.name)[1] for inner in _folders(place)}:
@@ -67,10 +67,11 @@ class Layout:
 
 
 def find_pairs(folder: Path) -> Layout | None:
-    """Return where images and masks lie in a folder; None if it is no such folder.
+    """Return the locations of images and masks in a folder; None if it has another structure.
 
-    Split and half are two folders in either order, train/images or images/train, or one, such as
-    train_images. Beside masks in a folder such as train_masks, images may lie in train itself.
+    Split and half are given by two folders in either order, train/images or images/train, or by
+    one, such as train_images. If masks are in a folder such as train_masks, images may be in train
+    itself.
     """
     layout = Layout(folder)
     bare: list[tuple[str, Path]] = []
@@ -104,7 +105,7 @@ def find_pairs(folder: Path) -> Layout | None:
 
 
 def _has_images_alone(layout: Layout) -> bool:
-    """Return whether there are folders called images, with images in them, and no others."""
+    """Return whether all folders are called images and have images in them."""
     places = list(layout.found.values())
     return (
         bool(places)

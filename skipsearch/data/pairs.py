@@ -26,19 +26,19 @@ from skipsearch.plan import Size
 from skipsearch.task import SEGMENTATION
 from skipsearch.text import read_text
 
-NAMES = ("classes.txt", "classes")  # file of the names of the classes, one a line
+NAMES = ("classes.txt", "classes")  # file of the names of the classes, one per line
 
 
 def read_pairs(layout: Layout, size: Size | None) -> Read:
     """Read a folder of images and masks.
 
     Args:
-        layout: Where they lie, from `find_pairs`.
-        size: Height and width to resize images and masks to; None for their own.
+        layout: Folders of the images and masks, from `find_pairs`.
+        size: Height and width to resize images and masks to; None to keep their size.
 
     Raises:
-        DataError: If the folder has another structure, a pair is incomplete or of two sizes, or a
-            file cannot be read or is no mask of classes.
+        DataError: If the folder has another structure, a pair is incomplete or of two sizes, a file
+            cannot be read, or a mask has values that are not classes.
     """
     folder, places = layout.folder, layout.places()
     passed = Passed(skipped=[below(folder, place) for place in layout.skipped])
@@ -69,7 +69,7 @@ def read_pairs(layout: Layout, size: Size | None) -> Read:
 
 
 def _look_beside(folder: Path, places: Mapping[str, Halves], passed: Passed) -> Path | None:
-    """Count the files beside the folders of images and masks; return that of class names."""
+    """Count the files beside the folders of images and masks; return the file of class names."""
     halves = {place for both in places.values() for place in both.values()}
     beside = {folder} | {place.parent for place in halves}
     for place in beside - halves:
@@ -100,7 +100,7 @@ def _by_stem(place: Path, passed: Passed) -> dict[str, Path]:
     """Return the files below a folder by their paths without suffixes."""
     files: dict[str, Path] = {}
     for path in images_below(place, passed, (), True):
-        # macOS writes accents as characters of their own.
+        # macOS writes accents as separate characters.
         stem = unicodedata.normalize("NFC", path.relative_to(place).with_suffix("").as_posix())
         if stem in files:
             raise DataError(f"{path}: of the same name as {files[stem].name}, expected one of them")
@@ -127,7 +127,7 @@ def _check_sizes(
     """Raise an error for the first pair of different sizes.
 
     Returns:
-        Number of pairs of which only the image is turned or mirrored by its EXIF.
+        Number of pairs of which image and mask are rotated or mirrored differently by EXIF.
     """
     turned_alone = 0
     masks = read_headers(files["masks"])
@@ -143,7 +143,7 @@ def _check_sizes(
 
 
 def _class_names(file: Path) -> list[str]:
-    """Read the names of the classes, one a line."""
+    """Read the names of the classes, one per line."""
     names = [line.strip() for line in read_text(file, DataError).strip().splitlines()]
     for number, name in enumerate(names):
         if not name:
@@ -156,7 +156,7 @@ def _class_names(file: Path) -> list[str]:
 def _read_masks(
     folder: Path, files: Mapping[str, Sequence[Path]], size: Size, names: Sequence[str] | None
 ) -> tuple[dict[str, Tensor], tuple[str, ...], int]:
-    """Return the masks of each split, the names of the classes, and the number of palettes."""
+    """Return the masks of each split, the names of the classes, and the number of palette masks."""
     number = sum(map(len, files.values()))
     require_memory(
         2 * number * size.pixels,  # twice, for the division into splits

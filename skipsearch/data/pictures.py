@@ -1,4 +1,4 @@
-"""A picture file -> the format of images in training and prediction: uint8 pixels of one size."""
+"""Reading of picture files in the format of training and prediction: uint8 pixels of one size."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,18 +14,18 @@ from skipsearch.data.geometry import fit
 from skipsearch.errors import DataError, reason
 from skipsearch.plan import ImageSize, Size
 
-MODES = {1: "L", 3: "RGB"}  # by channels; grey is the luma of ITU-R 601-2
+MODES = {1: "L", 3: "RGB"}  # by number of channels; grey is the luma of ITU-R 601-2
 GREY_MODES = ("1", "L", "LA")  # Pillow's modes of pictures without colours
 ORIENTATION = 0x0112  # EXIF tag; values from 5 on exchange height and width
 
-# Description of `read_picture`, for implementations elsewhere.
+# Description of `read_picture`, for other implementations.
 RULE = (
     "turned upright as its EXIF says, converted to grey or RGB by its channels, resized"
     " (bilinear, antialiased) to cover the image size, as its shorter side does a square, the"
     " middle of the longer side kept"
 )
 
-# The same for networks with a value for each pixel.
+# The same for networks with values for each pixel.
 FULL_SIZE_RULE = (
     "turned upright as its EXIF says, converted to grey or RGB by its channels; if the training"
     " images were resized, resized as they were (bilinear, antialiased, without cutting anything"
@@ -50,11 +50,11 @@ class Picture:
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """The beginning of a picture file, which is read in far less time than its pixels.
+    """The header of a picture file, which is read much faster than its pixels.
 
     Attributes:
         size: Height and width of the upright picture.
-        orientation: How its EXIF turns or mirrors it; 1 if it does not.
+        orientation: EXIF orientation; 1 if the picture is neither rotated nor mirrored.
         is_grey: Whether it has no colours.
     """
 
@@ -113,7 +113,7 @@ def open_picture(path: str | Path, channels: int, size: Size) -> Picture:
 
 
 def read_header(path: str | Path) -> Header:
-    """Read the beginning of an image file.
+    """Read the header of an image file.
 
     Raises:
         DataError: If it cannot be read.
@@ -133,7 +133,7 @@ def opened(path: str | Path) -> Iterator[Image.Image]:
     """Open an image file.
 
     Raises:
-        DataError: If it, or what the caller does with it, fails.
+        DataError: If opening the file, or reading it in the ``with`` statement, fails.
     """
     try:
         with Image.open(path) as image:

@@ -1,4 +1,4 @@
-"""The types of pixels, and the raw value of each that counts as 1."""
+"""The types of pixels, and the raw value of each type that corresponds to 1."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ PIECE = 2**24  # number of values that are converted together
 
 
 def pixel_type(images: Tensor) -> str:
-    """Return the name of a type of pixels, such as ``uint8``."""
+    """Return the name of the type of images' pixels, such as ``uint8``."""
     return str(images.dtype).removeprefix("torch.")
 
 
 def full_scale(images: Tensor) -> float:
-    """Return the raw value that counts as 1."""
+    """Return the raw value that corresponds to 1."""
     return full_scale_of(pixel_type(images))
 
 
 def full_scale_of(word: str) -> float:
-    """Return the raw value that counts as 1, for the name of a type of pixels."""
+    """Return the raw value that corresponds to 1, for the name of a type of pixels."""
     if word not in FULL_SCALES:
         raise unknown_word("type of pixels", word)
     return FULL_SCALES[word]
 
 
 def pieces(images: Tensor) -> Iterator[Tensor]:
-    """Yield images (n, C, H, W) as float64 in units of the full scale, some at a time."""
+    """Yield batches of images (n, C, H, W) as float64, in units of the full scale."""
     together = max(1, PIECE // images[0].numel())
     for start in range(0, len(images), together):
         yield images[start : start + together].double() / full_scale(images)

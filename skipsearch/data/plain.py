@@ -21,7 +21,7 @@ def read_plain_folder(folder: Path, size: Size | None) -> Read:
 
     Args:
         folder: Folder of images, of classes, of splits, or of images and masks.
-        size: Height and width to resize images to; None for their own.
+        size: Height and width to resize images to; None to keep their size.
 
     Raises:
         DataError: If it has no images or another structure, or an image cannot be read.
@@ -54,7 +54,7 @@ def read_plain_folder(folder: Path, size: Size | None) -> Read:
 
 
 def _places(folder: Path, passed: Passed) -> dict[str, Path]:
-    """Return the folder of the images of each split; without splits, the folder as "train"."""
+    """Return the folder of the images of each split; if there are none, the folder as "train"."""
     layout = find_pairs(folder)
     if layout is not None and "masks" in layout.halves():
         passed.skipped += ["masks"]
@@ -69,7 +69,11 @@ def _places(folder: Path, passed: Passed) -> dict[str, Path]:
 def _class_names(
     places: Mapping[str, Path], files: Mapping[str, Sequence[Path]]
 ) -> tuple[str, ...]:
-    """Return the folders that all images lie in, if they are those of the training images."""
+    """Return the names of the class folders; empty if there are no classes.
+
+    There are classes if the training images lie in two or more folders, and all other images lie in
+    folders of the same names.
+    """
     tops = {split: {_top(places[split], path) for path in files[split]} for split in places}
     names = tops["train"]
     if len(names) < 2 or "" in names or not all(found <= names for found in tops.values()):
@@ -78,6 +82,6 @@ def _class_names(
 
 
 def _top(place: Path, path: Path) -> str:
-    """Return the first folder of a path below a place; empty if there is none."""
+    """Return the first folder of a path below another one; empty if there is none."""
     first, *deeper = path.relative_to(place).parts
     return first if deeper else ""

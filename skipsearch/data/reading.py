@@ -29,14 +29,14 @@ def read_pictures(
         files: Files of each split.
         channels: Number of channels of the images.
         size: Height and width of the images.
-        notes: What is known of the files.
+        notes: Notes on the files so far.
 
     Returns:
-        Images (N, channels, height, width) of each split, uint8, and the notes with what was
-        dropped.
+        Images (N, channels, height, width) of each split, uint8, and the notes with the numbers of
+        animated and transparent images.
 
     Raises:
-        DataError: If memory does not suffice, or a file cannot be read.
+        DataError: If there is not enough memory, or a file cannot be read.
     """
     number = sum(map(len, files.values()))
     require_memory(
@@ -58,7 +58,7 @@ def read_pictures(
 
 
 def read_headers(files: Mapping[str, Sequence[Path]]) -> dict[Path, Header]:
-    """Read the beginnings of picture files.
+    """Read the headers of picture files.
 
     Raises:
         DataError: If one cannot be read.
@@ -72,8 +72,8 @@ def format_of(headers: Mapping[Path, Header], size: Size | None) -> tuple[int, S
     """Return the channels and the size in which pictures are read for a task per pixel.
 
     Args:
-        headers: Beginning of each file.
-        size: Required size; None for that of the pictures.
+        headers: Header of each file.
+        size: Required height and width; None for those of the pictures.
 
     Returns:
         Number of channels, 1 if all pictures are grey and 3 otherwise; height and width.

@@ -17,13 +17,13 @@ def resize(name: str, split: Split, size: Size | None) -> Split:
     Args:
         name: Name of the data, for messages.
         split: Images, and labels or masks.
-        size: Required height and width; None for those of the images.
+        size: Required height and width; None to keep those of the images.
     """
     image = Size(*split.images.shape[2:])
     if size is None or image == size:
         return split
     resized, window = fit(image, size)
-    # In pieces: as floating-point numbers, images need four times the memory.
+    # In pieces, since images as floating-point numbers need four times the memory.
     channels, whole = split.images.shape[1], not split.images.is_floating_point()
     together = max(1, min(256, PIECE_BYTES // (4 * channels * resized.pixels)))
     result = len(split) * channels * size.pixels * split.images.itemsize
@@ -37,7 +37,7 @@ def resize(name: str, split: Split, size: Size | None) -> Split:
         piece = split.images[start : start + together].float()
         piece = F.interpolate(piece, size=tuple(resized), mode="bilinear", antialias=True)
         piece = piece[:, :, window.top : window.bottom, window.left : window.right]
-        # Averages of levels need no clipping.
+        # Averages stay in the range of the pixels, so no clipping is needed.
         images[start : start + together] = piece.round() if whole else piece
     labels = split.labels
     if labels.ndim == 3:

@@ -1,4 +1,4 @@
-"""A source after reading, before it is resized and divided."""
+"""The content of a source of data after reading, before it is resized and divided."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
@@ -17,7 +17,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Read:
-    """A source after reading: its parts, of which only "train" is always present."""
+    """The content of a source: its parts, of which only "train" is always present."""
 
     parts: dict[str, Split]
     class_names: tuple[str, ...]
@@ -27,7 +27,7 @@ class Read:
     task: Task = CLASSIFICATION
 
     def for_denoising(self) -> Self:
-        """Return the same images for denoising; labels stay, unused, and masks become zeros."""
+        """Return the same images for denoising; labels stay unused, and zeros replace masks."""
         parts, class_names = self.parts, self.class_names
         if self.task.per_pixel:
             parts = {

@@ -10,7 +10,7 @@ from torch import Tensor
 from skipsearch.data.device import find_device
 from skipsearch.data.pixels import full_scale
 
-IGNORED = 255  # value of mask pixels that no loss or metric counts
+IGNORED = 255  # value of mask pixels that losses and metrics ignore
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,9 +18,9 @@ class Split:
     """Images and their labels, on one device.
 
     Attributes:
-        images: Images (N, C, H, W), of a type of ``FULL_SCALES``.
-        labels: Labels (N,), int64, each in 0..classes - 1; for segmentation masks (N, H, W), uint8,
-            with a class or ``IGNORED`` for each pixel.
+        images: Images (N, C, H, W), of a type in ``FULL_SCALES``.
+        labels: Labels (N,), int64, each in 0..classes - 1; for segmentation, masks (N, H, W),
+            uint8, with a class number or ``IGNORED`` for each pixel.
     """
 
     images: Tensor
@@ -36,7 +36,7 @@ class Split:
         assert self.labels.shape == shape, "expected one label for each image or pixel"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Travel as arrays: PyTorch 2.14 writes tensors of uint16 that it cannot read again."""
+        """Pickle as arrays: PyTorch 2.14 writes uint16 tensors that it cannot read again."""
         return _split_of, (self.images.cpu().numpy(), self.labels.cpu().numpy())
 
     def __len__(self) -> int:
@@ -53,5 +53,5 @@ class Split:
 
 
 def _split_of(images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> Split:
-    """Return a split of its arrays, copied: those of Ray are read-only."""
+    """Return a split of copies of arrays, since arrays from Ray are read-only."""
     return Split(torch.from_numpy(images.copy()), torch.from_numpy(labels.copy()))

@@ -1,7 +1,7 @@
 """Data sets that torchvision keeps in a folder: read from files or archives, or downloaded.
 
-torchvision has the names of the files and the MD5 sums of the archives. It is imported locally:
-with its dependencies this takes longer than importing torch.
+torchvision provides the names of the files and the MD5 sums of the archives. It is imported only
+when needed, since with its dependencies this takes longer than importing torch.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Summaries of a data set: how its classes differ in size, mean and deviation of its channels."""
+"""Summaries of a data set: the sizes of its classes, the mean and deviation of its channels."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,7 @@ CLASSES_SHOWN = 20
 
 
 def balance(labels: Tensor, class_names: tuple[str, ...]) -> str:
-    """Describe how far the classes differ in size; empty if they do not.
+    """Describe the smallest and the largest class; empty if all have the same size.
 
     Args:
         labels: Labels (N,), or masks (N, H, W).
@@ -83,13 +83,13 @@ def absent(masks: Tensor, class_names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def share(part: int, whole: int) -> str:
-    """Return a share of pixels in per cent."""
+    """Return a share of pixels in per cent, as text."""
     percent = 100 * part / whole if whole else 0.0
     return f"{percent:.1f} %" if percent >= 1 or not part else f"{percent:.2g} %"
 
 
 def _counts(labels: Tensor, class_names: tuple[str, ...]) -> list[int]:
-    """Return the number of images, or pixels, of each class; ignored pixels are of none."""
+    """Return the number of images, or pixels, of each class, without ignored pixels."""
     counts: list[int] = labels.flatten().bincount(minlength=len(class_names)).tolist()
     return counts[: len(class_names)]
 
@@ -107,8 +107,8 @@ def constant_channels(images: Tensor) -> tuple[int, ...]:
 def mean_and_std(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return the mean and deviation of each channel in units of the full scale of the pixels.
 
-    Of bytes they are exact, by counting. A constant channel, which has no deviation to divide by,
-    has that of one level.
+    For uint8 they are computed from exact counts. For a constant channel, whose deviation of 0
+    cannot be divided by, the deviation is one level.
     """
     means, deviations = _of_bytes(images) if images.dtype == torch.uint8 else _of_numbers(images)
     level = 1 / full_scale(images)

@@ -1,7 +1,7 @@
-"""A synthetic data set for segmentation: digits on textured backgrounds, made without a download.
+"""A synthetic data set for segmentation: digits on textured backgrounds, without a download.
 
-It is a task to try networks on, not a benchmark. Where a stroke ends is seen at full resolution,
-and which digit it belongs to only from the shape around it.
+It is meant for trying out networks, not as a benchmark. The edges of a stroke are visible at full
+resolution, but its digit can only be recognised from the shape around it.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from skipsearch.data.source import Array
 from skipsearch.errors import DataError
 
 SIZE = 32  # height and width of an image, in pixels
-CELL = SIZE // 2  # side of the four cells of an image, each with a digit or without
+CELL = SIZE // 2  # side of the four cells of an image, each with or without a digit
 DIGIT_SIZES = (10, 12, 14)
 LATTICES = (2, 4, 8, 16, 32)  # points along a side of the textures, from coarse to fine
 IMAGES = {"train": 640, "val": 160, "test": 200}
@@ -21,7 +21,7 @@ TENTHS = {"train": (0, 6), "val": (6, 8), "test": (8, 10)}  # of the digits: non
 CONTRAST, LEAST_CONTRAST = 0.5, 0.01
 DIGITS = 5  # a small network tells these apart after a minute of training, all ten after several
 SEED = 1
-ONE = 256  # as which 1 is stored: all values are integers, so that every machine has the same bits
+ONE = 256  # integer that represents 1: with integers, all machines compute the same bits
 
 
 @dataclass(frozen=True)
@@ -39,19 +39,21 @@ class _Draws:
 def digits_segmentation(
     contrast: float = CONTRAST, digits: int = DIGITS, seed: int = SEED
 ) -> dict[str, Array]:
-    """Make images of several digits on textures, and masks of background and digits.
+    """Create images of several digits on textures, and masks of background and digits.
 
-    Each image is a sum of noise of five spatial frequencies, in proportions of its own. Up to four
-    of scikit-learn's digits, of 10 to 14 pixels, are added to it. The splits share none of them.
-    The defaults make the known data set ``digits-seg``; for another contrast::
+    Each image is a sum of noise of five spatial frequencies, in random proportions. Up to four of
+    scikit-learn's digits, of 10 to 14 pixels, are added to it. No digit is in two splits. The
+    defaults create the named data set ``digits-seg``; for another contrast::
 
         numpy.savez("hard.npz", **digits_segmentation(contrast=0.3))
 
     Args:
-        contrast: How much brighter a stroke is than the texture under it, as a share of the range
-            of grey levels. Textures have a standard deviation of about 0.13; at 0.5 a sixth of the
-            strokes is darker than the brightest twentieth of the background, at 0.3 a half.
-        digits: Number of classes beside the background: of the digits 0, 1, 2, ..., up to 10.
+        contrast: Difference in brightness between a stroke and the texture under it, as a share of
+            the range of grey levels. Textures have a standard deviation of about 0.13; at 0.5 a
+            sixth of the strokes is darker than the brightest twentieth of the background, at 0.3 a
+            half.
+        digits: Number of classes beside the background: the first of the digits 0, 1, 2, ..., at
+            most 10.
         seed: Seed of all draws.
 
     Returns:

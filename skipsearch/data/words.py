@@ -1,4 +1,4 @@
-"""Names of folders and arrays, in any usual spelling -> splits."""
+"""Recognition of splits, and of images and masks, by the usual names of folders."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SPLITS = {
     "validation": ("validation", "val", "valid", "validate", "dev", "development"),
     "test": ("test", "testing", "tst"),
 }
-# Words that may surround it, as in training_set, TestData, images-val.
+# Words that may surround the name of a split, as in training_set, TestData, images-val.
 FILLERS = ("data", "set", "images?", "imgs?", "pictures?", "photos?", "split", "samples?", "folder")
 
 # All words that mean one half of the pairs of segmentation.
@@ -50,7 +50,7 @@ def split_of(name: str) -> str | None:
 
 
 def place_of(name: str) -> tuple[str | None, str | None]:
-    """Return the split and the half of pairs that a name means, each None if it means none.
+    """Return the split and the half of pairs that a name means; None for each that it lacks.
 
     ``images`` is (None, images), ``val_masks`` (validation, masks), and ``Training`` (train, None).
     """

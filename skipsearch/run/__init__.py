@@ -1,4 +1,4 @@
-"""The folder of a search and queries on it; starting, confirming and exporting a search.
+"""The run folder of a search, with queries on it, and functions to search, confirm and export.
 
 Searching, confirming and exporting need torch, which takes seconds to import; ``Run`` does not.
 """

@@ -1,4 +1,4 @@
-"""Comparison of runs: how far they agree on what is best."""
+"""Comparison of runs: their agreement on the best designs and levels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from skipsearch.run.folder import Run
 
 
 def compare(runs: Sequence[Run]) -> pd.DataFrame:
-    """Return how far runs agree on what is best; see ``analysis.compare`` for the columns.
+    """Return the agreement of runs on what is best; see ``analysis.compare`` for the columns.
 
     Args:
         runs: Two or more runs, with different data or budgets.

@@ -20,7 +20,7 @@ LOST = "what the search recorded is whole; move confirm.yaml and confirm.db away
 
 
 def read_config(folder: Path) -> ConfirmConfig | None:
-    """Return which leaders are trained again, and with how many seeds; None if none are.
+    """Return the configuration of ``confirm``; None if it was never called.
 
     Args:
         folder: Run folder.

@@ -34,25 +34,25 @@ def confirm(
     """Train the leaders of a run again with new seeds, until one is separated or no seed is left.
 
     Each is trained to the full budget, without early stopping. A round is one new seed for all
-    leaders: they see the images in the same order, with the same augmentation. The first rounds
-    are trained at once; from the third on, the leaders are judged after each. A further call
-    resumes, without training anything twice; more ``seeds`` or a larger ``top`` continue beyond
+    leaders, which see the images in the same order, with the same augmentation. The first rounds
+    are trained together; from the third on, the leaders are judged after each round. A further
+    call resumes, and nothing is trained twice; more ``seeds`` or a larger ``top`` continue beyond
     the previous end. Earlier leaders stay leaders.
 
     Args:
         run: Run to confirm.
-        top: Number of leaders: the highest-ranked designs, those that the search stopped early
-            after those that it did not.
+        top: Number of leaders: the highest-ranked designs, where designs that the search stopped
+            early come after the others.
         seeds: Maximum number of new seeds, at least 2.
-        data: Present location of the data; that at the search if None.
-        data_root: Folder of the data set's files; that at the search if None.
+        data: Current location of the data; None for the location used by the search.
+        data_root: Folder of the data set's files; None for the folder used by the search.
         resources: Resources of the trials.
         limits: Limits of time and failures.
         deterministic: Whether a GPU must reproduce the same bits, at lower speed.
         verbose: Whether to show the output of Ray.
 
     Returns:
-        Confirmation. If the time ran out, ``wanted`` has the remaining trainings.
+        Confirmation. If the time budget ran out, ``wanted`` has the remaining trainings.
 
     Raises:
         RunError: If there is nothing to confirm, the folder is in use, the data have changed,

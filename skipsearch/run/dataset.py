@@ -20,10 +20,10 @@ def load_again(
 
     Args:
         run: Run folder, for messages.
-        asked: Configuration of the data set at the search.
+        asked: Configuration of the data set in the search.
         device: Device of the tensors.
-        data: Present location of the data, or ``Data``; the location at the search if None.
-        data_root: Folder of the data set's files; that at the search if None.
+        data: Current location of the data, or ``Data``; None for the location used by the search.
+        data_root: Folder of the data set's files; None for the folder used by the search.
 
     Raises:
         RunError: If its images, labels or splits differ from those of the search.

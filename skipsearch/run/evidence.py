@@ -76,7 +76,7 @@ class Evidence:
         """Return the posterior over the whole space; None if too few designs were trained.
 
         Args:
-            epochs: Budget of the accuracies, a rung; None for the full one.
+            epochs: Budget of the scores in epochs, one of the rungs; None for the full budget.
             with_costs: Whether the costs of all designs are needed.
 
         Raises:
@@ -126,7 +126,7 @@ class Evidence:
         second: str,
         margin: float | None = None,
     ) -> pd.DataFrame:
-        """Return how the effect of one axis depends on another; arguments as for ``effects``."""
+        """Return the dependence of one axis's effect on another; see ``Run.interactions``."""
         if known is None:
             for axis in (first, second):
                 self._observe([]).check(axis)

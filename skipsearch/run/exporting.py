@@ -74,21 +74,22 @@ def export(
             digits of its id; see ``Run.trial``.
         out: Output folder; ``RUN/export/DESIGN`` if None, followed by the id of the recipe if
             recipes were searched.
-        formats: Any of ``source``, ``program``, ``onnx``; weights, design and card always.
+        formats: Any of ``source``, ``program``, ``onnx``; weights, design and card are always
+            written.
         precision: Precision of the files: ``fp32``, ``fp16``, or ``bf16`` (not for ONNX); see
             ``write_artefacts``. The scores are those of the network before rounding.
         train_on: ``train``, or ``train+validation``.
-        seed: Seed of this training; that of the search if None.
+        seed: Seed of this training; None for the seed used by the search.
         device: Device of the training; if None, CUDA if available, else the CPU.
-        data: Present location of the data; that at the search if None.
-        data_root: Folder of the data set's files; that at the search if None.
+        data: Current location of the data; None for the location used by the search.
+        data_root: Folder of the data set's files; None for the folder used by the search.
         progress: Function that is called after each epoch.
         on_data: Function that is called with the data before the training; see
             ``Data.summary``.
 
     Raises:
-        RunError: If the design is not in the run, the data have changed, or the folder is inside
-            them.
+        RunError: If the design is not in the run, the data have changed or have no test split, or
+            the folder is inside the data.
         ExportError: If the folder has other content, or an artefact differs from the module.
         TrainingError: If the training diverges.
     """
@@ -136,7 +137,7 @@ def export(
         std=images.std,
         class_names=() if images.task.restores else images.class_names,
         sigma=images.sigma,
-        # Noise is added after the resizing, and belongs to pixels of any picture.
+        # Noise is added after the resizing, so a noisy picture is not resized for a prediction.
         resized=run.config.data.resized_to is not None and not images.task.restores,
         run=run.path.name,
         space=run.space.name,

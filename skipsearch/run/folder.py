@@ -1,4 +1,4 @@
-"""A run folder and queries on it: rank, effects, report. Needs neither torch nor Ray.
+"""A run folder and queries on it: rank, effects, report. It needs neither torch nor Ray.
 
 ``Run`` reads the folder; ``evidence`` computes the results from the records.
 """
@@ -49,7 +49,7 @@ class Run:
     Attributes:
         path: Path of the folder.
         config: Configuration of the search.
-        outcome: How the session that returned this run ended; None for an opened run.
+        outcome: Outcome of the session that returned this run; None for an opened run.
     """
 
     path: Path
@@ -119,8 +119,8 @@ class Run:
         """Return the effect of depth on the designs; see ``analysis.degradation``.
 
         Args:
-            epochs: Epoch of the comparison; the full budget if None.
-            loss: Training loss of ``epochs_to_loss``; that of the slowest if None.
+            epochs: Epoch of the comparison; None for the full budget.
+            loss: Training loss of ``epochs_to_loss``; None for that of the slowest.
 
         Raises:
             RunError: If ``epochs`` is more than the full budget.
@@ -143,10 +143,10 @@ class Run:
 
         Args:
             design: Design as in ``trial``.
-            epochs: Number of epochs; that of the recipe if None.
+            epochs: Number of epochs; None for that of the recipe.
             device: Device of the training; if None, CUDA if available, else the CPU.
-            data: Present location of the data; that at the search if None.
-            data_root: Folder of the data set's files; that at the search if None.
+            data: Current location of the data; None for the location used by the search.
+            data_root: Folder of the data set's files; None for the folder used by the search.
             progress: Function that is called after each epoch.
 
         Raises:
@@ -181,17 +181,18 @@ class Run:
     ) -> pd.DataFrame:
         """Compare the levels of each axis over the whole space; see ``analysis.effects``.
 
-        A grid over the whole space with several seeds of each design, all trained in full, is a
-        plan of pairs: for it the paired test is used, see ``analysis.paired_effects``, as given by
-        the column ``method``.
+        If the run is a grid over the whole space with several seeds of each design, all trained in
+        full, a paired test is used, see ``analysis.paired_effects``. The column ``method`` names
+        the method.
 
         Args:
             axis: Axis of the space, or field such as ``layout``; None for all axes.
-            epochs: Budget of the accuracies, a rung; None for the full one, see ``analysis.learn``.
+            epochs: Budget of the scores in epochs, one of the rungs; None for the full budget. See
+                ``analysis.learn``.
             controlled: Cost that is held constant: ``params``, ``macs``, ``activation_bytes`` or
-                ``latency``.
-            margin: Difference between scores that is too small to matter; None for ``margin`` of
-                the run.
+                ``latency``; None for no control.
+            margin: Difference between scores that is too small to matter; None for the ``margin``
+                of the run.
         """
         evidence = self._evidence()
         known = evidence.learn(epochs, with_costs=controlled is not None)
@@ -201,8 +202,8 @@ class Run:
     def margin(self) -> float:
         """Default difference between scores that is too small to matter.
 
-        It is that of a search that investigates axes, and otherwise that of the metric: 0.005 for
-        an accuracy.
+        For a search that investigates axes it is the margin of the search, and otherwise that of
+        the metric, 0.005 for an accuracy.
         """
         return margin_of(self.config)
 
@@ -221,7 +222,7 @@ class Run:
         return evidence.interactions(evidence.learn(epochs), first, second, margin)
 
     def importance(self, *, epochs: int | None = None) -> pd.DataFrame:
-        """Return how much each axis and each pair explains; see ``analysis.importance``."""
+        """Return the variance shares of axes and pairs of axes; see ``analysis.importance``."""
         known = self._evidence().learn(epochs)
         return pd.DataFrame(columns=["axis"]) if known is None else analysis.importance(known)
 
@@ -242,7 +243,8 @@ class Run:
             Figure of matplotlib, as from all ``plot_`` methods; a notebook shows it.
 
         Raises:
-            RunError: As ``effects``, and as all ``plot_`` methods if there is nothing to draw.
+            RunError: If ``effects`` raises it, or, as for all ``plot_`` methods, if there is
+                nothing to draw.
         """
         from skipsearch.analysis.figures import plot_effects
 
@@ -313,7 +315,7 @@ class Run:
             return None, str(error)
 
     def confirm_config(self) -> ConfirmConfig | None:
-        """Return which leaders ``confirm`` trains, and with how many seeds; None if none."""
+        """Return the configuration of ``confirm``; None if it was never called."""
         return read_config(self.path)
 
     def confirmations(self) -> list[Trial]:
@@ -359,7 +361,7 @@ class Run:
         return findings(evidence, confirmed, damage, gallery)
 
     def _gallery(self, which: str) -> Gallery | None:
-        """Return the predictions of a design, if it was exported, for values for each pixel."""
+        """Return the per-pixel predictions of a design; None if there are none or no export."""
         if not self.config.task.per_pixel:
             return None
         return Gallery.load(self.path / GALLERIES / f"{self.trial(which).key}.npz")
@@ -396,8 +398,8 @@ class Run:
 
         Args:
             device: Device of the tensors.
-            data: Present location of the data; that at the search if None.
-            data_root: Folder of the data set's files; that at the search if None.
+            data: Current location of the data; None for the location used by the search.
+            data_root: Folder of the data set's files; None for the folder used by the search.
 
         Raises:
             RunError: If its images, labels or splits differ from those of the search.

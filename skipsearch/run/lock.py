@@ -33,7 +33,7 @@ def locked(folder: Path) -> Iterator[None]:
             try:
                 yield
             except BaseException:
-                # Removed while it is held, so that others waiting for the file notice.
+                # Removed while the lock is held, so that others waiting for the file notice.
                 if new:
                     (folder / LOCK).unlink(missing_ok=True)
                 raise

@@ -10,7 +10,7 @@ from skipsearch.searching.storage import LONGEST_PATH
 
 STUDY = "study.db"
 CONFIRMATIONS = "confirm.db"  # separate study of the trainings with new seeds
-CONFIRM = "confirm.yaml"  # the leaders that are trained again, and with how many seeds
+CONFIRM = "confirm.yaml"  # the leaders that are trained again, and their number of seeds
 GALLERIES = "galleries"  # predictions of exported designs, as DESIGN-RECIPE.npz
 
 
@@ -49,7 +49,7 @@ def check_folder(out: Path) -> None:
 
 
 def check_outside(out: Path, data: Path | None) -> None:
-    """Check that a folder is not inside the data: its files would be read as images.
+    """Check that a folder is not inside the data, where its files would be read as images.
 
     Args:
         out: Output folder.

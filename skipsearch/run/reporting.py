@@ -1,4 +1,4 @@
-"""Collects all results of a run for its report."""
+"""Collection of all results of a run for its report."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def findings(
     Args:
         evidence: Configuration and records.
         confirmation: Result of ``confirm``; None if there is none.
-        damage: Why the confirmation cannot be read; empty if it can.
+        damage: Reason why the confirmation cannot be read; empty if it can be.
         gallery: Predictions of the leader, if it was exported.
     """
     trials, known = evidence.trials, evidence.learn()

@@ -82,7 +82,7 @@ def search(
     Args:
         space: Space to search, its YAML file, or the name of a ready space, such as
             ``quickstart``.
-        data: Name of a data set, or path, see ``load_data``; or ``Data``, which must be given again
+        data: Name or path of a data set, see ``load_data``; or ``Data``, which must be given again
             to resume.
         trials: Required number of trainings of the run: finished, stopped early or failed. None for
             60 or, with the sampler ``grid``, for all designs of the space, each with all ``seeds``.
@@ -93,8 +93,8 @@ def search(
         recipe: Recipe of the trainings; it must not set values that the space's ``recipe`` or an
             axis sets.
         ask: ``best`` to search for the best design; or axes of the space, or fields that several
-            of them set, whose levels are compared. The next training is then the one that narrows
-            the differences between their levels the most, and the search ends when each level is
+            of them set, whose levels are compared. The next training is then the most informative
+            one about the differences between their levels, and the search ends when each level is
             known to be worse than the best or tied with it; see ``Run.outcome``.
         margin: Difference in mean score that is too small to matter, for a search that
             investigates axes; None for that of the metric, 0.005 for an accuracy.
@@ -103,14 +103,14 @@ def search(
             recorded, and which must be given again to resume. None for the sampler of the run, or
             the default for a new run. A search that investigates axes chooses its trainings itself
             and accepts no sampler.
-        scheduler: ``none`` (default), ``asha``, ``median``, or these in detail. None for that of
-            the run, or the default for a new run. A search that investigates axes stops no
-            training early.
+        scheduler: ``none`` (default), ``asha``, ``median``, or an ``EarlyStopping`` with further
+            settings. None for that of the run, or the default for a new run. A search that
+            investigates axes stops no training early.
         seeds: Maximum number of trainings of one design. A small network is trained with all seeds,
-            up to 8 at once as one packed network, see ``training.packs``; another one with the next
-            seed if it is proposed again and all its neighbours are known. A search that
-            investigates axes trains each alone, with a further seed if that is more informative
-            than any new design.
+            up to 8 at once as one packed network, see ``training.packs``. Any other network is
+            trained with the next seed if it is proposed again and all its neighbours are known. A
+            search that investigates axes trains each seed alone, and uses a further seed if that is
+            more informative than any new design.
         objectives: Validation score under the name of the task's metric, such as
             ``validation_accuracy`` (the default), alone or before any of ``params``, ``macs``,
             ``activation_bytes`` and ``latency``, which are minimised.
@@ -126,7 +126,8 @@ def search(
             several searches of one space, each with a separate folder, then share the work.
             None for a file in the run folder.
         log: ``tensorboard`` or ``mlflow``, or both: curves are written to the run folder.
-        deterministic: Whether a GPU must reproduce the same bits, at lower speed; the CPU does.
+        deterministic: Whether a GPU must reproduce the same bits, at lower speed; the CPU always
+            does.
         verbose: Whether to show the output of Ray.
         on_data: Function that is called with the data before any training; see ``Data.summary``.
 
@@ -245,7 +246,7 @@ def search(
             sweep_checkpoints(Folder(out / "checkpoints"), finished)
             sweep()
             return Run(out, config, found)
-        # First, so that missing resources raise an error before anything is written.
+        # Started first, so that missing resources raise an error before anything is written.
         with ray_session(resources, verbose) as allocation:
             callbacks = loggers(log, out, images.task.metric)
             write_atomically(out / "run.yaml", dump_yaml(config.to_dict()))
@@ -324,7 +325,7 @@ def _asked_about(
 def _found(
     inquiry: Inquiry | None, place: str | Path, space: Space, known: Sequence[Trial], metric: Metric
 ) -> Outcome:
-    """Return the answers of the trainings so far about the axes of the inquiry."""
+    """Return the answers about the axes of the inquiry, given the trainings so far."""
     if inquiry is None or not known:
         return Outcome()
     name = space.name if isinstance(place, str) else None

@@ -1,7 +1,7 @@
-"""Proposes the most informative training about the axes that a search investigates.
+"""Proposals of the most informative training about the axes that a search investigates.
 
-``Inquiry`` defines what is most informative. Like the other proposers, it depends only on the
-trials of the study.
+``Inquiry`` computes which training is the most informative. Like the other proposers, this one
+depends only on the trials of the study.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from skipsearch.surrogate.inquiry import Inquiry, Training
 
 
 class Asking(Proposer):
-    """Proposes the training that narrows the differences between the levels of axes the most.
+    """A proposer of the most informative training about differences between the levels of axes.
 
     It proposes a new design, or a known one with a further seed, whichever is more informative.
 
@@ -46,9 +46,9 @@ class Asking(Proposer):
     def propose(
         self, study: optuna.Study, trial: FrozenTrial, trainings: Trainings, rng: random.Random
     ) -> Candidate:
-        """Return the most informative candidate, or a known one, which the study replaces.
+        """Return the most informative candidate; a random one if none is left.
 
-        The seed is written to the trial, where ``SearchStudy`` reads it.
+        The seed is written to the trial, from which ``SearchStudy`` reads it.
         """
         best = self._inquiry.next(self._seen(study), rng)
         if best is None:
@@ -59,7 +59,7 @@ class Asking(Proposer):
         return candidate
 
     def is_settled(self, study: optuna.Study) -> bool:
-        """Return whether the ended trainings leave no level open."""
+        """Return whether all questions are answered by the trainings so far."""
         return self._inquiry.is_settled(self._seen(study))
 
     def _seen(self, study: optuna.Study) -> list[Training]:
@@ -89,9 +89,9 @@ def trainings(
     """Return the trainings of a study that is not running.
 
     Args:
-        space: What was searched.
-        trials: Their records.
-        params: The parameters of all trials by their number, as ``load_params`` returns them.
+        space: Searched space.
+        trials: Records of the trainings.
+        params: Parameters of all trials, by number, from ``load_params``.
         guess: Score of a training that diverged.
     """
     return [

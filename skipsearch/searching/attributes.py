@@ -60,7 +60,7 @@ class Queued:
     epochs_before: int = 0
 
     def to_attributes(self) -> dict[str, Any]:
-        """Return the attributes of the trial without unknown ones."""
+        """Return the attributes of the trial; unknown values are omitted."""
         resumes = self.continues is not None
         return _known(
             continues=self.continues,
@@ -90,8 +90,8 @@ class Training(Queued):
         costs: Costs of the design.
         driver: Name of its driver, if several share the study.
         environment: Environment of the training; None before its first epoch.
-        reason: Why it failed; None if it did not.
-        orderly: Whether the training was not the cause of its interruption.
+        reason: Reason of its failure; None if it did not fail.
+        orderly: Whether the training did not cause its interruption.
     """
 
     seed: int
@@ -109,13 +109,13 @@ class Training(Queued):
         return f"{self.design.id}-{self.recipe.id}"
 
     def to_attributes(self) -> dict[str, Any]:
-        """Return the attributes of the trial without unknown ones."""
+        """Return the attributes of the trial; unknown values are omitted."""
         environment = self.environment
         return {
             "design": self.design.to_dict(),
             "recipe": self.recipe.to_dict(),
             "costs": dataclasses.asdict(self.costs),
-            "id_rules": ID_RULES,  # that the key is based on
+            "id_rules": ID_RULES,  # rules that the key is based on
             **super().to_attributes(),
             **_known(driver=self.driver),
             "key": self.key,
@@ -135,7 +135,7 @@ class Training(Queued):
         """
         design = Design.from_dict(attributes["design"])
         if attributes.get("id_rules") == ID_RULES:
-            # Already computed by its driver, and slower than everything else here.
+            # Already computed by its driver; nothing else here would take as long.
             vars(design)["id"] = attributes["key"].partition("-")[0]
         return cls(
             **_queued(attributes) | {"seed": attributes["seed"]},
@@ -200,7 +200,7 @@ def driver_of(trial: AnyTrial) -> str | None:
 
 
 def failure_of(trial: AnyTrial) -> str | None:
-    """Return why a training failed; None if it did not, or was interrupted."""
+    """Return the reason of a failure; None if a training did not fail, or was interrupted."""
     return trial.user_attrs.get("reason")
 
 

@@ -12,7 +12,7 @@ JUMP_SECONDS = 60.0  # larger than any small correction of a synchronised clock
 
 
 class Clock:
-    """Compares the system clock with the monotonic clock since its creation.
+    """A comparison of the system clock with the monotonic clock since its creation.
 
     Args:
         wall: System clock.
@@ -34,10 +34,10 @@ class Clock:
 
     @contextlib.contextmanager
     def named_in_errors(self) -> Iterator[None]:
-        """Mention the clock in an error of Ray if it was changed meanwhile.
+        """Mention the system clock in an error of Ray if the clock was changed.
 
         Raises:
-            RunError: In place of that error.
+            RunError: Instead of the error of Ray, if the clock was changed.
         """
         try:
             yield

@@ -63,7 +63,6 @@ QUIET = {
 }
 
 
-# Without a Ray client (ray://), which would run the search on another machine.
 STARTS = 2  # attempts to start Ray, whose time-out may be too short on a busy machine
 
 
@@ -91,9 +90,9 @@ class Allocation(NamedTuple):
 
 @contextlib.contextmanager
 def ray_session(resources: Resources, verbose: bool = False) -> Iterator[Allocation]:
-    """Start a local Ray or join a cluster, and clean up afterwards.
+    """Start a local Ray or join a cluster, and shut it down or leave it afterwards.
 
-    A Ray that this process has already started or joined is used, and stays running.
+    A Ray that this process has already started or joined is used, and is left running.
 
     Args:
         resources: Resources of the trials.
@@ -165,7 +164,7 @@ def _termination_interrupts() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _interrupts_wait() -> Iterator[None]:
-    """Defer Ctrl-C and SIGTERM while Ray forks: Python would lose them in an ``os.fork`` hook.
+    """Defer Ctrl-C and SIGTERM while Ray starts: Python would lose them in an ``os.fork`` hook.
 
     Ray's handler for SIGTERM, which would abort the process, is replaced by the previous one.
     """
@@ -292,10 +291,11 @@ def _on_loopback() -> Iterator[None]:
 def _without_helpers(dashboard: bool, verbose: bool) -> Iterator[None]:
     """Prevent the start of processes that a local search does not need.
 
-    The dashboard's server, which Ray starts even without the dashboard, for usage statistics: even
-    with these disabled, it queries the metadata services of three clouds about its location. Ray
-    continues as if its start had failed. The autoscaler, which starts and stops machines of a
-    cloud. The log monitor, which brings the output of workers to the driver.
+    - The server of the dashboard. Ray starts it even without the dashboard, for usage statistics,
+      and it queries the metadata services of three clouds for its location even if the statistics
+      are disabled. Ray continues as if its start had failed.
+    - The autoscaler, which starts and stops machines of a cloud.
+    - The log monitor, which sends the output of workers to the driver.
     """
     with contextlib.ExitStack() as stack:
         if not dashboard:
@@ -309,10 +309,10 @@ def _without_helpers(dashboard: bool, verbose: bool) -> Iterator[None]:
 
 @contextlib.contextmanager
 def waiting_processes() -> Iterator[None]:
-    """Run trials in processes that Ray holds ready.
+    """Run trials in worker processes that Ray has started in advance.
 
-    Tune gives each trial environment variables, for which Ray starts two processes of Python one
-    after the other instead. Trials need none of them: see ``front_end.Stays``.
+    Tune sets environment variables for each trial, for which Ray would start two Python processes,
+    one after the other, instead. Trials do not need these variables; see ``front_end.Stays``.
     """
     with (
         _replaced(class_cache, "DEFAULT_ENV_VARS", {}),
@@ -323,7 +323,7 @@ def waiting_processes() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _replaced(owner: Any, name: str, value: object) -> Iterator[None]:
-    """Replace an attribute of Ray for a while."""
+    """Replace an attribute of Ray during a ``with`` statement."""
     before = getattr(owner, name)
     setattr(owner, name, value)
     try:
@@ -333,7 +333,7 @@ def _replaced(owner: Any, name: str, value: object) -> Iterator[None]:
 
 
 def _check_reachable(address: str) -> None:
-    """Raise an error immediately for an address without a server."""
+    """Raise an error at once for an address without a server."""
     if address == "auto":
         return
     host, _, port = address.rpartition(":")
@@ -345,7 +345,7 @@ def _check_reachable(address: str) -> None:
 
 
 def _check_running(resources: Resources) -> None:
-    """Raise an error for options that a running Ray does not have."""
+    """Raise an error for options that do not apply to a Ray that is already running."""
     runs_at = ray.get_runtime_context().gcs_address
     asked = resources.address
     if asked not in (None, "auto") and _resolve(asked) != _resolve(runs_at):
@@ -365,7 +365,7 @@ def _resolve(address: str) -> tuple[str, str]:
 
 @contextlib.contextmanager
 def _word(text: str) -> Iterator[None]:
-    """Show on a terminal what takes a few seconds, until the next line replaces it."""
+    """Show a message on a terminal during a step that takes a few seconds."""
     if not can_redraw(sys.stderr):
         yield
         return

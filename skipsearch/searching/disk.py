@@ -1,4 +1,4 @@
-"""Disk space: the need of a search, the free space, and the detection of a full disk."""
+"""Disk space: the requirements of a search, the free space, and the detection of a full disk."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from skipsearch.space import Space
 DRAWS = 50  # sampled designs for the size of a checkpoint
 BYTES_A_WEIGHT = 8  # the weight and its momentum, in float32
 COPIES = 2  # a checkpoint exists until its successor is written
-BYTES_A_TRIAL = 8_000  # measured in SQLite: 5 kB per trial, 0.2 kB per epoch
+BYTES_A_TRIAL = 8_000  # with a margin: in SQLite, 5 kB per trial and 0.2 kB per epoch were measured
 BYTES_AN_EPOCH = 400
 FULL = (errno.ENOSPC, errno.EDQUOT)
 FULL_WORDS = ("disk is full", "No space left on device", "Disk quota exceeded")
@@ -30,8 +30,8 @@ def forecast(
         space: Space of the designs.
         trials: Number of remaining trials.
         epochs: Number of epochs of each.
-        at_once: Number of checkpoints at once: those of ended trainings are deleted.
-        pack: Maximum number of networks in each.
+        at_once: Number of checkpoints at once; those of ended trainings are deleted.
+        pack: Maximum number of networks in each checkpoint.
 
     Raises:
         RunError: If there is not enough free space.

@@ -1,4 +1,4 @@
-"""Many trials on many devices with early stopping: Tune sessions over the study of a run.
+"""Running many trials on many devices with early stopping: Tune sessions on the study of a run.
 
 Only the study is persistent. The files of Tune are in a temporary folder and are deleted; an
 interrupted trial resumes from its checkpoint in the run folder.
@@ -46,15 +46,15 @@ COST_DRAWS = 200  # random designs that give the bounds between them
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a session of a search ended.
+    """The outcome of a session of a search.
 
     Attributes:
         interrupted: Whether it ended before all requested trainings, and can be resumed.
-        out_of_time: Whether that was because of its time budget.
+        out_of_time: Whether its time budget interrupted it.
         exhausted: Whether it ended early because the space has no further designs.
         running_elsewhere: Number of trainings that other drivers of a shared study are running.
         settled: Whether it ended because all its questions about axes are answered.
-        answers: Current answer for each of these axes, one line each.
+        answers: Current answer about each of these axes, one line each.
         further: Estimated number of further trainings that settle the open questions; infinite for
             more than 100, NaN if none is open.
     """
@@ -97,7 +97,7 @@ def run_trials(
         deterministic: Whether a GPU must reproduce the same bits, at lower speed.
         callbacks: Callbacks of Tune, such as loggers.
         verbose: Whether to show the output of Tune.
-        worker: Class of dedicated workers; a benchmark replaces it by one that replays.
+        worker: Class of dedicated workers; a benchmark uses one that replays recorded trainings.
 
     Raises:
         RunError: If the disk is full, or too many trainings fail in a row.
@@ -139,7 +139,7 @@ def run_trials(
         limits=limits,
         progress=progress,
     )
-    shipped = ray.put(data)  # once; it must last, for an engine that starts again
+    shipped = ray.put(data)  # once, and kept for engines that restart
 
     deadline = None if limits.time_budget is None else start + limits.time_budget
     clock = Clock()
@@ -176,7 +176,7 @@ def run_trials(
 
 @contextlib.contextmanager
 def _store(checkpoints: Path, allocation: Allocation) -> Iterator[Store]:
-    """Lend what workers keep checkpoints in: the folder, wherever in a cluster they are."""
+    """Yield the store of checkpoints: the folder, also for workers on other machines."""
     if not allocation.spread:
         yield Folder(checkpoints)
         return
@@ -199,7 +199,8 @@ def _store(checkpoints: Path, allocation: Allocation) -> Iterator[Store]:
 def _engines(shipped: ray.ObjectRef, store: Store, allocation: Allocation) -> Iterator[list[Any]]:
     """Start and end the processes, one per GPU, whose trials share a GPU.
 
-    Left to Tune, which keeps what trials are given, they would hold their GPUs as long as Ray runs.
+    They are ended here, since Tune keeps references to the arguments of trials: otherwise the
+    processes would hold their GPUs as long as Ray runs.
     """
     number, gpus = allocation.engines
     streams = -(-allocation.at_once // max(1, number))
@@ -230,7 +231,7 @@ def _trainable(
 
 
 def sweep_checkpoints(folder: Folder, finished: Iterable[Trial]) -> None:
-    """Remove checkpoints that killed drivers left of trainings that are not resumed.
+    """Remove checkpoints of killed drivers, for trainings that need not be resumed.
 
     Args:
         folder: Folder of the checkpoints, which no driver is using.
@@ -245,10 +246,10 @@ def sweep_checkpoints(folder: Folder, finished: Iterable[Trial]) -> None:
 
 
 def _cost_bounds(plan: Plan) -> list[float]:
-    """Return the bounds between groups of similar cost; none if accuracy is the only objective.
+    """Return the bounds between groups of similar cost; none if the score is the only objective.
 
-    In a comparison with all others, small designs would be stopped before they show their merit:
-    their accuracy for their cost.
+    Compared with all others, small designs would be stopped early even if their scores were good
+    for their cost.
     """
     if len(plan.objectives) == 1:
         return []
@@ -261,6 +262,7 @@ def _cost_bounds(plan: Plan) -> list[float]:
 def ended(trials: Iterable[Trial]) -> list[Trial]:
     """Return the trainings that need not be resumed.
 
-    One that is RUNNING while no driver has locked the run folder belonged to a killed driver.
+    A training that is RUNNING while no driver has locked the run folder belonged to a killed
+    driver, and is resumed.
     """
     return [t for t in trials if t.state != RUNNING and t.reason != INTERRUPTED]

@@ -100,7 +100,7 @@ class Shared:
         """Do nothing: all writes go directly to the database."""
 
     def wait_until_known(self, running: Iterable[FrozenTrial]) -> None:
-        """Wait until it is known for each driver with a trial whether it is alive.
+        """Wait until it is known whether each driver with a running trial is alive.
 
         Args:
             running: Running trials.

@@ -1,7 +1,8 @@
-"""The folder of a session: private, locked while its driver lives, otherwise removed by the next.
+"""The folder of a session: private, and locked while its driver is alive.
 
-A killed driver leaves its folder, and Ray's agents, which survive it by a minute or more. The
-kernel releases the lock when the driver dies: an unlocked folder has no driver.
+A killed driver leaves its folder, which the next driver removes, and Ray's agents, which survive it
+by a minute or more. The kernel releases the lock when the driver dies, so an unlocked folder has no
+driver.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 ROOT = Path("/tmp")  # if TMPDIR is too long
 LONGEST_ROOT = 16  # bytes: Ray appends the name of a Unix socket, whose path may have 107
 PREFIX = "skipsearch-ray-"
-PATIENCE = 5.0  # seconds until killed processes have ended
+PATIENCE = 5.0  # maximum seconds to wait until killed processes have ended
 LOCKING_SECONDS = 60.0  # seconds within which a new folder is locked
 
 
@@ -28,7 +29,7 @@ LOCKING_SECONDS = 60.0  # seconds within which a new folder is locked
 def session_folder() -> Iterator[Path]:
     """Create a private folder; on exit, end Ray's remaining processes and remove it.
 
-    Folders of killed drivers are removed first, but none of living drivers or other users.
+    Folders of killed drivers are removed first, but not those of living drivers or other users.
     """
     sweep()
     root = temporary_root()
@@ -86,10 +87,10 @@ def sweep() -> None:
 
 
 def _never_locked(root: Path) -> Iterator[Path]:
-    """Yield folders whose driver was killed before it had locked them."""
+    """Yield folders whose driver was killed before it locked them."""
     for path in root.glob(f".{PREFIX}*"):
         with contextlib.suppress(OSError):
-            # A time in the future is also old: the clock was changed since.
+            # A time in the future is also old: the clock was changed after it.
             if abs(time.time() - path.stat().st_mtime) > LOCKING_SECONDS:
                 yield path
 

@@ -1,4 +1,4 @@
-"""Code of Ray's worker processes that train nothing: trials whose training an engine does.
+"""Code of Ray's worker processes that train nothing themselves: an engine trains their trials.
 
 There is one such process for each trial, so this file does not import torch, which takes seconds
 and hundreds of megabytes.
@@ -18,9 +18,9 @@ from skipsearch.searching.messages import Report, Request
 
 
 class Stays(tune.Trainable):
-    """A trial that leaves the working directory as it is, since paths of users are relative to it.
+    """A trial that keeps the working directory, since paths of users are relative to it.
 
-    Tune asks the environment for this, but sets it only for trials that start in new processes.
+    Tune reads this option from the environment, but sets it only for trials in new processes.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -31,8 +31,8 @@ class Stays(tune.Trainable):
 class FrontEnd(Stays):
     """A trial for Tune, which an engine trains.
 
-    Tune may start one for a trial that it then gives to another one, and end the first: it must not
-    end what the other one trains.
+    Tune may start a front end, then assign its trial to another one and end the first. The first
+    must not end the training of the other.
     """
 
     def setup(self, config: dict[str, Any], engines: list[Any]) -> None:

@@ -1,6 +1,6 @@
-"""A training, or a pack of several, in a worker: its start, its steps, its division for memory.
+"""A training, or a pack of several, in a worker: its start, its steps, and its use of memory.
 
-Any error becomes part of its result; the worker survives.
+Any error becomes part of the report, and the worker continues.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Job:
         request: Requested training.
         data: Data set on the worker's device.
         store: Store of checkpoints.
-        compiling: Decision on compiling networks; None to never compile.
+        compiling: Decision on whether to compile networks; None to never compile.
         streams: Streams of the device, if several trainings share the worker.
     """
 
@@ -74,7 +74,7 @@ class Job:
         self._trainer: Training | None = None
         self._seeds = request.seeds
         self._curves: list[list[Epoch]] = []  # by place
-        self._failed: list[str] = []  # how each diverged; empty if it did not
+        self._failed: list[str] = []  # how each one diverged; empty if it did not
         self._reset_epochs()
         self._parts = 0  # of a batch; 0 until they are estimated
         self._latency: float | None = None
@@ -167,7 +167,11 @@ class Job:
     def _in_time(
         self, steps: Generator[Wait, None, list[Epoch]]
     ) -> Generator[Wait, None, list[Epoch]]:
-        """Yield the steps up to the time limit."""
+        """Yield the steps up to the time limit.
+
+        Raises:
+            OvertimeError: If the training takes longer.
+        """
         timeout, start = self._request.timeout, time.monotonic()
         longest = max(self._curves, key=len)
         before = sum(epoch.seconds for epoch in longest)
@@ -234,7 +238,7 @@ class Job:
         return min(self._request.recipe.batch_size, len(self._data.train))
 
     def _memory_needed(self) -> str:
-        """Describe how much memory the smallest tried part needs."""
+        """Describe how much memory the smallest part of a batch that was tried needs."""
         images = self._batch_size() // max(1, self._parts)
         wanted = images * self._bytes_an_image(self._request.design, self._request.recipe)
         free = free_memory(self._device)
@@ -244,7 +248,7 @@ class Job:
         )
 
     def _is_lost(self) -> bool:
-        """Return whether the device is lost; checked while no other training is recorded."""
+        """Return whether the device is lost; checked while no CUDA graph is being captured."""
         try:
             return self._call(partial(is_lost, self._device))
         except RuntimeError:  # not even its stream works
@@ -255,7 +259,7 @@ class Job:
         return self._parts > 0 and self._batch_size() // (2 * self._parts) >= SMALLEST_PART
 
     def close(self) -> None:
-        """Release memory when all writes are complete."""
+        """Release memory after all writes are complete."""
         with contextlib.suppress(OSError):  # already reported, or no longer relevant
             self._writer.wait()
         with contextlib.suppress(RuntimeError):  # of a lost device

@@ -1,7 +1,7 @@
 """Curves of a search for TensorBoard and MLflow, written to the run folder by Ray's loggers.
 
-Ray would log its own view of a trial: one text instead of hyperparameters, a running number, a
-temporary folder. ``Translator`` is an adapter that gives them the names and values of this package.
+By themselves, Ray's loggers would write a single text instead of hyperparameters, a running number
+and a temporary folder. ``Translator`` gives them the names and values of this package.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ LOGGERS: dict[str, Callable[[Path], LoggerCallback]] = {
 
 
 class Translator(Callback):
-    """Passes trainings and epochs to one of Ray's loggers.
+    """A callback that passes trainings and epochs to one of Ray's loggers.
 
     Args:
         logger: Logger of Ray.
@@ -121,7 +121,7 @@ class Translator(Callback):
         self._logger = logger
         self._metric = metric
         self._folder = folder
-        # Under way, by Tune's trial and place in its pack.
+        # Running trainings, by Tune's trial and by place in its pack.
         self._trainings: dict[str, dict[int, LoggedTraining]] = {}
 
     def setup(self, *args: Any, **info: Any) -> None:
@@ -183,7 +183,7 @@ class Translator(Callback):
 
 
 class LoggedTraining:
-    """What Ray's loggers read of a trial: its name, its folder and its hyperparameters.
+    """A trial as Ray's loggers read it: its name, its folder and its hyperparameters.
 
     Args:
         request: Request to the worker.

@@ -70,7 +70,7 @@ class Member:
 
     Attributes:
         curve: Epochs so far.
-        failure: How it failed; empty if it did not.
+        failure: Reason of its failure; empty if it did not fail.
     """
 
     curve: tuple[Epoch, ...] = ()
@@ -85,9 +85,9 @@ class Report:
         members: State of each training, by place in the pack.
         done: Whether nothing is left to train.
         device: Name of its device.
-        numerics: Key of what determines its last bits.
+        numerics: Settings that determine the last bits of its results.
         versions: Versions of Python and the libraries.
-        warning: Why training is slower than possible; empty if it is not.
+        warning: Reason why training is slower than possible; empty if it is not.
         latency: Seconds for a batch; None if it was not measured.
         disk_full: Error of a full disk; empty if there was none.
         device_lost: Whether all calls to the device fail; the remaining work is then retried in
@@ -106,7 +106,7 @@ class Report:
 
     @property
     def failure(self) -> str:
-        """How the first training failed; empty if it did not."""
+        """Reason of the first training's failure; empty if it did not fail."""
         return self.members[0].failure
 
     @property

@@ -1,4 +1,4 @@
-"""A running training, and how its results are written to its trial."""
+"""A running training, and the recording of its results in its trial."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def write(trial: optuna.Trial, attributes: Mapping[str, Any], before: Mapping[st
     Args:
         trial: Trial to write to.
         attributes: New attributes, from ``to_attributes``.
-        before: Present attributes; equal ones are not written again.
+        before: Current attributes; equal ones are not written again.
     """
     for name, value in attributes.items():
         if before.get(name) != value:
@@ -54,9 +54,10 @@ class OpenTraining:
         """Record epochs; those that are already recorded are ignored.
 
         Args:
-            epochs: Epochs of the training, including the next one.
+            epochs: Epochs of the training so far.
             environment: Environment of the training.
-            latency: Seconds for a batch; the first report counts.
+            latency: Seconds for a batch, of which the first report is recorded; None if it was not
+                measured.
             to_optuna: Whether to report them to Optuna's samplers.
         """
         before = len(self._curve)
@@ -67,7 +68,7 @@ class OpenTraining:
                     self._trial.report(epoch.validation_score, epoch.epoch)
         if len(self._curve) > before:
             self._write(replace(self._training, curve=tuple(self._curve)))
-        # A report of a failure lacks numerics: those of the epochs before stay.
+        # A report of a failure has no numerics: those of the previous epochs stay.
         known = self._training.environment
         if environment != known and (known is None or environment.numerics):
             self._write(replace(self._training, environment=environment))
@@ -75,11 +76,11 @@ class OpenTraining:
             self._write(replace(self._training, latency=latency))
 
     def audit(self, epoch: int) -> None:
-        """Record the epoch after which it would have been stopped without an audit."""
+        """Record the epoch after which the training would have been stopped without an audit."""
         self._write(replace(self._training, stopped_at=epoch))
 
     def fail(self, reason: str) -> None:
-        """Record why it failed."""
+        """Record the reason of the training's failure."""
         self._write(replace(self._training, reason=reason))
 
     def interrupt(self) -> None:

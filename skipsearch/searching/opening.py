@@ -87,7 +87,7 @@ def _opened(
 
 
 def _check(study: optuna.Study, identity: Mapping[str, Any], place: Place | BaseStorage) -> None:
-    """Raise an error for the study of another search; mark a new study with the identity."""
+    """Raise an error for the study of another search; store the identity in a new study."""
     there = study.user_attrs.get(ASKED)
     if there is None:
         study.set_user_attr(ASKED, dict(identity))

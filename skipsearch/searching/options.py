@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from skipsearch.errors import RunError, shown_value
 
+# This excludes the Ray client (ray://), which would run the search on another machine.
 HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]{1,253}):(\d{1,5})", re.ASCII)
 LAST_PORT = 65_535
 

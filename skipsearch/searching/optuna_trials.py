@@ -13,7 +13,7 @@ from skipsearch.space import Space
 
 
 def chooser(trial: optuna.Trial) -> Callable[[str, Parameter], Value]:
-    """Return a function by which Optuna chooses each parameter, under its name in the space."""
+    """Return a function that lets Optuna choose a parameter, under its name in the space."""
 
     def choose(name: str, parameter: Parameter) -> Value:
         if isinstance(parameter, Choice):

@@ -53,12 +53,12 @@ class Plan:
         trials: Required number of trainings of the study.
         seed: Seed of the sampler, and of the first training of each design.
         sampler: One of ``SAMPLERS``, or a sampler of Optuna.
-        seeds: Trainings of one design at most, with the seeds ``seed``, ``seed + 1``, ...; at once
-            where the study has packs of them.
-        objectives: The validation score, and what to keep small beside it.
-        inquiry: What is asked about axes of the space, with the same seed and seeds; the study is
-            at its end when it is settled. None to look for the best design.
-        scale: Metric and number of validation images; None where they are not known.
+        seeds: Maximum number of trainings of one design, with the seeds ``seed``, ``seed + 1``, ...
+            The seeds are trained together if the study divides them into packs.
+        objectives: Validation score, and the costs to minimise beside it.
+        inquiry: Questions about axes of the space, with the same seed and seeds; the study ends
+            when all are answered. None to search for the best design.
+        scale: Metric and number of validation images; None if they are unknown.
     """
 
     space: Space
@@ -73,5 +73,5 @@ class Plan:
 
     @property
     def measure(self) -> str:
-        """Cost that defines similar designs: the first objective known before training."""
+        """Cost by which designs are grouped: the first one known before training, or ``macs``."""
         return next((name for name in self.objectives[1:] if name != LATENCY), "macs")

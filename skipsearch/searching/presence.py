@@ -26,7 +26,7 @@ LOOK_SECONDS = 1.0  # between checks of a driver in doubt
 
 
 class Watch:
-    """Measures how long a heartbeat has not changed, by the monotonic clock.
+    """A watch that measures how long a heartbeat has not changed, by the monotonic clock.
 
     Args:
         monotonic: Monotonic clock.
@@ -48,7 +48,7 @@ class Watch:
 
         Args:
             name: Name of the owner of the heartbeat.
-            heartbeat: Present heartbeat in the storage.
+            heartbeat: Current heartbeat in the storage.
         """
         now = self._monotonic()
         seen = self._seen.get(name)
@@ -84,7 +84,7 @@ def is_known_dead(driver: str) -> bool:
 
 
 class Presence:
-    """Sends heartbeats of this driver to the study from a thread, and watches those of others.
+    """The heartbeats of this driver, sent to the study by a thread, and a watch over all others.
 
     Args:
         study: Shared study.
@@ -112,7 +112,7 @@ class Presence:
         self._thread.start()
 
     def _send_heartbeat(self) -> None:
-        # A time by which new observers judge this driver; each differs from the last.
+        # The time by which new observers judge this driver. Each heartbeat differs from the last.
         now = time.time()
         self._last = now if now != self._last else now + 1e-3
         self._study.set_user_attr(DRIVER + self.driver, self._last)
@@ -153,7 +153,7 @@ class Presence:
         return self._watch.is_alive(f"trial {number}", start)
 
     def wait_until_known(self, drivers: Set[str], unsigned: Mapping[int, float]) -> None:
-        """Wait until it is known for each driver whether it is alive.
+        """Wait until it is known whether each driver is alive.
 
         Args:
             drivers: Names of the drivers.

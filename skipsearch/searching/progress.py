@@ -1,4 +1,4 @@
-"""One line about a search: numbers of trials by state, the best so far, the remaining time."""
+"""A progress line of a search: numbers of trials by state, the best score, the remaining time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ QUIET_SECONDS = 10.0  # between two lines if the output is not a terminal
 
 
 class Progress:
-    """Shows the state of a search, on a terminal in one line that is redrawn.
+    """A display of the state of a search; on a terminal, one line that is redrawn.
 
     Args:
         budget: Requested number of trials.

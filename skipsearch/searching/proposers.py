@@ -1,8 +1,8 @@
 """Custom samplers, which propose whole candidates of a space: grid, evolution, local search.
 
-They have no state that is only in memory: a proposal depends on the trials of the study, the seed
-and the trial's number. Therefore a killed search can resume, and several trainings at once are the
-normal case.
+They keep no state in memory other than caches: a proposal depends only on the trials of the study,
+the seed and the trial's number. Therefore a killed search can be resumed, and any number of
+trainings can run at the same time.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Fitness = tuple[int, float]  # the last epoch with values, and their mean
 
 
 class Proposer(optuna.samplers.BaseSampler):
-    """Chooses all parameters of a trial when the first of them is requested.
+    """A sampler that chooses all parameters of a trial when the first of them is requested.
 
     Args:
         space: Searched space, with the recipe of the study.
@@ -89,7 +89,7 @@ class Proposer(optuna.samplers.BaseSampler):
         return json.dumps(value) if isinstance(value, tuple) else value  # as Choice.labels
 
     def _draw(self, trainings: Trainings, rng: random.Random) -> Candidate:
-        """Draw an untried candidate; a known one, which the study replaces, if all seem known."""
+        """Draw an untried candidate; if none is found, a known one, which the study replaces."""
         for _ in range(DRAWS):
             candidate = self._space.draw(rng)
             if candidate.key not in trainings:
@@ -111,10 +111,10 @@ class Proposer(optuna.samplers.BaseSampler):
 
 
 class Grid(Proposer):
-    """Each candidate of a finite space once, in shuffled order.
+    """A sampler that proposes each candidate of a finite space once, in shuffled order.
 
-    In order, the first axes would keep one value for a long time, and a search that ends early
-    would never try others; any beginning of a shuffled list is a fair sample.
+    Without shuffling, the first axes would keep one value for a long time, and a search that ends
+    early would never try their other values. The first part of a shuffled list is a random sample.
 
     Raises:
         SpaceError: If the space is continuous, or too large to be listed.
@@ -149,10 +149,10 @@ class Evolution(Proposer):
 
     The first trainings are random. Then the fittest of a random tournament among the youngest
     trainings is the parent, and its child differs from it in one axis. Old trainings leave the
-    population even if they are fit: a lucky value does not dominate for ever.
+    population even if they are fit, so that a lucky score does not dominate forever.
 
-    Two rules are additions, since no training is repeated: only untried children are proposed, and
-    if the winner has none left, the next of the tournament is the parent.
+    Two rules are added, since no training is repeated: only untried children are proposed, and if
+    the winner has none left, the next best of the tournament is the parent.
     """
 
     def propose(
@@ -172,17 +172,18 @@ class Evolution(Proposer):
 class Local(Proposer):
     """Hill climbing with restarts (White et al. 2020, arXiv:2005.02960).
 
-    A climb starts with some random draws. Its position is the best of its trainings, and an untried
-    neighbour, one axis away from the position, is next: any improvement moves it. If all neighbours
-    are tried and none is better, another climb starts. The first climb that can continue does so:
-    a running training may move one that seemed to have ended.
+    A climb starts with some random draws. Its position is the best of its trainings, so that any
+    improvement moves it. The next candidate is an untried neighbour, which differs from the
+    position in one axis. If all neighbours are tried and none is better, another climb starts. The
+    first climb that can continue does so, since a running training may move a climb that seemed to
+    have ended.
     """
 
     def propose(
         self, study: optuna.Study, trial: FrozenTrial, trainings: Trainings, rng: random.Random
     ) -> Candidate:
         """Return the next step of a climb, or the start of another one."""
-        climbs = [*_climbs(study, trainings), []]  # the last one has not started
+        climbs = [*_climbs(study, trainings), []]  # the last one is new
         steps = ((n, self._step(climb, trainings, rng)) for n, climb in enumerate(climbs))
         number, candidate = next((n, step) for n, step in steps if step is not None)
         # Samplers have no public method to mark a trial; those of Optuna do the same.
@@ -209,7 +210,7 @@ class Local(Proposer):
 
 
 def _trainings(study: optuna.Study) -> Trainings:
-    """Return all trainings; an interrupted and resumed one keeps its age."""
+    """Return all trainings by key; one that was resumed keeps its original position."""
     trainings: dict[str, list[FrozenTrial]] = defaultdict(list)
     for trial in study.get_trials(deepcopy=False):
         if is_training(trial):
@@ -221,7 +222,7 @@ def _climbs(study: optuna.Study, trainings: Trainings) -> list[list[Seeds]]:
     """Return the trainings of each climb, by its number."""
     climbs: dict[int, list[Seeds]] = {}
     for trial in study.get_trials(deepcopy=False):
-        # The mark stays on the sampled trial, even if another one resumes it.
+        # The attribute stays on the sampled trial, even if another one resumes it.
         if CLIMB in trial.system_attrs and is_training(trial):
             members = climbs.setdefault(trial.system_attrs[CLIMB], [])
             members.append(trainings[key_of(trial)])
@@ -231,9 +232,9 @@ def _climbs(study: optuna.Study, trainings: Trainings) -> list[list[Seeds]]:
 def _fitness(seeds: Seeds) -> Fitness | None:
     """Return the fitness of a design; None while its trainings are running, or if all failed.
 
-    Values of different epochs are not compared: more epochs mean a higher fitness, since only those
-    reach the full budget that early stopping did not end. Of several seeds the one that was stopped
-    first determines the epoch, as in a ranking.
+    Values of different epochs are not compared. More epochs mean a higher fitness, since only
+    trainings that early stopping did not end reach the full budget. If there are several seeds, the
+    one that was stopped first determines the epoch, as in a ranking.
     """
     ended = (t for t in seeds if t.state in (TrialState.COMPLETE, TrialState.PRUNED))
     curves = [trial.intermediate_values for trial in ended if trial.intermediate_values]

@@ -53,7 +53,7 @@ class Queue:
         self._study.enqueue_trial(labels(values), queued.to_attributes())
 
     def take(self, candidate: Candidate, queued: Queued, is_new: bool) -> optuna.Trial | None:
-        """Take a specific training from the queue.
+        """Take a given training from the queue.
 
         Args:
             candidate: Design and recipe.

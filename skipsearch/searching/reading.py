@@ -1,8 +1,8 @@
 """Reading the trials of a study from its database with plain selects.
 
 ``RDBStorage.get_all_trials`` creates an object for every row, and 10,000 trainings have 400,000
-rows. This module reads the same tables into the same trials, part by part, in a fraction of the
-time and memory.
+rows. This module reads the same tables into the same trials, in batches, in a fraction of the time
+and memory.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PARTS = (
     *("trial_params", "trial_values", "trial_intermediate_values", USER),
     "trial_system_attributes",
 )
-PART = 500  # trials at once
+PART = 500  # trials per batch
 NOT_FINITE = {"INF_POS": math.inf, "INF_NEG": -math.inf, "NAN": math.nan}
 
 

@@ -1,4 +1,4 @@
-"""Records the results of trainings in the Optuna study of a run."""
+"""Recording of the results of trainings in the Optuna study of a run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from skipsearch.searching.storage import Place, close_storage
 
 
 class Recorder:
-    """A running Optuna study, and its trainings that are running in this session.
+    """The Optuna study of a run, and its trainings that are running in this session.
 
     Args:
         storage: Storage as for ``SearchStudy``.
@@ -49,7 +49,7 @@ class Recorder:
         self._open: dict[int, OpenTraining] = {}
 
     def requeue_interrupted(self, orderly: bool = False) -> None:
-        """Queue trainings again that no driver is training; call it while none is running here.
+        """Queue trainings again that no driver is training; call this while none is running here.
 
         Args:
             orderly: Whether the session ended normally, so that no training caused it.
@@ -69,15 +69,15 @@ class Recorder:
 
         Args:
             number: Number of the trial.
-            epochs: Epochs of the training, including the next one.
+            epochs: Epochs of the training so far.
             environment: Environment of the training.
             latency: Seconds for a batch; None if it was not measured.
         """
-        to_optuna = len(self.plan.objectives) == 1  # Optuna allows reports of a single one
+        to_optuna = len(self.plan.objectives) == 1  # as Optuna requires for reports
         self._record(number, lambda each: each.report(epochs, environment, latency, to_optuna))
 
     def audit(self, number: int, epoch: int) -> None:
-        """Record that a training continues in order to check the rule that would have stopped it.
+        """Record that a training continues as an audit of early stopping.
 
         Args:
             number: Number of the trial.
@@ -90,8 +90,8 @@ class Recorder:
 
         Args:
             number: Number of the trial.
-            state: State: COMPLETE (only at the full budget), PRUNED or FAIL.
-            reason: Why it failed.
+            state: Final state: COMPLETE (only at the full budget), PRUNED or FAIL.
+            reason: Reason of a failure.
         """
 
         def close(training: OpenTraining) -> None:
@@ -116,7 +116,7 @@ class Recorder:
         try:
             record(training)
             self._drivers.flush()
-        except UpdateFinishedTrialError:  # others took this driver for dead
+        except UpdateFinishedTrialError:  # other drivers considered this one dead
             del self._open[number]
 
     def ended_elsewhere(self) -> list[Trial]:

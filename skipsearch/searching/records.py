@@ -58,7 +58,7 @@ def load_params(place: Place, name: str | None = None) -> list[dict[str, Any]]:
 
 
 class StudyReader:
-    """Reads the study of a search repeatedly, but only if its file has changed."""
+    """A reader of the study of a search, which reads a file again only if it has changed."""
 
     def __init__(
         self, place: Place, name: str | None = None, identity: Mapping[str, Any] | None = None
@@ -79,7 +79,7 @@ class StudyReader:
         now = file_stamp(self._study[0])
         if not now or now != self._stamp:
             self._trials = load_trials(*self._study)
-            self._stamp = now  # from before reading: later changes are read next time
+            self._stamp = now  # taken before reading, so that later changes are read next time
         return list(self._trials)
 
     def params(self) -> list[dict[str, Any]]:
@@ -91,8 +91,8 @@ class StudyReader:
 def without_garbage_collection() -> Iterator[None]:
     """Pause garbage collection while nearly all new objects stay alive.
 
-    The collector runs the more often, the more objects are created: it takes half of the time to
-    load thousands of records.
+    The collector runs more often if more objects are created, and would take half of the time of
+    loading thousands of records.
     """
     collects = gc.isenabled()
     gc.disable()

@@ -1,6 +1,6 @@
-"""Requirements of Ray on this process and this machine, which are checked first.
+"""Requirements of Ray on this process and this machine, which are checked before Ray starts.
 
-Otherwise Ray ends with a traceback, or waits for minutes.
+Otherwise Ray would end with a traceback, or wait for minutes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ ANSWER_SECONDS = 5.0  # for a connection within this machine
 
 
 def import_problem() -> str:
-    """Return why Ray cannot be imported; empty if it can."""
+    """Return the reason why Ray cannot be imported; empty if it can be."""
     if sys.flags.optimize > 1:
         return "python -OO: Ray cannot run without docstrings: use python -O, or neither"
     try:

@@ -1,4 +1,4 @@
-"""Trainings in rounds, each of which depends on the results of the previous ones."""
+"""Trainings in rounds, where each round depends on the results of the previous ones."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def train_rounds(
     Args:
         file: File of a separate study, created if it is missing.
         plan: Plan with the space and the recipe; only ``wanted`` chooses the trainings.
-        wanted: Function from the records so far to the parameters and seeds of the next round;
-            none at the end.
+        wanted: Function from the records so far to the parameters and seeds of the next round,
+            which are empty at the end.
         data: Data set as for ``run_trials``.
         checkpoints: Folder for the checkpoints of running trainings.
         allocation: Resources from ``ray_session``.

@@ -31,17 +31,17 @@ def make_sampler(
     """Return the sampler of a name; an existing sampler is returned unchanged.
 
     ``surrogate``, ``tpe`` and ``gp`` model the observed values, ``nsga2`` and ``evolution`` mutate
-    the best, ``local`` climbs, ``random`` and ``grid`` use no values.
+    the best designs, ``local`` is hill climbing, and ``random`` and ``grid`` use no values.
 
-    Conditional axes are absent from many trials: a sampler that takes its dimensions from the first
-    trial draws them at random. A search that is resumed makes its sampler anew, with another seed.
+    Conditional axes are absent from many trials. Samplers that take their dimensions from the first
+    trial draw such axes at random. A resumed search creates a new sampler, with another seed.
 
     Args:
         sampler: One of ``SAMPLERS``, or a sampler of Optuna.
-        space: What the study searches, with the recipe that the study trains by.
-        seed: Seed of every random choice, below 2**32.
-        objectives: What a training is judged by: the validation score, and what to keep small.
-        scale: Metric and number of validation images; None where they are not known.
+        space: Searched space, with the recipe of the study.
+        seed: Seed of all random choices, below 2**32.
+        objectives: Validation score, and the costs to minimise beside it.
+        scale: Metric and number of validation images; None if they are unknown.
 
     Raises:
         RunError: If the name is unknown, or its sampler supports only one objective.
@@ -99,7 +99,7 @@ def make_sampler(
 
 
 def sampler_name(sampler: AnySampler) -> str:
-    """Return the name of a sampler; for one of Optuna or of a user, that of its class."""
+    """Return the name of a sampler; for a sampler object, the name of its class."""
     return sampler if isinstance(sampler, str) else type(sampler).__name__
 
 
@@ -107,7 +107,7 @@ class _Generations(optuna.samplers.NSGAIISampler):
     """NSGA-II (Deb et al. 2002) whose generations include the queued trials.
 
     Optuna assigns a generation to a trial when it samples it. The replacement of a known proposal
-    is queued and not sampled: it would be in no population, and never be a parent.
+    is queued and not sampled, so it would be in no population and could never be a parent.
     """
 
     def before_trial(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:

@@ -1,4 +1,4 @@
-"""Tune's interface to a search: what to train next, its results, and which trials to stop."""
+"""Tune's interface to a search: the next trainings, their results, and the trials to stop."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from skipsearch.searching.study import SearchStudy
 from skipsearch.training import Store
 
 WORKER_DEATHS = 2  # worker processes that may die in one trial
-SESSION_TRIALS = 500  # of one Tune session, which keeps and scans all its trials
+SESSION_TRIALS = 500  # maximum per Tune session, which keeps and scans all its trials
 
 
 def checkpoint_name(key: str, seeds: Iterable[int]) -> str:
-    """Return a checkpoint's name from design, recipe and seeds, so that later attempts find it."""
+    """Return the name of a checkpoint, by which later attempts of the same trainings find it."""
     return f"{key}-{'+'.join(map(str, seeds))}.pt"
 
 
 def trainings_of(checkpoint: str) -> set[tuple[str, int]]:
-    """Return key and seed of each training of a checkpoint; none for foreign files."""
+    """Return the key and seed of each training of a checkpoint; none for other files."""
     key, _, seeds = checkpoint.removesuffix(".pt").rpartition("-")
     parts = seeds.split("+")
     return {(key, int(seed)) for seed in parts} if all(map(str.isdecimal, parts)) else set()
@@ -53,7 +53,7 @@ class _Training:
 
 @dataclass(frozen=True)
 class _End:
-    """How a training ended."""
+    """The end of a training: its state, reason and score."""
 
     state: str
     reason: str = ""
@@ -64,8 +64,8 @@ class _End:
 class _Pack:
     """The trainings of one worker: a single one, or several seeds as one packed network.
 
-    A place whose training has ended, or belongs to another driver, is computed but not recorded:
-    so the bits of the others, and the checkpoint, stay the same.
+    A place whose training has ended, or belongs to another driver, is computed but not recorded, so
+    that the results of the others stay the same in all bits, and the checkpoint remains valid.
     """
 
     trainings: list[_Training]  # running
@@ -77,7 +77,7 @@ class _Pack:
 
     @property
     def failure(self) -> str:
-        """Why it failed; empty unless all its trainings failed."""
+        """Reason of its failure; empty unless all its ended trainings failed."""
         return self.ends[0].reason if all(end.reason for end in self.ends) else ""
 
 
@@ -87,7 +87,7 @@ class StudySearcher(Searcher):
     Args:
         study: Study that proposes and records.
         store: Store of checkpoints.
-        earlier: Trainings that ended before.
+        earlier: Records of trainings that ended before this session.
         at_once: Maximum number of packs at once.
         engines: Number of engines that trials share; 0 if each trial has a dedicated worker.
         request: Function that creates a request from the arguments that vary between trainings.
@@ -142,7 +142,7 @@ class StudySearcher(Searcher):
         self._stopper.forget(trial.number)
 
     def __getstate__(self) -> dict[str, Any]:
-        # Tune pickles its searcher for a restore that is never used: the study is the state.
+        # Tune pickles its searcher for a restore that never happens: the study is the state.
         return {}
 
     def save(self, checkpoint_path: str) -> None:
@@ -252,7 +252,7 @@ class StudySearcher(Searcher):
     def _record(self, trial_id: str, result: dict[str, Any]) -> None:
         pack = self._packs.get(trial_id)
         if pack is None:
-            return  # Already closed: a duplicate report.
+            return  # already closed: a duplicate report
         report: Report = result[REPORT]
         if report.warning and report.warning not in self._warnings:  # once for all
             self._warnings.add(report.warning)
@@ -266,13 +266,13 @@ class StudySearcher(Searcher):
         if report.disk_full:
             raise OSError(report.disk_full)
         if report.device_lost and not report.done:
-            # Of one that has not diverged before, whose reason would be that.
+            # The reason of a training that had not diverged before.
             pack.device_failure = report.members[pack.trainings[0].place].failure
             return
         ends = [self._end(each, report.members[each.place]) for each in pack.trainings]
         for training, end in zip(pack.trainings, ends, strict=True):
             if end is not None:
-                # For the loggers, which Tune calls after the searcher with the same set.
+                # For the loggers: Tune calls them after the searcher, with the same set.
                 result[ENDED].add(training.place)
         self._close(trial_id, ends)
         self._progress.show(self._running)
@@ -340,7 +340,7 @@ class StudySearcher(Searcher):
 
     @contextlib.contextmanager
     def _keeping_crash(self) -> Iterator[None]:
-        """Store an exception, which Tune would count as a failed trial, and end the session."""
+        """Store an exception, which ends the session; Tune would count it as a failed trial."""
         try:
             yield
         except Exception as error:

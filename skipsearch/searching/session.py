@@ -1,7 +1,7 @@
-"""One of the sessions of Ray Tune in a search.
+"""A session of Ray Tune in a search.
 
-Tune keeps and scans all its trials, so a long search has many sessions. Its files are deleted: the
-study is the state.
+Tune keeps and scans all its trials, so a long search has many sessions. The files of Tune are
+deleted, since the study is the state.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def run_session(
         trainable: Trainable that Tune runs as a trial.
         searcher: Tune's interface to the study.
         scratch: Folder for the files of Tune.
-        deadline: End on the monotonic clock; None for no limit.
+        deadline: Time of the monotonic clock at which the session ends; None for no limit.
         callbacks: Callbacks of Tune, such as loggers.
         verbose: Whether to show the output of Tune.
     """
@@ -49,7 +49,7 @@ def run_session(
             name="session",
             storage_path=scratch,
             stop=SessionStopper(searcher, deadline),
-            # Workers write checkpoints after each epoch; Tune must not request further ones.
+            # Workers write a checkpoint after each epoch; Tune must not request further ones.
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             failure_config=tune.FailureConfig(max_failures=WORKER_DEATHS),
             callbacks=list(callbacks),
@@ -78,20 +78,20 @@ class Scheduler(FIFOScheduler):
         self._searcher = searcher
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Return whether a trial is stopped."""
+        """Return Tune's action for a trial: stop or continue."""
         stops = self._searcher.stops(trial.trial_id, result)
         action: str = TrialScheduler.STOP if stops else TrialScheduler.CONTINUE
         return action
 
 
 class SessionStopper(tune.Stopper):
-    """Ends a session at once when the search cannot continue, or its time is up.
+    """A stopper that ends a session at once when the search cannot continue or its time is up.
 
-    Tune's own time budget uses the wall clock, which may change meanwhile.
+    Tune's own time budget uses the wall clock, which may be changed during a session.
 
     Args:
         searcher: Searcher that determines whether the search can continue.
-        deadline: End on the monotonic clock; None for no limit.
+        deadline: Time of the monotonic clock at which the session ends; None for no limit.
     """
 
     def __init__(self, searcher: StudySearcher, deadline: float | None = None) -> None:

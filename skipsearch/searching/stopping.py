@@ -1,7 +1,7 @@
-"""Early stopping: which trainings end at the epochs of the comparisons.
+"""Early stopping: decisions about which trainings end before the full budget.
 
-Decisions depend only on the records of the study, so that they are the same in a resumed search as
-without interruption. Ray Tune calls it through ``session.Scheduler``.
+Decisions depend only on the records of the study, so that a resumed search makes the same decisions
+as an uninterrupted one. Ray Tune calls this through ``session.Scheduler``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ LEAST_FOR_MEDIAN = 3  # trainings that must have reached an epoch before its med
 
 
 class EarlyStopper:
-    """Decides on trainings one after another, and stores the values for comparisons.
+    """The decisions of early stopping, with the stored values of the comparisons.
 
     Args:
         stopping: Rule of early stopping.
@@ -35,8 +35,8 @@ class EarlyStopper:
     def stops(self, number: int, scores: Sequence[float], group: Hashable = None) -> bool:
         """Enter the new epochs of a training, and return whether it is stopped.
 
-        All new epochs are entered, so that the same call also enters a training that was decided
-        before, or that has the full budget.
+        All new epochs are entered, so the same call also serves to enter a training that was
+        already decided on, or that has the full budget.
 
         Args:
             number: Number of the training.
@@ -56,7 +56,7 @@ class EarlyStopper:
         return any(ends)
 
     def forget(self, number: int) -> None:
-        """Drop what is only needed while a training is running."""
+        """Drop the data that are only needed while a training is running."""
         self._entered.pop(number, None)
 
     def _below_best(self, number: int, scores: Sequence[float], group: Hashable) -> bool:

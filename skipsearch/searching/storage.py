@@ -37,7 +37,7 @@ from skipsearch.errors import (
 # Storage of a study: the path of its SQLite file, or a URL for Optuna. A path is never converted
 # to a URL: Optuna and SQLAlchemy would interpret %, ?, { and } in it.
 Place = str | Path
-Database = Engine  # an open one
+Database = Engine  # an open database
 
 TRIES_TO_MAKE = 10
 FILE_URL = "sqlite:///study.db"  # gives the kind of database; ``_connector`` opens the file
@@ -53,8 +53,9 @@ def open_storage(place: Place, quick: bool = False) -> RDBStorage:
 
     Args:
         place: File, or URL such as ``postgresql+psycopg://USER@HOST/DATABASE``.
-        quick: Whether SQLite uses write-ahead logging until ``close_storage``: a commit takes a
-            fifth of the time. A killed process loses nothing, a power failure the last moments.
+        quick: Whether SQLite uses write-ahead logging until ``close_storage``, so that a commit
+            takes a fifth of the time. If the process is killed, nothing is lost; after a power
+            failure, the last changes may be lost.
 
     Raises:
         RunError: If it cannot be opened; the message shows no password.
@@ -103,7 +104,7 @@ def close_storage(storage: RDBStorage) -> None:
     storage.remove_session()
     storage.engine.dispose()
     if storage.engine.name == "sqlite":
-        # While someone reads the file it stays unchanged, which does no harm.
+        # While another process reads the file, its mode cannot be changed, which does no harm.
         with contextlib.suppress(SQLAlchemyError), storage.engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA journal_mode=DELETE")
         storage.engine.dispose()
@@ -150,7 +151,7 @@ def _is_readable(engine: Engine) -> bool:
         with engine.connect() as connection:
             connection.exec_driver_sql("SELECT count(*) FROM sqlite_master")
     except OperationalError as error:
-        # The low byte is the kind of error, the others give details.
+        # The low byte is the kind of error; the others give details.
         if getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in CANNOT_WRITE:
             return False
         raise
@@ -187,7 +188,7 @@ def unreadable(place: Place, error: Exception) -> RunError:
     if isinstance(error, SQLAlchemyError):
         cause = str(getattr(error, "orig", None) or error).partition("\n")[0]
     else:
-        # Messages about designs list every field for their authors; here the beginning suffices.
+        # Messages about designs may list every field; here the beginning suffices.
         cause = one_line(str(error)) if isinstance(error, SkipSearchError) else reason(error)
     if isinstance(place, str):
         return RunError(f"the storage {shown(place)} cannot be opened: {hide_passwords(cause)}")
@@ -207,7 +208,7 @@ def file_stamp(place: Place) -> tuple[int, ...]:
 
 
 def shown(place: Place) -> str:
-    """Return file or URL of a storage for a message: a password in a URL is hidden."""
+    """Return the file or URL of a storage for a message; a password in a URL is hidden."""
     if isinstance(place, Path):
         return str(place)
     try:
@@ -217,9 +218,9 @@ def shown(place: Place) -> str:
 
 
 def without_password(url: str) -> str:
-    """Return the URL of a storage without password, for a file.
+    """Return the URL of a storage without its password, so that it can be written to a file.
 
-    The database then gets the password in other ways, such as ``PGPASSWORD`` or ``~/.pgpass``.
+    The password must then be given in another way, such as ``PGPASSWORD`` or ``~/.pgpass``.
 
     Raises:
         RunError: If it is not a URL.

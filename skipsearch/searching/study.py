@@ -1,7 +1,8 @@
-"""The study of a search: proposes new trainings, and accepts them.
+"""The study of a search, which proposes new trainings and accepts them.
 
 The Optuna study is the single source of truth about trials. ``recording`` writes their results,
-``queueing`` handles waiting trials, ``attributes`` defines the format, ``drivers`` shares it.
+``queueing`` handles waiting trials, ``attributes`` defines the format, and ``drivers`` coordinates
+several drivers.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from skipsearch.space import TRIES, Candidate
 
 
 class SearchStudy(Recorder):
-    """Proposes new trainings, and records their results.
+    """A study that proposes new trainings and records their results.
 
     Args:
         storage: Storage of the study: its file, which is locked for this driver, the URL of a
@@ -50,8 +51,8 @@ class SearchStudy(Recorder):
         identity: Required identity of the study, the same for all its drivers and sessions. With
             a URL, several drivers may share the study.
         packs: Function that divides seeds of a design into packs, each trained as one packed
-            network; None to train each alone. It applies to seeds that are requested together and,
-            if the plan has several, to those of a proposed design.
+            network; None to train each seed alone. It applies to seeds that are requested together
+            and, if the plan has several seeds, to those of a proposed design.
 
     Attributes:
         plan: Plan with the recipe merged into the space.
@@ -103,8 +104,8 @@ class SearchStudy(Recorder):
         """Queue trainings; the plan then requires exactly these and the existing ones.
 
         Args:
-            trainings: Parameters of a candidate, as from ``load_params``, and a seed. Known
-                trainings are ignored.
+            trainings: Parameters of a candidate, as from ``load_params``, and a seed, for each
+                training. Known trainings are ignored.
         """
         space = self.plan.space
         wanted = [
@@ -121,7 +122,7 @@ class SearchStudy(Recorder):
             key = candidate.key
             if key not in packs:
                 packs[key] = self._divided(candidate, seeds[key])
-            # The whole pack at once, even if seeds of other designs are in between.
+            # The whole pack together, even if seeds of other designs are in between.
             pack = next(pack for pack in packs[key] if seed in pack)
             for each in pack:
                 if (key, each) not in self._tried and (key, each) not in queued:
@@ -136,7 +137,7 @@ class SearchStudy(Recorder):
         return [tuple(pack) for pack in self._packs(candidate.design, candidate.recipe, seeds)]
 
     def ask(self) -> Proposal | None:
-        """Propose a new training; None if there are enough, or no more in the space.
+        """Propose a new training; return None if there are enough, or none are left in the space.
 
         Raises:
             SpaceError: If no design of the space meets its constraints.

@@ -31,35 +31,35 @@ from skipsearch.surrogate.process import Observations, Posterior, fit_scales
 from skipsearch.surrogate.warp import Warp, half_ranks
 from skipsearch.task import ACCURACY, Scale
 
-RANDOM = 6  # trainings before the first that is proposed by the model
-ENDED = 5  # of these, at least, must have shown a value
-REFIT = 5  # further trainings after which the model's scales are learned again,
-REFIT_SHARE = 0.05  # or this share of all, where that is more
-DRAWN = 1_000  # candidates at random, in a space too large to list
-RENEWED = 5  # of them anew for each trial
-BEST = 10  # designs whose neighbours are candidates there
-SHORTLIST = 2_000  # candidates of the highest expectation whose uncertainty is worked out
-USUAL = Scale(ACCURACY, 10_000)  # of scores whose scale is not known
+RANDOM = 6  # random trainings before the first proposal of the model
+ENDED = 5  # minimum number of observations for the model
+REFIT = 5  # further observations after which the model's scales are fitted again,
+REFIT_SHARE = 0.05  # or this share of all observations, if that is more
+DRAWN = 1_000  # random candidates in a space too large to list
+RENEWED = 5  # number of them that are replaced for each trial
+BEST = 10  # best designs, whose neighbours are also candidates in such a space
+SHORTLIST = 2_000  # candidates with the highest means, whose variance is computed
+USUAL = Scale(ACCURACY, 10_000)  # default if the scale is unknown
 
 
 class Surrogate(Proposer):
     """Expected improvement on a Gaussian process over the axes of the space.
 
     The first trainings are random. Then the proposal is the candidate with the largest expected
-    improvement over the best posterior mean of the observed designs. A running training counts with
-    its expectation, a failure as the worst observed value, a stopped training with its predicted
-    final value, see ``Curves``. Candidates are all untried designs of a space that can be listed,
-    otherwise random draws and the neighbours of the best.
+    improvement over the best posterior mean of the observed designs. A running training counts as
+    its posterior mean, a failure as the worst observed value, and a stopped training as its
+    predicted final value, see ``Curves``. The candidates are all untried designs if the space can
+    be listed; otherwise they are random draws and the neighbours of the best designs.
 
-    With a cost as second objective, candidates are ranked by the expected growth of the front.
-    Latency, which is measured, has a separate model, whose expectation counts. Of several costs,
-    one is drawn for each proposal.
+    With a cost as second objective, candidates are ranked by the expected increase of the area
+    under the Pareto front, see ``front_gain``. Latency, which is measured, has a separate model, of
+    which the mean is used. If there are several costs, one is drawn for each proposal.
 
     Args:
-        space: What is searched, with the recipe that the study trains by.
-        seed: Seed of every random choice.
-        objectives: The validation score, and what to keep small beside it.
-        scale: Metric and number of validation images; None where they are not known.
+        space: Searched space, with the recipe of the study.
+        seed: Seed of all random choices.
+        objectives: Validation score, and the costs to minimise beside it.
+        scale: Metric and number of validation images; None if they are unknown.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Surrogate(Proposer):
     def propose(
         self, study: optuna.Study, trial: FrozenTrial, trainings: Trainings, rng: random.Random
     ) -> Candidate:
-        """Return the candidate of the largest expected improvement, or a random one."""
+        """Return the candidate with the largest expected improvement, or a random one."""
         ended = self._values(study)
         if len(trainings) < RANDOM or len(ended) < ENDED:
             return self._draw(trainings, rng)
@@ -150,7 +150,7 @@ class Surrogate(Proposer):
             scores = np.array([each.score for each in seen])
             warp = Warp.of(scores, self._scale)
             values = half_ranks(scores, self._scale)
-            # Ranks have no slope: the noise is that of the middle, for all.
+            # Ranks have no slope: all values get the median noise.
             floors = np.full(len(seen), float(np.median(warp.noise(scores))))
             floors += np.array([each.variance for each in seen]) / warp.spread**2
         else:
@@ -175,7 +175,7 @@ class Surrogate(Proposer):
         seen: Sequence[_Seen],
         rng: random.Random,
     ) -> Array:
-        """Return the expected growth of the front for each of some candidates."""
+        """Return the expected increase of the area under the front by each candidate."""
         name = rng.choice(self._objectives[1:])
         complete = [each for each in seen if each.trial.state == TrialState.COMPLETE]
         place = self._objectives.index(name)
@@ -206,7 +206,7 @@ class Surrogate(Proposer):
             if self._pool is None:
                 self._pool = self._pool_of(list(self._space.candidates()))
             return self._pool
-        # Each draw has its own number: a pool is reproducible.
+        # Each draw is seeded by its own number, so that a pool is reproducible.
         first = number * RENEWED
         self._drawn = {
             n: self._drawn.get(n) or self._space.draw(random.Random(f"{self._seed} pool {n}"))
@@ -236,7 +236,7 @@ class Surrogate(Proposer):
         return np.array(rows).reshape(len(rows), len(self._encoding.axes))
 
     def _row(self, key: str, values: Mapping[str, Value]) -> Array:
-        """Return the row of a candidate; designs of the same training have the same row."""
+        """Return the row of a candidate; designs with the same key have the same row."""
         if key not in self._rows:
             self._rows[key] = self._encoding.rows([values])[0]
         return self._rows[key]
@@ -244,11 +244,11 @@ class Surrogate(Proposer):
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What a training has shown: its final score, or what was made of less."""
+    """The observation of a training: its final score, or an estimate of it."""
 
     trial: FrozenTrial
     score: float
-    variance: float = 0.0  # of its logit, where it was not trained to the end
+    variance: float = 0.0  # of an estimated score, in squared logits
 
     @property
     def key(self) -> str:
@@ -257,7 +257,7 @@ class _Seen:
 
 @dataclass(frozen=True, slots=True)
 class _Pool:
-    """Candidates, and the rows of their encoding."""
+    """Candidates, with their keys and the rows of their encoding."""
 
     candidates: list[Candidate]
     keys: list[str]

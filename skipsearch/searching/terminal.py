@@ -15,7 +15,7 @@ def can_redraw(stream: TextIO) -> bool:
 
 
 def columns_of(stream: TextIO) -> int:
-    """Return the present width of a terminal."""
+    """Return the current width of a terminal."""
     try:
         return os.get_terminal_size(stream.fileno()).columns or USUAL_COLUMNS
     except (OSError, ValueError):  # ValueError: it is closed
@@ -53,7 +53,7 @@ class Line:
         self._width = 0
 
     def write(self, text: str) -> None:
-        """Overwrite the line with a text, cut to the present width of the terminal."""
+        """Overwrite the line with a text, cut to the current width of the terminal."""
         columns = columns_of(self._stream) - 1  # a full row would start another one
         text = cut(text, columns)
         blanks = " " * (min(self._width, columns) - width_of(text))

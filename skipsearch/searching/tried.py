@@ -28,7 +28,7 @@ class Tried:
         space: Searched space.
         first: Seed of a design's first training.
         seeds: Maximum number of trainings of one design, with the seeds from ``first`` on.
-        rng: Generator for choices between equals.
+        rng: Generator for random choices.
     """
 
     def __init__(self, space: Space, first: int, seeds: int, rng: random.Random) -> None:
@@ -136,7 +136,7 @@ class Tried:
 
 
 def _distance(a: Candidate, b: Candidate) -> int:
-    """Return in how many parameters two candidates differ, including those of only one."""
+    """Count the parameters in which two candidates differ, including those that only one has."""
     names = {*a.values, *b.values}
     return sum(
         a.values.get(name) != b.values.get(name) or (name in a.values) != (name in b.values)

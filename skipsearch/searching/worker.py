@@ -21,7 +21,7 @@ from skipsearch.searching.job import Job
 from skipsearch.searching.messages import Report, Request
 from skipsearch.training import CompileChoice, Store, Streams, tune_process, versions
 
-HANG_SECONDS = 60.0  # beyond a time-out, until a hanging worker is ended
+HANG_SECONDS = 60.0  # after a time-out, until a hanging worker is ended
 
 
 class RemoteStore:
@@ -55,7 +55,10 @@ class RemoteStore:
 
 
 class Watchdog:
-    """Ends this process if a training hangs: a job checks the clock only between steps."""
+    """A watchdog that ends this process if a training hangs.
+
+    It is needed because a job checks its time limit only between steps.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -95,7 +98,7 @@ def end_process() -> None:
 
 
 class DesignTrainable(Stays):
-    """Trains one design after another in one worker; the data stay on its device."""
+    """A worker that trains one design after another; the data stay on its device."""
 
     def setup(self, config: dict[str, Any], data: Data, store: Store) -> None:
         """Prepare the worker once."""
@@ -135,16 +138,16 @@ class DesignTrainable(Stays):
 
 
 class Engine:
-    """One process with a GPU that trains several trials on it at once, each on its own stream.
+    """A process with a GPU that trains several trials on it at once, each on its own stream.
 
-    A training that loses the device ends the process with all trainings, and the cause is unknown.
-    Therefore they run one epoch at a time, one after another, in the process that Ray starts next,
-    until the one that loses the device again fails alone.
+    If a training loses the device, the process ends with all its trainings, and it is unknown which
+    one was the cause. Therefore, in the next process that Ray starts, they take turns: one epoch of
+    one training at a time. The training that loses the device again then fails alone.
 
     Args:
         data: List with a reference to the data on the CPU; the device has one copy for all
             trainings.
-        store: Of checkpoints.
+        store: Store of checkpoints.
     """
 
     def __init__(self, data: list[Any], store: Store) -> None:

@@ -1,8 +1,8 @@
-"""A study of a single driver: kept in memory, and written to its database as it grows.
+"""The study of a single driver, kept in memory and written to its database as it grows.
 
 Optuna reads a study repeatedly: samplers read all trials, and a ``Trial`` reads the storage for
-each parameter and attribute. In a database these are about 70 statements per training. In memory
-they cost nothing, and the database gets all changes at once.
+each parameter and attribute. With a database this takes about 70 statements per training. In memory
+it takes almost no time, and all changes are written to the database together.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class WriteBehind(InMemoryStorage):
             database.set_trial_state_values(there, now.state, now.values)
 
     def _mark_written(self, trial_id: int, there: int) -> None:
-        """Store that the database has the present state of a trial."""
+        """Note that the database has the current state of a trial."""
         self._unwritten.discard(trial_id)
         trial = self.get_trial(trial_id)
         if not trial.state.is_finished():
@@ -94,7 +94,7 @@ class WriteBehind(InMemoryStorage):
 
 
 def _snapshot(trial: FrozenTrial) -> FrozenTrial:
-    """Return a copy that stays unchanged; Optuna's ``Trial`` changes the one in memory."""
+    """Return a copy that stays unchanged, unlike the trial in memory."""
     trial = copy.copy(trial)
     trial.params = dict(trial.params)
     trial.user_attrs = dict(trial.user_attrs)
