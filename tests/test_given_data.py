@@ -144,15 +144,18 @@ class Torch(torch.utils.data.Dataset[Any]):
 
     classes = ("a", "b", "c")
 
-    def __init__(self, kind: str = "uint8", noise: float = 0.0) -> None:
+    def __init__(self, kind: str = "uint8", noise: float = 0.0, flip: float = 0.0) -> None:
         self.images, self.labels = arrays(kind)
-        self.noise = noise
+        self.noise, self.flip = noise, flip
+        self.random = np.random.default_rng(0)
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
         image = torch.from_numpy(self.images[index]).permute(2, 0, 1).float() / 255
+        if self.random.random() < self.flip:
+            image = image.flip(2)
         return image + self.noise * torch.rand(()), int(self.labels[index])
 
 
@@ -180,7 +183,12 @@ def test_items_may_be_mappings_of_pictures() -> None:
 @pytest.mark.parametrize(
     ("dataset", "message"),
     [
-        (Torch(noise=1.0), "reading the first image twice gives different pixels"),
+        (Torch(noise=1.0), "reading the image twice gives different pixels"),
+        (Torch(flip=0.5), "reading the image twice gives different pixels"),
+        (
+            [(np.zeros((3, 3, 3), "float32"), 0), (torch.zeros(3, 3, 3), 1)],
+            "train[1]: some images are tensors with channels first and others are not",
+        ),
         (iter([]), "has no length; give a map-style dataset"),
         ([], "the dataset is empty"),
         ([(np.zeros((4, 4)), 0), (np.zeros((4, 5)), 1)], r"train[1]: the image is float64 (4, 5)"),

@@ -98,7 +98,8 @@ def test_a_search_of_which_all_trainings_fail_says_why_and_fails(
     assert "No training has finished." in out
     page = Run.open(tmp_path / "run").report().read_text()
     assert "No training has reached an epoch" in page
-    assert "nan %" not in page and "nan%" not in page
+    assert "nan %" not in page
+    assert "nan%" not in page
 
 
 def test_too_many_failures_in_a_row_stop_the_search_with_a_diagnosis(tmp_path: Path) -> None:
