@@ -132,7 +132,7 @@ class Step:
         self._optimizer.step()
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Inputs (N, networks * C, H, W) -> outputs (N, networks, outputs[, H, W]) in float32."""
+        """Map inputs (N, networks * C, H, W) to outputs (N, networks, outputs[, H, W]) in float32."""
         with torch.autocast(self.device.type, self._dtype, enabled=self._dtype is not None):
             outputs: Tensor = (self._call if self.model.training else self.model)(inputs)
         # A pack of classifiers has an axis of networks already.
