@@ -31,7 +31,8 @@ class Latency:
             passes, not what slowed down all of them.
         repeats: Number of measured passes.
         batch_size: Number of images in a pass.
-        numerics: Device, precision, memory layout and torch; compare only equal ones.
+        numerics: Device, precision, memory layout and torch; only latencies with equal values are
+            comparable.
     """
 
     seconds: float
