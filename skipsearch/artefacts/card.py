@@ -18,7 +18,7 @@ class Card:
     Attributes:
         task: Task of the network.
         name: Name of the network; the design's id by default.
-        note: Text of the author.
+        note: Note by the author.
         data: Name of the data set.
         pixels: Type of the pixels, a word of ``FULL_SCALES``.
         mean: Mean of each channel of the training images, in units of their full scale.
