@@ -57,7 +57,7 @@ DECODERS: dict[str, Classic] = {
     "attention-unet": _unet(31_386_757, ATTENTION, link_merge="attention"),
     # Here, coarser and finer signals are concatenated without separate convolutions.
     "unet-3plus": _unet(39_126_273, UNET3, links=("full",), up="bilinear"),
-    # The first unit has a shortcut around both convolutions; in the paper, a convolution comes first.
+    # The first unit has a shortcut around both convolutions; in the paper a convolution is before.
     "resunet": Classic(
         design=Design(
             layout=FULL_PREACTIVATION, depths=(1, 1, 1, 1), widths=(64, 128, 256, 512), head="map",

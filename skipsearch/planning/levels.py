@@ -46,7 +46,7 @@ def levels_of(stem: tuple[str, ...], stages: int, ups: int) -> Levels:
 
 
 def names_all_stages(length: int, ups: int, stem: tuple[str, ...]) -> bool:
-    """Return whether a list of values covers all stages, not only those before the first to enlarge.
+    """Return whether a list of values covers all stages, not only those that do not enlarge.
 
     It covers only those if all its stages together could not halve as often as ``ups`` doubles.
 
