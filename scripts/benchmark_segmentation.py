@@ -46,7 +46,7 @@ from skipsearch.openmp import SETTINGS
 from skipsearch.training import Trainer, tune_process
 
 IGNORED = 255
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # statistics of ImageNet
 RESAMPLES = 10_000
 WORKERS = (0, 2)
 OURS = "ours"

@@ -1,4 +1,4 @@
-"""Check skipsearch on the GPU of this machine, in nine minutes at most.
+"""Check skipsearch on the GPU of this machine, within eight minutes by default.
 
     python scripts/check_gpu.py [--minutes 8] [--out FILE] [--only bits,streams] [--device cuda]
 

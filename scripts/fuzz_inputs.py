@@ -51,7 +51,7 @@ EXAMPLES = 3  # printed examples of each kind of fault
 
 
 class Hang(BaseException):
-    """A case that took longer than its deadline; no handler of an Exception catches it."""
+    """Raised if a case exceeds its deadline; no handler of ``Exception`` catches it."""
 
 
 @dataclass(frozen=True)

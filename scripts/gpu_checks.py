@@ -98,7 +98,7 @@ def run_checks(section: str, device: str) -> int:
     return failed
 
 
-# --- what the checks share ------------------------------------------------------------------------
+# --- shared parts ---------------------------------------------------------------------------------
 
 
 def few(device: torch.device, train: int = 100, validation: int = 60) -> Data:
@@ -762,7 +762,7 @@ def what_never_fits_fails_and_the_next_trial_trains(device: torch.device) -> str
     return result.failure
 
 
-# --- harm: what one trial does to another ---------------------------------------------------------
+# --- harm: effects of one trial on another --------------------------------------------------------
 
 
 @check("harm")

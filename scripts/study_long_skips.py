@@ -223,7 +223,7 @@ def append(row: Mapping[str, object], path: Path) -> None:
         writer.writerow(row)
 
 
-# --- what they say -------------------------------------------------------------------------------
+# --- report --------------------------------------------------------------------------------------
 
 
 def report(rows: Sequence[Mapping[str, str]], metric: Metric) -> str:

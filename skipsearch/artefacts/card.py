@@ -13,7 +13,7 @@ from skipsearch.task import CLASSIFICATION, Baseline, Task
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """How a network was found and trained, and its scores; unknown values are omitted.
+    """Origin, training and scores of a network; unknown values are omitted.
 
     Attributes:
         task: Task of the network.

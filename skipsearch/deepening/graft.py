@@ -72,7 +72,7 @@ def graft_run(
         target: Required indices of the trained output channels, if they are added to a signal.
 
     Returns:
-        The indices of the trained output channels.
+        Indices of the trained output channels.
 
     Raises:
         DesignError: If an operation would mix them with new ones, or move them elsewhere.

@@ -96,7 +96,7 @@ def plan_map_head(
         links: Starts of the long skips to the output.
     """
     *tokens, last = head
-    # The rest is that of a head without anything after its pooling.
+    # The other operations are those of a head with nothing after its pooling.
     before = plan_head((*tokens, "mean"), channels, width, dropout, layout)
     kernel = 3 if last == "map3" else 1
     to_output = tuple(OutputLink(each.end, each.channels, 2**each.level) for each in links)

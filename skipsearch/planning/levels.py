@@ -74,7 +74,7 @@ def linked(words: Iterable[str], levels: Levels, ups: int) -> tuple[str, ...]:
         ups: Number of stages that enlarge.
 
     Returns:
-        The links, sorted by target, then by source.
+        Links, sorted by target, then by source.
 
     Raises:
         DesignError: If two of them are the same link.

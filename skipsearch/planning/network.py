@@ -242,7 +242,7 @@ def _plan_enlarging(
     """Resolve a stage that enlarges, which joins its links before its blocks: rule 5."""
     transition = plan_up(parse_run(up), channels, stage.inner, stage.width)
     channels = transition[-1].outputs
-    # The first block, if links keep the number of channels: only then are they projected.
+    # The first block as if links kept the number of channels: only then are they projected.
     like = plan_block(stage, channels, 1, dropout).branch if stage.depth else transition
     join = joining.plan(channels, like, (), dropout)
     blocks = _plan_blocks(stage, join.outputs if join else channels, 1, dropout)

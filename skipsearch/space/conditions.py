@@ -1,4 +1,4 @@
-"""The parameters of a space, and which of them matter given the values chosen so far."""
+"""Parameters of a space, and the conditions under which they matter."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class _Counting:
         self.axes = axes
         self.fixed = fixed
         self.stages = stages  # used if neither layout nor merge has one value per stage
-        self.kinds: dict[str, Mapping[Value, int]] = {}  # of the deciding axes
+        self.kinds: dict[str, Mapping[Value, int]] = {}  # kinds of the values of each deciding axis
         self.in_stage: dict[int, list[str]] = {}  # the other axes of one stage
         self.of_all: list[str] = []  # the other axes of the whole network
         self.of_recipe = 1

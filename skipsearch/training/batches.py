@@ -1,4 +1,4 @@
-"""The images that each step trains on, and their augmentation."""
+"""Images of each training step, and their augmentation."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class Pace:
     def __init__(self, first: int) -> None:
         self.extra = 0.0
         self._first = first
-        self._seconds, self._steps = 0.0, 0  # of the epochs with such steps
+        self._seconds, self._steps = 0.0, 0  # totals of the epochs with first steps
 
     def a_step(self, seconds: float, steps: int) -> float | None:
         """Return the seconds per step of an epoch; None if it includes any of the first steps.

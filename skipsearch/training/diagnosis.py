@@ -199,7 +199,7 @@ def inspect(
     Args:
         model: Network, which stays unchanged, as do its batch statistics.
         inputs: Inputs (N, C, H, W) on the device of the model.
-        target: Their targets (N, ...).
+        target: Targets (N, ...) of the inputs.
         criterion: Loss of the task, whose mean is taken.
         label_smoothing: Label smoothing of the loss.
     """

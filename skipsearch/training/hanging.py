@@ -46,7 +46,7 @@ def hang(data: Data, split: Split, step: Step, tallies: Tensor) -> Gallery:
 def _pixels(data: Data, images: Tensor) -> Pixels:
     """Convert normalised images (N, C, H, W) to grey levels (N, H, W, C).
 
-    Pixels without a full scale are rescaled from their least and greatest value. Of images with
+    Pixels without a full scale are shown between their least and greatest value. Of images with
     other than one or three channels, the first channel is shown.
     """
     mean, std = (
