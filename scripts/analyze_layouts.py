@@ -2,9 +2,9 @@
 
     python scripts/analyze_layouts.py runs/orders layout
 
-Every training of a search reached the first rung, so there all of them are compared, and nothing
-that early stopping chose shapes the result. The interval is Student's for the mean over trainings;
-levels whose intervals overlap are not told apart by this run.
+Every training of a search reaches the first rung, so all of them are compared there, and the
+selection by early stopping does not bias the result. The interval is Student's for the mean over
+trainings. If the intervals of two levels overlap, this run does not distinguish them.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Whether networks trained by skipsearch are as good as those of the ordinary loop written here."""
+"""Comparison of the accuracy of skipsearch's training with that of an ordinary training loop."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,18 +19,18 @@ from skipsearch.training.environment import autocast_dtype
 from skipsearch.training.schedule import learning_rate
 
 SEEDS = range(5)
-STEPS = 50  # of the two loss curves
+STEPS = 50  # length of the two loss curves
 
 
 def accuracy(design: ss.Design, data: ss.Data, epochs: int) -> str:
-    """Train both ways from several seeds, and return what the two differ in."""
+    """Train with both loops from several seeds, and describe how the results differ."""
     recipe = ss.Recipe(epochs=epochs).resolve(data.augmentation)
     if recipe.cutout:
         raise SystemExit("the ordinary loop of this comparison has no cutout")
     torch.set_num_threads(1)
     plain_accuracies = [plain(design, data, recipe, seed) for seed in SEEDS]
     plain_losses = plain_curve(design, data)
-    tune_process(1)  # after the plain ones, which have nothing of ours
+    tune_process(1)  # after the ordinary trainings, which must not use it
     fast_accuracies = [fast(design, data, recipe, seed) for seed in SEEDS]
     fast_losses = fast_curve(design, data)
     dtype = autocast_dtype(recipe, data.train.images.device) or torch.float32
@@ -45,7 +45,7 @@ def accuracy(design: ss.Design, data: ss.Data, epochs: int) -> str:
 
 
 class Images(torch.utils.data.Dataset[tuple[Tensor, int]]):
-    """Images one at a time, normalised and then padded with the mean, as the recipe has it."""
+    """Images one at a time, normalised and then padded with the mean, as in the recipe."""
 
     def __init__(self, data: ss.Data, recipe: ss.Recipe) -> None:
         self.split = data.train.to("cpu")
@@ -66,7 +66,7 @@ class Images(torch.utils.data.Dataset[tuple[Tensor, int]]):
 
 
 def plain(design: ss.Design, data: ss.Data, recipe: ss.Recipe, seed: int) -> float:
-    """Train in the ordinary way, float32, and return the accuracy on the validation images."""
+    """Train with the ordinary loop in float32, and return the accuracy on the validation images."""
     torch.manual_seed(seed)
     device = data.train.images.device
     loader = torch.utils.data.DataLoader(
@@ -95,7 +95,7 @@ def plain(design: ss.Design, data: ss.Data, recipe: ss.Recipe, seed: int) -> flo
 
 
 def plain_sgd(model: nn.Module, recipe: ss.Recipe) -> torch.optim.SGD:
-    """PyTorch's SGD as it comes; norms and biases do not decay."""
+    """Return PyTorch's SGD; norms and biases have no weight decay."""
     decayed = [p for p in model.parameters() if p.ndim >= 2]
     others = [p for p in model.parameters() if p.ndim < 2]
     return torch.optim.SGD(
@@ -114,14 +114,14 @@ def fast(design: ss.Design, data: ss.Data, recipe: ss.Recipe, seed: int) -> floa
 
 
 def curve_recipe(data: ss.Data) -> ss.Recipe:
-    """A recipe whose epochs are single steps, so that each step's loss is reported."""
+    """Return a recipe whose epochs are single steps, so that the loss of each step is reported."""
     batch = min(128, len(data.train))
     recipe = ss.Recipe(epochs=STEPS, images=STEPS * batch, batch_size=batch, warmup_epochs=10)
     return recipe.resolve(data.augmentation)
 
 
 def fast_curve(design: ss.Design, data: ss.Data) -> list[float]:
-    """The loss of each of the first steps as a search trains."""
+    """Return the loss of each of the first steps of a training in a search."""
     model = ss.build(design, data.in_channels, data.classes)
     one_image = Split(data.validation.images[:1], data.validation.labels[:1])
     data = replace(data, validation=one_image)
@@ -129,7 +129,7 @@ def fast_curve(design: ss.Design, data: ss.Data) -> list[float]:
 
 
 def plain_curve(design: ss.Design, data: ss.Data) -> list[float]:
-    """The same from the same weights on the same batches, in the ordinary way and float32."""
+    """Return the losses of the ordinary loop in float32, with the same weights and batches."""
     recipe, images = curve_recipe(data), data.train.images
     model = ss.build(design, data.in_channels, data.classes).to(images.device).train()
     optimizer = plain_sgd(model, recipe)
@@ -152,11 +152,11 @@ def plain_curve(design: ss.Design, data: ss.Data) -> list[float]:
 
 
 def compare(plain_ones: Sequence[float], fast_ones: Sequence[float], precision: str) -> str:
-    """Return means and deviations, and Welch's interval of the difference."""
+    """Return means and standard deviations, and Welch's interval of the difference."""
     difference = mean(fast_ones) - mean(plain_ones)
     squares = [stdev(ones) ** 2 / len(ones) for ones in (plain_ones, fast_ones)]
     error = sum(squares) ** 0.5
-    # Welch and Satterthwaite; where neither way varies there is no interval but a point.
+    # Welch and Satterthwaite; if neither result varies, the interval is a point.
     parts = sum(square**2 for square in squares) / (len(SEEDS) - 1)
     half = float(student.ppf(0.975, sum(squares) ** 2 / parts)) * error if parts else 0.0
     agree = abs(difference) <= half
@@ -173,7 +173,7 @@ def compare(plain_ones: Sequence[float], fast_ones: Sequence[float], precision: 
 
 
 def compare_curves(plain_ones: Sequence[float], fast_ones: Sequence[float]) -> str:
-    """Return where two loss curves are furthest apart."""
+    """Describe where two loss curves differ most."""
     differences = [abs(a - b) for a, b in zip(plain_ones, fast_ones, strict=True)]
     furthest = differences.index(max(differences))
     return (

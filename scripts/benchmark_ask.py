@@ -1,19 +1,19 @@
-"""How many trainings does it take to know which level of an axis is best? Searches replayed.
+"""Number of trainings until the best level of an axis is known, in replayed searches.
 
     python scripts/benchmark_ask.py [--axis layout] [--repeats 100] [--work FILE] [--out FILE]
 
-What was replayed is kept in the file of ``--work``, a line each, and is not replayed again.
+Each replay is stored as a line in the file given by ``--work``, and is not repeated later.
 
-``train_table.py`` made the table: every design of a space, trained to the end from several seeds.
-A replay is a search at concurrency 1, by the study that real searches have, except that a training
-is a look at the table; the order in which a design's seeds are met is drawn anew for each repeat,
-alike for all searches. Each may train a design with all seeds of the table. The truth is the mean
-of a level over all designs that have it, and over all seeds.
+The table is that of ``train_table.py``: every design of a space, trained to the end from several
+seeds. A replay is a search at concurrency 1 with the study of real searches, except that each
+training is looked up in the table. The order of a design's seeds is drawn anew for each repeat and
+is the same for all searches. A search may train a design with all seeds of the table. The truth is
+the mean of a level over all designs that have it, and over all seeds.
 
-*Settled* is a question when each level is known to be worse than the best one or tied with it, by
-what is asked: the posterior of ``--ask``, or the paired test of ``effects``. A search that is open
-at the end of its budget counts with that budget. *Reversed* is a level said to be worse that is
-better in truth, *no tie* one said to be tied that differs by more than the margin.
+A question is *settled* when each level is known to be worse than the best one or tied with it,
+according to the posterior of ``--ask`` or the paired test of ``effects``. A search that is not
+settled at the end of its budget counts with that budget. *Reversed* is a level reported as worse
+that is in truth better; *no tie* is a level reported as tied that differs by more than the margin.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from skipsearch.surrogate.inquiry import Inquiry, Training
 from skipsearch.task import ACCURACY, Scale
 from skipsearch.training import tune_process
 
-IMAGES = 359  # of the validation split of digits
+IMAGES = 359  # images in the validation split of digits
 SCALE = Scale(ACCURACY, IMAGES)
 ASK = "--ask"
 BOOTSTRAP = 10_000
@@ -59,11 +59,11 @@ class Way:
     """A way to answer a question.
 
     Attributes:
-        name: As the table shows it.
+        name: Name in the table.
         sampler: One of ``SAMPLERS``, or ``--ask``.
-        paired: Whether the paired test answers, and not the posterior.
-        every: Trainings between two looks at the answer.
-        most: Trainings after which it ends.
+        paired: Whether the paired test answers, rather than the posterior.
+        every: Number of trainings between two looks at the answer.
+        most: Budget in trainings.
     """
 
     name: str
@@ -75,7 +75,7 @@ class Way:
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of a space: its trainings, by the key of a design and recipe."""
+    """Finished trainings of a space, by the key of design and recipe."""
 
     space: Space
     epochs: int
@@ -84,13 +84,13 @@ class Known:
 
 @dataclass(frozen=True)
 class Found:
-    """How a replay ended.
+    """Result of a replay.
 
     Attributes:
-        trainings: That it took.
-        settled: Whether no level was open.
-        worse: The difference to the best, in truth, of each level said to be worse.
-        tied: The same of each level said to be tied.
+        trainings: Number of trainings.
+        settled: Whether no level was left open.
+        worse: True difference to the best level, for each level reported as worse.
+        tied: The same for each level reported as tied.
     """
 
     trainings: int
@@ -111,7 +111,7 @@ def known(space: str, file: Path, data: str) -> Known:
 
 
 def kept(file: Path | None, axis: str, margin: float) -> dict[str, dict[int, Found]]:
-    """Read what was replayed before: by the name of the way and the number of the repeat."""
+    """Read the stored replays, by name of the way and number of the repeat."""
     found: dict[str, dict[int, Found]] = defaultdict(dict)
     for line in file.read_text().splitlines() if file and file.exists() else ():
         values = json.loads(line)
@@ -122,7 +122,7 @@ def kept(file: Path | None, axis: str, margin: float) -> dict[str, dict[int, Fou
 
 
 def replay(known: Known, way: Way, axis: str, margin: float, repeat: int) -> Found:
-    """Search once, until the question is settled or the budget is spent."""
+    """Run one search until the question is settled or the budget is spent."""
     seeds = max(map(len, known.accuracies.values()))
     recipe = Recipe.from_dict(known.space.recipe)
     inquiry = Inquiry(known.space, [axis], margin=margin, scale=SCALE, seed=0, seeds=seeds)
@@ -163,7 +163,7 @@ def replay(known: Known, way: Way, axis: str, margin: float, repeat: int) -> Fou
 
 
 def said(inquiry: Inquiry, seen: Sequence[Training]) -> tuple[str, dict[str, str]]:
-    """Return what the posterior says: the best level, and a word for each."""
+    """Return the best level and the verdict on each level, by the posterior."""
     answers = inquiry.answers(seen)
     if answers is None:
         return "", {}
@@ -173,7 +173,7 @@ def said(inquiry: Inquiry, seen: Sequence[Training]) -> tuple[str, dict[str, str
 
 
 def paired(known: Known, study: SearchStudy, axis: str) -> tuple[str, dict[str, str]]:
-    """Return what ``effects`` says of the trainings of a study, likewise."""
+    """Return the best level and the verdict on each level, by the paired test of ``effects``."""
     axes = tuple(known.space.parameters)
     seen = analysis.observe(study.trials(), (known.epochs,), SCALE, axes)
     found = analysis.paired_effects(seen, axis)
@@ -182,7 +182,7 @@ def paired(known: Known, study: SearchStudy, axis: str) -> tuple[str, dict[str, 
 
 
 def true_differences(known: Known, axis: str, best: str) -> dict[str, float]:
-    """Return the mean of each level less that of the best."""
+    """Return the true mean of each level minus that of the best."""
     values = defaultdict(list)
     for candidate in known.space.candidates():
         if axis in candidate.values:
@@ -192,18 +192,18 @@ def true_differences(known: Known, axis: str, best: str) -> dict[str, float]:
 
 
 def shown(level: object) -> str:
-    """Return a level as tables show it."""
+    """Return a level as text, as in tables."""
     return str(list(level)) if isinstance(level, tuple) else str(level)
 
 
 def bootstrap(counts: Sequence[float], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Return the medians of samples drawn from counts."""
+    """Return the medians of bootstrap samples of counts."""
     drawn = rng.choice(np.asarray(counts), (BOOTSTRAP, len(counts)))
     return np.asarray(np.median(drawn, axis=1))
 
 
 def row(name: str, found: Sequence[Found], base: Sequence[Found], margin: float) -> list[str]:
-    """Return a line of the table."""
+    """Return a row of the table."""
     rng = np.random.default_rng(0)
     counts, against = ([float(each.trainings) for each in side] for side in (found, base))
     medians, others = bootstrap(counts, rng), bootstrap(against, rng)

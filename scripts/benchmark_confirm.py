@@ -1,7 +1,8 @@
-"""Compare ways to tell the chance of each leader that it is the best, by simulation.
+"""Simulate methods to estimate the probability that each leader is the best.
 
-A search trains designs once each; the best of these draws are the leaders, which are trained again
-with new seeds. The truth is known here. Run: python scripts/benchmark_confirm.py
+A search trains each design once. The designs with the best results are the leaders, which are
+trained again with new seeds. In the simulation, the true means are known.
+Run: python scripts/benchmark_confirm.py
 """
 
 from __future__ import annotations
@@ -19,32 +20,32 @@ from skipsearch.task import ACCURACY, Scale
 
 Array = NDArray[np.float64]
 DRAWS = 2000
-NOISE = 0.01  # deviation of an accuracy over seeds
-COMMON = 0.2  # share of its variance that a seed has in common for all designs
+NOISE = 0.01  # standard deviation of an accuracy over seeds
+COMMON = 0.2  # share of the variance over seeds that is common to all designs
 SEARCHED = 60
 IMAGES = 10_000
 SCALE = Scale(ACCURACY, IMAGES)
 
 
 def _shares(draws: Array) -> Array:
-    """Return how often each design (rows) is the highest, ties split."""
+    """Return the share of draws in which each design (row) is the highest; ties are split."""
     highest = draws == draws.max(axis=0)
     shares: Array = (highest / highest.sum(axis=0)).mean(axis=1)
     return shares
 
 
 def bootstrap(seen: Array, rng: np.random.Generator) -> Array:
-    """The nonparametric bootstrap, paired over seeds."""
+    """Return the chances by the nonparametric bootstrap, paired over seeds."""
     return _shares(seen[:, rng.integers(seen.shape[1], size=(DRAWS, seen.shape[1]))].mean(axis=2))
 
 
 def bayesian_bootstrap(seen: Array, rng: np.random.Generator) -> Array:
-    """The same with smooth weights (Rubin 1981)."""
+    """Return the chances by the Bayesian bootstrap, with smooth weights (Rubin 1981)."""
     return _shares(seen @ rng.dirichlet(np.ones(seen.shape[1]), DRAWS).T)
 
 
 def student(seen: Array, rng: np.random.Generator) -> Array:
-    """Normal weights and Student's tails: of two designs, the paired t-test."""
+    """Return the chances with Student's tails; for two designs this is the paired t-test."""
     seeds = seen.shape[1]
     means = seen.mean(axis=1, keepdims=True)
     noise = (seen - means) @ rng.standard_normal((seeds, DRAWS))
@@ -52,7 +53,7 @@ def student(seen: Array, rng: np.random.Generator) -> Array:
 
 
 def flat(seen: Array, rng: np.random.Generator) -> Array:
-    """Noise as large for all designs, and every spread between them as likely."""
+    """Return the chances with equal noise for all designs and a flat prior on their means."""
     designs, seeds = seen.shape
     means = seen.mean(axis=1, keepdims=True)
     noise = seen - means - seen.mean(axis=0) + seen.mean()
@@ -73,7 +74,7 @@ METHODS: dict[str, Callable[[Array, np.random.Generator], Array]] = {
 def simulate(
     rng: np.random.Generator, leaders: int, spread: float, uneven: float, seeds: int
 ) -> tuple[Array, Array]:
-    """Return the expectations of the leaders, the first one first, and what new seeds give."""
+    """Return the true means of the leaders, in order, and their accuracies with new seeds."""
     expectations = rng.normal(0.9, spread * NOISE, SEARCHED)
     noise = NOISE * np.exp(rng.normal(0, uneven, SEARCHED))
     top = (expectations + noise * rng.standard_normal(SEARCHED)).argsort()[::-1][:leaders]
@@ -87,9 +88,9 @@ def race(truth: Array, seen: Array) -> tuple[float, ...]:
     """Judge after each round, as ``confirm`` does.
 
     Returns:
-        Rounds, whether one was separated, whether the winner is the best, by how much its mean is
-        too high in deviations of the noise, and whether the intervals of the winner's mean and of
-        that of the search's leader cover.
+        Number of rounds; whether a leader was separated; whether the winner is the best; the excess
+        of its mean over the truth, in standard deviations of the noise; and whether the intervals
+        of the means of the winner and of the search's leader cover the truth.
     """
     for rounds in range(LEAST_ROUNDS, seen.shape[1] + 1):
         separated = chance_of_best(seen[:, :rounds], SCALE).max() >= SURE
@@ -116,7 +117,7 @@ def main() -> None:
 
 
 def compare(rng: np.random.Generator, repeats: int) -> None:
-    """Print of each method what it claims, and how often that is right."""
+    """Print the claims of each method, and how often they are right."""
     print("claims: leaders with a chance of 0.95 or more, and how many of them are the best indeed")
     print("excess: mean chance of the leader, less how often it is the best")
     print(
@@ -141,7 +142,7 @@ def compare(rng: np.random.Generator, repeats: int) -> None:
 
 
 def run_races(rng: np.random.Generator, repeats: int) -> None:
-    """Print what becomes of 5 leaders that are judged after each round."""
+    """Print the outcomes for 5 leaders that are judged after each round."""
     print("\n5 leaders, judged after each round from the third on")
     print(f"{'':22} | mean of      one sepa- if so,  winner    its mean  95 % intervals that cover")
     print(f"{'spread uneven seeds':>22} |  rounds       rated  right   right    too high  ", end="")

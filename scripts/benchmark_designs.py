@@ -1,8 +1,8 @@
-"""Time to draw, validate, identify and cost designs: no torch module is built.
+"""Time drawing, validating, identifying and costing designs; no torch module is built.
 
     python scripts/benchmark_designs.py [N]
 
-The caches of plans are emptied before each draw, so that the figure is that of designs never seen.
+The caches of plans are cleared before each draw, so that the time is that of unseen designs.
 """
 
 import random
@@ -30,7 +30,7 @@ axes:
 
 
 def main() -> None:
-    """Print milliseconds a design."""
+    """Print the milliseconds per design."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
     space = ss.Space.from_yaml(SPACE)
     rng = random.Random(0)

@@ -1,9 +1,9 @@
-"""Does it pay on the CPU to compile the network, so that pointwise operations are fused?
+"""Time training on the CPU with a compiled network, whose pointwise operations are fused.
 
     python scripts/benchmark_fusion.py --out scripts/README.md
 
-Two trainers of the same network take turns, one of them compiled by inductor's CPU backend (which
-needs a C++ compiler), on one thread. The ratio is taken within each round.
+Two trainers of the same network take turns on one thread. One of them is compiled by inductor's
+CPU backend, which needs a C++ compiler. Ratios are taken within each round.
 """
 
 import argparse
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def timed(trainer: Trainer, steps: int) -> float:
-    """Return the seconds of some steps."""
+    """Return the time of some steps in seconds."""
     start = time.perf_counter()
     for number in range(steps):
         trainer.run_step(number)

@@ -1,21 +1,22 @@
-"""Are the answers true? Whole searches replayed on tables whose truth is known.
+"""Check intervals and verdicts in searches replayed on tables whose truth is known.
 
     python scripts/benchmark_intervals.py --work /tmp/intervals.jsonl
     python scripts/benchmark_intervals.py --work FILE --macro nas-bench-macro_cifar10.json
-    python scripts/benchmark_intervals.py --work FILE --table-only    # of what the file holds
+    python scripts/benchmark_intervals.py --work FILE --table-only    # tables of stored replays
 
-A replay is a search at concurrency 1 without stopping, by the study that real searches have, except
-that a training is a look at the table: at a seed of that design, drawn with replacement. The table
-is the world, and so the truth has no noise: the accuracy of a design is the mean of its seeds.
-A training that diverged counts as guessing. After 24, 60 and 120 trainings ``analysis.effects``
-answers for all axes, as the report of a run does, and each statement is held against the table.
+A replay is a search at concurrency 1 without early stopping, with the study of real searches,
+except that each training is looked up in the table: at a seed of the design, drawn with
+replacement. The truth has no noise, since the table is the population: the accuracy of a design is
+the mean of its seeds. A training that diverged counts as guessing. After 24, 60 and 120 trainings,
+``analysis.effects`` is computed for all axes, as in the report of a run, and each statement is
+compared with the table.
 
-The worlds are ``tables/digits.csv`` (300 designs, 5 seeds each), and NAS-Bench-Macro (6,561
-networks, 3 seeds; Su et al. 2021, arXiv:2103.11922), of which each layer is an axis: its space is
-spelt as three layouts in eight stages, for no network is built. Its file is not a part of this
+The tables are ``tables/digits.csv`` (300 designs, 5 seeds each) and NAS-Bench-Macro (6,561
+networks, 3 seeds; Su et al. 2021, arXiv:2103.11922), in which each layer is an axis. Its space is
+written as three layouts in eight stages, since no network is built. Its file is not part of this
 project.
 
-Repeats are appended to the file of work one by one: interrupted and run again it goes on.
+Replays are appended to the file of ``--work`` one by one; an interrupted run resumes from it.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ from skipsearch.space import Candidate, Space
 from skipsearch.task import ACCURACY, Scale
 
 HERE = Path(__file__).parent
-SHOWN = (24, 60, 120)  # trainings after which questions are asked
+SHOWN = (24, 60, 120)  # trainings after which effects are computed
 BINS = (0.0, 0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98, 1.0)
 
 Fact = dict[str, Any]
@@ -59,13 +60,12 @@ class World:
     """A table of trainings.
 
     Attributes:
-        name: Of the table.
-        space: Its designs.
-        images: Of the validation split.
-        accuracies: Of each design, by its levels in the order of the axes, of each seed; NaN where
-            it diverged.
-        truth: The mean of each; one that diverged counts as guessing.
-        codes: The level of each design by axis; None where that has no effect.
+        name: Name of the table.
+        space: Space of its designs.
+        images: Number of images in the validation split.
+        accuracies: Accuracy of each seed, by the key of the design; NaN if the training diverged.
+        truth: Mean accuracy of each design; a training that diverged counts as guessing.
+        levels: Level of each design by axis; None if the axis has no effect.
     """
 
     name: str
@@ -79,7 +79,7 @@ class World:
     def of(
         cls, name: str, space: Space, images: int, seen: Mapping[str, tuple[Candidate, list[float]]]
     ) -> World:
-        """Gather what was seen of each design, by its key."""
+        """Create a world from the candidate and the accuracies of each design, by its key."""
         guess = 1 / space.classes
         accuracies = {key: values for key, (_, values) in seen.items()}
         truth = {key: float(np.mean(np.nan_to_num(v, nan=guess))) for key, v in accuracies.items()}
@@ -91,7 +91,7 @@ class World:
 
 
 def shown(candidate: Candidate, axis: str) -> object:
-    """Return a level as ``effects`` shows it; None where the axis has no effect."""
+    """Return a level as ``effects`` shows it; None if the axis has no effect."""
     value = candidate.values.get(axis)
     return str(list(value)) if isinstance(value, tuple) else value
 
@@ -123,7 +123,7 @@ def searched(world: World, sampler: str, repeat: int) -> Iterator[ss.Trial]:
         space=world.space, recipe=recipe, trials=len(world.truth), seed=repeat, sampler=sampler
     )
     study = SearchStudy(optuna.storages.InMemoryStorage(), "replay", plan)
-    study.plan = replace(study.plan, recipe=replace(recipe, epochs=1))  # what COMPLETE means
+    study.plan = replace(study.plan, recipe=replace(recipe, epochs=1))  # a full training
     rng = random.Random(f"luck {repeat}")
     while (proposal := study.ask()) is not None:
         accuracy = rng.choice(world.accuracies[proposal.candidate.key])
@@ -148,7 +148,7 @@ def searched(world: World, sampler: str, repeat: int) -> Iterator[ss.Trial]:
 
 
 def facts(world: World, trials: Sequence[ss.Trial]) -> Iterator[Fact]:
-    """Yield what is said of each level, and what is true of it."""
+    """Yield the statements about each level, with the truth."""
     known = analysis.learn(trials, world.space, 1, Scale(ACCURACY, world.images))
     assert known is not None
     found = analysis.effects(known, with_further=False)
@@ -183,7 +183,7 @@ def facts(world: World, trials: Sequence[ss.Trial]) -> Iterator[Fact]:
 
 
 def share(hits: Iterable[bool]) -> str:
-    """Return a share in percent, and two standard errors of it were all independent."""
+    """Return a share in percent with two standard errors, as if all values were independent."""
     values = list(hits)
     if not values:
         return "-"
@@ -193,7 +193,7 @@ def share(hits: Iterable[bool]) -> str:
 
 
 def coverage(by_repeat: Mapping[int, Sequence[Fact]], what: str, but: str) -> str:
-    """Return the share of intervals that hold the truth, its error over repeats."""
+    """Return the share of intervals that contain the truth, with its error over repeats."""
     shares = [
         np.mean([fact[what] for fact in facts if not fact.get(but)]) for facts in by_repeat.values()
     ]
@@ -202,7 +202,7 @@ def coverage(by_repeat: Mapping[int, Sequence[Fact]], what: str, but: str) -> st
 
 
 def claims(facts: Sequence[Fact], verdict: str, true: str, but: str) -> tuple[str, str]:
-    """Return how many levels are called worse or tied, and how many wrongly."""
+    """Return how many levels are reported as worse or tied, and how many of them wrongly."""
     worse = [fact[true] >= 0 for fact in facts if fact[verdict] == "worse"]
     tied = [abs(fact[true]) > MARGIN for fact in facts if fact[verdict] == "tied" and not fact[but]]
     texts = [f"{sum(each)} of {len(each):,}" for each in (worse, tied)]
@@ -210,7 +210,7 @@ def claims(facts: Sequence[Fact], verdict: str, true: str, but: str) -> tuple[st
 
 
 def tables(work: Sequence[Fact]) -> Iterator[str]:
-    """Yield the tables of all that was counted."""
+    """Yield the tables of all replays."""
     groups: dict[tuple[str, str, int], dict[int, list[Fact]]] = defaultdict(dict)
     for entry in work:
         groups[entry["world"], entry["sampler"], entry["trainings"]][entry["repeat"]] = entry[
@@ -304,7 +304,7 @@ def tables(work: Sequence[Fact]) -> Iterator[str]:
 
 
 def main() -> None:
-    """Replay searches, then print the tables or write them into a file."""
+    """Replay searches, print the tables, and write them into a file if asked to."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--work", type=Path, required=True, help="a file that repeats are added to")
     parser.add_argument("--repeats", type=int, default=200)

@@ -1,11 +1,12 @@
-"""Compare the memory that training is foreseen to hold with what it does hold.
+"""Compare the predicted memory of a training with the measured one.
 
     python scripts/benchmark_memory.py [--out scripts/README.md]
 
-Every row is one step of one training in a process of its own, with all weights and libraries in
-place. Measured are the peak of PyTorch's own allocations (its profiler), which the forecast is of,
-and the growth of the process (VmHWM, Linux), which has the buffers of kernels and gaps of the heap
-as well. The old forecast is all that operations write, in the data type of the convolutions.
+Each row is one training step in a separate process, after weights and libraries are loaded. Two
+values are measured: the peak of PyTorch's own allocations (by its profiler), which is the predicted
+quantity, and the growth of the process (VmHWM, Linux), which also includes buffers of kernels and
+gaps in the heap. The old forecast is the size of all outputs of operations, in the data type of
+the convolutions.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ MB = 1e6
 
 
 def unet(**changes: object) -> ss.Design:
-    """Return the U-Net of 2015 with a quarter of its widths."""
+    """Return the U-Net of 2015 with a quarter of its widths and changed fields."""
     return ss.classic("unet-2015").design.replace(widths=(16, 32, 64, 128, 256), **changes)
 
 
@@ -102,13 +103,13 @@ def data_of(case: Case, images: int, size: tuple[int, int]) -> ss.Data:
 
 
 def status(name: str) -> int:
-    """Return a size of this process in bytes: proc(5)."""
+    """Return a memory size of this process in bytes, see proc(5)."""
     lines = Path("/proc/self/status").read_text()
     return 1024 * int(lines.partition(f"{name}:")[2].split()[0])
 
 
 def measure(case: Case) -> dict[str, float]:
-    """Train a step; return the bytes that were foreseen and measured."""
+    """Train a step, and return the predicted and the measured bytes."""
     tune_process(1)
     design = case.make()
 
@@ -121,11 +122,11 @@ def measure(case: Case) -> dict[str, float]:
         trainer.model.train()
         return trainer
 
-    training(data_of(case, 2, (32, 32))).run_step(0)  # loads libraries
+    training(data_of(case, 2, (32, 32))).run_step(0)  # to load libraries
     data = data_of(case, case.batch, case.size)
     trainer = training(data)
     before = status("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     trainer.run_step(0)
     grew = status("VmHWM") - before
     cpu = [torch.profiler.ProfilerActivity.CPU]
@@ -150,7 +151,7 @@ def measure(case: Case) -> dict[str, float]:
 def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--case", type=int, help=argparse.SUPPRESS)  # which one to be
+    parser.add_argument("--case", type=int, help=argparse.SUPPRESS)  # the case to measure
     parser.add_argument("--out", type=Path, help="a file in markdown: replace the section there")
     options = parser.parse_args()
     if options.case is not None:

@@ -1,8 +1,9 @@
-"""What our driver itself does for a trial, in a study of many; a part of ``benchmark_search.py``.
+"""Cost per trial of our driver in large studies; a part of ``benchmark_search.py``.
 
-One study in SQLite is filled with made-up trainings, by the cheapest sampler. At each size a copy
-of it is opened with each of some samplers, in a process of its own, and trials go through it: asked
-for, reported epoch by epoch as early stopping would leave them, and finished. Nothing is trained.
+One study in SQLite is filled with synthetic trainings, by the cheapest sampler. At each size, a
+copy of it is opened with each of several samplers, in a separate process. Trials are then proposed,
+reported epoch by epoch with the lengths that early stopping would give, and finished. Nothing is
+trained.
 """
 
 import argparse
@@ -33,13 +34,13 @@ from skipsearch.space import Space
 
 NAME = "overhead"
 SAMPLERS = ("surrogate", "tpe", "random", "evolution", "local")
-MEASURED = 50  # trials
-WARM = 3  # trials before
+MEASURED = 50  # measured trials
+WARM = 3  # warm-up trials
 EPOCHS = 9
-# Of 9 trainings 6 end at the first rung and 2 at the second.
+# Of 9 trainings, 6 end at the first rung and 2 at the second.
 ENDS = (1, 1, 1, 1, 1, 1, 3, 3, EPOCHS)
 
-# A large one, with a continuous axis: no proposal is refused for being known.
+# Large and with a continuous axis, so that no proposal is rejected as a duplicate.
 SPACE = Space.from_dict(
     {
         "name": "large",
@@ -62,7 +63,7 @@ def study_of(storage: str | BaseStorage, sampler: str) -> SearchStudy:
 
 
 def train(study: SearchStudy, rng: random.Random) -> Iterator[tuple[str, float]]:
-    """Take one trial through a study, and yield the seconds of each part of the driver's work."""
+    """Run one trial of a study, and yield the seconds of each part of the driver's work."""
     start = time.perf_counter()
     proposal = study.ask()
     yield "suggest", time.perf_counter() - start
@@ -82,7 +83,7 @@ def train(study: SearchStudy, rng: random.Random) -> Iterator[tuple[str, float]]
 
 
 def fill(root: Path, sizes: Sequence[int]) -> None:
-    """Make a study of each size, below a folder: in memory, where it is quick, then copied."""
+    """Create a study of each size in a folder, filled in memory, which is fast, and then copied."""
     memory, rng = InMemoryStorage(), random.Random(0)
     study = study_of(memory, "random")
     for _ in range(max(sizes)):
@@ -96,13 +97,13 @@ def fill(root: Path, sizes: Sequence[int]) -> None:
 
 
 def url(folder: Path) -> str:
-    """Return the storage in a folder, which is made."""
+    """Return the URL of the storage in a folder, which is created."""
     folder.mkdir(exist_ok=True)
     return f"sqlite:///{folder}/study.db"
 
 
 def measure(folder: Path, sampler: str) -> dict[str, float]:
-    """Take some trials through the study in a folder, and return what each of them cost."""
+    """Run some trials of the study in a folder, and return the costs per trial."""
     rng = random.Random(0)
     start = time.perf_counter()
     with contextlib.closing(study_of(url(folder), sampler)) as study:
@@ -128,7 +129,7 @@ def measure(folder: Path, sampler: str) -> dict[str, float]:
 
 
 def overhead(sizes: Sequence[int]) -> str:
-    """Return a table of what a trial costs in studies of so many trials."""
+    """Return a table of the costs per trial in studies of given numbers of trials."""
     rows, header = [], []
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
@@ -148,14 +149,14 @@ def overhead(sizes: Sequence[int]) -> str:
 
 
 def _again(*words: object) -> str:
-    """Run a part in a process of its own: memory and caches are of it alone."""
+    """Run a part in a separate process, with its own memory and caches; return its output."""
     command = [sys.executable, __file__, *map(str, words)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return done.stdout
 
 
 def main() -> None:
-    """Be one of the processes."""
+    """Run one of the processes."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     parser = argparse.ArgumentParser()
     parser.add_argument("what", choices=("fill", "measure"))

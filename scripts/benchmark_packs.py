@@ -1,13 +1,13 @@
-"""Time packs of several seeds of one design against the same seeds alone: steps and whole searches.
+"""Compare the speed of packs of several seeds with that of single seeds, in steps and searches.
 
     python scripts/benchmark_packs.py [--rounds 8] [--out scripts/README.md]
     python scripts/benchmark_packs.py --searches [--rounds 3] [--out scripts/README.md]
 
-The first table is what the rule rests on by which seeds are packed (`training.packs`): a step of
-each size of network, alone and in packs of 2 to 8, on one thread. Sizes stand in the order of the
-multiply-adds of a layer in one step. The second table is of the command that trains all designs of
-a space with all seeds, from its start to its end, with packs and with none. All take turns; ratios
-are taken within a round.
+The first table is the basis of the rule that decides which seeds are packed (`training.packs`). It
+shows a step of each size of network, alone and in packs of 2 to 8, on one thread. Sizes are sorted
+by the multiply-adds of a layer in one step. The second table shows the whole duration of the
+command that trains all designs of a space with all seeds, with and without packs. All contenders
+take turns; ratios are taken within a round.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from skipsearch.training.threads import work_a_layer
 IMAGES = 512
 ORDINARY = "conv3-bn-relu-conv3-bn + relu"
 PACKS = (2, 3, 5, 8)
-STEPS = 2  # of each contender in a round
+STEPS = 2  # steps of each contender in a round
 SPACE, EPOCHS, SEEDS = "degradation", 9, 3
 WITH, WITHOUT = "with packs", "each seed alone"
 
@@ -44,10 +44,11 @@ class Size:
 
     Attributes:
         image_size: Height and width of the images, in pixels.
-        width: Channels of the first of three stages; the others have twice and four times as many.
+        width: Number of channels of the first of three stages; the others have twice and four
+            times as many.
         batch: Number of images in a step.
         layout: Order of operations in each block.
-        bottleneck_ratio: As of a design.
+        bottleneck_ratio: Bottleneck ratio of the design.
     """
 
     image_size: int
@@ -58,7 +59,7 @@ class Size:
 
     @property
     def design(self) -> ss.Design:
-        """The network, of one block a stage."""
+        """Design of the network, with one block per stage."""
         return ss.Design(
             layout=self.layout,
             depths=(1, 1, 1),
@@ -87,7 +88,7 @@ SIZES = (
 
 
 def steps(size: Size, precision: str, rounds: int) -> list[str]:
-    """Return the row of a size: a step alone, and how many times faster a pack is."""
+    """Return the row of a size: the time of a step alone, and the speedups of packs."""
     data, recipe = (
         random_data(IMAGES, size.image_size),
         ss.Recipe(batch_size=size.batch, epochs=10**6, precision=precision),
@@ -111,7 +112,7 @@ def steps(size: Size, precision: str, rounds: int) -> list[str]:
                 start = time.perf_counter()
                 training.run_step(turn * STEPS + step)
                 taken.append(time.perf_counter() - start)
-            seconds[number] += [min(taken)] * bool(turn)  # the first warms up
+            seconds[number] += [min(taken)] * bool(turn)  # the first round is a warm-up
     ratios = (
         [number * one / pack for one, pack in zip(seconds[1], seconds[number], strict=True)]
         for number in PACKS
@@ -128,7 +129,7 @@ def steps(size: Size, precision: str, rounds: int) -> list[str]:
 
 
 def step_tables(rounds: int) -> str:
-    """Measure the steps, in each precision that a processor may compute in."""
+    """Measure the steps in each precision that the processor supports."""
     tune_process(1)
     parts = []
     header = ["network", "million MACs a layer and step", "ms a step alone"]
@@ -144,7 +145,7 @@ def step_tables(rounds: int) -> str:
 
 
 def whole(way: str) -> float:
-    """Run the command in a process of its own; returns its seconds."""
+    """Run the command in a separate process, and return its duration in seconds."""
     with tempfile.TemporaryDirectory() as folder:
         words = [sys.executable, __file__, "--work", way, "--folder", folder]
         start = time.perf_counter()
@@ -153,13 +154,13 @@ def whole(way: str) -> float:
 
 
 def command(folder: str) -> list[str]:
-    """The command that is timed."""
+    """Return the arguments of the timed command."""
     out = ["--out", folder + "/run"]
     return ["degradation", SPACE, "--epochs", str(EPOCHS), "--seeds", str(SEEDS), *out]
 
 
 def search_table(rounds: int) -> str:
-    """Time the command with packs and with none."""
+    """Time the command with and without packs, and return the table."""
     seconds: dict[str, list[float]] = {WITH: [], WITHOUT: []}
     for turn in range(rounds):
         for way in (WITH, WITHOUT)[:: -1 if turn % 2 else 1]:
@@ -185,7 +186,7 @@ def main(words: Sequence[str] | None = None) -> None:
     options = parser.parse_args(words)
     if options.work is not None:
         if options.work == WITHOUT:
-            several.WORK_A_THREAD = 0  # no network is as small
+            several.WORK_A_THREAD = 0  # no network is small enough
         from skipsearch.cli import main as skipsearch
 
         raise SystemExit(skipsearch(command(options.folder)))

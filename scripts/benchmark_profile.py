@@ -1,4 +1,4 @@
-"""Where the time of a training step goes, and what of it is not the network's own."""
+"""Profile of a training step by operation, and its time beyond the network's own operations."""
 
 import re
 import time
@@ -14,9 +14,9 @@ from torch.profiler import ProfilerActivity, record_function
 from skipsearch.training import Trainer
 
 STEPS = 20
-ROUNDS = 60  # of --host: each lets both kinds of step take turns
+ROUNDS = 60  # rounds of --host, in which both kinds of step take turns
 REST = "rest"
-# The first pattern that is found in the name of an operation; the outermost such operation decides.
+# Groups by pattern of the operation's name. The first match counts, in the outermost operation.
 GROUPS = {
     r"^take a batch$": "data",
     r"^Optimizer\.": "optimiser",
@@ -30,7 +30,7 @@ GROUPS = {
 
 
 def profile(trainer: Trainer, device: str) -> str:
-    """Return the shares of groups of operations in steps of a training."""
+    """Return a table of the time of each group of operations in training steps."""
     take_batch = trainer._step._batch
 
     def marked(draws: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -70,18 +70,18 @@ def profile(trainer: Trainer, device: str) -> str:
 
 
 def own_time(event: FunctionEvent, device: str) -> float:
-    """Return what an operation took itself, or its kernels on a GPU, in microseconds."""
+    """Return the time of an operation itself, or of its kernels on a GPU, in microseconds."""
     if device == "cpu":
         return float(event.self_cpu_time_total)
-    # A range that we name may appear among its own kernels, once more.
+    # A range named by us may appear again among its own kernels.
     return float(sum(one.duration for one in event.kernels if one.name != event.name))
 
 
 def group_of(event: FunctionEvent) -> str:
-    """Return the group of an operation, which is part of others."""
+    """Return the group of an operation, by its own name and those around it."""
     around = event.cpu_parent
     if event.name == "aten::add_" and around is not None and "evaluate_function" in around.name:
-        return "addition"  # of gradients, where the paths of a block part; autograd's own
+        return "addition"  # of gradients by autograd, where the paths of a block split
     group = REST
     operation: FunctionEvent | None = event
     while operation is not None:
@@ -94,8 +94,8 @@ def group_of(event: FunctionEvent) -> str:
 def host_time(trainer: Trainer) -> str:
     """Return the time of a step beyond that of the network's own operations.
 
-    The network's own step is the loop of PyTorch's tutorials on a batch that is ready: forward,
-    loss, backward and the optimizer's update of the same network, computed in the same types.
+    The network's own step is the loop of PyTorch's tutorials on a prepared batch: forward, loss,
+    backward and optimizer update of the same network, in the same data types.
     """
     step = trainer._step
     inputs, labels = step._batch(trainer._batches[0])
@@ -113,7 +113,7 @@ def host_time(trainer: Trainer) -> str:
             run(number)
         return 1e3 * (time.perf_counter() - start) / STEPS
 
-    for run in (trainer.run_step, own):  # the first steps ask for memory and choose kernels
+    for run in (trainer.run_step, own):  # the first steps allocate memory and choose kernels
         milliseconds(run)
     pairs = [(milliseconds(trainer.run_step), milliseconds(own)) for _ in range(ROUNDS)]
     beyond = [whole - inner for whole, inner in pairs]

@@ -1,8 +1,9 @@
-"""Time what it takes to rank and to report a run of thousands of records.
+"""Time ranking and reporting of a run with thousands of trainings.
 
-A search of one training makes a run folder; its study is then replaced by one of so many made-up
-trainings of distinct designs. Each command is timed whole, from the shell and back, in turns with
-what one does without skipsearch: the same study as a table by Optuna, unranked.
+A search of one training creates a run folder. Its study is then replaced by one with the given
+number of synthetic trainings of distinct designs. Each command is timed as a whole, including the
+start of the process, in turns with the alternative without skipsearch: an unranked table of the
+same study by Optuna.
 Run: python scripts/benchmark_report.py
 """
 
@@ -28,7 +29,7 @@ TABLE = (
 
 
 def commands(run: Path) -> dict[str, list[str]]:
-    """Return what is timed, by its name."""
+    """Return the timed commands by name."""
     ours = [sys.executable, "-m", "skipsearch"]
     return {
         "rank": [*ours, "rank", str(run)],
@@ -39,7 +40,7 @@ def commands(run: Path) -> dict[str, list[str]]:
 
 
 def seconds(command: list[str]) -> float:
-    """Time one command."""
+    """Run a command, and return its duration in seconds."""
     start = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - start

@@ -1,4 +1,4 @@
-"""Which sampler finds the best designs? Searches replayed on a table of finished trainings.
+"""Compare samplers in searches replayed on a table of finished trainings.
 
     python scripts/benchmark_samplers.py [--repeats 100] [--evaluations 60] [--out FILE]
     python scripts/benchmark_samplers.py --scheduler asha    # with early stopping
@@ -6,19 +6,19 @@
     python scripts/benchmark_samplers.py --judged-at 3       # as if trainings ended at epoch 3
     python scripts/benchmark_samplers.py --macro FILE        # on NAS-Bench-Macro, 6,561 networks
 
-``train_table.py`` made the table: every design of a space, trained to the end from several seeds.
-A replay is a search at concurrency 1, by the study that real searches have, except that a training
-is a look at the table: at the row of one seed, drawn anew for each design and repeat, alike for all
-samplers. *Regret* is how much worse the design that a search picks is than the best of the table,
-both by their mean over all seeds: in points of accuracy, the mean over the repeats and half of its
-95 % interval (Student). A search picks the design of its best value so far, or the best of its five
-leaders, where those are trained again with all seeds. *All seen* is the regret of a search that has
-trained each design once.
+The table is that of ``train_table.py``: every design of a space, trained to the end from several
+seeds. A replay is a search at concurrency 1 with the study of real searches, except that each
+training is looked up in the table: in the row of one seed, drawn anew for each design and repeat,
+the same for all samplers. *Regret* is the difference between the best design of the table and the
+one that the search picks, both by their mean over all seeds. It is given in points of accuracy, as
+the mean over the repeats and half of its 95 % interval (Student). A search picks the design with
+its best value so far, or the best of its five leaders, as if those were trained again with all
+seeds. *All seen* is the regret of a search that has trained each design once.
 
-The *factor* of a sampler is how many times as many trainings random search needs for the same mean
-regret. Its interval, 95 %, is a bootstrap over the repeats of both.
+The *factor* of a sampler is the number of trainings that random search needs for the same mean
+regret, divided by that of the sampler. Its 95 % interval is a bootstrap over the repeats of both.
 
-With ``--results`` each replay is kept as it ends, and is not done again by the next call.
+With ``--results``, each replay is stored when it ends and is not repeated by the next call.
 """
 
 import argparse
@@ -58,25 +58,25 @@ from skipsearch.space import Space
 from skipsearch.task import ACCURACY, Scale
 from skipsearch.training import tune_process
 
-LEADERS = (1, 5)  # that are trained again before one is picked
+LEADERS = (1, 5)  # leaders that are trained again before one is picked
 SHOWN = (10, 20, 30, 40, 60, 80, 100, 200)  # evaluations after which the regret is shown
-RANDOM_REPEATS = 1_000  # of random search to the end of the table, for the factors
-RESAMPLES = 2_000  # of the bootstrap
+RANDOM_REPEATS = 1_000  # repeats of random search to the end of the table, for the factors
+RESAMPLES = 2_000  # resamples of the bootstrap
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What is replayed, all but sampler and repeat.
+    """Setting of the replays, except for sampler and repeat.
 
     Attributes:
         space: YAML file of the space.
-        table: CSV of its trainings.
-        data: The data set they were trained on.
-        judged_at: The epoch that counts as the last; 0 for the last of the table.
+        table: CSV file of its trainings.
+        data: Name of the data set of the trainings.
+        judged_at: Epoch that counts as the last; 0 for the last of the table.
         evaluations: Budget of a search, in full trainings.
-        scheduler: ``none``, or ``asha`` with the rungs of a real search.
-        exact: Whether an evaluation shows the mean over all seeds.
-        macro: File of NAS-Bench-Macro, in the place of space and table; None for those.
+        scheduler: Rule of early stopping: ``none``, or ``asha`` with the rungs of a real search.
+        exact: Whether an evaluation gives the mean over all seeds.
+        macro: File of NAS-Bench-Macro, used instead of space and table; None to use those.
     """
 
     space: str
@@ -94,12 +94,12 @@ class Trainings:
     """The table of a setting.
 
     Attributes:
-        space: With the recipe of the table.
-        epochs: Of a full training.
-        curves: Accuracy after each epoch, of each seed, by the key of what was trained; one that
-            diverged is shorter.
-        truth: Mean of the last accuracy over the seeds; one that diverged counts as 0.
-        images: Number of images that an accuracy is a share of.
+        space: Space with the recipe of the table.
+        epochs: Number of epochs of a full training.
+        curves: Accuracy of each seed after each epoch, by the key of design and recipe; the curve
+            of a training that diverged is shorter.
+        truth: Mean of the last accuracy over the seeds; a training that diverged counts as 0.
+        images: Number of images over which an accuracy is computed.
     """
 
     space: Space
@@ -111,7 +111,7 @@ class Trainings:
 
 @cache
 def trainings(setting: Setting) -> Trainings:
-    """Read the table of a setting, once a process."""
+    """Read the table of a setting, once per process."""
     if setting.macro:
         last = nas_bench_macro.read(setting.macro)
         truth = {key: mean(seeds) for key, seeds in last.items()}
@@ -137,7 +137,7 @@ def trainings(setting: Setting) -> Trainings:
 
 
 class Seen(NamedTuple):
-    """What a training has shown: further trained is better, then the higher value."""
+    """Result of a training; more epochs rank higher, then the higher value."""
 
     epochs: int
     value: float
@@ -145,14 +145,14 @@ class Seen(NamedTuple):
 
 
 def luck(setting: Setting, key: str, repeat: int) -> list[float]:
-    """Return the curve of a design in one repeat: of them alone, so that all samplers meet it."""
+    """Return the curve of a design in one repeat, which is the same for all samplers."""
     return random.Random(f"{repeat} {key}").choice(trainings(setting).curves[key])
 
 
 def regret(setting: Setting, seen: Sequence[Seen], leaders: int) -> float:
-    """Return the regret of a search that has seen so much, in points of accuracy."""
+    """Return the regret of a search with these results, in points of accuracy."""
     truth = trainings(setting).truth
-    # Of equal values the earlier leads.
+    # Of equal values, the earlier ranks first.
     best = heapq.nlargest(leaders, seen, key=itemgetter(0, 1))
     picked = max((truth[each.key] for each in best), default=0.0)
     return 100 * (max(truth.values()) - picked)
@@ -167,11 +167,11 @@ def regret_of_all(setting: Setting, leaders: int, repeat: int) -> float:
 
 
 def replay(setting: Setting, sampler: str, repeat: int) -> tuple[list[list[float]], float]:
-    """Search once.
+    """Run one search.
 
     Returns:
-        The regret after each full evaluation's worth of epochs, for each number of leaders, and
-        the seconds that a core took for a proposal.
+        Regret after the epochs of each further full evaluation, for each number of leaders; and the
+        CPU seconds per proposal.
     """
     known = trainings(setting)
     # The study's space has the recipe with the table's budget, so that keys are those of the table.
@@ -185,7 +185,7 @@ def replay(setting: Setting, sampler: str, repeat: int) -> tuple[list[list[float
         scale=Scale(ACCURACY, known.images),
     )
     study = SearchStudy(optuna.storages.InMemoryStorage(), "replay", plan)
-    # What COMPLETE means.
+    # The number of epochs of a full training.
     study.plan = replace(study.plan, recipe=replace(recipe, epochs=known.epochs))
     stopper = EarlyStopper(EarlyStopping(rule=setting.scheduler, audit=0), known.epochs)
     seen: list[Seen] = []
@@ -216,21 +216,21 @@ def replay(setting: Setting, sampler: str, repeat: int) -> tuple[list[list[float
             seen.append(Seen(len(curve), curve[-1], key))
         now = [regret(setting, seen, leaders) for leaders in LEADERS]
         regrets += [now] * (epochs_spent // known.epochs - len(regrets))
-    # A space that is exhausted stays as it is.
+    # After an exhausted space, the regret stays the same.
     regrets += [now] * (setting.evaluations - len(regrets))
     return regrets, seconds / proposals
 
 
 def shown(number: int, accuracy: float) -> Epoch:
-    """Return an epoch of which nothing but the accuracy is known."""
+    """Return an epoch with only the accuracy known."""
     return Epoch(number, 0.0, 0.0, 0.0, 0.0, accuracy, 0.0)
 
 
 def random_regrets(setting: Setting) -> tuple[list[int], np.ndarray]:
-    """Return numbers of trainings, and the regret of the best of 5 after each, a row a repeat.
+    """Return numbers of trainings, and the regret of the best of 5 after each, one row per repeat.
 
-    The trainings are in random order, as those of the sampler ``random``; but a replay through the
-    study to the end of a large table would take hours.
+    The trainings are in random order, as with the sampler ``random``. They bypass the study, since
+    a replay through it to the end of a large table would take hours.
     """
     known = trainings(setting)
     keys = list(known.truth)
@@ -252,13 +252,13 @@ def random_regrets(setting: Setting) -> tuple[list[int], np.ndarray]:
 def factor(
     regrets: Sequence[float], count: int, counts: Sequence[int], of_random: np.ndarray
 ) -> str:
-    """Return how many times as many trainings random search needs, with its interval."""
+    """Return the factor of a sampler against random search, with its interval."""
 
     def times(reached: float, means: np.ndarray) -> float:
-        # The mean of few repeats may rise by chance; that of all never does.
+        # The mean of few repeats may rise by chance; the true mean never does.
         falling = np.minimum.accumulate(means)
         if reached < falling[-1]:
-            return float(counts[-1] / count)  # all of the table are not enough
+            return float(counts[-1] / count)  # the whole table is not enough
         needed = np.interp(-reached, -falling, np.log(counts))
         return float(np.exp(needed) / count)
 
@@ -273,11 +273,11 @@ def factor(
 
 
 class Results:
-    """Replays that are done, kept in a file where one is given.
+    """Finished replays, stored in a file if one is given.
 
     Args:
-        file: Of JSON lines; None to keep nothing.
-        setting: What is replayed: lines of another setting are passed over.
+        file: File of JSON lines; None to store nothing.
+        setting: Setting of the replays; lines of other settings are ignored.
     """
 
     def __init__(self, file: Path | None, setting: Setting) -> None:
@@ -297,7 +297,7 @@ class Results:
         return self._known[replayed]
 
     def keep(self, replayed: tuple[str, int], result: tuple[list[list[float]], float]) -> None:
-        """Note a replay."""
+        """Store a replay."""
         self._known[replayed] = result
         if self._file is not None:
             with self._file.open("a", encoding="utf-8") as file:
@@ -305,13 +305,13 @@ class Results:
 
 
 def interval(values: Sequence[float]) -> str:
-    """Return mean and half of the 95 % interval."""
+    """Return the mean and half the width of its 95 % interval."""
     half = float(student.ppf(0.975, len(values) - 1)) * stdev(values) / math.sqrt(len(values))
     return f"{mean(values):.3f} ± {half:.3f}"
 
 
 def set_up() -> None:
-    """Prepare a process that replays."""
+    """Set up a process for replays."""
     tune_process(1)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -343,7 +343,7 @@ def main() -> None:
     factors: list[list[str]] = []
     done = Results(file, setting)
     counts, of_random = random_regrets(setting)
-    os.environ["OMP_NUM_THREADS"] = "1"  # of the processes to come: one thread each
+    os.environ["OMP_NUM_THREADS"] = "1"  # for the new processes: one thread each
     with ProcessPoolExecutor(
         processes, multiprocessing.get_context("spawn"), initializer=set_up
     ) as pool:

@@ -1,23 +1,23 @@
-"""Our search against what people glue together: replays on a table of finished trainings.
+"""Compare our search with combinations of other libraries, replayed on a table of trainings.
 
     python scripts/benchmark_search.py [--repeats 10] [--epochs 1000] [--out FILE]
     python scripts/benchmark_search.py --systems ours "Tune as it comes" --epochs 100
-    python scripts/benchmark_search.py --overhead 0 1000 10000     # of the driver alone
+    python scripts/benchmark_search.py --overhead 0 1000 10000     # only that of the driver
 
-``train_table.py`` made the table, ``benchmark_systems.py`` says what the systems are. They search
-the same finite space with the same budget, counted in epochs; in one repeat each design has the
-same curve for all of them, drawn among those of its seeds. Systems take turns, each search in a
-process of its own. Every figure is of what was trained within the budget: the mean over the
-repeats and half of its 95 % interval (Student), and the ratio of the mean to that of ours.
+The table is that of ``train_table.py``; the systems are defined in ``benchmark_systems.py``. They
+search the same finite space with the same budget, counted in epochs. In one repeat, each design has
+the same curve for all systems, drawn among those of its seeds. Systems take turns, and each search
+runs in a separate process. All figures refer to the epochs within the budget: the mean over the
+repeats, half of its 95 % interval (Student), and the ratio of the mean to that of ours.
 
-*Trained again*: share of the epochs that some trial of the search had trained before: the same
-epoch of the same network with the same recipe. *Full trainings*: trials that reached the last
-epoch. *Regret*: how much worse the design that the system gives its user is than the best of the
-table, both by their mean over all seeds, in points of accuracy. That design is the one of the best
-value at the full budget; for Tune it is that of ``get_best_result()``, which looks at the last
-value of each trial. *Overhead*: from the first epoch to the end of the search, divided by its
-trials, as epochs take no time; and from the end of a trial's last epoch to the first epoch of the
-next trial in the same process, the median. *Start*: from the call to the first epoch.
+*Trained again*: share of the epochs that a trial of the search had trained before (the same epoch
+of the same network with the same recipe). *Full trainings*: trials that reached the last epoch.
+*Regret*: difference between the best design of the table and the one that the system returns, both
+by their mean over all seeds, in points of accuracy. The returned design is the one with the best
+value at the full budget; for Tune, it is that of ``get_best_result()``, which compares the last
+value of each trial. *Overhead*: time from the first epoch to the end of the search, divided by its
+trials, since epochs take no time; and median time from the end of a trial's last epoch to the first
+epoch of the next trial in the same process. *Start*: time from the call to the first epoch.
 """
 
 import argparse
@@ -68,7 +68,7 @@ def figures(name: str, setting: Setting, done: Replay) -> Figures:
 
 
 def picked(name: str, epochs: Sequence[Trained]) -> Trained:
-    """Return the last epoch of the trial that a system gives its user."""
+    """Return the last epoch of the trial that a system returns to its user."""
     last = {each.trial: each for each in epochs}.values()
     if SYSTEMS[name].judges_any_epoch:
         return max(last, key=lambda each: each.value)
@@ -76,19 +76,19 @@ def picked(name: str, epochs: Sequence[Trained]) -> Trained:
 
 
 def check(name: str, done: Replay) -> None:
-    """Make sure that what is judged here is what the system itself reports."""
+    """Check that the value of the picked trial is the one that the system itself reports."""
     value = picked(name, done.epochs).value
     assert abs(value - done.best) < 1e-9, f"{name} reports {done.best}, not {value}"
 
 
 def regret(name: str, setting: Setting, epochs: Sequence[Trained]) -> float:
-    """Return the regret after so many epochs, in points of accuracy."""
+    """Return the regret after these epochs, in points of accuracy."""
     truth = trainings(setting).truth
     return 100 * (max(truth.values()) - truth[picked(name, epochs).key])
 
 
 def turnaround(epochs: Sequence[Trained]) -> float:
-    """Return the median of seconds from a trial's end to the next one's start in its process."""
+    """Return the median seconds from the end of a trial to the next start in its process."""
     last: dict[int, Trained] = {}
     seconds = []
     for each in epochs:
@@ -96,12 +96,12 @@ def turnaround(epochs: Sequence[Trained]) -> float:
         if before is not None and before.trial != each.trial:
             seconds.append(each.began - before.ended)
         last[each.process] = each
-    # Where each trial has a process of its own there is no such time.
+    # There is no such time if each trial has a separate process.
     return median(seconds) if seconds else float("nan")
 
 
 def in_own_process(name: str, budget: int, seed: int) -> Replay:
-    """Run this very command once more for one search."""
+    """Run this command again in a new process for one search."""
     command = [sys.executable, *sys.argv, "--work", name, str(seed)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -112,7 +112,7 @@ def in_own_process(name: str, budget: int, seed: int) -> Replay:
 
 
 def cell(values: Sequence[float], base: Sequence[float]) -> str:
-    """Return mean and interval, and the ratio of the mean to that of ours."""
+    """Return the mean with its interval, and the ratio of the mean to that of ours."""
     if any(value != value for value in values):
         return ""
     text = interval(values)
@@ -122,7 +122,7 @@ def cell(values: Sequence[float], base: Sequence[float]) -> str:
 
 
 def main() -> None:
-    """Replay all systems in turns and print a table of their figures."""
+    """Replay the systems, or measure the overhead, and print a table."""
     here = Path(__file__).parent
     parser = argparse.ArgumentParser(description="Replay searches on a table of trainings.")
     parser.add_argument("--space", default=str(here.parent / "search_spaces/digits_table.yaml"))
@@ -154,7 +154,7 @@ def main() -> None:
 
 
 def compare(setting: Setting, options: argparse.Namespace) -> str:
-    """Let the systems take turns, and return the table."""
+    """Replay the systems in turns, and return the table."""
     results: dict[str, list[Figures]] = {name: [] for name in options.systems}
     for repeat in range(options.repeats):
         for name in options.systems[:: -1 if repeat % 2 else 1]:

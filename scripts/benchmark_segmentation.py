@@ -1,12 +1,13 @@
-"""Time a U-Net on images and masks of a folder, against the ordinary loop of tutorials.
+"""Compare the training speed of a U-Net with that of the ordinary loop of tutorials.
 
     python scripts/benchmark_segmentation.py CAMVID [--image-size 120x160] [--out scripts/README.md]
 
-Each contender has a process of its own, and trains the same network with the same batch size. They
-take turns, epoch by epoch: one pass over the training images, then loss and mean IoU of the
-validation images. Ratios are taken within a round, and their interval is a bootstrap's over rounds.
-Seconds of the clock say little beside other work; those that the cores spent on a contender, its
-loader's workers included, say more, and are the same on a quiet machine whose cores are all busy.
+The images and masks are read from a folder. Each contender runs in a separate process and trains
+the same network with the same batch size. They take turns, epoch by epoch: one pass over the
+training images, then loss and mean IoU of the validation images. Ratios are taken within a round,
+and their interval is a bootstrap over rounds. Wall-clock seconds mean little if the machine has
+other work. CPU seconds, which include those of the loader's workers, are more reliable; on a quiet
+machine with all cores busy, both give the same ratios.
 
 - The ordinary loop is a Dataset of PIL images and masks that are read, resized and flipped one by
   one with torchvision's transforms, a DataLoader, float32 and Adam, with 0 and 2 workers.
@@ -45,7 +46,7 @@ from skipsearch.openmp import SETTINGS
 from skipsearch.training import Trainer, tune_process
 
 IGNORED = 255
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # statistics of ImageNet
 RESAMPLES = 10_000
 WORKERS = (0, 2)
 OURS = "ours"
@@ -96,7 +97,7 @@ class Folder(Dataset[tuple[Tensor, Tensor]]):
 def ordinary(
     root: Path, size: tuple[int, int], every: int, widths: Sequence[int], batch: int, workers: int
 ) -> Iterator[float]:
-    """Train as tutorials do; yields the mean IoU of each epoch."""
+    """Train with the loop of tutorials, and yield the mean IoU of each epoch."""
     train = Folder(root / "train", size, every, flip=True)
     validation = Folder(root / "val", size, every, flip=False)
     classes = len(ss.load_data(root, image_size=size).class_names)
@@ -142,7 +143,7 @@ def ours(
     batch: int,
     precision: str = "auto",
 ) -> Iterator[float]:
-    """Train as ``skipsearch train`` does; yields the mean IoU of each epoch."""
+    """Train as ``skipsearch train`` does, and yield the mean IoU of each epoch."""
     data = ss.load_data(root, image_size=size).without_test()
     train, validation = (
         Split(each.images[::every], each.labels[::every]) for each in (data.train, data.validation)
@@ -162,14 +163,14 @@ Make = partial[Iterator[float]]
 
 
 class Spent(NamedTuple):
-    """Seconds of an epoch: of the clock, and of all cores."""
+    """Wall-clock seconds and CPU seconds of an epoch."""
 
     clock: float
     cores: float
 
     @classmethod
     def so_far(cls) -> Spent:
-        """Return what this process and the workers of its loader have spent."""
+        """Return the time spent so far by this process and the workers of its loader."""
         pids = [os.getpid(), *(child.pid for child in multiprocessing.active_children())]
         ticks = 0
         for pid in pids:
@@ -182,7 +183,7 @@ Round = dict[str, Spent]
 
 
 def serve(make: Make, threads: int, pipe: Connection) -> None:
-    """Train one epoch whenever asked, and answer what it took."""
+    """Train one epoch for each request, and send back the time it took."""
     tune_process(threads) if make.func is ours else torch.set_num_threads(threads)
     epochs = make()
     next(epochs)
@@ -194,10 +195,10 @@ def serve(make: Make, threads: int, pipe: Connection) -> None:
 
 
 def take_turns(contenders: dict[str, Make], threads: int, rounds: int) -> Iterator[Round]:
-    """Yield what an epoch of each contender took, round by round; the first round warms up."""
+    """Yield the time of an epoch of each contender, by round, after a warm-up round."""
     context = multiprocessing.get_context("spawn")
     pipes, processes = {}, []
-    os.environ |= SETTINGS  # of all alike: else they lose the cores to other work while they spin
+    os.environ |= SETTINGS  # else spinning threads lose the cores to other work
     for name, make in contenders.items():
         pipes[name], theirs = context.Pipe()
         processes.append(context.Process(target=serve, args=(make, threads, theirs)))
@@ -219,7 +220,7 @@ def take_turns(contenders: dict[str, Make], threads: int, rounds: int) -> Iterat
 
 
 def interval(ratios: Sequence[float]) -> str:
-    """Return the median of ratios, and the 95 % interval of a bootstrap over rounds."""
+    """Return the median of ratios, with its 95 % bootstrap interval over rounds."""
     draw = random.Random(0)
     medians = sorted(median(draw.choices(ratios, k=len(ratios))) for _ in range(RESAMPLES))
     low, high = medians[RESAMPLES // 40], medians[-RESAMPLES // 40]
@@ -227,7 +228,7 @@ def interval(ratios: Sequence[float]) -> str:
 
 
 def speeds(rounds: Sequence[Round]) -> str:
-    """Return the table: seconds of an epoch, and how much faster than the best ordinary loop."""
+    """Return the table: seconds per epoch, and the speedup over the best ordinary loop."""
     loops = [name for name in rounds[0] if not name.startswith(OURS)]
     rows = []
     for name in rounds[0]:

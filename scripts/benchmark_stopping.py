@@ -1,27 +1,27 @@
-"""Does it pay to stop trainings early, when a model of the space proposes them?
+"""Compare rules of early stopping in replayed searches with a model of the space.
 
     nice python scripts/benchmark_stopping.py [--repeats 200] [--out FILE]
     python scripts/benchmark_stopping.py --macro nas-bench-macro_cifar10.json --rungs .6 .8
 
-Searches are replayed on a table of finished trainings, one training at a time, at an equal number
-of epochs. All but ``random`` propose by the expected improvement of the model of
-``skipsearch.surrogate``, after ten random designs, and learn from stopped trainings what
-``surrogate.curves`` makes of them. They differ in what is trained on:
+Searches are replayed on a table of finished trainings, one training at a time, with an equal number
+of epochs. All rules except ``random`` propose by the expected improvement under the surrogate model
+of ``skipsearch.surrogate``, after ten random designs, and use stopped trainings with the final
+values that ``surrogate.curves`` predicts. They differ in which trainings are continued:
 
 - ``random``: random designs, each to the end;
 - ``none``: each to the end;
 - ``asha``: rungs and rule of ``--scheduler asha``;
-- ``worth F``: after each epoch, a training is paused where its expected improvement per remaining
-  epoch is below F times that of the best other choice: a new training, or a paused one that goes
-  on. The first ten trainings run to the end.
+- ``worth F``: after each epoch, a training is paused if its expected improvement per remaining
+  epoch is below F times that of the best alternative, which is a new training or a paused one. The
+  first ten trainings run to the end.
 
-The table without curves, NAS-Bench-Macro, is given rungs after 1/9 and 3/9 of a training: the final
-value's normal score, and noise, so that they correlate with it as said.
+NAS-Bench-Macro has no curves. It is given rungs after 1/9 and 3/9 of a training: the normal score
+of the final value, with noise, so that they have the correlations of ``--rungs`` with it.
 
-*Regret* is how much worse the design that is picked is than the best, both by their mean over all
-seeds, in points of accuracy: of the leader, and of the best of the five leaders. Means over the
-repeats, and half of their 95 % interval (Student); in brackets the upper bound of the 95 % interval
-of the difference to ``none``, repeat by repeat.
+*Regret* is the difference between the best design and the picked one, both by their mean over all
+seeds, in points of accuracy: for the leader, and for the best of the five leaders. Values are means
+over the repeats with half of their 95 % interval (Student). In brackets is the upper bound of the
+95 % interval of the difference to ``none``, paired by repeat.
 """
 
 import argparse
@@ -51,16 +51,16 @@ from skipsearch.surrogate.process import Observations, Posterior, fit_scales
 from skipsearch.surrogate.warp import Warp
 from skipsearch.task import ACCURACY, Scale
 
-RANDOM = 10  # designs before the model proposes
-WHOLE = 10  # trainings that run to the end before any is paused
-REFIT = 5  # finished trainings after which the model's scales are learned again
-MARKS = (10, 20, 40)  # full trainings' worth of epochs at which the regret is taken
+RANDOM = 10  # random designs before the model proposes
+WHOLE = 10  # full trainings before any is paused
+REFIT = 5  # finished trainings after which the model's scales are fitted again
+MARKS = (10, 20, 40)  # budgets, in full trainings, at which the regret is computed
 MACRO_IMAGES = 10_000
 Curve = Mapping[int, float]  # accuracy by epoch
 
 
 class Designs(Kernel):
-    """The kernel of a space whose designs are all known, with their features at hand."""
+    """Kernel of a space with a known list of designs, whose features are computed once."""
 
     def __init__(self, axes: Sequence[Axis], rows: Array) -> None:
         super().__init__(axes)
@@ -78,12 +78,12 @@ class World:
     """The table of a space.
 
     Attributes:
-        kernel: Of the space.
-        rows: Of the encoding, one a design.
-        seeds: The curves of each design's seeds.
-        truth: Of each design, its final accuracy over all seeds.
-        epochs: Of a full training.
-        images: That an accuracy is a share of.
+        kernel: Kernel of the space.
+        rows: Encoded designs, one row each.
+        seeds: Curves of the seeds of each design.
+        truth: Mean final accuracy of each design over all seeds.
+        epochs: Number of epochs of a full training.
+        images: Number of images over which an accuracy is computed.
     """
 
     kernel: Kernel
@@ -135,13 +135,13 @@ def macro(file: Path, correlations: tuple[float, float]) -> World:
 
 @dataclass
 class Search:
-    """One search, under way.
+    """A search in progress.
 
     Attributes:
-        world: What is searched.
-        curves: Of each design, in this repeat.
-        ended: Designs that were trained to the end, or failed.
-        parts: Curves so far of the others that were begun.
+        world: Table that is searched.
+        curves: Curve of each design in this repeat.
+        ended: Designs whose training is complete or failed.
+        parts: Curves so far of the other designs that were started.
     """
 
     world: World
@@ -152,11 +152,11 @@ class Search:
 
     @property
     def finished(self) -> list[int]:
-        """Return the designs that were trained to the end."""
+        """Designs that were trained to the end."""
         return [n for n in self.ended if self.world.epochs in self.curves[n]]
 
     def gains(self) -> Array:
-        """Return the expected improvement by each design, were it trained to the end."""
+        """Return the expected improvement of each design if it is trained to the end."""
         world, finished = self.world, self.finished
         shares = [self.curves[n][world.epochs] for n in finished]
         parts = {n: curve for n, curve in self.parts.items() if curve}
@@ -186,7 +186,7 @@ class Search:
         return expected_improvement(means, deviations, float(means[finished].max()))
 
     def worths(self) -> Array:
-        """Return the expected improvement by each design per epoch that it still takes."""
+        """Return the expected improvement of each design per remaining epoch."""
         worths = self.gains() / self.world.epochs
         for n, curve in self.parts.items():
             worths[n] *= self.world.epochs / (self.world.epochs - max(curve, default=0))
@@ -194,7 +194,7 @@ class Search:
         return worths
 
     def regret(self) -> list[float]:
-        """Return the regret of the leader, and of the best of several."""
+        """Return the regret of the leader, and of the best of several leaders."""
         world = self.world
         order = sorted(self.finished, key=lambda n: -self.curves[n][world.epochs])
         best = [max(world.truth[order[:k]], default=0.0) for k in LEADERS]
@@ -205,11 +205,11 @@ Figures = tuple[list[list[float]], int, int, int]
 
 
 def replay(world: World, rule: str, factor: float, repeat: int) -> Figures:
-    """Search once.
+    """Run one search.
 
     Returns:
-        The regrets at each mark, and the number of trainings begun, of pauses, and of pauses that
-        ended.
+        Regrets at each mark, and the numbers of started trainings, of pauses, and of resumed
+        trainings.
     """
     rng = random.Random(repeat)
     search = Search(world, [rng.choice(seeds) for seeds in world.seeds])
@@ -248,14 +248,14 @@ def replay(world: World, rule: str, factor: float, repeat: int) -> Figures:
                 if own < factor * worths.max():
                     pauses += 1
                     break
-        # A training that passes a mark counts from its end on.
+        # A training that passes a mark counts from its end.
         while len(regrets) < len(MARKS) and spent >= MARKS[len(regrets)] * world.epochs:
             regrets.append(search.regret())
     return regrets, begun, pauses, resumed
 
 
 def compared(values: Sequence[float], base: Sequence[float]) -> str:
-    """Return mean and interval, and the upper bound of the difference."""
+    """Return the mean with its interval, and the upper bound of the difference."""
     text = interval(values)
     if values == base:
         return text

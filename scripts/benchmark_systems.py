@@ -1,7 +1,7 @@
 """The searches that ``benchmark_search.py`` compares, each replayed on a table of trainings.
 
-A replay trains nothing: the result of an epoch is looked up and handed over at once, so that what
-is seen is what the system itself does. Everything else is real: Ray, its workers, Tune, Optuna, and
+A replay trains nothing: the result of an epoch is looked up and returned at once, so that only the
+work of the system itself is measured. Everything else is real: Ray, its workers, Tune, Optuna, and
 our own driver with its study in SQLite.
 """
 
@@ -36,10 +36,10 @@ from skipsearch.searching.plans import Plan
 from skipsearch.searching.study import SearchStudy
 from skipsearch.space import Space
 
-AT_ONCE = 2  # trials, where a system can train several
-CHANCE = 0.1  # accuracy of a net that diverged, as an ordinary loop goes on and reports it
-REDUCTION = 3  # of every rule of early stopping; the first rung is 1 epoch
-# What Tune does unless it is told otherwise; our own session tells it.
+AT_ONCE = 2  # concurrent trials, if a system can train several
+CHANCE = 0.1  # accuracy of a diverged network, which an ordinary loop continues to report
+REDUCTION = 3  # reduction factor of all early stopping; the first rung is 1 epoch
+# Defaults of Tune, which our own session overrides.
 TUNES_DEFAULTS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "0",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "0",
@@ -47,11 +47,11 @@ TUNES_DEFAULTS = {
     "RAY_CHDIR_TO_TRIAL_DIR": "1",
 }
 
-Curves = Mapping[str, Sequence[float]]  # accuracy after each epoch, by the key of what is trained
+Curves = Mapping[str, Sequence[float]]  # accuracy after each epoch, by design and recipe
 
 
 class Trained(NamedTuple):
-    """One epoch of a replay: of which trial, what it showed, and when it ran in which process."""
+    """One epoch of a replay: its trial, key, value, process and times."""
 
     trial: str
     key: str
@@ -64,14 +64,14 @@ class Trained(NamedTuple):
 
 @dataclass
 class Replay:
-    """What one search did.
+    """Record of one search.
 
     Attributes:
-        budget: Epochs after which it is to begin nothing more.
-        epochs: In the order in which the search learnt of them.
-        asked: When the search was called.
-        returned: When it was through.
-        best: The best value, as the system itself reports it.
+        budget: Number of epochs after which nothing more may start.
+        epochs: Epochs in the order in which the search received them.
+        asked: Time of the call of the search.
+        returned: Time of its end.
+        best: Best value, as reported by the system itself.
     """
 
     budget: int
@@ -86,47 +86,47 @@ class Replay:
         return len(self.epochs) >= self.budget
 
     def end(self, best: float) -> None:
-        """Note that the search is through, and what it found."""
+        """Record the end of the search and its best value."""
         self.returned, self.best = time.monotonic(), best
 
 
 class Budget(tune.Stopper, tune.Callback):
-    """Notes the epochs that Tune learns of, and ends its session when the budget is used up.
+    """Recorder of the epochs that Tune receives; it ends the session when the budget is used up.
 
     Args:
-        replay: Holds them.
+        replay: Record of the search.
     """
 
     def __init__(self, replay: Replay) -> None:
         self._replay = replay
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune pickles it for a restore that nobody asks for
+        return {}  # Tune pickles it for a restore that is not used
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any
     ) -> None:
-        """Note an epoch."""
+        """Record an epoch."""
         self._replay.epochs.append(Trained(trial.trial_id, *result["replayed"]))
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Leave single trials to the scheduler."""
+        """Return False: single trials are left to the scheduler."""
         return False
 
     def stop_all(self) -> bool:
-        """Whether the session is to end."""
+        """Return whether the session must end."""
         return self._replay.is_spent
 
 
 def replaying(
     curves: Curves, epochs: int, key_of: Callable[[dict[str, Any]], str]
 ) -> type[tune.Trainable]:
-    """Return what an ordinary user hands to Tune: a class that can turn to another trial.
+    """Return a trainable as a user of Tune writes it: a class that can be reused for other trials.
 
     Args:
-        curves: To be replayed. As the class is made here, Ray ships them with it.
-        epochs: The full budget.
-        key_of: From a trial's configuration to what it trains.
+        curves: Curves to replay. As the class is created here, Ray ships them with it.
+        epochs: Full budget.
+        key_of: Function from a trial's configuration to the key of what it trains.
     """
 
     class Replaying(tune.Trainable):
@@ -152,11 +152,11 @@ def replaying(
 
 
 def ours_replaying(curves: Curves, epochs: int) -> type[tune.Trainable]:
-    """Return what stands for ``worker.DesignTrainable``, with the same interface.
+    """Return a replacement of ``worker.DesignTrainable`` with the same interface.
 
     Args:
-        curves: To be replayed.
-        epochs: The full budget.
+        curves: Curves to replay.
+        epochs: Full budget.
     """
 
     class Replaying(tune.Trainable):
@@ -191,21 +191,21 @@ def ours_replaying(curves: Curves, epochs: int) -> type[tune.Trainable]:
 
 
 class Budgeted(SearchStudy):
-    """A study that proposes nothing more when the epochs of a replay are spent."""
+    """A study that proposes nothing more when the budget of a replay is spent."""
 
     replay: Replay
 
     def ask(self) -> Any:
-        """Propose a training, as long as there is budget."""
+        """Propose a training; None if the budget is spent."""
         return None if self.replay.is_spent else super().ask()
 
 
 def ours(setting: Setting, curves: Curves, budget: int, seed: int) -> Replay:
-    """Search with skipsearch: its driver, study, sampler and early stopping by their defaults."""
+    """Search with skipsearch: driver, study, sampler and early stopping with their defaults."""
     known = trainings(setting)
     recipe = Recipe.from_dict(known.space.recipe)
     data = ss.load_data(setting.data).without_test()
-    # The space is finite, and no training is done twice: it may hold less than the budget.
+    # The space is finite and no training is repeated, so it may hold less than the budget.
     plan = Plan(space=known.space, recipe=recipe, trials=len(known.truth), seed=seed)
     replay = Replay(budget)
     with session() as allocation, tempfile.TemporaryDirectory() as folder:
@@ -217,7 +217,7 @@ def ours(setting: Setting, curves: Curves, budget: int, seed: int) -> Replay:
                 data,
                 Path(folder) / "checkpoints",
                 allocation=allocation,
-                stopping=EarlyStopping(rule="none"),  # what ``search`` does by default
+                stopping=EarlyStopping(rule="none"),  # the default of ``search``
                 callbacks=[Budget(replay)],
                 worker=ours_replaying(curves, known.epochs),
             )
@@ -228,7 +228,7 @@ def ours(setting: Setting, curves: Curves, budget: int, seed: int) -> Replay:
 
 
 def tune_optuna(setting: Setting, curves: Curves, budget: int, seed: int) -> Replay:
-    """Search with Tune's OptunaSearch and ASHA; actors are reused, which is not the default."""
+    """Search with Tune's OptunaSearch and ASHA, with reused actors, which is not the default."""
     return _tune_optuna(setting, curves, budget, seed, reuse=True)
 
 
@@ -245,14 +245,14 @@ def _tune_optuna(setting: Setting, curves: Curves, budget: int, seed: int, reuse
         scheduler=ASHAScheduler(
             max_t=trainings(setting).epochs, grace_period=1, reduction_factor=REDUCTION
         ),
-        num_samples=budget,  # more than there will be
+        num_samples=budget,  # more than the budget allows
         reuse_actors=reuse,
     )
     return _with_tune(setting, curves, budget, config)
 
 
 def random_search(setting: Setting, curves: Curves, budget: int, seed: int) -> Replay:
-    """Search with Tune's own random variants, each trained to the end."""
+    """Search with Tune's own random search, each trial trained to the end."""
     config = tune.TuneConfig(
         metric=SCORE,
         mode="max",
@@ -281,7 +281,7 @@ def _with_tune(setting: Setting, curves: Curves, budget: int, config: tune.TuneC
                 storage_path=folder,
                 stop=ends,
                 callbacks=[ends],
-                # A replay has no weights to be saved, by any of the systems.
+                # A replay has no weights to save, in any of the systems.
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 verbose=0,
             ),
@@ -331,14 +331,14 @@ def optuna_alone(setting: Setting, curves: Curves, budget: int, seed: int) -> Re
 
 
 def session() -> contextlib.AbstractContextManager[Allocation]:
-    """Start a Ray with room for so many trials: for all alike, as ours leaves nothing behind."""
+    """Start Ray for the concurrent trials, the same for all systems; nothing is left behind."""
     return ray_session(Resources(cpus_per_trial=CORES / AT_ONCE, concurrency=AT_ONCE))
 
 
 def flat(space: Space) -> dict[tuple[Any, ...], str]:
-    """Return what each combination of all axes would train: several of them the same.
+    """Return the key of what each combination of all axes trains; several are the same.
 
-    As most do it, each axis is chosen for itself, whether or not it matters.
+    As in most searches, every axis is chosen independently, whether or not it matters.
     """
     parameters = space.parameters
     return {
@@ -353,9 +353,9 @@ class System(NamedTuple):
     """One contender.
 
     Attributes:
-        search: Replays it.
-        judges_any_epoch: Whether what it gives its user is the trial of the best last value,
-            wherever it was stopped; else that of the best value at the full budget.
+        search: Function that replays one search.
+        judges_any_epoch: Whether it returns the trial with the best last value, wherever that was
+            stopped; otherwise, the trial with the best value at the full budget.
     """
 
     search: Callable[[Setting, Curves, int, int], Replay]

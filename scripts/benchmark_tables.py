@@ -1,4 +1,4 @@
-"""What the benchmarks share: contenders that take turns, tables of ratios, sections of a file."""
+"""Shared parts of the benchmarks: contenders in turns, tables of ratios, sections of a file."""
 
 import json
 import math
@@ -20,8 +20,8 @@ from skipsearch.training import available_cores
 
 CORES = available_cores()
 
-Round = dict[str, float]  # images a second of each contender
-Ratio = tuple[str, Sequence[str]]  # a column's heading, and whose best speed it divides by
+Round = dict[str, float]  # images per second of each contender
+Ratio = tuple[str, Sequence[str]]  # heading, and the contenders whose best speed is the base
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class Contender:
     """One row of a table.
 
     Attributes:
-        name: The row.
-        steps: Prepares a process of its own, trains, and yields how many images it has trained on
-            since the last yield.
-        processes: How many processes do so side by side; their speeds are added.
-        environment: Variables that its processes are started with.
+        name: Name of the row.
+        steps: Generator function, run in a separate process, that trains and yields the number of
+            images since the last yield.
+        processes: Number of parallel processes; their speeds are added.
+        environment: Environment variables of its processes.
     """
 
     name: str
@@ -45,15 +45,15 @@ class Contender:
 def take_turns(
     contenders: Sequence[Contender], rounds: int, minutes: float = math.inf
 ) -> Iterator[list[Round]]:
-    """Measure every contender once a round; every second round goes from the last to the first.
+    """Measure every contender once per round; every second round is in reverse order.
 
     Args:
-        contenders: What is measured; one that fails is left out of its round.
-        rounds: How often.
-        minutes: After which no other contender begins.
+        contenders: Contenders to measure; one that fails is left out of the round.
+        rounds: Number of rounds.
+        minutes: Time after which no further contender starts.
 
     Yields:
-        All that is known, after each contender.
+        All results so far, after each contender.
     """
     end = time.monotonic() + 60 * minutes
     results: list[Round] = []
@@ -75,7 +75,7 @@ def take_turns(
 
 
 def _images_a_second(contender: Contender, index: int) -> float:
-    """Run this very command once more for each process; they begin together when all are warm."""
+    """Run this command again for each process; they start together after the warm-up."""
     running = [
         subprocess.Popen(
             [sys.executable, *sys.argv, "--work", str(index)],
@@ -103,7 +103,7 @@ def _images_a_second(contender: Contender, index: int) -> float:
 
 
 def work(contender: Contender, device: str, seconds: float) -> None:
-    """Be one process of a contender: warm up, wait for the word, count images."""
+    """Run one process of a contender: warm up, wait for the start signal, count images."""
     steps = contender.steps()
     start, warm = time.perf_counter(), 0
     while warm < 2 or time.perf_counter() - start < 1:
@@ -120,16 +120,16 @@ def work(contender: Contender, device: str, seconds: float) -> None:
 
 
 def synchronise(device: str) -> None:
-    """Wait until a GPU has done all that was asked of it."""
+    """Wait until a GPU has finished all its work."""
     if device == "cuda":
         torch.cuda.synchronize()
 
 
 def speed_table(names: Sequence[str], rounds: Sequence[Round], ratios: Sequence[Ratio]) -> str:
-    """Return images a second and ratios: medians over the rounds, and the range of each ratio.
+    """Return images per second and ratios: medians over the rounds, and the range of each ratio.
 
-    A ratio is taken within a round, so that a busy machine disturbs both of its sides alike. What
-    is not known yet is shown as a dash.
+    Ratios are taken within a round, so that other work on the machine affects both sides alike.
+    Missing values are shown as a dash.
     """
     rows = []
     for name in names:
@@ -146,7 +146,7 @@ def speed_table(names: Sequence[str], rounds: Sequence[Round], ratios: Sequence[
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table in markdown that can be read as it stands."""
+    """Return a Markdown table with aligned columns."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     rule = ["-" * width for width in widths]
     return "\n".join(
@@ -156,7 +156,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def circumstances(device: str) -> str:
-    """Return when, on what and by which command something is measured."""
+    """Return the time, the machine and the command of a measurement."""
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     gpu = f"{torch.cuda.get_device_name()}, " if device == "cuda" else ""
     command = shlex.join(["python", f"scripts/{Path(sys.argv[0]).name}", *sys.argv[1:]])
@@ -174,7 +174,7 @@ def _processor() -> str:
 
 
 def write_section(file: Path, name: str, body: str) -> None:
-    """Replace what stands between the marks of a section in a file, or append the section."""
+    """Replace the content between the marks of a section in a file, or append the section."""
     begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
     text = file.read_text() if file.exists() else ""
     if begin in text:

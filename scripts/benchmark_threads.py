@@ -1,12 +1,12 @@
-"""Time training with one thread and with all of them, quiet and beside other work.
+"""Compare training with one thread and with all threads, on a quiet and on a busy machine.
 
     python scripts/benchmark_threads.py [--rounds 3] [--seconds 2] [--out scripts/README.md]
 
-Each row is a network of another size: multiply-adds of a layer in one step, by which the number of
-threads is chosen (`fitting_threads`). Speeds are relative to one thread under the same load: with
-all threads; with the threads that `skipsearch train` takes; and with all threads and the spinning
-that the OpenMP runtime has by default. The load is one busy loop for each core. Contenders take
-turns in processes of their own; ratios are taken within a round.
+Each row is a network of another size, given by the multiply-adds of a layer in one step, from which
+the number of threads is chosen (`fitting_threads`). Speeds are relative to one thread under the
+same load: with all threads; with the number of threads of `skipsearch train`; and with all threads
+and the default spinning of the OpenMP runtime. The load is one busy loop per core. Contenders take
+turns in separate processes; ratios are taken within a round.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class Size:
 
     Attributes:
         image_size: Height and width of the images, in pixels.
-        depths: Blocks of each stage.
-        widths: Channels of each stage.
+        depths: Number of blocks of each stage.
+        widths: Number of channels of each stage.
         batch: Number of images in a step.
     """
 
@@ -60,7 +60,7 @@ class Size:
 
     @property
     def design(self) -> ss.Design:
-        """The network: original residual blocks."""
+        """Design of the network, with original residual blocks."""
         return ss.Design(
             layout="conv3-bn-relu-conv3-bn + relu",
             depths=self.depths,
@@ -80,7 +80,7 @@ SIZES = (
 
 
 def steps(size: Size, threads: int, fitting: bool) -> Iterator[int]:
-    """Train, and yield the images of each step."""
+    """Train, and yield the number of images of each step."""
     tune_process(threads)
     data, recipe = (
         random_data(IMAGES, size.image_size),
@@ -100,7 +100,7 @@ def steps(size: Size, threads: int, fitting: bool) -> Iterator[int]:
 
 
 def contenders() -> list[Contender]:
-    """Every size in every way, named by both."""
+    """Return a contender for each size and way, named by both."""
     ways = {
         ONE: (1, False, SETTINGS),
         ALL: (CORES, False, SETTINGS),
@@ -121,7 +121,7 @@ def _loop() -> None:
 
 @contextmanager
 def busy_loops() -> Iterator[None]:
-    """Keep every core busy."""
+    """Keep all cores busy within the context."""
     loops = [multiprocessing.Process(target=_loop, daemon=True) for _ in range(CORES)]
     for loop in loops:
         loop.start()
@@ -134,7 +134,7 @@ def busy_loops() -> Iterator[None]:
 
 
 def ratio(rounds: Sequence[Round], number: int, way: str) -> str:
-    """Return the speed of a way over that of one thread: median, least and greatest."""
+    """Return the speed of a way relative to one thread: median, least and greatest."""
     ratios = [one[f"{number} {way}"] / one[f"{number} {ONE}"] for one in rounds]
     return f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 

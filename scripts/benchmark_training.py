@@ -1,22 +1,22 @@
-"""How fast a trial trains, against the ordinary way, which is written out below.
+"""Compare the training speed of a trial with that of an ordinary training loop.
 
     python scripts/benchmark_training.py [--design resnet-20] [--device cpu] [--out FILE]
     python scripts/benchmark_training.py --packs       # many small networks at once
-    python scripts/benchmark_training.py --accuracy    # as accurate as the ordinary way?
-    python scripts/benchmark_training.py --profile     # where the time of a step goes
+    python scripts/benchmark_training.py --accuracy    # accuracy against the ordinary loop
+    python scripts/benchmark_training.py --profile     # time of a step by operation
     python scripts/benchmark_training.py --start       # from a trial's start to its first step
 
-Every contender runs in processes of its own, on the same random images of 3 x 32 x 32, batch 128,
-crops and flips. The contenders take steps; each figure is the median over the rounds, each ratio
-the median of the ratios within a round, and behind it stand the least and the greatest of them.
+Every contender runs in separate processes, on the same random images of 3 x 32 x 32, batch 128,
+crops and flips. The contenders take turns. Each speed is the median over the rounds, each ratio the
+median of the ratios within a round, followed by the least and the greatest of them.
 
 - The ordinary loop is a Dataset of PIL images with torchvision's transforms, a DataLoader, float32
   and SGD, as in torchvision's reference and the usual tutorials; with 0, 2 and all workers. The
-  others are measured by the best of these in each round.
-- The strong loop is what a good engineer writes by hand: images in memory, a batch augmented at
-  once, channels_last, bfloat16.
-- Ours is skipsearch's Trainer as a search runs it, and the same with one switch turned.
-- The floor is the network's convolutions alone: no other operation, and nothing to load.
+  base of the ratios is the best of these in each round.
+- The strong loop is what a good engineer writes by hand: images in memory, augmentation of whole
+  batches, channels_last, bfloat16.
+- Ours is skipsearch's Trainer as a search runs it, and variants with one changed setting.
+- The floor is only the network's convolutions: no other operations and no data loading.
 """
 
 import argparse
@@ -63,14 +63,14 @@ HUGE_PAGES = {"THP_MEM_ALLOC_ENABLE": "1"}  # PyTorch's own switch
 
 
 def random_data() -> ss.Data:
-    """8,192 images of 3 x 32 x 32 and 10 classes, augmented as CIFAR-10 is."""
+    """Return 8,192 images of 3 x 32 x 32 and 10 classes, with the augmentation of CIFAR-10."""
     data = random_images.random_data(8192, 32)
     one = Split(data.train.images[:1], data.train.labels[:1])
     return replace(data, validation=one, augmentation={"crop": 4, "flip": True, "cutout": 0})
 
 
 def digits() -> ss.Data:
-    """The digits, with a single image to evaluate on: here it is training that counts."""
+    """Return the digits with a single validation image, since only training is timed."""
     data = ss.load_data("digits")
     return replace(data, validation=Split(data.validation.images[:1], data.validation.labels[:1]))
 
@@ -79,7 +79,7 @@ def digits() -> ss.Data:
 
 
 class PilImages(torch.utils.data.Dataset[tuple[Tensor, int]]):
-    """Images as files would give them: one PIL image at a time, transformed one at a time."""
+    """PIL images, as read from files, which are transformed one at a time."""
 
     def __init__(self, data: ss.Data) -> None:
         arrays = data.train.images.permute(0, 2, 3, 1).squeeze(3).numpy()
@@ -111,7 +111,7 @@ def ordinary(
     threads: int = CORES,
     batch: int = BATCH,
 ) -> Iterator[int]:
-    """Train in the ordinary way; yields the images of each step."""
+    """Train with the ordinary loop, and yield the number of images of each step."""
     torch.set_num_threads(threads)
     torch.backends.cudnn.benchmark = True
     data = load()
@@ -143,7 +143,7 @@ def ordinary(
 
 
 def strong(design: ss.Design, load: Callable[[], ss.Data], device: str) -> Iterator[int]:
-    """Train as a good engineer would by hand, in plain PyTorch; yields the images of each step."""
+    """Train with a fast loop in plain PyTorch, and yield the number of images of each step."""
     torch.set_num_threads(CORES)
     torch.backends.cudnn.benchmark = True
     data = load().to(device)
@@ -156,10 +156,10 @@ def strong(design: ss.Design, load: Callable[[], ss.Data], device: str) -> Itera
     optimizer = torch.optim.SGD(
         model.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4, nesterov=True
     )
-    dtype = autocast_dtype(ss.Recipe(), torch.device(device))  # None where bfloat16 is emulated
+    dtype = autocast_dtype(ss.Recipe(), torch.device(device))  # None if bfloat16 is emulated
     while True:
         for index in torch.randperm(len(padded), device=device).split(BATCH):
-            # Crop and flip at once, by which rows and columns are taken; channels come out last.
+            # Crop and flip at once by indexing rows and columns; the channels come last.
             top, left = torch.randint(2 * crop + 1, (2, len(index), 1), device=device)
             flipped = torch.rand(len(index), 1, device=device) < 0.5
             rows, columns = top + pixels, left + torch.where(flipped, pixels.flip(0), pixels)
@@ -178,17 +178,17 @@ def strong(design: ss.Design, load: Callable[[], ss.Data], device: str) -> Itera
 
 
 class WithoutChannelsLast(Trainer):
-    """The Trainer with tensors in the usual order of memory."""
+    """Trainer with tensors in the default memory format."""
 
     def __init__(self, model: nn.Module, data: ss.Data, recipe: ss.Recipe) -> None:
         super().__init__(model, data, recipe)
         self.model.to(memory_format=torch.contiguous_format)
-        # Images arrive in channels_last; to turn them back is counted here as well.
+        # Images arrive in channels_last; the time to convert them back is included.
         self.model.register_forward_pre_hook(lambda module, inputs: inputs[0].contiguous())
 
 
 class WithFusedSgd(Trainer):
-    """The Trainer with the fused SGD of PyTorch."""
+    """Trainer with PyTorch's fused SGD."""
 
     def __init__(self, model: nn.Module, data: ss.Data, recipe: ss.Recipe) -> None:
         super().__init__(model, data, recipe)
@@ -196,7 +196,7 @@ class WithFusedSgd(Trainer):
 
 
 class WithoutGraph(Trainer):
-    """The Trainer with real steps where it would replay a CUDA graph."""
+    """Trainer that runs real steps instead of replaying a CUDA graph."""
 
     def __init__(self, model: nn.Module, data: ss.Data, recipe: ss.Recipe) -> None:
         super().__init__(model, data, recipe, recorder=CallsAgain())
@@ -206,11 +206,11 @@ class CallsAgain:
     """A recorder whose replay is a real call."""
 
     def run(self, function: Callable[[Tensor], None], value: Tensor) -> None:
-        """Call."""
+        """Call the function."""
         function(value)
 
     def record(self, function: Callable[[Tensor], None], value: Tensor) -> Callable[[], None]:
-        """Return what calls."""
+        """Return a function that calls it again."""
         return partial(function, value)
 
 
@@ -223,7 +223,7 @@ def trained(
     batch: int = BATCH,
     seed: int = 0,
 ) -> Trainer:
-    """Return a training that never ends."""
+    """Return a trainer whose budget is never reached."""
     recipe = ss.Recipe(batch_size=batch, peak_lr=0.1, epochs=1_000_000, precision=precision)
     return trainer(ss.build(design, data.in_channels, data.classes, seed=seed), data, recipe)
 
@@ -237,13 +237,13 @@ def ours(
     tuned: bool = True,
     **how: Any,
 ) -> Iterator[int]:
-    """Train as a trial of a search does; yields the images of each short epoch."""
+    """Train as a trial of a search, and yield the number of images of each short epoch."""
     if tuned:
         tune_process(threads)
     else:
         torch.set_num_threads(threads)
     data = load().to(device)
-    if device == "cpu":  # where the clock is read after each epoch
+    if device == "cpu":  # on which the time is read after each epoch
         images = 8 * BATCH
         data = replace(data, train=Split(data.train.images[:images], data.train.labels[:images]))
     one = trained(design, data, **how)
@@ -255,7 +255,7 @@ def ours(
 def streams(
     design: ss.Design, load: Callable[[], ss.Data], device: str, count: int
 ) -> Iterator[int]:
-    """Train several networks at once in one process, each on a stream of its own."""
+    """Train several networks at once in one process, each on a separate stream."""
     from skipsearch.training.streams import Streams
 
     tune_process(1)
@@ -275,9 +275,9 @@ def streams(
 
 
 def convolutions(design: ss.Design, load: Callable[[], ss.Data], device: str) -> Iterator[int]:
-    """Compute a network's convolutions alone, forward and backward; yields images.
+    """Compute only a network's convolutions, forward and backward, and yield numbers of images.
 
-    Each has its own prepared input and gradient, of the shapes of the network, in channels_last
+    Each has its own prepared input and gradient, with the shapes in the network, in channels_last
     and the fastest precision. On a GPU they are replayed as one CUDA graph.
     """
     tune_process(1)
@@ -291,7 +291,7 @@ def convolutions(design: ss.Design, load: Callable[[], ss.Data], device: str) ->
         return values.contiguous(memory_format=torch.channels_last)
 
     def prepare(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
-        wanted = bool(calls)  # the gradient of the images is not
+        wanted = bool(calls)  # the gradient of the images is not needed
         calls.append((module, prepared(inputs[0]).requires_grad_(wanted), prepared(output)))
 
     hooks = [
@@ -323,7 +323,7 @@ PACK = 8
 
 
 def small(width: int) -> ss.Design:
-    """A design that leaves most of a device idle."""
+    """Return a design that leaves most of a device idle."""
     return ss.Design(
         layout="conv3-bn-relu-conv3-bn + relu",
         depths=(1, 1, 1),
@@ -333,7 +333,7 @@ def small(width: int) -> ss.Design:
 
 
 def one_after_another(design: ss.Design, batch: int, device: str) -> Iterator[int]:
-    """Train networks in steps of an epoch; yields the images of each epoch."""
+    """Train networks in turns of one epoch, and yield the number of images of each epoch."""
     tune_process(1)
     data = digits().to(device)
     for one in cycle([trained(design, data, batch=batch, seed=seed) for seed in range(PACK)]):
@@ -342,7 +342,7 @@ def one_after_another(design: ss.Design, batch: int, device: str) -> Iterator[in
 
 
 def packed(design: ss.Design, batch: int, device: str) -> Iterator[int]:
-    """Train the same networks as one; yields images times networks of each epoch."""
+    """Train the same networks as a pack, and yield images times networks of each epoch."""
     from skipsearch.training import PackTrainer
 
     tune_process(1)
@@ -360,7 +360,7 @@ def packed(design: ss.Design, batch: int, device: str) -> Iterator[int]:
 
 
 def started(design: ss.Design, device: str) -> str:
-    """Begin trials one after another in one process, as a worker does, and time their starts."""
+    """Start trials one after another in one process, as a worker does, and time their starts."""
     tune_process(1)
     data = random_data().to(device)
     seconds = []
@@ -387,11 +387,11 @@ def _wait(device: str) -> None:
 
 # --- the contenders -------------------------------------------------------------------------------
 
-Group = tuple[list[Contender], list[Ratio]]  # a table: its rows, and its columns of ratios
+Group = tuple[list[Contender], list[Ratio]]  # rows of a table, and its columns of ratios
 
 
 def training(design: ss.Design, device: str, environment: bool) -> Group:
-    """The table of one design."""
+    """Return the table of one design."""
     loops = [
         Contender(
             f"ordinary loop, {workers} workers",
@@ -409,7 +409,7 @@ def training(design: ss.Design, device: str, environment: bool) -> Group:
 
 
 def cpu_contenders(design: ss.Design, environment: bool) -> list[Contender]:
-    """The rows of the CPU's table: from ordinary loops side by side to the floor."""
+    """Return the rows of the CPU table, from parallel ordinary loops to the floor."""
 
     def row(name: str, **how: Any) -> Contender:
         return Contender(name, partial(ours, design, random_data, "cpu", **how), CORES)
@@ -436,7 +436,7 @@ def cpu_contenders(design: ss.Design, environment: bool) -> list[Contender]:
 
 
 def gpu_contenders(design: ss.Design) -> list[Contender]:
-    """The rows of a GPU's table: from ordinary loops side by side to the floor."""
+    """Return the rows of the GPU table, from parallel ordinary loops to the floor."""
 
     def row(name: str, processes: int = 1, **how: Any) -> Contender:
         return Contender(name, partial(ours, design, random_data, "cuda", **how), processes)
@@ -463,7 +463,7 @@ def gpu_contenders(design: ss.Design) -> list[Contender]:
 
 
 def packs(width: int, batch: int, device: str) -> Group:
-    """The table of small networks of one width, trained with one batch size."""
+    """Return the table of small networks of one width and batch size."""
     design, processes = small(width), CORES if device == "cpu" else 1
     contenders = [
         Contender(f"{name}, width {width}, batch {batch}", steps, processes)
@@ -481,9 +481,9 @@ def packs(width: int, batch: int, device: str) -> Group:
 
 
 def measured(title: str, groups: list[Group], options: argparse.Namespace) -> None:
-    """Let all contenders take steps, and write a table of each group after each of them."""
+    """Measure the contenders in turns, and write the tables of all groups after each of them."""
     contenders = [contender for group, _ in groups for contender in group]
-    if options.work is not None:  # this process was started to be one of them
+    if options.work is not None:  # this process is one of the contenders
         work(contenders[options.work], options.device, options.seconds)
         return
     body = ""
@@ -503,7 +503,7 @@ def measured(title: str, groups: list[Group], options: argparse.Namespace) -> No
 
 
 def main() -> None:
-    """Print what was asked for, and write it into a file."""
+    """Print the requested measurement, and write it into a file if asked to."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--packs", action="store_true", help="many small networks at once")
@@ -521,7 +521,7 @@ def main() -> None:
     parser.add_argument("--data-root", help="of --accuracy")
     parser.add_argument("--epochs", type=int, default=10, help="of --accuracy")
     parser.add_argument("--out", type=Path, help="a file in markdown: replace the section there")
-    parser.add_argument("--work", type=int, help=argparse.SUPPRESS)  # which contender to be
+    parser.add_argument("--work", type=int, help=argparse.SUPPRESS)  # the contender to run
     options = parser.parse_args()
 
     device = options.device

@@ -1,12 +1,13 @@
-"""Whether everything holds on this machine's GPU: one command, nine minutes at most.
+"""Check skipsearch on the GPU of this machine, within eight minutes by default.
 
     python scripts/check_gpu.py [--minutes 8] [--out FILE] [--only bits,streams] [--device cuda]
 
-Each section is a process with a time limit of its own, so that one that hangs or crashes costs no
-other. Each line is printed, and written into the file, as soon as it is known. The exit code is 0
-where nothing failed, else 1. What needs ray or optuna is skipped where they are missing; with
-``--device cpu`` what needs a GPU is skipped. Graphs are tried on every torch, also on those older
-than what skipsearch records on by itself (but in the searches, which train as users' do).
+Each section is a process with a separate time limit, so that a hang or crash does not affect the
+others. Each line is printed, and written into the file, as soon as it is known. The exit code is 0
+if nothing failed, else 1. Checks that need ray or optuna are skipped if these are missing; with
+``--device cpu``, checks that need a GPU are skipped. Graphs are tested with every version of torch,
+even those too old for skipsearch to record steps by default. The searches are an exception: they
+train as for users.
 """
 
 import argparse
@@ -19,7 +20,7 @@ import time
 from pathlib import Path
 from typing import TextIO
 
-SECONDS = {  # of each section, at most; the most valuable first
+SECONDS = {  # time limit of each section; the most valuable come first
     "bits": 70,
     "streams": 90,
     "failures": 60,
@@ -34,10 +35,10 @@ SECONDS = {  # of each section, at most; the most valuable first
 
 
 class Report:
-    """Lines on the standard output and in a file, each there before the next check begins.
+    """Lines on the standard output and in a file, each written before the next check starts.
 
     Args:
-        file: To append to; None for the standard output alone.
+        file: File to append to; None for the standard output alone.
     """
 
     def __init__(self, file: Path | None) -> None:
@@ -54,7 +55,7 @@ class Report:
 
 
 def run_section(name: str, device: str, seconds: float, report: Report) -> None:
-    """Run a section in a process of its own, and write what it prints."""
+    """Run a section in a separate process, and write its output to the report."""
     report.line(f"== {name} (at most {seconds:.0f} s)")
     start = time.monotonic()
     arguments = ["--section", name, "--device", device, "--seconds", str(seconds)]
@@ -82,13 +83,13 @@ def run_section(name: str, device: str, seconds: float, report: Report) -> None:
 
 
 def main() -> int:
-    """Run the sections; returns the exit code."""
+    """Run the sections, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--minutes", type=float, default=8.0, help="of all sections together")
     parser.add_argument("--out", type=Path, help="a file that the lines are written to as well")
     parser.add_argument("--only", help=f"some of {','.join(SECONDS)}")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
-    parser.add_argument("--section", choices=SECONDS, help=argparse.SUPPRESS)  # to be one of them
+    parser.add_argument("--section", choices=SECONDS, help=argparse.SUPPRESS)  # the section to run
     parser.add_argument("--seconds", type=float, default=600.0, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.section:

@@ -1,4 +1,4 @@
-"""Train the leading design of a run on train + validation, test it once, and write it out.
+"""Train the leading design of a run on train + validation, test it once, and export it.
 
     python scripts/export_winner.py runs/orders winner
 
@@ -11,7 +11,7 @@ import skipsearch as ss
 
 
 def main() -> None:
-    """Export and say how good it is."""
+    """Export the design, and print its test score."""
     parser = argparse.ArgumentParser(description="Export the leading design of a run.")
     parser.add_argument("run", help="the run folder")
     parser.add_argument("out", help="the folder to write")

@@ -1,12 +1,12 @@
-"""Gives bad values to every flag of every verb, and counts how each command line ends.
+"""Pass invalid values to every flag of every command, and count the outcomes.
 
     python scripts/fuzz_flags.py [--values N] [--seed S] [--run RUN]
 
-Allowed are exit code 2 with one short line, without a password and with nothing left behind, and
-exit code 0 where a verb takes the value. Verbs and flags are read from the parser, so that a new
-one is tried too. No search and no training can start: each command line has a second reason to be
-refused, which comes last, such as a cluster that may not be joined, a device that does not exist,
-or data that are missing. The exit code is 1 if there was a fault.
+Two outcomes are allowed: exit code 2 with one short line, which shows no password and leaves no
+files behind, and exit code 0 if the command accepts the value. Commands and flags are read from the
+parser, so that new ones are tested too. No search or training can start: each command line has a
+second reason to be rejected, which is checked last, such as a cluster that may not be joined, a
+device that does not exist, or missing data. The exit code is 1 if there was a fault.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from skipsearch.cli.words import EXIT_BAD_INPUT
 from skipsearch.run.searching import search
 
 SLOW = 2.0  # seconds above which a command line counts as slow
-EXAMPLES = 3  # printed of each kind of fault
+EXAMPLES = 3  # printed examples of each kind of fault
 LONGEST_LINE = 1_100  # characters
 
-SECRET = "s3cret"  # a password: no message may show it
+SECRET = "s3cret"  # a password, which no message may show
 VALUES = (
     *(
         "",
@@ -188,12 +188,12 @@ GOOD_STARTS = (
 
 
 def command_lines(rng: random.Random, folder: Path, run: Path) -> Iterator[list[str]]:
-    """Yield a command line with a bad value for each flag of each verb.
+    """Yield a command line with an invalid value for each flag of each command.
 
     Args:
-        rng: Draws.
-        folder: For files that are named.
-        run: A run folder, which is only read.
+        rng: Random generator.
+        folder: Folder for the files named in command lines.
+        run: Run folder, which is only read.
     """
     missing, file = folder / "missing.npz", folder / "file"
     file.write_text("no folder")
@@ -239,7 +239,7 @@ def run_command(words: Sequence[str]) -> tuple[int | str, str, str]:
     """Run a command line in this process.
 
     Returns:
-        Its exit code; what it wrote on standard output and on standard error.
+        Exit code, standard output and standard error.
     """
     out, err = StringIO(), StringIO()
     with redirect_stdout(out), redirect_stderr(err):
@@ -251,14 +251,14 @@ def run_command(words: Sequence[str]) -> tuple[int | str, str, str]:
 
 
 def fault(words: Sequence[str], folder: Path) -> str:
-    """Run a command line that must be refused, or do no more than print.
+    """Run a command line that must be rejected, or only print.
 
     Args:
-        words: The command line.
-        folder: Where it runs; a refusal leaves nothing behind in it.
+        words: Command line.
+        folder: Working folder, in which a rejected command leaves nothing behind.
 
     Returns:
-        What is wrong; an empty text if nothing is.
+        Description of the fault; empty if there is none.
     """
     before = sorted(folder.rglob("*"))
     try:
@@ -280,8 +280,8 @@ def fault(words: Sequence[str], folder: Path) -> str:
 
 
 def run_all(values: int, seed: int, folder: Path, run: Path) -> dict[str, list[str]]:
-    """Give so many bad values to every flag; print a table, return the faults by their kind."""
-    os.environ.pop("RAY_AUTH_MODE", None)  # With it a search might join a cluster.
+    """Pass invalid values to every flag; print a table, and return the faults by kind."""
+    os.environ.pop("RAY_AUTH_MODE", None)  # With it, a search might join a cluster.
     os.chdir(folder)
     faults: dict[str, list[str]] = defaultdict(list)
     counts: Counter[str] = Counter()
@@ -296,7 +296,7 @@ def run_all(values: int, seed: int, folder: Path, run: Path) -> dict[str, list[s
             slowest = max(slowest, seconds)
             if wrong:
                 kind = f"{words[0]}: {wrong.partition(':')[0]}"
-                if kind not in faults:  # at once: a long run may be cut short
+                if kind not in faults:  # at once, since a long run may be interrupted
                     print(f"{kind}, such as {words!a:.3000}", file=sys.stderr, flush=True)
                 faults[kind].append(f"{words!a}: {wrong}")
     for verb, count in sorted(counts.items()):
@@ -306,10 +306,10 @@ def run_all(values: int, seed: int, folder: Path, run: Path) -> dict[str, list[s
 
 
 def bad_value(rng: random.Random) -> str:
-    """Draw a value that hardly any flag takes."""
+    """Draw a value that hardly any flag accepts."""
     if rng.random() < 0.7:
         return rng.choice(VALUES)
-    # A changed URL may be one no more, and what was its password is none then.
+    # A changed URL may no longer be a URL with a password.
     text = rng.choice([text for text in (*VALUES, *GOOD_STARTS) if SECRET not in text])[:200]
     for _ in range(rng.randint(1, 3)):
         i = rng.randint(0, len(text))

@@ -1,11 +1,11 @@
-"""Feeds mutants of good inputs to skipsearch and counts how each of them ends.
+"""Pass mutants of valid inputs to skipsearch, and count the outcomes.
 
     python scripts/fuzz_inputs.py [--what yaml|values|layouts] [--cases N] [--seed S]
 
-A mutant may be accepted, or refused by a SkipSearchError of one short line. Anything else is a
-fault: another exception, a long message, a case that takes too long or needs too much memory. The
-exit code is 1 if there was one, and the table ends with examples. A case is drawn from the seed and
-its number alone, so ``--only NUMBER`` repeats it and prints its input.
+A mutant may be accepted, or rejected by a SkipSearchError with a short, one-line message. Anything
+else is a fault: another exception, a long message, or a case that takes too long or needs too much
+memory. If there was a fault, the exit code is 1 and examples follow the table. A case depends only
+on the seed and its number, so ``--only NUMBER`` repeats it and prints its input.
 """
 
 from __future__ import annotations
@@ -45,23 +45,24 @@ from skipsearch.recipe import Recipe
 from skipsearch.space import Space
 
 READY = sorted((Path(__file__).parents[1] / "search_spaces").glob("*.yaml"))
-SLOW = 2.0  # seconds of this process's own time above which a case counts as slow
+SLOW = 2.0  # seconds of processor time above which a case counts as slow
 LONGEST_MESSAGE = 1_000  # characters
-EXAMPLES = 3  # printed of each kind of fault
+EXAMPLES = 3  # printed examples of each kind of fault
 
 
 class Hang(BaseException):
-    """A case that took longer than its deadline; no handler of an Exception catches it."""
+    """Raised if a case exceeds its deadline; no handler of ``Exception`` catches it."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One input and what is done with it.
+    """One input and the action on it.
 
     Attributes:
-        action: What the table calls it, such as ``Space.load``.
-        text: The input, for the report.
-        run: Does it; returns nothing, or the kind of fault that is no exception.
+        action: Name of the action in the table, such as ``Space.load``.
+        text: Input, for the report.
+        run: Function that runs the action; it returns None, or the kind of a fault without an
+            exception.
     """
 
     action: str
@@ -145,7 +146,7 @@ BLOCKS = (
 
 
 def mutate(text: str, rng: random.Random) -> str:
-    """Return a YAML text with one to four random changes, gentle ones in a third of all."""
+    """Return a YAML text with one to four random changes, which are gentle in a third of cases."""
     kinds = GENTLE if rng.random() < 0.35 else MUTATIONS
     for _ in range(rng.choice((1, 1, 1, 2, 2, 3, 4))):
         text = rng.choice(kinds)(text, rng)
@@ -180,7 +181,7 @@ def _change_a_sign(text: str, rng: random.Random) -> str:
 
 
 def _spots(text: str) -> list[tuple[int, int]]:
-    """Where the plain scalars of a text of few kinds of signs stand."""
+    """Return start and end of the plain scalars of a simple YAML text."""
     spots, start = [], 0
     for i, sign in enumerate(text + "\n"):
         if sign in ":,[]{}\n":
@@ -227,11 +228,11 @@ def _add_a_block(text: str, rng: random.Random) -> str:
 
 
 def _change_a_value(text: str, rng: random.Random) -> str:
-    """Change a value and not the text: all that is written is well-formed."""
+    """Change a value rather than the text, so that the result is well-formed YAML."""
     try:
         values = yaml.safe_load(text)
         odd = yaml.safe_load(rng.choice(SCALARS))
-    except Exception:  # what PyYAML itself makes of a mutant is not the question
+    except Exception:  # PyYAML itself is not tested
         return text
     places = list(_places(values))
     if not places:
@@ -248,13 +249,13 @@ def _is_list(value: object) -> bool:
     return isinstance(value, list)
 
 
-# What stands in a good file in the place of a value of its kind.
+# Values that occur in valid files.
 WORDS = (*SHORTCUTS, *MERGES, *PLAIN_TOKENS, "conv1", "conv3", "dw3", "layout", "merge", "depths")
 NUMBERS = ("0", "1", "2", "3", "4", "8", "16", "0.5", "0.1", "1.0", "2.5", "-6", "1e-4", "1e6")
 
 
 def _change_a_word_or_number(text: str, rng: random.Random) -> str:
-    """Put a good word for a word, a good number for a number: most of these are accepted."""
+    """Replace a word or number by a valid one; most of the results are accepted."""
     found = list(re.finditer(r"\b(?:(\d+(?:\.\d+)?)|[a-z][a-z0-9]*(?:-[a-z]+)?)\b", text))
     if not found:
         return text
@@ -280,7 +281,7 @@ MUTATIONS = (
 
 
 def yaml_cases(rng: random.Random, folder: Path) -> Iterator[Case]:
-    """Mutants of the ready spaces and of designs, as files."""
+    """Yield mutants of the ready spaces and of designs, as files."""
     if rng.random() < 0.3:
         design = CLASSICS[rng.choice(sorted(CLASSICS))].design
         text = mutate(design.to_yaml(), rng)
@@ -312,7 +313,7 @@ def _sized(space: Space) -> None:
 
 
 def _reread(read: Callable[[str], Any], text: str) -> Any:
-    """Read what was accepted and written: it must not be refused now."""
+    """Read what was accepted and written; it must not be rejected now."""
     try:
         return read(text)
     except SkipSearchError as error:
@@ -320,7 +321,7 @@ def _reread(read: Callable[[str], Any], text: str) -> Any:
 
 
 def _command(*arguments: str) -> str | None:
-    """Run a command; a refusal is exit code 2 and one line on standard error."""
+    """Run a command; a rejection is exit code 2 with one line on standard error."""
     out, err = StringIO(), StringIO()
     with redirect_stdout(out), redirect_stderr(err):
         code = command_line(arguments)
@@ -381,7 +382,7 @@ VALUES = (
 
 
 def value_cases(rng: random.Random, folder: Path) -> Iterator[Case]:
-    """Mappings from Python, with values of any type in any place."""
+    """Yield mappings from Python, with values of any type in any place."""
     space = yaml.safe_load(rng.choice(READY).read_text(encoding="utf-8"))
     design = CLASSICS[rng.choice(sorted(CLASSICS))].design.to_dict()
     recipe = Recipe().to_dict()
@@ -402,7 +403,7 @@ def value_cases(rng: random.Random, folder: Path) -> Iterator[Case]:
 
 
 def _places(value: Any, depth: int = 0) -> Iterator[tuple[Any, Any]]:
-    """Yield every place in nested lists and mappings that a value stands in."""
+    """Yield container and key of every value in nested lists and mappings."""
     keys = list(value) if isinstance(value, dict) else range(len(value) if _is_list(value) else 0)
     for key in keys:
         yield value, key
@@ -420,7 +421,7 @@ def _recorded(recipe: Recipe) -> None:
 
 
 def layout_cases(rng: random.Random, folder: Path) -> Iterator[Case]:
-    """Texts that are nearly layouts."""
+    """Yield texts that are nearly layouts."""
     odd = (
         "+",
         "-",
@@ -465,13 +466,13 @@ SECTIONS: dict[str, Draw] = {"yaml": yaml_cases, "values": value_cases, "layouts
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a case ended.
+    """Outcome of a case.
 
     Attributes:
-        kind: ``accepted``, the class of a SkipSearchError, or what is wrong.
-        fault: Whether it should not be.
-        detail: The message, or where an exception came from.
-        seconds: Processor time that it took.
+        kind: ``accepted``, the class of a SkipSearchError, or the kind of fault.
+        fault: Whether it is a fault.
+        detail: Message, or traceback of an exception.
+        seconds: Processor time in seconds.
     """
 
     kind: str
@@ -481,7 +482,7 @@ class Outcome:
 
 
 def run(case: Case, deadline: float) -> Outcome:
-    """Run one case and classify its end."""
+    """Run one case, and classify its outcome."""
     start = time.process_time()
     signal.setitimer(signal.ITIMER_REAL, deadline)
     kind, fault, detail = "accepted", False, ""
@@ -507,7 +508,7 @@ def run(case: Case, deadline: float) -> Outcome:
 
 
 def limit_memory(gigabytes: float) -> None:
-    """Let this process take so much memory beyond what it has: more is a MemoryError."""
+    """Limit the further memory of this process; exceeding it raises a MemoryError."""
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     limit = size + int(gigabytes * 2**30)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
@@ -519,7 +520,7 @@ def on_alarm(*_: object) -> None:
 
 
 def main() -> int:
-    """Run the cases, print the table, return 1 if a case was a fault."""
+    """Run the cases, print the table, and return 1 if there was a fault."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--what", choices=SECTIONS, help="one section alone")
     parser.add_argument("--cases", type=int, default=1_000, help="mutants of each section")

@@ -1,4 +1,4 @@
-"""What ``check_gpu.py`` checks, section by section; each check is a function."""
+"""Checks of ``check_gpu.py``, by section; each check is a function."""
 
 import contextlib
 import gc
@@ -41,7 +41,7 @@ from skipsearch.training import (
 from skipsearch.training.checkpoint import load_checkpoint, save_checkpoint
 from skipsearch.training.recorded import WARM_UP, CudaGraphs, Recorded
 
-Check = Callable[[torch.device], str | None]  # returns a detail worth a word
+Check = Callable[[torch.device], str | None]  # returns a detail for the report
 CHECKS: dict[str, list[Check]] = {}
 MIB = 1 << 20
 
@@ -57,11 +57,11 @@ RECIPE = ss.Recipe(epochs=3, batch_size=16, crop=1, flip=True, cutout=3)
 
 
 class Skip(Exception):
-    """A check that cannot be made here; says why."""
+    """Raised with the reason by a check that cannot run here."""
 
 
 def check(section: str) -> Callable[[Check], Check]:
-    """Add a function to a section."""
+    """Return a decorator that adds a function to a section."""
 
     def add(function: Check) -> Check:
         CHECKS.setdefault(section, []).append(function)
@@ -71,10 +71,10 @@ def check(section: str) -> Callable[[Check], Check]:
 
 
 def run_checks(section: str, device: str) -> int:
-    """Run a section's checks, print a line for each, and return how many failed."""
+    """Run the checks of a section, print a line for each, and return the number of failures."""
     where = torch.device(device, 0) if device == "cuda" else torch.device(device)
     torch.set_num_threads(1)
-    recorded.OLDEST_TORCH = (0, 0)  # to find out what holds below it
+    recorded.OLDEST_TORCH = (0, 0)  # to test older versions as well
     if device == "cuda":
         name = torch.cuda.get_device_name(where)
         print(f"   {name}, {versions()}", flush=True)
@@ -98,11 +98,11 @@ def run_checks(section: str, device: str) -> int:
     return failed
 
 
-# --- what the checks share ------------------------------------------------------------------------
+# --- shared parts ---------------------------------------------------------------------------------
 
 
 def few(device: torch.device, train: int = 100, validation: int = 60) -> Data:
-    """Some of the digits."""
+    """Return some images of the digits."""
     digits = load_data("digits").without_test()
     return replace(
         digits,
@@ -114,7 +114,7 @@ def few(device: torch.device, train: int = 100, validation: int = 60) -> Data:
 
 
 def random_data(device: torch.device, train: int, size: int, validation: int = 1) -> Data:
-    """Random images of three channels."""
+    """Return random images of three channels."""
     generator = torch.Generator().manual_seed(0)
     count = max(train, validation)
     images = torch.randint(256, (count, 3, size, size), dtype=torch.uint8, generator=generator)
@@ -141,14 +141,14 @@ class CallsAgain:
         self._graphs = CudaGraphs(device) if device.type == "cuda" else None
 
     def run(self, function: Callable[[Tensor], None], value: Tensor) -> None:
-        """Call."""
+        """Call the function."""
         if self._graphs:
             self._graphs.run(function, value)
         else:
             function(value)
 
     def record(self, function: Callable[[Tensor], None], value: Tensor) -> Callable[[], None]:
-        """Return what calls."""
+        """Return a function that calls it again."""
         return lambda: self.run(function, value)
 
 
@@ -156,14 +156,14 @@ class Refuses(CallsAgain):
     """A recorder that cannot record."""
 
     def record(self, function: Callable[[Tensor], None], value: Tensor) -> Callable[[], None]:
-        """Raise what a lack of memory raises."""
+        """Raise the error of exhausted memory."""
         raise torch.OutOfMemoryError("no room for a graph")
 
 
 def trainer(
     data: Data, design: ss.Design = DROPS, recipe: ss.Recipe = RECIPE, seed: int = 0, **how: Any
 ) -> Trainer:
-    """Return a training; on the CPU one that is recorded too."""
+    """Return a trainer; on the CPU its steps are recorded as well."""
     device = data.train.images.device
     if device.type == "cpu":
         how.setdefault("recorder", CallsAgain(device))
@@ -174,7 +174,7 @@ Curve = list[tuple[float, ...]]
 
 
 def figures(epoch: ss.Epoch) -> tuple[float, ...]:
-    """What an epoch showed, but for its time."""
+    """Return the results of an epoch, except for its time."""
     return (
         *(epoch.train_loss, epoch.train_score),
         *(epoch.validation_loss, epoch.validation_score),
@@ -182,7 +182,7 @@ def figures(epoch: ss.Epoch) -> tuple[float, ...]:
 
 
 def curve(one: Trainer, epochs: int | None = None) -> Curve:
-    """Train, and return what each epoch showed."""
+    """Train, and return the results of each epoch."""
     until = one.recipe.epochs if epochs is None else one.epoch + epochs
     result = []
     while one.epoch < until:
@@ -191,20 +191,20 @@ def curve(one: Trainer, epochs: int | None = None) -> Curve:
 
 
 def same(one: Trainer, other: Trainer) -> bool:
-    """Whether two networks have the same weights to the bit."""
+    """Return whether two networks have the same weights, bit by bit."""
     a, b = one.model.state_dict(), other.model.state_dict()
     return all(torch.equal(a[name], b[name]) for name in a)
 
 
 def on_gpu(device: torch.device) -> None:
-    """Skip a check where there is no GPU."""
+    """Skip a check if there is no GPU."""
     if device.type != "cuda":
         raise Skip("needs a GPU")
 
 
 @contextlib.contextmanager
 def never_waits() -> Iterator[None]:
-    """Raise where the host waits for the device; PyTorch warns of this mode itself."""
+    """Raise an error if the host waits for the device; PyTorch warns about this mode itself."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -215,7 +215,7 @@ def never_waits() -> Iterator[None]:
 
 
 def in_threads(functions: list[Callable[[], Any]]) -> list[Any]:
-    """Call all at once; returns what they return, or raises what the first one raised."""
+    """Call functions in parallel; return their results, or raise the first error."""
     results: list[Any] = [None] * len(functions)
     errors: list[BaseException] = []
 
@@ -415,7 +415,7 @@ def a_neighbour_that_cannot_be_recorded_harms_nobody(device: torch.device) -> No
 
 
 def _waits(step: Any, draws: Tensor) -> None:
-    """A step that reads something back, which no capture allows."""
+    """Run a step that reads a value back, which no capture allows."""
     type(step).__mro__[1].__call__(step, draws)
     step.loss_sum.tolist()
 
@@ -445,7 +445,7 @@ def what_cannot_be_recorded_leaves_nothing_behind(device: torch.device) -> str:
         assert one.failure, "it was recorded"
         assert any("not recorded" in str(warning.message) for warning in caught)
         assert torch.cuda.current_stream(device) == stream
-        torch.rand(4, device=device)  # the default generator draws outside a capture
+        torch.rand(4, device=device)  # the default generator still draws outside a capture
         torch.rand(4, device=device, generator=generator)
         failure = one.failure
         del one
@@ -462,7 +462,7 @@ def what_cannot_be_recorded_leaves_nothing_behind(device: torch.device) -> str:
         one(value)
     assert one.replays, one.failure
     assert len(set(value.tolist())) == 4
-    # Outside a capture the allocator gives back what it keeps before it says that memory ran out.
+    # Outside a capture, the allocator frees its cached memory before it reports out of memory.
     kept = torch.empty(64 * MIB, dtype=torch.uint8, device=device)
     del kept
     total = torch.cuda.get_device_properties(device).total_memory
@@ -477,17 +477,17 @@ def what_cannot_be_recorded_leaves_nothing_behind(device: torch.device) -> str:
 
 
 class ShortOfMemory(CudaGraphs):
-    """Has no memory left for the recording."""
+    """Recorder without memory for the recording."""
 
     def record(self, function: Callable[[Tensor], None], value: Tensor) -> Callable[[], None]:
-        """Record while all that the process may have is taken."""
+        """Record while all memory available to the process is in use."""
         with memory_limited(self._device, 0):
             return super().record(function, value)
 
 
 @contextlib.contextmanager
 def memory_limited(device: torch.device, more: int) -> Iterator[None]:
-    """Let the process have no more memory than it has, and so many bytes."""
+    """Limit the memory of the process to what it has, plus some bytes."""
     torch.cuda.empty_cache()
     total = torch.cuda.get_device_properties(device).total_memory
     limit = torch.cuda.memory_reserved(device) + more
@@ -584,7 +584,7 @@ def all_merges_and_operations_are_recorded(device: torch.device) -> str:
     problems = []
     for number, design in enumerate(designs):
         i, j = divmod(number, len(MERGES))
-        # A layout of each merge, and a merge of each layout, must repeat its bits as well.
+        # At least one layout of each merge, and one merge of each layout, must be deterministic.
         for deterministic in (False, True)[: 1 + ((j - i) % len(LAYOUTS) == 0)]:
             try:
                 one = trainer(data, design, recipe, deterministic=deterministic)
@@ -597,7 +597,7 @@ def all_merges_and_operations_are_recorded(device: torch.device) -> str:
 
 
 def _words(part: Any) -> set[str]:
-    """The words of all operations in a part of a plan."""
+    """Return the words of all operations in a part of a plan."""
     if isinstance(part, Step):
         return {part.op}
     return set().union(*map(_words, part)) if isinstance(part, tuple) else set()
@@ -679,7 +679,7 @@ def a_checkpoint_of_the_cpu_goes_on_here(device: torch.device) -> None:
 
 
 def request(design: ss.Design, recipe: ss.Recipe, seed: int = 0, **changes: Any) -> Request:
-    """A request as the driver gives it to a worker."""
+    """Return a request as the driver sends it to a worker."""
     asked = Request(
         design=design, recipe=recipe, seeds=(seed,), checkpoint=f"{seed}.pt", deterministic=True
     )
@@ -687,7 +687,7 @@ def request(design: ss.Design, recipe: ss.Recipe, seed: int = 0, **changes: Any)
 
 
 def finished(job: Job) -> Report:
-    """Take a job's steps until it has ended; returns the last report."""
+    """Run the steps of a job until its end, and return the last report."""
     report = job.step()
     while not report.done:
         report = job.step()
@@ -695,7 +695,7 @@ def finished(job: Job) -> Report:
 
 
 def losses(report: Report) -> list[float]:
-    """The losses of a job's report."""
+    """Return the losses of a job's report."""
     return [epoch.train_loss for epoch in report.members[0].curve]
 
 
@@ -762,7 +762,7 @@ def what_never_fits_fails_and_the_next_trial_trains(device: torch.device) -> str
     return result.failure
 
 
-# --- harm: what one trial does to another ---------------------------------------------------------
+# --- harm: effects of one trial on another --------------------------------------------------------
 
 
 @check("harm")
@@ -774,7 +774,7 @@ def a_time_out_beside_a_healthy_neighbour(device: torch.device) -> str:
         late = Job(request(CALM, endless, 1, timeout=1.0), data, Folder(folder), streams=streams)
         healthy = Job(request(DROPS, RECIPE, 5), data, Folder(folder), streams=streams)
         ended, found = in_threads([lambda: finished(late), lambda: finished(healthy)])
-        # Whoever takes the slot of the late one has memory to itself.
+        # The next trial in the slot of the late one has the memory to itself.
         late.discard()
         after = Job(request(DROPS, RECIPE, 5), data, Folder(Path(folder) / "b"), streams=streams)
         assert losses(finished(after)) == losses(expected)
@@ -820,7 +820,7 @@ def a_device_assert_beside_a_healthy_neighbour(device: torch.device) -> str:
         (_, wrong_lost), (reason, lost) = json.loads(results.splitlines()[0])
         assert wrong_lost, results
         assert lost or not reason, results
-        # In a new process, this one, it goes on from its checkpoint.
+        # In a new process, which is this one, it resumes from its checkpoint.
         again = Job(request(DROPS, RECIPE, 5), data, Folder(folder))
         result = finished(again)
         expected = finished(Job(request(DROPS, RECIPE, 5), data, Folder(Path(folder) / "a")))
@@ -832,7 +832,7 @@ def a_device_assert_beside_a_healthy_neighbour(device: torch.device) -> str:
 
 
 def _steps(one: Trainer, seconds: float) -> tuple[float, float]:
-    """Milliseconds a step, and milliseconds of the host a step."""
+    """Return the milliseconds per step, and those of the host."""
     for step in range(WARM_UP + 20):
         one.run_step(step)
     _wait(one.device)

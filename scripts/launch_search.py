@@ -2,14 +2,14 @@ r"""Launch a search from Python and print its leaders, or submit it to a running
 
     python scripts/launch_search.py search_spaces/orders.yaml runs/orders --trials 30 --epochs 27
 
-Interrupt it and run it again: it goes on where it was. On a machine of a cluster, add ``--address
-auto``. From elsewhere, submit it to the cluster's dashboard; it goes on there when you leave:
+If interrupted, run it again to resume the search. On a machine of a cluster, add ``--address
+auto``. From elsewhere, submit it to the cluster's dashboard; it continues there when you leave:
 
     python scripts/launch_search.py search_spaces/orders.yaml /runs/orders --trials 30 --epochs 27 \
         --submit http://127.0.0.1:8265
 
-The run folder and the folder of the data are then on the cluster's head node. What is submitted is
-the space and this package; what it depends on must be installed there, or comes with ``--install``.
+The run folder and the folder of the data are then on the cluster's head node. The space and this
+package are submitted. Dependencies must be installed there, or are installed with ``--install``.
 """
 
 import argparse
@@ -26,12 +26,12 @@ from pathlib import Path, PurePosixPath
 import skipsearch as ss
 from skipsearch.errors import RunError, SkipSearchError
 
-# Options of `skipsearch search` that are handed on as they are.
+# Options that are passed on to `skipsearch search` unchanged.
 HANDED_ON = ("data", "data_root", "trials", "epochs", "gpus_per_trial")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Search and rank, or submit; returns the exit code."""
+    """Search and rank, or submit the search; return the exit code."""
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def search(options: argparse.Namespace) -> int:
-    """Search here, or on the cluster that this machine is part of."""
+    """Search on this machine, or on the cluster that it is part of."""
     asked = {name: getattr(options, name) for name in ("data", "data_root", "trials", "epochs")}
     resources = ss.Resources(address=options.address, gpus_per_trial=options.gpus_per_trial)
     run = ss.search(options.space, out=options.out, resources=resources, **asked)
@@ -55,7 +55,7 @@ def search(options: argparse.Namespace) -> int:
 
 
 def check(options: argparse.Namespace) -> None:
-    """Refuse before it is submitted what would fail on the cluster."""
+    """Reject before submission what would fail on the cluster."""
     ss.Space.load(options.space)
     check_folders(options)
     if find_spec("aiohttp") is None:
@@ -63,7 +63,7 @@ def check(options: argparse.Namespace) -> None:
 
 
 def check_folders(options: argparse.Namespace) -> None:
-    """Refuse folders that would lie in the working folder of a job, which Ray removes."""
+    """Reject folders inside the working folder of a job, which Ray removes."""
     for name in ("out", "data_root"):
         path = getattr(options, name)
         if path is not None and not PurePosixPath(path).is_absolute():
@@ -87,15 +87,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def fill(folder: Path, space: str) -> None:
-    """Put the space and this package into what becomes the working folder of the search.
+    """Copy the space and this package to the future working folder of the search.
 
-    The package is not among Ray's ``py_modules``: the search itself hands it to its workers that
-    way, and Ray refuses a job that sets what its submission has set.
+    The package is not passed as Ray's ``py_modules``: the search itself passes it to its workers
+    that way, and Ray rejects a job that sets what its submission has set.
     """
     shutil.copy(space, folder)
     package = Path(ss.__file__).parent
     shutil.copytree(package, folder / package.name, ignore=shutil.ignore_patterns("__pycache__"))
-    # By which Python knows the version of what is not installed.
+    # From this, Python gets the version of a package that is not installed.
     known = folder / f"skipsearch-{version('skipsearch')}.dist-info"
     known.mkdir()
     known.joinpath("METADATA").write_text(
@@ -107,8 +107,8 @@ def submission(options: argparse.Namespace, folder: str) -> list[str]:
     """Return the command that submits a search.
 
     Args:
-        options: What was asked.
-        folder: As ``fill`` left it.
+        options: Options of the command line.
+        folder: Folder filled by ``fill``.
     """
     environment: dict[str, object] = {"working_dir": folder}
     if options.install:

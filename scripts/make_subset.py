@@ -1,10 +1,10 @@
-"""Write a fair subset of a data set as an .npz file, for a study on a small machine.
+"""Write a stratified subset of a data set as an .npz file, for a study on a small machine.
 
     python scripts/make_subset.py fashion-mnist fashion.npz --images 8000 [--data-root DIR]
     python scripts/make_subset.py cifar10 cifar8.npz --images 2500 --validation 2000 --pool 4
 
-Every class keeps its share in each split. Without ``--validation`` the validation images are drawn
-from the training images when the file is read. ``--pool 4`` takes the mean of 4 x 4 pixels.
+Every class keeps its share in each split. Without ``--validation``, the validation images are drawn
+from the training images when the file is read. ``--pool 4`` averages blocks of 4 x 4 pixels.
 """
 
 import argparse
@@ -21,7 +21,7 @@ import skipsearch as ss
 def subset(
     images: torch.Tensor, labels: torch.Tensor, count: int, pool: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw so many images, stratified by class."""
+    """Draw images with their labels, stratified by class; return them as arrays."""
     share = min(count, len(labels))
     chosen = np.arange(len(labels))
     if share < len(labels):
@@ -30,7 +30,7 @@ def subset(
     pictures = images[chosen]
     if pool > 1:
         pictures = avg_pool2d(pictures.float(), pool).round().to(torch.uint8)
-    pictures = pictures.permute(0, 2, 3, 1)  # (N, H, W, C), and (N, H, W) where they are grey
+    pictures = pictures.permute(0, 2, 3, 1)  # (N, H, W, C), or (N, H, W) if grey
     return pictures.squeeze(-1).numpy(), labels[chosen].numpy()
 
 

@@ -1,11 +1,11 @@
-"""NAS-Bench-Macro as a table that searches can be replayed on: a part of benchmark_samplers.py.
+"""NAS-Bench-Macro as a table for replayed searches; a part of ``benchmark_samplers.py``.
 
 6,561 networks of eight layers, each skipped or one of two blocks, were trained from scratch on
-CIFAR-10 with three seeds each (Su et al. 2021, arXiv:2103.11922). Its file is
-``nas-bench-macro_cifar10.json`` of github.com/xiusu/NAS-Bench-Macro, which is not kept here.
+CIFAR-10 with three seeds each (Su et al. 2021, arXiv:2103.11922). The file is
+``nas-bench-macro_cifar10.json`` of github.com/xiusu/NAS-Bench-Macro, which is not included here.
 
-To a sampler the layers are eight axes of three words each. Here they are the layouts of eight
-stages: any three do, as nothing of them is built or trained.
+For a sampler, the layers are eight axes with three levels each. Here they are the layouts of eight
+stages. Any three layouts serve, since nothing is built or trained.
 """
 
 import json
@@ -19,11 +19,11 @@ from skipsearch.space import Candidate, Space
 
 LAYERS = 8
 WORDS = ("conv1-bn +", "conv3-bn +", "conv5-bn +")  # for 0, 1 and 2
-IMAGES = 10_000  # that an accuracy is a share of
+IMAGES = 10_000  # images over which an accuracy is computed
 
 
 class Macro(Space):
-    """The space, whose candidates are listed only once a process."""
+    """The space of the table, whose candidates are listed only once per process."""
 
     def candidates(self) -> Iterator[Candidate]:
         """Yield every candidate, once."""
@@ -31,7 +31,7 @@ class Macro(Space):
 
 
 def space() -> Space:
-    """Return the space of the table, with the recipe that a study trains by: one epoch."""
+    """Return the space of the table, with the recipe of a study: one epoch."""
     found = Macro.from_dict(
         {
             "name": "nas-bench-macro",
@@ -48,7 +48,7 @@ def _candidates() -> list[Candidate]:
 
 
 def read(file: Path) -> dict[str, list[float]]:
-    """Return the accuracy of each seed, by the key of what was trained."""
+    """Return the accuracy of each seed, by the key of the candidate."""
     seeds = {
         name: [accuracy / 100 for accuracy in network["test_acc"]]
         for name, network in json.loads(file.read_text(encoding="utf-8")).items()

@@ -1,4 +1,4 @@
-"""Images that show nothing, for timings: the speed of a step does not depend on what they show."""
+"""Random images for timings: the speed of a step does not depend on the content of images."""
 
 import torch
 
@@ -9,10 +9,10 @@ CHANNELS, CLASSES = 3, 10
 
 
 def random_data(images: int, size: int) -> ss.Data:
-    """Make a data set of random pixels, the same at each call, with nothing augmented.
+    """Return a data set of random pixels, the same at each call, without augmentation.
 
     Args:
-        images: Number of images; training and validation are the same ones.
+        images: Number of images; training and validation use the same ones.
         size: Height and width, in pixels.
     """
     generator = torch.Generator().manual_seed(0)

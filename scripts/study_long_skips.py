@@ -4,14 +4,15 @@
     python scripts/study_long_skips.py cifar10.npz links-cifar10.csv --denoise 25 --images 2000
 
 Every design is the base of a ready space (``search_spaces/unet.yaml``) with other long skips, and
-is trained with the same recipe. Interrupted and run again it goes on where it was: the CSV has one
-row for each training. All designs are trained with one seed before the next seed begins, so the
-table is fair whenever the script is stopped; ``--report`` prints it without any training.
+all are trained with the same recipe. After an interruption, run the script again to resume: the CSV
+has one row for each training. All designs are trained with one seed before the next seed starts, so
+the table is fair whenever the script is stopped; ``--report`` prints it without any training.
 
 Scores are of the validation split after the last epoch: nothing is selected, and the test split is
-not read. Differences are taken within a seed, which gives every design the same order of images and
-the same augmentation. Intervals are Student's over seeds, at 95 %, each for itself; which
-variants are told apart is by paired t-tests with Holm's correction to 5 % over all comparisons.
+not read. Differences are taken within a seed, with which every design sees the same order of images
+and the same augmentation. Intervals are Student's 95 % intervals over seeds, without correction for
+multiple comparisons. Variants are compared by paired t-tests, with Holm's correction to 5 % over
+all comparisons.
 """
 
 import argparse
@@ -35,8 +36,8 @@ from skipsearch.errors import DivergedError, counted
 from skipsearch.task import Metric
 from skipsearch.training import do_nothing, tune_process
 
-SPACE = "unet"  # whose base and recipe all designs have
-POWER = 0.8  # chance to tell a difference that is there
+SPACE = "unet"  # ready space with the base and recipe of all designs
+POWER = 0.8  # probability of detecting a real difference
 MOST_SEEDS = 1000
 COLUMNS = (
     *("date", "data", "task", "image_size", "train_images", "validation_images", "fingerprint"),
@@ -51,7 +52,7 @@ max-pooling indices 47.7, with indices and addition 48.5; with addition 47.3 and
 
 
 class Variant(NamedTuple):
-    """One row of the table: long skips, and how they are joined."""
+    """One row of the table: long skips and their merge."""
 
     name: str
     links: tuple[str, ...]
@@ -77,7 +78,7 @@ PAIRS = (
 
 
 def main() -> None:
-    """Train what the CSV lacks, and print the table."""
+    """Run the trainings missing in the CSV, and print the table."""
     parser = argparse.ArgumentParser(description="Study which long skips pay.")
     parser.add_argument("data", help="folder or .npz file, or the name of a data set")
     parser.add_argument("csv", type=Path, help="table of trainings to write, or to go on with")
@@ -134,7 +135,7 @@ def first(split: Split, images: int) -> Split:
 
 
 def recipe_for(data: ss.Data, epochs: int, peak_lr: float | None = None) -> ss.Recipe:
-    """Return the recipe of the ready space, as far as it is for the task."""
+    """Return the recipe of the ready space, without fields of other tasks."""
     chosen = dict(ss.Space.load(SPACE).recipe)
     if peak_lr is not None:
         chosen["peak_lr"] = peak_lr
@@ -152,7 +153,7 @@ def design_of(variant: Variant) -> ss.Design:
 def missing(
     data: ss.Data, recipe: ss.Recipe, seeds: int, path: Path
 ) -> Iterator[dict[str, object]]:
-    """Train what the table lacks, seed after seed, and yield a row for each training."""
+    """Run the missing trainings, seed after seed, and yield a row for each."""
     rows = read(path) if path.exists() else ()
     done = {(row["design"], int(row["seed"])) for row in rows if is_of(row, data, recipe)}
     nothing = do_nothing(data, data.validation)
@@ -172,7 +173,7 @@ def missing(
 
 
 def train(design: ss.Design, data: ss.Data, recipe: ss.Recipe, seed: int) -> dict[str, object]:
-    """Train one design with one seed; a score that is missing was not reached: it diverged."""
+    """Train one design with one seed; the score is empty if the training diverged."""
     model = ss.build(design, data.in_channels, data.outputs, seed=seed)
     spent = ss.cost(design, data.in_channels, data.image_size, data.outputs)
     row: dict[str, object] = {"params": spent.params, "macs": spent.macs, "score": ""}
@@ -186,7 +187,7 @@ def train(design: ss.Design, data: ss.Data, recipe: ss.Recipe, seed: int) -> dic
 
 
 def circumstances(data: ss.Data, recipe: ss.Recipe) -> dict[str, object]:
-    """Return what a row must share with another to be compared with it."""
+    """Return the fields in which two rows must agree to be comparable."""
     height, width = data.train.images.shape[2:]
     return {
         "data": data.name,
@@ -201,7 +202,7 @@ def circumstances(data: ss.Data, recipe: ss.Recipe) -> dict[str, object]:
 
 
 def is_of(row: Mapping[str, str], data: ss.Data, recipe: ss.Recipe) -> bool:
-    """Whether a row is of these images and this recipe, wherever the images lie."""
+    """Return whether a row is of these images and this recipe, regardless of the data's name."""
     here = circumstances(data, recipe)
     return all(row[name] == str(value) for name, value in here.items() if name != "data")
 
@@ -213,7 +214,7 @@ def read(path: Path) -> list[dict[str, str]]:
 
 
 def append(row: Mapping[str, object], path: Path) -> None:
-    """Add a row to a table, which is begun if it is not there."""
+    """Append a row to a table, which is created if it does not exist."""
     is_new = not path.exists()
     with path.open("a", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
@@ -222,11 +223,11 @@ def append(row: Mapping[str, object], path: Path) -> None:
         writer.writerow(row)
 
 
-# --- what they say -------------------------------------------------------------------------------
+# --- report --------------------------------------------------------------------------------------
 
 
 def report(rows: Sequence[Mapping[str, str]], metric: Metric) -> str:
-    """Return the table of the variants, and in words what the seeds can tell.
+    """Return the table of the variants, and the conclusions from the seeds in words.
 
     Args:
         rows: Rows of one data set and recipe.
@@ -270,7 +271,7 @@ def report(rows: Sequence[Mapping[str, str]], metric: Metric) -> str:
 
 
 def paired(one: Mapping[int, float], other: Mapping[int, float]) -> list[float]:
-    """Return the differences of the seeds that both have."""
+    """Return the differences over the seeds that both variants have."""
     return [one[seed] - other[seed] for seed in one if seed in other]
 
 
@@ -290,9 +291,9 @@ def within(values: Sequence[float], sign: str = "") -> str:
 
 
 def told_apart(samples: Sequence[Sequence[float]]) -> list[bool]:
-    """Return for each sample of differences whether its mean is not 0.
+    """Return for each sample of differences whether its mean is significantly different from 0.
 
-    By the paired t-test with Holm's correction (1979, jstor:4615733) to 5 % over all samples.
+    This is the paired t-test with Holm's correction (1979, jstor:4615733) to 5 % over all samples.
     """
     p = [p_value(values) for values in samples]
     told = [False] * len(p)
@@ -304,7 +305,7 @@ def told_apart(samples: Sequence[Sequence[float]]) -> list[bool]:
 
 
 def p_value(differences: Sequence[float]) -> float:
-    """Return the p-value of the two-sided paired t-test; 1 without a spread."""
+    """Return the p-value of the two-sided paired t-test; 1 if the differences do not vary."""
     if len(differences) < 2 or stdev(differences) == 0:
         return 1.0
     error = stdev(differences) / math.sqrt(len(differences))
@@ -312,9 +313,9 @@ def p_value(differences: Sequence[float]) -> float:
 
 
 def seeds_to_tell(difference: float, deviation: float) -> int | None:
-    """Return the number of pairs with which a t-test of 5 % finds a difference in 80 of 100 cases.
+    """Return the number of pairs for which a t-test at 5 % has a power of 80 %.
 
-    Power of the two-sided test by the noncentral t distribution (Cohen 1988, section 2.2).
+    The power of the two-sided test is from the noncentral t distribution (Cohen 1988, section 2.2).
 
     Args:
         difference: Mean of the differences, not 0.
@@ -339,14 +340,14 @@ def verdict(
     metric: Metric,
     is_told: bool,
 ) -> str:
-    """Say whether the seeds tell two variants apart, and if not, how many would.
+    """Describe whether the seeds distinguish two variants, and if not, how many seeds would.
 
     Args:
-        one: A variant.
-        other: Another.
+        one: Name of a variant.
+        other: Name of another variant.
         scores: Score of each seed of each variant, in the unit of the metric.
         metric: Metric of the scores.
-        is_told: Whether the seeds tell them apart.
+        is_told: Whether the seeds distinguish them.
     """
     differences, unit = paired(scores[one], scores[other]), metric.difference_unit
     name = f"- {one} against {other}"

@@ -1,14 +1,14 @@
-"""Kill a search at random moments, run the same command again, and count what was lost.
+"""Kill a search at random moments, run the same command again, and count the losses.
 
-SIGKILL hits the driver, a worker, a node (its raylet), or everything at once: while Ray starts,
-while workers start, during training and at the end. After each kill the study is read; at the end
-the command is left to run to its end. Nothing may then be lost, trained twice, or left behind.
+SIGKILL is sent to the driver, a worker, a node (its raylet), or everything at once: while Ray
+starts, while workers start, during training and at the end. The study is read after each kill.
+Finally, the command runs to its end. Nothing may then be lost, trained twice, or left behind.
 
     python scripts/torture_search.py --seed 0 --out scripts/README.md
 
-Phase ``own``: a Ray of the search's own, whose only node takes the driver with it. Phase
-``cluster``: a head without CPUs and two nodes on this machine, behind a token; a node that is
-killed is replaced by a new one.
+Phase ``own``: the search starts its own Ray, and the driver ends with the only node. Phase
+``cluster``: a head without CPUs and two nodes on this machine, protected by a token; a killed node
+is replaced by a new one.
 """
 
 from __future__ import annotations
@@ -59,13 +59,13 @@ axes:
   recipe.peak_lr: [0.003, 0.03, 0.1, 0.3]
 """
 PAUSES = (0.2, 8.0)  # seconds between kills
-PATIENCE = 900.0  # seconds until something that does not come counts as a hang
-GONE = 300.0  # seconds for processes to follow the one that was killed
+PATIENCE = 900.0  # seconds after which waiting counts as a hang
+GONE = 300.0  # seconds for other processes to end after a kill
 DRIVER, WORKER, NODE, EVERYTHING = "driver", "worker", "node", "everything"
 VICTIMS = (DRIVER, WORKER, NODE, EVERYTHING)
 MOMENTS = ("while Ray starts", "while workers start", "during training", "at the end")
 
-# A cluster: each line that it reads asks for another node.
+# A cluster; each line on its standard input requests another node.
 SERVE = """
 import sys
 from ray.cluster_utils import Cluster
@@ -79,7 +79,7 @@ cluster.shutdown()
 
 
 def session_of(process: psutil.Process) -> int:
-    """Return the session of the operating system that a process lives in; 0 where it has ended."""
+    """Return the operating system's session of a process; 0 if the process has ended."""
     try:
         return os.getsid(process.pid)
     except OSError:
@@ -87,7 +87,7 @@ def session_of(process: psutil.Process) -> int:
 
 
 def processes(sessions: set[int]) -> list[psutil.Process]:
-    """Return the processes that live in some sessions of the operating system."""
+    """Return the running processes of some sessions of the operating system."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
@@ -97,14 +97,14 @@ def processes(sessions: set[int]) -> list[psutil.Process]:
 
 
 def kill(victims: Sequence[psutil.Process]) -> None:
-    """Let SIGKILL hit them."""
+    """Send SIGKILL to processes."""
     for process in victims:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
 
 
 def is_worker(process: psutil.Process) -> bool:
-    """Whether it is one of Ray's that trains, or that keeps the checkpoints of a cluster."""
+    """Return whether a process of Ray trains, or stores the checkpoints of a cluster."""
     with contextlib.suppress(psutil.Error):
         title = "".join(process.cmdline()[:1])
         return title.startswith("ray::") and ("Trainable" in title or "Folder" in title)
@@ -112,27 +112,27 @@ def is_worker(process: psutil.Process) -> bool:
 
 
 def is_node(process: psutil.Process, head: bool = False) -> bool:
-    """Whether it is the raylet of the head, or of another node."""
+    """Return whether a process is the raylet of the head, or of another node."""
     with contextlib.suppress(psutil.Error):
         return process.name() == "raylet" and head == ("--head" in process.cmdline())
     return False
 
 
 def wait_for(what: Callable[[], bool], seconds: float = PATIENCE) -> bool:
-    """Wait until something is true; return whether it came in time."""
+    """Wait until a condition holds, and return whether it did in time."""
     deadline = time.monotonic() + seconds
     while not what():
         if time.monotonic() > deadline:
             return False
-        time.sleep(0.3)  # looking at all processes and the study takes a tenth of it
+        time.sleep(0.3)  # one check of all processes and the study takes a tenth of it
     return True
 
 
 class Cluster:
-    """A head without CPUs and two nodes, in a session of the operating system of their own.
+    """A head without CPUs and two nodes, in a separate session of the operating system.
 
     Args:
-        folder: For the token.
+        folder: Folder for the token.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -140,7 +140,7 @@ class Cluster:
         with open(os.open(token, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             file.write("c0ffee" * 8)
         self.settings = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
-        # Short, for Ray's sockets.
+        # A short path, for Ray's sockets.
         self._scratch = tempfile.mkdtemp(prefix="ss-torture-", dir="/tmp")
         self._process = subprocess.Popen(
             [sys.executable, "-c", SERVE],
@@ -156,7 +156,7 @@ class Cluster:
         self.add_node()
 
     def add_node(self) -> None:
-        """Add a node of one CPU."""
+        """Add a node with one CPU."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write("\n")
@@ -168,7 +168,7 @@ class Cluster:
         raise RuntimeError("the cluster did not start")
 
     def end(self) -> None:
-        """End it in order, if it still lives."""
+        """Shut the cluster down, if it is still running."""
         with contextlib.suppress(BrokenPipeError, subprocess.TimeoutExpired):
             self._process.communicate(timeout=GONE)
         kill(processes({self.session}))
@@ -178,16 +178,16 @@ class Cluster:
 
 @dataclass
 class Search:
-    """One search and all that is needed to run its command again and again.
+    """One search, whose command can be run repeatedly.
 
     Attributes:
-        folder: Of the space, the run and the log.
-        trials: Asked for.
-        epochs: Of each.
+        folder: Folder of the space, the run and the log.
+        trials: Number of requested trials.
+        epochs: Number of epochs of each trial.
         on_cluster: Whether it joins a cluster.
-        words: More of the command.
-        sessions: Of the operating system, that our processes live in.
-        folders: Of Ray's sessions that our drivers had.
+        words: Further arguments of the command.
+        sessions: Sessions of the operating system with our processes.
+        folders: Folders of the Ray sessions of our drivers.
     """
 
     folder: Path
@@ -201,17 +201,17 @@ class Search:
     def __post_init__(self) -> None:
         (self.folder / "space.yaml").write_text(SPACE)
         self.cluster: Cluster | None = None
-        self.known = 0.0  # what was recorded when the driver was started
-        self.had_workers = False  # since then
+        self.known = 0.0  # recorded epochs at the start of the driver, see ``epochs_of``
+        self.had_workers = False  # since that start
         self.was_at_risk = False
 
     @property
     def run(self) -> Path:
-        """The run folder."""
+        """Path of the run folder."""
         return self.folder / "run"
 
     def start(self) -> None:
-        """Run the command; where a cluster is needed and there is none, start that first."""
+        """Run the command; first start a cluster if one is needed and there is none."""
         words = ["--trials", str(self.trials), "--epochs", str(self.epochs), "--out", "run"]
         words += self.words
         environment = dict(os.environ)
@@ -235,13 +235,13 @@ class Search:
         self.sessions.add(self.driver.pid)
 
     def has_ended(self) -> bool:
-        """Whether the driver lives no more."""
+        """Return whether the driver has ended."""
         return self.driver.poll() is not None
 
     def all(self) -> list[psutil.Process]:
-        """Return all our processes that live."""
+        """Return all our running processes."""
         found = processes(self.sessions)
-        # The number of a session that has ended may become that of somebody else's.
+        # The id of an ended session may be reused by another.
         self.sessions &= {*map(session_of, found), self.driver.pid}
         return found
 
@@ -250,13 +250,13 @@ class Search:
         return [each for each in self.all() if is_node(each, head=not self.on_cluster)]
 
     def snapshot(self) -> list[Trial]:
-        """Return what is recorded; not to be asked while a driver may be making the study."""
+        """Return the recorded trials; do not call this while a driver may be creating the study."""
         if not (self.run / "study.db").exists():
             return []
         return Run.open(self.run).trials()
 
     def moment(self) -> str:
-        """Say what the search is doing."""
+        """Return the current phase of the search, one of ``MOMENTS``."""
         self.had_workers = self.had_workers or any(map(is_worker, self.all()))
         if not self.had_workers:
             return MOMENTS[0]
@@ -266,17 +266,17 @@ class Search:
         return MOMENTS[2] if epochs_of(now) != self.known else MOMENTS[1]
 
     def is_done(self, trials: Sequence[Trial]) -> bool:
-        """Whether all that was asked for has ended."""
+        """Return whether all requested trials have ended."""
         return sum(map(has_ended, trials)) >= self.trials
 
     def is_at_risk(self) -> bool:
-        """Whether a training would be given up, by design, if the driver died now."""
+        """Return whether a training would be abandoned, by design, if the driver died now."""
         if self.moment() == MOMENTS[0]:
-            return self.was_at_risk  # Nothing of it can have changed yet.
+            return self.was_at_risk  # It cannot have changed yet.
         return is_at_risk(self.run, attempts=ATTEMPTS)
 
     def strike(self, victim: str, rng: random.Random) -> None:
-        """Kill; a node is replaced by a new one, a driver that was hit is gone afterwards."""
+        """Kill a victim; a node is replaced by a new one, a killed driver has ended on return."""
         self.see()
         ours = self.all()
         if victim == WORKER:
@@ -286,7 +286,7 @@ class Search:
             if self.cluster is not None:
                 time.sleep(rng.uniform(*PAUSES))
                 self.cluster.add_node()
-            elif not wait_for(self.has_ended):  # The driver's own node: nothing can go on.
+            elif not wait_for(self.has_ended):  # The driver's own node: nothing can continue.
                 raise RuntimeError("the driver outlives its node")
         else:
             self.driver.kill()
@@ -302,7 +302,7 @@ class Search:
             self.cluster = None
 
     def see(self) -> None:
-        """Remember the folder of the driver's session, which it holds open."""
+        """Record the folder of the driver's Ray session, which it holds open."""
         with contextlib.suppress(OSError):
             for file in Path(f"/proc/{self.driver.pid}/fd").iterdir():
                 target = os.readlink(file)
@@ -310,14 +310,14 @@ class Search:
                     self.folders.add(Path(target))
 
     def end(self) -> None:
-        """Leave nothing behind, whatever has happened."""
+        """End everything, whatever has happened."""
         self.end_cluster()
         kill(self.all())
         self.driver.wait()
 
 
 def raw(run: Path) -> list[optuna.trial.FrozenTrial]:
-    """Return the trials of the Optuna study, as they are."""
+    """Return the unprocessed trials of the Optuna study."""
     if not (run / "study.db").exists():
         return []
     storage = open_storage(f"sqlite:///{run}/study.db")
@@ -333,7 +333,7 @@ def raw(run: Path) -> list[optuna.trial.FrozenTrial]:
 
 
 def is_at_risk(run: Path, attempts: int) -> bool:
-    """Whether a training that is to go on was attempted so often without completing an epoch."""
+    """Return whether an unfinished training had so many attempts without completing an epoch."""
     trials = raw(run)
     continued = set(map(continued_by, trials))
     at_work = [
@@ -348,7 +348,7 @@ def is_at_risk(run: Path, attempts: int) -> bool:
 
 
 def files_left(run: Path) -> int:
-    """Count the files in a run folder that an undisturbed search does not leave."""
+    """Count the files in a run folder that an undisturbed search would not leave."""
     left = {path for path in run.rglob("*") if path.is_file()}
     left -= {run / name for name in ("run.yaml", "study.db", ".lock")}
     for path in left:
@@ -357,19 +357,19 @@ def files_left(run: Path) -> int:
 
 
 def has_ended(trial: Trial) -> bool:
-    """Whether a training has ended and is not to go on."""
+    """Return whether a training has ended and will not be resumed."""
     return trial.state in (COMPLETE, PRUNED) or (
         trial.state == FAIL and trial.reason != INTERRUPTED
     )
 
 
 def epochs_of(trials: Sequence[Trial]) -> float:
-    """Return a number that changes with every epoch that is recorded."""
+    """Return a number that changes with every recorded epoch."""
     return sum(epoch.seconds for trial in trials for epoch in trial.curve)
 
 
 def identity(trial: Trial) -> tuple[str, str, int]:
-    """Return what must be trained once only."""
+    """Return the identity of a training, which must be unique."""
     return trial.design.id, trial.recipe.id, trial.seed
 
 
@@ -378,8 +378,8 @@ class Kill:
     """One kill.
 
     Attributes:
-        victim: Whom it hit.
-        moment: What the search was doing.
+        victim: Victim of the kill, one of ``VICTIMS``.
+        moment: Phase of the search, one of ``MOMENTS``.
     """
 
     victim: str
@@ -387,17 +387,17 @@ class Kill:
 
 
 def torture(search: Search, kills: int, rng: random.Random) -> tuple[list[Kill], list[list[Trial]]]:
-    """Kill until it was done so often, or the search has ended; then let it end.
+    """Kill a search the given number of times, or until it has ended; then let it finish.
 
     Returns:
-        The kills, and what was recorded after each.
+        Kills, and the recorded trials after each of them.
 
     Raises:
         RuntimeError: If the search hangs.
     """
     done: list[Kill] = []
     snapshots: list[list[Trial]] = []
-    deaths = 0  # of workers under one driver: more than WORKER_DEATHS end a training, by design
+    deaths = 0  # of workers under one driver; more than WORKER_DEATHS end a training, by design
     fresh = True
     search.start()
     while len(done) < kills:
@@ -406,7 +406,7 @@ def torture(search: Search, kills: int, rng: random.Random) -> tuple[list[Kill],
             wait(search, MOMENTS[3:])
             time.sleep(rng.uniform(0, 1))
         else:
-            # Under a new driver the pause counts from its start, its workers' or its first epoch.
+            # With a new driver, the pause starts with it, with its workers or with its first epoch.
             since = MOMENTS[rng.randrange(3) if fresh else 2 :]
             wait(search, since)
             time.sleep(rng.uniform(*PAUSES))
@@ -426,7 +426,7 @@ def torture(search: Search, kills: int, rng: random.Random) -> tuple[list[Kill],
         say(f"{len(done) + 1:3} {victim:10} {moment}")
         done.append(Kill(victim, moment))
         fresh = search.has_ended()
-        # While a driver starts, only it may look into the study that it makes.
+        # While a driver starts, only it may read the study that it creates.
         if fresh or moment != MOMENTS[0]:
             snapshots.append(search.snapshot())
         deaths = 0 if fresh else deaths + 1
@@ -441,7 +441,7 @@ def torture(search: Search, kills: int, rng: random.Random) -> tuple[list[Kill],
 
 
 def until(search: Search, what: Callable[[], bool]) -> None:
-    """Wait until something is true or the driver has ended."""
+    """Wait until a condition holds or the driver has ended."""
 
     def came() -> bool:
         search.see()
@@ -452,19 +452,19 @@ def until(search: Search, what: Callable[[], bool]) -> None:
 
 
 def wait(search: Search, moments: Sequence[str]) -> None:
-    """Wait until the search is at one of some moments, or the driver has ended."""
+    """Wait until the search is in one of some phases, or the driver has ended."""
     until(search, lambda: search.moment() in moments)
 
 
 def say(line: str) -> None:
-    """Tell what happens."""
+    """Print a line of progress."""
     print(line, file=sys.stderr, flush=True)
 
 
 def count(
     search: Search, snapshots: Sequence[Sequence[Trial]], end: Sequence[Trial], left: int
 ) -> dict[str, int]:
-    """Count what must be 0, and what is worth knowing."""
+    """Return the counts that must be 0, and some further ones."""
     final = {identity(trial): trial for trial in end}
     trials = raw(search.run)
     trainings = [trial for trial in trials if is_training(trial)]
@@ -507,7 +507,7 @@ def count(
 
 
 def phase(name: str, kills: int, trials: int, epochs: int, seed: int) -> dict[str, int]:
-    """Torture one search, and count."""
+    """Torture one search, and return its counts."""
     say(f"{name}, seed {seed}:")
     with tempfile.TemporaryDirectory(prefix="torture-") as scratch:
         folder = Path(scratch)
@@ -543,14 +543,14 @@ def phase(name: str, kills: int, trials: int, epochs: int, seed: int) -> dict[st
 
 
 def is_clean(counts: dict[str, int]) -> bool:
-    """Whether nothing was lost, repeated or left."""
+    """Return whether nothing was lost, repeated or left behind."""
     zero = [n for n in counts if n.startswith(("trials lost", "recorded epochs lost", "zombies"))]
     zero += ["trials repeated", "trials too many", "trials that failed"]
     return not any(counts[name] for name in zero)
 
 
 def main() -> None:
-    """Read the command line, torture, print the table."""
+    """Torture the searches of the requested phases, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--phase", choices=["own", "cluster", "both"], default="both")
     parser.add_argument("--kills", type=int, default=20, help="of each phase (default 20)")

@@ -2,17 +2,18 @@
 
     python scripts/train_table.py search_spaces/digits_table.yaml scripts/tables/digits.csv
 
-Interrupted and run again it goes on where it was. ``benchmark_samplers.py`` replays searches on the
-table. A row holds the parameters' values by their names, the ids of design and recipe, the seed,
-the cost, the validation accuracy after each epoch, and seconds of training. Accuracies that are
-missing were not reached: the training diverged.
+After an interruption, run it again to resume. ``benchmark_samplers.py`` replays searches on the
+table. A row contains the value of each parameter, the ids of design and recipe, the seed, the cost,
+the validation accuracy after each epoch, and the seconds of training. Accuracies are missing from
+the epoch in which the training diverged.
 
     python scripts/train_table.py scripts/tables/cifar8.yaml T.csv --data cifar8.npz --designs 40
 
-trains some of the designs, drawn at random: a pilot. What is printed at the end says whether the
+trains some of the designs, drawn at random, as a pilot. The output at the end shows how well the
 table can rank designs: *reliability* is the share of the variance of the designs' means that is not
 noise of their seeds (1 - s^2 / (n v), with n seeds of variance s^2 and means of variance v). In the
-best quarter it says whether a search that finds the top can be told from one that does not.
+best quarter, it shows whether a search that finds the best designs can be distinguished from one
+that does not.
 """
 
 import argparse
@@ -38,7 +39,7 @@ Row = dict[str, object]
 
 
 def main() -> None:
-    """Train what the table lacks, then put its rows in order."""
+    """Train the missing rows of the table, then sort its rows."""
     parser = argparse.ArgumentParser(description="Train every design of a space.")
     parser.add_argument("space", help="a finite space, such as search_spaces/digits_table.yaml")
     parser.add_argument("table", type=Path, help="the CSV to write, or to go on with")
@@ -73,7 +74,7 @@ def main() -> None:
         missing = [c for c in candidates if ids(c) not in done]
         for number, future in enumerate(as_completed(pool.submit(work, c) for c in missing), 1):
             writer.writerows(future.result())
-            file.flush()  # all seeds of a design at once: a table never holds some of them
+            file.flush()  # all seeds of a design at once, so that a design is never incomplete
             print(f"{number} of {len(missing)} designs", flush=True)
 
     order = {ids(candidate): place for place, candidate in enumerate(candidates)}
@@ -92,7 +93,7 @@ def main() -> None:
 
 
 def reliability(rows: Sequence[Mapping[str, str]], last: str) -> str:
-    """Say how well a table ranks designs, on the whole and in its best quarter."""
+    """Describe how well a table ranks designs, overall and in its best quarter."""
     seeds: dict[tuple[str, str], list[float]] = {}
     for row in rows:
         if row[last]:
@@ -111,7 +112,7 @@ def reliability(rows: Sequence[Mapping[str, str]], last: str) -> str:
 
 
 def load_space(path: str, data_name: str, epochs: int) -> ss.Space:
-    """Read a space and give it the recipe that a search would have, so that ids are equal."""
+    """Read a space, and set the recipe that a search would have, so that ids are equal."""
     data, space = ss.load_data(data_name), ss.Space.load(path)
     recipe = ss.Recipe(**space.recipe, epochs=epochs).resolve(data.augmentation)
     space = space.for_images(data.in_channels, data.image_size, data.classes)
@@ -119,18 +120,18 @@ def load_space(path: str, data_name: str, epochs: int) -> ss.Space:
 
 
 def ids(candidate: Candidate) -> tuple[str, str]:
-    """Return what names a training in the table: of its design, and of its recipe."""
+    """Return the ids of design and recipe, which identify a training in the table."""
     return candidate.design.id, candidate.recipe.id
 
 
 def read(table: Path) -> Iterator[dict[str, str]]:
-    """Yield the rows of a table, without the comments at its head."""
+    """Yield the rows of a table, without the comments at its top."""
     with table.open(newline="") as file:
         yield from csv.DictReader(line for line in file if not line.startswith("#"))
 
 
 def train(candidate: Candidate, data_name: str, seeds: Sequence[int]) -> list[Row]:
-    """Train one design from each seed, all at once, and return a row of each."""
+    """Train one design with each seed, all at once, and return one row per seed."""
     data = ss.load_data(data_name).without_test()
     models = [
         ss.build(candidate.design, data.in_channels, data.classes, seed=seed) for seed in seeds
@@ -150,7 +151,7 @@ def train(candidate: Candidate, data_name: str, seeds: Sequence[int]) -> list[Ro
             if not (math.isfinite(epoch.train_loss) and math.isfinite(epoch.validation_loss)):
                 break
             row[f"accuracy_{epoch.epoch}"] = f"{epoch.validation_score:.5f}"
-        # Trained side by side: each has its share of the time.
+        # The seeds are trained at once; each has its share of the time.
         row["seconds"] = f"{sum(epoch.seconds for epoch in curve):.3f}"
         rows.append(row)
     return rows

@@ -13,12 +13,12 @@ from skipsearch.task import CLASSIFICATION, Baseline, Task
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """How a network was found and trained, and its scores; unknown values are omitted.
+    """Origin, training and scores of a network; unknown values are omitted.
 
     Attributes:
         task: Task of the network.
         name: Name of the network; the design's id by default.
-        note: Text of the author.
+        note: Note by the author.
         data: Name of the data set.
         pixels: Type of the pixels, a word of ``FULL_SCALES``.
         mean: Mean of each channel of the training images, in units of their full scale.

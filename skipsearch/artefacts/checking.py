@@ -1,4 +1,4 @@
-"""Compares every artefact of an export, loaded from disk, with the module that was exported."""
+"""Comparison of the artefacts of an export, loaded from disk, with the exported module."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def check_artefacts(
 ) -> dict[str, float]:
     """Load every artefact of a folder and compare its outputs with the module's.
 
-    The images are random with a fixed seed, in batches of 1 and 5; for a network with a value for
-    each pixel there is one of another, odd, size too.
+    The images are random with a fixed seed, in batches of 1 and 5; a network with a value for
+    each pixel also gets one image of another, odd size.
 
     Args:
         folder: Folder from ``write_artefacts``.
@@ -59,8 +59,8 @@ def check_artefacts(
         Largest absolute difference of the logits, by file.
 
     Raises:
-        ExportError: If an artefact cannot be loaded or differs by more; with the artefact, the
-            difference and the tolerance.
+        ExportError: If an artefact cannot be loaded or differs by more; the message names the
+            artefact, the difference and the tolerance.
     """
     folder = Path(folder)
     network = copy.deepcopy(model).to("cpu", torch.float32).eval()
@@ -117,7 +117,7 @@ def random_images(n: int, channels: int, size: Size) -> Tensor:
 
 @contextmanager
 def named(artefact: str, failure: str) -> Iterator[None]:
-    """Convert errors of other libraries to an error of one line with the artefact."""
+    """Convert errors of other libraries to a one-line error that names the artefact."""
     try:
         yield
     except (ExportError, OSError):
@@ -128,7 +128,7 @@ def named(artefact: str, failure: str) -> Iterator[None]:
 
 
 def execute(path: Path) -> dict[str, Any]:
-    """Run a Python file like an import, without writing bytecode."""
+    """Run a Python file as an import does, but without writing bytecode."""
     names: dict[str, Any] = {"__name__": path.stem}
     exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), names)
     return names

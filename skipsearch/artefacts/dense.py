@@ -33,8 +33,8 @@ def check_outputs(
 
     Args:
         paths: Pictures.
-        out: File for a single picture, or folder; the present folder if None.
-        what: Word at the end of the names in a folder.
+        out: File for a single picture, or folder; the current folder if None.
+        what: Suffix of the file names in a folder.
 
     Raises:
         ExportError: If a file exists already, is for several pictures, or is not a PNG.
@@ -111,7 +111,7 @@ def restore(predictor: Predictor, files: Files, tile: int) -> pd.DataFrame:
 
 
 def _sizes(files: Files) -> dict[str | Path, Size]:
-    """Return the size of every picture, so that all are known to be pictures before one is written.
+    """Return the size of every picture, so that all are checked before any file is written.
 
     Raises:
         DataError: If one cannot be read.
@@ -120,12 +120,12 @@ def _sizes(files: Files) -> dict[str | Path, Size]:
 
 
 def _size_seen(predictor: Predictor, size: Size) -> Size:
-    """Return the size at which the network sees a picture: that of training, nothing cut off."""
+    """Return the size at which the network sees a picture: that of training, without cropping."""
     return fit(size, predictor.size)[0] if predictor.resized else size
 
 
 def _pixels(image: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    """(C, H, W) in units of 0..1 -> (H, W) or (H, W, C), uint8."""
+    """Convert (C, H, W) in units of 0..1 to (H, W) or (H, W, C), uint8."""
     levels = (255 * image).round().clamp(0, 255).to(torch.uint8)
     return levels.permute(1, 2, 0).squeeze(2).numpy()
 
@@ -133,7 +133,7 @@ def _pixels(image: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
 def _write(image: Image.Image, file: Path) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("xb") as stream:  # never over a file that came meanwhile
+        with file.open("xb") as stream:  # never overwrites a file that appeared meanwhile
             image.save(stream, "png")
     except OSError as problem:
         raise ExportError(f"{file}: cannot be written: {problem.strerror or problem}") from problem

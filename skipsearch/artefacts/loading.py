@@ -1,4 +1,4 @@
-"""An export read back for prediction, without executing code of its folder."""
+"""Loading of an export for prediction, without executing code from its folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Export of a traced program to ONNX, and loading in ONNX Runtime; no other file uses these."""
+"""Export of a traced program to ONNX, and loading in ONNX Runtime; only this file uses them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch.export import ExportedProgram
 from skipsearch.artefacts.program import INPUT, LOGITS, dynamic_axes, quiet
 from skipsearch.errors import ExportError
 
-# torch translates to opset 18 and converts from there to any other: this avoids errors of a
+# torch translates to opset 18 and converts from there to any other. Opset 18 avoids errors of a
 # conversion, and every ONNX Runtime since 1.14 (2023) supports it.
 OPSET = 18
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
@@ -63,7 +63,7 @@ def save(
         path: Path of the file.
         metadata: Plain values that are stored in it under their names: texts unchanged, the
             others as JSON.
-        output: Name of what the network puts out.
+        output: Name of the output.
     """
     import onnx
 
@@ -90,7 +90,7 @@ def save(
         for part in (*graph.input, *graph.output, *graph.initializer, *graph.value_info):
             del part.metadata_props[:]
         for node in graph.node:
-            # Every node repeats its line of the traced program, and viewers show all of it.
+            # Every node repeats its line of the traced program, which viewers show in full.
             del node.metadata_props[:]
         onnx.save(model, path)
     onnx.checker.check_model(str(path), full_check=True)

@@ -43,12 +43,12 @@ def predict(
     Args:
         export: Folder of an export.
         images: One or more files: pictures, or images (H, W), (H, W, C) or (C, H, W) in .npy files.
-            A network of other than 8-bit grey or RGB images takes the latter alone, of its type of
+            A network for other than 8-bit grey or RGB images takes only .npy files, of its type of
             pixels and size.
-        top: Number of classes for each picture, all if there are fewer. If None, 3,
-            and for segmentation all.
+        top: Number of classes for each picture, all if there are fewer. If None, 3, or all for
+            segmentation.
         out: For a network with a value for each pixel: file for a single picture, or folder of
-            ``STEM-mask.png`` or ``STEM-restored.png`` for each; the present folder if None.
+            ``STEM-mask.png`` or ``STEM-restored.png`` for each; the current folder if None.
         tile: Side of a tile in pixels, a multiple of 4 * 2**h for a network with h halvings at its
             deepest level; if None 512, or the next multiple above it. See ``side_of_tiles``.
 
@@ -62,7 +62,7 @@ def predict(
 
     Raises:
         ExportError: If the folder is not an export, lacks a file, or one is damaged; if an
-            argument is wrong or not for its task; if a file exists already.
+            argument is invalid or does not apply to its task; if a file exists already.
         DataError: If a picture cannot be read.
     """
     if top is not None and (isinstance(top, bool) or not isinstance(top, int) or top < 1):

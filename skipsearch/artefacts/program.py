@@ -20,7 +20,7 @@ from skipsearch.errors import ExportError
 from skipsearch.plan import MapHead, Size
 
 INPUT, LOGITS, RESTORED = "images", "logits", "restored"
-AXES = {0: "batch", 2: "height", 3: "width"}  # that may be dynamic
+AXES = {0: "batch", 2: "height", 3: "width"}  # axes that may be dynamic
 TRACED = Size(1025, 1031)  # so large that no level of a network has one pixel
 
 
@@ -51,9 +51,9 @@ def least_side(design: Design, size: Size) -> int | None:
         size: Height and width of the images of its data set.
 
     Returns:
-        Number of pixels, so many that every level of the network has more than one: torch.export
-        treats a size of 1 as a constant. None if program and ONNX are for images of ``size``
-        alone: those of a network for whole images, and of one whose images are smaller.
+        Number of pixels with which every level of the network has more than one, since
+        torch.export treats a size of 1 as a constant. None if program and ONNX only take images of
+        ``size``: if the network is for whole images, or if ``size`` is smaller.
     """
     if not isinstance(design.plan().head, MapHead):
         return None
@@ -80,7 +80,7 @@ def trace(model: nn.Module, channels: int, size: Size | None) -> ExportedProgram
         # Paths on the exporting machine mean nothing on others.
         node.meta.pop("stack_trace", None)
     # torch.export.save pickles the example inputs, and nothing else of such a program.
-    # Without them the archive has an empty record in their place.
+    # Without them, the archive has an empty record instead.
     program.example_inputs = None
     return program
 

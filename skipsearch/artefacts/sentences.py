@@ -45,7 +45,7 @@ def normalisation(mean: Sequence[float], std: Sequence[float], pixels: str) -> s
 
 
 def shown(value: Any) -> str:
-    """Return a plain value as text, a list with commas."""
+    """Return a plain value as text; a list is joined by commas."""
     if isinstance(value, list):
         return ", ".join(map(shown, value))
     return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""Design -> source of a single Python file that builds its network and imports only torch."""
+"""Source of a single Python file that builds the network of a design and imports only torch."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def _network_class(
     kept = plan.sources | {stage.cut for stage in plan.named.values() if stage.enlarges}
     down = sum(not stage.enlarges for stage in plan.stages)
     reads: dict[End, End] = {node.end: node.reads for node in plan.nodes}
-    if reads:  # Then x is not the output of the last stage that does not enlarge.
+    if reads:  # Then x is not the output of the last stage before those that enlarge.
         reads[down + 1] = down
         kept |= {down}
     of_nodes: list[str] = []
@@ -197,7 +197,7 @@ def _stem(plan: Network) -> tuple[list[str], list[str]]:
     kept = plan.sources | {stage.cut for stage in plan.named.values()}
     if isinstance(plan.head, MapHead):
         factors = [plan.head.enlarge, *(link.enlarge for link in plan.head.links)]
-        kept |= {IMAGE} if max(factors) > 1 else set()  # its size is that of the output
+        kept |= {IMAGE} if max(factors) > 1 else set()  # the output has its size
     init, forward = [], ["xx = x"] if IMAGE in kept else []
     if BEFORE_POOL in kept:
         init += _sequence("stem", plan.stem[:-1], "in_channels")
@@ -210,7 +210,7 @@ def _stem(plan: Network) -> tuple[list[str], list[str]]:
 
 
 def _outputs(plan: Network, classes: int) -> str:
-    """Return what the network puts out."""
+    """Describe the output of the network."""
     dense = isinstance(plan.head, MapHead)
     return f"values (N, {classes}, H, W)" if dense else f"logits (N, {classes})"
 
@@ -254,7 +254,7 @@ def _enlarging(factor: int) -> str:
 
 
 def _join(join: Join, end: str) -> tuple[list[str], list[str]]:
-    """Join long skips at a stage or node; return the modules, and the lines of ``forward``."""
+    """Return the modules and the lines of ``forward`` that join long skips at a stage or node."""
     made, terms = [], []
     for link in join.links:
         start = identifier(link.source)

@@ -72,7 +72,7 @@ class BlockWriter:
         self.text = self._write()
 
     def call(self, block: Block, fields: StageFields, inputs: str, drop_path: str) -> str:
-        """Return the expression of one of its blocks, with ``inputs`` as first argument."""
+        """Return the expression of one of its blocks, with ``inputs`` as the first argument."""
         arguments = [inputs]
         for name in self.parameters[1:]:
             match name:
@@ -204,7 +204,7 @@ class BlockWriter:
         return name
 
     def _inner_expression(self) -> str:
-        """Return ``inner`` as expression of the width; empty if the stages have several ratios."""
+        """Return ``inner`` as an expression of the width; empty if the stages' ratios differ."""
         stages = [run.fields for run in self.kind.runs]
         ratio = stages[0].bottleneck_ratio
         if any(stage.bottleneck_ratio != ratio for stage in stages):
@@ -299,7 +299,7 @@ class BlockWriter:
 
 
 def _unfolded(block: Block, layout: Layout) -> Block:
-    """Move operations from the branch back to ``after``, if the plan appended them without a join.
+    """Move operations from the branch back to ``after`` if the plan appended them without a join.
 
     Then one class can be used for the blocks of a stage with and without a shortcut.
     """

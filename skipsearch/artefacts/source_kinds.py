@@ -11,7 +11,7 @@ from skipsearch.merges import MERGES
 from skipsearch.plan import Block, End, Network, Stage
 from skipsearch.planning import StageFields, node_fields
 
-PLAIN = "plain"  # instead of a merge, if the layout has no shortcut
+PLAIN = "plain"  # in place of a merge, if the layout has no shortcut
 ALL, FIRST, REST, LAST = PLACES = ("a", "the first", "a later", "the last")
 
 
@@ -19,8 +19,8 @@ class Run(NamedTuple):
     """Consecutive blocks of one class: a whole stage, or a part of it.
 
     Attributes:
-        stage: Their stage, or their node.
-        place: Which blocks of the stage they are.
+        stage: Stage or node of the blocks.
+        place: Place of the blocks in the stage, one of ``PLACES``.
         begins: Whether the first of them is the first of the stage.
         fields: Fields of the stage, with the layout of these blocks.
         blocks: Blocks of the plan.
@@ -56,7 +56,7 @@ class Kind(NamedTuple):
 
 
 def block_kinds(design: Design, plan: Network) -> list[Kind]:
-    """Return the blocks by layout, merge, and the shortcuts where shapes change."""
+    """Group the blocks by layout, merge, and the shortcuts where shapes change."""
     found: dict[tuple[object, ...], list[tuple[set[str], list[Run]]]] = {}
     for run in _runs(design, plan):
         layout, shortcut_word = run.fields.layout, run.fields.shortcut
@@ -69,7 +69,7 @@ def block_kinds(design: Design, plan: Network) -> list[Kind]:
         apart: tuple[object, ...] = (run.place == LAST,)
         if run.place == FIRST and not is_dual(merge):  # It reads the image.
             apart += (FIRST,)
-        if is_dual(merge):  # The first block is separate, and the shortcuts of a kind are the same.
+        if is_dual(merge):  # The first block is separate; a kind has one shortcut.
             carried = run.blocks[0].shortcut
             apart += (run.begins, None if carried is None else tuple(step.op for step in carried))
         alike = found.setdefault((layout, merge, everywhere, apart), [])

@@ -179,12 +179,12 @@ def transposed(inputs: str, step: Step) -> str:
 
 
 def fitted(line: str, column: int, end: str = "") -> list[str]:
-    """Break a long call, or list, which starts at ``column``, at its brackets.
+    """Break a long call or list, which starts at ``column``, at its brackets.
 
     Args:
         line: Expression, or an assignment of one.
         column: Start column.
-        end: What follows on the same line.
+        end: Text that follows on the same line.
     """
     opens = min((line.find(bracket) for bracket in "([" if bracket in line), default=-1)
     if column + len(line + end) <= LINE_LENGTH or opens < 0:
@@ -233,12 +233,12 @@ def deeper(lines: Sequence[str]) -> list[str]:
 
 
 def indented(lines: Sequence[str], columns: int) -> str:
-    """Join lines, indented."""
+    """Indent and join lines."""
     return indent("\n".join(lines), " " * columns)
 
 
 def return_last(lines: Sequence[str]) -> list[str]:
-    """Return the lines with a return of x, or of the expression that the last line assigns to x."""
+    """Return the lines, ending in a return of x or of the expression that is assigned to x last."""
     if lines[-1].startswith("x = "):
         return [*lines[:-1], f"return {lines[-1].removeprefix('x = ')}"]
     return [*lines, "return x"]

@@ -1,4 +1,4 @@
-"""Large images in tiles that overlap, blended so that no seams show."""
+"""Large images computed in overlapping tiles, blended without visible seams."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Span(NamedTuple):
 
 
 def spans(length: int, tile: int) -> list[Span]:
-    """Divide an axis into tiles, each of which overlaps the one before by a quarter of a tile.
+    """Divide an axis into tiles, each of which overlaps the previous one by a quarter of a tile.
 
     Args:
         length: Number of pixels.
-        tile: Pixels of a tile; the last may have fewer.
+        tile: Number of pixels of a tile; the last may have fewer.
     """
     found = [Span(0, min(tile, length))]
     while found[-1].end < length:
@@ -43,12 +43,12 @@ def taper(span: Span, length: int, tile: int) -> Tensor:
     """Return the weight (pixels,) of each pixel of a tile along one axis.
 
     The weights of two tiles add up to 1 in their overlap. In its outer quarter, where a network
-    sees least of the image around a pixel, the weight is 0; it rises linearly in the middle half.
+    sees the least of the surrounding image, the weight is 0; it rises linearly in the middle half.
 
     Args:
         span: Tile.
         length: Number of pixels of the axis.
-        tile: Pixels of a whole tile.
+        tile: Number of pixels of a whole tile.
     """
     overlap = tile // 4
     rise = ((torch.arange(overlap) + 0.5) / overlap * 2 - 0.5).clamp(0, 1)
@@ -64,7 +64,7 @@ def side_of_tiles(tile: int | None, halvings: int) -> int:
     """Return the height and width of a tile in pixels.
 
     Tiles start at multiples of three quarters of a tile. Their levels have the same grid as those
-    of the whole image if a quarter of a tile can be halved as often as the network halves.
+    of the whole image if a quarter of a tile can be halved as often as the network halves images.
 
     Args:
         tile: Requested side; None for the default, raised to an allowed one.
@@ -90,9 +90,9 @@ def side_of_tiles(tile: int | None, halvings: int) -> int:
 def in_tiles(network: Callable[[Tensor], Tensor], image: Tensor, tile: int) -> Tensor:
     """Compute the outputs of a network for each pixel of an image, tile by tile.
 
-    An image of one tile is computed whole. Otherwise a pixel is as in the whole image if the
-    network sees no further than a sixteenth of a tile around it, and nearly so beyond. An operation
-    over a whole signal, such as ``se``, is over a tile.
+    An image of one tile is computed as a whole. Otherwise, a pixel is the same as in the whole
+    image if the network sees no further than a sixteenth of a tile around it, and nearly the same
+    if it does. An operation over a whole signal, such as ``se``, covers one tile.
 
     Args:
         network: Network from images (1, C, H, W) to values (1, outputs, H, W).
@@ -117,7 +117,7 @@ def in_tiles(network: Callable[[Tensor], Tensor], image: Tensor, tile: int) -> T
 
 
 def number_of_tiles(size: Size, tile: int) -> int:
-    """Return into how many tiles an image is divided."""
+    """Return the number of tiles of an image."""
     return len(spans(size.height, tile)) * len(spans(size.width, tile))
 
 

@@ -1,4 +1,4 @@
-"""The weights of an export: written with the names in its source, read without running it."""
+"""Weights of an export: written with the names in its source, read without running the source."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes the folder of an export, and loads each artefact again from disk for a comparison."""
+"""Writing of the folder of an export; each artefact is then loaded from disk and compared."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def write_artefacts(
         design: Design of the module.
         out: Output folder: new, empty, or an earlier export.
         in_channels: Number of channels of the images.
-        image_size: Height and width in pixels, fixed in program and ONNX except for a value for
-            each pixel, see ``least_side``.
+        image_size: Height and width in pixels. They are fixed in program and ONNX, except for a
+            network with a value for each pixel; see ``least_side``.
         classes: Number of classes.
         formats: Any of ``source`` (model.py), ``program`` (model.pt2), ``onnx`` (model.onnx).
             Weights, design and card are always written. The weights have the names in
@@ -68,7 +68,7 @@ def write_artefacts(
             it on the CPU, where the file is checked.
         tolerance: Largest allowed difference from the module in float32, relative to the largest
             logit; that of the precision in ``TOLERANCES`` if None.
-        card: Information about the network, or only a note.
+        card: Information about the network, or just a note.
 
     Returns:
         Largest absolute difference of the logits, by file.

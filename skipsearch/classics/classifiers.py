@@ -38,7 +38,7 @@ def _cifar(
     bottleneck_ratio: float = 1.0,
     links: tuple[str, ...] = (),
 ) -> Classic:
-    """A CIFAR-10 network of three stages with ``depth`` blocks each, after a stem of width 16."""
+    """Return a CIFAR-10 network: a stem of width 16 and three stages of ``depth`` blocks."""
     return Classic(
         design=Design(
             layout=layout,
@@ -70,7 +70,7 @@ def _imagenet(
     bottleneck_ratio: float = 1.0,
     groups: int = 1,
 ) -> Classic:
-    """An ImageNet network of four stages after a 7x7 stem with pooling."""
+    """Return an ImageNet network of four stages after a 7x7 stem with pooling."""
     return Classic(
         design=Design(
             layout=layout,
@@ -101,7 +101,7 @@ def _dual_path(
     inner: int,
     stem: int,
 ) -> Classic:
-    """A dual path network with 32 groups."""
+    """Return a dual path network with 32 groups."""
     return Classic(
         design=Design(
             layout=BOTTLENECK_PREACTIVATION,

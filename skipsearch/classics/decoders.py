@@ -24,13 +24,13 @@ UNET_DESIGN = Design(
 
 
 def _unet(params: int, paper: str = UNET, **changes: object) -> Classic:
-    """A variant of the U-Net with padded convolutions, so that sizes are kept."""
+    """Return a variant of the U-Net with padded convolutions, so that sizes are kept."""
     design = UNET_DESIGN.replace(**changes)
     return Classic(design=design, paper=paper, params=params, image_size=256, classes=1)
 
 
 def _resnet(depths: tuple[int, ...], params: int, paper: str, **changes: object) -> Classic:
-    """A decoder of five stages on the encoder of a ResNet."""
+    """Return a decoder of five stages on the encoder of a ResNet."""
     design = Design(**{
         "layout": (ORIGINAL,) * 4 + (PLAIN,) * 5, "depths": depths,
         "widths": (64, 128, 256, 512, 256, 128, 64, 32, 16), "stem": "conv7-pool", "head": "map3",
@@ -55,7 +55,7 @@ DECODERS: dict[str, Classic] = {
     # The same encoder and decoder without long skips.
     "autoencoder": _unet(27_904_193, SEGNET, links=()),
     "attention-unet": _unet(31_386_757, ATTENTION, link_merge="attention"),
-    # Here coarser and finer signals are concatenated without a convolution each.
+    # Here, coarser and finer signals are concatenated without separate convolutions.
     "unet-3plus": _unet(39_126_273, UNET3, links=("full",), up="bilinear"),
     # The first unit has a shortcut around both convolutions; in the paper a convolution is before.
     "resunet": Classic(
@@ -82,7 +82,7 @@ DECODERS: dict[str, Classic] = {
         ),
         paper=FPN, params=11_946_817, image_size=256, classes=1,
     ),
-    # Restoration: the network puts out what is added to the image.
+    # Restoration: the output of the layers is added to the image.
     "dncnn": Classic(
         design=Design(
             layout="conv3-bn-relu", depths=(15,), widths=(64,), stem="conv3-relu", head="map3",

@@ -1,4 +1,4 @@
-"""A named design from the literature, and the layouts of its blocks."""
+"""Named designs from the literature, and the layouts of their blocks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Classic:
     Attributes:
         design: Design of the network.
         paper: Paper that published it.
-        params: Exact number of parameters here, with the images and classes below.
+        params: Exact number of parameters here, for the image channels and classes below.
         published_params: Number of parameters as printed in the paper, or an empty string.
         error: Published top-1 test error in %, or None if none is recorded here.
         error_source: Table or figure of the error.

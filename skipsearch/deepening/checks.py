@@ -72,7 +72,7 @@ def check_model(model: Network, design: Design) -> tuple[int, int]:
     """Check that a model is a network of its design.
 
     Returns:
-        The number of image channels, and the number of classes.
+        Number of image channels, and number of classes.
 
     Raises:
         DesignError: If it is not; the message names the first module that differs.

@@ -1,4 +1,4 @@
-"""Trained operations copied into wider ones without a change of the trained channels.
+"""Copying of trained operations into wider ones, without a change of the trained channels.
 
 A trained channel keeps its values but may have moved: ``kept`` holds, for each channel of the
 trained network in order, its index in the new one. Operations that read trained channels have
@@ -20,7 +20,7 @@ from skipsearch.models.ops import SqueezeExcitation
 from skipsearch.operations import OPERATIONS, Kind
 from skipsearch.plan import Block, Step, Steps
 
-RUNS = ("opening.", "branch.", "shortcut.", "after.")  # of a block; other weights are the join's
+RUNS = ("opening.", "branch.", "shortcut.", "after.")  # of a block; others are the join's
 
 
 def write(conv: nn.Conv2d, rows: Tensor, columns: Tensor, kernels: Tensor) -> bool:
@@ -47,7 +47,7 @@ def write(conv: nn.Conv2d, rows: Tensor, columns: Tensor, kernels: Tensor) -> bo
 
 
 def is_depthwise(step: Step) -> bool:
-    """Whether each channel is convolved separately."""
+    """Return whether each channel is convolved separately."""
     return step.op == "conv" and step.inputs == step.outputs == step.groups
 
 
@@ -72,7 +72,7 @@ def graft_run(
         target: Required indices of the trained output channels, if they are added to a signal.
 
     Returns:
-        The indices of the trained output channels.
+        Indices of the trained output channels.
 
     Raises:
         DesignError: If an operation would mix them with new ones, or move them elsewhere.

@@ -23,8 +23,8 @@ from skipsearch.operations import NORMS, OPERATIONS, through
 from skipsearch.plan import Block, Step, Steps
 from skipsearch.ranges import Range
 
-# Replaces 0 if a later operation has no gradient at 0: far below the resolution of float32 for any
-# relevant signal.
+# Replaces 0 if a later operation has no gradient at 0. It is far below the resolution of float32
+# for any relevant signal.
 ALMOST_ZERO = 1e-12
 
 
@@ -174,7 +174,7 @@ class _Carried(NamedTuple):
     Attributes:
         plus: Channels with f(x), where f is the activations since the last convolution.
         minus: Channels with f(-x), if any.
-        bent: Whether f is no longer the identity but mendable.
+        bent: Whether f is not the identity, and f(x) and f(-x) restore x.
     """
 
     plus: Tensor
@@ -222,7 +222,7 @@ def _carry(
 
 
 def _bends(steps: Steps, signal: Range) -> str:
-    """Return the first activation that bends a signal, if a later dense convolution can mend it."""
+    """Return the first activation that changes a signal, if a later dense convolution undoes it."""
     found = ""
     for step in steps:
         if step.op == "conv" and not is_depthwise(step):

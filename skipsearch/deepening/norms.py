@@ -27,7 +27,7 @@ class NewNorms:
         _undo(norm)
 
     def measure(self, network: nn.Module, images: Tensor) -> None:
-        """Take the statistics from one batch; each norm gets them before it processes its input."""
+        """Take the statistics from one batch; each norm gets its own before it uses them."""
         hooks = [
             norm.register_forward_pre_hook(partial(self._measure, channels))
             for norm, channels in self.channels.items()

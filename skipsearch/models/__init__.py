@@ -1,4 +1,4 @@
-"""Design -> plain ``nn.Module``: the lowest package that uses torch, independent of searches."""
+"""Design to plain ``nn.Module``: the lowest package that uses torch, independent of searches."""
 
 from skipsearch.models.network import Network, build
 from skipsearch.models.pack import can_pack, pack, set_generators, unpack

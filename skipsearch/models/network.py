@@ -1,4 +1,4 @@
-"""Design -> plain ``nn.Module``: the only function from genotype to phenotype."""
+"""Design to plain ``nn.Module``: the only function from genotype to phenotype."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Network(nn.Module):
             self.classifier = nn.Linear(plan.head.features, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images (N, in_channels, H, W) -> logits (N, classes)."""
+        """Map images (N, in_channels, H, W) to logits (N, classes)."""
         x = self.stem(x)
         x = self.stages(x)
         x = self.head(x)
@@ -68,7 +68,11 @@ class LinkedNetwork(Network):
         self.down = sum(not stage.enlarges for stage in plan.stages)
 
     def features(self, x: Tensor) -> tuple[Tensor, dict[End, Tensor]]:
-        """Images (N, in_channels, H, W) -> output of the last stage, and every end of a skip."""
+        """Return the output of the last stage, and the signal at every end of a skip.
+
+        Args:
+            x: Images (N, in_channels, H, W).
+        """
         ends: dict[End, Tensor] = {IMAGE: x}
         for operation in self.stem:
             ends[BEFORE_POOL] = x
@@ -89,7 +93,7 @@ class LinkedNetwork(Network):
     def enlarged(
         self, name: str, stage: nn.Module, x: Tensor, ends: Mapping[End, Tensor]
     ) -> Tensor:
-        """Apply a stage or node that enlarges to x (N, C, H, W), given the ends so far."""
+        """Apply an enlarging stage or node to x (N, C, H, W), given the ends so far."""
         enlarge, *blocks = stage.children()
         x = cut(enlarge(x), ends[self.cuts[name]].shape[2:])
         if name in self.joins:
@@ -99,7 +103,7 @@ class LinkedNetwork(Network):
         return x
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images (N, in_channels, H, W) -> logits (N, classes)."""
+        """Map images (N, in_channels, H, W) to logits (N, classes)."""
         x, _ = self.features(x)
         x = self.head(x)
         x = x.mean((2, 3), keepdim=True)
@@ -109,7 +113,7 @@ class LinkedNetwork(Network):
 
 
 class MapNetwork(LinkedNetwork):
-    """A network with values for each pixel."""
+    """A network that outputs values for each pixel."""
 
     def __init__(self, plan: Plan, outputs: int) -> None:
         super().__init__(plan, outputs)
@@ -121,14 +125,14 @@ class MapNetwork(LinkedNetwork):
         self.output_links = nn.ModuleList(_output_link(link, outputs) for link in head.links)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images (N, in_channels, H, W) -> values (N, outputs, H, W)."""
+        """Map images (N, in_channels, H, W) to values (N, outputs, H, W)."""
         x, *links = self.terms(*self.features(x))
         for link in links:
             x = x + link
         return x
 
     def terms(self, x: Tensor, ends: Mapping[End, Tensor]) -> list[Tensor]:
-        """Return the values of the map, and what each link adds to them, (N, outputs, H, W).
+        """Return the values of the map, and the term of each link, all (N, outputs, H, W).
 
         Args:
             x: Output of the last stage.
@@ -164,8 +168,8 @@ def build(design: Design, in_channels: int = 3, classes: int = 10, seed: int = 0
         seed: Seed of the initial weights.
 
     Returns:
-        A module from images (N, in_channels, H, W) to logits (N, classes), for any H and W; with a
-        map as its head, to values (N, classes, H, W).
+        A module from images (N, in_channels, H, W) to logits (N, classes), for any H and W; if its
+        head is a map, to values (N, classes, H, W).
 
     Raises:
         DesignError: If ``in_channels`` or ``classes`` is not positive.

@@ -1,4 +1,4 @@
-"""The operations of a plan as modules: one entry of ``OPS`` for every word of a step.
+"""The operations of a plan as modules: one entry of ``OPS`` for each operation.
 
 A module whose ``forward`` works for a single network only is followed by its packed counterpart.
 """
@@ -33,9 +33,10 @@ class ZeroGammaBatchNorm2d(nn.BatchNorm2d):
 
 
 class GroupNorm(nn.GroupNorm):
-    """GroupNorm (Wu & He 2018, arXiv:1803.08494) that takes a group of a single value.
+    """GroupNorm (Wu & He 2018, arXiv:1803.08494) that accepts groups of a single value.
 
-    Its output is the bias. ``nn.GroupNorm`` refuses it for one image, and not for several.
+    The output of such a group is the bias. ``nn.GroupNorm`` rejects it for one image, but not for
+    several.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -73,7 +74,10 @@ class PackedLayerNorm2d(nn.Module):
 
 
 class SqueezeExcitation(nn.Module):
-    """x * sigmoid(W2 relu(W1 mean(x))) (Hu et al. 2018, arXiv:1709.01507, Fig. 2)."""
+    """Squeeze-and-excitation: x * sigmoid(W2 relu(W1 mean(x))).
+
+    Hu et al. 2018, arXiv:1709.01507, Fig. 2.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -82,7 +86,7 @@ class SqueezeExcitation(nn.Module):
         self.excite = nn.Conv2d(inner, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Weigh the channels of (N, C, H, W)."""
+        """Rescale the channels of (N, C, H, W)."""
         weight = x.mean((2, 3), keepdim=True)
         weight = F.relu(self.squeeze(weight))
         weight = torch.sigmoid(self.excite(weight))
@@ -118,7 +122,7 @@ class PackedScale(nn.Module):
 
 
 class PackedDropout(Random):
-    """Dropout; on the CPU, ``nn.Dropout`` would draw the same mask from a member's generator."""
+    """Dropout; on the CPU, each mask is that of ``nn.Dropout`` with the member's generator."""
 
     def __init__(self, dropout: nn.Dropout, members: int) -> None:
         super().__init__(members)
@@ -138,9 +142,9 @@ class PackedDropout(Random):
 
 
 class DropPath(nn.Module):
-    """Stochastic depth: drops the branch of whole images (arXiv:1603.09382, section 3).
+    """Stochastic depth: the branch is dropped for whole images (arXiv:1603.09382, section 3).
 
-    Survivors are divided by the survival rate, so that evaluation needs no factor.
+    The remaining images are divided by the survival rate, so that evaluation needs no factor.
     """
 
     def __init__(self, rate: float) -> None:
@@ -191,8 +195,8 @@ class Pad(nn.Module):
         self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C + extra, ceil(H / stride), ceil(W / stride))."""
-        x = F.avg_pool2d(x, 1, self.stride)  # over one pixel: the backward of a slice is slower
+        """Map (N, C, H, W) to (N, C + extra, ceil(H / stride), ceil(W / stride))."""
+        x = F.avg_pool2d(x, 1, self.stride)  # the backward pass of a slice is slower
         return F.pad(x, (0, 0, 0, 0, 0, self.extra))
 
     def extra_repr(self) -> str:
@@ -210,21 +214,22 @@ class PackedPad(nn.Module):
         self.stride = pad.stride
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, K * C, H, W) -> (N, K * (C + extra), ceil(H / stride), ceil(W / stride))."""
+        """Map (N, K * C, H, W) to (N, K * (C + extra), ceil(H / stride), ceil(W / stride))."""
         x = F.avg_pool2d(x, 1, self.stride)
         return together(F.pad(apart(x, self.members), (0, self.extra)))
 
 
 class NarrowProjection(nn.Conv2d):
-    """Strided 1x1 convolution that selects its pixels first in channels_last: the same function.
+    """Strided 1x1 convolution that selects its pixels first if they are in channels_last.
 
-    It is used for fewer than 16 input channels. oneDNN 3.12 (torch 2.14) writes out of bounds in
-    the weight gradient of such a convolution in channels_last: with AVX2 below 8 channels, with
-    AVX-512 below 16 and images of 64 x 64. Trainings crashed with "corrupted size vs. prev_size".
+    The function is the same. It is used for fewer than 16 input channels. oneDNN 3.12 (torch 2.14)
+    writes out of bounds in the weight gradient of such a convolution in channels_last: with AVX2
+    below 8 channels, with AVX-512 below 16 and images of 64 x 64. Trainings crashed with
+    "corrupted size vs. prev_size".
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, inputs, H, W) -> (N, outputs, H / stride, W / stride), rounded up."""
+        """Map (N, inputs, H, W) to (N, outputs, H / stride, W / stride), rounded up."""
         if x.is_contiguous() or not x.is_contiguous(memory_format=torch.channels_last):
             return super().forward(x)
         x = F.avg_pool2d(x, 1, self.stride)
@@ -315,7 +320,7 @@ class Implementation:
     """The modules of one operation of ``skipsearch.operations``.
 
     Attributes:
-        build: Builds the module of a step.
+        build: Function from a step to its module.
         packed: Function to the packed counterpart, for each class that ``build`` returns.
     """
 
@@ -373,7 +378,7 @@ OPS = Table(
 
 
 def sequence(steps: Steps) -> nn.Sequential:
-    """Chain operations, named by word and number: ``conv1``, ``bn1``, ``relu1``."""
+    """Chain operations, named by operation and number: ``conv1``, ``bn1``, ``relu1``."""
     numbers: Counter[str] = Counter()
     modules: OrderedDict[str, nn.Module] = OrderedDict()
     for step in steps:

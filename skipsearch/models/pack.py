@@ -65,7 +65,7 @@ def pack(models: Sequence[Network]) -> Network:
 
 
 def can_pack(model: Network) -> bool:
-    """Whether networks with the structure of ``model`` can be packed."""
+    """Return whether networks with the structure of ``model`` can be packed."""
     return all(type(module) in COUNTERPARTS for module in model.modules())
 
 

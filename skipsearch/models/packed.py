@@ -18,17 +18,17 @@ Packed = Mapping[type[nn.Module], Callable[[Any, int], nn.Module]]
 
 
 def as_it_is(module: nn.Module, members: int) -> nn.Module:
-    """Return a module unchanged that treats the channels of several networks like those of one."""
+    """Return unchanged a module that treats the channels of several networks like those of one."""
     return module
 
 
 def apart(x: Tensor, members: int) -> Tensor:
-    """(N, K * C, H, W) -> (N, H, W, K, C): in channels_last, a view in memory order."""
+    """Map (N, K * C, H, W) to (N, H, W, K, C): in channels_last, a view in memory order."""
     return torch.unflatten(x.permute(0, 2, 3, 1), -1, (members, -1))
 
 
 def together(x: Tensor) -> Tensor:
-    """(N, H, W, K, C) -> (N, K * C, H, W)."""
+    """Map (N, H, W, K, C) to (N, K * C, H, W)."""
     return x.flatten(-2).permute(0, 3, 1, 2)
 
 
@@ -47,7 +47,7 @@ class PackedLinear(nn.Module):
         self.bias = nn.Parameter(torch.empty(members * linear.out_features))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, K * inputs) -> (N, K, outputs)."""
+        """Map (N, K * inputs) to (N, K, outputs)."""
         x = torch.unflatten(x, 1, (self.members, -1)).transpose(0, 1)
         weight = torch.unflatten(self.weight, 0, (self.members, -1)).transpose(1, 2)
         bias = torch.unflatten(self.bias, 0, (self.members, 1, -1))

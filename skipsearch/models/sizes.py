@@ -9,10 +9,13 @@ from torch import Tensor
 
 
 def cut(x: Tensor, size: Sequence[int]) -> Tensor:
-    """(N, C, H, W) -> (N, C, *size): what was halved upwards and doubled again is cut back."""
+    """Crop (N, C, H, W) to (N, C, *size).
+
+    Halving rounds up, so a signal that was halved and doubled again may be too large.
+    """
     height, width = size
     if torch.compiler.is_exporting():
-        # torch.export fixes for each slice of a dynamic size whether it cuts anything off.
+        # For a slice of a dynamic size, torch.export fixes whether it cuts anything off.
         x = x.index_select(2, torch.arange(height, device=x.device))
         return x.index_select(3, torch.arange(width, device=x.device))
     return x[:, :, :height, :width]

@@ -10,10 +10,10 @@ Five rules complete a layout:
    2016, arXiv:1603.05027, section 4.1), normalised like the branch's last convolution. The
    projection of a long skip reads the output of its stage.
 4. Stem and head. The stem ends with whichever of norm and activation the branch does not begin
-   with; the head begins with what the branch begins with (appendix there).
+   with; the head begins with what the branch begins with (appendix of that paper).
 5. Enlarging. A stage that doubles height and width is cut to the size of the level that it returns
-   to, joins its long skips, however they are joined, and then runs its blocks (Ronneberger et al.
-   2015, arXiv:1505.04597, Fig. 1).
+   to, joins its long skips with any merge, and then runs its blocks (Ronneberger et al. 2015,
+   arXiv:1505.04597, Fig. 1).
 
 The names below are the interface; the words of ``shortcut`` and ``link_shortcut`` are tables.
 """

@@ -37,8 +37,8 @@ def plan_block(
         stride: 2 if the block halves height and width, else 1.
         dropout: Rate of every ``dropout`` in the layout.
         first: Whether it is the first block of its stage.
-        reads_image: Whether it reads the image, which no shortcut carries unchanged: otherwise
-            the number of image channels would decide on the structure.
+        reads_image: Whether it reads the image. No shortcut carries the image unchanged; otherwise
+            the structure would depend on the number of image channels.
 
     Raises:
         DesignError: If the channels do not fit.
@@ -55,7 +55,7 @@ def plan_block(
         if merge.appends:
             growth = stage.growth
             carried = stage.width + 2 * growth if first else inputs
-        # A dense path must begin with separate channels, even where the numbers fit.
+        # A dense path must begin with separate channels, even if the numbers fit.
         fits = inputs == carried and stride == 1 and not (growth and first) and not reads_image
         if fits and not SHORTCUTS[stage.shortcut].everywhere:
             shortcut = ()
@@ -67,7 +67,7 @@ def plan_block(
     branch = _plan_branch(stage, inputs, added + growth, stride, dropout)
     after = plan_run(layout.after, outputs, dropout)
     if merge is None and not any(map(is_convolution, layout.after)):
-        branch, after = branch + after, ()  # Nothing joins, so nothing follows a join.
+        branch, after = branch + after, ()  # Without a join, nothing follows it.
     block = Block(
         opening,
         branch,

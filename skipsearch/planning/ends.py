@@ -13,14 +13,14 @@ from skipsearch.planning.links import Start
 
 
 def head_tokens(layout: Layout) -> tuple[str, ...]:
-    """Rule 4, the head: the norms and activations that the branch begins with."""
+    """Return the norms and activations that the branch begins with: rule 4 for the head."""
     return tuple(
         ordinary(token) for token in layout.opening if token in NORMS or token in ACTIVATIONS
     )
 
 
 def stem_ending(layout: Layout) -> tuple[str, ...]:
-    """Rule 4, the stem: the block's norm and activation, except those that begin the branch.
+    """Return the block's norm and activation, except those that begin the branch: rule 4.
 
     If the block has no norm (or activation), the stem gets none either.
     """
@@ -93,10 +93,10 @@ def plan_map_head(
         dropout: Rate of every ``dropout``.
         layout: Layout of the last stage.
         level: Number of halvings up to the last stage.
-        links: Where the long skips to the output start.
+        links: Starts of the long skips to the output.
     """
     *tokens, last = head
-    # The rest is that of a head without anything after its pooling.
+    # The other operations are those of a head with nothing after its pooling.
     before = plan_head((*tokens, "mean"), channels, width, dropout, layout)
     kernel = 3 if last == "map3" else 1
     to_output = tuple(OutputLink(each.end, each.channels, 2**each.level) for each in links)

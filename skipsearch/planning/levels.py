@@ -1,4 +1,4 @@
-"""The levels of a network: how often height and width are halved at each end of a long skip."""
+"""Levels of a network: the number of halvings at each end of a long skip."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def levels_of(stem: tuple[str, ...], stages: int, ups: int) -> Levels:
 
 
 def names_all_stages(length: int, ups: int, stem: tuple[str, ...]) -> bool:
-    """Return whether a list of values names all stages; else it names those before the first up.
+    """Return whether a list of values covers all stages, not only those that do not enlarge.
 
-    The latter is meant if all its stages together could not halve as often as ``ups`` doubles.
+    It covers only those if all its stages together could not halve as often as ``ups`` doubles.
 
     Args:
         length: Length of the longest list.
@@ -60,9 +60,9 @@ def names_all_stages(length: int, ups: int, stem: tuple[str, ...]) -> bool:
 
 
 def linked(words: Iterable[str], levels: Levels, ups: int) -> tuple[str, ...]:
-    """Replace the words for several links by the links, and every end by its usual name.
+    """Replace the words for several links by the links, and every end by its canonical name.
 
-    ``mirror`` leads from each level of the encoder to the stage that enlarges to it (Ronneberger
+    ``mirror`` links each level of the encoder to the stage that enlarges to it (Ronneberger
     et al. 2015, arXiv:1505.04597, Fig. 1). ``full`` leads to each such stage from the same and all
     finer levels of the encoder, and from all coarser levels of the decoder (Huang et al. 2020,
     arXiv:2004.08790, Fig. 1c). ``nested`` adds to ``mirror`` a link from each node at the same
@@ -74,7 +74,7 @@ def linked(words: Iterable[str], levels: Levels, ups: int) -> tuple[str, ...]:
         ups: Number of stages that enlarge.
 
     Returns:
-        The links, sorted by target, then by source.
+        Links, sorted by target, then by source.
 
     Raises:
         DesignError: If two of them are the same link.
@@ -94,7 +94,7 @@ def linked(words: Iterable[str], levels: Levels, ups: int) -> tuple[str, ...]:
 
 
 def _usual(end: End, levels: Levels) -> End:
-    """Return the name of an end: without a pool the stem has one output, without a stem none."""
+    """Return the canonical name of an end; a stem without a pool has a single output."""
     if isinstance(end, str) and "." in end:
         start, _, number = end.partition(".")
         one_output = start == BEFORE_POOL and BEFORE_POOL not in levels and 0 in levels

@@ -13,12 +13,12 @@ from skipsearch.planning.shortcuts import LINK_SHORTCUTS, Norm, enlarge, pool
 
 
 class Start(NamedTuple):
-    """Where a long skip starts.
+    """Start of a long skip.
 
     Attributes:
-        end: The end.
-        channels: Number of its channels.
-        level: Number of halvings up to it.
+        end: End where it starts.
+        channels: Number of channels there.
+        level: Number of halvings up to there.
     """
 
     end: End
@@ -40,14 +40,14 @@ def plan_join(
     """Resolve the long skips that end at one stage or node.
 
     Args:
-        starts: Where they start.
-        end: The stage, or the node.
-        channels: Channels of the signal that they join.
-        level: Number of halvings up to it.
+        starts: Starts of the long skips.
+        end: Stage or node where they end.
+        channels: Number of channels of the signal that they join.
+        level: Number of halvings up to that signal.
         norm: Norm of a projection.
         after: Operations of the layout on the joined signal.
-        merge: How the links are joined, a word of ``LINK_MERGES``.
-        shortcut: What an added link carries where shapes differ.
+        merge: Merge of the links, a word of ``LINK_MERGES``.
+        shortcut: Shortcut of an added link where shapes differ, a word of ``LINK_SHORTCUTS``.
         dropout: Rate of every ``dropout``.
 
     Raises:

@@ -65,15 +65,16 @@ def plan_network(
         fields: Fields of each stage.
         stem: Operations of the stem, including convolutions and possibly ``pool``.
         stem_width: Output channels of the stem.
-        head: Operations before and after the global average pooling, ``mean``, and that itself.
+        head: Operations of the head, with the global average pooling, ``mean``, among them or a
+            word of ``MAPS`` at the end.
         head_width: Output channels of each convolution of the head; 0 for its input channels.
         ups: Number of the last stages that enlarge.
         up: Operations by which each of these stages enlarges, by its number.
-        down: How stages halve height and width, a word of ``DOWNS``.
+        down: Operation by which stages halve height and width, a word of ``DOWNS``.
         links: Long skips, each from one end to a later one.
-        link_merge: How the links are joined that end at each stage, by its number: a word of
-            ``LINK_MERGES``. A node joins its links as the stage that enlarges to its level.
-        link_shortcut: What an added link carries where shapes differ.
+        link_merge: Merge of the links that end at each stage, by its number: a word of
+            ``LINK_MERGES``. A node has the merge of the stage that enlarges to its level.
+        link_shortcut: Shortcut of an added link where shapes differ, a word of ``LINK_SHORTCUTS``.
         compression: Share of the channels kept by the transition before a ``cat`` stage
             (Huang et al. 2017, arXiv:1608.06993, section 3).
         drop_path: Rate of stochastic depth at the last block, rising linearly from the first
@@ -95,7 +96,7 @@ def plan_network(
     def resolve(
         end: End, number: int, stage: StageFields, reads: End, coming: Sequence[End]
     ) -> Stage:
-        """Resolve a stage, or a node that is like the stage ``number``, and let it be a start."""
+        """Resolve a stage, or a node like the stage ``number``, and add it to ``starts``."""
         joining = _Joining(
             [starts[source] for source in coming],
             end,
@@ -238,10 +239,10 @@ def _plan_enlarging(
     dropout: float,
     drop_path: float,
 ) -> Stage:
-    """Rule 5: a stage that enlarges joins its links before its blocks."""
+    """Resolve a stage that enlarges, which joins its links before its blocks: rule 5."""
     transition = plan_up(parse_run(up), channels, stage.inner, stage.width)
     channels = transition[-1].outputs
-    # The first block, if links keep the number of channels: only then are they projected.
+    # The first block as if links kept the number of channels: only then are they projected.
     like = plan_block(stage, channels, 1, dropout).branch if stage.depth else transition
     join = joining.plan(channels, like, (), dropout)
     blocks = _plan_blocks(stage, join.outputs if join else channels, 1, dropout)
@@ -291,17 +292,18 @@ def _without_idle_shortcuts(blocks: list[Block]) -> list[Block]:
 
 
 def needs_transition(stage: StageFields) -> bool:
-    """Whether a transition halves height and width because the blocks of the stage cannot."""
+    """Return whether a transition halves height and width because the blocks cannot."""
     return stage.layout.skip and not MERGES[stage.merge].carries
 
 
 def _plan_transition(
     channels: int, compression: float, before: Layout, after: Layout, down: str
 ) -> Steps:
-    """The head of the stage before, a 1x1 convolution, the stem of the stage after, and pooling.
+    """Return the steps of a transition.
 
-    The pooling is an average (Huang et al. 2017, arXiv:1608.06993, section 3) unless ``down`` names
-    another.
+    They are the head of the stage before, a 1x1 convolution, the stem of the stage after, and
+    pooling. The pooling is an average (Huang et al. 2017, arXiv:1608.06993, section 3) unless
+    ``down`` names another.
     """
     kept = kept_channels(channels, compression)
     return (

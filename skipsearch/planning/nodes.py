@@ -16,10 +16,10 @@ from skipsearch.planning.stage import StageFields
 
 
 class NodePlace(NamedTuple):
-    """Where a node stands.
+    """Place of a node in a network.
 
     Attributes:
-        end: Its name.
+        end: Name of the node.
         reads: End that it enlarges.
         joins: Ends of its long skips; the first is the end of the encoder at its level.
         like: Number of the stage that enlarges to its level.

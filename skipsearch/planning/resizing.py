@@ -1,4 +1,4 @@
-"""How a stage halves or doubles height and width."""
+"""Halving and doubling of height and width by a stage."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from skipsearch.table import Table
 
 FACTOR = 2
 
-# The pooling of a stage that halves, from its channels; none if a convolution has the stride.
+# Pooling of a stage that halves, given its channels; none if a convolution has the stride.
 DOWNS: Table[Callable[[int], Steps]] = Table(
     "down",
     {
@@ -27,14 +27,14 @@ def plan_up(tokens: tuple[str, ...], inputs: int, inner: int, width: int) -> Ste
     """Resolve the operations by which a stage enlarges.
 
     Rule 1 of widths holds: the last dense convolution outputs ``width`` channels, those before it
-    ``inner``. A transposed convolution is a dense one; so is the convolution that ``shuffle``
-    (Shi et al. 2016, arXiv:1609.05158) makes its four pixels of. Without any, channels are kept.
+    ``inner``. A transposed convolution counts as dense, and so does the convolution before
+    ``shuffle`` (Shi et al. 2016, arXiv:1609.05158). Without any, the number of channels is kept.
 
     Args:
         tokens: Operations.
         inputs: Number of input channels.
-        inner: Channels inside the branches of the stage.
-        width: Output channels of the branches of the stage.
+        inner: Number of channels inside the branches of the stage.
+        width: Number of output channels of the branches of the stage.
     """
     dense_left = sum(map(_is_dense, tokens))
     steps: list[Step] = []

@@ -1,4 +1,4 @@
-"""What a skip connection carries where shapes change: one entry per word."""
+"""Operations of skip connections where shapes change: one entry per word."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from skipsearch.plan import Step, Steps
 from skipsearch.planning.chains import plan_run
 from skipsearch.table import Table
 
-Norm = tuple[str, ...]  # of a projection: one operation, or none
+Norm = tuple[str, ...]  # norm of a projection: one operation, or none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,8 +19,8 @@ class Shortcut:
     """One way to change the shape of a shortcut.
 
     Attributes:
-        steps: Returns its operations from the input channels, output channels, stride and norm of
-            a projection; None if there is no shortcut.
+        steps: Function from the input channels, output channels, stride and norm of a projection
+            to the operations; None if there is no shortcut.
         everywhere: Whether it applies to every shortcut, not only where shapes change.
         narrows: Whether it can reduce the number of channels.
     """
@@ -35,12 +35,12 @@ def _pad(inputs: int, outputs: int, stride: int, norm: Norm) -> Steps:
 
 
 def _project(inputs: int, outputs: int, stride: int, norm: Norm) -> Steps:
-    """Rule 3: a 1x1 convolution and its norm."""
+    """Return a 1x1 convolution and its norm: rule 3."""
     return (Step("conv", inputs, outputs, 1, stride), *plan_run(norm, outputs, 0.0))
 
 
 def _pool_and_project(inputs: int, outputs: int, stride: int, norm: Norm) -> Steps:
-    """Rule 3, but with the stride in an average pooling."""
+    """Return an average pooling with the stride, and a projection."""
     return (*pool(inputs, stride), *_project(inputs, outputs, 1, norm))
 
 
@@ -55,7 +55,7 @@ def enlarge(channels: int, factor: int) -> Steps:
 
 
 def projection_norm(tokens: Sequence[str]) -> Norm:
-    """Rule 3: the norm that directly follows the branch's last convolution, if one does."""
+    """Return the norm that directly follows the branch's last convolution, if any: rule 3."""
     tokens = [token for token in tokens if token != "dropout"]
     last = max(i for i, token in enumerate(tokens) if is_convolution(token))
     following = tokens[last + 1 : last + 2]

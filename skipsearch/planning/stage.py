@@ -1,4 +1,4 @@
-"""The input of the rules of construction for a stage."""
+"""Input of the rules of construction for a stage."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from skipsearch.layout import Layout
 
 
 class StageFields(NamedTuple):
-    """The fields of a design for one stage."""
+    """Fields of a design for one stage."""
 
     layout: Layout
     shortcut: str

@@ -1,4 +1,4 @@
-"""Axes read from plain values: lists, ranges and free layouts; errors name the location."""
+"""Reading of axes from plain values: lists, ranges and free layouts; errors name the location."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def read_axis(name: str, value: Any) -> Axis:
 
 
 def checked_value(place: str, name: str, value: Any) -> Value:
-    """Check one value of an axis and return it in its canonical spelling.
+    """Check one value of an axis and return it in its canonical form.
 
     Args:
         place: Location of the value; the message begins with it.
@@ -149,7 +149,7 @@ def _range(place: str, name: str, value: Mapping[str, Any]) -> Range:
             f" {MOST_STEPS:,}, or values less than {SMALLEST_STEP:g} apart; leave it out for every"
             " number in the range"
         )
-    if step is not None:  # The last value becomes the bound: Optuna needs a step that divides.
+    if step is not None:  # Optuna needs a step that divides the range.
         last = low + math.floor((high - low) / step + 1e-9) * step
         high = min(high, last) if whole else min(high, round(last, 12))
     return Range(low, high, step, log, whole)

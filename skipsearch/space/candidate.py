@@ -1,4 +1,4 @@
-"""Candidates: the points of a space."""
+"""Candidates, the points of a space."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def build_candidate(
 
     Args:
         values: Values of the parameters.
-        settings: The same values by what they set, see ``Conditions.assembled``.
+        settings: Same values, keyed by what they set; see ``Conditions.assembled``.
         base: Fields of the design that they do not set.
         base_recipe: Fields of the recipe that they do not set.
 

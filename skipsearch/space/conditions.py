@@ -1,4 +1,4 @@
-"""The parameters of a space, and which of them matter given the values chosen so far."""
+"""Parameters of a space, and the conditions under which they matter."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Conditions:
 
     @cached_property
     def stage_counts(self) -> set[int]:
-        """The possible numbers of stages of a design of the space."""
+        """Possible numbers of stages of a design of the space."""
         counts = []
         for name in ("depths", "widths"):
             axis = self.axes.get(name)
@@ -84,7 +84,7 @@ class Conditions:
     def conditional(self) -> frozenset[str]:
         """Return the parameters that do not matter at every point."""
         always = set(self.parameters)
-        # If there are very many combinations, the first are enough.
+        # If there are very many combinations, the first ones are enough.
         for head in islice(self._heads(), ENOUGH):
             always &= {*head, *self._others(head)}
         return frozenset(self.parameters) - always
@@ -123,7 +123,7 @@ class Conditions:
         return [n for n in self.parameters if n not in self._deciding and self._matters(n, head)]
 
     def _matters(self, name: str, chosen: Mapping[str, Value]) -> bool:
-        """Whether a parameter has an effect, given all values that determine it.
+        """Return whether a parameter has an effect, given all values that determine it.
 
         If the number of stages is not chosen yet, it is the largest of the space.
         """
@@ -162,5 +162,5 @@ def _is_list(value: Value) -> bool:
 def in_stages(
     field: str, values: tuple[Value, ...], settings: Mapping[str, Value]
 ) -> tuple[Value, ...]:
-    """Return a field's values with those of stages that are set separately."""
+    """Return a field's values, with those of stages that are set separately replaced."""
     return tuple(settings.get(f"{field}[{i}]", value) for i, value in enumerate(values))

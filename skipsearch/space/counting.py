@@ -1,6 +1,6 @@
-"""The number of points of a space, counted stage by stage without listing them.
+"""Number of points of a space, counted stage by stage without listing them.
 
-Beside a stage's own parameters, only the fields with an effect somewhere in the network matter. So
+Besides a stage's own parameters, only the fields with an effect somewhere in the network matter. So
 the assignments of the stages so far are kept as counts, keyed by the set of those fields.
 """
 
@@ -19,19 +19,19 @@ from skipsearch.fields import DECIDING, PER_STAGE, Deciding, spread, with_effect
 from skipsearch.layout import Layout
 from skipsearch.merges import MERGES
 
-MOST_PAIRS = 10_000  # of a layout and a merge for all stages, equivalent ones counted once
+MOST_PAIRS = 10_000  # pairs of a layout and a merge for all stages, equivalent ones once
 
 Effects = frozenset[str]
 
 
 class _Endless(Exception):
-    """A continuous parameter matters."""
+    """Raised if a continuous parameter matters."""
 
 
 def count_points(
     axes: Mapping[str, Axis], fixed: Mapping[str, Value], stage_counts: Iterable[int]
 ) -> int | None:
-    """Return the number of points, with conditional axes where they matter; None if infinite.
+    """Return the number of points, with conditional axes only where they matter; None if infinite.
 
     Args:
         axes: Axes of the space.
@@ -54,7 +54,7 @@ class _Counting:
         self.axes = axes
         self.fixed = fixed
         self.stages = stages  # used if neither layout nor merge has one value per stage
-        self.kinds: dict[str, Mapping[Value, int]] = {}  # of the deciding axes
+        self.kinds: dict[str, Mapping[Value, int]] = {}  # kinds of the values of each deciding axis
         self.in_stage: dict[int, list[str]] = {}  # the other axes of one stage
         self.of_all: list[str] = []  # the other axes of the whole network
         self.of_recipe = 1
@@ -80,7 +80,7 @@ class _Counting:
             )
         total = 0
         for layout, alike in layouts.items():
-            # The merge of all stages is chosen if any of them has a join.
+            # The merge of all stages is chosen only if any of them has a join.
             plain, _ = self._split(layout, self.fixed["merge"])
             joined = (same * self._split(layout, merge)[1] for merge, same in merges.items())
             total += alike * (plain + sum(joined))
@@ -131,7 +131,7 @@ class _Counting:
         return found
 
     def _network(self, effects: Effects) -> int:
-        """Count the choices for the whole network beside layout and merge."""
+        """Count the choices for the whole network besides layout and merge."""
         total = 0
         options = product(*(self._options(name).items() for name in ("ups", "links", "head")))
         for (ups, few), (links, count), (head, alike) in options:

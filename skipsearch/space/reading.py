@@ -1,4 +1,4 @@
-"""Spaces read from plain values: the allowed contents of the YAML, and the error messages."""
+"""Reading of spaces from plain values: the allowed contents of the YAML, and error messages."""
 
 from __future__ import annotations
 

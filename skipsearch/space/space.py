@@ -49,12 +49,12 @@ class Space:
         constraints: Bounds that every design must meet before it is trained.
         source: Origin of the research question.
         in_channels: Number of image channels for which constraints are computed.
-        image_size: Side of square images for the same, in pixels, or height and width.
-        classes: Number of classes.
+        image_size: Side of square images in pixels, or height and width, for the same.
+        classes: Number of classes for the same.
 
     Raises:
-        SpaceError: If there is no axis, a name or value is invalid, two axes set the same, or no
-            design has the stage of an axis.
+        SpaceError: If there is no axis, a name or value is invalid, two axes set the same field,
+            or no design has the stage of an axis.
     """
 
     name: str
@@ -139,7 +139,7 @@ class Space:
                 )
 
     def _check_depths(self) -> None:
-        """Refuse stages without blocks where no stage enlarges."""
+        """Reject stages without blocks if no stage enlarges."""
         if "ups" in self.axes or self.base.get("ups"):
             return
         for name, axis in self.axes.items():
@@ -153,7 +153,7 @@ class Space:
                 raise SpaceError(f"axes.{name}: 0 is not a whole number from 1 to {LARGEST}")
 
     def _check_ups(self) -> None:
-        """Refuse an axis ``ups`` by which the same lists name now all stages, now some of them."""
+        """Reject an axis ``ups`` with which the same lists cover all stages or only some."""
         axis = self.axes.get("ups")
         if not isinstance(axis, Choice | Range) or axis.size is None:
             return
@@ -206,7 +206,7 @@ class Space:
 
     @cached_property
     def parameters(self) -> Mapping[str, Parameter]:
-        """The independent parameters by name, in the order in which they are chosen.
+        """Independent parameters by name, in the order in which they are chosen.
 
         An axis is one parameter under its own name; a free layout is one per slot, such as
         ``layout.before_join``. Those that determine whether others matter come first.
@@ -224,7 +224,7 @@ class Space:
 
     @cached_property
     def conditional(self) -> frozenset[str]:
-        """The parameters without effect on some designs, whose values then lack them."""
+        """Parameters without an effect on some designs, whose values then lack them."""
         return self._conditions.conditional()
 
     def enumerate(self) -> Iterator[Design]:
@@ -343,7 +343,7 @@ class Space:
     def suggest(self, choose: Choose) -> Candidate:
         """Choose a value for each parameter that matters with a callable, in a fixed order.
 
-        A parameter is left out if no value of it could change the current design: the design
+        A parameter is left out if none of its values could change the current design: the design
         determines which of its fields matter.
 
         Args:

@@ -29,7 +29,7 @@ def do_nothing(data: Data, split: Split) -> float:
         index = torch.arange(start, end, device=split.images.device)
         if data.task.restores:
             inputs, target = examples.of(split, index)
-        else:  # the baseline looks at no pixel: normalising a large data set would take a minute
+        else:  # the baseline reads no pixels, and normalising a large data set takes a minute
             inputs, target = criterion.pose(split.images[index], split.labels[index], index)
         outputs = criterion.nothing(inputs)
         tally += criterion.tally(outputs[:, None], target[:, None]).sum(0)

@@ -1,4 +1,4 @@
-"""The images that each step trains on, and their augmentation."""
+"""Images of each training step, and their augmentation."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch import Tensor
 from skipsearch.data import Data, draw
 from skipsearch.recipe import Recipe
 
-KEYS = 2**63 - 1  # number of keys of noise
+KEYS = 2**63 - 1  # number of possible keys of noise
 
 
 class Batches:
     """The random draws of every step, which depend only on seed, pass and index.
 
     They are drawn on the CPU, one pass over the data at a time, so that they are independent of
-    device, precision and way of training.
+    device, precision and training method.
 
     Args:
         data: Data set, whose training split is used.
@@ -28,7 +28,7 @@ class Batches:
 
     def __init__(self, data: Data, recipe: Recipe, seeds: Sequence[int]) -> None:
         self.size = min(recipe.batch_size, len(data.train))
-        self.a_pass = len(data.train) // self.size  # steps; the rest waits for another pass
+        self.a_pass = len(data.train) // self.size  # steps; the remaining images are left out
         self._data = data
         self._crop = recipe.crop or 0
         self._seeds = tuple(seeds)

@@ -19,8 +19,8 @@ def bootstrap(
     """Return the 95 % percentile interval of a score (Efron 1979, doi:10.1214/aos/1176344552).
 
     Images are drawn with replacement, as many as there are, and the score is computed from the
-    sum of their counts. It is the uncertainty due to the finite number of images; that of another
-    seed is not included.
+    sum of their counts. The interval shows the uncertainty due to the finite number of images; that
+    of another seed is not included.
 
     Args:
         tallies: Counts (images, ...) of one network.
@@ -29,7 +29,7 @@ def bootstrap(
 
     Returns:
         Both ends, always the same for the same counts; NaN for a single image. Resamples in which
-        the score is NaN, as of a class that none of their images has, are left out.
+        the score is NaN, such as that of a class in none of their images, are left out.
     """
     images, *shape = tallies.shape
     if images < 2:

@@ -110,7 +110,7 @@ class Folder:
 
 
 class CheckpointWriter:
-    """Writes checkpoints one after another in a background thread while training continues.
+    """Writer of checkpoints, one after another in a background thread while training continues.
 
     Args:
         store: Store to write to.

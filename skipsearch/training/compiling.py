@@ -1,4 +1,4 @@
-"""The choice of whether to compile a network: it takes a minute, and some budgets are shorter."""
+"""Decision whether to compile a network, which takes a minute, longer than some trainings."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Measured:
     """Measured effect of compiling one network.
 
     Attributes:
-        seconds: Seconds that it took.
-        speedup: Seconds of a step before divided by those after.
+        seconds: Time of compiling, in seconds.
+        speedup: Time of a step before compiling, divided by that after it.
     """
 
     seconds: float
@@ -34,16 +34,17 @@ class Pace:
     The first steps also choose kernels, compile and record, which can take longer than a training.
 
     Args:
-        first: Number of these steps.
+        first: Number of first steps.
 
     Attributes:
-        extra: Seconds that the first epochs took in addition to their steps; 0 until measured.
+        extra: Seconds that the first epochs took beyond the usual time of their steps; 0 until
+            measured.
     """
 
     def __init__(self, first: int) -> None:
         self.extra = 0.0
         self._first = first
-        self._seconds, self._steps = 0.0, 0  # of the epochs with such steps
+        self._seconds, self._steps = 0.0, 0  # totals of the epochs with first steps
 
     def a_step(self, seconds: float, steps: int) -> float | None:
         """Return the seconds per step of an epoch; None if it includes any of the first steps.
@@ -61,7 +62,7 @@ class Pace:
 
 
 class CompileChoice:
-    """Decision from measurements on earlier trials in this process."""
+    """Decision whether to compile, from measurements on earlier trials in this process."""
 
     def __init__(self) -> None:
         self._measured: dict[str, Measured] = {}  # by structure of the network
@@ -88,7 +89,7 @@ class CompileChoice:
 
 
 class Compiling:
-    """Compiles one network if it pays and stores the measured effect, each at most once.
+    """Compilation of one network, if it pays off, and of its measured effect, each at most once.
 
     Args:
         choice: Decision from measurements on earlier trials.
@@ -105,11 +106,11 @@ class Compiling:
         self.begin_steps()
 
     def begin_steps(self) -> None:
-        """Treat the next steps as first ones, after a change of the step or of its recording."""
+        """Treat the next steps as the first ones, after a change of the step or its recording."""
         self._pace = Pace(first=WARM_UP + 1)
 
     def consider(self, seconds: float, steps: int, left: int) -> bool:
-        """Learn from an epoch, and compile the network or undo it.
+        """Learn from an epoch, and compile the network or return to the plain one.
 
         Args:
             seconds: Seconds that the steps of the epoch took.

@@ -1,4 +1,4 @@
-"""Diagnosis of a network block by block: signals, gradients and lesions; also its long skips."""
+"""Diagnosis of a network block by block, and of its long skips: signals, gradients, lesions."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ COLUMNS = (
     *("gradient", "weight_gradient", "mean", "variance", "lesion_score", "lesion_drop"),
 )
 
-# Bounds of the words. Gradients of layers are compared as in Glorot & Bengio 2010 (section 4.2.2,
-# Fig. 7). They give no bound for "vanish"; this factor is our choice.
+# Bounds of the statements. Gradients of layers are compared as in Glorot & Bengio 2010 (section
+# 4.2.2, Fig. 7). They give no bound for "vanish"; this factor is our choice.
 VANISHING = 0.1
 # Distance from the identity, in units of the input, of a block that outputs zeros.
 FAR = 1.0
@@ -118,25 +118,25 @@ def explain(
         ``links``, one row for each moment and long skip, in the order of the joins, with columns
 
         moment             as above
-        link               its start and end, such as "1>7"; "all", once, for all together
+        link               its start and end, such as "1>7"; "all" in one row for all together
         merge              how it is joined, a word of ``link_merge``
         size               height and width at the join, such as "60x80"
-        link_norm          norm of the part of the long skip as it is joined: projected, behind its
-                           attention gate, times its learned number
+        link_norm          norm of the part of the long skip as joined: projected, after its
+                           attention gate, times its learned weight
         signal_norm        norm of the signal that it joins
-        ratio              ``link_norm`` over ``signal_norm``; for ``cat`` and ``attention`` of the
-                           two groups of channels
+        ratio              ``link_norm`` over ``signal_norm``; for ``cat`` and ``attention``, of
+                           the two groups of channels
         weight             mean weight of its attention gate over images and positions, or the
-                           learned number of ``weighted``; NaN for others
-        lesion_score       validation score if its part is set to 0 at the join, everything else
-                           as it was trained; NaN at "init"
+                           learned weight of ``weighted``; NaN for others
+        lesion_score       validation score if its part is set to 0 at the join, with everything
+                           else as trained; NaN at "init"
         lesion_drop        validation score of the whole network minus ``lesion_score``
 
         ``words`` compare the gradients at the first and the last block ("vanish" below a tenth),
         report whether branches are smaller than shortcuts (layer responses: He et al. 2015,
         arXiv:1512.03385, Fig. 7) or how far plain blocks are from the identity, and give the cost
-        of a lesion; of long skips they tell both, level by level. All statements are about one
-        network with one seed.
+        of a lesion; for long skips they give the ratios and the costs of each. All statements are
+        about one network with one seed.
     """
     recipe, metric = recipe or Recipe(), data.task.metric
     trainer = Trainer(model, data, recipe, seed)
@@ -199,7 +199,7 @@ def inspect(
     Args:
         model: Network, which stays unchanged, as do its batch statistics.
         inputs: Inputs (N, C, H, W) on the device of the model.
-        target: Their targets (N, ...).
+        target: Targets (N, ...) of the inputs.
         criterion: Loss of the task, whose mean is taken.
         label_smoothing: Label smoothing of the loss.
     """

@@ -35,7 +35,7 @@ from skipsearch.training.schedule import learning_rate
 from skipsearch.training.sgd import SGD, Group
 from skipsearch.training.step import Step
 
-STEPS_AHEAD = 16  # that may be requested of the device without waiting for it
+STEPS_AHEAD = 16  # steps that may be queued on the device without waiting for it
 
 
 def train(
@@ -137,7 +137,7 @@ class Training:
         self._deterministic = deterministic
         self._parts = parts
         self._draws = draws_at_random(model)
-        # On a GPU each training has its own generator: see ``drawing_from``.
+        # On a GPU, each training has its own generator; see ``drawing_from``.
         on_gpu = self.device.type == "cuda"
         self._generator = torch.Generator(self.device) if on_gpu else None
         self._dtype = autocast_dtype(recipe, self.device)
@@ -198,7 +198,7 @@ class Training:
 
     @property
     def numerics(self) -> str:
-        """Key of what determines the last bits; results with different keys differ by rounding."""
+        """Key of the numerical settings; results with different keys differ by rounding."""
         words = [numerics_key(self.device, self._dtype)]
         if isinstance(self._run, Recorded) and self._run.replays:
             words.append("graph")
@@ -212,7 +212,7 @@ class Training:
 
     @property
     def warning(self) -> str:
-        """Why training is slower than possible; empty if it is not."""
+        """Reason why training is slower than possible; empty if there is none."""
         recording = self._run.failure if isinstance(self._run, Recorded) else None
         if self.device.type == "cuda":
             recording = recording or self._unrecorded
@@ -281,7 +281,7 @@ class Training:
             generator.manual_seed(stream(self._seeds[0], "dropout", step))
 
     def divergence(self, epoch: Epoch) -> str:
-        """Return how a network diverged in an epoch; empty if it did not."""
+        """Describe how a network diverged in an epoch; empty if it did not."""
         for loss in (epoch.train_loss, epoch.validation_loss):
             if not math.isfinite(loss):
                 return (
@@ -333,7 +333,7 @@ class Training:
 
 
 class Trainer(Training):
-    """Trains one network; see ``Training``.
+    """Training of one network; see ``Training``.
 
     Args:
         model: Network from images (N, C, H, W) to logits (N, classes), or to values for each pixel
@@ -367,7 +367,7 @@ class Trainer(Training):
         return loss, score
 
     def gallery(self, split: Split) -> Gallery:
-        """Return the best, median and worst predictions on a split; for values for each pixel."""
+        """Return the best, median and worst predictions on a split, for a per-pixel task."""
         with current(self.device):
             tallies = self._evaluation.tallies(split)[:, 0]
             return hang(self.data, split, self._step, tallies)
@@ -380,14 +380,14 @@ class Trainer(Training):
 
 
 def draws_at_random(model: nn.Module) -> bool:
-    """Return whether a network may draw random numbers in training; foreign models may."""
+    """Return whether a model may draw random numbers in training; foreign models may."""
     if not isinstance(model, Network):
         return True
     return any(isinstance(module, (nn.Dropout, DropPath, Random)) for module in model.modules())
 
 
 def _parameter_groups(model: nn.Module, recipe: Recipe) -> list[Group]:
-    """Separate parameters without decay: norms, biases and learned scales have under 2 axes."""
+    """Separate parameters without decay: norms, biases and learned scales, with 0 or 1 axes."""
     parameters = list(model.parameters())
     if recipe.decay_norm_and_bias:
         return [Group(parameters, recipe.weight_decay)]

@@ -76,7 +76,7 @@ def _computes_bfloat16(device: torch.device) -> bool:
 
 
 def numerics_key(device: torch.device, dtype: torch.dtype | None) -> str:
-    """Return what determines the last bits of a training besides design, recipe and seed.
+    """Return the settings that determine the last bits, besides design, recipe and seed.
 
     Args:
         device: Device of the training; for the CPU the key includes the number of threads.
@@ -109,7 +109,7 @@ def kernels(device: torch.device, deterministic: bool, tune: bool = True) -> Ite
     if device.type != "cuda":
         yield
         return
-    # cuBLAS reads it once, at the first product of the process, deterministic or not.
+    # cuBLAS reads it once, at the first matrix product of the process, deterministic or not.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     cudnn = torch.backends.cudnn
     before = cudnn.benchmark, cudnn.deterministic

@@ -13,8 +13,8 @@ from skipsearch.training.interleaving import Wait, requested_so_far
 from skipsearch.training.memory import is_out_of_memory
 from skipsearch.training.step import Step
 
-LARGEST_BATCH = (256, 2048)  # on the CPU, where caches are small; on a GPU
-LARGEST_SIZE = 64 * 64  # pixels of an image; batches of larger ones have as many pixels
+LARGEST_BATCH = (256, 2048)  # images on the CPU, where caches are small, and on a GPU
+LARGEST_SIZE = 64 * 64  # pixels of an image; with larger images, batches have as many pixels
 
 
 def images_at_once(pixels: int, device: torch.device) -> int:
@@ -29,7 +29,7 @@ def images_at_once(pixels: int, device: torch.device) -> int:
 
 
 class Evaluation:
-    """Computes loss and score of each network over a split.
+    """Evaluation of loss and score of each network over a split.
 
     Args:
         step: Training step with the networks; it computes inputs, outputs and losses.
@@ -102,7 +102,7 @@ class Evaluation:
                 if not is_out_of_memory(error) or self.size <= self._least:
                     raise
                 computed = None
-            # Not in the handler: the exception references tensors.
+            # Outside the handler, since the exception references tensors.
             if computed is None:
                 self.size = max(self.size // 2, self._least)
             else:

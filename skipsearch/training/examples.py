@@ -14,7 +14,7 @@ from skipsearch.training.criteria import Criterion
 
 
 class Examples:
-    """Makes inputs and targets on the data's device.
+    """Source of inputs and targets on the data's device.
 
     Args:
         data: Data set.
@@ -37,7 +37,7 @@ class Examples:
         self._criterion = criterion
 
     def augmented(self, draws: Tensor) -> tuple[Tensor, Tensor]:
-        """Return examples of a step of training.
+        """Return the augmented examples of a training step.
 
         Args:
             draws: Draws (rows, n, networks) of ``Batches``.
@@ -46,7 +46,7 @@ class Examples:
             Inputs (n, networks * C, H, W) and targets (n, networks, ...).
         """
         rows = draws.flatten(1)
-        index, moves, keys = rows[0], rows[1:6], rows[-1]  # keys: if the task needs some
+        index, moves, keys = rows[0], rows[1:6], rows[-1]  # keys: only if the task needs them
         images, labels = self._normalised(self._split.images[index]), self._split.labels[index]
         images = self._augment(images, moves)
         if self._with_masks:

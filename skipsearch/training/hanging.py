@@ -1,4 +1,4 @@
-"""Chooses and computes the predictions that a gallery shows."""
+"""Selection and computation of the predictions in a gallery."""
 
 from __future__ import annotations
 
@@ -22,9 +22,8 @@ def hang(data: Data, split: Split, step: Step, tallies: Tensor) -> Gallery:
         tallies: Complete tally (images, ...) of each image.
     """
     restores = data.task.restores
-    scores = torch.tensor(
-        step.criterion.scores(tallies, 1), dtype=torch.float64
-    )  # each image by itself
+    # The score of each image alone
+    scores = torch.tensor(step.criterion.scores(tallies, 1), dtype=torch.float64)
     order = scores.argsort(descending=True, stable=True)
     chosen = order[[0, (len(order) - 1) // 2, -1]]
     step.model.eval()
@@ -45,10 +44,10 @@ def hang(data: Data, split: Split, step: Step, tallies: Tensor) -> Gallery:
 
 
 def _pixels(data: Data, images: Tensor) -> Pixels:
-    """Normalised images (N, C, H, W) -> (N, H, W, C), clipped to grey levels.
+    """Convert normalised images (N, C, H, W) to grey levels (N, H, W, C).
 
-    Pixels without a full scale are shown between their least and greatest value; of other than
-    one or three channels, the first is shown.
+    Pixels without a full scale are shown between their least and greatest value. Of images with
+    other than one or three channels, the first channel is shown.
     """
     mean, std = (
         torch.tensor(v, device=images.device)[:, None, None] for v in (data.mean, data.std)

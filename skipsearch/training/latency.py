@@ -18,7 +18,7 @@ from skipsearch.training.environment import autocast_dtype, current, kernels, nu
 
 WARM_UP = 3  # uncounted passes, in which kernels are chosen and memory is allocated
 LEAST_REPEATS, MOST_REPEATS = 10, 200
-LEAST_SECONDS = 0.2  # of counted passes, unless MOST_REPEATS is reached earlier
+LEAST_SECONDS = 0.2  # total time of counted passes, unless MOST_REPEATS is reached earlier
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,8 @@ class Latency:
             passes, not what slowed down all of them.
         repeats: Number of measured passes.
         batch_size: Number of images in a pass.
-        numerics: Device, precision, memory layout and torch; compare only equal ones.
+        numerics: Device, precision, memory layout and torch; only latencies with equal values are
+            comparable.
     """
 
     seconds: float

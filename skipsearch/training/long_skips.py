@@ -1,4 +1,4 @@
-"""Diagnosis of long skips: what each of them carries, and what its removal costs."""
+"""Diagnosis of long skips: the signal that each carries, and the cost of its removal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from skipsearch.task import Metric
 from skipsearch.training.engine import Trainer
 
 ALL = "all"  # the row of the lesion of all long skips at once
-ADDED = "add"  # how a long skip joins the output
+ADDED = "add"  # merge of a long skip with the output
 LINK_COLUMNS = (
     *("moment", "link", "merge", "size", "link_norm", "signal_norm", "ratio", "weight"),
     *("lesion_score", "lesion_drop"),
@@ -30,7 +30,7 @@ MOST = 8  # long skips in a sentence
 
 
 def links(model: Network) -> dict[str, nn.Module]:
-    """Return what the long skips of a network apply, by name, such as ``1>7``."""
+    """Return the modules of the long skips of a network by name, such as ``1>7``."""
     named: dict[str, nn.Module] = {}
     for name, join in model.joins.items():
         target = name.removeprefix("stage").removeprefix("node_").replace("_", ".")
@@ -142,7 +142,7 @@ def link_words(table: pd.DataFrame, when: str, metric: Metric) -> Iterable[str]:
 
     Args:
         table: Rows of one moment, not empty.
-        when: The moment in words, such as ``After training``.
+        when: Moment in words, such as ``After training``.
         metric: Metric of the scores.
     """
     each = table[table.link != ALL]

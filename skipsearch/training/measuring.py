@@ -1,4 +1,4 @@
-"""The measurement of one network on a split: its score, with all that belongs beside it."""
+"""Measurement of one network on a split: score, interval, baseline and further figures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Device memory: the need of a training, the free memory, and the detection of exhaustion."""
+"""Device memory: the need of a training, the free memory, and out-of-memory errors."""
 
 from __future__ import annotations
 
@@ -75,9 +75,9 @@ def foreseen_parts(each: int, batch_size: int, free: float) -> int:
 def free_memory(device: torch.device) -> float:
     """Return the free bytes of a device, for what PyTorch allocates; infinity if unknown.
 
-    On the CPU a process grows by more than that, by ``HEAP_GROWTH``.
+    On the CPU, a process grows by ``HEAP_GROWTH`` times what PyTorch allocates.
 
-    Memory that PyTorch caches on a GPU is released first: the rest of its unused memory belongs to
+    Memory that PyTorch caches on a GPU is released first. The rest of its unused memory belongs to
     recorded graphs and is not available to others.
     """
     if device.type == "cuda":

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of mallopt(3)
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # parameters of mallopt(3)
 LARGEST_MMAP_THRESHOLD = 32 << 20  # bytes; the maximum of glibc
 KEPT = 512 << 20  # bytes of free memory that stay with the process
 

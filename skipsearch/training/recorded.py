@@ -29,10 +29,10 @@ def cannot_record(device: torch.device) -> str | None:
 
 
 class Recorder(Protocol):
-    """Operations that ``Recorded`` needs of a device."""
+    """Operations of a device that ``Recorded`` needs."""
 
     def run(self, function: Callable[[Tensor], None], value: Tensor) -> None:
-        """Call the function in the same place as its later recording."""
+        """Call the function on the stream of its later recording."""
 
     def record(self, function: Callable[[Tensor], None], value: Tensor) -> Callable[[], None]:
         """Record a call without computing it; return its replay, which reads the same tensor.
@@ -54,7 +54,8 @@ class Recorded:
         recorder: Recorder of the device.
 
     Attributes:
-        failure: Why the function could not be recorded; None if it was, or was not tried yet.
+        failure: Reason why the function could not be recorded; None if it was, or was not tried
+            yet.
     """
 
     def __init__(self, function: Callable[[Tensor], None], recorder: Recorder) -> None:
@@ -128,7 +129,7 @@ class CudaGraphs:
         self._stream = recording_stream(device) if on_default else stream
 
     def run(self, function: Callable[[Tensor], None], value: Tensor) -> None:
-        """Call on the stream of the recording: gradients must not change their stream later."""
+        """Call on the stream of the recording, as gradients must not change their stream later."""
         current = torch.cuda.current_stream(self._device)
         if current == self._stream:
             function(value)
@@ -163,7 +164,7 @@ class CudaGraphs:
         the state of a capture.
         """
         index = self._device.index
-        with contextlib.suppress(RuntimeError):  # it has ended properly
+        with contextlib.suppress(RuntimeError):  # raised if the capture has ended properly
             torch._C._cuda_endAllocateToPool(index, pool)
             torch._C._cuda_releasePool(index, pool)
         for generator in (torch.cuda.default_generators[index], *self._generators):

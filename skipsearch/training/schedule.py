@@ -1,4 +1,4 @@
-"""The learning rate at any moment of a training, which depends only on the recipe."""
+"""Learning rate at any moment of a training, which depends only on the recipe."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def packs(
     the design, the batch and the seeds, not on the machine or its load; and the seeds that remain
     after the first packs are divided in the same way.
 
-    A pack pays if a layer of one network keeps no thread busy (``WORK_A_THREAD``): 3 seeds are
+    A pack pays off if a layer of one network keeps no thread busy (``WORK_A_THREAD``): 3 seeds are
     then 1.2 to 2.3 times as fast as one after another (depthwise convolutions 1.05 times), and with
     more work 0.9 to 1.4 times (scripts/benchmark_packs.py). It has not been measured on a GPU.
 
@@ -109,7 +109,7 @@ def train_several(
 
 
 class PackTrainer(Training):
-    """Trains several networks of one structure as one packed network; see ``Training``.
+    """Training of several networks of one structure as one packed network; see ``Training``.
 
     Args:
         models: Networks, which receive the weights after each epoch.
@@ -145,7 +145,7 @@ class PackTrainer(Training):
 
     @property
     def numerics(self) -> str:
-        """Key of what determines the last bits: the size of the pack, not its members."""
+        """Key of the numerical settings, with the size of the pack, but not its members."""
         return f"{super().numerics}{PACK_OF}{len(self._seeds)}"
 
     def _generators(self) -> Sequence[torch.Generator]:

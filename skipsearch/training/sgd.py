@@ -18,10 +18,10 @@ class Group(NamedTuple):
 
 
 class SGD:
-    """Updates parameters as ``torch.optim.SGD`` does, bit by bit.
+    """Optimizer with the same updates as ``torch.optim.SGD``, bit by bit.
 
-    Its first step does not import PyTorch's compiler, as that of ``torch.optim.SGD`` does: more
-    than a second in each process that trains.
+    Its first step does not import PyTorch's compiler, unlike that of ``torch.optim.SGD``. This
+    saves more than a second in each process that trains.
 
     Args:
         groups: Parameters and their weight decay.

@@ -33,8 +33,8 @@ class Step:
         parts: Number of parts that a batch is divided into to fit into memory. The loss of a step
             is the mean of the losses of the parts, weighted by their number of images. It is that
             of the whole batch, except for the Dice loss and the cross-entropy with class weights or
-            ignored pixels (those beyond a moved image, too): ratios of sums over the pixels of a
-            part.
+            ignored pixels (including those outside a shifted image), which are ratios of sums over
+            the pixels of a part.
         deterministic: Whether a GPU must reproduce the same bits.
         generator: Generator of the network's random numbers on a GPU; None for the default one.
 
@@ -46,7 +46,7 @@ class Step:
         loss_sum: Sum (networks,) of the mean losses of the steps since ``reset``.
         tally: Counts (networks, ...) for the scores since ``reset``.
         compiled: Whether training steps run a compiled network.
-        failure: Why the network could not be compiled; None if it could, or was not tried.
+        failure: Reason why the network could not be compiled; None if it could, or was not tried.
     """
 
     def __init__(
@@ -82,8 +82,8 @@ class Step:
     def compile(self, wanted: bool = True) -> None:
         """Compile the forward and backward pass of training, or return to the plain network.
 
-        Every design has the same ``forward``: compiled code of other designs must be dropped, or
-        the compiler gives up at the eighth.
+        All designs share the same ``forward``, so compiled code of other designs must be dropped.
+        Otherwise the compiler gives up at the eighth design.
         """
         self.compiled = self._untried = wanted
         self._call = self.model
@@ -132,7 +132,11 @@ class Step:
         self._optimizer.step()
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Inputs (N, networks * C, H, W) -> outputs (N, networks, outputs[, H, W]) in float32."""
+        """Return outputs (N, networks, outputs[, H, W]) in float32.
+
+        Args:
+            inputs: Inputs (N, networks * C, H, W).
+        """
         with torch.autocast(self.device.type, self._dtype, enabled=self._dtype is not None):
             outputs: Tensor = (self._call if self.model.training else self.model)(inputs)
         # A pack of classifiers has an axis of networks already.

@@ -20,10 +20,10 @@ Stream = torch.cuda.Stream | None  # None on the CPU
 
 
 class Streams:
-    """Lets several threads train on one device, each on a separate stream.
+    """Device on which several threads train, each on a separate stream.
 
     A kernel of a small network leaves most of a GPU idle; several streams fill it. One thread does
-    all work on the device and takes the steps of the trainings one after another: so only one step
+    all work on the device and takes the steps of the trainings one after another. So only one step
     is recorded at a time, no training draws from the seed of another, and cuDNN, whose cache is per
     thread, tries its kernels once. The process must be dedicated to this: its global random state
     is not preserved.
@@ -153,7 +153,7 @@ def _take_steps(under_way: deque[_Work]) -> None:
         if more:
             under_way.append(work)
     if under_way and waiting == len(under_way):
-        with contextlib.suppress(RuntimeError):  # its owner gets it at its next step
+        with contextlib.suppress(RuntimeError):  # the error reaches its owner at the next step
             event = under_way[0].waits_for
             assert event is not None
             event.synchronize()

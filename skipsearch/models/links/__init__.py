@@ -1,4 +1,4 @@
-"""Joins of long skips: earlier signals join a later one; one module per way."""
+"""Joins of long skips, which join earlier signals to a later one: one module per merge."""
 
 from __future__ import annotations
 

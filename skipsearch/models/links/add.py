@@ -34,7 +34,7 @@ class AddLinks(nn.Module):
         return out
 
     def terms(self, x: Tensor, ends: Mapping[End, Tensor]) -> list[Tensor]:
-        """Return the signal x (N, C, H, W) and the part of each link, as they are joined."""
+        """Return the signal x (N, C, H, W) and the part of each link, as joined."""
         return [x, *linked(self, x, ends)]
 
     def weights(self, x: Tensor, ends: Mapping[End, Tensor]) -> list[Tensor]:

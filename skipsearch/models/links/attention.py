@@ -1,4 +1,4 @@
-"""Attention gates: every pixel of a long skip is weighed before it is concatenated."""
+"""Attention gates: every pixel of a long skip is weighted before it is concatenated."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from skipsearch.ranges import Range
 class AttentionGate(nn.Module):
     """link * sigmoid(psi(relu(W_x link + W_g x))), one weight for each pixel.
 
-    Oktay et al. 2018, arXiv:1804.03999, equations 1 and 2, at the size of the link: the signal that
-    gates is enlarged already.
+    Oktay et al. 2018, arXiv:1804.03999, equations 1 and 2, at the size of the link: the gating
+    signal is already enlarged.
     """
 
     def __init__(self, inputs: int, channels: int) -> None:
@@ -33,7 +33,7 @@ class AttentionGate(nn.Module):
         self.weigh = DefaultConv2d(inner, 1, 1)
 
     def forward(self, x: Tensor, link: Tensor) -> Tensor:
-        """Signal x (N, inputs, H, W) and link (N, channels, H, W) -> the weighed link."""
+        """Weight the link (N, channels, H, W), given the signal x (N, inputs, H, W)."""
         return self.weight(x, link) * link
 
     def weight(self, x: Tensor, link: Tensor) -> Tensor:
@@ -51,7 +51,7 @@ class PackedAttentionGate(nn.Module):
         self.of_link, self.of_signal, self.weigh = gate.of_link, gate.of_signal, gate.weigh
 
     def forward(self, x: Tensor, link: Tensor) -> Tensor:
-        """(N, K * inputs, H, W) and (N, K * channels, H, W) -> the weighed links."""
+        """Weight links (N, K * channels, H, W), given signals x (N, K * inputs, H, W)."""
         weight = F.relu(self.of_link(link) + self.of_signal(x))
         weight = torch.sigmoid(self.weigh(weight))
         return together(apart(weight, self.members) * apart(link, self.members))
@@ -65,12 +65,12 @@ class AttentionLinks(AddLinks):
         self.gates = nn.ModuleList(AttentionGate(join.inputs, link.outputs) for link in join.links)
 
     def forward(self, x: Tensor, ends: Mapping[End, Tensor]) -> Tensor:
-        """(N, inputs, H, W) -> (N, outputs, H, W), the channels of x first."""
+        """Map (N, inputs, H, W) to (N, outputs, H, W), the channels of x first."""
         out: Tensor = self.after(torch.cat(self.terms(x, ends), 1))
         return out
 
     def terms(self, x: Tensor, ends: Mapping[End, Tensor]) -> list[Tensor]:
-        """Return the signal x (N, inputs, H, W) and each link behind its gate."""
+        """Return the signal x (N, inputs, H, W) and each link after its gate."""
         pairs = zip(self.gates, linked(self, x, ends), strict=True)
         return [x, *(gate(x, link) for gate, link in pairs)]
 
@@ -92,7 +92,7 @@ class PackedAttentionLinks(nn.Module):
         self.gates = join.gates
 
     def forward(self, x: Tensor, ends: Mapping[End, Tensor]) -> Tensor:
-        """(N, K * inputs, H, W) -> (N, K * outputs, H, W), the channels of x first."""
+        """Map (N, K * inputs, H, W) to (N, K * outputs, H, W), the channels of x first."""
         pairs = zip(self.gates, linked(self, x, ends), strict=True)
         parts = [x, *(gate(x, link) for gate, link in pairs)]
         joined = torch.cat([apart(part, self.members) for part in parts], -1)

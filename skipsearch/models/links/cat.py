@@ -18,7 +18,7 @@ class CatLinks(AddLinks):
     """after([x, link(earlier signal), ...])."""
 
     def forward(self, x: Tensor, ends: Mapping[End, Tensor]) -> Tensor:
-        """(N, inputs, H, W) -> (N, outputs, H, W), the channels of x first."""
+        """Map (N, inputs, H, W) to (N, outputs, H, W), the channels of x first."""
         out: Tensor = self.after(cat(self.terms(x, ends), 1))
         return out
 
@@ -34,7 +34,7 @@ class PackedCatLinks(nn.Module):
         self.after = join.after
 
     def forward(self, x: Tensor, ends: Mapping[End, Tensor]) -> Tensor:
-        """(N, K * inputs, H, W) -> (N, K * outputs, H, W), the channels of x first."""
+        """Map (N, K * inputs, H, W) to (N, K * outputs, H, W), the channels of x first."""
         parts = [x, *linked(self, x, ends)]
         joined = torch.cat([apart(part, self.members) for part in parts], -1)
         out: Tensor = self.after(together(joined))

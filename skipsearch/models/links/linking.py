@@ -1,4 +1,4 @@
-"""The implementation of a way of joining long skips, for each ``link_merge``."""
+"""Interface of the joins of long skips: one implementation for each ``link_merge``."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Linked(Protocol):
 
 
 def linked(join: Linked, x: Tensor, ends: Mapping[End, Tensor]) -> list[Tensor]:
-    """Return what the links of a join carry, in the height and width of x.
+    """Return the output of each link of a join, in the height and width of x.
 
     Args:
         join: Module with the links, or its packed counterpart.
-        x: Signal (N, C, H, W) that they join.
+        x: Signal (N, C, H, W) that the links join.
         ends: Signal at each end so far.
     """
     pairs = zip(join.sources, join.links, strict=True)
@@ -38,9 +38,10 @@ class Linking:
     """One way of joining long skips to the output of a stage, in modules.
 
     Attributes:
-        build: Builds the join of a plan.
+        build: Function from a join of a plan to its module.
         packed: Function to the packed counterpart, for each class of join.
-        behind: Bounds of the joined signal, from those of the stage's output and of one link.
+        behind: Function from the bounds of the stage's output and of one link to those of the
+            joined signal.
     """
 
     build: Callable[[Join], nn.Module]

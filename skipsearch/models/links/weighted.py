@@ -1,4 +1,4 @@
-"""Addition with learned numbers."""
+"""Addition with learned weights."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from skipsearch.ranges import ANY
 
 
 class WeightedSum(nn.Module):
-    """A sum with one learned number for each term, which starts at 1."""
+    """A sum with one learned weight per term, which starts at 1."""
 
     def __init__(self, terms: int) -> None:
         super().__init__()
         self.weights = nn.Parameter(torch.ones(terms))
 
     def forward(self, terms: Sequence[Tensor]) -> Tensor:
-        """Weigh and add signals (N, C, H, W)."""
+        """Return the weighted sum of signals (N, C, H, W)."""
         out = self.weights[0] * terms[0]
         for weight, term in zip(self.weights[1:], terms[1:], strict=True):
             out = out + weight * term
@@ -30,7 +30,7 @@ class WeightedSum(nn.Module):
 
 
 class PackedWeightedSum(nn.Module):
-    """A sum with separate numbers for each member."""
+    """A sum with separate weights for each member."""
 
     def __init__(self, module: WeightedSum, members: int) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class PackedWeightedSum(nn.Module):
         self.weights = nn.Parameter(torch.empty(members * len(module.weights)))
 
     def forward(self, terms: Sequence[Tensor]) -> Tensor:
-        """Weigh and add signals (N, K * C, H, W)."""
+        """Return the weighted sum of signals (N, K * C, H, W)."""
         weights = self.weights.view(self.members, -1).unbind(1)
         out = weigh(weights[0], terms[0])
         for weight, term in zip(weights[1:], terms[1:], strict=True):
@@ -47,7 +47,7 @@ class PackedWeightedSum(nn.Module):
 
 
 class WeightedLinks(AddLinks):
-    """after(a * x + b * link(earlier signal) + ...) with learned numbers a, b, ..."""
+    """after(a * x + b * link(earlier signal) + ...) with learned scalars a, b, ..."""
 
     def __init__(self, join: Join) -> None:
         super().__init__(join)
@@ -59,12 +59,12 @@ class WeightedLinks(AddLinks):
         return out
 
     def terms(self, x: Tensor, ends: Mapping[End, Tensor]) -> list[Tensor]:
-        """Return the signal x (N, C, H, W) and the part of each link, times their numbers."""
+        """Return the signal x (N, C, H, W) and the part of each link, times their weights."""
         pairs = zip(self.sum.weights, [x, *linked(self, x, ends)], strict=True)
         return [weight * term for weight, term in pairs]
 
     def weights(self, x: Tensor, ends: Mapping[End, Tensor]) -> list[Tensor]:
-        """Return the learned number of each link."""
+        """Return the learned weight of each link."""
         return list(self.sum.weights[1:])
 
 

@@ -1,4 +1,4 @@
-"""How the blocks of a network join branch and shortcut: one module per merge."""
+"""Merges of branch and shortcut in the blocks of a network: one module per merge."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ JOININGS = Table(
 
 
 def joining_of(block: Block) -> Joining:
-    """Return how a block joins branch and shortcut; ``PLAIN`` if nothing joins."""
+    """Return the implementation of a block's merge; ``PLAIN`` if it has none."""
     return PLAIN if block.merge is None else JOININGS[block.merge]
 
 

@@ -30,7 +30,7 @@ class AddBlock(nn.Module):
         self.after = sequence(block.after)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, inputs, H, W) -> (N, outputs, H / stride, W / stride), rounded up."""
+        """Map (N, inputs, H, W) to (N, outputs, H / stride, W / stride), rounded up."""
         opened = self.opening(x)
         shortcut = self.shortcut(opened if self.shares_opening else x)
         branch = self.drop_path(self.branch(opened))
@@ -56,7 +56,7 @@ class ScaledAddBlock(AddBlock):
         self.shortcut_dropout = nn.Dropout(rate) if rate else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, inputs, H, W) -> (N, outputs, H / stride, W / stride), rounded up."""
+        """Map (N, inputs, H, W) to (N, outputs, H / stride, W / stride), rounded up."""
         opened = self.opening(x)
         shortcut = self.shortcut(opened if self.shares_opening else x)
         branch = self.drop_path(self.branch(opened))

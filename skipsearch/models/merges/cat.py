@@ -25,7 +25,7 @@ class CatBlock(nn.Module):
         self.after = sequence(block.after)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, inputs, H, W) -> (N, inputs + width, H, W)."""
+        """Map (N, inputs, H, W) to (N, inputs + width, H, W)."""
         branch = self.drop_path(self.branch(self.opening(x)))
         out: Tensor = self.after(cat([x, branch], 1))
         return out
@@ -47,7 +47,7 @@ class PackedCatBlock(nn.Module):
         self.after = block.after
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, K * inputs, H, W) -> (N, K * (inputs + width), H, W)."""
+        """Map (N, K * inputs, H, W) to (N, K * (inputs + width), H, W)."""
         branch = self.drop_path(self.branch(self.opening(x)))
         joined = torch.cat([apart(x, self.members), apart(branch, self.members)], -1)
         out: Tensor = self.after(together(joined))

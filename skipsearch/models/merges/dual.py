@@ -23,7 +23,7 @@ class DualBlock(AddBlock):
         self.width = block.added
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, inputs, H, W) -> (N, outputs, H / stride, W / stride), rounded up."""
+        """Map (N, inputs, H, W) to (N, outputs, H / stride, W / stride), rounded up."""
         opened = self.opening(x)
         shortcut = self.shortcut(opened if self.shares_opening else x)
         branch = self.drop_path(self.branch(opened))
@@ -57,7 +57,7 @@ class PackedDualBlock(nn.Module):
         self.after = block.after
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, K * inputs, H, W) -> (N, K * outputs, H / stride, W / stride)."""
+        """Map (N, K * inputs, H, W) to (N, K * outputs, H / stride, W / stride)."""
         opened = self.opening(x)
         shortcut = self.shortcut(opened if self.shares_opening else x)
         branch = self.drop_path(self.branch(opened))

@@ -36,7 +36,7 @@ class GateBlock(nn.Module):
         self.after = sequence(block.after)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, inputs, H, W) -> (N, outputs, H / stride, W / stride), rounded up."""
+        """Map (N, inputs, H, W) to (N, outputs, H / stride, W / stride), rounded up."""
         opened = self.opening(x)
         shortcut = self.shortcut(opened if self.shares_opening else x)
         branch = self.drop_path(self.branch(opened))
@@ -61,7 +61,7 @@ class ShortcutGateBlock(GateBlock):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, inputs, H, W) -> (N, outputs, H / stride, W / stride), rounded up."""
+        """Map (N, inputs, H, W) to (N, outputs, H / stride, W / stride), rounded up."""
         opened = self.opening(x)
         shortcut = self.shortcut(opened if self.shares_opening else x)
         branch = self.drop_path(self.branch(opened))

@@ -1,4 +1,4 @@
-"""The implementation of a merge, for each word of ``skipsearch.merges``."""
+"""Interface of the merges: one implementation for each merge of ``skipsearch.merges``."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from skipsearch.models.packed import Packed
 from skipsearch.plan import Block
 from skipsearch.ranges import Range
 
-Parts = Mapping[
-    str, Tensor
-]  # outputs of ``branch``, ``shortcut`` and ``gate``, and what ``entered``
+# Outputs of ``branch``, ``shortcut`` and ``gate``, and the input of the block, ``entered``.
+Parts = Mapping[str, Tensor]
 
 
 class Joined(Protocol):
-    """What every block provides about its join."""
+    """Interface of a block for the diagnosis of its join."""
 
     def terms(self, parts: Parts) -> tuple[Tensor, Tensor] | None:
         """Return the joined parts of the branch and of the shortcut; None if nothing joins.
@@ -29,7 +28,7 @@ class Joined(Protocol):
 
 
 class Start(NamedTuple):
-    """How a new block starts as the identity on its input.
+    """Start of a new block as the identity on its input.
 
     Attributes:
         gain: Factor by which the branch must multiply the input; None if the shortcut carries it.
@@ -45,10 +44,10 @@ class Joining:
     """One way of joining branch and shortcut, in modules.
 
     Attributes:
-        build: Builds a block of a plan, with a rate of stochastic depth.
+        build: Function from a block of a plan and its rate of stochastic depth to a module.
         packed: Function to the packed counterpart, for each class of block.
-        start: Sets the weights of a new block's join, and returns how it starts as the identity.
-        behind: Bounds of the joined signal, from those of branch and shortcut.
+        start: Function that sets the weights of a new block's join and returns its ``Start``.
+        behind: Function from the bounds of branch and shortcut to those of the joined signal.
     """
 
     build: Callable[[Block, float], nn.Module]

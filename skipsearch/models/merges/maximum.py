@@ -18,7 +18,7 @@ class MaxBlock(AddBlock):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, inputs, H, W) -> (N, outputs, H / stride, W / stride), rounded up."""
+        """Map (N, inputs, H, W) to (N, outputs, H / stride, W / stride), rounded up."""
         opened = self.opening(x)
         shortcut = self.shortcut(opened if self.shares_opening else x)
         branch = self.drop_path(self.branch(opened))

@@ -21,7 +21,7 @@ class PlainBlock(nn.Module):
         self.after = sequence(block.after)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, inputs, H, W) -> (N, outputs, H / stride, W / stride), rounded up."""
+        """Map (N, inputs, H, W) to (N, outputs, H / stride, W / stride), rounded up."""
         x = self.opening(x)
         x = self.branch(x)
         x = self.after(x)

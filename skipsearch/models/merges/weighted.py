@@ -1,4 +1,4 @@
-"""Addition with two learned numbers."""
+"""Addition with two learned weights."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from skipsearch.ranges import ANY
 
 
 class WeightedAddBlock(AddBlock):
-    """after(a * branch(opening(x)) + b * shortcut(x)) with learned numbers a and b.
+    """after(a * branch(opening(x)) + b * shortcut(x)) with learned scalars a and b.
 
     Both start at 1, so that the block starts as plain addition.
     """
@@ -24,7 +24,7 @@ class WeightedAddBlock(AddBlock):
         self.shortcut_weight = nn.Parameter(ones(()))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, inputs, H, W) -> (N, outputs, H / stride, W / stride), rounded up."""
+        """Map (N, inputs, H, W) to (N, outputs, H / stride, W / stride), rounded up."""
         opened = self.opening(x)
         shortcut = self.shortcut(opened if self.shares_opening else x)
         branch = self.drop_path(self.branch(opened))
@@ -37,7 +37,7 @@ class WeightedAddBlock(AddBlock):
 
 
 class PackedWeightedAddBlock(nn.Module):
-    """after(a * branch(opening(x)) + b * shortcut(x)) with separate numbers a and b per member."""
+    """after(a * branch(opening(x)) + b * shortcut(x)) with separate scalars per member."""
 
     def __init__(self, block: WeightedAddBlock, members: int) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class PackedWeightedAddBlock(nn.Module):
         self.shortcut_weight = nn.Parameter(torch.empty(members))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, K * inputs, H, W) -> (N, K * outputs, H / stride, W / stride)."""
+        """Map (N, K * inputs, H, W) to (N, K * outputs, H / stride, W / stride)."""
         opened = self.opening(x)
         shortcut = self.shortcut(opened if self.shares_opening else x)
         branch = self.drop_path(self.branch(opened))

@@ -1,4 +1,4 @@
-"""What each task computes in a training: inputs and targets, loss, score; one file a task."""
+"""Criteria of the tasks: inputs and targets, loss and score in training; one file per task."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Confusion matrices, and what follows from them: intersection over union, and Dice."""
+"""Confusion matrices, and scores computed from them: intersection over union, and Dice."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from skipsearch.data.split import IGNORED
 
 
 def confusion(found: Tensor, target: Tensor, classes: int) -> Tensor:
-    """Return the number of pixels of each true class that were found to be each class.
+    """Return the number of pixels for each pair of true and predicted class.
 
     Args:
-        found: Classes (n, networks, H, W), int64.
+        found: Predicted classes (n, networks, H, W), int64.
         target: True classes, or ``IGNORED``, (n, networks, H, W), int64.
         classes: Number of classes.
 
     Returns:
-        Counts (n, networks, true classes, found classes), int64.
+        Counts (n, networks, true classes, predicted classes), int64.
     """
     images = target.shape[0] * target.shape[1]
     cells = images * classes**2
     first = torch.arange(0, cells, classes**2, device=target.device).view(*target.shape[:2], 1, 1)
-    cell = (first + target * classes + found).where(target != IGNORED, cells)  # the last: ignored
-    # Not torch.bincount: on a GPU it would wait for the result, and a step could not be recorded.
+    cell = (first + target * classes + found).where(target != IGNORED, cells)  # last: ignored
+    # Not torch.bincount: on a GPU it waits for the result, so a step could not be recorded.
     counts = torch.zeros(cells + 1, dtype=torch.int64, device=target.device)
     cell = cell.flatten()
     counts.scatter_add_(0, cell, torch.ones_like(cell))
@@ -34,7 +34,7 @@ def overlaps(confusion: Tensor) -> Tensor:
     """Return the IoU of each class: TP / (TP + FP + FN); NaN for a class that is absent.
 
     Args:
-        confusion: Counts (..., true classes, found classes).
+        confusion: Counts (..., true classes, predicted classes).
 
     Returns:
         IoU (..., classes), float64.
@@ -50,7 +50,7 @@ def dices(confusion: Tensor) -> Tensor:
 
 
 def mean_over_present(figures: Tensor) -> Tensor:
-    """Return the mean over the classes that truth or prediction have; NaN if there is none.
+    """Return the mean over the classes that occur in truth or prediction; NaN if there are none.
 
     Args:
         figures: Figures (..., classes).

@@ -9,11 +9,11 @@ from torch import Tensor
 
 
 class Figures(NamedTuple):
-    """Further figures of a network beside its score.
+    """Further figures of a network besides its score.
 
     Attributes:
-        whole: Figure over all images, by its name.
-        classes: Figures of each class, by their names; NaN for a class that is absent.
+        whole: Figures over all images, by name.
+        classes: Figures of each class, by name of figure and class; NaN for a class that is absent.
     """
 
     whole: Mapping[str, float] = {}
@@ -23,8 +23,8 @@ class Figures(NamedTuple):
 class Criterion(Protocol):
     """Inputs and targets, loss and score of a task, for one or several networks.
 
-    A criterion is created from the data and the recipe of a training. Only ``scores``,
-    ``figures`` and the creation transfer data from the device.
+    A criterion is created from the data and the recipe of a training. Only this creation,
+    ``scores`` and ``figures`` transfer data from the device.
     """
 
     def pose(self, images: Tensor, labels: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:

@@ -14,12 +14,12 @@ from skipsearch.recipe import Recipe
 from skipsearch.training.criteria.confusion import confusion, dices, mean_over_present, overlaps
 from skipsearch.training.criteria.criterion import Figures
 
-LEAST = 1e-7  # of a divisor
+LEAST = 1e-7  # smallest divisor
 AT_ONCE = 64  # masks that are counted at once, to save memory
 
 
 class SegmentationCriterion:
-    """Criterion of segmentation; see ``Criterion``. Pixels of ``IGNORED`` count nowhere.
+    """Criterion of segmentation; see ``Criterion``. ``IGNORED`` pixels are not counted.
 
     Args:
         data: Data set, with masks.
@@ -70,7 +70,7 @@ class SegmentationCriterion:
         return confusion(outputs.max(2).indices, target, outputs.shape[2])
 
     def scores(self, tally: Tensor, images: int) -> list[float]:
-        """Return the mean IoU; that of masks without a labelled pixel is 0."""
+        """Return the mean IoU; 0 for masks without a labelled pixel."""
         scores: list[float] = mean_over_present(overlaps(tally)).nan_to_num(0.0).tolist()
         return scores
 
@@ -129,9 +129,9 @@ def cross_entropy(
 def dice_loss(outputs: Tensor, target: Tensor) -> Tensor:
     """Return the soft Dice loss over the pixels of a batch.
 
-    It is 1 - 2 sum(p t) / sum(p + t) of each class, with the probabilities p and the truth t of
-    all pixels, 0 for a class without a pixel, and the mean over all classes (as ``DiceLoss`` of
-    segmentation_models_pytorch 0.6).
+    The loss of a class is 1 - 2 sum(p t) / sum(p + t), with the probabilities p and the truth t of
+    all pixels, or 0 if the class has no pixel. The result is the mean over all classes (as in
+    ``DiceLoss`` of segmentation_models_pytorch 0.6).
 
     Args:
         outputs: Logits (n, networks, classes, H, W).
@@ -169,10 +169,10 @@ def class_counts(masks: Tensor, classes: int) -> Tensor:
 
 
 def median_frequency(counts: Tensor) -> Tensor:
-    """Return the weight of each class: the median of all frequencies over that of the class.
+    """Return the weight of each class: the median of all frequencies, divided by its own.
 
-    The frequency of a class is its share of the labelled pixels of those images that have it
-    (Eigen & Fergus 2015, arXiv:1411.4734). A class that no image has keeps the weight 1.
+    The frequency of a class is its share of the labelled pixels of the images that contain it
+    (Eigen & Fergus 2015, arXiv:1411.4734). A class that no image contains has the weight 1.
 
     Args:
         counts: Number of pixels of each class in each mask (N, classes).

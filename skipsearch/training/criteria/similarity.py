@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-LEAST_ERROR = 1e-10  # mean squared error of a PSNR of 100 dB; of equal images it would be infinite
+LEAST_ERROR = 1e-10  # mean squared error of a PSNR of 100 dB; equal images would give infinity
 
 # Wang et al. 2004 (doi:10.1109/TIP.2003.819861), sections III.B and III.C.
 WINDOW = 11  # pixels
@@ -32,8 +32,8 @@ def psnr(found: Tensor, truth: Tensor) -> Tensor:
 def ssim(found: Tensor, truth: Tensor) -> Tensor:
     """Return the structural similarity of each image: the mean over channels and windows.
 
-    A Gaussian window, 11 pixels wide with a deviation of 1.5, lies around each pixel; images are
-    mirrored at their borders. Images of less than 6 pixels have narrower windows.
+    A Gaussian window, 11 pixels wide with a standard deviation of 1.5, is centred on each pixel;
+    images are mirrored at their borders. Images with a side below 6 pixels have narrower windows.
 
     Args:
         found: Images (..., C, H, W) in 0..1.
@@ -51,7 +51,7 @@ def ssim(found: Tensor, truth: Tensor) -> Tensor:
     maps = F.pad(maps.reshape(-1, 1, height, width), (reach,) * 4, mode="reflect")
     maps = F.conv2d(F.conv2d(maps, window.view(1, 1, -1, 1)), window.view(1, 1, 1, -1))
     x, y, xx, yy, xy = maps.view(5, *first, channels, *maps.shape[2:])
-    variances, covariance = xx - x * x + yy - y * y, xy - x * y  # each window's
+    variances, covariance = xx - x * x + yy - y * y, xy - x * y  # of each window
     similarity: Tensor = (2 * x * y + LUMINANCE) * (2 * covariance + CONTRAST)
     similarity = similarity / ((x * x + y * y + LUMINANCE) * (variances + CONTRAST))
     return similarity.mean((-3, -2, -1))
