@@ -42,7 +42,7 @@ from skipsearch.record import COMPLETE, Environment, Epoch
 from skipsearch.searching.plans import Plan
 from skipsearch.searching.study import SearchStudy
 from skipsearch.space import Space
-from skipsearch.surrogate.answers import TIED, WORSE
+from skipsearch.surrogate.answers import OPEN, TIED, WORSE
 from skipsearch.surrogate.inquiry import Inquiry, Training
 from skipsearch.task import ACCURACY, Scale
 from skipsearch.training import tune_process
@@ -151,15 +151,19 @@ def replay(known: Known, way: Way, axis: str, margin: float, repeat: int) -> Fou
         seen.append(Training(key, proposal.seed, proposal.candidate.values, accuracy))
         if way.sampler != ASK and len(seen) % way.every == 0:
             best, answer = paired(known, study, axis) if way.paired else said(inquiry, seen)
-            if answer and UNKNOWN not in answer.values() and "open" not in answer.values():
+            if is_settled(answer):
                 break
     if way.sampler == ASK:
         best, answer = said(inquiry, seen)
     truth = true_differences(known, axis, best)
     worse = [truth[level] for level, word in answer.items() if word == WORSE]
     tied = [truth[level] for level, word in answer.items() if word == TIED and level != best]
-    settled = UNKNOWN not in answer.values() and "open" not in answer.values()
-    return Found(len(seen), settled, worse, tied)
+    return Found(len(seen), is_settled(answer), worse, tied)
+
+
+def is_settled(answer: dict[str, str]) -> bool:
+    """Return whether there is an answer that leaves no level open."""
+    return bool(answer) and not {UNKNOWN, OPEN} & {*answer.values()}
 
 
 def said(inquiry: Inquiry, seen: Sequence[Training]) -> tuple[str, dict[str, str]]:

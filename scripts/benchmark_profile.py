@@ -19,7 +19,7 @@ REST = "rest"
 # Groups by pattern of the operation's name. The first match counts, in the outermost operation.
 GROUPS = {
     r"^take a batch$": "data",
-    r"^Optimizer\.": "optimiser",
+    r"^update parameters$": "optimiser",
     r"ConvolutionBackward": "convolution, backward",
     r"^aten::conv2d$": "convolution, forward",
     r"BatchNormBackward|^aten::batch_norm$": "batch norm",
@@ -31,14 +31,19 @@ GROUPS = {
 
 def profile(trainer: Trainer, device: str) -> str:
     """Return a table of the time of each group of operations in training steps."""
-    take_batch = trainer._step._batch
+    examples, optimizer = trainer._step.examples, trainer._optimizer
+    take_batch, update = examples.augmented, optimizer.step
 
-    def marked(draws: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def marked_batch(draws: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         with record_function("take a batch"):
             return take_batch(draws)
 
-    trainer._step._batch = marked
-    turns = trainer.all_turns()
+    def marked_update() -> None:
+        with record_function("update parameters"):
+            update()
+
+    examples.augmented, optimizer.step = marked_batch, marked_update
+    turns = trainer.all_steps()
     for _ in range(5):
         next(turns)
     synchronise(device)
@@ -98,7 +103,7 @@ def host_time(trainer: Trainer) -> str:
     backward and optimizer update of the same network, in the same data types.
     """
     step = trainer._step
-    inputs, labels = step._batch(trainer._batches[0])
+    inputs, labels = step.examples.augmented(trainer._batches[0])
     trainer.model.train()
 
     def own(number: int) -> None:

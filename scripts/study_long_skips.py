@@ -81,7 +81,7 @@ def main() -> None:
     """Run the trainings missing in the CSV, and print the table."""
     parser = argparse.ArgumentParser(description="Study which long skips pay.")
     parser.add_argument("data", help="folder or .npz file, or the name of a data set")
-    parser.add_argument("csv", type=Path, help="table of trainings to write, or to go on with")
+    parser.add_argument("csv", type=Path, help="table of trainings to write, or to resume")
     parser.add_argument("--data-root", help="folder of the files of a data set with a name")
     parser.add_argument("--image-size", metavar="HxW", help="for a folder, such as 60x80")
     parser.add_argument("--denoise", type=float, metavar="SIGMA", help="restore noisy images")

@@ -42,7 +42,7 @@ def main() -> None:
     """Train the missing rows of the table, then sort its rows."""
     parser = argparse.ArgumentParser(description="Train every design of a space.")
     parser.add_argument("space", help="a finite space, such as search_spaces/digits_table.yaml")
-    parser.add_argument("table", type=Path, help="the CSV to write, or to go on with")
+    parser.add_argument("table", type=Path, help="CSV to write, or to resume")
     parser.add_argument("--data", default="digits")
     parser.add_argument("--epochs", type=int, default=9)
     parser.add_argument("--seeds", type=int, default=5)

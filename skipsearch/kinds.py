@@ -192,7 +192,7 @@ class Links:
         for i, text in enumerate(texts):
             link = _link(f"{place}[{i}]", text)
             if link in links:
-                raise DesignError(f"{place}[{i}]: {shown_value(text)} stands twice")
+                raise DesignError(f"{place}[{i}]: {shown_value(text)} is listed twice")
             links.add(link)
         return tuple(sorted(links, key=link_place))
 

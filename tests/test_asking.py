@@ -148,7 +148,8 @@ def test_an_answer_says_best_worse_tied_and_open() -> None:
     assert answer.doubts[reference] == 0
     sentence = answer.sentence(ACCURACY)
     assert " beats 'b c' by 10.0 points (9.8 to 10.2)" in sentence
-    assert " cannot be told from it yet (-2.4 to +1.5 points)" in sentence
+    assert "; undecided: " in sentence
+    assert " (-2.4 to +1.5 points)" in sentence
     assert sentence.endswith(" points) (95 % intervals).")
     sure = Answer.of(
         replace(question, levels=("a", "b", "c"), codes=codes.clip(-1, 2)), draws, 0.05
@@ -166,7 +167,7 @@ def test_every_level_has_its_interval() -> None:
     assert comparison("e", levels, ACCURACY) == (
         "e beats a by 10.0 points (9.0 to 11.0) and b by 20.0 points (19.0 to 21.0);"
         " it is tied with c (-1.1 to +0.9 points);"
-        " d cannot be told from it yet (-3.0 to -1.0 points)"
+        " undecided: d (-3.0 to -1.0 points)"
     )
     many = [levels[1]._replace(name=str(i)) for i in range(6)]
     assert comparison("e", many, ACCURACY).endswith(" and 2 others by more")
@@ -306,7 +307,7 @@ CLI = ["--trials", "20", "--epochs", "1"]
         (["--ask", "layuot"], "ask: 'layuot' is not one of layout, shortcut, recipe.peak_lr"),
         (["--ask", "recipe.peak_lr"], "ask: axes.recipe.peak_lr is an endless range"),
         (["--ask", ","], "ask: no axis is named"),
-        (["--ask", "best,layout"], "ask: best stands alone"),
+        (["--ask", "best,layout"], "ask: best cannot be combined with axes"),
         (["--ask", "layout", "--margin", "0"], "margin: 0.0 is not a difference"),
         (["--margin", "0.01"], "margin: is for a search that is asked about axes"),
         (["--ask", "layout", "--sampler", "tpe"], "sampler: 'tpe' is not for a search that"),

@@ -300,7 +300,7 @@ def test_a_confirmation_shows_its_words_and_its_table() -> None:
     first, second = (leader.design.id for leader in found.leaders)
     words = str(found)
     assert words.startswith(f"Not separated: {first} is the best of 2 leaders with a chance of 0.5")
-    assert f"these cannot be told apart: {first}, {second}." in words
+    assert f"these are statistically indistinguishable: {first}, {second}." in words
     assert "after 3 new seeds each" in words
     assert f"The search's leader, {first}, had 0.9500 there and has 0.9100 here" in words
     assert "0.0400 of it was luck (95 % interval of the difference 0.0152 to 0.0648)." in words

@@ -263,7 +263,7 @@ def test_what_is_passed_over_is_counted_by_suffix_and_said(tmp_path: Path) -> No
     assert data.notes.outside == 1
     left_out = "50 files (30 .heic, 15 .txt, 5 without a suffix), 1 image outside the class folders"
     assert f"left out: {left_out}" in data.summary().splitlines()
-    assert f"passed over: {left_out}" in data.source
+    assert f"skipped: {left_out}" in data.source
 
 
 def test_rare_suffixes_are_counted_together(tmp_path: Path) -> None:

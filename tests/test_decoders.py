@@ -152,7 +152,7 @@ def test_lists_with_one_value_a_stage_are_mirrored_too() -> None:
         ({"up": ("up2",) * 3}, "up has 3 values for 2 stages that enlarge"),
         ({"down": "pool"}, "down: 'pool' is not one of stride, maxpool, avgpool"),
         ({"links": ["1>7"]}, "links: '1>7' has an end that is not there; the ends of links"),
-        ({"links": ["mirror", "1>5"]}, "links: '1>5' stands twice (in 1>5)"),
+        ({"links": ["mirror", "1>5"]}, "links: '1>5' is listed twice (in 1>5)"),
         (
             {"links": ["2.1>5"]},
             "links: '2.1>5' has an end that is not there; the ends of links are x, 1, 2, 3,",

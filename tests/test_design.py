@@ -204,7 +204,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"links": ["0>1", 2]}, "links[1]: 2 is not of the form '1>3'"),
     ({"links": ["3>1"]}, "links[0]: '3>1' leads from a stage to itself or back"),
     ({"links": ["2>2"]}, "links[0]: '2>2' leads from a stage to itself or back"),
-    ({"links": ["0>1", " 0 > 1"]}, "links[1]: ' 0 > 1' stands twice"),
+    ({"links": ["0>1", " 0 > 1"]}, "links[1]: ' 0 > 1' is listed twice"),
     (
         {"links": ["1>4"]},
         "links: '1>4' has an end that is not there; the ends of links are x,",

@@ -358,9 +358,9 @@ def table_of(gradients: list[float], **columns: list[float]) -> pd.DataFrame:
         ([0.11, 0.5, 1.0], "gradients do not vanish: their norm at the first block is 0.11 times"),
         ([2.0, 0.5, 1.0], "gradients do not vanish: their norm at the first block is 2 times"),
         ([10.1, 5.0, 1.0], "gradients do not vanish, they grow on the way to the stem"),
-        ([0.0, 0.0, 0.0], "gradients cannot be told: that at the last block is 0."),
-        ([math.nan, 1.0, 1.0], "gradients cannot be told"),
-        ([1.0, 1.0, math.inf], "gradients cannot be told: that at the last block is inf."),
+        ([0.0, 0.0, 0.0], "gradients cannot be compared: that at the last block is 0."),
+        ([math.nan, 1.0, 1.0], "gradients cannot be compared"),
+        ([1.0, 1.0, math.inf], "gradients cannot be compared: that at the last block is inf."),
     ],
 )
 def test_gradients_vanish_below_a_tenth(gradients: list[float], verdict: str) -> None:

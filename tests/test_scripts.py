@@ -66,6 +66,25 @@ def test_every_row_of_a_gpus_table_is_measured(
         training.close()
 
 
+def test_a_profile_finds_all_groups_of_a_step(
+    script: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training, profile = script("benchmark_training"), script("benchmark_profile")
+    monkeypatch.setattr(profile, "STEPS", 3)
+    monkeypatch.setattr(profile, "ROUNDS", 3)
+    data = training.random_data()
+    few = Split(data.train.images[:64], data.train.labels[:64])
+    data = replace(data, train=few, validation=few)
+    trainer = training.trained(
+        training.small(4), data, trainer=training.WithoutGraph, precision="float32", batch=8
+    )
+    text = profile.profile(trainer, "cpu")
+    rows = dict(line.strip("| ").split(" | ")[:2] for line in text.splitlines() if "%" in line)
+    for group in set(profile.GROUPS.values()) - {"activation"}:
+        assert float(rows[group]) > 0, text
+    assert "3 rounds of 3 steps: a step takes" in profile.host_time(trainer)
+
+
 def test_a_table_grows_row_by_row_until_its_time_is_up(
     script: Callable[[str], Any],
     monkeypatch: pytest.MonkeyPatch,

@@ -369,7 +369,7 @@ def test_an_interrupted_search_resumes_where_it_was(
         if number == signal.SIGKILL:  # No last word: the trials stand as they stood.
             assert {trial.state for trial in unfinished} <= {RUNNING, FAIL}
         else:
-            assert "run the same command again to go on" in output
+            assert "run the same command again to resume" in output
             assert {trial.reason for trial in unfinished} == {"interrupted"}
         begun = [trial for trial in left if trial.curve]
         assert len(begun) == 2 if number == signal.SIGKILL else begun

@@ -1272,19 +1272,19 @@ REFUSED = {
     ),
     "duplicate value": (
         GOOD + "axes: {shortcut: [pad, proj, pad]}",
-        "axes.shortcut[2]: 'pad' stands twice",
+        "axes.shortcut[2]: 'pad' is listed twice",
     ),
     "duplicate layout, spelt otherwise": (
         "axes: {layout: [conv3-bn +, conv3 - bn+]}",
-        "axes.layout[1]: 'conv3 - bn+' stands twice",
+        "axes.layout[1]: 'conv3 - bn+' is listed twice",
     ),
     "duplicate number, spelt otherwise": (
         GOOD + "axes: {bottleneck_ratio: [1, 1.0]}",
-        "axes.bottleneck_ratio[1]: 1.0 stands twice",
+        "axes.bottleneck_ratio[1]: 1.0 is listed twice",
     ),
     "duplicate list": (
         GOOD + "axes: {depths: [[1, 1, 1], [1, 1, 1]]}",
-        "axes.depths[1]: [1, 1, 1] stands twice",
+        "axes.depths[1]: [1, 1, 1] is listed twice",
     ),
     "low above high": (
         GOOD + "axes: {drop_path: {low: 0.3, high: 0.1}}",
@@ -1443,7 +1443,7 @@ REFUSED = {
     ),
     "a free operation twice": (
         "axes: {layout: {convs: [conv3], free: [bn, relu, bn]}}",
-        "axes.layout.free[2]: 'bn' stands twice",
+        "axes.layout.free[2]: 'bn' is listed twice",
     ),
     "too many free operations": (
         "axes: {layout: {convs: [conv3], free: [bn, relu, se, dropout]}}",

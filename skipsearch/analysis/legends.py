@@ -42,7 +42,8 @@ def ranking_legend(scale: Scale) -> str:
         one = f"or for one seed that of {scale.images:,} validation images"
     return (
         f"Ranked by epochs reached, then by validation {scale.metric.title} there. low, high: 95 %"
-        f" interval of the mean over n seeds, {one}; tied: the data cannot tell it from the first."
+        f" interval of the mean over n seeds, {one}; tied: statistically indistinguishable from"
+        " the first."
     )
 
 

@@ -135,7 +135,10 @@ def _leading(ranking: pd.DataFrame, metric: Metric) -> Iterator[str]:
         f" after {counted(first.epochs, 'epoch')} ({seeds}{interval})."
     )
     tied = int(ranking.tied.sum())
-    others = f"the data cannot tell {tied - 1} others from it, and " if tied > 1 else ""
+    others = ""
+    if tied > 1:
+        are = "is" if tied == 2 else "are"
+        others = f"{counted(tied - 1, 'other')} {are} statistically indistinguishable from it, and "
     yield (
         f"It is not confirmed: {others}the best of many draws is partly luck."
         " 'skipsearch confirm' trains the leaders again."

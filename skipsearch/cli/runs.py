@@ -201,7 +201,7 @@ def effects(options: argparse.Namespace) -> None:
     if options.axis is None:
         importance = run.importance(epochs=options.epochs)
         if importance.empty:
-            print("\nNo importance can be told: all trainings are alike in every axis.")
+            print("\nNo importance can be computed: no axis varies between the trainings.")
             return
         print_words("", IMPORTANCE)
         print(importance.to_string(index=False, float_format="{:.3f}".format))

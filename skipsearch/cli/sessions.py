@@ -159,10 +159,10 @@ def search_space(options: argparse.Namespace) -> int:
     if run.outcome.exhausted:
         print("The space holds no further design: the search ends early.")
     if run.outcome.out_of_time:
-        print("The time is up: run the same command again to go on.")
+        print("The time is up: run the same command again to resume.")
         return 0
     if run.outcome.interrupted:
-        print("Interrupted: run the same command again to go on.")
+        print("Interrupted: run the same command again to resume.")
         return EXIT_INTERRUPTED
     if run.outcome.running_elsewhere:
         others = counted(run.outcome.running_elsewhere, "trial")
@@ -292,7 +292,7 @@ def confirm(options: argparse.Namespace) -> int:
             **session_options(options),
         )
     except KeyboardInterrupt:
-        print("Interrupted: run the same command again to go on.")
+        print("Interrupted: run the same command again to resume.")
         return EXIT_INTERRUPTED
     written = write_csv(found.table, options.csv, run, CONFIRMATION)
     metric = run.config.task.metric
@@ -307,7 +307,7 @@ def confirm(options: argparse.Namespace) -> int:
         print_words(run.config.baseline.sentence())
     print(written)
     if found.wanted:
-        print("The time is up: run the same command again to go on.")
+        print("The time is up: run the same command again to resume.")
     return 0
 
 
@@ -356,7 +356,7 @@ def degradation(options: argparse.Namespace) -> int:
     check_writable(options.csv)
     run = _trained(options) if of_space else Run.open(options.what)
     if run.outcome is not None and run.outcome.interrupted:
-        print("Interrupted: run the same command again to go on.")
+        print("Interrupted: run the same command again to resume.")
         return EXIT_INTERRUPTED
     found = run.degradation(options.epochs, options.loss)
     if found.table.empty:

@@ -29,7 +29,7 @@ OF_LINKS = "-links"  # suffix of the name of the table of long skips
 
 def add_explain(verbs: Verbs) -> None:
     """Define ``skipsearch explain``."""
-    verb = verbs.add_parser("explain", help="train a design anew and look inside it")
+    verb = verbs.add_parser("explain", help="retrain a design and diagnose its blocks")
     add_run(verb)
     verb.add_argument("design", metavar="best|ID")
     verb.add_argument(

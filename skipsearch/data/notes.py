@@ -112,7 +112,7 @@ class Notes:
     def remarks(self) -> list[str]:
         """Return all observations, as clauses for a sentence about the source."""
         left_out = self.left_out()
-        return ([f"passed over: {left_out}"] if left_out else []) + self.warnings()
+        return ([f"skipped: {left_out}"] if left_out else []) + self.warnings()
 
 
 def _listed(names: Sequence[str]) -> str:

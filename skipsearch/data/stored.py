@@ -63,7 +63,7 @@ def read_stored(name: str, kind: str, root: Path, download: bool) -> Arrays:
         return _read(kind, root, download=not unpacked)
     except Exception as error:  # torchvision, scipy and the network raise many errors
         if unpacked or packed:
-            trouble, mend = "unreadable", f"mend or delete it, or {other}"
+            trouble, mend = "unreadable", f"repair or delete it, or {other}"
         else:
             trouble, mend = "missing and cannot be downloaded", other
         raise DataError(f"{name} in {root} is {trouble} ({reason(error)}): {mend}") from None

@@ -88,7 +88,7 @@ def linked(words: Iterable[str], levels: Levels, ups: int) -> tuple[str, ...]:
             found = [f"{_usual(source, levels)}>{target}"]
         for link in found:
             if link in links:
-                raise DesignError(f"links: {shown_value(link)} stands twice (in {word})")
+                raise DesignError(f"links: {shown_value(link)} is listed twice (in {word})")
             links.append(link)
     return tuple(sorted(links, key=link_place))
 

@@ -305,7 +305,7 @@ def _asked_about(
     if not axes:
         raise RunError(f"ask: no axis is named; give {ASK_BEST}, or axes of the space")
     if ASK_BEST in axes:
-        raise RunError(f"ask: {ASK_BEST} stands alone, and axes stand without it")
+        raise RunError(f"ask: {ASK_BEST} cannot be combined with axes")
     rule = scheduler.rule if isinstance(scheduler, EarlyStopping) else scheduler
     if sampler is not None:
         raise RunError(
@@ -364,7 +364,7 @@ def _check_objectives(objectives: Sequence[str]) -> None:
         if word not in words:
             raise RunError(f"objectives: {not_one_of(word, words)}")
     if not objectives or objectives[0] not in scores:
-        raise RunError(f"objectives: {' or '.join(scores)} must stand first")
+        raise RunError(f"objectives: {' or '.join(scores)} must come first")
     if len(set(objectives)) < len(objectives):
         raise RunError(f"objectives: {', '.join(objectives)} names one twice")
 

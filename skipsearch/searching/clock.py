@@ -50,8 +50,8 @@ class Clock:
             way = "forwards" if jump > 0 else "backwards"
             raise RunError(
                 f"the system clock jumped {way} by {_shown(abs(jump))} while the search ran (or the"
-                f" machine slept), and Ray did not bear it ({reason(error)}); nothing that was"
-                " recorded is lost: run the same command again to go on"
+                f" machine slept), which Ray does not support ({reason(error)}); nothing that was"
+                " recorded is lost: run the same command again to resume"
             ) from error
 
 

@@ -360,6 +360,6 @@ class StudySearcher(Searcher):
         if is_disk_full(self.crash):
             raise RunError(
                 "the disk is full, so the search has stopped; free some room and run the same"
-                f" command again to go on ({self.crash})"
+                f" command again to resume ({self.crash})"
             ) from None
         raise self.crash

@@ -45,7 +45,7 @@ def read_axis(name: str, value: Any) -> Axis:
         seen = set()
         for i, item in enumerate(values):
             if item in seen:
-                raise SpaceError(f"{place}[{i}]: {shown_value(value[i])} stands twice")
+                raise SpaceError(f"{place}[{i}]: {shown_value(value[i])} is listed twice")
             seen.add(item)
         return Choice(tuple(values))
     if isinstance(value, dict):
@@ -178,7 +178,7 @@ def _free(place: str, value: Mapping[str, Any]) -> Free:
         if word not in PLAIN_TOKENS:
             raise SpaceError(f"{place}.free[{i}]: {not_one_of(word, PLAIN_TOKENS)}")
         if word in free[:i]:
-            raise SpaceError(f"{place}.free[{i}]: {shown_value(word)} stands twice")
+            raise SpaceError(f"{place}.free[{i}]: {shown_value(word)} is listed twice")
     for key, things, most in (
         ("convs", "convolutions", MOST_CONVS),
         ("free", "operations", MOST_FREE),

@@ -292,7 +292,7 @@ def check_question(space: Space, axes: Sequence[str], margin: float, metric: Met
             parameter = space.parameters[name]
             if parameter.size is None:
                 raise RunError(
-                    f"ask: axes.{name} is an endless range, whose values cannot be told apart one"
+                    f"ask: axes.{name} is an endless range, whose values cannot be compared one"
                     " by one; allowed: a list of values, or a range with a step"
                 )
             if isinstance(parameter, Range) and parameter.size > MOST_NUMBERS:

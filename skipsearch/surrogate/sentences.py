@@ -63,7 +63,7 @@ def comparison(best: str, others: Sequence[LevelResult], metric: Metric) -> str:
         parts.append(f"{'it' if worse else best} is tied with {names} ({_spans(tied, metric)})")
     if is_open:
         names = listed([level.name for level in is_open])
-        parts.append(f"{names} cannot be told from it yet ({_spans(is_open, metric)})")
+        parts.append(f"undecided: {names} ({_spans(is_open, metric)})")
     return "; ".join(parts)
 
 

@@ -345,7 +345,7 @@ def words(table: pd.DataFrame, metric: Metric, links: pd.DataFrame | None = None
 def _gradients(when: str, rows: pd.DataFrame) -> str:
     first, last = rows.gradient.iloc[0], rows.gradient.iloc[-1]
     if not 0 < last < math.inf or not math.isfinite(first):
-        return f"{when} gradients cannot be told: that at the last block is {last:.3g}."
+        return f"{when} gradients cannot be compared: that at the last block is {last:.3g}."
     ratio = first / last
     if ratio < VANISHING:
         verdict = "gradients vanish on the way to the stem"

@@ -156,7 +156,7 @@ class Confirmation:
             tied = ", ".join(map(_name, table[table.tied].itertuples()))
             sentences = [
                 f"Not separated: {_name(best)} is {sure}, after {seeds} each;"
-                f" these cannot be told apart: {tied}."
+                f" these are statistically indistinguishable: {tied}."
             ]
         score = f"{best[self.metric.validation]:.4f}"
         sentences.append(
