@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ import skipsearch as ss
 from skipsearch.data import Data, load_data, normalise
 from skipsearch.errors import DataError, RunError
 from skipsearch.run import Run
+from skipsearch.searching.cluster import ray_session
+from skipsearch.searching.options import Resources
 
 RNG = np.random.default_rng(0)
 TYPES = ("uint8", "uint16", "float16", "float32")
@@ -204,6 +206,14 @@ def test_wrong_datasets_are_refused(dataset: Any, message: str) -> None:
 # --- the whole way -------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def ray() -> Iterator[None]:
+    """Start Ray once for all searches of this file."""
+    with ray_session(Resources()):
+        yield
+
+
+@pytest.mark.usefixtures("ray")
 @pytest.mark.parametrize(
     ("kind", "shape", "axes"), [("float32", (13, 8, 6), "NCHW"), ("uint16", (1, 40), None)]
 )
@@ -248,6 +258,7 @@ def test_given_data_go_the_whole_way(
     assert f"({scale} - mean) / std" in (exported.path / "card.md").read_text()
 
 
+@pytest.mark.usefixtures("ray")
 def test_what_was_loaded_in_another_size_must_be_given_again(tmp_path: Path) -> None:
     # Its path or name alone would be read in its own size.
     data = load_data("digits", image_size=10)
