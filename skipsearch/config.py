@@ -17,10 +17,11 @@ from skipsearch.plan import ImageSize
 from skipsearch.recipe import Recipe
 from skipsearch.record import ASK_BEST
 from skipsearch.space import Space
-from skipsearch.task import CLASSIFICATION, TASKS, Baseline, Scale, Task
+from skipsearch.task import CLASSIFICATION, TASKS, Baseline, Scale, Task, all_metrics
 from skipsearch.text import parse_yaml, read_text
 
 FORMAT = 1
+METRICS = [metric.name for metric in all_metrics()]
 # Values that must be the same when a search is resumed.
 FIXED = (
     *("space", "data", "recipe", "seed", "scheduler", "stopping", "objectives", "latency_batch"),
@@ -42,9 +43,10 @@ DATA_ADDED = {
     "baseline": None,
     "pixels": "uint8",
     "is_given": False,
+    "metric": None,
 }
 # Values that distinguish data sets, causes before their consequences.
-SAME_DATA = ("task", "sigma", "resized_to", "split_seed", "fingerprint")
+SAME_DATA = ("task", "metric", "sigma", "resized_to", "split_seed", "fingerprint")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +70,7 @@ class DataConfig:
         baseline: Score of the trivial baseline on the validation images; None if unknown.
         pixels: Type of the pixels.
         is_given: Whether the data were given in Python, so that they must be given again.
+        metric: Name of the metric by which networks are judged; None for that of the task.
     """
 
     name: str
@@ -86,6 +89,12 @@ class DataConfig:
     baseline: float | None = None
     pixels: str = "uint8"
     is_given: bool = False
+    metric: str | None = None
+
+    @property
+    def judged_task(self) -> Task:
+        """Task with the metric of the search."""
+        return TASKS[self.task].judged_by(self.metric)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -214,7 +223,7 @@ class SearchConfig:
     @property
     def task(self) -> Task:
         """Task that networks are trained for."""
-        return TASKS[self.data.task]
+        return self.data.judged_task
 
     @property
     def scale(self) -> Scale:
@@ -316,7 +325,7 @@ def _data(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_same_data(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    return all(old[name] == new[name] for name in ("task", "fingerprint"))
+    return all(old[name] == new[name] for name in ("task", "metric", "fingerprint"))
 
 
 MEANING: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
@@ -414,6 +423,10 @@ DATA_VALUES: dict[str, Kind] = {
     "task": (f"one of {', '.join(TASKS)}", lambda value: value in list(TASKS)),
     "pixels": TEXT,
     "is_given": ("true or false", lambda value: isinstance(value, bool)),
+    "metric": (
+        f"one of {', '.join(METRICS)}, or nothing",
+        lambda value: value is None or value in METRICS,
+    ),
 }
 
 

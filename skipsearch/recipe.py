@@ -146,8 +146,9 @@ class Recipe:
         loss: Loss of segmentation: ``cross-entropy``, ``dice`` (Milletari et al. 2016,
             arXiv:1606.04797, for several classes), or ``both``, which is their sum (Isensee et al.
             2021, doi:10.1038/s41592-020-01008-z). Another task has only one loss.
-        class_weights: Weights of the classes in the cross-entropy of segmentation: ``none``, or
-            ``median-frequency`` (Eigen & Fergus 2015, arXiv:1411.4734).
+        class_weights: Weights of the classes in the cross-entropy: ``none``, or
+            ``median-frequency``: the median of the classes' frequencies over that of the class
+            (Eigen & Fergus 2015, arXiv:1411.4734, for pixels).
 
     Raises:
         RecipeError: If a value is out of range.

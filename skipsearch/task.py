@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from skipsearch.defaults import MARGIN
-from skipsearch.errors import DesignError, RecipeError, shown_value
+from skipsearch.errors import DesignError, RecipeError, RunError, not_one_of, shown_value
 from skipsearch.intervals import rounding, wilson
 from skipsearch.kinds import MAPS
 from skipsearch.table import Table
@@ -145,6 +145,7 @@ class Task:
     Attributes:
         name: Name of the task.
         metric: Metric by which networks are judged.
+        other_metrics: Metrics that may be chosen in its place, see ``judged_by``.
         nothing: Prediction of the trivial baseline, which learns nothing from images.
         fields: Fields of the recipe that have an effect on some tasks only, including this one.
         float32_values: Function from the loss of the recipe to the number of float32 values that
@@ -160,6 +161,24 @@ class Task:
     float32_values: Callable[[str], int] = lambda loss: 4
     per_pixel: bool = False
     restores: bool = False
+    other_metrics: tuple[Metric, ...] = ()
+
+    def judged_by(self, name: str | None) -> Task:
+        """Return the task with another metric.
+
+        Args:
+            name: Name of the metric, such as ``balanced_accuracy``; None for the present one.
+
+        Raises:
+            RunError: If this task has no such metric.
+        """
+        metrics = {metric.name: metric for metric in (self.metric, *self.other_metrics)}
+        if name is None:
+            return self
+        if name not in metrics:
+            raise RunError(f"metric: {not_one_of(name, tuple(metrics))} ({self.name})")
+        others = tuple(metric for metric in metrics.values() if metric.name != name)
+        return replace(self, metric=metrics[name], other_metrics=others)
 
     def check_recipe(self, names: Iterable[str]) -> None:
         """Check that fields of the recipe have an effect on this task.
@@ -238,6 +257,24 @@ ACCURACY = Metric(
     best=1.0,
     is_share_of_images=True,
 )
+# The mean of the recall over the classes that the images have (Brodersen et al. 2010,
+# doi:10.1109/ICPR.2010.764, for several classes), and the mean of the F1 score over the classes
+# that are true or found.
+BALANCED_ACCURACY = replace(
+    ACCURACY,
+    name="balanced_accuracy",
+    title="balanced accuracy",
+    short="bal.acc.",
+    error="balanced error",
+    is_share_of_images=False,
+)
+MACRO_F1 = replace(
+    BALANCED_ACCURACY,
+    name="macro_f1",
+    title="macro F1",
+    short="F1",
+    error="1 - macro F1",
+)
 MEAN_IOU = Metric(
     name="mean_iou",
     title="mean IoU",
@@ -271,8 +308,9 @@ PSNR = Metric(
 CLASSIFICATION = Task(
     name="classification",
     metric=ACCURACY,
+    other_metrics=(BALANCED_ACCURACY, MACRO_F1),
     nothing="the most frequent class for every image",
-    fields=("label_smoothing",),
+    fields=("label_smoothing", "class_weights"),
 )
 # Cross-entropy holds the outputs, the logarithms of the softmax, and the gradients of both. Dice
 # holds the outputs, the softmax, the truth, and three gradients.
@@ -293,6 +331,12 @@ DENOISING = Task(
     restores=True,
 )
 TASKS = Table("task", {task.name: task for task in (CLASSIFICATION, SEGMENTATION, DENOISING)})
+
+
+def all_metrics() -> list[Metric]:
+    """Return the metrics of all tasks, the default of each task first."""
+    tasks = TASKS.values()
+    return [*(t.metric for t in tasks), *(m for t in tasks for m in t.other_metrics)]
 
 
 def tasks_with(field: str) -> list[str]:

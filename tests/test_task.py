@@ -90,7 +90,7 @@ def test_the_error_of_a_score_in_decibels_is_that_of_the_squares(mse: float) -> 
     ("task", "field", "users"),
     [
         (CLASSIFICATION, "loss", "segmentation"),
-        (CLASSIFICATION, "class_weights", "segmentation"),
+        (DENOISING, "class_weights", "classification and segmentation"),
         (DENOISING, "loss", "segmentation"),
         (DENOISING, "label_smoothing", "classification and segmentation"),
     ],
@@ -105,7 +105,7 @@ def test_a_field_of_the_recipe_for_other_tasks_is_refused(
 
 def test_fields_of_all_tasks_and_of_its_own_are_accepted() -> None:
     SEGMENTATION.check_recipe(["peak_lr", "loss", "class_weights", "label_smoothing"])
-    CLASSIFICATION.check_recipe(["crop", "label_smoothing"])
+    CLASSIFICATION.check_recipe(["crop", "label_smoothing", "class_weights"])
 
 
 def test_a_baseline_says_what_it_is() -> None:

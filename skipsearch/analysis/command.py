@@ -31,6 +31,7 @@ def search_command(config: SearchConfig) -> str:
         "data-root": config.data.root,
         "image-size": _size_word(config.data.resized_to),
         "denoise": str(config.data.sigma).removesuffix(".0") if config.data.sigma else None,
+        "metric": config.data.metric,
         "trials": config.trials,
         "epochs": config.recipe.epochs,
         **how,

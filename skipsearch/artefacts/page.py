@@ -16,7 +16,7 @@ from skipsearch.task import TASKS, Metric, Task, tasks_with
 
 def render(summary: Mapping[str, Any]) -> str:
     """Return the page ``card.md`` from the values of ``summarise``."""
-    task = TASKS[summary["task"]]
+    task = TASKS[summary["task"]].judged_by(summary["metric"])
     metric = task.metric
     parts = [f"# {summary['name']}", summary["note"], *_what(summary, task)]
     if summary["search"]["run"] or summary["search"]["confirmations"]:

@@ -112,6 +112,7 @@ def summarise(
     }
     return {
         "task": card.task.name,
+        "metric": metric.name,
         "name": card.name or design.id,
         "note": card.note,
         "design": {"id": design.id, **design.to_dict()},

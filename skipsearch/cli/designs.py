@@ -164,7 +164,7 @@ def train_design(options: argparse.Namespace) -> None:
         device=device,
         image_size=options.image_size,
         denoise=options.denoise,
-    )
+    ).judged_by(options.metric)
     print_data(data)
     data.task.check_head(design.head)
     data = data.without_test()

@@ -112,6 +112,12 @@ def add_training(verb: Parser) -> None:
         help="remove noise of this standard deviation (grey levels of 0..255) from the images",
     )
     group.add_argument(
+        "--metric",
+        metavar="W",
+        help="score of the networks: for classification accuracy (default), balanced_accuracy or"
+        " macro_f1",
+    )
+    group.add_argument(
         "--seed", type=int, default=0, metavar="S", help="seed of all random choices (default 0)"
     )
     group.add_argument(

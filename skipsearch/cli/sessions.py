@@ -146,6 +146,7 @@ def search_space(options: argparse.Namespace) -> int:
         data_root=options.data_root,
         image_size=options.image_size,
         denoise=options.denoise,
+        metric=options.metric,
         log=options.log,
         storage=options.storage,
         on_data=print_data,
@@ -399,6 +400,7 @@ def _trained(options: argparse.Namespace) -> Run:
         data_root=options.data_root,
         image_size=options.image_size,
         denoise=options.denoise,
+        metric=options.metric,
         on_data=print_data,
         **session_options(options),
     )

@@ -318,6 +318,17 @@ class Data:
         splits = {"train": self.train, "validation": self.validation, "test": self.test}
         return {name: split for name, split in splits.items() if split is not None}
 
+    def judged_by(self, metric: str | None) -> "Data":
+        """Return the same data with another metric of their task.
+
+        Args:
+            metric: Name of the metric, such as ``balanced_accuracy``; None for the present one.
+
+        Raises:
+            RunError: If the task has no such metric.
+        """
+        return replace(self, task=self.task.judged_by(metric))
+
     def without_test(self) -> "Data":
         """Return the data without its test split, as required for a search.
 

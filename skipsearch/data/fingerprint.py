@@ -21,7 +21,7 @@ def fingerprint(splits: Mapping[str, tuple[Tensor, Tensor]], task: Task, sigma: 
         sigma: Standard deviation of the noise; 0 for other tasks than denoising.
     """
     pieces: list[bytes | memoryview] = []
-    if task != CLASSIFICATION:
+    if task.name != CLASSIFICATION.name:
         pieces.append(f"{task.name} {sigma!r}".encode())
     for name, (images, labels) in splits.items():
         kind = "" if images.dtype == torch.uint8 else f" {pixel_type(images)}"

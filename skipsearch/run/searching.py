@@ -42,7 +42,7 @@ from skipsearch.searching.storage import without_password
 from skipsearch.searching.study import SearchStudy
 from skipsearch.space import Space
 from skipsearch.surrogate.inquiry import Inquiry
-from skipsearch.task import TASKS, Metric, Scale, Task
+from skipsearch.task import TASKS, Metric, Scale, Task, all_metrics
 from skipsearch.text import dump_yaml, write_atomically
 from skipsearch.training import Folder, do_nothing, packs, versions
 
@@ -61,6 +61,7 @@ def search(
     sampler: AnySampler | None = None,
     scheduler: str | EarlyStopping | None = None,
     seeds: int = 1,
+    metric: str | None = None,
     objectives: Sequence[str] | None = None,
     latency_batch: int = 1,
     data_root: str | Path | None = None,
@@ -111,6 +112,8 @@ def search(
             trained with the next seed if it is proposed again and all its neighbours are known. A
             search that investigates axes trains each seed alone, and uses a further seed if that is
             more informative than any new design.
+        metric: Metric by which networks are judged: for classification ``accuracy`` (default),
+            ``balanced_accuracy`` or ``macro_f1``. None for that of the task.
         objectives: Validation score under the name of the task's metric, such as
             ``validation_accuracy`` (the default), alone or before any of ``params``, ``macs``,
             ``activation_bytes`` and ``latency``, which are minimised.
@@ -172,7 +175,7 @@ def search(
     stopping = EarlyStopping(rule=scheduler) if isinstance(scheduler, str) else scheduler
     stopping = _usual_stopping(earlier) if stopping is None else stopping
     rungs = stopping.rungs(epochs)
-    images = _load(data, data_root, image_size, denoise)
+    images = _load(data, data_root, image_size, denoise).judged_by(metric)
     check_outside(out, images.path)
     objectives = tuple(objectives or (images.task.metric.validation,))
     if objectives[0] != images.task.metric.validation:
@@ -358,7 +361,7 @@ def _usual_stopping(earlier: SearchConfig | None) -> EarlyStopping:
 
 
 def _check_objectives(objectives: Sequence[str]) -> None:
-    scores = [task.metric.validation for task in TASKS.values()]
+    scores = [metric.validation for metric in all_metrics()]
     words = (*scores, *COSTS)
     for word in objectives:
         if word not in words:
@@ -411,6 +414,7 @@ def _describe(
     baseline: float,
     is_given: bool,
 ) -> DataConfig:
+    metric = images.task.metric.name
     return DataConfig(
         name=images.name if images.path is None else str(images.path),
         root=None if root is None else str(Path(root).absolute()),
@@ -428,4 +432,5 @@ def _describe(
         baseline=baseline,
         pixels=images.pixels,
         is_given=is_given,
+        metric=None if metric == TASKS[images.task.name].metric.name else metric,
     )

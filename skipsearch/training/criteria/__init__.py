@@ -8,7 +8,7 @@ from skipsearch.data import Data
 from skipsearch.recipe import Recipe
 from skipsearch.table import Table
 from skipsearch.task import CLASSIFICATION, DENOISING, SEGMENTATION
-from skipsearch.training.criteria.classification import ClassificationCriterion
+from skipsearch.training.criteria.classification import classification_criterion
 from skipsearch.training.criteria.criterion import Criterion, Figures
 from skipsearch.training.criteria.denoising import DenoisingCriterion
 from skipsearch.training.criteria.segmentation import SegmentationCriterion
@@ -18,7 +18,7 @@ __all__ = ["CRITERIA", "Criterion", "Figures"]
 CRITERIA: Table[Callable[[Data, Recipe], Criterion]] = Table(
     "task",
     {
-        CLASSIFICATION.name: ClassificationCriterion,
+        CLASSIFICATION.name: classification_criterion,
         SEGMENTATION.name: SegmentationCriterion,
         DENOISING.name: DenoisingCriterion,
     },

@@ -1,4 +1,4 @@
-"""Classification: cross-entropy, and the share of images that are classified correctly."""
+"""Classification: cross-entropy, and the share of correct images or a score of each class."""
 
 from __future__ import annotations
 
@@ -8,33 +8,63 @@ from torch.nn import functional as F
 
 from skipsearch.data import Data
 from skipsearch.recipe import Recipe
-from skipsearch.training.criteria.criterion import Figures
+from skipsearch.training.criteria.criterion import Criterion, Figures
+from skipsearch.training.criteria.per_class import (
+    CLASS_SCORES,
+    RIGHT,
+    balanced_weights,
+    class_counts,
+    f1_scores,
+    precisions,
+    recalls,
+)
 
 
-class ClassificationCriterion:
-    """Criterion of classification; see ``Criterion``.
+def classification_criterion(data: Data, recipe: Recipe) -> Criterion:
+    """Return the criterion of the data's metric.
 
     Args:
         data: Data set.
         recipe: Recipe of the training.
     """
+    if data.task.metric.name in CLASS_SCORES:
+        return PerClassCriterion(data, recipe)
+    return ClassificationCriterion(data, recipe)
+
+
+class ClassificationCriterion:
+    """Criterion of classification, judged by the accuracy; see ``Criterion``.
+
+    Args:
+        data: Data set.
+        recipe: Recipe of the training, for its class weights.
+    """
 
     def __init__(self, data: Data, recipe: Recipe) -> None:
         self._labels, self._classes = data.train.labels, data.classes
+        self._weights = None
+        if recipe.class_weights != "none":
+            self._weights = balanced_weights(self._labels, self._classes)
 
     def pose(self, images: Tensor, labels: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
         """Return images and labels as they are."""
         return images, labels
 
     def losses(self, outputs: Tensor, target: Tensor, label_smoothing: float = 0.0) -> Tensor:
-        """Return the cross-entropy (n, networks) of logits (n, networks, classes)."""
+        """Return the cross-entropy (n, networks) of logits (n, networks, classes).
+
+        With class weights the mean over a batch is the weighted mean, as in ``F.cross_entropy``.
+        """
         losses = F.cross_entropy(
             outputs.flatten(0, 1),
             target.flatten(),
+            self._weights,
             reduction="none",
             label_smoothing=label_smoothing,
-        )
-        return losses.view(target.shape)
+        ).view(target.shape)
+        if self._weights is None:
+            return losses
+        return losses / self._weights[target].mean(0)
 
     def no_tally(self, networks: int) -> Tensor:
         """Return zeros (networks,)."""
@@ -56,3 +86,42 @@ class ClassificationCriterion:
         """Return logits (N, classes) of the most frequent class in training."""
         counts = self._labels.bincount(minlength=self._classes)
         return F.one_hot(counts.argmax(), self._classes).float().expand(len(inputs), -1)
+
+
+class PerClassCriterion(ClassificationCriterion):
+    """Criterion of classification, judged by the mean of a score over the classes.
+
+    Args:
+        data: Data set, whose metric is one of ``CLASS_SCORES``.
+        recipe: Recipe of the training, for its class weights.
+    """
+
+    def __init__(self, data: Data, recipe: Recipe) -> None:
+        super().__init__(data, recipe)
+        self._names, self._score = data.class_names, CLASS_SCORES[data.task.metric.name]
+
+    def no_tally(self, networks: int) -> Tensor:
+        """Return zeros (networks, 3, classes)."""
+        return torch.zeros(
+            networks, 3, self._classes, dtype=torch.int64, device=self._labels.device
+        )
+
+    def tally(self, outputs: Tensor, target: Tensor, complete: bool = False) -> Tensor:
+        """Return the counts of each image (n, networks, 3, classes); see ``class_counts``."""
+        return class_counts(outputs.argmax(2), target, self._classes)
+
+    def scores(self, tally: Tensor, images: int) -> list[float]:
+        """Return the mean over the classes for which the score is defined."""
+        scores: list[float] = self._score(tally).nanmean(-1).tolist()
+        return scores
+
+    def figures(self, tally: Tensor, images: int) -> Figures:
+        """Return the accuracy, and recall, precision and F1 score of each class."""
+        each = {"recall": recalls, "precision": precisions, "f1": f1_scores}
+        return Figures(
+            {"accuracy": tally[RIGHT].sum().item() / images},
+            {
+                label: dict(zip(self._names, score(tally).tolist(), strict=True))
+                for label, score in each.items()
+            },
+        )

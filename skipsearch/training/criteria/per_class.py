@@ -1,0 +1,78 @@
+"""Scores of classification in which every class has equal weight."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from skipsearch.task import BALANCED_ACCURACY, MACRO_F1
+
+RIGHT, TRUE, FOUND = 0, 1, 2  # rows of the counts
+
+
+def class_counts(found: Tensor, target: Tensor, classes: int) -> Tensor:
+    """Return, for each image and class, whether it is right, true and found.
+
+    Args:
+        found: Predicted classes (n, networks).
+        target: True classes (n, networks).
+        classes: Number of classes.
+
+    Returns:
+        Counts (n, networks, 3, classes), int64, each 0 or 1.
+    """
+    # Not F.one_hot: on a GPU it would wait for the device, and a step could not be recorded.
+    every = torch.arange(classes, device=target.device)
+    is_true, is_found = target[..., None] == every, found[..., None] == every
+    return torch.stack([is_true & is_found, is_true, is_found], dim=2).long()
+
+
+def recalls(counts: Tensor) -> Tensor:
+    """Return the recall of each class; NaN for a class that no image has.
+
+    Args:
+        counts: Sums (..., 3, classes) of ``class_counts``.
+
+    Returns:
+        Recalls (..., classes), float64.
+    """
+    counts = counts.double()
+    return counts[..., RIGHT, :] / counts[..., TRUE, :]
+
+
+def precisions(counts: Tensor) -> Tensor:
+    """Return the precision of each class; NaN for a class that is never found. See ``recalls``."""
+    counts = counts.double()
+    return counts[..., RIGHT, :] / counts[..., FOUND, :]
+
+
+def f1_scores(counts: Tensor) -> Tensor:
+    """Return the F1 score of each class; NaN for one that is neither true nor found."""
+    counts = counts.double()
+    return 2 * counts[..., RIGHT, :] / (counts[..., TRUE, :] + counts[..., FOUND, :])
+
+
+CLASS_SCORES: Mapping[str, Callable[[Tensor], Tensor]] = {
+    BALANCED_ACCURACY.name: recalls,
+    MACRO_F1.name: f1_scores,
+}
+
+
+def balanced_weights(labels: Tensor, classes: int) -> Tensor:
+    """Return the weight of each class: the median of all frequencies over that of the class.
+
+    A class that no image has keeps the weight 1. The ratios of the weights are those of
+    ``class_weight="balanced"`` in scikit-learn.
+
+    Args:
+        labels: Labels (N,).
+        classes: Number of classes.
+
+    Returns:
+        Weights (classes,), float32.
+    """
+    counts = labels.bincount(minlength=classes).double()
+    there = counts > 0
+    return (counts[there].quantile(0.5) / counts).where(there, 1.0).float()
