@@ -138,6 +138,66 @@ def test_an_npz_takes_the_same_arrays(tmp_path: Path) -> None:
         load_data(path, denoise=25)
 
 
+# --- groups --------------------------------------------------------------------------------------
+
+
+def groups_of(data: Data, images: np.ndarray, groups: np.ndarray) -> list[set[object]]:
+    """Groups of the images of each split."""
+    known = {image.tobytes(): group for image, group in zip(images, groups, strict=True)}
+    splits = [data.train, data.validation, data.test]
+    return [
+        {known[image.permute(1, 2, 0).numpy().tobytes()] for image in split.images}
+        for split in splits
+        if split is not None
+    ]
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("names", [False, True])
+def test_images_of_a_group_stay_in_one_split(tmp_path: Path, seed: int, names: bool) -> None:
+    images, labels = arrays(n=600)
+    groups = RNG.integers(60, size=600)
+    groups = np.array([f"patient {group}" for group in groups]) if names else groups
+    data = Data.from_arrays(images, labels, groups=groups, split_seed=seed)
+    train, validation, test = groups_of(data, images, groups)
+    assert sorted([*train, *validation, *test]) == sorted(set(groups))  # each in one of them
+    assert len(data.validation) == pytest.approx(120, abs=40)
+    assert data.test is not None
+    assert len(data.test) == pytest.approx(120, abs=40)
+    for split in (data.train, data.validation, data.test):
+        assert set(split.labels.tolist()) == {0, 1, 2}
+    assert "images of one group are in one split" in data.source
+    # Another seed draws other validation images, of the same test images.
+    other = Data.from_arrays(images, labels, groups=groups, split_seed=seed + 1)
+    assert other.test is not None
+    assert torch.equal(other.test.images, data.test.images)
+    assert not np.array_equal(other.validation.images, data.validation.images)
+
+    # Without classes, and through a file.
+    path = tmp_path / "a.npz"
+    np.savez(path, train_images=images, train_groups=groups)
+    train, validation, test = groups_of(
+        load_data(path, denoise=25, split_seed=seed), images, groups
+    )
+    assert sorted([*train, *validation, *test]) == sorted(set(groups))
+
+
+def test_groups_that_make_no_sense_are_refused() -> None:
+    images, labels = arrays()
+    with pytest.raises(
+        DataError, match=r"train_groups is int64 \(3,\), expected integers or texts"
+    ):
+        Data.from_arrays(images, labels, groups=[1, 2, 3])
+    with pytest.raises(DataError, match=r"train_groups is float64"):
+        Data.from_arrays(images, labels, groups=np.linspace(0, 1, 60))
+    with pytest.raises(DataError, match="too few to set 12 aside with every class on both sides"):
+        Data.from_arrays(images, labels, groups=np.zeros(60, dtype=int))
+    with pytest.raises(DataError, match="groups have no effect, since the data have their own"):
+        Data.from_arrays(
+            images, labels, groups=labels, validation=(images, labels), test=(images, labels)
+        )
+
+
 # --- datasets ------------------------------------------------------------------------------------
 
 

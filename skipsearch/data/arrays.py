@@ -26,7 +26,11 @@ REQUIRED = {
 NAMES = "class_names"
 AXES = "axes"  # of the images
 CHANNELS_LAST, CHANNELS_FIRST = "NHWC", "NCHW"
-KEYS = (*(f"{prefix}_{what}" for prefix in PREFIXES for what in ("images", *REQUIRED)), NAMES, AXES)
+GROUPS = "train_groups"
+KEYS = (
+    *(f"{prefix}_{what}" for prefix in PREFIXES for what in ("images", *REQUIRED)),
+    *(NAMES, AXES, GROUPS),
+)
 
 CHANNELS = (1, 3, 4)  # grey, RGB, and RGB with a fourth
 
@@ -92,6 +96,7 @@ def read_arrays(where: str, arrays: Mapping[str, Array], kind: str | None, sourc
         augmentation={"crop": 0, "flip": False, "cutout": 0},
         source=source + (", read as (N, C, H, W)" if first else ""),
         task=SEGMENTATION if kind == "masks" else CLASSIFICATION,
+        groups=_groups(where, arrays.get(GROUPS), len(images["train_images"])),
     )
 
 
@@ -132,7 +137,8 @@ def _members(path: Path, images_only: bool) -> tuple[list[str], str | None]:
         if "train" not in of_images:
             raise DataError(f"{path}: no train_images in it")
         if not set(labels) <= set(names):
-            return [f"{prefix}_images" for prefix in of_images], None
+            images = [f"{prefix}_images" for prefix in of_images]
+            return [*images, *(name for name in names if name == GROUPS)], None
         return [name for name in names if not name.endswith("_masks")], "labels"
     if len(kinds) > 1:
         raise DataError(f"{path}: both labels and masks, expected one of them")
@@ -261,6 +267,16 @@ def _axes(where: str, given: Array | None, images: Array) -> str:
         f"{where}: train_images is {images.shape}, in which the channels could be any axis: add the"
         f" text {AXES}, {CHANNELS_LAST!r} or {CHANNELS_FIRST!r}"
     )
+
+
+def _groups(where: str, groups: Array | None, images: int) -> Array | None:
+    """Check the groups of the training images, and return them."""
+    if groups is not None and (groups.shape != (images,) or groups.dtype.kind not in "iuUS"):
+        raise DataError(
+            f"{where}: {GROUPS} is {groups.dtype} {groups.shape}, expected integers or texts"
+            f" ({images},), one for each training image"
+        )
+    return groups
 
 
 def _check_alpha(where: str, images: Mapping[str, Array], first: bool) -> None:

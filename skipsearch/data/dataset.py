@@ -101,7 +101,7 @@ class Data:
         parts = {part: resize(name, split, size) for part, split in read.parts.items()}
         strata = None if task.per_pixel else read.class_names
         train, validation, test, remark = three_splits(
-            name, parts, strata, split_seed, validation_fraction
+            name, parts, strata, split_seed, validation_fraction, read.groups
         )
         remarks = [read.source, remark]
         if not task.restores:
@@ -139,6 +139,7 @@ class Data:
         *,
         validation: tuple[Any, Any] | None = None,
         test: tuple[Any, Any] | None = None,
+        groups: Any = None,
         class_names: Sequence[str] | None = None,
         axes: str | None = None,
         name: str = "arrays",
@@ -158,6 +159,8 @@ class Data:
             validation: Images and labels of the validation split; None to draw it from the training
                 images.
             test: Images and labels of the test split; None to draw it from the training images.
+            groups: Group of each training image, (N,), integers or texts, such as a patient: the
+                images of one group stay in one split. None if every image is its own group.
             class_names: Name of each class.
             axes: ``NHWC`` or ``NCHW``; needed only if the shape is ambiguous.
             name: Name of the data in tables and messages.
@@ -172,7 +175,7 @@ class Data:
         Raises:
             DataError: If the arrays are of another kind or do not match each other.
         """
-        arrays, kind = given_arrays(images, labels, validation, test, class_names, axes)
+        arrays, kind = given_arrays(images, labels, validation, test, class_names, axes, groups)
         read = read_arrays(name, arrays, kind, "arrays given in Python")
         size = None if image_size is None else check_image_size(image_size, DataError)
         return cls.of(

@@ -18,6 +18,7 @@ def three_splits(
     class_names: tuple[str, ...] | None,
     split_seed: int,
     validation_fraction: float | None,
+    groups: Array | None = None,
 ) -> tuple[Split, Split, Split, str]:
     """Draw the splits that a source lacks.
 
@@ -27,9 +28,12 @@ def three_splits(
         class_names: Classes to stratify by; None if images have no class.
         split_seed: Seed of the validation split.
         validation_fraction: Share of validation images; None for the default.
+        groups: Group of each training image, (N,); images of one group stay in one split. None if
+            every image is its own group.
 
     Returns:
-        Train, validation and test split, and a remark on a drawn test split; empty without one.
+        Train, validation and test split, and a remark on a drawn test split and on groups; empty
+        without both.
 
     Raises:
         DataError: If the fraction is out of range or has no effect, or there are too few images.
@@ -49,32 +53,53 @@ def three_splits(
                 f"{limit:g}"
             )
         share = validation_fraction
+    if groups is not None and {"validation", "test"} <= parts.keys():
+        raise DataError(
+            f"{name}: groups have no effect, since the data have their own validation and test"
+            " images"
+        )
     places = round(share * len(train))
 
     if "test" in parts:
         test = parts["test"]
     else:
-        train, test = _divide(
-            name, train, round(TEST_FRACTION * len(train)), TEST_SEED, class_names
-        )
+        aside = round(TEST_FRACTION * len(train))
+        train, test, groups = _divide(name, train, aside, TEST_SEED, class_names, groups)
         remark = f"no test split of its own, so a fixed {TEST_FRACTION:.0%} is set aside as one"
     if "validation" in parts:
         validation = parts["validation"]
     else:
-        train, validation = _divide(name, train, places, split_seed, class_names)
+        train, validation, groups = _divide(name, train, places, split_seed, class_names, groups)
+    if groups is not None:
+        remark = "; ".join(filter(None, [remark, "images of one group are in one split"]))
     return train, validation, test, remark
 
 
 def _divide(
-    name: str, split: Split, places: int, seed: int, class_names: tuple[str, ...] | None
-) -> tuple[Split, Split]:
-    """Draw a number of images from a split; return the remaining and the drawn ones."""
+    name: str,
+    split: Split,
+    places: int,
+    seed: int,
+    class_names: tuple[str, ...] | None,
+    groups: Array | None,
+) -> tuple[Split, Split, Array | None]:
+    """Draw a number of images from a split.
+
+    Returns:
+        The remaining images, the drawn ones, and the groups of the remaining ones. Of whole groups
+        the drawn number is only about the requested one.
+    """
     from sklearn.model_selection import train_test_split
 
     order = np.arange(len(split))
     labels = None if class_names is None else split.labels.numpy()
     try:
-        left, drawn = train_test_split(order, test_size=places, stratify=labels, random_state=seed)
+        if groups is None:
+            left, drawn = train_test_split(
+                order, test_size=places, stratify=labels, random_state=seed
+            )
+        else:
+            left, drawn = _divide_groups(labels, groups, places / len(split), seed)
     except ValueError:  # from scikit-learn: a class of one image, or fewer places than classes
         left, drawn = order, order[:0]
     if class_names is not None:
@@ -84,7 +109,27 @@ def _divide(
     return (
         Split(split.images[left], split.labels[left]),
         Split(split.images[drawn], split.labels[drawn]),
+        None if groups is None else groups[left],
     )
+
+
+def _divide_groups(
+    labels: Array | None, groups: Array, share: float, seed: int
+) -> tuple[Array, Array]:
+    """Return the indices of the remaining and the drawn images, of whole groups each.
+
+    With classes these are a stratified fold, of one n-th of the images for the n nearest to the
+    share.
+    """
+    from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold
+
+    if labels is None:
+        once = GroupShuffleSplit(n_splits=1, test_size=share, random_state=seed)
+        left, drawn = next(once.split(groups, groups=groups))
+    else:
+        folds = StratifiedGroupKFold(max(2, round(1 / share)), shuffle=True, random_state=seed)
+        left, drawn = next(folds.split(groups, labels, groups))
+    return np.sort(left), np.sort(drawn)
 
 
 def _check_classes(

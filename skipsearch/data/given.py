@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from skipsearch.data.arrays import AXES, CHANNELS_FIRST, NAMES
+from skipsearch.data.arrays import AXES, CHANNELS_FIRST, GROUPS, NAMES
 from skipsearch.data.known import DATASETS
 from skipsearch.data.source import Array
 from skipsearch.errors import DataError, not_one_of, shown_value
@@ -32,6 +32,7 @@ def given_arrays(
     test: tuple[Any, Any] | None,
     class_names: Sequence[str] | None,
     axes: str | None,
+    groups: Any = None,
 ) -> tuple[dict[str, Array], str]:
     """Return arrays named as in an .npz file, and their kind, ``labels`` or ``masks``.
 
@@ -42,6 +43,7 @@ def given_arrays(
         test: Images and labels of the test split.
         class_names: Name of each class.
         axes: Order of the axes of images.
+        groups: Group of each training image.
 
     Raises:
         DataError: If a split is not a pair, or a value is not an array.
@@ -59,6 +61,8 @@ def given_arrays(
         arrays[f"{part}_{kind}"] = _array(f"{part} labels", pair[1])
     if class_names is not None:
         arrays[NAMES] = np.asarray(list(class_names))
+    if groups is not None:
+        arrays[GROUPS] = _array("groups", groups)
     if axes is not None:
         arrays[AXES] = np.asarray(axes)
     return arrays, kind

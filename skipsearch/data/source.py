@@ -17,7 +17,18 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Read:
-    """The content of a source: its parts, of which only "train" is always present."""
+    """The content of a source: its parts, of which only "train" is always present.
+
+    Attributes:
+        parts: Splits by name.
+        class_names: Name of each class; empty for images without classes.
+        augmentation: Convention of the source, see ``Data``.
+        source: Origin in one sentence.
+        notes: What was skipped or looks wrong.
+        task: Task of the networks.
+        groups: Group of each training image, (N,), such as a patient; images of one group stay in
+            one split. None if every image is its own group.
+    """
 
     parts: dict[str, Split]
     class_names: tuple[str, ...]
@@ -25,6 +36,7 @@ class Read:
     source: str
     notes: Notes = field(default_factory=Notes)
     task: Task = CLASSIFICATION
+    groups: Array | None = None
 
     def for_denoising(self) -> Self:
         """Return the same images for denoising; labels stay unused, and zeros replace masks."""
