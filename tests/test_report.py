@@ -189,7 +189,7 @@ def test_the_page_says_what_the_run_says(page: Path, run: Run) -> None:
 
 def test_the_command_on_the_page_asks_for_the_same_search(page: Path, run: Run) -> None:
     text = html.unescape(page.read_text(encoding="utf-8"))
-    (command,) = re.findall(r"<pre>skipsearch (.*)</pre>", text)
+    *_, command = re.findall(r"<pre>skipsearch (.*?)</pre>", text)
     asked = make_parser().parse_args(shlex.split(command))
     assert asked.space == f"{run.space.name}.yaml"
     assert (asked.trials, asked.epochs, asked.seeds, asked.seed) == (18, EPOCHS, 2, 0)
@@ -201,7 +201,7 @@ def test_the_command_on_the_page_asks_for_the_same_search(page: Path, run: Run) 
 
 def test_the_command_that_settles_what_is_open_can_be_run(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    (command,) = re.findall(r"To settle what is open: skipsearch ([^<]*)", text)
+    (command,) = re.findall(r"as soon as it is settled:</p><pre>skipsearch ([^<]*)", text)
     asked = make_parser().parse_args(shlex.split(html.unescape(command)))
     assert set(asked.ask.split(",")) <= set(asked_axes(page))
     assert (asked.trials, asked.epochs, asked.seeds) == (300, EPOCHS, 3)

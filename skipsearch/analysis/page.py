@@ -164,7 +164,11 @@ def _table(folder: Path, table: Table) -> dict[str, object]:
     (folder / f"{table.name}.csv").write_text(rows.to_csv(index=False), encoding="utf-8")
     with (folder / f"{table.name}.parquet").open("wb") as file:
         rows.to_parquet(file, index=False)
-    shown = {name: form for name, form in table.columns.items() if name in rows}
+    shown = {
+        name: form
+        for name, form in table.columns.items()
+        if name in rows and rows[name].notna().any()
+    }
     left = len(rows) - table.top
     more = f" {left:,} more rows are in the file." if shown and left > 0 else ""
     kinds = {

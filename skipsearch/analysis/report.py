@@ -116,10 +116,8 @@ def _more(found: Findings) -> Iterator[str]:
             trials=max(found.config.trials, TO_SETTLE),
             seeds=max(found.config.seeds, SEEDS_TO_SETTLE),
         )
-        yield (
-            "A search about these axes stops as soon as they are settled. To settle what is open:"
-            f" {search_command(more)}"
-        )
+        yield "To settle what is open, a search that stops as soon as it is settled:"
+        yield search_command(more)
 
 
 def _leading(ranking: pd.DataFrame, metric: Metric) -> Iterator[str]:

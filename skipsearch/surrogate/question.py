@@ -27,7 +27,7 @@ from skipsearch.surrogate.sentences import (
 from skipsearch.task import Metric
 
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(16)
-QUANTILES = (1 - CONFIDENCE, 0.5, CONFIDENCE)
+QUANTILES = (1 - CONFIDENCE, CONFIDENCE)
 LEVEL = 2 * CONFIDENCE - 1  # of the intervals in sentences
 LEAST_SPREAD = 1e-9  # standard deviation below which a value counts as known
 
@@ -115,10 +115,11 @@ class Answer:
             further: Number of further trainings that would settle an open question; NaN if it is
                 settled.
         """
-        lows, middles, highs = np.quantile(self.differences, QUANTILES, axis=0)
+        lows, highs = np.quantile(self.differences, QUANTILES, axis=0)
+        means = self.differences.mean(axis=0)
         others = [
-            LevelResult(self._name(i), self.verdicts.words[i], middles[i], lows[i], highs[i])
-            for i in np.argsort(-self.differences.mean(axis=0), kind="stable")
+            LevelResult(self._name(i), self.verdicts.words[i], means[i], lows[i], highs[i])
+            for i in np.argsort(-means, kind="stable")
             if i != self.verdicts.reference
         ]
         best = self._name(self.verdicts.reference)

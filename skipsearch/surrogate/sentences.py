@@ -60,7 +60,7 @@ def comparison(best: str, others: Sequence[LevelResult], metric: Metric) -> str:
         parts.append(f"{best} beats {_joined(leads)}")
     if tied:
         names = listed([level.name for level in tied])
-        parts.append(f"{'it' if worse else best} is tied with {names} ({_spans(tied, metric)})")
+        parts.append(f"{'it' if worse else best} is tied with {names} ({_hull(tied, metric)})")
     if is_open:
         names = listed([level.name for level in is_open])
         parts.append(f"undecided: {names} ({_spans(is_open, metric)})")
@@ -73,6 +73,13 @@ def _lead(worse: LevelResult, metric: Metric) -> str:
     lead, low, high = (metric.difference(-value) for value in values)
     how = f"; {worse.how}" if worse.how else ""
     return f"{worse.name} by {lead} {metric.difference_unit} ({low} to {high}{how})"
+
+
+def _hull(levels: Sequence[LevelResult], metric: Metric) -> str:
+    """Return the smallest interval that contains those of all levels."""
+    low = metric.difference(min(level.low for level in levels), "+")
+    high = metric.difference(max(level.high for level in levels), "+")
+    return f"{low} to {high} {metric.difference_unit}"
 
 
 def _spans(levels: Sequence[LevelResult], metric: Metric) -> str:
