@@ -85,7 +85,7 @@ def load_predictor(export: str | Path) -> Predictor:
     """
     export = Path(export)
     if not (export / CARD_VALUES).is_file():
-        raise ExportError(f"{export}: no export: it holds no {CARD_VALUES} (see skipsearch export)")
+        raise ExportError(f"{export}: not an export: no {CARD_VALUES} (see skipsearch export)")
     values = _card(export / CARD_VALUES)
     task, channels = values["task"], values["channels"]
     outputs = channels if task.restores else len(values["class_names"])

@@ -149,7 +149,7 @@ def _class_names(file: Path) -> list[str]:
         if not name:
             raise DataError(f"{file}: line {number + 1} is empty, expected the name of a class")
         if name in names[:number]:
-            raise DataError(f"{file}: {name!r} is there twice, expected one name for each class")
+            raise DataError(f"{file}: {name!r} is listed twice, expected one name for each class")
     return names
 
 

@@ -321,7 +321,7 @@ def _asked_about(
             " training is run to its end"
         )
     if objectives is not None and len(objectives) > 1:
-        raise RunError(f"objectives: a search that is asked about axes knows {objectives[0]} alone")
+        raise RunError(f"objectives: a search about axes supports {objectives[0]} alone")
     return axes
 
 
