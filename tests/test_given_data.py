@@ -250,11 +250,9 @@ def test_given_data_go_the_whole_way(
     found = ss.predict(exported.path, file)
     assert set(found.label) == {"a", "b", "c"}
     np.save(file, images[0].astype("float16"))
-    with pytest.raises(
-        DataError, match=f"is an image of float16 in .*, and the network takes {kind}"
-    ):
+    with pytest.raises(DataError, match=f"of float16 in .*, and the network takes {kind}"):
         ss.predict(exported.path, file)
-    with pytest.raises(DataError, match=r"one\.png: unreadable image \(FileNotFoundError"):
+    with pytest.raises(DataError, match=r"one\.png: no such file"):
         ss.predict(exported.path, tmp_path / "one.png")
     scale = "value" if kind == "float32" else "value / 65535"
     assert f"({scale} - mean) / std" in (exported.path / "card.md").read_text()

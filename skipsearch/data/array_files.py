@@ -51,7 +51,8 @@ def read_npy(path: Path) -> RawImage:
         DataError: If it cannot be read.
     """
     try:
-        array = np.load(path, allow_pickle=False)
+        with path.open("rb") as stream:
+            array = np.load(stream, allow_pickle=False)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except Exception as error:  # numpy raises errors of many kinds
@@ -70,7 +71,7 @@ def read_deep(path: Path) -> RawImage:
     with opened(path) as image:
         if image.mode not in DEEP_MODES:
             raise DataError(
-                f"{path}: pixels of 32-bit integers (mode {image.mode}), expected 8 or 16 bits or"
+                f"{path}: pixels of mode {image.mode} (32-bit integers), expected 8 or 16 bits or"
                 " floating-point numbers: save numpy.array(image).astype('uint16') if they fit"
             )
         pixels = np.asarray(ImageOps.exif_transpose(image))

@@ -118,7 +118,7 @@ def _reader_of(path: Path) -> Reader | None:
     """Return the function that reads a file as an array; None for an 8-bit picture.
 
     Raises:
-        DataError: If it cannot be read, or is a PNG of 16 bits in colour, of which Pillow keeps 8.
+        DataError: If it cannot be read, or is a PNG of several channels of 16 bits.
     """
     if path.suffix.lower() == NPY:
         return read_npy
@@ -126,7 +126,7 @@ def _reader_of(path: Path) -> Reader | None:
         with path.open("rb") as stream:
             start = stream.read(PNG_COLOUR + 1)
     except OSError:
-        return None  # the reader of pictures says why
+        start = b""  # opened as a picture, which words the error
     if start.startswith(MAGIC):
         return tiff_reader(path)
     if start.startswith(PNG_MAGIC) and len(start) > PNG_COLOUR:
@@ -134,7 +134,7 @@ def _reader_of(path: Path) -> Reader | None:
             return None
         if start[PNG_COLOUR] != PNG_GREY:
             raise DataError(
-                f"{path}: a PNG of 16 bits a channel in colour, of which Pillow keeps 8: save it as"
+                f"{path}: a PNG of several channels of 16 bits, of which Pillow keeps 8: save it as"
                 f" a TIFF or an {NPY} file, or convert it to 8 bits"
             )
         return read_deep

@@ -84,25 +84,27 @@ def format_of(
         channels: Number of channels of 8-bit pictures; None for 1 if all are grey, 3 otherwise.
 
     Raises:
-        DataError: If no size is required and the images have several.
+        DataError: If the images are of several kinds, or no size is required and they have several.
     """
     (first, header), *others = headers.items()
-    if size is None:
-        for path, other in others:
-            if other.size != header.size:
-                raise DataError(
-                    f"{first} has {header.size} pixels and {path} {other.size}: images of several"
-                    " sizes need image_size, one number or height and width"
-                )
+    origin = f"{first} is {header.kind}: expected one type of pixels"
+    for path, other in others:
+        if other.kind != header.kind:
+            raise DataError(f"{path} is {other.kind}, and {origin}")
+        if size is None and other.size != header.size:
+            raise DataError(
+                f"{first} has {header.size} pixels and {path} {other.size}: images of several sizes"
+                " need image_size, one number or height and width"
+            )
     if header.is_array:
         channels = header.channels
     elif channels is None:
-        channels = max(known.channels for known in headers.values() if not known.is_array)
+        channels = max(known.channels for known in headers.values())
     return Format(
         pixels=header.pixels,
         channels=channels,
         size=size or header.size,
         pictures=not header.is_array,
         arrays=header.is_array,
-        origin=f"{first} is {header.kind}: expected one type of pixels",
+        origin=origin,
     )

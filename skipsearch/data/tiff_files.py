@@ -13,6 +13,8 @@ from skipsearch.errors import DataError, reason
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two are BigTIFF
 # Tags of TIFF 6.0.
 BITS, SAMPLES, EXTRA_SAMPLES, SAMPLE_FORMAT, ORIENTATION = 258, 277, 338, 339, 274
+DESCRIPTION = 270
+SHAPED = '{"shape": ['  # start of tifffile's description of an array in several pages
 UNSPECIFIED = 0  # an extra sample that is not alpha
 # Bits and sample format of single channels that Pillow keeps: integers and floating-point numbers.
 KEPT_BY_PILLOW = ((12, 1), (16, 1), (32, 3))
@@ -25,7 +27,7 @@ def tiff_reader(path: Path) -> Reader | None:
     """Return the function that reads a TIFF file as an array; None for an 8-bit picture.
 
     Pillow reads some TIFF files as 8-bit pictures that are more: of 16 bits in colour, or with a
-    channel that is neither a colour nor alpha.
+    channel that is neither a colour nor alpha, or pages of one array that tifffile has written.
 
     Raises:
         DataError: If it is not upright, and no 8-bit picture.
@@ -33,7 +35,9 @@ def tiff_reader(path: Path) -> Reader | None:
     try:
         tags, is_last = _tags(path)
         bits, samples = max(tags.get(BITS, (1,))), tags.get(SAMPLES, 1)
-        if bits <= 8 and samples <= 4 and UNSPECIFIED not in tags.get(EXTRA_SAMPLES, ()):
+        is_whole = is_last or not tags.get(DESCRIPTION, "").startswith(SHAPED)
+        are_known = UNSPECIFIED not in tags.get(EXTRA_SAMPLES, ())
+        if bits <= 8 and samples <= 4 and are_known and is_whole:
             return None
         kind = (bits, max(tags.get(SAMPLE_FORMAT, (1,))))
         orientation = tags.get(ORIENTATION, 1)
