@@ -79,6 +79,9 @@ KINDS = {
     "BigTIFF": Kind(".tif", "float32", (*SIZE, 2), save_tiff(bigtiff=True, **CONTIG)),
     "TIFF, channels first": Kind(".tif", "float32", (13, *SIZE), save_tiff(**SEPARATE), True),
     "TIFF of 8 bits and 5 channels": Kind(".tif", "uint8", (*SIZE, 5), save_tiff(**CONTIG)),
+    "TIFF of RGB and infrared": Kind(
+        ".tif", "uint8", (*SIZE, 4), save_tiff(photometric="rgb", extrasamples=[0])
+    ),
     "TIFF of pages": Kind(".tif", "uint16", (13, *SIZE), save_tiff(photometric="minisblack"), True),
     "TIFF of pages of 8 bits": Kind(
         ".tif", "uint8", (5, *SIZE), save_tiff(photometric="minisblack"), True
@@ -180,7 +183,7 @@ def test_further_images_in_a_file_are_said(tmp_path: Path) -> None:
 def test_8_bit_pictures_of_any_mode_become_rgb(tmp_path: Path, mode: str) -> None:
     folder_of_images(tmp_path)
     picture = Image.fromarray(RNG.integers(0, 256, (8, 8, 3), dtype=np.uint8)).convert(mode)
-    path = tmp_path / "dog" / f"more.{'tif' if mode in ('CMYK', 'YCbCr') else 'png'}"
+    path = tmp_path / "dog" / "more.tif"
     picture.save(path)
     data = load_data(tmp_path, image_size=8)
     assert (data.pixels, data.in_channels) == ("uint8", 3)

@@ -46,8 +46,8 @@ def load_data(
 
             - a folder of images, ROOT/CLASS/*.png, or ROOT/train/CLASS/*.png with ROOT/test and
               ROOT/val, both optional and in any usual spelling (Training, test_set, validation).
-              8-bit pictures are converted to RGB; `image_size` is required. Grey PNG and TIFF files of
-              16 bits, float and multi-channel TIFF files, and .npy files (H, W), (H, W, C) or
+              8-bit pictures are converted to RGB; `image_size` is required. Grey PNG and TIFF files
+              of 16 bits, float and multi-channel TIFF files, and .npy files (H, W), (H, W, C) or
               (C, H, W) keep their type and channels, which all images must share; `image_size` is
               optional if they have one size.
             - an .npz file of train_images, train_labels, test_images, test_labels and optionally

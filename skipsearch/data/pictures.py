@@ -102,10 +102,11 @@ def open_picture(path: str | Path, channels: int, size: Size) -> Picture:
         size: Height and width.
 
     Raises:
-        DataError: If it cannot be read.
+        DataError: If it cannot be read, or has more than 8 bits per channel.
     """
     with opened(path) as image:
-        assert not image.mode.startswith(("I", "F")), "Pillow would clip these to white in RGB"
+        if image.mode.startswith(("I", "F")):  # Pillow would clip these to white in RGB
+            raise DataError(f"{path}: more than 8 bits a channel ({image.mode})")
         animated = getattr(image, "is_animated", False)
         upright = ImageOps.exif_transpose(image)
         transparent = upright.has_transparency_data

@@ -35,9 +35,9 @@ def tiff_reader(path: Path) -> Reader | None:
     try:
         tags, is_last = _tags(path)
         bits, samples = max(tags.get(BITS, (1,))), tags.get(SAMPLES, 1)
-        is_whole = is_last or not tags.get(DESCRIPTION, "").startswith(SHAPED)
-        are_known = UNSPECIFIED not in tags.get(EXTRA_SAMPLES, ())
-        if bits <= 8 and samples <= 4 and are_known and is_whole:
+        has_others = UNSPECIFIED in tags.get(EXTRA_SAMPLES, ())
+        is_in_pages = not is_last and tags.get(DESCRIPTION, "").startswith(SHAPED)
+        if bits <= 8 and samples <= 4 and not has_others and not is_in_pages:
             return None
         kind = (bits, max(tags.get(SAMPLE_FORMAT, (1,))))
         orientation = tags.get(ORIENTATION, 1)
