@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from skipsearch.artefacts.loading import Predictor
 from skipsearch.artefacts.tiling import in_tiles, number_of_tiles
 from skipsearch.data.geometry import fit
-from skipsearch.data.image_files import read_header, read_image
+from skipsearch.data.image_files import read_header
 from skipsearch.errors import ExportError
 from skipsearch.palette import flat_palette
 from skipsearch.plan import Size
@@ -72,7 +72,7 @@ def segment(predictor: Predictor, files: Files, tile: int, top: int | None) -> p
     for path, size in _sizes(predictor, files).items():
         file = files[path]
         seen = _size_seen(predictor, size)
-        image = read_image(Path(path), predictor.format(seen)).pixels
+        image = predictor.read(path, seen)
         logits = in_tiles(predictor.outputs, image, tile)
         if seen != size:
             (logits,) = F.interpolate(logits[None], size, mode="bilinear")
@@ -102,7 +102,7 @@ def restore(predictor: Predictor, files: Files, tile: int) -> pd.DataFrame:
     rows = []
     for path, size in _sizes(predictor, files).items():
         file = files[path]
-        image = read_image(Path(path), predictor.format(size)).pixels
+        image = predictor.read(path, size)
         restored = in_tiles(predictor.outputs, image, tile) * std + mean
         _write(Image.fromarray(_pixels(restored)), file)
         rows.append((str(path), str(file), number_of_tiles(size, tile)))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from skipsearch.artefacts import CARD_VALUES, DESIGN, WEIGHTS
 from skipsearch.artefacts.weights import read_network
 from skipsearch.data import normalise
-from skipsearch.data.image_files import Format
+from skipsearch.data.image_files import Format, read_image
 from skipsearch.data.pictures import takes_pictures
 from skipsearch.data.pixels import FULL_SCALES
 from skipsearch.design import Design
@@ -55,9 +55,13 @@ class Predictor:
     resized: bool
     halvings: int
 
-    def format(self, size: Size) -> Format:
-        """Return the format in which image files are read, at a size."""
-        return Format(
+    def read(self, path: str | Path, size: Size) -> Tensor:
+        """Read an image file as pixels (C, H, W) of a size.
+
+        Raises:
+            DataError: If it cannot be read, or has other pixels than the network takes.
+        """
+        wanted = Format(
             pixels=self.pixels,
             channels=self.channels,
             size=size,
@@ -65,6 +69,7 @@ class Predictor:
             arrays=True,
             origin=f"the network takes {self.pixels} in {counted(self.channels, 'channel')}",
         )
+        return read_image(Path(path), wanted, self.channels).pixels
 
     def outputs(self, images: Tensor) -> Tensor:
         """Return the outputs (N, ...) of the network for raw images (N, C, H, W)."""

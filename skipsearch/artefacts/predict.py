@@ -12,7 +12,6 @@ from torch import Tensor
 from skipsearch.artefacts.dense import check_outputs, restore, segment
 from skipsearch.artefacts.loading import Predictor, load_predictor
 from skipsearch.artefacts.tiling import side_of_tiles
-from skipsearch.data.image_files import read_image
 from skipsearch.data.pictures import takes_pictures
 from skipsearch.defaults import LABELS
 from skipsearch.errors import ExportError
@@ -101,7 +100,6 @@ def _classify(predictor: Predictor, paths: Sequence[str | Path], top: int) -> pd
 
 def _probabilities(predictor: Predictor, paths: Sequence[str | Path]) -> Iterator[Tensor]:
     """Classify pictures in batches; yield the probabilities (classes,) of each."""
-    wanted = predictor.format(predictor.size)
     for start in range(0, len(paths), BATCH):
-        read = [read_image(Path(path), wanted) for path in paths[start : start + BATCH]]
-        yield from predictor.probabilities(torch.stack([image.pixels for image in read]))
+        images = [predictor.read(path, predictor.size) for path in paths[start : start + BATCH]]
+        yield from predictor.probabilities(torch.stack(images))

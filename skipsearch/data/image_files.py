@@ -22,6 +22,7 @@ from skipsearch.plan import ImageSize, Size
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 PNG_DEPTH, PNG_COLOUR = 24, 25  # bytes of the header with the bits a channel and the colour type
 PNG_GREY = 0
+JPEG_MAGIC = b"\xff\xd8\xff"  # of 8 bits in Pillow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +46,13 @@ class Format:
     origin: str
 
 
-def read_image(path: Path, wanted: Format) -> Picture:
+def read_image(path: Path, wanted: Format, channels: int | None = None) -> Picture:
     """Read an image file.
+
+    Args:
+        path: Path of the file.
+        wanted: Required format.
+        channels: Number of channels, if it is known; it tells the axes of an ambiguous shape.
 
     Raises:
         DataError: If it cannot be read, or has another format.
@@ -57,7 +63,7 @@ def read_image(path: Path, wanted: Format) -> Picture:
             raise DataError(f"{path} is an 8-bit picture, and {wanted.origin}")
         return open_picture(path, wanted.channels, wanted.size)
     raw = reader(path)
-    pixels = _pixels(path, raw, wanted.channels)
+    pixels = _pixels(path, raw, channels)
     if not wanted.arrays or (pixel_type(pixels), len(pixels)) != (wanted.pixels, wanted.channels):
         raise DataError(f"{path} is {_header(raw, pixels).kind}, and {wanted.origin}")
     return Picture(
@@ -72,7 +78,7 @@ def read_header(path: Path, channels: int | None = None) -> Header:
 
     Args:
         path: Path of the file.
-        channels: Number of channels, if known.
+        channels: As for `read_image`.
 
     Raises:
         DataError: If it cannot be read.
@@ -127,6 +133,8 @@ def _reader_of(path: Path) -> Reader | None:
             start = stream.read(PNG_COLOUR + 1)
     except OSError:
         start = b""  # opened as a picture, which words the error
+    if start.startswith(JPEG_MAGIC):
+        return None
     if start.startswith(MAGIC):
         return tiff_reader(path)
     if start.startswith(PNG_MAGIC) and len(start) > PNG_COLOUR:
