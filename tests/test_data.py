@@ -513,7 +513,7 @@ def class_only_in_test(here: Path):
     folder_of_images(here / "test", classes=("cat", "dog", "eel"))
     return {"name": here, "image_size": 8}, [
         str(here / "test" / "eel"),
-        "no such class",
+        "is not a class of the",
         "training images",
     ]
 

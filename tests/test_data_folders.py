@@ -156,7 +156,7 @@ def classes_that_differ_in_case(here: Path) -> list[str]:
 def class_in_another_case(here: Path) -> list[str]:
     folder_of_images(here / "train")
     folder_of_images(here / "test", classes=("Cat", "dog"))
-    return [str(here / "test" / "Cat"), "no such class", "did you mean 'cat'?"]
+    return [str(here / "test" / "Cat"), "is not a class of the", "did you mean 'cat'?"]
 
 
 def class_that_is_not_utf8(here: Path) -> list[str]:
