@@ -27,7 +27,7 @@ def imported(source: str) -> Iterator[tuple[str, str]]:
                 yield "skipsearch", name
 
 
-@pytest.mark.parametrize("script", sorted(SCRIPTS.glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("script", sorted(SCRIPTS.rglob("*.py")), ids=lambda path: path.name)
 def test_what_a_script_imports_is_there(script: Path) -> None:
     for module, name in imported(script.read_text()):
         found = import_module(module)
