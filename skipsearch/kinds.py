@@ -113,7 +113,7 @@ class Stem:
         tokens = _tokens(place, value, ("pool",), "'conv3' or 'conv7-pool'")
         if not tokens[0].startswith("conv") or "pool" in tokens[:-1]:
             raise DesignError(
-                f"{place}: {shown_value(value)} must open with a dense convolution; 'pool' stands"
+                f"{place}: {shown_value(value)} must open with a dense convolution; 'pool' comes"
                 " last"
             )
         if any(token.startswith("dw") or token == "dropout" for token in tokens):
@@ -133,11 +133,11 @@ class Head:
             return "-".join(tokens)
         if any(token in MAPS for token in tokens):
             raise DesignError(
-                f"{place}: a map stands once, last, and without 'mean' in {shown_value(value)}"
+                f"{place}: a map must occur once, last, and without 'mean' in {shown_value(value)}"
             )
         if tokens.count("mean") != 1:
             raise DesignError(
-                f"{place}: 'mean', the global average pooling, or a map stands once in"
+                f"{place}: 'mean', the global average pooling, or a map must occur once in"
                 f" {shown_value(value)}"
             )
         behind = tokens[tokens.index("mean") :]
@@ -158,7 +158,7 @@ class Up:
         tokens = _tokens(place, value, ENLARGING, "'up2' or 'bilinear-conv3'")
         if sum(token in ENLARGING for token in tokens) != 1:
             raise DesignError(
-                f"{place}: one of {', '.join(ENLARGING)} stands once in {shown_value(value)}"
+                f"{place}: one of {', '.join(ENLARGING)} must occur once in {shown_value(value)}"
             )
         if "dropout" in tokens:
             raise DesignError(f"{place}: {shown_value(value)} takes no dropout")

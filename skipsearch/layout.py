@@ -49,7 +49,7 @@ class Layout:
             )
         if self.after and not self.skip:
             raise LayoutError(
-                f"a plain layout has no join, so nothing stands after it: {shown_value(self.after)}"
+                f"a plain layout has no join, so nothing may follow it: {shown_value(self.after)}"
             )
 
     def __str__(self) -> str:
@@ -96,7 +96,7 @@ class Layout:
 @lru_cache(maxsize=1024)
 def _parse(text: str) -> Layout:
     if text.count("+") > 1:
-        raise LayoutError(f"'+' stands more than once in {shown_value(text)}; a block has one join")
+        raise LayoutError(f"'+' occurs more than once in {shown_value(text)}; a block has one join")
     branch, plus, after = text.partition("+")
     if not branch.strip():
         raise LayoutError(

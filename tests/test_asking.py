@@ -314,7 +314,7 @@ CLI = ["--trials", "20", "--epochs", "1"]
         (["--ask", "layout", "--scheduler", "asha"], "scheduler: 'asha' is not for a search that"),
         (
             ["--ask", "layout", "--objectives", "validation_accuracy,params"],
-            "objectives: a search that is asked about axes knows validation_accuracy alone",
+            "objectives: a search about axes supports validation_accuracy alone",
         ),
     ],
 )

@@ -470,7 +470,7 @@ def test_degradation_prints_the_answer_and_writes_the_table(
 ) -> None:
     assert main(["degradation", str(run.path)]) == 0
     out = capsys.readouterr().out
-    assert out.startswith("Nothing can be said yet: not enough data.")
+    assert out.startswith("Not enough data.")
     table = pd.read_csv(run.path / "report" / "degradation.csv")
     assert table.layers.tolist() == [4, 4]
     assert table.epochs.tolist() == [3, 3]

@@ -311,7 +311,7 @@ def test_a_confirmation_shows_its_words_and_its_table() -> None:
 
 def test_a_leader_that_became_no_worse_owed_nothing_to_luck() -> None:
     words = str(judged([0.90], [[0.91, 0.92, 0.93]], 3))
-    assert "no luck is to be seen (95 % interval of the difference -0.0448 to 0.0048)." in words
+    assert "no luck is visible (95 % interval of the difference -0.0448 to 0.0048)." in words
 
 
 def test_seeds_that_agree_leave_the_interval_of_their_rounding() -> None:

@@ -513,7 +513,7 @@ def class_only_in_test(here: Path):
     folder_of_images(here / "test", classes=("cat", "dog", "eel"))
     return {"name": here, "image_size": 8}, [
         str(here / "test" / "eel"),
-        "no such class",
+        "is not a class of the",
         "training images",
     ]
 
@@ -563,7 +563,8 @@ def truncated_image(here: Path):
 def deep_image(here: Path):
     folder_of_images(here)
     path = png(here / "dog" / "003.png", 1000, mode="I;16")
-    return {"name": here, "image_size": 8}, [str(path), "more than 8 bits"]
+    words = f"{path} is an image of uint16 in 1 channel, and {here / 'cat' / '000.png'} is an 8-bit"
+    return {"name": here, "image_size": 8}, [words, "expected one type of pixels"]
 
 
 def too_few_images(here: Path):

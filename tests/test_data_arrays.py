@@ -276,7 +276,7 @@ def test_a_text_that_no_training_image_has_is_refused_with_the_nearest(tmp_path:
     content = {key: names[PLAIN[key]] for key in ("train_labels", "test_labels")}
     content["test_labels"][3] = "bea"
     message = refusal(npz(tmp_path, **content))
-    assert "test_labels: 'bea' is no such class" in message
+    assert "test_labels: 'bea' is not a class" in message
     assert "did you mean 'bee'?" in message
 
 

@@ -156,7 +156,7 @@ def classes_that_differ_in_case(here: Path) -> list[str]:
 def class_in_another_case(here: Path) -> list[str]:
     folder_of_images(here / "train")
     folder_of_images(here / "test", classes=("Cat", "dog"))
-    return [str(here / "test" / "Cat"), "no such class", "did you mean 'cat'?"]
+    return [str(here / "test" / "Cat"), "is not a class of the", "did you mean 'cat'?"]
 
 
 def class_that_is_not_utf8(here: Path) -> list[str]:
@@ -423,11 +423,11 @@ def test_what_is_no_path_is_one_short_line(name: object, words: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_an_image_size_that_no_memory_holds_is_refused_before_anything_is_read(
+def test_an_image_size_that_no_memory_holds_is_refused_before_the_images_are_read(
     tmp_path: Path,
 ) -> None:
     folder_of_images(tmp_path)
-    (tmp_path / "cat" / "000.png").write_bytes(b"not an image")  # would be an error if it were read
+    (tmp_path / "cat" / "001.png").write_bytes(b"not an image")  # would be an error if it were read
     expected = r"20 images of 3 x 60000000 x 60000000 bytes need [\d,.]+ GiB of memory, and [\d,.]+"
     with pytest.raises(DataError, match=expected):
         load_data(tmp_path, image_size=60_000_000)

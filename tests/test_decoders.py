@@ -145,7 +145,10 @@ def test_lists_with_one_value_a_stage_are_mirrored_too() -> None:
         ),
         ({"widths": (4, 6, 8, 6)}, "depths has 3 stages and widths 4"),
         ({"depths": (1, 0, 1)}, "depths[1]: 0 is not a whole number from 1 to 100000; only a"),
-        ({"up": "conv3"}, "up: one of up2, up3, up4, nearest, bilinear, shuffle stands once in"),
+        (
+            {"up": "conv3"},
+            "up: one of up2, up3, up4, nearest, bilinear, shuffle must occur once in",
+        ),
         ({"up": "up2-dropout"}, "up: 'up2-dropout' takes no dropout"),
         ({"up": "up2-up2"}, "up: one of up2, up3, up4"),
         ({"up": "up5"}, "up: unknown operation 'up5' in 'up5' (did you mean"),
@@ -182,8 +185,8 @@ def test_lists_with_one_value_a_stage_are_mirrored_too() -> None:
             {"links": ["full"], "link_merge": ("add", "cat", "add", "add")},
             "link_merge: the links that end at stage 4 differ in it",
         ),
-        ({"head": "map-conv3"}, "head: a map stands once, last, and without 'mean'"),
-        ({"head": "mean-map"}, "head: a map stands once, last, and without 'mean'"),
+        ({"head": "map-conv3"}, "head: a map must occur once, last, and without 'mean'"),
+        ({"head": "mean-map"}, "head: a map must occur once, last, and without 'mean'"),
         ({"stem": "none-conv3"}, "stem: unknown operation 'none'"),
     ],
 )

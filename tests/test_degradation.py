@@ -235,8 +235,7 @@ def test_a_single_seed_or_a_single_depth_is_not_enough(rng: np.random.Generator)
     assert lone.table.train_error.tolist() == pytest.approx(falling, abs=0.02)
     assert lone.table[["train_error_sd", "train_error_low"]].isna().all(axis=None)
     assert lone.words == (
-        "Nothing can be said yet: not enough data. A verdict needs two depths with 2 seeds each,"
-        " all else being equal.",
+        "Not enough data. A verdict needs two depths with 2 seeds each, all else being equal.",
     )
     shallow = [trial for trial in simulated(falling, falling, rng) if trial.design.depths == (1,)]
     assert verdict_of(shallow).verdict == "not enough data"

@@ -164,7 +164,9 @@ def unreadable_image(here: Path) -> list[str]:
 
 def deep_images(here: Path) -> list[str]:
     png_of(flat(here) / "003.png", pair(3)[1].astype(np.uint16))
-    return [str(here / "003.png"), "more than 8 bits"]
+    return [
+        f"{here / '003.png'} is an image of uint16 in 1 channel, and {here / '000.png'} is an 8-bit"
+    ]
 
 
 REFUSED = [

@@ -180,15 +180,15 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         {"stem": "conv3-pool-relu"},
         "stem: 'conv3-pool-relu' must open with a dense convolution; 'pool'",
     ),
-    ({"stem": "conv3-pool-pool"}, "'pool' stands last"),
+    ({"stem": "conv3-pool-pool"}, "'pool' comes last"),
     ({"stem": "conv3-dw3"}, "stem: 'conv3-dw3' takes neither depthwise convolutions nor dropout"),
     ({"stem": "conv3-dropout"}, "stem: 'conv3-dropout' takes neither"),
     ({"head": 3}, "head: 3 is not a text such as 'mean', 'conv1-bn-relu-mean' or"),
     (
         {"head": "conv1-bn"},
-        "head: 'mean', the global average pooling, or a map stands once in",
+        "head: 'mean', the global average pooling, or a map must occur once in",
     ),
-    ({"head": "mean-mean"}, "head: 'mean', the global average pooling, or a map stands once"),
+    ({"head": "mean-mean"}, "head: 'mean', the global average pooling, or a map must occur once"),
     ({"head": "meen"}, "head: unknown operation 'meen' in 'meen' (did you mean 'mean'?)"),
     ({"head": "dw3-mean"}, "head: 'dw3-mean' takes no depthwise convolution"),
     (

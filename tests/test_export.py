@@ -845,8 +845,8 @@ def test_the_card_says_where_the_network_comes_from(tmp_path: Path) -> None:
     for text in (
         design.id,
         "conv3-bn-relu-conv3-bn + relu",
-        'Left of "+" stands the residual branch, and the shortcut joins at "+".',
-        'What stands right of "+" acts on the joined signal.',
+        'The residual branch is left of "+", where the shortcut joins.',
+        'Operations right of "+" act on the joined signal.',
         f"| parameters | {values['cost']['params']:,} |",
         "| run | orders |",
         "| space | he2016 |",

@@ -52,6 +52,7 @@ HOMES = {
     ),
     "tensorboardX": ("searching/logs.py",),
     "mlflow": ("searching/logs.py",),
+    "tifffile": ("data/tiff_files.py",),
     "optuna": (
         "searching/attributes.py",
         "searching/asking.py",

@@ -103,8 +103,8 @@ INVALID = [
     ("conv3-zzzzzz", "unknown operation 'zzzzzz' in 'conv3-zzzzzz'; known: conv1, conv3, conv5"),
     ("CONV3", "unknown operation 'CONV3' in 'CONV3'; known:"),
     ("conv3-pool +", "unknown operation 'pool' in 'conv3-pool +'"),  # a word of stems alone
-    ("conv3 + relu + bn", "'+' stands more than once in 'conv3 + relu + bn'"),
-    ("conv3++", "'+' stands more than once in 'conv3++'"),
+    ("conv3 + relu + bn", "'+' occurs more than once in 'conv3 + relu + bn'"),
+    ("conv3++", "'+' occurs more than once in 'conv3++'"),
     ("", "no branch in ''"),
     ("  \n", "no branch in"),
     ("+", "no branch in '+'"),

@@ -244,7 +244,7 @@ def test_several_objectives_are_possible(sampler: str) -> None:
 
 @pytest.mark.parametrize("sampler", ONE_OBJECTIVE)
 def test_what_orders_by_one_value_refuses_several(sampler: str) -> None:
-    with pytest.raises(RunError, match=f"sampler {sampler} knows one objective, not 2; allowed: "):
+    with pytest.raises(RunError, match=f"{sampler} supports one objective, not 2; allowed: "):
         make_sampler(sampler, Space.from_yaml(SMALL), 0, OBJECTIVES)
 
 

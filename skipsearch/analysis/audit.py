@@ -38,11 +38,11 @@ class Audit:
         ended = f"Early stopping ({rule}) ended {self.stopped} of"
         return [
             f"{ended} {counted(trainings, 'training')}.",
-            f"{self.audited} more that it would have ended were trained on to see whether that is"
-            f" right: {self.among_best} of them ended among the best third of those at the full"
-            f" budget, {self.above_all} above all that it let pass."
+            f"As an audit, {counted(self.audited, 'training')} that it would have stopped continued"
+            f" to the full budget: {self.among_best} ended in the best third there,"
+            f" {self.above_all} above all that it did not stop."
             if self.audited
-            else "None was trained on to check it: how often it was wrong is not known.",
+            else "No training continued as an audit, so the rate of wrong stops is unknown.",
         ]
 
 

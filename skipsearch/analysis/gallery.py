@@ -24,7 +24,7 @@ def gallery_section(found: Findings) -> Section | None:
     if gallery.task.restores:
         errors = f"Errors are {ERROR_GAIN} times as bright as they are."
     else:
-        errors = "Errors are orange; pixels that count nowhere are grey."
+        errors = "Errors are orange; ignored pixels are grey."
     images = counted(gallery.count, "validation image")
     picture = Picture(
         name="predictions",

@@ -129,7 +129,7 @@ def dependence(table: pd.DataFrame, metric: Metric) -> str:
         return f"{first} and {second}: {verdict}."
     most = table["beyond"].abs().max()
     return (
-        f"{first} and {second} depend on each other: what the one gains by itself differs by up to"
+        f"{first} and {second} depend on each other: the effect of one changes by up to"
         f" {metric.difference(most)} {metric.difference_unit} with the other."
     )
 

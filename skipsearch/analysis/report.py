@@ -94,7 +94,7 @@ def _budget_of(found: Findings) -> Iterator[str]:
     """Yield a note if the answers are not for the full budget."""
     full = found.config.recipe.epochs
     if found.effects.empty:
-        yield "Fewer than two designs have been trained: what the axes do is not known yet."
+        yield "Fewer than two designs have been trained, so the effects of the axes are unknown."
     elif (epochs := int(found.effects.epochs.iloc[0])) < full:
         yield (
             f"Too few designs were trained in full: answers are those after {epochs} of"

@@ -289,8 +289,8 @@ def curves_section(found: Findings) -> Section:
         name="curves",
         figure=plot_curves(shown, found.leaders, found.metric),
         caption=f"Validation {found.metric.error} of {counted(len(shown), 'training')} of"
-        f" {len(found.trials):,}. A dot ends what early stopping ended. Point at a curve to see"
-        " what it is.",
+        f" {len(found.trials):,}. A dot marks early stopping. Hover over a curve to see its"
+        " design.",
         tips=tips,
     )
     rows = [
@@ -369,7 +369,7 @@ def provenance_section(found: Findings) -> Section:
         f"Sampler {config.sampler}, scheduler {config.stopping.rule}, seed {config.seed}."
         f" {versions}.",
         *(f"Numerics: {text}." for text in numerics),
-        "The same folder holds run.yaml, which says all that was asked, and study.db, an Optuna"
-        " study with every record. The same search again:",
+        "The run folder holds run.yaml, the configuration, and study.db, an Optuna study with all"
+        " records. To repeat the search:",
     ]
     return Section(title="Provenance", text=text, code=search_command(config))

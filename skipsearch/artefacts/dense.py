@@ -14,9 +14,8 @@ from torch.nn import functional as F
 
 from skipsearch.artefacts.loading import Predictor
 from skipsearch.artefacts.tiling import in_tiles, number_of_tiles
-from skipsearch.data import read_picture
 from skipsearch.data.geometry import fit
-from skipsearch.data.pictures import read_header
+from skipsearch.data.image_files import read_header
 from skipsearch.errors import ExportError
 from skipsearch.palette import flat_palette
 from skipsearch.plan import Size
@@ -70,10 +69,10 @@ def segment(predictor: Predictor, files: Files, tile: int, top: int | None) -> p
         top: Number of classes for each picture in the table; None for all.
     """
     rows = []
-    for path, size in _sizes(files).items():
+    for path, size in _sizes(predictor, files).items():
         file = files[path]
         seen = _size_seen(predictor, size)
-        image = read_picture(path, predictor.channels, seen)
+        image = predictor.read(path, seen)
         logits = in_tiles(predictor.outputs, image, tile)
         if seen != size:
             (logits,) = F.interpolate(logits[None], size, mode="bilinear")
@@ -101,22 +100,22 @@ def restore(predictor: Predictor, files: Files, tile: int) -> pd.DataFrame:
     """
     mean, std = (torch.tensor(v)[:, None, None] for v in (predictor.mean, predictor.std))
     rows = []
-    for path, size in _sizes(files).items():
+    for path, size in _sizes(predictor, files).items():
         file = files[path]
-        image = read_picture(path, predictor.channels, size)
+        image = predictor.read(path, size)
         restored = in_tiles(predictor.outputs, image, tile) * std + mean
         _write(Image.fromarray(_pixels(restored)), file)
         rows.append((str(path), str(file), number_of_tiles(size, tile)))
     return pd.DataFrame(rows, columns=["image", "file", "tiles"])
 
 
-def _sizes(files: Files) -> dict[str | Path, Size]:
+def _sizes(predictor: Predictor, files: Files) -> dict[str | Path, Size]:
     """Return the size of every picture, so that all are checked before any file is written.
 
     Raises:
         DataError: If one cannot be read.
     """
-    return {path: read_header(path).size for path in files}
+    return {path: read_header(Path(path), predictor.channels).size for path in files}
 
 
 def _size_seen(predictor: Predictor, size: Size) -> Size:

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from skipsearch.artefacts import CARD_VALUES, DESIGN, WEIGHTS
 from skipsearch.artefacts.weights import read_network
 from skipsearch.data import normalise
-from skipsearch.data.pictures import MODES
+from skipsearch.data.image_files import Format, read_image
+from skipsearch.data.pictures import takes_pictures
 from skipsearch.data.pixels import FULL_SCALES
 from skipsearch.design import Design
-from skipsearch.errors import ExportError, reason
+from skipsearch.errors import ExportError, counted, reason
 from skipsearch.plan import Size
 from skipsearch.task import CLASSIFICATION, TASKS, Task
 from skipsearch.text import read_text
@@ -54,10 +55,21 @@ class Predictor:
     resized: bool
     halvings: int
 
-    @property
-    def reads_pictures(self) -> bool:
-        """Whether a picture file can be prepared for the network."""
-        return self.pixels == "uint8" and self.channels in MODES
+    def read(self, path: str | Path, size: Size) -> Tensor:
+        """Read an image file as pixels (C, H, W) of a size.
+
+        Raises:
+            DataError: If it cannot be read, or has other pixels than the network takes.
+        """
+        wanted = Format(
+            pixels=self.pixels,
+            channels=self.channels,
+            size=size,
+            pictures=takes_pictures(self.pixels, self.channels),
+            arrays=True,
+            origin=f"the network takes {self.pixels} in {counted(self.channels, 'channel')}",
+        )
+        return read_image(Path(path), wanted, self.channels).pixels
 
     def outputs(self, images: Tensor) -> Tensor:
         """Return the outputs (N, ...) of the network for raw images (N, C, H, W)."""
@@ -85,7 +97,7 @@ def load_predictor(export: str | Path) -> Predictor:
     """
     export = Path(export)
     if not (export / CARD_VALUES).is_file():
-        raise ExportError(f"{export}: no export: it holds no {CARD_VALUES} (see skipsearch export)")
+        raise ExportError(f"{export}: not an export: no {CARD_VALUES} (see skipsearch export)")
     values = _card(export / CARD_VALUES)
     task, channels = values["task"], values["channels"]
     outputs = channels if task.restores else len(values["class_names"])

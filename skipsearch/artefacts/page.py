@@ -75,11 +75,11 @@ def _anatomy(layouts: Sequence[str]) -> str:
     """Explain the part of the notation that these layouts use."""
     parts = []
     if any("+" in layout for layout in layouts):
-        parts.append('Left of "+" stands the residual branch, and the shortcut joins at "+".')
+        parts.append('The residual branch is left of "+", where the shortcut joins.')
     if any(layout.partition("+")[2] for layout in layouts):
-        parts.append('What stands right of "+" acts on the joined signal.')
+        parts.append('Operations right of "+" act on the joined signal.')
     if any("+" not in layout for layout in layouts):
-        parts.append('A layout without "+" is a plain block: nothing skips it.')
+        parts.append('A layout without "+" is a plain block without a shortcut.')
     return " ".join(parts)
 
 

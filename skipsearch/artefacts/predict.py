@@ -12,10 +12,9 @@ from torch import Tensor
 from skipsearch.artefacts.dense import check_outputs, restore, segment
 from skipsearch.artefacts.loading import Predictor, load_predictor
 from skipsearch.artefacts.tiling import side_of_tiles
-from skipsearch.data import read_picture
-from skipsearch.data.array_files import ARRAY, read_image_array
+from skipsearch.data.pictures import takes_pictures
 from skipsearch.defaults import LABELS
-from skipsearch.errors import DataError, ExportError
+from skipsearch.errors import ExportError
 
 BATCH = 64  # number of pictures
 
@@ -30,10 +29,9 @@ def predict(
 ) -> pd.DataFrame:
     """Predict with an exported network, on the CPU in float32.
 
-    For classification, a picture of any size and mode is prepared in the same way as a folder of
-    images for training (see ``read_picture``). A file with the size of the data set's images keeps
-    its pixels; if a data set of arrays was resized for training, the resized pixels may differ by
-    a grey level.
+    For classification, an image of any size is prepared in the same way as a folder of images for
+    training. A file with the size of the data set's images keeps its pixels; if a data set of 8-bit
+    arrays was resized for training, the resized pixels of a picture may differ by a grey level.
 
     For a network with a value for each pixel, a file is written for each picture, of the picture's
     own size: a mask, as a palette PNG with the number of the class of each pixel, or the restored
@@ -42,9 +40,9 @@ def predict(
 
     Args:
         export: Folder of an export.
-        images: One or more files: pictures, or images (H, W), (H, W, C) or (C, H, W) in .npy files.
-            A network for other than 8-bit grey or RGB images takes only .npy files, of its type of
-            pixels and size.
+        images: One or more files, as in a folder of images for training. A network for 8-bit grey
+            or RGB images takes pictures of any mode, and all networks take .npy files, TIFF files
+            and 16-bit PNGs of their type of pixels and number of channels.
         top: Number of classes for each picture, all if there are fewer. If None, 3, or all for
             segmentation.
         out: For a network with a value for each pixel: file for a single picture, or folder of
@@ -80,10 +78,10 @@ def predict(
     if not task.per_pixel:
         return _classify(predictor, paths, top or LABELS)
     side = side_of_tiles(tile, predictor.halvings)
-    if not predictor.reads_pictures:
+    if task.restores and not takes_pictures(predictor.pixels, predictor.channels):
         raise ExportError(
-            f"{export}: takes {predictor.pixels} images of {predictor.channels} channels, and masks"
-            " are predicted for 8-bit grey or RGB pictures alone: use model.py or ONNX"
+            f"{export}: restores {predictor.pixels} images of {predictor.channels} channels, and"
+            " only grey or RGB pictures can be written: use model.py or ONNX"
         )
     files = check_outputs(paths, out, "restored" if task.restores else "mask")
     if task.restores:
@@ -103,18 +101,5 @@ def _classify(predictor: Predictor, paths: Sequence[str | Path], top: int) -> pd
 def _probabilities(predictor: Predictor, paths: Sequence[str | Path]) -> Iterator[Tensor]:
     """Classify pictures in batches; yield the probabilities (classes,) of each."""
     for start in range(0, len(paths), BATCH):
-        read = [_read(predictor, path) for path in paths[start : start + BATCH]]
-        yield from predictor.probabilities(torch.stack(read))
-
-
-def _read(predictor: Predictor, path: str | Path) -> Tensor:
-    """Read a file as one image (C, H, W) of the network's size and type of pixels."""
-    channels, size = predictor.channels, predictor.size
-    if Path(path).suffix == ARRAY:
-        return read_image_array(path, channels, size, predictor.pixels)
-    if not predictor.reads_pictures:
-        raise DataError(
-            f"{path}: the network takes {predictor.pixels} images of {channels} x {size}: give them"
-            f" as {ARRAY} files"
-        )
-    return read_picture(path, channels, size.image_size)
+        images = [predictor.read(path, predictor.size) for path in paths[start : start + BATCH]]
+        yield from predictor.probabilities(torch.stack(images))

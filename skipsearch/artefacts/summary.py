@@ -10,7 +10,7 @@ from typing import Any
 
 from skipsearch.artefacts.card import Card
 from skipsearch.cost import cost
-from skipsearch.data.pictures import FULL_SIZE_RULE, RULE
+from skipsearch.data.pictures import rule_of
 from skipsearch.design import Design
 from skipsearch.errors import ExportError
 from skipsearch.plan import ImageSize
@@ -61,7 +61,7 @@ def describe_input(
             "std": list(card.std),
             "sigma": card.sigma or None,
             "resized": card.resized,
-            "pictures": FULL_SIZE_RULE if card.task.per_pixel else RULE,
+            "pictures": rule_of(card.pixels, in_channels, per_pixel=card.task.per_pixel),
         },
         "class_names": [] if card.task.restores else list(names),
     }

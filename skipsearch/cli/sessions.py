@@ -158,7 +158,7 @@ def search_space(options: argparse.Namespace) -> int:
         print_words(failures)
     print(*run.outcome.answers, sep="\n", end="\n" * bool(run.outcome.answers))
     if run.outcome.exhausted:
-        print("The space holds no further design: the search ends early.")
+        print("The space has no further designs, so the search ends early.")
     if run.outcome.out_of_time:
         print("The time is up: run the same command again to resume.")
         return 0

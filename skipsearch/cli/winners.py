@@ -165,7 +165,9 @@ def add_predict(verbs: Verbs) -> None:
         "predict", help="classify, segment or restore pictures with an exported network"
     )
     verb.add_argument("export", metavar="EXPORT", help="folder written by export")
-    verb.add_argument("images", metavar="IMAGE", nargs="+", help="PNG, JPEG, ... of any size")
+    verb.add_argument(
+        "images", metavar="IMAGE", nargs="+", help="PNG, JPEG, TIFF, .npy, ... of any size"
+    )
     verb.add_argument(
         "--top",
         type=positive,

@@ -2,8 +2,8 @@
 
 from skipsearch.data.augment import augment, draw, normalise
 from skipsearch.data.dataset import Data
+from skipsearch.data.image_files import read_picture
 from skipsearch.data.loading import load_data
-from skipsearch.data.pictures import read_picture
 from skipsearch.data.split import Split
 
 __all__ = ["Data", "Split", "augment", "draw", "load_data", "normalise", "read_picture"]

@@ -1,49 +1,83 @@
-"""A single image in an .npy file."""
+"""Image files that are read as arrays: .npy files, and grey pictures of 16 bits or floats."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
+from PIL import ImageOps
 
+from skipsearch.data.axes import CHANNELS_LAST
+from skipsearch.data.pictures import opened, orientation_of
+from skipsearch.data.source import Array
 from skipsearch.errors import DataError, reason
-from skipsearch.plan import Size
 
-ARRAY = ".npy"
+NPY = ".npy"
+
+# Types of pixels by Pillow's modes of pictures that are read as arrays.
+DEEP_MODES = {
+    "I;16": "uint16",
+    "I;16L": "uint16",
+    "I;16B": "uint16",
+    "I;16N": "uint16",
+    "F": "float32",
+}
 
 
-def read_image_array(path: str | Path, channels: int, size: Size, pixels: str) -> Tensor:
-    """Read one image for a network.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RawImage:
+    """The content of a file, before it is checked.
 
-    Args:
-        path: File of an array (H, W), (H, W, C) or (C, H, W).
-        channels: Number of channels.
-        size: Height and width.
-        pixels: Type of the pixels.
+    Attributes:
+        array: Array with the pixels.
+        axes: ``NHWC`` or ``NCHW``, as for several images; None if the file does not tell.
+        orientation: EXIF orientation, which has been applied; 1 if there is none.
+        has_more: Whether the file has more images, which were not read.
+    """
 
-    Returns:
-        Pixels (channels, height, width).
+    array: Array
+    axes: str | None
+    orientation: int = 1
+    has_more: bool = False
+
+
+Reader = Callable[[Path], RawImage]
+
+
+def read_npy(path: Path) -> RawImage:
+    """Read an .npy file.
 
     Raises:
-        DataError: If the file cannot be read, or its array has another type or shape.
+        DataError: If it cannot be read.
     """
     try:
-        array = np.load(path, allow_pickle=False)
+        with path.open("rb") as stream:
+            array = np.load(stream, allow_pickle=False)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
     except Exception as error:  # numpy raises errors of many kinds
-        raise DataError(f"{path}: unreadable as an {ARRAY} file ({reason(error)})") from None
+        raise DataError(f"{path}: unreadable as an {NPY} file ({reason(error)})") from None
     if not isinstance(array, np.ndarray):
-        raise DataError(f"{path}: an archive of arrays, expected one image in an {ARRAY} file")
-    if array.dtype.name != pixels:
-        raise DataError(f"{path}: {array.dtype} pixels, and the network takes {pixels}")
-    if array.ndim == 2:
-        array = array[None]
-    elif array.shape == (*size, channels):
-        array = array.transpose(2, 0, 1)
-    if array.shape != (channels, *size):
-        raise DataError(
-            f"{path}: an image of {array.shape}, and the network takes"
-            f" {(channels, *size)} or {(*size, channels)}"
+        raise DataError(f"{path}: an archive of arrays, expected one image in an {NPY} file")
+    return RawImage(array=array, axes=None)
+
+
+def read_deep(path: Path) -> RawImage:
+    """Read a grey picture of 16 bits or of floating-point numbers.
+
+    Raises:
+        DataError: If it cannot be read, or has other pixels.
+    """
+    with opened(path) as image:
+        if image.mode not in DEEP_MODES:
+            raise DataError(
+                f"{path}: pixels of mode {image.mode} (32-bit integers), expected 8 or 16 bits or"
+                " floating-point numbers: save numpy.array(image).astype('uint16') if they fit"
+            )
+        pixels = np.asarray(ImageOps.exif_transpose(image))
+        return RawImage(
+            array=pixels.astype(DEEP_MODES[image.mode]),
+            axes=CHANNELS_LAST,
+            orientation=orientation_of(image),
+            has_more=getattr(image, "is_animated", False),
         )
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise DataError(f"{path}: values that are not finite (NaN or infinite)")
-    return torch.from_numpy(np.ascontiguousarray(array))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from skipsearch.data.axes import CHANNELS_FIRST, CHANNELS_LAST, axes_of
 from skipsearch.data.labels import read_labels
 from skipsearch.data.mask_arrays import read_mask_arrays
 from skipsearch.data.memory import require_memory
@@ -25,14 +26,11 @@ REQUIRED = {
 }
 NAMES = "class_names"
 AXES = "axes"  # of the images
-CHANNELS_LAST, CHANNELS_FIRST = "NHWC", "NCHW"
 GROUPS = "train_groups"
 KEYS = (
     *(f"{prefix}_{what}" for prefix in PREFIXES for what in ("images", *REQUIRED)),
     *(NAMES, AXES, GROUPS),
 )
-
-CHANNELS = (1, 3, 4)  # grey, RGB, and RGB with a fourth
 
 
 def read_npz(path: Path, *, images_only: bool = False) -> Read:
@@ -254,15 +252,9 @@ def _axes(where: str, given: Array | None, images: Array) -> str:
         if word not in (CHANNELS_LAST, CHANNELS_FIRST):
             raise DataError(f"{where}: {AXES} {not_one_of(word, (CHANNELS_LAST, CHANNELS_FIRST))}")
         return word
-    _, first, middle, last = images.shape
-    if last in CHANNELS or first == middle == last:
-        return CHANNELS_LAST
-    # A long signal of several channels has one row, (N, 1, 500, 6).
-    if first in CHANNELS and last > max(CHANNELS) and (first > 1 or middle < 8 * last):
-        return CHANNELS_FIRST
-    # Any number of channels is accepted if it is the smallest axis and the last one.
-    if last < min(first, middle) or (first == middle and last < first):
-        return CHANNELS_LAST
+    axes = axes_of(images.shape[1:])
+    if axes is not None:
+        return axes
     raise DataError(
         f"{where}: train_images is {images.shape}, in which the channels could be any axis: add the"
         f" text {AXES}, {CHANNELS_LAST!r} or {CHANNELS_FIRST!r}"

@@ -7,10 +7,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from skipsearch.data.image_files import read_header
 from skipsearch.data.labels import no_class
 from skipsearch.data.looking import (
     EXPECTED,
-    IMAGE_SUFFIXES,
+    SUFFIXES,
     Inside,
     Passed,
     images_below,
@@ -18,14 +19,14 @@ from skipsearch.data.looking import (
 )
 from skipsearch.data.notes import count
 from skipsearch.data.paths import require_utf8
-from skipsearch.data.reading import read_pictures
+from skipsearch.data.reading import format_of, read_headers, read_images
 from skipsearch.data.source import Read
 from skipsearch.data.split import Split
 from skipsearch.data.words import SPLITS, split_of, splits_within
 from skipsearch.errors import DataError, not_one_of
 from skipsearch.plan import Size
 
-CHANNELS = 3  # also of grey pictures
+CHANNELS = 3  # of 8-bit pictures, also of grey ones
 
 
 def read_folder(folder: Path, size: Size | None) -> Read:
@@ -33,13 +34,11 @@ def read_folder(folder: Path, size: Size | None) -> Read:
 
     Args:
         folder: Folder with a folder for each class, or for each split with classes inside.
-        size: Height and width of the images.
+        size: Height and width of the images; None to keep theirs, if they are not 8-bit pictures.
 
     Raises:
         DataError: If it has another structure, or an image cannot be read.
     """
-    if size is None:
-        raise DataError(f"{folder}: a folder of images needs image_size, their side in pixels")
     passed = Passed()
     top = look_into(folder)
     places = split_places(folder, top)
@@ -48,7 +47,14 @@ def read_folder(folder: Path, size: Size | None) -> Read:
     class_names = _class_names(places["train"])
     files = {split: _files_of_split(place, class_names, passed) for split, place in places.items()}
     paths = {split: list(chain.from_iterable(of_split)) for split, of_split in files.items()}
-    images, notes = read_pictures(str(folder), paths, CHANNELS, size, passed.notes())
+    first = paths["train"][0]
+    headers = {first: read_header(first)}
+    if size is None:
+        if not headers[first].is_array:
+            raise DataError(f"{folder}: a folder of images needs image_size, their side in pixels")
+        headers = read_headers(paths)
+    wanted = format_of(headers, size, CHANNELS)
+    images, notes = read_images(str(folder), paths, wanted, passed.notes())
     return Read(
         parts={split: Split(images[split], _labels(of_split)) for split, of_split in files.items()},
         class_names=class_names,
@@ -143,7 +149,7 @@ def _files_of_split(folder: Path, class_names: tuple[str, ...], passed: Passed) 
         if not images:
             raise DataError(
                 f"{folder / name}: no images of this class, expected files that end with one of "
-                f"{' '.join(IMAGE_SUFFIXES)}"
+                f"{' '.join(SUFFIXES)}"
             )
         files.append(images)
     return files

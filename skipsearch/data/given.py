@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from skipsearch.data.arrays import AXES, CHANNELS_FIRST, GROUPS, NAMES
+from skipsearch.data.arrays import AXES, GROUPS, NAMES
+from skipsearch.data.axes import CHANNELS_FIRST
 from skipsearch.data.known import DATASETS
 from skipsearch.data.source import Array
 from skipsearch.errors import DataError, not_one_of, shown_value

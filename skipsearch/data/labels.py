@@ -132,4 +132,4 @@ def no_class(name: str, class_names: tuple[str, ...]) -> str:
     """Return a message that a name is not a class, with the most similar class."""
     near = get_close_matches(name, class_names, n=1, cutoff=0.5)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
-    return f"{name!r} is no such class as the training images have{hint}"
+    return f"{name!r} is not a class of the training images{hint}"

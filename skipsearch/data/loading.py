@@ -46,7 +46,10 @@ def load_data(
 
             - a folder of images, ROOT/CLASS/*.png, or ROOT/train/CLASS/*.png with ROOT/test and
               ROOT/val, both optional and in any usual spelling (Training, test_set, validation).
-              Images are converted to RGB; `image_size` is required.
+              8-bit pictures are converted to RGB; `image_size` is required. Grey PNG and TIFF files
+              of 16 bits, float and multi-channel TIFF files, and .npy files (H, W), (H, W, C) or
+              (C, H, W) keep their type and channels, which all images must share; `image_size` is
+              optional if they have one size.
             - an .npz file of train_images, train_labels, test_images, test_labels and optionally
               val_images, val_labels, class_names, axes (NHWC or NCHW): images (N, H, W),
               (N, H, W, C) or (N, C, H, W) of uint8, uint16, float16 or float32, labels integers
@@ -56,8 +59,8 @@ def load_data(
               of train_images and train_masks (N, H, W). Splits other than train are optional. A
               mask holds class numbers from 0 on, and 255 for ignored pixels; the names of the
               classes may be given in ROOT/classes.txt, one per line, or in class_names. If all
-              images have one size, `image_size` is optional; if all are grey, they have one
-              channel.
+              images have one size, `image_size` is optional; if all 8-bit pictures are grey, they
+              have one channel.
             - with `denoise`, also a folder of images without classes. Sizes and channels are those
               of segmentation.
         root: Folder of torchvision's data sets, by default ~/.cache/skipsearch/data. Only

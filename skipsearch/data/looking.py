@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from skipsearch.data.array_files import NPY
 from skipsearch.data.notes import Notes
 from skipsearch.data.words import split_of
 from skipsearch.errors import DataError
@@ -15,6 +16,8 @@ IMAGE_SUFFIXES = (
     *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".gif", ".bmp", ".dib"),
     *(".tif", ".tiff", ".jp2", ".ppm", ".pgm", ".pbm", ".pnm"),
 )
+SUFFIXES = (*IMAGE_SUFFIXES, NPY)  # of all files that are read
+
 # Folders that operating systems add to shared files; hidden, like names that start with a dot.
 HIDDEN = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found")
 
@@ -97,7 +100,7 @@ def look_into(folder: Path) -> Inside:
             folders.append(path)
         elif not entry.is_file():
             raise DataError(f"{path}: neither a file nor a folder, or a link to nothing")
-        elif path.suffix.lower() in IMAGE_SUFFIXES:
+        elif path.suffix.lower() in SUFFIXES:
             images.append(path)
         else:
             others[path.suffix.lower()] += 1

@@ -1,7 +1,7 @@
 """Reading of mask files as class numbers; errors give the code that converts other kinds of masks.
 
-Class numbers are the values of a grey mask, or the indices of a palette mask. Masks in colours, or
-in formats whose compression changes values, are rejected.
+Class numbers are the values of a grey mask or of an .npy file, or the indices of a palette mask.
+Masks in colours, or in formats whose compression changes values, are rejected.
 """
 
 from collections.abc import Iterable
@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from skipsearch.data.pictures import opened
+from skipsearch.data.array_files import NPY, read_npy
+from skipsearch.data.pictures import Header, opened, picture_header
 from skipsearch.data.source import Array
 from skipsearch.errors import DataError
+from skipsearch.plan import Size
 
 LOSSY = ("JPEG", "MPO", "JPEG2000", "WEBP", "AVIF")  # Pillow's formats; some can be lossless
 NUMBERS = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")  # Pillow's modes of one whole number
@@ -47,6 +49,8 @@ def open_mask(path: Path) -> Mask:
     Raises:
         DataError: If it cannot be read, or does not hold class numbers.
     """
+    if path.suffix.lower() == NPY:
+        return Mask(classes=_classes(path, _array(path)), palette={})
     with opened(path) as image:
         if image.format in LOSSY or image.info.get("compression") == "jpeg":
             raise DataError(
@@ -60,17 +64,45 @@ def open_mask(path: Path) -> Mask:
             raise DataError(f"{path}: {_other_kind(upright)}")
         numbers = np.asarray(upright)
         palette = upright.getpalette("RGB") if upright.mode == "P" else None
+    classes = _classes(path, numbers)
+    if palette is None:
+        return Mask(classes=classes, palette={})
+    used = np.unique(classes).tolist()
+    return Mask(classes=classes, palette={n: tuple(palette[3 * n : 3 * n + 3]) for n in used})
+
+
+def mask_header(path: Path) -> Header:
+    """Read the size of a mask file.
+
+    Raises:
+        DataError: If it cannot be read.
+    """
+    if path.suffix.lower() != NPY:
+        return picture_header(path)
+    size = Size(*_array(path).shape)
+    return Header(size=size, orientation=1, pixels="uint8", channels=1, is_array=True)
+
+
+def _array(path: Path) -> Array:
+    """Read whole numbers (H, W) from an .npy file."""
+    array = read_npy(path).array
+    if array.ndim != 2 or array.size == 0 or array.dtype.kind not in "biu":
+        raise DataError(
+            f"{path}: an array of {array.dtype} {array.shape}, expected a class number for each"
+            " pixel, whole numbers (H, W)"
+        )
+    return array
+
+
+def _classes(path: Path, numbers: Array) -> Array:
+    """Return numbers as class numbers; raise an error if a byte does not hold them."""
     low, high = int(numbers.min()), int(numbers.max())
     if low < 0 or high > 255:
         raise DataError(
             f"{path}: value {low if low < 0 else high} is no class: expected class numbers from 0"
             " on, and 255 for ignored pixels"
         )
-    classes = numbers.astype(np.uint8)
-    if palette is None:
-        return Mask(classes=classes, palette={})
-    used = np.unique(classes).tolist()
-    return Mask(classes=classes, palette={n: tuple(palette[3 * n : 3 * n + 3]) for n in used})
+    return numbers.astype(np.uint8)
 
 
 def _other_kind(mask: Image.Image) -> str:

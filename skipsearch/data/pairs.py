@@ -14,11 +14,11 @@ from torch import Tensor
 from skipsearch.data.geometry import resize_masks
 from skipsearch.data.looking import Passed, images_below, look_into
 from skipsearch.data.mask_classes import VALUES, MaskSource, classes_of_masks
-from skipsearch.data.masks import Colours, check_palettes, open_mask
+from skipsearch.data.masks import Colours, check_palettes, mask_header, open_mask
 from skipsearch.data.memory import require_memory
 from skipsearch.data.pairing import EXPECTED, Halves, Layout, below
 from skipsearch.data.pictures import Header
-from skipsearch.data.reading import format_of, read_headers, read_pictures
+from skipsearch.data.reading import format_of, read_headers, read_images
 from skipsearch.data.source import Array, Read
 from skipsearch.data.split import Split
 from skipsearch.errors import DataError
@@ -49,10 +49,10 @@ def read_pairs(layout: Layout, size: Size | None) -> Read:
             files[half][split] = paths
     headers = read_headers(files["images"])
     turned = _check_sizes(files, headers)
-    channels, size = format_of(headers, size)
+    wanted = format_of(headers, size)
     names = None if file is None else _class_names(file)
-    masks, class_names, palettes = _read_masks(folder, files["masks"], size, names)
-    images, notes = read_pictures(str(folder), files["images"], channels, size, passed.notes())
+    masks, class_names, palettes = _read_masks(folder, files["masks"], wanted.size, names)
+    images, notes = read_images(str(folder), files["images"], wanted, passed.notes())
     return Read(
         parts={split: Split(images[split], masks[split]) for split in places},
         class_names=class_names,
@@ -130,7 +130,7 @@ def _check_sizes(
         Number of pairs of which image and mask are rotated or mirrored differently by EXIF.
     """
     turned_alone = 0
-    masks = read_headers(files["masks"])
+    masks = read_headers(files["masks"], mask_header)
     for (image, one), (mask, other) in zip(images.items(), masks.items(), strict=True):
         if one.size != other.size:
             turned = ", which its EXIF turns" if one.is_turned else ""
@@ -149,7 +149,7 @@ def _class_names(file: Path) -> list[str]:
         if not name:
             raise DataError(f"{file}: line {number + 1} is empty, expected the name of a class")
         if name in names[:number]:
-            raise DataError(f"{file}: {name!r} is there twice, expected one name for each class")
+            raise DataError(f"{file}: {name!r} is listed twice, expected one name for each class")
     return names
 
 

@@ -1,4 +1,4 @@
-"""Reading of picture files in the format of training and prediction: uint8 pixels of one size."""
+"""Reading of 8-bit pictures in the format of training and prediction: uint8 of one size."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,34 +11,48 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from skipsearch.data.geometry import fit
-from skipsearch.errors import DataError, reason
-from skipsearch.plan import ImageSize, Size
+from skipsearch.errors import DataError, counted, reason
+from skipsearch.plan import Size
 
 MODES = {1: "L", 3: "RGB"}  # by number of channels; grey is the luma of ITU-R 601-2
 GREY_MODES = ("1", "L", "LA")  # Pillow's modes of pictures without colours
 ORIENTATION = 0x0112  # EXIF tag; values from 5 on exchange height and width
 
-# Description of `read_picture`, for other implementations.
-RULE = (
-    "turned upright as its EXIF says, converted to grey or RGB by its channels, resized"
-    " (bilinear, antialiased) to cover the image size, as its shorter side does a square, the"
-    " middle of the longer side kept"
-)
 
-# The same for networks with values for each pixel.
-FULL_SIZE_RULE = (
-    "turned upright as its EXIF says, converted to grey or RGB by its channels; if the training"
-    " images were resized, resized as they were (bilinear, antialiased, without cutting anything"
-    " off), and the outputs resized back"
-)
+def takes_pictures(pixels: str, channels: int) -> bool:
+    """Return whether 8-bit pictures can be converted to a type of pixels and number of channels."""
+    return pixels == "uint8" and channels in MODES
+
+
+def rule_of(pixels: str, channels: int, *, per_pixel: bool) -> str:
+    """Describe how an image is prepared for a network, for other implementations.
+
+    Args:
+        pixels: Type of the pixels.
+        channels: Number of channels.
+        per_pixel: Whether the network has values for each pixel.
+    """
+    kept = "its type of pixels and its channels kept"
+    if takes_pictures(pixels, channels):
+        kept = "converted to grey or RGB by its channels"
+    start = f"turned upright as its EXIF says, {kept}"
+    if per_pixel:
+        return (
+            f"{start}; if the training images were resized, resized as they were (bilinear,"
+            " antialiased, without cutting anything off), and the outputs resized back"
+        )
+    return (
+        f"{start}, resized (bilinear, antialiased) to cover the image size, as its shorter side"
+        " does a square, the middle of the longer side kept"
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Picture:
-    """A picture after reading.
+    """An image after reading.
 
     Attributes:
-        pixels: Pixels (channels, height, width), uint8.
+        pixels: Pixels (channels, height, width).
         animated: Whether the file has more images, which were not read.
         transparent: Whether any transparency was dropped.
     """
@@ -50,17 +64,28 @@ class Picture:
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """The header of a picture file, which is read much faster than its pixels.
+    """The size and the kind of an image file.
 
     Attributes:
-        size: Height and width of the upright picture.
-        orientation: EXIF orientation; 1 if the picture is neither rotated nor mirrored.
-        is_grey: Whether it has no colours.
+        size: Height and width of the upright image.
+        orientation: EXIF orientation; 1 if the image is neither rotated nor mirrored.
+        pixels: Type of the pixels.
+        channels: Number of channels; of an 8-bit picture 1 if it has no colours, and 3 otherwise.
+        is_array: Whether it is not an 8-bit picture, and keeps its type and its channels.
     """
 
     size: Size
     orientation: int
-    is_grey: bool
+    pixels: str
+    channels: int
+    is_array: bool
+
+    @property
+    def kind(self) -> str:
+        """Its kind in words."""
+        if not self.is_array:
+            return "an 8-bit picture"
+        return f"an image of {self.pixels} in {counted(self.channels, 'channel')}"
 
     @property
     def is_turned(self) -> bool:
@@ -68,36 +93,20 @@ class Header:
         return self.orientation >= 5
 
 
-def read_picture(path: str | Path, channels: int, image_size: ImageSize) -> Tensor:
-    """Read an image file of any size and mode as one image of a size, as described by `RULE`.
-
-    Transparency is dropped, and only the first frame of an animation is read.
+def open_picture(path: str | Path, channels: int, size: Size) -> Picture:
+    """Read an 8-bit picture of any size and mode as described by `rule_of`.
 
     Args:
-        path: Path of a file in a format that Pillow supports.
+        path: Path of the file.
         channels: Number of channels: 1 for grey, 3 for RGB.
-        image_size: Side of a square in pixels, or height and width.
-
-    Returns:
-        Pixels (channels, height, width), uint8.
+        size: Height and width.
 
     Raises:
         DataError: If it cannot be read, or has more than 8 bits per channel.
     """
-    return open_picture(path, channels, Size.of(image_size)).pixels
-
-
-def open_picture(path: str | Path, channels: int, size: Size) -> Picture:
-    """Read an image file as `read_picture` does, and report what was dropped.
-
-    Raises:
-        DataError: See `read_picture`.
-    """
     with opened(path) as image:
-        if image.mode.startswith(("I", "F")):  # PIL would clip these to white in RGB
-            raise DataError(
-                f"{path}: more than 8 bits a channel ({image.mode}): convert it to 8 bits"
-            )
+        if image.mode.startswith(("I", "F")):  # Pillow would clip these to white in RGB
+            raise DataError(f"{path}: more than 8 bits a channel ({image.mode})")
         animated = getattr(image, "is_animated", False)
         upright = ImageOps.exif_transpose(image)
         transparent = upright.has_transparency_data
@@ -112,20 +121,27 @@ def open_picture(path: str | Path, channels: int, size: Size) -> Picture:
     return Picture(pixels=pixels.permute(2, 0, 1), animated=animated, transparent=transparent)
 
 
-def read_header(path: str | Path) -> Header:
-    """Read the header of an image file.
+def picture_header(path: str | Path) -> Header:
+    """Read the header of a picture of 8 bits, which is much faster than reading its pixels.
 
     Raises:
         DataError: If it cannot be read.
     """
     with opened(path) as image:
-        orientation = int(image.getexif().get(ORIENTATION, 1))
+        orientation = orientation_of(image)
         size = Size(image.height, image.width)
         return Header(
             size=Size(*reversed(size)) if orientation >= 5 else size,
             orientation=orientation,
-            is_grey=image.mode in GREY_MODES,
+            pixels="uint8",
+            channels=1 if image.mode in GREY_MODES else 3,
+            is_array=False,
         )
+
+
+def orientation_of(image: Image.Image) -> int:
+    """Return the EXIF orientation of an image; 1 if it has none."""
+    return int(image.getexif().get(ORIENTATION, 1))
 
 
 @contextmanager

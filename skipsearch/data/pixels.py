@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import torch
 from torch import Tensor
 
 from skipsearch.errors import unknown_word
@@ -20,6 +21,12 @@ PIECE = 2**24  # number of values that are converted together
 def pixel_type(images: Tensor) -> str:
     """Return the name of the type of images' pixels, such as ``uint8``."""
     return str(images.dtype).removeprefix("torch.")
+
+
+def torch_type(word: str) -> torch.dtype:
+    """Return the type of tensors, for the name of a type of pixels."""
+    dtype: torch.dtype = getattr(torch, word)
+    return dtype
 
 
 def full_scale(images: Tensor) -> float:

@@ -8,7 +8,7 @@ import torch
 from skipsearch.data.folders import split_places
 from skipsearch.data.looking import Passed, images_below, look_into
 from skipsearch.data.pairing import find_pairs
-from skipsearch.data.reading import format_of, read_headers, read_pictures
+from skipsearch.data.reading import format_of, read_headers, read_images
 from skipsearch.data.source import Read
 from skipsearch.data.split import Split
 from skipsearch.data.words import split_of
@@ -34,9 +34,9 @@ def read_plain_folder(folder: Path, size: Size | None) -> Read:
     for split, place in places.items():
         if not files[split]:
             raise DataError(f"{place}: no images in it")
-    channels, size = format_of(read_headers(files), size)
+    wanted = format_of(read_headers(files), size)
     class_names = _class_names(places, files)
-    images, notes = read_pictures(str(folder), files, channels, size, passed.notes())
+    images, notes = read_images(str(folder), files, wanted, passed.notes())
     labels = {name: label for label, name in enumerate(class_names)}
     return Read(
         parts={

@@ -1,6 +1,6 @@
-"""Reading many picture files into one tensor for each split."""
+"""Reading many image files into one tensor for each split."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -8,48 +8,47 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from skipsearch.data.image_files import Format, read_header, read_image
 from skipsearch.data.memory import require_memory
 from skipsearch.data.notes import Notes
-from skipsearch.data.pictures import Header, open_picture, read_header
+from skipsearch.data.pictures import Header
+from skipsearch.data.pixels import torch_type
 from skipsearch.errors import DataError
 from skipsearch.plan import Size
 
 
-def read_pictures(
-    where: str,
-    files: Mapping[str, Sequence[Path]],
-    channels: int,
-    size: Size,
-    notes: Notes,
+def read_images(
+    where: str, files: Mapping[str, Sequence[Path]], wanted: Format, notes: Notes
 ) -> tuple[dict[str, Tensor], Notes]:
-    """Read the picture files of each split.
+    """Read the image files of each split.
 
     Args:
         where: Source of the files, for messages.
         files: Files of each split.
-        channels: Number of channels of the images.
-        size: Height and width of the images.
+        wanted: Format of the images.
         notes: Notes on the files so far.
 
     Returns:
-        Images (N, channels, height, width) of each split, uint8, and the notes with the numbers of
+        Images (N, channels, height, width) of each split, and the notes with the numbers of
         animated and transparent images.
 
     Raises:
-        DataError: If there is not enough memory, or a file cannot be read.
+        DataError: If there is not enough memory, or a file cannot be read or has another format.
     """
-    number = sum(map(len, files.values()))
+    number, dtype = sum(map(len, files.values())), torch_type(wanted.pixels)
+    unit = "bytes" if wanted.pixels == "uint8" else wanted.pixels
     require_memory(
-        2 * number * channels * size.pixels,  # twice, for the division into splits
-        f"{where}: {number:,} images of {channels} x {size} bytes",
+        # Twice, for the division into splits.
+        2 * number * wanted.channels * wanted.size.pixels * dtype.itemsize,
+        f"{where}: {number:,} images of {wanted.channels} x {wanted.size} {unit}",
         "give a smaller image_size",
     )
     tensors, animated, transparent = {}, 0, 0
     with ThreadPoolExecutor() as pool:
         for split, paths in files.items():
             # Filled in place: a list of images and its stack would need twice the memory.
-            tensors[split] = torch.empty(len(paths), channels, *size, dtype=torch.uint8)
-            read = pool.map(lambda path: open_picture(path, channels, size), paths)
+            tensors[split] = torch.empty(len(paths), wanted.channels, *wanted.size, dtype=dtype)
+            read = pool.map(lambda path: read_image(path, wanted), paths)
             for index, picture in enumerate(read):
                 tensors[split][index] = picture.pixels
                 animated += picture.animated
@@ -57,38 +56,55 @@ def read_pictures(
     return tensors, replace(notes, animated=animated, transparent=transparent)
 
 
-def read_headers(files: Mapping[str, Sequence[Path]]) -> dict[Path, Header]:
-    """Read the headers of picture files.
+def read_headers(
+    files: Mapping[str, Sequence[Path]], read: Callable[[Path], Header] = read_header
+) -> dict[Path, Header]:
+    """Read the headers of image files.
+
+    Args:
+        files: Files of each split.
+        read: Function that reads one.
 
     Raises:
         DataError: If one cannot be read.
     """
     paths = [path for of_split in files.values() for path in of_split]
     with ThreadPoolExecutor() as pool:
-        return dict(zip(paths, pool.map(read_header, paths), strict=True))
+        return dict(zip(paths, pool.map(read, paths), strict=True))
 
 
-def format_of(headers: Mapping[Path, Header], size: Size | None) -> tuple[int, Size]:
-    """Return the channels and the size in which pictures are read for a task per pixel.
+def format_of(
+    headers: Mapping[Path, Header], size: Size | None, channels: int | None = None
+) -> Format:
+    """Return the format in which images are read: that of the first, and of all 8-bit pictures.
 
     Args:
         headers: Header of each file.
-        size: Required height and width; None for those of the pictures.
-
-    Returns:
-        Number of channels, 1 if all pictures are grey and 3 otherwise; height and width.
+        size: Required height and width; None for those of the images.
+        channels: Number of channels of 8-bit pictures; None for 1 if all are grey, 3 otherwise.
 
     Raises:
-        DataError: If no size is required and the pictures have several.
+        DataError: If the images are of several kinds, or no size is required and they have several.
     """
-    channels = 1 if all(header.is_grey for header in headers.values()) else 3
-    if size is not None:
-        return channels, size
     (first, header), *others = headers.items()
+    origin = f"{first} is {header.kind}: expected one type of pixels"
     for path, other in others:
-        if other.size != header.size:
+        if other.kind != header.kind:
+            raise DataError(f"{path} is {other.kind}, and {origin}")
+        if size is None and other.size != header.size:
             raise DataError(
                 f"{first} has {header.size} pixels and {path} {other.size}: images of several sizes"
                 " need image_size, one number or height and width"
             )
-    return channels, header.size
+    if header.is_array:
+        channels = header.channels
+    elif channels is None:
+        channels = max(known.channels for known in headers.values())
+    return Format(
+        pixels=header.pixels,
+        channels=channels,
+        size=size or header.size,
+        pictures=not header.is_array,
+        arrays=header.is_array,
+        origin=origin,
+    )

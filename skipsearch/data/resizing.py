@@ -1,6 +1,7 @@
 """Resizing arrays of images, and of masks, to one size."""
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from skipsearch.data.geometry import fit, resize_masks
@@ -22,9 +23,9 @@ def resize(name: str, split: Split, size: Size | None) -> Split:
     image = Size(*split.images.shape[2:])
     if size is None or image == size:
         return split
-    resized, window = fit(image, size)
+    resized, _ = fit(image, size)
     # In pieces, since images as floating-point numbers need four times the memory.
-    channels, whole = split.images.shape[1], not split.images.is_floating_point()
+    channels = split.images.shape[1]
     together = max(1, min(256, PIECE_BYTES // (4 * channels * resized.pixels)))
     result = len(split) * channels * size.pixels * split.images.itemsize
     require_memory(  # twice the images, for the division into splits
@@ -34,12 +35,27 @@ def resize(name: str, split: Split, size: Size | None) -> Split:
     )
     images = torch.empty(len(split), channels, *size, dtype=split.images.dtype)
     for start in range(0, len(split), together):
-        piece = split.images[start : start + together].float()
-        piece = F.interpolate(piece, size=tuple(resized), mode="bilinear", antialias=True)
-        piece = piece[:, :, window.top : window.bottom, window.left : window.right]
-        # Averages stay in the range of the pixels, so no clipping is needed.
-        images[start : start + together] = piece.round() if whole else piece
+        images[start : start + together] = resize_images(
+            split.images[start : start + together], size
+        )
     labels = split.labels
     if labels.ndim == 3:
         labels = torch.from_numpy(resize_masks(labels.numpy(), size))
     return Split(images, labels)
+
+
+def resize_images(images: Tensor, size: Size) -> Tensor:
+    """Resize images (N, C, H, W) of any type (bilinear, antialiased), and crop their centre.
+
+    Args:
+        images: Images.
+        size: Required height and width.
+    """
+    image = Size(*images.shape[2:])
+    if image == size:
+        return images
+    resized, window = fit(image, size)
+    values = F.interpolate(images.float(), size=tuple(resized), mode="bilinear", antialias=True)
+    values = values[:, :, window.top : window.bottom, window.left : window.right]
+    # Averages stay in the range of the pixels, so no clipping is needed.
+    return (values if images.is_floating_point() else values.round()).to(images.dtype)

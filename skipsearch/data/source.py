@@ -86,4 +86,4 @@ def split_of_arrays(
 def _channels_first(images: Array) -> Tensor:
     """Return images (N, H, W) or (N, H, W, C) as a tensor (N, C, H, W)."""
     images = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
-    return torch.from_numpy(np.ascontiguousarray(images))
+    return torch.from_numpy(np.ascontiguousarray(images, images.dtype.newbyteorder("=")))

@@ -40,7 +40,7 @@ def find_number(run: Path, ranking: pd.DataFrame, which: str | Design | Trial) -
     table = ranking[[is_meant(key, digits) for key in keys]]
     if table.empty or not digits:
         raise RunError(
-            f"{run}: no design {shown_value(digits)}; they are listed by:"
+            f"{run}: no design {shown_value(digits)}; to list them:"
             f" {shlex.join(['skipsearch', 'rank', str(run)])}"
         )
     if table.design.nunique() > 1:

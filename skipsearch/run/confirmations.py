@@ -16,7 +16,7 @@ from skipsearch.run.places import CONFIRM, CONFIRMATIONS
 from skipsearch.run.seeds import NEW_SEEDS
 from skipsearch.searching.records import load_trials
 
-LOST = "what the search recorded is whole; move confirm.yaml and confirm.db away to confirm again"
+LOST = "the search is intact; move confirm.yaml and confirm.db away to confirm again"
 
 
 def read_config(folder: Path) -> ConfirmConfig | None:

@@ -67,7 +67,7 @@ def confirm(
         kept = earlier.leaders if earlier else ()
         leaders = analysis.leaders(run.rank(), run.trials(), top, kept)
         if not leaders:
-            raise RunError(f"{run.path}: nothing to confirm: no training has ended well")
+            raise RunError(f"{run.path}: nothing to confirm: no training has finished")
         asked = ConfirmConfig(tuple(first.key for first, *_ in leaders), seeds)
         text = dump_yaml(asked.to_dict())
         found = run.judged(leaders, seeds, run.confirmations())

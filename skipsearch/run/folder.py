@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from skipsearch.searching.driver import Outcome
     from skipsearch.training.diagnosis import Explanation
 
-NOTHING = "nothing to draw: no training has got so far"
+NOTHING = "nothing to draw: no training has reached this point"
 # Advice if a file is damaged.
 STUDY_LOST = (
     "tables that were written before are in report/, and 'sqlite3 {} .recover' may bring trainings"
@@ -65,7 +65,7 @@ class Run:
         """
         path = Path(path)
         if not (path / "run.yaml").is_file():
-            raise RunError(f"{path}: no run folder: it holds no run.yaml (see skipsearch search)")
+            raise RunError(f"{path}: not a run folder: run.yaml not found (see skipsearch search)")
         return cls(path, SearchConfig.load(path / "run.yaml"))
 
     @property

@@ -120,7 +120,7 @@ def search(
         latency_batch: Number of images whose latency is measured, if it is an objective.
         data_root: Folder of the data set's files.
         image_size: Side of resized square images in pixels, or (height, width); required for a
-            folder of classes.
+            folder of classes of 8-bit pictures.
         denoise: Standard deviation of the noise that networks are to remove from the images, in
             grey levels of 0..255; None for the task of the data.
         resources: Resources of the trials: cores, GPUs, trials at once, a cluster to join.
@@ -321,7 +321,7 @@ def _asked_about(
             " training is run to its end"
         )
     if objectives is not None and len(objectives) > 1:
-        raise RunError(f"objectives: a search that is asked about axes knows {objectives[0]} alone")
+        raise RunError(f"objectives: a search about axes supports {objectives[0]} alone")
     return axes
 
 

@@ -231,9 +231,9 @@ def _start(folder: Path, dashboard: bool, verbose: bool) -> None:
 def _join(address: str, insecure: bool, verbose: bool) -> None:
     if not insecure and os.environ.get("RAY_AUTH_MODE") != "token":
         raise RunError(
-            f"address {address}: joining needs token authentication: set RAY_AUTH_MODE=token here"
-            " and where the cluster's nodes start, with one token for all in ~/.ray/auth_token or"
-            " RAY_AUTH_TOKEN_PATH, or ask for insecure"
+            f"address {address}: the cluster requires token authentication: set RAY_AUTH_MODE=token"
+            " here and where the cluster's nodes start, with one token for all in ~/.ray/auth_token"
+            " or RAY_AUTH_TOKEN_PATH, or ask for insecure"
         )
     with _word(f"joining Ray at {address}"):
         _check_reachable(address)
@@ -244,7 +244,7 @@ def _join(address: str, insecure: bool, verbose: bool) -> None:
                 " its nodes with RAY_AUTH_MODE=token, or ask for insecure"
             )
         if access.state == "denied":
-            raise RunError(f"address {address}: the cluster does not let us in: {access.detail}")
+            raise RunError(f"address {address}: the cluster rejected the token: {access.detail}")
         if access.state == "none":
             raise RunError(f"address {address}: no Ray cluster can be joined: {access.detail}")
         _read_environment()
@@ -341,7 +341,7 @@ def _check_reachable(address: str) -> None:
         with socket.create_connection((host.strip("[]"), int(port)), timeout=5):
             pass
     except (OSError, UnicodeError) as error:  # UnicodeError: not a host name
-        raise RunError(f"address {address}: nobody answers there: {error}") from None
+        raise RunError(f"address {address}: no answer: {error}") from None
 
 
 def _check_running(resources: Resources) -> None:

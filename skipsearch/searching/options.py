@@ -49,7 +49,7 @@ class Resources:
             raise RunError(f"concurrency: {most!r} is not a positive whole number")
         if self.address is None:
             if self.insecure:
-                raise RunError("insecure: there is nothing to allow without an address")
+                raise RunError("insecure: has no effect without an address")
             return
         match = HOST_PORT.fullmatch(self.address)
         if self.address != "auto" and not (match and 1 <= int(match[2]) <= LAST_PORT):
@@ -58,7 +58,7 @@ class Resources:
                 f" with a port from 1 to {LAST_PORT}"
             )
         if self.dashboard:
-            raise RunError("dashboard: it belongs to the cluster at the address, not to a search")
+            raise RunError("dashboard: has no effect with an address: the cluster has its own")
 
 
 @dataclass(frozen=True, kw_only=True)

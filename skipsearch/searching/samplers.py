@@ -52,7 +52,7 @@ def make_sampler(
     if len(objectives) > 1 and sampler in ONE_OBJECTIVE:
         others = ", ".join(word for word in SAMPLERS if word not in ONE_OBJECTIVE)
         raise RunError(
-            f"sampler {sampler} knows one objective, not {len(objectives)}; allowed: {others}"
+            f"sampler {sampler} supports one objective, not {len(objectives)}; allowed: {others}"
         )
     with warnings.catch_warnings():
         # TPE's group and multivariate have been marked experimental for years.

@@ -188,7 +188,7 @@ def finals(trainings: Iterable[Trial]) -> tuple[float, ...]:
 
 
 def _luck(shrinkage: float) -> str:
-    return f"{shrinkage:.4f} of it was luck" if shrinkage >= 5e-5 else "no luck is to be seen"
+    return f"{shrinkage:.4f} of it was luck" if shrinkage >= 5e-5 else "no luck is visible"
 
 
 def _name(row: object) -> str:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from skipsearch.analysis.depth.groups import LEAST_SEEDS
 from skipsearch.analysis.depth.verdict import DEGRADES, GAINS, OVERFITS, TIED, UNKNOWN
+from skipsearch.errors import counted
 from skipsearch.task import Metric
 
 CLAIMS = {
@@ -44,10 +45,10 @@ def sentences(
     for _, row in verdicts[judged].iterrows():
         yield f"{_name(row, axes)}: {row.verdict}. {_reason(row, metric)}"
     if not judged.all():
-        which = "Nothing" if not judged.any() else f"Of {(~judged).sum()} more groups nothing"
+        which = f" about {counted(int((~judged).sum()), 'more group')}" if judged.any() else ""
         yield (
-            f"{which} can be said yet: {UNKNOWN}. A verdict needs two depths with {LEAST_SEEDS}"
-            " seeds each, all else being equal."
+            f"{UNKNOWN.capitalize()}{which}. A verdict needs two depths with {LEAST_SEEDS} seeds"
+            " each, all else being equal."
         )
     yield from _convergence(table, axes)
     once = table.drop_duplicates(["design", "recipe"])  # a network may be in several groups
@@ -58,7 +59,7 @@ def sentences(
             " those that are left are the better ones, and depths look better than they are."
         )
     if failed:
-        yield f"{failed} of these trainings failed, by divergence or for want of memory."
+        yield f"{failed} of these trainings failed, by divergence or out of memory."
 
 
 def _name(row: pd.Series, axes: Sequence[str]) -> str:
@@ -90,7 +91,7 @@ def _moves(row: pd.Series, name: str, metric: Metric) -> str:
 
 def _stops(row: pd.Series) -> str:
     if row.verdict == TIED:
-        return "The seeds do not tell the depths apart."
+        return "The depths do not differ significantly."
     if row.enough == row.deepest:
         return f"Going deeper still helped at {row.deepest:g} layers, the deepest compared."
     where = f"at {row.best:g}" if row.best == row.enough else f"from {row.enough:g} to {row.best:g}"
