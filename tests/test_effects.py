@@ -135,6 +135,11 @@ def test_the_words_say_what_the_table_says(known: Knowledge) -> None:
     assert open_axes(table) == []
 
 
+def test_the_words_name_what_is_held_constant(known: Knowledge) -> None:
+    (text,) = answers(effects(known, "layout"), ACCURACY, controlled="params")
+    assert text.startswith("layout: On average over the space, at equal params, ")
+
+
 def test_what_is_open_says_how_many_trainings_would_tell() -> None:
     trials = trained(by_layout(dict.fromkeys(GAINS, 0.0)), every=9, noise=0.05)
     table = effects(known_of(trials), "depths")

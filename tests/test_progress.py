@@ -18,6 +18,7 @@ from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch, Trial
 from skipsearch.searching.progress import Progress, clock
 from skipsearch.searching.terminal import Line, cut, width_of
+from skipsearch.task import ACCURACY
 
 
 class Stream(io.StringIO):
@@ -72,7 +73,7 @@ LINES: list[tuple[int, list[Trial], list[Ended], int, float, str]] = [
         2,
         90.0,
         "3/60 trials | 1 finished, 2 running, 1 stopped early, 1 failed"
-        " | best 0.9100 (trial 4) | 28:30 left",
+        " | best accuracy 0.9100 (trial 4) | 28:30 left",
     ),
     # Two trials in a minute; the ten before took their time in another session.
     (
@@ -82,7 +83,7 @@ LINES: list[tuple[int, list[Trial], list[Ended], int, float, str]] = [
         1,
         60.0,
         "12/20 trials | 3 finished, 1 running, 9 stopped early, 0 failed"
-        " | best 0.9500 (trial 9) | 4:00 left",
+        " | best accuracy 0.9500 (trial 9) | 4:00 left",
     ),
     (
         20,
@@ -91,7 +92,7 @@ LINES: list[tuple[int, list[Trial], list[Ended], int, float, str]] = [
         4,
         0.2,
         "2/20 trials | 1 finished, 4 running, 0 stopped early, 1 failed"
-        " | best 0.2500 (trial 1) | 0:00 elapsed",
+        " | best accuracy 0.2500 (trial 1) | 0:00 elapsed",
     ),
     (
         2,
@@ -100,7 +101,7 @@ LINES: list[tuple[int, list[Trial], list[Ended], int, float, str]] = [
         0,
         3661.0,
         "2/2 trials | 2 finished, 0 running, 0 stopped early, 0 failed"
-        " | best 0.7500 (trial 1) | 1:01:01 elapsed",
+        " | best accuracy 0.7500 (trial 1) | 1:01:01 elapsed",
     ),
     (
         1,
@@ -125,17 +126,17 @@ LINES: list[tuple[int, list[Trial], list[Ended], int, float, str]] = [
 def test_the_line_says_what_ended_how_the_best_and_the_time(
     budget: int, earlier: list[Trial], ended: list[Ended], running: int, seconds: float, line: str
 ) -> None:
-    progress = Progress(budget, earlier, io.StringIO())
+    progress = Progress(budget, earlier, ACCURACY, io.StringIO())
     for number, state, accuracy in ended:
         progress.ended(number, state, accuracy, running)
     assert progress.line(running, seconds) == line
 
 
 def test_of_equal_values_the_first_stays_the_best() -> None:
-    progress = Progress(9, [], io.StringIO())
+    progress = Progress(9, [], ACCURACY, io.StringIO())
     for number in (3, 1, 2):
         progress.ended(number, COMPLETE, 0.5, 0)
-    assert "best 0.5000 (trial 3)" in progress.line(0, 1.0)
+    assert "best accuracy 0.5000 (trial 3)" in progress.line(0, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -196,7 +197,7 @@ def test_a_terminal_shows_one_line_that_is_redrawn(
 ) -> None:
     monkeypatch.setenv("TERM", "xterm")
     screen, stream = terminal
-    progress = Progress(5, [], stream)
+    progress = Progress(5, [], ACCURACY, stream)
     progress.show(1)
     finish(progress, 2)
     progress.show(0, final=True)
@@ -214,7 +215,7 @@ def test_no_row_of_a_terminal_is_left_behind(
 ) -> None:
     monkeypatch.setenv("TERM", "xterm")
     screen, stream = terminal
-    progress = Progress(100_000, [], stream)
+    progress = Progress(100_000, [], ACCURACY, stream)
     progress.show(64)
     shown(screen, stream)
     resize(screen, columns)  # between two lines
@@ -224,7 +225,7 @@ def test_no_row_of_a_terminal_is_left_behind(
     assert text.count("\n") == 1
     assert all(len(row.rstrip("\n")) < columns for row in text.split("\r"))
     if columns >= 40:  # what matters most is told
-        assert "best 0.2000" in text
+        assert " 0.2000" in text
         assert "left" in text
 
 
@@ -257,7 +258,7 @@ def test_a_text_is_cut_to_columns(text: str, columns: int, expected: str) -> Non
 def test_a_dumb_terminal_gets_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "dumb")
     stream = Stream(terminal=True)
-    progress = Progress(1000, [], stream)
+    progress = Progress(1000, [], ACCURACY, stream)
     progress.show(1)
     finish(progress, 500)
     assert stream.getvalue() == progress_line(0, 1000, running=1)
@@ -265,7 +266,7 @@ def test_a_dumb_terminal_gets_plain_lines(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_pipe_gets_plain_lines_and_few_of_them() -> None:
     stream = io.StringIO()
-    progress = Progress(1000, [], stream)
+    progress = Progress(1000, [], ACCURACY, stream)
     progress.show(1)
     finish(progress, 500)  # in far less than ten seconds
     assert stream.getvalue() == progress_line(0, 1000, running=1)
@@ -280,7 +281,7 @@ def progress_line(finished: int, budget: int, running: int) -> str:
 
 def test_the_end_is_shown_at_once_and_once() -> None:
     stream = io.StringIO()
-    progress = Progress(3, [], stream)
+    progress = Progress(3, [], ACCURACY, stream)
     progress.show(1)
     finish(progress, 3)
     lines = stream.getvalue().splitlines()
@@ -291,7 +292,7 @@ def test_the_end_is_shown_at_once_and_once() -> None:
 
 def test_a_session_that_ends_early_shows_its_last_line() -> None:
     stream = io.StringIO()
-    progress = Progress(10, [], stream)
+    progress = Progress(10, [], ACCURACY, stream)
     progress.show(1)
     finish(progress, 3)
     progress.show(0, final=True)
@@ -302,7 +303,7 @@ def test_a_session_that_ends_early_shows_its_last_line() -> None:
 
 
 def test_it_writes_to_standard_error_and_flushes(capsys: pytest.CaptureFixture[str]) -> None:
-    Progress(4, []).show(2)
+    Progress(4, [], ACCURACY).show(2)
     shown = capsys.readouterr()
     assert (shown.out, shown.err) == ("", progress_line(0, 4, running=2))
 
@@ -311,5 +312,5 @@ def test_it_writes_to_standard_error_and_flushes(capsys: pytest.CaptureFixture[s
 def test_every_line_is_seen_at_once(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     stream = Stream(terminal)
-    Progress(4, [], stream).show(2)
+    Progress(4, [], ACCURACY, stream).show(2)
     assert stream.flushed == 1

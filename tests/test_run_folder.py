@@ -158,6 +158,17 @@ def run_path(ready: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(ready, tmp_path / "run"))
 
 
+def test_a_design_of_a_run_is_shown(ready: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = Run.open(ready)
+    best, last = run.trial("best").design.id, run.rank().design.iloc[-1]
+    assert main(["show", str(ready)]) == 0
+    assert f"design {best}" in capsys.readouterr().out
+    assert main(["show", str(ready), "--design", last[:8]]) == 0
+    assert f"design {last}" in capsys.readouterr().out
+    assert main(["show", "resnet-20", "--design", "best"]) == 2
+    assert "design: is for a run, and 'resnet-20' is not a run folder" in capsys.readouterr().err
+
+
 # --- any path ------------------------------------------------------------------------------------
 
 ODD_NAMES = (

@@ -24,19 +24,29 @@ from skipsearch.task import Metric
 Row = Mapping[Any, Any]
 
 
-def answers(table: pd.DataFrame, metric: Metric, axes: Sequence[str] | None = None) -> list[str]:
+def answers(
+    table: pd.DataFrame,
+    metric: Metric,
+    axes: Sequence[str] | None = None,
+    controlled: str | None = None,
+) -> list[str]:
     """Describe a table of effects in sentences.
 
     Args:
         table: Table of ``effects`` or ``paired_effects``.
         metric: Metric of the scores.
         axes: Axes of the table; None for all.
+        controlled: Cost that was held constant, as for ``effects``.
 
     Returns:
         One text for each axis, in their order. Levels that were not trained are omitted.
     """
     axes = list(dict.fromkeys(table["axis"])) if axes is None else axes
-    return [_answer(axis, table[table["axis"] == axis].to_dict("records"), metric) for axis in axes]
+    at_equal = f"at equal {controlled}, " if controlled else ""
+    return [
+        _answer(axis, table[table["axis"] == axis].to_dict("records"), metric, at_equal)
+        for axis in axes
+    ]
 
 
 def open_axes(table: pd.DataFrame) -> list[str]:
@@ -44,7 +54,7 @@ def open_axes(table: pd.DataFrame) -> list[str]:
     return list(dict.fromkeys(table["axis"][table["verdict"] == UNKNOWN]))
 
 
-def _answer(axis: str, rows: Sequence[Row], metric: Metric) -> str:
+def _answer(axis: str, rows: Sequence[Row], metric: Metric, at_equal: str) -> str:
     seen = [row for row in rows if row["n"]]
     if len(seen) < 2:
         only = f"only {_name(seen[0])} was trained" if seen else "nothing was trained"
@@ -53,7 +63,7 @@ def _answer(axis: str, rows: Sequence[Row], metric: Metric) -> str:
     if first is not rows[0]:  # the reference was not trained: the model only predicts it
         return f"{axis}: {NOT_ENOUGH}{_further(rows)}."
     compared = comparison(_name(first), [_compared(row) for row in others], metric)
-    average = OVER_SPACE if first["method"] == POSTERIOR else ""
+    average = OVER_SPACE + at_equal if first["method"] == POSTERIOR else at_equal
     texts = [f"{average}{compared}" if compared else f"{NOT_ENOUGH}{_leads(first)}"]
     if first["best_verdict"]:
         texts.append(_at_best(seen, metric))

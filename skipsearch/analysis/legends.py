@@ -11,7 +11,7 @@ EFFECTS = {
     "low, high": "its 95 % interval",
     "difference": "to the first level of the axis, with its 95 % interval (d_low, d_high)",
     "best": "of the best design with the level, with its 95 % interval (best_low, best_high)",
-    "best_difference": "of the best design with the level to the best with the first, with its"
+    "best_difference": "to the best design of the level whose best trained design leads, with its"
     " interval (bd_low, bd_high)",
     "chance": "the probability that the best design of the space has the level",
     "n": "trainings that were observed",

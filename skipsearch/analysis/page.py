@@ -15,7 +15,15 @@ import pandas as pd
 from markupsafe import Markup
 
 from skipsearch.diagram import Diagram
+from skipsearch.task import all_metrics
 from skipsearch.text import new_folder, write_atomically
+
+# Titles of the columns that bear the name of a metric.
+TITLES = {
+    f"{split}_{metric.name}": f"{split} {metric.title}"
+    for metric in all_metrics()
+    for split in ("validation", "train", "search")
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +183,7 @@ def _table(folder: Path, table: Table) -> dict[str, object]:
         name: "number" if pd.api.types.is_numeric_dtype(rows[name]) else "word" for name in shown
     }
     return {
-        "heads": [(name.replace("_", " "), kinds[name]) for name in shown],
+        "heads": [(TITLES.get(name, name.replace("_", " ")), kinds[name]) for name in shown],
         "rows": [
             [(_cell(row[name], form), kinds[name]) for name, form in shown.items()]
             for row in rows.head(table.top).to_dict("records")

@@ -24,7 +24,14 @@ from skipsearch.cli.words import (
     read_values,
 )
 from skipsearch.design import Design
-from skipsearch.errors import DivergedError, SpaceError, TrainingError, counted
+from skipsearch.errors import (
+    DivergedError,
+    RunError,
+    SpaceError,
+    TrainingError,
+    counted,
+    shown_value,
+)
 from skipsearch.ready import ready_names
 from skipsearch.recipe import Recipe
 from skipsearch.record import Epoch
@@ -34,8 +41,11 @@ from skipsearch.task import Baseline, Metric
 
 def add_show(verbs: Verbs) -> None:
     """Define ``skipsearch show``."""
-    verb = verbs.add_parser("show", help="draw a layout, a design, a space or a classic")
-    verb.add_argument("what", metavar="LAYOUT|DESIGN.yaml|SPACE|CLASSIC")
+    verb = verbs.add_parser("show", help="draw a layout, a design, a space, a classic or a winner")
+    verb.add_argument("what", metavar="LAYOUT|DESIGN.yaml|SPACE|CLASSIC|RUN")
+    verb.add_argument(
+        "--design", metavar="ID", help="of a run: best (default), or the first digits of its id"
+    )
     add_images(verb)
     verb.add_argument("--png", metavar="FILE", help="also draw it as a figure")
     verb.add_argument("--svg", metavar="FILE", help="also draw it as a vector graphic")
@@ -43,17 +53,26 @@ def add_show(verbs: Verbs) -> None:
 
 
 def show(options: argparse.Namespace) -> None:
-    """Draw a layout, a design, a space or a classic."""
+    """Draw a layout, a design, a space, a classic or a design of a run."""
     what: str = options.what
     ready = [name for name in ready_names() if name not in CLASSICS]
+    of_run = what not in ready and Path(what, "run.yaml").is_file()
+    if options.design is not None and not of_run:
+        raise RunError(f"design: is for a run, and {shown_value(what)} is not a run folder")
     if what in ready or (what.endswith((".yaml", ".yml")) and "axes" in read_values(what)):
         if (options.png, options.svg) != (None, None):
             raise SpaceError(f"{what}: a figure shows one design, and this is a space of many")
         print(draw_space(for_images(Space.load(what), options)))
         return
-    design = read_design(what, ready)
     classic = CLASSICS.get(what.lower())
     images: dict[str, Any] = {"in_channels": 3, "image_size": 32, "classes": 10}
+    if of_run:
+        from skipsearch.run import Run
+
+        run = Run.open(what)
+        design, images = run.trial(options.design or "best").design, run.config.image_sizes
+    else:
+        design = read_design(what, ready)
     if classic is not None:
         images = {name: getattr(classic, name) for name in images}
     given = {name: getattr(options, name) for name in images}

@@ -174,20 +174,29 @@ def effects(options: argparse.Namespace) -> None:
         print_path(f"{run.path}: no trainings can be compared yet")
         return
     written = write_csv(table, options.csv, run, EFFECTS_CSV, index=False)
-    print("\n".join(answers(table, metric)))
+    print("\n".join(answers(table, metric, controlled=options.controlled)))
     points = [str(name) for name in table if table[name].dtype == float and name != "further"]
     formats: dict[str, Callable[..., str]] = dict.fromkeys(points, "{:.4f}".format)
     formats["further"] = "{:,.0f}".format
-    print(f"\nAfter {counted(table.epochs.iloc[0], 'epoch')}, in {metric.title}:")
+    print(f"\nAfter {counted(table.epochs.iloc[0], 'epoch')}, in {metric.title}.")
     average = ["axis", "level", "n", "mean", "low", "high", "difference", "d_low", "d_high"]
     best = ["axis", "level", "best", "best_low", "best_high", "best_difference", "bd_low"]
-    shown = [[*average, "verdict", "method", "further"]]
+    over = f" at equal {options.controlled}" if options.controlled else ""
+    shown = {
+        f"On average{over}, against the first level of each axis:": [
+            *average,
+            *("verdict", "method", "further"),
+        ]
+    }
     if table.best.notna().any():
-        shown.append([*best, "bd_high", "best_verdict", "chance"])
-    for columns in shown:
+        title = (
+            "The best design with each level, against the level whose best trained design leads:"
+        )
+        shown[title] = [*best, "bd_high", "best_verdict", "chance"]
+    for title, columns in shown.items():
+        print(f"\n{title}")
         print(table[columns].to_string(index=False, formatters=formats, na_rep=""))
-        print()
-    print_words(legend(EFFECTS, {column for columns in shown for column in columns}))
+    print_words("", legend(EFFECTS, {column for columns in shown.values() for column in columns}))
     print(written)
     if options.second is not None:
         both = run.interactions(options.axis, options.second, epochs=options.epochs, margin=margin)

@@ -109,7 +109,7 @@ def run_trials(
     start = time.monotonic()
     folder = Folder(checkpoints)
     sweep_checkpoints(folder, earlier)
-    progress = Progress(plan.trials, earlier)
+    progress = Progress(plan.trials, earlier, data.task.metric)
     progress.write_line(
         forecast(
             checkpoints.parent,

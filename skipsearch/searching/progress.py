@@ -12,6 +12,7 @@ from typing import TextIO
 from skipsearch.errors import counted
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Trial
 from skipsearch.searching.terminal import Line, can_redraw, columns_of
+from skipsearch.task import Metric
 
 QUIET_SECONDS = 10.0  # between two lines if the output is not a terminal
 
@@ -22,11 +23,19 @@ class Progress:
     Args:
         budget: Requested number of trials.
         earlier: Records of trials that ended before this session.
+        metric: Metric of the scores.
         stream: Output stream; standard error if None.
     """
 
-    def __init__(self, budget: int, earlier: Iterable[Trial], stream: TextIO | None = None) -> None:
+    def __init__(
+        self,
+        budget: int,
+        earlier: Iterable[Trial],
+        metric: Metric,
+        stream: TextIO | None = None,
+    ) -> None:
         self._budget = budget
+        self._metric = metric
         self._stream = stream or sys.stderr
         self._row = Line(self._stream) if can_redraw(self._stream) else None
         self._states: Counter[str] = Counter()
@@ -93,8 +102,11 @@ class Progress:
         finished, failed = self._states[COMPLETE], self._states[FAIL]
         stopped = f"{self._states[PRUNED]} stopped early"
         count = f"{ended:,}/{counted(self._budget, 'trial')}"
-        best = [] if self._best is None else [f"best {self._best[0]:.4f}"]
-        best_trial = [] if self._best is None else [f"{best[0]} (trial {self._best[1]})"]
+        best, best_trial = [], []
+        if self._best is not None:
+            score, number = self._best
+            best = [f"best {score:.4f}"]
+            best_trial = [f"best {self._metric.title} {score:.4f} (trial {number})"]
         states = f"{finished} finished, {running} running, {stopped}, {failed} failed"
         forms = (
             [count, states, *best_trial, when],
