@@ -204,7 +204,7 @@ class Surrogate(Proposer):
         """Return the candidates, including tried designs."""
         if self._is_listed:
             if self._pool is None:
-                self._pool = self._pool_of(list(self._space.candidates()))
+                self._pool = self._pool_of({each.key: each for each in self._space.candidates()})
             return self._pool
         # Each draw is seeded by its own number, so that a pool is reproducible.
         first = number * RENEWED
@@ -219,12 +219,11 @@ class Surrogate(Proposer):
         best = [trials[row] for n in order if (row := posterior.seen.points[n].tobytes()) in trials]
         near = [candidate for trial in best[:BEST] for candidate in self._neighbours(trial)]
         candidates = {candidate.key: candidate for candidate in (*self._drawn.values(), *near)}
-        return self._pool_of(list(candidates.values()))
+        return self._pool_of(candidates)
 
-    def _pool_of(self, candidates: list[Candidate]) -> _Pool:
-        keys = [candidate.key for candidate in candidates]
-        rows = [self._row(key, each.values) for key, each in zip(keys, candidates, strict=True)]
-        return _Pool(candidates, keys, np.array(rows))
+    def _pool_of(self, candidates: Mapping[str, Candidate]) -> _Pool:
+        rows = [self._row(key, each.values) for key, each in candidates.items()]
+        return _Pool(list(candidates.values()), list(candidates), np.array(rows))
 
     def _rows_of(self, trials: Sequence[FrozenTrial]) -> Array:
         rows = []

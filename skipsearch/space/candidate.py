@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, cast
 
 from skipsearch.axes import RECIPE, Value, split_name
@@ -14,7 +15,7 @@ from skipsearch.recipe import Recipe
 from skipsearch.space.conditions import DEFAULTS, in_stages
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Candidate:
     """One point of a space.
 
@@ -28,7 +29,7 @@ class Candidate:
     design: Design
     recipe: Recipe
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Ids of design and recipe, equal for candidates that are the same training."""
         return f"{self.design.id}-{self.recipe.id}"
