@@ -435,19 +435,19 @@ SAME = {
         _two_stages(merge="cat", compression=0.5),
         _two_stages(merge="cat", compression=0.51),
     ),
-    "a stem that says what rule 4 adds": (
+    "a stem that says what the layout adds": (
         _one_stage(layout="conv3-bn-relu +", stem="conv3-bn-relu"),
         _one_stage(layout="conv3-bn-relu +", stem="conv3"),
     ),
-    "a stem that says what rule 4 adds, before its pooling": (
+    "a stem that says what the layout adds, before its pooling": (
         _one_stage(layout="conv3-bn-relu +", stem="conv3-bn-relu-pool"),
         _one_stage(layout="conv3-bn-relu +", stem="conv3-pool"),
     ),
-    "a head that says what rule 4 adds": (
+    "a head that says what the layout adds": (
         _one_stage(layout="bn-relu-conv3 +", head="bn-relu-mean"),
         _one_stage(layout="bn-relu-conv3 +"),
     ),
-    "a head that says what rule 4 adds, before its convolution": (
+    "a head that says what the layout adds, before its convolution": (
         _one_stage(layout="bn-relu-conv3 +", head="bn-relu-conv1-mean-ln"),
         _one_stage(layout="bn-relu-conv3 +", head="conv1-mean-ln"),
     ),
@@ -542,7 +542,7 @@ DIFFERENT = {
     "before and behind the pooling": (_one_stage(head="bn-mean"), _one_stage(head="mean-bn")),
     "groups": (_one_stage(groups=2), _one_stage()),
     "drop_path": (_one_stage(drop_path=0.1), _one_stage()),
-    "a stem that says less than rule 4 adds": (
+    "a stem that says less than the layout adds": (
         _one_stage(layout="conv3-bn-relu +", stem="conv3-bn"),
         _one_stage(layout="conv3-bn-relu +", stem="conv3"),
     ),

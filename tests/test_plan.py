@@ -81,7 +81,7 @@ def test_a_bottleneck_with_projection() -> None:
     assert plan.head.features == 512
 
 
-# Rule 1 ----------------------------------------------------------------------------------------
+# --- widths ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_cat_adds_the_width_of_every_block() -> None:
     assert design.plan().head.features == 72
 
 
-# Rule 2 ----------------------------------------------------------------------------------------
+# --- strides --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_the_stride_sits_in_the_first_kernel_larger_than_1(layout: str, strides:
         assert {step.stride for step in steps} == {1}
 
 
-# Rule 3 ----------------------------------------------------------------------------------------
+# --- projections ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_a_plain_block_has_no_shortcut(layout: str) -> None:
     assert (block.shortcut, block.merge, block.after) == (None, None, ())
 
 
-# Rule 4 ----------------------------------------------------------------------------------------
+# --- stem and head --------------------------------------------------------------------------------
 
 STEM_AND_HEAD = [
     ("conv3-bn-relu-conv3-bn + relu", ("bn", "relu"), ()),

@@ -444,7 +444,7 @@ def test_the_resnet_d_of_timm(size: int) -> None:
 
 def test_the_dual_path_network_of_timm() -> None:
     # Theirs normalises what the projection of a stage's first block reads by itself, where ours
-    # shares the pre-activation (rule 3): one function where those two norms agree, and then the
+    # shares the pre-activation: one function where those two norms agree, and then the
     # gradient of ours is the sum of theirs. Their eps is 1e-3 and their last activation ELU.
     timm = pytest.importorskip("timm")
     depths = (2, 2, 3, 1)

@@ -1,4 +1,4 @@
-"""Stem and head: their completion by rule 4, and their steps."""
+"""Stem and head: the norms and activations that a layout adds to them, and their steps."""
 
 from __future__ import annotations
 
@@ -13,16 +13,20 @@ from skipsearch.planning.links import Start
 
 
 def head_tokens(layout: Layout) -> tuple[str, ...]:
-    """Return the norms and activations that the branch begins with: rule 4 for the head."""
+    """Return the norms and activations that a layout adds before the head.
+
+    They are those that its branch begins with, so that the last block's output gets them too.
+    """
     return tuple(
         ordinary(token) for token in layout.opening if token in NORMS or token in ACTIVATIONS
     )
 
 
 def stem_ending(layout: Layout) -> tuple[str, ...]:
-    """Return the block's norm and activation, except those that begin the branch: rule 4.
+    """Return the norm and activation that a layout adds after the stem.
 
-    If the block has no norm (or activation), the stem gets none either.
+    They are those of the block, except for the ones that begin its branch. If the block has no norm
+    (or activation), the stem gets none either.
     """
     ending = []
     for kinds in (NORMS, ACTIVATIONS):
@@ -33,7 +37,7 @@ def stem_ending(layout: Layout) -> tuple[str, ...]:
 
 
 def complete_stem(stem: tuple[str, ...], layout: Layout) -> tuple[str, ...]:
-    """Add the operations of rule 4 after the stem's last convolution, unless others follow it.
+    """Add the layout's operations after the stem's last convolution, unless others follow it.
 
     The pooling of a stem comes last (He et al. 2015, arXiv:1512.03385, Table 1).
     """
@@ -44,7 +48,7 @@ def complete_stem(stem: tuple[str, ...], layout: Layout) -> tuple[str, ...]:
 
 
 def complete_head(head: tuple[str, ...], layout: Layout) -> tuple[str, ...]:
-    """Add the operations of rule 4 before the head, unless it begins with a norm or activation."""
+    """Add the layout's operations before the head, unless it begins with a norm or activation."""
     opens = next(token for token in head if token != "dropout")
     return head if opens in NORMS or opens in ACTIVATIONS else (*head_tokens(layout), *head)
 

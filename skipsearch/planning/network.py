@@ -239,7 +239,7 @@ def _plan_enlarging(
     dropout: float,
     drop_path: float,
 ) -> Stage:
-    """Resolve a stage that enlarges, which joins its links before its blocks: rule 5."""
+    """Resolve a stage that enlarges, which joins its links before its blocks."""
     transition = plan_up(parse_run(up), channels, stage.inner, stage.width)
     channels = transition[-1].outputs
     # The first block as if links kept the number of channels: only then are they projected.

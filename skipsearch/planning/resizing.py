@@ -26,7 +26,7 @@ DOWNS: Table[Callable[[int], Steps]] = Table(
 def plan_up(tokens: tuple[str, ...], inputs: int, inner: int, width: int) -> Steps:
     """Resolve the operations by which a stage enlarges.
 
-    Rule 1 of widths holds: the last dense convolution outputs ``width`` channels, those before it
+    As in a block, the last dense convolution outputs ``width`` channels, those before it
     ``inner``. A transposed convolution counts as dense, and so does the convolution before
     ``shuffle`` (Shi et al. 2016, arXiv:1609.05158). Without any, the number of channels is kept.
 

@@ -35,7 +35,7 @@ def _pad(inputs: int, outputs: int, stride: int, norm: Norm) -> Steps:
 
 
 def _project(inputs: int, outputs: int, stride: int, norm: Norm) -> Steps:
-    """Return a 1x1 convolution and its norm: rule 3."""
+    """Return a 1x1 convolution and its norm."""
     return (Step("conv", inputs, outputs, 1, stride), *plan_run(norm, outputs, 0.0))
 
 
@@ -55,7 +55,10 @@ def enlarge(channels: int, factor: int) -> Steps:
 
 
 def projection_norm(tokens: Sequence[str]) -> Norm:
-    """Return the norm that directly follows the branch's last convolution, if any: rule 3."""
+    """Return the norm of a projection: the one directly after the branch's last convolution.
+
+    If no norm follows it, the projection has none either.
+    """
     tokens = [token for token in tokens if token != "dropout"]
     last = max(i for i, token in enumerate(tokens) if is_convolution(token))
     following = tokens[last + 1 : last + 2]
