@@ -8,6 +8,7 @@ from pathlib import Path
 
 from skipsearch.cli.options import Verbs, add_csv, add_run
 from skipsearch.cli.words import (
+    command,
     listed,
     not_written,
     positive,
@@ -66,6 +67,8 @@ def rank(options: argparse.Namespace) -> None:
     if failures := failures_in_words(failure_reasons(run.trials())):
         print_words(failures)
     print(written)
+    if run.readable_confirmation() == (None, ""):
+        print_path(f"To train the leaders again: {command('confirm', run.path)}")
     audit = run.audit()
     if audit.audited:
         print_words(*audit.words(run.config.stopping.rule, len(run.trials())))

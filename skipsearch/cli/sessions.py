@@ -307,6 +307,8 @@ def confirm(options: argparse.Namespace) -> int:
     if run.config.baseline:
         print_words(run.config.baseline.sentence())
     print(written)
+    if found.judged:
+        print_path(f"To export the best: {command('export', run.path)}")
     if found.wanted:
         print("The time is up: run the same command again to resume.")
     return 0
