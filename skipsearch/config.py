@@ -320,8 +320,9 @@ def _recipe(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _data(values: Mapping[str, Any]) -> dict[str, Any]:
-    values = DATA_ADDED | dict(values)
-    return {name: values.get(name) for name in SAME_DATA}
+    given: dict[str, Any] = DATA_ADDED | dict(values)
+    given["metric"] = given["metric"] or TASKS[given["task"]].metric.name
+    return {name: given.get(name) for name in SAME_DATA}
 
 
 def _is_same_data(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:

@@ -147,8 +147,8 @@ class Recipe:
             arXiv:1606.04797, for several classes), or ``both``, which is their sum (Isensee et al.
             2021, doi:10.1038/s41592-020-01008-z). Another task has only one loss.
         class_weights: Weights of the classes in the cross-entropy: ``none``, or
-            ``median-frequency``: the median of the classes' frequencies over that of the class
-            (Eigen & Fergus 2015, arXiv:1411.4734, for pixels).
+            ``median-frequency``, inversely proportional to the frequency of a class: among the
+            pixels (Eigen & Fergus 2015, arXiv:1411.4734), or among the images.
 
     Raises:
         RecipeError: If a value is out of range.

@@ -175,7 +175,7 @@ class Task:
         metrics = {metric.name: metric for metric in (self.metric, *self.other_metrics)}
         if name is None:
             return self
-        if name not in metrics:
+        if not isinstance(name, str) or name not in metrics:
             raise RunError(f"metric: {not_one_of(name, tuple(metrics))} ({self.name})")
         others = tuple(metric for metric in metrics.values() if metric.name != name)
         return replace(self, metric=metrics[name], other_metrics=others)

@@ -318,7 +318,7 @@ def test_what_another_driver_left_of_a_pack_that_is_trained_here_joins_it(tmp_pa
         stopping=EarlyStopping(rule="none"),
         cost_bounds=(),
         limits=Limits(),
-        progress=Progress(3, ()),
+        progress=Progress(3, (), ACCURACY),
     )
     request = Request.from_config(searcher.suggest("a"))
     assert (request.seeds, request.recorded) == ((0, 1, 2), (1, 2))

@@ -126,14 +126,14 @@ LINES: list[tuple[int, list[Trial], list[Ended], int, float, str]] = [
 def test_the_line_says_what_ended_how_the_best_and_the_time(
     budget: int, earlier: list[Trial], ended: list[Ended], running: int, seconds: float, line: str
 ) -> None:
-    progress = Progress(budget, earlier, ACCURACY, io.StringIO())
+    progress = Progress(budget, earlier, ACCURACY, stream=io.StringIO())
     for number, state, accuracy in ended:
         progress.ended(number, state, accuracy, running)
     assert progress.line(running, seconds) == line
 
 
 def test_of_equal_values_the_first_stays_the_best() -> None:
-    progress = Progress(9, [], ACCURACY, io.StringIO())
+    progress = Progress(9, [], ACCURACY, stream=io.StringIO())
     for number in (3, 1, 2):
         progress.ended(number, COMPLETE, 0.5, 0)
     assert "best accuracy 0.5000 (trial 3)" in progress.line(0, 1.0)
@@ -197,7 +197,7 @@ def test_a_terminal_shows_one_line_that_is_redrawn(
 ) -> None:
     monkeypatch.setenv("TERM", "xterm")
     screen, stream = terminal
-    progress = Progress(5, [], ACCURACY, stream)
+    progress = Progress(5, [], ACCURACY, stream=stream)
     progress.show(1)
     finish(progress, 2)
     progress.show(0, final=True)
@@ -215,7 +215,7 @@ def test_no_row_of_a_terminal_is_left_behind(
 ) -> None:
     monkeypatch.setenv("TERM", "xterm")
     screen, stream = terminal
-    progress = Progress(100_000, [], ACCURACY, stream)
+    progress = Progress(100_000, [], ACCURACY, stream=stream)
     progress.show(64)
     shown(screen, stream)
     resize(screen, columns)  # between two lines
@@ -258,7 +258,7 @@ def test_a_text_is_cut_to_columns(text: str, columns: int, expected: str) -> Non
 def test_a_dumb_terminal_gets_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "dumb")
     stream = Stream(terminal=True)
-    progress = Progress(1000, [], ACCURACY, stream)
+    progress = Progress(1000, [], ACCURACY, stream=stream)
     progress.show(1)
     finish(progress, 500)
     assert stream.getvalue() == progress_line(0, 1000, running=1)
@@ -266,7 +266,7 @@ def test_a_dumb_terminal_gets_plain_lines(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_pipe_gets_plain_lines_and_few_of_them() -> None:
     stream = io.StringIO()
-    progress = Progress(1000, [], ACCURACY, stream)
+    progress = Progress(1000, [], ACCURACY, stream=stream)
     progress.show(1)
     finish(progress, 500)  # in far less than ten seconds
     assert stream.getvalue() == progress_line(0, 1000, running=1)
@@ -281,7 +281,7 @@ def progress_line(finished: int, budget: int, running: int) -> str:
 
 def test_the_end_is_shown_at_once_and_once() -> None:
     stream = io.StringIO()
-    progress = Progress(3, [], ACCURACY, stream)
+    progress = Progress(3, [], ACCURACY, stream=stream)
     progress.show(1)
     finish(progress, 3)
     lines = stream.getvalue().splitlines()
@@ -292,7 +292,7 @@ def test_the_end_is_shown_at_once_and_once() -> None:
 
 def test_a_session_that_ends_early_shows_its_last_line() -> None:
     stream = io.StringIO()
-    progress = Progress(10, [], ACCURACY, stream)
+    progress = Progress(10, [], ACCURACY, stream=stream)
     progress.show(1)
     finish(progress, 3)
     progress.show(0, final=True)
@@ -312,5 +312,5 @@ def test_it_writes_to_standard_error_and_flushes(capsys: pytest.CaptureFixture[s
 def test_every_line_is_seen_at_once(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     stream = Stream(terminal)
-    Progress(4, [], ACCURACY, stream).show(2)
+    Progress(4, [], ACCURACY, stream=stream).show(2)
     assert stream.flushed == 1

@@ -32,6 +32,7 @@ from skipsearch.searching.progress import Progress
 from skipsearch.searching.searcher import StudySearcher
 from skipsearch.searching.study import SearchStudy
 from skipsearch.space import Space
+from skipsearch.task import ACCURACY
 from skipsearch.training import Folder, Streams, Trainer, is_lost
 
 DESIGN = Design(layout="conv3-bn-relu", depths=(1,), widths=(4,))
@@ -246,7 +247,7 @@ def test_the_driver_says_once_why_trainings_are_slow(
         stopping=EarlyStopping(rule="none"),
         cost_bounds=(),
         limits=Limits(),
-        progress=Progress(2, (), said),
+        progress=Progress(2, (), ACCURACY, stream=said),
     )
     for trial_id in ("a", "b"):
         job = Job(Request.from_config(searcher.suggest(trial_id)), data, Folder(tmp_path))

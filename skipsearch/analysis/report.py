@@ -116,6 +116,9 @@ def _more(found: Findings) -> Iterator[str]:
             trials=max(found.config.trials, TO_SETTLE),
             seeds=max(found.config.seeds, SEEDS_TO_SETTLE),
         )
+        if found.config.data.is_given:
+            yield f"To settle what is open, search with ask={axes!r} and the same data."
+            return
         yield "To settle what is open, a search that stops as soon as it is settled:"
         yield search_command(more)
 
@@ -126,6 +129,7 @@ def _leading(ranking: pd.DataFrame, metric: Metric) -> Iterator[str]:
         yield "No training has reached an epoch at which trainings are compared."
         return
     score, low, high = (metric.shown(first[name]) for name in (metric.validation, "low", "high"))
+    score = f"a validation {metric.title} of {score}"
     seeds = "one seed" if first.n == 1 else f"mean of {first.n} seeds"
     interval = "" if isnan(first.low) else f", 95 % interval {low} to {high}"
     yield (
@@ -134,7 +138,9 @@ def _leading(ranking: pd.DataFrame, metric: Metric) -> Iterator[str]:
     )
     tied = int(ranking.tied.sum())
     others = ""
-    if tied > 1:
+    if isnan(first.low):
+        others = "one seed each separates no designs, and "
+    elif tied > 1:
         are = "is" if tied == 2 else "are"
         others = f"{counted(tied - 1, 'other')} {are} statistically indistinguishable from it, and "
     yield (

@@ -370,6 +370,10 @@ def provenance_section(found: Findings) -> Section:
         f" {versions}.",
         *(f"Numerics: {text}." for text in numerics),
         "The run folder holds run.yaml, the configuration, and study.db, an Optuna study with all"
-        " records. To repeat the search:",
+        " records.",
     ]
+    if config.data.is_given:
+        text.append("The data were given in Python, where the search can be repeated with them.")
+        return Section(title="Provenance", text=text)
+    text.append("To repeat the search:")
     return Section(title="Provenance", text=text, code=search_command(config))

@@ -56,7 +56,8 @@ def show(options: argparse.Namespace) -> None:
     """Draw a layout, a design, a space, a classic or a design of a run."""
     what: str = options.what
     ready = [name for name in ready_names() if name not in CLASSICS]
-    of_run = what not in ready and Path(what, "run.yaml").is_file()
+    is_name = what in ready or what.lower() in CLASSICS
+    of_run = not is_name and Path(what, "run.yaml").is_file()
     if options.design is not None and not of_run:
         raise RunError(f"design: is for a run, and {shown_value(what)} is not a run folder")
     if what in ready or (what.endswith((".yaml", ".yml")) and "axes" in read_values(what)):

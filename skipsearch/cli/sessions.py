@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from math import ceil
+from math import ceil, isnan
 from typing import TYPE_CHECKING
 
 from skipsearch.cli.options import (
@@ -39,6 +39,10 @@ from skipsearch.recipe import Recipe
 from skipsearch.record import ASK_BEST, COSTS, FAIL
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from skipsearch.config import SearchConfig
+    from skipsearch.record import Trial
     from skipsearch.run import Run
     from skipsearch.searching.driver import Outcome
 
@@ -168,26 +172,32 @@ def search_space(options: argparse.Namespace) -> int:
     if run.outcome.running_elsewhere:
         others = counted(run.outcome.running_elsewhere, "trial")
         print(f"Other searches of this study are still running {others}.")
-    if run.outcome.settled:
-        print("The question is settled, so the search ends.")
-    elif ask != [ASK_BEST]:
-        print(f"To continue, run the same command again with {_enough(run, run.outcome)}.")
     if trials and all(trial.state == FAIL for trial in trials):
         print_path(f"No training has finished. The trials are in {run.path}.")
         return EXIT_FAILED
+    if run.outcome.settled:
+        print("The question is settled, so the search ends.")
+    elif not isnan(run.outcome.further):
+        options_to_settle = _enough(trials, run.config, run.outcome)
+        print(f"To continue, run the same command again with {options_to_settle}.")
     print_path(f"The trials are in {run.path}; see: {command('rank', run.path)}")
     return 0
 
 
-def _enough(run: Run, outcome: Outcome) -> str:
-    """Return the options with which a search about axes probably settles its questions."""
-    trained = run.trials()
+def _enough(trained: Sequence[Trial], config: SearchConfig, outcome: Outcome) -> str:
+    """Return the options with which a search about axes probably settles its questions.
+
+    Args:
+        trained: Its trainings.
+        config: Its configuration.
+        outcome: Its outcome, with the number of further trainings.
+    """
     further = max(1, ceil(min(outcome.further, MOST_FURTHER)))
     options = []
     if outcome.exhausted:
         designs = len({trial.key for trial in trained})
-        options.append(f"--seeds {run.config.seeds + max(1, ceil(further / designs))}")
-    if not options or len(trained) + further > run.config.trials:
+        options.append(f"--seeds {config.seeds + ceil(further / designs)}")
+    if not options or len(trained) + further > config.trials:
         options.append(f"--trials {len(trained) + further}")
     return " ".join(options)
 

@@ -4,12 +4,13 @@ import numpy as np
 
 from skipsearch.data.source import Array
 from skipsearch.data.split import Split
-from skipsearch.errors import DataError
+from skipsearch.errors import DataError, counted
 
 # In a source without test images, this share of all images is the test split, drawn with a
 # separate seed: another split_seed must not move test images to the training split.
 TEST_FRACTION = 0.2
 TEST_SEED = 0
+ORDERS = 200  # random orders of the groups, of which one is taken
 
 
 def three_splits(
@@ -65,7 +66,8 @@ def three_splits(
     else:
         aside = round(TEST_FRACTION * len(train))
         train, test, groups = _divide(name, train, aside, TEST_SEED, class_names, groups)
-        remark = f"no test split of its own, so a fixed {TEST_FRACTION:.0%} is set aside as one"
+        share = len(test) / (len(train) + len(test))
+        remark = f"no test split of its own, so a fixed {share:.0%} is set aside as one"
     if "validation" in parts:
         validation = parts["validation"]
     else:
@@ -87,21 +89,22 @@ def _divide(
 
     Returns:
         The remaining images, the drawn ones, and the groups of the remaining ones. Of whole groups
-        the drawn number is only about the requested one.
+        half to twice the requested number is drawn.
     """
     from sklearn.model_selection import train_test_split
 
     order = np.arange(len(split))
     labels = None if class_names is None else split.labels.numpy()
-    try:
-        if groups is None:
+    if groups is not None:
+        left, drawn = _divide_groups(labels, groups, places, seed)
+        _check_groups(name, labels, groups, drawn, places, class_names)
+    else:
+        try:
             left, drawn = train_test_split(
                 order, test_size=places, stratify=labels, random_state=seed
             )
-        else:
-            left, drawn = _divide_groups(labels, groups, places / len(split), seed)
-    except ValueError:  # from scikit-learn: a class of one image, or fewer places than classes
-        left, drawn = order, order[:0]
+        except ValueError:  # from scikit-learn: a class of one image, or fewer places than classes
+            left, drawn = order, order[:0]
     if class_names is not None:
         _check_classes(name, split.labels.numpy(), (left, drawn), places, class_names)
     elif not (len(left) and len(drawn)):
@@ -114,22 +117,57 @@ def _divide(
 
 
 def _divide_groups(
-    labels: Array | None, groups: Array, share: float, seed: int
+    labels: Array | None, groups: Array, places: int, seed: int
 ) -> tuple[Array, Array]:
     """Return the indices of the remaining and the drawn images, of whole groups each.
 
-    With classes these are a stratified fold, of one n-th of the images for the n nearest to the
-    share.
+    Of several random orders of the groups, it takes the one whose first groups, with about as many
+    images as places, have every class on both sides and come nearest to the shares of the
+    classes.
     """
-    from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold
+    _, group = np.unique(groups, return_inverse=True)
+    classes = np.zeros(len(group), dtype=np.int64) if labels is None else labels
+    sizes, whole = np.bincount(group), np.bincount(classes)
+    rng = np.random.default_rng(seed)
+    best, least = np.zeros(len(group), dtype=bool), np.inf
+    for _ in range(ORDERS):
+        order = rng.permutation(len(sizes))
+        first = np.abs(np.cumsum(sizes[order]) - places).argmin() + 1
+        taken = np.isin(np.arange(len(sizes)), order[:first])
+        drawn = np.bincount(classes[taken[group]], minlength=len(whole))
+        off = np.abs(drawn - whole * places / len(group)).sum()
+        off += len(group) * int(((drawn == 0) | (drawn == whole)).sum())
+        if off < least:
+            best, least = taken[group], off
+    return np.flatnonzero(~best), np.flatnonzero(best)
 
-    if labels is None:
-        once = GroupShuffleSplit(n_splits=1, test_size=share, random_state=seed)
-        left, drawn = next(once.split(groups, groups=groups))
-    else:
-        folds = StratifiedGroupKFold(max(2, round(1 / share)), shuffle=True, random_state=seed)
-        left, drawn = next(folds.split(groups, labels, groups))
-    return np.sort(left), np.sort(drawn)
+
+def _check_groups(
+    name: str,
+    labels: Array | None,
+    groups: Array,
+    drawn: Array,
+    places: int,
+    class_names: tuple[str, ...] | None,
+) -> None:
+    """Raise an error if whole groups leave a class on one side, or are far from the places."""
+    if labels is not None and class_names is not None:
+        whole = np.bincount(labels, minlength=len(class_names))
+        aside = np.bincount(labels[drawn], minlength=len(class_names))
+        for number in np.flatnonzero((aside == 0) | (aside == whole)):
+            count = counted(len(np.unique(groups[labels == number])), "group")
+            raise DataError(
+                f"{name}: class {class_names[number]!r} has images in {count}, too few to set"
+                f" {places} of {counted(len(labels), 'image')} aside, in whole groups and with"
+                " every class on both sides"
+            )
+    if not places / 2 <= len(drawn) <= 2 * places:
+        largest = np.unique(groups, return_counts=True)[1].max()
+        raise DataError(
+            f"{name}: {counted(len(np.unique(groups)), 'group')}, the largest of"
+            f" {counted(int(largest), 'image')}: whole groups near to the {places} images to set"
+            f" aside hold {len(drawn)}"
+        )
 
 
 def _check_classes(

@@ -181,7 +181,7 @@ def search(
     if objectives[0] != images.task.metric.validation:
         raise RunError(
             f"objectives: {objectives[0]} is not the metric of {images.task.name}:"
-            f" {images.task.metric.validation}"
+            f" {images.task.metric.validation} (metric sets another one)"
         )
     _check_recipe(images.task, recipe or Recipe(), space)
     for head in space.values("head"):

@@ -32,6 +32,7 @@ class Progress:
         budget: int,
         earlier: Iterable[Trial],
         metric: Metric,
+        *,
         stream: TextIO | None = None,
     ) -> None:
         self._budget = budget

@@ -51,20 +51,15 @@ class ClassificationCriterion:
         return images, labels
 
     def losses(self, outputs: Tensor, target: Tensor, label_smoothing: float = 0.0) -> Tensor:
-        """Return the cross-entropy (n, networks) of logits (n, networks, classes).
-
-        With class weights the mean over a batch is the weighted mean, as in ``F.cross_entropy``.
-        """
+        """Return the cross-entropy (n, networks) of logits (n, networks, classes)."""
         losses = F.cross_entropy(
             outputs.flatten(0, 1),
             target.flatten(),
             self._weights,
             reduction="none",
             label_smoothing=label_smoothing,
-        ).view(target.shape)
-        if self._weights is None:
-            return losses
-        return losses / self._weights[target].mean(0)
+        )
+        return losses.view(target.shape)
 
     def no_tally(self, networks: int) -> Tensor:
         """Return zeros (networks,)."""

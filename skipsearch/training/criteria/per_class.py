@@ -61,10 +61,10 @@ CLASS_SCORES: Mapping[str, Callable[[Tensor], Tensor]] = {
 
 
 def balanced_weights(labels: Tensor, classes: int) -> Tensor:
-    """Return the weight of each class: the median of all frequencies over that of the class.
+    """Return the weight of each class, inversely proportional to its number of images.
 
-    A class that no image has keeps the weight 1. The ratios of the weights are those of
-    ``class_weight="balanced"`` in scikit-learn.
+    The mean weight of the images is 1, as with ``class_weight="balanced"`` in scikit-learn. A class
+    without images has the weight 1.
 
     Args:
         labels: Labels (N,).
@@ -75,4 +75,4 @@ def balanced_weights(labels: Tensor, classes: int) -> Tensor:
     """
     counts = labels.bincount(minlength=classes).double()
     there = counts > 0
-    return (counts[there].quantile(0.5) / counts).where(there, 1.0).float()
+    return (len(labels) / (there.sum() * counts)).where(there, 1.0).float()
