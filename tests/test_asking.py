@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,12 +19,13 @@ from scipy.special import expit
 import skipsearch as ss
 from skipsearch import analysis
 from skipsearch.analysis.effects import UNKNOWN
-from skipsearch.cli import main
+from skipsearch.cli import main, sessions
 from skipsearch.errors import RunError
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, DIVERGED, FAIL, Environment, Epoch
 from skipsearch.searching import asking
 from skipsearch.searching.cluster import ray_session
+from skipsearch.searching.driver import Outcome
 from skipsearch.searching.options import Resources
 from skipsearch.searching.plans import Plan, Proposal
 from skipsearch.searching.study import SearchStudy
@@ -456,6 +459,25 @@ def test_it_says_what_the_report_says_at_each_step(margin: float) -> None:
     if not answer.settled:
         texts = (*analysis.answers(table, ACCURACY), answer.sentence(ACCURACY, further))
         assert all(needed(further) in text for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("exhausted", "further", "options"),
+    [
+        (False, 16.2, "--trials 37"),
+        (False, 0.0, "--trials 21"),
+        (False, math.inf, "--trials 120"),
+        (True, 16.0, "--seeds 4"),
+        (True, 60.0, "--seeds 8 --trials 80"),
+    ],
+)
+def test_the_hint_names_options_that_probably_settle_the_question(
+    exhausted: bool, further: float, options: str
+) -> None:
+    trained = [SimpleNamespace(key=str(number % 10)) for number in range(20)]  # two seeds each
+    config = SimpleNamespace(seeds=2, trials=40)
+    outcome = Outcome(exhausted=exhausted, further=further)
+    assert sessions._enough(trained, config, outcome) == options
 
 
 # --- a whole search -------------------------------------------------------------------------------
