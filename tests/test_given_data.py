@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -84,13 +85,14 @@ def test_any_shape(shape: tuple[int, ...], axes: str | None, channels: int, size
     ("images", "message"),
     [
         (np.zeros((9, 4, 4), "float64"), "x: train_images is float64 (9, 4, 4), expected uint8, "),
-        (np.full((9, 4, 4), np.nan, "float32"), "with 144 values that are not finite"),
+        (np.full((9, 4, 4), np.nan, "float32"), "with 144 values not finite"),
         (
             np.zeros((9, 1, 500, 6), "uint8"),
             "in which the channels could be any axis: add the text",
         ),
         (np.zeros((8, 4, 4), "uint8"), "9 labels for 8 images"),
-        ([[1, 2], [3]], "train images: not an array of numbers"),
+        ([[1, 2], [3]], "train images: [[1, 2], [3]] is not an array of numbers"),
+        (["a.png"] * 9, "train images: ['a.png', 'a.png', "),
         (torch.zeros(9, 4, 4, dtype=torch.bfloat16), "train images: bfloat16, which NumPy"),
     ],
 )
@@ -181,6 +183,21 @@ def test_images_of_a_group_stay_in_one_split(tmp_path: Path, seed: int, names: b
         load_data(path, denoise=25, split_seed=seed), images, groups
     )
     assert sorted([*train, *validation, *test]) == sorted(set(groups))
+
+
+@pytest.mark.parametrize("kind", ["str", "object", "category", "string"])
+def test_labels_and_groups_may_be_columns_of_pandas(kind: str) -> None:
+    images, labels = arrays(n=600)
+    names, patients = np.array(["a", "b", "c"])[labels], np.arange(600) // 6
+    table = pd.DataFrame({"name": names, "patient": [f"patient {n}" for n in patients]})
+    table = table.astype(kind)
+    data = Data.from_arrays(images, table.name, groups=table.patient)
+    plain = Data.from_arrays(images, names, groups=[f"patient {n}" for n in patients])
+    assert data.fingerprint == plain.fingerprint
+    assert data.class_names == ("a", "b", "c")
+    table.loc[3, "patient"] = None
+    with pytest.raises(DataError, match="groups: expected numbers, or texts alone, with no value"):
+        Data.from_arrays(images, table.name, groups=table.patient)
 
 
 def test_groups_that_make_no_sense_are_refused() -> None:
@@ -274,12 +291,16 @@ def test_items_may_be_mappings_of_pictures() -> None:
         ([], "the dataset is empty"),
         ([(np.zeros((4, 4)), 0), (np.zeros((4, 5)), 1)], r"train[1]: the image is float64 (4, 5)"),
         ([np.zeros(3)], "train[0]: ndarray is not a pair of image and label"),
+        ([("a.png", 0)] * 5, "train[0]: image: 'a.png' is not an array of numbers, a tensor or a"),
+        ([(None, 0)] * 5, "train[0]: image: None is not an array of numbers, a tensor or a"),
+        ([(np.zeros((4, 4)), None)] * 5, "train: labels: expected numbers, or texts alone, with"),
     ],
 )
 def test_wrong_datasets_are_refused(dataset: Any, message: str) -> None:
     with pytest.raises(DataError) as caught:
         Data.from_dataset(dataset)
     assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 # --- the whole way -------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from skipsearch.artefacts.card import Card
 from skipsearch.artefacts.loading import load_predictor
 from skipsearch.artefacts.writing import write_artefacts
 from skipsearch.data import Data, load_data, read_picture
+from skipsearch.data.image_files import read_header
 from skipsearch.errors import DataError
 from skipsearch.models import build
 from skipsearch.searching.cluster import ray_session
@@ -85,6 +86,30 @@ KINDS = {
     "TIFF of pages": Kind(".tif", "uint16", (13, *SIZE), save_tiff(photometric="minisblack"), True),
     "TIFF of pages of 8 bits": Kind(
         ".tif", "uint8", (5, *SIZE), save_tiff(photometric="minisblack"), True
+    ),
+    "TIFF of pages, of which the first has tags": Kind(
+        ".tif", "uint8", (5, *SIZE), save_tiff(photometric="minisblack", truncate=True), True
+    ),
+    "ImageJ TIFF of 8 bits": Kind(
+        ".tif", "uint8", (3, *SIZE), save_tiff(imagej=True, metadata={"axes": "CYX"}), True
+    ),
+    "ImageJ TIFF of 16 bits": Kind(
+        ".tif", "uint16", (3, *SIZE), save_tiff(imagej=True, metadata={"axes": "CYX"}), True
+    ),
+    "OME TIFF of 8 bits": Kind(
+        ".ome.tif", "uint8", (3, *SIZE), save_tiff(photometric="minisblack", ome=True), True
+    ),
+    "OME TIFF of 16 bits": Kind(
+        ".ome.tif", "uint16", (3, *SIZE), save_tiff(photometric="minisblack", ome=True), True
+    ),
+    "RGB TIFF of 16 bits, described in bytes": Kind(
+        ".tif",
+        "uint16",
+        (*SIZE, 3),
+        save_tiff(photometric="rgb", metadata=None, extratags=[(270, "B", 3, b"abc", True)]),
+    ),
+    "RGB TIFF of 16 bits, LZW": Kind(
+        ".tif", "uint16", (*SIZE, 3), save_tiff(photometric="rgb", compression="lzw", predictor=2)
     ),
     "volume TIFF, channels last": Kind(
         ".tif", "uint16", (*SIZE, 5), save_tiff(photometric="minisblack")
@@ -174,6 +199,88 @@ def test_further_images_in_a_file_are_said(tmp_path: Path) -> None:
     data = load_data(tmp_path)
     assert data.fingerprint == Data.from_arrays(images, labels, axes="NHWC").fingerprint
     assert "note: only the first frame of 1 file was read" in data.summary()
+
+
+def save_plain(path: Path, pages: np.ndarray) -> None:
+    tifffile.imwrite(path, pages, photometric="minisblack", metadata=None)
+
+
+def save_pages(path: Path, pages: np.ndarray) -> None:
+    first, *others = [Image.fromarray(page) for page in pages]
+    first.save(path, save_all=True, append_images=others)
+
+
+@pytest.mark.parametrize("save", [save_plain, save_pages])
+@pytest.mark.parametrize("shape", [(200, 17, 15), (4, 32, 24)])
+def test_pages_of_unknown_meaning_are_refused_with_code_that_names_it(
+    tmp_path: Path, save: Callable[[Path, np.ndarray], None], shape: tuple[int, ...]
+) -> None:
+    pages, path = noise(*shape), tmp_path / "a.tif"
+    save(path, pages)
+    with pytest.raises(DataError) as caught:
+        read_header(path)
+    message, _, code = str(caught.value).partition(": for channels, save ")
+    assert message == (
+        f"{path}: {shape[0]} pages that could be channels or images, expected one image"
+    )
+    exec(code, {"tifffile": tifffile, "FILE": path})
+    header = read_header(path)
+    assert (header.channels, header.size, header.pixels) == (shape[0], shape[1:], "uint16")
+
+
+def test_the_first_page_of_8_bits_is_a_picture_and_said(tmp_path: Path) -> None:
+    folder_of_images(tmp_path)
+    save_pages(tmp_path / "cat" / "more.tif", noise(4, 8, 8).astype("uint8"))
+    data = load_data(tmp_path, image_size=8)
+    assert (data.in_channels, data.notes.animated) == (3, 1)
+    assert "note: only the first frame of 1 file was read" in data.summary()
+
+
+@pytest.mark.parametrize("description", [{}, {"ome": True}, {"imagej": True}])
+def test_a_single_page_of_rgb_is_a_picture_in_any_program(
+    tmp_path: Path, description: dict[str, bool]
+) -> None:
+    image = noise(*SIZE, 3).astype("uint8")
+    photometric = {} if "imagej" in description else {"photometric": "rgb"}
+    tifffile.imwrite(tmp_path / "a.tif", image, **photometric, **description)
+    assert np.array_equal(read_picture(tmp_path / "a.tif", 3, SIZE).permute(1, 2, 0), image)
+
+
+def test_8_bits_of_which_0_is_white_are_inverted(tmp_path: Path) -> None:
+    image = noise(*SIZE).astype("uint8")
+    tifffile.imwrite(tmp_path / "a.tif", image, photometric="miniswhite")
+    assert np.array_equal(read_picture(tmp_path / "a.tif", 1, SIZE)[0], 255 - image)
+
+
+# --- arrays beside pictures ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name", ["cat/embedding.npy", "cat/features/000.npy", "cat/000.npy", "labels.npy"]
+)
+@pytest.mark.parametrize("asked", [{}, {"denoise": 25}])
+def test_arrays_beside_pictures_are_left_out(
+    tmp_path: Path, name: str, asked: dict[str, int]
+) -> None:
+    folder_of_images(tmp_path)
+    plain = load_data(tmp_path, image_size=8, **asked)
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    np.save(tmp_path / name, np.zeros(128, "float32"))
+    data = load_data(tmp_path, image_size=8, **asked)
+    assert data.fingerprint == plain.fingerprint
+    assert data.notes.passed_over == {".npy": 1}
+    assert "left out: 1 file (1 .npy)" in data.summary()
+
+
+def test_arrays_beside_masks_are_left_out(tmp_path: Path) -> None:
+    kind = KINDS["16-bit PNG"]
+    write_pairs(tmp_path, kind, arrays(kind)[0])
+    plain = load_data(tmp_path)
+    for half in ("images", "masks"):
+        np.save(tmp_path / half / "000.npy", np.zeros(128, "float32"))
+    data = load_data(tmp_path)
+    assert data.fingerprint == plain.fingerprint
+    assert "left out: 2 files (2 .npy)" in data.summary()
 
 
 # --- 8-bit pictures stay as they were ------------------------------------------------------------
@@ -275,9 +382,10 @@ def two_numbers_of_channels(here: Path) -> list[str]:
     return ["more.npy is an image of uint16 in 2 channels"]
 
 
-def arrays_beside_pictures(here: Path) -> list[str]:
-    np.save(folder_of_images(here) / "dog" / "features.npy", np.zeros((8, 8, 3), "uint8"))
-    return ["features.npy is an image of uint8 in 3 channels", "000.png is an 8-bit picture"]
+def arrays_and_pictures(here: Path) -> list[str]:
+    (folder_of_images(here, classes=("cat",)) / "dog").mkdir()
+    np.save(here / "dog" / "000.npy", np.zeros((8, 8, 3), "uint8"))
+    return ["000.npy is an image of uint8 in 3 channels", "000.png is an 8-bit picture"]
 
 
 def only(save: Callable[[Path], object], name: str, *words: str) -> Callable[[Path], list[str]]:
@@ -333,7 +441,7 @@ REFUSED = {
     "16 bits and a picture": sixteen_bits_and_a_picture,
     "two types": two_types,
     "two numbers of channels": two_numbers_of_channels,
-    "arrays beside pictures": arrays_beside_pictures,
+    "a class of arrays and one of pictures": arrays_and_pictures,
     **{
         name: only(lambda path, array=array: np.save(path, array), "000.npy", *words)
         for name, (array, *words) in NPY.items()
@@ -371,11 +479,21 @@ REFUSED = {
         "000.aaa.tif",
         "an array of int16 (9, 12), expected uint8, ",
     ),
+    "int8 TIFF": only(
+        lambda path: tifffile.imwrite(path, noise(9, 12).astype("int8")),
+        "000.aaa.tif",
+        "an array of int8 (9, 12), expected uint8, ",
+    ),
+    "MinIsWhite TIFF": only(
+        lambda path: tifffile.imwrite(path, noise(9, 12), photometric="miniswhite"),
+        "000.aaa.tif",
+        "the value 0 is white (MinIsWhite), expected black: save ",
+    ),
     "turned TIFF": only(turned, "000.aaa.tif", "by its orientation tag: save it upright"),
     "32-bit integers": only(
         lambda path: path.write_bytes(b"P5 2 2 65535\n" + bytes(8)),
         "000.aaa.pgm",
-        "pixels of mode I (32-bit integers), expected 8 or 16 bits",
+        "a PPM file that Pillow opens as 32-bit integers (mode I), expected 8 or 16 bits",
     ),
 }
 

@@ -71,8 +71,9 @@ def read_deep(path: Path) -> RawImage:
     with opened(path) as image:
         if image.mode not in DEEP_MODES:
             raise DataError(
-                f"{path}: pixels of mode {image.mode} (32-bit integers), expected 8 or 16 bits or"
-                " floating-point numbers: save numpy.array(image).astype('uint16') if they fit"
+                f"{path}: a {image.format} file that Pillow opens as 32-bit integers (mode"
+                f" {image.mode}), expected 8 or 16 bits or floating-point numbers: save"
+                " numpy.array(image).astype('uint16') as a PNG if they fit"
             )
         pixels = np.asarray(ImageOps.exif_transpose(image))
         return RawImage(

@@ -12,8 +12,7 @@ from skipsearch.data.axes import CHANNELS_FIRST, CHANNELS_LAST, axes_of
 from skipsearch.data.labels import read_labels
 from skipsearch.data.mask_arrays import read_mask_arrays
 from skipsearch.data.memory import require_memory
-from skipsearch.data.notes import count
-from skipsearch.data.pixels import FULL_SCALES
+from skipsearch.data.pixels import check_pixels
 from skipsearch.data.source import Array, Read, split_of_arrays, split_of_images, split_of_masks
 from skipsearch.errors import DataError, not_one_of, reason
 from skipsearch.task import CLASSIFICATION, SEGMENTATION
@@ -196,18 +195,7 @@ def _check_pixels(where: str, images: Mapping[str, Array]) -> None:
             raise DataError(
                 f"{what}, expected (N, H, W) or (N, H, W, C), not empty{_shape(key, array)}"
             )
-        if array.dtype.name not in FULL_SCALES:
-            kinds = f"expected {', '.join(FULL_SCALES)}"
-            line = ""
-            if array.dtype.kind in "biuf":
-                line = f": save {key}.astype('float32'), and the other images in the same way"
-            raise DataError(f"{what}, {kinds}{line}")
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            number = int((~np.isfinite(array)).sum())
-            raise DataError(
-                f"{what} with {count(number, 'value')} that {'is' if number == 1 else 'are'} not"
-                f" finite (NaN or infinite): replace them, as numpy.nan_to_num({key}) does"
-            )
+        check_pixels(what, array, key, ", and the other images in the same way")
         train = images["train_images"]
         if array.dtype != train.dtype:
             raise DataError(

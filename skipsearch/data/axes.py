@@ -20,6 +20,6 @@ def axes_of(shape: tuple[int, ...]) -> str | None:
     if first in CHANNELS and last > max(CHANNELS) and (first > 1 or middle < 8 * last):
         return CHANNELS_FIRST
     # Any number of channels is accepted if it is the smallest axis and the last one.
-    if last < min(first, middle) or (first == middle and last < first):
+    if last < min(first, middle):
         return CHANNELS_LAST
     return None

@@ -201,7 +201,7 @@ class Data:
         split_seed: int = 0,
         validation_fraction: float | None = None,
     ) -> Self:
-        """Create a data set from a map-style dataset, which is read once.
+        """Create a data set from a map-style dataset, whose items are all read in advance.
 
         Its items are pairs (image, label), as in torchvision, or mappings, as in Hugging Face
         datasets. Images are PIL images, arrays or tensors, all of one size; a tensor (C, H, W) has

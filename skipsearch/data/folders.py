@@ -145,7 +145,7 @@ def _files_of_split(folder: Path, class_names: tuple[str, ...], passed: Passed) 
     for name in class_names:
         if not (folder / name).is_dir():
             raise DataError(f"{folder / name}: no images of this class, the folder is missing")
-        images = sorted(images_below(folder / name, passed, (), False))
+        images = sorted(images_below(folder / name, passed, False))
         if not images:
             raise DataError(
                 f"{folder / name}: no images of this class, expected files that end with one of "

@@ -58,7 +58,7 @@ def given_arrays(
             continue
         if not isinstance(pair, tuple | list) or len(pair) != 2:
             raise DataError(f"{part}: expected a pair of images and labels")
-        arrays[f"{part}_images"] = _array(f"{part} images", pair[0])
+        arrays[f"{part}_images"] = _image_array(f"{part} images", pair[0])
         arrays[f"{part}_{kind}"] = _array(f"{part} labels", pair[1])
     if class_names is not None:
         arrays[NAMES] = np.asarray(list(class_names))
@@ -69,20 +69,38 @@ def given_arrays(
     return arrays, kind
 
 
+def _image_array(what: str, value: Any) -> Array:
+    """Return an image or several of one size as an array of numbers on the CPU."""
+    array = _as_array(what, value)
+    if array.dtype.kind not in "biuf":
+        raise DataError(
+            f"{what}: {shown_value(value)} is not an array of numbers, a tensor or a picture of"
+            " Pillow; images of one size are stacked"
+        )
+    return array
+
+
 def _array(what: str, value: Any) -> Array:
-    """Return a value as an array on the CPU."""
+    """Return labels, masks or groups as an array of numbers or texts on the CPU."""
+    array = _as_array(what, value)
+    if array.dtype.kind == "O":
+        if all(isinstance(item, str) for item in array.flat):  # a column of pandas
+            return array.astype(str)
+        raise DataError(f"{what}: expected numbers, or texts alone, with no value missing")
+    return array
+
+
+def _as_array(what: str, value: Any) -> Array:
+    """Return a value as an array on the CPU, of objects if nothing else holds it."""
     if isinstance(value, torch.Tensor):
         value = value.detach().cpu()
         if value.dtype == torch.bfloat16:
             raise DataError(f"{what}: bfloat16, which NumPy does not have: give them.float()")
         return np.asarray(value.numpy())
     try:
-        array = np.asarray(value)
+        return np.asarray(value)
     except ValueError:  # lists of different lengths
-        array = np.asarray(None)
-    if array.dtype.kind == "O":
-        raise DataError(f"{what}: not an array of numbers or texts; images of one size are stacked")
-    return array
+        return np.asarray(None)
 
 
 class Items(NamedTuple):
@@ -137,7 +155,7 @@ def read_items(where: str, dataset: Any, image: str, label: str) -> Items:
                 " give one kind"
             )
         axes = found
-        pixels = _array(f"{where}[{index}]: image", picture)
+        pixels = _image_array(f"{where}[{index}]: image", picture)
         if images and (pixels.shape, pixels.dtype) != (images[0].shape, images[0].dtype):
             raise DataError(
                 f"{where}[{index}]: the image is {pixels.dtype} {pixels.shape} and the first"
@@ -149,7 +167,7 @@ def read_items(where: str, dataset: Any, image: str, label: str) -> Items:
         )
     for index in range(min(number, READ_AGAIN)):
         again, _ = _pair(f"{where}[{index}]", dataset[index], image, label)
-        pixels = _array(f"{where}[{index}]: image", again)
+        pixels = _image_array(f"{where}[{index}]: image", again)
         if not np.array_equal(pixels, images[index], equal_nan=True):
             raise DataError(
                 f"{where}[{index}]: reading the image twice gives different pixels: remove the"

@@ -13,10 +13,10 @@ from torch import Tensor
 from skipsearch.data.array_files import NPY, RawImage, Reader, read_deep, read_npy
 from skipsearch.data.axes import CHANNELS_FIRST, CHANNELS_LAST, axes_of
 from skipsearch.data.pictures import Header, Picture, open_picture, opened, picture_header
-from skipsearch.data.pixels import FULL_SCALES, pixel_type
+from skipsearch.data.pixels import check_pixels, pixel_type
 from skipsearch.data.resizing import resize_images
 from skipsearch.data.tiff_files import MAGIC, tiff_reader
-from skipsearch.errors import DataError, counted
+from skipsearch.errors import DataError
 from skipsearch.plan import ImageSize, Size
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
@@ -163,15 +163,7 @@ def _pixels(path: Path, raw: RawImage, channels: int | None) -> Tensor:
     what = f"{path}: an array of {array.dtype} {array.shape}"
     if array.ndim not in (2, 3) or 0 in array.shape:
         raise DataError(f"{what}, expected one image (H, W), (H, W, C) or (C, H, W), not empty")
-    if array.dtype.name not in FULL_SCALES:
-        advice = ": save image.astype('float32')" if array.dtype.kind in "biuf" else ""
-        raise DataError(f"{what}, expected {', '.join(FULL_SCALES)}{advice}")
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        number = counted(int((~np.isfinite(array)).sum()), "value")
-        raise DataError(
-            f"{what} with {number} not finite (NaN or infinite): replace them, as"
-            " numpy.nan_to_num(image) does"
-        )
+    check_pixels(what, array, "image")
     axes = raw.axes or _axes(array.shape, channels)
     if axes is None:
         raise DataError(

@@ -16,7 +16,7 @@ IMAGE_SUFFIXES = (
     *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".gif", ".bmp", ".dib"),
     *(".tif", ".tiff", ".jp2", ".ppm", ".pgm", ".pbm", ".pnm"),
 )
-SUFFIXES = (*IMAGE_SUFFIXES, NPY)  # of all files that are read
+SUFFIXES = (*IMAGE_SUFFIXES, NPY)  # of all files that are read; .npy only without pictures
 
 # Folders that operating systems add to shared files; hidden, like names that start with a dot.
 HIDDEN = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found")
@@ -57,24 +57,42 @@ class Passed:
         self.outside += outside
 
 
-def images_below(
-    folder: Path, passed: Passed, above: tuple[tuple[int, int], ...], is_class: bool
-) -> list[Path]:
-    """Return the images of a class, at any depth.
+def images_below(folder: Path, passed: Passed, is_class: bool) -> list[Path]:
+    """Return the images of a class, at any depth: the pictures, or .npy files if there are none.
+
+    An .npy file beside pictures, such as their features, counts as a skipped file.
 
     Folders inside a class are read as well. Two or more of them without an image beside them raise
     an error, since they may be the real classes; a single one has the same meaning in both cases.
     """
+    for suffixes in (IMAGE_SUFFIXES, (NPY,)):
+        found = Passed()
+        images = _images_below(folder, suffixes, found, (), is_class)
+        if images:
+            break
+    passed.files += found.files
+    passed.hidden += found.hidden
+    return images
+
+
+def _images_below(
+    folder: Path,
+    suffixes: tuple[str, ...],
+    passed: Passed,
+    above: tuple[tuple[int, int], ...],
+    is_class: bool,
+) -> list[Path]:
+    """Return the images of some suffixes; `above` are the folders that are being read."""
     status = folder.stat()
     here = (status.st_dev, status.st_ino)
     if here in above:
         raise DataError(f"{folder}: a link to a folder that it lies in itself")
-    inside = look_into(folder)
+    inside = look_into(folder, suffixes)
     passed.add(inside)
     is_class = is_class or bool(inside.images)
     images, filled = list(inside.images), []
     for place in inside.folders:
-        deeper = images_below(place, passed, (*above, here), is_class)
+        deeper = _images_below(place, suffixes, passed, (*above, here), is_class)
         if deeper and split_of(place.name) is not None:
             raise DataError(f"{place}: a split inside a class, {EXPECTED}")
         images += deeper
@@ -87,8 +105,8 @@ def images_below(
     return images
 
 
-def look_into(folder: Path) -> Inside:
-    """Return the content of a folder."""
+def look_into(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> Inside:
+    """Return the content of a folder; files of other suffixes are no images."""
     folders, images, others, hidden = [], [], Counter[str](), 0
     with os.scandir(folder) as entries:
         ordered = sorted(entries, key=lambda entry: entry.name)
@@ -100,7 +118,7 @@ def look_into(folder: Path) -> Inside:
             folders.append(path)
         elif not entry.is_file():
             raise DataError(f"{path}: neither a file nor a folder, or a link to nothing")
-        elif path.suffix.lower() in SUFFIXES:
+        elif path.suffix.lower() in suffixes:
             images.append(path)
         else:
             others[path.suffix.lower()] += 1

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from skipsearch.data.looking import look_into
+from skipsearch.data.looking import SUFFIXES, look_into
 from skipsearch.data.words import SPLITS, place_of
 from skipsearch.errors import DataError, not_one_of
 
@@ -112,7 +112,7 @@ def _has_images_alone(layout: Layout) -> bool:
         and not layout.skipped
         and all(len(of_split) == 1 for of_split in places)
         and all(place_of(place.name) == (None, "images") for (place,) in places)
-        and all(look_into(place).images for (place,) in places)
+        and all(look_into(place, SUFFIXES).images for (place,) in places)
     )
 
 

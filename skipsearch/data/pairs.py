@@ -99,7 +99,7 @@ def _paired(halves: Halves, passed: Passed) -> tuple[list[Path], list[Path]]:
 def _by_stem(place: Path, passed: Passed) -> dict[str, Path]:
     """Return the files below a folder by their paths without suffixes."""
     files: dict[str, Path] = {}
-    for path in images_below(place, passed, (), True):
+    for path in images_below(place, passed, True):
         # macOS writes accents as separate characters.
         stem = unicodedata.normalize("NFC", path.relative_to(place).with_suffix("").as_posix())
         if stem in files:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from skipsearch.errors import unknown_word
+from skipsearch.errors import DataError, counted, unknown_word
 
 FULL_SCALES = {
     "uint8": 255.0,
@@ -16,6 +18,28 @@ FULL_SCALES = {
     "float32": 1.0,
 }
 PIECE = 2**24  # number of values that are converted together
+
+
+def check_pixels(
+    what: str, array: np.ndarray[Any, np.dtype[Any]], name: str, others: str = ""
+) -> None:
+    """Raise an error for pixels of a type that no network takes, or that are not finite.
+
+    Args:
+        what: Description of the array, with its type and shape.
+        array: Array of any type.
+        name: Name of the array in the expression that converts it.
+        others: Clause on further arrays that are converted in the same way.
+    """
+    if array.dtype.name not in FULL_SCALES:
+        advice = f": save {name}.astype('float32'){others}" if array.dtype.kind in "biuf" else ""
+        raise DataError(f"{what}, expected {', '.join(FULL_SCALES)}{advice}")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        number = counted(int((~np.isfinite(array)).sum()), "value")
+        raise DataError(
+            f"{what} with {number} not finite (NaN or infinite): replace them, as"
+            f" numpy.nan_to_num({name}) does"
+        )
 
 
 def pixel_type(images: Tensor) -> str:

@@ -28,9 +28,7 @@ def read_plain_folder(folder: Path, size: Size | None) -> Read:
     """
     passed = Passed()
     places = _places(folder, passed)
-    files = {
-        split: sorted(images_below(place, passed, (), True)) for split, place in places.items()
-    }
+    files = {split: sorted(images_below(place, passed, True)) for split, place in places.items()}
     for split, place in places.items():
         if not files[split]:
             raise DataError(f"{place}: no images in it")

@@ -8,44 +8,64 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from skipsearch.data.array_files import RawImage, Reader, read_deep
 from skipsearch.data.axes import CHANNELS_FIRST, CHANNELS_LAST, axes_of
-from skipsearch.errors import DataError, reason
+from skipsearch.errors import DataError, counted, reason
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two are BigTIFF
 # Tags of TIFF 6.0.
 BITS, SAMPLES, EXTRA_SAMPLES, SAMPLE_FORMAT, ORIENTATION = 258, 277, 338, 339, 274
-DESCRIPTION = 270
+PHOTOMETRIC, DESCRIPTION = 262, 270
+WHITE_IS_ZERO = 0
+SIGNED = 2  # sample format
 SHAPED = '{"shape": ['  # start of tifffile's description of an array in several pages
+TRUNCATED = '"truncated": true'  # in it, if only the first page has tags
+IMAGEJ, IMAGEJ_CHANNELS = "ImageJ=", "\nchannels="  # start and part of ImageJ's description
+OME = "OME>"  # end of an OME description
 UNSPECIFIED = 0  # an extra sample that is not alpha
 # Bits and sample format of single channels that Pillow keeps: integers and floating-point numbers.
 KEPT_BY_PILLOW = ((12, 1), (16, 1), (32, 3))
 
 CHANNEL_AXES = "SC"  # tifffile's letters of axes: samples, channels
-PAGE_AXES = "QI"  # axes without a meaning, and sequences of pages
+ARRAY_AXIS, PAGE_AXIS = "Q", "I"  # an axis of an array without a meaning, a sequence of pages
 
 
 def tiff_reader(path: Path) -> Reader | None:
     """Return the function that reads a TIFF file as an array; None for an 8-bit picture.
 
-    Pillow reads some TIFF files as 8-bit pictures that are more: of 16 bits in colour, or with a
-    channel that is neither a colour nor alpha, or pages of one array that tifffile has written.
+    Pillow reads some TIFF files as 8-bit pictures that are more: of 16 bits in colour, of signed
+    numbers, with a channel that is neither a colour nor alpha, or with pages that are one array by
+    a description of tifffile, of ImageJ with channels, or of OME.
 
     Raises:
-        DataError: If it is not upright, and no 8-bit picture.
+        DataError: If it is no 8-bit picture, and either is not upright or has white at 0.
     """
     try:
         tags, is_last = _tags(path)
         bits, samples = max(tags.get(BITS, (1,))), tags.get(SAMPLES, 1)
         has_others = UNSPECIFIED in tags.get(EXTRA_SAMPLES, ())
-        is_in_pages = not is_last and tags.get(DESCRIPTION, "").startswith(SHAPED)
-        if bits <= 8 and samples <= 4 and not has_others and not is_in_pages:
-            return None
         kind = (bits, max(tags.get(SAMPLE_FORMAT, (1,))))
-        orientation = tags.get(ORIENTATION, 1)
+        description = str(tags.get(DESCRIPTION, ""))  # bytes in some files
+        is_last = is_last and TRUNCATED not in description
+        is_in_pages = not is_last and _is_array(description)
+        is_small = bits <= 8 and samples <= 4 and kind[1] != SIGNED
+        if is_small and not has_others and not is_in_pages:
+            return None
+        orientation, photometric = tags.get(ORIENTATION, 1), tags.get(PHOTOMETRIC)
     except Exception:  # damaged in any way: the reader of pictures describes it
         return None
     if orientation != 1:  # Pillow garbles some of them, and tifffile does not turn them
         raise DataError(f"{path}: turned or mirrored by its orientation tag: save it upright")
+    if photometric == WHITE_IS_ZERO:  # Pillow inverts 8 bits only, and tifffile nothing
+        raise DataError(
+            f"{path}: the value 0 is white (MinIsWhite), expected black: save the largest value"
+            " minus the image as MinIsBlack"
+        )
     return read_deep if samples == 1 and is_last and kind in KEPT_BY_PILLOW else read_tiff
+
+
+def _is_array(description: str) -> bool:
+    """Return whether the description of a file in several pages gives the axes of one array."""
+    has_channels = description.startswith(IMAGEJ) and IMAGEJ_CHANNELS in description
+    return description.startswith(SHAPED) or has_channels or description.rstrip().endswith(OME)
 
 
 def _tags(path: Path) -> tuple[dict[int, Any], bool]:
@@ -90,6 +110,12 @@ def _axes(path: Path, letters: str, shape: tuple[int, ...]) -> str:
             return CHANNELS_LAST
         if others in CHANNEL_AXES:
             return CHANNELS_FIRST if letters.startswith(others) else CHANNELS_LAST
-        if others in PAGE_AXES:  # a page is a channel, unless the shape tells otherwise
+        if others == ARRAY_AXIS:  # a page is a channel, unless the shape tells otherwise
             return axes_of(shape) or CHANNELS_FIRST
+        if others == PAGE_AXIS:
+            raise DataError(
+                f"{path}: {counted(shape[0], 'page')} that could be channels or images, expected"
+                " one image: for channels, save tifffile.imwrite(FILE, tifffile.imread(FILE),"
+                " photometric='minisblack', metadata={'axes': 'CYX'})"
+            )
     raise DataError(f"{path}: a stack of images (axes {letters} of {shape}), expected one image")
