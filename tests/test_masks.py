@@ -345,7 +345,7 @@ def grey_levels(here: Path) -> list[str]:
 
 def name_that_is_there_twice(here: Path) -> list[str]:
     (folder_of_pairs(here) / "classes.txt").write_text("sky\nroad\nsky")
-    return [str(here / "classes.txt"), "'sky' is there twice"]
+    return [str(here / "classes.txt"), "'sky' is listed twice"]
 
 
 def line_without_a_name(here: Path) -> list[str]:
