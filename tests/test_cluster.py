@@ -457,17 +457,17 @@ answer(ray.is_initialized())
         (
             "guarded",
             {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "wrong"},
-            r"does not let us in: Authentication token is missing or incorrect",
+            r"denied access: Authentication token is missing or incorrect",
         ),
         (
             "guarded",
             {"RAY_AUTH_MODE": "token"},
-            r"does not let us in: no token in RAY_AUTH_TOKEN_PATH or",
+            r"denied access: no token in RAY_AUTH_TOKEN_PATH or",
         ),
         (
             "guarded",
             {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": "/nowhere"},
-            r"does not let us in: RAY_AUTH_TOKEN_PATH is set but file cannot be opened .* /nowhere",
+            r"denied access: RAY_AUTH_TOKEN_PATH is set but file cannot be opened .* /nowhere",
         ),
         (
             "open",
@@ -564,7 +564,7 @@ def test_an_address_where_nobody_or_something_else_answers_is_refused(
         ({"address": "head"}, "address: 'head' is neither auto nor host:port"),
         ({"address": "local"}, "address: 'local' is neither auto nor host:port"),
         ({"address": "head:port"}, "address: 'head:port' is neither auto nor host:port"),
-        ({"address": "auto", "dashboard": True}, "dashboard: it belongs to the cluster"),
+        ({"address": "auto", "dashboard": True}, "dashboard: has no effect with an address"),
         ({"insecure": True}, "insecure: has no effect without an address"),
     ],
 )

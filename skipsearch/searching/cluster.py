@@ -244,7 +244,7 @@ def _join(address: str, insecure: bool, verbose: bool) -> None:
                 " its nodes with RAY_AUTH_MODE=token, or ask for insecure"
             )
         if access.state == "denied":
-            raise RunError(f"address {address}: the cluster rejected the token: {access.detail}")
+            raise RunError(f"address {address}: the cluster denied access: {access.detail}")
         if access.state == "none":
             raise RunError(f"address {address}: no Ray cluster can be joined: {access.detail}")
         _read_environment()
