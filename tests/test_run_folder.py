@@ -80,6 +80,7 @@ def asked_for(data: str = "digits", **other: Any) -> dict[str, Any]:
             "baseline": do_nothing(images, images.validation),
             "pixels": "uint8",
             "is_given": False,
+            "metric": None,
         },
         "recipe": ss.Recipe(epochs=EPOCHS, batch_size=64).resolve(images.augmentation).to_dict(),
         "seed": 0,
