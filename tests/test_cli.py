@@ -463,6 +463,8 @@ def test_a_file_that_cannot_be_written_is_one_line(
     assert main(["rank", str(run.path), "--csv", str(tmp_path)]) == 2
     err = capsys.readouterr().err
     assert err == f"skipsearch: error: {tmp_path}: Is a directory\n"
+    assert main(["explain", str(run.path), "best", "--csv", "/"]) == 2
+    assert capsys.readouterr().err == "skipsearch: error: /: Is a directory\n"
 
 
 def test_degradation_prints_the_answer_and_writes_the_table(

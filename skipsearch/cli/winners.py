@@ -47,8 +47,8 @@ def explain_design(options: argparse.Namespace) -> None:
     from skipsearch.training import available_cores, tune_process
 
     run = Run.open(options.run)
-    links_csv = options.csv and str(_of_links(options.csv))
     check_writable(options.csv)
+    links_csv = options.csv and str(_of_links(options.csv))
     check_writable(links_csv)
     if options.own_process:
         tune_process(available_cores())
