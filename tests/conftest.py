@@ -77,3 +77,13 @@ def no_wait_for_the_disk() -> Iterator[None]:
     event.listen(Engine, "connect", hurry)
     yield
     event.remove(Engine, "connect", hurry)
+
+
+@pytest.fixture(scope="module")
+def ray() -> Iterator[None]:
+    """Start Ray once for all searches of a file."""
+    from skipsearch.searching.cluster import ray_session
+    from skipsearch.searching.options import Resources
+
+    with ray_session(Resources()):
+        yield

@@ -24,9 +24,7 @@ from skipsearch.errors import RunError
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, DIVERGED, FAIL, Environment, Epoch
 from skipsearch.searching import asking
-from skipsearch.searching.cluster import ray_session
 from skipsearch.searching.driver import Outcome
-from skipsearch.searching.options import Resources
 from skipsearch.searching.plans import Plan, Proposal
 from skipsearch.searching.study import SearchStudy
 from skipsearch.space import Candidate, Space
@@ -481,13 +479,6 @@ def test_the_hint_names_options_that_probably_settle_the_question(
 
 
 # --- a whole search -------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def ray() -> Iterator[None]:
-    """Start Ray once for all searches of a test."""
-    with ray_session(Resources()):
-        yield
 
 
 @pytest.mark.usefixtures("ray")

@@ -268,8 +268,9 @@ def test_a_search_of_another_task_refuses_it_before_anything_is_written(
         values["axes"]["recipe.loss"] = ["cross-entropy", "dice"]
     recipe = Recipe(loss="dice") if how == "recipe" else None
     out = tmp_path / "run"
-    with pytest.raises(RecipeError, match="loss: is for segmentation, and the task is"):
+    with pytest.raises(RecipeError, match="loss: is for segmentation, and the task is") as caught:
         search(Space.from_dict(values), "digits", trials=2, epochs=1, out=out, recipe=recipe)
+    assert ("set by the space" in str(caught.value)) == (how != "recipe")
     assert not out.exists()
 
 

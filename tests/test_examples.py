@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 import runpy
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from skipsearch.record import COMPLETE
 from skipsearch.run import Run
-from skipsearch.searching.cluster import ray_session
-from skipsearch.searching.options import Resources
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "scripts" / "examples").glob("*.py"))
-
-
-@pytest.fixture(scope="module")
-def ray() -> Iterator[None]:
-    """Start Ray once for all examples."""
-    with ray_session(Resources()):
-        yield
 
 
 @pytest.mark.usefixtures("ray")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,6 @@ import skipsearch as ss
 from skipsearch.data import Data, load_data, normalise
 from skipsearch.errors import DataError, RunError
 from skipsearch.run import Run
-from skipsearch.searching.cluster import ray_session
-from skipsearch.searching.options import Resources
 
 RNG = np.random.default_rng(0)
 TYPES = ("uint8", "uint16", "float16", "float32")
@@ -304,13 +302,6 @@ def test_wrong_datasets_are_refused(dataset: Any, message: str) -> None:
 
 
 # --- the whole way -------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def ray() -> Iterator[None]:
-    """Start Ray once for all searches of this file."""
-    with ray_session(Resources()):
-        yield
 
 
 @pytest.mark.usefixtures("ray")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 import warnings
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,8 +25,6 @@ from skipsearch.data import Data, load_data
 from skipsearch.errors import RunError
 from skipsearch.recipe import Recipe
 from skipsearch.run import Run
-from skipsearch.searching.cluster import ray_session
-from skipsearch.searching.options import Resources
 from skipsearch.task import (
     BALANCED_ACCURACY,
     CLASSIFICATION,
@@ -160,13 +157,6 @@ def test_the_metric_changes_no_fingerprint() -> None:
 
 
 # --- the whole way -------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def ray() -> Iterator[None]:
-    """Start Ray once for all searches of this file."""
-    with ray_session(Resources()):
-        yield
 
 
 @pytest.mark.usefixtures("ray")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,8 +25,6 @@ from skipsearch.data import Data, load_data, read_picture
 from skipsearch.data.image_files import read_header
 from skipsearch.errors import DataError
 from skipsearch.models import build
-from skipsearch.searching.cluster import ray_session
-from skipsearch.searching.options import Resources
 
 RNG = np.random.default_rng(0)
 SIZE = (9, 12)  # height and width
@@ -499,14 +497,14 @@ REFUSED = {
 
 
 @pytest.mark.filterwarnings("ignore:Truncated File Read:UserWarning")
-@pytest.mark.parametrize("name", REFUSED)
-@pytest.mark.parametrize("image_size", [None, 8])
+@pytest.mark.parametrize(
+    ("name", "image_size"),
+    [(name, 8) for name in REFUSED] + [(name, None) for name in REFUSED if "pictures" not in name],
+)
 def test_what_is_no_image_of_the_set_is_refused(
     tmp_path: Path, name: str, image_size: int | None
 ) -> None:
     expected = REFUSED[name](tmp_path)
-    if image_size is None and "pictures" in name:
-        pytest.skip("pictures need a size")
     message = refusal_of(tmp_path, image_size=image_size)
     for words in expected:
         assert words in message
@@ -590,13 +588,6 @@ SPACE = {
     "recipe": {"batch_size": 32},
     "axes": {"layout": ["conv3-bn-relu", "bn-relu-conv3 +"]},
 }
-
-
-@pytest.fixture(scope="module")
-def ray() -> Iterator[None]:
-    """Start Ray once for all searches of this file."""
-    with ray_session(Resources()):
-        yield
 
 
 @pytest.mark.usefixtures("ray")

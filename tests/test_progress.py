@@ -302,6 +302,16 @@ def test_a_session_that_ends_early_shows_its_last_line() -> None:
     assert stream.getvalue().endswith("\n")
 
 
+def test_the_last_line_is_written_once() -> None:
+    stream = io.StringIO()
+    progress = Progress(2, [], ACCURACY, stream=stream)
+    for number in range(2):
+        progress.ended(number, COMPLETE, 0.5, 0)
+    progress.show(0)
+    progress.show(0, final=True)
+    assert stream.getvalue().count("2/2 trials") == 1
+
+
 def test_it_writes_to_standard_error_and_flushes(capsys: pytest.CaptureFixture[str]) -> None:
     Progress(4, [], ACCURACY).show(2)
     shown = capsys.readouterr()

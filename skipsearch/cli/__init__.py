@@ -27,8 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Command line without the program's name; that of the process if None.
 
     Returns:
-        Exit code: 0 for success; 2 for bad input, with one line on standard error; 130 if
-        interrupted.
+        Exit code: 0 for success; 1 if all trainings of a search failed; 2 for bad input, with one
+        line on standard error; 130 if interrupted.
     """
     own_process = arguments is None  # if so, it may be configured for training
     if own_process:

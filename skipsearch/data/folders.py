@@ -17,13 +17,12 @@ from skipsearch.data.looking import (
     images_below,
     look_into,
 )
-from skipsearch.data.notes import count
 from skipsearch.data.paths import require_utf8
 from skipsearch.data.reading import format_of, read_headers, read_images
 from skipsearch.data.source import Read
 from skipsearch.data.split import Split
 from skipsearch.data.words import SPLITS, split_of, splits_within
-from skipsearch.errors import DataError, not_one_of
+from skipsearch.errors import DataError, counted, not_one_of
 from skipsearch.plan import Size
 
 CHANNELS = 3  # of 8-bit pictures, also of grey ones
@@ -68,7 +67,7 @@ def split_places(folder: Path, inside: Inside) -> dict[str, Path]:
     """Return the folder of each split; if there are no splits, the folder itself as "train"."""
     if not inside.folders:
         what = (
-            f"{count(len(inside.images), 'image')} but no folders"
+            f"{counted(len(inside.images), 'image')} but no folders"
             if inside.images
             else "no folders"
         )
@@ -112,7 +111,7 @@ def _class_names(folder: Path) -> tuple[str, ...]:
     inside = look_into(folder)
     names = tuple(place.name for place in inside.folders)
     if len(names) < 2:
-        found = count(len(names), "class folder")
+        found = counted(len(names), "class folder")
         raise DataError(f"{folder}: {found}, expected 2 or more{_deeper(inside.folders)}")
     alike: dict[str, str] = {}
     for name in names:

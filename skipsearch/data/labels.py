@@ -5,9 +5,8 @@ from difflib import get_close_matches
 
 import numpy as np
 
-from skipsearch.data.notes import count
 from skipsearch.data.source import Array
-from skipsearch.errors import DataError
+from skipsearch.errors import DataError, counted
 
 
 def read_labels(
@@ -43,7 +42,9 @@ def read_labels(
         class_names = given or tuple(str(number) for number in range(len(found)))
         numbers = {key: _whole(where, key, array) for key, array in flat.items()}
     if len(class_names) < 2:
-        raise DataError(f"{where}: {count(len(class_names), 'class', 'es')}, expected 2 or more")
+        raise DataError(
+            f"{where}: {counted(len(class_names), 'class', 'classes')}, expected 2 or more"
+        )
     if kinds["train_labels"] == "number":
         _check_range(where, numbers, len(class_names))
     return numbers, class_names

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skipsearch.data.notes import count
 from skipsearch.data.source import Array
 from skipsearch.data.split import IGNORED
-from skipsearch.errors import DataError
+from skipsearch.errors import DataError, counted
 
 VALUES = 256  # of a byte
 MOST_UNNAMED = 64  # more values than this look like grey levels, unless the classes have names
@@ -63,7 +62,9 @@ def classes_of_masks(
         _check_numbering(source, values)
         names, known = [str(number) for number in values], "of the train masks"
     elif not 2 <= len(names) < VALUES:
-        raise DataError(f"{where}: {count(len(names), 'class', 'es')}, expected 2 to {VALUES - 1}")
+        raise DataError(
+            f"{where}: {counted(len(names), 'class', 'classes')}, expected 2 to {VALUES - 1}"
+        )
     else:
         known = f"in {source.naming}"
     for split, of_split in counts.items():
@@ -115,8 +116,8 @@ def _check_values(called: Sequence[object], counts: Array, classes: int, known: 
         return
     first = masks[0]
     value = classes + int(unknown[first].argmax())
-    pixels = count(int(counts[first, value]), "pixel")
-    others = f", and {count(len(masks) - 1, 'mask')} more" if len(masks) > 1 else ""
+    pixels = counted(int(counts[first, value]), "pixel")
+    others = f", and {counted(len(masks) - 1, 'mask')} more" if len(masks) > 1 else ""
     raise DataError(
         f"{called[first]}: value {value} ({pixels}{others}) is not in 0..{classes - 1}, one for"
         f" each of the {classes} classes {known}, and not {IGNORED} for ignored pixels"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from skipsearch.errors import counted
+
 SUFFIXES_SHOWN = 5
 NAMES_SHOWN = 5
 
@@ -61,9 +63,9 @@ class Notes:
             if rest := sum(number for _, number in ordered[SUFFIXES_SHOWN:]):
                 words.append(f"{rest:,} with other suffixes")
             total = sum(self.passed_over.values())
-            parts.append(f"{count(total, 'file')} ({', '.join(words)})")
+            parts.append(f"{counted(total, 'file')} ({', '.join(words)})")
         if self.outside:
-            parts.append(f"{count(self.outside, 'image')} outside the {self.read_folders}")
+            parts.append(f"{counted(self.outside, 'image')} outside the {self.read_folders}")
         if self.folders:
             parts.append(f"the folder{'s' * (len(self.folders) > 1)} {_listed(self.folders)}")
         if self.hidden:
@@ -78,8 +80,8 @@ class Notes:
             for (one, other), number in self.repeated.items()
         ]
         if self.contradictory:
-            stand = "stands" if self.contradictory == 1 else "stand"
-            clauses.append(f"{count(self.contradictory, 'image')} {stand} under several labels")
+            have = "has" if self.contradictory == 1 else "have"
+            clauses.append(f"{counted(self.contradictory, 'image')} {have} several labels")
         if self.constant:
             several = len(self.constant) > 1
             clauses.append(
@@ -92,21 +94,19 @@ class Notes:
                 f"no {split} mask{seen} has the class{'es' * (len(names) > 1)} {_listed(names)}"
             )
         if self.unlabelled:
-            clauses.append(f"all pixels of {count(self.unlabelled, 'mask')} are ignored")
+            clauses.append(f"all pixels of {counted(self.unlabelled, 'mask')} are ignored")
         if self.turned:
             clauses.append(
-                f"{count(self.turned, 'image')} {'is' if self.turned == 1 else 'are'} turned or"
+                f"{counted(self.turned, 'image')} {'is' if self.turned == 1 else 'are'} turned or"
                 " mirrored by EXIF, and the mask is not"
             )
         if self.palettes:
-            clauses.append(
-                f"{count(self.palettes, 'palette mask')} {'was' if self.palettes == 1 else 'were'}"
-                " read by index"
-            )
+            were = "was" if self.palettes == 1 else "were"
+            clauses.append(f"{counted(self.palettes, 'palette mask')} {were} read by index")
         if self.animated:
-            clauses.append(f"only the first frame of {count(self.animated, 'file')} was read")
+            clauses.append(f"only the first frame of {counted(self.animated, 'file')} was read")
         if self.transparent:
-            clauses.append(f"the transparency of {count(self.transparent, 'image')} was dropped")
+            clauses.append(f"the transparency of {counted(self.transparent, 'image')} was dropped")
         return clauses
 
     def remarks(self) -> list[str]:
@@ -124,8 +124,3 @@ def _suffix(suffix: str) -> str:
     if not suffix:
         return "without a suffix"
     return suffix if suffix.isascii() and suffix.isprintable() else ascii(suffix)
-
-
-def count(number: int, noun: str, plural: str = "s") -> str:
-    """Return a number with its noun in the singular or plural."""
-    return f"{number:,} {noun}{'' if number == 1 else plural}"

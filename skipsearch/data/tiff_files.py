@@ -36,22 +36,23 @@ def tiff_reader(path: Path) -> Reader | None:
     a description of tifffile, of ImageJ with channels, or of OME.
 
     Raises:
-        DataError: If it is no 8-bit picture, and either is not upright or has white at 0.
+        DataError: If its tags cannot be read, or if it is no 8-bit picture, and either is not
+            upright or has white at 0.
     """
     try:
         tags, is_last = _tags(path)
         bits, samples = max(tags.get(BITS, (1,))), tags.get(SAMPLES, 1)
         has_others = UNSPECIFIED in tags.get(EXTRA_SAMPLES, ())
         kind = (bits, max(tags.get(SAMPLE_FORMAT, (1,))))
-        description = str(tags.get(DESCRIPTION, ""))  # bytes in some files
-        is_last = is_last and TRUNCATED not in description
-        is_in_pages = not is_last and _is_array(description)
-        is_small = bits <= 8 and samples <= 4 and kind[1] != SIGNED
-        if is_small and not has_others and not is_in_pages:
-            return None
-        orientation, photometric = tags.get(ORIENTATION, 1), tags.get(PHOTOMETRIC)
-    except Exception:  # damaged in any way: the reader of pictures describes it
+    except Exception as error:  # Pillow raises errors of many kinds
+        raise DataError(f"{path}: unreadable image ({reason(error)})") from None
+    description = str(tags.get(DESCRIPTION, ""))  # bytes in some files
+    is_last = is_last and TRUNCATED not in description
+    is_in_pages = not is_last and _is_array(description)
+    is_small = bits <= 8 and samples <= 4 and kind[1] != SIGNED
+    if is_small and not has_others and not is_in_pages:
         return None
+    orientation, photometric = tags.get(ORIENTATION, 1), tags.get(PHOTOMETRIC)
     if orientation != 1:  # Pillow garbles some of them, and tifffile does not turn them
         raise DataError(f"{path}: turned or mirrored by its orientation tag: save it upright")
     if photometric == WHITE_IS_ZERO:  # Pillow inverts 8 bits only, and tifffile nothing

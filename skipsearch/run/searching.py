@@ -14,7 +14,7 @@ from skipsearch.config import DataConfig, SearchConfig, difference
 from skipsearch.data import Data, load_data
 from skipsearch.defaults import DATA, TRIALS
 from skipsearch.early_stopping import EarlyStopping
-from skipsearch.errors import RunError, counted, not_one_of
+from skipsearch.errors import RecipeError, RunError, counted, not_one_of
 from skipsearch.plan import ImageSize, Size
 from skipsearch.recipe import Recipe
 from skipsearch.record import ASK_BEST, COSTS, Trial
@@ -381,8 +381,12 @@ def _recorded(place: str | Path, config: SearchConfig) -> list[Trial]:
 
 def _check_recipe(task: Task, recipe: Recipe, space: Space) -> None:
     """Check that all fields of the recipe that are set or searched have an effect on a task."""
+    task.check_recipe(recipe.changed)
     axes = [name.removeprefix(RECIPE) for name in space.axes if name.startswith(RECIPE)]
-    task.check_recipe([*recipe.changed, *Recipe.from_dict(space.recipe).changed, *axes])
+    try:
+        task.check_recipe([*Recipe.from_dict(space.recipe).changed, *axes])
+    except RecipeError as error:
+        raise RecipeError(f"{error} (set by the space {space.name}: change it there)") from None
 
 
 def _joined(recipe: Recipe, space: Space, epochs: int) -> Recipe:

@@ -80,7 +80,7 @@ class Progress:
             return
         line = self.line(running, now - self._start)
         without_time, _, _ = line.rpartition(" | ")
-        if final and without_time == self._last_line:
+        if (final or done) and without_time == self._last_line:
             return
         self._last_line = without_time
         self._stream.write(line + "\n")
