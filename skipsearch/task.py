@@ -275,6 +275,15 @@ MACRO_F1 = replace(
     short="F1",
     error="1 - macro F1",
 )
+# The mean over the classes of the area under the ROC curve, each against the rest; for two classes
+# that of the second one (Hanley & McNeil 1982, doi:10.1148/radiology.143.1.7063747).
+AUROC = replace(
+    BALANCED_ACCURACY,
+    name="auroc",
+    title="AUROC",
+    short="AUROC",
+    error="1 - AUROC",
+)
 MEAN_IOU = Metric(
     name="mean_iou",
     title="mean IoU",
@@ -308,7 +317,7 @@ PSNR = Metric(
 CLASSIFICATION = Task(
     name="classification",
     metric=ACCURACY,
-    other_metrics=(BALANCED_ACCURACY, MACRO_F1),
+    other_metrics=(BALANCED_ACCURACY, MACRO_F1, AUROC),
     nothing="the most frequent class for every image",
     fields=("label_smoothing", "class_weights"),
 )

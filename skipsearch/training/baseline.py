@@ -10,6 +10,7 @@ from skipsearch.recipe import Recipe
 from skipsearch.training.criteria import CRITERIA
 from skipsearch.training.evaluation import images_at_once
 from skipsearch.training.examples import Examples
+from skipsearch.training.tallies import Tallies
 
 
 def do_nothing(data: Data, split: Split) -> float:
@@ -22,7 +23,7 @@ def do_nothing(data: Data, split: Split) -> float:
     recipe, images = Recipe(), len(split)
     criterion = CRITERIA[data.task.name](data, recipe)
     examples = Examples(data, recipe, criterion)
-    tally = criterion.no_tally(1)
+    tallies = Tallies(criterion, networks=1, images=images)
     at_once = images_at_once(Size.of(data.image_size).pixels, split.images.device)
     for start in range(0, images, at_once):
         end = min(start + at_once, images)
@@ -32,6 +33,6 @@ def do_nothing(data: Data, split: Split) -> float:
         else:  # the baseline reads no pixels, and normalising a large data set takes a minute
             inputs, target = criterion.pose(split.images[index], split.labels[index], index)
         outputs = criterion.nothing(inputs)
-        tally += criterion.tally(outputs[:, None], target[:, None]).sum(0)
-    (score,) = criterion.scores(tally, images)
+        tallies.add(criterion.tally(outputs[:, None], target[:, None]))
+    (score,) = tallies.scores(images)
     return score

@@ -8,6 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from skipsearch.training.criteria.criterion import weighted_sums
+
 RESAMPLES = 2000
 AT_ONCE = 50  # resamples that are computed at once, to save memory
 ENDS = (0.025, 0.975)
@@ -16,11 +18,7 @@ ENDS = (0.025, 0.975)
 def bootstrap(
     tallies: Tensor, scores: Callable[[Tensor], list[float]], resamples: int = RESAMPLES
 ) -> tuple[float, float]:
-    """Return the 95 % percentile interval of a score (Efron 1979, doi:10.1214/aos/1176344552).
-
-    Images are drawn with replacement, as many as there are, and the score is computed from the
-    sum of their counts. The interval shows the uncertainty due to the finite number of images; that
-    of another seed is not included.
+    """Return the 95 % interval of a score that is computed from sums of counts.
 
     Args:
         tallies: Counts (images, ...) of one network.
@@ -28,19 +26,40 @@ def bootstrap(
         resamples: Number of resamples.
 
     Returns:
-        Both ends, always the same for the same counts; NaN for a single image. Resamples in which
+        Both ends; see ``interval_of``.
+    """
+    tallies = tallies.double().cpu()
+    return interval_of(
+        lambda weights: scores(weighted_sums(tallies, weights)), len(tallies), resamples
+    )
+
+
+def interval_of(
+    scores: Callable[[Tensor], list[float]], images: int, resamples: int = RESAMPLES
+) -> tuple[float, float]:
+    """Return the 95 % percentile interval of a score (Efron 1979, doi:10.1214/aos/1176344552).
+
+    Images are drawn with replacement, as many as there are. The interval shows the uncertainty due
+    to the finite number of images; that of another seed is not included.
+
+    Args:
+        scores: Function from how often each resample has each image (resamples, images), float64,
+            to the scores of the resamples; see ``Criterion.resampled``.
+        images: Number of images.
+        resamples: Number of resamples.
+
+    Returns:
+        Both ends, always the same for the same images; NaN for a single image. Resamples in which
         the score is NaN, such as that of a class in none of their images, are left out.
     """
-    images, *shape = tallies.shape
     if images < 2:
         return math.nan, math.nan
-    counts = tallies.flatten(1).double().cpu()
     generator = torch.Generator().manual_seed(0)
     found: list[float] = []
     while len(found) < resamples:
         drawn = torch.randint(images, (AT_ONCE, images), generator=generator)
         times = torch.zeros(AT_ONCE, images, dtype=torch.float64)
         times.scatter_add_(1, drawn, torch.ones_like(times))
-        found += scores((times @ counts).view(AT_ONCE, *shape))
+        found += scores(times)
     low, high = torch.tensor(found, dtype=torch.float64).nanquantile(torch.tensor(ENDS).double())
     return low.item(), high.item()

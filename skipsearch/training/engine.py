@@ -159,6 +159,7 @@ class Training:
             self.recipe,
             dtype=self._dtype,
             networks=len(self._seeds),
+            images=-(-self._steps // self.recipe.epochs) * self._batches.size,
             parts=parts,
             deterministic=deterministic,
             generator=self._generator,
@@ -262,7 +263,7 @@ class Training:
         training_seconds = time.perf_counter() - start
         train_loss = [loss / steps for loss in self._step.loss_sum.tolist()]
         seen = steps * self._batches.size
-        train_scores = self._step.criterion.scores(self._step.tally, seen)
+        train_scores = self._step.tallies.scores(seen)
         losses, scores = yield from self._evaluation.steps(self.data.validation)
         self.epoch += 1
         left = self._steps - last

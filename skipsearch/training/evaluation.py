@@ -12,6 +12,7 @@ from skipsearch.training.environment import kernels
 from skipsearch.training.interleaving import Wait, requested_so_far
 from skipsearch.training.memory import is_out_of_memory
 from skipsearch.training.step import Step
+from skipsearch.training.tallies import Tallies
 
 LARGEST_BATCH = (256, 2048)  # images on the CPU, where caches are small, and on a GPU
 LARGEST_SIZE = 64 * 64  # pixels of an image; with larger images, batches have as many pixels
@@ -76,13 +77,13 @@ class Evaluation:
         """
         step, count = self._step, len(split)
         loss_sum = torch.zeros(self._networks, device=step.device)
-        tally = step.criterion.no_tally(self._networks)
+        tallies = Tallies(step.criterion, self._networks, count)
         for losses, counted in self._batches(split):
             loss_sum += losses.sum(0)
-            tally += counted.sum(0)
+            tallies.add(counted)
             yield None
         yield requested_so_far(step.device)
-        return [loss / count for loss in loss_sum.tolist()], step.criterion.scores(tally, count)
+        return [loss / count for loss in loss_sum.tolist()], tallies.scores(count)
 
     def tallies(self, split: Split) -> Tensor:
         """Return the complete tally of each image (images, networks, ...)."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import Tensor
 
 from skipsearch.data import Data, Split
 from skipsearch.record import Measurement
 from skipsearch.task import Scale
 from skipsearch.training.baseline import do_nothing
-from skipsearch.training.bootstrap import bootstrap
+from skipsearch.training.bootstrap import interval_of
 from skipsearch.training.criteria import Criterion
 
 
@@ -22,12 +24,12 @@ def measurement(data: Data, split: Split, criterion: Criterion, tallies: Tensor)
         tallies: Complete tally (images, ...) of each image.
     """
     images, metric = len(split), data.task.metric
-    whole = tallies.sum(0, keepdim=True)
-    (score,) = criterion.scores(whole, images)
+    whole = tallies if criterion.collects else tallies.sum(0)
+    (score,) = criterion.scores(whole.unsqueeze(1 if criterion.collects else 0), images)
     if metric.is_share_of_images:
         interval = Scale(metric, images).interval(score)
     else:
-        interval = bootstrap(tallies, lambda sums: criterion.scores(sums, images))
+        interval = interval_of(partial(criterion.resampled, tallies.cpu()), images)
     return Measurement(
-        score, images, interval, do_nothing(data, split), *criterion.figures(whole[0], images)
+        score, images, interval, do_nothing(data, split), *criterion.figures(whole, images)
     )

@@ -15,6 +15,7 @@ from skipsearch.training.environment import drawing_from, kernels
 from skipsearch.training.examples import Examples
 from skipsearch.training.memory import is_out_of_memory
 from skipsearch.training.sgd import SGD
+from skipsearch.training.tallies import Tallies
 
 
 class Step:
@@ -30,6 +31,7 @@ class Step:
         recipe: Recipe with the data set's conventions filled in.
         dtype: Data type of convolutions and matrix products; None for float32.
         networks: Number of networks that the model computes at once.
+        images: Largest number of images between two calls of ``reset``.
         parts: Number of parts that a batch is divided into to fit into memory. The loss of a step
             is the mean of the losses of the parts, weighted by their number of images. It is that
             of the whole batch, except for the Dice loss and the cross-entropy with class weights or
@@ -44,7 +46,7 @@ class Step:
         criterion: Loss and score of the task.
         examples: Inputs and targets of the data.
         loss_sum: Sum (networks,) of the mean losses of the steps since ``reset``.
-        tally: Counts (networks, ...) for the scores since ``reset``.
+        tallies: Tallies of the images since ``reset``.
         compiled: Whether training steps run a compiled network.
         failure: Reason why the network could not be compiled; None if it could, or was not tried.
     """
@@ -58,6 +60,7 @@ class Step:
         *,
         dtype: torch.dtype | None,
         networks: int,
+        images: int,
         parts: int,
         deterministic: bool,
         generator: torch.Generator | None = None,
@@ -67,7 +70,7 @@ class Step:
         self.loss_sum = torch.zeros(networks, device=self.device)
         self.criterion = CRITERIA[data.task.name](data, recipe)
         self.examples = Examples(data, recipe, self.criterion)
-        self.tally = self.criterion.no_tally(networks)
+        self.tallies = Tallies(self.criterion, networks, images)
         self.compiled = False
         self.failure: str | None = None
         self._call: Callable[[Tensor], Tensor] = model
@@ -92,9 +95,9 @@ class Step:
             self._call = torch.compile(self.model, dynamic=False)
 
     def reset(self) -> None:
-        """Reset all sums to 0."""
+        """Forget all images so far."""
         self.loss_sum.zero_()
-        self.tally.zero_()
+        self.tallies.reset()
 
     def __call__(self, draws: Tensor) -> None:
         """Train on one batch.
@@ -128,7 +131,7 @@ class Step:
             # Not ``losses.backward(ones)``, with which PyTorch imports its symbolic algebra.
             losses.sum().backward()  # type: ignore[no-untyped-call]
             self.loss_sum += losses.detach()
-            self.tally += self.criterion.tally(outputs.detach(), target).sum(0)
+            self.tallies.add(self.criterion.tally(outputs.detach(), target))
         self._optimizer.step()
 
     def forward(self, inputs: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Classification: cross-entropy, and the share of correct images or a score of each class."""
+"""Classification: cross-entropy, and accuracy, a score of each class or of a ranking."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from skipsearch.data import Data
 from skipsearch.recipe import Recipe
-from skipsearch.training.criteria.criterion import Criterion, Figures
+from skipsearch.training.criteria.criterion import Criterion, Figures, Summed
 from skipsearch.training.criteria.per_class import (
     CLASS_SCORES,
     RIGHT,
@@ -18,6 +18,8 @@ from skipsearch.training.criteria.per_class import (
     precisions,
     recalls,
 )
+from skipsearch.training.criteria.ranked import Ranked
+from skipsearch.training.criteria.ranking import RANKINGS, Score
 
 
 def classification_criterion(data: Data, recipe: Recipe) -> Criterion:
@@ -27,12 +29,14 @@ def classification_criterion(data: Data, recipe: Recipe) -> Criterion:
         data: Data set.
         recipe: Recipe of the training.
     """
+    if data.task.metric.name in RANKINGS:
+        return RankedClasses(data, recipe)
     if data.task.metric.name in CLASS_SCORES:
         return PerClassCriterion(data, recipe)
     return ClassificationCriterion(data, recipe)
 
 
-class ClassificationCriterion:
+class ClassificationCriterion(Summed):
     """Criterion of classification, judged by the accuracy; see ``Criterion``.
 
     Args:
@@ -119,4 +123,48 @@ class PerClassCriterion(ClassificationCriterion):
                 label: dict(zip(self._names, score(tally).tolist(), strict=True))
                 for label, score in each.items()
             },
+        )
+
+
+class RankedClasses(Ranked, ClassificationCriterion):
+    """Criterion of classification, judged by a ranking of all images for each class.
+
+    Args:
+        data: Data set, whose metric is one of ``RANKINGS``.
+        recipe: Recipe of the training, for its class weights.
+    """
+
+    def __init__(self, data: Data, recipe: Recipe) -> None:
+        super().__init__(data, recipe)
+        self._names = data.class_names
+        self.ranking: Score = RANKINGS[data.task.metric.name]
+
+    def no_tally(self, networks: int) -> Tensor:
+        """Return zeros (networks, classes + 1)."""
+        return torch.zeros(networks, self._classes + 1, device=self._labels.device)
+
+    def tally(self, outputs: Tensor, target: Tensor, complete: bool = False) -> Tensor:
+        """Return the logits and the class of each image (n, networks, classes + 1)."""
+        return torch.cat([outputs, target[..., None].to(outputs.dtype)], dim=2)
+
+    def ranked(self, tallies: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the probability of each class in float64; of two classes that of the second."""
+        probabilities, truth = self._of_classes(tallies)
+        first = int(self._classes == 2)
+        return probabilities[:, first:], truth[:, first:]
+
+    def _of_classes(self, tallies: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the probability (images, classes) of each class, and whether it is true."""
+        logits, labels = tallies[:, :-1].double(), tallies[:, -1:]
+        return logits.softmax(1), labels == torch.arange(self._classes, device=tallies.device)
+
+    def figures(self, tally: Tensor, images: int) -> Figures:
+        """Return the accuracy, and the score of each class against the rest."""
+        probabilities, truth = self._of_classes(tally)
+        right = truth.gather(1, probabilities.argmax(1, keepdim=True)).sum()
+        once = torch.ones(1, images, dtype=torch.float64, device=tally.device)
+        scores = self.ranking(probabilities, truth, once)[0].tolist()
+        return Figures(
+            {"accuracy": right.item() / images},
+            {"auroc": dict(zip(self._names, scores, strict=True))},
         )

@@ -24,8 +24,14 @@ class Criterion(Protocol):
     """Inputs and targets, loss and score of a task, for one or several networks.
 
     A criterion is created from the data and the recipe of a training. Only this creation,
-    ``scores`` and ``figures`` transfer data from the device.
+    ``scores``, ``resampled`` and ``figures`` transfer data from the device.
+
+    Attributes:
+        collects: Whether ``scores`` needs the tallies of all images, not their sum, as the metrics
+            of a ranking do.
     """
+
+    collects: bool
 
     def pose(self, images: Tensor, labels: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
         """Return the inputs (N, C, H, W) of a network, and their targets (N, ...).
@@ -49,38 +55,50 @@ class Criterion(Protocol):
         """
 
     def no_tally(self, networks: int) -> Tensor:
-        """Return the counts (networks, ...) of zero images.
+        """Return the tally (networks, ...) of zero images.
 
         Args:
             networks: Number of networks.
         """
 
     def tally(self, outputs: Tensor, target: Tensor, complete: bool = False) -> Tensor:
-        """Return the counts of each image that the score is computed from.
+        """Return the tally of each image, such as counts, that the score is computed from.
 
         Args:
             outputs: Outputs as for ``losses``.
             target: Targets as for ``losses``.
-            complete: Whether to add the counts that only ``figures`` needs.
+            complete: Whether to add what only ``figures`` needs.
 
         Returns:
-            Counts (n, networks, ...), which are summed over images.
+            Tallies (n, networks, ...), which are summed over images or, if the criterion collects,
+            concatenated.
         """
 
     def scores(self, tally: Tensor, images: int) -> list[float]:
         """Return the score of each network.
 
         Args:
-            tally: Sum of the counts of all images.
-            images: Number of counted images.
+            tally: Sum (networks, ...) of the tallies of all images; if the criterion collects, the
+                tallies (images, networks, ...) themselves.
+            images: Number of images.
+        """
+
+    def resampled(self, tallies: Tensor, weights: Tensor) -> list[float]:
+        """Return the score of one network on each of several resamples of the images.
+
+        Args:
+            tallies: Tally (images, ...) of each image.
+            weights: How often each resample has each image (resamples, images), float64, on the
+                CPU.
         """
 
     def figures(self, tally: Tensor, images: int) -> Figures:
         """Return further figures of one network.
 
         Args:
-            tally: Sum (...) of its complete counts of all images.
-            images: Number of counted images.
+            tally: Sum (...) of its complete tallies of all images; if the criterion collects, the
+                tallies (images, ...) themselves.
+            images: Number of images.
         """
 
     def nothing(self, inputs: Tensor) -> Tensor:
@@ -89,3 +107,19 @@ class Criterion(Protocol):
         Args:
             inputs: Inputs (N, C, H, W) of a network.
         """
+
+
+class Summed(Criterion, Protocol):
+    """A criterion whose score is computed from the sum of the tallies of all images."""
+
+    collects: bool = False
+
+    def resampled(self, tallies: Tensor, weights: Tensor) -> list[float]:
+        """Return the score on each of several resamples of the images."""
+        return self.scores(weighted_sums(tallies, weights), len(tallies))
+
+
+def weighted_sums(tallies: Tensor, weights: Tensor) -> Tensor:
+    """Return sums (resamples, ...) of tallies (images, ...) with weights (resamples, images)."""
+    sums = weights @ tallies.flatten(1).double().cpu()
+    return sums.view(len(weights), *tallies.shape[1:])

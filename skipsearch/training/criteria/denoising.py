@@ -8,11 +8,11 @@ from torch import Tensor
 from skipsearch.data import Data
 from skipsearch.data.noise import noise
 from skipsearch.recipe import Recipe
-from skipsearch.training.criteria.criterion import Figures
+from skipsearch.training.criteria.criterion import Figures, Summed
 from skipsearch.training.criteria.similarity import psnr, ssim
 
 
-class DenoisingCriterion:
+class DenoisingCriterion(Summed):
     """Criterion of denoising; see ``Criterion``.
 
     Outputs and targets are normalised images. The noise is not clipped, as in Zhang et al. 2017

@@ -12,13 +12,13 @@ from skipsearch.data import Data
 from skipsearch.data.split import IGNORED
 from skipsearch.recipe import Recipe
 from skipsearch.training.criteria.confusion import confusion, dices, mean_over_present, overlaps
-from skipsearch.training.criteria.criterion import Figures
+from skipsearch.training.criteria.criterion import Figures, Summed
 
 LEAST = 1e-7  # smallest divisor
 AT_ONCE = 64  # masks that are counted at once, to save memory
 
 
-class SegmentationCriterion:
+class SegmentationCriterion(Summed):
     """Criterion of segmentation; see ``Criterion``. ``IGNORED`` pixels are not counted.
 
     Args:
