@@ -360,12 +360,16 @@ def _is_image_size(value: Any) -> bool:
     return _is_count(value) or (_list_of(_is_count)(value) and len(value) == 2)
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _is_amount(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+    return _is_number(value) and bool(value >= 0)
 
 
 def _is_positive(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+    return _is_number(value) and bool(value > 0)
 
 
 def _is_text(value: Any) -> bool:
@@ -420,7 +424,7 @@ DATA_VALUES: dict[str, Kind] = {
     "validation_images": COUNT,
     "source": ("a text", lambda value: isinstance(value, str)),
     "sigma": ("a number from 0", _is_amount),
-    "baseline": ("a number or nothing", _or_none(_is_amount)),
+    "baseline": ("a number or nothing", _or_none(_is_number)),
     "task": (f"one of {', '.join(TASKS)}", lambda value: value in list(TASKS)),
     "pixels": TEXT,
     "is_given": ("true or false", lambda value: isinstance(value, bool)),

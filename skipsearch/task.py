@@ -28,7 +28,7 @@ class Metric:
         format: Format of a score in tables, such as ``.2%``.
         digits: Number of decimals of a difference in sentences.
         margin: Default difference that is too small to matter.
-        worst: Lowest possible score.
+        worst: Lowest possible score; minus infinity if there is none, as for R2.
         best: Highest possible score.
         is_share_of_images: Whether a score is the share of images that a network gets right, so
             that its uncertainty follows from the binomial distribution.
@@ -64,6 +64,11 @@ class Metric:
     def search(self) -> str:
         """Name, in tables, of the score by which a search ranked a design."""
         return f"search_{self.name}"
+
+    @property
+    def floor(self) -> float:
+        """Worst score, or 0 if there is none: for R2 that of a constant prediction."""
+        return max(self.worst, 0.0)
 
     def lack(self, score: float) -> float:
         """Return the gap to the best score; for a logarithmic score, the logarithm of the error."""
@@ -152,6 +157,9 @@ class Task:
             training holds for each output at the peak of a step, gradients included.
         per_pixel: Whether a network outputs values for each pixel, not for the whole image.
         restores: Whether the outputs are an image with the channels of the input, not classes.
+        classifies: Whether each image has one class.
+        output: What an output of the network stands for.
+        outputs: The same in the plural.
     """
 
     name: str
@@ -161,6 +169,9 @@ class Task:
     float32_values: Callable[[str], int] = lambda loss: 4
     per_pixel: bool = False
     restores: bool = False
+    classifies: bool = False
+    output: str = "class"
+    outputs: str = "classes"
     other_metrics: tuple[Metric, ...] = ()
 
     def judged_by(self, name: str | None) -> Task:
@@ -284,6 +295,14 @@ AUROC = replace(
     short="AUROC",
     error="1 - AUROC",
 )
+# The mean over the labels of the precisions, weighted by the gain in recall.
+MEAN_AVERAGE_PRECISION = replace(
+    BALANCED_ACCURACY,
+    name="mean_average_precision",
+    title="mean average precision",
+    short="mAP",
+    error="1 - mAP",
+)
 MEAN_IOU = Metric(
     name="mean_iou",
     title="mean IoU",
@@ -314,8 +333,25 @@ PSNR = Metric(
     best=100.0,
     is_logarithm=True,
 )
+# The mean over the targets of the coefficient of determination, 1 - MSE / variance: the share of
+# the variance that the predictions explain, below 0 for predictions that are worse than the mean.
+R2 = Metric(
+    name="r2",
+    title="R2",
+    short="R2",
+    error="unexplained variance",
+    unit="%",
+    difference_unit="points",
+    factor=100.0,
+    format=".2%",
+    digits=1,
+    margin=0.01,
+    worst=-math.inf,
+    best=1.0,
+)
 CLASSIFICATION = Task(
     name="classification",
+    classifies=True,
     metric=ACCURACY,
     other_metrics=(BALANCED_ACCURACY, MACRO_F1, AUROC),
     nothing="the most frequent class for every image",
@@ -339,13 +375,44 @@ DENOISING = Task(
     per_pixel=True,
     restores=True,
 )
-TASKS = Table("task", {task.name: task for task in (CLASSIFICATION, SEGMENTATION, DENOISING)})
+MULTI_LABEL = Task(
+    name="multi-label",
+    metric=MEAN_AVERAGE_PRECISION,
+    other_metrics=(MACRO_F1, AUROC),
+    nothing="the frequency of each label for every image",
+    output="label",
+    outputs="labels",
+)
+REGRESSION = Task(
+    name="regression",
+    metric=R2,
+    nothing="the mean of each target for every image",
+    output="target",
+    outputs="targets",
+)
+TASKS = Table(
+    "task",
+    {
+        task.name: task
+        for task in (CLASSIFICATION, SEGMENTATION, DENOISING, MULTI_LABEL, REGRESSION)
+    },
+)
 
 
 def all_metrics() -> list[Metric]:
     """Return the metrics of all tasks, the default of each task first."""
     tasks = TASKS.values()
-    return [*(t.metric for t in tasks), *(m for t in tasks for m in t.other_metrics)]
+    metrics = [*(t.metric for t in tasks), *(m for t in tasks for m in t.other_metrics)]
+    return list(dict.fromkeys(metrics))
+
+
+def metric_words() -> str:
+    """Return the names of the metrics of each task, the default first, as text."""
+    named = [
+        f"{task.name}: {', '.join(metric.name for metric in (task.metric, *task.other_metrics))}"
+        for task in TASKS.values()
+    ]
+    return "; ".join(named)
 
 
 def tasks_with(field: str) -> list[str]:

@@ -121,7 +121,8 @@ def reference_point(
 ) -> dict[str, float]:
     """Return the default reference: the worst score and ``MARGIN`` times the largest costs.
 
-    The largest costs are those of the COMPLETE trainings; 0 if there are none.
+    The worst score is 0 for a metric without a lower limit. The largest costs are those of the
+    COMPLETE trainings; 0 if there are none.
 
     Args:
         trials: Records of a run.
@@ -133,7 +134,7 @@ def reference_point(
     """
     seen = [values for _, values in _compared(trials, objectives, metric)]
     return {
-        objective: metric.worst
+        objective: metric.floor
         if objective == metric.validation
         else MARGIN * max((values[objective] for values in seen), default=0.0)
         for objective in objectives

@@ -310,7 +310,7 @@ def front_section(found: Findings) -> Section:
     picture = Picture(
         name="pareto",
         figure=plot_front(found.trials, found.front, metric),
-        caption=f"{metric.title.capitalize()} at the full budget against parameters.",
+        caption=f"Validation {metric.title} at the full budget against parameters.",
     )
     table = Table(
         name="pareto",

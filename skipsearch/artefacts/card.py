@@ -23,7 +23,10 @@ class Card:
         pixels: Type of the pixels, a word of ``FULL_SCALES``.
         mean: Mean of each channel of the training images, in units of their full scale.
         std: Standard deviation of each channel, in the same units.
-        class_names: Name of each output; its number by default.
+        class_names: Name of each output: a class, label or target; its number by default.
+        target_mean: Mean of each target of a regression in training. The outputs of the network
+            are targets, and their differences are judged in standard deviations.
+        target_std: Standard deviation of each target in training.
         sigma: Standard deviation of the noise that the network removes, in grey levels of 0..255;
             0 for other tasks.
         resized: Whether images were resized for training.
@@ -60,6 +63,8 @@ class Card:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     class_names: tuple[str, ...] = ()
+    target_mean: tuple[float, ...] = ()
+    target_std: tuple[float, ...] = ()
     sigma: float = 0.0
     resized: bool = False
     run: str = ""

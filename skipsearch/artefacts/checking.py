@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from skipsearch.artefacts import DESIGN, FORMATS, WEIGHTS, onnx, program
+from skipsearch.artefacts.units import Standard
 from skipsearch.artefacts.weights import read_network
 from skipsearch.design import Design
 from skipsearch.errors import ExportError
@@ -41,6 +42,7 @@ def check_artefacts(
     image_size: ImageSize,
     classes: int,
     tolerance: float = TOLERANCES["fp32"],
+    standard: Standard | None = None,
 ) -> dict[str, float]:
     """Load every artefact of a folder and compare its outputs with the module's.
 
@@ -54,15 +56,17 @@ def check_artefacts(
         image_size: Height and width in pixels.
         classes: Number of classes.
         tolerance: Largest allowed difference, relative to the largest output.
+        standard: Scale of the targets of a regression, on which differences are judged; None to
+            judge the outputs as they are.
 
     Returns:
-        Largest absolute difference of the logits, by file.
+        Largest absolute difference of the outputs, by file.
 
     Raises:
         ExportError: If an artefact cannot be loaded or differs by more; the message names the
             artefact, the difference and the tolerance.
     """
-    folder = Path(folder)
+    folder, standard = Path(folder), standard or Standard()
     network = copy.deepcopy(model).to("cpu", torch.float32).eval()
     size = Size.of(image_size)
     batches = [random_images(n, in_channels, size) for n in BATCHES]
@@ -70,7 +74,7 @@ def check_artefacts(
         batches.append(random_images(1, in_channels, odd(size)))
     with named("the module", f"cannot be run on {size} images"), torch.no_grad():
         expected = [network(images) for images in batches]
-    largest = max(logits.abs().max().item() for logits in expected)
+    largest = max(map(standard.largest, expected))
     if not torch.tensor(largest).isfinite():
         raise ExportError("the module's own outputs are not finite: there is nothing to export")
     loaders: dict[str, Callable[[], Run]] = {
@@ -93,15 +97,15 @@ def check_artefacts(
             raise ExportError(f"{name}: gives outputs of shapes {shapes}, and the module others")
         if not all(logits.isfinite().all() for logits in found):
             raise ExportError(f"{name}: its outputs are not finite, and the module's are")
-        difference = max((a - b).abs().max().item() for a, b in zip(found, expected, strict=True))
-        allowed = tolerance * largest
-        if difference > allowed:
+        pairs = list(zip(found, expected, strict=True))
+        off, allowed = max(standard.difference(*pair) for pair in pairs), tolerance * largest
+        if off > allowed:
             raise ExportError(
-                f"{name}: its outputs differ from the module's by up to {difference:.3g}, and"
+                f"{name}: its outputs differ from the module's by up to {off:.3g}, and"
                 f" {allowed:.3g} is allowed (tolerance {tolerance:g} x largest output"
                 f" {largest:.3g})"
             )
-        differences[name] = difference
+        differences[name] = max((a - b).abs().max().item() for a, b in pairs)
     return differences
 
 

@@ -20,7 +20,7 @@ from skipsearch.data.pixels import FULL_SCALES
 from skipsearch.design import Design
 from skipsearch.errors import ExportError, counted, reason
 from skipsearch.plan import Size
-from skipsearch.task import CLASSIFICATION, TASKS, Task
+from skipsearch.task import CLASSIFICATION, REGRESSION, TASKS, Task
 from skipsearch.text import read_text
 
 PER_CHANNEL = ("mean", "std")
@@ -34,7 +34,8 @@ class Predictor:
         network: Network from normalised float32 images (N, C, H, W) to its outputs, in evaluation
             mode.
         task: Task of the network.
-        class_names: Name of each class; empty for a network that restores images.
+        class_names: Name of each class, label or target; empty for a network that restores
+            images.
         channels: Number of channels of an image.
         pixels: Type of the pixels, a word of ``FULL_SCALES``.
         size: Height and width of the training images in pixels.
@@ -79,8 +80,12 @@ class Predictor:
             return outputs
 
     def probabilities(self, images: Tensor) -> Tensor:
-        """Return the softmax (N, classes) of the logits for raw images (N, C, H, W)."""
-        return self.outputs(images).softmax(1)
+        """Return the probability (N, classes) of each class or label for raw images (N, C, H, W).
+
+        It is the softmax of the logits or, for several labels, their sigmoid.
+        """
+        logits = self.outputs(images)
+        return logits.softmax(1) if self.task.classifies else logits.sigmoid()
 
 
 def load_predictor(export: str | Path) -> Predictor:
@@ -114,7 +119,9 @@ def _card(path: Path) -> dict[str, Any]:
     except ValueError as problem:
         raise ExportError(f"{path}: not JSON ({reason(problem)})") from None
     try:
-        image, names = card["input"], card["class_names"]
+        image = card["input"]
+        is_regression = card.get("task") == REGRESSION.name
+        names = card["target_names" if is_regression else "class_names"]
         channels, size = image["channels"], image["image_size"]
         found = {name: image[name] for name in PER_CHANNEL}
         resized, pixels = image.get("resized", False), image.get("pixels", "uint8")
@@ -141,7 +148,8 @@ def _card(path: Path) -> dict[str, Any]:
             )
     named = isinstance(names, list) and all(isinstance(name, str) for name in names)
     if not named or bool(names) == task.restores:
-        raise ExportError(f"{path}: class_names: {names!r} is not a list of names")
+        key = "target_names" if is_regression else "class_names"
+        raise ExportError(f"{path}: {key}: {names!r} is not a list of names")
     return {
         "task": task,
         "class_names": tuple(names),

@@ -11,7 +11,13 @@ from skipsearch.artefacts import program
 from skipsearch.artefacts.sentences import normalisation, shown
 from skipsearch.errors import counted
 from skipsearch.plan import Size
-from skipsearch.task import TASKS, Metric, Task, tasks_with
+from skipsearch.task import MULTI_LABEL, REGRESSION, TASKS, Metric, Task, tasks_with
+
+# What networks without plain logits of classes put out, by task
+PUTS_OUT = {
+    MULTI_LABEL.name: "logits, whose sigmoid is the probability of a label,",
+    REGRESSION.name: "targets in their own units",
+}
 
 
 def render(summary: Mapping[str, Any]) -> str:
@@ -33,10 +39,10 @@ def _what(summary: Mapping[str, Any], task: Task) -> list[str]:
     fields = {name: shown(value) for name, value in design.items() if name not in ("id", "layout")}
     channels, size, outputs = image["channels"], Size.of(image["image_size"]), summary["classes"]
     sides = f"{size.height}, {size.width}"
-    purpose = f"for {outputs} classes"
+    purpose = f"for {outputs} {task.output if outputs == 1 else task.outputs}"
     if task.per_pixel:
         purpose = "that removes noise" if task.restores else f"for {outputs} classes of pixels"
-    put_out, noise = "logits", ""
+    put_out, noise = PUTS_OUT.get(task.name, "logits"), ""
     if task.restores:
         put_out = "restored images, normalised like the input,"
         if sigma := image["sigma"]:
@@ -46,7 +52,10 @@ def _what(summary: Mapping[str, Any], task: Task) -> list[str]:
     any_size = f", for any H and W; training images had {size}" if task.per_pixel else ""
     shape = f"(N, {outputs}, {sides})" if task.per_pixel else f"(N, {outputs})"
     entering = normalisation(image["mean"], image["std"], image["pixels"])
-    classes = f"Classes, in the order of the logits: {_named(summary['class_names'])}."
+    names = _named(summary["class_names"] or summary.get("target_names", []))
+    classes = f"{task.outputs.capitalize()}, in the order of the outputs: {names}."
+    if task.classifies or task.per_pixel:
+        classes = f"Classes, in the order of the logits: {names}."
     return [
         "## What it is",
         f"A convolutional network {purpose}, design `{design['id']}`:",
@@ -151,27 +160,32 @@ def _figures(figures: Mapping[str, Any], task: Task) -> list[str]:
         f"The interval says how well the images, finite in number, settle the {metric.title} of"
         f" these weights; another seed gives other weights and another {metric.title}."
         f" The baseline learns nothing: it is {task.nothing}.",
-        *(part for split, figure in figures.items() for part in _further(split, figure)),
+        *(part for split, figure in figures.items() for part in _further(split, figure, task)),
     ]
 
 
-def _further(split: str, figure: Mapping[str, Any]) -> list[str]:
-    """Return the further figures of a split, those of classes as a table."""
+def _further(split: str, figure: Mapping[str, Any], task: Task) -> list[str]:
+    """Return the further figures of a split, those of classes, labels or targets as a table."""
     parts = []
     if figure["further"]:
         named = (f"{name.replace('_', ' ')} {v:.4f}" for name, v in figure["further"].items())
         parts.append(f"Further figures, {split}: {', '.join(named)}.")
-    if by_name := figure["classes"]:
+    if by_name := figure[task.outputs]:
         rows = [
-            (label, *("absent" if v is None else f"{v:.4f}" for v in values))
+            (label, *("absent" if v is None else _figure(v) for v in values))
             for label, *values in zip(
                 next(iter(by_name.values())),
                 *(of_class.values() for of_class in by_name.values()),
                 strict=True,
             )
         ]
-        parts.append(_table((f"class, {split}", *by_name), rows))
+        parts.append(_table((f"{task.output}, {split}", *by_name), rows))
     return parts
+
+
+def _figure(value: float) -> str:
+    """Return a figure with four decimals, or more if it is small."""
+    return f"{value:.4f}" if abs(value) >= 0.001 or value == 0 else f"{value:.4g}"
 
 
 def _files(summary: Mapping[str, Any]) -> list[str]:
@@ -210,12 +224,15 @@ def _files(summary: Mapping[str, Any]) -> list[str]:
     if task.per_pixel:
         made = "Restored pictures" if task.restores else "Masks of pictures, as palette PNG"
         uses = f"{made}, each of its picture's own size:"
-    output = program.RESTORED if task.restores else program.LOGITS
+    output = program.output_of(task)
+    is_regression = task.name == REGRESSION.name
+    deviations = ", in standard deviations of the targets" if is_regression else ""
     parts = [
         "## Its files",
         _table(("file", "bytes", "largest absolute difference"), rows),
         f"Each was loaded back and run on batches of 1 and 5 images{odd_too}; its outputs may"
-        f" differ from the module's by {summary['tolerance']:g} of the largest output. None needs"
+        f" differ from the module's by {summary['tolerance']:g} of the largest output{deviations}."
+        " None needs"
         f" pickle. Written with {written}.",
         _rounded(summary["precision"], output),
         uses,

@@ -1,8 +1,8 @@
-"""Predictions of an exported network: classes of pictures, their masks, or restored pictures."""
+"""Predictions of an exported network: classes, labels or numbers, masks, or restored pictures."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +15,7 @@ from skipsearch.artefacts.tiling import side_of_tiles
 from skipsearch.data.pictures import takes_pictures
 from skipsearch.defaults import LABELS
 from skipsearch.errors import ExportError
+from skipsearch.task import MULTI_LABEL, REGRESSION
 
 BATCH = 64  # number of pictures
 
@@ -29,9 +30,10 @@ def predict(
 ) -> pd.DataFrame:
     """Predict with an exported network, on the CPU in float32.
 
-    For classification, an image of any size is prepared in the same way as a folder of images for
-    training. A file with the size of the data set's images keeps its pixels; if a data set of 8-bit
-    arrays was resized for training, the resized pixels of a picture may differ by a grey level.
+    For a network with outputs for the whole image, an image of any size is prepared in the same way
+    as a folder of images for training. A file with the size of the data set's images keeps its
+    pixels; if a data set of 8-bit arrays was resized for training, the resized pixels of a picture
+    may differ by a grey level.
 
     For a network with a value for each pixel, a file is written for each picture, of the picture's
     own size: a mask, as a palette PNG with the number of the class of each pixel, or the restored
@@ -43,8 +45,8 @@ def predict(
         images: One or more files, as in a folder of images for training. A network for 8-bit grey
             or RGB images takes pictures of any mode, and all networks take .npy files, TIFF files
             and 16-bit PNGs of their type of pixels and number of channels.
-        top: Number of classes for each picture, all if there are fewer. If None, 3, or all for
-            segmentation.
+        top: Number of classes or labels for each picture, all if there are fewer. If None, 3, or
+            all for several labels and for segmentation.
         out: For a network with a value for each pixel: file for a single picture, or folder of
             ``STEM-mask.png`` or ``STEM-restored.png`` for each; the current folder if None.
         tile: Side of a tile in pixels, a multiple of 4 * 2**h for a network with h halvings at its
@@ -54,9 +56,11 @@ def predict(
         For classification one row for each picture and class, pictures in the given order, classes
         by descending probability: ``image`` (as given), ``rank`` (from 1), ``label`` (name of the
         class), ``probability`` (softmax of the logits: the confidence of the network, which is
-        often too high). For segmentation ``image``, ``file`` (the mask), ``tiles`` (their
-        number), ``rank``, ``label``, ``share`` (of the pixels), with the classes that were found.
-        For denoising ``image``, ``file``, ``tiles``.
+        often too high). For several labels the same with the sigmoid of each logit, and ``present``
+        (whether it is above 0.5). For regression one row for each picture and target: ``image``,
+        ``target`` (its name), ``value`` (in its own unit). For segmentation ``image``, ``file``
+        (the mask), ``tiles`` (their number), ``rank``, ``label``, ``share`` (of the pixels), with
+        the classes that were found. For denoising ``image``, ``file``, ``tiles``.
 
     Raises:
         ExportError: If the folder is not an export, lacks a file, or one is damaged; if an
@@ -69,12 +73,17 @@ def predict(
     paths = [images] if isinstance(images, str | Path) else list(images)
     task = predictor.task
     for name, value, has_effect in (
-        ("top", top, not task.restores),
+        ("top", top, not task.restores and task.name != REGRESSION.name),
         ("out", out, task.per_pixel),
         ("tile", tile, task.per_pixel),
     ):
         if value is not None and not has_effect:
             raise ExportError(f"{name}: has no effect on {task.name}, the task of {export}")
+    if task.name == REGRESSION.name:
+        return _regress(predictor, paths)
+    if task.name == MULTI_LABEL.name:
+        table = _classify(predictor, paths, top)
+        return table.assign(present=table.probability > 0.5)
     if not task.per_pixel:
         return _classify(predictor, paths, top or LABELS)
     side = side_of_tiles(tile, predictor.halvings)
@@ -89,17 +98,29 @@ def predict(
     return segment(predictor, files, side, top)
 
 
-def _classify(predictor: Predictor, paths: Sequence[str | Path], top: int) -> pd.DataFrame:
+def _regress(predictor: Predictor, paths: Sequence[str | Path]) -> pd.DataFrame:
+    rows = [
+        (str(path), target, value)
+        for path, values in zip(paths, _batches(predictor, paths, predictor.outputs), strict=True)
+        for target, value in zip(predictor.class_names, values.tolist(), strict=True)
+    ]
+    return pd.DataFrame(rows, columns=["image", "target", "value"])
+
+
+def _classify(predictor: Predictor, paths: Sequence[str | Path], top: int | None) -> pd.DataFrame:
+    found = _batches(predictor, paths, predictor.probabilities)
     rows = [
         (str(path), rank, predictor.class_names[label], shares[label].item())
-        for path, shares in zip(paths, _probabilities(predictor, paths), strict=True)
+        for path, shares in zip(paths, found, strict=True)
         for rank, label in enumerate(shares.argsort(descending=True).tolist()[:top], 1)
     ]
     return pd.DataFrame(rows, columns=["image", "rank", "label", "probability"])
 
 
-def _probabilities(predictor: Predictor, paths: Sequence[str | Path]) -> Iterator[Tensor]:
-    """Classify pictures in batches; yield the probabilities (classes,) of each."""
+def _batches(
+    predictor: Predictor, paths: Sequence[str | Path], compute: Callable[[Tensor], Tensor]
+) -> Iterator[Tensor]:
+    """Compute the outputs of pictures in batches; yield those of each."""
     for start in range(0, len(paths), BATCH):
         images = [predictor.read(path, predictor.size) for path in paths[start : start + BATCH]]
-        yield from predictor.probabilities(torch.stack(images))
+        yield from compute(torch.stack(images))

@@ -18,10 +18,17 @@ from torch.export import ExportedProgram
 from skipsearch.design import Design
 from skipsearch.errors import ExportError
 from skipsearch.plan import MapHead, Size
+from skipsearch.task import DENOISING, REGRESSION, Task
 
-INPUT, LOGITS, RESTORED = "images", "logits", "restored"
+INPUT, LOGITS = "images", "logits"
+OUTPUTS = {DENOISING.name: "restored", REGRESSION.name: "targets"}  # of tasks without logits
 AXES = {0: "batch", 2: "height", 3: "width"}  # axes that may be dynamic
 TRACED = Size(1025, 1031)  # so large that no level of a network has one pixel
+
+
+def output_of(task: Task) -> str:
+    """Return the name of the output of a network."""
+    return OUTPUTS.get(task.name, LOGITS)
 
 
 class InPrecision(nn.Module):

@@ -8,6 +8,13 @@ from typing import Any
 from skipsearch.artefacts.card import Card
 from skipsearch.data.pixels import full_scale_of
 from skipsearch.errors import counted
+from skipsearch.task import MULTI_LABEL, REGRESSION
+
+# What a network with outputs for the whole image is, by tasks other than classification
+KINDS = {
+    MULTI_LABEL.name: "an image classifier of several labels",
+    REGRESSION.name: "a regression network for images",
+}
 
 
 def facts(card: Card) -> dict[str, str]:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from textwrap import fill
 
 from skipsearch.artefacts.card import Card
-from skipsearch.artefacts.sentences import facts, normalisation
+from skipsearch.artefacts.program import output_of
+from skipsearch.artefacts.sentences import KINDS, facts, normalisation
 from skipsearch.artefacts.source_block import BlockWriter
 from skipsearch.artefacts.source_kinds import PLACES, Run, block_kinds
 from skipsearch.artefacts.source_text import (
@@ -40,6 +41,7 @@ from skipsearch.plan import (
     identifier,
 )
 from skipsearch.planning import needs_transition
+from skipsearch.task import Task
 
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(Design)}
 
@@ -79,7 +81,7 @@ def source(
     blocks = [BlockWriter(kind) for kind in kinds]
     parts = [
         *(block.text for block in blocks),
-        _network_class(design, plan, blocks, in_channels, classes),
+        _network_class(design, plan, blocks, in_channels, classes, card.task),
         _self_check(in_channels, image_size),
     ]
     used = "".join(parts)
@@ -106,7 +108,12 @@ def source(
 
 
 def _network_class(
-    design: Design, plan: Network, blocks: Sequence[BlockWriter], in_channels: int, classes: int
+    design: Design,
+    plan: Network,
+    blocks: Sequence[BlockWriter],
+    in_channels: int,
+    classes: int,
+    task: Task,
 ) -> str:
     writers = [(writer, run) for writer in blocks for run in writer.kind.runs]
     init, forward = _stem(plan)
@@ -173,7 +180,7 @@ def _network_class(
     return "\n".join(
         [
             "class Network(nn.Module):",
-            f'    """Images (N, {in_channels}, H, W) -> {_outputs(plan, classes)}."""',
+            f'    """Images (N, {in_channels}, H, W) -> {_outputs(plan, classes, task)}."""',
             "",
             f"    def __init__(self, in_channels: int = {in_channels}, classes: int = {classes})"
             " -> None:",
@@ -209,10 +216,10 @@ def _stem(plan: Network) -> tuple[list[str], list[str]]:
     return init, forward + (["x0 = x"] if 0 in kept else [])
 
 
-def _outputs(plan: Network, classes: int) -> str:
+def _outputs(plan: Network, classes: int, task: Task) -> str:
     """Describe the output of the network."""
     dense = isinstance(plan.head, MapHead)
-    return f"values (N, {classes}, H, W)" if dense else f"logits (N, {classes})"
+    return f"values (N, {classes}, H, W)" if dense else f"{output_of(task)} (N, {classes})"
 
 
 def _output(head: Head | MapHead, classes: int) -> tuple[list[str], list[str]]:
@@ -367,14 +374,15 @@ def _docstring(design: Design, plan: Network, card: Card, in_channels: int, clas
         start, rest = f"    {name:<{width}}", " " * (width + 4)
         lines.append(_filled(text, initial_indent=start, subsequent_indent=rest))
     sentences = [
-        f"Images (N, {in_channels}, H, W) -> {_outputs(plan, classes)}, for any H and W.",
+        f"Images (N, {in_channels}, H, W) -> {_outputs(plan, classes, card.task)},"
+        " for any H and W.",
         normalisation(card.mean, card.std, card.pixels),
-        "The classes have their names in card.json." if card.class_names else "",
+        f"The {card.task.outputs} have their names in card.json." if card.class_names else "",
         "`python model.py` prints the shape that leaves each part and checks the number of"
         " parameters and multiply-adds. To load the trained weights, without pickle:",
     ]
     dense = isinstance(plan.head, MapHead)
-    kind = "a per-pixel network" if dense else "an image classifier"
+    kind = "a per-pixel network" if dense else KINDS.get(card.task.name, "an image classifier")
     text = "\n\n".join(
         [
             f"{title}: {kind} in one file that needs torch alone, by skipsearch.",

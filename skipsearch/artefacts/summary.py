@@ -14,6 +14,7 @@ from skipsearch.data.pictures import rule_of
 from skipsearch.design import Design
 from skipsearch.errors import ExportError
 from skipsearch.plan import ImageSize
+from skipsearch.task import REGRESSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +42,25 @@ def describe_input(
         ``input``: channels; type of the pixels; image_size in pixels, and least_side of program
         and ONNX or None if image_size is fixed there; mean, std; sigma of the noise or None;
         whether the images were resized for training; the rule for pictures in words.
-        ``class_names``: empty for images.
+        ``class_names``: names of classes or labels, empty for images and for regression.
+        ``target_names``, ``target_mean`` and ``target_std``: of regression alone.
 
     Raises:
         ExportError: If the number of given means, deviations or class names is wrong.
     """
-    for name, number in (("mean", in_channels), ("std", in_channels), ("class_names", classes)):
+    of_outputs = ("class_names", "target_mean", "target_std")
+    numbers = {"mean": in_channels, "std": in_channels} | dict.fromkeys(of_outputs, classes)
+    for name, number in numbers.items():
         given = len(getattr(card, name))
         if given not in (0, number):
             raise ExportError(f"card: {name}: {given} are given, and {number} are needed")
-    names = card.class_names or map(str, range(classes))
+    names = list(card.class_names or map(str, range(classes)))
+    is_regression = card.task.name == REGRESSION.name
+    targets = {
+        "target_names": names,
+        "target_mean": list(card.target_mean),
+        "target_std": list(card.target_std),
+    }
     return {
         "input": {
             "channels": in_channels,
@@ -63,7 +73,8 @@ def describe_input(
             "resized": card.resized,
             "pictures": rule_of(card.pixels, in_channels, per_pixel=card.task.per_pixel),
         },
-        "class_names": [] if card.task.restores else list(names),
+        "class_names": [] if card.task.restores or is_regression else names,
+        **(targets if is_regression else {}),
     }
 
 
@@ -88,7 +99,7 @@ def summarise(
         artefacts: Files and their agreement with the module.
         in_channels: Number of channels of the images.
         image_size: Height and width of the images in pixels.
-        classes: Number of classes.
+        classes: Number of outputs: classes, labels or targets.
         least_side: Least height and width of program and ONNX; None if they are fixed.
         precision: Precision of the weights, and of the programs.
         tolerance: Largest allowed difference, relative to the largest output.
@@ -103,7 +114,7 @@ def summarise(
             "seeds": 1,
             "baseline": measured.baseline,
             "further": {label: _known(value) for label, value in measured.figures.items()},
-            "classes": {
+            card.task.outputs: {
                 name: {label: _known(value) for label, value in of_class.items()}
                 for name, of_class in measured.classes.items()
             },

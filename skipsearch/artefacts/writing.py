@@ -22,6 +22,7 @@ from skipsearch.artefacts.checking import TOLERANCES, check_artefacts, execute, 
 from skipsearch.artefacts.page import render
 from skipsearch.artefacts.source import source
 from skipsearch.artefacts.summary import Artefact, describe_input, summarise
+from skipsearch.artefacts.units import Standard
 from skipsearch.artefacts.weights import write_weights
 from skipsearch.design import Design
 from skipsearch.errors import ExportError, not_one_of
@@ -58,7 +59,7 @@ def write_artefacts(
         in_channels: Number of channels of the images.
         image_size: Height and width in pixels. They are fixed in program and ONNX, except for a
             network with a value for each pixel; see ``least_side``.
-        classes: Number of classes.
+        classes: Number of outputs: classes, labels or targets.
         formats: Any of ``source`` (model.py), ``program`` (model.pt2), ``onnx`` (model.onnx).
             Weights, design and card are always written. The weights have the names in
             model.py, or without it those of the library's module.
@@ -67,11 +68,11 @@ def write_artefacts(
             of the weights. ONNX does not support ``bf16``: ONNX Runtime has no convolution for
             it on the CPU, where the file is checked.
         tolerance: Largest allowed difference from the module in float32, relative to the largest
-            logit; that of the precision in ``TOLERANCES`` if None.
+            output; that of the precision in ``TOLERANCES`` if None.
         card: Information about the network, or just a note.
 
     Returns:
-        Largest absolute difference of the logits, by file.
+        Largest absolute difference of the outputs, by file.
 
     Raises:
         ExportError: If a format or precision is unknown, they are incompatible, or libraries are
@@ -101,13 +102,12 @@ def write_artefacts(
                 "design": design.id,
                 "precision": precision,
                 **described["input"],
-                "class_names": described["class_names"],
+                **{name: names for name, names in described.items() if name != "input"},
             }
             size = Size.of(image_size) if least is None else None
             with named("the module", "torch.export cannot trace it"):
                 traced = _trace(network, in_channels, size, PRECISIONS[precision])
-            output = program.RESTORED if card.task.restores else program.LOGITS
-            _write_programs(traced, part, formats, output, metadata)
+            _write_programs(traced, part, formats, program.output_of(card.task), metadata)
         differences = check_artefacts(
             part,
             network,
@@ -115,6 +115,7 @@ def write_artefacts(
             image_size=image_size,
             classes=classes,
             tolerance=tolerance,
+            standard=Standard(card.target_mean, card.target_std),
         )
         summary = summarise(
             card,

@@ -10,6 +10,7 @@ from skipsearch.cli.words import EXIT_BAD_INPUT, image_size, seconds
 from skipsearch.defaults import DATA
 from skipsearch.ready import ready_names
 from skipsearch.searching.options import Limits, Resources
+from skipsearch.task import metric_words
 
 
 class Parser(argparse.ArgumentParser):
@@ -114,8 +115,7 @@ def add_training(verb: Parser) -> None:
     group.add_argument(
         "--metric",
         metavar="W",
-        help="score of the networks: for classification accuracy (default), balanced_accuracy or"
-        " macro_f1",
+        help=f"score of the networks, the default of each task first ({metric_words()})",
     )
     group.add_argument(
         "--seed", type=int, default=0, metavar="S", help="seed of all random choices (default 0)"

@@ -120,7 +120,7 @@ def pareto(options: argparse.Namespace) -> None:
         f"\n{counted(len(table), 'training')} at the full budget that no other beats in all of"
         f" {', '.join(objectives)}.\nThey cover {run.dominated_share(objectives):.3f} of what is"
         f" possible, from {metric.title} {metric.best:g} at no cost to {metric.title}"
-        f" {metric.worst:g} at 1.1 times\nthe largest cost of the run.\n{written}"
+        f" {metric.floor:g} at 1.1 times\nthe largest cost of the run.\n{written}"
     )
     if LATENCY in costs:
         _warn_of_numerics(run.trials(), "so that latencies do not compare")

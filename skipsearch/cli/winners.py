@@ -162,7 +162,8 @@ def export_design(options: argparse.Namespace) -> None:
 def add_predict(verbs: Verbs) -> None:
     """Define ``skipsearch predict``."""
     verb = verbs.add_parser(
-        "predict", help="classify, segment or restore pictures with an exported network"
+        "predict",
+        help="classify, label, measure, segment or restore pictures with an exported network",
     )
     verb.add_argument("export", metavar="EXPORT", help="folder written by export")
     verb.add_argument(
@@ -172,7 +173,8 @@ def add_predict(verbs: Verbs) -> None:
         "--top",
         type=positive,
         metavar="N",
-        help=f"number of classes shown for each picture (default {LABELS}, and all of a mask)",
+        help=f"number of classes shown for each picture (default {LABELS}, and all of a mask or of"
+        " several labels)",
     )
     verb.add_argument(
         "--out",
@@ -191,7 +193,7 @@ def add_predict(verbs: Verbs) -> None:
 
 
 def predict_images(options: argparse.Namespace) -> None:
-    """Show the classes that an exported network predicts for pictures, and the written files."""
+    """Show what an exported network predicts for pictures, and the written files."""
     from skipsearch.artefacts.predict import predict
 
     table = predict(

@@ -1,4 +1,4 @@
-"""An .npz file of images and labels or masks: checks of its content, with code that corrects it."""
+"""An .npz file of images and labels, targets or masks: checks, with code that corrects it."""
 
 import tarfile
 import zipfile
@@ -13,9 +13,23 @@ from skipsearch.data.labels import read_labels
 from skipsearch.data.mask_arrays import read_mask_arrays
 from skipsearch.data.memory import require_memory
 from skipsearch.data.pixels import check_pixels
-from skipsearch.data.source import Array, Read, split_of_arrays, split_of_images, split_of_masks
+from skipsearch.data.source import (
+    Array,
+    Read,
+    split_of_arrays,
+    split_of_images,
+    split_of_masks,
+    split_of_vectors,
+)
+from skipsearch.data.vectors import (
+    CLASS_NAMES,
+    TARGET_NAMES,
+    read_label_matrices,
+    read_targets,
+    task_of,
+)
 from skipsearch.errors import DataError, not_one_of, reason
-from skipsearch.task import CLASSIFICATION, SEGMENTATION
+from skipsearch.task import CLASSIFICATION, MULTI_LABEL, REGRESSION, SEGMENTATION
 
 # Names of the splits in a file. Those of validation are optional.
 PREFIXES = {"train": "train", "test": "test", "val": "validation", "validation": "validation"}
@@ -23,12 +37,11 @@ REQUIRED = {
     "labels": ("train_images", "train_labels", "test_images", "test_labels"),
     "masks": ("train_images", "train_masks"),
 }
-NAMES = "class_names"
 AXES = "axes"  # of the images
 GROUPS = "train_groups"
 KEYS = (
     *(f"{prefix}_{what}" for prefix in PREFIXES for what in ("images", *REQUIRED)),
-    *(NAMES, AXES, GROUPS),
+    *(CLASS_NAMES, TARGET_NAMES, AXES, GROUPS),
 )
 
 
@@ -64,10 +77,21 @@ def read_arrays(where: str, arrays: Mapping[str, Array], kind: str | None, sourc
     targets = {key: array for key, array in arrays.items() if key.endswith(f"_{kind}")}
     _check_pixels(where, images)
     class_names: tuple[str, ...] = ()
-    if kind == "labels":
-        targets, class_names = read_labels(where, targets, arrays.get(NAMES))
-    elif kind == "masks":
-        targets, class_names = read_mask_arrays(where, targets, arrays.get(NAMES))
+    names, target_names = arrays.get(CLASS_NAMES), arrays.get(TARGET_NAMES)
+    task = CLASSIFICATION
+    if kind == "masks":
+        if target_names is not None:
+            raise DataError(f"{where}: {TARGET_NAMES} are for numbers, not for masks")
+        task = SEGMENTATION
+        targets, class_names = read_mask_arrays(where, targets, names)
+    elif kind == "labels":
+        task = task_of(where, targets["train_labels"], names, target_names)
+        if task is MULTI_LABEL:
+            targets, class_names = read_label_matrices(where, targets, names)
+        elif task is REGRESSION:
+            targets, class_names = read_targets(where, targets, target_names)
+        else:
+            targets, class_names = read_labels(where, targets, names)
     _check_sizes(
         where, images, {key.rpartition("_")[0]: len(array) for key, array in targets.items()}
     )
@@ -81,18 +105,20 @@ def read_arrays(where: str, arrays: Mapping[str, Array], kind: str | None, sourc
         if f"{prefix}_images" not in images:
             continue
         pixels, key = images[f"{prefix}_images"], f"{prefix}_{kind}"
-        if kind == "labels":
-            parts[part] = split_of_arrays(f"{where}: {key}", pixels, targets[key], class_names)
+        if kind is None:
+            parts[part] = split_of_images(pixels)
         elif kind == "masks":
             parts[part] = split_of_masks(f"{where}: {key}", pixels, targets[key])
+        elif task.classifies:
+            parts[part] = split_of_arrays(f"{where}: {key}", pixels, targets[key], class_names)
         else:
-            parts[part] = split_of_images(pixels)
+            parts[part] = split_of_vectors(f"{where}: {key}", pixels, targets[key])
     return Read(
         parts=parts,
         class_names=class_names,
         augmentation={"crop": 0, "flip": False, "cutout": 0},
         source=source + (", read as (N, C, H, W)" if first else ""),
-        task=SEGMENTATION if kind == "masks" else CLASSIFICATION,
+        task=task,
         groups=_groups(where, arrays.get(GROUPS), len(images["train_images"])),
     )
 

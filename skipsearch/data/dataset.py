@@ -26,9 +26,28 @@ from skipsearch.data.summaries import (
     describe_masks,
     mean_and_std,
 )
+from skipsearch.data.vector_summaries import (
+    describe_label_matrices,
+    describe_targets,
+    label_balance,
+    targets_mean_and_std,
+    unused_labels,
+)
 from skipsearch.errors import DataError
 from skipsearch.plan import ImageSize, Size, check_image_size
-from skipsearch.task import CLASSIFICATION, Task
+from skipsearch.task import CLASSIFICATION, MULTI_LABEL, REGRESSION, SEGMENTATION, Task
+
+BALANCE = {
+    CLASSIFICATION.name: balance,
+    SEGMENTATION.name: balance,
+    MULTI_LABEL.name: label_balance,
+}
+DESCRIBE = {
+    CLASSIFICATION.name: describe_labels,
+    SEGMENTATION.name: describe_masks,
+    MULTI_LABEL.name: describe_label_matrices,
+    REGRESSION.name: describe_targets,
+}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,7 +59,8 @@ class Data:
         train: Images for the training of networks.
         validation: Images for the comparison of designs.
         test: Images that do not affect any choice; None if they were removed.
-        class_names: Name of each label; empty for denoising of images without classes.
+        class_names: Name of each class, label or target; empty for denoising of images without
+            classes.
         mean: Mean of each channel of the training images, in units of the full scale of the pixels.
         std: Standard deviation of each channel, in the same units; that of one level if constant.
         split_seed: Seed of the division into train and validation.
@@ -53,6 +73,9 @@ class Data:
         task: Task of the networks.
         sigma: Standard deviation of the noise that denoising removes, in grey levels of 0..255; 0
             for other tasks.
+        target_mean: Mean of each target of the training images; empty for other tasks than
+            regression. Networks are trained on targets with mean 0 and standard deviation 1.
+        target_std: Standard deviation of each target of the training images.
     """
 
     name: str
@@ -70,6 +93,8 @@ class Data:
     notes: Notes = field(default_factory=Notes)
     task: Task = CLASSIFICATION
     sigma: float = 0.0
+    target_mean: tuple[float, ...] = ()
+    target_std: tuple[float, ...] = ()
 
     @classmethod
     def of(
@@ -99,17 +124,18 @@ class Data:
         """
         task, before = read.task, Size(*read.parts["train"].images.shape[2:])
         parts = {part: resize(name, split, size) for part, split in read.parts.items()}
-        strata = None if task.per_pixel else read.class_names
+        strata = read.class_names if task.classifies else None
         train, validation, test, remark = three_splits(
             name, parts, strata, split_seed, validation_fraction, read.groups
         )
         remarks = [read.source, remark]
-        if not task.restores:
-            remarks.append(balance(parts["train"].labels, read.class_names))
+        if task.name in BALANCE:
+            remarks.append(BALANCE[task.name](parts["train"].labels, read.class_names))
         if before != Size(*train.images.shape[2:]):
             remarks.append(f"resized from {before.height}x{before.width} pixels")
         splits = {"train": train, "validation": validation, "test": test}
         mean, std = mean_and_std(train.images)
+        target_mean, target_std = targets_mean_and_std(name, splits, read)
         notes = _notes(name, read, splits, size)
         return cls(
             name=name,
@@ -129,6 +155,8 @@ class Data:
             notes=notes,
             task=task,
             sigma=sigma,
+            target_mean=target_mean,
+            target_std=target_std,
         )
 
     @classmethod
@@ -141,27 +169,32 @@ class Data:
         test: tuple[Any, Any] | None = None,
         groups: Any = None,
         class_names: Sequence[str] | None = None,
+        target_names: Sequence[str] | None = None,
         axes: str | None = None,
         name: str = "arrays",
         image_size: ImageSize | None = None,
         split_seed: int = 0,
         validation_fraction: float | None = None,
     ) -> Self:
-        """Create a data set from arrays, for classification or segmentation.
+        """Create a data set from arrays: classes, several labels, numbers or masks.
 
         To resume, confirm, explain or export a run of such data, pass the same arrays again.
 
         Args:
             images: Training images (N, H, W), (N, H, W, C) or (N, C, H, W), a NumPy array or a
                 tensor of uint8, uint16, float16 or float32. They keep their type.
-            labels: Labels (N,), integers from 0 on or texts; or masks (N, H, W) of integers, with
-                255 for pixels to ignore.
+            labels: Labels (N,), integers from 0 on or texts, for classification; a matrix (N, K) of
+                0 and 1 for K labels that an image has or not; numbers (N,) or (N, K) for
+                regression; or masks (N, H, W) of integers, with 255 for pixels to ignore. Numbers
+                are for regression if they are floating-point numbers, except 0.0, 1.0, 2.0 and so
+                on, or if ``target_names`` is given.
             validation: Images and labels of the validation split; None to draw it from the training
                 images.
             test: Images and labels of the test split; None to draw it from the training images.
             groups: Group of each training image, (N,), integers or texts, such as a patient: the
                 images of one group stay in one split. None if every image is its own group.
-            class_names: Name of each class.
+            class_names: Name of each class or label.
+            target_names: Name of each number that a network predicts.
             axes: ``NHWC`` or ``NCHW``; needed only if the shape is ambiguous.
             name: Name of the data in tables and messages.
             image_size: Side of square images in pixels, or (height, width), to resize to.
@@ -175,7 +208,9 @@ class Data:
         Raises:
             DataError: If the arrays are of another kind or do not match each other.
         """
-        arrays, kind = given_arrays(images, labels, validation, test, class_names, axes, groups)
+        arrays, kind = given_arrays(
+            images, labels, validation, test, class_names, target_names, axes, groups
+        )
         read = read_arrays(name, arrays, kind, "arrays given in Python")
         size = None if image_size is None else check_image_size(image_size, DataError)
         return cls.of(
@@ -196,6 +231,7 @@ class Data:
         image: str = "image",
         label: str = "label",
         class_names: Sequence[str] | None = None,
+        target_names: Sequence[str] | None = None,
         name: str = "dataset",
         image_size: ImageSize | None = None,
         split_seed: int = 0,
@@ -214,7 +250,8 @@ class Data:
             test: The same for the test split; None to draw it from the training images.
             image: Key of the image, if items are mappings.
             label: Key of the label, if items are mappings.
-            class_names: Name of each class; None for the names in the dataset.
+            class_names: Name of each class or label; None for the names in the dataset.
+            target_names: Name of each number that a network predicts, as for ``from_arrays``.
             name: Name of the data in tables and messages.
             image_size: Side of square images in pixels, or (height, width), to resize to.
             split_seed: Seed of the division into train and validation.
@@ -238,7 +275,8 @@ class Data:
             first.labels,
             validation=items["validation"].pair if "validation" in items else None,
             test=items["test"].pair if "test" in items else None,
-            class_names=class_names or names_of(dataset, label),
+            class_names=class_names if target_names else class_names or names_of(dataset, label),
+            target_names=target_names,
             axes=first.axes,
             name=name,
             image_size=image_size,
@@ -248,7 +286,7 @@ class Data:
 
     @property
     def classes(self) -> int:
-        """Number of classes."""
+        """Number of classes, labels or targets."""
         return len(self.class_names)
 
     @property
@@ -291,27 +329,28 @@ class Data:
         """Return a readable summary of a few lines.
 
         It has the classes and the size of an image, the number of images of each split, and the
-        smallest class; for masks, the shares of the pixels of each class and of ignored pixels; for
-        denoising, the noise; and notes on what was skipped or looks wrong.
+        smallest class; for several labels, the rarest; for regression, the range of each target;
+        for masks, the shares of the pixels of each class and of ignored pixels; for denoising, the
+        noise; and notes on what was skipped or looks wrong.
         """
         splits = self._splits()
         size = f"{self.in_channels} x {Size.of(self.image_size)}"
         size += "" if self.pixels == "uint8" else f", {self.pixels}"
-        what = [f"{self.classes} classes"]
-        if self.task.restores:
-            what = [self.task.name, f"sigma {self.sigma:g}"]
-        elif self.task.per_pixel:
-            what = [self.task.name, *what]
+        task = self.task
+        what = [f"{self.classes} {task.output if self.classes == 1 else task.outputs}"]
+        if task.restores:
+            what = [task.name, f"sigma {self.sigma:g}"]
+        elif not task.classifies:
+            what = [task.name, *what]
         lines = [
             f"data {self.name}: {', '.join(what)}, images of {size}",
             f"images: {', '.join(f'{len(split):,} {name}' for name, split in splits.items())}",
         ]
-        if self.task.restores:
+        if task.restores:
             lines.append(f"noise: normal, sigma {self.sigma:g} of 255 grey levels")
         else:
-            describe = describe_masks if self.task.per_pixel else describe_labels
             labels = {name: split.labels for name, split in splits.items()}
-            lines += describe(labels, self.class_names)
+            lines += DESCRIBE[task.name](labels, self.class_names)
         if left_out := self.notes.left_out():
             lines.append(f"left out: {left_out}")
         lines += [f"note: {warning}" for warning in self.notes.warnings()]
@@ -372,6 +411,12 @@ def _notes(name: str, read: Read, splits: Mapping[str, Split], size: Size | None
         sizes={part: len(split) for part, split in splits.items()},
         constant=constant_channels(splits["train"].images),
     )
+    drawn = len(read.parts) < len(splits)
+    if read.task is REGRESSION:
+        return replace(notes, answers=REGRESSION.outputs, unstratified=drawn)
+    if read.task is MULTI_LABEL:
+        lacking = unused_labels(name, splits, read.class_names)
+        return replace(notes, unused=lacking, unstratified=drawn)
     if read.task.restores or not read.task.per_pixel:
         return notes
     lacking = {part: absent(split.labels, read.class_names) for part, split in splits.items()}

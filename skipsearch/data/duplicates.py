@@ -59,8 +59,8 @@ def find_duplicates(splits: Mapping[str, Split]) -> Duplicates:
 
 
 def _label_words(labels: Tensor) -> Words:
-    """Return a number for each label, or for each mask."""
-    return _digests(labels) if labels.ndim == 3 else labels.numpy().astype(np.uint64)
+    """Return a number for each label, or for each mask or row of labels or targets."""
+    return _digests(labels) if labels.ndim > 1 else labels.numpy().astype(np.uint64)
 
 
 def _digests(images: Tensor) -> Words:

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from skipsearch.data.arrays import AXES, GROUPS, NAMES
+from skipsearch.data.arrays import AXES, GROUPS
 from skipsearch.data.axes import CHANNELS_FIRST
 from skipsearch.data.known import DATASETS
 from skipsearch.data.source import Array
+from skipsearch.data.vectors import CLASS_NAMES, TARGET_NAMES
 from skipsearch.errors import DataError, not_one_of, shown_value
 
 READ_AGAIN = 20  # images that are read twice: a random flip stays unseen in one of a million sets
@@ -32,6 +33,7 @@ def given_arrays(
     validation: tuple[Any, Any] | None,
     test: tuple[Any, Any] | None,
     class_names: Sequence[str] | None,
+    target_names: Sequence[str] | None,
     axes: str | None,
     groups: Any = None,
 ) -> tuple[dict[str, Array], str]:
@@ -39,10 +41,11 @@ def given_arrays(
 
     Args:
         images: Training images.
-        labels: Their labels or masks.
+        labels: Their labels, targets or masks.
         validation: Images and labels of the validation split.
         test: Images and labels of the test split.
-        class_names: Name of each class.
+        class_names: Name of each class or label.
+        target_names: Name of each target.
         axes: Order of the axes of images.
         groups: Group of each training image.
 
@@ -60,8 +63,9 @@ def given_arrays(
             raise DataError(f"{part}: expected a pair of images and labels")
         arrays[f"{part}_images"] = _image_array(f"{part} images", pair[0])
         arrays[f"{part}_{kind}"] = _array(f"{part} labels", pair[1])
-    if class_names is not None:
-        arrays[NAMES] = np.asarray(list(class_names))
+    for key, names in ((CLASS_NAMES, class_names), (TARGET_NAMES, target_names)):
+        if names is not None:
+            arrays[key] = np.asarray(list(names))
     if groups is not None:
         arrays[GROUPS] = _array("groups", groups)
     if axes is not None:
@@ -162,9 +166,9 @@ def read_items(where: str, dataset: Any, image: str, label: str) -> Items:
                 f" {images[0].dtype} {images[0].shape}, expected one size: resize in the transform"
             )
         images.append(pixels)
-        labels.append(
-            target.item() if isinstance(target, torch.Tensor) and not target.ndim else target
-        )
+        if isinstance(target, torch.Tensor):
+            target = target.numpy() if target.ndim else target.item()
+        labels.append(target)
     for index in range(min(number, READ_AGAIN)):
         again, _ = _pair(f"{where}[{index}]", dataset[index], image, label)
         pixels = _image_array(f"{where}[{index}]: image", again)
@@ -200,5 +204,6 @@ def names_of(dataset: Any, label: str) -> list[str] | None:
     features = getattr(dataset, "features", None)
     known = getattr(dataset, "classes", None)
     if isinstance(features, Mapping) and label in features:
-        known = getattr(features[label], "names", None)
+        of_each = getattr(features[label], "feature", features[label])  # of a list of labels
+        known = getattr(of_each, "names", None)
     return None if known is None else [str(name) for name in known]

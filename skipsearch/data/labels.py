@@ -59,31 +59,45 @@ def _flat(where: str, key: str, labels: Array) -> Array:
         raise DataError(f"{what}, expected integers (N,)")
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
-    if labels.ndim == 2 and labels.dtype.kind != "U" and _is_one_hot(labels):
-        raise DataError(f"{what}, expected integers (N,): save {key}.argmax(1)")
+    if labels.ndim == 2 and labels.dtype.kind != "U" and is_one_hot(labels):
+        raise DataError(
+            f"{what}, expected integers (N,): every row has exactly one 1, so each image has one"
+            f" class: save {key}.argmax(1)"
+        )
     if labels.ndim != 1:
-        raise DataError(f"{what}, expected integers (N,): one label for each image")
+        raise DataError(
+            f"{what}, expected integers (N,): one label for each image; several labels are a matrix"
+            " (N, K) of 0 and 1, and numbers to predict are floats, or have target_names"
+        )
     if not len(labels):
         raise DataError(f"{what}, expected integers (N,), not empty")
     return labels
 
 
-def _is_one_hot(labels: Array) -> bool:
+def is_one_hot(labels: Array) -> bool:
+    """Return whether every row of a matrix has exactly one 1, and otherwise 0."""
     return bool(((labels == 0) | (labels == 1)).all() and (labels.sum(1) == 1).all())
 
 
-def check_names(where: str, names: Array) -> tuple[str, ...]:
-    """Return the names of the classes; raise an error unless they are different texts."""
+def check_names(where: str, names: Array, key: str = "class_names") -> tuple[str, ...]:
+    """Return the names of the classes; raise an error unless they are different texts.
+
+    Args:
+        where: Source of the names, for messages.
+        names: Names.
+        key: Name of their array.
+    """
+    each = key.removesuffix("_names")
     if names.ndim != 1 or names.dtype.kind != "U":
-        line = ": save class_names.astype(str)" if names.ndim == 1 else ""
+        line = f": save {key}.astype(str)" if names.ndim == 1 else ""
         raise DataError(
-            f"{where}: class_names is {names.dtype} {names.shape}, expected one text for each "
-            f"class{line}"
+            f"{where}: {key} is {names.dtype} {names.shape}, expected one text for each"
+            f" {each}{line}"
         )
     texts: list[str] = names.tolist()
     for text in texts:
         if texts.count(text) > 1:
-            raise DataError(f"{where}: class_names has {text!r} twice, expected one for each class")
+            raise DataError(f"{where}: {key} has {text!r} twice, expected one for each {each}")
     return tuple(texts)
 
 

@@ -24,12 +24,16 @@ class Notes:
         transparent: Number of images whose transparency was dropped.
         repeated: Number of images of the first split that are in the second split as well, pixel
             by pixel, by names of the two splits.
-        contradictory: Number of images that also have another label or mask, pixel by pixel.
+        contradictory: Number of images that also have another label, target or mask, pixel by
+            pixel.
         read_folders: Description of the folders that are read.
         folders: Folders that were not read.
         turned: Number of images that are rotated or mirrored by EXIF, unlike their masks.
         palettes: Number of masks whose class numbers are the indices of a palette.
         absent: Classes without a pixel in a split of masks, by name of the split.
+        answers: Word for what images have: labels, or targets.
+        unstratified: Whether splits were drawn without regard to labels or targets.
+        unused: Labels that no image of a split has, by name of the split.
         unlabelled: Number of masks whose pixels are all ignored.
         mask_size: Height and width to which masks were resized and cropped, such as ``16 x 16``;
             empty if they kept their own.
@@ -49,6 +53,9 @@ class Notes:
     turned: int = 0
     palettes: int = 0
     absent: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    answers: str = "labels"
+    unstratified: bool = False
+    unused: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     unlabelled: int = 0
     mask_size: str = ""
     sizes: Mapping[str, int] = field(default_factory=dict)
@@ -81,7 +88,7 @@ class Notes:
         ]
         if self.contradictory:
             have = "has" if self.contradictory == 1 else "have"
-            clauses.append(f"{counted(self.contradictory, 'image')} {have} several labels")
+            clauses.append(f"{counted(self.contradictory, 'image')} {have} several {self.answers}")
         if self.constant:
             several = len(self.constant) > 1
             clauses.append(
@@ -92,6 +99,12 @@ class Notes:
         for split, names in self.absent.items():
             clauses.append(
                 f"no {split} mask{seen} has the class{'es' * (len(names) > 1)} {_listed(names)}"
+            )
+        if self.unstratified:
+            clauses.append("the drawn splits are not stratified")
+        for split, names in self.unused.items():
+            clauses.append(
+                f"no {split} image has the label{'s' * (len(names) > 1)} {_listed(names)}"
             )
         if self.unlabelled:
             clauses.append(f"all pixels of {counted(self.unlabelled, 'mask')} are ignored")

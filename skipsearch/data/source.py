@@ -21,7 +21,7 @@ class Read:
 
     Attributes:
         parts: Splits by name.
-        class_names: Name of each class; empty for images without classes.
+        class_names: Name of each class, label or target; empty for images without any.
         augmentation: Convention of the source, see ``Data``.
         source: Origin in one sentence.
         notes: What was skipped or looks wrong.
@@ -39,9 +39,9 @@ class Read:
     groups: Array | None = None
 
     def for_denoising(self) -> Self:
-        """Return the same images for denoising; labels stay unused, and zeros replace masks."""
+        """Return the same images for denoising; classes stay unused, and zeros replace others."""
         parts, class_names = self.parts, self.class_names
-        if self.task.per_pixel:
+        if not self.task.classifies:
             parts = {
                 part: Split(split.images, no_labels(len(split))) for part, split in parts.items()
             }
@@ -81,6 +81,13 @@ def split_of_arrays(
                 f"{len(class_names)} classes"
             )
     return Split(_channels_first(images), torch.from_numpy(labels.astype(np.int64)))
+
+
+def split_of_vectors(where: str, images: Array, labels: Array) -> Split:
+    """Return a split of images (N, H, W) or (N, H, W, C) and labels or targets (N, K)."""
+    if len(images) != len(labels):
+        raise DataError(f"{where}: {len(labels)} labels for {len(images)} images")
+    return Split(_channels_first(images), torch.from_numpy(np.ascontiguousarray(labels)))
 
 
 def _channels_first(images: Array) -> Tensor:

@@ -11,6 +11,7 @@ from skipsearch.data.device import find_device
 from skipsearch.data.pixels import full_scale
 
 IGNORED = 255  # value of mask pixels that losses and metrics ignore
+TYPES = {1: (torch.int64,), 2: (torch.uint8, torch.float64), 3: (torch.uint8,)}  # by axes of labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +21,8 @@ class Split:
     Attributes:
         images: Images (N, C, H, W), of a type in ``FULL_SCALES``.
         labels: Labels (N,), int64, each in 0..classes - 1; for segmentation, masks (N, H, W),
-            uint8, with a class number or ``IGNORED`` for each pixel.
+            uint8, with a class number or ``IGNORED`` for each pixel; for several labels (N, K),
+            uint8, each 0 or 1; for regression, targets (N, K), float64.
     """
 
     images: Tensor
@@ -30,10 +32,10 @@ class Split:
         assert self.images.ndim == 4, "expected (N, C, H, W)"
         assert full_scale(self.images), "expected a known type of pixels"
         count, _, height, width = self.images.shape
-        masks = self.labels.ndim == 3
-        assert self.labels.dtype == (torch.uint8 if masks else torch.int64), "expected these types"
-        shape = (count, height, width) if masks else (count,)
-        assert self.labels.shape == shape, "expected one label for each image or pixel"
+        assert self.labels.dtype in TYPES[self.labels.ndim], "expected these types"
+        assert len(self.labels) == count, "expected labels for each image"
+        if self.labels.ndim == 3:
+            assert self.labels.shape[1:] == (height, width), "expected one label for each pixel"
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as arrays: PyTorch 2.14 writes uint16 tensors that it cannot read again."""

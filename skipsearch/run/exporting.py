@@ -10,6 +10,7 @@ from typing import Any
 from skipsearch.artefacts import FORMATS
 from skipsearch.artefacts.card import Card
 from skipsearch.artefacts.checking import TOLERANCES
+from skipsearch.artefacts.units import in_units
 from skipsearch.artefacts.writing import check_request, write_artefacts
 from skipsearch.data import Data
 from skipsearch.design import Design
@@ -37,7 +38,7 @@ class Exported:
         validation: Measurement of the exported weights on the validation split; None if they were
             trained on it.
         test: Measurement of the exported weights on the test split, which was used once.
-        differences: Largest absolute difference of each file's logits from the module's.
+        differences: Largest absolute difference of each file's outputs from the module's.
         tolerance: Largest allowed difference, relative to the largest output.
     """
 
@@ -136,6 +137,8 @@ def export(
         mean=images.mean,
         std=images.std,
         class_names=() if images.task.restores else images.class_names,
+        target_mean=images.target_mean,
+        target_std=images.target_std,
         sigma=images.sigma,
         # Noise is added after the resizing, so a noisy picture is not resized for a prediction.
         resized=run.config.data.resized_to is not None and not images.task.restores,
@@ -156,6 +159,8 @@ def export(
         device=numerics,
         versions=versions(),
     )
+    if images.target_mean:
+        model = in_units(model, images.target_mean, images.target_std)
     differences = write_artefacts(
         model,
         trial.design,

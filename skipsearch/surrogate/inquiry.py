@@ -9,7 +9,7 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import nan
+from math import inf, nan
 
 import numpy as np
 
@@ -299,9 +299,8 @@ def check_question(space: Space, axes: Sequence[str], margin: float, metric: Met
                 raise RunError(_too_many(name, parameter.size, MOST_NUMBERS))
     most = metric.best - metric.worst
     if isinstance(margin, bool) or not isinstance(margin, int | float) or not 0 < margin < most:
-        raise RunError(
-            f"margin: {margin!r} is not a difference in {metric.title} between 0 and {most:g}"
-        )
+        limits = f"between 0 and {most:g}" if most < inf else "above 0"
+        raise RunError(f"margin: {margin!r} is not a difference in {metric.title} {limits}")
 
 
 def _parts(space: Space, field: str) -> list[str]:

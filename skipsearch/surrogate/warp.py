@@ -1,8 +1,10 @@
 """Transformation of scores to values suitable for a normal model, and back.
 
 Scores from 0 to 1, such as accuracies, are modelled as logits, since differences shrink towards
-both ends of the range. Other scores are modelled without transformation. Designs that did not learn
-at all, and failures, do not fit a normal model: they show that a design is bad, but not how bad.
+both ends of the range. Scores without a lower limit, such as R2, are modelled as minus the
+logarithm of the error, as decibels are by themselves. Other scores are modelled without
+transformation. Designs that did not learn at all, and failures, do not fit a normal model: they
+show that a design is bad, but not how bad.
 """
 
 from __future__ import annotations
@@ -21,15 +23,15 @@ from skipsearch.task import Scale
 class Warp:
     """A monotone map of scores to values around 0, and its inverse.
 
-    A value is the distance of the score, or of its logit, from the median, in spreads. Below
+    A value is the distance of the modelled score from the median, in spreads. Below
     ``-KNEE`` the distance grows only logarithmically, without a kink: a collapsed design counts as
     bad, but does not stretch the scale of the others. The map is strictly monotone, so intervals of
     values become intervals of scores, which stay within the possible range.
 
     Attributes:
-        centre: Median of the scores, or of their logits.
-        spread: Spread of the upper half of the scores, or of their logits. It equals the standard
-            deviation if the upper half is that of a normal distribution.
+        centre: Median of the modelled scores.
+        spread: Spread of the upper half of the modelled scores. It equals the standard deviation if
+            the upper half is that of a normal distribution.
         scale: Metric and number of images of the scores.
     """
 
@@ -66,7 +68,11 @@ class Warp:
         below = -KNEE - np.expm1(np.clip(-v - KNEE, 0.0, 50.0))
         z = np.where(v < -KNEE, below, v)
         seen = z * self.spread + self.centre
-        return np.asarray(expit(seen) if _is_bounded(self.scale) else seen, dtype=float)
+        if _is_bounded(self.scale):
+            return np.asarray(expit(seen), dtype=float)
+        if _is_unlimited(self.scale):
+            return np.asarray(self.scale.metric.best - np.exp(np.minimum(-seen, MOST)), dtype=float)
+        return np.asarray(seen, dtype=float)
 
     def noise(self, scores: Sequence[float] | Array) -> Array:
         """Return the variance of values due to the finite number of images.
@@ -82,6 +88,8 @@ class Warp:
 
 
 KNEE = 0.75
+LEAST_ERROR = 1e-9  # of a score without a lower limit; none would have an infinite logarithm
+MOST = 300.0  # logarithm of the largest error
 
 
 def half_ranks(scores: Sequence[float] | Array, scale: Scale) -> Array:
@@ -104,7 +112,9 @@ def half_ranks(scores: Sequence[float] | Array, scale: Scale) -> Array:
 
 
 def modelled(scores: Array, scale: Scale) -> Array:
-    """Return the logits of scores from 0 to 1, and other scores unchanged."""
+    """Return logits of scores from 0 to 1, logarithms of unlimited ones, and others unchanged."""
+    if _is_unlimited(scale):
+        return np.asarray(-np.log(np.maximum(scale.metric.best - scores, LEAST_ERROR)), dtype=float)
     if not _is_bounded(scale):
         return scores
     # Half an image on either side keeps 0 and 1 finite (Haldane 1956, Anscombe 1956).
@@ -114,6 +124,10 @@ def modelled(scores: Array, scale: Scale) -> Array:
 
 def _is_bounded(scale: Scale) -> bool:
     return (scale.metric.worst, scale.metric.best) == (0.0, 1.0)
+
+
+def _is_unlimited(scale: Scale) -> bool:
+    return scale.metric.worst == -np.inf
 
 
 def _image_noise(seen: Array, scale: Scale) -> Array:

@@ -25,7 +25,7 @@ class Examples:
     def __init__(self, data: Data, recipe: Recipe, criterion: Criterion) -> None:
         device = data.train.images.device
         self._split = data.train
-        self._with_masks = data.train.labels.ndim > 1
+        self._with_masks = data.train.labels.ndim == 3
         self._mean = torch.tensor(data.mean, device=device)
         self._std = torch.tensor(data.std, device=device)
         self._augment = partial(

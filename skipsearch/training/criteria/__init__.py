@@ -7,10 +7,12 @@ from collections.abc import Callable
 from skipsearch.data import Data
 from skipsearch.recipe import Recipe
 from skipsearch.table import Table
-from skipsearch.task import CLASSIFICATION, DENOISING, SEGMENTATION
+from skipsearch.task import CLASSIFICATION, DENOISING, MULTI_LABEL, REGRESSION, SEGMENTATION
 from skipsearch.training.criteria.classification import classification_criterion
 from skipsearch.training.criteria.criterion import Criterion, Figures
 from skipsearch.training.criteria.denoising import DenoisingCriterion
+from skipsearch.training.criteria.multi_label import multi_label_criterion
+from skipsearch.training.criteria.regression import RegressionCriterion
 from skipsearch.training.criteria.segmentation import SegmentationCriterion
 
 __all__ = ["CRITERIA", "Criterion", "Figures"]
@@ -21,5 +23,7 @@ CRITERIA: Table[Callable[[Data, Recipe], Criterion]] = Table(
         CLASSIFICATION.name: classification_criterion,
         SEGMENTATION.name: SegmentationCriterion,
         DENOISING.name: DenoisingCriterion,
+        MULTI_LABEL.name: multi_label_criterion,
+        REGRESSION.name: RegressionCriterion,
     },
 )

@@ -1,4 +1,4 @@
-"""Scores of classification in which every class has equal weight."""
+"""Scores of classification in which every class, or every label, has equal weight."""
 
 from __future__ import annotations
 
@@ -25,8 +25,20 @@ def class_counts(found: Tensor, target: Tensor, classes: int) -> Tensor:
     """
     # Not F.one_hot: on a GPU it would wait for the device, and a step could not be recorded.
     every = torch.arange(classes, device=target.device)
-    is_true, is_found = target[..., None] == every, found[..., None] == every
-    return torch.stack([is_true & is_found, is_true, is_found], dim=2).long()
+    return label_counts(found[..., None] == every, target[..., None] == every)
+
+
+def label_counts(found: Tensor, target: Tensor) -> Tensor:
+    """Return, for each image and label, whether it is right, true and found.
+
+    Args:
+        found: Whether a label is predicted (n, networks, labels).
+        target: Whether an image has it (n, networks, labels).
+
+    Returns:
+        Counts (n, networks, 3, labels), int64, each 0 or 1.
+    """
+    return torch.stack([target & found, target, found], dim=-2).long()
 
 
 def recalls(counts: Tensor) -> Tensor:

@@ -36,12 +36,6 @@ class Ranked(Criterion, Protocol):
         """Return the score on each of several resamples of the images."""
         return self._means(tallies.cpu(), weights)
 
-    def of_each(self, tallies: Tensor) -> list[float]:
-        """Return the score of each class."""
-        once = torch.ones(1, len(tallies), dtype=torch.float64, device=tallies.device)
-        scores: list[float] = self.ranking(*self.ranked(tallies), once)[0].tolist()
-        return scores
-
     def _means(self, tallies: Tensor, weights: Tensor) -> list[float]:
         means: list[float] = self.ranking(*self.ranked(tallies), weights).nanmean(1).tolist()
         return means

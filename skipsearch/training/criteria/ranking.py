@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 import torch
 from torch import Tensor
 
-from skipsearch.task import AUROC
+from skipsearch.task import AUROC, MEAN_AVERAGE_PRECISION
 
 Score = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -51,7 +51,7 @@ def average_precision(confidences: Tensor, truth: Tensor, weights: Tensor) -> Te
     return torch.stack(found, dim=1)
 
 
-RANKINGS: Mapping[str, Score] = {AUROC.name: auroc}
+RANKINGS: Mapping[str, Score] = {AUROC.name: auroc, MEAN_AVERAGE_PRECISION.name: average_precision}
 
 
 def _curves(confidences: Tensor, truth: Tensor, weights: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

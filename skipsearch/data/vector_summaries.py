@@ -1,0 +1,103 @@
+"""Checks and summaries of several labels for each image, and of targets, split by split."""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from skipsearch.data.source import Read
+from skipsearch.data.split import Split
+from skipsearch.data.summaries import CLASSES_SHOWN
+from skipsearch.errors import DataError, counted
+from skipsearch.task import REGRESSION
+
+
+def label_balance(labels: Tensor, names: tuple[str, ...]) -> str:
+    """Describe the rarest and the most frequent label of a matrix (N, K)."""
+    counts = labels.sum(0).tolist()
+    least, most = counts.index(min(counts)), counts.index(max(counts))
+    return (
+        f"{len(names)} labels, of {counts[least]:,} ({names[least]!r}) to {counts[most]:,}"
+        f" ({names[most]!r}) of {len(labels):,} images"
+    )
+
+
+def describe_label_matrices(splits: Mapping[str, Tensor], names: tuple[str, ...]) -> list[str]:
+    """Return lines on the number of labels of an image, and on the rarest label.
+
+    Args:
+        splits: Labels (N, K) by split.
+        names: Name of each label.
+    """
+    counts = {split: labels.sum(0).tolist() for split, labels in splits.items()}
+    totals = [sum(of_label) for of_label in zip(*counts.values(), strict=True)]
+    least, images = totals.index(min(totals)), sum(map(len, splits.values()))
+    of_least = ", ".join(f"{count[least]:,} {split}" for split, count in counts.items())
+    return [
+        f"labels of an image: {sum(totals) / images:.2f} on average",
+        f"rarest label: {names[least]!r}, {totals[least]:,} images ({of_least})",
+    ]
+
+
+def describe_targets(splits: Mapping[str, Tensor], names: tuple[str, ...]) -> list[str]:
+    """Return a line on the training values of each target.
+
+    Args:
+        splits: Targets (N, K) by split.
+        names: Name of each target.
+    """
+    lines = [
+        f"{name!r} in training: mean {values.mean():.6g}, standard deviation"
+        f" {values.std(correction=0):.6g}, from {values.min():.6g} to {values.max():.6g}"
+        for name, values in zip(names, splits["train"].T, strict=True)
+    ]
+    more = [f"and {len(lines) - CLASSES_SHOWN} more targets"] * (len(lines) > CLASSES_SHOWN)
+    return lines[:CLASSES_SHOWN] + more
+
+
+def unused_labels(
+    name: str, splits: Mapping[str, Split], names: tuple[str, ...]
+) -> dict[str, tuple[str, ...]]:
+    """Return the labels that no image of a split has, by name of the split.
+
+    Raises:
+        DataError: If no or every training image has a label, or no image of another split has any.
+    """
+    found = {part: _unused(split.labels, names) for part, split in splits.items()}
+    everywhere = _unused(1 - splits["train"].labels, names)
+    for who, those in (("no", found["train"]), ("every", everywhere)):
+        if those:
+            raise DataError(
+                f"{name}: {who} training image has the label {those[0]!r}, which cannot be learnt:"
+                " leave it out, or give its images a place in the training split"
+            )
+    for part, those in found.items():
+        if len(those) == len(names):
+            raise DataError(f"{name}: no {part} image has a label, expected some")
+    return {part: those for part, those in found.items() if those}
+
+
+def targets_mean_and_std(
+    name: str, splits: Mapping[str, Split], read: Read
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation of the training targets; empty for other tasks.
+
+    Raises:
+        DataError: If a target is constant in a split, so that its variance cannot be explained.
+    """
+    if read.task is not REGRESSION:
+        return (), ()
+    for part, split in splits.items():
+        for target, values in zip(read.class_names, split.labels.T, strict=True):
+            if (values == values[0]).all():
+                raise DataError(
+                    f"{name}: the target {target!r} is {values[0].item():g} for all"
+                    f" {counted(len(values), f'{part} image')}, expected different numbers"
+                )
+    targets = splits["train"].labels
+    return tuple(targets.mean(0).tolist()), tuple(targets.std(0, correction=0).tolist())
+
+
+def _unused(labels: Tensor, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the labels that no row of a matrix (N, K) has."""
+    counts = labels.sum(0).tolist()
+    return tuple(name for name, number in zip(names, counts, strict=True) if not number)

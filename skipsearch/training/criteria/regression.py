@@ -1,0 +1,86 @@
+"""Regression: mean squared error of standardised targets, and the coefficient of determination."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from skipsearch.data import Data
+from skipsearch.recipe import Recipe
+from skipsearch.training.criteria.criterion import Figures, Summed
+
+SQUARES, ABSOLUTES, TARGETS, TARGET_SQUARES = range(4)  # rows of the tallies
+LEAST_VARIANCE = 1e-12  # share of the mean square, below which a target is constant
+
+
+class RegressionCriterion(Summed):
+    """Criterion of regression; see ``Criterion``.
+
+    Outputs and targets are standardised: the training targets have mean 0 and standard deviation 1.
+
+    Args:
+        data: Data set, with targets.
+        recipe: Recipe of the training.
+    """
+
+    def __init__(self, data: Data, recipe: Recipe) -> None:
+        self._names, device = data.class_names, data.train.images.device
+        self._mean = torch.tensor(data.target_mean, dtype=torch.float64, device=device)
+        self._std = torch.tensor(data.target_std, dtype=torch.float64, device=device)
+
+    def pose(self, images: Tensor, labels: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
+        """Return images as they are, and standardised targets (N, targets) as float32."""
+        return images, ((labels - self._mean) / self._std).float()
+
+    def losses(self, outputs: Tensor, target: Tensor, label_smoothing: float = 0.0) -> Tensor:
+        """Return the squared error (n, networks), the mean over the targets."""
+        return (outputs - target).square().mean(2)
+
+    def no_tally(self, networks: int) -> Tensor:
+        """Return zeros (networks, 4, targets)."""
+        shape = (networks, 4, len(self._names))
+        return torch.zeros(shape, dtype=torch.float64, device=self._mean.device)
+
+    def tally(self, outputs: Tensor, target: Tensor, complete: bool = False) -> Tensor:
+        """Return squared and absolute error, target, and its square (n, networks, 4, targets)."""
+        error, target = (outputs - target).double(), target.double()
+        return torch.stack([error.square(), error.abs(), target, target.square()], dim=2)
+
+    def scores(self, tally: Tensor, images: int) -> list[float]:
+        """Return R2, the mean over the targets that are not constant."""
+        scores: list[float] = r2(tally, images).nanmean(-1).tolist()
+        return scores
+
+    def figures(self, tally: Tensor, images: int) -> Figures:
+        """Return R2 of each target, and its RMSE and MAE in its own unit."""
+        each = {
+            "r2": r2(tally, images),
+            "rmse": (tally[SQUARES] / images).sqrt() * self._std,
+            "mae": tally[ABSOLUTES] / images * self._std,
+        }
+        return Figures(
+            classes={
+                name: dict(zip(self._names, values.tolist(), strict=True))
+                for name, values in each.items()
+            }
+        )
+
+    def nothing(self, inputs: Tensor) -> Tensor:
+        """Return the mean of each target in training, (N, targets)."""
+        return inputs.new_zeros(len(inputs), len(self._names), dtype=torch.float32)
+
+
+def r2(tally: Tensor, images: int) -> Tensor:
+    """Return the coefficient of determination of each target; NaN for a constant one.
+
+    Args:
+        tally: Sums (..., 4, targets) of the tallies of all images.
+        images: Number of images.
+
+    Returns:
+        Coefficients (..., targets), float64, at most 1.
+    """
+    squares = tally[..., TARGET_SQUARES, :]
+    around_mean = squares - tally[..., TARGETS, :].square() / images
+    found = 1 - tally[..., SQUARES, :] / around_mean
+    return found.where(around_mean > LEAST_VARIANCE * squares, torch.nan)
