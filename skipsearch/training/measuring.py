@@ -29,7 +29,8 @@ def measurement(data: Data, split: Split, criterion: Criterion, tallies: Tensor)
     if metric.is_share_of_images:
         interval = Scale(metric, images).interval(score)
     else:
-        interval = interval_of(partial(criterion.resampled, tallies.cpu()), images)
+        centre = score if criterion.collects else None  # sums of counts have hardly any bias
+        interval = interval_of(partial(criterion.resampled, tallies.cpu()), images, centre=centre)
     return Measurement(
         score, images, interval, do_nothing(data, split), *criterion.figures(whole, images)
     )
