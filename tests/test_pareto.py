@@ -18,7 +18,7 @@ from skipsearch.design import Design
 from skipsearch.errors import RunError
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, RUNNING, Epoch, Trial
-from skipsearch.task import ACCURACY, Scale
+from skipsearch.task import ACCURACY, R2, Scale
 
 IMAGES = 400
 SCALE = Scale(ACCURACY, IMAGES)
@@ -410,3 +410,10 @@ def test_a_share_is_one_and_never_falls_as_a_run_grows(
     stays = front_of(*trials, objectives=objectives).trial
     kept = [trial for trial in trials if trial.number in set(stays)]
     assert dominated_share(kept, objectives, ACCURACY, reference) == pytest.approx(shares[-1])
+
+
+def test_a_score_without_a_limit_is_measured_from_that_of_a_constant_prediction() -> None:
+    both = ("validation_r2", "params")
+    trials = [record(0, 0.8), record(1, -3.0, params=2000)]
+    assert reference_point(trials, both, R2) == {"validation_r2": 0.0, "params": 2000 * MARGIN}
+    assert dominated_share(trials, both, R2) == pytest.approx(0.8 * (1 - 1000 / (2000 * MARGIN)))

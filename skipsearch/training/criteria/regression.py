@@ -43,7 +43,8 @@ class RegressionCriterion(Summed):
 
     def tally(self, outputs: Tensor, target: Tensor, complete: bool = False) -> Tensor:
         """Return squared and absolute error, target, and its square (n, networks, 4, targets)."""
-        error, target = (outputs - target).double(), target.double()
+        target = target.double()
+        error = outputs.double() - target
         return torch.stack([error.square(), error.abs(), target, target.square()], dim=2)
 
     def scores(self, tally: Tensor, images: int) -> list[float]:

@@ -1,0 +1,185 @@
+"""Several labels or numbers for each image: what they are taken for, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from vector_data import matrices, multi_label, numbers, regression
+
+from skipsearch.data import Data, load_data
+from skipsearch.errors import DataError
+
+IMAGES, LABELS = matrices()
+TARGETS = numbers()[1]
+CLASSES = np.arange(120) % 3
+
+
+@pytest.mark.parametrize(
+    ("labels", "names", "task", "outputs"),
+    [
+        (LABELS, {}, "multi-label", 3),
+        (LABELS.astype(bool), {}, "multi-label", 3),
+        (LABELS.astype(float), {}, "multi-label", 3),
+        (torch.tensor(LABELS), {"class_names": ["a", "b", "c"]}, "multi-label", 3),
+        (pd.DataFrame(LABELS), {}, "multi-label", 3),
+        (LABELS, {"target_names": ["a", "b", "c"]}, "regression", 3),
+        (TARGETS, {}, "regression", 2),
+        (TARGETS[:, 0].astype(np.float32), {}, "regression", 1),
+        (TARGETS[:, :1], {}, "regression", 1),
+        (CLASSES * 10.0 + 5, {}, "regression", 1),  # whole numbers, but no class numbers
+        (CLASSES, {"target_names": ["age"]}, "regression", 1),
+        (CLASSES, {}, "classification", 3),
+        (CLASSES.astype(float), {}, "classification", 3),
+        (CLASSES.astype(str), {}, "classification", 3),
+    ],
+)
+def test_labels_decide_the_task(
+    labels: Any, names: dict[str, list[str]], task: str, outputs: int
+) -> None:
+    data = Data.from_arrays(IMAGES, labels, **names)
+    assert (data.task.name, data.outputs) == (task, outputs)
+    splits = torch.cat([data.train.labels, data.validation.labels, data.test.labels])
+    assert len(splits) == 120
+    given = np.sort(np.asarray(labels, dtype=float).reshape(120, -1), axis=0)
+    assert np.array_equal(np.sort(splits.numpy().reshape(120, -1), axis=0), given)
+    if task == "regression":
+        train = data.train.labels.numpy()
+        assert data.target_mean == pytest.approx(train.mean(0))
+        assert data.target_std == pytest.approx(train.std(0))
+
+
+def one_hot(labels: np.ndarray) -> np.ndarray:
+    return np.eye(3, dtype=int)[CLASSES]
+
+
+def changed(array: np.ndarray, value: float, at: Any = (5, 1)) -> np.ndarray:
+    array = np.array(array, dtype=float if value != 2 else array.dtype)
+    array[at] = value
+    return array
+
+
+@pytest.mark.parametrize(
+    ("labels", "names", "words"),
+    [
+        (one_hot(CLASSES), {}, "each image has one class: save train_labels.argmax(1)"),
+        (changed(LABELS, 2), {}, "several labels are a matrix (N, K) of 0 and 1, and numbers"),
+        (changed(TARGETS, np.nan), {}, "holds nan (row 5), expected finite numbers"),
+        (changed(TARGETS, -np.inf), {}, "holds -inf (row 5), expected finite numbers"),
+        (changed(TARGETS, 7, np.s_[:, 1]), {}, "the target 'target 1' is 7 for all"),
+        (changed(LABELS, 0, np.s_[:, 1]), {}, "no training image has the label '1'"),
+        (changed(LABELS, 1, np.s_[:, 1]), {}, "every training image has the label '1'"),
+        (LABELS, {"class_names": ["a", "b"]}, "class_names has 2 names, expected 3"),
+        (LABELS, {"class_names": ["a", "b", "a"]}, "class_names has 'a' twice"),
+        (TARGETS, {"target_names": ["a", "a"]}, "target_names has 'a' twice, expected one for"),
+        (TARGETS, {"target_names": ["a"]}, "target_names has 1 names, expected 2"),
+        (TARGETS, {"class_names": ["a", "b"]}, "expected integers (N,): one label for each image"),
+        (
+            TARGETS,
+            {"class_names": ["a"], "target_names": ["a", "b"]},
+            "both class_names and target_names",
+        ),
+        (CLASSES.astype(str), {"target_names": ["a"]}, "expected numbers to predict"),
+        (CLASSES + 1.0, {}, "label 3 is not in 0..2"),  # as other tools number classes
+    ],
+)
+def test_what_cannot_be_learnt_is_refused(
+    labels: np.ndarray, names: dict[str, list[str]], words: str
+) -> None:
+    with pytest.raises(DataError) as caught:
+        Data.from_arrays(IMAGES, labels, **names)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("labels", "test", "words"),
+    [
+        (LABELS, LABELS[:, :2], "expected a matrix (N, 3) of 0 and 1 as train_labels"),
+        (LABELS, 2 * LABELS, "holds other numbers than 0 and 1, unlike train_labels"),
+        (TARGETS, TARGETS[:, 0], "and train_labels (120, 2), expected as many targets"),
+        (TARGETS, 0 * TARGETS + [3, 4], "the target 'target 0' is 3 for all 120 test images"),
+        (LABELS, 0 * LABELS, "no test image has a label, expected some"),
+        (TARGETS, TARGETS[:9], "9 labels for 120 images"),
+    ],
+)
+def test_splits_of_another_kind_are_refused(
+    labels: np.ndarray, test: np.ndarray, words: str
+) -> None:
+    with pytest.raises(DataError) as caught:
+        Data.from_arrays(IMAGES, labels, test=(IMAGES, test))
+    assert words in str(caught.value)
+
+
+def test_summaries_name_labels_and_targets() -> None:
+    labelled = multi_label().summary()
+    assert "data arrays: multi-label, 3 labels, images of 1 x 6 x 6" in labelled
+    assert "rarest label: 'a', 38 images (23 train, 6 validation, 9 test)" in labelled
+    assert "labels of an image: 1.06 on average" in labelled
+    assert "note: the drawn splits are not stratified" in labelled
+    targets = regression().summary()
+    assert "data arrays: regression, 2 targets, images of 1 x 6 x 6" in targets
+    assert (
+        "'first' in training: mean 1132.72, standard deviation 63.8846, from 1011.67 to 1232.17"
+        in targets
+    )
+    assert "class" not in labelled + targets
+
+
+def test_labels_that_a_split_lacks_are_named() -> None:
+    pairs = {"validation": (IMAGES[:20], LABELS[:20] * [1, 0, 1]), "test": (IMAGES, LABELS)}
+    data = Data.from_arrays(IMAGES[20:], LABELS[20:], class_names=["a", "b", "c"], **pairs)
+    assert "no validation image has the label b" in data.summary()
+    assert "stratified" not in data.summary()
+
+
+def test_one_image_with_two_answers_is_reported() -> None:
+    images = np.concatenate([IMAGES, IMAGES[:2]])
+    data = Data.from_arrays(images, np.concatenate([TARGETS, TARGETS[:2] + 1]))
+    assert "4 images have several targets" in data.summary()
+
+
+@pytest.mark.parametrize("labels", [LABELS, TARGETS])
+def test_groups_stay_together(labels: np.ndarray) -> None:
+    groups = np.arange(120) // 4
+    data = Data.from_arrays(IMAGES, labels, groups=groups)
+    places = {image.tobytes(): group for image, group in zip(IMAGES, groups, strict=True)}
+    found = [
+        {places[image.numpy().tobytes()] for image in split.images[:, 0]}
+        for split in (data.train, data.validation, data.test)
+    ]
+    assert not found[0] & found[1] | found[0] & found[2] | found[1] & found[2]
+
+
+@pytest.mark.parametrize("make", [multi_label, regression])
+def test_a_file_gives_the_same_data(make: Callable[[], Data], tmp_path: Path) -> None:
+    data, path = make(), tmp_path / "some.npz"
+    key = "target_names" if data.target_mean else "class_names"
+    splits = {"train": data.train, "val": data.validation, "test": data.test}
+    arrays = {f"{name}_images": s.images[:, 0].numpy() for name, s in splits.items()}
+    arrays |= {f"{name}_labels": s.labels.numpy() for name, s in splits.items()}
+    np.savez(path, **arrays, **{key: np.array(data.class_names)})
+    found = load_data(path)
+    assert (found.task, found.fingerprint) == (data.task, data.fingerprint)
+    assert found.class_names == data.class_names
+    assert found.target_std == pytest.approx(data.target_std)
+    denoised = load_data(path, denoise=25)
+    assert (denoised.task.name, denoised.class_names) == ("denoising", ())
+
+
+def test_datasets_of_several_labels_and_of_numbers() -> None:
+    class Labelled(list[Any]):
+        classes = ("a", "b", "c")
+
+    items = Labelled((image, torch.tensor(row)) for image, row in zip(IMAGES, LABELS, strict=True))
+    data = Data.from_dataset(items, name="arrays")
+    assert data.class_names == ("a", "b", "c")
+    assert data.fingerprint == multi_label().fingerprint
+    items = [{"image": i, "label": row.tolist()} for i, row in zip(IMAGES, TARGETS, strict=True)]
+    data = Data.from_dataset(items, target_names=["first", "second"])
+    assert (data.task.name, data.class_names) == ("regression", ("first", "second"))
