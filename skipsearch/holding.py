@@ -51,7 +51,11 @@ def held_bytes(
     held = network_holds(plan, size, outputs, itemsize)
     pixels = size.pixels if task.per_pixel else 1
     logits = outputs * FLOAT32_BYTES * pixels
-    targets = (plan.in_channels * FLOAT32_BYTES if task.restores else INT64_BYTES) * pixels
+    targets = INT64_BYTES * pixels
+    if task.restores:
+        targets = plan.in_channels * FLOAT32_BYTES * pixels
+    elif not (task.per_pixel or task.classifies):
+        targets = outputs * FLOAT32_BYTES
     # The network keeps the inputs themselves, and in another precision a copy of them.
     counted = held.image.kept and itemsize == FLOAT32_BYTES
     inputs = 0 if counted else plan.in_channels * size.pixels * FLOAT32_BYTES

@@ -53,7 +53,9 @@ def load_data(
             - an .npz file of train_images, train_labels, test_images, test_labels and optionally
               val_images, val_labels, class_names, axes (NHWC or NCHW): images (N, H, W),
               (N, H, W, C) or (N, C, H, W) of uint8, uint16, float16 or float32, labels integers
-              from 0 on, or texts, (N,) or (N, 1).
+              from 0 on, or texts, (N,) or (N, 1). For several labels, a matrix (N, K) of 0 and 1;
+              for regression, numbers (N,) or (N, K), optionally with target_names. See
+              `Data.from_arrays`.
             - for segmentation, a folder of images and masks of the same names, ROOT/images/*.png
               and ROOT/masks/*.png, or both in ROOT/train, ROOT/val and ROOT/test; or an .npz file
               of train_images and train_masks (N, H, W). Splits other than train are optional. A
@@ -78,8 +80,8 @@ def load_data(
             masks are not read.
 
     Returns:
-        Data with images (N, C, H, W) and labels (N,) int64, or masks (N, H, W) uint8, on
-        `device`.
+        Data with images (N, C, H, W) and labels (N,) int64, several labels (N, K) uint8, targets
+        (N, K) float64, or masks (N, H, W) uint8, on `device`.
 
     Raises:
         DataError: If the name, the device, a number, or the data are not as described above.
