@@ -20,7 +20,7 @@ import skipsearch as ss
 from skipsearch.artefacts.units import Standard, in_units
 from skipsearch.cli.parser import read_arguments
 from skipsearch.data import Data
-from skipsearch.errors import ExportError, RecipeError, RunError
+from skipsearch.errors import DivergedError, ExportError, RecipeError, RunError
 from skipsearch.models import build
 from skipsearch.recipe import Recipe
 from skipsearch.run import Run
@@ -153,6 +153,12 @@ def test_fields_of_other_tasks_are_refused(data: Data) -> None:
             Trainer(build(TINY, 1, 3), data, Recipe(**{field: value}))
     with pytest.raises(RunError, match=r"metric: 'accuracy' is not one of (mean_average|r2)"):
         data.judged_by("accuracy")
+
+
+def test_a_training_that_diverges_advises_a_smaller_learning_rate() -> None:
+    trainer = Trainer(build(TINY, 1, 2), NUMBERED, Recipe(epochs=1, batch_size=16, peak_lr=1e4))
+    with pytest.raises(DivergedError, match=r"\(peak_lr 10000: squared errors need a smaller one"):
+        trainer.run_epoch()
 
 
 def test_the_help_names_the_metrics_of_every_task(capsys: pytest.CaptureFixture[str]) -> None:
