@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from itertools import chain
 from math import sqrt
 from pathlib import Path
 from statistics import fmean, variance
@@ -73,7 +74,7 @@ def test_images_of_one_group_are_in_one_fold() -> None:
             {groups[number] for number in numbers(split)}
             for split in (drawn.train, drawn.validation, given_.test)
         ]
-        assert not (sides[0] & sides[1] or sides[0] & sides[2] or sides[1] & sides[2])
+        assert sum(map(len, sides)) == len(set.union(*sides))
 
 
 def test_each_seed_has_its_own_splits_and_the_test_split_stays() -> None:
@@ -83,7 +84,7 @@ def test_each_seed_has_its_own_splits_and_the_test_split_stays() -> None:
     assert (folded.fingerprint, folded.for_seed(0).test) == (whole.fingerprint, whole.test)
     held = [numbers(folded.for_seed(seed).validation) for seed in range(8)]
     pool = sorted(numbers(whole.train) + numbers(whole.validation))
-    assert sorted(sum(held[:4], [])) == sorted(sum(held[4:], [])) == pool
+    assert sorted(chain(*held[:4])) == sorted(chain(*held[4:])) == pool
     assert held[0] != held[4]  # another division
     assert held[1] == numbers(folded.for_seed(1).validation)
     first = folded.for_seed(0)
