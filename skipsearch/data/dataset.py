@@ -11,12 +11,13 @@ from skipsearch.data.arrays import read_arrays
 from skipsearch.data.dividing import three_splits
 from skipsearch.data.duplicates import find_duplicates
 from skipsearch.data.fingerprint import fingerprint, hash_of
+from skipsearch.data.folds import check_folds, validation_rows
 from skipsearch.data.given import check_given_name, given_arrays, names_of, read_items
 from skipsearch.data.memory import GIB
 from skipsearch.data.notes import Notes
 from skipsearch.data.pixels import pixel_type
 from skipsearch.data.resizing import resize
-from skipsearch.data.source import Read
+from skipsearch.data.source import Array, Read
 from skipsearch.data.split import IGNORED, Split
 from skipsearch.data.summaries import (
     absent,
@@ -53,6 +54,10 @@ class Data:
         task: Task of the networks.
         sigma: Standard deviation of the noise that denoising removes, in grey levels of 0..255; 0
             for other tasks.
+        drawn: Whether the validation split was drawn from the training images.
+        groups: Group of each training and then each drawn validation image; None if every image is
+            its own group.
+        folds: Number of folds, see ``in_folds``; None for a fixed validation split.
     """
 
     name: str
@@ -70,6 +75,9 @@ class Data:
     notes: Notes = field(default_factory=Notes)
     task: Task = CLASSIFICATION
     sigma: float = 0.0
+    drawn: bool = False
+    groups: Array | None = None
+    folds: int | None = None
 
     @classmethod
     def of(
@@ -100,10 +108,9 @@ class Data:
         task, before = read.task, Size(*read.parts["train"].images.shape[2:])
         parts = {part: resize(name, split, size) for part, split in read.parts.items()}
         strata = None if task.per_pixel else read.class_names
-        train, validation, test, remark = three_splits(
-            name, parts, strata, split_seed, validation_fraction, read.groups
-        )
-        remarks = [read.source, remark]
+        divided = three_splits(name, parts, strata, split_seed, validation_fraction, read.groups)
+        train, validation, test = divided.train, divided.validation, divided.test
+        remarks = [read.source, divided.remark]
         if not task.restores:
             remarks.append(balance(parts["train"].labels, read.class_names))
         if before != Size(*train.images.shape[2:]):
@@ -129,6 +136,8 @@ class Data:
             notes=notes,
             task=task,
             sigma=sigma,
+            drawn=divided.drawn,
+            groups=divided.groups,
         )
 
     @classmethod
@@ -312,6 +321,11 @@ class Data:
             describe = describe_masks if self.task.per_pixel else describe_labels
             labels = {name: split.labels for name, split in splits.items()}
             lines += describe(labels, self.class_names)
+        if self.folds is not None:
+            lines.append(
+                f"{self.folds} folds of the {len(self._pool()):,} train and validation images: each"
+                " is the validation split of another seed"
+            )
         if left_out := self.notes.left_out():
             lines.append(f"left out: {left_out}")
         lines += [f"note: {warning}" for warning in self.notes.warnings()]
@@ -332,6 +346,66 @@ class Data:
         """
         return replace(self, task=self.task.judged_by(metric))
 
+    def in_folds(self, folds: int | None) -> "Data":
+        """Return the same data for cross-validation: ``for_seed`` then draws the splits.
+
+        Args:
+            folds: Number of folds that training and validation images are divided into; None for
+                the present splits.
+
+        Raises:
+            DataError: If the number is out of range, the validation images are not drawn from the
+                training images, or a class has too few images.
+        """
+        if folds is None:
+            return self
+        if not self.drawn:
+            raise DataError(
+                f"{self.name}: folds have no effect, since the data have their own validation"
+                " images"
+            )
+        pool = self._pool()
+        check_folds(self.name, folds, self._strata(pool), self.groups, self.class_names, len(pool))
+        return replace(self, folds=folds)
+
+    def for_seed(self, seed: int) -> "Data":
+        """Return the data for a training with this seed.
+
+        With folds, one of them is the validation split and the others are the training split, and
+        images are normalised by the mean and standard deviation of the latter. The test split is
+        not affected.
+
+        Args:
+            seed: Seed of the training, which determines the fold, see ``folds.validation_rows``.
+        """
+        if self.folds is None:
+            return self
+        pool = self._pool()
+        rows = validation_rows(
+            len(pool), self._strata(pool), self.groups, self.folds, self.split_seed, seed
+        )
+        held = torch.zeros(len(pool), dtype=torch.bool)
+        held[torch.from_numpy(rows)] = True
+        held = held.to(pool.images.device)
+        train, validation = (Split(pool.images[side], pool.labels[side]) for side in (~held, held))
+        mean, std = mean_and_std(train.images)
+        return replace(
+            self, train=train, validation=validation, mean=mean, std=std, drawn=False, folds=None
+        )
+
+    def _pool(self) -> Split:
+        """Return the images of the training and the validation split."""
+        splits = (self.train, self.validation)
+        return Split(
+            torch.cat([split.images for split in splits]),
+            torch.cat([split.labels for split in splits]),
+        )
+
+    def _strata(self, pool: Split) -> Array | None:
+        """Return the class of each image; None if images have no class."""
+        has_classes = not (self.task.per_pixel or self.task.restores)
+        return pool.labels.cpu().numpy() if has_classes else None
+
     def without_test(self) -> "Data":
         """Return the data without its test split, as required for a search.
 
@@ -348,10 +422,7 @@ class Data:
         """
         return replace(
             self,
-            train=Split(
-                torch.cat([self.train.images, self.validation.images]),
-                torch.cat([self.train.labels, self.validation.labels]),
-            ),
+            train=self._pool(),
             source=f"{self.source}; the validation images are trained on too",
             fingerprint=hash_of([b"validation in training", self.fingerprint.encode()]),
         )
