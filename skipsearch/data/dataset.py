@@ -12,6 +12,7 @@ from skipsearch.data.dividing import three_splits
 from skipsearch.data.duplicates import find_duplicates
 from skipsearch.data.fingerprint import fingerprint, hash_of
 from skipsearch.data.given import check_given_name, given_arrays, names_of, read_items
+from skipsearch.data.mapped import chunks
 from skipsearch.data.memory import GIB
 from skipsearch.data.notes import Notes
 from skipsearch.data.pixels import pixel_type
@@ -348,10 +349,7 @@ class Data:
         """
         return replace(
             self,
-            train=Split(
-                torch.cat([self.train.images, self.validation.images]),
-                torch.cat([self.train.labels, self.validation.labels]),
-            ),
+            train=self.train.followed_by(self.validation),
             source=f"{self.source}; the validation images are trained on too",
             fingerprint=hash_of([b"validation in training", self.fingerprint.encode()]),
         )
@@ -376,7 +374,11 @@ def _notes(name: str, read: Read, splits: Mapping[str, Split], size: Size | None
         return notes
     lacking = {part: absent(split.labels, read.class_names) for part, split in splits.items()}
     _check_labelled(name, lacking, read.class_names, size)
-    ignored = sum(int((split.labels == IGNORED).all(2).all(1).sum()) for split in splits.values())
+    ignored = sum(
+        int((chunk == IGNORED).all(2).all(1).sum())
+        for split in splits.values()
+        for chunk in chunks(split.labels)
+    )
     return replace(
         notes,
         absent={part: names for part, names in lacking.items() if names},
