@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import torch
 
 from skipsearch.data.arrays import read_arrays
@@ -13,6 +14,7 @@ from skipsearch.data.duplicates import find_duplicates
 from skipsearch.data.fingerprint import fingerprint, hash_of
 from skipsearch.data.folds import check_folds, validation_rows
 from skipsearch.data.given import check_given_name, given_arrays, names_of, read_items
+from skipsearch.data.mapped import chunks
 from skipsearch.data.memory import GIB
 from skipsearch.data.notes import Notes
 from skipsearch.data.pixels import pixel_type
@@ -322,9 +324,10 @@ class Data:
             labels = {name: split.labels for name, split in splits.items()}
             lines += describe(labels, self.class_names)
         if self.folds is not None:
+            count = len(self.train) + len(self.validation)
             lines.append(
-                f"{self.folds} folds of the {len(self._pool()):,} train and validation images: each"
-                " is the validation split of another seed"
+                f"{self.folds} folds of the {count:,} train and validation images: each is the"
+                " validation split of another seed"
             )
         if left_out := self.notes.left_out():
             lines.append(f"left out: {left_out}")
@@ -364,7 +367,7 @@ class Data:
                 f"{self.name}: folds have no effect, since the data have their own validation"
                 " images"
             )
-        pool = self._pool()
+        pool = self.train.followed_by(self.validation)
         check_folds(self.name, folds, self._strata(pool), self.groups, self.class_names, len(pool))
         return replace(self, folds=folds)
 
@@ -380,31 +383,20 @@ class Data:
         """
         if self.folds is None:
             return self
-        pool = self._pool()
+        pool = self.train.followed_by(self.validation)
         rows = validation_rows(
             len(pool), self._strata(pool), self.groups, self.folds, self.split_seed, seed
         )
-        held = torch.zeros(len(pool), dtype=torch.bool)
-        held[torch.from_numpy(rows)] = True
-        held = held.to(pool.images.device)
-        train, validation = (Split(pool.images[side], pool.labels[side]) for side in (~held, held))
+        train, validation = pool.at(np.delete(np.arange(len(pool)), rows)), pool.at(rows)
         mean, std = mean_and_std(train.images)
         return replace(
             self, train=train, validation=validation, mean=mean, std=std, drawn=False, folds=None
         )
 
-    def _pool(self) -> Split:
-        """Return the images of the training and the validation split."""
-        splits = (self.train, self.validation)
-        return Split(
-            torch.cat([split.images for split in splits]),
-            torch.cat([split.labels for split in splits]),
-        )
-
     def _strata(self, pool: Split) -> Array | None:
         """Return the class of each image; None if images have no class."""
         has_classes = not (self.task.per_pixel or self.task.restores)
-        return pool.labels.cpu().numpy() if has_classes else None
+        return pool.class_labels.cpu().numpy() if has_classes else None
 
     def without_test(self) -> "Data":
         """Return the data without its test split, as required for a search.
@@ -422,7 +414,7 @@ class Data:
         """
         return replace(
             self,
-            train=self._pool(),
+            train=self.train.followed_by(self.validation),
             source=f"{self.source}; the validation images are trained on too",
             fingerprint=hash_of([b"validation in training", self.fingerprint.encode()]),
         )
@@ -447,7 +439,11 @@ def _notes(name: str, read: Read, splits: Mapping[str, Split], size: Size | None
         return notes
     lacking = {part: absent(split.labels, read.class_names) for part, split in splits.items()}
     _check_labelled(name, lacking, read.class_names, size)
-    ignored = sum(int((split.labels == IGNORED).all(2).all(1).sum()) for split in splits.values())
+    ignored = sum(
+        int((chunk == IGNORED).all(2).all(1).sum())
+        for split in splits.values()
+        for chunk in chunks(split.labels)
+    )
     return replace(
         notes,
         absent={part: names for part, names in lacking.items() if names},

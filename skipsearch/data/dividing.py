@@ -117,7 +117,7 @@ def _divide(
     from sklearn.model_selection import train_test_split
 
     order = np.arange(len(split))
-    labels = None if class_names is None else split.labels.numpy()
+    labels = None if class_names is None else split.class_labels.numpy()
     if groups is not None:
         left, drawn = _divide_groups(labels, groups, places, seed)
         _check_groups(name, labels, groups, drawn, places, class_names)
@@ -129,12 +129,12 @@ def _divide(
         except ValueError:  # from scikit-learn: a class of one image, or fewer places than classes
             left, drawn = order, order[:0]
     if class_names is not None:
-        _check_classes(name, split.labels.numpy(), (left, drawn), places, class_names)
+        _check_classes(name, split.class_labels.numpy(), (left, drawn), places, class_names)
     elif not (len(left) and len(drawn)):
         raise DataError(f"{name}: {len(split)} images, too few to set {places} aside")
     return (
-        Split(split.images[left], split.labels[left]),
-        Split(split.images[drawn], split.labels[drawn]),
+        split.at(left),
+        split.at(drawn),
         None if groups is None else groups[left],
         None if groups is None else groups[drawn],
     )

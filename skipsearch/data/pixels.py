@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import prod
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from skipsearch.data.mapped import Images
 from skipsearch.errors import DataError, counted, unknown_word
 
 FULL_SCALES = {
@@ -42,7 +44,7 @@ def check_pixels(
         )
 
 
-def pixel_type(images: Tensor) -> str:
+def pixel_type(images: Images) -> str:
     """Return the name of the type of images' pixels, such as ``uint8``."""
     return str(images.dtype).removeprefix("torch.")
 
@@ -53,7 +55,7 @@ def torch_type(word: str) -> torch.dtype:
     return dtype
 
 
-def full_scale(images: Tensor) -> float:
+def full_scale(images: Images) -> float:
     """Return the raw value that corresponds to 1."""
     return full_scale_of(pixel_type(images))
 
@@ -65,8 +67,8 @@ def full_scale_of(word: str) -> float:
     return FULL_SCALES[word]
 
 
-def pieces(images: Tensor) -> Iterator[Tensor]:
+def pieces(images: Images) -> Iterator[Tensor]:
     """Yield batches of images (n, C, H, W) as float64, in units of the full scale."""
-    together = max(1, PIECE // images[0].numel())
+    together = max(1, PIECE // prod(images.shape[1:]))
     for start in range(0, len(images), together):
         yield images[start : start + together].double() / full_scale(images)

@@ -47,8 +47,8 @@ class Examples:
         """
         rows = draws.flatten(1)
         index, moves, keys = rows[0], rows[1:6], rows[-1]  # keys: only if the task needs them
-        images, labels = self._normalised(self._split.images[index]), self._split.labels[index]
-        images = self._augment(images, moves)
+        images, labels = self._split.batch(index)
+        images = self._augment(self._normalised(images), moves)
         if self._with_masks:
             labels = self._augment(labels[:, None], moves, IGNORED)[:, 0]
         images, target = self._criterion.pose(images, labels, keys)
@@ -68,8 +68,8 @@ class Examples:
         Returns:
             Inputs (n, C, H, W) and targets (n, ...).
         """
-        images = self._normalised(split.images[index])
-        return self._criterion.pose(images, split.labels[index], index)
+        images, labels = split.batch(index)
+        return self._criterion.pose(self._normalised(images), labels, index)
 
     def _normalised(self, images: Tensor) -> Tensor:
         return normalise(images, self._mean, self._std, torch.float32)
