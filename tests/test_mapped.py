@@ -29,6 +29,8 @@ def mapped(path: Path, images: np.ndarray, *, last: bool = False) -> Mapped:
     np.save(path, np.ascontiguousarray(images))
     file = array_in(path)
     assert file is not None
+    if images.ndim == 3:
+        file = replace(file, form=(1, *file.form))
     if last:
         file = replace(file, form=(file.shape[3], *file.shape[1:3]), channels_last=True)
     return Mapped((file,))

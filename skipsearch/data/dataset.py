@@ -54,6 +54,7 @@ class Data:
         task: Task of the networks.
         sigma: Standard deviation of the noise that denoising removes, in grey levels of 0..255; 0
             for other tasks.
+        place: Where the images lie, in a sentence; empty for memory without a cache.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Data:
     notes: Notes = field(default_factory=Notes)
     task: Task = CLASSIFICATION
     sigma: float = 0.0
+    place: str = ""
 
     @classmethod
     def of(
@@ -130,6 +132,7 @@ class Data:
             notes=notes,
             task=task,
             sigma=sigma,
+            place=read.place,
         )
 
     @classmethod
@@ -282,11 +285,15 @@ class Data:
             test = None if self.test is None else self.test.to(device)
             train, validation = self.train.to(device), self.validation.to(device)
         except torch.OutOfMemoryError:
-            size = sum(split.images.nbytes for split in self._splits().values())
+            size = sum(split.images.nbytes for split in self._splits().values()) / GIB
             raise DataError(
-                f"{self.name}: the images take {size / GIB:.1f} GiB, for which {device} has no room"
+                f"{self.name}: the images take {size:.1f} GiB, for which {device} has no room:"
+                " give a smaller image_size, or train on the CPU, which reads them from a file"
             ) from None
-        return replace(self, train=train, validation=validation, test=test)
+        place = self.place
+        if self.train.is_mapped and not train.is_mapped:
+            place = f"{place.partition(',')[0]}, copied to {device}"
+        return replace(self, train=train, validation=validation, test=test, place=place)
 
     def summary(self) -> str:
         """Return a readable summary of a few lines.
@@ -313,6 +320,8 @@ class Data:
             describe = describe_masks if self.task.per_pixel else describe_labels
             labels = {name: split.labels for name, split in splits.items()}
             lines += describe(labels, self.class_names)
+        if self.place:
+            lines.append(f"place: {self.place}")
         if left_out := self.notes.left_out():
             lines.append(f"left out: {left_out}")
         lines += [f"note: {warning}" for warning in self.notes.warnings()]

@@ -1,11 +1,13 @@
 """Loading data by name or path onto a device: checked, resized, and divided into splits."""
 
 import re
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from skipsearch.data.arrays import read_npz
+from skipsearch.data.cache import Kept, read_folder_once
 from skipsearch.data.dataset import Data
 from skipsearch.data.device import find_device
 from skipsearch.data.folders import read_folder
@@ -32,6 +34,10 @@ def load_data(
     validation_fraction: float | None = None,
     download: bool = True,
     denoise: float | None = None,
+    *,
+    cache: bool = True,
+    skip_damaged: bool = False,
+    in_memory: bool | None = None,
 ) -> Data:
     """Load a data set onto a device and split it.
 
@@ -76,6 +82,14 @@ def load_data(
         denoise: Standard deviation of Gaussian noise in grey levels of 0..255, which networks are
             to remove from the images; None for the task of the source. Labels are not used, and
             masks are not read.
+        cache: Whether a folder is decoded once, into ``decoded`` in ~/.cache/skipsearch, or in
+            `root` if that is given. The names, sizes and times of its files are checked whenever it
+            is loaded. Small folders are not cached.
+        skip_damaged: Whether image files that cannot be read are left out and reported, instead
+            of an error.
+        in_memory: Whether the images are held in memory, or stay in a memory-mapped file that
+            training reads batch by batch; None to hold them in memory if they fit into a share of
+            it, see ``memory_share``. Only folders in the cache can be mapped.
 
     Returns:
         Data with images (N, C, H, W) and labels (N,) int64, or masks (N, H, W) uint8, on
@@ -95,7 +109,8 @@ def load_data(
     path = None if known else path_of(name, "data")
     name = str(name)
     try:
-        read = _read(name, path, root, size, download, images_only=denoise is not None)
+        how = Kept(cache=cache, root=root, skip_damaged=skip_damaged, in_memory=in_memory)
+        read = _read(name, path, size, how, download, images_only=denoise is not None)
     except OSError as error:
         where = str(error.filename or name)
         where = where if len(where) <= LONGEST_SHOWN else f"{where[:LONGEST_SHOWN]}..."
@@ -122,20 +137,25 @@ def load_data(
 def _read(
     name: str,
     path: Path | None,
-    root: str | Path | None,
     size: Size | None,
+    how: Kept,
     download: bool,
     *,
     images_only: bool,
 ) -> Read:
     """Read the source of a name or a path."""
     if path is None:
-        return read_known(name, root, download)
+        return read_known(name, how.root, download)
     if path.is_dir():
         if images_only:
-            return read_plain_folder(path, size)
+            return read_folder_once(
+                path, size, "images", partial(read_plain_folder, size=size), how
+            )
         layout = find_pairs(path)
-        return read_folder(path, size) if layout is None else read_pairs(layout, size)
+        if layout is None:
+            return read_folder_once(path, size, "classes", partial(read_folder, size=size), how)
+        pairs = partial(read_pairs, layout=layout, size=size)
+        return read_folder_once(path, size, "pairs", pairs, how)
     if path.is_file():
         return read_npz(path, images_only=images_only)
     plain = re.sub(r"[\W_]", "", name).lower()  # CIFAR-10, FashionMNIST

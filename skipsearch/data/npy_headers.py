@@ -67,5 +67,5 @@ def _array_at(path: Path, stream: BinaryIO) -> ArrayFile | None:
         offset=stream.tell(),
         dtype=dtype.str,
         shape=shape,
-        form=(1, *shape[1:]) if len(shape) == 3 else shape[1:],
+        form=shape[1:],
     )

@@ -28,6 +28,7 @@ class Read:
         task: Task of the networks.
         groups: Group of each training image, (N,), such as a patient; images of one group stay in
             one split. None if every image is its own group.
+        place: Where the images lie, in a sentence; empty for memory without a cache.
     """
 
     parts: dict[str, Split]
@@ -37,6 +38,7 @@ class Read:
     notes: Notes = field(default_factory=Notes)
     task: Task = CLASSIFICATION
     groups: Array | None = None
+    place: str = ""
 
     def for_denoising(self) -> Self:
         """Return the same images for denoising; labels stay unused, and zeros replace masks."""
