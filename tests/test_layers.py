@@ -77,7 +77,7 @@ HOMES = {
     "onnxscript": ("artefacts/onnx.py",),
     "matplotlib": ("diagram/", "analysis/figures.py"),
     "yaml": ("text.py",),
-    "sklearn": ("data/digits.py", "data/dividing.py"),
+    "sklearn": ("data/digits.py", "data/dividing.py", "data/folds.py"),
     "scipy": ("analysis/", "surrogate/"),
 }
 # torchvision and timm import torch.

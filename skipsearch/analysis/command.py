@@ -37,6 +37,7 @@ def search_command(config: SearchConfig) -> str:
         **how,
         "seed": config.seed,
         "seeds": config.seeds,
+        "folds": config.data.folds,
         "objectives": ",".join(config.objectives if asks_best else config.objectives[:1]),
         "latency-batch": config.latency_batch,
     }

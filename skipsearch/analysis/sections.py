@@ -361,9 +361,10 @@ def provenance_section(found: Findings) -> Section:
     config, data = found.config, found.config.data
     numerics = sorted({trial.numerics for trial in found.trials if trial.numerics})
     versions = ", ".join(f"{name} {number}" for name, number in config.versions.items())
+    folds = "" if data.folds is None else f" in each of {data.folds} folds,"
     text = [
         f"Data: {data.name}, {data.source}; {data.train_images:,} training and"
-        f" {data.validation_images:,} validation images of"
+        f" {data.validation_images:,} validation images{folds} of"
         f" {Size.of(data.image_size)} pixels; fingerprint {data.fingerprint}. The test split was"
         " not looked at.",
         f"Sampler {config.sampler}, scheduler {config.stopping.rule}, seed {config.seed}."

@@ -92,6 +92,13 @@ def add_search(verbs: Verbs) -> None:
         " trained with up to 8 seeds at once",
     )
     verb.add_argument(
+        "--folds",
+        type=int,
+        metavar="K",
+        help="cross-validation: train each design K times, each time with another fold of the"
+        " images as the validation split",
+    )
+    verb.add_argument(
         "--sampler",
         metavar="W",
         help="surrogate (default), tpe, random, grid, gp, nsga2, evolution or local; a resumed"
@@ -145,6 +152,7 @@ def search_space(options: argparse.Namespace) -> int:
         sampler=options.sampler,
         scheduler=_early_stopping(options),
         seeds=options.seeds,
+        folds=options.folds,
         objectives=None if options.objectives is None else listed(options.objectives),
         latency_batch=options.latency_batch,
         data_root=options.data_root,

@@ -5,19 +5,21 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import torch
 
 from skipsearch.data.arrays import read_arrays
 from skipsearch.data.dividing import three_splits
 from skipsearch.data.duplicates import find_duplicates
 from skipsearch.data.fingerprint import fingerprint, hash_of
+from skipsearch.data.folds import check_folds, validation_rows
 from skipsearch.data.given import check_given_name, given_arrays, names_of, read_items
 from skipsearch.data.mapped import chunks
 from skipsearch.data.memory import GIB
 from skipsearch.data.notes import Notes
 from skipsearch.data.pixels import pixel_type
 from skipsearch.data.resizing import resize
-from skipsearch.data.source import Read
+from skipsearch.data.source import Array, Read
 from skipsearch.data.split import IGNORED, Split
 from skipsearch.data.summaries import (
     absent,
@@ -55,6 +57,10 @@ class Data:
         sigma: Standard deviation of the noise that denoising removes, in grey levels of 0..255; 0
             for other tasks.
         place: Where the images lie, in a sentence; empty for memory without a cache.
+        drawn: Whether the validation split was drawn from the training images.
+        groups: Group of each training and then each drawn validation image; None if every image is
+            its own group.
+        folds: Number of folds, see ``in_folds``; None for a fixed validation split.
     """
 
     name: str
@@ -73,6 +79,9 @@ class Data:
     task: Task = CLASSIFICATION
     sigma: float = 0.0
     place: str = ""
+    drawn: bool = False
+    groups: Array | None = None
+    folds: int | None = None
 
     @classmethod
     def of(
@@ -103,10 +112,9 @@ class Data:
         task, before = read.task, Size(*read.parts["train"].images.shape[2:])
         parts = {part: resize(name, split, size) for part, split in read.parts.items()}
         strata = None if task.per_pixel else read.class_names
-        train, validation, test, remark = three_splits(
-            name, parts, strata, split_seed, validation_fraction, read.groups
-        )
-        remarks = [read.source, remark]
+        divided = three_splits(name, parts, strata, split_seed, validation_fraction, read.groups)
+        train, validation, test = divided.train, divided.validation, divided.test
+        remarks = [read.source, divided.remark]
         if not task.restores:
             remarks.append(balance(parts["train"].labels, read.class_names))
         if before != Size(*train.images.shape[2:]):
@@ -133,6 +141,8 @@ class Data:
             task=task,
             sigma=sigma,
             place=read.place,
+            drawn=divided.drawn,
+            groups=divided.groups,
         )
 
     @classmethod
@@ -322,6 +332,12 @@ class Data:
             lines += describe(labels, self.class_names)
         if self.place:
             lines.append(f"place: {self.place}")
+        if self.folds is not None:
+            count = len(self.train) + len(self.validation)
+            lines.append(
+                f"{self.folds} folds of the {count:,} train and validation images: each is the"
+                " validation split of another seed"
+            )
         if left_out := self.notes.left_out():
             lines.append(f"left out: {left_out}")
         lines += [f"note: {warning}" for warning in self.notes.warnings()]
@@ -341,6 +357,55 @@ class Data:
             RunError: If the task has no such metric.
         """
         return replace(self, task=self.task.judged_by(metric))
+
+    def in_folds(self, folds: int | None) -> "Data":
+        """Return the same data for cross-validation: ``for_seed`` then draws the splits.
+
+        Args:
+            folds: Number of folds that training and validation images are divided into; None for
+                the present splits.
+
+        Raises:
+            DataError: If the number is out of range, the validation images are not drawn from the
+                training images, or a class has too few images.
+        """
+        if folds is None:
+            return self
+        if not self.drawn:
+            raise DataError(
+                f"{self.name}: folds have no effect, since the data have their own validation"
+                " images"
+            )
+        pool = self.train.followed_by(self.validation)
+        check_folds(self.name, folds, self._strata(pool), self.groups, self.class_names, len(pool))
+        return replace(self, folds=folds)
+
+    def for_seed(self, seed: int) -> "Data":
+        """Return the data for a training with this seed.
+
+        With folds, one of them is the validation split and the others are the training split, and
+        images are normalised by the mean and standard deviation of the latter. The test split is
+        not affected.
+
+        Args:
+            seed: Seed of the training, which determines the fold, see ``folds.validation_rows``.
+        """
+        if self.folds is None:
+            return self
+        pool = self.train.followed_by(self.validation)
+        rows = validation_rows(
+            len(pool), self._strata(pool), self.groups, self.folds, self.split_seed, seed
+        )
+        train, validation = pool.at(np.delete(np.arange(len(pool)), rows)), pool.at(rows)
+        mean, std = mean_and_std(train.images)
+        return replace(
+            self, train=train, validation=validation, mean=mean, std=std, drawn=False, folds=None
+        )
+
+    def _strata(self, pool: Split) -> Array | None:
+        """Return the class of each image; None if images have no class."""
+        has_classes = not (self.task.per_pixel or self.task.restores)
+        return pool.class_labels.cpu().numpy() if has_classes else None
 
     def without_test(self) -> "Data":
         """Return the data without its test split, as required for a search.
