@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import PIL
 
+from skipsearch.data.asked import Asked
 from skipsearch.data.known import DEFAULT_ROOT
 from skipsearch.data.looking import is_hidden
 from skipsearch.data.mapped import Images, Mapped
@@ -42,25 +43,8 @@ FILE = "cache.json"
 LEAST_BYTES = 2**24  # of the files of a folder; smaller ones are read in a moment, without a cache
 
 
-@dataclass(frozen=True, kw_only=True)
-class Kept:
-    """Where and how the images of a folder are kept.
-
-    Attributes:
-        cache: Whether decoded images are kept in the cache.
-        root: Folder of data sets, whose folder ``decoded`` is the cache; None for the default.
-        skip_damaged: Whether files that cannot be read are left out.
-        in_memory: Whether the images are held in memory; None if they fit into its share.
-    """
-
-    cache: bool = True
-    root: str | Path | None = None
-    skip_damaged: bool = False
-    in_memory: bool | None = None
-
-
 def read_folder_once(
-    folder: Path, size: Size | None, what: str, read: Callable[[Reading], Read], how: Kept
+    folder: Path, size: Size | None, what: str, read: Callable[[Reading], Read], asked: Asked
 ) -> Read:
     """Read a folder from the cache, or decode it into the cache.
 
@@ -69,29 +53,29 @@ def read_folder_once(
         size: Height and width that images are resized to.
         what: What is read of the folder, as a part of the key.
         read: Function that reads and decodes it.
-        how: Where the images are kept.
+        asked: How the data are to be loaded.
 
     Raises:
         DataError: If the folder cannot be read, or there is not enough memory.
     """
     listed = _listing(folder)
-    if how.cache and (listed.size >= LEAST_BYTES or how.in_memory is False):
+    if asked.cache and (listed.size >= LEAST_BYTES or asked.in_memory is False):
         try:
-            return _cached(folder, _key(folder, size, what), listed.digest, read, how)
+            return _cached(folder, _key(folder, size, what), listed.digest, read, asked)
         except OSError as error:  # an error of reading the folder itself is raised again below
             where = f"{error.filename}: " if error.filename else ""
             note = f"not cached, so decoded each time ({where}{error.strerror or error})"
     else:
         note = ""
-    if how.in_memory is False:
+    if asked.in_memory is False:
         why = note or "the cache is switched off"
         raise DataError(f"{folder}: cannot be read from a file: {why}")
-    found = read(Reading(folder, Memory(), skip_damaged=how.skip_damaged))
+    found = read(Reading(folder, Memory(), skip_damaged=asked.skip_damaged))
     return replace(found, place=note)
 
 
 def _cached(
-    folder: Path, key: str, listing: str, read: Callable[[Reading], Read], how: Kept
+    folder: Path, key: str, listing: str, read: Callable[[Reading], Read], asked: Asked
 ) -> Read:
     """Return a folder from the cache, after decoding it if necessary.
 
@@ -99,19 +83,19 @@ def _cached(
         DataError: If the folder cannot be read, or there is not enough memory.
         OSError: If the cache cannot be written.
     """
-    root = _root(how.root)
+    root = _root(asked.root)
     if root.is_relative_to(folder):
         raise OSError(errno.EINVAL, "inside the folder of images", str(root))
     root.mkdir(parents=True, exist_ok=True)
     place = root / key
-    values = _valid(place, listing, how)
+    values = _valid(place, listing, asked)
     if values is None:
         with _locked(root / f"{key}.lock"):
-            values = _valid(place, listing, how)  # another process may have made it meanwhile
+            values = _valid(place, listing, asked)  # another process may have made it meanwhile
             if values is None:
-                _make(folder, place, listing, read, how)
+                _make(folder, place, listing, read, asked)
                 values = json.loads((place / FILE).read_text())
-    return _open(place, values, how.in_memory)
+    return _open(place, values, asked.in_memory)
 
 
 def _root(root: str | Path | None) -> Path:
@@ -171,7 +155,7 @@ def _key(folder: Path, size: Size | None, what: str) -> str:
     return f"{folder.name}-{hashlib.blake2b(asked.encode(), digest_size=6).hexdigest()}"
 
 
-def _valid(place: Path, listing: str, how: Kept) -> dict[str, Any] | None:
+def _valid(place: Path, listing: str, asked: Asked) -> dict[str, Any] | None:
     """Return the description of a folder in the cache; None if it is missing or stale."""
     try:
         values: dict[str, Any] = json.loads((place / FILE).read_text())
@@ -181,7 +165,7 @@ def _valid(place: Path, listing: str, how: Kept) -> dict[str, Any] | None:
     if values["listing"] != listing or values["files"] != sizes:
         return None
     # Without skip_damaged, the damaged file must be named.
-    return values if how.skip_damaged or not values["notes"]["damaged"] else None
+    return values if asked.skip_damaged or not values["notes"]["damaged"] else None
 
 
 @contextlib.contextmanager
@@ -196,7 +180,7 @@ def _locked(file: Path) -> Iterator[None]:
 
 
 def _make(
-    folder: Path, place: Path, listing: str, read: Callable[[Reading], Read], how: Kept
+    folder: Path, place: Path, listing: str, read: Callable[[Reading], Read], asked: Asked
 ) -> None:
     """Decode a folder into the cache, under a temporary name until it is complete."""
     part = place.with_name(f"{place.name}.part")
@@ -204,7 +188,7 @@ def _make(
     part.mkdir()
     try:
         room = Files(part)
-        found = read(Reading(folder, room, skip_damaged=how.skip_damaged))
+        found = read(Reading(folder, room, skip_damaged=asked.skip_damaged))
         for name, split in found.parts.items():
             if split.labels.ndim == 1:
                 np.save(part / f"{name}_labels.npy", split.class_labels.numpy())

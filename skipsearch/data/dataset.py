@@ -1,6 +1,6 @@
 """A data set of images: splits on one device, and information about them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
@@ -9,12 +9,13 @@ import numpy as np
 import torch
 
 from skipsearch.data.arrays import read_arrays
+from skipsearch.data.asked import Asked
 from skipsearch.data.dividing import three_splits
 from skipsearch.data.duplicates import find_duplicates
 from skipsearch.data.fingerprint import fingerprint, hash_of
 from skipsearch.data.folds import check_folds, validation_rows
 from skipsearch.data.given import check_given_name, given_arrays, names_of, read_items
-from skipsearch.data.mapped import chunks
+from skipsearch.data.mapped import ArrayFile, chunks
 from skipsearch.data.memory import GIB
 from skipsearch.data.notes import Notes
 from skipsearch.data.pixels import pixel_type
@@ -57,6 +58,7 @@ class Data:
         sigma: Standard deviation of the noise that denoising removes, in grey levels of 0..255; 0
             for other tasks.
         place: Where the images lie, in a sentence; empty for memory without a cache.
+        asked: Arguments of ``load_data``; None for other data.
         drawn: Whether the validation split was drawn from the training images.
         groups: Group of each training and then each drawn validation image; None if every image is
             its own group.
@@ -79,6 +81,7 @@ class Data:
     task: Task = CLASSIFICATION
     sigma: float = 0.0
     place: str = ""
+    asked: Asked | None = None
     drawn: bool = False
     groups: Array | None = None
     folds: int | None = None
@@ -140,7 +143,7 @@ class Data:
             notes=notes,
             task=task,
             sigma=sigma,
-            place=read.place,
+            place=read.place if before == Size(*train.images.shape[2:]) else "",
             drawn=divided.drawn,
             groups=divided.groups,
         )
@@ -346,6 +349,19 @@ class Data:
     def _splits(self) -> dict[str, Split]:
         splits = {"train": self.train, "validation": self.validation, "test": self.test}
         return {name: split for name, split in splits.items() if split is not None}
+
+    def files(self) -> tuple[ArrayFile, ...]:
+        """Return the files that images or masks are read from during training; none in memory."""
+        found = [file for split in self._splits().values() for file in split.files()]
+        return tuple(dict.fromkeys(found))
+
+    def in_files(self, files: Iterable[ArrayFile]) -> "Data":
+        """Return the same data, read from other files of the same content and names."""
+        by_name = {(file.path.name, file.offset): file for file in files}
+        found = {file: by_name[file.path.name, file.offset] for file in self.files()}
+        test = None if self.test is None else self.test.in_files(found)
+        train, validation = self.train.in_files(found), self.validation.in_files(found)
+        return replace(self, train=train, validation=validation, test=test)
 
     def judged_by(self, metric: str | None) -> "Data":
         """Return the same data with another metric of their task.

@@ -62,6 +62,19 @@ class ArrayFile:
     form: tuple[int, ...]
     channels_last: bool = False
 
+    @property
+    def end(self) -> int:
+        """Position after the last value in bytes."""
+        return self.offset + prod(self.shape) * np.dtype(self.dtype).itemsize
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether the file exists on this machine, as it was when it was examined."""
+        try:
+            return Stamp.of(self.path) == self.stamp
+        except OSError:
+            return False
+
 
 class _Opened:
     """An open file; its content is checked for changes whenever it is read."""
@@ -184,6 +197,10 @@ class Mapped:
             rows: Index (n,) of each item.
         """
         return Mapped(self.files, rows if self._rows is None else self._rows[rows])
+
+    def in_files(self, files: tuple[ArrayFile, ...]) -> Mapped:
+        """Return the same items of other files with the same content."""
+        return Mapped(files, self._rows)
 
     def followed_by(self, other: Mapped) -> Mapped:
         """Return the items of this and of another one, without reading them."""
