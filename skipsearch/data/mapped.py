@@ -19,7 +19,7 @@ from skipsearch.errors import DataError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-CHUNK_BYTES = 2**26  # of images that are read together in one pass over a split
+CHUNK_BYTES = 2**24  # of images that are read together in one pass over a split
 
 
 class Stamp(NamedTuple):
@@ -107,6 +107,17 @@ class _Opened:
             raise DataError(f"{self._file.path}: has changed since it was read: load it again")
 
 
+_OPENED: weakref.WeakValueDictionary[ArrayFile, _Opened] = weakref.WeakValueDictionary()
+
+
+def _opened(file: ArrayFile) -> _Opened:
+    """Return an open file, which all splits of this process share."""
+    found = _OPENED.get(file)
+    if found is None:
+        found = _OPENED[file] = _Opened(file)
+    return found
+
+
 class Mapped:
     """Images (N, C, H, W) or masks (N, H, W) in one or several files.
 
@@ -172,7 +183,7 @@ class Mapped:
             DataError: If a file has changed or is missing.
         """
         if not self._opened:
-            self._opened = [_Opened(file) for file in self.files]
+            self._opened = [_opened(file) for file in self.files]
         if isinstance(index, Tensor):
             rows = index.numpy() if self._rows is None else self._rows[index.numpy()]
         elif self._rows is not None:
