@@ -45,6 +45,8 @@ DATA_ADDED = {
     "is_given": False,
     "metric": None,
     "folds": None,
+    "skip_damaged": False,
+    "cache": True,
 }
 # Values that distinguish data sets, causes before their consequences.
 SAME_DATA = ("task", "metric", "folds", "sigma", "resized_to", "split_seed", "fingerprint")
@@ -73,6 +75,8 @@ class DataConfig:
         is_given: Whether the data were given in Python, so that they must be given again.
         metric: Name of the metric by which networks are judged; None for that of the task.
         folds: Number of folds of the training and validation images; None for fixed splits.
+        skip_damaged: Whether image files that could not be read were left out.
+        cache: Whether a folder is decoded once, into the cache.
     """
 
     name: str
@@ -93,6 +97,8 @@ class DataConfig:
     is_given: bool = False
     metric: str | None = None
     folds: int | None = None
+    skip_damaged: bool = False
+    cache: bool = True
 
     @property
     def judged_task(self) -> Task:
@@ -398,6 +404,7 @@ COUNT: Kind = ("a positive whole number", _is_count)
 WHOLE: Kind = ("a whole number from 0", _is_whole)
 TEXT: Kind = ("a text", _is_text)
 MAPPING: Kind = ("a mapping", _is_mapping)
+YES_NO: Kind = ("true or false", lambda value: isinstance(value, bool))
 VALUES: dict[str, Kind] = {
     "space": MAPPING,
     "data": MAPPING,
@@ -432,12 +439,14 @@ DATA_VALUES: dict[str, Kind] = {
     "baseline": ("a number or nothing", _or_none(_is_amount)),
     "task": (f"one of {', '.join(TASKS)}", lambda value: value in list(TASKS)),
     "pixels": TEXT,
-    "is_given": ("true or false", lambda value: isinstance(value, bool)),
+    "is_given": YES_NO,
     "metric": (
         f"one of {', '.join(METRICS)}, or nothing",
         lambda value: value is None or value in METRICS,
     ),
     "folds": ("a positive whole number or nothing", _or_none(COUNT[1])),
+    "skip_damaged": YES_NO,
+    "cache": YES_NO,
 }
 
 

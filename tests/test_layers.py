@@ -13,7 +13,7 @@ import skipsearch
 # The layers, lowest first. A new room or file at the top of the package belongs into this table.
 LAYERS = (
     ("errors", "openmp", "defaults"),
-    ("table", "plan", "ranges", "text", "intervals", "ram", "ready", "ids", "palette"),
+    ("table", "plan", "ranges", "text", "intervals", "ram", "ready", "ids", "palette", "terminal"),
     ("operations", "merges"),
     ("layout",),
     ("kinds",),

@@ -1,6 +1,6 @@
 """A data set of images: splits on one device, and information about them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
@@ -9,12 +9,13 @@ import numpy as np
 import torch
 
 from skipsearch.data.arrays import read_arrays
+from skipsearch.data.asked import Asked
 from skipsearch.data.dividing import three_splits
 from skipsearch.data.duplicates import find_duplicates
 from skipsearch.data.fingerprint import fingerprint, hash_of
 from skipsearch.data.folds import check_folds, validation_rows
 from skipsearch.data.given import check_given_name, given_arrays, names_of, read_items
-from skipsearch.data.mapped import chunks
+from skipsearch.data.mapped import ArrayFile, chunks
 from skipsearch.data.memory import GIB
 from skipsearch.data.notes import Notes
 from skipsearch.data.pixels import pixel_type
@@ -56,6 +57,8 @@ class Data:
         task: Task of the networks.
         sigma: Standard deviation of the noise that denoising removes, in grey levels of 0..255; 0
             for other tasks.
+        place: Where the images lie, in a sentence; empty for memory without a cache.
+        asked: Arguments of ``load_data``; None for other data.
         drawn: Whether the validation split was drawn from the training images.
         groups: Group of each training and then each drawn validation image; None if every image is
             its own group.
@@ -77,6 +80,8 @@ class Data:
     notes: Notes = field(default_factory=Notes)
     task: Task = CLASSIFICATION
     sigma: float = 0.0
+    place: str = ""
+    asked: Asked | None = None
     drawn: bool = False
     groups: Array | None = None
     folds: int | None = None
@@ -138,6 +143,7 @@ class Data:
             notes=notes,
             task=task,
             sigma=sigma,
+            place=read.place if before == Size(*train.images.shape[2:]) else "",
             drawn=divided.drawn,
             groups=divided.groups,
         )
@@ -292,11 +298,15 @@ class Data:
             test = None if self.test is None else self.test.to(device)
             train, validation = self.train.to(device), self.validation.to(device)
         except torch.OutOfMemoryError:
-            size = sum(split.images.nbytes for split in self._splits().values())
+            size = sum(split.images.nbytes for split in self._splits().values()) / GIB
             raise DataError(
-                f"{self.name}: the images take {size / GIB:.1f} GiB, for which {device} has no room"
+                f"{self.name}: the images take {size:.1f} GiB, for which {device} has no room:"
+                " give a smaller image_size, or train on the CPU, which reads them from a file"
             ) from None
-        return replace(self, train=train, validation=validation, test=test)
+        place = self.place
+        if self.train.is_mapped and not train.is_mapped:
+            place = f"{place.partition(',')[0]}, copied to {device}"
+        return replace(self, train=train, validation=validation, test=test, place=place)
 
     def summary(self) -> str:
         """Return a readable summary of a few lines.
@@ -323,6 +333,8 @@ class Data:
             describe = describe_masks if self.task.per_pixel else describe_labels
             labels = {name: split.labels for name, split in splits.items()}
             lines += describe(labels, self.class_names)
+        if self.place:
+            lines.append(f"place: {self.place}")
         if self.folds is not None:
             count = len(self.train) + len(self.validation)
             lines.append(
@@ -337,6 +349,19 @@ class Data:
     def _splits(self) -> dict[str, Split]:
         splits = {"train": self.train, "validation": self.validation, "test": self.test}
         return {name: split for name, split in splits.items() if split is not None}
+
+    def files(self) -> tuple[ArrayFile, ...]:
+        """Return the files that images or masks are read from during training; none in memory."""
+        found = [file for split in self._splits().values() for file in split.files()]
+        return tuple(dict.fromkeys(found))
+
+    def in_files(self, files: Iterable[ArrayFile]) -> "Data":
+        """Return the same data, read from other files of the same content and names."""
+        by_name = {(file.path.name, file.offset): file for file in files}
+        found = {file: by_name[file.path.name, file.offset] for file in self.files()}
+        test = None if self.test is None else self.test.in_files(found)
+        train, validation = self.train.in_files(found), self.validation.in_files(found)
+        return replace(self, train=train, validation=validation, test=test)
 
     def judged_by(self, metric: str | None) -> "Data":
         """Return the same data with another metric of their task.

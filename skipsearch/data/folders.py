@@ -1,13 +1,13 @@
 """A folder of images, with one folder per class, and with or without folders of the splits."""
 
 import unicodedata
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from skipsearch.data.image_files import read_header
 from skipsearch.data.labels import no_class
 from skipsearch.data.looking import (
     EXPECTED,
@@ -18,7 +18,8 @@ from skipsearch.data.looking import (
     look_into,
 )
 from skipsearch.data.paths import require_utf8
-from skipsearch.data.reading import format_of, read_headers, read_images
+from skipsearch.data.pictures import Header
+from skipsearch.data.reading import Reading, format_of
 from skipsearch.data.source import Read
 from skipsearch.data.split import Split
 from skipsearch.data.words import SPLITS, split_of, splits_within
@@ -28,17 +29,18 @@ from skipsearch.plan import Size
 CHANNELS = 3  # of 8-bit pictures, also of grey ones
 
 
-def read_folder(folder: Path, size: Size | None) -> Read:
+def read_folder(reading: Reading, size: Size | None) -> Read:
     """Read a folder of images.
 
     Args:
-        folder: Folder with a folder for each class, or for each split with classes inside.
+        reading: Reading of a folder with a folder for each class, or for each split with classes
+            inside.
         size: Height and width of the images; None to keep theirs, if they are not 8-bit pictures.
 
     Raises:
         DataError: If it has another structure, or an image cannot be read.
     """
-    passed = Passed()
+    folder, passed = reading.folder, Passed()
     top = look_into(folder)
     places = split_places(folder, top)
     if places["train"] != folder:
@@ -46,14 +48,19 @@ def read_folder(folder: Path, size: Size | None) -> Read:
     class_names = _class_names(places["train"])
     files = {split: _files_of_split(place, class_names, passed) for split, place in places.items()}
     paths = {split: list(chain.from_iterable(of_split)) for split, of_split in files.items()}
-    first = paths["train"][0]
-    headers = {first: read_header(first)}
+    headers = _first_header(reading, paths["train"])
     if size is None:
-        if not headers[first].is_array:
+        if not all(header.is_array for header in headers.values()):
             raise DataError(f"{folder}: a folder of images needs image_size, their side in pixels")
-        headers = read_headers(paths)
+        headers = reading.headers(paths)
     wanted = format_of(headers, size, CHANNELS)
-    images, notes = read_images(str(folder), paths, wanted, passed.notes())
+    images, notes = reading.images(reading.sound(paths), wanted, passed.notes())
+    damaged = set(reading.damaged)
+    files = {
+        split: [[path for path in of_class if path not in damaged] for of_class in of_split]
+        for split, of_split in files.items()
+    }
+    _check_classes(folder, files, class_names)
     return Read(
         parts={split: Split(images[split], _labels(of_split)) for split, of_split in files.items()},
         class_names=class_names,
@@ -152,6 +159,24 @@ def _files_of_split(folder: Path, class_names: tuple[str, ...], passed: Passed) 
             )
         files.append(images)
     return files
+
+
+def _first_header(reading: Reading, paths: Sequence[Path]) -> dict[Path, Header]:
+    """Return the header of the first image that is not damaged."""
+    for path in paths:
+        if headers := reading.headers({"train": [path]}):
+            return headers
+    raise DataError(f"{reading.folder}: all {len(paths):,} train images are damaged")
+
+
+def _check_classes(
+    folder: Path, files: Mapping[str, list[list[Path]]], class_names: tuple[str, ...]
+) -> None:
+    """Raise an error for a class of which all images are damaged."""
+    for split, of_split in files.items():
+        for name, of_class in zip(class_names, of_split, strict=True):
+            if not of_class:
+                raise DataError(f"{folder}: all {split} images of class {name!r} are damaged")
 
 
 def _labels(files: list[list[Path]]) -> Tensor:

@@ -20,7 +20,6 @@ def array_in(path: Path) -> ArrayFile | None:
 
     Raises:
         OSError: If the file cannot be read.
-        ValueError: If it is no .npy file.
     """
     with path.open("rb") as stream:
         return _array_at(path, stream)
@@ -31,7 +30,7 @@ def arrays_in(path: Path) -> dict[str, ArrayFile]:
 
     Raises:
         OSError: If the file cannot be read.
-        ValueError: If it is no .npz file.
+        BadZipFile: If it is no .npz file.
     """
     found = {}
     with path.open("rb") as stream, zipfile.ZipFile(stream) as archive:
@@ -41,9 +40,9 @@ def arrays_in(path: Path) -> dict[str, ArrayFile]:
             stream.seek(member.header_offset)
             header = stream.read(LOCAL_HEADER)
             lengths = np.frombuffer(header[LENGTHS], "<u2").tolist()
-            stream.seek(sum(lengths), os.SEEK_CUR)
+            start = stream.seek(sum(lengths), os.SEEK_CUR)
             array = _array_at(path, stream)
-            if array is not None:
+            if array is not None and array.end == start + member.file_size:
                 found[member.filename.removesuffix(".npy")] = array
     return found
 
@@ -51,21 +50,25 @@ def arrays_in(path: Path) -> dict[str, ArrayFile]:
 def _array_at(path: Path, stream: BinaryIO) -> ArrayFile | None:
     """Return the array whose header follows in a stream; None if it cannot be mapped.
 
-    Only arrays of numbers in C order and in the byte order of this machine can be mapped.
+    Only complete arrays of numbers in C order and in the byte order of this machine can be mapped.
     """
     stamp = Stamp.of(stream.fileno())
-    version = np.lib.format.read_magic(stream)
-    read = {(1, 0): np.lib.format.read_array_header_1_0}.get(
-        version, np.lib.format.read_array_header_2_0
-    )
-    shape, is_fortran, dtype = read(stream)
+    try:
+        version = np.lib.format.read_magic(stream)
+        read = {(1, 0): np.lib.format.read_array_header_1_0}.get(
+            version, np.lib.format.read_array_header_2_0
+        )
+        shape, is_fortran, dtype = read(stream)
+    except ValueError:
+        return None
     if is_fortran or dtype.hasobject or not dtype.isnative or not shape or 0 in shape:
         return None
-    return ArrayFile(
+    array = ArrayFile(
         path=path,
         stamp=stamp,
         offset=stream.tell(),
         dtype=dtype.str,
         shape=shape,
-        form=(1, *shape[1:]) if len(shape) == 3 else shape[1:],
+        form=shape[1:],
     )
+    return array if array.end <= stamp.size else None  # None if it is truncated

@@ -1,5 +1,6 @@
 """A split: images and labels in the memory of one device, or in files that are mapped."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor
 
 from skipsearch.data.device import find_device
-from skipsearch.data.mapped import Array, Images, Mapped, joined
+from skipsearch.data.mapped import Array, ArrayFile, Images, Mapped, joined
 from skipsearch.data.pixels import full_scale
 
 IGNORED = 255  # value of mask pixels that losses and metrics ignore
@@ -49,6 +50,25 @@ class Split:
     def is_mapped(self) -> bool:
         """Whether its images or masks are read from files when they are needed."""
         return isinstance(self.images, Mapped) or isinstance(self.labels, Mapped)
+
+    def files(self) -> tuple[ArrayFile, ...]:
+        """Return the files that it is read from."""
+        pair = (self.images, self.labels)
+        return tuple(file for each in pair if isinstance(each, Mapped) for file in each.files)
+
+    def in_files(self, found: Mapping[ArrayFile, ArrayFile]) -> "Split":
+        """Return the same split, read from other files.
+
+        Args:
+            found: New file with the same content for each of its files.
+        """
+        images, labels = (
+            each.in_files(tuple(found[file] for file in each.files))
+            if isinstance(each, Mapped)
+            else each
+            for each in (self.images, self.labels)
+        )
+        return Split(images, labels)
 
     @property
     def class_labels(self) -> Tensor:

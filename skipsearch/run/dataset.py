@@ -44,6 +44,8 @@ def load_again(
             image_size=asked.resized_to,
             split_seed=asked.split_seed,
             denoise=asked.sigma or None,
+            cache=asked.cache,
+            skip_damaged=asked.skip_damaged,
         )
     except DataError as error:
         moved = "; if they have moved, say where by --data or --data-root"

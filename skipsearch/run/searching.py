@@ -11,7 +11,7 @@ from pathlib import Path
 
 from skipsearch.axes import RECIPE
 from skipsearch.config import DataConfig, SearchConfig, difference
-from skipsearch.data import Data, load_data
+from skipsearch.data import Asked, Data, load_data
 from skipsearch.data.folds import check_count
 from skipsearch.defaults import DATA, TRIALS
 from skipsearch.early_stopping import EarlyStopping
@@ -68,6 +68,8 @@ def search(
     data_root: str | Path | None = None,
     image_size: ImageSize | None = None,
     denoise: float | None = None,
+    cache: bool = True,
+    skip_damaged: bool = False,
     folds: int | None = None,
     resources: Resources = Resources(),
     limits: Limits = Limits(),
@@ -125,6 +127,8 @@ def search(
             folder of classes of 8-bit pictures.
         denoise: Standard deviation of the noise that networks are to remove from the images, in
             grey levels of 0..255; None for the task of the data.
+        cache: Whether a folder of images is decoded once, see ``load_data``.
+        skip_damaged: Whether image files of a folder that cannot be read are left out.
         folds: Number of folds for cross-validation: each design is trained as many times, with
             another fold as the validation split, before the next design is proposed. For data in
             which a tenth of the images tells little; None for a fixed validation split.
@@ -182,7 +186,14 @@ def search(
     stopping = EarlyStopping(rule=scheduler) if isinstance(scheduler, str) else scheduler
     stopping = _usual_stopping(earlier) if stopping is None else stopping
     rungs = stopping.rungs(epochs)
-    images = _load(data, data_root, image_size, denoise).judged_by(metric).in_folds(folds)
+    asked = Asked(
+        root=data_root,
+        image_size=image_size,
+        denoise=denoise,
+        cache=cache,
+        skip_damaged=skip_damaged,
+    )
+    images = _load(data, asked).judged_by(metric).in_folds(folds)
     first = images.for_seed(seed)
     check_outside(out, images.path)
     objectives = tuple(objectives or (images.task.metric.validation,))
@@ -200,7 +211,7 @@ def search(
     # Checked before anything is written: an empty space, and a sampler that cannot search it.
     space.sample(0)
     baseline = do_nothing(first, first.validation)
-    described = _describe(images, first, data_root, image_size, baseline, isinstance(data, Data))
+    described = _describe(images, first, asked, baseline, isinstance(data, Data))
     scale = described.scale
     inquiry = None
     if axes:
@@ -287,18 +298,14 @@ def search(
     return Run(out, config, outcome)
 
 
-def _load(
-    data: str | Path | Data,
-    root: str | Path | None,
-    image_size: ImageSize | None,
-    denoise: float | None,
-) -> Data:
+def _load(data: str | Path | Data, asked: Asked) -> Data:
     """Load the data, unless they are given."""
     if not isinstance(data, Data):
-        return load_data(data, root=root, image_size=image_size, denoise=denoise)
-    for name, value in (("data_root", root), ("image_size", image_size), ("denoise", denoise)):
-        if value is not None:
-            raise RunError(f"{name}: has no effect on Data, which is loaded already")
+        return load_data(data, **asked.arguments())
+    for name in asked.changed():
+        raise RunError(
+            f"{name.replace('root', 'data_root')}: has no effect on Data, which is loaded already"
+        )
     return data.to("cpu")
 
 
@@ -442,16 +449,15 @@ def _seeds_of_folds(folds: int, seeds: int, trials: int | None, *, is_asked: boo
 def _describe(
     images: Data,
     first: Data,
-    root: str | Path | None,
-    image_size: ImageSize | None,
+    asked: Asked,
     baseline: float,
     is_given: bool,
 ) -> DataConfig:
     metric = images.task.metric.name
     return DataConfig(
         name=images.name if images.path is None else str(images.path),
-        root=None if root is None else str(Path(root).absolute()),
-        resized_to=None if image_size is None else Size.of(image_size).image_size,
+        root=None if asked.root is None else str(Path(asked.root).absolute()),
+        resized_to=None if asked.image_size is None else Size.of(asked.image_size).image_size,
         split_seed=images.split_seed,
         fingerprint=images.fingerprint,
         in_channels=images.in_channels,
@@ -467,4 +473,6 @@ def _describe(
         is_given=is_given,
         metric=None if metric == TASKS[images.task.name].metric.name else metric,
         folds=images.folds,
+        skip_damaged=asked.skip_damaged,
+        cache=asked.cache,
     )
