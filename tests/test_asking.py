@@ -34,7 +34,8 @@ from skipsearch.surrogate.answers import BEST, OPEN, TIED, WORSE
 from skipsearch.surrogate.encoding import Axis
 from skipsearch.surrogate.inquiry import Inquiry, Training
 from skipsearch.surrogate.kernel import Kernel, Scales
-from skipsearch.surrogate.process import Observations, Posterior
+from skipsearch.surrogate.observations import Observations
+from skipsearch.surrogate.process import Posterior
 from skipsearch.surrogate.question import Answer, Question, most_informative, narrowed, slopes
 from skipsearch.surrogate.sentences import LevelResult, comparison, needed
 from skipsearch.task import ACCURACY, Scale
@@ -77,7 +78,7 @@ def posterior(places: list[int]) -> Posterior:
     rng = np.random.default_rng(1)
     values, floors = rng.normal(size=len(places)), np.full(len(places), 0.05)
     seen = Observations.of(POOL[places], values, floors)
-    return Posterior(Kernel(AXES), SCALES, seen)
+    return Posterior.of(Kernel(AXES), SCALES, seen)
 
 
 # --- what a training would tell -------------------------------------------------------------------

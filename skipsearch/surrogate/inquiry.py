@@ -20,16 +20,11 @@ from skipsearch.surrogate.answers import Codes, further_trainings, level_means
 from skipsearch.surrogate.belief import Belief
 from skipsearch.surrogate.encoding import Array, Encoding
 from skipsearch.surrogate.kernel import Kernel, Scales
+from skipsearch.surrogate.observations import Observations
 from skipsearch.surrogate.population import representatives
-from skipsearch.surrogate.process import (
-    MAIN,
-    NOISE,
-    OWN,
-    PAIR,
-    Observations,
-    Posterior,
-)
+from skipsearch.surrogate.process import Posterior
 from skipsearch.surrogate.question import Answer, Question, most_informative, narrowed, slopes
+from skipsearch.surrogate.scales import MAIN, NOISE, OWN, PAIR
 from skipsearch.surrogate.warp import Warp
 from skipsearch.task import Metric, Scale
 
@@ -222,7 +217,7 @@ class Inquiry:
         scales = self._assumed
         nothing = np.zeros(len(begun))
         seen = Observations.of(begun, nothing, nothing)
-        posterior = Posterior(Kernel(self._encoding.axes), scales, seen)
+        posterior = Posterior.of(Kernel(self._encoding.axes), scales, seen)
         noise = np.full(len(self._pool), scales.noise)
         reductions = []
         for question in self._questions:
