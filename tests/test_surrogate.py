@@ -21,7 +21,7 @@ from skipsearch.surrogate.gram import Gram
 from skipsearch.surrogate.kernel import CONSTANT, Kernel, Scales
 from skipsearch.surrogate.observations import Observations
 from skipsearch.surrogate.process import Posterior, fit
-from skipsearch.surrogate.scales import _likelihood, fit_scales
+from skipsearch.surrogate.scales import ScaleDensity, fit_scales
 from skipsearch.surrogate.warp import Warp, half_ranks
 from skipsearch.task import ACCURACY, Scale
 
@@ -321,13 +321,13 @@ def test_the_slope_of_the_likelihood_is_its_slope_and_replicates_are_exact() -> 
     kernel = Kernel(AXES)
     seen = Observations.of(x, y, floors)
     assert len(seen) < len(x)
-    correlations = kernel.correlations(seen.points, seen.points)
+    density = ScaleDensity(kernel, seen)
 
     def likelihood(logs: np.ndarray) -> float:
-        return _likelihood(correlations, seen, np.exp(logs))[0]
+        return density.likelihood(np.exp(logs))[0]
 
     logs = np.log([0.6, 0.4, 0.1, 0.2, 1.0, 2.0, 0.5])
-    _, slope = _likelihood(correlations, seen, np.exp(logs))
+    _, slope = density.likelihood(np.exp(logs))
     assert slope * np.exp(logs) == pytest.approx(approx_fprime(logs, likelihood), abs=1e-4)
 
     def whole(scales: Scales) -> float:

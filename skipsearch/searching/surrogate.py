@@ -83,7 +83,7 @@ class Surrogate(Proposer):
         self._drawn: dict[int, Candidate] = {}
         self._rows: dict[str, Array] = {}
         self._costs: dict[tuple[str, str], float] = {}
-        self._ended: dict[int, _Ended | None] = {}
+        self._observed: dict[int, _Ended | None] = {}
         self._scales: dict[str, tuple[int, Scales]] = {}
         self._grams = {name: Gram(self._kernel) for name in self._objectives}
 
@@ -95,12 +95,7 @@ class Surrogate(Proposer):
         if len(trainings) < RANDOM or len(seen) < ENDED:
             return self._draw(trainings, rng)
         posterior = self._posterior(self._objectives[0], seen)
-        under_way = [
-            seeds[0]
-            for seeds in trainings.values()
-            if any(trial.state == TrialState.RUNNING for trial in seeds)
-        ]
-        posterior = posterior.with_pending(self._rows_of(under_way))
+        posterior = posterior.with_pending(self._rows_of(self._under_way(study, trainings)))
         pool = self._candidates(trial.number, posterior, seen)
         untried = np.array([key not in trainings for key in pool.keys])
         if not untried.any():
@@ -119,14 +114,25 @@ class Surrogate(Proposer):
 
     # --- observations ----------------------------------------------------------------------------
 
+    def _under_way(self, study: optuna.Study, trainings: Trainings) -> list[FrozenTrial]:
+        """Return the first training of each design with a running one."""
+        trials = enumerate(study.get_trials(deepcopy=False))
+        others = [trial for number, trial in trials if number not in self._observed]
+        running = {
+            key_of(trial)
+            for trial in others
+            if trial.state == TrialState.RUNNING and is_training(trial)
+        }
+        return [trainings[key][0] for key in trainings if key in running]
+
     def _seen(self, study: optuna.Study) -> _Seen:
         """Return the observations of the ended trainings, oldest first."""
-        for trial in study.get_trials(deepcopy=False):
+        for number, trial in enumerate(study.get_trials(deepcopy=False)):
             # An ended trial never changes.
-            if trial.number not in self._ended and trial.state.is_finished():
+            if number not in self._observed and trial.state.is_finished():
                 counts = is_training(trial) and not is_interrupted(trial)
-                self._ended[trial.number] = self._read(trial) if counts else None
-        ended = [each for n in sorted(self._ended) if (each := self._ended[n]) is not None]
+                self._observed[number] = self._read(trial) if counts else None
+        ended = [each for n in sorted(self._observed) if (each := self._observed[n]) is not None]
         states = np.array([each.trial.state.value for each in ended], dtype=int)
         complete = states == TrialState.COMPLETE.value
         stopped = states == TrialState.PRUNED.value

@@ -103,21 +103,26 @@ class Kernel:
     def smooth(self, scales: Scales, x: Array, y: Array) -> Array:
         """Return the covariance of rows of x and rows of y, without the residual."""
         main, pair = self._shares(scales)
-        lefts, rights = [], []
-        for i, (axis, table) in enumerate(zip(self.axes, self._tables, strict=True)):
-            lefts.append(scales.relevance[i] * _spread(x[:, i], axis) @ table)
-            rights.append(_spread(y[:, i], axis).T)
+        spreads = [_spread(y[:, i], axis) for i, axis in enumerate(self.axes)]
+        lefts = [
+            scales.relevance[i] * _spread(x[:, i], axis) @ table
+            for i, (axis, table) in enumerate(zip(self.axes, self._tables, strict=True))
+        ]
+        # At a level, the square of a sum over the levels is the sum of their squares.
+        at_levels = (y == np.floor(y)).all(axis=0)
+        left, right = np.concatenate(lefts, axis=1), np.concatenate(spreads, axis=1).T
+        squared = np.concatenate(
+            [each**2 * at for each, at in zip(lefts, at_levels, strict=True)], axis=1
+        )
+        between = [(lefts[i], spreads[i].T) for i in np.flatnonzero(~at_levels)]
         covariance = np.empty((len(x), len(y)))
         rows = max(BLOCK // max(len(y), 1), 1)
         for start in range(0, len(x), rows):
             block = slice(start, start + rows)
-            weighted = np.zeros_like(covariance[block])
-            squares = np.zeros_like(weighted)
-            for left, right in zip(lefts, rights, strict=True):
-                each = left[block] @ right
-                weighted += each
-                each *= each
-                squares += each
+            weighted = left[block] @ right
+            squares = squared[block] @ right
+            for one, other in between:
+                squares += (one[block] @ other) ** 2
             covariance[block] = main * weighted + pair / 2 * (weighted * weighted - squares)
         covariance += CONSTANT
         return covariance

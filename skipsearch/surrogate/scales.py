@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg.lapack import dpotri
 from scipy.optimize import minimize
 
 from skipsearch.surrogate.encoding import Array
@@ -43,14 +44,18 @@ class ScaleDensity:
 
     def __init__(self, kernel: Kernel, seen: Observations, relevance_width: float = WIDE) -> None:
         self._seen = seen
-        self._correlations = kernel.correlations(seen.points, seen.points)
+        # Of the symmetric matrices over the designs, only the lower triangles are computed.
+        self._lower = np.tril_indices(len(seen))
+        self._correlations = kernel.correlations(seen.points, seen.points)[:, *self._lower]
+        self._squares = self._correlations**2
+        self._times = np.where(self._lower[0] == self._lower[1], 1.0, 2.0)  # in the whole matrix
         axes = len(self._correlations)
         self._middle = np.array([MAIN, PAIR, OWN, NOISE, *[0.0] * axes])
         self._width = np.array([*WIDTHS, *[relevance_width] * axes])
 
     def loss(self, logs: Array) -> tuple[float, Array]:
         """Return the negative logarithm of the density, up to a constant, and its gradient."""
-        value, slope = _likelihood(self._correlations, self._seen, np.exp(logs))
+        value, slope = self.likelihood(np.exp(logs))
         off = (logs - self._middle) / self._width
         return -value + float(off @ off) / 2, -slope * np.exp(logs) + off / self._width
 
@@ -74,37 +79,37 @@ class ScaleDensity:
         main, pair, own, noise, *relevance = np.exp(logs).tolist()
         return Scales(main, pair, own, noise, tuple(relevance))
 
-
-def _likelihood(correlations: Array, seen: Observations, scales: Array) -> tuple[float, Array]:
-    """Return the logarithm of the marginal likelihood, and its gradient in the scales."""
-    main, pair, own, noise = scales[:4]
-    r = scales[4:]
-    count = len(r)
-    pairs = max(count * (count - 1) / 2, 1)
-    weighted = np.tensordot(r, correlations, 1)
-    squares = np.tensordot(r**2, correlations**2, 1)
-    mains, twos = weighted / count, (weighted**2 - squares) / 2 / pairs
-    covariance = CONSTANT + main * mains + pair * twos
-    single = seen.floors + noise
-    covariance[np.diag_indices_from(covariance)] += own + single / seen.counts
-    factor = cho_factor(covariance, lower=True)
-    solved = cho_solve(factor, seen.means)
-    value = -0.5 * seen.means @ solved - np.log(np.diag(factor[0])).sum()
-    value -= 0.5 * np.sum((seen.counts - 1) * np.log(single) + seen.scatters / single)
-    inverse = cho_solve(factor, np.eye(len(seen)))
-    outer = (np.outer(solved, solved) - inverse) / 2  # gradient in the entries of the covariance
-    diagonal = np.diag(outer)
-    replicates = (seen.scatters / single - (seen.counts - 1)) / single / 2
-    slope = np.empty_like(scales)
-    slope[:4] = (
-        np.sum(outer * mains),
-        np.sum(outer * twos),
-        np.sum(diagonal),
-        np.sum(diagonal / seen.counts + replicates),
-    )
-    # Derivative with respect to the relevance of an axis: its main effect, and its pairs with all
-    # others.
-    flat = correlations.reshape(count, -1)
-    slope[4:] = flat @ (outer * (main / count + pair / pairs * weighted)).ravel()
-    slope[4:] -= r * pair / pairs * (flat**2 @ outer.ravel())
-    return float(value), np.asarray(slope)
+    def likelihood(self, scales: Array) -> tuple[float, Array]:
+        """Return the logarithm of the marginal likelihood, and its gradient in the scales."""
+        seen = self._seen
+        main, pair, own, noise = scales[:4]
+        r = scales[4:]
+        count = len(r)
+        pairs = max(count * (count - 1) / 2, 1)
+        weighted = r @ self._correlations
+        mains, twos = weighted / count, (weighted**2 - r**2 @ self._squares) / 2 / pairs
+        covariance = np.zeros((len(seen), len(seen)))
+        covariance[self._lower] = CONSTANT + main * mains + pair * twos
+        single = seen.floors + noise
+        covariance[np.diag_indices_from(covariance)] += own + single / seen.counts
+        factor = cho_factor(covariance, lower=True, overwrite_a=True)
+        solved = cho_solve(factor, seen.means)
+        value = -0.5 * seen.means @ solved - np.log(np.diag(factor[0])).sum()
+        value -= 0.5 * np.sum((seen.counts - 1) * np.log(single) + seen.scatters / single)
+        inverse, _ = dpotri(factor[0], lower=True)
+        outer = (np.outer(solved, solved) - inverse) / 2  # gradient in the covariances
+        diagonal = np.diag(outer)
+        replicates = (seen.scatters / single - (seen.counts - 1)) / single / 2
+        summed = outer[self._lower] * self._times
+        slope = np.empty_like(scales)
+        slope[:4] = (
+            summed @ mains,
+            summed @ twos,
+            np.sum(diagonal),
+            np.sum(diagonal / seen.counts + replicates),
+        )
+        # Derivative with respect to the relevance of an axis: its main effect, and its pairs with
+        # all others.
+        slope[4:] = self._correlations @ (summed * (main / count + pair / pairs * weighted))
+        slope[4:] -= r * pair / pairs * (self._squares @ summed)
+        return float(value), slope
