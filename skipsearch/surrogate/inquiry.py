@@ -23,7 +23,7 @@ from skipsearch.surrogate.kernel import Kernel, Scales
 from skipsearch.surrogate.observations import Observations
 from skipsearch.surrogate.population import representatives
 from skipsearch.surrogate.process import Posterior
-from skipsearch.surrogate.question import Answer, Question, most_informative, narrowed, slopes
+from skipsearch.surrogate.question import Answer, Question, narrowed, slopes, variance_removed
 from skipsearch.surrogate.scales import MAIN, NOISE, OWN, PAIR
 from skipsearch.surrogate.warp import Warp
 from skipsearch.task import Metric, Scale
@@ -208,7 +208,7 @@ class Inquiry:
             contrasts = answer.question.contrasts(answer.verdicts.reference) * slope
             decrease, variances = narrowed(posterior, self._rows, contrasts, noise)
             reductions.append((decrease, variances, answer.doubts))
-        return most_informative(reductions)
+        return variance_removed(reductions)
 
     def _before_the_first_fit(self, begun: Array) -> Array:
         """Return how informative a training of each design would be under the prior."""
@@ -223,7 +223,7 @@ class Inquiry:
         for question in self._questions:
             decrease, variances = narrowed(posterior, self._rows, question.contrasts(), noise)
             reductions.append((decrease, variances, np.ones(len(variances))))
-        return most_informative(reductions)
+        return variance_removed(reductions)
 
     @cached_property
     def _assumed(self) -> Scales:
