@@ -44,9 +44,16 @@ DATA_ADDED = {
     "pixels": "uint8",
     "is_given": False,
     "metric": None,
+    "folds": None,
+    "skip_damaged": False,
+    "group_folders": False,
+    "cache": True,
 }
 # Values that distinguish data sets, causes before their consequences.
-SAME_DATA = ("task", "metric", "sigma", "resized_to", "split_seed", "fingerprint")
+SAME_DATA = (
+    *("task", "metric", "folds", "sigma", "resized_to", "group_folders", "split_seed"),
+    "fingerprint",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +69,8 @@ class DataConfig:
         in_channels: Number of image channels.
         image_size: Side of square images in pixels, or height and width.
         classes: Number of outputs: classes, or channels of a restored image.
-        train_images: Number of training images.
-        validation_images: Number of validation images.
+        train_images: Number of training images of the first training.
+        validation_images: Number of its validation images.
         source: Description of its origin.
         task: Task that networks are trained for.
         sigma: Standard deviation of the noise that denoising removes, in grey levels of 0..255.
@@ -71,6 +78,10 @@ class DataConfig:
         pixels: Type of the pixels.
         is_given: Whether the data were given in Python, so that they must be given again.
         metric: Name of the metric by which networks are judged; None for that of the task.
+        folds: Number of folds of the training and validation images; None for fixed splits.
+        skip_damaged: Whether image files that could not be read were left out.
+        group_folders: Whether the folders inside a class are groups of images.
+        cache: Whether a folder is decoded once, into the cache.
     """
 
     name: str
@@ -90,11 +101,21 @@ class DataConfig:
     pixels: str = "uint8"
     is_given: bool = False
     metric: str | None = None
+    folds: int | None = None
+    skip_damaged: bool = False
+    group_folders: bool = False
+    cache: bool = True
 
     @property
     def judged_task(self) -> Task:
         """Task with the metric of the search."""
         return TASKS[self.task].judged_by(self.metric)
+
+    @property
+    def scale(self) -> Scale:
+        """Scale on which differences between validation scores are judged."""
+        overlap = 0.0 if self.folds is None else self.validation_images / self.train_images
+        return Scale(self.judged_task.metric, self.validation_images, self.baseline, overlap)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -228,7 +249,7 @@ class SearchConfig:
     @property
     def scale(self) -> Scale:
         """Scale on which differences between validation scores are judged."""
-        return Scale(self.task.metric, self.data.validation_images, self.data.baseline)
+        return self.data.scale
 
     @property
     def baseline(self) -> Baseline | None:
@@ -326,7 +347,7 @@ def _data(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_same_data(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    return all(old[name] == new[name] for name in ("task", "metric", "fingerprint"))
+    return all(old[name] == new[name] for name in ("task", "metric", "folds", "fingerprint"))
 
 
 MEANING: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
@@ -393,6 +414,7 @@ COUNT: Kind = ("a positive whole number", _is_count)
 WHOLE: Kind = ("a whole number from 0", _is_whole)
 TEXT: Kind = ("a text", _is_text)
 MAPPING: Kind = ("a mapping", _is_mapping)
+YES_NO: Kind = ("true or false", lambda value: isinstance(value, bool))
 VALUES: dict[str, Kind] = {
     "space": MAPPING,
     "data": MAPPING,
@@ -427,11 +449,15 @@ DATA_VALUES: dict[str, Kind] = {
     "baseline": ("a number or nothing", _or_none(_is_number)),
     "task": (f"one of {', '.join(TASKS)}", lambda value: value in list(TASKS)),
     "pixels": TEXT,
-    "is_given": ("true or false", lambda value: isinstance(value, bool)),
+    "is_given": YES_NO,
     "metric": (
         f"one of {', '.join(METRICS)}, or nothing",
         lambda value: value is None or value in METRICS,
     ),
+    "folds": ("a positive whole number or nothing", _or_none(COUNT[1])),
+    "skip_damaged": YES_NO,
+    "group_folders": YES_NO,
+    "cache": YES_NO,
 }
 
 

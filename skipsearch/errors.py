@@ -6,6 +6,7 @@ SkipSearchError(ValueError)
   RecipeError        a recipe that cannot be trained
   SpaceError         a search space that is invalid or empty
   DataError          data that is missing or unreadable
+    UnreadableError  an image file that is damaged
   TrainingError      a training that cannot continue
     DivergedError    its loss is no longer finite
     OvertimeError    it exceeded its time limit
@@ -68,6 +69,10 @@ class SpaceError(SkipSearchError):
 
 class DataError(SkipSearchError):
     """Data that is missing, unreadable or of the wrong shape."""
+
+
+class UnreadableError(DataError):
+    """An image file that is damaged, or not an image."""
 
 
 class TrainingError(SkipSearchError):

@@ -109,11 +109,26 @@ class Scale:
         metric: Metric of the scores.
         images: Number of images on which each score was measured.
         baseline: Score of the trivial baseline on these images; None if unknown.
+        overlap: Ratio of validation to training images if every training has other ones, see
+            ``mean_variance``; 0 if all have the same.
     """
 
     metric: Metric
     images: int
     baseline: float | None = None
+    overlap: float = 0.0
+
+    def mean_variance(self, trainings: float) -> float:
+        """Return the factor from the variance of a score to that of the mean over trainings.
+
+        The training splits of different folds overlap, so that their scores are correlated, and
+        the mean over k of them is less certain than 1/k: Nadeau & Bengio 2003
+        (doi:10.1023/A:1024068626366), eq. 8.
+
+        Args:
+            trainings: Number of trainings of a design.
+        """
+        return 1 / trainings + self.overlap
 
     @property
     def rounding(self) -> float:

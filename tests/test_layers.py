@@ -13,7 +13,7 @@ import skipsearch
 # The layers, lowest first. A new room or file at the top of the package belongs into this table.
 LAYERS = (
     ("errors", "openmp", "defaults"),
-    ("table", "plan", "ranges", "text", "intervals", "ram", "ready", "ids", "palette"),
+    ("table", "plan", "ranges", "text", "intervals", "ram", "ready", "ids", "palette", "terminal"),
     ("operations", "merges"),
     ("layout",),
     ("kinds",),
@@ -77,7 +77,7 @@ HOMES = {
     "onnxscript": ("artefacts/onnx.py",),
     "matplotlib": ("diagram/", "analysis/figures.py"),
     "yaml": ("text.py",),
-    "sklearn": ("data/digits.py", "data/dividing.py"),
+    "sklearn": ("data/digits.py", "data/dividing.py", "data/folds.py"),
     "scipy": ("analysis/", "surrogate/"),
 }
 # torchvision and timm import torch.

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from skipsearch.design import Design
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch, Trial
-from skipsearch.searching.progress import Progress, clock
-from skipsearch.searching.terminal import Line, cut, width_of
+from skipsearch.searching.progress import Progress
 from skipsearch.task import ACCURACY
+from skipsearch.terminal import Line, clock, cut, width_of
 
 
 class Stream(io.StringIO):

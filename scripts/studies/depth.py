@@ -1,7 +1,11 @@
 """Do plain networks degrade as they get deeper? He et al. 2015, arXiv:1512.03385, Fig. 6.
 
-    python scripts/studies/depth.py cifar10.npz --out runs/depth
-    python scripts/studies/depth.py cifar10.npz --out runs/depth-10k --images 10000 --epochs 30
+    python scripts/studies/depth.py cifar10 --out runs/depth
+
+On a small machine, a part of the images at half their resolution:
+
+    python scripts/make_subset.py cifar10 cifar16.npz --images 10000 --validation 2500 --pool 2
+    python scripts/studies/depth.py cifar16.npz --out runs/depth
 
 Plain-20 and plain-56 against ResNet-20 and ResNet-56 with shortcuts of option A, at the widths and
 with the recipe of the paper. The data are CIFAR-10, as an ``.npz`` or by name. Run the command
@@ -13,7 +17,6 @@ network did not rise from 20 to 56 layers beyond the noise of the seeds.
 """
 
 import argparse
-from pathlib import Path
 
 import skipsearch as ss
 
@@ -37,43 +40,17 @@ axes:
 PLAIN = "conv3-bn-relu-conv3-bn-relu"
 
 
-def first_images(data: ss.Data, count: int) -> ss.Data:
-    """Return the data with a stratified part of the training images.
-
-    Args:
-        data: Data set with a test split.
-        count: Number of training and validation images together.
-    """
-    from sklearn.model_selection import train_test_split
-
-    assert data.test is not None
-    _, kept = train_test_split(
-        range(len(data.train)), test_size=count, stratify=data.train.labels, random_state=0
-    )
-    return ss.Data.from_arrays(
-        data.train.images[kept],
-        data.train.labels[kept],
-        test=(data.test.images, data.test.labels),
-        class_names=data.class_names,
-        axes="NCHW",
-        name=f"{Path(data.name).stem}-{count}",
-    )
-
-
 def main() -> None:
     """Train the four networks with all seeds, and print what they show."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("data", help="CIFAR-10: an .npz file, or cifar10")
     parser.add_argument("--data-root", help="folder of torchvision's files")
     parser.add_argument("--out", required=True, help="run folder")
-    parser.add_argument("--images", type=int, help="training images (default: all)")
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
 
     data = ss.load_data(options.data, root=options.data_root)
-    if options.images is not None:
-        data = first_images(data, options.images)
     print(data.summary())
     run = ss.search(
         ss.Space.from_yaml(SPACE),
@@ -82,7 +59,7 @@ def main() -> None:
         scheduler="none",
         seeds=options.seeds,
         epochs=options.epochs,
-        recipe=ss.Recipe(crop=4, flip=True),
+        recipe=ss.Recipe(crop=data.train.images.shape[-1] // 8, flip=True),  # 4 of 32 pixels
         out=options.out,
     )
     if run.outcome is None or run.outcome.interrupted:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from math import log, nan
+from math import log, nan, sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from skipsearch.analysis.linear import Array, Estimate, LinearModel, centred, effect_coded
 from skipsearch.analysis.observations import codes
 from skipsearch.axes import split_name
+from skipsearch.task import Scale
 
 PAIRS, SEEDS, MODEL = "pairs", "seeds", "model"
 ENOUGH_PAIRS = 6  # fewer pairs cannot represent the other designs
@@ -58,7 +59,7 @@ class Levels:
         axis: str,
         others: Sequence[str],
         controlled: str | None,
-        least: float,
+        scale: Scale,
     ) -> None:
         """Group trainings by design.
 
@@ -67,7 +68,8 @@ class Levels:
             axis: Axis of the levels.
             others: All other axes.
             controlled: Cost that is held constant; None for none.
-            least: Lower bound of the variance of one training's accuracy, due to rounding.
+            scale: Metric and number of validation images; rounding to whole images is a lower
+                bound of the variance of one training's score.
         """
         kept = [o for o in others if controlled is None or split_name(o).field not in SIZES]
         cells = trainings.groupby("cell")
@@ -84,8 +86,8 @@ class Levels:
             nuisance.append(centred(cost[:, None]))
             others_codes.append(np.floor((cost - cost.min()) / log(COST_STEP)).astype(np.intp))
         columns = np.hstack([np.eye(len(self.names))[self.codes], *nuisance])
-        self._model = LinearModel(columns, self._values, least / self._sizes)
-        self._least = least
+        self._model = LinearModel(columns, self._values, scale.rounding / self._sizes)
+        self._scale, self._least = scale, scale.rounding
         self._others = np.array(others_codes, dtype=np.intp).reshape(-1, len(self._values))
         self._places = [self.codes == i for i in range(len(self.names))]
         # (levels, others): whether the other axis has an effect on any design of the level.
@@ -159,6 +161,9 @@ class Levels:
             return Difference()
         model = LinearModel(np.eye(wanted)[place], paired.to_numpy(), 2 * self._least)
         estimate = model.estimate(np.full(wanted, 1 / wanted))
+        seeds_a_block = len(paired) / wanted
+        factor = seeds_a_block * self._scale.mean_variance(seeds_a_block)  # 1 without folds
+        estimate = estimate._replace(error=estimate.error * sqrt(factor))
         return Difference(estimate, SEEDS, len(paired), int(theirs.sum()))
 
     def _by_model(self, level: int, other: int) -> Difference:

@@ -85,7 +85,7 @@ def _rows(
     if compared.empty:
         return []
     others = others_than(axis, seen.axes)
-    levels = Levels(compared, axis, others, controlled, seen.scale.rounding)
+    levels = Levels(compared, axis, others, controlled, seen.scale)
     means, clip = [levels.mean(i) for i in range(len(levels.names))], seen.scale.metric.clip
     error = ERROR / max(1, comb(len(means), 2))
     reference, differences = _against_the_best(levels, means)

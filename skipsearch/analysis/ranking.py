@@ -172,7 +172,7 @@ def interval(scores: Sequence[float], scale: Scale) -> tuple[float, float]:
     Args:
         scores: Score of each seed. The interval of one score is due to the finite images alone;
             that of several is Student's for their mean, with a deviation of at least that of
-            rounding to whole images.
+            rounding to whole images, and corrected for folds, see ``Scale.mean_variance``.
         scale: Metric and number of images of each score.
 
     Returns:
@@ -183,6 +183,6 @@ def interval(scores: Sequence[float], scale: Scale) -> tuple[float, float]:
     mean = fmean(scores)
     if len(scores) == 1:
         return scale.interval(mean)
-    error = sqrt(max(variance(scores), scale.rounding) / len(scores))
+    error = sqrt(max(variance(scores), scale.rounding) * scale.mean_variance(len(scores)))
     half = t_quantile(0.5 + CONFIDENCE / 2, len(scores) - 1) * error
     return scale.metric.clip(mean - half), scale.metric.clip(mean + half)

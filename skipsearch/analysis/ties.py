@@ -34,7 +34,8 @@ def tied_with_leader(scores: Sequence[Sequence[float]], scale: Scale) -> list[bo
     best down, until it has 30 degrees of freedom: weak designs, which vary far more, do not affect
     it. It is at least that of rounding to whole images. A design whose own seeds vary more has its
     own variance, moderated by the pooled one with the weight of 8 degrees of freedom (after Smyth
-    2004, doi:10.2202/1544-6115.1027). With fewer than 8 degrees of freedom in total, the noise of
+    2004, doi:10.2202/1544-6115.1027). The folds of one division are correlated, see
+    ``Scale.mean_variance``. With fewer than 8 degrees of freedom in total, the noise of
     an accuracy is that of a finite validation split, as if each design had separate images (Agresti
     & Caffo 2000, doi:10.1080/00031305.2000.10474560). In fact the designs share the images, so that
     this makes ties more likely. For other metrics the noise is then unknown, and all are tied.
@@ -58,7 +59,7 @@ def tied_with_leader(scores: Sequence[Sequence[float]], scale: Scale) -> list[bo
         noises = [_Noise(share * (1 - share) / (images + 2), inf) for share in shares]
         return _tied(shares, noises, error)
     means = [fmean(seeds) for seeds in scores]
-    return _tied(means, [_of_mean(seeds, pooled) for seeds in scores], error)
+    return _tied(means, [_of_mean(seeds, pooled, scale) for seeds in scores], error)
 
 
 def _pooled(scores: Sequence[Sequence[float]], least: float) -> _Noise:
@@ -72,13 +73,13 @@ def _pooled(scores: Sequence[Sequence[float]], least: float) -> _Noise:
     return _Noise(max(squares / df, least) if df else 0.0, df)
 
 
-def _of_mean(seeds: Sequence[float], pooled: _Noise) -> _Noise:
+def _of_mean(seeds: Sequence[float], pooled: _Noise, scale: Scale) -> _Noise:
     noise = pooled
     own = len(seeds) - 1
     if own and variance(seeds) > pooled.variance:
         squares = variance(seeds) * own + pooled.variance * LEAST
         noise = _Noise(squares / (own + LEAST), own + LEAST)
-    return _Noise(noise.variance / len(seeds), noise.df)
+    return _Noise(noise.variance * scale.mean_variance(len(seeds)), noise.df)
 
 
 def _tied(means: Sequence[float], noises: Sequence[_Noise], error: float) -> list[bool]:

@@ -113,6 +113,24 @@ def add_training(verb: Parser) -> None:
         help="remove noise of this standard deviation (grey levels of 0..255) from the images",
     )
     group.add_argument(
+        "--skip-damaged",
+        action="store_true",
+        help="leave out image files of a folder that cannot be read, and report them",
+    )
+    group.add_argument(
+        "--group-folders",
+        action="store_true",
+        help="keep the images of a folder inside the folder of a class, such as a patient, in one"
+        " split",
+    )
+    group.add_argument(
+        "--no-cache",
+        dest="cache",
+        action="store_false",
+        help="decode a folder of images anew instead of once into ~/.cache/skipsearch/decoded"
+        " (or decoded in --data-root)",
+    )
+    group.add_argument(
         "--metric",
         metavar="W",
         help=f"score of the networks, the default of each task first ({metric_words()})",

@@ -22,6 +22,7 @@ from skipsearch.cli.words import (
     EXIT_INTERRUPTED,
     check_writable,
     command,
+    data_options,
     listed,
     positive,
     print_data,
@@ -92,6 +93,13 @@ def add_search(verbs: Verbs) -> None:
         " trained with up to 8 seeds at once",
     )
     verb.add_argument(
+        "--folds",
+        type=int,
+        metavar="K",
+        help="cross-validation: train each design K times, each time with another fold of the"
+        " images as the validation split",
+    )
+    verb.add_argument(
         "--sampler",
         metavar="W",
         help="surrogate (default), tpe, random, grid, gp, nsga2, evolution or local; a resumed"
@@ -145,12 +153,11 @@ def search_space(options: argparse.Namespace) -> int:
         sampler=options.sampler,
         scheduler=_early_stopping(options),
         seeds=options.seeds,
+        folds=options.folds,
         objectives=None if options.objectives is None else listed(options.objectives),
         latency_batch=options.latency_batch,
-        data_root=options.data_root,
-        image_size=options.image_size,
-        denoise=options.denoise,
         metric=options.metric,
+        **data_options(options),
         log=options.log,
         storage=options.storage,
         on_data=print_data,
@@ -409,10 +416,8 @@ def _trained(options: argparse.Namespace) -> Run:
         sampler="grid",
         scheduler="none",
         seeds=options.seeds or DEGRADATION_SEEDS,
-        data_root=options.data_root,
-        image_size=options.image_size,
-        denoise=options.denoise,
         metric=options.metric,
+        **data_options(options),
         on_data=print_data,
         **session_options(options),
     )

@@ -10,7 +10,7 @@ from PIL import ImageOps
 from skipsearch.data.axes import CHANNELS_LAST
 from skipsearch.data.pictures import opened, orientation_of
 from skipsearch.data.source import Array
-from skipsearch.errors import DataError, reason
+from skipsearch.errors import DataError, UnreadableError, reason
 
 NPY = ".npy"
 
@@ -56,7 +56,7 @@ def read_npy(path: Path) -> RawImage:
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except Exception as error:  # numpy raises errors of many kinds
-        raise DataError(f"{path}: unreadable as an {NPY} file ({reason(error)})") from None
+        raise UnreadableError(f"{path}: unreadable as an {NPY} file ({reason(error)})") from None
     if not isinstance(array, np.ndarray):
         raise DataError(f"{path}: an archive of arrays, expected one image in an {NPY} file")
     return RawImage(array=array, axes=None)

@@ -1,17 +1,11 @@
-"""An .npz file of images and labels, targets or masks: checks, with code that corrects it."""
+"""Arrays of images and labels, targets or masks: checks, with code that corrects them."""
 
-import tarfile
-import zipfile
 from collections.abc import Mapping
 from math import isqrt
-from pathlib import Path
-
-import numpy as np
 
 from skipsearch.data.axes import CHANNELS_FIRST, CHANNELS_LAST, axes_of
 from skipsearch.data.labels import read_labels
 from skipsearch.data.mask_arrays import read_mask_arrays
-from skipsearch.data.memory import require_memory
 from skipsearch.data.pixels import check_pixels
 from skipsearch.data.source import (
     Array,
@@ -28,7 +22,7 @@ from skipsearch.data.vectors import (
     read_targets,
     task_of,
 )
-from skipsearch.errors import DataError, not_one_of, reason
+from skipsearch.errors import DataError, not_one_of
 from skipsearch.task import CLASSIFICATION, MULTI_LABEL, REGRESSION, SEGMENTATION
 
 # Names of the splits in a file. Those of validation are optional.
@@ -45,23 +39,9 @@ KEYS = (
 )
 
 
-def read_npz(path: Path, *, images_only: bool = False) -> Read:
-    """Read an .npz file of train and test images, and of validation images if it has some.
-
-    Args:
-        path: Path of the file.
-        images_only: Whether images suffice. Labels are then read if all splits have some, and masks
-            are not read.
-
-    Raises:
-        DataError: If it is another kind of file, or its arrays are not as `load_data` requires.
-    """
-    names, kind = _members(path, images_only)
-    arrays = _arrays(path, names)
-    return read_arrays(str(path), arrays, kind, f"the arrays in {path}")
-
-
-def read_arrays(where: str, arrays: Mapping[str, Array], kind: str | None, source: str) -> Read:
+def read_arrays(
+    where: str, arrays: Mapping[str, Array], kind: str | None, source: str, place: str = ""
+) -> Read:
     """Check arrays and convert them to a common format.
 
     Args:
@@ -69,6 +49,7 @@ def read_arrays(where: str, arrays: Mapping[str, Array], kind: str | None, sourc
         arrays: Arrays by the names of `KEYS`, including the required ones.
         kind: ``labels`` or ``masks``; None for images alone.
         source: Description of their origin.
+        place: Where mapped arrays lie; empty for memory.
 
     Raises:
         DataError: If they are not as `load_data` requires.
@@ -120,94 +101,8 @@ def read_arrays(where: str, arrays: Mapping[str, Array], kind: str | None, sourc
         source=source + (", read as (N, C, H, W)" if first else ""),
         task=task,
         groups=_groups(where, arrays.get(GROUPS), len(images["train_images"])),
+        place=place,
     )
-
-
-# --- the file ------------------------------------------------------------------------------------
-
-
-def _members(path: Path, images_only: bool) -> tuple[list[str], str | None]:
-    """Return the names of the arrays to read, and the kind of targets among them.
-
-    Raises:
-        DataError: If an array is unexpected or missing, or there are too many.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-    except Exception as error:  # zipfile raises errors of many kinds
-        raise DataError(f"{path}: unreadable as an .npz file ({_what_else(path, error)})") from None
-    if not all(member.filename.endswith(".npy") for member in members):
-        raise DataError(
-            f"{path}: unreadable as an .npz file (an archive of other files: unpack it and name "
-            "its folder)"
-        )
-    names = [member.filename.removesuffix(".npy") for member in members]
-    for name in names:
-        if name not in KEYS:
-            raise DataError(f"{path}: array {not_one_of(name, KEYS)}")
-    require_memory(
-        2 * sum(member.file_size for member in members),  # twice, for the division into splits
-        f"{path}: its arrays",
-        "write fewer or smaller images",
-    )
-    if {"val_images", "validation_images"} <= set(names):
-        raise DataError(f"{path}: both val_images and validation_images, expected one of them")
-    kinds = [kind for kind in REQUIRED if any(name.endswith(f"_{kind}") for name in names)]
-    of_images = [name.removesuffix("_images") for name in names if name.endswith("_images")]
-    if images_only:
-        labels = [f"{prefix}_labels" for prefix in of_images]
-        if "train" not in of_images:
-            raise DataError(f"{path}: no train_images in it")
-        if not set(labels) <= set(names):
-            images = [f"{prefix}_images" for prefix in of_images]
-            return [*images, *(name for name in names if name == GROUPS)], None
-        return [name for name in names if not name.endswith("_masks")], "labels"
-    if len(kinds) > 1:
-        raise DataError(f"{path}: both labels and masks, expected one of them")
-    kind = kinds[0] if kinds else "labels"
-    prefixes = [p for p in PREFIXES if p in of_images or f"{p}_{kind}" in names]
-    pairs = [f"{prefix}_{what}" for prefix in prefixes for what in ("images", kind)]
-    for key in (*REQUIRED[kind], *pairs):
-        if key not in names:
-            raise DataError(f"{path}: no {key} in it, expected {', '.join(REQUIRED[kind])}")
-    return names, kind
-
-
-def _what_else(path: Path, error: Exception) -> str:
-    """Describe a file that is not an .npz file."""
-    with path.open("rb") as stream:
-        start = stream.read(6)
-    if not start:
-        return "an empty file"
-    if start == b"\x93NUMPY":
-        return "one array alone: write several by their names with numpy.savez"
-    if tarfile.is_tarfile(path):
-        return "an archive of other files: unpack it and name its folder"
-    return reason(error)
-
-
-def _arrays(path: Path, names: list[str]) -> dict[str, Array]:
-    """Read the arrays."""
-    arrays: dict[str, Array] = {}
-    try:
-        # If numpy opens a file but cannot read it, the file stays open.
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            for name in names:
-                arrays[name] = np.asarray(file[name])
-    except Exception as error:  # zipfile, zlib and numpy raise errors of many kinds
-        if "allow_pickle" in str(error):  # numpy's error for an array of Python objects
-            raise DataError(
-                f"{path}: {name} holds Python objects, which are not read: save "
-                f"{_plain(name)}, and the others in the same way"
-            ) from None
-        raise DataError(f"{path}: unreadable as an .npz file ({reason(error)})") from None
-    return arrays
-
-
-def _plain(name: str) -> str:
-    """Return the expression that converts an array of objects to numbers or texts."""
-    return f"numpy.stack(list({name}))" if name.endswith("_images") else f"{name}.astype(str)"
 
 
 # --- the images ----------------------------------------------------------------------------------
@@ -288,7 +183,8 @@ def _groups(where: str, groups: Array | None, images: int) -> Array | None:
 def _check_alpha(where: str, images: Mapping[str, Array], first: bool) -> None:
     """Raise an error for a constant fourth channel, such as that of opaque images."""
     fourth = [array[..., 3] for array in images.values() if array.ndim == 4 and array.shape[3] == 4]
-    if fourth and all((part == fourth[0].flat[0]).all() for part in fourth):
+    parts = (part[n : n + 1_000] for part in fourth for n in range(0, len(part), 1_000))
+    if fourth and all((part == fourth[0].flat[0]).all() for part in parts):
         key = next(iter(images))
         colours = f"{key}[:, :3]" if first else f"{key}[..., :3]"
         raise DataError(

@@ -1,22 +1,26 @@
 """A data set of images: splits on one device, and information about them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import torch
 
 from skipsearch.data.arrays import read_arrays
+from skipsearch.data.asked import Asked
 from skipsearch.data.dividing import three_splits
 from skipsearch.data.duplicates import find_duplicates
 from skipsearch.data.fingerprint import fingerprint, hash_of
+from skipsearch.data.folds import check_folds, validation_rows
 from skipsearch.data.given import check_given_name, given_arrays, names_of, read_items
+from skipsearch.data.mapped import ArrayFile, chunks
 from skipsearch.data.memory import GIB
 from skipsearch.data.notes import Notes
 from skipsearch.data.pixels import pixel_type
 from skipsearch.data.resizing import resize
-from skipsearch.data.source import Read
+from skipsearch.data.source import Array, Read
 from skipsearch.data.split import IGNORED, Split
 from skipsearch.data.summaries import (
     absent,
@@ -37,12 +41,12 @@ from skipsearch.errors import DataError
 from skipsearch.plan import ImageSize, Size, check_image_size
 from skipsearch.task import CLASSIFICATION, MULTI_LABEL, REGRESSION, SEGMENTATION, Task
 
-BALANCE = {
+BALANCE: Mapping[str, Callable[[Any, tuple[str, ...]], str]] = {
     CLASSIFICATION.name: balance,
     SEGMENTATION.name: balance,
     MULTI_LABEL.name: label_balance,
 }
-DESCRIBE = {
+DESCRIBE: Mapping[str, Callable[[Any, tuple[str, ...]], list[str]]] = {
     CLASSIFICATION.name: describe_labels,
     SEGMENTATION.name: describe_masks,
     MULTI_LABEL.name: describe_label_matrices,
@@ -76,6 +80,12 @@ class Data:
         target_mean: Mean of each target of the training images; empty for other tasks than
             regression. Networks are trained on targets with mean 0 and standard deviation 1.
         target_std: Standard deviation of each target of the training images.
+        place: Where the images lie, in a sentence; empty for memory without a cache.
+        asked: Arguments of ``load_data``; None for other data.
+        drawn: Whether the validation split was drawn from the training images.
+        groups: Group of each training and then each drawn validation image; None if every image is
+            its own group.
+        folds: Number of folds, see ``in_folds``; None for a fixed validation split.
     """
 
     name: str
@@ -95,6 +105,11 @@ class Data:
     sigma: float = 0.0
     target_mean: tuple[float, ...] = ()
     target_std: tuple[float, ...] = ()
+    place: str = ""
+    asked: Asked | None = None
+    drawn: bool = False
+    groups: Array | None = None
+    folds: int | None = None
 
     @classmethod
     def of(
@@ -125,10 +140,9 @@ class Data:
         task, before = read.task, Size(*read.parts["train"].images.shape[2:])
         parts = {part: resize(name, split, size) for part, split in read.parts.items()}
         strata = read.class_names if task.classifies else None
-        train, validation, test, remark = three_splits(
-            name, parts, strata, split_seed, validation_fraction, read.groups
-        )
-        remarks = [read.source, remark]
+        divided = three_splits(name, parts, strata, split_seed, validation_fraction, read.groups)
+        train, validation, test = divided.train, divided.validation, divided.test
+        remarks = [read.source, divided.remark]
         if task.name in BALANCE:
             remarks.append(BALANCE[task.name](parts["train"].labels, read.class_names))
         if before != Size(*train.images.shape[2:]):
@@ -157,6 +171,9 @@ class Data:
             sigma=sigma,
             target_mean=target_mean,
             target_std=target_std,
+            place=read.place if before == Size(*train.images.shape[2:]) else "",
+            drawn=divided.drawn,
+            groups=divided.groups,
         )
 
     @classmethod
@@ -319,11 +336,15 @@ class Data:
             test = None if self.test is None else self.test.to(device)
             train, validation = self.train.to(device), self.validation.to(device)
         except torch.OutOfMemoryError:
-            size = sum(split.images.nbytes for split in self._splits().values())
+            size = sum(split.images.nbytes for split in self._splits().values()) / GIB
             raise DataError(
-                f"{self.name}: the images take {size / GIB:.1f} GiB, for which {device} has no room"
+                f"{self.name}: the images take {size:.1f} GiB, for which {device} has no room:"
+                " give a smaller image_size, or train on the CPU, which reads them from a file"
             ) from None
-        return replace(self, train=train, validation=validation, test=test)
+        place = self.place
+        if self.train.is_mapped and not train.is_mapped:
+            place = f"{place.partition(',')[0]}, copied to {device}"
+        return replace(self, train=train, validation=validation, test=test, place=place)
 
     def summary(self) -> str:
         """Return a readable summary of a few lines.
@@ -351,6 +372,14 @@ class Data:
         else:
             labels = {name: split.labels for name, split in splits.items()}
             lines += DESCRIBE[task.name](labels, self.class_names)
+        if self.place:
+            lines.append(f"place: {self.place}")
+        if self.folds is not None:
+            count = len(self.train) + len(self.validation)
+            lines.append(
+                f"{self.folds} folds of the {count:,} train and validation images: each is the"
+                " validation split of another seed"
+            )
         if left_out := self.notes.left_out():
             lines.append(f"left out: {left_out}")
         lines += [f"note: {warning}" for warning in self.notes.warnings()]
@@ -359,6 +388,19 @@ class Data:
     def _splits(self) -> dict[str, Split]:
         splits = {"train": self.train, "validation": self.validation, "test": self.test}
         return {name: split for name, split in splits.items() if split is not None}
+
+    def files(self) -> tuple[ArrayFile, ...]:
+        """Return the files that images or masks are read from during training; none in memory."""
+        found = [file for split in self._splits().values() for file in split.files()]
+        return tuple(dict.fromkeys(found))
+
+    def in_files(self, files: Iterable[ArrayFile]) -> "Data":
+        """Return the same data, read from other files of the same content and names."""
+        by_name = {(file.path.name, file.offset): file for file in files}
+        found = {file: by_name[file.path.name, file.offset] for file in self.files()}
+        test = None if self.test is None else self.test.in_files(found)
+        train, validation = self.train.in_files(found), self.validation.in_files(found)
+        return replace(self, train=train, validation=validation, test=test)
 
     def judged_by(self, metric: str | None) -> "Data":
         """Return the same data with another metric of their task.
@@ -370,6 +412,54 @@ class Data:
             RunError: If the task has no such metric.
         """
         return replace(self, task=self.task.judged_by(metric))
+
+    def in_folds(self, folds: int | None) -> "Data":
+        """Return the same data for cross-validation: ``for_seed`` then draws the splits.
+
+        Args:
+            folds: Number of folds that training and validation images are divided into; None for
+                the present splits.
+
+        Raises:
+            DataError: If the number is out of range, the validation images are not drawn from the
+                training images, or a class has too few images.
+        """
+        if folds is None:
+            return self
+        if not self.drawn:
+            raise DataError(
+                f"{self.name}: folds have no effect, since the data have their own validation"
+                " images"
+            )
+        pool = self.train.followed_by(self.validation)
+        check_folds(self.name, folds, self._strata(pool), self.groups, self.class_names, len(pool))
+        return replace(self, folds=folds)
+
+    def for_seed(self, seed: int) -> "Data":
+        """Return the data for a training with this seed.
+
+        With folds, one of them is the validation split and the others are the training split, and
+        images are normalised by the mean and standard deviation of the latter. The test split is
+        not affected.
+
+        Args:
+            seed: Seed of the training, which determines the fold, see ``folds.validation_rows``.
+        """
+        if self.folds is None:
+            return self
+        pool = self.train.followed_by(self.validation)
+        rows = validation_rows(
+            len(pool), self._strata(pool), self.groups, self.folds, self.split_seed, seed
+        )
+        train, validation = pool.at(np.delete(np.arange(len(pool)), rows)), pool.at(rows)
+        mean, std = mean_and_std(train.images)
+        return replace(
+            self, train=train, validation=validation, mean=mean, std=std, drawn=False, folds=None
+        )
+
+    def _strata(self, pool: Split) -> Array | None:
+        """Return the class of each image; None if images have no class."""
+        return pool.class_labels.cpu().numpy() if self.task.classifies else None
 
     def without_test(self) -> "Data":
         """Return the data without its test split, as required for a search.
@@ -387,10 +477,7 @@ class Data:
         """
         return replace(
             self,
-            train=Split(
-                torch.cat([self.train.images, self.validation.images]),
-                torch.cat([self.train.labels, self.validation.labels]),
-            ),
+            train=self.train.followed_by(self.validation),
             source=f"{self.source}; the validation images are trained on too",
             fingerprint=hash_of([b"validation in training", self.fingerprint.encode()]),
         )
@@ -421,7 +508,11 @@ def _notes(name: str, read: Read, splits: Mapping[str, Split], size: Size | None
         return notes
     lacking = {part: absent(split.labels, read.class_names) for part, split in splits.items()}
     _check_labelled(name, lacking, read.class_names, size)
-    ignored = sum(int((split.labels == IGNORED).all(2).all(1).sum()) for split in splits.values())
+    ignored = sum(
+        int((chunk == IGNORED).all(2).all(1).sum())
+        for split in splits.values()
+        for chunk in chunks(split.labels)
+    )
     return replace(
         notes,
         absent={part: names for part, names in lacking.items() if names},

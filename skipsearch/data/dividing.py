@@ -1,5 +1,7 @@
 """Drawing the splits that a source lacks, with a seed, stratified by class if images have one."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from skipsearch.data.source import Array
@@ -13,6 +15,27 @@ TEST_SEED = 0
 ORDERS = 200  # random orders of the groups, of which one is taken
 
 
+class Splits(NamedTuple):
+    """The three splits of a data set.
+
+    Attributes:
+        train: Training split.
+        validation: Validation split.
+        test: Test split.
+        remark: Remark on a drawn test split and on groups; empty without both.
+        drawn: Whether the validation split was drawn from the training images.
+        groups: Group of each image of the training split and then of the drawn validation split;
+            None if every image is its own group.
+    """
+
+    train: Split
+    validation: Split
+    test: Split
+    remark: str
+    drawn: bool
+    groups: Array | None
+
+
 def three_splits(
     name: str,
     parts: dict[str, Split],
@@ -20,7 +43,7 @@ def three_splits(
     split_seed: int,
     validation_fraction: float | None,
     groups: Array | None = None,
-) -> tuple[Split, Split, Split, str]:
+) -> Splits:
     """Draw the splits that a source lacks.
 
     Args:
@@ -31,10 +54,6 @@ def three_splits(
         validation_fraction: Share of validation images; None for the default.
         groups: Group of each training image, (N,); images of one group stay in one split. None if
             every image is its own group.
-
-    Returns:
-        Train, validation and test split, and a remark on a drawn test split and on groups; empty
-        without both.
 
     Raises:
         DataError: If the fraction is out of range or has no effect, or there are too few images.
@@ -65,16 +84,20 @@ def three_splits(
         test = parts["test"]
     else:
         aside = round(TEST_FRACTION * len(train))
-        train, test, groups = _divide(name, train, aside, TEST_SEED, class_names, groups)
+        train, test, groups, _ = _divide(name, train, aside, TEST_SEED, class_names, groups)
         share = len(test) / (len(train) + len(test))
         remark = f"no test split of its own, so a fixed {share:.0%} is set aside as one"
     if "validation" in parts:
         validation = parts["validation"]
     else:
-        train, validation, groups = _divide(name, train, places, split_seed, class_names, groups)
+        train, validation, groups, held = _divide(
+            name, train, places, split_seed, class_names, groups
+        )
+        if groups is not None and held is not None:
+            groups = np.concatenate([groups, held])
     if groups is not None:
         remark = "; ".join(filter(None, [remark, "images of one group are in one split"]))
-    return train, validation, test, remark
+    return Splits(train, validation, test, remark, "validation" not in parts, groups)
 
 
 def _divide(
@@ -84,17 +107,17 @@ def _divide(
     seed: int,
     class_names: tuple[str, ...] | None,
     groups: Array | None,
-) -> tuple[Split, Split, Array | None]:
+) -> tuple[Split, Split, Array | None, Array | None]:
     """Draw a number of images from a split.
 
     Returns:
-        The remaining images, the drawn ones, and the groups of the remaining ones. Of whole groups
-        half to twice the requested number is drawn.
+        The remaining images, the drawn ones, and the groups of both. Of whole groups half to twice
+        the requested number is drawn.
     """
     from sklearn.model_selection import train_test_split
 
     order = np.arange(len(split))
-    labels = None if class_names is None else split.labels.numpy()
+    labels = None if class_names is None else split.class_labels.numpy()
     if groups is not None:
         left, drawn = _divide_groups(labels, groups, places, seed)
         _check_groups(name, labels, groups, drawn, places, class_names)
@@ -106,13 +129,14 @@ def _divide(
         except ValueError:  # from scikit-learn: a class of one image, or fewer places than classes
             left, drawn = order, order[:0]
     if class_names is not None:
-        _check_classes(name, split.labels.numpy(), (left, drawn), places, class_names)
+        _check_classes(name, split.class_labels.numpy(), (left, drawn), places, class_names)
     elif not (len(left) and len(drawn)):
         raise DataError(f"{name}: {len(split)} images, too few to set {places} aside")
     return (
-        Split(split.images[left], split.labels[left]),
-        Split(split.images[drawn], split.labels[drawn]),
+        split.at(left),
+        split.at(drawn),
         None if groups is None else groups[left],
+        None if groups is None else groups[drawn],
     )
 
 

@@ -9,8 +9,8 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
+from skipsearch.data.mapped import Images, chunks
 from skipsearch.data.split import Split
 
 
@@ -58,14 +58,18 @@ def find_duplicates(splits: Mapping[str, Split]) -> Duplicates:
     )
 
 
-def _label_words(labels: Tensor) -> Words:
+def _label_words(labels: Images) -> Words:
     """Return a number for each label, or for each mask or row of labels or targets."""
-    return _digests(labels) if labels.ndim > 1 else labels.numpy().astype(np.uint64)
+    if labels.ndim > 1:
+        return _digests(labels)
+    return np.concatenate([chunk.numpy() for chunk in chunks(labels)]).astype(np.uint64)
 
 
-def _digests(images: Tensor) -> Words:
+def _digests(images: Images) -> Words:
     """Hash each image to 64 bits: a collision in a million images has a probability of 3e-8."""
     hashes = (
-        hashlib.blake2b(image.data, digest_size=8).digest() for image in images.contiguous().numpy()
+        hashlib.blake2b(image.data, digest_size=8).digest()
+        for chunk in chunks(images)
+        for image in chunk.numpy()
     )
     return np.frombuffer(b"".join(hashes), dtype=np.uint64)

@@ -1,16 +1,17 @@
 """The fingerprint of a data set: a hash of its images and labels, split by split, and its task."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 
 import torch
-from torch import Tensor
 
+from skipsearch.data.mapped import Images, chunks
 from skipsearch.data.pixels import pixel_type
 from skipsearch.task import CLASSIFICATION, Task
 
 
-def fingerprint(splits: Mapping[str, tuple[Tensor, Tensor]], task: Task, sigma: float) -> str:
+def fingerprint(splits: Mapping[str, tuple[Images, Images]], task: Task, sigma: float) -> str:
     """Hash all images and labels, with the split of each, the type of pixels and the task.
 
     For uint8 pixels and for classification nothing is added, so that old fingerprints stay valid.
@@ -20,14 +21,20 @@ def fingerprint(splits: Mapping[str, tuple[Tensor, Tensor]], task: Task, sigma: 
         task: Task of the networks.
         sigma: Standard deviation of the noise; 0 for other tasks than denoising.
     """
-    pieces: list[bytes | memoryview] = []
+    return hash_of(_pieces(splits, task, sigma))
+
+
+def _pieces(
+    splits: Mapping[str, tuple[Images, Images]], task: Task, sigma: float
+) -> Iterator[bytes | memoryview]:
+    """Yield the bytes that are hashed."""
     if task.name != CLASSIFICATION.name:
-        pieces.append(f"{task.name} {sigma!r}".encode())
+        yield f"{task.name} {sigma!r}".encode()
     for name, (images, labels) in splits.items():
         kind = "" if images.dtype == torch.uint8 else f" {pixel_type(images)}"
-        pieces += [f"{name} {tuple(images.shape)}{kind}".encode()]
-        pieces += [tensor.contiguous().numpy().data for tensor in (images, labels)]
-    return hash_of(pieces)
+        yield f"{name} {tuple(images.shape)}{kind}".encode()
+        for chunk in chain(chunks(images), chunks(labels)):
+            yield chunk.numpy().data
 
 
 def hash_of(pieces: Iterable[bytes | memoryview]) -> str:

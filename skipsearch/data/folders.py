@@ -1,13 +1,14 @@
 """A folder of images, with one folder per class, and with or without folders of the splits."""
 
 import unicodedata
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from skipsearch.data.image_files import read_header
 from skipsearch.data.labels import no_class
 from skipsearch.data.looking import (
     EXPECTED,
@@ -18,8 +19,9 @@ from skipsearch.data.looking import (
     look_into,
 )
 from skipsearch.data.paths import require_utf8
-from skipsearch.data.reading import format_of, read_headers, read_images
-from skipsearch.data.source import Read
+from skipsearch.data.pictures import Header
+from skipsearch.data.reading import Reading, format_of
+from skipsearch.data.source import Array, Read
 from skipsearch.data.split import Split
 from skipsearch.data.words import SPLITS, split_of, splits_within
 from skipsearch.errors import DataError, counted, not_one_of
@@ -28,39 +30,68 @@ from skipsearch.plan import Size
 CHANNELS = 3  # of 8-bit pictures, also of grey ones
 
 
-def read_folder(folder: Path, size: Size | None) -> Read:
+def read_folder(reading: Reading, size: Size | None, group_folders: bool = False) -> Read:
     """Read a folder of images.
 
     Args:
-        folder: Folder with a folder for each class, or for each split with classes inside.
+        reading: Reading of a folder with a folder for each class, or for each split with classes
+            inside.
         size: Height and width of the images; None to keep theirs, if they are not 8-bit pictures.
+        group_folders: Whether the folders inside a class are groups of images.
 
     Raises:
         DataError: If it has another structure, or an image cannot be read.
     """
-    passed = Passed()
+    folder, passed = reading.folder, Passed()
     top = look_into(folder)
     places = split_places(folder, top)
     if places["train"] != folder:
         passed.add(top, outside=len(top.images))
     class_names = _class_names(places["train"])
-    files = {split: _files_of_split(place, class_names, passed) for split, place in places.items()}
+    files = {
+        split: _files_of_split(place, class_names, passed, group_folders)
+        for split, place in places.items()
+    }
     paths = {split: list(chain.from_iterable(of_split)) for split, of_split in files.items()}
-    first = paths["train"][0]
-    headers = {first: read_header(first)}
+    headers = _first_header(reading, paths["train"])
     if size is None:
-        if not headers[first].is_array:
+        if not all(header.is_array for header in headers.values()):
             raise DataError(f"{folder}: a folder of images needs image_size, their side in pixels")
-        headers = read_headers(paths)
+        headers = reading.headers(paths)
     wanted = format_of(headers, size, CHANNELS)
-    images, notes = read_images(str(folder), paths, wanted, passed.notes())
+    images, notes = reading.images(reading.sound(paths), wanted, passed.notes())
+    damaged = set(reading.damaged)
+    files = {
+        split: [[path for path in of_class if path not in damaged] for of_class in of_split]
+        for split, of_split in files.items()
+    }
+    _check_classes(folder, files, class_names)
     return Read(
         parts={split: Split(images[split], _labels(of_split)) for split, of_split in files.items()},
         class_names=class_names,
         augmentation={"crop": 0, "flip": False, "cutout": 0},
         source=f"the images in {folder}",
         notes=notes,
+        groups=_groups(places["train"], files["train"]) if group_folders else None,
     )
+
+
+def _groups(train: Path, files: list[list[Path]]) -> Array:
+    """Return the group of each training image: the folder that it lies in, inside its class.
+
+    Raises:
+        DataError: If an image lies in no such folder.
+    """
+    groups = []
+    for path in chain.from_iterable(files):
+        inside = path.relative_to(train).parts
+        if len(inside) < 3:  # class, group, file
+            raise DataError(
+                f"{path}: lies directly in the folder of its class, expected a folder for each"
+                " group (group_folders)"
+            )
+        groups.append(inside[1])
+    return np.array(groups)
 
 
 def split_places(folder: Path, inside: Inside) -> dict[str, Path]:
@@ -133,7 +164,9 @@ def _deeper(folders: list[Path]) -> str:
     return ""
 
 
-def _files_of_split(folder: Path, class_names: tuple[str, ...], passed: Passed) -> list[list[Path]]:
+def _files_of_split(
+    folder: Path, class_names: tuple[str, ...], passed: Passed, group_folders: bool
+) -> list[list[Path]]:
     """Return the files of each class of a split."""
     inside = look_into(folder)
     passed.add(inside, outside=len(inside.images))
@@ -144,7 +177,7 @@ def _files_of_split(folder: Path, class_names: tuple[str, ...], passed: Passed) 
     for name in class_names:
         if not (folder / name).is_dir():
             raise DataError(f"{folder / name}: no images of this class, the folder is missing")
-        images = sorted(images_below(folder / name, passed, False))
+        images = sorted(images_below(folder / name, passed, group_folders))
         if not images:
             raise DataError(
                 f"{folder / name}: no images of this class, expected files that end with one of "
@@ -152,6 +185,24 @@ def _files_of_split(folder: Path, class_names: tuple[str, ...], passed: Passed) 
             )
         files.append(images)
     return files
+
+
+def _first_header(reading: Reading, paths: Sequence[Path]) -> dict[Path, Header]:
+    """Return the header of the first image that is not damaged."""
+    for path in paths:
+        if headers := reading.headers({"train": [path]}):
+            return headers
+    raise DataError(f"{reading.folder}: all {len(paths):,} train images are damaged")
+
+
+def _check_classes(
+    folder: Path, files: Mapping[str, list[list[Path]]], class_names: tuple[str, ...]
+) -> None:
+    """Raise an error for a class of which all images are damaged."""
+    for split, of_split in files.items():
+        for name, of_class in zip(class_names, of_split, strict=True):
+            if not of_class:
+                raise DataError(f"{folder}: all {split} images of class {name!r} are damaged")
 
 
 def _labels(files: list[list[Path]]) -> Tensor:

@@ -1,11 +1,15 @@
 """Loading data by name or path onto a device: checked, resized, and divided into splits."""
 
 import re
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from skipsearch.data.arrays import read_npz
+from skipsearch.data.array_sources import is_array_folder, read_array_folder, read_npz
+from skipsearch.data.asked import Asked
+from skipsearch.data.cache import read_folder_once
 from skipsearch.data.dataset import Data
 from skipsearch.data.device import find_device
 from skipsearch.data.folders import read_folder
@@ -32,6 +36,11 @@ def load_data(
     validation_fraction: float | None = None,
     download: bool = True,
     denoise: float | None = None,
+    *,
+    cache: bool = True,
+    skip_damaged: bool = False,
+    group_folders: bool = False,
+    in_memory: bool | None = None,
 ) -> Data:
     """Load a data set onto a device and split it.
 
@@ -56,6 +65,10 @@ def load_data(
               from 0 on, or texts, (N,) or (N, 1). For several labels, a matrix (N, K) of 0 and 1;
               for regression, numbers (N,) or (N, K), optionally with target_names. See
               `Data.from_arrays`.
+              If it is not compressed (numpy.savez), it can be larger than memory.
+            - a folder of such arrays, each in its own file such as train_images.npy, where only the
+              training arrays are required, or of images.npy and labels.npy or masks.npy alone. It
+              can be larger than memory.
             - for segmentation, a folder of images and masks of the same names, ROOT/images/*.png
               and ROOT/masks/*.png, or both in ROOT/train, ROOT/val and ROOT/test; or an .npz file
               of train_images and train_masks (N, H, W). Splits other than train are optional. A
@@ -78,6 +91,17 @@ def load_data(
         denoise: Standard deviation of Gaussian noise in grey levels of 0..255, which networks are
             to remove from the images; None for the task of the source. Labels are not used, and
             masks are not read.
+        cache: Whether a folder is decoded once, into ``decoded`` in ~/.cache/skipsearch, or in
+            `root` if that is given. The names, sizes and times of its files are checked whenever it
+            is loaded. Small folders are not cached.
+        skip_damaged: Whether image files that cannot be read are left out and reported, instead
+            of an error.
+        group_folders: Whether the folders inside the folder of a class are groups, such as
+            patients, of which all images stay in one split. A group may be in several classes.
+        in_memory: Whether the images are held in memory, or stay in a memory-mapped file that
+            training reads batch by batch; None to hold them in memory if they fit into a share of
+            it, see ``memory_share``. Folders in the cache, folders of arrays and uncompressed .npz
+            files can be mapped.
 
     Returns:
         Data with images (N, C, H, W) and labels (N,) int64, several labels (N, K) uint8, targets
@@ -86,6 +110,18 @@ def load_data(
     Raises:
         DataError: If the name, the device, a number, or the data are not as described above.
     """
+    asked = Asked(
+        root=root,
+        image_size=image_size,
+        split_seed=split_seed,
+        validation_fraction=validation_fraction,
+        download=download,
+        denoise=denoise,
+        cache=cache,
+        skip_damaged=skip_damaged,
+        group_folders=group_folders,
+        in_memory=in_memory,
+    )
     find_device(device)
     size = None if image_size is None else check_image_size(image_size, DataError)
     if denoise is not None and not (_is_number(denoise) and 0 < denoise <= MOST_NOISE):
@@ -97,11 +133,13 @@ def load_data(
     path = None if known else path_of(name, "data")
     name = str(name)
     try:
-        read = _read(name, path, root, size, download, images_only=denoise is not None)
+        read = _read(name, path, size, asked)
     except OSError as error:
         where = str(error.filename or name)
         where = where if len(where) <= LONGEST_SHOWN else f"{where[:LONGEST_SHOWN]}..."
         raise DataError(f"{where}: {error.strerror or error}") from None
+    if group_folders and read.groups is None:
+        raise DataError(f"{name}: group_folders has no effect, expected a folder of classes")
     if denoise is not None:
         kind = pixel_type(read.parts["train"].images)
         if kind != "uint8":
@@ -118,28 +156,59 @@ def load_data(
         validation_fraction=validation_fraction,
         sigma=sigma,
     )
-    return data.to(device)
+    return replace(data, asked=asked).to(device)
+
+
+def on_this_machine(data: Data) -> Data:
+    """Return data whose mapped files exist on this machine, for a worker of a cluster.
+
+    A missing file is made again, from the same source at the same path.
+
+    Args:
+        data: Data from another process.
+
+    Raises:
+        DataError: If the source is missing here, or its content is another one.
+    """
+    if all(file.is_unchanged for file in data.files()):
+        return data
+    if data.asked is None:
+        return data  # reading it raises an error
+    asked = replace(data.asked, in_memory=False)
+    source = data.name if data.path is None else data.path
+    again = load_data(source, **asked.arguments())
+    if again.fingerprint != data.fingerprint:
+        raise DataError(
+            f"{source}: has other images or labels on this machine than where the data were loaded"
+            f" (fingerprint {again.fingerprint}, {data.fingerprint} there)"
+        )
+    return data.in_files(again.files())
 
 
 def _read(
     name: str,
     path: Path | None,
-    root: str | Path | None,
     size: Size | None,
-    download: bool,
-    *,
-    images_only: bool,
+    asked: Asked,
 ) -> Read:
     """Read the source of a name or a path."""
     if path is None:
-        return read_known(name, root, download)
+        return read_known(name, asked.root, asked.download)
+    if is_array_folder(path):
+        return read_array_folder(path, asked)
     if path.is_dir():
-        if images_only:
-            return read_plain_folder(path, size)
+        if asked.denoise is not None:
+            images = partial(read_plain_folder, size=size)
+            return read_folder_once(path, size, "images", images, asked)
         layout = find_pairs(path)
-        return read_folder(path, size) if layout is None else read_pairs(layout, size)
+        if layout is None:
+            read = partial(read_folder, size=size, group_folders=asked.group_folders)
+            what = "classes and groups" if asked.group_folders else "classes"
+            return read_folder_once(path, size, what, read, asked)
+        pairs = partial(read_pairs, layout=layout, size=size)
+        return read_folder_once(path, size, "pairs", pairs, asked)
     if path.is_file():
-        return read_npz(path, images_only=images_only)
+        return read_npz(path, asked)
     plain = re.sub(r"[\W_]", "", name).lower()  # CIFAR-10, FashionMNIST
     meant = [word for word in DATASETS if word.replace("-", "") == plain]
     unknown = not_one_of(name, DATASETS)

@@ -57,6 +57,11 @@ class Passed:
         self.outside += outside
 
 
+def is_hidden(name: str) -> bool:
+    """Return whether a file or folder of this name is hidden."""
+    return name.startswith(".") or name in HIDDEN
+
+
 def images_below(folder: Path, passed: Passed, is_class: bool) -> list[Path]:
     """Return the images of a class, at any depth: the pictures, or .npy files if there are none.
 
@@ -100,7 +105,7 @@ def _images_below(
     if not is_class and len(filled) > 1:
         raise DataError(
             f"{folder}: {len(filled)} folders of images ({', '.join(filled[:2])}, ...) where the "
-            f"images of one class should lie, {EXPECTED}"
+            f"images of one class should lie, {EXPECTED}, or group_folders if they are groups"
         )
     return images
 
@@ -112,7 +117,7 @@ def look_into(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> Insid
         ordered = sorted(entries, key=lambda entry: entry.name)
     for entry in ordered:
         path = folder / entry.name
-        if entry.name.startswith(".") or entry.name in HIDDEN:
+        if is_hidden(entry.name):
             hidden += 1
         elif entry.is_dir():
             folders.append(path)

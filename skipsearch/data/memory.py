@@ -1,9 +1,35 @@
 """Main memory for images."""
 
+import os
+
 from skipsearch.errors import DataError
 from skipsearch.ram import available_ram
 
 GIB = 2**30
+
+
+def shown_bytes(number: float) -> str:
+    """Return a number of bytes as text."""
+    return f"{number / GIB:,.1f} GiB" if number >= GIB / 10 else f"{number / 2**20:,.1f} MiB"
+
+
+def memory_share() -> float:
+    """Return the number of bytes that images may take in memory.
+
+    A search has a copy of the images in its own process, one in Ray's store, and one in each
+    worker, of which there is at most one for each core.
+    """
+    return available_ram() / (2 + len(os.sched_getaffinity(0)))
+
+
+def is_resident(size: float, in_memory: bool | None) -> bool:
+    """Return whether images are held in memory.
+
+    Args:
+        size: Number of their bytes.
+        in_memory: Requested place; None for memory if they fit into its share.
+    """
+    return size <= memory_share() if in_memory is None else in_memory
 
 
 def require_memory(needed: float, where: str, remedy: str) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
 
 from skipsearch.errors import counted
 
@@ -38,6 +39,7 @@ class Notes:
         mask_size: Height and width to which masks were resized and cropped, such as ``16 x 16``;
             empty if they kept their own.
         sizes: Number of images of each split, by name.
+        damaged: Image and mask files that could not be read, as paths below the folder.
         constant: Channels with one value in all training images, counted from 0.
     """
 
@@ -59,7 +61,21 @@ class Notes:
     unlabelled: int = 0
     mask_size: str = ""
     sizes: Mapping[str, int] = field(default_factory=dict)
+    damaged: tuple[str, ...] = ()
     constant: tuple[int, ...] = ()
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Return the notes of ``to_dict``."""
+        plain: dict[str, Any] = {
+            name: tuple(v) if isinstance(v, list) else v for name, v in values.items()
+        }
+        return cls(**plain)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values of notes on files, which are made before splits are compared."""
+        assert not self.repeated, "expected notes on files alone"
+        return asdict(self)
 
     def left_out(self) -> str:
         """Return what was not read, as a list in words; empty if everything was read."""
@@ -71,6 +87,9 @@ class Notes:
                 words.append(f"{rest:,} with other suffixes")
             total = sum(self.passed_over.values())
             parts.append(f"{counted(total, 'file')} ({', '.join(words)})")
+        if self.damaged:
+            files = counted(len(self.damaged), "damaged file")
+            parts.append(f"{files} ({_listed(self.damaged)})")
         if self.outside:
             parts.append(f"{counted(self.outside, 'image')} outside the {self.read_folders}")
         if self.folders:

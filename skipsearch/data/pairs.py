@@ -2,7 +2,6 @@
 
 import unicodedata
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -15,10 +14,9 @@ from skipsearch.data.geometry import resize_masks
 from skipsearch.data.looking import Passed, images_below, look_into
 from skipsearch.data.mask_classes import VALUES, MaskSource, classes_of_masks
 from skipsearch.data.masks import Colours, check_palettes, mask_header, open_mask
-from skipsearch.data.memory import require_memory
 from skipsearch.data.pairing import EXPECTED, Halves, Layout, below
 from skipsearch.data.pictures import Header
-from skipsearch.data.reading import format_of, read_headers, read_images
+from skipsearch.data.reading import Files, Reading, format_of, kept
 from skipsearch.data.source import Array, Read
 from skipsearch.data.split import Split
 from skipsearch.errors import DataError
@@ -29,10 +27,11 @@ from skipsearch.text import read_text
 NAMES = ("classes.txt", "classes")  # file of the names of the classes, one per line
 
 
-def read_pairs(layout: Layout, size: Size | None) -> Read:
+def read_pairs(reading: Reading, layout: Layout, size: Size | None) -> Read:
     """Read a folder of images and masks.
 
     Args:
+        reading: Reading of the folder.
         layout: Folders of the images and masks, from `find_pairs`.
         size: Height and width to resize images and masks to; None to keep their size.
 
@@ -43,16 +42,22 @@ def read_pairs(layout: Layout, size: Size | None) -> Read:
     folder, places = layout.folder, layout.places()
     passed = Passed(skipped=[below(folder, place) for place in layout.skipped])
     file = _look_beside(folder, places, passed)
-    files: dict[str, dict[str, list[Path]]] = {"images": {}, "masks": {}}
+    files: dict[str, Files] = {"images": {}, "masks": {}}
     for split, halves in places.items():
         for half, paths in zip(files, _paired(halves, passed), strict=True):
             files[half][split] = paths
-    headers = read_headers(files["images"])
-    turned = _check_sizes(files, headers)
+    headers = reading.headers(files["images"])
+    turned = _check_sizes(files, headers, reading.headers(files["masks"], mask_header))
+    files = _sound_pairs(reading, files)
     wanted = format_of(headers, size)
     names = None if file is None else _class_names(file)
-    masks, class_names, palettes = _read_masks(folder, files["masks"], wanted.size, names)
-    images, notes = read_images(str(folder), files["images"], wanted, passed.notes())
+    masks, class_names, palettes = _read_masks(reading, files["masks"], wanted.size, names)
+    files = _sound_pairs(reading, files)
+    images, notes = reading.images(files["images"], wanted, passed.notes())
+    damaged = set(reading.damaged)
+    for split, paths in files["images"].items():
+        masks[split] = kept(masks[split], [path not in damaged for path in paths])
+    reading.sound(files["images"])
     return Read(
         parts={split: Split(images[split], masks[split]) for split in places},
         class_names=class_names,
@@ -121,8 +126,25 @@ def _check_halves(
     raise DataError(f"{files[alone[0]]}: has no {lacking} in {place}{hint}{more}")
 
 
+def _sound_pairs(reading: Reading, files: Mapping[str, Files]) -> dict[str, Files]:
+    """Return the files of the pairs of which neither is damaged."""
+    damaged = set(reading.damaged)
+    left: dict[str, Files] = {"images": {}, "masks": {}}
+    for split, images in files["images"].items():
+        pairs = list(zip(images, files["masks"][split], strict=True))
+        sound = [pair for pair in pairs if not damaged & {*pair}]
+        if not sound:
+            raise DataError(
+                f"{reading.folder}: all {len(pairs):,} {split} pairs have a damaged file, such as"
+                f" {next(path for path in pairs[0] if path in damaged)}"
+            )
+        left["images"][split] = [image for image, _ in sound]
+        left["masks"][split] = [mask for _, mask in sound]
+    return left
+
+
 def _check_sizes(
-    files: Mapping[str, Mapping[str, Sequence[Path]]], images: Mapping[Path, Header]
+    files: Mapping[str, Files], images: Mapping[Path, Header], masks: Mapping[Path, Header]
 ) -> int:
     """Raise an error for the first pair of different sizes.
 
@@ -130,8 +152,15 @@ def _check_sizes(
         Number of pairs of which image and mask are rotated or mirrored differently by EXIF.
     """
     turned_alone = 0
-    masks = read_headers(files["masks"], mask_header)
-    for (image, one), (mask, other) in zip(images.items(), masks.items(), strict=True):
+    pairs = [
+        pair
+        for split, of_split in files["images"].items()
+        for pair in zip(of_split, files["masks"][split], strict=True)
+    ]
+    for image, mask in pairs:
+        if image not in images or mask not in masks:  # damaged
+            continue
+        one, other = images[image], masks[mask]
         if one.size != other.size:
             turned = ", which its EXIF turns" if one.is_turned else ""
             raise DataError(
@@ -154,26 +183,36 @@ def _class_names(file: Path) -> list[str]:
 
 
 def _read_masks(
-    folder: Path, files: Mapping[str, Sequence[Path]], size: Size, names: Sequence[str] | None
+    reading: Reading, files: Files, size: Size, names: Sequence[str] | None
 ) -> tuple[dict[str, Tensor], tuple[str, ...], int]:
-    """Return the masks of each split, the names of the classes, and the number of palette masks."""
-    number = sum(map(len, files.values()))
-    require_memory(
-        2 * number * size.pixels,  # twice, for the division into splits
-        f"{folder}: {number:,} masks of {size} bytes",
-        "give a smaller image_size",
-    )
+    """Return the masks of each split, the names of the classes, and the number of palette masks.
+
+    Damaged ones are left out.
+    """
+    folder, number = reading.folder, sum(map(len, files.values()))
+    reading.room.reserve(number * size.pixels, f"{folder}: {number:,} masks of {size} bytes")
     tensors: dict[str, Tensor] = {}
     counts: dict[str, Array] = {}
     palettes: list[tuple[Path, Colours]] = []
-    with ThreadPoolExecutor() as pool:
-        for split, paths in files.items():
-            tensors[split] = torch.empty(len(paths), *size, dtype=torch.uint8)
-            counts[split] = np.empty((len(paths), VALUES), dtype=np.int64)
-            for index, mask in enumerate(pool.map(open_mask, paths)):
-                counts[split][index] = np.bincount(mask.classes.ravel(), minlength=VALUES)
-                tensors[split][index] = torch.from_numpy(resize_masks(mask.classes, size))
-                palettes.append((paths[index], mask.palette))
+    called: Files = {}
+    for split, paths in files.items():
+        masks = reading.room.empty(f"{split}_masks", (len(paths), *size), torch.uint8)
+        place = {path: index for index, path in enumerate(paths)}
+
+        def read(
+            path: Path, masks: Tensor = masks, place: Mapping[Path, int] = place
+        ) -> tuple[Array, Colours]:
+            mask = open_mask(path)
+            masks[place[path]] = torch.from_numpy(resize_masks(mask.classes, size))
+            return np.bincount(mask.classes.ravel(), minlength=VALUES), mask.palette
+
+        seen = reading.each(paths, read, "mask")
+        tensors[split] = kept(masks, [one is not None for one in seen])
+        known = [(path, *one) for path, one in zip(paths, seen, strict=True) if one is not None]
+        called[split] = [path for path, _, _ in known]
+        counts[split] = np.array([count for _, count, _ in known]).reshape(-1, VALUES)
+        palettes += [(path, palette) for path, _, palette in known]
+    reading.sound(files)
     number = check_palettes(palettes)
     source = MaskSource(
         where=str(folder),
@@ -183,4 +222,4 @@ def _read_masks(
             " mask = PIL.Image.open(FILE)"
         ),
     )
-    return tensors, classes_of_masks(source, counts, files, names), number
+    return tensors, classes_of_masks(source, counts, called, names), number

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from skipsearch.data.geometry import fit
-from skipsearch.errors import DataError, counted, reason
+from skipsearch.errors import DataError, UnreadableError, counted, reason
 from skipsearch.plan import Size
 
 MODES = {1: "L", 3: "RGB"}  # by number of channels; grey is the luma of ITU-R 601-2
@@ -160,6 +160,6 @@ def opened(path: str | Path) -> Iterator[Image.Image]:
         raise DataError(f"{path}: no such file") from None
     except UnidentifiedImageError:
         what = "an empty file" if Path(path).stat().st_size == 0 else "not a known image format"
-        raise DataError(f"{path}: unreadable image ({what})") from None
+        raise UnreadableError(f"{path}: unreadable image ({what})") from None
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error and others
-        raise DataError(f"{path}: unreadable image ({reason(error)})") from None
+        raise UnreadableError(f"{path}: unreadable image ({reason(error)})") from None

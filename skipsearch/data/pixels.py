@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import prod
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from skipsearch.data.mapped import Images
 from skipsearch.errors import DataError, counted, unknown_word
 
 FULL_SCALES = {
@@ -34,15 +36,19 @@ def check_pixels(
     if array.dtype.name not in FULL_SCALES:
         advice = f": save {name}.astype('float32'){others}" if array.dtype.kind in "biuf" else ""
         raise DataError(f"{what}, expected {', '.join(FULL_SCALES)}{advice}")
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        number = counted(int((~np.isfinite(array)).sum()), "value")
+    if array.dtype.kind == "f":
+        parts = [array[n : n + 1_000] for n in range(0, len(array), 1_000)]  # to save memory
+        odd = sum(int((~np.isfinite(part)).sum()) for part in parts)
+        if not odd:
+            return
+        number = counted(odd, "value")
         raise DataError(
             f"{what} with {number} not finite (NaN or infinite): replace them, as"
             f" numpy.nan_to_num({name}) does"
         )
 
 
-def pixel_type(images: Tensor) -> str:
+def pixel_type(images: Images) -> str:
     """Return the name of the type of images' pixels, such as ``uint8``."""
     return str(images.dtype).removeprefix("torch.")
 
@@ -53,7 +59,7 @@ def torch_type(word: str) -> torch.dtype:
     return dtype
 
 
-def full_scale(images: Tensor) -> float:
+def full_scale(images: Images) -> float:
     """Return the raw value that corresponds to 1."""
     return full_scale_of(pixel_type(images))
 
@@ -65,8 +71,8 @@ def full_scale_of(word: str) -> float:
     return FULL_SCALES[word]
 
 
-def pieces(images: Tensor) -> Iterator[Tensor]:
+def pieces(images: Images) -> Iterator[Tensor]:
     """Yield batches of images (n, C, H, W) as float64, in units of the full scale."""
-    together = max(1, PIECE // images[0].numel())
+    together = max(1, PIECE // prod(images.shape[1:]))
     for start in range(0, len(images), together):
         yield images[start : start + together].double() / full_scale(images)

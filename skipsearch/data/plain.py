@@ -8,7 +8,7 @@ import torch
 from skipsearch.data.folders import split_places
 from skipsearch.data.looking import Passed, images_below, look_into
 from skipsearch.data.pairing import find_pairs
-from skipsearch.data.reading import format_of, read_headers, read_images
+from skipsearch.data.reading import Reading, format_of
 from skipsearch.data.source import Read
 from skipsearch.data.split import Split
 from skipsearch.data.words import split_of
@@ -16,25 +16,28 @@ from skipsearch.errors import DataError
 from skipsearch.plan import Size
 
 
-def read_plain_folder(folder: Path, size: Size | None) -> Read:
+def read_plain_folder(reading: Reading, size: Size | None) -> Read:
     """Read the images of a folder at any depth; masks beside them are not read.
 
     Args:
-        folder: Folder of images, of classes, of splits, or of images and masks.
+        reading: Reading of a folder of images, of classes, of splits, or of images and masks.
         size: Height and width to resize images to; None to keep their size.
 
     Raises:
         DataError: If it has no images or another structure, or an image cannot be read.
     """
-    passed = Passed()
+    folder, passed = reading.folder, Passed()
     places = _places(folder, passed)
     files = {split: sorted(images_below(place, passed, True)) for split, place in places.items()}
     for split, place in places.items():
         if not files[split]:
             raise DataError(f"{place}: no images in it")
-    wanted = format_of(read_headers(files), size)
+    headers = reading.headers(files)
+    files = reading.sound(files)
+    wanted = format_of(headers, size)
+    images, notes = reading.images(files, wanted, passed.notes())
+    files = reading.sound(files)
     class_names = _class_names(places, files)
-    images, notes = read_images(str(folder), files, wanted, passed.notes())
     labels = {name: label for label, name in enumerate(class_names)}
     return Read(
         parts={

@@ -5,6 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from skipsearch.data.geometry import fit, resize_masks
+from skipsearch.data.mapped import chunks
 from skipsearch.data.memory import require_memory
 from skipsearch.data.split import Split
 from skipsearch.plan import Size
@@ -38,10 +39,10 @@ def resize(name: str, split: Split, size: Size | None) -> Split:
         images[start : start + together] = resize_images(
             split.images[start : start + together], size
         )
-    labels = split.labels
-    if labels.ndim == 3:
-        labels = torch.from_numpy(resize_masks(labels.numpy(), size))
-    return Split(images, labels)
+    if split.labels.ndim < 3:
+        return Split(images, split.labels)
+    masks = [torch.from_numpy(resize_masks(chunk.numpy(), size)) for chunk in chunks(split.labels)]
+    return Split(images, torch.cat(masks))
 
 
 def resize_images(images: Tensor, size: Size) -> Tensor:

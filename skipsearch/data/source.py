@@ -1,12 +1,14 @@
 """The content of a source of data after reading, before it is resized and divided."""
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from skipsearch.data.mapped import ArrayFile, Images, Mapped, Stamp
 from skipsearch.data.notes import Notes
 from skipsearch.data.split import Split
 from skipsearch.errors import DataError
@@ -28,6 +30,7 @@ class Read:
         task: Task of the networks.
         groups: Group of each training image, (N,), such as a patient; images of one group stay in
             one split. None if every image is its own group.
+        place: Where the images lie, in a sentence; empty for memory without a cache.
     """
 
     parts: dict[str, Split]
@@ -37,6 +40,7 @@ class Read:
     notes: Notes = field(default_factory=Notes)
     task: Task = CLASSIFICATION
     groups: Array | None = None
+    place: str = ""
 
     def for_denoising(self) -> Self:
         """Return the same images for denoising; classes stay unused, and zeros replace others."""
@@ -65,6 +69,8 @@ def split_of_masks(where: str, images: Array, masks: Array) -> Split:
         raise DataError(
             f"{where}: masks are {masks.shape}, expected {images.shape[:3]} as their images"
         )
+    if isinstance(masks, np.memmap):
+        return Split(_channels_first(images), _mapped(masks, masks.shape, masks.shape[1:]))
     return Split(_channels_first(images), torch.from_numpy(np.ascontiguousarray(masks)))
 
 
@@ -90,7 +96,37 @@ def split_of_vectors(where: str, images: Array, labels: Array) -> Split:
     return Split(_channels_first(images), torch.from_numpy(np.ascontiguousarray(labels)))
 
 
-def _channels_first(images: Array) -> Tensor:
-    """Return images (N, H, W) or (N, H, W, C) as a tensor (N, C, H, W)."""
+def _channels_first(images: Array) -> Images:
+    """Return images (N, H, W) or (N, H, W, C) as a tensor (N, C, H, W), or mapped as they are."""
+    if isinstance(images, np.memmap):
+        last = images.ndim == 4 and images.flags.c_contiguous
+        stored = images if last or images.ndim == 3 else images.transpose(0, 3, 1, 2)
+        height, width = images.shape[1:3]
+        channels = images.shape[3] if images.ndim == 4 else 1
+        return _mapped(images, stored.shape, (channels, height, width), last)
     images = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
     return torch.from_numpy(np.ascontiguousarray(images, images.dtype.newbyteorder("=")))
+
+
+def _mapped(
+    array: np.memmap[Any, Any], shape: tuple[int, ...], form: tuple[int, ...], last: bool = False
+) -> Mapped:
+    """Return a memory-mapped array as images or masks.
+
+    Args:
+        array: Array in any order of its axes.
+        shape: Shape of the array in the file.
+        form: Shape of an item as a tensor.
+        last: Whether the channels are the last axis in the file.
+    """
+    path = Path(str(array.filename))
+    file = ArrayFile(
+        path=path,
+        stamp=Stamp.of(path),
+        offset=array.offset,
+        dtype=array.dtype.str,
+        shape=shape,
+        form=form,
+        channels_last=last,
+    )
+    return Mapped((file,))

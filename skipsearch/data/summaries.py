@@ -1,16 +1,17 @@
 """Summaries of a data set: the sizes of its classes, the mean and deviation of its channels."""
 
 from collections.abc import Mapping
+from math import prod
 
 import torch
-from torch import Tensor
 
+from skipsearch.data.mapped import Images, chunks
 from skipsearch.data.pixels import full_scale, pieces
 
 CLASSES_SHOWN = 20
 
 
-def balance(labels: Tensor, class_names: tuple[str, ...]) -> str:
+def balance(labels: Images, class_names: tuple[str, ...]) -> str:
     """Describe the smallest and the largest class; empty if all have the same size.
 
     Args:
@@ -33,7 +34,7 @@ def balance(labels: Tensor, class_names: tuple[str, ...]) -> str:
     )
 
 
-def describe_labels(splits: Mapping[str, Tensor], class_names: tuple[str, ...]) -> list[str]:
+def describe_labels(splits: Mapping[str, Images], class_names: tuple[str, ...]) -> list[str]:
     """Return a line on the smallest class.
 
     Args:
@@ -47,7 +48,7 @@ def describe_labels(splits: Mapping[str, Tensor], class_names: tuple[str, ...]) 
     return [f"smallest class: {class_names[least]!r}, {totals[least]:,} images ({of_least})"]
 
 
-def describe_masks(splits: Mapping[str, Tensor], class_names: tuple[str, ...]) -> list[str]:
+def describe_masks(splits: Mapping[str, Images], class_names: tuple[str, ...]) -> list[str]:
     """Return lines on the pixels of each class and of the smallest one.
 
     Args:
@@ -56,7 +57,7 @@ def describe_masks(splits: Mapping[str, Tensor], class_names: tuple[str, ...]) -
     """
     counts = {name: _counts(masks, class_names) for name, masks in splits.items()}
     totals = [sum(of_class) for of_class in zip(*counts.values(), strict=True)]
-    labelled, pixels = sum(totals), sum(masks.numel() for masks in splits.values())
+    labelled, pixels = sum(totals), sum(prod(masks.shape) for masks in splits.values())
     ordered = sorted(range(len(totals)), key=lambda number: -totals[number])
     shown = [
         f"{class_names[number]!r} {share(totals[number], labelled)}"
@@ -76,7 +77,7 @@ def describe_masks(splits: Mapping[str, Tensor], class_names: tuple[str, ...]) -
     ]
 
 
-def absent(masks: Tensor, class_names: tuple[str, ...]) -> tuple[str, ...]:
+def absent(masks: Images, class_names: tuple[str, ...]) -> tuple[str, ...]:
     """Return the classes without a pixel in masks (N, H, W)."""
     counts = _counts(masks, class_names)
     return tuple(name for name, number in zip(class_names, counts, strict=True) if not number)
@@ -88,23 +89,24 @@ def share(part: int, whole: int) -> str:
     return f"{percent:.1f} %" if percent >= 1 or not part else f"{percent:.2g} %"
 
 
-def _counts(labels: Tensor, class_names: tuple[str, ...]) -> list[int]:
+def _counts(labels: Images, class_names: tuple[str, ...]) -> list[int]:
     """Return the number of images, or pixels, of each class, without ignored pixels."""
-    counts: list[int] = labels.flatten().bincount(minlength=len(class_names)).tolist()
+    length = max(len(class_names), 256 if labels.ndim == 3 else 0)
+    parts = [chunk.flatten().bincount(minlength=length) for chunk in chunks(labels)]
+    counts: list[int] = torch.stack(parts).sum(0).tolist()
     return counts[: len(class_names)]
 
 
-def constant_channels(images: Tensor) -> tuple[int, ...]:
+def constant_channels(images: Images) -> tuple[int, ...]:
     """Return the channels with one value in all images, counted from 0."""
-    first = images[:1, :, :1, :1]
-    return tuple(
-        number
-        for number in range(images.shape[1])
-        if bool((images[:, number] == first[:, number]).all())
-    )
+    first = images[:1][:, :, :1, :1]
+    constant = set(range(images.shape[1]))
+    for chunk in chunks(images):
+        constant = {n for n in constant if bool((chunk[:, n] == first[:, n]).all())}
+    return tuple(sorted(constant))
 
 
-def mean_and_std(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def mean_and_std(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return the mean and deviation of each channel in units of the full scale of the pixels.
 
     For uint8 they are computed from exact counts. For a constant channel, whose deviation of 0
@@ -115,11 +117,15 @@ def mean_and_std(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return tuple(means), tuple(std if std > 1e-9 else level for std in deviations)
 
 
-def _of_bytes(images: Tensor) -> tuple[list[float], list[float]]:
+def _of_bytes(images: Images) -> tuple[list[float], list[float]]:
     levels = torch.arange(256, dtype=torch.float64) / 255
+    channels = range(images.shape[1])
+    counted = sum(
+        torch.stack([chunk[:, n].flatten().bincount(minlength=256) for n in channels])
+        for chunk in chunks(images)
+    )
     means, deviations = [], []
-    for channel in range(images.shape[1]):
-        counts = images[:, channel].flatten().bincount(minlength=256).double()
+    for counts in torch.as_tensor(counted).double():
         share = counts / counts.sum()
         mean = (share * levels).sum()
         means.append(mean.item())
@@ -127,8 +133,8 @@ def _of_bytes(images: Tensor) -> tuple[list[float], list[float]]:
     return means, deviations
 
 
-def _of_numbers(images: Tensor) -> tuple[list[float], list[float]]:
-    number = images.numel() / images.shape[1]
+def _of_numbers(images: Images) -> tuple[list[float], list[float]]:
+    number = prod(images.shape) / images.shape[1]
     total = sum(piece.sum((0, 2, 3)) for piece in pieces(images))
     mean = torch.as_tensor(total / number)
     off = [((piece - mean[:, None, None]) ** 2).sum((0, 2, 3)) for piece in pieces(images)]

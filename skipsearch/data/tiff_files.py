@@ -8,7 +8,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from skipsearch.data.array_files import RawImage, Reader, read_deep
 from skipsearch.data.axes import CHANNELS_FIRST, CHANNELS_LAST, axes_of
-from skipsearch.errors import DataError, counted, reason
+from skipsearch.errors import DataError, UnreadableError, counted, reason
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two are BigTIFF
 # Tags of TIFF 6.0.
@@ -45,7 +45,7 @@ def tiff_reader(path: Path) -> Reader | None:
         has_others = UNSPECIFIED in tags.get(EXTRA_SAMPLES, ())
         kind = (bits, max(tags.get(SAMPLE_FORMAT, (1,))))
     except Exception as error:  # Pillow raises errors of many kinds
-        raise DataError(f"{path}: unreadable image ({reason(error)})") from None
+        raise UnreadableError(f"{path}: unreadable image ({reason(error)})") from None
     description = str(tags.get(DESCRIPTION, ""))  # bytes in some files
     is_last = is_last and TRUNCATED not in description
     is_in_pages = not is_last and _is_array(description)
@@ -99,7 +99,7 @@ def read_tiff(path: Path) -> RawImage:
             array, letters = series.asarray(), series.axes
             has_more = len(file.series) > 1
     except Exception as error:  # tifffile raises errors of many kinds
-        raise DataError(f"{path}: unreadable as a TIFF file ({reason(error)})") from None
+        raise UnreadableError(f"{path}: unreadable as a TIFF file ({reason(error)})") from None
     return RawImage(array=array, axes=_axes(path, letters, array.shape), has_more=has_more)
 
 

@@ -62,8 +62,8 @@ def unused_labels(
     Raises:
         DataError: If no or every training image has a label, or no image of another split has any.
     """
-    found = {part: _unused(split.labels, names) for part, split in splits.items()}
-    everywhere = _unused(1 - splits["train"].labels, names)
+    found = {part: _unused(split.class_labels, names) for part, split in splits.items()}
+    everywhere = _unused(1 - splits["train"].class_labels, names)
     for who, those in (("no", found["train"]), ("every", everywhere)):
         if those:
             raise DataError(
@@ -87,13 +87,13 @@ def targets_mean_and_std(
     if read.task is not REGRESSION:
         return (), ()
     for part, split in splits.items():
-        for target, values in zip(read.class_names, split.labels.T, strict=True):
+        for target, values in zip(read.class_names, split.class_labels.T, strict=True):
             if (values == values[0]).all():
                 raise DataError(
                     f"{name}: the target {target!r} is {values[0].item():g} for all"
                     f" {counted(len(values), f'{part} image')}, expected different numbers"
                 )
-    targets = splits["train"].labels
+    targets = splits["train"].class_labels
     return tuple(targets.mean(0).tolist()), tuple(targets.std(0, correction=0).tolist())
 
 

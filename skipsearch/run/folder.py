@@ -159,6 +159,7 @@ class Run:
         trial = self.trial(design)
         images = self.load_data(device or default_device(), data, data_root).without_test()
         model = build(trial.design, images.in_channels, images.outputs, seed=trial.seed)
+        images = images.for_seed(trial.seed)
         recipe = trial.recipe if epochs is None else trial.recipe.replace(epochs=epochs)
         with fitting_threads(trial.design, images, recipe):
             return explain(model, images, recipe, trial.seed, progress=progress)

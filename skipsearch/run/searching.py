@@ -6,12 +6,13 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
 from functools import partial
-from math import isnan, nan
+from math import ceil, isnan, nan
 from pathlib import Path
 
 from skipsearch.axes import RECIPE
 from skipsearch.config import DataConfig, SearchConfig, difference
-from skipsearch.data import Data, load_data
+from skipsearch.data import Asked, Data, load_data
+from skipsearch.data.folds import check_count
 from skipsearch.defaults import DATA, TRIALS
 from skipsearch.early_stopping import EarlyStopping
 from skipsearch.errors import RecipeError, RunError, counted, not_one_of
@@ -42,7 +43,7 @@ from skipsearch.searching.storage import without_password
 from skipsearch.searching.study import SearchStudy
 from skipsearch.space import Space
 from skipsearch.surrogate.inquiry import Inquiry
-from skipsearch.task import TASKS, Metric, Scale, Task, all_metrics
+from skipsearch.task import TASKS, Metric, Task, all_metrics
 from skipsearch.text import dump_yaml, write_atomically
 from skipsearch.training import Folder, do_nothing, packs, versions
 
@@ -67,6 +68,10 @@ def search(
     data_root: str | Path | None = None,
     image_size: ImageSize | None = None,
     denoise: float | None = None,
+    cache: bool = True,
+    skip_damaged: bool = False,
+    group_folders: bool = False,
+    folds: int | None = None,
     resources: Resources = Resources(),
     limits: Limits = Limits(),
     storage: str | None = None,
@@ -125,6 +130,13 @@ def search(
             folder of classes of 8-bit pictures.
         denoise: Standard deviation of the noise that networks are to remove from the images, in
             grey levels of 0..255; None for the task of the data.
+        cache: Whether a folder of images is decoded once, see ``load_data``.
+        skip_damaged: Whether image files of a folder that cannot be read are left out.
+        group_folders: Whether the folders inside the folder of a class are groups, such as
+            patients, of which all images stay in one split.
+        folds: Number of folds for cross-validation: each design is trained as many times, with
+            another fold as the validation split, before the next design is proposed. For data in
+            which a tenth of the images tells little; None for a fixed validation split.
         resources: Resources of the trials: cores, GPUs, trials at once, a cluster to join.
         limits: Limits of time and failures.
         storage: Optuna storage of the study, such as ``postgresql+psycopg://USER@HOST/NAME``;
@@ -159,8 +171,10 @@ def search(
     check_folder(out)
     earlier = Run.open(out).config if (out / "run.yaml").exists() else None
     sampler = _usual_sampler(earlier) if sampler is None else sampler
+    if folds is not None:
+        seeds = _seeds_of_folds(folds, seeds, trials, is_asked=axes is not None)
     if trials is None and sampler != "grid":
-        trials = TRIALS
+        trials = TRIALS if folds is None else ceil(TRIALS / seeds) * seeds
     positive = {"epochs": epochs, "seeds": seeds}
     if trials is not None:
         positive["trials"] = trials
@@ -177,7 +191,16 @@ def search(
     stopping = EarlyStopping(rule=scheduler) if isinstance(scheduler, str) else scheduler
     stopping = _usual_stopping(earlier) if stopping is None else stopping
     rungs = stopping.rungs(epochs)
-    images = _load(data, data_root, image_size, denoise).judged_by(metric)
+    asked = Asked(
+        root=data_root,
+        image_size=image_size,
+        denoise=denoise,
+        cache=cache,
+        skip_damaged=skip_damaged,
+        group_folders=group_folders,
+    )
+    images = _load(data, asked).judged_by(metric).in_folds(folds)
+    first = images.for_seed(seed)
     check_outside(out, images.path)
     objectives = tuple(objectives or (images.task.metric.validation,))
     if objectives[0] != images.task.metric.validation:
@@ -193,8 +216,9 @@ def search(
     recipe.check_augmentation(images.image_size)
     # Checked before anything is written: an empty space, and a sampler that cannot search it.
     space.sample(0)
-    baseline = do_nothing(images, images.validation)
-    scale = Scale(images.task.metric, len(images.validation), baseline)
+    baseline = do_nothing(first, first.validation)
+    described = _describe(images, first, asked, baseline, isinstance(data, Data))
+    scale = described.scale
     inquiry = None
     if axes:
         inquiry = Inquiry(
@@ -220,10 +244,11 @@ def search(
         objectives=objectives,
         inquiry=inquiry,
         scale=scale,
+        complete=folds is not None,
     )
     config = SearchConfig(
         space=space,
-        data=_describe(images, data_root, image_size, baseline, isinstance(data, Data)),
+        data=described,
         recipe=recipe,
         seed=seed,
         sampler=sampler_name(sampler),
@@ -279,18 +304,14 @@ def search(
     return Run(out, config, outcome)
 
 
-def _load(
-    data: str | Path | Data,
-    root: str | Path | None,
-    image_size: ImageSize | None,
-    denoise: float | None,
-) -> Data:
+def _load(data: str | Path | Data, asked: Asked) -> Data:
     """Load the data, unless they are given."""
     if not isinstance(data, Data):
-        return load_data(data, root=root, image_size=image_size, denoise=denoise)
-    for name, value in (("data_root", root), ("image_size", image_size), ("denoise", denoise)):
-        if value is not None:
-            raise RunError(f"{name}: has no effect on Data, which is loaded already")
+        return load_data(data, **asked.arguments())
+    for name in asked.changed():
+        raise RunError(
+            f"{name.replace('root', 'data_root')}: has no effect on Data, which is loaded already"
+        )
     return data.to("cpu")
 
 
@@ -413,25 +434,43 @@ def _check_same(out: Path, config: SearchConfig) -> None:
         raise RunError(f"{out}: holds another search: {other}; give the same or another --out")
 
 
+def _seeds_of_folds(folds: int, seeds: int, trials: int | None, *, is_asked: bool) -> int:
+    """Return the number of trainings of each design.
+
+    Raises:
+        DataError: If the number of folds is out of range.
+        RunError: If a design could not be trained on all folds.
+    """
+    check_count(folds)
+    seeds = folds if seeds == 1 else seeds
+    if seeds % folds:
+        raise RunError(f"seeds: {seeds} is not a multiple of the {folds} folds")
+    if trials is not None and trials % seeds and not is_asked:
+        raise RunError(
+            f"trials: {trials} is not a multiple of {seeds}, the trainings of each design"
+        )
+    return seeds
+
+
 def _describe(
     images: Data,
-    root: str | Path | None,
-    image_size: ImageSize | None,
+    first: Data,
+    asked: Asked,
     baseline: float,
     is_given: bool,
 ) -> DataConfig:
     metric = images.task.metric.name
     return DataConfig(
         name=images.name if images.path is None else str(images.path),
-        root=None if root is None else str(Path(root).absolute()),
-        resized_to=None if image_size is None else Size.of(image_size).image_size,
+        root=None if asked.root is None else str(Path(asked.root).absolute()),
+        resized_to=None if asked.image_size is None else Size.of(asked.image_size).image_size,
         split_seed=images.split_seed,
         fingerprint=images.fingerprint,
         in_channels=images.in_channels,
         image_size=images.image_size,
         classes=images.outputs,
-        train_images=len(images.train),
-        validation_images=len(images.validation),
+        train_images=len(first.train),
+        validation_images=len(first.validation),
         source=images.source,
         task=images.task.name,
         sigma=images.sigma,
@@ -439,4 +478,8 @@ def _describe(
         pixels=images.pixels,
         is_given=is_given,
         metric=None if metric == TASKS[images.task.name].metric.name else metric,
+        folds=images.folds,
+        skip_damaged=asked.skip_damaged,
+        group_folders=asked.group_folders,
+        cache=asked.cache,
     )

@@ -39,7 +39,7 @@ from ray.tune.execution import class_cache
 from skipsearch import openmp
 from skipsearch.searching.folder import session_folder
 from skipsearch.searching.probe import probe
-from skipsearch.searching.terminal import Line, can_redraw
+from skipsearch.terminal import Line, can_redraw
 from skipsearch.training import available_cores
 
 # Set before Ray starts: default loggers cost disk and seconds, and a failed trial reports no

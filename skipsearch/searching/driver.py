@@ -120,6 +120,12 @@ def run_trials(
             min(study.seeds_at_once, LARGEST_PACK),
         )
     )
+    if allocation.spread and (files := data.files()):
+        nodes = sum(node["Alive"] for node in ray.nodes())
+        progress.write_line(
+            f"data: read from {files[0].path.parent} during training; each of {nodes} nodes that"
+            f" lacks the file makes its own copy from {data.path or data.name}"
+        )
     searcher = StudySearcher(
         study,
         folder,

@@ -64,7 +64,8 @@ class Job:
         streams: Streams | None = None,
     ) -> None:
         self._request = request
-        self._data = data
+        assert data.folds is None or len(request.seeds) == 1, "each seed has its own splits"
+        self._data = data.for_seed(request.seeds[0])
         self._store = store
         self._device = data.train.images.device
         self._compiling = compiling

@@ -59,6 +59,8 @@ class Plan:
         inquiry: Questions about axes of the space, with the same seed and seeds; the study ends
             when all are answered. None to search for the best design.
         scale: Metric and number of validation images; None if they are unknown.
+        complete: Whether a proposed design is trained with all seeds before the next proposal, as
+            for folds. Without effect if there is an inquiry.
     """
 
     space: Space
@@ -70,6 +72,7 @@ class Plan:
     objectives: tuple[str, ...] = (SCORE,)
     inquiry: Inquiry | None = None
     scale: Scale | None = None
+    complete: bool = False
 
     @property
     def measure(self) -> str:

@@ -11,8 +11,8 @@ from typing import TextIO
 
 from skipsearch.errors import counted
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Trial
-from skipsearch.searching.terminal import Line, can_redraw, columns_of
 from skipsearch.task import Metric
+from skipsearch.terminal import Line, can_redraw, clock, columns_of
 
 QUIET_SECONDS = 10.0  # between two lines if the output is not a terminal
 
@@ -116,10 +116,3 @@ class Progress:
         )
         lines = [" | ".join(parts) for parts in forms]
         return next((line for line in lines if columns is None or len(line) <= columns), lines[-1])
-
-
-def clock(seconds: float) -> str:
-    """Return a time as ``m:ss`` or ``h:mm:ss``."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -145,6 +145,8 @@ class SearchStudy(Recorder):
         for _ in range(TRIES):
             if self._has_enough():
                 return None
+            if self.plan.complete and self._asking is None and not self._queue:
+                self._queue_incomplete()
             try:
                 trial = self._study.ask()
             except UpdateFinishedTrialError:
@@ -174,6 +176,12 @@ class SearchStudy(Recorder):
             other, seed = replacement
             self._queue.put(other.values, Queued(seed=seed))
         raise SpaceError(f"{self.plan.space.name}: {TRIES} proposals in a row were rejected")
+
+    def _queue_incomplete(self) -> None:
+        """Queue a training of a design that lacks one of the plan's seeds, if there is one."""
+        if incomplete := self._tried.incomplete():
+            values, seed = incomplete
+            self._queue.put(values, Queued(seed=seed))
 
     def _has_enough(self) -> bool:
         """Return whether all trainings that the plan requires have ended or are running."""

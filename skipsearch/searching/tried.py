@@ -75,6 +75,16 @@ class Tried:
             return list(self._seeds)
         return [] if known.failed else [s for s in self._seeds if s not in known.seeds]
 
+    def incomplete(self) -> tuple[Mapping[str, Value], int] | None:
+        """Return the values and the next seed of a known design that lacks one; None without one.
+
+        The design with the most trainings is first.
+        """
+        for key, known in sorted(self._known.items(), key=lambda item: -len(item[1].seeds)):
+            if further := self.further_seeds(key):
+                return known.values, further[0]
+        return None
+
     def replacement(self, proposal: Candidate | None) -> tuple[Candidate, int] | None:
         """Return a replacement for a proposal, and its seed; None if nothing is left.
 

@@ -15,7 +15,7 @@ import ray
 import torch
 from ray.exceptions import RayTaskError
 
-from skipsearch.data import Data
+from skipsearch.data import Data, on_this_machine
 from skipsearch.searching.front_end import Stays
 from skipsearch.searching.job import Job
 from skipsearch.searching.messages import Report, Request
@@ -103,7 +103,7 @@ class DesignTrainable(Stays):
     def setup(self, config: dict[str, Any], data: Data, store: Store) -> None:
         """Prepare the worker once."""
         on_gpu = bool(ray.get_gpu_ids())
-        self._data = data.to("cuda" if on_gpu else "cpu")
+        self._data = on_this_machine(data).to("cuda" if on_gpu else "cpu")
         self._store = store
         self._compiling = CompileChoice() if on_gpu else None  # never worth it on the CPU
         self._versions = versions()
@@ -153,7 +153,7 @@ class Engine:
     def __init__(self, data: list[Any], store: Store) -> None:
         device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
         tune_process(1)
-        (self._data,) = (each.to(device) for each in ray.get(data))
+        (self._data,) = (on_this_machine(each).to(device) for each in ray.get(data))
         self._store = store
         self._versions = versions()
         self._streams = Streams(device)

@@ -62,7 +62,7 @@ class Batches:
             each.append(torch.cat(rows)[:, : self.a_pass * self.size])
         drawn = torch.stack(each, dim=2).view(-1, self.a_pass, self.size, len(each))
         drawn = drawn.transpose(0, 1).contiguous()
-        return drawn.pin_memory() if images.is_cuda else drawn
+        return drawn.pin_memory() if images.device.type == "cuda" else drawn
 
 
 def stream(seed: int, purpose: str, number: int) -> int:

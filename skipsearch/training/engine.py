@@ -21,6 +21,7 @@ from skipsearch.models.packed import Random
 from skipsearch.plan import Size
 from skipsearch.recipe import Recipe
 from skipsearch.record import DIVERGED, Epoch, Measurement
+from skipsearch.training.ahead import DEPTH
 from skipsearch.training.batches import Batches, stream
 from skipsearch.training.checkpoint import load_checkpoint, save_checkpoint
 from skipsearch.training.compiling import CompileChoice, Compiling
@@ -233,7 +234,13 @@ class Training:
     def run_step(self, number: int) -> None:
         """Train one step, counted from the start of the training, without waiting for results."""
         self._seed_dropout(number)
-        self._run(self._batches[number])
+        draws = self._batches[number]
+        if self.data.train.is_mapped:
+            # Only of this pass over the data, since the draws of the next one replace it.
+            left = self._batches.a_pass - number % self._batches.a_pass
+            for later in range(number + 1, number + min(DEPTH + 1, left)):
+                self._step.expect(self._batches[later])
+        self._run(draws)
 
     def all_steps(self) -> Generator[Wait, None, list[Epoch]]:
         """Do the same as ``run_epochs``, but yield after each step.

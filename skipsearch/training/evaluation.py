@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from skipsearch.data import Split
+from skipsearch.training.ahead import Ahead, ahead
 from skipsearch.training.environment import kernels
 from skipsearch.training.interleaving import Wait, requested_so_far
 from skipsearch.training.memory import is_out_of_memory
@@ -95,10 +96,12 @@ class Evaluation:
         If memory runs out, the batches are halved.
         """
         self._step.model.eval()
-        start = 0
+        source, start = ahead(split), 0
         while start < len(split):
             try:
-                computed = self._batch(split, start, complete)
+                if isinstance(source, Ahead) and start + self.size < len(split):
+                    source.expect(self._index(split, start + self.size))
+                computed = self._batch(source, self._index(split, start), complete)
             except Exception as error:
                 if not is_out_of_memory(error) or self.size <= self._least:
                     raise
@@ -110,12 +113,15 @@ class Evaluation:
                 start += self.size
                 yield computed
 
-    def _batch(self, split: Split, start: int, complete: bool) -> tuple[Tensor, Tensor]:
+    def _index(self, split: Split, start: int) -> Tensor:
+        """Return the index of each image of the batch that starts with one of them."""
+        end = min(start + self.size, len(split))
+        return torch.arange(start, end, device=self._step.device)
+
+    def _batch(self, split: Split | Ahead, index: Tensor, complete: bool) -> tuple[Tensor, Tensor]:
         step = self._step
         # Not tuned: trying kernels for each shape costs more than one pass gains.
         with torch.no_grad(), kernels(step.device, self._deterministic, tune=False):
-            end = min(start + self.size, len(split))
-            index = torch.arange(start, end, device=step.device)
             inputs, target = step.examples.of(split, index)
             if self._networks > 1:
                 inputs = inputs.repeat(1, self._networks, 1, 1)

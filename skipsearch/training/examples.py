@@ -10,6 +10,7 @@ from torch import Tensor
 from skipsearch.data import Data, Split, augment, normalise
 from skipsearch.data.split import IGNORED
 from skipsearch.recipe import Recipe
+from skipsearch.training.ahead import Ahead, ahead
 from skipsearch.training.criteria import Criterion
 
 
@@ -24,7 +25,7 @@ class Examples:
 
     def __init__(self, data: Data, recipe: Recipe, criterion: Criterion) -> None:
         device = data.train.images.device
-        self._split = data.train
+        self._split = ahead(data.train)
         self._with_masks = data.train.labels.ndim == 3
         self._mean = torch.tensor(data.mean, device=device)
         self._std = torch.tensor(data.std, device=device)
@@ -47,8 +48,8 @@ class Examples:
         """
         rows = draws.flatten(1)
         index, moves, keys = rows[0], rows[1:6], rows[-1]  # keys: only if the task needs them
-        images, labels = self._normalised(self._split.images[index]), self._split.labels[index]
-        images = self._augment(images, moves)
+        images, labels = self._split.batch(index)
+        images = self._augment(self._normalised(images), moves)
         if self._with_masks:
             labels = self._augment(labels[:, None], moves, IGNORED)[:, 0]
         images, target = self._criterion.pose(images, labels, keys)
@@ -56,7 +57,16 @@ class Examples:
         target = target.view(*draws.shape[1:], *target.shape[1:])
         return inputs.contiguous(memory_format=torch.channels_last), target
 
-    def of(self, split: Split, index: Tensor) -> tuple[Tensor, Tensor]:
+    def expect(self, draws: Tensor) -> None:
+        """Start to read the images of a later call of ``augmented``, if they are mapped.
+
+        Args:
+            draws: Draws (rows, n, networks) of ``Batches``.
+        """
+        if isinstance(self._split, Ahead):
+            self._split.expect(draws.flatten(1)[0])
+
+    def of(self, split: Split | Ahead, index: Tensor) -> tuple[Tensor, Tensor]:
         """Return images of a split without augmentation.
 
         Random numbers depend only on the index of an image.
@@ -68,8 +78,8 @@ class Examples:
         Returns:
             Inputs (n, C, H, W) and targets (n, ...).
         """
-        images = self._normalised(split.images[index])
-        return self._criterion.pose(images, split.labels[index], index)
+        images, labels = split.batch(index)
+        return self._criterion.pose(self._normalised(images), labels, index)
 
     def _normalised(self, images: Tensor) -> Tensor:
         return normalise(images, self._mean, self._std, torch.float32)

@@ -40,10 +40,11 @@ def packs(
         seeds: Seeds to divide.
 
     Returns:
-        Packs of up to 8 seeds, in their order; a seed that is trained alone is a separate pack.
+        Packs of up to 8 seeds, in their order; a seed that is trained alone is a separate pack, as
+        is each one if the seeds have different folds of the data.
     """
     size = 1
-    if len(seeds) > 1 and work_a_layer(design, data, recipe) < WORK_A_THREAD:
+    if data.folds is None and len(seeds) > 1 and work_a_layer(design, data, recipe) < WORK_A_THREAD:
         with torch.device("meta"):  # only its structure
             size = LARGEST_PACK if can_pack(build(design, data.in_channels, data.outputs)) else 1
     return _parts(seeds, size)

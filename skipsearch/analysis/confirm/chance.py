@@ -33,7 +33,8 @@ def chance_of_best(scores: ArrayLike, scale: Scale) -> NDArray[np.float64]:
     Args:
         scores: Scores (designs, seeds) of at least 2 seeds, the same for all designs.
         scale: Metric and number of validation images. The noise is at least that of rounding to
-            whole images.
+            whole images. Folds are correlated, so that they count as fewer seeds, see
+            ``Scale.mean_variance``.
 
     Returns:
         Probabilities (designs,) with sum 1; equal for equal designs.
@@ -47,18 +48,19 @@ def chance_of_best(scores: ArrayLike, scale: Scale) -> NDArray[np.float64]:
     noise = seen - seen.mean(axis=0) - means[:, np.newaxis]
     freedom = (designs - 1) * (seeds - 1)
     within = max(float((noise**2).sum()), freedom * scale.rounding)
-    between = seeds * float((means**2).sum())
+    count = 1 / scale.mean_variance(seeds)  # of independent seeds
+    between = count * float((means**2).sum())
     if not within + between:
         return np.full(designs, 1 / designs)  # all scores are equal, and no rounding explains it
     ratios = np.tan(np.pi / 2 * (np.arange(STEPS) + 0.5) / STEPS)  # equally likely in the prior
-    shares = seeds * ratios**2 / (1 + seeds * ratios**2)  # of the means' variance that is not noise
+    shares = count * ratios**2 / (1 + count * ratios**2)  # of the means' variance that is not noise
     total = within + between * (1 - shares)
     log_weights = (designs - 1) / 2 * (np.log1p(-shares) - seeds * np.log(total))
     weights = np.exp(log_weights - log_weights.max())
     rng = np.random.default_rng(0)  # the same records give the same probabilities
     drawn = rng.choice(STEPS, DRAWS, p=weights / weights.sum())
     share, variance = shares[drawn], total[drawn] / rng.chisquare((designs - 1) * seeds, DRAWS)
-    spread = np.sqrt(share * variance / seeds)
+    spread = np.sqrt(share * variance / count)
     draws = means[:, np.newaxis] * share + spread * rng.standard_normal((designs, DRAWS))
     chances: NDArray[np.float64] = np.bincount(draws.argmax(axis=0), minlength=designs) / DRAWS
     rounded = means.round(DIGITS)

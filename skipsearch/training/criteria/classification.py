@@ -45,7 +45,7 @@ class ClassificationCriterion(Summed):
     """
 
     def __init__(self, data: Data, recipe: Recipe) -> None:
-        self._labels, self._classes = data.train.labels, data.classes
+        self._labels, self._classes = data.train.class_labels, data.classes
         self._weights = None
         if recipe.class_weights != "none":
             self._weights = balanced_weights(self._labels, self._classes)

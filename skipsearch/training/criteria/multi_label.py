@@ -35,7 +35,7 @@ class MultiLabelCriterion(Summed):
     """
 
     def __init__(self, data: Data, recipe: Recipe) -> None:
-        self._labels, self._names = data.train.labels, data.class_names
+        self._labels, self._names = data.train.class_labels, data.class_names
 
     def pose(self, images: Tensor, labels: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
         """Return images as they are, and labels (N, labels) as float32."""

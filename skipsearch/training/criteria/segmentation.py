@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from skipsearch.data import Data
+from skipsearch.data.mapped import Images
 from skipsearch.data.split import IGNORED
 from skipsearch.recipe import Recipe
 from skipsearch.training.criteria.confusion import confusion, dices, mean_over_present, overlaps
@@ -152,7 +153,7 @@ def dice_loss(outputs: Tensor, target: Tensor) -> Tensor:
 # --- frequencies of the classes ------------------------------------------------------------------
 
 
-def class_counts(masks: Tensor, classes: int) -> Tensor:
+def class_counts(masks: Images, classes: int) -> Tensor:
     """Return the number of pixels of each class in each mask (N, classes).
 
     Args:

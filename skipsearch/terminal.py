@@ -1,4 +1,4 @@
-"""One line of a terminal that is overwritten repeatedly, within the available columns."""
+"""One line of a terminal that is overwritten repeatedly, within the available columns; times."""
 
 from __future__ import annotations
 
@@ -72,3 +72,10 @@ class Line:
         self.write("")
         self._stream.write("\r")
         self._stream.flush()
+
+
+def clock(seconds: float) -> str:
+    """Return a time as ``m:ss`` or ``h:mm:ss``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

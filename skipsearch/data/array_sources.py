@@ -1,0 +1,238 @@
+"""Files of arrays, an .npz file or a folder of .npy files, which are read or mapped."""
+
+import tarfile
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from skipsearch.data.arrays import GROUPS, KEYS, PREFIXES, REQUIRED, read_arrays
+from skipsearch.data.asked import Asked
+from skipsearch.data.mapped import ArrayFile
+from skipsearch.data.memory import is_resident, require_memory, shown_bytes
+from skipsearch.data.npy_headers import array_in, arrays_in
+from skipsearch.data.source import Array, Read
+from skipsearch.errors import DataError, not_one_of, reason
+
+# Arrays that can be mapped; those of labels are small.
+LARGE = ("_images", "_masks")
+# Files of a folder of training arrays alone, and the names of their arrays.
+ALONE = {"images": "train_images", "labels": "train_labels", "masks": "train_masks"}
+
+
+def read_npz(path: Path, asked: Asked) -> Read:
+    """Read an .npz file of train and test images, and of validation images if it has some.
+
+    Args:
+        path: Path of the file.
+        asked: How the data are to be loaded. For denoising, images suffice: labels are then read if
+            all splits have some, and masks are not read.
+
+    Raises:
+        DataError: If it is another kind of file, or its arrays are not as `load_data` requires.
+    """
+    source = _Source(
+        path=path,
+        sizes=_members(path),
+        read=lambda names: _arrays(path, names),
+        mapped=lambda: arrays_in(path),
+        advice="write it without compression (numpy.savez), so that it can stay in the file",
+    )
+    return _read(source, asked, REQUIRED)
+
+
+def is_array_folder(path: Path) -> bool:
+    """Return whether a path is a folder of .npy files with the images of each split."""
+    names = {name for name in (*KEYS, *ALONE) if (path / f"{name}.npy").is_file()}
+    return "train_images" in names or ("images" in names and bool({"labels", "masks"} & names))
+
+
+def read_array_folder(folder: Path, asked: Asked) -> Read:
+    """Read a folder of .npy files, of the names of the arrays in an .npz file.
+
+    Args:
+        folder: Folder with train_images.npy, or with images.npy and labels.npy or masks.npy.
+        asked: How the data are to be loaded.
+
+    Raises:
+        DataError: If its arrays are not as `load_data` requires.
+    """
+    files: dict[str, Path] = {}
+    for path in sorted(folder.glob("*.npy")):
+        name = ALONE.get(path.stem, path.stem)
+        if name in files:
+            raise DataError(f"{folder}: both {files[name].name} and {path.name}, expected one")
+        files[name] = path
+    source = _Source(
+        path=folder,
+        sizes={name: path.stat().st_size for name, path in files.items()},
+        read=lambda names: {name: _array(files[name]) for name in names},
+        mapped=lambda: {
+            name: array for name, path in files.items() if (array := array_in(path)) is not None
+        },
+        advice="write them in C order and in the byte order of this machine",
+    )
+    required = {
+        kind: tuple(name for name in names if name.startswith("train"))
+        for kind, names in REQUIRED.items()
+    }
+    return _read(source, asked, required)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Source:
+    """Arrays in files.
+
+    Attributes:
+        path: Path of the file or folder.
+        sizes: Number of bytes of each array, by name.
+        read: Function that reads arrays of some names.
+        mapped: Function that finds the arrays which can be mapped.
+        advice: Advice for arrays that cannot be mapped.
+    """
+
+    path: Path
+    sizes: Mapping[str, int]
+    read: Callable[[list[str]], dict[str, Array]]
+    mapped: Callable[[], dict[str, ArrayFile]]
+    advice: str
+
+
+def _read(source: _Source, asked: Asked, required: Mapping[str, tuple[str, ...]]) -> Read:
+    """Read or map the arrays, and check them."""
+    path = source.path
+    names, kind = _choose(path, list(source.sizes), required, images_only=asked.denoise is not None)
+    size = sum(source.sizes[name] for name in names)
+    mapped: dict[str, Array] = {}
+    if not is_resident(size, asked.in_memory):
+        mapped = {
+            name: _map(file)
+            for name, file in source.mapped().items()
+            if name in names and name.endswith(LARGE) and _may_map(name, file)
+        }
+        if asked.in_memory is False and not mapped:
+            raise DataError(f"{path}: cannot be read from a file: {source.advice}")
+    rest = [name for name in names if name not in mapped]
+    require_memory(
+        2 * sum(source.sizes[name] for name in rest),  # twice, for the division into splits
+        f"{path}: its arrays",
+        f"write fewer or smaller images, or {source.advice}",
+    )
+    arrays = source.read(rest) | mapped
+    place = f"{shown_bytes(size)} in {path}, read from there during training" if mapped else ""
+    return read_arrays(str(path), arrays, kind, f"the arrays in {path}", place)
+
+
+def _may_map(name: str, file: ArrayFile) -> bool:
+    """Return whether an array needs no conversion; others are read, and checked as usual."""
+    is_mask = name.endswith("_masks")
+    return len(file.shape) in ((3,) if is_mask else (3, 4)) and (
+        not is_mask or file.dtype == np.dtype(np.uint8).str
+    )
+
+
+def _map(file: ArrayFile) -> Array:
+    return np.memmap(file.path, np.dtype(file.dtype), "r", file.offset, file.shape)
+
+
+# --- the file ------------------------------------------------------------------------------------
+
+
+def _members(path: Path) -> dict[str, int]:
+    """Return the names of the arrays in an .npz file, and their numbers of bytes.
+
+    Raises:
+        DataError: If it is another kind of file.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except Exception as error:  # zipfile raises errors of many kinds
+        raise DataError(f"{path}: unreadable as an .npz file ({_what_else(path, error)})") from None
+    if not all(member.filename.endswith(".npy") for member in members):
+        raise DataError(
+            f"{path}: unreadable as an .npz file (an archive of other files: unpack it and name "
+            "its folder)"
+        )
+    return {member.filename.removesuffix(".npy"): member.file_size for member in members}
+
+
+def _choose(
+    path: Path, names: list[str], required: Mapping[str, tuple[str, ...]], *, images_only: bool
+) -> tuple[list[str], str | None]:
+    """Return the names of the arrays to read, and the kind of targets among them.
+
+    Raises:
+        DataError: If an array is unexpected or missing, or there are too many.
+    """
+    for name in names:
+        if name not in KEYS:
+            raise DataError(f"{path}: array {not_one_of(name, KEYS)}")
+    if {"val_images", "validation_images"} <= set(names):
+        raise DataError(f"{path}: both val_images and validation_images, expected one of them")
+    kinds = [kind for kind in required if any(name.endswith(f"_{kind}") for name in names)]
+    of_images = [name.removesuffix("_images") for name in names if name.endswith("_images")]
+    if images_only:
+        labels = [f"{prefix}_labels" for prefix in of_images]
+        if "train" not in of_images:
+            raise DataError(f"{path}: no train_images in it")
+        if not set(labels) <= set(names):
+            images = [f"{prefix}_images" for prefix in of_images]
+            return [*images, *(name for name in names if name == GROUPS)], None
+        return [name for name in names if not name.endswith("_masks")], "labels"
+    if len(kinds) > 1:
+        raise DataError(f"{path}: both labels and masks, expected one of them")
+    kind = kinds[0] if kinds else "labels"
+    prefixes = [p for p in PREFIXES if p in of_images or f"{p}_{kind}" in names]
+    pairs = [f"{prefix}_{what}" for prefix in prefixes for what in ("images", kind)]
+    for key in (*required[kind], *pairs):
+        if key not in names:
+            raise DataError(f"{path}: no {key} in it, expected {', '.join(required[kind])}")
+    return names, kind
+
+
+def _what_else(path: Path, error: Exception) -> str:
+    """Describe a file that is not an .npz file."""
+    with path.open("rb") as stream:
+        start = stream.read(6)
+    if not start:
+        return "an empty file"
+    if start == b"\x93NUMPY":
+        return "one array alone: write several by their names with numpy.savez"
+    if tarfile.is_tarfile(path):
+        return "an archive of other files: unpack it and name its folder"
+    return reason(error)
+
+
+def _arrays(path: Path, names: list[str]) -> dict[str, Array]:
+    """Read the arrays."""
+    arrays: dict[str, Array] = {}
+    try:
+        # If numpy opens a file but cannot read it, the file stays open.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            for name in names:
+                arrays[name] = np.asarray(file[name])
+    except Exception as error:  # zipfile, zlib and numpy raise errors of many kinds
+        if "allow_pickle" in str(error):  # numpy's error for an array of Python objects
+            raise DataError(
+                f"{path}: {name} holds Python objects, which are not read: save "
+                f"{_plain(name)}, and the others in the same way"
+            ) from None
+        raise DataError(f"{path}: unreadable as an .npz file ({reason(error)})") from None
+    return arrays
+
+
+def _array(path: Path) -> Array:
+    """Read an .npy file."""
+    try:
+        with path.open("rb") as stream:
+            return np.asarray(np.load(stream, allow_pickle=False))
+    except Exception as error:  # numpy raises errors of many kinds
+        raise DataError(f"{path}: unreadable as an .npy file ({reason(error)})") from None
+
+
+def _plain(name: str) -> str:
+    """Return the expression that converts an array of objects to numbers or texts."""
+    return f"numpy.stack(list({name}))" if name.endswith("_images") else f"{name}.astype(str)"

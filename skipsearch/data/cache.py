@@ -1,0 +1,253 @@
+"""Folders of images that are decoded once: a cache of their pixels, checked by the files' stamps.
+
+A folder in the cache holds an .npy file for the images and for the labels or masks of each split,
+and ``cache.json``. It is valid if the names, sizes and times of all files of the data set are those
+at its time of reading.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL
+
+from skipsearch.data.asked import Asked
+from skipsearch.data.known import DEFAULT_ROOT
+from skipsearch.data.looking import is_hidden
+from skipsearch.data.mapped import Images, Mapped
+from skipsearch.data.memory import is_resident, require_memory, shown_bytes
+from skipsearch.data.notes import Notes
+from skipsearch.data.npy_headers import array_in
+from skipsearch.data.paths import path_of
+from skipsearch.data.reading import Reading
+from skipsearch.data.rooms import Files, Memory
+from skipsearch.data.source import Read
+from skipsearch.data.split import Split
+from skipsearch.errors import DataError
+from skipsearch.plan import Size
+from skipsearch.task import TASKS
+
+VERSION = 1  # of the format; with a change of what is decoded, it must be raised
+FILE = "cache.json"
+LEAST_BYTES = 2**24  # of the files of a folder; smaller ones are read in a moment, without a cache
+
+
+def read_folder_once(
+    folder: Path, size: Size | None, what: str, read: Callable[[Reading], Read], asked: Asked
+) -> Read:
+    """Read a folder from the cache, or decode it into the cache.
+
+    Args:
+        folder: Folder of images.
+        size: Height and width that images are resized to.
+        what: What is read of the folder, as a part of the key.
+        read: Function that reads and decodes it.
+        asked: How the data are to be loaded.
+
+    Raises:
+        DataError: If the folder cannot be read, or there is not enough memory.
+    """
+    listed = _listing(folder)
+    if asked.cache and (listed.size >= LEAST_BYTES or asked.in_memory is False):
+        try:
+            return _cached(folder, _key(folder, size, what), listed.digest, read, asked)
+        except OSError as error:  # an error of reading the folder itself is raised again below
+            where = f"{error.filename}: " if error.filename else ""
+            note = f"not cached, so decoded each time ({where}{error.strerror or error})"
+    else:
+        note = ""
+    if asked.in_memory is False:
+        why = note or "the cache is switched off"
+        raise DataError(f"{folder}: cannot be read from a file: {why}")
+    found = read(Reading(folder, Memory(), skip_damaged=asked.skip_damaged))
+    return replace(found, place=note)
+
+
+def _cached(
+    folder: Path, key: str, listing: str, read: Callable[[Reading], Read], asked: Asked
+) -> Read:
+    """Return a folder from the cache, after decoding it if necessary.
+
+    Raises:
+        DataError: If the folder cannot be read, or there is not enough memory.
+        OSError: If the cache cannot be written.
+    """
+    root = _root(asked.root)
+    if root.is_relative_to(folder):
+        raise OSError(errno.EINVAL, "inside the folder of images", str(root))
+    root.mkdir(parents=True, exist_ok=True)
+    place = root / key
+    values = _valid(place, listing, asked)
+    if values is None:
+        with _locked(root / f"{key}.lock"):
+            values = _valid(place, listing, asked)  # another process may have made it meanwhile
+            if values is None:
+                _make(folder, place, listing, read, asked)
+                values = json.loads((place / FILE).read_text())
+    return _open(place, values, asked.in_memory)
+
+
+def _root(root: str | Path | None) -> Path:
+    try:
+        parent = DEFAULT_ROOT.parent if root is None else root
+        return path_of(parent, "data-root") / "decoded"
+    except DataError as error:  # no home folder
+        raise OSError(errno.ENOENT, str(error)) from None
+
+
+# --- what is valid -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Listing:
+    """Digest of the names, sizes and times of all files below a folder, and their whole size."""
+
+    digest: str
+    size: int
+
+
+def _listing(folder: Path) -> _Listing:
+    digest, total = hashlib.blake2b(digest_size=16), 0
+    # Another version of the decoder may give other pixels.
+    digest.update(f"{VERSION} Pillow {PIL.__version__}".encode())
+    for name, size, time in _files(folder, "", ()):
+        digest.update(f"{name}\0{size} {time}\0".encode(errors="surrogateescape"))
+        total += size
+    return _Listing(digest.hexdigest(), total)
+
+
+def _files(
+    folder: Path, prefix: str, above: tuple[tuple[int, int], ...]
+) -> Iterator[tuple[str, int, int]]:
+    """Yield name, size and time of each file below a folder, and the names of hidden ones."""
+    status = folder.stat()
+    here = (status.st_dev, status.st_ino)
+    if here in above:
+        return  # a circle of links, of which the reader complains
+    with os.scandir(folder) as entries:
+        ordered = sorted(entries, key=lambda entry: entry.name)
+    for entry in ordered:
+        name = f"{prefix}{entry.name}"
+        if is_hidden(entry.name):
+            yield name, 0, 0
+        elif entry.is_dir():
+            yield f"{name}/", 0, 0
+            yield from _files(Path(entry.path), f"{name}/", (*above, here))
+        elif entry.is_file():
+            found = entry.stat()
+            yield name, found.st_size, found.st_mtime_ns
+
+
+def _key(folder: Path, size: Size | None, what: str) -> str:
+    """Return the name of a folder in the cache."""
+    asked = json.dumps([str(folder), size, what])
+    return f"{folder.name}-{hashlib.blake2b(asked.encode(), digest_size=6).hexdigest()}"
+
+
+def _valid(place: Path, listing: str, asked: Asked) -> dict[str, Any] | None:
+    """Return the description of a folder in the cache; None if it is missing or stale."""
+    try:
+        values: dict[str, Any] = json.loads((place / FILE).read_text())
+        sizes = {name: (place / name).stat().st_size for name in values["files"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if values["listing"] != listing or values["files"] != sizes:
+        return None
+    # Without skip_damaged, the damaged file must be named.
+    return values if asked.skip_damaged or not values["notes"]["damaged"] else None
+
+
+@contextlib.contextmanager
+def _locked(file: Path) -> Iterator[None]:
+    """Let one process at a time make a folder in the cache."""
+    with file.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+# --- its content ---------------------------------------------------------------------------------
+
+
+def _make(
+    folder: Path, place: Path, listing: str, read: Callable[[Reading], Read], asked: Asked
+) -> None:
+    """Decode a folder into the cache, under a temporary name until it is complete."""
+    part = place.with_name(f"{place.name}.part")
+    shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
+    part.mkdir()
+    try:
+        room = Files(part)
+        found = read(Reading(folder, room, skip_damaged=asked.skip_damaged))
+        for name, split in found.parts.items():
+            if split.labels.ndim == 1:
+                np.save(part / f"{name}_labels.npy", split.class_labels.numpy())
+        room.flush()
+        files = {path.name: path.stat().st_size for path in part.iterdir()}
+        values = {
+            "folder": str(folder),
+            "listing": listing,
+            "files": files,
+            "parts": {name: len(split) for name, split in found.parts.items()},
+            "class_names": found.class_names,
+            "augmentation": found.augmentation,
+            "source": found.source,
+            "task": found.task.name,
+            "notes": found.notes.to_dict(),
+            "groups": None if found.groups is None else found.groups.tolist(),
+        }
+        (part / FILE).write_text(json.dumps(values, indent=1))
+        del found
+        shutil.rmtree(place, ignore_errors=True)
+        part.rename(place)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _open(place: Path, values: dict[str, Any], in_memory: bool | None) -> Read:
+    """Return the content of a folder in the cache, in memory or mapped."""
+    task = TASKS[values["task"]]
+    parts = {}
+    for name, number in values["parts"].items():
+        images = _mapped(place / f"{name}_images.npy", number)
+        labels: Images
+        if task.per_pixel:
+            labels = _mapped(place / f"{name}_masks.npy", number)
+        else:
+            labels = _mapped(place / f"{name}_labels.npy", number)[:]
+        parts[name] = Split(images, labels)
+    size = sum(split.nbytes for split in parts.values())
+    if is_resident(size, in_memory):
+        require_memory(2 * size, f"{values['folder']}: its images", "leave them in the cache")
+        parts = {name: Split(each.images[:], each.labels[:]) for name, each in parts.items()}
+        where = f"decoded images of {shown_bytes(size)} in {place}, read into memory"
+    else:
+        where = f"{shown_bytes(size)} in {place}, read from there during training"
+    return Read(
+        parts=parts,
+        class_names=tuple(values["class_names"]),
+        augmentation=values["augmentation"],
+        source=values["source"],
+        notes=Notes.from_dict(values["notes"]),
+        groups=None if values["groups"] is None else np.array(values["groups"]),
+        task=task,
+        place=where,
+    )
+
+
+def _mapped(path: Path, number: int) -> Mapped:
+    """Return the first items of an array in the cache."""
+    file = array_in(path)
+    if file is None:
+        raise OSError(errno.EINVAL, "not an array of the cache", str(path))
+    return Mapped((replace(file, shape=(number, *file.shape[1:])),))

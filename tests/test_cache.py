@@ -1,0 +1,276 @@
+"""Folders that are decoded once: the cache is checked, can fail, and never changes a result."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from skipsearch.data import Data, Split, cache, load_data
+from skipsearch.data.mapped import Mapped
+from skipsearch.errors import DataError, UnreadableError
+
+SIZE = 8
+CLASSES, NUMBER = ("cat", "dog"), 20
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Cache folders of any size below a home of its own."""
+    monkeypatch.setattr(cache, "LEAST_BYTES", 0)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def classes(folder: Path) -> Path:
+    """Write a folder of two classes."""
+    rng = np.random.default_rng(1)
+    for name in CLASSES:
+        (folder / name).mkdir(parents=True)
+        for number in range(NUMBER):
+            pixels = rng.integers(0, 256, (10, 12, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{number:02}.png")
+    return folder
+
+
+def pairs(folder: Path) -> Path:
+    """Write a folder of images and masks."""
+    rng = np.random.default_rng(2)
+    for half in ("images", "masks"):
+        (folder / half).mkdir(parents=True)
+    for number in range(NUMBER):
+        pixels = rng.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / "images" / f"{number:02}.png")
+        Image.fromarray(pixels[..., 0] % 3).save(folder / "masks" / f"{number:02}.png")
+    return folder
+
+
+MAKERS = {"classes": classes, "pairs": pairs}
+
+
+def splits(data: Data) -> list[Split]:
+    """Return all splits."""
+    assert data.test is not None
+    return [data.train, data.validation, data.test]
+
+
+def load(folder: Path, **how: object) -> Data:
+    """Load a folder."""
+    return load_data(folder, image_size=SIZE, **how)  # type: ignore[arg-type]
+
+
+def decoded(home: Path) -> list[Path]:
+    """Return the folders in the cache."""
+    return [path for path in (home / ".cache/skipsearch/decoded").glob("*") if path.is_dir()]
+
+
+@pytest.mark.parametrize("maker", MAKERS.values(), ids=MAKERS)
+def test_all_ways_give_the_same_data(
+    tmp_path: Path, home: Path, maker: Callable[[Path], Path]
+) -> None:
+    folder = maker(tmp_path / "images")
+    plain = load(folder, cache=False)
+    assert not decoded(home)
+    assert not plain.place
+    ways = [load(folder), load(folder), load(folder, in_memory=False), load(folder)]
+    (place,) = decoded(home)
+    for data in ways:
+        assert data.fingerprint == plain.fingerprint
+        assert (data.mean, data.std, data.notes) == (plain.mean, plain.std, plain.notes)
+        assert str(place) in data.summary()
+        for one, other in zip(splits(data), splits(plain), strict=True):
+            index = torch.arange(len(other)).flip(0)
+            for read, expected in zip(one.batch(index), other.batch(index), strict=True):
+                assert read.equal(expected)
+    assert [data.train.is_mapped for data in ways] == [False, False, True, False]
+    assert "read from there during training" in ways[2].summary()
+
+
+def test_the_second_load_decodes_nothing(tmp_path: Path, home: Path) -> None:
+    folder = classes(tmp_path / "images")
+    load(folder)
+    (place,) = decoded(home)
+    before = (place / cache.FILE).stat()
+    path = folder / "cat" / "00.png"
+    stamp = path.stat()
+    path.write_bytes(b"x" * stamp.st_size)
+    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))  # a change that no stamp tells
+    load(folder)
+    assert (place / cache.FILE).stat().st_ino == before.st_ino
+    with pytest.raises(UnreadableError, match=r"00\.png: unreadable image"):
+        load(folder, cache=False)
+
+
+def other_pixels(folder: Path) -> None:
+    """Replace an image by another one."""
+    Image.new("RGB", (10, 12), (9, 9, 9)).save(folder / "cat" / "00.png")
+
+
+def another_name(folder: Path) -> None:
+    """Rename an image, so that the order changes."""
+    (folder / "cat" / "00.png").rename(folder / "cat" / "99.png")
+
+
+def one_less(folder: Path) -> None:
+    """Remove an image."""
+    (folder / "cat" / "00.png").unlink()
+
+
+def older(folder: Path) -> None:
+    """Change the time of an image to another one, and its content at equal size."""
+    path = folder / "cat" / "00.png"
+    shutil.copy(folder / "cat" / "01.png", path)
+    os.utime(path, (1, 1))
+
+
+@pytest.mark.parametrize("change", [other_pixels, another_name, one_less, older])
+def test_a_stale_cache_is_made_anew(
+    tmp_path: Path, home: Path, change: Callable[[Path], None]
+) -> None:
+    folder = classes(tmp_path / "images")
+    before = load(folder, in_memory=False)
+    before.train.batch(torch.arange(3))
+    change(folder)
+    after = load(folder)
+    assert after.fingerprint != before.fingerprint
+    assert after.fingerprint == load(folder, cache=False).fingerprint
+    assert len(decoded(home)) == 1
+    before.train.batch(torch.arange(3))  # an open file stays as it was
+
+
+def damage_json(place: Path) -> None:
+    """Truncate the description."""
+    (place / cache.FILE).write_text("{")
+
+
+def damage_array(place: Path) -> None:
+    """Truncate the images."""
+    with (place / "train_images.npy").open("r+b") as stream:
+        stream.truncate(300)
+
+
+def remove_labels(place: Path) -> None:
+    """Remove the labels."""
+    (place / "train_labels.npy").unlink()
+
+
+def leave_a_rest(place: Path) -> None:
+    """Leave the folder of a process that was killed."""
+    place.rename(place.with_name(f"{place.name}.part"))
+
+
+@pytest.mark.parametrize("damage", [damage_json, damage_array, remove_labels, leave_a_rest])
+def test_a_damaged_cache_is_made_anew(
+    tmp_path: Path, home: Path, damage: Callable[[Path], None]
+) -> None:
+    folder = classes(tmp_path / "images")
+    fingerprint = load(folder).fingerprint
+    (place,) = decoded(home)
+    damage(place)
+    assert load(folder).fingerprint == fingerprint
+    assert decoded(home) == [place]
+
+
+def test_sizes_and_roots_have_caches_of_their_own(tmp_path: Path, home: Path) -> None:
+    folder = classes(tmp_path / "images")
+    load(folder)
+    load_data(folder, image_size=4)
+    load_data(folder, image_size=SIZE, denoise=20)
+    load(folder, root=tmp_path / "root")
+    assert len(decoded(home)) == 3
+    (place,) = (path for path in (tmp_path / "root/decoded").iterdir() if path.is_dir())
+    assert json.loads((place / cache.FILE).read_text())["folder"] == str(folder)
+
+
+def test_a_cache_that_cannot_be_written_is_a_line(tmp_path: Path, home: Path) -> None:
+    folder = classes(tmp_path / "images")
+    home.mkdir()
+    (home / ".cache").touch()
+    data = load(folder)
+    assert data.fingerprint == load(folder, cache=False).fingerprint
+    (line,) = (line for line in data.summary().splitlines() if line.startswith("place: "))
+    assert line.startswith("place: not cached, so decoded each time (")
+    assert "Not a directory" in line
+    with pytest.raises(DataError, match="cannot be read from a file: not cached"):
+        load(folder, in_memory=False)
+    with pytest.raises(DataError, match="cannot be read from a file: the cache is switched off"):
+        load(folder, in_memory=False, cache=False)
+
+
+# --- damaged files -------------------------------------------------------------------------------
+
+
+def damage(path: Path) -> None:
+    """Truncate a file in the middle of its pixels."""
+    path.write_bytes(path.read_bytes()[:-60])
+
+
+def test_a_damaged_file_is_named_or_left_out(tmp_path: Path, home: Path) -> None:
+    folder = classes(tmp_path / "images")
+    for name in ("cat/03.png", "dog/00.png", "dog/19.png"):
+        damage(folder / name)
+    for how in ({}, {"cache": False}):
+        with pytest.raises(UnreadableError, match=r"cat/03\.png: unreadable .*--skip-damaged"):
+            load(folder, **how)
+    assert not decoded(home)
+    ways = [load(folder, skip_damaged=True, cache=use) for use in (True, True, False)]
+    shutil.rmtree(folder / "cat")
+    shutil.rmtree(folder / "dog")
+    classes(folder)
+    for name in ("cat/03.png", "dog/00.png", "dog/19.png"):
+        (folder / name).unlink()
+    left = load(folder)
+    for data in ways:
+        assert data.fingerprint == left.fingerprint
+        assert "3 damaged files (cat/03.png, dog/00.png, dog/19.png)" in data.summary()
+
+
+def test_a_cache_without_the_damaged_files_does_not_hide_them(tmp_path: Path) -> None:
+    folder = classes(tmp_path / "images")
+    damage(folder / "cat" / "03.png")
+    load(folder, skip_damaged=True)
+    with pytest.raises(UnreadableError, match=r"cat/03\.png"):
+        load(folder)
+
+
+@pytest.mark.parametrize("names", [["images/03.png"], ["masks/00.png", "images/19.png"]])
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_a_damaged_half_leaves_out_the_pair(
+    tmp_path: Path, names: list[str], in_memory: bool
+) -> None:
+    folder = pairs(tmp_path / "images")
+    for name in names:
+        damage(folder / name)
+    with pytest.raises(UnreadableError, match="unreadable image"):
+        load(folder)
+    data = load(folder, skip_damaged=True, in_memory=in_memory)
+    assert data.train.is_mapped is not in_memory
+    for name in names:
+        for half in ("images", "masks"):
+            (folder / half / Path(name).name).unlink()
+    assert data.fingerprint == load(folder).fingerprint
+    assert all(name in data.summary() for name in names)
+
+
+def test_a_class_that_is_all_damaged_is_an_error(tmp_path: Path) -> None:
+    folder = classes(tmp_path / "images")
+    for path in (folder / "dog").iterdir():
+        damage(path)
+    with pytest.raises(DataError, match="all train images of class 'dog' are damaged"):
+        load(folder, skip_damaged=True)
+    for path in (folder / "cat").iterdir():
+        damage(path)
+    with pytest.raises(DataError, match="images are damaged"):
+        load(folder, skip_damaged=True)
+
+
+def test_mapped_masks_and_images_lie_in_files(tmp_path: Path) -> None:
+    data = load(pairs(tmp_path / "images"), in_memory=False)
+    for split in splits(data):
+        assert isinstance(split.images, Mapped)
+        assert isinstance(split.labels, Mapped)

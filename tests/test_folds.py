@@ -1,0 +1,224 @@
+"""Cross-validation: folds of the images as replicates of a design."""
+
+from __future__ import annotations
+
+import shlex
+from itertools import chain
+from math import sqrt
+from pathlib import Path
+from statistics import fmean, variance
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import t
+from test_study import open_study, train
+
+import skipsearch as ss
+from skipsearch.analysis.command import search_command
+from skipsearch.analysis.confirm.chance import chance_of_best
+from skipsearch.analysis.ranking import interval
+from skipsearch.analysis.ties import tied_with_leader
+from skipsearch.cli.parser import read_arguments
+from skipsearch.data import Split
+from skipsearch.data.folds import validation_rows
+from skipsearch.errors import DataError, RunError
+from skipsearch.run import Run
+from skipsearch.task import ACCURACY, Scale
+
+RNG = np.random.default_rng(0)
+
+
+def data(n: int = 90, classes: int = 3, **how: Any) -> ss.Data:
+    """Images that differ in their first pixel, the number of the image."""
+    labels = np.arange(n) % classes
+    images = RNG.integers(0, 256, (n, 6, 6), dtype=np.uint8)
+    images[:, 0, 0] = np.arange(n)
+    return ss.Data.from_arrays(images, labels, **how)
+
+
+def numbers(split: Split) -> list[int]:
+    return sorted(split.images[:, 0, 0, 0].tolist())
+
+
+# --- divisions -----------------------------------------------------------------------------------
+
+
+@given(
+    labels=st.lists(st.integers(0, 2), min_size=20, max_size=60),
+    folds=st.integers(2, 6),
+    split_seed=st.integers(0, 3),
+    division=st.integers(0, 200_000),
+)
+def test_the_folds_of_a_division_are_a_stratified_partition(
+    labels: list[int], folds: int, split_seed: int, division: int
+) -> None:
+    classes = np.array([*labels, *[0, 1, 2] * folds])  # each class can be in every fold
+    seeds = range(division * folds, (division + 1) * folds)
+    rows = [validation_rows(len(classes), classes, None, folds, split_seed, seed) for seed in seeds]
+    assert sorted(np.concatenate(rows)) == list(range(len(classes)))
+    counts = np.array([np.bincount(classes[fold], minlength=3) for fold in rows])
+    assert (np.ptp(counts, axis=0) <= 1).all()
+
+
+def test_images_of_one_group_are_in_one_fold() -> None:
+    groups = np.arange(90) // 5
+    given_ = data(groups=groups).in_folds(4)
+    assert given_.test is not None
+    for seed in range(8):
+        drawn = given_.for_seed(seed)
+        sides = [
+            {groups[number] for number in numbers(split)}
+            for split in (drawn.train, drawn.validation, given_.test)
+        ]
+        assert sum(map(len, sides)) == len(set.union(*sides))
+
+
+def test_each_seed_has_its_own_splits_and_the_test_split_stays() -> None:
+    whole = data()
+    folded = whole.in_folds(4)
+    assert "4 folds of the 72 train and validation images" in folded.summary()
+    assert (folded.fingerprint, folded.for_seed(0).test) == (whole.fingerprint, whole.test)
+    held = [numbers(folded.for_seed(seed).validation) for seed in range(8)]
+    pool = sorted(numbers(whole.train) + numbers(whole.validation))
+    assert sorted(chain(*held[:4])) == sorted(chain(*held[4:])) == pool
+    assert held[0] != held[4]  # another division
+    assert held[1] == numbers(folded.for_seed(1).validation)
+    first = folded.for_seed(0)
+    assert sorted(numbers(first.train) + numbers(first.validation)) == pool
+    pixels = first.train.images.double() / 255
+    assert first.mean == pytest.approx(pixels.mean((0, 2, 3)).tolist())
+    assert first.std == pytest.approx(pixels.std((0, 2, 3), correction=0).tolist())
+    assert whole.for_seed(3) is whole
+
+
+def test_masks_and_noise_have_folds_too() -> None:
+    images = RNG.integers(0, 256, (40, 8, 8), dtype=np.uint8)
+    masks = (images > 128).astype(np.uint8)
+    folded = ss.Data.from_arrays(images, masks).in_folds(4)
+    drawn = folded.for_seed(2)
+    assert len(drawn.validation) == 8
+    assert torch.equal(
+        (drawn.validation.images[:, 0] > 128).to(torch.uint8), drawn.validation.labels
+    )
+
+
+@pytest.mark.parametrize(
+    ("folds", "how", "said"),
+    [
+        (1, {}, "folds: 1 is not a whole number from 2 to 20"),
+        (True, {}, "folds: True is not a whole number"),
+        (30, {}, "from 2 to 20"),
+        (3, {"validation": True}, "data have their own validation images"),
+        (20, {"n": 60}, "class '0' has 16 images for training and validation, too few for 20"),
+        (12, {"groups": 9}, "class '0' has 8 groups for training and validation, too few for 12"),
+    ],
+)
+def test_impossible_folds_are_refused(folds: Any, how: dict[str, Any], said: str) -> None:
+    how = dict(how)
+    n = how.pop("n", 90)
+    if "groups" in how:
+        how["groups"] = np.arange(n) // how["groups"]
+    if "validation" in how:
+        how["validation"] = (RNG.integers(0, 256, (9, 6, 6), dtype=np.uint8), np.arange(9) % 3)
+    with pytest.raises(DataError, match=said):
+        data(n, **how).in_folds(folds)
+
+
+# --- statistics ----------------------------------------------------------------------------------
+
+# Nadeau & Bengio 2003: the corrected resampled t-test, for 5 folds of 100 images.
+FOLDED = Scale(ACCURACY, 20, None, 20 / 80)
+FIXED = Scale(ACCURACY, 20)
+
+
+def test_an_interval_is_that_of_the_corrected_resampled_t_test() -> None:
+    scores = [0.5, 0.6, 0.55, 0.7, 0.65]
+    half = t.ppf(0.975, 4) * sqrt(variance(scores) * (1 / 5 + 20 / 80))
+    assert interval(scores, FOLDED) == pytest.approx((fmean(scores) - half, fmean(scores) + half))
+    low, high = interval(scores, FIXED)
+    assert 2 * half / (high - low) == pytest.approx(1.5)  # sqrt(5 * (1/5 + 1/4))
+
+
+def test_folds_count_as_fewer_seeds_in_ties_and_chances() -> None:
+    scores = [[0.80, 0.82, 0.84, 0.83, 0.81], [0.775, 0.79, 0.805, 0.80, 0.78]]
+    scores += [[0.60 + i / 100, 0.62, 0.63, 0.61, 0.60] for i in range(3)]
+    assert tied_with_leader(scores, FIXED) == [True, False, False, False, False]
+    assert tied_with_leader(scores, FOLDED) == [True, True, False, False, False]
+    fixed, folded = (chance_of_best(scores[:2], scale)[0] for scale in (FIXED, FOLDED))
+    assert 0.5 < folded < fixed
+
+
+# --- searches ------------------------------------------------------------------------------------
+
+
+def test_a_design_is_trained_on_all_folds_before_the_next_one(tmp_path: Path) -> None:
+    study = open_study(tmp_path, trials=12, seeds=4, complete=True)
+    proposals = []
+    while (proposal := study.ask()) is not None:
+        proposals.append((proposal.candidate.key, proposal.seed))
+        train(study, proposal)
+        if len(proposals) in (2, 7):  # interrupted within a design
+            study.close()
+            study = open_study(tmp_path, trials=12, seeds=4, complete=True)
+    study.close()
+    keys = [key for key, _ in proposals]
+    assert keys == [key for key in dict.fromkeys(keys) for _ in range(4)]
+    assert [seed for _, seed in proposals] == [0, 1, 2, 3] * 3
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ({"folds": 3, "seeds": 4}, "seeds: 4 is not a multiple of the 3 folds"),
+        ({"folds": 3, "trials": 7}, "trials: 7 is not a multiple of 3"),
+        ({"folds": 0}, "folds: 0 is not a whole number from 2 to 20"),
+    ],
+)
+def test_a_search_whose_designs_could_not_have_all_folds_is_refused(
+    tmp_path: Path, how: dict[str, Any], said: str
+) -> None:
+    with pytest.raises((RunError, DataError), match=said):
+        ss.search("quickstart", data(), out=tmp_path / "run", **how)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.usefixtures("ray")
+def test_a_search_with_folds_goes_the_whole_way(tmp_path: Path) -> None:
+    images, out = data(), tmp_path / "run"
+    space = ss.Space.from_dict(
+        {
+            "name": "tiny",
+            "base": {"widths": [4, 8], "depths": [1, 1]},
+            "recipe": {"batch_size": 16},
+            "axes": {"layout": ["conv3-bn-relu", "bn-relu-conv3 +"]},
+        }
+    )
+    how: dict[str, Any] = {"trials": 6, "epochs": 2, "out": out}
+    run = ss.search(space, images, folds=3, **how)
+    assert (run.config.seeds, run.config.data.folds) == (3, 3)
+    assert (run.config.data.train_images, run.config.data.validation_images) == (48, 24)
+    assert run.config.scale.overlap == 0.5
+    assert sorted(trial.seed for trial in run.trials()) == [0, 0, 1, 1, 2, 2]
+    assert (run.rank().n == 3).all()
+    # Each training is the one that its seed's splits give.
+    best = run.trial("best")
+    fold = images.in_folds(3).for_seed(best.seed)
+    *_, last = ss.train(
+        ss.build(best.design, 1, 3, seed=best.seed), fold, best.recipe, seed=best.seed
+    )
+    assert last.validation_score == best.curve[-1].validation_score
+    _, *words = shlex.split(search_command(run.config))
+    assert read_arguments(words).folds == 3
+
+    with pytest.raises(RunError, match="folds is 3 there, None was asked for"):
+        ss.search(space, images, **how | {"trials": 3})
+    run = Run.open(out)
+    assert "3 folds" in run.report().read_text()
+    confirmed = ss.confirm(run, top=2, seeds=2, data=images)
+    assert confirmed.rounds == 2
+    exported = ss.export(run, "best", out=tmp_path / "winner", data=images)
+    assert exported.test.images == 18

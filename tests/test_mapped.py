@@ -1,0 +1,234 @@
+"""Images in memory-mapped files: the same as images in memory, everywhere."""
+
+import os
+import pickle
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from skipsearch.data import Split, load_data, memory
+from skipsearch.data.fingerprint import fingerprint
+from skipsearch.data.loading import on_this_machine
+from skipsearch.data.mapped import Mapped, chunks
+from skipsearch.data.npy_headers import array_in, arrays_in
+from skipsearch.errors import DataError
+from skipsearch.task import CLASSIFICATION
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (50, 5, 4, 3), dtype=np.uint8)  # N H W C
+FORMS = {  # by layout: how the images lie in the file, and as tensors
+    "first": (IMAGES.transpose(0, 3, 1, 2), IMAGES.transpose(0, 3, 1, 2)),
+    "last": (IMAGES, IMAGES.transpose(0, 3, 1, 2)),
+    "grey": (IMAGES[..., 0], IMAGES[:, None, ..., 0]),
+    "uint16": (IMAGES.astype("uint16") * 257, IMAGES.transpose(0, 3, 1, 2).astype("uint16") * 257),
+}
+
+
+def mapped(path: Path, images: np.ndarray, *, last: bool = False) -> Mapped:
+    """Write images to a file, and map it."""
+    np.save(path, np.ascontiguousarray(images))
+    file = array_in(path)
+    assert file is not None
+    if images.ndim == 3:
+        file = replace(file, form=(1, *file.form))
+    if last:
+        file = replace(file, form=(file.shape[3], *file.shape[1:3]), channels_last=True)
+    return Mapped((file,))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_mapped_images_are_those_in_memory(tmp_path: Path, form: str) -> None:
+    stored, expected = FORMS[form]
+    images = mapped(tmp_path / "a.npy", stored, last=form in ("last", "uint16"))
+    resident = torch.from_numpy(np.ascontiguousarray(expected))
+    assert images.shape == resident.shape
+    assert (images.dtype, images.nbytes) == (resident.dtype, resident.nbytes)
+    index = torch.tensor([3, 49, 3, 0])
+    assert images[index].equal(resident[index])
+    assert images[7:9].equal(resident[7:9])
+    assert torch.cat(list(chunks(images))).equal(resident)
+    rows = np.array([8, 2, 40])
+    assert images.at(rows)[:].equal(resident[rows])
+    assert images.at(rows).at(np.array([2, 0]))[torch.tensor([1])].equal(resident[[8]])
+
+
+def test_images_in_several_files(tmp_path: Path) -> None:
+    one, other = (mapped(tmp_path / f"{n}.npy", FORMS["first"][0] + n) for n in (0, 1))
+    both = one.at(np.arange(40, 50)).followed_by(other)
+    expected = torch.cat([one[40:50], other[:]])
+    assert both[:].equal(expected)
+    assert both[torch.tensor([59, 0, 10])].equal(expected[[59, 0, 10]])
+    again = both.followed_by(both.at(np.array([3])))
+    assert again.files == both.files
+    assert again[60:].equal(expected[[3]])
+
+
+def test_a_mapped_split_is_pickled_as_a_reference(tmp_path: Path) -> None:
+    images = np.tile(IMAGES, (200, 1, 1, 1))
+    labels = torch.arange(len(images)) % 2
+    split = Split(mapped(tmp_path / "a.npy", images, last=True), labels)
+    small = split.at(np.arange(4, 40))
+    written = pickle.dumps(small)
+    assert len(written) < 4_000 < images.nbytes
+    again = pickle.loads(written)
+    assert again.is_mapped
+    for one, other in zip(
+        small.batch(torch.arange(36)), again.batch(torch.arange(36)), strict=True
+    ):
+        assert one.equal(other)
+    resident = Split(small.images[:], small.labels)
+    prints = [
+        fingerprint({"train": (each.images, each.labels)}, CLASSIFICATION, 0.0)
+        for each in (small, again, resident)
+    ]
+    assert len(set(prints)) == 1
+
+
+def test_a_file_that_changed_is_an_error(tmp_path: Path) -> None:
+    images = mapped(tmp_path / "a.npy", IMAGES, last=True)
+    images[:1]
+    with (tmp_path / "a.npy").open("r+b") as stream:
+        stream.seek(200)
+        stream.write(b"x")
+        stream.truncate(1_000)
+    for each in (images, pickle.loads(pickle.dumps(images))):
+        with pytest.raises(DataError, match=r"a\.npy: has changed since it was read"):
+            each[:1]
+    (tmp_path / "a.npy").unlink()
+    with pytest.raises(DataError, match="cannot be opened: No such file"):
+        pickle.loads(pickle.dumps(images))[:1]
+
+
+def test_arrays_in_an_npz(tmp_path: Path) -> None:
+    arrays = {"a": IMAGES, "b": IMAGES[..., 0].astype(">u2"), "c": np.asfortranarray(IMAGES)}
+    np.savez(tmp_path / "plain.npz", **arrays)
+    np.savez_compressed(tmp_path / "packed.npz", **arrays)
+    assert not arrays_in(tmp_path / "packed.npz")
+    (name,) = found = arrays_in(tmp_path / "plain.npz")
+    assert name == "a"
+    assert Mapped((found["a"],))[:].equal(torch.from_numpy(IMAGES))
+
+
+# --- files of arrays -----------------------------------------------------------------------------
+
+
+def arrays_of(kind: str) -> dict[str, np.ndarray]:
+    """Return arrays of train and test images with labels or masks."""
+    rng = np.random.default_rng(3)
+    arrays = {}
+    for part, number in (("train", 60), ("test", 20)):
+        images = rng.integers(0, 256, (number, 6, 5, 3), dtype=np.uint8)
+        arrays[f"{part}_images"] = images
+        if kind == "labels":
+            arrays[f"{part}_labels"] = np.arange(number) % 3
+        else:
+            arrays[f"{part}_masks"] = images[..., 0] % 4
+    return arrays
+
+
+def as_npz(path: Path, arrays: dict[str, np.ndarray]) -> Path:
+    """Write an .npz file."""
+    np.savez(path / "a.npz", **arrays)
+    return path / "a.npz"
+
+
+def as_folder(path: Path, arrays: dict[str, np.ndarray]) -> Path:
+    """Write a folder of .npy files."""
+    (path / "arrays").mkdir()
+    for name, array in arrays.items():
+        np.save(path / "arrays" / f"{name}.npy", array)
+    return path / "arrays"
+
+
+def same_kind(array: np.ndarray) -> np.ndarray:
+    """Keep an array."""
+    return array
+
+
+CONVERSIONS = {
+    "NHWC": same_kind,
+    "NCHW": lambda array: np.ascontiguousarray(array.transpose(0, 3, 1, 2)),
+    "NHW": lambda array: np.ascontiguousarray(array[..., 0]),
+    "float32": lambda array: (array / 255).astype("float32"),
+}
+
+
+@pytest.mark.parametrize("write", [as_npz, as_folder])
+@pytest.mark.parametrize("kind", ["labels", "masks"])
+@pytest.mark.parametrize("conversion", CONVERSIONS)
+def test_arrays_in_files_are_those_in_memory(
+    tmp_path: Path,
+    write: Callable[[Path, dict[str, np.ndarray]], Path],
+    kind: str,
+    conversion: str,
+) -> None:
+    arrays = arrays_of(kind)
+    for name in ("train_images", "test_images"):
+        arrays[name] = CONVERSIONS[conversion](arrays[name])
+    place = write(tmp_path, arrays)
+    resident, in_file = load_data(place), load_data(place, in_memory=False)
+    assert not resident.train.is_mapped
+    assert in_file.train.is_mapped
+    assert in_file.fingerprint == resident.fingerprint
+    assert (in_file.mean, in_file.std) == (resident.mean, resident.std)
+    assert in_file.notes == resident.notes
+    assert "read from there during training" in in_file.summary()
+    again = replace(in_file, train=pickle.loads(pickle.dumps(in_file.train)))
+    index = torch.tensor([5, 0, 11])
+    for one, other in zip(again.train.batch(index), resident.train.batch(index), strict=True):
+        assert one.equal(other)
+    whole = in_file.with_validation_in_training().train
+    expected = resident.with_validation_in_training().train
+    assert torch.cat(list(chunks(whole.images))).equal(expected.images)
+    resized = [load_data(place, image_size=4, in_memory=each) for each in (True, False)]
+    assert resized[0].fingerprint == resized[1].fingerprint
+
+
+def test_a_folder_of_training_arrays_alone(tmp_path: Path) -> None:
+    arrays = arrays_of("labels")
+    alone = {"images": arrays["train_images"], "labels": arrays["train_labels"]}
+    data = load_data(as_folder(tmp_path, alone), in_memory=False)
+    assert data.test is not None
+    assert len(data.train) + len(data.validation) + len(data.test) == 60
+
+
+def test_what_cannot_be_mapped_is_an_error_only_if_asked_for(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "a.npz", **arrays_of("labels"))
+    assert not load_data(tmp_path / "a.npz").train.is_mapped
+    with pytest.raises(DataError, match=r"cannot be read from a file: .*numpy\.savez"):
+        load_data(tmp_path / "a.npz", in_memory=False)
+
+
+def test_what_exceeds_its_share_of_memory_is_mapped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = as_npz(tmp_path, arrays_of("labels"))
+    monkeypatch.setattr(memory, "memory_share", lambda: 1_000)
+    assert load_data(place).train.is_mapped
+
+
+def test_a_worker_finds_or_makes_its_own_copy(tmp_path: Path) -> None:
+    place = as_npz(tmp_path, arrays_of("labels"))
+    data = load_data(place, in_memory=False).without_test()
+    assert on_this_machine(data) is data
+    content = place.read_bytes()
+    place.unlink()
+    with pytest.raises(DataError, match=r"there is no folder or \.npz file"):
+        on_this_machine(data)
+    place.write_bytes(content)
+    os.utime(place, (1, 1))
+    with pytest.raises(DataError, match="has changed"):
+        pickle.loads(pickle.dumps(data.train)).batch(torch.arange(2))
+    again = on_this_machine(data)
+    index = torch.arange(len(data.train))
+    expected = load_data(place).train.batch(index)
+    assert again.train.batch(index)[0].equal(expected[0])
+    assert again.test is None
+    changed = arrays_of("labels")
+    changed["train_images"][0] = 0
+    as_npz(tmp_path, changed)
+    with pytest.raises(DataError, match="has other images or labels on this machine"):
+        on_this_machine(data)
