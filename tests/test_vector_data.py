@@ -183,3 +183,15 @@ def test_datasets_of_several_labels_and_of_numbers() -> None:
     items = [{"image": i, "label": row.tolist()} for i, row in zip(IMAGES, TARGETS, strict=True)]
     data = Data.from_dataset(items, target_names=["first", "second"])
     assert (data.task.name, data.class_names) == ("regression", ("first", "second"))
+
+
+@pytest.mark.parametrize("make", [multi_label, regression])
+def test_folds_of_several_labels_and_of_numbers_are_drawn_at_random(
+    make: Callable[[], Data],
+) -> None:
+    data = make().in_folds(4)
+    folds = [data.for_seed(seed) for seed in range(4)]
+    held = torch.cat([fold.validation.images for fold in folds]).flatten(1)
+    pool = torch.cat([data.train.images, data.validation.images]).flatten(1)
+    assert sorted(map(tuple, held.tolist())) == sorted(map(tuple, pool.tolist()))
+    assert {fold.target_std for fold in folds} == {data.target_std}  # R2 has no unit
