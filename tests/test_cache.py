@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from skipsearch.data import Data, Split, cache, load_data
+from skipsearch.data.loading import on_this_machine
 from skipsearch.data.mapped import Mapped
 from skipsearch.errors import DataError, UnreadableError
 
@@ -274,3 +275,17 @@ def test_mapped_masks_and_images_lie_in_files(tmp_path: Path) -> None:
     for split in splits(data):
         assert isinstance(split.images, Mapped)
         assert isinstance(split.labels, Mapped)
+
+
+def test_another_machine_makes_its_own_copy(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = load(pairs(tmp_path / "images"), in_memory=False)
+    index = torch.arange(len(data.train))
+    expected = data.train.batch(index)
+    shutil.rmtree(home)
+    monkeypatch.setenv("HOME", str(tmp_path / "other"))
+    again = on_this_machine(data)
+    assert {file.path.parent for file in again.files()} == set(decoded(tmp_path / "other"))
+    for one, other in zip(again.train.batch(index), expected, strict=True):
+        assert one.equal(other)

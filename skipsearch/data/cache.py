@@ -26,7 +26,7 @@ from skipsearch.data.asked import Asked
 from skipsearch.data.known import DEFAULT_ROOT
 from skipsearch.data.looking import is_hidden
 from skipsearch.data.mapped import Images, Mapped
-from skipsearch.data.memory import is_resident, require_memory, shown_bytes
+from skipsearch.data.memory import is_resident, placed, require_memory, shown_bytes
 from skipsearch.data.notes import Notes
 from skipsearch.data.npy_headers import array_in
 from skipsearch.data.paths import path_of
@@ -229,9 +229,9 @@ def _open(place: Path, values: dict[str, Any], in_memory: bool | None) -> Read:
     if is_resident(size, in_memory):
         require_memory(2 * size, f"{values['folder']}: its images", "leave them in the cache")
         parts = {name: Split(each.images[:], each.labels[:]) for name, each in parts.items()}
-        where = f"decoded images of {shown_bytes(size)} in {place}, read into memory"
+        where = f"{shown_bytes(size)} in memory and in each worker of a search, decoded in {place}"
     else:
-        where = f"{shown_bytes(size)} in {place}, read from there during training"
+        where = placed(size, place, in_memory)
     return Read(
         parts=parts,
         class_names=tuple(values["class_names"]),

@@ -16,7 +16,7 @@ from skipsearch.data.fingerprint import fingerprint, hash_of
 from skipsearch.data.folds import check_folds, validation_rows
 from skipsearch.data.given import check_given_name, given_arrays, names_of, read_items
 from skipsearch.data.mapped import ArrayFile, chunks
-from skipsearch.data.memory import GIB
+from skipsearch.data.memory import GIB, shown_bytes
 from skipsearch.data.notes import Notes
 from skipsearch.data.pixels import pixel_type
 from skipsearch.data.resizing import resize
@@ -33,6 +33,8 @@ from skipsearch.data.summaries import (
 from skipsearch.errors import DataError
 from skipsearch.plan import ImageSize, Size, check_image_size
 from skipsearch.task import CLASSIFICATION, Task
+
+SAID_FROM = 2**28  # bytes of images in memory from which the summary mentions them
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -316,15 +318,15 @@ class Data:
         denoising, the noise; and notes on what was skipped or looks wrong.
         """
         splits = self._splits()
-        size = f"{self.in_channels} x {Size.of(self.image_size)}"
-        size += "" if self.pixels == "uint8" else f", {self.pixels}"
+        form = f"{self.in_channels} x {Size.of(self.image_size)}"
+        form += "" if self.pixels == "uint8" else f", {self.pixels}"
         what = [f"{self.classes} classes"]
         if self.task.restores:
             what = [self.task.name, f"sigma {self.sigma:g}"]
         elif self.task.per_pixel:
             what = [self.task.name, *what]
         lines = [
-            f"data {self.name}: {', '.join(what)}, images of {size}",
+            f"data {self.name}: {', '.join(what)}, images of {form}",
             f"images: {', '.join(f'{len(split):,} {name}' for name, split in splits.items())}",
         ]
         if self.task.restores:
@@ -333,8 +335,12 @@ class Data:
             describe = describe_masks if self.task.per_pixel else describe_labels
             labels = {name: split.labels for name, split in splits.items()}
             lines += describe(labels, self.class_names)
+        size = sum(split.nbytes for split in splits.values())
         if self.place:
             lines.append(f"place: {self.place}")
+        elif size >= SAID_FROM:
+            where = f"in memory on {self.train.images.device}"
+            lines.append(f"place: {shown_bytes(size)} {where} and in each worker of a search")
         if self.folds is not None:
             count = len(self.train) + len(self.validation)
             lines.append(
