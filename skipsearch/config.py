@@ -46,10 +46,14 @@ DATA_ADDED = {
     "metric": None,
     "folds": None,
     "skip_damaged": False,
+    "group_folders": False,
     "cache": True,
 }
 # Values that distinguish data sets, causes before their consequences.
-SAME_DATA = ("task", "metric", "folds", "sigma", "resized_to", "split_seed", "fingerprint")
+SAME_DATA = (
+    *("task", "metric", "folds", "sigma", "resized_to", "group_folders", "split_seed"),
+    "fingerprint",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +80,7 @@ class DataConfig:
         metric: Name of the metric by which networks are judged; None for that of the task.
         folds: Number of folds of the training and validation images; None for fixed splits.
         skip_damaged: Whether image files that could not be read were left out.
+        group_folders: Whether the folders inside a class are groups of images.
         cache: Whether a folder is decoded once, into the cache.
     """
 
@@ -98,6 +103,7 @@ class DataConfig:
     metric: str | None = None
     folds: int | None = None
     skip_damaged: bool = False
+    group_folders: bool = False
     cache: bool = True
 
     @property
@@ -446,6 +452,7 @@ DATA_VALUES: dict[str, Kind] = {
     ),
     "folds": ("a positive whole number or nothing", _or_none(COUNT[1])),
     "skip_damaged": YES_NO,
+    "group_folders": YES_NO,
     "cache": YES_NO,
 }
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from made_data import folder_of_images, png
@@ -463,3 +464,44 @@ def test_digits_need_no_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_data("digits").classes == 10
     with pytest.raises(DataError, match=r"data-root: .* needs a home folder, and there is none"):
         load_data("mnist")
+
+
+# --- groups --------------------------------------------------------------------------------------
+
+
+def folder_of_patients(folder: Path) -> Path:
+    """Write images of two classes from 12 patients, of whom the first four have both classes."""
+    for patient in range(12):
+        for label, name in enumerate(("healthy", "ill")):
+            if patient < 4 or patient % 2 == label:
+                for number in range(3):
+                    png(folder / name / f"p{patient}" / f"{number}.png", (patient, label, number))
+    return folder
+
+
+@pytest.mark.parametrize("in_memory", [None, False])
+def test_folders_inside_a_class_are_groups_if_asked(tmp_path: Path, in_memory: bool | None) -> None:
+    folder = folder_of_patients(tmp_path / "images")
+    how = {"root": tmp_path / "cache", "in_memory": in_memory}
+    for _ in range(2):  # the second time from the cache
+        data = load_data(folder, image_size=8, group_folders=True, **how)
+        assert data.test is not None
+        patients = [
+            set(split.batch(torch.arange(len(split)))[0][:, 0, 0, 0].tolist())
+            for split in (data.train, data.validation, data.test)
+        ]
+        assert sum(map(len, patients)) == len(set.union(*patients)) == 12
+        assert "images of one group are in one split" in data.source
+    with pytest.raises(DataError, match="or group_folders if they are groups"):
+        load_data(folder, image_size=8, root=tmp_path / "cache")
+
+
+def test_group_folders_need_a_folder_for_each_image(tmp_path: Path) -> None:
+    folder = folder_of_patients(tmp_path)
+    png(folder / "ill" / "alone.png")
+    with pytest.raises(DataError, match=r"alone\.png: lies directly in the folder of its class"):
+        load_data(folder, image_size=8, group_folders=True)
+    with pytest.raises(
+        DataError, match="group_folders has no effect, expected a folder of classes"
+    ):
+        load_data("digits", group_folders=True)

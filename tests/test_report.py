@@ -29,7 +29,7 @@ from skipsearch.analysis.command import _space_word
 from skipsearch.analysis.figures import VERDICTS, plot_curves, plot_effects, plot_front, short
 from skipsearch.analysis.legends import legend
 from skipsearch.analysis.page import Picture, Section, Table, write_page
-from skipsearch.analysis.sections import interactions_section
+from skipsearch.analysis.sections import interactions_section, leaders_section
 from skipsearch.cli import main
 from skipsearch.cli.parser import make_parser
 from skipsearch.data import load_data
@@ -249,6 +249,21 @@ def test_those_interactions_are_shown_that_are_there(run: Run) -> None:
     assert nothing is not None
     assert nothing.text == ["None was found among 1 pairs of axes."]
     assert interactions_section(replace(found, interactions=[])) is None
+
+
+def test_leaders_that_differ_in_size_alone_share_a_drawing(run: Run) -> None:
+    found = run._findings()
+    found = replace(found, ranking=found.ranking.sort_values(["layout", "shortcut"]))
+    drawings = leaders_section(found).drawings
+    blocks = {
+        (design.layout, design.shortcut)
+        for number in found.ranking.trial.head(len(found.leaders))
+        if (design := found.trial(number).design)
+    }
+    assert len(drawings) == len(blocks) < len(found.leaders)
+    captions = " ".join(drawing.caption for drawing in drawings)
+    assert all(f"{name}: " in captions for name in found.leaders.values())
+    assert re.search(r"\d\. \w{6}: the same but for depths \[., .\]; [\d,]+ parameters", captions)
 
 
 def test_figures_and_tables_are_files_too(page: Path, run: Run) -> None:

@@ -45,6 +45,12 @@ def search_command(config: SearchConfig) -> str:
     for name, value in options.items():
         if value is not None:
             words += [f"--{name}", str(value)]
+    flags = {
+        "skip-damaged": config.data.skip_damaged,
+        "group-folders": config.data.group_folders,
+        "no-cache": not config.data.cache,
+    }
+    words += [f"--{name}" for name, is_set in flags.items() if is_set]
     in_space = {"epochs", *config.space.recipe}
     for name, value in config.recipe.to_dict().items():
         if name not in in_space and value != getattr(Recipe(), name):

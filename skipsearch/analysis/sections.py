@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 
@@ -9,6 +10,7 @@ import pandas as pd
 
 from skipsearch.analysis.answers import answers
 from skipsearch.analysis.command import NO_STOPPING, search_command
+from skipsearch.analysis.comparison import SIZES
 from skipsearch.analysis.effects import POSTERIOR
 from skipsearch.analysis.failures import failure_reasons
 from skipsearch.analysis.figures import (
@@ -33,10 +35,12 @@ from skipsearch.analysis.legends import (
     ranking_legend,
 )
 from skipsearch.analysis.page import Picture, Section, Table
+from skipsearch.design import Design
 from skipsearch.diagram import draw_diagram
 from skipsearch.errors import counted
 from skipsearch.plan import Size
 from skipsearch.record import COMPLETE, FAIL, PRUNED
+from skipsearch.surrogate.sentences import listed
 from skipsearch.task import Metric
 
 MAPS = 4  # interactions that are drawn
@@ -239,14 +243,6 @@ def degradation_section(found: Findings) -> Section | None:
 
 def leaders_section(found: Findings) -> Section:
     """Show the ranking, and drawings of the first designs."""
-    pictures = []
-    for (place, row), name in zip(
-        found.ranking.head(LEADERS).iterrows(), found.leaders.values(), strict=True
-    ):
-        design = found.trial(int(row.trial)).design
-        caption = f"{name}: {design.layout}; {row.params:,} parameters, {row.macs:,} multiply-adds."
-        figure = draw_diagram(design, **found.images)
-        pictures.append(Picture(name=f"leader-{place}", figure=figure, caption=caption))
     metric, baseline = found.metric, found.config.baseline
     hidden = {"trial", "recipe", "state", "macs", "reason", "numerics"}
     formats = {
@@ -273,8 +269,36 @@ def leaders_section(found: Findings) -> Section:
             *([baseline.sentence()] if baseline else []),
         ],
         tables=[table],
-        drawings=pictures,
+        drawings=_drawings(found),
     )
+
+
+def _drawings(found: Findings) -> list[Picture]:
+    """Draw the first designs; one that differs from another in sizes alone is in its caption."""
+    pictures: dict[tuple[str, ...], Picture] = {}
+    first: dict[tuple[str, ...], Design] = {}
+    for (place, row), name in zip(
+        found.ranking.head(LEADERS).iterrows(), found.leaders.values(), strict=True
+    ):
+        design = found.trial(int(row.trial)).design
+        cost = f"{row.params:,} parameters, {row.macs:,} multiply-adds."
+        values = design.to_dict()
+        kind = tuple(f"{field} {value}" for field, value in values.items() if field not in SIZES)
+        if kind not in pictures:
+            first[kind] = design
+            pictures[kind] = Picture(
+                name=f"leader-{place}",
+                figure=draw_diagram(design, **found.images),
+                caption=f"{name}: {design.layout}; {cost}",
+            )
+        else:
+            there = first[kind].to_dict()
+            sizes = [f"{field} {value}" for field, value in values.items() if value != there[field]]
+            what = listed(sizes) if sizes else "the recipe"
+            other = f"{name}: the same but for {what}; {cost}"
+            caption = f"{pictures[kind].caption} {other}"
+            pictures[kind] = dataclasses.replace(pictures[kind], caption=caption)
+    return list(pictures.values())
 
 
 def curves_section(found: Findings) -> Section:

@@ -15,6 +15,7 @@ from skipsearch.classics import CLASSICS
 from skipsearch.cli.options import Verbs, add_device, add_images, add_space, add_training
 from skipsearch.cli.words import (
     check_writable,
+    data_options,
     for_images,
     print_data,
     print_epoch,
@@ -178,12 +179,9 @@ def train_design(options: argparse.Namespace) -> None:
     if options.own_process:
         tune_process(available_cores())
     device = options.device or default_device()
+    described = data_options(options)
     data = load_data(
-        options.data,
-        root=options.data_root,
-        device=device,
-        image_size=options.image_size,
-        denoise=options.denoise,
+        options.data, root=described.pop("data_root"), device=device, **described
     ).judged_by(options.metric)
     print_data(data)
     data.task.check_head(design.head)

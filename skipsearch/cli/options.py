@@ -117,6 +117,12 @@ def add_training(verb: Parser) -> None:
         help="leave out image files of a folder that cannot be read, and report them",
     )
     group.add_argument(
+        "--group-folders",
+        action="store_true",
+        help="keep the images of a folder inside the folder of a class, such as a patient, in one"
+        " split",
+    )
+    group.add_argument(
         "--no-cache",
         dest="cache",
         action="store_false",

@@ -110,6 +110,12 @@ def session_options(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def data_options(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the options that describe the data, by their names in ``search``."""
+    names = ("data_root", "image_size", "denoise", "cache", "skip_damaged", "group_folders")
+    return {name: getattr(options, name) for name in names}
+
+
 def command(verb: str, *words: object) -> str:
     """Return a command for a hint, which can be pasted into a shell."""
     return shlex.join(["skipsearch", verb, *map(str, words)])

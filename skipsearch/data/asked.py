@@ -21,6 +21,7 @@ class Asked:
     denoise: float | None = None
     cache: bool = True
     skip_damaged: bool = False
+    group_folders: bool = False
     in_memory: bool | None = None
 
     def arguments(self) -> dict[str, Any]:

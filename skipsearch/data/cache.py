@@ -204,6 +204,7 @@ def _make(
             "source": found.source,
             "task": found.task.name,
             "notes": found.notes.to_dict(),
+            "groups": None if found.groups is None else found.groups.tolist(),
         }
         (part / FILE).write_text(json.dumps(values, indent=1))
         del found
@@ -238,6 +239,7 @@ def _open(place: Path, values: dict[str, Any], in_memory: bool | None) -> Read:
         augmentation=values["augmentation"],
         source=values["source"],
         notes=Notes.from_dict(values["notes"]),
+        groups=None if values["groups"] is None else np.array(values["groups"]),
         task=task,
         place=where,
     )

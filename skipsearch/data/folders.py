@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,7 +21,7 @@ from skipsearch.data.looking import (
 from skipsearch.data.paths import require_utf8
 from skipsearch.data.pictures import Header
 from skipsearch.data.reading import Reading, format_of
-from skipsearch.data.source import Read
+from skipsearch.data.source import Array, Read
 from skipsearch.data.split import Split
 from skipsearch.data.words import SPLITS, split_of, splits_within
 from skipsearch.errors import DataError, counted, not_one_of
@@ -29,13 +30,14 @@ from skipsearch.plan import Size
 CHANNELS = 3  # of 8-bit pictures, also of grey ones
 
 
-def read_folder(reading: Reading, size: Size | None) -> Read:
+def read_folder(reading: Reading, size: Size | None, group_folders: bool = False) -> Read:
     """Read a folder of images.
 
     Args:
         reading: Reading of a folder with a folder for each class, or for each split with classes
             inside.
         size: Height and width of the images; None to keep theirs, if they are not 8-bit pictures.
+        group_folders: Whether the folders inside a class are groups of images.
 
     Raises:
         DataError: If it has another structure, or an image cannot be read.
@@ -46,7 +48,10 @@ def read_folder(reading: Reading, size: Size | None) -> Read:
     if places["train"] != folder:
         passed.add(top, outside=len(top.images))
     class_names = _class_names(places["train"])
-    files = {split: _files_of_split(place, class_names, passed) for split, place in places.items()}
+    files = {
+        split: _files_of_split(place, class_names, passed, group_folders)
+        for split, place in places.items()
+    }
     paths = {split: list(chain.from_iterable(of_split)) for split, of_split in files.items()}
     headers = _first_header(reading, paths["train"])
     if size is None:
@@ -67,7 +72,26 @@ def read_folder(reading: Reading, size: Size | None) -> Read:
         augmentation={"crop": 0, "flip": False, "cutout": 0},
         source=f"the images in {folder}",
         notes=notes,
+        groups=_groups(places["train"], files["train"]) if group_folders else None,
     )
+
+
+def _groups(train: Path, files: list[list[Path]]) -> Array:
+    """Return the group of each training image: the folder that it lies in, inside its class.
+
+    Raises:
+        DataError: If an image lies in no such folder.
+    """
+    groups = []
+    for path in chain.from_iterable(files):
+        inside = path.relative_to(train).parts
+        if len(inside) < 3:  # class, group, file
+            raise DataError(
+                f"{path}: lies directly in the folder of its class, expected a folder for each"
+                " group (group_folders)"
+            )
+        groups.append(inside[1])
+    return np.array(groups)
 
 
 def split_places(folder: Path, inside: Inside) -> dict[str, Path]:
@@ -140,7 +164,9 @@ def _deeper(folders: list[Path]) -> str:
     return ""
 
 
-def _files_of_split(folder: Path, class_names: tuple[str, ...], passed: Passed) -> list[list[Path]]:
+def _files_of_split(
+    folder: Path, class_names: tuple[str, ...], passed: Passed, group_folders: bool
+) -> list[list[Path]]:
     """Return the files of each class of a split."""
     inside = look_into(folder)
     passed.add(inside, outside=len(inside.images))
@@ -151,7 +177,7 @@ def _files_of_split(folder: Path, class_names: tuple[str, ...], passed: Passed) 
     for name in class_names:
         if not (folder / name).is_dir():
             raise DataError(f"{folder / name}: no images of this class, the folder is missing")
-        images = sorted(images_below(folder / name, passed, False))
+        images = sorted(images_below(folder / name, passed, group_folders))
         if not images:
             raise DataError(
                 f"{folder / name}: no images of this class, expected files that end with one of "

@@ -39,6 +39,7 @@ def load_data(
     *,
     cache: bool = True,
     skip_damaged: bool = False,
+    group_folders: bool = False,
     in_memory: bool | None = None,
 ) -> Data:
     """Load a data set onto a device and split it.
@@ -93,6 +94,8 @@ def load_data(
             is loaded. Small folders are not cached.
         skip_damaged: Whether image files that cannot be read are left out and reported, instead
             of an error.
+        group_folders: Whether the folders inside the folder of a class are groups, such as
+            patients, of which all images stay in one split. A group may be in several classes.
         in_memory: Whether the images are held in memory, or stay in a memory-mapped file that
             training reads batch by batch; None to hold them in memory if they fit into a share of
             it, see ``memory_share``. Folders in the cache, folders of arrays and uncompressed .npz
@@ -114,6 +117,7 @@ def load_data(
         denoise=denoise,
         cache=cache,
         skip_damaged=skip_damaged,
+        group_folders=group_folders,
         in_memory=in_memory,
     )
     find_device(device)
@@ -132,6 +136,8 @@ def load_data(
         where = str(error.filename or name)
         where = where if len(where) <= LONGEST_SHOWN else f"{where[:LONGEST_SHOWN]}..."
         raise DataError(f"{where}: {error.strerror or error}") from None
+    if group_folders and read.groups is None:
+        raise DataError(f"{name}: group_folders has no effect, expected a folder of classes")
     if denoise is not None:
         kind = pixel_type(read.parts["train"].images)
         if kind != "uint8":
@@ -194,7 +200,9 @@ def _read(
             return read_folder_once(path, size, "images", images, asked)
         layout = find_pairs(path)
         if layout is None:
-            return read_folder_once(path, size, "classes", partial(read_folder, size=size), asked)
+            read = partial(read_folder, size=size, group_folders=asked.group_folders)
+            what = "classes and groups" if asked.group_folders else "classes"
+            return read_folder_once(path, size, what, read, asked)
         pairs = partial(read_pairs, layout=layout, size=size)
         return read_folder_once(path, size, "pairs", pairs, asked)
     if path.is_file():

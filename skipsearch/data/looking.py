@@ -105,7 +105,7 @@ def _images_below(
     if not is_class and len(filled) > 1:
         raise DataError(
             f"{folder}: {len(filled)} folders of images ({', '.join(filled[:2])}, ...) where the "
-            f"images of one class should lie, {EXPECTED}"
+            f"images of one class should lie, {EXPECTED}, or group_folders if they are groups"
         )
     return images
 

@@ -46,6 +46,7 @@ def load_again(
             denoise=asked.sigma or None,
             cache=asked.cache,
             skip_damaged=asked.skip_damaged,
+            group_folders=asked.group_folders,
         )
     except DataError as error:
         moved = "; if they have moved, say where by --data or --data-root"

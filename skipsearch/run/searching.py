@@ -70,6 +70,7 @@ def search(
     denoise: float | None = None,
     cache: bool = True,
     skip_damaged: bool = False,
+    group_folders: bool = False,
     folds: int | None = None,
     resources: Resources = Resources(),
     limits: Limits = Limits(),
@@ -129,6 +130,8 @@ def search(
             grey levels of 0..255; None for the task of the data.
         cache: Whether a folder of images is decoded once, see ``load_data``.
         skip_damaged: Whether image files of a folder that cannot be read are left out.
+        group_folders: Whether the folders inside the folder of a class are groups, such as
+            patients, of which all images stay in one split.
         folds: Number of folds for cross-validation: each design is trained as many times, with
             another fold as the validation split, before the next design is proposed. For data in
             which a tenth of the images tells little; None for a fixed validation split.
@@ -192,6 +195,7 @@ def search(
         denoise=denoise,
         cache=cache,
         skip_damaged=skip_damaged,
+        group_folders=group_folders,
     )
     images = _load(data, asked).judged_by(metric).in_folds(folds)
     first = images.for_seed(seed)
@@ -474,5 +478,6 @@ def _describe(
         metric=None if metric == TASKS[images.task.name].metric.name else metric,
         folds=images.folds,
         skip_damaged=asked.skip_damaged,
+        group_folders=asked.group_folders,
         cache=asked.cache,
     )
