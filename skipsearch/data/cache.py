@@ -38,7 +38,7 @@ from skipsearch.errors import DataError
 from skipsearch.plan import Size
 from skipsearch.task import TASKS
 
-VERSION = 1  # of the format; with a change of what is decoded, it must be raised
+VERSION = 2  # of the format; with a change of what is decoded, it must be raised
 FILE = "cache.json"
 LEAST_BYTES = 2**24  # of the files of a folder; smaller ones are read in a moment, without a cache
 
@@ -160,9 +160,9 @@ def _valid(place: Path, listing: str, asked: Asked) -> dict[str, Any] | None:
     try:
         values: dict[str, Any] = json.loads((place / FILE).read_text())
         sizes = {name: (place / name).stat().st_size for name in values["files"]}
+        if values["listing"] != listing or values["files"] != sizes:
+            return None
     except (OSError, ValueError, KeyError, TypeError):
-        return None
-    if values["listing"] != listing or values["files"] != sizes:
         return None
     # Without skip_damaged, the damaged file must be named.
     return values if asked.skip_damaged or not values["notes"]["damaged"] else None
