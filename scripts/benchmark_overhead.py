@@ -4,6 +4,9 @@ One study in SQLite is filled with synthetic trainings, by the cheapest sampler.
 copy of it is opened with each of several samplers, in a separate process. Trials are then proposed,
 reported epoch by epoch with the lengths that early stopping would give, and finished. Nothing is
 trained.
+
+``python scripts/benchmark_overhead.py propose 100 1000 10000`` measures the proposals of the
+surrogate alone, in CPU time and with the study in memory; set ``OMP_NUM_THREADS=1``.
 """
 
 import argparse
@@ -82,18 +85,38 @@ def train(study: SearchStudy, rng: random.Random) -> Iterator[tuple[str, float]]
     yield "finish", time.perf_counter() - start
 
 
-def fill(root: Path, sizes: Sequence[int]) -> None:
-    """Create a study of each size in a folder, filled in memory, which is fast, and then copied."""
+def filled(size: int) -> InMemoryStorage:
+    """Return a study in memory with synthetic trainings."""
     memory, rng = InMemoryStorage(), random.Random(0)
     study = study_of(memory, "random")
-    for _ in range(max(sizes)):
+    for _ in range(size):
         for _ in train(study, rng):
             pass
+    return memory
+
+
+def fill(root: Path, sizes: Sequence[int]) -> None:
+    """Create a study of each size in a folder, filled in memory, which is fast, and then copied."""
+    memory = filled(max(sizes))
     trials = optuna.load_study(study_name=NAME, storage=memory).get_trials(deepcopy=False)
     for size in sizes:
         storage = open_storage(url(root / str(size)), quick=True)
         with contextlib.closing(study_of(storage, "random")):
             optuna.load_study(study_name=NAME, storage=storage).add_trials(trials[:size])
+
+
+def propose(size: int) -> list[float]:
+    """Return the CPU milliseconds of each proposal of the surrogate in a study of a given size."""
+    study, rng = study_of(filled(size), "surrogate"), random.Random(0)
+    spent = []
+    for _ in range(WARM + MEASURED):
+        parts = train(study, rng)
+        start = time.process_time()
+        next(parts)
+        spent.append(1e3 * (time.process_time() - start))
+        for _ in parts:
+            pass
+    return spent[WARM:]
 
 
 def url(folder: Path) -> str:
@@ -159,14 +182,18 @@ def main() -> None:
     """Run one of the processes."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=("fill", "measure"))
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("rest", nargs="+")
+    parser.add_argument("what", choices=("fill", "measure", "propose"))
+    parser.add_argument("rest", nargs="+", help="a folder, or the sizes of studies")
     options = parser.parse_args()
     if options.what == "fill":
-        fill(options.folder, [int(size) for size in options.rest])
+        fill(Path(options.rest[0]), [int(size) for size in options.rest[1:]])
+    elif options.what == "measure":
+        print(json.dumps(measure(Path(options.rest[0]), *options.rest[1:])))
     else:
-        print(json.dumps(measure(options.folder, *options.rest)))
+        for size in map(int, options.rest):
+            spent = propose(size)
+            of = f"mean {mean(spent):.0f}, greatest {max(spent):.0f}, n = {len(spent)}"
+            print(f"{size:,} records: median {median(spent):.0f} ms of CPU, {of}", flush=True)
 
 
 if __name__ == "__main__":

@@ -47,7 +47,9 @@ from skipsearch.surrogate.acquisition import expected_improvement
 from skipsearch.surrogate.curves import Curves
 from skipsearch.surrogate.encoding import Array, Axis, Encoding
 from skipsearch.surrogate.kernel import Kernel, Scales
-from skipsearch.surrogate.process import Observations, Posterior, fit_scales
+from skipsearch.surrogate.observations import Observations
+from skipsearch.surrogate.process import Posterior
+from skipsearch.surrogate.scales import fit_scales
 from skipsearch.surrogate.warp import Warp
 from skipsearch.task import ACCURACY, Scale
 
@@ -165,22 +167,19 @@ class Search:
         )
         warp = Warp.of(shares, Scale(ACCURACY, world.images))
         failed = [n for n in self.ended if world.epochs not in self.curves[n]]
-        designs = [*finished, *failed]
-        shares = shares + [min(shares)] * len(failed)
-        extra = [0.0] * len(shares)
-        for n, curve in parts.items():
-            final = curves.final(max(curve), curve[max(curve)])
-            if final is not None:
-                designs.append(n)
-                shares.append(final.score)
-                extra.append(final.variance / warp.spread**2)
-        floors = warp.noise(shares) + np.array(extra)
+        last = [max(curve) for curve in parts.values()]
+        final = curves.finals(last, [parts[n][epoch] for n, epoch in zip(parts, last, strict=True)])
+        indicated = np.isfinite(final.variances)
+        designs = [*finished, *failed, *np.array(list(parts), dtype=int)[indicated]]
+        shares = [*shares, *[min(shares)] * len(failed), *final.scores[indicated]]
+        extra = np.append(np.zeros(len(finished) + len(failed)), final.variances[indicated])
+        floors = warp.noise(shares) + extra / warp.spread**2
         seen = Observations.of(world.rows[designs], warp.values(shares), floors)
         count, scales = self._scales or (0, None)
         if scales is None or len(self.ended) >= count + REFIT:
             scales = fit_scales(world.kernel, seen)
             self._scales = len(self.ended), scales
-        posterior = Posterior(world.kernel, scales, seen)
+        posterior = Posterior.of(world.kernel, scales, seen)
         means = posterior.mean(world.rows)
         deviations = np.sqrt(posterior.variance(world.rows))
         return expected_improvement(means, deviations, float(means[finished].max()))

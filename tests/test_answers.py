@@ -32,7 +32,8 @@ from skipsearch.surrogate.answers import (
 from skipsearch.surrogate.belief import Belief
 from skipsearch.surrogate.encoding import Array, Axis, Encoding
 from skipsearch.surrogate.kernel import CONSTANT, Kernel, Scales
-from skipsearch.surrogate.process import Observations, Posterior
+from skipsearch.surrogate.observations import Observations
+from skipsearch.surrogate.process import Posterior
 from skipsearch.surrogate.warp import Warp
 from skipsearch.task import ACCURACY, Scale
 
@@ -214,7 +215,7 @@ def test_the_posterior_is_that_of_scikit_learn() -> None:
     points = GRID[rng.choice(len(GRID), 12, replace=False)].astype(float)
     values, rows = rng.normal(size=12), GRID.astype(float)
     seen = Observations.of(points, values, np.zeros(12))
-    ours = Posterior(Kernel(AXES), SCALES, seen)
+    ours = Posterior.of(Kernel(AXES), SCALES, seen)
     theirs = GaussianProcessRegressor(_Ours(), alpha=SCALES.noise, optimizer=None)
     mean, covariance = theirs.fit(points, values).predict(rows, return_cov=True)
     assert ours.mean(rows) == pytest.approx(mean, abs=1e-6)

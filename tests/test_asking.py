@@ -34,8 +34,9 @@ from skipsearch.surrogate.answers import BEST, OPEN, TIED, WORSE
 from skipsearch.surrogate.encoding import Axis
 from skipsearch.surrogate.inquiry import Inquiry, Training
 from skipsearch.surrogate.kernel import Kernel, Scales
-from skipsearch.surrogate.process import Observations, Posterior
-from skipsearch.surrogate.question import Answer, Question, most_informative, narrowed, slopes
+from skipsearch.surrogate.observations import Observations
+from skipsearch.surrogate.process import Posterior
+from skipsearch.surrogate.question import Answer, Question, narrowed, slopes, variance_removed
 from skipsearch.surrogate.sentences import LevelResult, comparison, needed
 from skipsearch.task import ACCURACY, Scale
 
@@ -77,7 +78,7 @@ def posterior(places: list[int]) -> Posterior:
     rng = np.random.default_rng(1)
     values, floors = rng.normal(size=len(places)), np.full(len(places), 0.05)
     seen = Observations.of(POOL[places], values, floors)
-    return Posterior(Kernel(AXES), SCALES, seen)
+    return Posterior.of(Kernel(AXES), SCALES, seen)
 
 
 # --- what a training would tell -------------------------------------------------------------------
@@ -121,16 +122,16 @@ def test_what_is_most_informative_is_the_level_that_is_known_least() -> None:
     at_x = [i for i in range(len(POOL)) if POOL[i, 0] == 0]
     known = posterior(at_x)
     noise = np.full(len(POOL), 0.25)
-    information = most_informative(
+    information = variance_removed(
         [(*narrowed(known, POOL, QUESTION.contrasts(0), noise), np.ones(2))]
     )
     assert POOL[information.argmax(), 0] == 1
     # A training under way counts as done: the next is of another design.
     pending = known.with_pending(POOL[[information.argmax()]])
-    again = most_informative([(*narrowed(pending, POOL, QUESTION.contrasts(0), noise), np.ones(2))])
+    again = variance_removed([(*narrowed(pending, POOL, QUESTION.contrasts(0), noise), np.ones(2))])
     assert again.argmax() != information.argmax()
     # Nothing is gained where there is no doubt.
-    sure = most_informative([(*narrowed(known, POOL, QUESTION.contrasts(0), noise), np.zeros(2))])
+    sure = variance_removed([(*narrowed(known, POOL, QUESTION.contrasts(0), noise), np.zeros(2))])
     assert not sure.any()
 
 

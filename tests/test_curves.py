@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -27,12 +28,23 @@ def trainings(count: int, noise: float, seed: int = 0) -> list[dict[int, float]]
     return [{1: float(a), 3: float(b)} for a, b in zip(expit(early), expit(final), strict=True)]
 
 
+class Final(NamedTuple):
+    score: float
+    variance: float
+
+
+def final_of(curves: Curves, epoch: int, score: float) -> Final | None:
+    """What one training indicates; None for nothing."""
+    found = Final(*(float(each[0]) for each in curves.finals([epoch], [score])))
+    return found if math.isfinite(found.variance) else None
+
+
 def test_few_finished_trainings_teach_nothing() -> None:
     curves = trainings(LEAST, noise=0.01)
-    assert Curves(curves[:-1], SCALE, curves).final(1, 0.7) is None
-    assert Curves(curves, SCALE).final(1, 0.7) is not None
-    assert Curves(curves, SCALE).final(2, 0.7) is None  # an epoch that nobody has shown
-    assert Curves([], SCALE).final(1, 0.7) is None
+    assert final_of(Curves(curves[:-1], SCALE, curves), 1, 0.7) is None
+    assert final_of(Curves(curves, SCALE), 1, 0.7) is not None
+    assert final_of(Curves(curves, SCALE), 2, 0.7) is None  # an epoch that nobody has shown
+    assert final_of(Curves([], SCALE), 1, 0.7) is None
 
 
 @pytest.mark.parametrize("noise", [0.1, 0.5, 1.0])
@@ -44,7 +56,7 @@ def test_a_view_is_that_of_the_law(noise: float, share: float) -> None:
     others = [{1: curve[1]} for curve in curves if curve[1] < bar]
     view = Curves(finished, SCALE, others)
     for early in (MEAN - 1, MEAN - 1 + SPREAD / 2, MEAN - 1 + SPREAD):
-        final = view.final(1, float(expit(early)))
+        final = final_of(view, 1, float(expit(early)))
         assert final is not None
         # An early logit is a final one, 1 lower, and noise: no more, no less.
         assert logit(final.score) == pytest.approx(early + 1, abs=0.15)
@@ -54,7 +66,7 @@ def test_a_view_is_that_of_the_law(noise: float, share: float) -> None:
 def test_an_epoch_that_tells_nothing_counts_for_little() -> None:
     rng = np.random.default_rng(0)
     curves = [{1: float(a), 3: float(b)} for a, b in rng.uniform(0.2, 0.9, (40, 2))]
-    final = Curves(curves, SCALE).final(1, 0.9)
+    final = final_of(Curves(curves, SCALE), 1, 0.9)
     spread = np.std(logit([curve[3] for curve in curves]))
     assert final is None or final.variance > 4 * spread**2
 
@@ -66,7 +78,7 @@ def test_few_curves_do_not_promise_more_than_they_know(count: int) -> None:
     off = []
     for seed in range(300):
         *known, new = trainings(count + 1, noise=0.4, seed=seed)
-        final = Curves(known, SCALE).final(1, new[1])
+        final = final_of(Curves(known, SCALE), 1, new[1])
         precision, total = 1.0, 0.0  # of final values before anything was seen of this training
         if final is not None:
             precision += SPREAD**2 / final.variance
@@ -89,13 +101,13 @@ def test_a_final_accuracy_is_possible_and_rises_with_what_was_seen(
     curves = [dict(enumerate(each, 1)) for each in shares]
     low, high = sorted((low, high))
     view = Curves(curves, Scale(ACCURACY, 100))
-    worse, better = view.final(2, low), view.final(2, high)
+    worse, better = final_of(view, 2, low), final_of(view, 2, high)
     for final in filter(None, (worse, better)):
         assert 0 <= final.score <= 1
         assert final.variance > 0
     if worse and better:
         assert worse.score <= better.score
     shuffled = rng.sample(curves, len(curves))
-    again = Curves(shuffled, Scale(ACCURACY, 100)).final(2, high)
+    again = final_of(Curves(shuffled, Scale(ACCURACY, 100)), 2, high)
     if better and again:
         assert again == pytest.approx(better, rel=1e-6)

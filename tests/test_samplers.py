@@ -21,7 +21,7 @@ from skipsearch.record import COMPLETE, FAIL, PRUNED, Environment, Epoch
 from skipsearch.searching import proposers
 from skipsearch.searching.optuna_trials import chooser
 from skipsearch.searching.plans import Plan, Proposal
-from skipsearch.searching.proposers import CLIMB, POPULATION, STARTS, _fitness, _trainings
+from skipsearch.searching.proposers import CLIMB, POPULATION, STARTS, Local, _fitness
 from skipsearch.searching.samplers import ONE_OBJECTIVE, SAMPLERS, make_sampler, sampler_name
 from skipsearch.searching.study import SearchStudy
 from skipsearch.searching.surrogate import RANDOM as SURROGATE_RANDOM
@@ -395,7 +395,7 @@ def test_what_was_given_back_to_another_driver_hides_no_training(sampler: str) -
     twin.set_user_attr("key", proposal.candidate.key)
     twin.set_user_attr("id_rules", ID_RULES)
     study._reject(twin, "another driver has it")
-    ((kept,),) = _trainings(study._study).values()
+    ((kept,),) = Local(study.plan.space, 0)._trainings(study._study).values()
     assert kept.number == proposal.number
 
 
@@ -412,7 +412,7 @@ def test_the_fitness_of_a_design_is_the_mean_over_the_seeds_that_ended_well() ->
     proposals = [proposal, *study.rest_of_pack(proposal)]
 
     def fitness() -> tuple[int, float] | None:
-        (seeds,) = _trainings(study._study).values()
+        (seeds,) = Local(space, 0)._trainings(study._study).values()
         return _fitness(seeds)
 
     assert fitness() is None

@@ -7,18 +7,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import approx_fprime
 from scipy.stats import multivariate_normal
 
 from skipsearch.space import Space
-from skipsearch.surrogate import process
+from skipsearch.surrogate import kernel, process
 from skipsearch.surrogate.acquisition import expected_improvement, front_gain
 from skipsearch.surrogate.curves import LEAST, Curves
 from skipsearch.surrogate.encoding import Axis, Encoding
+from skipsearch.surrogate.gram import Gram
 from skipsearch.surrogate.kernel import CONSTANT, Kernel, Scales
-from skipsearch.surrogate.process import Observations, Posterior, fit, fit_scales
+from skipsearch.surrogate.observations import Observations
+from skipsearch.surrogate.process import Posterior, fit
+from skipsearch.surrogate.scales import ScaleDensity, fit_scales
 from skipsearch.surrogate.warp import Warp, half_ranks
 from skipsearch.task import ACCURACY, Scale
 
@@ -226,16 +229,90 @@ def test_pending_trainings_keep_every_expectation_and_are_no_longer_uncertain(
     assert (believed.variance(pending) < posterior.variance(pending)).all()
 
 
-def test_many_designs_are_looked_at_through_the_best_and_the_newest(
+def large(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Trainings of designs of a larger space, and other designs."""
+    rng = np.random.default_rng(seed)
+    x = np.unique(rng.integers(0, 6, (2 * n, len(LARGE))).astype(float), axis=0)
+    x = rng.permutation(x)
+    y = np.sin(x @ rng.standard_normal(len(LARGE))) + 0.3 * rng.standard_normal(len(x))
+    return x[:n], y[:n], rng.uniform(0.05, 0.1, n), x[n:]
+
+
+LARGE = tuple(Axis(name, tuple(range(6)), numeric=name in "ab") for name in "abcd")
+LARGE_SCALES = Scales(0.6, 0.4, 0.1, 0.2, (1.0, 2.0, 0.5, 0.5))
+
+
+def test_many_designs_have_almost_the_exact_posterior(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y, floors, others = large(400)
+    monkeypatch.setattr(process, "MOST_FEATURES", 0)
+    exact = fit(Encoding(LARGE), x, y, floors, LARGE_SCALES)
+    monkeypatch.setattr(process, "EXACT", 10)
+    rounded = fit(Encoding(LARGE), x, y, floors, LARGE_SCALES)
+    assert type(rounded) is not type(exact)
+    off = rounded.mean(others) - exact.mean(others)
+    assert np.abs(off).max() < 0.02 * exact.mean(others).std()
+    assert rounded.variance(others) == pytest.approx(exact.variance(others), rel=0.025)
+
+
+def test_the_largest_pairs_of_axes_are_residuals_if_there_are_too_many_features(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(process, "MOST_FEATURES", 0)
-    x, y, floors = trained(200)
-    exact = fit(Encoding(AXES), x, y, floors, SCALES)
-    monkeypatch.setattr(process, "EXACT", 10)
-    monkeypatch.setattr(process, "CHOSEN", 14)
-    cheap = fit(Encoding(AXES), x, y, floors, SCALES)
-    assert np.corrcoef(cheap.mean(grid()), exact.mean(grid()))[0, 1] > 0.95
+    axes = (Axis("many", tuple("abcdefgh")), Axis("a", (0, 1)), Axis("b", tuple("abcd")))
+    scales = Scales(0.6, 0.4, 0.1, 0.2, (1.0, 2.0, 0.5))
+    whole = Kernel(axes)
+    monkeypatch.setattr(kernel, "FEATURES_KEPT", whole.features_count - 1)
+    some = Kernel(axes)
+    assert some.features_count == whole.features_count
+    x = grid(axes)
+    features = some.features(x)
+    assert features.shape[1] == whole.features_count - 7 * 3  # many x b
+    values = np.random.default_rng(0).standard_normal((len(x), features.shape[1]))
+    assert some.feature_sums(x, values[:, 0]) == pytest.approx(features.T @ values[:, 0])
+    assert some.combined(x, values[0]) == pytest.approx(features @ values[0])
+    weighted = features * some.weights(scales)
+    variances = (weighted**2).sum(1).mean() + some.variance_without_features(scales)
+    assert variances == pytest.approx(whole.smooth_diagonal(scales, x).mean())
+    assert whole.variance_without_features(scales) == 0
+
+
+@given(
+    st.lists(
+        st.dictionaries(st.integers(0, 17), st.sampled_from((0.5, 1.0, 3.0)), min_size=1),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_kept_sums_are_those_of_the_given_designs(states: list[dict[int, float]]) -> None:
+    kernel = Kernel(AXES)
+    kept = Gram(kernel)
+    for weights in states:
+        points, values = grid()[list(weights)], np.array(list(weights.values()))
+        features = kernel.features(points)
+        expected = (features * values[:, None]).T @ features
+        assert kept.of(points, values) == pytest.approx(expected, abs=1e-9)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.data())
+def test_a_posterior_with_kept_sums_is_the_one_from_scratch(data: st.DataObject) -> None:
+    """Trainings arrive in any order, are corrected and withdrawn; running ones are believed."""
+    kernel = Kernel(LARGE)
+    kept = Gram(kernel)
+    x, y, floors, others = LARGE_TRAINED
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(process, "EXACT", 10)
+        for _ in range(data.draw(st.integers(1, 5))):
+            some = data.draw(st.lists(st.integers(0, len(x) - 1), min_size=1, max_size=60))
+            factor = data.draw(st.sampled_from((1.0, 1.001, 1.3)))
+            seen = Observations.of(x[some], y[some], floors[some] * factor)
+            pending = others[: data.draw(st.integers(0, 3))]
+            ours = Posterior.of(kernel, LARGE_SCALES, seen, kept).with_pending(pending)
+            fresh = Posterior.of(Kernel(LARGE), LARGE_SCALES, seen).with_pending(pending)
+            assert ours.mean(others) == pytest.approx(fresh.mean(others), abs=1e-8)
+            assert ours.variance(others) == pytest.approx(fresh.variance(others), abs=1e-8)
+
+
+LARGE_TRAINED = large(100)
 
 
 def test_the_slope_of_the_likelihood_is_its_slope_and_replicates_are_exact() -> None:
@@ -244,13 +321,13 @@ def test_the_slope_of_the_likelihood_is_its_slope_and_replicates_are_exact() -> 
     kernel = Kernel(AXES)
     seen = Observations.of(x, y, floors)
     assert len(seen) < len(x)
-    correlations = kernel.correlations(seen.points, seen.points)
+    density = ScaleDensity(kernel, seen)
 
     def likelihood(logs: np.ndarray) -> float:
-        return process._likelihood(correlations, seen, np.exp(logs))[0]
+        return density.likelihood(np.exp(logs))[0]
 
     logs = np.log([0.6, 0.4, 0.1, 0.2, 1.0, 2.0, 0.5])
-    _, slope = process._likelihood(correlations, seen, np.exp(logs))
+    _, slope = density.likelihood(np.exp(logs))
     assert slope * np.exp(logs) == pytest.approx(approx_fprime(logs, likelihood), abs=1e-4)
 
     def whole(scales: Scales) -> float:
@@ -331,13 +408,11 @@ def test_what_was_stopped_is_expected_where_equals_have_ended() -> None:
 
     curves = [{1: share(a), 9: share(b)} for a, b in zip(early, final, strict=True)]
     learned = Curves(curves, Scale(ACCURACY, 10_000))
-    expected = learned.final(1, share(-0.8))
-    assert expected is not None
-    assert expected.score == pytest.approx(share(0.4), abs=0.03)
-    assert 0.01 < expected.variance < 0.1  # 0.2 squared
+    scores, variances = learned.finals([1, 5, 1], [share(-0.8), 0.5, share(0.1)])
+    assert scores[[0, 2]] == pytest.approx([share(0.4), share(2.2)], abs=0.03)
+    assert 0.01 < variances[0] < 0.1  # 0.2 squared
+    assert np.isinf(variances[1])  # an epoch that nobody has shown
     few = Curves(curves[: LEAST - 1], Scale(ACCURACY, 10_000))
-    assert few.final(1, 0.5) is None
-    assert learned.final(5, 0.5) is None
-    wider = Curves(curves[:LEAST], Scale(ACCURACY, 10_000)).final(1, share(-0.8))
-    assert wider is not None
-    assert wider.variance > expected.variance
+    assert np.isinf(few.finals([1], [0.5]).variances).all()
+    wider = Curves(curves[:LEAST], Scale(ACCURACY, 10_000)).finals([1], [share(-0.8)])
+    assert wider.variances[0] > variances[0]

@@ -146,12 +146,15 @@ def learn(
         scale,
         [_curve(trials[i], epochs) for i in going],
     )
-    for i in going:
-        final = curves.final(len(trials[i].curve), trials[i].curve[-1].validation_score)
-        if final is not None:
-            values[i] = warp.values([final.score])[0]
-            noise[i] = warp.noise([final.score])[0] + final.variance / warp.spread**2
-            outcomes.loc[i, "outcome"] = STOPPED
+    final = curves.finals(
+        [len(trials[i].curve) for i in going],
+        [trials[i].curve[-1].validation_score for i in going],
+    )
+    indicated = np.isfinite(final.variances)
+    stopped, scores = np.array(going, dtype=int)[indicated], final.scores[indicated]
+    values[stopped] = warp.values(scores)
+    noise[stopped] = warp.noise(scores) + final.variances[indicated] / warp.spread**2
+    outcomes.loc[stopped, "outcome"] = STOPPED
     told = np.isfinite(noise)
     rng = np.random.default_rng(0)
     rows = pool.rows

@@ -11,7 +11,6 @@ import abc
 import json
 import math
 import random
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
@@ -49,6 +48,8 @@ class Proposer(optuna.samplers.BaseSampler):
         self._space = space
         self._seed = seed
         self._settled: tuple[int, Mapping[str, Value]] = (-1, {})
+        # Key of each ended trial, None if it is no training, and the trial as the only seed.
+        self._ended: dict[int, tuple[str | None, Seeds]] = {}
         # Only a cache: the oldest entries are removed when there are too many.
         self._near: dict[str, list[Candidate]] = {}
         self._held = 0
@@ -83,10 +84,24 @@ class Proposer(optuna.samplers.BaseSampler):
         if number != trial.number:
             # Seeded by the number, not one generator for all, to make proposals reproducible.
             rng = random.Random(f"{self._seed}-{trial.number}")
-            values = self.propose(study, trial, _trainings(study), rng).values
+            values = self.propose(study, trial, self._trainings(study), rng).values
             self._settled = trial.number, values
         value = values[param_name]
         return json.dumps(value) if isinstance(value, tuple) else value  # as Choice.labels
+
+    def _trainings(self, study: optuna.Study) -> Trainings:
+        """Return all trainings by key; one that was resumed keeps its original position."""
+        trainings: dict[str, Seeds] = {}
+        for number, trial in enumerate(study.get_trials(deepcopy=False)):
+            known = self._ended.get(number)
+            if known is None:
+                known = key_of(trial) if is_training(trial) else None, (trial,)
+                if trial.state.is_finished():
+                    self._ended[number] = known  # an ended trial never changes
+            key, alone = known
+            if key is not None:
+                trainings[key] = (*trainings[key], trial) if key in trainings else alone
+        return trainings
 
     def _draw(self, trainings: Trainings, rng: random.Random) -> Candidate:
         """Draw an untried candidate; if none is found, a known one, which the study replaces."""
@@ -207,15 +222,6 @@ class Local(Proposer):
             if _order(best) <= _order(position):
                 return None
             position = best
-
-
-def _trainings(study: optuna.Study) -> Trainings:
-    """Return all trainings by key; one that was resumed keeps its original position."""
-    trainings: dict[str, list[FrozenTrial]] = defaultdict(list)
-    for trial in study.get_trials(deepcopy=False):
-        if is_training(trial):
-            trainings[key_of(trial)].append(trial)
-    return dict(trainings)
 
 
 def _climbs(study: optuna.Study, trainings: Trainings) -> list[list[Seeds]]:

@@ -10,6 +10,7 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -26,8 +27,11 @@ from skipsearch.space import ENUMERABLE, Candidate, Space
 from skipsearch.surrogate.acquisition import expected_improvement, front_gain
 from skipsearch.surrogate.curves import Curves
 from skipsearch.surrogate.encoding import Array, Encoding
+from skipsearch.surrogate.gram import Gram
 from skipsearch.surrogate.kernel import Kernel, Scales
-from skipsearch.surrogate.process import Observations, Posterior, fit_scales
+from skipsearch.surrogate.observations import Observations
+from skipsearch.surrogate.process import Posterior
+from skipsearch.surrogate.scales import fit_scales
 from skipsearch.surrogate.warp import Warp, half_ranks
 from skipsearch.task import ACCURACY, Scale
 
@@ -79,24 +83,20 @@ class Surrogate(Proposer):
         self._drawn: dict[int, Candidate] = {}
         self._rows: dict[str, Array] = {}
         self._costs: dict[tuple[str, str], float] = {}
-        self._ended: dict[int, FrozenTrial | None] = {}
+        self._observed: dict[int, _Ended | None] = {}
         self._scales: dict[str, tuple[int, Scales]] = {}
+        self._grams = {name: Gram(self._kernel) for name in self._objectives}
 
     def propose(
         self, study: optuna.Study, trial: FrozenTrial, trainings: Trainings, rng: random.Random
     ) -> Candidate:
         """Return the candidate with the largest expected improvement, or a random one."""
-        ended = self._values(study)
-        if len(trainings) < RANDOM or len(ended) < ENDED:
+        seen = self._seen(study)
+        if len(trainings) < RANDOM or len(seen) < ENDED:
             return self._draw(trainings, rng)
-        posterior = self._posterior(self._objectives[0], ended)
-        under_way = [
-            seeds[0]
-            for seeds in trainings.values()
-            if any(trial.state == TrialState.RUNNING for trial in seeds)
-        ]
-        posterior = posterior.with_pending(self._rows_of(under_way))
-        pool = self._candidates(trial.number, posterior, ended)
+        posterior = self._posterior(self._objectives[0], seen)
+        posterior = posterior.with_pending(self._rows_of(self._under_way(study, trainings)))
+        pool = self._candidates(trial.number, posterior, seen)
         untried = np.array([key not in trainings for key in pool.keys])
         if not untried.any():
             return self._draw(trainings, rng)
@@ -109,53 +109,68 @@ class Surrogate(Proposer):
             gains = expected_improvement(means[at], deviations, best)
         else:
             at = np.flatnonzero(untried)
-            gains = self._front_gains(pool, at, posterior, ended, rng)
+            gains = self._front_gains(pool, at, posterior, seen, rng)
         return pool.candidates[int(at[np.argmax(gains)])]
 
     # --- observations ----------------------------------------------------------------------------
 
-    def _values(self, study: optuna.Study) -> list[_Seen]:
-        """Return the observations of the ended trainings, oldest first."""
-        for trial in study.get_trials(deepcopy=False):
-            if trial.number not in self._ended and trial.state.is_finished():
-                counts = is_training(trial) and not is_interrupted(trial)
-                self._ended[trial.number] = trial if counts else None
-        ended = [self._ended[n] for n in sorted(self._ended)]
-        trials = [trial for trial in ended if trial is not None]
-        complete = [t for t in trials if t.state == TrialState.COMPLETE and t.values]
-        stopped = [t for t in trials if t.state == TrialState.PRUNED]
-        curves = Curves(
-            [t.intermediate_values for t in complete if t.intermediate_values],
-            self._scale,
-            [t.intermediate_values for t in stopped if t.intermediate_values],
-        )
-        worst = min((t.values[0] for t in complete), default=math.nan)
-        seen = []
-        for trial in trials:
-            if trial.state == TrialState.COMPLETE and math.isfinite(trial.values[0]):
-                seen.append(_Seen(trial, trial.values[0]))
-            elif trial.state == TrialState.FAIL and complete:
-                seen.append(_Seen(trial, worst))
-            elif trial.state == TrialState.PRUNED and trial.intermediate_values:
-                epoch, score = max(trial.intermediate_values.items())
-                final = curves.final(epoch, score) if math.isfinite(score) else None
-                if final is not None:
-                    seen.append(_Seen(trial, final.score, final.variance))
-        return seen
+    def _under_way(self, study: optuna.Study, trainings: Trainings) -> list[FrozenTrial]:
+        """Return the first training of each design with a running one."""
+        trials = enumerate(study.get_trials(deepcopy=False))
+        others = [trial for number, trial in trials if number not in self._observed]
+        running = {
+            key_of(trial)
+            for trial in others
+            if trial.state == TrialState.RUNNING and is_training(trial)
+        }
+        return [trainings[key][0] for key in trainings if key in running]
 
-    def _posterior(self, name: str, seen: Sequence[_Seen]) -> Posterior:
+    def _seen(self, study: optuna.Study) -> _Seen:
+        """Return the observations of the ended trainings, oldest first."""
+        for number, trial in enumerate(study.get_trials(deepcopy=False)):
+            # An ended trial never changes.
+            if number not in self._observed and trial.state.is_finished():
+                counts = is_training(trial) and not is_interrupted(trial)
+                self._observed[number] = self._read(trial) if counts else None
+        ended = [each for n in sorted(self._observed) if (each := self._observed[n]) is not None]
+        states = np.array([each.trial.state.value for each in ended], dtype=int)
+        complete = states == TrialState.COMPLETE.value
+        stopped = states == TrialState.PRUNED.value
+        curves = Curves(
+            [ended[n].curve for n in np.flatnonzero(complete) if ended[n].curve],
+            self._scale,
+            [ended[n].curve for n in np.flatnonzero(stopped) if ended[n].curve],
+        )
+        scores, variances = np.array([each.score for each in ended]), np.zeros(len(ended))
+        # A failure counts as the worst score.
+        scores[states == TrialState.FAIL.value] = scores[complete].min(initial=np.inf)
+        stopped &= np.isfinite(scores)
+        epochs = [ended[n].epoch for n in np.flatnonzero(stopped)]
+        scores[stopped], variances[stopped] = curves.finals(epochs, scores[stopped])
+        known = np.flatnonzero(np.isfinite(scores) & np.isfinite(variances))
+        return _Seen([ended[n] for n in known.tolist()], scores[known], variances[known])
+
+    def _read(self, trial: FrozenTrial) -> _Ended:
+        key = key_of(trial)
+        if key not in self._rows:
+            self._row(key, values_of(self._space, trial.params))
+        curve = trial.intermediate_values
+        epoch, score = max(curve.items(), default=(0, math.nan))
+        if trial.state == TrialState.COMPLETE:
+            score = trial.values[0]
+        return _Ended(trial, key, self._rows[key], curve, epoch, score)
+
+    def _posterior(self, name: str, seen: _Seen) -> Posterior:
         """Fit the model of an objective."""
-        rows = self._rows_of([each.trial for each in seen])
+        rows = np.array([each.row for each in seen.trainings])
         if name == self._objectives[0]:
-            scores = np.array([each.score for each in seen])
-            warp = Warp.of(scores, self._scale)
-            values = half_ranks(scores, self._scale)
+            warp = Warp.of(seen.scores, self._scale)
+            values = half_ranks(seen.scores, self._scale)
             # Ranks have no slope: all values get the median noise.
-            floors = np.full(len(seen), float(np.median(warp.noise(scores))))
-            floors += np.array([each.variance for each in seen]) / warp.spread**2
+            floors = np.full(len(seen), float(np.median(warp.noise(seen.scores))))
+            floors += seen.variances / warp.spread**2
         else:
-            at = self._objectives.index(name)
-            logs = np.log([max(each.trial.values[at], 1e-12) for each in seen])
+            logs = seen.logs(self._objectives.index(name))
             values = (logs - logs.mean()) / (logs.std() or 1.0)
             floors = np.full(len(seen), 1e-4)
         gathered = Observations.of(rows, values, floors)
@@ -163,7 +178,7 @@ class Surrogate(Proposer):
         if scales is None or len(seen) >= count + max(REFIT, REFIT_SHARE * count):
             count, scales = len(seen), fit_scales(self._kernel, gathered)
             self._scales[name] = count, scales
-        return Posterior(self._kernel, scales, gathered)
+        return Posterior.of(self._kernel, scales, gathered, self._grams[name])
 
     # --- two objectives --------------------------------------------------------------------------
 
@@ -172,21 +187,19 @@ class Surrogate(Proposer):
         pool: _Pool,
         at: npt.NDArray[np.intp],
         posterior: Posterior,
-        seen: Sequence[_Seen],
+        seen: _Seen,
         rng: random.Random,
     ) -> Array:
         """Return the expected increase of the area under the front by each candidate."""
         name = rng.choice(self._objectives[1:])
-        complete = [each for each in seen if each.trial.state == TrialState.COMPLETE]
-        place = self._objectives.index(name)
-        # Costs are compared by their ratios.
-        known = np.log([max(each.trial.values[place], 1e-12) for each in complete])
+        complete = seen.complete
+        known = complete.logs(self._objectives.index(name))  # costs are compared by their ratios
         if name == LATENCY:
             measured = self._posterior(name, complete)
             costs = measured.mean(pool.rows)[at] * (known.std() or 1.0) + known.mean()
         else:
             costs = np.log([self._cost(pool.candidates[n], pool.keys[n], name) for n in at])
-        front = posterior.mean(self._rows_of([each.trial for each in complete]))
+        front = posterior.mean(np.array([each.row for each in complete.trainings]))
         means = posterior.mean(pool.rows)[at]
         deviations = np.sqrt(posterior.variance(pool.rows, at))
         return front_gain(means, deviations, costs, front, known, float(front.min()))
@@ -200,7 +213,7 @@ class Surrogate(Proposer):
 
     # --- candidates ------------------------------------------------------------------------------
 
-    def _candidates(self, number: int, posterior: Posterior, seen: Sequence[_Seen]) -> _Pool:
+    def _candidates(self, number: int, posterior: Posterior, seen: _Seen) -> _Pool:
         """Return the candidates, including tried designs."""
         if self._is_listed:
             if self._pool is None:
@@ -213,11 +226,12 @@ class Surrogate(Proposer):
             for n in range(first, first + DRAWN)
         }
         means = posterior.mean(posterior.seen.points)
-        trials = {self._rows[each.key].tobytes(): each.trial for each in seen}
+        trials = {each.row.tobytes(): each.trial for each in seen.trainings}
         order = np.argsort(-means, kind="stable")
         # Running trainings have no neighbours yet: they may fail.
-        best = [trials[row] for n in order if (row := posterior.seen.points[n].tobytes()) in trials]
-        near = [candidate for trial in best[:BEST] for candidate in self._neighbours(trial)]
+        rows = (posterior.seen.points[n].tobytes() for n in order)
+        best = islice((trials[row] for row in rows if row in trials), BEST)
+        near = [candidate for trial in best for candidate in self._neighbours(trial)]
         candidates = {candidate.key: candidate for candidate in (*self._drawn.values(), *near)}
         return self._pool_of(candidates)
 
@@ -242,16 +256,42 @@ class Surrogate(Proposer):
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    """The observation of a training: its final score, or an estimate of it."""
+class _Ended:
+    """A training that has ended, with the row of its design and its last epoch and score."""
 
     trial: FrozenTrial
+    key: str
+    row: Array
+    curve: Mapping[int, float]
+    epoch: int
     score: float
-    variance: float = 0.0  # of an estimated score, in squared logits
 
     @property
-    def key(self) -> str:
-        return key_of(self.trial)
+    def is_complete(self) -> bool:
+        return self.trial.state == TrialState.COMPLETE
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """Observations of trainings: their final scores, or estimates of them."""
+
+    trainings: Sequence[_Ended]
+    scores: Array
+    variances: Array  # of estimated scores, in squared logits
+
+    def __len__(self) -> int:
+        return len(self.trainings)
+
+    @property
+    def complete(self) -> _Seen:
+        """The trainings with the full budget alone."""
+        at = [n for n, each in enumerate(self.trainings) if each.is_complete]
+        return _Seen([self.trainings[n] for n in at], self.scores[at], self.variances[at])
+
+    def logs(self, objective: int) -> Array:
+        """Return the logarithm of each training's value of an objective."""
+        values = [each.trial.values[objective] for each in self.trainings]
+        return np.log(np.maximum(values, 1e-12))
 
 
 @dataclass(frozen=True, slots=True)

@@ -257,7 +257,7 @@ def further_trainings(values: Array, levels: Array, noise: float, margin: float)
         Estimate of ``further`` among the most informative designs; infinite for more than 100.
     """
     values, levels = values[:STATES], levels[:STATES]
-    chosen = most_informative(values, levels, noise)[:CANDIDATES]
+    chosen = ordered_by_information(values, levels, noise)[:CANDIDATES]
     found = further(values[:, chosen], levels, noise, margin, np.random.default_rng(0))
     return np.inf if found is None else float(found)
 
@@ -318,7 +318,7 @@ def _continued(
     for count in range(most + 1):
         if judge(state[:, designs:], margin, confidence).settled:
             return count
-        chosen = most_informative(state[:, :designs], state[:, designs:], noise)[0]
+        chosen = ordered_by_information(state[:, :designs], state[:, designs:], noise)[0]
         seen = true[chosen] + rng.normal(0, deviation)
         column = state[:, chosen].copy()
         centred = column - column.mean()
@@ -327,7 +327,7 @@ def _continued(
     return most + 1
 
 
-def most_informative(values: Array, levels: Array, noise: float) -> Codes:
+def ordered_by_information(values: Array, levels: Array, noise: float) -> Codes:
     """Order designs by how much one training narrows all differences of levels together.
 
     Args:

@@ -18,7 +18,9 @@ import numpy as np
 
 from skipsearch.surrogate.encoding import Array, Encoding
 from skipsearch.surrogate.kernel import Kernel
-from skipsearch.surrogate.process import Observations, Posterior, ScaleDensity
+from skipsearch.surrogate.observations import Observations
+from skipsearch.surrogate.process import Posterior
+from skipsearch.surrogate.scales import ScaleDensity
 from skipsearch.surrogate.warp import Warp
 
 SCALES = 24  # number of drawn sets of scales
@@ -67,7 +69,7 @@ class Belief:
         seen, kernel = Observations.of(points, values, noise), Kernel(encoding.axes)
         density = ScaleDensity(kernel, seen.some(SHAPED))
         logs, weights = _drawn(density, rng)
-        posteriors = [Posterior(kernel, density.scales(each), seen) for each in logs]
+        posteriors = [Posterior.of(kernel, density.scales(each), seen) for each in logs]
         return cls(warp, posteriors, weights, least)
 
     @property

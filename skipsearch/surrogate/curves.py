@@ -28,18 +28,19 @@ PRIOR = 4.0  # weight, in finished trainings, of the prior that an epoch predict
 MOST_VARIANCE = 25.0  # maximum variance of a used view, in squared spreads of the final values
 
 
-class Final(NamedTuple):
-    """The final score that the epochs of a training indicate.
+class Finals(NamedTuple):
+    """The final scores that the epochs of some trainings indicate.
 
     Attributes:
-        score: Indicated final score. It may be far from all observed ones, with a
-            correspondingly large variance.
-        variance: Variance of its value by ``Warp``, in squared logits, in addition to the noise of
-            a finished training. Divide it by a warp's squared spread for that warp's values.
+        scores: Indicated final scores. They may be far from all observed ones, with
+            correspondingly large variances.
+        variances: Variance of each one's value by ``Warp``, in squared logits, in addition to the
+            noise of a finished training; infinite if nothing is indicated. Divide it by a warp's
+            squared spread for that warp's values.
     """
 
-    score: float
-    variance: float
+    scores: Array
+    variances: Array
 
 
 class Curves:
@@ -67,22 +68,26 @@ class Curves:
             self._warp = Warp.of(final, scale)
             self._values = self._warp.values(final)
 
-    def final(self, epoch: int, score: float) -> Final | None:
-        """Return the final score that a score indicates; None if it indicates nothing.
+    def finals(self, epochs: Sequence[int], scores: Sequence[float] | Array) -> Finals:
+        """Return the final scores that some trainings indicate.
 
         Args:
-            epoch: Last epoch of the training.
-            score: Score after that epoch.
+            epochs: Last epoch of each training.
+            scores: Score of each training after that epoch.
         """
-        if epoch not in self._views:
-            self._views[epoch] = self._view(epoch)
-        view = self._views[epoch]
-        if view is None:
-            return None
-        value, variance = view.observe(score)
-        if variance > MOST_VARIANCE:
-            return None
-        return Final(float(self._warp.scores([value])[0]), variance * self._warp.spread**2)
+        at, seen = np.asarray(epochs, dtype=int), np.asarray(scores, dtype=float)
+        found = Finals(np.full(len(at), np.nan), np.full(len(at), np.inf))
+        for epoch in np.unique(at).tolist():
+            if epoch not in self._views:
+                self._views[epoch] = self._view(epoch)
+            view = self._views[epoch]
+            if view is not None:
+                here = at == epoch
+                values, variances = view.observe(seen[here])
+                variances = np.where(variances > MOST_VARIANCE, np.inf, variances)
+                found.scores[here] = self._warp.scores(values)
+                found.variances[here] = variances * self._warp.spread**2
+        return found
 
     def _view(self, epoch: int) -> _View | None:
         if sum(epoch in curve for curve in self._finished) < LEAST:
@@ -144,18 +149,18 @@ class _View:
             warp, float(weights[0]), slope, noise, uncertainty, float(z.mean()), float(z.var())
         )
 
-    def observe(self, score: float) -> tuple[float, float]:
-        """Return the final value that a score indicates, and the variance of its error.
+    def observe(self, scores: Sequence[float] | Array) -> tuple[Array, Array]:
+        """Return the final value that each score indicates, and the variance of its error.
 
         This inverts Bayes' rule: the observation turns the distribution of the final values of all
         trainings into that of the trainings with this score after this epoch.
         """
-        z = float(self.warp.values([score])[0])
-        x = np.array([1.0, z])
-        variance = self.noise * float(1 + x @ self.uncertainty @ x)
+        z = self.warp.values(scores)
+        x = np.stack([np.ones(len(z)), z], axis=1)
+        variances = self.noise * (1 + np.einsum("ni,ij,nj->n", x, self.uncertainty, x))
         explained = self.slope**2 * self.spread
         if explained == 0:
-            return 0.0, np.inf
+            return np.zeros(len(z)), np.full(len(z), np.inf)
         middle = self.level + self.slope * self.middle
-        value = middle + self.slope * (z - self.middle) * (1 + variance / explained)
-        return value, variance * (1 + variance / explained)
+        values = middle + self.slope * (z - self.middle) * (1 + variances / explained)
+        return values, variances * (1 + variances / explained)

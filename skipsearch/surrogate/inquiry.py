@@ -20,16 +20,11 @@ from skipsearch.surrogate.answers import Codes, further_trainings, level_means
 from skipsearch.surrogate.belief import Belief
 from skipsearch.surrogate.encoding import Array, Encoding
 from skipsearch.surrogate.kernel import Kernel, Scales
+from skipsearch.surrogate.observations import Observations
 from skipsearch.surrogate.population import representatives
-from skipsearch.surrogate.process import (
-    MAIN,
-    NOISE,
-    OWN,
-    PAIR,
-    Observations,
-    Posterior,
-)
-from skipsearch.surrogate.question import Answer, Question, most_informative, narrowed, slopes
+from skipsearch.surrogate.process import Posterior
+from skipsearch.surrogate.question import Answer, Question, narrowed, slopes, variance_removed
+from skipsearch.surrogate.scales import MAIN, NOISE, OWN, PAIR
 from skipsearch.surrogate.warp import Warp
 from skipsearch.task import Metric, Scale
 
@@ -213,7 +208,7 @@ class Inquiry:
             contrasts = answer.question.contrasts(answer.verdicts.reference) * slope
             decrease, variances = narrowed(posterior, self._rows, contrasts, noise)
             reductions.append((decrease, variances, answer.doubts))
-        return most_informative(reductions)
+        return variance_removed(reductions)
 
     def _before_the_first_fit(self, begun: Array) -> Array:
         """Return how informative a training of each design would be under the prior."""
@@ -222,13 +217,13 @@ class Inquiry:
         scales = self._assumed
         nothing = np.zeros(len(begun))
         seen = Observations.of(begun, nothing, nothing)
-        posterior = Posterior(Kernel(self._encoding.axes), scales, seen)
+        posterior = Posterior.of(Kernel(self._encoding.axes), scales, seen)
         noise = np.full(len(self._pool), scales.noise)
         reductions = []
         for question in self._questions:
             decrease, variances = narrowed(posterior, self._rows, question.contrasts(), noise)
             reductions.append((decrease, variances, np.ones(len(variances))))
-        return most_informative(reductions)
+        return variance_removed(reductions)
 
     @cached_property
     def _assumed(self) -> Scales:

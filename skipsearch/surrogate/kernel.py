@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -28,6 +29,7 @@ from skipsearch.surrogate.encoding import Array, Axis
 Result = TypeVar("Result")
 
 CONSTANT = 10.0  # prior variance of the constant, for values in units of the spread
+FEATURES_KEPT = 2_000  # maximum number of features of designs
 POOL = 2_500  # minimum number of rows for which results are cached: more than a shortlist has
 BLOCK = 30_000  # covariances computed at once: they fit in the cache of a core
 LENGTH = 1.0  # length scale of the correlation of numbers, in ranges of their axis
@@ -63,13 +65,31 @@ class Kernel:
         self.axes = tuple(axes)
         self._tables = [_table(axis) for axis in self.axes]
         self._roots = [_root(table) for table in self._tables]
+        ends = np.cumsum([0, *(root.shape[1] for root in self._roots)]).tolist()
+        self._places = [slice(*each) for each in pairwise(ends)]  # of the axes' features
+        self._pairs = self._pairs_with_features()
         self._kept: dict[str, tuple[Array, Any]] = {}
 
     @property
     def features_count(self) -> int:
         """Number of features: the constant, those of each axis, and those of each pair of axes."""
-        ranks = [int(root.shape[1]) for root in self._roots]
-        return 1 + sum(ranks) + (sum(ranks) ** 2 - sum(rank**2 for rank in ranks)) // 2
+        ranks = self._ranks
+        return 1 + sum(ranks) + sum(ranks[i] * ranks[j] for i, j in _pairs(len(ranks)))
+
+    @property
+    def _ranks(self) -> list[int]:
+        return [int(root.shape[1]) for root in self._roots]
+
+    def _pairs_with_features(self) -> list[tuple[int, int]]:
+        """Return the pairs of axes with features: all, or those with the fewest features."""
+        ranks = self._ranks
+        sizes = {(i, j): ranks[i] * ranks[j] for i, j in _pairs(len(ranks))}
+        left, kept = FEATURES_KEPT - 1 - sum(ranks), set()
+        for pair in sorted(sizes, key=lambda pair: sizes[pair]):
+            left -= sizes[pair]
+            if left >= 0:
+                kept.add(pair)
+        return [pair for pair in sizes if pair in kept]
 
     def correlations(self, x: Array, y: Array) -> Array:
         """Return the correlations of the levels of each axis: (axes, rows of x, rows of y)."""
@@ -83,21 +103,26 @@ class Kernel:
     def smooth(self, scales: Scales, x: Array, y: Array) -> Array:
         """Return the covariance of rows of x and rows of y, without the residual."""
         main, pair = self._shares(scales)
-        lefts, rights = [], []
-        for i, (axis, table) in enumerate(zip(self.axes, self._tables, strict=True)):
-            lefts.append(scales.relevance[i] * _spread(x[:, i], axis) @ table)
-            rights.append(_spread(y[:, i], axis).T)
+        spreads = [_spread(y[:, i], axis) for i, axis in enumerate(self.axes)]
+        lefts = [
+            scales.relevance[i] * _spread(x[:, i], axis) @ table
+            for i, (axis, table) in enumerate(zip(self.axes, self._tables, strict=True))
+        ]
+        # At a level, the square of a sum over the levels is the sum of their squares.
+        at_levels = (y == np.floor(y)).all(axis=0)
+        left, right = np.concatenate(lefts, axis=1), np.concatenate(spreads, axis=1).T
+        squared = np.concatenate(
+            [each**2 * at for each, at in zip(lefts, at_levels, strict=True)], axis=1
+        )
+        between = [(lefts[i], spreads[i].T) for i in np.flatnonzero(~at_levels)]
         covariance = np.empty((len(x), len(y)))
         rows = max(BLOCK // max(len(y), 1), 1)
         for start in range(0, len(x), rows):
             block = slice(start, start + rows)
-            weighted = np.zeros_like(covariance[block])
-            squares = np.zeros_like(weighted)
-            for left, right in zip(lefts, rights, strict=True):
-                each = left[block] @ right
-                weighted += each
-                each *= each
-                squares += each
+            weighted = left[block] @ right
+            squares = squared[block] @ right
+            for one, other in between:
+                squares += (one[block] @ other) ** 2
             covariance[block] = main * weighted + pair / 2 * (weighted * weighted - squares)
         covariance += CONSTANT
         return covariance
@@ -116,21 +141,57 @@ class Kernel:
     def features(self, x: Array) -> Array:
         """Return the features of rows, whose weighted inner product is ``smooth``.
 
+        If there are more than ``FEATURES_KEPT``, the pairs of axes with the most combinations have
+        none, see ``variance_without_features``.
+
         Args:
             x: Rows of an ``Encoding``.
 
         Returns:
             An array (rows, features), to be multiplied by ``weights``.
         """
-        parts = [
-            _spread(x[:, i], axis) @ root
-            for i, (axis, root) in enumerate(zip(self.axes, self._roots, strict=True))
-        ]
+        parts = self._parts(x)
+        each = [parts[:, place] for place in self._places]
         pairs = [
-            (parts[i][:, :, None] * parts[j][:, None, :]).reshape(len(x), -1)
-            for i, j in _pairs(len(parts))
+            (each[i][:, :, None] * each[j][:, None, :]).reshape(len(x), -1) for i, j in self._pairs
         ]
-        return np.concatenate([np.ones((len(x), 1)), *parts, *pairs], axis=1)
+        return np.concatenate([np.ones((len(x), 1)), parts, *pairs], axis=1)
+
+    def feature_sums(self, x: Array, values: Array) -> Array:
+        """Return ``features(x).T @ values``, without computing the features of pairs."""
+        parts = self._parts(x)
+        products = parts.T @ (parts * values[:, None])
+        pairs = [products[self._places[i], self._places[j]].ravel() for i, j in self._pairs]
+        return np.concatenate([[values.sum()], parts.T @ values, *pairs])
+
+    def combined(self, x: Array, coefficients: Array) -> Array:
+        """Return ``features(x) @ coefficients``, without computing the features of pairs."""
+        parts = self.kept(self._parts, x)
+        ranks, start = self._ranks, 1 + sum(self._ranks)
+        table = np.zeros((parts.shape[1], parts.shape[1]))
+        for i, j in self._pairs:
+            end = start + ranks[i] * ranks[j]
+            block = coefficients[start:end].reshape(ranks[i], ranks[j])
+            table[self._places[i], self._places[j]] = block
+            start = end
+        single = coefficients[0] + parts @ coefficients[1 : 1 + parts.shape[1]]
+        return np.asarray(single + np.einsum("nr,nr->n", parts @ table, parts))
+
+    def _parts(self, x: Array) -> Array:
+        """Return the features of the axes alone."""
+        return np.concatenate(
+            [
+                _spread(x[:, i], axis) @ root
+                for i, (axis, root) in enumerate(zip(self.axes, self._roots, strict=True))
+            ],
+            axis=1,
+        )
+
+    def variance_without_features(self, scales: Scales) -> float:
+        """Return the mean variance of the effects of the pairs of axes without features."""
+        pair, r = self._shares(scales)[1], scales.relevance
+        others = set(_pairs(len(r))).difference(self._pairs)
+        return float(pair * sum(r[i] * r[j] for i, j in others))
 
     def kept(self, work_out: Callable[[Array], Result], x: Array) -> Result:
         """Return the result of a function of rows, cached for the last large array.
@@ -153,12 +214,11 @@ class Kernel:
     def weights(self, scales: Scales) -> Array:
         """Return the prior standard deviation of each feature's coefficient."""
         main, pair = self._shares(scales)
-        r = scales.relevance
-        ranks = [root.shape[1] for root in self._roots]
+        r, ranks = scales.relevance, self._ranks
         variances = [
             np.array([CONSTANT]),
             *(np.full(rank, main * r[i]) for i, rank in enumerate(ranks)),
-            *(np.full(ranks[i] * ranks[j], pair * r[i] * r[j]) for i, j in _pairs(len(ranks))),
+            *(np.full(ranks[i] * ranks[j], pair * r[i] * r[j]) for i, j in self._pairs),
         ]
         return np.asarray(np.sqrt(np.concatenate(variances)))
 

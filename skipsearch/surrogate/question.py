@@ -175,7 +175,7 @@ def narrowed(posterior: Posterior, x: Array, contrasts: Array, noise: Array) -> 
     return shared**2 / (posterior.variance(x) + noise), variances
 
 
-def most_informative(reductions: Sequence[tuple[Array, Array, Array]]) -> Array:
+def variance_removed(reductions: Sequence[tuple[Array, Array, Array]]) -> Array:
     """Return how informative each design is about several questions.
 
     This is the share of each contrast's variance that a training removes, weighted by the doubt
