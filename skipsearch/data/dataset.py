@@ -1,6 +1,6 @@
 """A data set of images: splits on one device, and information about them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
@@ -11,21 +11,19 @@ import torch
 from skipsearch.data.arrays import read_arrays
 from skipsearch.data.asked import Asked
 from skipsearch.data.dividing import three_splits
-from skipsearch.data.duplicates import find_duplicates
 from skipsearch.data.fingerprint import fingerprint, hash_of
 from skipsearch.data.folds import check_folds, validation_rows
 from skipsearch.data.given import check_given_name, given_arrays, names_of, read_items
-from skipsearch.data.mapped import ArrayFile, chunks
+from skipsearch.data.mapped import ArrayFile
 from skipsearch.data.memory import GIB, shown_bytes
 from skipsearch.data.notes import Notes
+from skipsearch.data.observing import observe
 from skipsearch.data.pixels import pixel_type
 from skipsearch.data.resizing import resize
 from skipsearch.data.source import Array, Read
-from skipsearch.data.split import IGNORED, Split
+from skipsearch.data.split import Split
 from skipsearch.data.summaries import (
-    absent,
     balance,
-    constant_channels,
     describe_labels,
     describe_masks,
     mean_and_std,
@@ -126,7 +124,7 @@ class Data:
             remarks.append(f"resized from {before.height}x{before.width} pixels")
         splits = {"train": train, "validation": validation, "test": test}
         mean, std = mean_and_std(train.images)
-        notes = _notes(name, read, splits, size)
+        notes = observe(name, read, splits, size)
         return cls(
             name=name,
             train=train,
@@ -448,65 +446,4 @@ class Data:
             train=self.train.followed_by(self.validation),
             source=f"{self.source}; the validation images are trained on too",
             fingerprint=hash_of([b"validation in training", self.fingerprint.encode()]),
-        )
-
-
-def _notes(name: str, read: Read, splits: Mapping[str, Split], size: Size | None) -> Notes:
-    """Return the notes of a source and of its splits, as networks see them."""
-    duplicates = find_duplicates(splits)
-    if duplicates.distinct["train"] == 1:
-        number = len(splits["train"])
-        if number == 1:
-            raise DataError(f"{name}: 1 training image is left, too few to train on")
-        raise DataError(f"{name}: all {number:,} training images are the same picture")
-    notes = replace(
-        read.notes,
-        repeated=duplicates.repeated,
-        contradictory=0 if read.task.restores else duplicates.contradictory,
-        sizes={part: len(split) for part, split in splits.items()},
-        constant=constant_channels(splits["train"].images),
-    )
-    if read.task.restores or not read.task.per_pixel:
-        return notes
-    lacking = {part: absent(split.labels, read.class_names) for part, split in splits.items()}
-    _check_labelled(name, lacking, read.class_names, size)
-    ignored = sum(
-        int((chunk == IGNORED).all(2).all(1).sum())
-        for split in splits.values()
-        for chunk in chunks(split.labels)
-    )
-    return replace(
-        notes,
-        absent={part: names for part, names in lacking.items() if names},
-        unlabelled=ignored,
-        mask_size="" if size is None else str(size),
-    )
-
-
-def _check_labelled(
-    name: str,
-    lacking: Mapping[str, tuple[str, ...]],
-    class_names: tuple[str, ...],
-    size: Size | None,
-) -> None:
-    """Raise an error for a split without a labelled pixel, and for training masks of one class.
-
-    Args:
-        name: Name of the data.
-        lacking: Classes without a pixel, by name of the split.
-        class_names: Name of each class.
-        size: Height and width that masks were resized and cropped to; None if they were not.
-    """
-    where = "" if size is None else f", resized and cropped to {size},"
-    hint = "" if size is None else ": give an image_size that keeps labelled pixels"
-    for part, names in lacking.items():
-        if len(names) == len(class_names):
-            raise DataError(
-                f"{name}: all pixels of the {part} masks{where} are {IGNORED}, so ignored{hint}"
-            )
-    if len(lacking["train"]) == len(class_names) - 1:
-        (only,) = set(class_names) - set(lacking["train"])
-        raise DataError(
-            f"{name}: all labelled pixels of the train masks{where} are of class {only!r}, expected"
-            f" 2 or more classes{hint}"
         )
