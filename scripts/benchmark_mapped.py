@@ -98,9 +98,7 @@ def compare(path: Path, options: argparse.Namespace) -> None:
         print({kind: round(each["speed"]) for kind, each in rounds[-1].items()}, flush=True)
     losses = {each["loss"] for of_round in rounds for each in of_round.values()}
     print("the same losses, bit by bit" if len(losses) == 1 else f"DIFFERENT LOSSES: {losses}")
-    print(
-        "| images | images/s (median) | ratio (95 % interval) | of processor time | growth, MiB |"
-    )
+    print("| images | images/s (median) | ratio (95 % interval) | in CPU time | growth, MiB |")
     print("| --- | ---: | ---: | ---: | ---: |")
     for kind in (RESIDENT, WARM, COLD):
         speeds = [of_round[kind]["speed"] for of_round in rounds]
@@ -109,9 +107,8 @@ def compare(path: Path, options: argparse.Namespace) -> None:
             for what in ("speed", "processor")
         )
         growth = max(of_round[kind]["growth"] for of_round in rounds)
-        print(
-            f"| {kind} | {median(speeds):,.0f} | {interval(ratios)} | {interval(of_processor)} | {growth:,.0f} |"
-        )
+        cells = [f"{median(speeds):,.0f}", interval(ratios), interval(of_processor)]
+        print(f"| {kind} | {' | '.join(cells)} | {growth:,.0f} |")
 
 
 def interval(ratios: list[float]) -> str:

@@ -1,5 +1,6 @@
 """Folders that are decoded once: the cache is checked, can fail, and never changes a result."""
 
+import io
 import json
 import os
 import shutil
@@ -11,7 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from skipsearch.data import Data, Split, cache, load_data
+from skipsearch.data import Data, Split, cache, load_data, progress
+from skipsearch.data.loading import on_this_machine
 from skipsearch.data.mapped import Mapped
 from skipsearch.errors import DataError, UnreadableError
 
@@ -274,3 +276,44 @@ def test_mapped_masks_and_images_lie_in_files(tmp_path: Path) -> None:
     for split in splits(data):
         assert isinstance(split.images, Mapped)
         assert isinstance(split.labels, Mapped)
+
+
+def test_another_machine_makes_its_own_copy(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = load(pairs(tmp_path / "images"), in_memory=False)
+    index = torch.arange(len(data.train))
+    expected = data.train.batch(index)
+    shutil.rmtree(home)
+    monkeypatch.setenv("HOME", str(tmp_path / "other"))
+    again = on_this_machine(data)
+    assert {file.path.parent for file in again.files()} == set(decoded(tmp_path / "other"))
+    for one, other in zip(again.train.batch(index), expected, strict=True):
+        assert one.equal(other)
+
+
+# --- progress ------------------------------------------------------------------------------------
+
+
+class Terminal(io.StringIO):
+    """A terminal without a size."""
+
+    def isatty(self) -> bool:
+        """Return True."""
+        return True
+
+
+def test_a_long_reading_shows_its_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    for stream, end in ((io.StringIO(), "\n"), (Terminal(), "")):
+        display = progress.Progress(20_000, "image", stream=stream)
+        display.add(10)
+        assert not stream.getvalue(), "a moment shows nothing"
+        display._due = 0.0
+        display.add(4_990)
+        line = stream.getvalue()
+        assert line.strip("\r").startswith("reading 5,000/20,000 images | 0:0")
+        assert line.endswith(f" left{end}")
+        display.close()
+        assert (stream.getvalue() == line) == (end != "")
+    assert display.line(30.0) == "reading 5,000/20,000 images | 1:30 left"

@@ -94,12 +94,15 @@ def test_a_file_that_changed_is_an_error(tmp_path: Path) -> None:
         stream.seek(200)
         stream.write(b"x")
         stream.truncate(1_000)
-    for each in (images, pickle.loads(pickle.dumps(images))):
-        with pytest.raises(DataError, match=r"a\.npy: has changed since it was read"):
-            each[:1]
+    reference = pickle.dumps(images)
+    with pytest.raises(DataError, match=r"a\.npy: has changed since it was read"):
+        images[:1]
+    del images  # as in another process, which has not opened the file
+    with pytest.raises(DataError, match=r"a\.npy: has changed since it was read"):
+        pickle.loads(reference)[:1]
     (tmp_path / "a.npy").unlink()
     with pytest.raises(DataError, match="cannot be opened: No such file"):
-        pickle.loads(pickle.dumps(images))[:1]
+        pickle.loads(reference)[:1]
 
 
 def test_arrays_in_an_npz(tmp_path: Path) -> None:
@@ -220,8 +223,6 @@ def test_a_worker_finds_or_makes_its_own_copy(tmp_path: Path) -> None:
         on_this_machine(data)
     place.write_bytes(content)
     os.utime(place, (1, 1))
-    with pytest.raises(DataError, match="has changed"):
-        pickle.loads(pickle.dumps(data.train)).batch(torch.arange(2))
     again = on_this_machine(data)
     index = torch.arange(len(data.train))
     expected = load_data(place).train.batch(index)

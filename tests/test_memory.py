@@ -6,6 +6,7 @@ import contextlib
 import json
 import math
 import os
+import resource
 import subprocess
 import sys
 import textwrap
@@ -75,6 +76,25 @@ def test_memory_is_that_of_the_machine_or_the_cgroup(
     expected = 3_000_000 if files == ("5000000", "2000000") else 8000 * 1024
     assert available_ram(tmp_path / "meminfo", tmp_path) == expected
     assert available_ram(tmp_path / "none", tmp_path) == math.inf
+
+
+def test_pages_of_files_that_a_cgroup_has_read_are_available(tmp_path: Path) -> None:
+    files = {"max": "5000000", "current": "4500000"}
+    files["stat"] = "anon 500000\nfile 4000000\nactive_file 1000000\ninactive_file 2500000"
+    for name, text in files.items():
+        (tmp_path / f"memory.{name}").write_text(f"{text}\n")
+    (tmp_path / "meminfo").write_text("MemAvailable:    8000 kB\n")
+    assert available_ram(tmp_path / "meminfo", tmp_path) == 4_000_000
+
+
+def test_the_limit_of_a_process_bounds_its_memory(tmp_path: Path) -> None:
+    used = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    try:
+        resource.setrlimit(resource.RLIMIT_DATA, (used + 200 * MIB, hard))
+        assert 100 * MIB < available_ram(tmp_path / "none", tmp_path) <= 300 * MIB
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
 def test_this_machine_has_memory() -> None:

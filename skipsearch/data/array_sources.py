@@ -11,7 +11,7 @@ import numpy as np
 from skipsearch.data.arrays import GROUPS, KEYS, PREFIXES, REQUIRED, read_arrays
 from skipsearch.data.asked import Asked
 from skipsearch.data.mapped import ArrayFile
-from skipsearch.data.memory import is_resident, require_memory, shown_bytes
+from skipsearch.data.memory import is_resident, placed, require_memory
 from skipsearch.data.npy_headers import array_in, arrays_in
 from skipsearch.data.source import Array, Read
 from skipsearch.errors import DataError, not_one_of, reason
@@ -121,7 +121,7 @@ def _read(source: _Source, asked: Asked, required: Mapping[str, tuple[str, ...]]
         f"write fewer or smaller images, or {source.advice}",
     )
     arrays = source.read(rest) | mapped
-    place = f"{shown_bytes(size)} in {path}, read from there during training" if mapped else ""
+    place = placed(size, path, asked.in_memory) if mapped else ""
     return read_arrays(str(path), arrays, kind, f"the arrays in {path}", place)
 
 

@@ -26,7 +26,7 @@ from skipsearch.data.asked import Asked
 from skipsearch.data.known import DEFAULT_ROOT
 from skipsearch.data.looking import is_hidden
 from skipsearch.data.mapped import Images, Mapped
-from skipsearch.data.memory import is_resident, require_memory, shown_bytes
+from skipsearch.data.memory import is_resident, placed, require_memory, shown_bytes
 from skipsearch.data.notes import Notes
 from skipsearch.data.npy_headers import array_in
 from skipsearch.data.paths import path_of
@@ -38,7 +38,7 @@ from skipsearch.errors import DataError
 from skipsearch.plan import Size
 from skipsearch.task import TASKS
 
-VERSION = 1  # of the format; with a change of what is decoded, it must be raised
+VERSION = 2  # of the format; with a change of what is decoded, it must be raised
 FILE = "cache.json"
 LEAST_BYTES = 2**24  # of the files of a folder; smaller ones are read in a moment, without a cache
 
@@ -160,9 +160,9 @@ def _valid(place: Path, listing: str, asked: Asked) -> dict[str, Any] | None:
     try:
         values: dict[str, Any] = json.loads((place / FILE).read_text())
         sizes = {name: (place / name).stat().st_size for name in values["files"]}
+        if values["listing"] != listing or values["files"] != sizes:
+            return None
     except (OSError, ValueError, KeyError, TypeError):
-        return None
-    if values["listing"] != listing or values["files"] != sizes:
         return None
     # Without skip_damaged, the damaged file must be named.
     return values if asked.skip_damaged or not values["notes"]["damaged"] else None
@@ -230,9 +230,9 @@ def _open(place: Path, values: dict[str, Any], in_memory: bool | None) -> Read:
     if is_resident(size, in_memory):
         require_memory(2 * size, f"{values['folder']}: its images", "leave them in the cache")
         parts = {name: Split(each.images[:], each.labels[:]) for name, each in parts.items()}
-        where = f"decoded images of {shown_bytes(size)} in {place}, read into memory"
+        where = f"{shown_bytes(size)} in memory and in each worker of a search, decoded in {place}"
     else:
-        where = f"{shown_bytes(size)} in {place}, read from there during training"
+        where = placed(size, place, in_memory)
     return Read(
         parts=parts,
         class_names=tuple(values["class_names"]),

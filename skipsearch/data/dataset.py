@@ -11,21 +11,19 @@ import torch
 from skipsearch.data.arrays import read_arrays
 from skipsearch.data.asked import Asked
 from skipsearch.data.dividing import three_splits
-from skipsearch.data.duplicates import find_duplicates
 from skipsearch.data.fingerprint import fingerprint, hash_of
 from skipsearch.data.folds import check_folds, validation_rows
 from skipsearch.data.given import check_given_name, given_arrays, names_of, read_items
-from skipsearch.data.mapped import ArrayFile, chunks
-from skipsearch.data.memory import GIB
+from skipsearch.data.mapped import ArrayFile
+from skipsearch.data.memory import GIB, shown_bytes
 from skipsearch.data.notes import Notes
+from skipsearch.data.observing import observe
 from skipsearch.data.pixels import pixel_type
 from skipsearch.data.resizing import resize
 from skipsearch.data.source import Array, Read
-from skipsearch.data.split import IGNORED, Split
+from skipsearch.data.split import Split
 from skipsearch.data.summaries import (
-    absent,
     balance,
-    constant_channels,
     describe_labels,
     describe_masks,
     mean_and_std,
@@ -35,7 +33,6 @@ from skipsearch.data.vector_summaries import (
     describe_targets,
     label_balance,
     targets_mean_and_std,
-    unused_labels,
 )
 from skipsearch.errors import DataError
 from skipsearch.plan import ImageSize, Size, check_image_size
@@ -52,6 +49,8 @@ DESCRIBE: Mapping[str, Callable[[Any, tuple[str, ...]], list[str]]] = {
     MULTI_LABEL.name: describe_label_matrices,
     REGRESSION.name: describe_targets,
 }
+
+SAID_FROM = 2**28  # bytes of images in memory from which the summary mentions them
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -150,7 +149,7 @@ class Data:
         splits = {"train": train, "validation": validation, "test": test}
         mean, std = mean_and_std(train.images)
         target_mean, target_std = targets_mean_and_std(name, splits, read)
-        notes = _notes(name, read, splits, size)
+        notes = observe(name, read, splits, size)
         return cls(
             name=name,
             train=train,
@@ -355,8 +354,8 @@ class Data:
         noise; and notes on what was skipped or looks wrong.
         """
         splits = self._splits()
-        size = f"{self.in_channels} x {Size.of(self.image_size)}"
-        size += "" if self.pixels == "uint8" else f", {self.pixels}"
+        form = f"{self.in_channels} x {Size.of(self.image_size)}"
+        form += "" if self.pixels == "uint8" else f", {self.pixels}"
         task = self.task
         what = [f"{self.classes} {task.output if self.classes == 1 else task.outputs}"]
         if task.restores:
@@ -364,7 +363,7 @@ class Data:
         elif not task.classifies:
             what = [task.name, *what]
         lines = [
-            f"data {self.name}: {', '.join(what)}, images of {size}",
+            f"data {self.name}: {', '.join(what)}, images of {form}",
             f"images: {', '.join(f'{len(split):,} {name}' for name, split in splits.items())}",
         ]
         if task.restores:
@@ -372,8 +371,12 @@ class Data:
         else:
             labels = {name: split.labels for name, split in splits.items()}
             lines += DESCRIBE[task.name](labels, self.class_names)
+        size = sum(split.nbytes for split in splits.values())
         if self.place:
             lines.append(f"place: {self.place}")
+        elif size >= SAID_FROM:
+            where = f"in memory on {self.train.images.device}"
+            lines.append(f"place: {shown_bytes(size)} {where} and in each worker of a search")
         if self.folds is not None:
             count = len(self.train) + len(self.validation)
             lines.append(
@@ -480,71 +483,4 @@ class Data:
             train=self.train.followed_by(self.validation),
             source=f"{self.source}; the validation images are trained on too",
             fingerprint=hash_of([b"validation in training", self.fingerprint.encode()]),
-        )
-
-
-def _notes(name: str, read: Read, splits: Mapping[str, Split], size: Size | None) -> Notes:
-    """Return the notes of a source and of its splits, as networks see them."""
-    duplicates = find_duplicates(splits)
-    if duplicates.distinct["train"] == 1:
-        number = len(splits["train"])
-        if number == 1:
-            raise DataError(f"{name}: 1 training image is left, too few to train on")
-        raise DataError(f"{name}: all {number:,} training images are the same picture")
-    notes = replace(
-        read.notes,
-        repeated=duplicates.repeated,
-        contradictory=0 if read.task.restores else duplicates.contradictory,
-        sizes={part: len(split) for part, split in splits.items()},
-        constant=constant_channels(splits["train"].images),
-    )
-    drawn = len(read.parts) < len(splits)
-    if read.task is REGRESSION:
-        return replace(notes, answers=REGRESSION.outputs, unstratified=drawn)
-    if read.task is MULTI_LABEL:
-        lacking = unused_labels(name, splits, read.class_names)
-        return replace(notes, unused=lacking, unstratified=drawn)
-    if read.task.restores or not read.task.per_pixel:
-        return notes
-    lacking = {part: absent(split.labels, read.class_names) for part, split in splits.items()}
-    _check_labelled(name, lacking, read.class_names, size)
-    ignored = sum(
-        int((chunk == IGNORED).all(2).all(1).sum())
-        for split in splits.values()
-        for chunk in chunks(split.labels)
-    )
-    return replace(
-        notes,
-        absent={part: names for part, names in lacking.items() if names},
-        unlabelled=ignored,
-        mask_size="" if size is None else str(size),
-    )
-
-
-def _check_labelled(
-    name: str,
-    lacking: Mapping[str, tuple[str, ...]],
-    class_names: tuple[str, ...],
-    size: Size | None,
-) -> None:
-    """Raise an error for a split without a labelled pixel, and for training masks of one class.
-
-    Args:
-        name: Name of the data.
-        lacking: Classes without a pixel, by name of the split.
-        class_names: Name of each class.
-        size: Height and width that masks were resized and cropped to; None if they were not.
-    """
-    where = "" if size is None else f", resized and cropped to {size},"
-    hint = "" if size is None else ": give an image_size that keeps labelled pixels"
-    for part, names in lacking.items():
-        if len(names) == len(class_names):
-            raise DataError(
-                f"{name}: all pixels of the {part} masks{where} are {IGNORED}, so ignored{hint}"
-            )
-    if len(lacking["train"]) == len(class_names) - 1:
-        (only,) = set(class_names) - set(lacking["train"])
-        raise DataError(
-            f"{name}: all labelled pixels of the train masks{where} are of class {only!r}, expected"
-            f" 2 or more classes{hint}"
         )

@@ -32,6 +32,20 @@ def is_resident(size: float, in_memory: bool | None) -> bool:
     return size <= memory_share() if in_memory is None else in_memory
 
 
+def placed(size: float, where: object, in_memory: bool | None) -> str:
+    """Describe images that stay in a file.
+
+    Args:
+        size: Number of their bytes.
+        where: Path of the file or folder.
+        in_memory: Requested place; None if their size is the reason.
+    """
+    said = f"{shown_bytes(size)} in {where}, read from there during training"
+    if in_memory is None:
+        said += f" (more than their share of memory, {shown_bytes(memory_share())})"
+    return said
+
+
 def require_memory(needed: float, where: str, remedy: str) -> None:
     """Check that there is enough main memory before it is allocated.
 

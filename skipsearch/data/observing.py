@@ -1,0 +1,92 @@
+"""Notes on a data set as networks see it: duplicates, constant channels, classes without pixels."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from skipsearch.data.duplicates import find_duplicates
+from skipsearch.data.mapped import chunks
+from skipsearch.data.notes import Notes
+from skipsearch.data.source import Read
+from skipsearch.data.split import IGNORED, Split
+from skipsearch.data.summaries import absent, constant_channels
+from skipsearch.data.vector_summaries import unused_labels
+from skipsearch.errors import DataError
+from skipsearch.plan import Size
+from skipsearch.task import MULTI_LABEL, REGRESSION
+
+
+def observe(name: str, read: Read, splits: Mapping[str, Split], size: Size | None) -> Notes:
+    """Return the notes of a source and of its splits.
+
+    Args:
+        name: Name of the data, for messages.
+        read: Source after reading.
+        splits: Splits by name, from the training split to the test split.
+        size: Height and width that images were resized to; None if they were not.
+
+    Raises:
+        DataError: If no network could learn from them.
+    """
+    duplicates = find_duplicates(splits)
+    if duplicates.distinct["train"] == 1:
+        number = len(splits["train"])
+        if number == 1:
+            raise DataError(f"{name}: 1 training image is left, too few to train on")
+        raise DataError(f"{name}: all {number:,} training images are the same picture")
+    notes = replace(
+        read.notes,
+        repeated=duplicates.repeated,
+        contradictory=0 if read.task.restores else duplicates.contradictory,
+        sizes={part: len(split) for part, split in splits.items()},
+        constant=constant_channels(splits["train"].images),
+    )
+    drawn = len(read.parts) < len(splits)
+    if read.task is REGRESSION:
+        return replace(notes, answers=REGRESSION.outputs, unstratified=drawn)
+    if read.task is MULTI_LABEL:
+        unused = unused_labels(name, splits, read.class_names)
+        return replace(notes, unused=unused, unstratified=drawn)
+    if read.task.restores or not read.task.per_pixel:
+        return notes
+    lacking = {part: absent(split.labels, read.class_names) for part, split in splits.items()}
+    _check_labelled(name, lacking, read.class_names, size)
+    ignored = sum(
+        int((chunk == IGNORED).all(2).all(1).sum())
+        for split in splits.values()
+        for chunk in chunks(split.labels)
+    )
+    return replace(
+        notes,
+        absent={part: names for part, names in lacking.items() if names},
+        unlabelled=ignored,
+        mask_size="" if size is None else str(size),
+    )
+
+
+def _check_labelled(
+    name: str,
+    lacking: Mapping[str, tuple[str, ...]],
+    class_names: tuple[str, ...],
+    size: Size | None,
+) -> None:
+    """Raise an error for a split without a labelled pixel, and for training masks of one class.
+
+    Args:
+        name: Name of the data.
+        lacking: Classes without a pixel, by name of the split.
+        class_names: Name of each class.
+        size: Height and width that masks were resized and cropped to; None if they were not.
+    """
+    where = "" if size is None else f", resized and cropped to {size},"
+    hint = "" if size is None else ": give an image_size that keeps labelled pixels"
+    for part, names in lacking.items():
+        if len(names) == len(class_names):
+            raise DataError(
+                f"{name}: all pixels of the {part} masks{where} are {IGNORED}, so ignored{hint}"
+            )
+    if len(lacking["train"]) == len(class_names) - 1:
+        (only,) = set(class_names) - set(lacking["train"])
+        raise DataError(
+            f"{name}: all labelled pixels of the train masks{where} are of class {only!r}, expected"
+            f" 2 or more classes{hint}"
+        )
