@@ -188,6 +188,36 @@ def noisy(folder: Path) -> Kind:
     return Kind(folder, folder / "0.png", {"denoise": 25}, DENSE_SPACE)
 
 
+def labels(folder: Path) -> Kind:
+    """Images with any of three labels, judged by the AUROC."""
+    images, _ = pixels((12, 12), 80)
+    matrix = RNG.integers(0, 2, (80, 3))
+    images[:, :4, :4] *= matrix[:, :1, None]
+    images = (images * 255).astype("uint8")
+    Image.fromarray(images[0]).save(folder / "one.png")
+    data = ss.Data.from_arrays(images, matrix, class_names=("corner", "a", "b"))
+    return Kind(data, folder / "one.png", {"metric": "auroc"})
+
+
+def numbers(folder: Path) -> Kind:
+    """Images with two numbers to predict."""
+    images, _ = pixels((12, 12), 80)
+    targets = np.stack([images.mean((1, 2)) * 100, images[:, 0].mean(1)], axis=1)
+    images = (images * 255).astype("uint8")
+    Image.fromarray(images[0]).save(folder / "one.png")
+    data = ss.Data.from_arrays(images, targets, target_names=("brightness", "edge"))
+    return Kind(data, folder / "one.png", {"recipe": ss.Recipe(peak_lr=0.02, epochs=1)})
+
+
+def mapped(folder: Path) -> Kind:
+    """A folder of .npy files that are read during training."""
+    images, of_class = pixels((12, 12), 80)
+    np.save(folder / "images.npy", (images * 255).astype("uint8"))
+    np.save(folder / "labels.npy", of_class)
+    np.save(folder.parent / "one.npy", (images[0] * 255).astype("uint8"))
+    return Kind(ss.load_data(folder, in_memory=False), folder.parent / "one.npy")
+
+
 KINDS: Mapping[str, Callable[[Path], Kind]] = {
     "pictures": pictures,
     "16-bit tiff": deep_tiff,
@@ -199,6 +229,9 @@ KINDS: Mapping[str, Callable[[Path], Kind]] = {
     "folds": folds,
     "masks": masks,
     "denoising": noisy,
+    "labels": labels,
+    "numbers": numbers,
+    "mapped": mapped,
 }
 
 

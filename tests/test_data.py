@@ -621,9 +621,8 @@ def no_images(here: Path):
 
 
 def float_labels(here: Path):
-    path = npz(here, train_labels=np.arange(40) % 4 / 2)
-    expected = ["train_labels is float64 (40,) and holds 0.5", "expected integers (N,)"]
-    return {"name": path}, [str(path), *expected]
+    path = npz(here, train_labels=np.arange(1.0, 41.0) % 4 + 1)
+    return {"name": path}, [str(path), "train_labels: label 4 is not in 0..3"]
 
 
 def one_hot_labels(here: Path):
