@@ -114,8 +114,9 @@ class DataConfig:
     @property
     def scale(self) -> Scale:
         """Scale on which differences between validation scores are judged."""
-        overlap = 0.0 if self.folds is None else self.validation_images / self.train_images
-        return Scale(self.judged_task.metric, self.validation_images, self.baseline, overlap)
+        return Scale(
+            self.judged_task.metric, self.validation_images, self.baseline, self.folds or 1
+        )
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:

@@ -109,14 +109,14 @@ class Scale:
         metric: Metric of the scores.
         images: Number of images on which each score was measured.
         baseline: Score of the trivial baseline on these images; None if unknown.
-        overlap: Ratio of validation to training images if every training has other ones, see
-            ``mean_variance``; 0 if all have the same.
+        folds: Number of folds, of which each seed has another one for validation; 1 if all have the
+            same validation split.
     """
 
     metric: Metric
     images: int
     baseline: float | None = None
-    overlap: float = 0.0
+    folds: int = 1
 
     def mean_variance(self, trainings: float) -> float:
         """Return the factor from the variance of a score to that of the mean over trainings.
@@ -128,7 +128,9 @@ class Scale:
         Args:
             trainings: Number of trainings of a design.
         """
-        return 1 / trainings + self.overlap
+        # The ratio of validation to training images: one fold to all others.
+        overlap = 0.0 if self.folds == 1 else 1 / (self.folds - 1)
+        return 1 / trainings + overlap
 
     @property
     def rounding(self) -> float:

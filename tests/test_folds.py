@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from itertools import chain
 from math import sqrt
 from pathlib import Path
@@ -20,12 +21,13 @@ from test_study import open_study, train
 import skipsearch as ss
 from skipsearch.analysis.command import search_command
 from skipsearch.analysis.confirm.chance import chance_of_best
-from skipsearch.analysis.ranking import interval
+from skipsearch.analysis.ranking import interval, rank
 from skipsearch.analysis.ties import tied_with_leader
 from skipsearch.cli.parser import read_arguments
 from skipsearch.data import Split
-from skipsearch.data.folds import validation_rows
+from skipsearch.data.folds import fold_rows
 from skipsearch.errors import DataError, RunError
+from skipsearch.record import FAIL
 from skipsearch.run import Run
 from skipsearch.task import ACCURACY, Scale
 
@@ -57,8 +59,7 @@ def test_the_folds_of_a_division_are_a_stratified_partition(
     labels: list[int], folds: int, split_seed: int, division: int
 ) -> None:
     classes = np.array([*labels, *[0, 1, 2] * folds])  # each class can be in every fold
-    seeds = range(division * folds, (division + 1) * folds)
-    rows = [validation_rows(len(classes), classes, None, folds, split_seed, seed) for seed in seeds]
+    rows = fold_rows(len(classes), classes, None, folds, (split_seed, division))
     assert sorted(np.concatenate(rows)) == list(range(len(classes)))
     counts = np.array([np.bincount(classes[fold], minlength=3) for fold in rows])
     assert (np.ptp(counts, axis=0) <= 1).all()
@@ -77,21 +78,24 @@ def test_images_of_one_group_are_in_one_fold() -> None:
         assert sum(map(len, sides)) == len(set.union(*sides))
 
 
-def test_each_seed_has_its_own_splits_and_the_test_split_stays() -> None:
+@pytest.mark.parametrize("first", [0, 3, 2**32 - 2])
+def test_each_seed_has_its_own_splits_and_the_test_split_stays(first: int) -> None:
     whole = data()
-    folded = whole.in_folds(4)
+    folded = whole.in_folds(4, first)
     assert "4 folds of the 72 train and validation images" in folded.summary()
     assert (folded.fingerprint, folded.for_seed(0).test) == (whole.fingerprint, whole.test)
-    held = [numbers(folded.for_seed(seed).validation) for seed in range(8)]
+    seeds = [(first + i) % 2**32 for i in range(8)]
+    held = [numbers(folded.for_seed(seed).validation) for seed in seeds]
+    assert len({folded.for_seed(seed).fingerprint for seed in seeds} | {whole.fingerprint}) == 9
     pool = sorted(numbers(whole.train) + numbers(whole.validation))
     assert sorted(chain(*held[:4])) == sorted(chain(*held[4:])) == pool
     assert held[0] != held[4]  # another division
-    assert held[1] == numbers(folded.for_seed(1).validation)
-    first = folded.for_seed(0)
-    assert sorted(numbers(first.train) + numbers(first.validation)) == pool
-    pixels = first.train.images.double() / 255
-    assert first.mean == pytest.approx(pixels.mean((0, 2, 3)).tolist())
-    assert first.std == pytest.approx(pixels.std((0, 2, 3), correction=0).tolist())
+    assert held[1] == numbers(folded.for_seed(seeds[1]).validation)
+    drawn = folded.for_seed(first)
+    assert sorted(numbers(drawn.train) + numbers(drawn.validation)) == pool
+    pixels = drawn.train.images.double() / 255
+    assert drawn.mean == pytest.approx(pixels.mean((0, 2, 3)).tolist())
+    assert drawn.std == pytest.approx(pixels.std((0, 2, 3), correction=0).tolist())
     assert whole.for_seed(3) is whole
 
 
@@ -104,6 +108,29 @@ def test_masks_and_noise_have_folds_too() -> None:
     assert torch.equal(
         (drawn.validation.images[:, 0] > 128).to(torch.uint8), drawn.validation.labels
     )
+
+
+def test_targets_are_standardised_by_the_training_images_of_a_fold() -> None:
+    images = RNG.integers(0, 256, (60, 6, 6), dtype=np.uint8)
+    folded = ss.Data.from_arrays(images, RNG.lognormal(size=60)).in_folds(3)
+    for seed in range(3):
+        drawn = folded.for_seed(seed)
+        targets = drawn.train.class_labels[:, 0]
+        assert drawn.target_mean == pytest.approx([targets.mean().item()])
+        assert drawn.target_std == pytest.approx([targets.std(correction=0).item()])
+
+
+def test_a_fold_without_a_label_or_with_a_constant_target_is_refused() -> None:
+    images = RNG.integers(0, 256, (40, 6, 6), dtype=np.uint8)
+    rare = np.zeros((40, 2), dtype=int)
+    rare[:, 0] = np.arange(40) % 2
+    rare[::9, 1] = 1
+    with pytest.raises(DataError, match=r"the label '1' is missing in fold \d of 10"):
+        ss.Data.from_arrays(images, rare).in_folds(10)
+    images = RNG.integers(0, 256, (120, 6, 6), dtype=np.uint8)
+    flat = np.where(np.arange(120) % 10, 0.0, RNG.random(120))
+    with pytest.raises(DataError, match=r"the target 'target' is constant in fold \d of 15"):
+        ss.Data.from_arrays(images, flat).in_folds(15)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +158,7 @@ def test_impossible_folds_are_refused(folds: Any, how: dict[str, Any], said: str
 # --- statistics ----------------------------------------------------------------------------------
 
 # Nadeau & Bengio 2003: the corrected resampled t-test, for 5 folds of 100 images.
-FOLDED = Scale(ACCURACY, 20, None, 20 / 80)
+FOLDED = Scale(ACCURACY, 20, folds=5)
 FIXED = Scale(ACCURACY, 20)
 
 
@@ -176,6 +203,8 @@ def test_a_design_is_trained_on_all_folds_before_the_next_one(tmp_path: Path) ->
         ({"folds": 3, "seeds": 4}, "seeds: 4 is not a multiple of the 3 folds"),
         ({"folds": 3, "trials": 7}, "trials: 7 is not a multiple of 3"),
         ({"folds": 0}, "folds: 0 is not a whole number from 2 to 20"),
+        ({"folds": 3, "ask": "layout"}, "folds: is not for a search that is asked about axes"),
+        ({"folds": 3, "scheduler": "asha"}, "folds: cannot be combined with the scheduler asha"),
     ],
 )
 def test_a_search_whose_designs_could_not_have_all_folds_is_refused(
@@ -184,6 +213,34 @@ def test_a_search_whose_designs_could_not_have_all_folds_is_refused(
     with pytest.raises((RunError, DataError), match=said):
         ss.search("quickstart", data(), out=tmp_path / "run", **how)
     assert not (tmp_path / "run").exists()
+
+
+def test_data_in_folds_are_not_given_to_a_search(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="are divided into folds already; give folds to search"):
+        ss.search("quickstart", data().in_folds(3), out=tmp_path / "run")
+
+
+def test_a_design_that_lacks_a_fold_comes_after_complete_ones(tmp_path: Path) -> None:
+    study = open_study(tmp_path, trials=6, seeds=3, complete=True)
+    for number in range(5):
+        proposal = study.ask()
+        assert proposal is not None
+        train(study, proposal, accuracy=0.9 if number > 2 else 0.5)
+    table = rank(study.trials(), [3], Scale(ACCURACY, 20, folds=3))
+    assert table.n.tolist() == [3, 2]
+    assert table.tied.tolist() == [True, False]
+
+
+def test_a_failed_design_leaves_its_trainings_to_complete_ones(tmp_path: Path) -> None:
+    study = open_study(tmp_path, trials=6, seeds=3, complete=True)
+    first = study.ask()
+    assert first is not None
+    study.finish(first.number, FAIL, "too large")
+    counts: Counter[str] = Counter()
+    while (proposal := study.ask()) is not None:
+        counts[proposal.candidate.key] += 1
+        train(study, proposal)
+    assert set(counts.values()) == {3}
 
 
 @pytest.mark.usefixtures("ray")
@@ -201,7 +258,7 @@ def test_a_search_with_folds_goes_the_whole_way(tmp_path: Path) -> None:
     run = ss.search(space, images, folds=3, **how)
     assert (run.config.seeds, run.config.data.folds) == (3, 3)
     assert (run.config.data.train_images, run.config.data.validation_images) == (48, 24)
-    assert run.config.scale.overlap == 0.5
+    assert run.config.scale.mean_variance(3) == pytest.approx(1 / 3 + 24 / 48)
     assert sorted(trial.seed for trial in run.trials()) == [0, 0, 1, 1, 2, 2]
     assert (run.rank().n == 3).all()
     # Each training is the one that its seed's splits give.

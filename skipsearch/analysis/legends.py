@@ -40,10 +40,13 @@ def ranking_legend(scale: Scale) -> str:
     one = "unknown for one seed"
     if scale.metric.is_share_of_images:
         one = f"or for one seed that of {scale.images:,} validation images"
+    of_seeds = f"n seeds, {one}"
+    if scale.folds > 1:
+        of_seeds = "n folds, each with other validation images"
     return (
         f"Ranked by epochs reached, then by validation {scale.metric.title} there. low, high: 95 %"
-        f" interval of the mean over n seeds, {one}; tied: statistically indistinguishable from"
-        " the first."
+        f" interval of the mean over {of_seeds}; tied: statistically indistinguishable from the"
+        " first."
     )
 
 

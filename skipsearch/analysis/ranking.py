@@ -80,10 +80,14 @@ def rank(
         *("params", "macs", *axes, "reason", "numerics"),
     ]
     table = pd.DataFrame(rows, columns=["scores", *columns])
+    # A mean over some folds is not comparable with one over all of them.
+    table["whole"] = table.n >= scale.folds
     table = table.sort_values(
-        ["epochs", score, "params"], ascending=[False, False, True], kind="stable"
+        ["whole", "epochs", score, "params"], ascending=[False, False, False, True], kind="stable"
     )
-    leading = (table.epochs == table.epochs.max()) & (table.epochs > 0)
+    first = table.iloc[:1]
+    is_level = (table.whole == first.whole.all()) & (table.epochs == first.epochs.max())
+    leading = is_level & (table.epochs > 0)
     tied = tied_with_leader(table.scores[leading].tolist(), scale)
     table["tied"] = tied + [False] * (len(table) - len(tied))
     table.index = pd.RangeIndex(1, len(table) + 1, name="place")

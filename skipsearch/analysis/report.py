@@ -107,7 +107,8 @@ def _more(found: Findings) -> Iterator[str]:
     of_space = found.config.space.axes
     ranges = {name for name, axis in of_space.items() if isinstance(axis, Range)}
     axes = [axis for axis in open_axes(found.effects) if axis not in ranges]
-    if axes and set(axes) <= set(found.config.ask):
+    has_folds = found.config.data.folds is not None
+    if axes and (has_folds or set(axes) <= set(found.config.ask)):
         yield "To settle what is open, run the same search again with more --trials or --seeds."
     elif axes:
         more = dataclasses.replace(

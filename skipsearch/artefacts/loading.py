@@ -20,7 +20,7 @@ from skipsearch.data.pixels import FULL_SCALES
 from skipsearch.design import Design
 from skipsearch.errors import ExportError, counted, reason
 from skipsearch.plan import Size
-from skipsearch.task import CLASSIFICATION, REGRESSION, TASKS, Task
+from skipsearch.task import CLASSIFICATION, MULTI_LABEL, REGRESSION, TASKS, Task
 from skipsearch.text import read_text
 
 PER_CHANNEL = ("mean", "std")
@@ -85,7 +85,7 @@ class Predictor:
         It is the softmax of the logits or, for several labels, their sigmoid.
         """
         logits = self.outputs(images)
-        return logits.softmax(1) if self.task.classifies else logits.sigmoid()
+        return logits.sigmoid() if self.task.name == MULTI_LABEL.name else logits.softmax(1)
 
 
 def load_predictor(export: str | Path) -> Predictor:

@@ -88,14 +88,16 @@ def _cached(
         raise OSError(errno.EINVAL, "inside the folder of images", str(root))
     root.mkdir(parents=True, exist_ok=True)
     place = root / key
-    values = _valid(place, listing, asked)
-    if values is None:
-        with _locked(root / f"{key}.lock"):
-            values = _valid(place, listing, asked)  # another process may have made it meanwhile
-            if values is None:
-                _make(folder, place, listing, read, asked)
-                values = json.loads((place / FILE).read_text())
-    return _open(place, values, asked.in_memory)
+    if values := _valid(place, listing, asked):
+        found = _open(place, values, asked.in_memory)
+        if _valid(place, listing, asked) == values:  # not replaced while it was opened
+            return found
+    with _locked(root / f"{key}.lock"):
+        values = _valid(place, listing, asked)  # another process may have made it meanwhile
+        if values is None:
+            _make(folder, place, listing, read, asked)
+            values = json.loads((place / FILE).read_text())
+        return _open(place, values, asked.in_memory)
 
 
 def _root(root: str | Path | None) -> Path:

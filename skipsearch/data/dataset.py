@@ -12,7 +12,7 @@ from skipsearch.data.arrays import read_arrays
 from skipsearch.data.asked import Asked
 from skipsearch.data.dividing import three_splits
 from skipsearch.data.fingerprint import fingerprint, hash_of
-from skipsearch.data.folds import check_folds, validation_rows
+from skipsearch.data.folds import check_count, check_division, check_units, fold_rows
 from skipsearch.data.given import check_given_name, given_arrays, names_of, read_items
 from skipsearch.data.mapped import ArrayFile
 from skipsearch.data.memory import GIB, shown_bytes
@@ -29,6 +29,7 @@ from skipsearch.data.summaries import (
     mean_and_std,
 )
 from skipsearch.data.vector_summaries import (
+    check_targets,
     describe_label_matrices,
     describe_targets,
     label_balance,
@@ -85,6 +86,7 @@ class Data:
         groups: Group of each training and then each drawn validation image; None if every image is
             its own group.
         folds: Number of folds, see ``in_folds``; None for a fixed validation split.
+        first_seed: Seed that has the first fold.
     """
 
     name: str
@@ -109,6 +111,7 @@ class Data:
     drawn: bool = False
     groups: Array | None = None
     folds: int | None = None
+    first_seed: int = 0
 
     @classmethod
     def of(
@@ -148,7 +151,8 @@ class Data:
             remarks.append(f"resized from {before.height}x{before.width} pixels")
         splits = {"train": train, "validation": validation, "test": test}
         mean, std = mean_and_std(train.images)
-        target_mean, target_std = targets_mean_and_std(name, splits, read)
+        check_targets(name, task, splits, read.class_names)
+        target_mean, target_std = targets_mean_and_std(task, train)
         notes = observe(name, read, splits, size)
         return cls(
             name=name,
@@ -416,48 +420,71 @@ class Data:
         """
         return replace(self, task=self.task.judged_by(metric))
 
-    def in_folds(self, folds: int | None) -> "Data":
+    def in_folds(self, folds: int | None, first_seed: int = 0) -> "Data":
         """Return the same data for cross-validation: ``for_seed`` then draws the splits.
 
+        The seeds from ``first_seed`` on have the folds of one division, so that each image is in
+        one of their validation splits. The next ``folds`` seeds have those of another division, and
+        so on (repeated k-fold cross-validation).
+
         Args:
-            folds: Number of folds that training and validation images are divided into; None for
-                the present splits.
+            folds: Number of folds that training and validation images are divided into; None to
+                leave the data as they are.
+            first_seed: Seed of the first training of a design.
 
         Raises:
             DataError: If the number is out of range, the validation images are not drawn from the
-                training images, or a class has too few images.
+                training images, or a fold would lack a class.
         """
         if folds is None:
             return self
+        check_count(folds)
         if not self.drawn:
             raise DataError(
                 f"{self.name}: folds have no effect, since the data have their own validation"
                 " images"
             )
         pool = self.train.followed_by(self.validation)
-        check_folds(self.name, folds, self._strata(pool), self.groups, self.class_names, len(pool))
-        return replace(self, folds=folds)
+        strata = self._strata(pool)
+        check_units(self.name, folds, strata, self.groups, self.class_names, len(pool))
+        if not (self.task.per_pixel or self.task.restores):
+            answers = pool.class_labels.cpu().numpy()
+            rows = fold_rows(
+                len(pool), strata, self.groups, folds, (self.split_seed, first_seed, 0)
+            )
+            check_division(self.name, rows, answers, self.task, self.class_names)
+        return replace(self, folds=folds, first_seed=first_seed)
 
     def for_seed(self, seed: int) -> "Data":
         """Return the data for a training with this seed.
 
-        With folds, one of them is the validation split and the others are the training split, and
-        images are normalised by the mean and standard deviation of the latter. The test split is
-        not affected.
+        With folds, one of them is the validation split and the others are the training split.
+        Images, and the targets of a regression, are normalised by the latter. The test split is not
+        affected.
 
         Args:
-            seed: Seed of the training, which determines the fold, see ``folds.validation_rows``.
+            seed: Seed of the training, which determines the fold, see ``in_folds``.
         """
         if self.folds is None:
             return self
+        division, fold = divmod((seed - self.first_seed) % 2**32, self.folds)
+        seeds = (self.split_seed, self.first_seed, division)
         pool = self.train.followed_by(self.validation)
-        rows = validation_rows(
-            len(pool), self._strata(pool), self.groups, self.folds, self.split_seed, seed
-        )
-        train, validation = pool.at(np.delete(np.arange(len(pool)), rows)), pool.at(rows)
+        held = fold_rows(len(pool), self._strata(pool), self.groups, self.folds, seeds)[fold]
+        train, validation = pool.at(np.delete(np.arange(len(pool)), held)), pool.at(held)
         mean, std = mean_and_std(train.images)
+        target_mean, target_std = targets_mean_and_std(self.task, train)
         return replace(
-            self, train=train, validation=validation, mean=mean, std=std, drawn=False, folds=None
+            self,
+            train=train,
+            validation=validation,
+            mean=mean,
+            std=std,
+            target_mean=target_mean,
+            target_std=target_std,
+            fingerprint=hash_of([f"{self.fingerprint} {seeds} {fold} {self.folds}".encode()]),
+            drawn=False,
+            folds=None,
         )
 
     def _strata(self, pool: Split) -> Array | None:

@@ -6,18 +6,17 @@ import numpy as np
 
 from skipsearch.data.source import Array
 from skipsearch.errors import DataError, counted
+from skipsearch.task import MULTI_LABEL, REGRESSION, Task
 
 FEWEST, MOST = 2, 20
 
 
-def validation_rows(
-    count: int, labels: Array | None, groups: Array | None, folds: int, split_seed: int, seed: int
-) -> Array:
-    """Return the rows of the fold that is the validation split for a seed, in ascending order.
+def fold_rows(
+    count: int, labels: Array | None, groups: Array | None, folds: int, seeds: tuple[int, ...]
+) -> list[Array]:
+    """Divide images into folds, and return the rows of each, in ascending order.
 
-    The seeds 0..folds - 1 have the folds of one division, so that each image is in one of their
-    validation splits. The next ``folds`` seeds have those of another random division, and so on
-    (repeated k-fold cross-validation, stratified by class if images have one).
+    The division is random, and stratified by class if images have one.
 
     Args:
         count: Number of images.
@@ -25,21 +24,18 @@ def validation_rows(
         groups: Group (N,) of each image; images of one group are in one fold. None if every image
             is its own group.
         folds: Number of folds.
-        split_seed: Seed of the divisions.
-        seed: Seed of a training.
+        seeds: Numbers that determine the division.
     """
     from sklearn.model_selection import KFold, StratifiedGroupKFold, StratifiedKFold
 
-    division, fold = divmod(seed, folds)
-    state = int(np.random.SeedSequence([split_seed, division]).generate_state(1)[0])
+    state = int(np.random.SeedSequence(seeds).generate_state(1)[0])
     classes = np.zeros(count, dtype=np.int64) if labels is None else labels
     if groups is not None:
         kind = StratifiedGroupKFold
     else:
         kind = KFold if labels is None else StratifiedKFold
     divided = kind(folds, shuffle=True, random_state=state)
-    rows: Array = [held for _, held in divided.split(classes, classes, groups)][fold]
-    return rows
+    return [held for _, held in divided.split(classes, classes, groups)]
 
 
 def check_count(folds: int) -> None:
@@ -52,7 +48,7 @@ def check_count(folds: int) -> None:
         raise DataError(f"folds: {folds!r} is not a whole number from {FEWEST} to {MOST}")
 
 
-def check_folds(
+def check_units(
     name: str,
     folds: int,
     labels: Array | None,
@@ -60,7 +56,7 @@ def check_folds(
     class_names: tuple[str, ...],
     count: int,
 ) -> None:
-    """Check that images can be divided into folds that each have every class.
+    """Check that there are enough images, or groups, of each class.
 
     Args:
         name: Name of the data, for messages.
@@ -71,9 +67,8 @@ def check_folds(
         count: Number of images.
 
     Raises:
-        DataError: If the number is out of range, or a class has too few images or groups.
+        DataError: If a class has fewer images or groups than there are folds.
     """
-    check_count(folds)
     kind = "image" if groups is None else "group"
     units = np.arange(count) if groups is None else np.unique(groups, return_inverse=True)[1]
     classes = np.zeros(count, dtype=np.int64) if labels is None else labels
@@ -85,3 +80,40 @@ def check_folds(
                 f"{name}: {what}{counted(found, kind)} for training and validation, too few for"
                 f" {folds} folds"
             )
+
+
+def check_division(
+    name: str, rows: list[Array], answers: Array, task: Task, class_names: tuple[str, ...]
+) -> None:
+    """Check that networks can be trained and judged on each fold of a division.
+
+    Args:
+        name: Name of the data, for messages.
+        rows: Rows of each fold.
+        answers: Class (N,), or labels or targets (N, K), of each image.
+        task: Task of the networks.
+        class_names: Name of each class, label or target.
+
+    Raises:
+        DataError: If a fold, or all others together, lack a class or a label, or have a constant
+            target.
+    """
+    for number, fold in enumerate(rows):
+        others = np.delete(np.arange(len(answers)), fold)
+        for side, where in ((fold, "in"), (others, "outside")):
+            lacking = _lacking(answers[side], task, len(class_names))
+            if len(lacking):
+                what = "constant" if task.name == REGRESSION.name else "missing"
+                raise DataError(
+                    f"{name}: the {task.output} {class_names[lacking[0]]!r} is {what} {where} fold"
+                    f" {number + 1} of {len(rows)}: use fewer folds"
+                )
+
+
+def _lacking(answers: Array, task: Task, count: int) -> Array:
+    """Return the classes or labels that no image has, or the constant targets."""
+    if task.classifies:
+        return np.flatnonzero(np.bincount(answers, minlength=count) == 0)
+    if task.name == MULTI_LABEL.name:
+        return np.flatnonzero(~answers.astype(bool).any(0))
+    return np.flatnonzero(np.ptp(answers, axis=0) == 0)

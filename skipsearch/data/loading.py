@@ -111,7 +111,7 @@ def load_data(
         DataError: If the name, the device, a number, or the data are not as described above.
     """
     asked = Asked(
-        root=root,
+        root=None if root is None else Path(root).absolute(),
         image_size=image_size,
         split_seed=split_seed,
         validation_fraction=validation_fraction,
@@ -140,6 +140,9 @@ def load_data(
         raise DataError(f"{where}: {error.strerror or error}") from None
     if group_folders and read.groups is None:
         raise DataError(f"{name}: group_folders has no effect, expected a folder of classes")
+    is_decoded = path is not None and path.is_dir() and not is_array_folder(path)
+    if skip_damaged and not is_decoded:
+        raise DataError(f"{name}: skip_damaged has no effect, expected a folder of image files")
     if denoise is not None:
         kind = pixel_type(read.parts["train"].images)
         if kind != "uint8":
@@ -156,6 +159,11 @@ def load_data(
         validation_fraction=validation_fraction,
         sigma=sigma,
     )
+    if in_memory is False and not data.train.is_mapped:
+        raise DataError(
+            f"{name}: in_memory=False has no effect, expected a folder of images, of .npy files or"
+            " an uncompressed .npz file, not resized"
+        )
     return replace(data, asked=asked).to(device)
 
 

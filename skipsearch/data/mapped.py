@@ -106,6 +106,7 @@ class _Opened:
                 start = self._file.offset + row * self._item
                 os.posix_fadvise(self._number, start, self._item, os.POSIX_FADV_WILLNEED)
             found = self._array.take(rows, 0)
+        self._check()
         if self._file.channels_last:
             found = np.ascontiguousarray(found.transpose(0, 3, 1, 2))
         return found.reshape(-1, *self._file.form)

@@ -4,11 +4,10 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from skipsearch.data.source import Read
 from skipsearch.data.split import Split
 from skipsearch.data.summaries import CLASSES_SHOWN
 from skipsearch.errors import DataError, counted
-from skipsearch.task import REGRESSION
+from skipsearch.task import REGRESSION, Task
 
 
 def label_balance(labels: Tensor, names: tuple[str, ...]) -> str:
@@ -76,24 +75,30 @@ def unused_labels(
     return {part: those for part, those in found.items() if those}
 
 
-def targets_mean_and_std(
-    name: str, splits: Mapping[str, Split], read: Read
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and standard deviation of the training targets; empty for other tasks.
+def check_targets(
+    name: str, task: Task, splits: Mapping[str, Split], target_names: tuple[str, ...]
+) -> None:
+    """Check the targets of a regression; other tasks have none.
 
     Raises:
         DataError: If a target is constant in a split, so that its variance cannot be explained.
     """
-    if read.task is not REGRESSION:
-        return (), ()
+    if task.name != REGRESSION.name:
+        return
     for part, split in splits.items():
-        for target, values in zip(read.class_names, split.class_labels.T, strict=True):
+        for target, values in zip(target_names, split.class_labels.T, strict=True):
             if (values == values[0]).all():
                 raise DataError(
                     f"{name}: the target {target!r} is {values[0].item():g} for all"
                     f" {counted(len(values), f'{part} image')}, expected different numbers"
                 )
-    targets = splits["train"].class_labels
+
+
+def targets_mean_and_std(task: Task, train: Split) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation of the training targets; empty for other tasks."""
+    if task.name != REGRESSION.name:
+        return (), ()
+    targets = train.class_labels
     return tuple(targets.mean(0).tolist()), tuple(targets.std(0, correction=0).tolist())
 
 

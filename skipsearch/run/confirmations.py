@@ -13,7 +13,7 @@ from skipsearch.errors import DamagedError, RunError
 from skipsearch.ids import is_meant
 from skipsearch.record import Trial
 from skipsearch.run.places import CONFIRM, CONFIRMATIONS
-from skipsearch.run.seeds import NEW_SEEDS
+from skipsearch.run.seeds import first_new_seed
 from skipsearch.searching.records import load_trials
 
 LOST = "the search is intact; move confirm.yaml and confirm.db away to confirm again"
@@ -93,5 +93,5 @@ def judge(
         seeds: Maximum number of new seeds.
         trainings: Records with new seeds.
     """
-    first, scale = config.seed + NEW_SEEDS, config.scale
+    first, scale = first_new_seed(config), config.scale
     return analysis.confirmation(leaders, trainings, first, seeds, scale, fields)

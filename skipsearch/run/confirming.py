@@ -12,6 +12,7 @@ from skipsearch.errors import RunError
 from skipsearch.run.folder import Run
 from skipsearch.run.lock import locked
 from skipsearch.run.places import CONFIRM, CONFIRMATIONS
+from skipsearch.run.seeds import first_new_seed
 from skipsearch.searching.cluster import ray_session
 from skipsearch.searching.options import Limits, Resources
 from skipsearch.searching.plans import Plan
@@ -75,6 +76,7 @@ def confirm(
             write_atomically(run.path / CONFIRM, text)
             return found
         images, params = run.load_data("cpu", data, data_root), run.study.params()
+        images = images.in_folds(run.config.data.folds, first_new_seed(run.config))
         plan = Plan(
             space=run.space,
             recipe=run.config.recipe,

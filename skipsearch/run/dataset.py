@@ -31,7 +31,7 @@ def load_again(
     """
     if isinstance(data, Data):
         _check_same(run, asked, data, "the given data are not what was searched")
-        return data.to(device).judged_by(asked.judged_task.metric.name).in_folds(asked.folds)
+        return data.to(device).judged_by(asked.judged_task.metric.name)
     if data is None and asked.is_given:
         raise RunError(
             f"{run}: its data {asked.name!r} were given in Python: give them again (data=...)"
@@ -53,7 +53,7 @@ def load_again(
         raise DataError(f"{error}{'' if data or data_root else moved}") from None
     change = "has changed since the search" if data is None else "is not what was searched"
     _check_same(run, asked, images, f"data {data or asked.name} {change}")
-    return images.judged_by(asked.judged_task.metric.name).in_folds(asked.folds)
+    return images.judged_by(asked.judged_task.metric.name)
 
 
 def _check_same(run: Path, asked: DataConfig, images: Data, otherwise: str) -> None:

@@ -408,4 +408,5 @@ class Run:
         """
         from skipsearch.run.dataset import load_again
 
-        return load_again(self.path, self.config.data, device, data, data_root)
+        images = load_again(self.path, self.config.data, device, data, data_root)
+        return images.in_folds(self.config.data.folds, self.config.seed)

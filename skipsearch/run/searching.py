@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from math import ceil, isnan, nan
 from pathlib import Path
+from statistics import fmean
 
 from skipsearch.axes import RECIPE
 from skipsearch.config import DataConfig, SearchConfig, difference
@@ -172,7 +173,8 @@ def search(
     earlier = Run.open(out).config if (out / "run.yaml").exists() else None
     sampler = _usual_sampler(earlier) if sampler is None else sampler
     if folds is not None:
-        seeds = _seeds_of_folds(folds, seeds, trials, is_asked=axes is not None)
+        seeds = _seeds_of_folds(folds, seeds, trials)
+        _check_folds(axes, scheduler)
     if trials is None and sampler != "grid":
         trials = TRIALS if folds is None else ceil(TRIALS / seeds) * seeds
     positive = {"epochs": epochs, "seeds": seeds}
@@ -199,7 +201,7 @@ def search(
         skip_damaged=skip_damaged,
         group_folders=group_folders,
     )
-    images = _load(data, asked).judged_by(metric).in_folds(folds)
+    images = _load(data, asked).judged_by(metric).in_folds(folds, seed)
     first = images.for_seed(seed)
     check_outside(out, images.path)
     objectives = tuple(objectives or (images.task.metric.validation,))
@@ -216,7 +218,7 @@ def search(
     recipe.check_augmentation(images.image_size)
     # Checked before anything is written: an empty space, and a sampler that cannot search it.
     space.sample(0)
-    baseline = do_nothing(first, first.validation)
+    baseline = _baseline(images, range(seed, seed + (folds or 1)))
     described = _describe(images, first, asked, baseline, isinstance(data, Data))
     scale = described.scale
     inquiry = None
@@ -308,6 +310,8 @@ def _load(data: str | Path | Data, asked: Asked) -> Data:
     """Load the data, unless they are given."""
     if not isinstance(data, Data):
         return load_data(data, **asked.arguments())
+    if data.folds is not None:
+        raise RunError("data: are divided into folds already; give folds to search instead")
     for name in asked.changed():
         raise RunError(
             f"{name.replace('root', 'data_root')}: has no effect on Data, which is loaded already"
@@ -434,7 +438,26 @@ def _check_same(out: Path, config: SearchConfig) -> None:
         raise RunError(f"{out}: holds another search: {other}; give the same or another --out")
 
 
-def _seeds_of_folds(folds: int, seeds: int, trials: int | None, *, is_asked: bool) -> int:
+def _check_folds(axes: tuple[str, ...] | None, scheduler: str | EarlyStopping | None) -> None:
+    """Check that a search compares no trainings on different folds."""
+    if axes is not None:
+        raise RunError("folds: is not for a search that is asked about axes")
+    rule = scheduler.rule if isinstance(scheduler, EarlyStopping) else scheduler
+    if rule not in (None, "none"):
+        raise RunError(
+            f"folds: cannot be combined with the scheduler {rule}, which would compare trainings on"
+            " different folds"
+        )
+
+
+def _baseline(images: Data, seeds: Iterable[int]) -> float:
+    """Return the mean score of the trivial baseline on the validation splits of some seeds."""
+    return fmean(
+        do_nothing(data, data.validation) for seed in seeds for data in [images.for_seed(seed)]
+    )
+
+
+def _seeds_of_folds(folds: int, seeds: int, trials: int | None) -> int:
     """Return the number of trainings of each design.
 
     Raises:
@@ -445,7 +468,7 @@ def _seeds_of_folds(folds: int, seeds: int, trials: int | None, *, is_asked: boo
     seeds = folds if seeds == 1 else seeds
     if seeds % folds:
         raise RunError(f"seeds: {seeds} is not a multiple of the {folds} folds")
-    if trials is not None and trials % seeds and not is_asked:
+    if trials is not None and trials % seeds:
         raise RunError(
             f"trials: {trials} is not a multiple of {seeds}, the trainings of each design"
         )

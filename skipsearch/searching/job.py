@@ -65,7 +65,7 @@ class Job:
     ) -> None:
         self._request = request
         assert data.folds is None or len(request.seeds) == 1, "each seed has its own splits"
-        self._data = data.for_seed(request.seeds[0])
+        self._data = data
         self._store = store
         self._device = data.train.images.device
         self._compiling = compiling
@@ -187,7 +187,9 @@ class Job:
                 return end.value  # type: ignore[no-any-return]
 
     def _begin(self) -> Training:
-        request, data = self._request, self._data
+        # Not in the constructor: a lack of memory is reported like that of a step.
+        request, data = self._request, self._data.for_seed(self._seeds[0])
+        self._data = data
         design, recipe = request.design, request.recipe
         if not self._parts:
             self._parts = self._estimate_parts(design, recipe)

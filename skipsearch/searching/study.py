@@ -188,6 +188,8 @@ class SearchStudy(Recorder):
         if self._drivers.is_shared:
             self._update_tried()
         spent = len(self._tried) >= self.plan.trials
+        if self.plan.complete and not self._drivers.is_shared and self._tried.incomplete():
+            return False  # a failed design left some of its trainings to others
         if self._asking is None and not spent:
             return False
         if self._queue:

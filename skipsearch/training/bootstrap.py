@@ -71,6 +71,8 @@ def interval_of(
         times = torch.zeros(AT_ONCE, images, dtype=torch.float64)
         times.scatter_add_(1, drawn, torch.ones_like(times))
         found += scores(times)
+    if all(map(math.isnan, found)):
+        return math.nan, math.nan
     drawn_scores, ends = torch.tensor(found, dtype=torch.float64), torch.tensor(ENDS).double()
     if centre is not None:
         ends = _corrected(ends, drawn_scores[~drawn_scores.isnan()], centre)

@@ -297,6 +297,9 @@ class Training:
                     f"{DIVERGED} {loss} in epoch {epoch.epoch} of {self.recipe.epochs}"
                     f" (peak_lr {self.recipe.peak_lr:g}{': ' * bool(advice)}{advice})"
                 )
+        if not math.isfinite(epoch.validation_score):
+            metric = self.data.task.metric.title
+            return f"the {metric} of the validation images is undefined"
         return ""
 
     def state_dict(self) -> dict[str, Any]:
