@@ -14,7 +14,7 @@ from PIL import Image
 from skipsearch.analysis.command import search_command
 from skipsearch.cli.parser import read_arguments
 from skipsearch.config import DataConfig, SearchConfig, difference
-from skipsearch.data import Asked, Data, load_data
+from skipsearch.data import Data, LoadOptions, load_data
 from skipsearch.early_stopping import EarlyStopping
 from skipsearch.errors import DataError, RunError
 from skipsearch.plan import ImageSize
@@ -200,7 +200,7 @@ def test_noise_that_is_none_is_refused(sigma: object) -> None:
 
 def described(data: Data, size: ImageSize | None = None) -> DataConfig:
     """What a search records of its data."""
-    return _describe(data, data, Asked(image_size=size), 0.0, is_given=False)
+    return _describe(data, data, LoadOptions(image_size=size), 0.0, is_given=False)
 
 
 def test_a_run_records_the_task_and_loads_it_again(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from skipsearch.data.arrays import GROUPS, KEYS, PREFIXES, REQUIRED, read_arrays
-from skipsearch.data.asked import Asked
+from skipsearch.data.load_options import LoadOptions
 from skipsearch.data.mapped import ArrayFile
 from skipsearch.data.memory import is_resident, placed, require_memory
 from skipsearch.data.npy_headers import array_in, arrays_in
@@ -22,13 +22,13 @@ LARGE = ("_images", "_masks")
 ALONE = {"images": "train_images", "labels": "train_labels", "masks": "train_masks"}
 
 
-def read_npz(path: Path, asked: Asked) -> Read:
+def read_npz(path: Path, options: LoadOptions) -> Read:
     """Read an .npz file of train and test images, and of validation images if it has some.
 
     Args:
         path: Path of the file.
-        asked: How the data are to be loaded. For denoising, images suffice: labels are then read if
-            all splits have some, and masks are not read.
+        options: How the data are to be loaded. For denoising, images suffice: labels are then read
+            if all splits have some, and masks are not read.
 
     Raises:
         DataError: If it is another kind of file, or its arrays are not as `load_data` requires.
@@ -40,7 +40,7 @@ def read_npz(path: Path, asked: Asked) -> Read:
         mapped=lambda: arrays_in(path),
         advice="write it without compression (numpy.savez), so that it can stay in the file",
     )
-    return _read(source, asked, REQUIRED)
+    return _read(source, options, REQUIRED)
 
 
 def is_array_folder(path: Path) -> bool:
@@ -49,12 +49,12 @@ def is_array_folder(path: Path) -> bool:
     return "train_images" in names or ("images" in names and bool({"labels", "masks"} & names))
 
 
-def read_array_folder(folder: Path, asked: Asked) -> Read:
+def read_array_folder(folder: Path, options: LoadOptions) -> Read:
     """Read a folder of .npy files, of the names of the arrays in an .npz file.
 
     Args:
         folder: Folder with train_images.npy, or with images.npy and labels.npy or masks.npy.
-        asked: How the data are to be loaded.
+        options: How the data are to be loaded.
 
     Raises:
         DataError: If its arrays are not as `load_data` requires.
@@ -78,7 +78,7 @@ def read_array_folder(folder: Path, asked: Asked) -> Read:
         kind: tuple(name for name in names if name.startswith("train"))
         for kind, names in REQUIRED.items()
     }
-    return _read(source, asked, required)
+    return _read(source, options, required)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,19 +100,21 @@ class _Source:
     advice: str
 
 
-def _read(source: _Source, asked: Asked, required: Mapping[str, tuple[str, ...]]) -> Read:
+def _read(source: _Source, options: LoadOptions, required: Mapping[str, tuple[str, ...]]) -> Read:
     """Read or map the arrays, and check them."""
     path = source.path
-    names, kind = _choose(path, list(source.sizes), required, images_only=asked.denoise is not None)
+    names, kind = _choose(
+        path, list(source.sizes), required, images_only=options.denoise is not None
+    )
     size = sum(source.sizes[name] for name in names)
     mapped: dict[str, Array] = {}
-    if not is_resident(size, asked.in_memory):
+    if not is_resident(size, options.in_memory):
         mapped = {
             name: _map(file)
             for name, file in source.mapped().items()
             if name in names and name.endswith(LARGE) and _may_map(name, file)
         }
-        if asked.in_memory is False and not mapped:
+        if options.in_memory is False and not mapped:
             raise DataError(f"{path}: cannot be read from a file: {source.advice}")
     rest = [name for name in names if name not in mapped]
     require_memory(
@@ -121,7 +123,7 @@ def _read(source: _Source, asked: Asked, required: Mapping[str, tuple[str, ...]]
         f"write fewer or smaller images, or {source.advice}",
     )
     arrays = source.read(rest) | mapped
-    place = placed(size, path, asked.in_memory) if mapped else ""
+    place = placed(size, path, options.in_memory) if mapped else ""
     return read_arrays(str(path), arrays, kind, f"the arrays in {path}", place)
 
 

@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 import PIL
 
-from skipsearch.data.asked import Asked
 from skipsearch.data.known import DEFAULT_ROOT
+from skipsearch.data.load_options import LoadOptions
 from skipsearch.data.looking import is_hidden
 from skipsearch.data.mapped import Images, Mapped
 from skipsearch.data.memory import is_resident, placed, require_memory, shown_bytes
@@ -44,7 +44,11 @@ LEAST_BYTES = 2**24  # of the files of a folder; smaller ones are read in a mome
 
 
 def read_folder_once(
-    folder: Path, size: Size | None, what: str, read: Callable[[Reading], Read], asked: Asked
+    folder: Path,
+    size: Size | None,
+    what: str,
+    read: Callable[[Reading], Read],
+    options: LoadOptions,
 ) -> Read:
     """Read a folder from the cache, or decode it into the cache.
 
@@ -53,29 +57,29 @@ def read_folder_once(
         size: Height and width that images are resized to.
         what: What is read of the folder, as a part of the key.
         read: Function that reads and decodes it.
-        asked: How the data are to be loaded.
+        options: How the data are to be loaded.
 
     Raises:
         DataError: If the folder cannot be read, or there is not enough memory.
     """
     listed = _listing(folder)
-    if asked.cache and (listed.size >= LEAST_BYTES or asked.in_memory is False):
+    if options.cache and (listed.size >= LEAST_BYTES or options.in_memory is False):
         try:
-            return _cached(folder, _key(folder, size, what), listed.digest, read, asked)
+            return _cached(folder, _key(folder, size, what), listed.digest, read, options)
         except OSError as error:  # an error of reading the folder itself is raised again below
             where = f"{error.filename}: " if error.filename else ""
             note = f"not cached, so decoded each time ({where}{error.strerror or error})"
     else:
         note = ""
-    if asked.in_memory is False:
+    if options.in_memory is False:
         why = note or "the cache is switched off"
         raise DataError(f"{folder}: cannot be read from a file: {why}")
-    found = read(Reading(folder, Memory(), skip_damaged=asked.skip_damaged))
+    found = read(Reading(folder, Memory(), skip_damaged=options.skip_damaged))
     return replace(found, place=note)
 
 
 def _cached(
-    folder: Path, key: str, listing: str, read: Callable[[Reading], Read], asked: Asked
+    folder: Path, key: str, listing: str, read: Callable[[Reading], Read], options: LoadOptions
 ) -> Read:
     """Return a folder from the cache, after decoding it if necessary.
 
@@ -83,21 +87,21 @@ def _cached(
         DataError: If the folder cannot be read, or there is not enough memory.
         OSError: If the cache cannot be written.
     """
-    root = _root(asked.root)
+    root = _root(options.root)
     if root.is_relative_to(folder):
         raise OSError(errno.EINVAL, "inside the folder of images", str(root))
     root.mkdir(parents=True, exist_ok=True)
     place = root / key
-    if values := _valid(place, listing, asked):
-        found = _open(place, values, asked.in_memory)
-        if _valid(place, listing, asked) == values:  # not replaced while it was opened
+    if values := _valid(place, listing, options):
+        found = _open(place, values, options.in_memory)
+        if _valid(place, listing, options) == values:  # not replaced while it was opened
             return found
     with _locked(root / f"{key}.lock"):
-        values = _valid(place, listing, asked)  # another process may have made it meanwhile
+        values = _valid(place, listing, options)  # another process may have made it meanwhile
         if values is None:
-            _make(folder, place, listing, read, asked)
+            _make(folder, place, listing, read, options)
             values = json.loads((place / FILE).read_text())
-        return _open(place, values, asked.in_memory)
+        return _open(place, values, options.in_memory)
 
 
 def _root(root: str | Path | None) -> Path:
@@ -153,11 +157,11 @@ def _files(
 
 def _key(folder: Path, size: Size | None, what: str) -> str:
     """Return the name of a folder in the cache."""
-    asked = json.dumps([str(folder), size, what])
-    return f"{folder.name}-{hashlib.blake2b(asked.encode(), digest_size=6).hexdigest()}"
+    options = json.dumps([str(folder), size, what])
+    return f"{folder.name}-{hashlib.blake2b(options.encode(), digest_size=6).hexdigest()}"
 
 
-def _valid(place: Path, listing: str, asked: Asked) -> dict[str, Any] | None:
+def _valid(place: Path, listing: str, options: LoadOptions) -> dict[str, Any] | None:
     """Return the description of a folder in the cache; None if it is missing or stale."""
     try:
         values: dict[str, Any] = json.loads((place / FILE).read_text())
@@ -167,7 +171,7 @@ def _valid(place: Path, listing: str, asked: Asked) -> dict[str, Any] | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     # Without skip_damaged, the damaged file must be named.
-    return values if asked.skip_damaged or not values["notes"]["damaged"] else None
+    return values if options.skip_damaged or not values["notes"]["damaged"] else None
 
 
 @contextlib.contextmanager
@@ -182,7 +186,7 @@ def _locked(file: Path) -> Iterator[None]:
 
 
 def _make(
-    folder: Path, place: Path, listing: str, read: Callable[[Reading], Read], asked: Asked
+    folder: Path, place: Path, listing: str, read: Callable[[Reading], Read], options: LoadOptions
 ) -> None:
     """Decode a folder into the cache, under a temporary name until it is complete."""
     part = place.with_name(f"{place.name}.part")
@@ -190,7 +194,7 @@ def _make(
     part.mkdir()
     try:
         room = Files(part)
-        found = read(Reading(folder, room, skip_damaged=asked.skip_damaged))
+        found = read(Reading(folder, room, skip_damaged=options.skip_damaged))
         for name, split in found.parts.items():
             if split.labels.ndim == 1:
                 np.save(part / f"{name}_labels.npy", split.class_labels.numpy())

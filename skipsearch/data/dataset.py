@@ -9,11 +9,11 @@ import numpy as np
 import torch
 
 from skipsearch.data.arrays import read_arrays
-from skipsearch.data.asked import Asked
 from skipsearch.data.dividing import three_splits
 from skipsearch.data.fingerprint import fingerprint, hash_of
 from skipsearch.data.folds import check_count, check_division, check_units, fold_rows
 from skipsearch.data.given import check_given_name, given_arrays, names_of, read_items
+from skipsearch.data.load_options import LoadOptions
 from skipsearch.data.mapped import ArrayFile
 from skipsearch.data.memory import GIB, shown_bytes
 from skipsearch.data.notes import Notes
@@ -81,7 +81,7 @@ class Data:
             regression. Networks are trained on targets with mean 0 and standard deviation 1.
         target_std: Standard deviation of each target of the training images.
         place: Where the images lie, in a sentence; empty for memory without a cache.
-        asked: Arguments of ``load_data``; None for other data.
+        options: Arguments of ``load_data``; None for other data.
         drawn: Whether the validation split was drawn from the training images.
         groups: Group of each training and then each drawn validation image; None if every image is
             its own group.
@@ -107,7 +107,7 @@ class Data:
     target_mean: tuple[float, ...] = ()
     target_std: tuple[float, ...] = ()
     place: str = ""
-    asked: Asked | None = None
+    options: LoadOptions | None = None
     drawn: bool = False
     groups: Array | None = None
     folds: int | None = None

@@ -8,12 +8,12 @@ from pathlib import Path
 import torch
 
 from skipsearch.data.array_sources import is_array_folder, read_array_folder, read_npz
-from skipsearch.data.asked import Asked
 from skipsearch.data.cache import read_folder_once
 from skipsearch.data.dataset import Data
 from skipsearch.data.device import find_device
 from skipsearch.data.folders import read_folder
 from skipsearch.data.known import DATASETS, read_known
+from skipsearch.data.load_options import LoadOptions
 from skipsearch.data.pairing import find_pairs
 from skipsearch.data.pairs import read_pairs
 from skipsearch.data.paths import path_of
@@ -110,7 +110,7 @@ def load_data(
     Raises:
         DataError: If the name, the device, a number, or the data are not as described above.
     """
-    asked = Asked(
+    options = LoadOptions(
         root=None if root is None else Path(root).absolute(),
         image_size=image_size,
         split_seed=split_seed,
@@ -133,7 +133,7 @@ def load_data(
     path = None if known else path_of(name, "data")
     name = str(name)
     try:
-        read = _read(name, path, size, asked)
+        read = _read(name, path, size, options)
     except OSError as error:
         where = str(error.filename or name)
         where = where if len(where) <= LONGEST_SHOWN else f"{where[:LONGEST_SHOWN]}..."
@@ -164,7 +164,7 @@ def load_data(
             f"{name}: in_memory=False has no effect, expected a folder of images, of .npy files or"
             " an uncompressed .npz file, not resized"
         )
-    return replace(data, asked=asked).to(device)
+    return replace(data, options=options).to(device)
 
 
 def on_this_machine(data: Data) -> Data:
@@ -180,11 +180,11 @@ def on_this_machine(data: Data) -> Data:
     """
     if all(file.is_unchanged for file in data.files()):
         return data
-    if data.asked is None:
+    if data.options is None:
         return data  # reading it raises an error
-    asked = replace(data.asked, in_memory=False)
+    options = replace(data.options, in_memory=False)
     source = data.name if data.path is None else data.path
-    again = load_data(source, **asked.arguments())
+    again = load_data(source, **options.arguments())
     if again.fingerprint != data.fingerprint:
         raise DataError(
             f"{source}: has other images or labels on this machine than where the data were loaded"
@@ -197,26 +197,26 @@ def _read(
     name: str,
     path: Path | None,
     size: Size | None,
-    asked: Asked,
+    options: LoadOptions,
 ) -> Read:
     """Read the source of a name or a path."""
     if path is None:
-        return read_known(name, asked.root, asked.download)
+        return read_known(name, options.root, options.download)
     if is_array_folder(path):
-        return read_array_folder(path, asked)
+        return read_array_folder(path, options)
     if path.is_dir():
-        if asked.denoise is not None:
+        if options.denoise is not None:
             images = partial(read_plain_folder, size=size)
-            return read_folder_once(path, size, "images", images, asked)
+            return read_folder_once(path, size, "images", images, options)
         layout = find_pairs(path)
         if layout is None:
-            read = partial(read_folder, size=size, group_folders=asked.group_folders)
-            what = "classes and groups" if asked.group_folders else "classes"
-            return read_folder_once(path, size, what, read, asked)
+            read = partial(read_folder, size=size, group_folders=options.group_folders)
+            what = "classes and groups" if options.group_folders else "classes"
+            return read_folder_once(path, size, what, read, options)
         pairs = partial(read_pairs, layout=layout, size=size)
-        return read_folder_once(path, size, "pairs", pairs, asked)
+        return read_folder_once(path, size, "pairs", pairs, options)
     if path.is_file():
-        return read_npz(path, asked)
+        return read_npz(path, options)
     plain = re.sub(r"[\W_]", "", name).lower()  # CIFAR-10, FashionMNIST
     meant = [word for word in DATASETS if word.replace("-", "") == plain]
     unknown = not_one_of(name, DATASETS)

@@ -12,7 +12,7 @@ from statistics import fmean
 
 from skipsearch.axes import RECIPE
 from skipsearch.config import DataConfig, SearchConfig, difference
-from skipsearch.data import Asked, Data, load_data
+from skipsearch.data import Data, LoadOptions, load_data
 from skipsearch.data.folds import check_count
 from skipsearch.defaults import DATA, TRIALS
 from skipsearch.early_stopping import EarlyStopping
@@ -193,7 +193,7 @@ def search(
     stopping = EarlyStopping(rule=scheduler) if isinstance(scheduler, str) else scheduler
     stopping = _usual_stopping(earlier) if stopping is None else stopping
     rungs = stopping.rungs(epochs)
-    asked = Asked(
+    options = LoadOptions(
         root=data_root,
         image_size=image_size,
         denoise=denoise,
@@ -201,7 +201,7 @@ def search(
         skip_damaged=skip_damaged,
         group_folders=group_folders,
     )
-    images = _load(data, asked).judged_by(metric).in_folds(folds, seed)
+    images = _load(data, options).judged_by(metric).in_folds(folds, seed)
     first = images.for_seed(seed)
     check_outside(out, images.path)
     objectives = tuple(objectives or (images.task.metric.validation,))
@@ -219,7 +219,7 @@ def search(
     # Checked before anything is written: an empty space, and a sampler that cannot search it.
     space.sample(0)
     baseline = _baseline(images, range(seed, seed + (folds or 1)))
-    described = _describe(images, first, asked, baseline, isinstance(data, Data))
+    described = _describe(images, first, options, baseline, isinstance(data, Data))
     scale = described.scale
     inquiry = None
     if axes:
@@ -306,13 +306,13 @@ def search(
     return Run(out, config, outcome)
 
 
-def _load(data: str | Path | Data, asked: Asked) -> Data:
+def _load(data: str | Path | Data, options: LoadOptions) -> Data:
     """Load the data, unless they are given."""
     if not isinstance(data, Data):
-        return load_data(data, **asked.arguments())
+        return load_data(data, **options.arguments())
     if data.folds is not None:
         raise RunError("data: are divided into folds already; give folds to search instead")
-    for name in asked.changed():
+    for name in options.changed():
         raise RunError(
             f"{name.replace('root', 'data_root')}: has no effect on Data, which is loaded already"
         )
@@ -478,15 +478,15 @@ def _seeds_of_folds(folds: int, seeds: int, trials: int | None) -> int:
 def _describe(
     images: Data,
     first: Data,
-    asked: Asked,
+    options: LoadOptions,
     baseline: float,
     is_given: bool,
 ) -> DataConfig:
     metric = images.task.metric.name
     return DataConfig(
         name=images.name if images.path is None else str(images.path),
-        root=None if asked.root is None else str(Path(asked.root).absolute()),
-        resized_to=None if asked.image_size is None else Size.of(asked.image_size).image_size,
+        root=None if options.root is None else str(Path(options.root).absolute()),
+        resized_to=None if options.image_size is None else Size.of(options.image_size).image_size,
         split_seed=images.split_seed,
         fingerprint=images.fingerprint,
         in_channels=images.in_channels,
@@ -502,7 +502,7 @@ def _describe(
         is_given=is_given,
         metric=None if metric == TASKS[images.task.name].metric.name else metric,
         folds=images.folds,
-        skip_damaged=asked.skip_damaged,
-        group_folders=asked.group_folders,
-        cache=asked.cache,
+        skip_damaged=options.skip_damaged,
+        group_folders=options.group_folders,
+        cache=options.cache,
     )

@@ -21,7 +21,6 @@ from skipsearch.models.packed import Random
 from skipsearch.plan import Size
 from skipsearch.recipe import Recipe
 from skipsearch.record import DIVERGED, Epoch, Measurement
-from skipsearch.training.ahead import DEPTH
 from skipsearch.training.batches import Batches, stream
 from skipsearch.training.checkpoint import load_checkpoint, save_checkpoint
 from skipsearch.training.compiling import CompileChoice, Compiling
@@ -31,6 +30,7 @@ from skipsearch.training.hanging import hang
 from skipsearch.training.interleaving import Wait as Wait  # exported for searching
 from skipsearch.training.interleaving import finish, requested_so_far
 from skipsearch.training.measuring import measurement
+from skipsearch.training.prefetching import DEPTH
 from skipsearch.training.recorded import CudaGraphs, Recorded, Recorder, cannot_record
 from skipsearch.training.schedule import learning_rate
 from skipsearch.training.sgd import SGD, Group
@@ -239,7 +239,7 @@ class Training:
             # Only of this pass over the data, since the draws of the next one replace it.
             left = self._batches.a_pass - number % self._batches.a_pass
             for later in range(number + 1, number + min(DEPTH + 1, left)):
-                self._step.expect(self._batches[later])
+                self._step.prefetch(self._batches[later])
         self._run(draws)
 
     def all_steps(self) -> Generator[Wait, None, list[Epoch]]:

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from skipsearch.data import Split
-from skipsearch.training.ahead import Ahead, ahead
 from skipsearch.training.environment import kernels
 from skipsearch.training.interleaving import Wait, requested_so_far
 from skipsearch.training.memory import is_out_of_memory
+from skipsearch.training.prefetching import Prefetcher, prefetched
 from skipsearch.training.step import Step
 from skipsearch.training.tallies import Tallies
 
@@ -96,11 +96,11 @@ class Evaluation:
         If memory runs out, the batches are halved.
         """
         self._step.model.eval()
-        source, start = ahead(split), 0
+        source, start = prefetched(split), 0
         while start < len(split):
             try:
-                if isinstance(source, Ahead) and start + self.size < len(split):
-                    source.expect(self._index(split, start + self.size))
+                if isinstance(source, Prefetcher) and start + self.size < len(split):
+                    source.prefetch(self._index(split, start + self.size))
                 computed = self._batch(source, self._index(split, start), complete)
             except Exception as error:
                 if not is_out_of_memory(error) or self.size <= self._least:
@@ -118,7 +118,9 @@ class Evaluation:
         end = min(start + self.size, len(split))
         return torch.arange(start, end, device=self._step.device)
 
-    def _batch(self, split: Split | Ahead, index: Tensor, complete: bool) -> tuple[Tensor, Tensor]:
+    def _batch(
+        self, split: Split | Prefetcher, index: Tensor, complete: bool
+    ) -> tuple[Tensor, Tensor]:
         step = self._step
         # Not tuned: trying kernels for each shape costs more than one pass gains.
         with torch.no_grad(), kernels(step.device, self._deterministic, tune=False):

@@ -10,8 +10,8 @@ from torch import Tensor
 from skipsearch.data import Data, Split, augment, normalise
 from skipsearch.data.split import IGNORED
 from skipsearch.recipe import Recipe
-from skipsearch.training.ahead import Ahead, ahead
 from skipsearch.training.criteria import Criterion
+from skipsearch.training.prefetching import Prefetcher, prefetched
 
 
 class Examples:
@@ -25,7 +25,7 @@ class Examples:
 
     def __init__(self, data: Data, recipe: Recipe, criterion: Criterion) -> None:
         device = data.train.images.device
-        self._split = ahead(data.train)
+        self._split = prefetched(data.train)
         self._with_masks = data.train.labels.ndim == 3
         self._mean = torch.tensor(data.mean, device=device)
         self._std = torch.tensor(data.std, device=device)
@@ -57,16 +57,16 @@ class Examples:
         target = target.view(*draws.shape[1:], *target.shape[1:])
         return inputs.contiguous(memory_format=torch.channels_last), target
 
-    def expect(self, draws: Tensor) -> None:
+    def prefetch(self, draws: Tensor) -> None:
         """Start to read the images of a later call of ``augmented``, if they are mapped.
 
         Args:
             draws: Draws (rows, n, networks) of ``Batches``.
         """
-        if isinstance(self._split, Ahead):
-            self._split.expect(draws.flatten(1)[0])
+        if isinstance(self._split, Prefetcher):
+            self._split.prefetch(draws.flatten(1)[0])
 
-    def of(self, split: Split | Ahead, index: Tensor) -> tuple[Tensor, Tensor]:
+    def of(self, split: Split | Prefetcher, index: Tensor) -> tuple[Tensor, Tensor]:
         """Return images of a split without augmentation.
 
         Random numbers depend only on the index of an image.

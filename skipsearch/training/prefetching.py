@@ -15,12 +15,12 @@ THREADS = 2  # which read one batch each: a second one uses the time that the fi
 Batch = tuple[Tensor, Tensor]
 
 
-def ahead(split: Split) -> Split | Ahead:
+def prefetched(split: Split) -> Split | Prefetcher:
     """Return a split that is read ahead if it is mapped; images in memory need no reading."""
-    return Ahead(split) if split.is_mapped else split
+    return Prefetcher(split) if split.is_mapped else split
 
 
-class Ahead:
+class Prefetcher:
     """A split whose next batches are read in other threads.
 
     It gives the same batches as the split itself, whether or not they were announced.
@@ -34,7 +34,7 @@ class Ahead:
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="batches")
         self._expected: dict[bytes, Future[Batch]] = {}
 
-    def expect(self, index: Tensor) -> None:
+    def prefetch(self, index: Tensor) -> None:
         """Start to read a batch.
 
         Args:
@@ -55,13 +55,13 @@ class Ahead:
         """
         key = index.numpy().tobytes()
         if key not in self._expected:
-            self.forget()
+            self.clear()
             return self._split.batch(index)
         for earlier in self._until(key):
             self._expected.pop(earlier).cancel()
         return self._expected.pop(key).result()
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Forget all batches that were announced."""
         for future in self._expected.values():
             future.cancel()

@@ -10,7 +10,7 @@ from skipsearch.plan import ImageSize
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class LoadOptions:
     """Arguments of ``load_data``, which describes them."""
 
     root: str | Path | None = None

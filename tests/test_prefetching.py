@@ -13,8 +13,8 @@ from skipsearch.data import Data, Split, load_data
 from skipsearch.errors import DataError
 from skipsearch.models import build
 from skipsearch.training import Trainer, train, train_several
-from skipsearch.training.ahead import Ahead
 from skipsearch.training.diagnosis import explain
+from skipsearch.training.prefetching import Prefetcher
 
 TASKS = {"classes": {}, "masks": {}, "denoising": {"denoise": 25.0}}
 RECIPE = ss.Recipe(epochs=2, batch_size=16, crop=1, flip=True, warmup_epochs=0)
@@ -121,26 +121,26 @@ class Counting:
 def test_a_batch_is_read_once_and_the_same_without_announcement(tmp_path: Path) -> None:
     _, data = both(tmp_path, "classes")
     counting = Counting(data.train)
-    source = Ahead(counting)  # type: ignore[arg-type]
+    source = Prefetcher(counting)  # type: ignore[arg-type]
     index = [torch.tensor([n, n + 3]) for n in range(6)]
     for each in (index[0], index[1], index[1]):
-        source.expect(each)
+        source.prefetch(each)
     for each in (index[1], index[4], index[0]):  # passes over one, announced none, and again one
         for one, other in zip(source.batch(each), data.train.batch(each), strict=True):
             assert one.equal(other)
     assert sorted(counting.read).count([1, 4]) == 1
-    source.expect(index[2])
-    source.forget()
+    source.prefetch(index[2])
+    source.clear()
     assert source.batch(index[2])[0].equal(data.train.batch(index[2])[0])
 
 
 def test_an_error_of_reading_ahead_is_raised(tmp_path: Path) -> None:
     place = written(tmp_path, "classes")
     data = load_data(place, in_memory=False)
-    source = Ahead(data.train)
+    source = Prefetcher(data.train)
     with place.open("r+b") as stream:
         stream.write(b"PK")  # the same bytes, at another time
     index = torch.arange(3)
-    source.expect(index)
+    source.prefetch(index)
     with pytest.raises(DataError, match="has changed since it was read"):
         source.batch(index)
