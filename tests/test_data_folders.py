@@ -496,6 +496,13 @@ def test_folders_inside_a_class_are_groups_if_asked(tmp_path: Path, in_memory: b
         load_data(folder, image_size=8, root=tmp_path / "cache")
 
 
+def test_a_group_in_two_given_splits_is_refused(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        folder_of_patients(tmp_path / split)
+    with pytest.raises(DataError, match=r"the group 'p0' is in train and in test, expected all"):
+        load_data(tmp_path, image_size=8, group_folders=True)
+
+
 def test_group_folders_need_a_folder_for_each_image(tmp_path: Path) -> None:
     folder = folder_of_patients(tmp_path)
     png(folder / "ill" / "alone.png")

@@ -186,7 +186,7 @@ def test_arrays_in_files_are_those_in_memory(
     whole = in_file.with_validation_in_training().train
     expected = resident.with_validation_in_training().train
     assert torch.cat(list(chunks(whole.images))).equal(expected.images)
-    with pytest.raises(DataError, match="in_memory=False has no effect, expected .* not resized"):
+    with pytest.raises(DataError, match=r"in_memory=False has no effect, expected .* not resized"):
         load_data(place, image_size=4, in_memory=False)
 
 

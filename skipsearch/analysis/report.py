@@ -80,7 +80,7 @@ def _answer(found: Findings) -> Iterator[str]:
     if found.confirmation is not None and found.confirmation.judged:
         yield from str(found.confirmation).splitlines()
     else:
-        yield from _leading(found.ranking, found.metric)
+        yield from _leading(found.ranking, found.metric, found.config.data.folds is not None)
     yield from answers(found.effects, found.metric, [axis for axis in known if axis not in asked])
     yield from _more(found)
     yield from dependences(found.interactions, found.metric)
@@ -124,14 +124,15 @@ def _more(found: Findings) -> Iterator[str]:
         yield search_command(more)
 
 
-def _leading(ranking: pd.DataFrame, metric: Metric) -> Iterator[str]:
+def _leading(ranking: pd.DataFrame, metric: Metric, has_folds: bool) -> Iterator[str]:
     first = ranking.iloc[0]
     if isnan(first[metric.validation]):
         yield "No training has reached an epoch at which trainings are compared."
         return
     score, low, high = (metric.shown(first[name]) for name in (metric.validation, "low", "high"))
     score = f"a validation {metric.title} of {score}"
-    seeds = "one seed" if first.n == 1 else f"mean of {first.n} seeds"
+    what = "fold" if has_folds else "seed"
+    seeds = f"one {what}" if first.n == 1 else f"mean of {first.n} {what}s"
     interval = "" if isnan(first.low) else f", 95 % interval {low} to {high}"
     yield (
         f"Design {first.design[:6]} ({first.layout}) leads with {score}"

@@ -113,7 +113,7 @@ def _found(search: Mapping[str, Any], metric: Metric) -> list[str]:
     if not scores:
         several = f" of {search['trials']} trainings" if search["trials"] else ""
         verdict = (
-            f"**Unconfirmed.** It is the best{several} by noisy draws, one seed each, and the"
+            f"**Unconfirmed.** It is the best{several} by noisy draws, few seeds each, and the"
             " best of many noisy draws looks better than it is. Train the leading designs again,"
             " with new seeds, before you rely on their order."
         )

@@ -141,7 +141,9 @@ def export_design(options: argparse.Namespace) -> None:
     test, metric = exported.test, exported.metric
     print()
     if exported.validation is not None:
-        in_search = f"({exported.search_score:.4f} in the search)"
+        folds = run.config.data.folds
+        mean = "" if folds is None else f", the mean of {folds} folds"
+        in_search = f"({exported.search_score:.4f} in the search{mean})"
         print(f"validation {metric.title} {exported.validation.score:.4f} {in_search}")
     low, high = test.interval
     print(

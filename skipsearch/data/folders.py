@@ -2,7 +2,7 @@
 
 import unicodedata
 from collections.abc import Mapping, Sequence
-from itertools import chain
+from itertools import chain, combinations
 from pathlib import Path
 
 import numpy as np
@@ -72,26 +72,40 @@ def read_folder(reading: Reading, size: Size | None, group_folders: bool = False
         augmentation={"crop": 0, "flip": False, "cutout": 0},
         source=f"the images in {folder}",
         notes=notes,
-        groups=_groups(places["train"], files["train"]) if group_folders else None,
+        groups=_groups(folder, places, files) if group_folders else None,
     )
 
 
-def _groups(train: Path, files: list[list[Path]]) -> Array:
-    """Return the group of each training image: the folder that it lies in, inside its class.
+def _groups(
+    folder: Path, places: Mapping[str, Path], files: Mapping[str, list[list[Path]]]
+) -> Array:
+    """Return the group of each training image.
 
     Raises:
-        DataError: If an image lies in no such folder.
+        DataError: If a group is in several splits, or an image in none.
     """
+    groups = {split: _groups_of_split(places[split], of_split) for split, of_split in files.items()}
+    for one, other in combinations(groups, 2):
+        if shared := set(groups[one]) & set(groups[other]):
+            raise DataError(
+                f"{folder}: the group {min(shared)!r} is in {one} and in {other}, expected all its"
+                " images in one split"
+            )
+    return np.array(groups["train"])
+
+
+def _groups_of_split(place: Path, files: list[list[Path]]) -> list[str]:
+    """Return the group of each image of a split: the folder that it lies in, inside its class."""
     groups = []
     for path in chain.from_iterable(files):
-        inside = path.relative_to(train).parts
+        inside = path.relative_to(place).parts
         if len(inside) < 3:  # class, group, file
             raise DataError(
                 f"{path}: lies directly in the folder of its class, expected a folder for each"
                 " group (group_folders)"
             )
         groups.append(inside[1])
-    return np.array(groups)
+    return groups
 
 
 def split_places(folder: Path, inside: Inside) -> dict[str, Path]:
