@@ -1,7 +1,8 @@
 """The sampler ``surrogate``: expected improvement on a model of the space.
 
 The model is in ``skipsearch.surrogate``. Every proposal depends on the trials of the study, the
-seed and the trial's number; the state between proposals only saves time.
+seed and the trial's number. The state between proposals saves time; it may change the last digits
+of the model.
 """
 
 from __future__ import annotations
