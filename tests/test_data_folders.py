@@ -379,7 +379,7 @@ def test_an_image_under_two_labels_is_said(tmp_path: Path) -> None:
     shutil.copy(tmp_path / "cat" / "000.png", tmp_path / "dog" / "stray.png")
     data = load(tmp_path)
     assert data.notes.contradictory == 2
-    assert "2 images have several labels" in data.source
+    assert "2 images also in the data with other labels" in data.source
 
 
 # --- the summary ---------------------------------------------------------------------------------

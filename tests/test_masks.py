@@ -558,7 +558,7 @@ def test_equal_images_are_counted_and_those_with_several_masks(tmp_path: Path) -
     data = load_data(tmp_path)
     assert data.notes.repeated[("test", "train")] >= 1
     assert data.notes.contradictory == 2
-    assert "2 images have several labels" in data.source
+    assert "2 images also in the data with other labels" in data.source
 
 
 def test_validation_masks_can_join_training(tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ def test_labels_that_a_split_lacks_are_named() -> None:
 def test_one_image_with_two_answers_is_reported() -> None:
     images = np.concatenate([IMAGES, IMAGES[:2]])
     data = Data.from_arrays(images, np.concatenate([TARGETS, TARGETS[:2] + 1]))
-    assert "4 images have several targets" in data.summary()
+    assert "4 images also in the data with other targets" in data.summary()
 
 
 @pytest.mark.parametrize("labels", [LABELS, TARGETS])
@@ -194,3 +194,18 @@ def test_folds_of_several_labels_and_of_numbers_are_drawn_at_random(
     held = torch.cat([fold.validation.images for fold in folds]).flatten(1)
     pool = torch.cat([data.train.images, data.validation.images]).flatten(1)
     assert sorted(map(tuple, held.tolist())) == sorted(map(tuple, pool.tolist()))
+
+
+@pytest.mark.parametrize(
+    ("targets", "said"),
+    [
+        (1e9 + np.arange(60.0) % 5, "values up to 1e+09, which float32 cannot resolve"),
+        (1e302 * np.arange(60.0), "which float32 cannot resolve"),
+        (1e-308 * np.arange(60.0), "which float32 cannot resolve"),
+    ],
+)
+def test_targets_that_float32_cannot_resolve_are_refused(targets: np.ndarray, said: str) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (60, 6, 6), dtype=np.uint8)
+    with pytest.raises(DataError) as caught:
+        Data.from_arrays(images, targets, target_names=("t",))
+    assert said in str(caught.value)

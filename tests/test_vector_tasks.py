@@ -236,7 +236,7 @@ def test_the_whole_way(make: Callable[[], Data], tmp_path: Path) -> None:
     data = make()
     is_regression = data.task.name == "regression"
     run = ss.search(
-        ss.Space.from_dict(SPACE), data, trials=4, seeds=2, epochs=4, out=tmp_path / "run"
+        ss.Space.from_dict(SPACE), data, trials=8, seeds=4, epochs=4, out=tmp_path / "run"
     )
     run = Run.open(run.path)
     metric = run.config.task.metric

@@ -29,6 +29,9 @@ from skipsearch.task import Metric, Scale
 DRAWS = 1_000  # from the posterior
 ENOUGH = 5  # designs trained in full; with fewer, a smaller budget is used
 FEWEST = 2  # designs with a known final value; with fewer, there is nothing to compare
+# Trainings with a known final value, for a metric whose noise the number of images does not tell:
+# with fewer, the noise cannot be told from differences between designs.
+FEWEST_OF_UNKNOWN_NOISE = 8
 FULL, STOPPED, FAILED, OPEN = "full", "stopped", "failed", "open"
 
 
@@ -118,7 +121,8 @@ def learn(
         with_costs: Whether to compute the costs of each design.
 
     Returns:
-        Posterior; None if fewer than two designs have a score at that budget.
+        Posterior; None if fewer than two designs have a score at that budget, or fewer than 8
+        trainings for a metric other than the accuracy.
     """
     trials = list(trials)
     epochs = _epochs(trials, budget) if epochs is None else epochs
@@ -136,6 +140,8 @@ def learn(
     known = ~np.isnan(ends)
     full = outcomes.outcome == FULL
     if outcomes.place[full].nunique() < FEWEST:
+        return None
+    if not scale.metric.is_share_of_images and full.sum() < FEWEST_OF_UNKNOWN_NOISE:
         return None
     warp = Warp.of(ends[known], scale)
     values, noise = np.zeros(len(trials)), np.full(len(trials), np.inf)

@@ -106,7 +106,7 @@ def check_division(
                 what = "constant" if task.name == REGRESSION.name else "missing"
                 raise DataError(
                     f"{name}: the {task.output} {class_names[lacking[0]]!r} is {what} {where} fold"
-                    f" {number + 1} of {len(rows)}: use fewer folds"
+                    f" {number + 1} of {len(rows)}: use fewer folds, or leave the {task.output} out"
                 )
 
 

@@ -126,6 +126,14 @@ def load_data(
     size = None if image_size is None else check_image_size(image_size, DataError)
     if denoise is not None and not (_is_number(denoise) and 0 < denoise <= MOST_NOISE):
         raise DataError(f"denoise {denoise!r} is not a number of grey levels, up to {MOST_NOISE}")
+    for word, value in (
+        ("cache", cache),
+        ("skip_damaged", skip_damaged),
+        ("group_folders", group_folders),
+        ("in_memory", in_memory),
+    ):
+        if not (isinstance(value, bool) or (value is None and word == "in_memory")):
+            raise DataError(f"{word}: {value!r} is not True or False")
     if not (_is_whole(split_seed) and 0 <= split_seed < 2**32):
         raise DataError(f"split_seed {split_seed!r} is not in 0..{2**32 - 1}")
 

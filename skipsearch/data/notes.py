@@ -106,8 +106,9 @@ class Notes:
             for (one, other), number in self.repeated.items()
         ]
         if self.contradictory:
-            have = "has" if self.contradictory == 1 else "have"
-            clauses.append(f"{counted(self.contradictory, 'image')} {have} several {self.answers}")
+            clauses.append(
+                f"{counted(self.contradictory, 'image')} also in the data with other {self.answers}"
+            )
         if self.constant:
             several = len(self.constant) > 1
             clauses.append(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from skipsearch.data.split import Split
@@ -75,6 +76,10 @@ def unused_labels(
     return {part: those for part, those in found.items() if those}
 
 
+LEAST_STD, MOST_STD = 1e-30, 1e30  # of a target
+COARSEST = 0.2  # step of float32 at the largest target, in standard deviations
+
+
 def check_targets(
     name: str, task: Task, splits: Mapping[str, Split], target_names: tuple[str, ...]
 ) -> None:
@@ -92,6 +97,15 @@ def check_targets(
                     f"{name}: the target {target!r} is {values[0].item():g} for all"
                     f" {counted(len(values), f'{part} image')}, expected different numbers"
                 )
+    for target, values in zip(target_names, splits["train"].class_labels.T, strict=True):
+        std, largest = values.std(correction=0).item(), values.abs().max().item()
+        # Outputs in the targets' own units are float32.
+        step = largest * torch.finfo(torch.float32).eps
+        if not (LEAST_STD < std < MOST_STD and step < std * COARSEST):
+            raise DataError(
+                f"{name}: the target {target!r} has the standard deviation {std:g} and values up to"
+                f" {largest:g}, which float32 cannot resolve: change its offset or unit"
+            )
 
 
 def targets_mean_and_std(task: Task, train: Split) -> tuple[tuple[float, ...], tuple[float, ...]]:

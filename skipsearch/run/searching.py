@@ -16,7 +16,7 @@ from skipsearch.data import Data, LoadOptions, load_data
 from skipsearch.data.folds import check_count
 from skipsearch.defaults import DATA, TRIALS
 from skipsearch.early_stopping import EarlyStopping
-from skipsearch.errors import RecipeError, RunError, counted, not_one_of
+from skipsearch.errors import DataError, RecipeError, RunError, counted, not_one_of
 from skipsearch.plan import ImageSize, Size
 from skipsearch.recipe import Recipe
 from skipsearch.record import ASK_BEST, COSTS, Trial
@@ -452,9 +452,15 @@ def _check_folds(axes: tuple[str, ...] | None, scheduler: str | EarlyStopping | 
 
 def _baseline(images: Data, seeds: Iterable[int]) -> float:
     """Return the mean score of the trivial baseline on the validation splits of some seeds."""
-    return fmean(
+    score = fmean(
         do_nothing(data, data.validation) for seed in seeds for data in [images.for_seed(seed)]
     )
+    if isnan(score):
+        raise DataError(
+            f"{images.name}: the {images.task.metric.title} of the validation images is undefined:"
+            " no class or target differs among them"
+        )
+    return score
 
 
 def _seeds_of_folds(folds: int, seeds: int, trials: int | None) -> int:
