@@ -83,6 +83,7 @@ def asked_for(data: str = "digits", **other: Any) -> dict[str, Any]:
             "metric": None,
             "folds": None,
             "skip_damaged": False,
+            "group_folders": False,
             "cache": True,
         },
         "recipe": ss.Recipe(epochs=EPOCHS, batch_size=64).resolve(images.augmentation).to_dict(),
