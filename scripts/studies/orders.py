@@ -125,6 +125,7 @@ def main() -> None:
     parser.add_argument("--out", required=True, help="run folder")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--crop", type=int, default=4, help="pixels of padding, 2 for 16 x 16")
     options = parser.parse_args()
 
     run = ss.search(
@@ -135,7 +136,7 @@ def main() -> None:
         scheduler="none",
         seeds=options.seeds,
         epochs=options.epochs,
-        recipe=ss.Recipe(crop=4, flip=True),
+        recipe=ss.Recipe(crop=options.crop, flip=True),
         out=options.out,
     )
     if run.outcome is None or run.outcome.interrupted:
