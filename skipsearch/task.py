@@ -322,19 +322,12 @@ MEAN_AVERAGE_PRECISION = replace(
     short="mAP",
     error="1 - mAP",
 )
-MEAN_IOU = Metric(
+MEAN_IOU = replace(
+    BALANCED_ACCURACY,
     name="mean_iou",
     title="mean IoU",
     short="mIoU",
     error="Jaccard distance",
-    unit="%",
-    difference_unit="points",
-    factor=100.0,
-    format=".2%",
-    digits=1,
-    margin=MARGIN,
-    worst=0.0,
-    best=1.0,
 )
 # Of images in 0..1: the error is at most 1, and at least 1e-10, where the criterion cuts it off.
 PSNR = Metric(
@@ -354,19 +347,14 @@ PSNR = Metric(
 )
 # The mean over the targets of the coefficient of determination, 1 - MSE / variance: the share of
 # the variance that the predictions explain, below 0 for predictions that are worse than the mean.
-R2 = Metric(
+R2 = replace(
+    BALANCED_ACCURACY,
     name="r2",
     title="R2",
     short="R2",
     error="unexplained variance",
-    unit="%",
-    difference_unit="points",
-    factor=100.0,
-    format=".2%",
-    digits=1,
     margin=0.01,
     worst=-math.inf,
-    best=1.0,
 )
 CLASSIFICATION = Task(
     name="classification",
