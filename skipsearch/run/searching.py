@@ -441,7 +441,10 @@ def _check_same(out: Path, config: SearchConfig) -> None:
 def _check_folds(axes: tuple[str, ...] | None, scheduler: str | EarlyStopping | None) -> None:
     """Check that a search compares no trainings on different folds."""
     if axes is not None:
-        raise RunError("folds: is not for a search that is asked about axes")
+        raise RunError(
+            "folds: is not for a search that is asked about axes; leave ask out, or give seeds"
+            " instead of folds"
+        )
     rule = scheduler.rule if isinstance(scheduler, EarlyStopping) else scheduler
     if rule not in (None, "none"):
         raise RunError(
@@ -473,10 +476,14 @@ def _seeds_of_folds(folds: int, seeds: int, trials: int | None) -> int:
     check_count(folds)
     seeds = folds if seeds == 1 else seeds
     if seeds % folds:
-        raise RunError(f"seeds: {seeds} is not a multiple of the {folds} folds")
+        raise RunError(
+            f"seeds: {seeds} is not a multiple of the {folds} folds; give"
+            f" {ceil(seeds / folds) * folds}"
+        )
     if trials is not None and trials % seeds:
         raise RunError(
-            f"trials: {trials} is not a multiple of {seeds}, the trainings of each design"
+            f"trials: {trials} is not a multiple of {seeds}, the trainings of each design; give"
+            f" {ceil(trials / seeds) * seeds}"
         )
     return seeds
 
