@@ -202,6 +202,7 @@ def test_a_design_is_trained_on_all_folds_before_the_next_one(tmp_path: Path) ->
     [
         ({"folds": 3, "seeds": 4}, "seeds: 4 is not a multiple of the 3 folds"),
         ({"folds": 3, "trials": 7}, "trials: 7 is not a multiple of 3"),
+        ({"folds": 3, "trials": "7"}, "trials: '7' is not a positive whole number"),
         ({"folds": 0}, "folds: 0 is not a whole number from 2 to 20"),
         ({"folds": 3, "ask": "layout"}, "folds: is not for a search that is asked about axes"),
         ({"folds": 3, "scheduler": "asha"}, "folds: cannot be combined with the scheduler asha"),

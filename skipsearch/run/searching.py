@@ -172,17 +172,17 @@ def search(
     check_folder(out)
     earlier = Run.open(out).config if (out / "run.yaml").exists() else None
     sampler = _usual_sampler(earlier) if sampler is None else sampler
-    if folds is not None:
-        seeds = _seeds_of_folds(folds, seeds, trials)
-        _check_folds(axes, scheduler)
-    if trials is None and sampler != "grid":
-        trials = TRIALS if folds is None else ceil(TRIALS / seeds) * seeds
     positive = {"epochs": epochs, "seeds": seeds}
     if trials is not None:
         positive["trials"] = trials
     for name, value in (positive | {"latency_batch": latency_batch}).items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise RunError(f"{name}: {value!r} is not a positive whole number")
+    if folds is not None:
+        seeds = _seeds_of_folds(folds, seeds, trials)
+        _check_folds(axes, scheduler)
+    if trials is None and sampler != "grid":
+        trials = TRIALS if folds is None else ceil(TRIALS / seeds) * seeds
     check_seed(seed)
     check_loggers(log)
     if storage is not None and storage.startswith("sqlite"):
