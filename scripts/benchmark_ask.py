@@ -1,13 +1,14 @@
-"""Number of trainings until the best level of an axis is known, in replayed searches.
+"""Number of trainings until the best level of each axis in question is known, in replayed searches.
 
     python scripts/benchmark_ask.py [--axis layout] [--repeats 100] [--work FILE] [--out FILE]
 
+Several axes, as in ``--axis layout,merge,depths``, are asked about together.
 Each replay is stored as a line in the file given by ``--work``, and is not repeated later.
 
 The table is that of ``train_table.py``: every design of a space, trained to the end from several
 seeds. A replay is a search at concurrency 1 with the study of real searches, except that each
 training is looked up in the table. The order of a design's seeds is drawn anew for each repeat and
-is the same for all searches. A search may train a design with all seeds of the table. The truth is
+is the same for all searches. ``--seeds`` limits how often a search may train a design. The truth is
 the mean of a level over all designs that have it, and over all seeds.
 
 A question is *settled* when each level is known to be worse than the best one or tied with it,
@@ -50,6 +51,7 @@ from skipsearch.training import tune_process
 IMAGES = 359  # images in the validation split of digits
 SCALE = Scale(ACCURACY, IMAGES)
 ASK = "--ask"
+Verdicts = dict[str, dict[str, str]]  # of each axis: the verdict on each level, the best one first
 BOOTSTRAP = 10_000
 TAILS = (0.025, 0.975)
 
@@ -121,11 +123,12 @@ def kept(file: Path | None, axis: str, margin: float) -> dict[str, dict[int, Fou
     return found
 
 
-def replay(known: Known, way: Way, axis: str, margin: float, repeat: int) -> Found:
-    """Run one search until the question is settled or the budget is spent."""
-    seeds = max(map(len, known.accuracies.values()))
+def replay(
+    known: Known, way: Way, axes: Sequence[str], margin: float, seeds: int, repeat: int
+) -> Found:
+    """Run one search until all questions are settled or the budget is spent."""
     recipe = Recipe.from_dict(known.space.recipe)
-    inquiry = Inquiry(known.space, [axis], margin=margin, scale=SCALE, seed=0, seeds=seeds)
+    inquiry = Inquiry(known.space, axes, margin=margin, scale=SCALE, seed=0, seeds=seeds)
     plan = Plan(
         space=known.space,
         recipe=recipe,
@@ -137,8 +140,7 @@ def replay(known: Known, way: Way, axis: str, margin: float, repeat: int) -> Fou
     study = SearchStudy(optuna.storages.InMemoryStorage(), "replay", plan)
     study.plan = replace(study.plan, recipe=replace(recipe, epochs=known.epochs))
     seen: list[Training] = []
-    answer: dict[str, str] = {}
-    best = ""
+    answer: Verdicts = {}
     while (proposal := study.ask()) is not None:
         key = proposal.candidate.key
         order = random.Random(f"{repeat} {key}").sample(known.accuracies[key], seeds)
@@ -150,39 +152,44 @@ def replay(known: Known, way: Way, axis: str, margin: float, repeat: int) -> Fou
         study.finish(proposal.number, COMPLETE)
         seen.append(Training(key, proposal.seed, proposal.candidate.values, accuracy))
         if way.sampler != ASK and len(seen) % way.every == 0:
-            best, answer = paired(known, study, axis) if way.paired else said(inquiry, seen)
+            answer = paired(known, study, axes) if way.paired else said(inquiry, seen)
             if is_settled(answer):
                 break
     if way.sampler == ASK:
-        best, answer = said(inquiry, seen)
-    truth = true_differences(known, axis, best)
-    worse = [truth[level] for level, word in answer.items() if word == WORSE]
-    tied = [truth[level] for level, word in answer.items() if word == TIED and level != best]
+        answer = said(inquiry, seen)
+    worse, tied = [], []
+    for axis, verdicts in answer.items():
+        best = next(iter(verdicts))
+        truth = true_differences(known, axis, best)
+        worse += [truth[level] for level, word in verdicts.items() if word == WORSE]
+        tied += [truth[level] for level, word in verdicts.items() if word == TIED and level != best]
     return Found(len(seen), is_settled(answer), worse, tied)
 
 
-def is_settled(answer: dict[str, str]) -> bool:
+def is_settled(answer: Verdicts) -> bool:
     """Return whether there is an answer that leaves no level open."""
-    return bool(answer) and not {UNKNOWN, OPEN} & {*answer.values()}
+    words = {word for verdicts in answer.values() for word in verdicts.values()}
+    return bool(words) and not {UNKNOWN, OPEN} & words
 
 
-def said(inquiry: Inquiry, seen: Sequence[Training]) -> tuple[str, dict[str, str]]:
-    """Return the best level and the verdict on each level, by the posterior."""
-    answers = inquiry.answers(seen)
-    if answers is None:
-        return "", {}
-    (answer,) = answers
-    levels = [shown(level) for level in answer.question.levels]
-    return levels[answer.verdicts.reference], dict(zip(levels, answer.verdicts.words, strict=True))
+def said(inquiry: Inquiry, seen: Sequence[Training]) -> Verdicts:
+    """Return the verdicts by the posterior."""
+    answer = {}
+    for each in inquiry.answers(seen) or ():
+        words = dict(zip(map(shown, each.question.levels), each.verdicts.words, strict=True))
+        best = shown(each.question.levels[each.verdicts.reference])
+        answer[each.question.axis] = {best: words.pop(best)} | words
+    return answer
 
 
-def paired(known: Known, study: SearchStudy, axis: str) -> tuple[str, dict[str, str]]:
-    """Return the best level and the verdict on each level, by the paired test of ``effects``."""
-    axes = tuple(known.space.parameters)
-    seen = analysis.observe(study.trials(), (known.epochs,), SCALE, axes)
-    found = analysis.paired_effects(seen, axis)
-    levels = [str(level) for level in found.level]
-    return levels[0], dict(zip(levels, found.verdict, strict=True))
+def paired(known: Known, study: SearchStudy, axes: Sequence[str]) -> Verdicts:
+    """Return the verdicts by the paired test of ``effects``."""
+    seen = analysis.observe(study.trials(), (known.epochs,), SCALE, tuple(known.space.parameters))
+    answer = {}
+    for axis in axes:
+        found = analysis.paired_effects(seen, axis)
+        answer[axis] = dict(zip(map(str, found.level), found.verdict, strict=True))
+    return answer
 
 
 def true_differences(known: Known, axis: str, best: str) -> dict[str, float]:
@@ -248,7 +255,9 @@ def main() -> None:
     parser.add_argument("--space", default=str(here.parent / "search_spaces/digits_table.yaml"))
     parser.add_argument("--table", type=Path, default=here / "tables/digits.csv")
     parser.add_argument("--data", default="digits")
-    parser.add_argument("--axis", default="layout")
+    parser.add_argument("--seeds", type=int, help="of a design; default: all of the table")
+    parser.add_argument("--trials", type=int, help="budget; default: all trainings of the table")
+    parser.add_argument("--axis", default="layout", help="axis, or several, as in layout,merge")
     parser.add_argument("--margin", type=float, default=0.005)
     parser.add_argument("--repeats", type=int, default=100)
     parser.add_argument("--only", type=int, nargs="+", metavar="I", help="ways, from 0")
@@ -258,7 +267,8 @@ def main() -> None:
     tune_process(1)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     data = known(options.space, options.table, options.data)
-    whole = sum(map(len, data.accuracies.values()))
+    seeds = options.seeds or max(map(len, data.accuracies.values()))
+    whole = options.trials or seeds * len(data.accuracies)
     ways = [
         Way("grid x seeds, paired test", "grid", True, 100, whole),
         Way("grid x seeds, posterior", "grid", False, 10, whole),
@@ -269,7 +279,7 @@ def main() -> None:
     found = kept(options.work, options.axis, options.margin)
     for repeat in range(options.repeats):
         for way in (way for way in ways if repeat not in found[way.name]):
-            one = replay(data, way, options.axis, options.margin, repeat)
+            one = replay(data, way, options.axis.split(","), options.margin, seeds, repeat)
             found[way.name][repeat] = one
             about = {"axis": options.axis, "margin": options.margin, "repeat": repeat}
             line = json.dumps({"way": way.name} | about | asdict(one))

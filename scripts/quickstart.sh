@@ -7,7 +7,7 @@ echo "Installing into .venv (PyTorch and Ray are large: a minute or more) ..."
 .venv/bin/pip install --quiet --disable-pip-version-check --editable '.[export]'
 run=${1:-runs/quickstart}
 .venv/bin/skipsearch search quickstart --ask layout,merge,depths --margin 0.01 \
-    --trials 60 --seeds 3 --epochs 8 --out "$run"
+    --trials 120 --seeds 3 --epochs 8 --out "$run"
 .venv/bin/skipsearch rank "$run"
 .venv/bin/skipsearch confirm "$run" --top 3 --seeds 3
 .venv/bin/skipsearch report "$run"
