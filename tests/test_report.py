@@ -201,7 +201,7 @@ def test_the_command_on_the_page_asks_for_the_same_search(page: Path, run: Run) 
 
 def test_the_command_that_settles_what_is_open_can_be_run(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    (command,) = re.findall(r"as soon as it is settled:</p><pre>skipsearch ([^<]*)", text)
+    (command,) = re.findall(r"as soon as it is settled:</p>\s*<pre>skipsearch ([^<]*)", text)
     asked = make_parser().parse_args(shlex.split(html.unescape(command)))
     assert set(asked.ask.split(",")) <= set(asked_axes(page))
     assert (asked.trials, asked.epochs, asked.seeds) == (300, EPOCHS, 3)
@@ -361,7 +361,7 @@ def test_what_a_user_wrote_is_never_markup(tmp_path: Path) -> None:
             code=evil,
         )
     ]
-    page = write_page(tmp_path, evil, evil, [evil], sections)
+    page = write_page(tmp_path, evil, evil, [evil], None, sections)
     text = page.read_text(encoding="utf-8")
     assert text.count("<script>") == 1  # that of the template
     assert "&lt;script&gt;alert(1)" in text

@@ -214,7 +214,7 @@ def plot_effects(table: pd.DataFrame, metric: Metric) -> Diagram:
     sizes = [max(1, int((table.axis == name).sum())) for name in axes_names]
     with matplotlib.rc_context(LOOK):
         figure = Diagram(
-            figsize=(WIDE, 0.6 + 0.45 * len(sizes) + 0.22 * sum(sizes)), layout="constrained"
+            figsize=(0.8 * WIDE, 0.6 + 0.45 * len(sizes) + 0.22 * sum(sizes)), layout="constrained"
         )
         panels = figure.subplots(
             len(sizes), sharex=True, squeeze=False, height_ratios=[size + 1 for size in sizes]

@@ -89,7 +89,12 @@ class Section:
 
 
 def write_page(
-    folder: Path, title: str, subtitle: str, answer: Sequence[str], sections: Sequence[Section]
+    folder: Path,
+    title: str,
+    subtitle: str,
+    answer: Sequence[str],
+    picture: Picture | None,
+    sections: Sequence[Section],
 ) -> Path:
     """Write a self-contained page, and its figures and tables as files.
 
@@ -98,18 +103,24 @@ def write_page(
             and ``NAME.parquet`` of each table; created if it is missing.
         title: Title of the page.
         subtitle: Subject and date.
-        answer: Main result in sentences; the first is emphasised.
+        answer: Main result in sentences; an axis before a colon is emphasised.
+        picture: Figure beside the main result.
         sections: Sections of the page.
 
     Returns:
         Path of the page.
     """
     with new_folder(folder):
-        return _write_page(folder, title, subtitle, answer, sections)
+        return _write_page(folder, title, subtitle, answer, picture, sections)
 
 
 def _write_page(
-    folder: Path, title: str, subtitle: str, answer: Sequence[str], sections: Sequence[Section]
+    folder: Path,
+    title: str,
+    subtitle: str,
+    answer: Sequence[str],
+    picture: Picture | None,
+    sections: Sequence[Section],
 ) -> Path:
     shown = [
         {
@@ -128,7 +139,13 @@ def _write_page(
         text
     )
     page = folder / "index.html"
-    html = template.render(title=title, subtitle=subtitle, answer=answer, sections=shown)
+    html = template.render(
+        title=title,
+        subtitle=subtitle,
+        answer=answer,
+        picture=_figure(folder, picture) if picture else None,
+        sections=shown,
+    )
     write_atomically(page, html)
     return page
 

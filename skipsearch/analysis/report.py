@@ -20,6 +20,7 @@ from skipsearch.analysis.sections import (
     curves_section,
     degradation_section,
     dependences,
+    effects_picture,
     effects_section,
     front_section,
     interactions_section,
@@ -66,6 +67,7 @@ def write_report(found: Findings, folder: Path, name: str) -> Path:
         f" {counted(found.ranking.design.nunique(), 'design')},"
         f" up to {counted(config.recipe.epochs, 'epoch')} each",
         answer=list(_answer(found)),
+        picture=effects_picture(found),
         sections=[section for section in sections if section is not None],
     )
 

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from skipsearch.analysis.answers import answers
 from skipsearch.analysis.command import NO_STOPPING, search_command
 from skipsearch.analysis.comparison import SIZES
 from skipsearch.analysis.effects import POSTERIOR
@@ -117,21 +116,25 @@ def effects_section(found: Findings) -> Section | None:
                 caption=IMPORTANCE,
             )
         )
-    picture = Picture(
-        name="effects",
-        figure=plot_effects(found.effects, metric),
-        caption="The mean over the space of each level, less that of the first of its axis: the"
-        " difference and its 95 % interval.",
-    )
     return Section(
         title="Effects of each axis",
         text=[
             f"Scores are those after {counted(epochs, 'epoch')}, over all designs of the space,"
-            f" trained or not: {_method(found.effects)}.",
-            *answers(found.effects, metric),
+            f" trained or not: {_method(found.effects)}."
         ],
-        figures=[picture],
         tables=tables,
+    )
+
+
+def effects_picture(found: Findings) -> Picture | None:
+    """Draw the effect of each axis."""
+    if found.effects.empty:
+        return None
+    return Picture(
+        name="effects",
+        figure=plot_effects(found.effects, found.metric),
+        caption="The mean over the space of each level, less that of the first of its axis: the"
+        " difference and its 95 % interval.",
     )
 
 
