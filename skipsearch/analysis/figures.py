@@ -18,6 +18,7 @@ from matplotlib.axis import Axis
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from skipsearch.analysis.depth.words import group_name
 from skipsearch.diagram import Diagram
 from skipsearch.diagram.look import INK, MUTED, STYLE
 from skipsearch.gallery import PLACES, Gallery
@@ -300,7 +301,7 @@ def drawn_groups(table: pd.DataFrame) -> dict[int, str]:
     drawn = table[table.group.isin(depths.index[depths > 1][: len(COLOURS)])]
     names = varying_fields(table)
     return {
-        int(row.group): ", ".join(str(row[name]) for name in names)
+        int(row.group): group_name(row, names)
         for _, row in drawn.drop_duplicates("group").iterrows()
     }
 

@@ -27,7 +27,7 @@ def short_claims(verdicts: pd.DataFrame, axes: Sequence[str]) -> Iterable[str]:
         axes: Axes that groups are named by.
     """
     for _, row in verdicts[verdicts.verdict.isin(CLAIMS)].iterrows():
-        yield f"{_name(row, axes)}: {CLAIMS[row.verdict]}."
+        yield f"{group_name(row, axes)}: {CLAIMS[row.verdict]}."
 
 
 def sentences(
@@ -43,7 +43,7 @@ def sentences(
     """
     judged = verdicts.deepest.notna()
     for _, row in verdicts[judged].iterrows():
-        yield f"{_name(row, axes)}: {row.verdict}. {_reason(row, metric)}"
+        yield f"{group_name(row, axes)}: {row.verdict}. {_reason(row, metric)}"
     if not judged.all():
         which = f" about {counted(int((~judged).sum()), 'more group')}" if judged.any() else ""
         yield (
@@ -62,7 +62,8 @@ def sentences(
         yield f"{failed} of these trainings failed, by divergence or out of memory."
 
 
-def _name(row: pd.Series, axes: Sequence[str]) -> str:
+def group_name(row: pd.Series, axes: Sequence[str]) -> str:
+    """Return the name of a group by its layout and the axes that have an effect on it."""
     named = [axis for axis in axes if axis != "layout" and row[axis] != "-"]
     words = ["no links" if row[a] == "[]" else f"{a} {row[a]}" for a in named]
     layout = str(row["layout"]) if "layout" in row else ""
@@ -105,6 +106,8 @@ def _convergence(table: pd.DataFrame, axes: Sequence[str]) -> Iterable[str]:
     if (shared < 2).all():
         return
     here = reached[reached.layers == shared[shared > 1].index.max()].sort_values("epochs_to_loss")
-    by = "; ".join(f"{row.epochs_to_loss:g} by {_name(row, axes)}" for _, row in here.iterrows())
+    by = "; ".join(
+        f"{row.epochs_to_loss:g} by {group_name(row, axes)}" for _, row in here.iterrows()
+    )
     first = here.iloc[0]
     yield f"At {first.layers} layers, epochs to a training loss of {first.loss:.3g}: {by}."
