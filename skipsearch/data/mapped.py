@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import mmap
 import os
 import weakref
@@ -90,6 +92,8 @@ class _Opened:
                 f" {error.strerror}"
             ) from None
         weakref.finalize(self, os.close, number)
+        with contextlib.suppress(OSError):  # some file systems have no locks
+            fcntl.flock(number, fcntl.LOCK_SH | fcntl.LOCK_NB)  # the cache keeps what is open
         self._number = number
         self._item = prod(file.shape[1:]) * np.dtype(file.dtype).itemsize
         self._check()
@@ -234,8 +238,17 @@ class Mapped:
         return Mapped(files, self._rows, self.device)
 
     def on(self, device: torch.device) -> Mapped:
-        """Return the same items, still in their files, to be copied to a device when read."""
-        return self if device == self.device else Mapped(self.files, self._rows, device)
+        """Return the same items, still in their files, to be copied to a device when read.
+
+        Raises:
+            DataError: If a file has changed or is missing.
+        """
+        if device == self.device:
+            return self
+        found = Mapped(self.files, self._rows, device)
+        # Shared, so that files that are replaced or removed stay readable here as well.
+        found._opened = self._opened = self._opened or [_opened(file) for file in self.files]
+        return found
 
     def followed_by(self, other: Mapped) -> Mapped:
         """Return the items of this and of another one, without reading them."""
