@@ -52,6 +52,11 @@ def design_for(data: Data) -> ss.Design:
     return ss.Design(layout="conv3-bn-relu +", depths=(1,), widths=(4,), stem_width=4, head=head)
 
 
+def recipe_for(data: Data) -> ss.Recipe:
+    """Return a recipe, without crops for denoising."""
+    return RECIPE.replace(crop=0) if data.task.restores else RECIPE
+
+
 def timeless(epochs: list[ss.Epoch]) -> list[ss.Epoch]:
     """Return epochs without their times."""
     return [dataclasses.replace(epoch, seconds=0.0) for epoch in epochs]
@@ -63,8 +68,7 @@ def test_training_is_the_same(tmp_path: Path, task: str, how: dict[str, Any]) ->
     results, weights = [], []
     for data in both(tmp_path, task):
         model = build(design_for(data), data.in_channels, data.outputs, seed=3)
-        recipe = RECIPE if task != "denoising" else RECIPE.replace(crop=0)
-        results.append(timeless(list(train(model, data, recipe, 3, **how))))
+        results.append(timeless(list(train(model, data, recipe_for(data), 3, **how))))
         weights.append(model.state_dict())
     assert results[0] == results[1]
     assert all(weights[0][name].equal(weights[1][name]) for name in weights[0])
@@ -114,14 +118,14 @@ def trained(data: Data, networks: int = 1, **how: Any) -> tuple[list[Any], list[
     """Return the epochs and the weights of a training, or of several as a packed network."""
     models = [build(design_for(data), data.in_channels, data.outputs, seed=n) for n in (3, 4)]
     if networks == 1:
-        one: Any = Trainer(models[0], data, RECIPE, 3, **how)
+        one: Any = Trainer(models[0], data, recipe_for(data), 3, **how)
     else:
-        one = PackTrainer(models, data, RECIPE, range(networks), **how)
+        one = PackTrainer(models, data, recipe_for(data), range(networks), **how)
     epochs = [timeless(one.run_epochs()) for _ in range(RECIPE.epochs)]
     return epochs, list(one.model.state_dict().values())
 
 
-@pytest.mark.parametrize("task", ["classes", "masks"])
+@pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("how", [{}, {"networks": 2}, {"parts": 2}])
 def test_a_recorded_step_reads_each_batch(tmp_path: Path, task: str, how: dict[str, Any]) -> None:
     resident, mapped = both(tmp_path, task)
@@ -131,6 +135,21 @@ def test_a_recorded_step_reads_each_batch(tmp_path: Path, task: str, how: dict[s
     assert recorder.replays
     assert epochs == expected
     assert all(map(torch.equal, weights, their_weights))
+
+
+def test_a_batch_takes_the_place_of_the_last_one(tmp_path: Path) -> None:
+    # A CUDA graph reads addresses.
+    _, data = both(tmp_path, "classes")
+    trainer = Trainer(build(design_for(data), 3, 2), data, RECIPE)
+    places = set()
+    for number in range(3):
+        trainer.run_step(number)
+        images, labels = trainer._step.examples._split.batch(slice(None))  # type: ignore[arg-type]
+        expected = data.train.batch(trainer._batches.index(number))
+        assert images.equal(expected[0])
+        assert labels.equal(expected[1])
+        places.add((images.data_ptr(), labels.data_ptr()))
+    assert len(places) == 1
 
 
 @pytest.mark.gpu
