@@ -18,11 +18,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 import skipsearch as ss
 from skipsearch.data import Data, Split, load_data
+from skipsearch.data.mapped import Mapped
+from skipsearch.data.npy_headers import array_in
 from skipsearch.merges import LINK_MERGES, MERGES
 from skipsearch.models import build
 from skipsearch.operations import ENLARGING, OPERATIONS
@@ -132,6 +135,19 @@ def random_data(device: torch.device, train: int, size: int, validation: int = 1
         source="random",
         fingerprint="0" * 16,
     ).to(device)
+
+
+def streamed(data: Data, folder: str) -> Data:
+    """Return the same data with images in files, from which batches are copied to the device."""
+    splits = {}
+    for name, split in (("train", data.train), ("validation", data.validation)):
+        path = Path(folder) / f"{name}.npy"
+        np.save(path, split.images[:].cpu().numpy())
+        file = array_in(path)
+        assert file is not None
+        mapped = Split(Mapped((file,)), split.class_labels)
+        splits[name] = mapped.to(data.train.images.device, streamed=True)
+    return replace(data, train=splits["train"], validation=splits["validation"])
 
 
 class CallsAgain:
@@ -279,6 +295,26 @@ def so_in_a_pack(device: torch.device) -> None:
         return [figures(epoch) for _ in range(3) for epoch in one.run_epochs()]
 
     assert pack() == pack(recorder=CallsAgain(device))
+
+
+@check("bits")
+def so_with_images_in_a_file(device: torch.device) -> str:
+    data = few(device)
+
+    def pack(data: Data) -> list[tuple[float, ...]]:
+        models = [build(DROPS, data.in_channels, 10, seed=seed) for seed in range(3)]
+        one = PackTrainer(models, data, RECIPE, range(3), deterministic=True)
+        return [figures(epoch) for _ in range(3) for epoch in one.run_epochs()]
+
+    with tempfile.TemporaryDirectory() as folder:
+        in_file = streamed(data, folder)
+        for how in ({}, {"parts": 2}, {"recorder": CallsAgain(device)}):
+            one, other = (trainer(each, deterministic=True, **how) for each in (in_file, data))
+            expected, found = curve(other), curve(one)
+            assert found == expected, f"{how}: {found} instead of {expected}"
+            assert same(one, other), how
+        assert pack(in_file) == pack(data)
+    return one.numerics
 
 
 @check("bits")
@@ -609,14 +645,15 @@ def _words(part: Any) -> set[str]:
 @check("waits")
 def neither_a_step_nor_a_replay_waits(device: torch.device) -> None:
     on_gpu(device)
-    data = few(device)
-    for recorder in (None, CallsAgain(device)):
-        one = trainer(data, recorder=recorder)
-        one.model.train()
-        for step in range(WARM_UP + 2):
-            one.run_step(step)
-        with never_waits():
-            one.run_step(WARM_UP + 2)
+    with tempfile.TemporaryDirectory() as folder:
+        for data in (few(device), streamed(few(device), folder)):
+            for recorder in (None, CallsAgain(device)):
+                one = trainer(data, recorder=recorder)
+                one.model.train()
+                for step in range(WARM_UP + 2):
+                    one.run_step(step)
+                with never_waits():
+                    one.run_step(WARM_UP + 2)
 
 
 @check("waits")

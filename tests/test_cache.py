@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from skipsearch.data import Data, Split, cache, load_data, progress
+from skipsearch.data import Data, Split, cache, load_data, memory, progress, pruning
 from skipsearch.data.loading import on_this_machine
 from skipsearch.data.mapped import Mapped
 from skipsearch.errors import DataError, UnreadableError
@@ -202,6 +202,55 @@ def test_a_cache_that_cannot_be_written_is_a_line(tmp_path: Path, home: Path) ->
         load(folder, in_memory=False)
     with pytest.raises(DataError, match="cannot be read from a file: the cache is switched off"):
         load(folder, in_memory=False, cache=False)
+
+
+# --- limit ---------------------------------------------------------------------------------------
+
+
+def test_the_least_recently_used_folders_are_removed_for_a_new_one(
+    tmp_path: Path,
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    names = ("open", "old", "older", "used")
+    held = load(classes(tmp_path / "open"), in_memory=False)
+    for name in names[1:]:
+        load(classes(tmp_path / name))
+    places = {place.name.rpartition("-")[0]: place for place in decoded(home)}
+    for time, name in enumerate(("open", "used", "older", "old")):
+        os.utime(places[name] / cache.FILE, (time, time))
+    load(tmp_path / "used")
+    foreign = places["old"].with_name("mine")
+    foreign.mkdir()
+    rest = places["old"].with_name("rest-0.part")
+    rest.mkdir()
+    pruning.lock_of(rest).touch()
+    size = sum(path.stat().st_size for path in places["old"].iterdir())
+    usage = shutil.disk_usage(home)._replace(free=4 * size)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    images = 2 * NUMBER * 3 * SIZE**2
+    monkeypatch.setattr(pruning, "SHARE", (3.1 * size + images) / (8 * size))  # with three others
+    assert capsys.readouterr().err == ""
+    load(classes(tmp_path / "new"))
+    assert {place.name.rpartition("-")[0] for place in decoded(home)} == {
+        "",  # not of the cache
+        *("open", "old", "used", "new"),
+    }
+    assert capsys.readouterr().err == (
+        f"cache: removed 2 folders ({memory.shown_bytes(size)}), least recently used first:"
+        f" rest-0.part, {places['older'].name}\n"
+    )
+    monkeypatch.setattr(pruning, "SHARE", 0.0)
+    load(tmp_path / "new", skip_damaged=True)  # in the cache already
+    assert len(decoded(home)) == 5
+    load(classes(tmp_path / "newest"), in_memory=False)
+    left = {place.name.rpartition("-")[0] for place in decoded(home)}
+    assert left == {"", "open", "newest"}, "what is open is kept"
+    del held
+    load(tmp_path / "old")
+    left = {place.name.rpartition("-")[0] for place in decoded(home)}
+    assert left == {"", "old"}
 
 
 # --- damaged files -------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from waiting import HANG, wait_for
 
@@ -425,10 +426,18 @@ def test_trials_run_on_all_nodes_of_a_cluster_that_is_joined(
     (copy / "searching" / "__pycache__" / "old.pyc").write_bytes(b"old")
     meet = tmp_path / "meet"
     meet.mkdir()
+    arrays = tmp_path / "arrays"
+    arrays.mkdir()
+    np.save(arrays / "images.npy", np.random.default_rng(0).integers(0, 256, (60, 4, 4), "uint8"))
+    np.save(arrays / "labels.npy", np.arange(60) % 2)
     joins = f"""
+from skipsearch.data import load_data
+from skipsearch.searching.driver import describe_copies
 with ray_session(Resources(address={clusters["guarded"]!r})) as allocation:
     answer([allocation.at_once, allocation.memory])
     answer(ray.get([ray.remote(where).remote({str(meet)!r}, 2) for _ in range(3)]))
+    gone = ray.nodes()[0] | dict(Alive=False)
+    answer(describe_copies(load_data({str(arrays)!r}, in_memory=False), [*ray.nodes(), gone]))
 answer(ray.is_initialized())
 """
     process = Process(
@@ -437,6 +446,10 @@ answer(ray.is_initialized())
     try:
         at_once, memory = process.ask(JOIN + joins)
         ran = process.heard()
+        assert process.heard() == (
+            f"data: read from {arrays} during training; each of 2 nodes that lacks the file makes"
+            f" its own copy from {arrays}"
+        )
         assert process.heard() is False
         process.end()
     finally:

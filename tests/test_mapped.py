@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from skipsearch.data import Split, load_data, memory
+from skipsearch.data import Split, dataset, load_data, memory, split
 from skipsearch.data.fingerprint import fingerprint
 from skipsearch.data.loading import on_this_machine
 from skipsearch.data.mapped import Mapped, chunks
@@ -211,6 +211,39 @@ def test_what_exceeds_its_share_of_memory_is_mapped(
     place = as_npz(tmp_path, arrays_of("labels"))
     monkeypatch.setattr(memory, "memory_share", lambda: 1_000)
     assert load_data(place).train.is_mapped
+
+
+@pytest.mark.parametrize("spare", [0, -1])
+def test_what_exceeds_its_share_of_a_device_stays_in_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spare: int
+) -> None:
+    data = load_data(as_npz(tmp_path, arrays_of("labels")), in_memory=False)
+    size = sum(each.nbytes for each in (data.train, data.validation, data.test) if each)
+    for module in (dataset, split):
+        monkeypatch.setattr(module, "find_device", torch.device)  # a device without content
+    monkeypatch.setattr(dataset, "room_for_images", lambda device: size + spare)
+    there = data.to("meta")
+    assert there.train.is_mapped is (spare < 0)
+    index = torch.arange(3)
+    for each in (there.train, there.for_seed(0).train, there.train.at(index.numpy())):
+        images, labels = each.batch(index)
+        assert images.device == labels.device == each.images.device == torch.device("meta")
+        assert images.shape == data.train.batch(index)[0].shape
+    assert pickle.loads(pickle.dumps(there.train.images)).device.type == "cpu" or not spare
+
+
+def test_the_place_of_images_is_told() -> None:
+    gpu, cpu = torch.device("cuda", 0), torch.device("cpu")
+    before = memory.placed(2**41, "/a, b/c.npz", None)
+    assert memory.moved(before, gpu, False, 2**42) == "2,048.0 GiB in /a, b/c.npz, copied to cuda:0"
+    streamed = memory.moved(before, gpu, True, 2**34)
+    assert streamed == (
+        "2,048.0 GiB in /a, b/c.npz, read from there during training and copied to cuda:0 batch by"
+        " batch (more than their share of its memory, 16.0 GiB)"
+    )
+    assert memory.moved(streamed, cpu, True, 0.0) == (
+        "2,048.0 GiB in /a, b/c.npz, read from there during training"
+    )
 
 
 def test_a_worker_finds_or_makes_its_own_copy(tmp_path: Path) -> None:

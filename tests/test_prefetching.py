@@ -1,20 +1,23 @@
 """Training on mapped images: the same bits as on images in memory, in every way to train."""
 
 import dataclasses
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from gpu import needs_cuda
 
 import skipsearch as ss
-from skipsearch.data import Data, Split, load_data
+from skipsearch.data import Data, Split, dataset, load_data
 from skipsearch.errors import DataError
 from skipsearch.models import build
-from skipsearch.training import Trainer, train, train_several
+from skipsearch.training import PackTrainer, Trainer, prefetching, train, train_several
 from skipsearch.training.diagnosis import explain
-from skipsearch.training.prefetching import Prefetcher
+from skipsearch.training.prefetching import DEPTH, Prefetcher
 
 TASKS = {"classes": {}, "masks": {}, "denoising": {"denoise": 25.0}}
 RECIPE = ss.Recipe(epochs=2, batch_size=16, crop=1, flip=True, warmup_epochs=0)
@@ -49,6 +52,11 @@ def design_for(data: Data) -> ss.Design:
     return ss.Design(layout="conv3-bn-relu +", depths=(1,), widths=(4,), stem_width=4, head=head)
 
 
+def recipe_for(data: Data) -> ss.Recipe:
+    """Return a recipe, without crops for denoising."""
+    return RECIPE.replace(crop=0) if data.task.restores else RECIPE
+
+
 def timeless(epochs: list[ss.Epoch]) -> list[ss.Epoch]:
     """Return epochs without their times."""
     return [dataclasses.replace(epoch, seconds=0.0) for epoch in epochs]
@@ -60,8 +68,7 @@ def test_training_is_the_same(tmp_path: Path, task: str, how: dict[str, Any]) ->
     results, weights = [], []
     for data in both(tmp_path, task):
         model = build(design_for(data), data.in_channels, data.outputs, seed=3)
-        recipe = RECIPE if task != "denoising" else RECIPE.replace(crop=0)
-        results.append(timeless(list(train(model, data, recipe, 3, **how))))
+        results.append(timeless(list(train(model, data, recipe_for(data), 3, **how))))
         weights.append(model.state_dict())
     assert results[0] == results[1]
     assert all(weights[0][name].equal(weights[1][name]) for name in weights[0])
@@ -88,6 +95,84 @@ def test_what_is_trained_otherwise_is_the_same(tmp_path: Path) -> None:
     assert resumed[0] == resumed[1]
 
 
+class Replays:
+    """A recorder whose replay calls again, and reads only the tensor of its recording."""
+
+    def __init__(self) -> None:
+        self.replays = 0
+
+    def run(self, function: Callable[[torch.Tensor], None], value: torch.Tensor) -> None:
+        function(value)
+
+    def record(
+        self, function: Callable[[torch.Tensor], None], value: torch.Tensor
+    ) -> Callable[[], None]:
+        def replay() -> None:
+            self.replays += 1
+            function(value)
+
+        return replay
+
+
+def trained(data: Data, networks: int = 1, **how: Any) -> tuple[list[Any], list[torch.Tensor]]:
+    """Return the epochs and the weights of a training, or of several as a packed network."""
+    models = [build(design_for(data), data.in_channels, data.outputs, seed=n) for n in (3, 4)]
+    if networks == 1:
+        one: Any = Trainer(models[0], data, recipe_for(data), 3, **how)
+    else:
+        one = PackTrainer(models, data, recipe_for(data), range(networks), **how)
+    epochs = [timeless(one.run_epochs()) for _ in range(RECIPE.epochs)]
+    return epochs, list(one.model.state_dict().values())
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("how", [{}, {"networks": 2}, {"parts": 2}])
+def test_a_recorded_step_reads_each_batch(tmp_path: Path, task: str, how: dict[str, Any]) -> None:
+    resident, mapped = both(tmp_path, task)
+    recorder = Replays()
+    epochs, weights = trained(mapped, recorder=recorder, **how)
+    expected, their_weights = trained(resident, **how)
+    assert recorder.replays
+    assert epochs == expected
+    assert all(map(torch.equal, weights, their_weights))
+
+
+def test_a_batch_takes_the_place_of_the_last_one(tmp_path: Path) -> None:
+    # A CUDA graph reads addresses.
+    _, data = both(tmp_path, "classes")
+    trainer = Trainer(build(design_for(data), 3, 2), data, RECIPE)
+    places = set()
+    for number in range(3):
+        trainer.run_step(number)
+        images, labels = trainer._step.examples._split.batch(slice(None))  # type: ignore[arg-type]
+        expected = data.train.batch(trainer._batches.index(number))
+        assert images.equal(expected[0])
+        assert labels.equal(expected[1])
+        places.add((images.data_ptr(), labels.data_ptr()))
+    assert len(places) == 1
+
+
+@pytest.mark.gpu
+@needs_cuda
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("how", [{}, {"networks": 2}, {"parts": 2}])
+def test_batches_copied_to_a_gpu_are_those_in_its_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str, how: dict[str, Any]
+) -> None:
+    _, mapped = both(tmp_path, task)
+    resident = mapped.to("cuda")
+    monkeypatch.setattr(dataset, "room_for_images", lambda device: 0.0)
+    streamed = mapped.to("cuda")
+    assert "copied to cuda:0 batch by batch" in streamed.summary()
+    assert not resident.train.is_mapped
+    assert streamed.train.is_mapped
+    (epochs, weights), (expected, their_weights) = (
+        trained(data, deterministic=True, **how) for data in (streamed, resident)
+    )
+    assert epochs == expected
+    assert all(map(torch.equal, weights, their_weights))
+
+
 def test_a_search_trains_on_mapped_images(tmp_path: Path) -> None:
     resident, mapped = both(tmp_path, "classes")
     axes = {"widths": [[4], [6]]}
@@ -105,33 +190,67 @@ def test_a_search_trains_on_mapped_images(tmp_path: Path) -> None:
 # --- reading ahead -------------------------------------------------------------------------------
 
 
-class Counting:
-    """A split that counts how often it is read."""
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bool, tuple[int, ...]]]:
+    """All batches that are read from files: whether by the main thread, and the index."""
+    found: list[tuple[bool, tuple[int, ...]]] = []
+    batch = Split.batch
 
-    def __init__(self, split: Split) -> None:
-        self.split = split
-        self.read: list[list[int]] = []
+    def noted(split: Split, index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        if split.is_mapped:
+            main = threading.current_thread() is threading.main_thread()
+            found.append((main, tuple(index.tolist())))
+        return batch(split, index)
 
-    def batch(self, index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Read a batch."""
-        self.read.append(index.tolist())
-        return self.split.batch(index)
+    monkeypatch.setattr(Split, "batch", noted)
+    return found
 
 
-def test_a_batch_is_read_once_and_the_same_without_announcement(tmp_path: Path) -> None:
+def test_each_batch_is_read_once_and_ahead(
+    tmp_path: Path, reads: list[tuple[bool, tuple[int, ...]]]
+) -> None:
     _, data = both(tmp_path, "classes")
-    counting = Counting(data.train)
-    source = Prefetcher(counting)  # type: ignore[arg-type]
+    trainer = Trainer(build(design_for(data), 3, 2), data, RECIPE)
+    trainer._evaluation.size = 3
+    trainer.run_epochs()
+    number = len(data.train) // RECIPE.batch_size + -(-len(data.validation) // 3)
+    assert len(reads) == len({index for _, index in reads}) == number > 7
+    assert sum(main for main, _ in reads) == 2, "the first one of each split"
+
+
+def test_a_batch_is_the_same_without_announcement(
+    tmp_path: Path, reads: list[tuple[bool, tuple[int, ...]]]
+) -> None:
+    resident, data = both(tmp_path, "classes")
+    source = Prefetcher(data.train)
     index = [torch.tensor([n, n + 3]) for n in range(6)]
     for each in (index[0], index[1], index[1]):
         source.prefetch(each)
     for each in (index[1], index[4], index[0]):  # passes over one, announced none, and again one
-        for one, other in zip(source.batch(each), data.train.batch(each), strict=True):
+        for one, other in zip(source.batch(each), resident.train.batch(each), strict=True):
             assert one.equal(other)
-    assert sorted(counting.read).count([1, 4]) == 1
-    source.prefetch(index[2])
-    source.clear()
-    assert source.batch(index[2])[0].equal(data.train.batch(index[2])[0])
+    assert [index for _, index in reads].count((1, 4)) == 1
+
+
+def test_a_copy_to_a_gpu_waits_for_the_last_but_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The host may be many steps ahead, and each queued copy keeps pinned memory.
+    said: list[str] = []
+
+    class Event:
+        def __init__(self, device: torch.device) -> None:
+            self.number = len(said)
+            said.append(f"copied {self.number}")
+
+        def synchronize(self) -> None:
+            said.append(f"complete {self.number}")
+
+    monkeypatch.setattr(prefetching, "requested_so_far", Event)
+    source = Prefetcher(both(tmp_path, "classes")[1].train)
+    for _ in range(DEPTH + 2):
+        source.batch(torch.arange(4))
+    assert said == ["copied 0", "copied 1", "complete 0", "copied 3", "complete 1", "copied 5"]
 
 
 def test_an_error_of_reading_ahead_is_raised(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -30,6 +29,7 @@ from skipsearch.data.memory import is_resident, placed, require_memory, shown_by
 from skipsearch.data.notes import Notes
 from skipsearch.data.npy_headers import array_in
 from skipsearch.data.paths import path_of
+from skipsearch.data.pruning import FILE, PART, lock_of, locked
 from skipsearch.data.reading import Reading
 from skipsearch.data.rooms import Files, Memory
 from skipsearch.data.source import Read
@@ -39,7 +39,6 @@ from skipsearch.plan import Size
 from skipsearch.task import TASKS
 
 VERSION = 2  # of the format; with a change of what is decoded, it must be raised
-FILE = "cache.json"
 LEAST_BYTES = 2**24  # of the files of a folder; smaller ones are read in a moment, without a cache
 
 
@@ -96,7 +95,7 @@ def _cached(
         found = _open(place, values, options.in_memory)
         if _valid(place, listing, options) == values:  # not replaced while it was opened
             return found
-    with _locked(root / f"{key}.lock"):
+    with locked(lock_of(place)):
         values = _valid(place, listing, options)  # another process may have made it meanwhile
         if values is None:
             _make(folder, place, listing, read, options)
@@ -174,14 +173,6 @@ def _valid(place: Path, listing: str, options: LoadOptions) -> dict[str, Any] | 
     return values if options.skip_damaged or not values["notes"]["damaged"] else None
 
 
-@contextlib.contextmanager
-def _locked(file: Path) -> Iterator[None]:
-    """Let one process at a time make a folder in the cache."""
-    with file.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 # --- its content ---------------------------------------------------------------------------------
 
 
@@ -189,7 +180,7 @@ def _make(
     folder: Path, place: Path, listing: str, read: Callable[[Reading], Read], options: LoadOptions
 ) -> None:
     """Decode a folder into the cache, under a temporary name until it is complete."""
-    part = place.with_name(f"{place.name}.part")
+    part = place.with_name(f"{place.name}{PART}")
     shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
     part.mkdir()
     try:
@@ -222,6 +213,8 @@ def _make(
 
 def _open(place: Path, values: dict[str, Any], in_memory: bool | None) -> Read:
     """Return the content of a folder in the cache, in memory or mapped."""
+    with contextlib.suppress(OSError):  # the cache of another user
+        os.utime(place / FILE)
     task = TASKS[values["task"]]
     parts = {}
     for name, number in values["parts"].items():

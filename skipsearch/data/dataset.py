@@ -9,13 +9,14 @@ import numpy as np
 import torch
 
 from skipsearch.data.arrays import read_arrays
+from skipsearch.data.device import find_device, room_for_images
 from skipsearch.data.dividing import three_splits
 from skipsearch.data.fingerprint import fingerprint, hash_of
 from skipsearch.data.folds import check_count, check_division, check_units, fold_rows
 from skipsearch.data.given import check_given_name, given_arrays, names_of, read_items
 from skipsearch.data.load_options import LoadOptions
 from skipsearch.data.mapped import ArrayFile
-from skipsearch.data.memory import GIB, shown_bytes
+from skipsearch.data.memory import moved, shown_bytes
 from skipsearch.data.notes import Notes
 from skipsearch.data.observing import observe
 from skipsearch.data.pixels import pixel_type
@@ -332,21 +333,32 @@ class Data:
     def to(self, device: str | torch.device) -> "Data":
         """Return the same data on another device.
 
+        Mapped images are copied to a GPU if they take at most ``GPU_SHARE`` of its free memory.
+        Otherwise they stay in their files, and each batch is copied there during training.
+
         Raises:
             DataError: If the device does not exist here, or has too little memory.
         """
+        known = find_device(device)
+        if known == self.train.images.device:
+            return self
+        size = sum(split.nbytes for split in self._splits().values())
+        room = room_for_images(known)
+        streamed = self.train.is_mapped and size > room
         try:
-            test = None if self.test is None else self.test.to(device)
-            train, validation = self.train.to(device), self.validation.to(device)
+            test = None if self.test is None else self.test.to(known, streamed=streamed)
+            train, validation = (
+                split.to(known, streamed=streamed) for split in (self.train, self.validation)
+            )
         except torch.OutOfMemoryError:
-            size = sum(split.images.nbytes for split in self._splits().values()) / GIB
             raise DataError(
-                f"{self.name}: the images take {size:.1f} GiB, for which {device} has no room:"
-                " give a smaller image_size, or train on the CPU, which reads them from a file"
+                f"{self.name}: the images take {shown_bytes(size)}, for which {known} has no room:"
+                " give a smaller image_size, or load them with in_memory=False from a folder or an"
+                " uncompressed .npz file"
             ) from None
         place = self.place
-        if self.train.is_mapped and not train.is_mapped:
-            place = f"{place.partition(',')[0]}, copied to {device}"
+        if self.train.is_mapped:
+            place = moved(place, known, train.is_mapped, room)
         return replace(self, train=train, validation=validation, test=test, place=place)
 
     def summary(self) -> str:

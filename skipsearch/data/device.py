@@ -1,8 +1,24 @@
 """Devices of images."""
 
+import math
+
 import torch
 
 from skipsearch.errors import DataError, reason
+
+GPU_SHARE = 0.5  # of a GPU's free memory: the share of mapped images that are copied there
+
+
+def free_gpu_memory(device: torch.device) -> float:
+    """Return the free bytes of a GPU, after the release of what PyTorch caches there."""
+    with torch.cuda.device(device):
+        torch.cuda.empty_cache()
+    return float(torch.cuda.mem_get_info(device)[0])
+
+
+def room_for_images(device: torch.device) -> float:
+    """Return the bytes that mapped images may take on a device; infinity if it is not a GPU."""
+    return GPU_SHARE * free_gpu_memory(device) if device.type == "cuda" else math.inf
 
 
 def find_device(device: str | torch.device) -> torch.device:

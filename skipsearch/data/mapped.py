@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import mmap
 import os
 import weakref
@@ -19,6 +21,7 @@ from skipsearch.errors import DataError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+CPU = torch.device("cpu")
 CHUNK_BYTES = 2**24  # of images that are read together in one pass over a split
 
 
@@ -89,6 +92,8 @@ class _Opened:
                 f" {error.strerror}"
             ) from None
         weakref.finalize(self, os.close, number)
+        with contextlib.suppress(OSError):  # some file systems have no locks
+            fcntl.flock(number, fcntl.LOCK_SH | fcntl.LOCK_NB)  # the cache keeps what is open
         self._number = number
         self._item = prod(file.shape[1:]) * np.dtype(file.dtype).itemsize
         self._check()
@@ -130,19 +135,24 @@ def _opened(file: ArrayFile) -> _Opened:
 class Mapped:
     """Images (N, C, H, W) or masks (N, H, W) in one or several files.
 
-    It has the attributes of a tensor that describe it. Any index reads a copy into memory. Pickled,
-    it is a reference to its files, which must exist wherever it is used.
+    It has the attributes of a tensor that describe it. Any index reads a copy into memory of its
+    device. Pickled, it is a reference on the CPU to its files, which must exist where it is used.
 
     Args:
         files: Files, whose items follow each other.
         rows: Number of each item in the sequence of all items; None for all in their order.
+        device: Device that items are copied to.
     """
 
-    device = torch.device("cpu")
-
-    def __init__(self, files: tuple[ArrayFile, ...], rows: Array | None = None) -> None:
+    def __init__(
+        self,
+        files: tuple[ArrayFile, ...],
+        rows: Array | None = None,
+        device: torch.device = CPU,
+    ) -> None:
         assert len({(file.dtype, file.form) for file in files}) == 1, "expected one kind"
         self.files = files
+        self.device = device
         self._rows = rows
         self._ends = np.cumsum([file.shape[0] for file in files])
         self._opened: list[_Opened] = []
@@ -186,15 +196,19 @@ class Mapped:
             index: Index (n,) of each item, or a slice.
 
         Returns:
-            Items (n, ...) on the CPU.
+            Items (n, ...) on the device.
 
         Raises:
             DataError: If a file has changed or is missing.
         """
+        return self._read(index).to(self.device)
+
+    def _read(self, index: Tensor | slice) -> Tensor:
         if not self._opened:
             self._opened = [_opened(file) for file in self.files]
         if isinstance(index, Tensor):
-            rows = index.numpy() if self._rows is None else self._rows[index.numpy()]
+            given = index.cpu().numpy()
+            rows = given if self._rows is None else self._rows[given]
         elif self._rows is not None:
             rows = self._rows[index]
         elif len(self.files) == 1:
@@ -216,11 +230,25 @@ class Mapped:
         Args:
             rows: Index (n,) of each item.
         """
-        return Mapped(self.files, rows if self._rows is None else self._rows[rows])
+        kept = rows if self._rows is None else self._rows[rows]
+        return Mapped(self.files, kept, self.device)
 
     def in_files(self, files: tuple[ArrayFile, ...]) -> Mapped:
         """Return the same items of other files with the same content."""
-        return Mapped(files, self._rows)
+        return Mapped(files, self._rows, self.device)
+
+    def on(self, device: torch.device) -> Mapped:
+        """Return the same items, still in their files, to be copied to a device when read.
+
+        Raises:
+            DataError: If a file has changed or is missing.
+        """
+        if device == self.device:
+            return self
+        found = Mapped(self.files, self._rows, device)
+        # Shared, so that files that are replaced or removed stay readable here as well.
+        found._opened = self._opened = self._opened or [_opened(file) for file in self.files]
+        return found
 
     def followed_by(self, other: Mapped) -> Mapped:
         """Return the items of this and of another one, without reading them."""
@@ -228,15 +256,14 @@ class Mapped:
             np.arange(len(each)) if each._rows is None else each._rows for each in (self, other)
         )
         if self.files == other.files:
-            return Mapped(self.files, np.concatenate([mine, theirs]))
-        return Mapped(
-            (*self.files, *other.files), np.concatenate([mine, theirs + int(self._ends[-1])])
-        )
+            return Mapped(self.files, np.concatenate([mine, theirs]), self.device)
+        rows = np.concatenate([mine, theirs + int(self._ends[-1])])
+        return Mapped((*self.files, *other.files), rows, self.device)
 
     def to(self, device: torch.device) -> Tensor | Mapped:
         """Return this on the CPU, or all items in the memory of another device."""
         if device.type == "cpu":
-            return self
+            return self.on(device)
         found = torch.empty(self.shape, dtype=self.dtype, device=device)
         start = 0
         for chunk in chunks(self):

@@ -2,10 +2,13 @@
 
 import os
 
+import torch
+
 from skipsearch.errors import DataError
 from skipsearch.ram import available_ram
 
 GIB = 2**30
+READ = "read from there during training"
 
 
 def shown_bytes(number: float) -> str:
@@ -40,10 +43,30 @@ def placed(size: float, where: object, in_memory: bool | None) -> str:
         where: Path of the file or folder.
         in_memory: Requested place; None if their size is the reason.
     """
-    said = f"{shown_bytes(size)} in {where}, read from there during training"
+    said = f"{shown_bytes(size)} in {where}, {READ}"
     if in_memory is None:
         said += f" (more than their share of memory, {shown_bytes(memory_share())})"
     return said
+
+
+def moved(place: str, device: torch.device, mapped: bool, room: float) -> str:
+    """Describe images that were in a file, after a change of the device.
+
+    Args:
+        place: Description before the change.
+        device: Device of the batches.
+        mapped: Whether they stay in the file.
+        room: Share of the device's memory for images in bytes.
+    """
+    where = place.partition(f", {READ}")[0]
+    if not mapped:
+        return f"{where}, copied to {device}"
+    if device.type == "cpu":
+        return f"{where}, {READ}"
+    return (
+        f"{where}, {READ} and copied to {device} batch by batch (more than their share of its"
+        f" memory, {shown_bytes(room)})"
+    )
 
 
 def require_memory(needed: float, where: str, remedy: str) -> None:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from skipsearch.data.memory import GIB, require_memory
+from skipsearch.data.pruning import make_room
 
 
 class Room(Protocol):
@@ -56,7 +57,7 @@ class Files:
     """A folder with one .npy file for each tensor, which is written through memory mapping.
 
     Args:
-        folder: Existing folder.
+        folder: Existing folder in the cache.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -64,7 +65,8 @@ class Files:
         self._written: list[np.memmap[tuple[int, ...], np.dtype[np.generic]]] = []
 
     def reserve(self, needed: int, where: str) -> None:
-        """Check that there is enough space on the disk."""
+        """Check that there is enough space on the disk, after making room in the cache."""
+        make_room(self._folder.parent, needed)
         free = shutil.disk_usage(self._folder).free
         if needed > free:
             raise OSError(

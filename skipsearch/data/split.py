@@ -87,7 +87,8 @@ class Split:
         """Return images and labels, the only way in which training and evaluation read them.
 
         Args:
-            index: Index (n,) of each image, on the device of the split.
+            index: Index (n,) of each image, on the device of the split, or on the CPU if it is
+                mapped.
 
         Returns:
             Images (n, C, H, W), and labels (n,) or masks (n, H, W), in memory on that device.
@@ -109,14 +110,23 @@ class Split:
         """Return the split of its images and of those of another one; mapped ones are not read."""
         return Split(joined(self.images, other.images), joined(self.labels, other.labels))
 
-    def to(self, device: str | torch.device) -> "Split":
+    def to(self, device: str | torch.device, *, streamed: bool = False) -> "Split":
         """Return the same split on another device.
+
+        Args:
+            device: Device of the batches.
+            streamed: Whether what is mapped stays in its files, from which batches are copied to
+                the device; otherwise all of it is copied there now.
 
         Raises:
             DataError: If the device does not exist here.
         """
         known = find_device(device)
-        return Split(self.images.to(known), self.labels.to(known))
+        images, labels = (
+            each.on(known) if streamed and isinstance(each, Mapped) else each.to(known)
+            for each in (self.images, self.labels)
+        )
+        return Split(images, labels)
 
 
 def _at(images: Images, rows: Array) -> Images:

@@ -25,6 +25,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from skipsearch.cost import cost
 from skipsearch.data import Data
 from skipsearch.early_stopping import EarlyStopping
+from skipsearch.errors import counted
 from skipsearch.record import INTERRUPTED, RUNNING, Trial
 from skipsearch.searching.clock import Clock
 from skipsearch.searching.cluster import Allocation
@@ -120,12 +121,8 @@ def run_trials(
             min(study.seeds_at_once, LARGEST_PACK),
         )
     )
-    if allocation.spread and (files := data.files()):
-        nodes = sum(node["Alive"] for node in ray.nodes())
-        progress.write_line(
-            f"data: read from {files[0].path.parent} during training; each of {nodes} nodes that"
-            f" lacks the file makes its own copy from {data.path or data.name}"
-        )
+    if allocation.spread and data.files():
+        progress.write_line(describe_copies(data, ray.nodes()))
     searcher = StudySearcher(
         study,
         folder,
@@ -177,6 +174,21 @@ def run_trials(
         exhausted=study.exhausted,
         running_elsewhere=study.running_elsewhere(),
         settled=study.settled,
+    )
+
+
+def describe_copies(data: Data, nodes: Sequence[dict[str, Any]]) -> str:
+    """Describe where the nodes of a cluster read mapped data.
+
+    Args:
+        data: Mapped data.
+        nodes: Nodes, as ``ray.nodes`` returns them.
+    """
+    alive = sum(node["Alive"] for node in nodes)
+    return (
+        f"data: read from {data.files()[0].path.parent} during training; each of"
+        f" {counted(alive, 'node')} that lacks the file makes its own copy from"
+        f" {data.path or data.name}"
     )
 
 

@@ -32,21 +32,37 @@ class Batches:
         self._data = data
         self._crop = recipe.crop or 0
         self._seeds = tuple(seeds)
-        self._drawn: tuple[int, Tensor] | None = None  # the current pass
+        self._drawn: tuple[int, Tensor, Tensor] | None = None  # the current pass
 
     def __getitem__(self, step: int) -> Tensor:
         """Return the draws of a step, counted from the start of the training.
 
         Returns:
             Draws (rows, size, networks), int64, on the data's device: index of the image in the
-            training split, then the five rows of ``data.draw``, then a key for each image if the
-            task adds noise.
+            training split, or if that is mapped in the batch of ``index``; then the five rows of
+            ``data.draw``, then a key for each image if the task adds noise.
         """
         number, position = divmod(step, self.a_pass)
+        return self._pass(number)[1][position]
+
+    def index(self, step: int) -> Tensor:
+        """Return the index (size * networks,) in the training split of the images of a step.
+
+        It is on the CPU, and as the draws in the order of images and then networks.
+        """
+        number, position = divmod(step, self.a_pass)
+        return self._pass(number)[0][position]
+
+    def _pass(self, number: int) -> tuple[Tensor, Tensor]:
+        """Return the indices (steps, size * networks) and the draws of a pass."""
         if self._drawn is None or self._drawn[0] != number:
+            drawn = self._draw(number)
+            index = drawn[:, 0].flatten(1).clone()
+            if self._data.train.is_mapped:
+                drawn[:, 0] = torch.arange(index.shape[1]).view(drawn.shape[2:])
             device = self._data.train.images.device
-            self._drawn = number, self._draw(number).to(device, non_blocking=True)
-        return self._drawn[1][position]
+            self._drawn = number, index, drawn.to(device, non_blocking=True)
+        return self._drawn[1:]
 
     def _draw(self, number: int) -> Tensor:
         """Return the draws of a pass: (steps, rows, size, networks)."""

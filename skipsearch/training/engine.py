@@ -30,7 +30,7 @@ from skipsearch.training.hanging import hang
 from skipsearch.training.interleaving import Wait as Wait  # exported for searching
 from skipsearch.training.interleaving import finish, requested_so_far
 from skipsearch.training.measuring import measurement
-from skipsearch.training.prefetching import DEPTH
+from skipsearch.training.prefetching import DEPTH, Prefetcher, prefetched
 from skipsearch.training.recorded import CudaGraphs, Recorded, Recorder, cannot_record
 from skipsearch.training.schedule import learning_rate
 from skipsearch.training.sgd import SGD, Group
@@ -151,6 +151,7 @@ class Training:
             nesterov=recipe.nesterov,
             fused=on_gpu,  # not worth it on the CPU
         )
+        self._source = prefetched(data.train)
         self._batches = Batches(data, self.recipe, self._seeds)
         self._steps = self._count_steps()
         self._step = Step(
@@ -219,6 +220,8 @@ class Training:
         if self.device.type == "cuda":
             recording = recording or self._unrecorded
         words = [("not recorded", recording), ("not compiled", self._step.failure)]
+        if self.device.type == "cuda" and self.data.train.is_mapped:
+            words.append(("images not on the GPU", self.data.place))
         return "; ".join(f"{what}: {why}" for what, why in words if why is not None)
 
     def run_epochs(self) -> list[Epoch]:
@@ -234,13 +237,13 @@ class Training:
     def run_step(self, number: int) -> None:
         """Train one step, counted from the start of the training, without waiting for results."""
         self._seed_dropout(number)
-        draws = self._batches[number]
-        if self.data.train.is_mapped:
+        if isinstance(self._source, Prefetcher):
             # Only of this pass over the data, since the draws of the next one replace it.
             left = self._batches.a_pass - number % self._batches.a_pass
             for later in range(number + 1, number + min(DEPTH + 1, left)):
-                self._step.prefetch(self._batches[later])
-        self._run(draws)
+                self._source.prefetch(self._batches.index(later))
+            self._step.examples.load(*self._source.batch(self._batches.index(number)))
+        self._run(self._batches[number])
 
     def all_steps(self) -> Generator[Wait, None, list[Epoch]]:
         """Do the same as ``run_epochs``, but yield after each step.

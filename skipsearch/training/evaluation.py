@@ -116,7 +116,8 @@ class Evaluation:
     def _index(self, split: Split, start: int) -> Tensor:
         """Return the index of each image of the batch that starts with one of them."""
         end = min(start + self.size, len(split))
-        return torch.arange(start, end, device=self._step.device)
+        where = "cpu" if split.is_mapped else self._step.device
+        return torch.arange(start, end, device=where)
 
     def _batch(
         self, split: Split | Prefetcher, index: Tensor, complete: bool

@@ -8,6 +8,7 @@ import torch
 
 from skipsearch.cost import FLOAT32_BYTES
 from skipsearch.data import Data
+from skipsearch.data.device import free_gpu_memory
 from skipsearch.design import Design
 from skipsearch.holding import held_bytes
 from skipsearch.plan import Size
@@ -81,9 +82,7 @@ def free_memory(device: torch.device) -> float:
     recorded graphs and is not available to others.
     """
     if device.type == "cuda":
-        with torch.cuda.device(device):
-            torch.cuda.empty_cache()
-        return float(torch.cuda.mem_get_info(device)[0])
+        return free_gpu_memory(device)
     if device.type == "cpu":
         return available_ram() / HEAP_GROWTH
     return math.inf

@@ -118,15 +118,6 @@ class Step:
                 self._train_on(draws)
             self._untried = False
 
-    def prefetch(self, draws: Tensor) -> None:
-        """Start to read the images of a later step, if they are mapped.
-
-        Args:
-            draws: Draws (rows, N, networks) of ``Batches``.
-        """
-        for part in draws.chunk(self._parts, dim=1):
-            self.examples.prefetch(part)
-
     def _train_on(self, draws: Tensor) -> None:
         self._optimizer.zero_grad()
         size = draws.shape[1]
