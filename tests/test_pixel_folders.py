@@ -451,9 +451,10 @@ REFUSED = {
     "objects": only(
         lambda path: np.save(path, np.array([[None]]), allow_pickle=True),
         "000.npy",
-        "unreadable as an .npy file",
+        "image holds Python objects, which are not read: save numpy.stack(list(image))",
     ),
-    "archive": only(npz, "000.npy", "an archive of arrays, expected one image"),
+    "archive": only(npz, "000.npy", "an archive of arrays, expected one array"),
+    "no .npy": only(lambda path: path.write_bytes(b"GIF89a" * 9), "000.npy", "the magic string"),
     "cut PNG": only(
         cut(lambda path: save_pillow(path, noise(*SIZE))), "000.aaa.png", "unreadable image"
     ),

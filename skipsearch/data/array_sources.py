@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from skipsearch.data.array_files import is_of_objects, npy_array, of_objects
 from skipsearch.data.arrays import GROUPS, KEYS, PREFIXES, REQUIRED, read_arrays
 from skipsearch.data.load_options import LoadOptions
 from skipsearch.data.mapped import ArrayFile
@@ -37,8 +38,7 @@ def read_npz(path: Path, options: LoadOptions) -> Read:
         path=path,
         sizes=_members(path),
         read=lambda names: _arrays(path, names),
-        mapped=lambda: arrays_in(path),
-        advice="write it without compression (numpy.savez), so that it can stay in the file",
+        places=lambda: arrays_in(path),
     )
     return _read(source, options, REQUIRED)
 
@@ -68,11 +68,8 @@ def read_array_folder(folder: Path, options: LoadOptions) -> Read:
     source = _Source(
         path=folder,
         sizes={name: path.stat().st_size for name, path in files.items()},
-        read=lambda names: {name: _array(files[name]) for name in names},
-        mapped=lambda: {
-            name: array for name, path in files.items() if (array := array_in(path)) is not None
-        },
-        advice="write them in C order and in the byte order of this machine",
+        read=lambda names: {name: npy_array(files[name], name) for name in names},
+        places=lambda: {name: array_in(path) for name, path in files.items()},
     )
     required = {
         kind: tuple(name for name in names if name.startswith("train"))
@@ -89,15 +86,13 @@ class _Source:
         path: Path of the file or folder.
         sizes: Number of bytes of each array, by name.
         read: Function that reads arrays of some names.
-        mapped: Function that finds the arrays which can be mapped.
-        advice: Advice for arrays that cannot be mapped.
+        places: Function that finds each array in its file, or the reason why it cannot be mapped.
     """
 
     path: Path
     sizes: Mapping[str, int]
     read: Callable[[list[str]], dict[str, Array]]
-    mapped: Callable[[], dict[str, ArrayFile]]
-    advice: str
+    places: Callable[[], dict[str, ArrayFile | str]]
 
 
 def _read(source: _Source, options: LoadOptions, required: Mapping[str, tuple[str, ...]]) -> Read:
@@ -106,33 +101,36 @@ def _read(source: _Source, options: LoadOptions, required: Mapping[str, tuple[st
     names, kind = _choose(
         path, list(source.sizes), required, images_only=options.denoise is not None
     )
-    size = sum(source.sizes[name] for name in names)
     mapped: dict[str, Array] = {}
-    if not is_resident(size, options.in_memory):
-        mapped = {
-            name: _map(file)
-            for name, file in source.mapped().items()
-            if name in names and name.endswith(LARGE) and _may_map(name, file)
-        }
-        if options.in_memory is False and not mapped:
-            raise DataError(f"{path}: cannot be read from a file: {source.advice}")
+    remedy = "write fewer or smaller images"
+    if not is_resident(sum(source.sizes[name] for name in names), options.in_memory):
+        places = source.places()
+        for name in (name for name in names if name.endswith(LARGE)):
+            place = _mappable(name, places[name])
+            if isinstance(place, ArrayFile):
+                mapped[name] = _map(place)
+            elif options.in_memory is False:
+                raise DataError(f"{path}: {name} cannot be read from a file: {place}")
+            else:
+                remedy += f"; {name} cannot stay in the file: {place}"
     rest = [name for name in names if name not in mapped]
     require_memory(
         2 * sum(source.sizes[name] for name in rest),  # twice, for the division into splits
         f"{path}: its arrays",
-        f"write fewer or smaller images, or {source.advice}",
+        remedy,
     )
     arrays = source.read(rest) | mapped
-    place = placed(size, path, options.in_memory) if mapped else ""
-    return read_arrays(str(path), arrays, kind, f"the arrays in {path}", place)
+    size = sum(source.sizes[name] for name in mapped)
+    where = placed(size, path, options.in_memory) if mapped else ""
+    return read_arrays(str(path), arrays, kind, f"the arrays in {path}", where)
 
 
-def _may_map(name: str, file: ArrayFile) -> bool:
-    """Return whether an array needs no conversion; others are read, and checked as usual."""
-    is_mask = name.endswith("_masks")
-    return len(file.shape) in ((3,) if is_mask else (3, 4)) and (
-        not is_mask or file.dtype == np.dtype(np.uint8).str
-    )
+def _mappable(name: str, place: ArrayFile | str) -> ArrayFile | str:
+    """Return the place of an array that needs no conversion, or the reason why it cannot stay."""
+    masks = np.dtype(np.uint8)
+    if isinstance(place, str) or not name.endswith("_masks") or place.dtype == masks.str:
+        return place
+    return f"it is {np.dtype(place.dtype)}, and masks are converted to {masks}: write them as such"
 
 
 def _map(file: ArrayFile) -> Array:
@@ -217,24 +215,7 @@ def _arrays(path: Path, names: list[str]) -> dict[str, Array]:
             for name in names:
                 arrays[name] = np.asarray(file[name])
     except Exception as error:  # zipfile, zlib and numpy raise errors of many kinds
-        if "allow_pickle" in str(error):  # numpy's error for an array of Python objects
-            raise DataError(
-                f"{path}: {name} holds Python objects, which are not read: save "
-                f"{_plain(name)}, and the others in the same way"
-            ) from None
+        if is_of_objects(error):
+            raise DataError(f"{path}: {of_objects(name)}, and the others in the same way") from None
         raise DataError(f"{path}: unreadable as an .npz file ({reason(error)})") from None
     return arrays
-
-
-def _array(path: Path) -> Array:
-    """Read an .npy file."""
-    try:
-        with path.open("rb") as stream:
-            return np.asarray(np.load(stream, allow_pickle=False))
-    except Exception as error:  # numpy raises errors of many kinds
-        raise DataError(f"{path}: unreadable as an .npy file ({reason(error)})") from None
-
-
-def _plain(name: str) -> str:
-    """Return the expression that converts an array of objects to numbers or texts."""
-    return f"numpy.stack(list({name}))" if name.endswith("_images") else f"{name}.astype(str)"

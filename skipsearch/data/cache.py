@@ -254,6 +254,6 @@ def _open(place: Path, values: dict[str, Any], in_memory: bool | None) -> Read:
 def _mapped(path: Path, number: int) -> Mapped:
     """Return the first items of an array in the cache."""
     file = array_in(path)
-    if file is None:
-        raise OSError(errno.EINVAL, "not an array of the cache", str(path))
+    if isinstance(file, str):
+        raise OSError(errno.EINVAL, f"not an array of the cache, since {file}", str(path))
     return Mapped((replace(file, shape=(number, *file.shape[1:])),))
