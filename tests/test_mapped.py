@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from made_data import arrays_of, as_folder, as_npz
 
 from skipsearch.data import Split, load_data, memory
 from skipsearch.data.fingerprint import fingerprint
@@ -119,34 +120,6 @@ def test_arrays_in_an_npz(tmp_path: Path) -> None:
 
 
 # --- files of arrays -----------------------------------------------------------------------------
-
-
-def arrays_of(kind: str) -> dict[str, np.ndarray]:
-    """Return arrays of train and test images with labels or masks."""
-    rng = np.random.default_rng(3)
-    arrays = {}
-    for part, number in (("train", 60), ("test", 20)):
-        images = rng.integers(0, 256, (number, 6, 5, 3), dtype=np.uint8)
-        arrays[f"{part}_images"] = images
-        if kind == "labels":
-            arrays[f"{part}_labels"] = np.arange(number) % 3
-        else:
-            arrays[f"{part}_masks"] = images[..., 0] % 4
-    return arrays
-
-
-def as_npz(path: Path, arrays: dict[str, np.ndarray]) -> Path:
-    """Write an .npz file."""
-    np.savez(path / "a.npz", **arrays)
-    return path / "a.npz"
-
-
-def as_folder(path: Path, arrays: dict[str, np.ndarray]) -> Path:
-    """Write a folder of .npy files."""
-    (path / "arrays").mkdir()
-    for name, array in arrays.items():
-        np.save(path / "arrays" / f"{name}.npy", array)
-    return path / "arrays"
 
 
 def same_kind(array: np.ndarray) -> np.ndarray:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from skipsearch.data.array_files import is_of_objects, npy_array, of_objects
+from skipsearch.data.array_files import NPY, is_of_objects, npy_array, of_objects
 from skipsearch.data.arrays import GROUPS, KEYS, PREFIXES, REQUIRED, read_arrays
 from skipsearch.data.load_options import LoadOptions
+from skipsearch.data.looking import IMAGE_SUFFIXES, look_into
 from skipsearch.data.mapped import ArrayFile
 from skipsearch.data.memory import is_resident, placed, require_memory
 from skipsearch.data.npy_headers import array_in, arrays_in
@@ -43,10 +44,26 @@ def read_npz(path: Path, options: LoadOptions) -> Read:
     return _read(source, options, REQUIRED)
 
 
-def is_array_folder(path: Path) -> bool:
-    """Return whether a path is a folder of .npy files with the images of each split."""
-    names = {name for name in (*KEYS, *ALONE) if (path / f"{name}.npy").is_file()}
-    return "train_images" in names or ("images" in names and bool({"labels", "masks"} & names))
+def is_array_folder(path: Path, *, images_only: bool) -> bool:
+    """Return whether a path is a folder of .npy files that each have all images or labels.
+
+    It is one if the files of the training images are there. Otherwise it is taken for one, which
+    lacks them, if it cannot be a folder of images.
+
+    Args:
+        path: Path of a file or folder.
+        images_only: Whether images without labels suffice, so that each file can be an image.
+    """
+    if not path.is_dir():
+        return False
+    inside = look_into(path, (NPY,))
+    names = {file.stem for file in inside.images}
+    if "train_images" in names or ("images" in names and bool({"labels", "masks"} & names)):
+        return True
+    if images_only:
+        return any(name in KEYS and name.endswith("_images") for name in names)
+    has_pictures = any(suffix in IMAGE_SUFFIXES for suffix in inside.others)
+    return bool(names) and not inside.folders and not has_pictures
 
 
 def read_array_folder(folder: Path, options: LoadOptions) -> Read:
@@ -60,7 +77,8 @@ def read_array_folder(folder: Path, options: LoadOptions) -> Read:
         DataError: If its arrays are not as `load_data` requires.
     """
     files: dict[str, Path] = {}
-    for path in sorted(folder.glob("*.npy")):
+    for path in look_into(folder, (NPY,)).images:
+        _check_name(folder, path.stem, (*KEYS, *ALONE))
         name = ALONE.get(path.stem, path.stem)
         if name in files:
             raise DataError(f"{folder}: both {files[name].name} and {path.name}, expected one")
@@ -156,7 +174,20 @@ def _members(path: Path) -> dict[str, int]:
             f"{path}: unreadable as an .npz file (an archive of other files: unpack it and name "
             "its folder)"
         )
-    return {member.filename.removesuffix(".npy"): member.file_size for member in members}
+    sizes = {member.filename.removesuffix(".npy"): member.file_size for member in members}
+    for name in sizes:
+        _check_name(path, name, KEYS)
+    return sizes
+
+
+def _check_name(path: Path, name: str, allowed: tuple[str, ...]) -> None:
+    """Check that the name of an array is known.
+
+    Raises:
+        DataError: If it is unknown.
+    """
+    if name not in allowed:
+        raise DataError(f"{path}: array {not_one_of(name, allowed)}")
 
 
 def _choose(
@@ -165,11 +196,8 @@ def _choose(
     """Return the names of the arrays to read, and the kind of targets among them.
 
     Raises:
-        DataError: If an array is unexpected or missing, or there are too many.
+        DataError: If an array is missing, or there are too many.
     """
-    for name in names:
-        if name not in KEYS:
-            raise DataError(f"{path}: array {not_one_of(name, KEYS)}")
     if {"val_images", "validation_images"} <= set(names):
         raise DataError(f"{path}: both val_images and validation_images, expected one of them")
     kinds = [kind for kind in required if any(name.endswith(f"_{kind}") for name in names)]
@@ -177,19 +205,28 @@ def _choose(
     if images_only:
         labels = [f"{prefix}_labels" for prefix in of_images]
         if "train" not in of_images:
-            raise DataError(f"{path}: no train_images in it")
+            raise DataError(
+                f"{path}: no train_images in it, expected train_images, and optionally test_images"
+                " and val_images"
+            )
         if not set(labels) <= set(names):
             images = [f"{prefix}_images" for prefix in of_images]
             return [*images, *(name for name in names if name == GROUPS)], None
         return [name for name in names if not name.endswith("_masks")], "labels"
     if len(kinds) > 1:
         raise DataError(f"{path}: both labels and masks, expected one of them")
-    kind = kinds[0] if kinds else "labels"
+    if not kinds:
+        ways = "; or ".join(", ".join(names) for names in required.values())
+        raise DataError(
+            f"{path}: no labels or masks in it, expected {ways} (images alone are for denoising)"
+        )
+    (kind,) = kinds
     prefixes = [p for p in PREFIXES if p in of_images or f"{p}_{kind}" in names]
     pairs = [f"{prefix}_{what}" for prefix in prefixes for what in ("images", kind)]
-    for key in (*required[kind], *pairs):
+    expected = list(dict.fromkeys((*required[kind], *pairs)))
+    for key in expected:
         if key not in names:
-            raise DataError(f"{path}: no {key} in it, expected {', '.join(required[kind])}")
+            raise DataError(f"{path}: no {key} in it, expected {', '.join(expected)}")
     return names, kind
 
 

@@ -162,7 +162,10 @@ def _pixels(path: Path, raw: RawImage, channels: int | None) -> Tensor:
     array = raw.array
     what = f"{path}: an array of {array.dtype} {array.shape}"
     if array.ndim not in (2, 3) or 0 in array.shape:
-        raise DataError(f"{what}, expected one image (H, W), (H, W, C) or (C, H, W), not empty")
+        several = "; several are expected in train_images.npy" if array.ndim == 4 else ""
+        raise DataError(
+            f"{what}, expected one image (H, W), (H, W, C) or (C, H, W), not empty{several}"
+        )
     check_pixels(what, array, "image")
     axes = raw.axes or _axes(array.shape, channels)
     if axes is None:

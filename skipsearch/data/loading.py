@@ -148,8 +148,10 @@ def load_data(
         raise DataError(f"{where}: {error.strerror or error}") from None
     if group_folders and read.groups is None:
         raise DataError(f"{name}: group_folders has no effect, expected a folder of classes")
-    is_decoded = path is not None and path.is_dir() and not is_array_folder(path)
-    if skip_damaged and not is_decoded:
+    of_images = denoise is not None
+    if skip_damaged and (
+        path is None or not path.is_dir() or is_array_folder(path, images_only=of_images)
+    ):
         raise DataError(f"{name}: skip_damaged has no effect, expected a folder of image files")
     if denoise is not None:
         kind = pixel_type(read.parts["train"].images)
@@ -210,7 +212,7 @@ def _read(
     """Read the source of a name or a path."""
     if path is None:
         return read_known(name, options.root, options.download)
-    if is_array_folder(path):
+    if is_array_folder(path, images_only=options.denoise is not None):
         return read_array_folder(path, options)
     if path.is_dir():
         if options.denoise is not None:
