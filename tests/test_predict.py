@@ -391,6 +391,16 @@ def test_the_verb_prints_a_table(
         assert line.split() == [row.image, str(row.rank), row.label, f"{row.probability:.4f}"]
 
 
+def test_the_verb_prints_one_line_for_each_row_whatever_the_name_of_a_file(
+    exported: Path, digits: Data, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (path,) = save_pictures(digits.validation.images[:1], tmp_path / "in")
+    odd = path.rename(path.with_name("a\n\x1b\u2028b.png"))
+    assert main(["predict", str(exported), str(odd), "--top", "2"]) == 0
+    _, *lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == [rf"{path.parent}/a\n\x1b\u2028b.png"] * 2
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

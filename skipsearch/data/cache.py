@@ -34,12 +34,13 @@ from skipsearch.data.reading import Reading
 from skipsearch.data.rooms import Files, Memory
 from skipsearch.data.source import Read
 from skipsearch.data.split import Split
-from skipsearch.errors import DataError
+from skipsearch.errors import DataError, escaped
 from skipsearch.plan import Size
 from skipsearch.task import TASKS
 
 VERSION = 2  # of the format; with a change of what is decoded, it must be raised
 FILE = "cache.json"
+NAME_SHOWN = 50  # characters of the name of a folder in that of its cache
 LEAST_BYTES = 2**24  # of the files of a folder; smaller ones are read in a moment, without a cache
 
 
@@ -158,7 +159,8 @@ def _files(
 def _key(folder: Path, size: Size | None, what: str) -> str:
     """Return the name of a folder in the cache."""
     options = json.dumps([str(folder), size, what])
-    return f"{folder.name}-{hashlib.blake2b(options.encode(), digest_size=6).hexdigest()}"
+    digest = hashlib.blake2b(options.encode(), digest_size=6).hexdigest()
+    return f"{escaped(folder.name)[:NAME_SHOWN]}-{digest}"
 
 
 def _valid(place: Path, listing: str, options: LoadOptions) -> dict[str, Any] | None:

@@ -35,7 +35,7 @@ from skipsearch.data.vector_summaries import (
     label_balance,
     targets_mean_and_std,
 )
-from skipsearch.errors import DataError
+from skipsearch.errors import DataError, escaped
 from skipsearch.plan import ImageSize, Size, check_image_size
 from skipsearch.task import CLASSIFICATION, MULTI_LABEL, REGRESSION, SEGMENTATION, Task
 
@@ -155,16 +155,16 @@ class Data:
         target_mean, target_std = targets_mean_and_std(task, train)
         notes = observe(name, read, splits, size)
         return cls(
-            name=name,
+            name=escaped(name),
             train=train,
             validation=validation,
             test=test,
-            class_names=read.class_names,
+            class_names=tuple(map(escaped, read.class_names)),
             mean=mean,
             std=std,
             split_seed=split_seed,
             augmentation=dict(read.augmentation),
-            source="; ".join(filter(None, [*remarks, *notes.remarks()])),
+            source=escaped("; ".join(filter(None, [*remarks, *notes.remarks()]))),
             fingerprint=fingerprint(
                 {part: (s.images, s.labels) for part, s in splits.items()}, task, sigma
             ),
@@ -215,7 +215,7 @@ class Data:
                 images of one group stay in one split. None if every image is its own group.
             class_names: Name of each class or label.
             target_names: Name of each number that a network predicts.
-            axes: ``NHWC`` or ``NCHW``; needed only if the shape is ambiguous.
+            axes: ``NHWC`` or ``NCHW``; needed only if the shape is ambiguous, as (N, 3, 64, 3) is.
             name: Name of the data in tables and messages.
             image_size: Side of square images in pixels, or (height, width), to resize to.
             split_seed: Seed of the division into train and validation.
@@ -252,6 +252,7 @@ class Data:
         label: str = "label",
         class_names: Sequence[str] | None = None,
         target_names: Sequence[str] | None = None,
+        axes: str | None = None,
         name: str = "dataset",
         image_size: ImageSize | None = None,
         split_seed: int = 0,
@@ -272,6 +273,7 @@ class Data:
             label: Key of the label, if items are mappings.
             class_names: Name of each class or label; None for the names in the dataset.
             target_names: Name of each number that a network predicts, as for ``from_arrays``.
+            axes: ``NHWC`` or ``NCHW``, as for ``from_arrays``; None for ``NCHW`` of tensors.
             name: Name of the data in tables and messages.
             image_size: Side of square images in pixels, or (height, width), to resize to.
             split_seed: Seed of the division into train and validation.
@@ -297,7 +299,7 @@ class Data:
             test=items["test"].pair if "test" in items else None,
             class_names=class_names if target_names else class_names or names_of(dataset, label),
             target_names=target_names,
-            axes=first.axes,
+            axes=axes or first.axes,
             name=name,
             image_size=image_size,
             split_seed=split_seed,
@@ -390,7 +392,7 @@ class Data:
         if left_out := self.notes.left_out():
             lines.append(f"left out: {left_out}")
         lines += [f"note: {warning}" for warning in self.notes.warnings()]
-        return "\n".join(lines)
+        return "\n".join(map(escaped, lines))
 
     def _splits(self) -> dict[str, Split]:
         splits = {"train": self.train, "validation": self.validation, "test": self.test}

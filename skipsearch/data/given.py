@@ -13,7 +13,7 @@ from skipsearch.data.axes import CHANNELS_FIRST
 from skipsearch.data.known import DATASETS
 from skipsearch.data.source import Array
 from skipsearch.data.vectors import CLASS_NAMES, TARGET_NAMES
-from skipsearch.errors import DataError, not_one_of, shown_value
+from skipsearch.errors import DataError, escaped, not_one_of, shown_value
 
 READ_AGAIN = 20  # images that are read twice: a random flip stays unseen in one of a million sets
 
@@ -22,6 +22,8 @@ def check_given_name(name: object) -> str:
     """Return the name of given data; raise an error if it could name other data."""
     if not isinstance(name, str) or not name or "/" in name or "\\" in name:
         raise DataError(f"name: {shown_value(name)} is not a text without slashes")
+    if escaped(name) != name:
+        raise DataError(f"name: {shown_value(name)} is not a text without control characters")
     if name in DATASETS:
         raise DataError(f"name: {name!r} is a known data set; give another name")
     return name
