@@ -292,6 +292,12 @@ class Data:
             if items is not None
         }
         first = items["train"]
+        for part, read in items.items():
+            if axes is None and read.axes != first.axes:
+                raise DataError(
+                    f"{name}: {part}: images of another kind than in train; give tensors, pictures"
+                    " of Pillow or arrays in both, or axes"
+                )
         return cls.from_arrays(
             first.images,
             first.labels,

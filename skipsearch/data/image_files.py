@@ -170,8 +170,9 @@ def _pixels(path: Path, raw: RawImage, channels: int | None) -> Tensor:
     axes = raw.axes or _axes(array.shape, channels)
     if axes is None:
         raise DataError(
-            f"{what}, in which the channels could be any axis: save it as (H, W, C) with fewer"
-            " channels than rows and columns, or all images as an .npz file with axes"
+            f"{what}, in which the channels could be the first or the last axis: save it as a TIFF"
+            " file by tifffile.imwrite(FILE, image, photometric='minisblack',"
+            " metadata={'axes': 'CYX'}), or 'YXC', or all images as an .npz file with axes"
         )
     if array.ndim == 2:
         array = array[None]
