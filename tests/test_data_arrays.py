@@ -267,6 +267,28 @@ def test_labels_of_another_kind_are_refused_with_the_line_that_mends_them(
     assert load_data(npz(tmp_path, **mended)).fingerprint == load_data(npz(tmp_path)).fingerprint
 
 
+@pytest.mark.parametrize("change", [lambda x: x + 1.0, lambda x: x + 1, lambda x: 18 + 20 * x])
+def test_class_numbers_that_may_be_targets_are_refused_with_the_name_that_makes_them_so(
+    tmp_path: Path, change
+) -> None:
+    labels = {key: change(PLAIN[key]) for key in ("train_labels", "test_labels")}
+    message = refusal(npz(tmp_path, **labels))
+    assert message.endswith("; or give target_names if they are numbers to predict (regression)")
+    data = load_data(npz(tmp_path, **labels, target_names=["stars"]))
+    assert data.task.name == "regression"
+
+
+def test_fractions_beside_class_numbers_are_refused_with_the_name_that_makes_targets_of_them(
+    tmp_path: Path,
+) -> None:
+    labels = {key: PLAIN[key].astype(float) for key in ("train_labels", "test_labels")}
+    labels["test_labels"][3] = 1.5
+    assert "holds 1.5, expected integers (N,); or give target_names if they" in refusal(
+        npz(tmp_path, **labels)
+    )
+    assert load_data(npz(tmp_path, **labels, target_names=["stars"])).task.name == "regression"
+
+
 @pytest.mark.parametrize(
     ("labels", "words"),
     [
