@@ -330,6 +330,11 @@ def bad_picture(kind: str, path: Path) -> None:
             Image.fromarray(np.zeros((9, 9), np.uint16)).save(path)
         case "folder":
             path.mkdir()
+        case "folder of pictures":
+            save_pictures(torch.zeros(2, 1, 4, 4, dtype=torch.uint8), path)
+        case "folder of classes":
+            path.mkdir()
+            save_pictures(torch.zeros(2, 1, 4, 4, dtype=torch.uint8), path / "cat")
 
 
 @pytest.mark.filterwarnings("ignore:'mode' parameter is deprecated:DeprecationWarning")
@@ -339,7 +344,12 @@ def bad_picture(kind: str, path: Path) -> None:
         ("text", r"bad\.png: unreadable image \(not a known image format"),
         ("half", r"bad\.png: unreadable image \(OSError: .*truncated"),
         ("16 bits", r"bad\.png is an image of uint16 in 1 channel, and the network takes uint8"),
-        ("folder", r"bad\.png: unreadable image \(IsADirectoryError"),
+        (
+            "folder",
+            r"bad\.png: a folder without images, expected files that end .* \.png .* \.npy$",
+        ),
+        ("folder of pictures", r"bad\.png: a folder, expected .*, such as .*/bad\.png/\*\.png$"),
+        ("folder of classes", r"bad\.png: a folder, .*, such as .*/bad\.png/\*/\*\.png$"),
         ("missing", r"bad\.png: no such file"),
     ],
 )
