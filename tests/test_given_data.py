@@ -364,9 +364,16 @@ def test_given_data_go_the_whole_way(
     assert len(run.rank()) == 2
     again = ss.search(space, data(), trials=2, epochs=1, out=out)
     assert [t.number for t in again.trials()] == [t.number for t in run.trials()]
-    other = Data.from_arrays(images[::-1].copy(), labels, axes=axes)
+    other = Data.from_arrays(images[::-1].copy(), labels, axes=axes, class_names=["a", "b", "c"])
     with pytest.raises(RunError, match=r"holds another search: data\.fingerprint"):
         ss.search(space, other, trials=2, epochs=1, out=out)
+
+    other = Data.from_arrays(images, labels, axes=axes, class_names=["a", "b", "d"])
+    line = r"data\.class_names is 'a, b, c \(3, hash \w+\)' there, 'a, b, d \(3, hash \w+\)' was"
+    with pytest.raises(RunError, match=line):
+        ss.search(space, other, trials=2, epochs=1, out=out)
+    with pytest.raises(RunError, match=r"\(class names a, b, d \(.*\), a, b, c \(.*\) then\)"):
+        Run.open(out).load_data(data=other)
 
     run = Run.open(out)
     with pytest.raises(RunError, match="'arrays' were given in Python: give them again"):
