@@ -26,6 +26,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Cache folders of any size below a home of its own."""
     monkeypatch.setattr(cache, "LEAST_BYTES", 0)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     return tmp_path / "home"
 
 
@@ -187,6 +188,24 @@ def test_sizes_and_roots_have_caches_of_their_own(tmp_path: Path, home: Path) ->
     assert len(decoded(home)) == 3
     (place,) = (path for path in (tmp_path / "root/decoded").iterdir() if path.is_dir())
     assert json.loads((place / cache.FILE).read_text())["folder"] == str(folder)
+
+
+@pytest.mark.parametrize(
+    ("given", "place"),
+    [
+        ("{}/own", "own/skipsearch"),
+        ("", "home/.cache/skipsearch"),
+        ("own", "home/.cache/skipsearch"),
+    ],
+)
+def test_the_cache_is_where_the_user_has_caches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, place: str
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", given.format(tmp_path))
+    data = load(classes(tmp_path / "images"))
+    assert f"decoded in {tmp_path / place / 'decoded'}" in data.place
+    with pytest.raises(DataError, match=f"{tmp_path / place / 'data'}"):
+        load_data("cifar10", download=False)
 
 
 def test_a_cache_that_cannot_be_written_is_a_line(tmp_path: Path, home: Path) -> None:

@@ -21,7 +21,7 @@ SHOWN = r"ca\n\r\t\x1b\x85\u2028t"
 def odd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with such a name, of two classes, one of which has such a name and such a file."""
     monkeypatch.setattr(cache, "LEAST_BYTES", 0)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
     folder = folder_of_images(tmp_path / ODD, 20, (ODD, "dog"))
     (folder / ODD / "003.png").rename(folder / ODD / f"{SIGNS}.png")
     return folder
@@ -48,7 +48,7 @@ def test_the_data_of_a_folder_are_shown_with_escapes(odd: Path, tmp_path: Path) 
     assert len(data.summary().splitlines()) == len(plain.summary().splitlines())
     assert SHOWN in data.summary().splitlines()[0]
     assert not re.search(f"[{SIGNS}]", data.source)
-    decoded = tmp_path / "home/.cache/skipsearch/decoded"
+    decoded = tmp_path / "caches/skipsearch/decoded"
     (place,) = (path for path in decoded.iterdir() if path.is_dir())
     assert place.name.startswith(SHOWN)
     written = (place / cache.FILE).stat().st_ino

@@ -22,14 +22,13 @@ from typing import Any
 import numpy as np
 import PIL
 
-from skipsearch.data.known import DEFAULT_ROOT
 from skipsearch.data.load_options import LoadOptions
 from skipsearch.data.looking import is_hidden
 from skipsearch.data.mapped import Images, Mapped
 from skipsearch.data.memory import is_resident, placed, require_memory, shown_bytes
 from skipsearch.data.notes import Notes
 from skipsearch.data.npy_headers import array_in
-from skipsearch.data.paths import path_of
+from skipsearch.data.paths import cache_home, path_of
 from skipsearch.data.reading import Reading
 from skipsearch.data.rooms import Files, Memory
 from skipsearch.data.source import Read
@@ -107,8 +106,7 @@ def _cached(
 
 def _root(root: str | Path | None) -> Path:
     try:
-        parent = DEFAULT_ROOT.parent if root is None else root
-        return path_of(parent, "data-root") / "decoded"
+        return path_of(cache_home() if root is None else root, "data-root") / "decoded"
     except DataError as error:  # no home folder
         raise OSError(errno.ENOENT, str(error)) from None
 

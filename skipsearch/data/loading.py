@@ -78,8 +78,9 @@ def load_data(
               have one channel.
             - with `denoise`, also a folder of images without classes. Sizes and channels are those
               of segmentation.
-        root: Folder of torchvision's data sets, by default ~/.cache/skipsearch/data. Only
-            downloads write to it: existing archives are unpacked to a temporary folder.
+        root: Folder of torchvision's data sets, by default ~/.cache/skipsearch/data, or
+            skipsearch/data in XDG_CACHE_HOME. Only downloads write to it: existing archives are
+            unpacked to a temporary folder.
         device: Device of the tensors.
         image_size: Side of square images in pixels, or (height, width): an image is resized
             (bilinear, antialiased) to cover it, and cropped at the centre; a mask is resized in
@@ -91,9 +92,9 @@ def load_data(
         denoise: Standard deviation of Gaussian noise in grey levels of 0..255, which networks are
             to remove from the images; None for the task of the source. Labels are not used, and
             masks are not read.
-        cache: Whether a folder is decoded once, into ``decoded`` in ~/.cache/skipsearch, or in
-            `root` if that is given. The names, sizes and times of its files are checked whenever it
-            is loaded. Small folders are not cached.
+        cache: Whether a folder is decoded once, into ``decoded`` in ~/.cache/skipsearch (or
+            skipsearch in XDG_CACHE_HOME), or in `root` if that is given. The names, sizes and times
+            of its files are checked whenever it is loaded. Small folders are not cached.
         skip_damaged: Whether image files that cannot be read are left out and reported, instead
             of an error.
         group_folders: Whether the folders inside the folder of a class are groups, such as
