@@ -90,7 +90,9 @@ def test_a_mapped_split_is_pickled_as_a_reference(tmp_path: Path) -> None:
 
 def test_a_file_that_changed_is_an_error(tmp_path: Path) -> None:
     images = mapped(tmp_path / "a.npy", IMAGES, last=True)
-    images[:1]
+    first = images[:1]
+    (tmp_path / "link.npy").hardlink_to(tmp_path / "a.npy")
+    assert images[:1].equal(first), "the content is the same"
     with (tmp_path / "a.npy").open("r+b") as stream:
         stream.seek(200)
         stream.write(b"x")
@@ -279,8 +281,12 @@ def test_a_worker_finds_or_makes_its_own_copy(tmp_path: Path) -> None:
     expected = load_data(place).train.batch(index)
     assert again.train.batch(index)[0].equal(expected[0])
     assert again.test is None
+    loaded, status = load_data(place, in_memory=False), place.stat()
     changed = arrays_of("labels")
     changed["train_images"][0] = 0
     as_npz(tmp_path, changed)
-    with pytest.raises(DataError, match="has other images or labels on this machine"):
-        on_this_machine(data)
+    os.utime(place, ns=(status.st_atime_ns, status.st_mtime_ns))  # as a copy with the same times
+    assert place.stat().st_size == status.st_size
+    for before in (data, loaded):
+        with pytest.raises(DataError, match="has other images or labels on this machine"):
+            on_this_machine(before)

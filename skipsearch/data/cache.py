@@ -1,8 +1,8 @@
 """Folders of images that are decoded once: a cache of their pixels, checked by the files' stamps.
 
 A folder in the cache holds an .npy file for the images and for the labels or masks of each split,
-and ``cache.json``. It is valid if the names, sizes and times of all files of the data set are those
-at its time of reading.
+and ``cache.json``. It is valid if the names and stamps of all files of the data set, and of its
+own, are those at the time of reading.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import PIL
 
 from skipsearch.data.load_options import LoadOptions
 from skipsearch.data.looking import is_hidden
-from skipsearch.data.mapped import Images, Mapped
+from skipsearch.data.mapped import Images, Mapped, Stamp
 from skipsearch.data.memory import is_resident, placed, require_memory, shown_bytes
 from skipsearch.data.notes import Notes
 from skipsearch.data.npy_headers import array_in
@@ -37,7 +37,7 @@ from skipsearch.errors import DataError, escaped
 from skipsearch.plan import Size
 from skipsearch.task import TASKS
 
-VERSION = 2  # of the format; with a change of what is decoded, it must be raised
+VERSION = 3  # of the format; with a change of what is decoded, it must be raised
 FILE = "cache.json"
 NAME_SHOWN = 50  # characters of the name of a folder in that of its cache
 LEAST_BYTES = 2**24  # of the files of a folder; smaller ones are read in a moment, without a cache
@@ -116,7 +116,7 @@ def _root(root: str | Path | None) -> Path:
 
 @dataclass(frozen=True)
 class _Listing:
-    """Digest of the names, sizes and times of all files below a folder, and their whole size."""
+    """Digest of the names and stamps of all files below a folder, and their whole size."""
 
     digest: str
     size: int
@@ -126,16 +126,17 @@ def _listing(folder: Path) -> _Listing:
     digest, total = hashlib.blake2b(digest_size=16), 0
     # Another version of the decoder may give other pixels.
     digest.update(f"{VERSION} Pillow {PIL.__version__}".encode())
-    for name, size, time in _files(folder, "", ()):
-        digest.update(f"{name}\0{size} {time}\0".encode(errors="surrogateescape"))
-        total += size
+    for name, stamp in _files(folder, "", ()):
+        text = f"{name}\0{' '.join(map(str, stamp or ()))}\0"
+        digest.update(text.encode(errors="surrogateescape"))
+        total += stamp.size if stamp else 0
     return _Listing(digest.hexdigest(), total)
 
 
 def _files(
     folder: Path, prefix: str, above: tuple[tuple[int, int], ...]
-) -> Iterator[tuple[str, int, int]]:
-    """Yield name, size and time of each file below a folder, and the names of hidden ones."""
+) -> Iterator[tuple[str, Stamp | None]]:
+    """Yield name and stamp of each file below a folder; names alone of folders and hidden files."""
     status = folder.stat()
     here = (status.st_dev, status.st_ino)
     if here in above:
@@ -145,13 +146,12 @@ def _files(
     for entry in ordered:
         name = f"{prefix}{entry.name}"
         if is_hidden(entry.name):
-            yield name, 0, 0
+            yield name, None
         elif entry.is_dir():
-            yield f"{name}/", 0, 0
+            yield f"{name}/", None
             yield from _files(Path(entry.path), f"{name}/", (*above, here))
         elif entry.is_file():
-            found = entry.stat()
-            yield name, found.st_size, found.st_mtime_ns
+            yield name, Stamp.of_status(entry.stat())
 
 
 def _key(folder: Path, size: Size | None, what: str) -> str:
@@ -165,8 +165,8 @@ def _valid(place: Path, listing: str, options: LoadOptions) -> dict[str, Any] | 
     """Return the description of a folder in the cache; None if it is missing or stale."""
     try:
         values: dict[str, Any] = json.loads((place / FILE).read_text())
-        sizes = {name: (place / name).stat().st_size for name in values["files"]}
-        if values["listing"] != listing or values["files"] != sizes:
+        stamps = {name: list(Stamp.of(place / name)) for name in values["files"]}
+        if values["listing"] != listing or values["files"] != stamps:
             return None
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -199,7 +199,7 @@ def _make(
             if split.labels.ndim == 1:
                 np.save(part / f"{name}_labels.npy", split.class_labels.numpy())
         room.flush()
-        files = {path.name: path.stat().st_size for path in part.iterdir()}
+        files = {path.name: Stamp.of(path) for path in part.iterdir()}
         values = {
             "folder": str(folder),
             "listing": listing,
