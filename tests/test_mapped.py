@@ -164,8 +164,10 @@ def test_arrays_in_files_are_those_in_memory(
     whole = in_file.with_validation_in_training().train
     expected = resident.with_validation_in_training().train
     assert torch.cat(list(chunks(whole.images))).equal(expected.images)
-    with pytest.raises(DataError, match=r"in_memory=False has no effect, expected .* not resized"):
+    with pytest.raises(DataError, match=r"in_memory=False has no effect on arrays .* as 4 x 4$"):
         load_data(place, image_size=4, in_memory=False)
+    with pytest.raises(DataError, match="digits: in_memory=False has no effect, expected"):
+        load_data("digits", in_memory=False)
 
 
 def test_a_folder_of_training_arrays_alone(tmp_path: Path) -> None:

@@ -693,7 +693,8 @@ def test_a_run_of_an_older_version_opens_and_is_resumed(run_path: Path) -> None:
     asked = yaml.safe_load((run_path / "run.yaml").read_text())
     for name in ("latency_batch", "seeds", "storage", "objectives", "stopping"):
         del asked[name]
-    del asked["data"]["task"]
+    for name in ("task", "class_names"):
+        del asked["data"][name]
     (run_path / "run.yaml").write_text(dump_yaml(asked))
     with closing(sqlite3.connect(run_path / "study.db")) as database:
         database.execute("DELETE FROM study_user_attributes")  # it does not say what it is of

@@ -171,10 +171,12 @@ def load_data(
         sigma=sigma,
     )
     if in_memory is False and not data.train.is_mapped:
-        raise DataError(
-            f"{name}: in_memory=False has no effect, expected a folder of images, of .npy files or"
-            " an uncompressed .npz file, not resized"
+        why = (
+            ", expected a folder of images, of .npy files or an uncompressed .npz file"
+            if path is None
+            else f" on arrays that are resized: leave out image_size, or save them as {size}"
         )
+        raise DataError(f"{name}: in_memory=False has no effect{why}")
     return replace(data, options=options).to(device)
 
 
