@@ -48,11 +48,12 @@ DATA_ADDED = {
     "skip_damaged": False,
     "group_folders": False,
     "cache": True,
+    "class_names": None,
 }
 # Values that distinguish data sets, causes before their consequences.
 SAME_DATA = (
     *("task", "metric", "folds", "sigma", "resized_to", "group_folders", "split_seed"),
-    "fingerprint",
+    *("class_names", "fingerprint"),
 )
 
 
@@ -82,6 +83,8 @@ class DataConfig:
         skip_damaged: Whether image files that could not be read were left out.
         group_folders: Whether the folders inside a class are groups of images.
         cache: Whether a folder is decoded once, into the cache.
+        class_names: First names of the classes, labels or targets, with a hash of all; None if the
+            run is older, or the task has none.
     """
 
     name: str
@@ -105,6 +108,7 @@ class DataConfig:
     skip_damaged: bool = False
     group_folders: bool = False
     cache: bool = True
+    class_names: str | None = None
 
     @property
     def judged_task(self) -> Task:
@@ -323,8 +327,11 @@ def difference(there: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
             old, new = (
                 MEANING[name](side) | {key: side.get(key) for key in keep} for side in (old, new)
             )
-        if name == "data" and old and _is_same_data(old, new):
-            continue
+        if name == "data" and old:
+            if None in (old["class_names"], new["class_names"]):  # older runs lack them
+                old, new = ({**side, "class_names": None} for side in (old, new))
+            if _is_same_data(old, new):
+                continue
         if old != new:
             return _first_difference(name, old, new)
     return ""
@@ -348,7 +355,8 @@ def _data(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_same_data(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    return all(old[name] == new[name] for name in ("task", "metric", "folds", "fingerprint"))
+    names = ("task", "metric", "folds", "class_names", "fingerprint")
+    return all(old[name] == new[name] for name in names)
 
 
 MEANING: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
@@ -459,6 +467,7 @@ DATA_VALUES: dict[str, Kind] = {
     "skip_damaged": YES_NO,
     "group_folders": YES_NO,
     "cache": YES_NO,
+    "class_names": ("a text or nothing", _or_none(_is_text)),
 }
 
 

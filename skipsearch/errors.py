@@ -40,15 +40,29 @@ def _without_password(match: re.Match[str]) -> str:
     return f"{match['key']}***" if match["key"] else f"{match['user'] or match['name']}***@"
 
 
+# Control characters, separators of lines and paragraphs, and parts of names that are not UTF-8.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def escaped(text: str) -> str:
+    r"""Return a text with control characters as escapes, such as ``\n`` in the name of a file."""
+    return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)
+
+
+def line_of(text: str) -> str:
+    """Return a text as one line for the user, with control characters escaped, no passwords."""
+    return escaped(hide_passwords(text))
+
+
 class SkipSearchError(ValueError):
     """The base class of all errors of this package.
 
     Args:
-        message: One line for the user; passwords in URLs are hidden.
+        message: Line for the user, which ``line_of`` makes fit to be shown.
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(hide_passwords(message))
+        super().__init__(line_of(message))
 
 
 class LayoutError(SkipSearchError):

@@ -27,6 +27,34 @@ def npz(folder: Path, **changes: object) -> Path:
     return folder / "some.npz"
 
 
+def arrays_of(kind: str) -> dict[str, np.ndarray]:
+    """Return arrays of train and test images with labels or masks."""
+    rng = np.random.default_rng(3)
+    arrays = {}
+    for part, number in (("train", 60), ("test", 20)):
+        images = rng.integers(0, 256, (number, 6, 5, 3), dtype=np.uint8)
+        arrays[f"{part}_images"] = images
+        if kind == "labels":
+            arrays[f"{part}_labels"] = np.arange(number) % 3
+        else:
+            arrays[f"{part}_masks"] = images[..., 0] % 4
+    return arrays
+
+
+def as_npz(path: Path, arrays: dict[str, np.ndarray]) -> Path:
+    """Write an .npz file."""
+    np.savez(path / "a.npz", **arrays)
+    return path / "a.npz"
+
+
+def as_folder(path: Path, arrays: dict[str, np.ndarray]) -> Path:
+    """Write a folder of .npy files."""
+    (path / "arrays").mkdir()
+    for name, array in arrays.items():
+        np.save(path / "arrays" / f"{name}.npy", array)
+    return path / "arrays"
+
+
 def png(
     path: Path, colour: object = (255, 0, 0), size: tuple[int, int] = (8, 8), mode: str = "RGB"
 ) -> Path:

@@ -61,23 +61,40 @@ def test_the_usual_channels_are_told_from_height_and_width(c: int, h: int, w: in
 
 
 @pytest.mark.parametrize(
-    "shape", [(6, 6, 2), (8, 8, 5), (6, 6, 3), (3, 3, 3), (4, 4, 3), (9, 9, 9)]
+    "shape", [(6, 6, 2), (8, 8, 5), (6, 6, 3), (4, 4, 3), (3, 3, 1), (64, 1, 3)]
 )
 def test_the_documented_order_is_kept(tmp_path: Path, shape: tuple[int, int, int]) -> None:
     content = arrays(shape=shape)
     assert load_data(npz(tmp_path, **content)).in_channels == shape[2]
 
 
-@pytest.mark.parametrize("shape", [(2, 8, 8), (13, 16, 16), (7, 20, 20), (1, 48, 6)])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        *[(2, 8, 8), (13, 16, 16), (7, 20, 20), (1, 48, 6)],
+        *[(3, 9, 3), (1, 9, 3), (4, 9, 1), (2, 9, 3)],  # a narrow image in both orders
+        *[(3, 3, 3), (9, 9, 9)],  # a cube
+        *[(28, 3, 3), (3, 3, 64)],  # a square of many channels, or a long image
+    ],
+)
 def test_channels_that_could_be_any_axis_are_asked_for(
     tmp_path: Path, shape: tuple[int, int, int]
 ) -> None:
     content = arrays(shape=shape)
     message = refusal(npz(tmp_path, **content))
-    assert message.endswith("add the text axes, 'NHWC' or 'NCHW'")
+    assert message.endswith("give axes='NHWC' or axes='NCHW'")
     for axes, channels in (("NCHW", shape[0]), ("NHWC", shape[2])):
         assert load_data(npz(tmp_path, **content, axes=axes)).in_channels == channels
     assert "axes 'NCH' is not one of NHWC, NCHW" in refusal(npz(tmp_path, **content, axes="NCH"))
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 4), (1, 3, 3), (4, 3, 3)])
+def test_a_small_square_is_told_from_its_channels(
+    tmp_path: Path, shape: tuple[int, int, int]
+) -> None:
+    data = load_data(npz(tmp_path, **arrays(shape=shape)))
+    assert (data.in_channels, data.image_size) == (shape[0], shape[1])
+    assert "read as (N, C, H, W)" in data.source
 
 
 # --- pixels --------------------------------------------------------------------------------------
@@ -248,6 +265,28 @@ def test_labels_of_another_kind_are_refused_with_the_line_that_mends_them(
     name = "labels" if "for each" in message else "train_labels"
     mended = obey(message, content, name)
     assert load_data(npz(tmp_path, **mended)).fingerprint == load_data(npz(tmp_path)).fingerprint
+
+
+@pytest.mark.parametrize("change", [lambda x: x + 1.0, lambda x: x + 1, lambda x: 18 + 20 * x])
+def test_class_numbers_that_may_be_targets_are_refused_with_the_name_that_makes_them_so(
+    tmp_path: Path, change
+) -> None:
+    labels = {key: change(PLAIN[key]) for key in ("train_labels", "test_labels")}
+    message = refusal(npz(tmp_path, **labels))
+    assert message.endswith("; or give target_names if they are numbers to predict (regression)")
+    data = load_data(npz(tmp_path, **labels, target_names=["stars"]))
+    assert data.task.name == "regression"
+
+
+def test_fractions_beside_class_numbers_are_refused_with_the_name_that_makes_targets_of_them(
+    tmp_path: Path,
+) -> None:
+    labels = {key: PLAIN[key].astype(float) for key in ("train_labels", "test_labels")}
+    labels["test_labels"][3] = 1.5
+    assert "holds 1.5, expected integers (N,); or give target_names if they" in refusal(
+        npz(tmp_path, **labels)
+    )
+    assert load_data(npz(tmp_path, **labels, target_names=["stars"])).task.name == "regression"
 
 
 @pytest.mark.parametrize(

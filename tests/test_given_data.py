@@ -86,7 +86,8 @@ def test_any_shape(shape: tuple[int, ...], axes: str | None, channels: int, size
         (np.full((9, 4, 4), np.nan, "float32"), "with 144 values not finite"),
         (
             np.zeros((9, 1, 500, 6), "uint8"),
-            "in which the channels could be any axis: add the text",
+            "in which the channels could be the first or the last axis of an image: give"
+            " axes='NHWC' or axes='NCHW'",
         ),
         (np.zeros((8, 4, 4), "uint8"), "9 labels for 8 images"),
         ([[1, 2], [3]], "train images: [[1, 2], [3]] is not an array of numbers"),
@@ -129,7 +130,7 @@ def test_an_npz_takes_the_same_arrays(tmp_path: Path) -> None:
     content = {"train_images": images, "train_labels": labels}
     content |= {"test_images": test[0], "test_labels": test[1]}
     np.savez(path, **content)
-    with pytest.raises(DataError, match="add the text axes, 'NHWC' or 'NCHW'"):
+    with pytest.raises(DataError, match="give axes='NHWC' or axes='NCHW'"):
         load_data(path)
     np.savez(path, **content, axes="NCHW")
     given = Data.from_arrays(images, labels, test=test, axes="NCHW")
@@ -276,6 +277,47 @@ def test_items_may_be_mappings_of_pictures() -> None:
         Data.from_dataset(items)
 
 
+NARROW = np.random.default_rng(0).integers(0, 256, (30, 3, 9, 3), dtype=np.uint8)
+
+
+def items_of(kind: str) -> list[tuple[Any, int]]:
+    """Return images (3, 9, 3) of a kind, and their labels."""
+    convert = {"arrays": np.asarray, "tensors": torch.from_numpy, "pictures": Image.fromarray}[kind]
+    return [(convert(image), number % 3) for number, image in enumerate(NARROW)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "axes", "size"),
+    [
+        ("tensors", None, (9, 3)),
+        ("pictures", None, (3, 9)),
+        ("tensors", "NHWC", (3, 9)),
+        ("arrays", "NHWC", (3, 9)),
+        ("arrays", "NCHW", (9, 3)),
+    ],
+)
+def test_the_kind_of_items_or_a_word_gives_their_axes(
+    kind: str, axes: str | None, size: tuple[int, int]
+) -> None:
+    assert Data.from_dataset(items_of(kind), axes=axes).image_size == size
+
+
+def test_axes_that_nothing_gives_are_asked_for() -> None:
+    expected = (
+        r"\(30, 3, 9, 3\), in which the channels could be the first or the last axis .*: give"
+    )
+    with pytest.raises(DataError, match=rf"{expected} axes='NHWC' or axes='NCHW'$"):
+        Data.from_dataset(items_of("arrays"))
+    with pytest.raises(DataError, match="dataset: test: images of another kind than in train"):
+        Data.from_dataset(items_of("tensors"), test=items_of("pictures"))
+
+
+def test_a_word_for_axes_is_checked_though_it_has_no_effect() -> None:
+    images, labels = arrays()
+    with pytest.raises(DataError, match="axes 'HWC' is not one of NHWC, NCHW"):
+        Data.from_arrays(images[..., 0], labels, axes="HWC")
+
+
 @pytest.mark.parametrize(
     ("dataset", "message"),
     [
@@ -283,7 +325,7 @@ def test_items_may_be_mappings_of_pictures() -> None:
         (Torch(flip=0.5), "reading the image twice gives different pixels"),
         (
             [(np.zeros((3, 3, 3), "float32"), 0), (torch.zeros(3, 3, 3), 1)],
-            "train[1]: some images are tensors with channels first and others are not",
+            "train[1]: some images are tensors with channels first, pictures of Pillow, or arrays,",
         ),
         (iter([]), "has no length; give a map-style dataset"),
         ([], "the dataset is empty"),
@@ -322,9 +364,16 @@ def test_given_data_go_the_whole_way(
     assert len(run.rank()) == 2
     again = ss.search(space, data(), trials=2, epochs=1, out=out)
     assert [t.number for t in again.trials()] == [t.number for t in run.trials()]
-    other = Data.from_arrays(images[::-1].copy(), labels, axes=axes)
+    other = Data.from_arrays(images[::-1].copy(), labels, axes=axes, class_names=["a", "b", "c"])
     with pytest.raises(RunError, match=r"holds another search: data\.fingerprint"):
         ss.search(space, other, trials=2, epochs=1, out=out)
+
+    other = Data.from_arrays(images, labels, axes=axes, class_names=["a", "b", "d"])
+    line = r"data\.class_names is 'a, b, c \(3, hash \w+\)' there, 'a, b, d \(3, hash \w+\)' was"
+    with pytest.raises(RunError, match=line):
+        ss.search(space, other, trials=2, epochs=1, out=out)
+    with pytest.raises(RunError, match=r"\(class names a, b, d \(.*\), a, b, c \(.*\) then\)"):
+        Run.open(out).load_data(data=other)
 
     run = Run.open(out)
     with pytest.raises(RunError, match="'arrays' were given in Python: give them again"):

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from made_data import arrays_of, as_folder, as_npz
 
 from skipsearch.data import Split, dataset, load_data, memory, split
 from skipsearch.data.fingerprint import fingerprint
 from skipsearch.data.loading import on_this_machine
-from skipsearch.data.mapped import Mapped, chunks
+from skipsearch.data.mapped import ArrayFile, Mapped, chunks
 from skipsearch.data.npy_headers import array_in, arrays_in
 from skipsearch.errors import DataError
 from skipsearch.task import CLASSIFICATION
@@ -31,7 +32,7 @@ def mapped(path: Path, images: np.ndarray, *, last: bool = False) -> Mapped:
     """Write images to a file, and map it."""
     np.save(path, np.ascontiguousarray(images))
     file = array_in(path)
-    assert file is not None
+    assert isinstance(file, ArrayFile)
     if images.ndim == 3:
         file = replace(file, form=(1, *file.form))
     if last:
@@ -89,7 +90,9 @@ def test_a_mapped_split_is_pickled_as_a_reference(tmp_path: Path) -> None:
 
 def test_a_file_that_changed_is_an_error(tmp_path: Path) -> None:
     images = mapped(tmp_path / "a.npy", IMAGES, last=True)
-    images[:1]
+    first = images[:1]
+    (tmp_path / "link.npy").hardlink_to(tmp_path / "a.npy")
+    assert images[:1].equal(first), "the content is the same"
     with (tmp_path / "a.npy").open("r+b") as stream:
         stream.seek(200)
         stream.write(b"x")
@@ -109,41 +112,16 @@ def test_arrays_in_an_npz(tmp_path: Path) -> None:
     arrays = {"a": IMAGES, "b": IMAGES[..., 0].astype(">u2"), "c": np.asfortranarray(IMAGES)}
     np.savez(tmp_path / "plain.npz", **arrays)
     np.savez_compressed(tmp_path / "packed.npz", **arrays)
-    assert not arrays_in(tmp_path / "packed.npz")
-    (name,) = found = arrays_in(tmp_path / "plain.npz")
-    assert name == "a"
+    for place in arrays_in(tmp_path / "packed.npz").values():
+        assert place == "it is compressed: write it with numpy.savez"
+    found = arrays_in(tmp_path / "plain.npz")
+    assert isinstance(found["a"], ArrayFile)
     assert Mapped((found["a"],))[:].equal(torch.from_numpy(IMAGES))
+    assert isinstance(found["b"], str)
+    assert isinstance(found["c"], str)
 
 
 # --- files of arrays -----------------------------------------------------------------------------
-
-
-def arrays_of(kind: str) -> dict[str, np.ndarray]:
-    """Return arrays of train and test images with labels or masks."""
-    rng = np.random.default_rng(3)
-    arrays = {}
-    for part, number in (("train", 60), ("test", 20)):
-        images = rng.integers(0, 256, (number, 6, 5, 3), dtype=np.uint8)
-        arrays[f"{part}_images"] = images
-        if kind == "labels":
-            arrays[f"{part}_labels"] = np.arange(number) % 3
-        else:
-            arrays[f"{part}_masks"] = images[..., 0] % 4
-    return arrays
-
-
-def as_npz(path: Path, arrays: dict[str, np.ndarray]) -> Path:
-    """Write an .npz file."""
-    np.savez(path / "a.npz", **arrays)
-    return path / "a.npz"
-
-
-def as_folder(path: Path, arrays: dict[str, np.ndarray]) -> Path:
-    """Write a folder of .npy files."""
-    (path / "arrays").mkdir()
-    for name, array in arrays.items():
-        np.save(path / "arrays" / f"{name}.npy", array)
-    return path / "arrays"
 
 
 def same_kind(array: np.ndarray) -> np.ndarray:
@@ -186,8 +164,10 @@ def test_arrays_in_files_are_those_in_memory(
     whole = in_file.with_validation_in_training().train
     expected = resident.with_validation_in_training().train
     assert torch.cat(list(chunks(whole.images))).equal(expected.images)
-    with pytest.raises(DataError, match=r"in_memory=False has no effect, expected .* not resized"):
+    with pytest.raises(DataError, match=r"in_memory=False has no effect on arrays .* as 4 x 4$"):
         load_data(place, image_size=4, in_memory=False)
+    with pytest.raises(DataError, match="digits: in_memory=False has no effect, expected"):
+        load_data("digits", in_memory=False)
 
 
 def test_a_folder_of_training_arrays_alone(tmp_path: Path) -> None:
@@ -198,11 +178,86 @@ def test_a_folder_of_training_arrays_alone(tmp_path: Path) -> None:
     assert len(data.train) + len(data.validation) + len(data.test) == 60
 
 
-def test_what_cannot_be_mapped_is_an_error_only_if_asked_for(tmp_path: Path) -> None:
+def of_objects(array: np.ndarray) -> np.ndarray:
+    """Return an array that holds the items of another one as objects."""
+    found = np.empty(len(array), object)
+    found[:] = list(array)
+    return found
+
+
+# By kind of conversion, the reason for which an array cannot be mapped, and whether it can be read.
+UNMAPPABLE = {
+    "Fortran order": (np.asfortranarray, "it is in Fortran order", True),
+    "byte order": (lambda array: array.astype(">u2"), r"astype\('uint16'\)", True),
+    "objects": (of_objects, "it holds Python objects", False),
+    "empty": (lambda array: array[:0], r"its shape is \(0, 6, 5, 3\), expected images", False),
+}
+
+
+@pytest.mark.parametrize("write", [as_npz, as_folder])
+@pytest.mark.parametrize("why", UNMAPPABLE)
+def test_an_array_that_cannot_be_mapped_is_an_error_with_its_reason_only_if_asked_for(
+    tmp_path: Path, write: Callable[[Path, dict[str, np.ndarray]], Path], why: str
+) -> None:
+    convert, reason, is_readable = UNMAPPABLE[why]
+    arrays = arrays_of("labels")
+    place = write(
+        tmp_path,
+        {name: convert(each) if "images" in name else each for name, each in arrays.items()},
+    )
+    with pytest.raises(DataError, match=rf"_images cannot be read from a file: .*{reason}"):
+        load_data(place, in_memory=False)
+    if is_readable:
+        assert not load_data(place).train.is_mapped
+        return
+    with pytest.raises(DataError, match=r"holds Python objects|not empty"):
+        load_data(place)
+
+
+def test_one_array_of_several_that_cannot_be_mapped_is_named(tmp_path: Path) -> None:
+    arrays = arrays_of("masks")
+    arrays["train_images"] = np.asfortranarray(arrays["train_images"])
+    with pytest.raises(DataError, match=r"train_images cannot be read from a file: .* Fortran"):
+        load_data(as_npz(tmp_path, arrays), in_memory=False)
+    arrays = arrays_of("masks")
+    arrays["test_masks"] = arrays["test_masks"].astype("int64")
+    with pytest.raises(DataError, match="test_masks cannot be read from a file: it is int64"):
+        load_data(as_npz(tmp_path, arrays), in_memory=False)
     np.savez_compressed(tmp_path / "a.npz", **arrays_of("labels"))
     assert not load_data(tmp_path / "a.npz").train.is_mapped
     with pytest.raises(DataError, match=r"cannot be read from a file: .*numpy\.savez"):
         load_data(tmp_path / "a.npz", in_memory=False)
+
+
+@pytest.mark.parametrize(
+    ("length", "start", "reason"),
+    [
+        (-1_000, b"", "it is damaged: 1,000 bytes at its end are missing"),
+        (50, b"", "no array of numpy.save, or damaged"),
+        (0, b"", "no array of numpy.save, or damaged"),
+        (None, b"GIF89a", "no array of numpy.save, or damaged"),
+    ],
+)
+def test_a_damaged_array_is_named_as_such(
+    tmp_path: Path, length: int | None, start: bytes, reason: str
+) -> None:
+    folder = as_folder(tmp_path, arrays_of("labels"))
+    file = folder / "train_images.npy"
+    content = file.read_bytes()
+    file.write_bytes((start + content[len(start) :])[:length])
+    with pytest.raises(DataError, match=f"train_images cannot be read from a file: .*{reason}"):
+        load_data(folder, in_memory=False)
+    with pytest.raises(DataError, match=r"train_images\.npy: unreadable as an \.npy file"):
+        load_data(folder)
+
+
+def test_arrays_of_other_shapes_have_the_usual_reason(tmp_path: Path) -> None:
+    flat = {
+        name: each.reshape(len(each), -1) if "images" in name else each
+        for name, each in arrays_of("labels").items()
+    }
+    with pytest.raises(DataError, match=r"\(20, 90\), expected \(N, H, W\) or \(N, H, W, C\)"):
+        load_data(as_folder(tmp_path, flat), in_memory=False)
 
 
 def test_what_exceeds_its_share_of_memory_is_mapped(
@@ -261,8 +316,12 @@ def test_a_worker_finds_or_makes_its_own_copy(tmp_path: Path) -> None:
     expected = load_data(place).train.batch(index)
     assert again.train.batch(index)[0].equal(expected[0])
     assert again.test is None
+    loaded, status = load_data(place, in_memory=False), place.stat()
     changed = arrays_of("labels")
     changed["train_images"][0] = 0
     as_npz(tmp_path, changed)
-    with pytest.raises(DataError, match="has other images or labels on this machine"):
-        on_this_machine(data)
+    os.utime(place, ns=(status.st_atime_ns, status.st_mtime_ns))  # as a copy with the same times
+    assert place.stat().st_size == status.st_size
+    for before in (data, loaded):
+        with pytest.raises(DataError, match="has other images or labels on this machine"):
+            on_this_machine(before)

@@ -87,7 +87,7 @@ def test_arrays_of_another_kind_are_explained_with_the_code_that_mends_them(
         ({"train_masks": MASKS * np.nan}, ["holds nan"]),
         ({"train_masks": MASKS.astype(int) * 1000}, ["holds 2000", "below 255"]),
         ({"train_masks": MASKS * 0}, ["all labelled pixels of the train masks are 0"]),
-        ({"train_masks": None}, ["no train_labels in it"]),
+        ({"train_masks": None}, ["no labels or masks in it"]),
         ({"train_labels": np.arange(20)}, ["both labels and masks"]),
         ({"val_masks": MASKS}, ["no val_images in it"]),
         ({"class_names": np.arange(3)}, ["one text for each class"]),

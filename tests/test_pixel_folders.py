@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import sys
 import zlib
@@ -432,7 +433,8 @@ NPY = {
     "four axes": (np.zeros((1, 2, 3, 4), "uint8"), "expected one image (H, W)"),
     "nothing": (np.zeros((0, 9), "uint8"), "(0, 9), expected one image", "not empty"),
     "NaN": (np.full(SIZE, np.nan, "float32"), "with 108 values not finite", "nan_to_num"),
-    "any axis": (np.zeros((13, 9, 9), "uint16"), "the channels could be any axis: save it as"),
+    "any axis": (np.zeros((13, 9, 9), "uint16"), "could be the first or the last axis: save it"),
+    "narrow": (np.zeros((3, 9, 3), "uint16"), "could be the first or the last axis: save it as"),
 }
 REFUSED = {
     "pictures and 16 bits": pictures_and_16_bits,
@@ -451,9 +453,10 @@ REFUSED = {
     "objects": only(
         lambda path: np.save(path, np.array([[None]]), allow_pickle=True),
         "000.npy",
-        "unreadable as an .npy file",
+        "image holds Python objects, which are not read: save numpy.stack(list(image))",
     ),
-    "archive": only(npz, "000.npy", "an archive of arrays, expected one image"),
+    "archive": only(npz, "000.npy", "an archive of arrays, expected one array"),
+    "no .npy": only(lambda path: path.write_bytes(b"GIF89a" * 9), "000.npy", "the magic string"),
     "cut PNG": only(
         cut(lambda path: save_pillow(path, noise(*SIZE))), "000.aaa.png", "unreadable image"
     ),
@@ -658,3 +661,19 @@ def test_masks_are_predicted_for_many_channels(tmp_path: Path, resized: bool) ->
         assert np.array_equal(written[0], known)
     with pytest.raises(DataError, match="takes uint16 in 13 channels"):
         ss.predict(tmp_path / "net", png(tmp_path / "c.png"), out=tmp_path / "other")
+
+
+@pytest.mark.parametrize(("letters", "size"), [("CYX", (9, 3)), ("YXC", (3, 9))])
+def test_a_narrow_image_is_read_after_it_is_saved_as_the_message_says(
+    tmp_path: Path, letters: str, size: tuple[int, int]
+) -> None:
+    image = noise(3, 9, 3)
+    np.save(tmp_path / "image.npy", image)
+    with pytest.raises(DataError) as caught:
+        read_header(tmp_path / "image.npy")
+    found = re.search(r"save it as a TIFF file by (.+\)), or 'YXC'", str(caught.value))
+    assert found is not None
+    line = found[1].replace("'CYX'", repr(letters))
+    eval(line, {"tifffile": tifffile, "image": image, "FILE": tmp_path / "image.tif"})
+    header = read_header(tmp_path / "image.tif")
+    assert (header.size, header.channels) == (size, 3)

@@ -330,6 +330,11 @@ def bad_picture(kind: str, path: Path) -> None:
             Image.fromarray(np.zeros((9, 9), np.uint16)).save(path)
         case "folder":
             path.mkdir()
+        case "folder of pictures":
+            save_pictures(torch.zeros(2, 1, 4, 4, dtype=torch.uint8), path)
+        case "folder of classes":
+            path.mkdir()
+            save_pictures(torch.zeros(2, 1, 4, 4, dtype=torch.uint8), path / "cat")
 
 
 @pytest.mark.filterwarnings("ignore:'mode' parameter is deprecated:DeprecationWarning")
@@ -339,7 +344,12 @@ def bad_picture(kind: str, path: Path) -> None:
         ("text", r"bad\.png: unreadable image \(not a known image format"),
         ("half", r"bad\.png: unreadable image \(OSError: .*truncated"),
         ("16 bits", r"bad\.png is an image of uint16 in 1 channel, and the network takes uint8"),
-        ("folder", r"bad\.png: unreadable image \(IsADirectoryError"),
+        (
+            "folder",
+            r"bad\.png: a folder without images, expected files that end .* \.png .* \.npy$",
+        ),
+        ("folder of pictures", r"bad\.png: a folder, expected .*, such as .*/bad\.png/\*\.png$"),
+        ("folder of classes", r"bad\.png: a folder, .*, such as .*/bad\.png/\*/\*\.png$"),
         ("missing", r"bad\.png: no such file"),
     ],
 )
@@ -389,6 +399,16 @@ def test_the_verb_prints_a_table(
     table = predict(exported, paths, top=2)
     for line, row in zip(lines, table.itertuples(), strict=True):
         assert line.split() == [row.image, str(row.rank), row.label, f"{row.probability:.4f}"]
+
+
+def test_the_verb_prints_one_line_for_each_row_whatever_the_name_of_a_file(
+    exported: Path, digits: Data, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (path,) = save_pictures(digits.validation.images[:1], tmp_path / "in")
+    odd = path.rename(path.with_name("a\n\x1b\u2028b.png"))
+    assert main(["predict", str(exported), str(odd), "--top", "2"]) == 0
+    _, *lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == [rf"{path.parent}/a\n\x1b\u2028b.png"] * 2
 
 
 @pytest.mark.parametrize(

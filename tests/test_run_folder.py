@@ -27,6 +27,7 @@ from skipsearch.data import load_data
 from skipsearch.errors import DamagedError, RunError, SkipSearchError
 from skipsearch.record import Environment, Epoch
 from skipsearch.run import Run
+from skipsearch.run.dataset import described_names
 from skipsearch.run.places import check_folder, check_outside
 from skipsearch.searching.clock import Clock
 from skipsearch.searching.plans import Plan
@@ -85,6 +86,7 @@ def asked_for(data: str = "digits", **other: Any) -> dict[str, Any]:
             "skip_damaged": False,
             "group_folders": False,
             "cache": True,
+            "class_names": described_names(images),
         },
         "recipe": ss.Recipe(epochs=EPOCHS, batch_size=64).resolve(images.augmentation).to_dict(),
         "seed": 0,
@@ -295,12 +297,14 @@ SAME = {
     "no storage, as before there were any": lambda asked: asked.pop("storage"),
     "nothing asked, as before axes could be": lambda asked: [asked.pop("ask"), asked.pop("margin")],
     "a recipe without a younger field": lambda asked: asked["recipe"].pop("precision"),
+    "no class names, as before they were recorded": lambda asked: asked["data"].pop("class_names"),
     "another spelling of a layout": changed(
         space__axes__layout=["conv3-bn-relu-conv3-bn+relu", "bn-relu-conv3-bn-relu-conv3 +"]
     ),
 }
 OTHER = {
     "data.fingerprint": changed(data__fingerprint="0" * 16),
+    "data.class_names": changed(data__class_names="cat, dog (2, hash 12345678)"),
     "data.resized_to": changed(data__fingerprint="0" * 16, data__resized_to=16),
     "data.split_seed": changed(data__fingerprint="0" * 16, data__split_seed=1),
     "space.axes.shortcut": changed(space__axes__shortcut=["proj", "omit"]),
@@ -330,6 +334,30 @@ def test_what_is_searched_makes_another_search(place: str) -> None:
     there, asked = asked_for(latency_batch=1), asked_for(latency_batch=1)
     OTHER[place](there)
     assert difference(there, asked).startswith(f"{place} is ")
+
+
+def test_an_older_run_without_class_names_says_what_else_differs() -> None:
+    there, asked = asked_for(), asked_for()
+    del there["data"]["class_names"]
+    there["data"]["fingerprint"] = "0" * 16
+    assert difference(there, asked).startswith("data.fingerprint is '0000000000000000' there, ")
+
+
+def test_class_names_are_one_short_text_that_tells_them_apart() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (600, 2, 2), dtype=np.uint8)
+
+    def described(names: list[str], **form: Any) -> str | None:
+        labels = np.arange(len(images)) % len(names)
+        return described_names(ss.Data.from_arrays(images, labels, class_names=names, **form))
+
+    assert described(["cat", "dog"]) == "cat, dog (2, hash b7954266)"
+    names = [f"{number:04} {'x' * 300}" for number in range(20)]
+    shown = described(names)
+    assert shown is not None
+    assert len(shown) < 250
+    assert described([*names[:-1], "another"]) != shown
+    assert described(["caf\u00e9", "b"]) == described(["cafe\u0301", "b"]), "as macOS writes names"
+    assert described_names(ss.load_data("digits", denoise=20)) is None
 
 
 def test_the_name_of_the_space_distinguishes_studies_of_one_database() -> None:
@@ -665,7 +693,8 @@ def test_a_run_of_an_older_version_opens_and_is_resumed(run_path: Path) -> None:
     asked = yaml.safe_load((run_path / "run.yaml").read_text())
     for name in ("latency_batch", "seeds", "storage", "objectives", "stopping"):
         del asked[name]
-    del asked["data"]["task"]
+    for name in ("task", "class_names"):
+        del asked["data"][name]
     (run_path / "run.yaml").write_text(dump_yaml(asked))
     with closing(sqlite3.connect(run_path / "study.db")) as database:
         database.execute("DELETE FROM study_user_attributes")  # it does not say what it is of

@@ -29,7 +29,7 @@ from skipsearch.analysis.sections import (
     stopping_section,
 )
 from skipsearch.axes import Range
-from skipsearch.errors import counted
+from skipsearch.errors import counted, escaped
 from skipsearch.task import Metric
 
 TO_SETTLE, SEEDS_TO_SETTLE = 300, 3  # minimum trials, and seeds per design, of a proposed search
@@ -62,7 +62,7 @@ def write_report(found: Findings, folder: Path, name: str) -> Path:
     ]
     return write_page(
         folder,
-        title=f"{config.space.name} on {Path(config.data.name).stem}",
+        title=f"{config.space.name} on {escaped(Path(config.data.name).stem)}",
         subtitle=f"Run {name}: {counted(len(found.trials), 'training')} of"
         f" {counted(found.ranking.design.nunique(), 'design')},"
         f" up to {counted(config.recipe.epochs, 'epoch')} each",

@@ -36,7 +36,7 @@ from skipsearch.analysis.legends import (
 from skipsearch.analysis.page import Picture, Section, Table
 from skipsearch.design import Design
 from skipsearch.diagram import draw_diagram
-from skipsearch.errors import counted
+from skipsearch.errors import counted, escaped
 from skipsearch.plan import Size
 from skipsearch.record import COMPLETE, FAIL, PRUNED
 from skipsearch.surrogate.sentences import listed
@@ -390,7 +390,7 @@ def provenance_section(found: Findings) -> Section:
     versions = ", ".join(f"{name} {number}" for name, number in config.versions.items())
     folds = "" if data.folds is None else f" in each of {data.folds} folds,"
     text = [
-        f"Data: {data.name}, {data.source}; {data.train_images:,} training and"
+        f"Data: {escaped(data.name)}, {data.source}; {data.train_images:,} training and"
         f" {data.validation_images:,} validation images{folds} of"
         f" {Size.of(data.image_size)} pixels; fingerprint {data.fingerprint}. The test split was"
         " not looked at.",

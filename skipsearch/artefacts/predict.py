@@ -12,6 +12,7 @@ from torch import Tensor
 from skipsearch.artefacts.dense import check_outputs, restore, segment
 from skipsearch.artefacts.loading import Predictor, load_predictor
 from skipsearch.artefacts.tiling import side_of_tiles
+from skipsearch.data.looking import refuse_folder
 from skipsearch.data.pictures import takes_pictures
 from skipsearch.defaults import LABELS
 from skipsearch.errors import ExportError
@@ -65,12 +66,14 @@ def predict(
     Raises:
         ExportError: If the folder is not an export, lacks a file, or one is damaged; if an
             argument is invalid or does not apply to its task; if a file exists already.
-        DataError: If a picture cannot be read.
+        DataError: If a picture is a folder, or cannot be read.
     """
     if top is not None and (isinstance(top, bool) or not isinstance(top, int) or top < 1):
         raise ExportError(f"top: {top!r} is not a positive whole number")
     predictor = load_predictor(export)
     paths = [images] if isinstance(images, str | Path) else list(images)
+    for path in paths:
+        refuse_folder(Path(path))
     task = predictor.task
     for name, value, has_effect in (
         ("top", top, not task.restores and task.name != REGRESSION.name),

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from skipsearch.errors import hide_passwords
+from skipsearch.errors import line_of
 
 LONGEST = 1_000  # maximum number of characters of a message
 # Characters of drawings, and their replacements on a terminal with another encoding.
@@ -18,8 +18,8 @@ REPLACED = "skipsearch-plain"  # name of the error handler
 
 
 def one_line(message: str) -> str:
-    """Return a message on one line, without passwords, and without its middle if it is long."""
-    text = " ".join(hide_passwords(message).split())
+    """Return a message as one line, without its middle if it is long."""
+    text = line_of(" ".join(message.split()))
     half = LONGEST // 2
     return text if len(text) <= LONGEST else f"{text[: half - 5]} ... {text[5 - half :]}"
 

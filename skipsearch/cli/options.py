@@ -128,7 +128,7 @@ def add_training(verb: Parser) -> None:
         dest="cache",
         action="store_false",
         help="decode a folder of images anew instead of once into ~/.cache/skipsearch/decoded"
-        " (or decoded in --data-root)",
+        " (or skipsearch/decoded in $XDG_CACHE_HOME, or decoded in --data-root)",
     )
     group.add_argument(
         "--metric",

@@ -20,7 +20,7 @@ from skipsearch.cli.words import (
     write_csv,
 )
 from skipsearch.defaults import LABELS, TILE
-from skipsearch.errors import counted
+from skipsearch.errors import counted, escaped
 from skipsearch.task import Baseline
 
 EXPLANATION = "explain-{}.csv"  # file in the folder of the report
@@ -201,7 +201,8 @@ def predict_images(options: argparse.Namespace) -> None:
     table = predict(
         options.export, options.images, top=options.top, out=options.out, tile=options.tile
     )
-    shown = {"probability": "{:.4f}".format, "share": "{:.4f}".format}
+    texts = dict.fromkeys(("image", "file", "label", "target"), escaped)
+    shown = texts | {"probability": "{:.4f}".format, "share": "{:.4f}".format}
     print(table.to_string(index=False, formatters=shown))
     if "tiles" in table and (table.tiles > 1).any():
         print("Pictures in several tiles are computed in tiles that overlap by a quarter.")

@@ -21,7 +21,7 @@ from skipsearch.errors import (
     DesignError,
     LayoutError,
     RecipeError,
-    hide_passwords,
+    line_of,
     not_one_of,
     shown_value,
 )
@@ -220,20 +220,20 @@ def write_csv(
         if file:
             raise
         return f"No file was written: {not_written(problem)} (--csv FILE writes it elsewhere)."
-    return hide_passwords(f"The whole table: {path}")
+    return line_of(f"The whole table: {path}")
 
 
 def not_written(problem: OSError) -> str:
     """Return which file could not be written, and why."""
     where = f"{problem.filename}: " if problem.filename else ""
-    return hide_passwords(f"{where}{problem.strerror or problem}")
+    return line_of(f"{where}{problem.strerror or problem}")
 
 
 def print_path(text: str) -> None:
-    """Print a line with a path; passwords in URLs are hidden."""
-    print(hide_passwords(text))
+    """Print a line with a path."""
+    print(line_of(text))
 
 
 def warn(text: str) -> None:
-    """Print a warning to standard error; passwords in URLs are hidden."""
-    print(f"skipsearch: warning: {hide_passwords(text)}", file=sys.stderr)
+    """Print a warning to standard error."""
+    print(f"skipsearch: warning: {line_of(text)}", file=sys.stderr)

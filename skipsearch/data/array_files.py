@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import is_zipfile
 
 import numpy as np
 from PIL import ImageOps
@@ -45,21 +46,50 @@ Reader = Callable[[Path], RawImage]
 
 
 def read_npy(path: Path) -> RawImage:
-    """Read an .npy file.
+    """Read an image from an .npy file.
+
+    Raises:
+        DataError: If it cannot be read.
+    """
+    return RawImage(array=npy_array(path, "image"), axes=None)
+
+
+def npy_array(path: Path, name: str) -> Array:
+    """Return the array in an .npy file.
+
+    Args:
+        path: Path of the file.
+        name: Name of the array, for messages.
 
     Raises:
         DataError: If it cannot be read.
     """
     try:
         with path.open("rb") as stream:
-            array = np.load(stream, allow_pickle=False)
+            # Not numpy.load, which takes any other file for a pickle.
+            array: Array = np.lib.format.read_array(stream, allow_pickle=False)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except Exception as error:  # numpy raises errors of many kinds
+        if is_of_objects(error):
+            raise UnreadableError(f"{path}: {of_objects(name)}") from None
+        if is_zipfile(path):
+            raise DataError(
+                f"{path}: an archive of arrays, expected one array in an {NPY} file"
+            ) from None
         raise UnreadableError(f"{path}: unreadable as an {NPY} file ({reason(error)})") from None
-    if not isinstance(array, np.ndarray):
-        raise DataError(f"{path}: an archive of arrays, expected one image in an {NPY} file")
-    return RawImage(array=array, axes=None)
+    return array
+
+
+def is_of_objects(error: Exception) -> bool:
+    """Return whether an error of numpy is about an array of Python objects."""
+    return "allow_pickle" in str(error)
+
+
+def of_objects(name: str) -> str:
+    """Return a clause that an array holds Python objects, with the code that converts it."""
+    plain = f"{name}.astype(str)" if name.endswith("_labels") else f"numpy.stack(list({name}))"
+    return f"{name} holds Python objects, which are not read: save {plain}"
 
 
 def read_deep(path: Path) -> RawImage:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from skipsearch.data.array_files import NPY, is_of_objects, npy_array, of_objects
 from skipsearch.data.arrays import GROUPS, KEYS, PREFIXES, REQUIRED, read_arrays
 from skipsearch.data.load_options import LoadOptions
+from skipsearch.data.looking import IMAGE_SUFFIXES, look_into
 from skipsearch.data.mapped import ArrayFile
 from skipsearch.data.memory import is_resident, placed, require_memory
 from skipsearch.data.npy_headers import array_in, arrays_in
@@ -37,16 +39,31 @@ def read_npz(path: Path, options: LoadOptions) -> Read:
         path=path,
         sizes=_members(path),
         read=lambda names: _arrays(path, names),
-        mapped=lambda: arrays_in(path),
-        advice="write it without compression (numpy.savez), so that it can stay in the file",
+        places=lambda: arrays_in(path),
     )
     return _read(source, options, REQUIRED)
 
 
-def is_array_folder(path: Path) -> bool:
-    """Return whether a path is a folder of .npy files with the images of each split."""
-    names = {name for name in (*KEYS, *ALONE) if (path / f"{name}.npy").is_file()}
-    return "train_images" in names or ("images" in names and bool({"labels", "masks"} & names))
+def is_array_folder(path: Path, *, images_only: bool) -> bool:
+    """Return whether a path is a folder of .npy files that each have all images or labels.
+
+    It is one if the files of the training images are there. Otherwise it is taken for one, which
+    lacks them, if it cannot be a folder of images.
+
+    Args:
+        path: Path of a file or folder.
+        images_only: Whether images without labels suffice, so that each file can be an image.
+    """
+    if not path.is_dir():
+        return False
+    inside = look_into(path, (NPY,))
+    names = {file.stem for file in inside.images}
+    if "train_images" in names or ("images" in names and bool({"labels", "masks"} & names)):
+        return True
+    if images_only:
+        return any(name in KEYS and name.endswith("_images") for name in names)
+    has_pictures = any(suffix in IMAGE_SUFFIXES for suffix in inside.others)
+    return bool(names) and not inside.folders and not has_pictures
 
 
 def read_array_folder(folder: Path, options: LoadOptions) -> Read:
@@ -60,7 +77,8 @@ def read_array_folder(folder: Path, options: LoadOptions) -> Read:
         DataError: If its arrays are not as `load_data` requires.
     """
     files: dict[str, Path] = {}
-    for path in sorted(folder.glob("*.npy")):
+    for path in look_into(folder, (NPY,)).images:
+        _check_name(folder, path.stem, (*KEYS, *ALONE))
         name = ALONE.get(path.stem, path.stem)
         if name in files:
             raise DataError(f"{folder}: both {files[name].name} and {path.name}, expected one")
@@ -68,11 +86,8 @@ def read_array_folder(folder: Path, options: LoadOptions) -> Read:
     source = _Source(
         path=folder,
         sizes={name: path.stat().st_size for name, path in files.items()},
-        read=lambda names: {name: _array(files[name]) for name in names},
-        mapped=lambda: {
-            name: array for name, path in files.items() if (array := array_in(path)) is not None
-        },
-        advice="write them in C order and in the byte order of this machine",
+        read=lambda names: {name: npy_array(files[name], name) for name in names},
+        places=lambda: {name: array_in(path) for name, path in files.items()},
     )
     required = {
         kind: tuple(name for name in names if name.startswith("train"))
@@ -89,15 +104,13 @@ class _Source:
         path: Path of the file or folder.
         sizes: Number of bytes of each array, by name.
         read: Function that reads arrays of some names.
-        mapped: Function that finds the arrays which can be mapped.
-        advice: Advice for arrays that cannot be mapped.
+        places: Function that finds each array in its file, or the reason why it cannot be mapped.
     """
 
     path: Path
     sizes: Mapping[str, int]
     read: Callable[[list[str]], dict[str, Array]]
-    mapped: Callable[[], dict[str, ArrayFile]]
-    advice: str
+    places: Callable[[], dict[str, ArrayFile | str]]
 
 
 def _read(source: _Source, options: LoadOptions, required: Mapping[str, tuple[str, ...]]) -> Read:
@@ -106,33 +119,36 @@ def _read(source: _Source, options: LoadOptions, required: Mapping[str, tuple[st
     names, kind = _choose(
         path, list(source.sizes), required, images_only=options.denoise is not None
     )
-    size = sum(source.sizes[name] for name in names)
     mapped: dict[str, Array] = {}
-    if not is_resident(size, options.in_memory):
-        mapped = {
-            name: _map(file)
-            for name, file in source.mapped().items()
-            if name in names and name.endswith(LARGE) and _may_map(name, file)
-        }
-        if options.in_memory is False and not mapped:
-            raise DataError(f"{path}: cannot be read from a file: {source.advice}")
+    remedy = "write fewer or smaller images"
+    if not is_resident(sum(source.sizes[name] for name in names), options.in_memory):
+        places = source.places()
+        for name in (name for name in names if name.endswith(LARGE)):
+            place = _mappable(name, places[name])
+            if isinstance(place, ArrayFile):
+                mapped[name] = _map(place)
+            elif options.in_memory is False:
+                raise DataError(f"{path}: {name} cannot be read from a file: {place}")
+            else:
+                remedy += f"; {name} cannot stay in the file: {place}"
     rest = [name for name in names if name not in mapped]
     require_memory(
         2 * sum(source.sizes[name] for name in rest),  # twice, for the division into splits
         f"{path}: its arrays",
-        f"write fewer or smaller images, or {source.advice}",
+        remedy,
     )
     arrays = source.read(rest) | mapped
-    place = placed(size, path, options.in_memory) if mapped else ""
-    return read_arrays(str(path), arrays, kind, f"the arrays in {path}", place)
+    size = sum(source.sizes[name] for name in mapped)
+    where = placed(size, path, options.in_memory) if mapped else ""
+    return read_arrays(str(path), arrays, kind, f"the arrays in {path}", where)
 
 
-def _may_map(name: str, file: ArrayFile) -> bool:
-    """Return whether an array needs no conversion; others are read, and checked as usual."""
-    is_mask = name.endswith("_masks")
-    return len(file.shape) in ((3,) if is_mask else (3, 4)) and (
-        not is_mask or file.dtype == np.dtype(np.uint8).str
-    )
+def _mappable(name: str, place: ArrayFile | str) -> ArrayFile | str:
+    """Return the place of an array that needs no conversion, or the reason why it cannot stay."""
+    masks = np.dtype(np.uint8)
+    if isinstance(place, str) or not name.endswith("_masks") or place.dtype == masks.str:
+        return place
+    return f"it is {np.dtype(place.dtype)}, and masks are converted to {masks}: write them as such"
 
 
 def _map(file: ArrayFile) -> Array:
@@ -158,7 +174,20 @@ def _members(path: Path) -> dict[str, int]:
             f"{path}: unreadable as an .npz file (an archive of other files: unpack it and name "
             "its folder)"
         )
-    return {member.filename.removesuffix(".npy"): member.file_size for member in members}
+    sizes = {member.filename.removesuffix(".npy"): member.file_size for member in members}
+    for name in sizes:
+        _check_name(path, name, KEYS)
+    return sizes
+
+
+def _check_name(path: Path, name: str, allowed: tuple[str, ...]) -> None:
+    """Check that the name of an array is known.
+
+    Raises:
+        DataError: If it is unknown.
+    """
+    if name not in allowed:
+        raise DataError(f"{path}: array {not_one_of(name, allowed)}")
 
 
 def _choose(
@@ -167,11 +196,8 @@ def _choose(
     """Return the names of the arrays to read, and the kind of targets among them.
 
     Raises:
-        DataError: If an array is unexpected or missing, or there are too many.
+        DataError: If an array is missing, or there are too many.
     """
-    for name in names:
-        if name not in KEYS:
-            raise DataError(f"{path}: array {not_one_of(name, KEYS)}")
     if {"val_images", "validation_images"} <= set(names):
         raise DataError(f"{path}: both val_images and validation_images, expected one of them")
     kinds = [kind for kind in required if any(name.endswith(f"_{kind}") for name in names)]
@@ -179,19 +205,28 @@ def _choose(
     if images_only:
         labels = [f"{prefix}_labels" for prefix in of_images]
         if "train" not in of_images:
-            raise DataError(f"{path}: no train_images in it")
+            raise DataError(
+                f"{path}: no train_images in it, expected train_images, and optionally test_images"
+                " and val_images"
+            )
         if not set(labels) <= set(names):
             images = [f"{prefix}_images" for prefix in of_images]
             return [*images, *(name for name in names if name == GROUPS)], None
         return [name for name in names if not name.endswith("_masks")], "labels"
     if len(kinds) > 1:
         raise DataError(f"{path}: both labels and masks, expected one of them")
-    kind = kinds[0] if kinds else "labels"
+    if not kinds:
+        ways = "; or ".join(", ".join(names) for names in required.values())
+        raise DataError(
+            f"{path}: no labels or masks in it, expected {ways} (images alone are for denoising)"
+        )
+    (kind,) = kinds
     prefixes = [p for p in PREFIXES if p in of_images or f"{p}_{kind}" in names]
     pairs = [f"{prefix}_{what}" for prefix in prefixes for what in ("images", kind)]
-    for key in (*required[kind], *pairs):
+    expected = list(dict.fromkeys((*required[kind], *pairs)))
+    for key in expected:
         if key not in names:
-            raise DataError(f"{path}: no {key} in it, expected {', '.join(required[kind])}")
+            raise DataError(f"{path}: no {key} in it, expected {', '.join(expected)}")
     return names, kind
 
 
@@ -217,24 +252,7 @@ def _arrays(path: Path, names: list[str]) -> dict[str, Array]:
             for name in names:
                 arrays[name] = np.asarray(file[name])
     except Exception as error:  # zipfile, zlib and numpy raise errors of many kinds
-        if "allow_pickle" in str(error):  # numpy's error for an array of Python objects
-            raise DataError(
-                f"{path}: {name} holds Python objects, which are not read: save "
-                f"{_plain(name)}, and the others in the same way"
-            ) from None
+        if is_of_objects(error):
+            raise DataError(f"{path}: {of_objects(name)}, and the others in the same way") from None
         raise DataError(f"{path}: unreadable as an .npz file ({reason(error)})") from None
     return arrays
-
-
-def _array(path: Path) -> Array:
-    """Read an .npy file."""
-    try:
-        with path.open("rb") as stream:
-            return np.asarray(np.load(stream, allow_pickle=False))
-    except Exception as error:  # numpy raises errors of many kinds
-        raise DataError(f"{path}: unreadable as an .npy file ({reason(error)})") from None
-
-
-def _plain(name: str) -> str:
-    """Return the expression that converts an array of objects to numbers or texts."""
-    return f"numpy.stack(list({name}))" if name.endswith("_images") else f"{name}.astype(str)"

@@ -154,20 +154,19 @@ def _check_sizes(where: str, images: Mapping[str, Array], numbers: Mapping[str, 
 
 def _axes(where: str, given: Array | None, images: Array) -> str:
     """Return the order of the axes of images; raise an error if it is ambiguous or invalid."""
+    words = (CHANNELS_LAST, CHANNELS_FIRST)
+    if given is not None and str(given) not in words:
+        raise DataError(f"{where}: {AXES} {not_one_of(str(given), words)}")
     if images.ndim == 3:
         return CHANNELS_LAST
-    if given is not None:
-        word = str(given)
-        if word not in (CHANNELS_LAST, CHANNELS_FIRST):
-            raise DataError(f"{where}: {AXES} {not_one_of(word, (CHANNELS_LAST, CHANNELS_FIRST))}")
-        return word
-    axes = axes_of(images.shape[1:])
-    if axes is not None:
-        return axes
-    raise DataError(
-        f"{where}: train_images is {images.shape}, in which the channels could be any axis: add the"
-        f" text {AXES}, {CHANNELS_LAST!r} or {CHANNELS_FIRST!r}"
-    )
+    axes = axes_of(images.shape[1:]) if given is None else str(given)
+    if axes is None:
+        ways = " or ".join(f"{AXES}={word!r}" for word in words)
+        raise DataError(
+            f"{where}: train_images is {images.shape}, in which the channels could be the first or"
+            f" the last axis of an image: give {ways}"
+        )
+    return axes
 
 
 def _groups(where: str, groups: Array | None, images: int) -> Array | None:

@@ -1,8 +1,8 @@
 """Folders of images that are decoded once: a cache of their pixels, checked by the files' stamps.
 
 A folder in the cache holds an .npy file for the images and for the labels or masks of each split,
-and ``cache.json``. It is valid if the names, sizes and times of all files of the data set are those
-at its time of reading.
+and ``cache.json``. It is valid if the names and stamps of all files of the data set, and of its
+own, are those at the time of reading.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from typing import Any
 import numpy as np
 import PIL
 
-from skipsearch.data.known import DEFAULT_ROOT
 from skipsearch.data.load_options import LoadOptions
 from skipsearch.data.looking import is_hidden
-from skipsearch.data.mapped import Images, Mapped
+from skipsearch.data.mapped import Images, Mapped, Stamp
 from skipsearch.data.memory import is_resident, placed, require_memory, shown_bytes
 from skipsearch.data.notes import Notes
 from skipsearch.data.npy_headers import array_in
-from skipsearch.data.paths import path_of
+from skipsearch.data.paths import cache_home, path_of
 from skipsearch.data.pruning import FILE, PART, lock_of, locked
 from skipsearch.data.reading import Reading
 from skipsearch.data.rooms import Files, Memory
 from skipsearch.data.source import Read
 from skipsearch.data.split import Split
-from skipsearch.errors import DataError
+from skipsearch.errors import DataError, escaped
 from skipsearch.plan import Size
 from skipsearch.task import TASKS
 
-VERSION = 2  # of the format; with a change of what is decoded, it must be raised
+VERSION = 3  # of the format; with a change of what is decoded, it must be raised
+NAME_SHOWN = 50  # characters of the name of a folder in that of its cache
 LEAST_BYTES = 2**24  # of the files of a folder; smaller ones are read in a moment, without a cache
 
 
@@ -105,8 +105,7 @@ def _cached(
 
 def _root(root: str | Path | None) -> Path:
     try:
-        parent = DEFAULT_ROOT.parent if root is None else root
-        return path_of(parent, "data-root") / "decoded"
+        return path_of(cache_home() if root is None else root, "data-root") / "decoded"
     except DataError as error:  # no home folder
         raise OSError(errno.ENOENT, str(error)) from None
 
@@ -116,7 +115,7 @@ def _root(root: str | Path | None) -> Path:
 
 @dataclass(frozen=True)
 class _Listing:
-    """Digest of the names, sizes and times of all files below a folder, and their whole size."""
+    """Digest of the names and stamps of all files below a folder, and their whole size."""
 
     digest: str
     size: int
@@ -126,16 +125,17 @@ def _listing(folder: Path) -> _Listing:
     digest, total = hashlib.blake2b(digest_size=16), 0
     # Another version of the decoder may give other pixels.
     digest.update(f"{VERSION} Pillow {PIL.__version__}".encode())
-    for name, size, time in _files(folder, "", ()):
-        digest.update(f"{name}\0{size} {time}\0".encode(errors="surrogateescape"))
-        total += size
+    for name, stamp in _files(folder, "", ()):
+        text = f"{name}\0{' '.join(map(str, stamp or ()))}\0"
+        digest.update(text.encode(errors="surrogateescape"))
+        total += stamp.size if stamp else 0
     return _Listing(digest.hexdigest(), total)
 
 
 def _files(
     folder: Path, prefix: str, above: tuple[tuple[int, int], ...]
-) -> Iterator[tuple[str, int, int]]:
-    """Yield name, size and time of each file below a folder, and the names of hidden ones."""
+) -> Iterator[tuple[str, Stamp | None]]:
+    """Yield name and stamp of each file below a folder; names alone of folders and hidden files."""
     status = folder.stat()
     here = (status.st_dev, status.st_ino)
     if here in above:
@@ -145,27 +145,27 @@ def _files(
     for entry in ordered:
         name = f"{prefix}{entry.name}"
         if is_hidden(entry.name):
-            yield name, 0, 0
+            yield name, None
         elif entry.is_dir():
-            yield f"{name}/", 0, 0
+            yield f"{name}/", None
             yield from _files(Path(entry.path), f"{name}/", (*above, here))
         elif entry.is_file():
-            found = entry.stat()
-            yield name, found.st_size, found.st_mtime_ns
+            yield name, Stamp.of_status(entry.stat())
 
 
 def _key(folder: Path, size: Size | None, what: str) -> str:
     """Return the name of a folder in the cache."""
     options = json.dumps([str(folder), size, what])
-    return f"{folder.name}-{hashlib.blake2b(options.encode(), digest_size=6).hexdigest()}"
+    digest = hashlib.blake2b(options.encode(), digest_size=6).hexdigest()
+    return f"{escaped(folder.name)[:NAME_SHOWN]}-{digest}"
 
 
 def _valid(place: Path, listing: str, options: LoadOptions) -> dict[str, Any] | None:
     """Return the description of a folder in the cache; None if it is missing or stale."""
     try:
         values: dict[str, Any] = json.loads((place / FILE).read_text())
-        sizes = {name: (place / name).stat().st_size for name in values["files"]}
-        if values["listing"] != listing or values["files"] != sizes:
+        stamps = {name: list(Stamp.of(place / name)) for name in values["files"]}
+        if values["listing"] != listing or values["files"] != stamps:
             return None
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -190,7 +190,7 @@ def _make(
             if split.labels.ndim == 1:
                 np.save(part / f"{name}_labels.npy", split.class_labels.numpy())
         room.flush()
-        files = {path.name: path.stat().st_size for path in part.iterdir()}
+        files = {path.name: Stamp.of(path) for path in part.iterdir()}
         values = {
             "folder": str(folder),
             "listing": listing,
@@ -247,6 +247,6 @@ def _open(place: Path, values: dict[str, Any], in_memory: bool | None) -> Read:
 def _mapped(path: Path, number: int) -> Mapped:
     """Return the first items of an array in the cache."""
     file = array_in(path)
-    if file is None:
-        raise OSError(errno.EINVAL, "not an array of the cache", str(path))
+    if isinstance(file, str):
+        raise OSError(errno.EINVAL, f"not an array of the cache, since {file}", str(path))
     return Mapped((replace(file, shape=(number, *file.shape[1:])),))

@@ -1,19 +1,19 @@
 """A data set of images: splits on one device, and information about them."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
 
-from skipsearch.data.arrays import read_arrays
+from skipsearch.data.describing import source_of, summary_of
 from skipsearch.data.device import find_device, room_for_images
 from skipsearch.data.dividing import three_splits
 from skipsearch.data.fingerprint import fingerprint, hash_of
 from skipsearch.data.folds import check_count, check_division, check_units, fold_rows
-from skipsearch.data.given import check_given_name, given_arrays, names_of, read_items
+from skipsearch.data.given_data import GivenData
 from skipsearch.data.load_options import LoadOptions
 from skipsearch.data.mapped import ArrayFile
 from skipsearch.data.memory import moved, shown_bytes
@@ -23,40 +23,15 @@ from skipsearch.data.pixels import pixel_type
 from skipsearch.data.resizing import resize
 from skipsearch.data.source import Array, Read
 from skipsearch.data.split import Split
-from skipsearch.data.summaries import (
-    balance,
-    describe_labels,
-    describe_masks,
-    mean_and_std,
-)
-from skipsearch.data.vector_summaries import (
-    check_targets,
-    describe_label_matrices,
-    describe_targets,
-    label_balance,
-    targets_mean_and_std,
-)
-from skipsearch.errors import DataError
-from skipsearch.plan import ImageSize, Size, check_image_size
-from skipsearch.task import CLASSIFICATION, MULTI_LABEL, REGRESSION, SEGMENTATION, Task
-
-BALANCE: Mapping[str, Callable[[Any, tuple[str, ...]], str]] = {
-    CLASSIFICATION.name: balance,
-    SEGMENTATION.name: balance,
-    MULTI_LABEL.name: label_balance,
-}
-DESCRIBE: Mapping[str, Callable[[Any, tuple[str, ...]], list[str]]] = {
-    CLASSIFICATION.name: describe_labels,
-    SEGMENTATION.name: describe_masks,
-    MULTI_LABEL.name: describe_label_matrices,
-    REGRESSION.name: describe_targets,
-}
-
-SAID_FROM = 2**28  # bytes of images in memory from which the summary mentions them
+from skipsearch.data.summaries import mean_and_std
+from skipsearch.data.vector_summaries import check_targets, targets_mean_and_std
+from skipsearch.errors import DataError, escaped
+from skipsearch.plan import ImageSize, Size
+from skipsearch.task import CLASSIFICATION, Task
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Data:
+class Data(GivenData):
     """A data set with its splits, on one device.
 
     Attributes:
@@ -145,27 +120,23 @@ class Data:
         strata = read.class_names if task.classifies else None
         divided = three_splits(name, parts, strata, split_seed, validation_fraction, read.groups)
         train, validation, test = divided.train, divided.validation, divided.test
-        remarks = [read.source, divided.remark]
-        if task.name in BALANCE:
-            remarks.append(BALANCE[task.name](parts["train"].labels, read.class_names))
-        if before != Size(*train.images.shape[2:]):
-            remarks.append(f"resized from {before.height}x{before.width} pixels")
+        resized_from = None if before == Size(*train.images.shape[2:]) else before
         splits = {"train": train, "validation": validation, "test": test}
         mean, std = mean_and_std(train.images)
         check_targets(name, task, splits, read.class_names)
         target_mean, target_std = targets_mean_and_std(task, train)
         notes = observe(name, read, splits, size)
         return cls(
-            name=name,
+            name=escaped(name),
             train=train,
             validation=validation,
             test=test,
-            class_names=read.class_names,
+            class_names=tuple(map(escaped, read.class_names)),
             mean=mean,
             std=std,
             split_seed=split_seed,
             augmentation=dict(read.augmentation),
-            source="; ".join(filter(None, [*remarks, *notes.remarks()])),
+            source=source_of(read, parts["train"].labels, divided.remark, resized_from, notes),
             fingerprint=fingerprint(
                 {part: (s.images, s.labels) for part, s in splits.items()}, task, sigma
             ),
@@ -175,134 +146,9 @@ class Data:
             sigma=sigma,
             target_mean=target_mean,
             target_std=target_std,
-            place=read.place if before == Size(*train.images.shape[2:]) else "",
+            place="" if resized_from else read.place,
             drawn=divided.drawn,
             groups=divided.groups,
-        )
-
-    @classmethod
-    def from_arrays(
-        cls,
-        images: Any,
-        labels: Any,
-        *,
-        validation: tuple[Any, Any] | None = None,
-        test: tuple[Any, Any] | None = None,
-        groups: Any = None,
-        class_names: Sequence[str] | None = None,
-        target_names: Sequence[str] | None = None,
-        axes: str | None = None,
-        name: str = "arrays",
-        image_size: ImageSize | None = None,
-        split_seed: int = 0,
-        validation_fraction: float | None = None,
-    ) -> Self:
-        """Create a data set from arrays: classes, several labels, numbers or masks.
-
-        To resume, confirm, explain or export a run of such data, pass the same arrays again.
-
-        Args:
-            images: Training images (N, H, W), (N, H, W, C) or (N, C, H, W), a NumPy array or a
-                tensor of uint8, uint16, float16 or float32. They keep their type.
-            labels: Labels (N,), integers from 0 on or texts, for classification; a matrix (N, K) of
-                0 and 1 for K labels that an image has or not; numbers (N,) or (N, K) for
-                regression; or masks (N, H, W) of integers, with 255 for pixels to ignore. Numbers
-                are for regression if they are floating-point numbers, except 0.0, 1.0, 2.0 and so
-                on, or if ``target_names`` is given.
-            validation: Images and labels of the validation split; None to draw it from the training
-                images.
-            test: Images and labels of the test split; None to draw it from the training images.
-            groups: Group of each training image, (N,), integers or texts, such as a patient: the
-                images of one group stay in one split. None if every image is its own group.
-            class_names: Name of each class or label.
-            target_names: Name of each number that a network predicts.
-            axes: ``NHWC`` or ``NCHW``; needed only if the shape is ambiguous.
-            name: Name of the data in tables and messages.
-            image_size: Side of square images in pixels, or (height, width), to resize to.
-            split_seed: Seed of the division into train and validation.
-            validation_fraction: Share of validation images: by default 0.1 of the training images
-                if ``test`` is given, and otherwise 0.2.
-
-        Returns:
-            Data on the CPU.
-
-        Raises:
-            DataError: If the arrays are of another kind or do not match each other.
-        """
-        arrays, kind = given_arrays(
-            images, labels, validation, test, class_names, target_names, axes, groups
-        )
-        read = read_arrays(name, arrays, kind, "arrays given in Python")
-        size = None if image_size is None else check_image_size(image_size, DataError)
-        return cls.of(
-            check_given_name(name),
-            read,
-            size=size,
-            split_seed=split_seed,
-            validation_fraction=validation_fraction,
-        )
-
-    @classmethod
-    def from_dataset(
-        cls,
-        dataset: Any,
-        *,
-        validation: Any = None,
-        test: Any = None,
-        image: str = "image",
-        label: str = "label",
-        class_names: Sequence[str] | None = None,
-        target_names: Sequence[str] | None = None,
-        name: str = "dataset",
-        image_size: ImageSize | None = None,
-        split_seed: int = 0,
-        validation_fraction: float | None = None,
-    ) -> Self:
-        """Create a data set from a map-style dataset, whose items are all read in advance.
-
-        Its items are pairs (image, label), as in torchvision, or mappings, as in Hugging Face
-        datasets. Images are PIL images, arrays or tensors, all of one size; a tensor (C, H, W) has
-        its channels first. Random transforms are rejected: the recipe sets the augmentation.
-
-        Args:
-            dataset: Training images and their labels; any ``torch.utils.data.Dataset`` with a
-                length, ``datasets.Dataset``, or sequence.
-            validation: The same for the validation split; None to draw it from the training images.
-            test: The same for the test split; None to draw it from the training images.
-            image: Key of the image, if items are mappings.
-            label: Key of the label, if items are mappings.
-            class_names: Name of each class or label; None for the names in the dataset.
-            target_names: Name of each number that a network predicts, as for ``from_arrays``.
-            name: Name of the data in tables and messages.
-            image_size: Side of square images in pixels, or (height, width), to resize to.
-            split_seed: Seed of the division into train and validation.
-            validation_fraction: Share of validation images; None for the default.
-
-        Returns:
-            Data on the CPU.
-
-        Raises:
-            DataError: If an item is of another kind, or the images differ in size.
-        """
-        parts = {"train": dataset, "validation": validation, "test": test}
-        items = {
-            part: read_items(f"{name}: {part}", items, image, label)
-            for part, items in parts.items()
-            if items is not None
-        }
-        first = items["train"]
-        return cls.from_arrays(
-            first.images,
-            first.labels,
-            validation=items["validation"].pair if "validation" in items else None,
-            test=items["test"].pair if "test" in items else None,
-            class_names=class_names if target_names else class_names or names_of(dataset, label),
-            target_names=target_names,
-            axes=first.axes,
-            name=name,
-            image_size=image_size,
-            split_seed=split_seed,
-            validation_fraction=validation_fraction,
         )
 
     @property
@@ -369,40 +215,16 @@ class Data:
         for masks, the shares of the pixels of each class and of ignored pixels; for denoising, the
         noise; and notes on what was skipped or looks wrong.
         """
-        splits = self._splits()
-        form = f"{self.in_channels} x {Size.of(self.image_size)}"
-        form += "" if self.pixels == "uint8" else f", {self.pixels}"
-        task = self.task
-        what = [f"{self.classes} {task.output if self.classes == 1 else task.outputs}"]
-        if task.restores:
-            what = [task.name, f"sigma {self.sigma:g}"]
-        elif not task.classifies:
-            what = [task.name, *what]
-        lines = [
-            f"data {self.name}: {', '.join(what)}, images of {form}",
-            f"images: {', '.join(f'{len(split):,} {name}' for name, split in splits.items())}",
-        ]
-        if task.restores:
-            lines.append(f"noise: normal, sigma {self.sigma:g} of 255 grey levels")
-        else:
-            labels = {name: split.labels for name, split in splits.items()}
-            lines += DESCRIBE[task.name](labels, self.class_names)
-        size = sum(split.nbytes for split in splits.values())
-        if self.place:
-            lines.append(f"place: {self.place}")
-        elif size >= SAID_FROM:
-            where = f"in memory on {self.train.images.device}"
-            lines.append(f"place: {shown_bytes(size)} {where} and in each worker of a search")
-        if self.folds is not None:
-            count = len(self.train) + len(self.validation)
-            lines.append(
-                f"{self.folds} folds of the {count:,} train and validation images: each is the"
-                " validation split of another seed"
-            )
-        if left_out := self.notes.left_out():
-            lines.append(f"left out: {left_out}")
-        lines += [f"note: {warning}" for warning in self.notes.warnings()]
-        return "\n".join(lines)
+        return summary_of(
+            self.name,
+            self._splits(),
+            self.task,
+            self.class_names,
+            sigma=self.sigma,
+            place=self.place,
+            folds=self.folds,
+            notes=self.notes,
+        )
 
     def _splits(self) -> dict[str, Split]:
         splits = {"train": self.train, "validation": self.validation, "test": self.test}

@@ -7,13 +7,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from PIL import Image
 
 from skipsearch.data.arrays import AXES, GROUPS
-from skipsearch.data.axes import CHANNELS_FIRST
+from skipsearch.data.axes import CHANNELS_FIRST, CHANNELS_LAST
 from skipsearch.data.known import DATASETS
 from skipsearch.data.source import Array
 from skipsearch.data.vectors import CLASS_NAMES, TARGET_NAMES
-from skipsearch.errors import DataError, not_one_of, shown_value
+from skipsearch.errors import DataError, escaped, not_one_of, shown_value
 
 READ_AGAIN = 20  # images that are read twice: a random flip stays unseen in one of a million sets
 
@@ -22,6 +23,8 @@ def check_given_name(name: object) -> str:
     """Return the name of given data; raise an error if it could name other data."""
     if not isinstance(name, str) or not name or "/" in name or "\\" in name:
         raise DataError(f"name: {shown_value(name)} is not a text without slashes")
+    if escaped(name) != name:
+        raise DataError(f"name: {shown_value(name)} is not a text without control characters")
     if name in DATASETS:
         raise DataError(f"name: {name!r} is a known data set; give another name")
     return name
@@ -152,11 +155,11 @@ def read_items(where: str, dataset: Any, image: str, label: str) -> Items:
     axes: str | None = None
     for index in range(number):
         picture, target = _pair(f"{where}[{index}]", dataset[index], image, label)
-        found = CHANNELS_FIRST if isinstance(picture, torch.Tensor) and picture.ndim == 3 else None
+        found = _axes_of(picture)
         if images and found != axes:
             raise DataError(
-                f"{where}[{index}]: some images are tensors with channels first and others are not;"
-                " give one kind"
+                f"{where}[{index}]: some images are tensors with channels first, pictures of"
+                " Pillow, or arrays, and others are not; give one kind"
             )
         axes = found
         pixels = _image_array(f"{where}[{index}]: image", picture)
@@ -178,6 +181,13 @@ def read_items(where: str, dataset: Any, image: str, label: str) -> Items:
                 " random transform, and set crop, flip and cutout in the recipe"
             )
     return Items(np.stack(images), _array(f"{where}: labels", labels), axes)
+
+
+def _axes_of(picture: Any) -> str | None:
+    """Return the order of the axes by the kind of an image; None for arrays."""
+    if isinstance(picture, Image.Image):
+        return CHANNELS_LAST
+    return CHANNELS_FIRST if isinstance(picture, torch.Tensor) and picture.ndim == 3 else None
 
 
 def _pair(where: str, item: Any, image: str, label: str) -> tuple[Any, Any]:

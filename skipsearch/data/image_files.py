@@ -162,13 +162,17 @@ def _pixels(path: Path, raw: RawImage, channels: int | None) -> Tensor:
     array = raw.array
     what = f"{path}: an array of {array.dtype} {array.shape}"
     if array.ndim not in (2, 3) or 0 in array.shape:
-        raise DataError(f"{what}, expected one image (H, W), (H, W, C) or (C, H, W), not empty")
+        several = "; several are expected in train_images.npy" if array.ndim == 4 else ""
+        raise DataError(
+            f"{what}, expected one image (H, W), (H, W, C) or (C, H, W), not empty{several}"
+        )
     check_pixels(what, array, "image")
     axes = raw.axes or _axes(array.shape, channels)
     if axes is None:
         raise DataError(
-            f"{what}, in which the channels could be any axis: save it as (H, W, C) with fewer"
-            " channels than rows and columns, or all images as an .npz file with axes"
+            f"{what}, in which the channels could be the first or the last axis: save it as a TIFF"
+            " file by tifffile.imwrite(FILE, image, photometric='minisblack',"
+            " metadata={'axes': 'CYX'}), or 'YXC', or all images as an .npz file with axes"
         )
     if array.ndim == 2:
         array = array[None]

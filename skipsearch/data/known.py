@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skipsearch.data.digits import read_digits
-from skipsearch.data.paths import path_of
+from skipsearch.data.paths import cache_home, path_of
 from skipsearch.data.source import Read, split_of_arrays, split_of_masks
 from skipsearch.data.stored import Arrays, read_stored
 from skipsearch.data.synthetic import digits_segmentation
 from skipsearch.task import CLASSIFICATION, SEGMENTATION, Task
-
-DEFAULT_ROOT = Path("~/.cache/skipsearch/data")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +104,7 @@ def read_known(name: str, root: str | Path | None, download: bool) -> Read:
         where, arrays = name, known.make()
     else:
         assert known.kind is not None, "made or stored"
-        folder = path_of(DEFAULT_ROOT if root is None else root, "data-root")
+        folder = path_of(cache_home() / "data" if root is None else root, "data-root")
         where, arrays = f"{name} in {folder}", read_stored(name, known.kind, folder, download)
     parts = {}
     for part, (images, labels) in arrays.parts.items():

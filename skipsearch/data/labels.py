@@ -8,6 +8,8 @@ import numpy as np
 from skipsearch.data.source import Array
 from skipsearch.errors import DataError, counted
 
+TO_PREDICT = "give target_names if they are numbers to predict (regression)"
+
 
 def read_labels(
     where: str, labels: Mapping[str, Array], names: Array | None
@@ -118,7 +120,7 @@ def _whole(where: str, key: str, labels: Array) -> Array:
             odd = labels[~np.isfinite(labels) | (labels % 1 != 0)][0]
             raise DataError(
                 f"{where}: {key} is {labels.dtype} {labels.shape} and holds {odd:g}, expected "
-                "integers (N,)"
+                f"integers (N,); or {TO_PREDICT}"
             )
         # Values beyond int64 are clipped; they are out of range, which is checked later.
         return np.clip(labels.astype(np.float64), -(2.0**62), 2.0**62).astype(np.int64)
@@ -136,6 +138,7 @@ def _check_range(where: str, labels: Mapping[str, Array], classes: int) -> None:
             if len(found) == classes and np.isin(array, found).all():
                 line = (
                     ": save numpy.searchsorted(numpy.unique(train_labels), labels), for each labels"
+                    f"; or {TO_PREDICT}"
                 )
             raise DataError(
                 f"{where}: {key}: label {label} is not in 0..{classes - 1}, one for each of the "

@@ -78,8 +78,9 @@ def load_data(
               have one channel.
             - with `denoise`, also a folder of images without classes. Sizes and channels are those
               of segmentation.
-        root: Folder of torchvision's data sets, by default ~/.cache/skipsearch/data. Only
-            downloads write to it: existing archives are unpacked to a temporary folder.
+        root: Folder of torchvision's data sets, by default ~/.cache/skipsearch/data, or
+            skipsearch/data in XDG_CACHE_HOME. Only downloads write to it: existing archives are
+            unpacked to a temporary folder.
         device: Device of the tensors.
         image_size: Side of square images in pixels, or (height, width): an image is resized
             (bilinear, antialiased) to cover it, and cropped at the centre; a mask is resized in
@@ -91,9 +92,9 @@ def load_data(
         denoise: Standard deviation of Gaussian noise in grey levels of 0..255, which networks are
             to remove from the images; None for the task of the source. Labels are not used, and
             masks are not read.
-        cache: Whether a folder is decoded once, into ``decoded`` in ~/.cache/skipsearch, or in
-            `root` if that is given. The names, sizes and times of its files are checked whenever it
-            is loaded. Small folders are not cached.
+        cache: Whether a folder is decoded once, into ``decoded`` in ~/.cache/skipsearch (or
+            skipsearch in XDG_CACHE_HOME), or in `root` if that is given. The names, sizes and times
+            of its files are checked whenever it is loaded. Small folders are not cached.
         skip_damaged: Whether image files that cannot be read are left out and reported, instead
             of an error.
         group_folders: Whether the folders inside the folder of a class are groups, such as
@@ -148,8 +149,10 @@ def load_data(
         raise DataError(f"{where}: {error.strerror or error}") from None
     if group_folders and read.groups is None:
         raise DataError(f"{name}: group_folders has no effect, expected a folder of classes")
-    is_decoded = path is not None and path.is_dir() and not is_array_folder(path)
-    if skip_damaged and not is_decoded:
+    of_images = denoise is not None
+    if skip_damaged and (
+        path is None or not path.is_dir() or is_array_folder(path, images_only=of_images)
+    ):
         raise DataError(f"{name}: skip_damaged has no effect, expected a folder of image files")
     if denoise is not None:
         kind = pixel_type(read.parts["train"].images)
@@ -168,10 +171,12 @@ def load_data(
         sigma=sigma,
     )
     if in_memory is False and not data.train.is_mapped:
-        raise DataError(
-            f"{name}: in_memory=False has no effect, expected a folder of images, of .npy files or"
-            " an uncompressed .npz file, not resized"
+        why = (
+            ", expected a folder of images, of .npy files or an uncompressed .npz file"
+            if path is None
+            else f" on arrays that are resized: leave out image_size, or save them as {size}"
         )
+        raise DataError(f"{name}: in_memory=False has no effect{why}")
     return replace(data, options=options).to(device)
 
 
@@ -210,7 +215,7 @@ def _read(
     """Read the source of a name or a path."""
     if path is None:
         return read_known(name, options.root, options.download)
-    if is_array_folder(path):
+    if is_array_folder(path, images_only=options.denoise is not None):
         return read_array_folder(path, options)
     if path.is_dir():
         if options.denoise is not None:

@@ -57,6 +57,26 @@ class Passed:
         self.outside += outside
 
 
+def refuse_folder(path: Path) -> None:
+    """Check that a path, where the file of an image is expected, is no folder.
+
+    Raises:
+        DataError: If it is a folder; the error has the pattern of the image files inside.
+    """
+    if not path.is_dir():
+        return
+    inside = look_into(path, SUFFIXES)
+    below = [look_into(place, SUFFIXES) for place in inside.folders]
+    files = inside.images or [file for each in below for file in each.images]
+    if not files:
+        raise DataError(
+            f"{path}: a folder without images, expected files that end with one of"
+            f" {' '.join(SUFFIXES)}"
+        )
+    pattern = path / ("*" if inside.images else "*/*")
+    raise DataError(f"{path}: a folder, expected image files, such as {pattern}{files[0].suffix}")
+
+
 def is_hidden(name: str) -> bool:
     """Return whether a file or folder of this name is hidden."""
     return name.startswith(".") or name in HIDDEN

@@ -30,17 +30,23 @@ class Stamp(NamedTuple):
 
     Attributes:
         size: Number of bytes.
-        time: Time of the last change in nanoseconds.
+        time: Time of the last change of the content in nanoseconds, which programs can set.
+        change: Time of the last change of the content or the attributes, set by the system alone.
     """
 
     size: int
     time: int
+    change: int
 
     @classmethod
     def of(cls, file: int | str | Path) -> Self:
         """Return the stamp of an open file or a path."""
-        status = os.stat(file)
-        return cls(status.st_size, status.st_mtime_ns)
+        return cls.of_status(os.stat(file))
+
+    @classmethod
+    def of_status(cls, status: os.stat_result) -> Self:
+        """Return the stamp of a file with this status."""
+        return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +102,8 @@ class _Opened:
             fcntl.flock(number, fcntl.LOCK_SH | fcntl.LOCK_NB)  # the cache keeps what is open
         self._number = number
         self._item = prod(file.shape[1:]) * np.dtype(file.dtype).itemsize
-        self._check()
+        if Stamp.of(number) != file.stamp:
+            raise self._changed()
         mapped = mmap.mmap(number, 0, prot=mmap.PROT_READ)
         self._array: Array = np.ndarray(file.shape, file.dtype, mapped, file.offset)
 
@@ -117,8 +124,13 @@ class _Opened:
         return found.reshape(-1, *self._file.form)
 
     def _check(self) -> None:
-        if Stamp.of(self._number) != self._file.stamp:
-            raise DataError(f"{self._file.path}: has changed since it was read: load it again")
+        # Without the time of the attributes, which changes when an open file is removed or linked.
+        now, then = Stamp.of(self._number), self._file.stamp
+        if (now.size, now.time) != (then.size, then.time):
+            raise self._changed()
+
+    def _changed(self) -> DataError:
+        return DataError(f"{self._file.path}: has changed since it was read: load it again")
 
 
 _OPENED: weakref.WeakValueDictionary[ArrayFile, _Opened] = weakref.WeakValueDictionary()

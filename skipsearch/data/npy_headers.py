@@ -10,47 +10,57 @@ from typing import BinaryIO
 import numpy as np
 
 from skipsearch.data.mapped import ArrayFile, Stamp
+from skipsearch.errors import reason
 
 LOCAL_HEADER = 30  # bytes of a member of a zip file before its name
 LENGTHS = slice(26, 30)  # of these, the lengths of the name and of an extra field
 
 
-def array_in(path: Path) -> ArrayFile | None:
-    """Return the array in an .npy file; None if it cannot be mapped.
+def array_in(path: Path) -> ArrayFile | str:
+    """Return the array in an .npy file, or the reason why it cannot be mapped.
 
     Raises:
         OSError: If the file cannot be read.
     """
     with path.open("rb") as stream:
-        return _array_at(path, stream)
+        return _array_at(path, stream, os.fstat(stream.fileno()).st_size)
 
 
-def arrays_in(path: Path) -> dict[str, ArrayFile]:
-    """Return the arrays by name in an .npz file that can be mapped: those not compressed.
+def arrays_in(path: Path) -> dict[str, ArrayFile | str]:
+    """Return each array by name in an .npz file, or the reason why it cannot be mapped.
 
     Raises:
         OSError: If the file cannot be read.
         BadZipFile: If it is no .npz file.
     """
-    found = {}
+    found: dict[str, ArrayFile | str] = {}
     with path.open("rb") as stream, zipfile.ZipFile(stream) as archive:
         for member in archive.infolist():
+            name = member.filename.removesuffix(".npy")
             if member.compress_type != zipfile.ZIP_STORED:
+                found[name] = "it is compressed: write it with numpy.savez"
                 continue
             stream.seek(member.header_offset)
             header = stream.read(LOCAL_HEADER)
             lengths = np.frombuffer(header[LENGTHS], "<u2").tolist()
             start = stream.seek(sum(lengths), os.SEEK_CUR)
-            array = _array_at(path, stream)
-            if array is not None and array.end == start + member.file_size:
-                found[member.filename.removesuffix(".npy")] = array
+            end = start + member.file_size
+            place = _array_at(path, stream, end)
+            if isinstance(place, ArrayFile) and place.end < end:
+                place = "it is damaged: the archive gives it more bytes than its shape"
+            found[name] = place
     return found
 
 
-def _array_at(path: Path, stream: BinaryIO) -> ArrayFile | None:
-    """Return the array whose header follows in a stream; None if it cannot be mapped.
+def _array_at(path: Path, stream: BinaryIO, end: int) -> ArrayFile | str:
+    """Return the array whose header follows in a stream, or the reason why it cannot be mapped.
 
     Only complete arrays of numbers in C order and in the byte order of this machine can be mapped.
+
+    Args:
+        path: Path of the file.
+        stream: Stream of the file, at the header.
+        end: Position of the end of the array.
     """
     stamp = Stamp.of(stream.fileno())
     try:
@@ -59,10 +69,16 @@ def _array_at(path: Path, stream: BinaryIO) -> ArrayFile | None:
             version, np.lib.format.read_array_header_2_0
         )
         shape, is_fortran, dtype = read(stream)
-    except ValueError:
-        return None
-    if is_fortran or dtype.hasobject or not dtype.isnative or not shape or 0 in shape:
-        return None
+    except ValueError as error:
+        return f"it is no array of numpy.save, or damaged ({reason(error)})"
+    if dtype.hasobject:
+        return "it holds Python objects: write an array of numbers"
+    if not shape or 0 in shape:
+        return f"its shape is {shape}, expected images"
+    if is_fortran:
+        return "it is in Fortran order: write numpy.ascontiguousarray of it"
+    if not dtype.isnative:
+        return f"it is in the byte order of other machines: write its astype('{dtype.name}')"
     array = ArrayFile(
         path=path,
         stamp=stamp,
@@ -71,4 +87,6 @@ def _array_at(path: Path, stream: BinaryIO) -> ArrayFile | None:
         shape=shape,
         form=shape[1:],
     )
-    return array if array.end <= stamp.size else None  # None if it is truncated
+    if array.end > end:
+        return f"it is damaged: {array.end - end:,} bytes at its end are missing"
+    return array

@@ -33,6 +33,15 @@ def path_of(value: str | Path, what: str) -> Path:
         raise DataError(f"{what}: {text} needs the working directory, which is gone") from None
 
 
+def cache_home() -> Path:
+    """Return the folder of the package in the user's caches, ~/.cache unless XDG_CACHE_HOME is set.
+
+    As in the XDG base directory specification, a relative path in this variable is ignored.
+    """
+    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (given if given.is_absolute() else Path("~/.cache")) / "skipsearch"
+
+
 def require_utf8(text: str, what: str) -> None:
     """Check that the name of a file is UTF-8, so that it can be recorded and shown.
 

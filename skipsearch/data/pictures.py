@@ -158,6 +158,8 @@ def opened(path: str | Path) -> Iterator[Image.Image]:
         raise
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise DataError(f"{path}: a folder, expected an image file") from None
     except UnidentifiedImageError:
         what = "an empty file" if Path(path).stat().st_size == 0 else "not a known image format"
         raise UnreadableError(f"{path}: unreadable image ({what})") from None

@@ -1,12 +1,17 @@
-"""Loading the data set of a run again."""
+"""Loading the data set of a run again, and comparing it with that of the search."""
 
 from __future__ import annotations
 
+import hashlib
+import unicodedata
 from pathlib import Path
 
 from skipsearch.config import DataConfig
 from skipsearch.data import Data, load_data
 from skipsearch.errors import DataError, RunError
+
+NAMES_SHOWN = 10
+LONGEST_SHOWN = 200  # characters of the names
 
 
 def load_again(
@@ -26,7 +31,7 @@ def load_again(
         data_root: Folder of the data set's files; None for the folder used by the search.
 
     Raises:
-        RunError: If its images, labels or splits differ from those of the search.
+        RunError: If its images, labels, splits or class names differ from those of the search.
         DataError: If it is missing.
     """
     if isinstance(data, Data):
@@ -61,3 +66,22 @@ def _check_same(run: Path, asked: DataConfig, images: Data, otherwise: str) -> N
         raise RunError(
             f"{run}: {otherwise} (fingerprint {images.fingerprint}, {asked.fingerprint} then)"
         )
+    names = described_names(images)
+    if asked.class_names is not None and names != asked.class_names:
+        raise RunError(f"{run}: {otherwise} (class names {names}, {asked.class_names} then)")
+
+
+def described_names(images: Data) -> str | None:
+    """Return the first names of classes, labels or targets with a hash of all; None if unused.
+
+    The text identifies the names, and is short even for thousands of classes.
+
+    Args:
+        images: Data set.
+    """
+    if images.task.restores:
+        return None
+    names = [unicodedata.normalize("NFC", name) for name in images.class_names]
+    shown = ", ".join(names[:NAMES_SHOWN])[:LONGEST_SHOWN]
+    digest = hashlib.blake2b("\0".join(names).encode(), digest_size=4).hexdigest()
+    return f"{shown}{', ...' * (len(names) > NAMES_SHOWN)} ({len(names)}, hash {digest})"

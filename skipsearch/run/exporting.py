@@ -14,7 +14,7 @@ from skipsearch.artefacts.units import in_units
 from skipsearch.artefacts.writing import check_request, write_artefacts
 from skipsearch.data import Data
 from skipsearch.design import Design
-from skipsearch.errors import RunError, not_one_of
+from skipsearch.errors import RunError, escaped, not_one_of
 from skipsearch.models import build
 from skipsearch.record import Epoch, Measurement, Trial
 from skipsearch.run.folder import Run
@@ -132,7 +132,7 @@ def export(
     card = Card(
         task=images.task,
         name=f"{run.space.name}-{trial.design.id}",
-        data=f"{run.config.data.name}: {run.config.data.source}",
+        data=escaped(f"{run.config.data.name}: {run.config.data.source}"),
         pixels=images.pixels,
         mean=images.mean,
         std=images.std,

@@ -20,6 +20,7 @@ from skipsearch.errors import DataError, RecipeError, RunError, counted, not_one
 from skipsearch.plan import ImageSize, Size
 from skipsearch.recipe import Recipe
 from skipsearch.record import ASK_BEST, COSTS, Trial
+from skipsearch.run.dataset import described_names
 from skipsearch.run.folder import Run
 from skipsearch.run.lock import locked
 from skipsearch.run.places import STUDY, check_folder, check_outside
@@ -518,4 +519,5 @@ def _describe(
         skip_damaged=options.skip_damaged,
         group_folders=options.group_folders,
         cache=options.cache,
+        class_names=described_names(images),
     )

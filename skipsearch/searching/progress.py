@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TextIO
 
-from skipsearch.errors import counted
+from skipsearch.errors import counted, escaped
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Trial
 from skipsearch.task import Metric
 from skipsearch.terminal import Line, can_redraw, clock, columns_of
@@ -56,7 +56,7 @@ class Progress:
 
     def write_line(self, text: str) -> None:
         """Write a separate line."""
-        self._stream.write(text + "\n")
+        self._stream.write(f"{escaped(text)}\n")
         self._stream.flush()
 
     def ended(self, number: int, state: str, score: float | None, running: int) -> None:
