@@ -223,7 +223,7 @@ class Task:
             tasks = tasks_with(name)
             if self.name not in tasks:
                 raise RecipeError(
-                    f"recipe.{name}: is for {' and '.join(tasks)}, and the task is {self.name}"
+                    f"recipe.{name}: is for {', '.join(tasks)}, and the task is {self.name}"
                 )
 
     def check_head(self, head: str) -> None:
@@ -387,6 +387,7 @@ MULTI_LABEL = Task(
     metric=MEAN_AVERAGE_PRECISION,
     other_metrics=(MACRO_F1, AUROC),
     nothing="the frequency of each label for every image",
+    fields=("class_weights",),
     output="label",
     outputs="labels",
 )

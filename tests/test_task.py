@@ -21,6 +21,7 @@ from skipsearch.task import (
     CLASSIFICATION,
     DENOISING,
     MEAN_IOU,
+    MULTI_LABEL,
     SEGMENTATION,
     TASKS,
     Baseline,
@@ -91,9 +92,9 @@ def test_the_error_of_a_score_in_decibels_is_that_of_the_squares(mse: float) -> 
     ("task", "field", "users"),
     [
         (CLASSIFICATION, "loss", "segmentation"),
-        (DENOISING, "class_weights", "classification and segmentation"),
+        (DENOISING, "class_weights", "classification, segmentation, multi-label"),
         (DENOISING, "loss", "segmentation"),
-        (DENOISING, "label_smoothing", "classification and segmentation"),
+        (DENOISING, "label_smoothing", "classification, segmentation"),
     ],
 )
 def test_a_field_of_the_recipe_for_other_tasks_is_refused(
@@ -107,6 +108,7 @@ def test_a_field_of_the_recipe_for_other_tasks_is_refused(
 def test_fields_of_all_tasks_and_of_its_own_are_accepted() -> None:
     SEGMENTATION.check_recipe(["peak_lr", "loss", "class_weights", "label_smoothing"])
     CLASSIFICATION.check_recipe(["crop", "label_smoothing", "class_weights"])
+    MULTI_LABEL.check_recipe(["class_weights"])
 
 
 def test_a_baseline_says_what_it_is() -> None:

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics
 from torch import Tensor
+from torch.nn import functional as F
 from vector_data import multi_label, regression
 
 import skipsearch as ss
@@ -148,11 +149,33 @@ def test_a_pack_trains_as_its_members(data: Data) -> None:
 
 @pytest.mark.parametrize("data", [LABELLED, NUMBERED], ids=["labels", "numbers"])
 def test_fields_of_other_tasks_are_refused(data: Data) -> None:
-    for field, value in (("class_weights", "median-frequency"), ("label_smoothing", 0.1)):
-        with pytest.raises(RecipeError, match=f"recipe.{field}: is for classification and"):
-            Trainer(build(TINY, 1, 3), data, Recipe(**{field: value}))
+    with pytest.raises(RecipeError, match="recipe.label_smoothing: is for classification, seg"):
+        Trainer(build(TINY, 1, 3), data, Recipe(label_smoothing=0.1))
     with pytest.raises(RunError, match=r"metric: 'accuracy' is not one of (mean_average|r2)"):
         data.judged_by("accuracy")
+
+
+@pytest.mark.parametrize("metric", MULTI_LABEL_METRICS)
+def test_class_weights_balance_the_images_with_and_without_a_label(metric: str) -> None:
+    truth = LABELLED.train.labels
+    positives = truth.sum(0)
+    weights = (len(truth) - positives) / positives
+    outputs = torch.randn(len(truth), 2, 3, generator=torch.Generator().manual_seed(0))
+    target = torch.stack([truth, truth.flip(0)], dim=1).float()
+    balanced = Recipe(class_weights="median-frequency")
+    criterion = CRITERIA[MULTI_LABEL.name](LABELLED.judged_by(metric), balanced)
+    losses = criterion.losses(outputs, target)
+    for network in range(2):
+        expected = F.binary_cross_entropy_with_logits(
+            outputs[:, network], target[:, network], pos_weight=weights
+        )
+        torch.testing.assert_close(losses[:, network].mean(), expected)
+    # Both sides pull equally on outputs that know nothing.
+    nothing = torch.zeros(len(truth), 1, 3, requires_grad=True)
+    criterion.losses(nothing, truth[:, None].float()).sum().backward()
+    torch.testing.assert_close(nothing.grad.sum(0), torch.zeros(1, 3), atol=1e-5, rtol=0)
+    with pytest.raises(RecipeError, match="recipe.class_weights: is for classification, seg"):
+        Trainer(build(TINY, 1, 2), NUMBERED, balanced)
 
 
 def test_a_training_that_diverges_advises_a_smaller_learning_rate() -> None:
