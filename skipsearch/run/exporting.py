@@ -105,6 +105,7 @@ def export(
     out = Path(out)
     check_request(out, formats, precision)
     images = run.load_data(device or default_device(), data, data_root)
+    images = dataclasses.replace(images, folds=None)  # the fixed splits, whatever the search had
     check_outside(out, images.path)
     if images.test is None:
         raise RunError(f"{run.path}: the given data have no test split, which export tests on")
