@@ -177,7 +177,6 @@ class Task:
         classifies: Whether each image has one class.
         output: What an output of the network stands for.
         outputs: The same in the plural.
-        diverged: Advice if the loss of a training is no longer finite.
     """
 
     name: str
@@ -190,7 +189,6 @@ class Task:
     classifies: bool = False
     output: str = "class"
     outputs: str = "classes"
-    diverged: str = ""
     other_metrics: tuple[Metric, ...] = ()
 
     def judged_by(self, name: str | None) -> Task:
@@ -397,8 +395,6 @@ REGRESSION = Task(
     nothing="the mean of each target for every image",
     output="target",
     outputs="targets",
-    # The curvature of a cross-entropy is bounded by 1/4, that of a squared error is 2 / targets.
-    diverged="squared errors need a smaller one, such as 0.02",
 )
 TASKS = Table(
     "task",

@@ -1,9 +1,10 @@
-"""Regression: mean squared error of standardised targets, and the coefficient of determination."""
+"""Regression: Huber loss of standardised targets, and the coefficient of determination."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from skipsearch.data import Data
 from skipsearch.recipe import Recipe
@@ -33,8 +34,14 @@ class RegressionCriterion(Summed):
         return images, ((labels - self._mean) / self._std).float()
 
     def losses(self, outputs: Tensor, target: Tensor, label_smoothing: float = 0.0) -> Tensor:
-        """Return the squared error (n, networks), the mean over the targets."""
-        return (outputs - target).square().mean(2)
+        """Return the Huber loss (n, networks), the mean over the targets.
+
+        It is half the squared error up to a standard deviation, and linear beyond (Huber 1964,
+        doi:10.1214/aoms/1177703732). Like that of a cross-entropy, its gradient is bounded:
+        gradients of squared errors grow with the errors, so that layouts diverge at learning
+        rates that are common for classification.
+        """
+        return F.huber_loss(outputs, target, reduction="none").mean(2)
 
     def no_tally(self, networks: int) -> Tensor:
         """Return zeros (networks, 4, targets)."""
