@@ -12,13 +12,17 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 from sklearn import metrics
 from torch import Tensor
 from torch.nn import functional as F
 from vector_data import multi_label, regression
 
 import skipsearch as ss
+from skipsearch.artefacts import program
+from skipsearch.artefacts.card import Card
 from skipsearch.artefacts.units import Standard, in_units
+from skipsearch.artefacts.writing import write_artefacts
 from skipsearch.cli.parser import read_arguments
 from skipsearch.data import Data
 from skipsearch.errors import ExportError, RecipeError, RunError
@@ -232,6 +236,36 @@ def test_a_small_target_far_from_0_is_judged_by_its_deviation() -> None:
     assert standard.difference(expected + 0.125, expected) == 0  # two steps of float32
     assert standard.difference(expected + 2, expected) > 1
     assert Standard().difference(expected + 2, expected) == 2
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+@pytest.mark.parametrize(
+    ("mean", "std"), [((1e4, -3e6), (0.5, 7.0)), ((0.0, 0.0), (1e6, 1e-6))], ids=["far", "wide"]
+)
+def test_half_precision_keeps_offset_and_scale_of_targets(
+    precision: str, mean: tuple[float, ...], std: tuple[float, ...], tmp_path: Path
+) -> None:
+    network = in_units(build(TINY, 1, 2).eval(), mean, std)
+    formats = ["source", "program"] + ["onnx"] * (precision == "fp16")
+    card = Card(task=REGRESSION, target_mean=mean, target_std=std)
+    sizes = {"in_channels": 1, "image_size": 6, "classes": 2}
+    write_artefacts(
+        network, TINY, tmp_path / "out", **sizes, formats=formats, precision=precision, card=card
+    )
+    half = {"fp16": torch.float16, "bf16": torch.bfloat16}[precision]
+    kinds = {
+        name: value.dtype
+        for name, value in load_file(tmp_path / "out/model.safetensors").items()
+        if value.is_floating_point()
+    }
+    assert {name for name, kind in kinds.items() if kind != half} == {"classifier.weight", "classifier.bias"}
+    images = torch.randn(4, 1, 6, 6)
+    with torch.no_grad():
+        expected = network(images)
+    found = program.load(tmp_path / "out/model.pt2")(images)
+    assert found.dtype == torch.float32
+    assert ((found - expected) / torch.tensor(std)).abs().max() < 0.5
+    assert "The last layer stays in float32." in (tmp_path / "out/card.md").read_text()
 
 
 # --- the whole way -------------------------------------------------------------------------------
