@@ -68,8 +68,8 @@ def write_artefacts(
             model.py, or without it those of the library's module.
         precision: ``fp32``; ``fp16`` or ``bf16`` to round the weights and to run programs in it,
             from float32 images to float32 logits. model.py computes in float32 for any precision
-            of the weights. The last layer of a regression stays in float32. ONNX does not support ``bf16``: ONNX Runtime has no convolution for
-            it on the CPU, where the file is checked.
+            of the weights. The last layer of a regression stays in float32. ONNX does not support
+            ``bf16``: ONNX Runtime has no convolution for it on the CPU, where the file is checked.
         tolerance: Largest allowed difference from the module in float32, relative to the largest
             output; that of the precision in ``TOLERANCES`` if None.
         card: Information about the network, or just a note.

@@ -299,9 +299,7 @@ class StudySearcher(Searcher):
     def _close(self, trial_id: str, ends: Sequence[_End | None]) -> None:
         """Close the ended trainings of a pack, and the pack with the last of them."""
         pack = self._packs[trial_id]
-        ended = [
-            (t.proposal, end) for t, end in zip(pack.trainings, ends, strict=True) if end is not None
-        ]
+        ended = [(t.proposal, end) for t, end in zip(pack.trainings, ends, strict=True) if end]
         pack.trainings = [t for t, end in zip(pack.trainings, ends, strict=True) if end is None]
         pack.ends += [end for _, end in ended]
         for proposal, end in ended:
