@@ -28,6 +28,7 @@ from skipsearch.task import (
     Metric,
     Scale,
     Task,
+    all_metrics,
 )
 from skipsearch.task import PSNR as DECIBELS
 from skipsearch.training.criteria import CRITERIA
@@ -67,12 +68,13 @@ def test_differences_have_the_unit_of_the_metric() -> None:
     assert DECIBELS.difference(0.1234, "+") == "+0.12"
 
 
-@pytest.mark.parametrize("metric", [task.metric for task in TASKS.values()])
+@pytest.mark.parametrize("metric", all_metrics(), ids=lambda metric: metric.name)
 def test_scores_have_two_ends_and_a_margin_between_them(metric: Metric) -> None:
     # The hypervolume, the axes of figures and the model of the space need them.
-    assert -math.inf < metric.floor < metric.best < math.inf
-    assert metric.floor == metric.worst or metric.worst == -math.inf
-    assert 0 < metric.margin < metric.best - metric.floor
+    scale = Scale(metric, 100, baseline=-2.5)
+    assert -math.inf < scale.floor < metric.best < math.inf
+    assert scale.floor == metric.worst or metric.worst == -math.inf
+    assert 0 < scale.margin < metric.best - scale.floor
 
 
 @given(st.floats(-2, 3))

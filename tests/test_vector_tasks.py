@@ -106,6 +106,13 @@ def test_figures_of_numbers_are_those_of_scikit_learn(seed: int, n: int) -> None
     for network, score in enumerate(scores):
         found, truth = outputs[:, network].double().numpy(), target.double().numpy()
         assert score == pytest.approx(metrics.r2_score(truth, found), abs=1e-9)
+        for name, function in (
+            ("rmse", metrics.root_mean_squared_error),
+            ("mae", metrics.mean_absolute_error),
+        ):
+            judging = CRITERIA[REGRESSION.name](NUMBERED.judged_by(name), RECIPE)
+            by_error = tallied(judging, outputs, judged).scores(n)[network]
+            assert -by_error == pytest.approx(function(truth * std, found * std), rel=1e-12)
         off = np.abs(truth - found)
         loss = np.where(off < 1, off**2 / 2, off - 0.5).mean()
         assert losses[:, network].mean().item() == pytest.approx(loss, rel=1e-5)
@@ -140,6 +147,13 @@ def test_the_baseline_of_numbers_is_the_mean_in_training() -> None:
     expected = metrics.r2_score(truth, np.broadcast_to(NUMBERED.target_mean, truth.shape))
     assert do_nothing(NUMBERED, NUMBERED.validation) == pytest.approx(expected, abs=1e-6)
     assert expected < 0
+    for name, function in (
+        ("rmse", metrics.root_mean_squared_error),
+        ("mae", metrics.mean_absolute_error),
+    ):
+        error = function(truth, np.broadcast_to(NUMBERED.target_mean, truth.shape))
+        score = do_nothing(NUMBERED.judged_by(name), NUMBERED.validation)
+        assert score == pytest.approx(-error, rel=1e-6)
 
 
 @pytest.mark.parametrize("data", [LABELLED, NUMBERED], ids=["labels", "numbers"])
@@ -191,7 +205,7 @@ def test_no_layout_of_a_regression_diverges_at_the_default_learning_rate(layout:
 
 
 def test_the_help_names_the_metrics_of_every_task(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "regression: r2" in metric_words()
+    assert "regression: r2, rmse, mae" in metric_words()
     with pytest.raises(SystemExit):
         read_arguments(["search", "--help"])
     shown = " ".join(capsys.readouterr().out.split())
@@ -295,14 +309,15 @@ def exported_outputs(folder: Path, images: Tensor) -> Tensor:
 def test_the_whole_way(make: Callable[[], Data], tmp_path: Path) -> None:
     data = make()
     is_regression = data.task.name == "regression"
-    run = ss.search(
-        ss.Space.from_dict(SPACE), data, trials=8, seeds=4, epochs=4, out=tmp_path / "run"
-    )
+    name = "rmse" if is_regression else None
+    how = {"trials": 8, "seeds": 4, "epochs": 4, "out": tmp_path / "run"}
+    run = ss.search(ss.Space.from_dict(SPACE), data, metric=name, **how)
     run = Run.open(run.path)
     metric = run.config.task.metric
     assert run.config.objectives == (metric.validation,)
-    assert run.config.data.baseline == do_nothing(data, data.validation)
-    assert run.rank()[metric.validation].notna().all()
+    assert run.config.data.baseline == do_nothing(data.judged_by(name), data.validation)
+    assert (run.rank()[metric.validation] > 0).all()
+    assert (run.rank()[metric.validation].is_monotonic_increasing) == is_regression
     assert not run.effects().empty
     page = run.report().read_text()
     assert metric.title in page
@@ -323,9 +338,11 @@ def test_the_whole_way(make: Callable[[], Data], tmp_path: Path) -> None:
     table = ss.predict(exported.path, files)
     if is_regression:
         assert "for 2 targets" in words
-        assert figures["r2"] == pytest.approx(metrics.r2_score(truth, outputs), abs=1e-4)
-        rmse = metrics.root_mean_squared_error(truth, outputs, multioutput="raw_values")
-        assert list(figures["targets"]["rmse"].values()) == pytest.approx(rmse, rel=1e-3)
+        rmse = metrics.root_mean_squared_error(truth, outputs)
+        assert figures["rmse"] == pytest.approx(rmse, rel=1e-4)
+        assert -exported.test.score == figures["rmse"] < figures["baseline"]
+        r2 = metrics.r2_score(truth, outputs, multioutput="raw_values")
+        assert list(figures["targets"]["r2"].values()) == pytest.approx(r2, abs=1e-3)
         assert list(table.columns) == ["image", "target", "value"]
         assert table.target.tolist() == ["first", "second"] * 3
         assert table.value.to_numpy() == pytest.approx(outputs[:3].flatten().numpy(), rel=1e-5)

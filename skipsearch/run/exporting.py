@@ -129,7 +129,7 @@ def export(
         gallery = trainer.gallery(images.validation) if shown else None
     ranking, metric = run.rank(), images.task.metric
     place = ranking[ranking.trial == trial.number].iloc[0]
-    search_score = float(place[metric.validation])
+    search_score = metric.value(float(place[metric.validation]))
     card = Card(
         task=images.task,
         name=f"{run.space.name}-{trial.design.id}",
@@ -196,7 +196,7 @@ def _confirmed(run: Run, trial: Trial) -> dict[str, Any]:
     row = found.row(trial)
     return {
         "confirmations": scores,
-        "confirmed_interval": (float(row.low), float(row.high)),
+        "confirmed_interval": found.metric.values((float(row.low), float(row.high))),
         "chance_of_best": float(row.chance),
         "leaders": len(found.table),
     }

@@ -130,9 +130,10 @@ class Progress:
         best, best_trial = [], []
         if self._best is not None:
             score, name = self._best
-            best = [f"best {score:.4f}"]
+            value = self._metric.plain(self._metric.value(score))
+            best = [f"best {value}"]
             mean = "mean " * (self._folds > 1)
-            best_trial = [f"best {mean}{self._metric.title} {score:.4f} ({name})"]
+            best_trial = [f"best {mean}{self._metric.title} {value} ({name})"]
         states = f"{finished} finished, {running} running, {stopped}, {failed} failed"
         forms = (
             [count, states, *best_trial, when],
