@@ -118,6 +118,8 @@ class Metric:
 
     def shown(self, value: float) -> str:
         """Return a value or an error as in tables, with its unit."""
+        if self.is_error:
+            return self.text(value)
         return format(value, self.format) + ("" if self.format[-1] == "%" else f" {self.unit}")
 
     def clip(self, score: float) -> float:
@@ -417,7 +419,7 @@ RMSE = Metric(
     unit="target units",
     difference_unit="target units",
     factor=1.0,
-    format=".5g",
+    format=".6g",
     digits=2,
     margin=0.005,
     worst=-math.inf,

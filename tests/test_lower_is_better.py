@@ -13,11 +13,13 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from ray.tune.logger import LoggerCallback
 
 from skipsearch import analysis
 from skipsearch.analysis.figures import plot_effects, plot_front, plot_interaction
@@ -33,6 +35,8 @@ from skipsearch.errors import ExportError
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, Environment, Epoch, Measurement, Trial
 from skipsearch.run import Run
+from skipsearch.searching.logs import Translator
+from skipsearch.searching.messages import Member, Report, Request
 from skipsearch.searching.plans import Plan
 from skipsearch.searching.progress import Progress
 from skipsearch.searching.study import SearchStudy
@@ -151,6 +155,7 @@ def check_interval(table: pd.DataFrame, value: str, low: str, high: str) -> None
 def test_the_ranking_is_that_of_the_scores(run: Run, twin: Run) -> None:
     table, expected, unit = run.rank(), twin.rank(), unit_of(run)
     assert table.design.tolist() == expected.design.tolist()
+    assert run.margin == pytest.approx(0.005 * unit)
     assert table.validation_rmse.is_monotonic_increasing
     same(table.validation_rmse, 1 - expected.validation_r2, unit)
     same(table.low, 1 - expected.high, unit)
@@ -367,7 +372,7 @@ def test_values_and_scores_are_each_other_with_the_other_sign() -> None:
     assert R2.values((-3.0, -1.0)) == (-3.0, -1.0)
     assert RMSE.lack(-3.0) == 3.0
     assert RMSE.text(RMSE.value(-3.25)) == "3.25 target units"
-    assert MAE.shown(1234.5) == "1234.5 target units"
+    assert MAE.shown(123_456.7) == "123457 target units"
     assert RMSE.plain(0.000123456) == "0.0001235"
     scale = Scale(RMSE, 100, baseline=-40.0)
     assert (scale.size, scale.floor, scale.margin) == (40.0, -40.0, 0.2)
@@ -398,6 +403,31 @@ def test_the_progress_line_and_the_epochs_show_the_error(
     head, line = capsys.readouterr().out.splitlines()
     assert "train RMSE" in head
     assert line.split() == ["1", "0.4000", "30", "0.5000", "31", "2.00"]
+
+
+class Recorder(LoggerCallback):
+    """Keeps what it is given to log."""
+
+    def __init__(self) -> None:
+        self.logged: list[dict[str, float]] = []
+
+    def log_trial_start(self, trial: Any) -> None:
+        pass
+
+    def log_trial_result(self, iteration: int, trial: Any, result: dict[str, float]) -> None:
+        self.logged.append(result)
+
+
+def test_logs_have_the_error_under_its_name(tmp_path: Path) -> None:
+    request = Request(
+        design=record(0, 0.0).design, recipe=Recipe(), seeds=(0,), recorded=(0,), checkpoint="c.pt"
+    )
+    recorder = Recorder()
+    trial = SimpleNamespace(trial_id="a", config=request.to_config())
+    report = Report(members=(Member(record(0, -3.5).curve, ""),), done=False, device="cpu")
+    Translator(recorder, tmp_path, RMSE).on_trial_result(1, [], trial, report.to_result())
+    (logged,) = recorder.logged
+    assert (logged["validation_rmse"], logged["train_rmse"]) == (3.5, 3.5)
 
 
 def test_no_table_or_page_of_a_run_has_a_negative_error(

@@ -288,7 +288,7 @@ def test_half_precision_keeps_offset_and_scale_of_targets(
 SPACE = {
     "name": "tiny",
     "base": {"widths": [4, 8], "depths": [1, 1]},
-    "recipe": {"batch_size": 16},
+    "recipe": {"batch_size": 16, "precision": "float32"},
     "axes": {"layout": ["conv3-bn-relu", "bn-relu-conv3 +"]},
 }
 

@@ -151,8 +151,8 @@ def add_effects(verbs: Verbs) -> None:
         "--margin",
         type=float,
         metavar="POINTS",
-        help="negligible difference between scores, in points or dB (default: that of the search's"
-        f" --ask, else that of the metric, {100 * MARGIN:g} for an accuracy)",
+        help="negligible difference between scores, in points, dB or target units (default: that of"
+        f" the search's --ask, else that of the metric, {100 * MARGIN:g} for an accuracy)",
     )
     add_csv(verb, EFFECTS_CSV)
     verb.set_defaults(verb=effects)
