@@ -206,7 +206,7 @@ def numbers(folder: Path) -> Kind:
     images = (images * 255).astype("uint8")
     Image.fromarray(images[0]).save(folder / "one.png")
     data = ss.Data.from_arrays(images, targets, target_names=("brightness", "edge"))
-    return Kind(data, folder / "one.png", {"recipe": ss.Recipe(peak_lr=0.02, epochs=1)})
+    return Kind(data, folder / "one.png")
 
 
 def mapped(folder: Path) -> Kind:

@@ -148,7 +148,8 @@ class Recipe:
             2021, doi:10.1038/s41592-020-01008-z). Another task has only one loss.
         class_weights: Weights of the classes in the cross-entropy: ``none``, or
             ``median-frequency``, inversely proportional to the frequency of a class: among the
-            pixels (Eigen & Fergus 2015, arXiv:1411.4734), or among the images.
+            pixels (Eigen & Fergus 2015, arXiv:1411.4734), or among the images. For several labels
+            the images with a label then weigh as much as those without it.
 
     Raises:
         RecipeError: If a value is out of range.

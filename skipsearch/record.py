@@ -38,8 +38,8 @@ class Epoch:
         epoch: Number of the epoch, from 1.
         learning_rate: Learning rate at the last step.
         train_loss: Mean loss over the epoch's steps, in training mode.
-        train_score: Value of the task's metric, such as the accuracy, on the training images, in
-            training mode.
+        train_score: Score by the task's metric, such as the accuracy, on the training images, in
+            training mode; minus the value if the metric is an error, see ``Metric``.
         validation_loss: Mean loss over the validation split.
         validation_score: Score on the validation split.
         seconds: Wall time of the epoch, evaluation included.
@@ -74,7 +74,7 @@ class Measurement:
     """The score of one network on a split of the data.
 
     Attributes:
-        score: Value of the task's metric, such as the accuracy.
+        score: Score by the task's metric, such as the accuracy; see ``Metric``.
         images: Number of images.
         interval: 95 % interval of the score due to the number of images; NaN if unknown.
         baseline: Score of the trivial baseline on the same images; None if unknown.

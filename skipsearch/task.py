@@ -15,24 +15,31 @@ from skipsearch.table import Table
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A score of a trained network; higher is better.
+    """A measure of a trained network, and the score by which networks are compared.
+
+    A score is higher for a better network. It is the value of the metric or, if this is an error,
+    minus the value, as in scikit-learn (``neg_root_mean_squared_error``). Records, samplers and
+    models have scores; whatever bears the name of the metric has its value: columns of tables, the
+    axes of figures, words.
 
     Attributes:
         name: Word in tables and options, such as ``validation_accuracy``.
         title: Name in sentences.
         short: Abbreviation for the heads of narrow tables.
         error: Name of the error that belongs to a score, see ``lack``.
-        unit: Unit in which scores are shown.
-        difference_unit: Unit in which differences between scores are shown.
-        factor: Factor from a score to that unit.
-        format: Format of a score in tables, such as ``.2%``.
+        unit: Unit in which values are shown.
+        difference_unit: Unit in which differences between values are shown.
+        factor: Factor from a value to that unit.
+        format: Format of a value in tables, such as ``.2%``.
         digits: Number of decimals of a difference in sentences.
-        margin: Default difference that is too small to matter.
+        margin: Default difference that is too small to matter; for an error, as a share of that of
+            the baseline, see ``Scale.margin``.
         worst: Lowest possible score; minus infinity if there is none, as for R2.
         best: Highest possible score.
         is_share_of_images: Whether a score is the share of images that a network gets right, so
             that its uncertainty follows from the binomial distribution.
         is_logarithm: Whether a score is minus the logarithm of an error, as decibels are.
+        is_error: Whether the value is an error in the unit of the data, so that lower is better.
     """
 
     name: str
@@ -49,56 +56,85 @@ class Metric:
     best: float
     is_share_of_images: bool = False
     is_logarithm: bool = False
+    is_error: bool = False
 
     @property
     def validation(self) -> str:
-        """Name of the score on the validation split, in tables and as an objective."""
+        """Name of the value on the validation split, in tables and as an objective."""
         return f"validation_{self.name}"
 
     @property
     def train(self) -> str:
-        """Name of the score on the training split."""
+        """Name of the value on the training split."""
         return f"train_{self.name}"
 
     @property
     def search(self) -> str:
-        """Name, in tables, of the score by which a search ranked a design."""
+        """Name, in tables, of the value by which a search ranked a design."""
         return f"search_{self.name}"
 
-    @property
-    def floor(self) -> float:
-        """Worst score, or 0 if there is none: for R2 that of a constant prediction."""
-        return max(self.worst, 0.0)
+    def value(self, score: float) -> float:
+        """Return the value of the metric that belongs to a score, or the score of a value."""
+        return 0.0 - score if self.is_error else score  # never -0.0
+
+    def values(self, interval: tuple[float, float]) -> tuple[float, float]:
+        """Return the interval of the values that belongs to one of scores, or vice versa."""
+        low, high = map(self.value, interval)
+        return (high, low) if self.is_error else (low, high)
 
     def lack(self, score: float) -> float:
         """Return the gap to the best score; for a logarithmic score, the logarithm of the error."""
         return -score if self.is_logarithm else self.best - score
 
-    def text(self, score: float | None) -> str:
-        """Return a score, or a positive difference between scores, as text with its unit."""
-        return "" if score is None else f"{self.factor * score:.2f} {self.unit}"
+    def text(self, value: float | None) -> str:
+        """Return a value, or a positive difference between values, as text with its unit."""
+        return "" if value is None else f"{self.number(value)} {self.unit}"
 
     def span(self, interval: tuple[float, float]) -> str:
-        """Return an interval of scores as text; ``unknown`` if its ends are NaN."""
+        """Return an interval of values as text; ``unknown`` if its ends are NaN."""
         low, high = interval
         return "unknown" if math.isnan(low) else f"{self.text(low)} to {self.text(high)}"
 
-    def difference(self, value: float, sign: str = "") -> str:
-        """Return a difference between scores as text, without its unit.
+    def number(self, value: float, sign: str = "") -> str:
+        """Return a value, or a difference between values, as text without its unit.
 
         Args:
-            value: Difference.
+            value: Value or difference.
             sign: ``+`` to show the sign of a positive one too.
         """
+        if self.is_error:
+            return significant(value, sign)
+        return f"{self.factor * value:{sign}.2f}"
+
+    def difference(self, value: float, sign: str = "") -> str:
+        """Return the same for a difference in sentences."""
+        if self.is_error:
+            return significant(value, sign)
         return f"{self.factor * value:{sign}.{self.digits}f}"
 
-    def shown(self, score: float) -> str:
-        """Return a score or an error as in tables, with its unit."""
-        return format(score, self.format) + ("" if self.format[-1] == "%" else f" {self.unit}")
+    def plain(self, value: float) -> str:
+        """Return a value as in tables on a terminal, where shares are from 0 to 1."""
+        return significant(value) if self.is_error else f"{value:.4f}"
+
+    def shown(self, value: float) -> str:
+        """Return a value or an error as in tables, with its unit."""
+        if self.is_error:
+            return self.text(value)
+        return format(value, self.format) + ("" if self.format[-1] == "%" else f" {self.unit}")
 
     def clip(self, score: float) -> float:
         """Return the nearest possible score; NaN for NaN."""
         return min(max(score, self.worst), self.best)
+
+
+def significant(value: float, sign: str = "") -> str:
+    """Return a number in any unit: four significant digits, and all before the point.
+
+    Args:
+        value: Number.
+        sign: ``+`` to show the sign of a positive one too.
+    """
+    return f"{value:{sign}.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:{sign}.4g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +167,26 @@ class Scale:
         # The ratio of validation to training images: one fold to all others.
         overlap = 0.0 if self.folds == 1 else 1 / (self.folds - 1)
         return 1 / trainings + overlap
+
+    @property
+    def size(self) -> float:
+        """Size of the errors: that of the baseline if they have a unit of the data, else 1."""
+        if not self.metric.is_error:
+            return 1.0
+        assert self.baseline, "expected the error of the baseline"
+        return self.metric.lack(self.baseline)
+
+    @property
+    def margin(self) -> float:
+        """Default difference between scores that is too small to matter."""
+        return self.metric.margin * self.size
+
+    @property
+    def floor(self) -> float:
+        """Worst score or, if there is none, that of a prediction that learns nothing."""
+        if self.metric.is_error:
+            return self.metric.best - self.size
+        return max(self.metric.worst, 0.0)
 
     @property
     def rounding(self) -> float:
@@ -177,7 +233,6 @@ class Task:
         classifies: Whether each image has one class.
         output: What an output of the network stands for.
         outputs: The same in the plural.
-        diverged: Advice if the loss of a training is no longer finite.
     """
 
     name: str
@@ -190,7 +245,6 @@ class Task:
     classifies: bool = False
     output: str = "class"
     outputs: str = "classes"
-    diverged: str = ""
     other_metrics: tuple[Metric, ...] = ()
 
     def judged_by(self, name: str | None) -> Task:
@@ -223,7 +277,7 @@ class Task:
             tasks = tasks_with(name)
             if self.name not in tasks:
                 raise RecipeError(
-                    f"recipe.{name}: is for {' and '.join(tasks)}, and the task is {self.name}"
+                    f"recipe.{name}: is for {', '.join(tasks)}, and the task is {self.name}"
                 )
 
     def check_head(self, head: str) -> None:
@@ -267,9 +321,8 @@ class Baseline:
             split: Name of the split.
         """
         metric = self.task.metric
-        return (
-            f"To beat: {self.task.nothing}, with {split} {metric.title} {metric.text(self.score)}."
-        )
+        value = metric.text(metric.value(self.score))
+        return f"To beat: {self.task.nothing}, with {split} {metric.title} {value}."
 
 
 ACCURACY = Metric(
@@ -356,6 +409,24 @@ R2 = replace(
     margin=0.01,
     worst=-math.inf,
 )
+# The means over the targets, each in its own unit, of the root of the mean squared error, and of
+# the mean absolute error.
+RMSE = Metric(
+    name="rmse",
+    title="RMSE",
+    short="RMSE",
+    error="RMSE",
+    unit="target units",
+    difference_unit="target units",
+    factor=1.0,
+    format=".6g",
+    digits=2,
+    margin=0.005,
+    worst=-math.inf,
+    best=0.0,
+    is_error=True,
+)
+MAE = replace(RMSE, name="mae", title="MAE", short="MAE", error="MAE")
 CLASSIFICATION = Task(
     name="classification",
     classifies=True,
@@ -387,17 +458,17 @@ MULTI_LABEL = Task(
     metric=MEAN_AVERAGE_PRECISION,
     other_metrics=(MACRO_F1, AUROC),
     nothing="the frequency of each label for every image",
+    fields=("class_weights",),
     output="label",
     outputs="labels",
 )
 REGRESSION = Task(
     name="regression",
     metric=R2,
+    other_metrics=(RMSE, MAE),
     nothing="the mean of each target for every image",
     output="target",
     outputs="targets",
-    # The curvature of a cross-entropy is bounded by 1/4, that of a squared error is 2 / targets.
-    diverged="squared errors need a smaller one, such as 0.02",
 )
 TASKS = Table(
     "task",

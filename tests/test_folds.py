@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections import Counter
 from itertools import chain
@@ -82,7 +83,9 @@ def test_images_of_one_group_are_in_one_fold() -> None:
 def test_each_seed_has_its_own_splits_and_the_test_split_stays(first: int) -> None:
     whole = data()
     folded = whole.in_folds(4, first)
-    assert "4 folds of the 72 train and validation images" in folded.summary()
+    lines = folded.summary().splitlines()
+    assert "images: 72 in folds, 18 test" in lines
+    assert any(line.startswith("4 folds of 18 images: each is the valid") for line in lines)
     assert (folded.fingerprint, folded.for_seed(0).test) == (whole.fingerprint, whole.test)
     seeds = [(first + i) % 2**32 for i in range(8)]
     held = [numbers(folded.for_seed(seed).validation) for seed in seeds]
@@ -97,6 +100,28 @@ def test_each_seed_has_its_own_splits_and_the_test_split_stays(first: int) -> No
     assert drawn.mean == pytest.approx(pixels.mean((0, 2, 3)).tolist())
     assert drawn.std == pytest.approx(pixels.std((0, 2, 3), correction=0).tolist())
     assert whole.for_seed(3) is whole
+
+
+def test_the_summary_counts_the_images_of_folds_not_those_of_the_fixed_splits() -> None:
+    images = RNG.integers(0, 256, (100, 6, 6), dtype=np.uint8)
+    masks = (images > 128).astype(np.uint8)
+    groups = np.arange(100) // 7
+    targets = np.arange(100) + 0.5
+    for labels, said in (
+        (np.arange(100) % 3, "smallest class: '1', 33 images (26 in folds, 7 test)"),
+        (targets, "'target' in folds: mean "),
+        (masks, " in folds, "),
+    ):
+        summary = ss.Data.from_arrays(images, labels, groups=groups).in_folds(3).summary()
+        assert said in summary
+        assert "train," not in summary
+        assert "validation," not in summary
+        found = re.search(r"3 folds of (\d+) to (\d+) images", summary)
+        assert found is not None
+        assert 20 < int(found[1]) < int(found[2]) < 35
+    folded = ss.Data.from_arrays(images, targets).in_folds(3)
+    pool = torch.cat([folded.train.class_labels, folded.validation.class_labels])
+    assert f"mean {pool.mean():.6g}, standard deviation" in folded.summary()
 
 
 def test_masks_and_noise_have_folds_too() -> None:
@@ -278,5 +303,9 @@ def test_a_search_with_folds_goes_the_whole_way(tmp_path: Path) -> None:
     assert "3 folds" in run.report().read_text()
     confirmed = ss.confirm(run, top=2, seeds=2, data=images)
     assert confirmed.rounds == 2
-    exported = ss.export(run, "best", out=tmp_path / "winner", data=images)
+    said: list[str] = []
+    exported = ss.export(
+        run, "best", tmp_path / "winner", data=images, on_data=lambda d: said.append(d.summary())
+    )
     assert exported.test.images == 18
+    assert said == [images.summary()]  # trained on the fixed splits

@@ -342,7 +342,7 @@ def test_an_objective_that_is_none_is_refused(objectives: tuple[str, ...], messa
     with pytest.raises(RunError, match=message):
         front_of(objectives=objectives)
     with pytest.raises(RunError, match=message):
-        dominated_share([], objectives, ACCURACY)
+        dominated_share([], objectives, SCALE)
 
 
 # --- the share of a run --------------------------------------------------------------------------
@@ -351,36 +351,36 @@ def test_an_objective_that_is_none_is_refused(objectives: tuple[str, ...], messa
 def test_the_reference_lies_a_tenth_behind_the_largest_complete_training() -> None:
     trials = [record(0, 0.9, params=2000), record(1, 0.5), record(2, 0.5, params=9, state=PRUNED)]
     big = record(3, 0.5, params=10**6, state=FAIL)
-    assert reference_point([*trials, big], BOTH, ACCURACY) == {
+    assert reference_point([*trials, big], BOTH, SCALE) == {
         "validation_accuracy": 0.0,
         "params": MARGIN * 2000,
     }
-    assert reference_point([big], BOTH, ACCURACY) == {"validation_accuracy": 0.0, "params": 0.0}
+    assert reference_point([big], BOTH, SCALE) == {"validation_accuracy": 0.0, "params": 0.0}
 
 
 def test_a_share_in_figures() -> None:
     trials = [record(0, 0.8, params=1000), record(1, 0.9, params=2000)]
     # Of a box of 2200 parameters by 1: 0.8 from 1000 on, and 0.1 more from 2000 on.
     expected = (1200 * 0.8 + 200 * 0.1) / 2200
-    assert dominated_share(trials, BOTH, ACCURACY) == pytest.approx(expected)
-    assert dominated_share(trials, BOTH[::-1], ACCURACY) == pytest.approx(expected)
+    assert dominated_share(trials, BOTH, SCALE) == pytest.approx(expected)
+    assert dominated_share(trials, BOTH[::-1], SCALE) == pytest.approx(expected)
     wide = {"validation_accuracy": 0.5, "params": 4000}
     expected = (3000 * 0.3 + 2000 * 0.1) / (4000 * 0.5)
-    assert dominated_share(trials, BOTH, ACCURACY, wide) == pytest.approx(expected)
-    assert dominated_share(trials, ("validation_accuracy",), ACCURACY) == pytest.approx(0.9)
+    assert dominated_share(trials, BOTH, SCALE, wide) == pytest.approx(expected)
+    assert dominated_share(trials, ("validation_accuracy",), SCALE) == pytest.approx(0.9)
 
 
 def test_the_most_accurate_counts_though_it_is_the_largest() -> None:
     small, large = record(0, 0.8), record(1, 0.9, params=2000)
     better = dataclasses.replace(large, curve=record(1, 0.95).curve)
-    assert dominated_share([small, large], BOTH, ACCURACY) < dominated_share(
-        [small, better], BOTH, ACCURACY
+    assert dominated_share([small, large], BOTH, SCALE) < dominated_share(
+        [small, better], BOTH, SCALE
     )
 
 
 def test_nothing_complete_covers_nothing() -> None:
-    assert dominated_share([], BOTH, ACCURACY) == 0.0
-    assert dominated_share([record(0, 0.9, state=PRUNED)], BOTH, ACCURACY) == 0.0
+    assert dominated_share([], BOTH, SCALE) == 0.0
+    assert dominated_share([record(0, 0.9, state=PRUNED)], BOTH, SCALE) == 0.0
 
 
 @settings(deadline=None)
@@ -399,21 +399,25 @@ def test_a_share_is_one_and_never_falls_as_a_run_grows(
         for i, (right, params, latency) in enumerate(levels)
     ]
     objectives = ("validation_accuracy", "params", "latency")
-    reference = reference_point(trials, objectives, ACCURACY)
+    reference = reference_point(trials, objectives, SCALE)
     shares = [
-        dominated_share(trials[:n], objectives, ACCURACY, reference)
-        for n in range(1, len(trials) + 1)
+        dominated_share(trials[:n], objectives, SCALE, reference) for n in range(1, len(trials) + 1)
     ]
     assert all(0 <= share <= 1 for share in shares)
     assert all(a <= b + 1e-12 for a, b in itertools.pairwise(shares))
-    assert shares[-1] == dominated_share(trials, objectives, ACCURACY)
+    assert shares[-1] == dominated_share(trials, objectives, SCALE)
     stays = front_of(*trials, objectives=objectives).trial
     kept = [trial for trial in trials if trial.number in set(stays)]
-    assert dominated_share(kept, objectives, ACCURACY, reference) == pytest.approx(shares[-1])
+    assert dominated_share(kept, objectives, SCALE, reference) == pytest.approx(shares[-1])
 
 
 def test_a_score_without_a_limit_is_measured_from_that_of_a_constant_prediction() -> None:
     both = ("validation_r2", "params")
     trials = [record(0, 0.8), record(1, -3.0, params=2000)]
-    assert reference_point(trials, both, R2) == {"validation_r2": 0.0, "params": 2000 * MARGIN}
-    assert dominated_share(trials, both, R2) == pytest.approx(0.8 * (1 - 1000 / (2000 * MARGIN)))
+    assert reference_point(trials, both, Scale(R2, 100)) == {
+        "validation_r2": 0.0,
+        "params": 2000 * MARGIN,
+    }
+    assert dominated_share(trials, both, Scale(R2, 100)) == pytest.approx(
+        0.8 * (1 - 1000 / (2000 * MARGIN))
+    )

@@ -128,15 +128,31 @@ def test_the_line_says_what_ended_how_the_best_and_the_time(
 ) -> None:
     progress = Progress(budget, earlier, ACCURACY, stream=io.StringIO())
     for number, state, accuracy in ended:
-        progress.ended(number, state, accuracy, running)
+        progress.ended(number, "key", state, accuracy, running)
     assert progress.line(running, seconds) == line
 
 
 def test_of_equal_values_the_first_stays_the_best() -> None:
     progress = Progress(9, [], ACCURACY, stream=io.StringIO())
     for number in (3, 1, 2):
-        progress.ended(number, COMPLETE, 0.5, 0)
+        progress.ended(number, "key", COMPLETE, 0.5, 0)
     assert "best accuracy 0.5000 (trial 3)" in progress.line(0, 1.0)
+
+
+def test_the_best_of_folds_is_the_best_mean_over_all_of_them() -> None:
+    earlier = [record(n, COMPLETE, score) for n, score in enumerate((0.5, 0.7))]
+    progress = Progress(9, earlier, ACCURACY, folds=3, stream=io.StringIO())
+    progress.ended(2, "a" * 33, COMPLETE, 0.9, 0)
+    progress.ended(3, "b" * 33, FAIL, None, 0)
+    assert "best" not in progress.line(0, 1.0)  # of designs without all folds
+    progress.ended(4, earlier[0].key, COMPLETE, 0.6, 0)
+    best = f"best mean accuracy 0.6000 (design {earlier[0].design.id[:6]})"
+    assert best in progress.line(0, 1.0)
+    for number, score in ((5, 0.55), (6, 0.4)):
+        progress.ended(number, "a" * 33, COMPLETE, score, 0)
+    assert "best mean accuracy 0.6167 (design aaaaaa)" in progress.line(0, 1.0)
+    progress.ended(7, "a" * 33, COMPLETE, 0.2, 0)  # of another division
+    assert best in progress.line(0, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +182,7 @@ def test_a_time_read_back_is_that_time(seconds: float) -> None:
 
 def finish(progress: Progress, count: int) -> None:
     for number in range(count):
-        progress.ended(number, COMPLETE, number / 10, 1)
+        progress.ended(number, "key", COMPLETE, number / 10, 1)
 
 
 def resize(terminal: int, columns: int) -> None:
@@ -306,7 +322,7 @@ def test_the_last_line_is_written_once() -> None:
     stream = io.StringIO()
     progress = Progress(2, [], ACCURACY, stream=stream)
     for number in range(2):
-        progress.ended(number, COMPLETE, 0.5, 0)
+        progress.ended(number, "key", COMPLETE, 0.5, 0)
     progress.show(0)
     progress.show(0, final=True)
     assert stream.getvalue().count("2/2 trials") == 1

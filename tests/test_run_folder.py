@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shlex
 import shutil
 import sqlite3
 import subprocess
@@ -21,6 +22,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import skipsearch as ss
+from skipsearch.analysis.command import search_command
 from skipsearch.cli import main
 from skipsearch.config import SearchConfig, difference
 from skipsearch.data import load_data
@@ -327,6 +329,14 @@ def test_what_is_not_searched_does_not_make_another_search(case: str) -> None:
     SAME[case](there)
     assert difference(there, asked) == ""
     assert difference(identity(there), identity(asked)) == ""
+
+
+def test_the_command_of_a_search_leaves_searched_fields_of_the_recipe_to_the_space() -> None:
+    space = ss.Space.from_yaml(SPACE + "  recipe.crop: [0, 1]\n").for_images(1, 8, 10)
+    config = SearchConfig.from_dict(asked_for(space=space.to_dict()))
+    words = shlex.split(search_command(config))
+    given = {word.partition("=")[0] for word in words if "=" in word}
+    assert given == {"flip", "cutout"}
 
 
 @pytest.mark.parametrize("place", OTHER)

@@ -21,12 +21,14 @@ from skipsearch.task import (
     CLASSIFICATION,
     DENOISING,
     MEAN_IOU,
+    MULTI_LABEL,
     SEGMENTATION,
     TASKS,
     Baseline,
     Metric,
     Scale,
     Task,
+    all_metrics,
 )
 from skipsearch.task import PSNR as DECIBELS
 from skipsearch.training.criteria import CRITERIA
@@ -66,12 +68,13 @@ def test_differences_have_the_unit_of_the_metric() -> None:
     assert DECIBELS.difference(0.1234, "+") == "+0.12"
 
 
-@pytest.mark.parametrize("metric", [task.metric for task in TASKS.values()])
+@pytest.mark.parametrize("metric", all_metrics(), ids=lambda metric: metric.name)
 def test_scores_have_two_ends_and_a_margin_between_them(metric: Metric) -> None:
     # The hypervolume, the axes of figures and the model of the space need them.
-    assert -math.inf < metric.floor < metric.best < math.inf
-    assert metric.floor == metric.worst or metric.worst == -math.inf
-    assert 0 < metric.margin < metric.best - metric.floor
+    scale = Scale(metric, 100, baseline=-2.5)
+    assert -math.inf < scale.floor < metric.best < math.inf
+    assert scale.floor == metric.worst or metric.worst == -math.inf
+    assert 0 < scale.margin < metric.best - scale.floor
 
 
 @given(st.floats(-2, 3))
@@ -91,9 +94,9 @@ def test_the_error_of_a_score_in_decibels_is_that_of_the_squares(mse: float) -> 
     ("task", "field", "users"),
     [
         (CLASSIFICATION, "loss", "segmentation"),
-        (DENOISING, "class_weights", "classification and segmentation"),
+        (DENOISING, "class_weights", "classification, segmentation, multi-label"),
         (DENOISING, "loss", "segmentation"),
-        (DENOISING, "label_smoothing", "classification and segmentation"),
+        (DENOISING, "label_smoothing", "classification, segmentation"),
     ],
 )
 def test_a_field_of_the_recipe_for_other_tasks_is_refused(
@@ -107,6 +110,7 @@ def test_a_field_of_the_recipe_for_other_tasks_is_refused(
 def test_fields_of_all_tasks_and_of_its_own_are_accepted() -> None:
     SEGMENTATION.check_recipe(["peak_lr", "loss", "class_weights", "label_smoothing"])
     CLASSIFICATION.check_recipe(["crop", "label_smoothing", "class_weights"])
+    MULTI_LABEL.check_recipe(["class_weights"])
 
 
 def test_a_baseline_says_what_it_is() -> None:

@@ -12,15 +12,20 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 from sklearn import metrics
 from torch import Tensor
+from torch.nn import functional as F
 from vector_data import multi_label, regression
 
 import skipsearch as ss
+from skipsearch.artefacts import program
+from skipsearch.artefacts.card import Card
 from skipsearch.artefacts.units import Standard, in_units
+from skipsearch.artefacts.writing import write_artefacts
 from skipsearch.cli.parser import read_arguments
 from skipsearch.data import Data
-from skipsearch.errors import DivergedError, ExportError, RecipeError, RunError
+from skipsearch.errors import ExportError, RecipeError, RunError
 from skipsearch.models import build
 from skipsearch.recipe import Recipe
 from skipsearch.run import Run
@@ -101,7 +106,15 @@ def test_figures_of_numbers_are_those_of_scikit_learn(seed: int, n: int) -> None
     for network, score in enumerate(scores):
         found, truth = outputs[:, network].double().numpy(), target.double().numpy()
         assert score == pytest.approx(metrics.r2_score(truth, found), abs=1e-9)
-        loss = metrics.mean_squared_error(truth, found)
+        for name, function in (
+            ("rmse", metrics.root_mean_squared_error),
+            ("mae", metrics.mean_absolute_error),
+        ):
+            judging = CRITERIA[REGRESSION.name](NUMBERED.judged_by(name), RECIPE)
+            by_error = tallied(judging, outputs, judged).scores(n)[network]
+            assert -by_error == pytest.approx(function(truth * std, found * std), rel=1e-12)
+        off = np.abs(truth - found)
+        loss = np.where(off < 1, off**2 / 2, off - 0.5).mean()
         assert losses[:, network].mean().item() == pytest.approx(loss, rel=1e-5)
         sums = criterion.tally(outputs, judged).sum(0)[network]
         _, of_targets = criterion.figures(sums, n)
@@ -134,6 +147,13 @@ def test_the_baseline_of_numbers_is_the_mean_in_training() -> None:
     expected = metrics.r2_score(truth, np.broadcast_to(NUMBERED.target_mean, truth.shape))
     assert do_nothing(NUMBERED, NUMBERED.validation) == pytest.approx(expected, abs=1e-6)
     assert expected < 0
+    for name, function in (
+        ("rmse", metrics.root_mean_squared_error),
+        ("mae", metrics.mean_absolute_error),
+    ):
+        error = function(truth, np.broadcast_to(NUMBERED.target_mean, truth.shape))
+        score = do_nothing(NUMBERED.judged_by(name), NUMBERED.validation)
+        assert score == pytest.approx(-error, rel=1e-6)
 
 
 @pytest.mark.parametrize("data", [LABELLED, NUMBERED], ids=["labels", "numbers"])
@@ -148,21 +168,44 @@ def test_a_pack_trains_as_its_members(data: Data) -> None:
 
 @pytest.mark.parametrize("data", [LABELLED, NUMBERED], ids=["labels", "numbers"])
 def test_fields_of_other_tasks_are_refused(data: Data) -> None:
-    for field, value in (("class_weights", "median-frequency"), ("label_smoothing", 0.1)):
-        with pytest.raises(RecipeError, match=f"recipe.{field}: is for classification and"):
-            Trainer(build(TINY, 1, 3), data, Recipe(**{field: value}))
+    with pytest.raises(RecipeError, match=r"recipe\.label_smoothing: is for classification, seg"):
+        Trainer(build(TINY, 1, 3), data, Recipe(label_smoothing=0.1))
     with pytest.raises(RunError, match=r"metric: 'accuracy' is not one of (mean_average|r2)"):
         data.judged_by("accuracy")
 
 
-def test_a_training_that_diverges_advises_a_smaller_learning_rate() -> None:
-    trainer = Trainer(build(TINY, 1, 2), NUMBERED, Recipe(epochs=1, batch_size=16, peak_lr=1e4))
-    with pytest.raises(DivergedError, match=r"\(peak_lr 10000: squared errors need a smaller one"):
-        trainer.run_epoch()
+@pytest.mark.parametrize("metric", MULTI_LABEL_METRICS)
+def test_class_weights_balance_the_images_with_and_without_a_label(metric: str) -> None:
+    truth = LABELLED.train.labels
+    positives = truth.sum(0)
+    weights = (len(truth) - positives) / positives
+    outputs = torch.randn(len(truth), 2, 3, generator=torch.Generator().manual_seed(0))
+    target = torch.stack([truth, truth.flip(0)], dim=1).float()
+    balanced = Recipe(class_weights="median-frequency")
+    criterion = CRITERIA[MULTI_LABEL.name](LABELLED.judged_by(metric), balanced)
+    losses = criterion.losses(outputs, target)
+    for network in range(2):
+        expected = F.binary_cross_entropy_with_logits(
+            outputs[:, network], target[:, network], pos_weight=weights
+        )
+        torch.testing.assert_close(losses[:, network].mean(), expected)
+    # Both sides pull equally on outputs that know nothing.
+    nothing = torch.zeros(len(truth), 1, 3, requires_grad=True)
+    criterion.losses(nothing, truth[:, None].float()).sum().backward()
+    torch.testing.assert_close(nothing.grad.sum(0), torch.zeros(1, 3), atol=1e-5, rtol=0)
+    with pytest.raises(RecipeError, match=r"recipe\.class_weights: is for classification, seg"):
+        Trainer(build(TINY, 1, 2), NUMBERED, balanced)
+
+
+@pytest.mark.parametrize("layout", ss.Space.load("orders").values("layout"))
+def test_no_layout_of_a_regression_diverges_at_the_default_learning_rate(layout: str) -> None:
+    design = ss.Design(layout=layout, widths=(8, 16, 32), depths=(3, 3, 3), shortcut="pad")
+    *_, last = ss.train(build(design, 1, 2), NUMBERED, Recipe(epochs=6, batch_size=16))
+    assert last.train_loss < 0.5
 
 
 def test_the_help_names_the_metrics_of_every_task(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "regression: r2" in metric_words()
+    assert "regression: r2, rmse, mae" in metric_words()
     with pytest.raises(SystemExit):
         read_arguments(["search", "--help"])
     shown = " ".join(capsys.readouterr().out.split())
@@ -209,12 +252,43 @@ def test_a_small_target_far_from_0_is_judged_by_its_deviation() -> None:
     assert Standard().difference(expected + 2, expected) == 2
 
 
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+@pytest.mark.parametrize(
+    ("mean", "std"), [((1e4, -3e6), (0.5, 7.0)), ((0.0, 0.0), (1e6, 1e-6))], ids=["far", "wide"]
+)
+def test_half_precision_keeps_offset_and_scale_of_targets(
+    precision: str, mean: tuple[float, ...], std: tuple[float, ...], tmp_path: Path
+) -> None:
+    network = in_units(build(TINY, 1, 2).eval(), mean, std)
+    formats = ["source", "program"] + ["onnx"] * (precision == "fp16")
+    card = Card(task=REGRESSION, target_mean=mean, target_std=std)
+    sizes = {"in_channels": 1, "image_size": 6, "classes": 2}
+    write_artefacts(
+        network, TINY, tmp_path / "out", **sizes, formats=formats, precision=precision, card=card
+    )
+    half = {"fp16": torch.float16, "bf16": torch.bfloat16}[precision]
+    kinds = {
+        name: value.dtype
+        for name, value in load_file(tmp_path / "out/model.safetensors").items()
+        if value.is_floating_point()
+    }
+    rounded = {name for name, kind in kinds.items() if kind == half}
+    assert kinds.keys() - rounded == {"classifier.weight", "classifier.bias"}
+    images = torch.randn(4, 1, 6, 6)
+    with torch.no_grad():
+        expected = network(images)
+    found = program.load(tmp_path / "out/model.pt2")(images)
+    assert found.dtype == torch.float32
+    assert ((found - expected) / torch.tensor(std)).abs().max() < 0.5
+    assert "The last layer stays in float32." in (tmp_path / "out/card.md").read_text()
+
+
 # --- the whole way -------------------------------------------------------------------------------
 
 SPACE = {
     "name": "tiny",
     "base": {"widths": [4, 8], "depths": [1, 1]},
-    "recipe": {"batch_size": 16},
+    "recipe": {"batch_size": 16, "precision": "float32"},
     "axes": {"layout": ["conv3-bn-relu", "bn-relu-conv3 +"]},
 }
 
@@ -235,14 +309,15 @@ def exported_outputs(folder: Path, images: Tensor) -> Tensor:
 def test_the_whole_way(make: Callable[[], Data], tmp_path: Path) -> None:
     data = make()
     is_regression = data.task.name == "regression"
-    run = ss.search(
-        ss.Space.from_dict(SPACE), data, trials=8, seeds=4, epochs=4, out=tmp_path / "run"
-    )
+    name = "rmse" if is_regression else None
+    how = {"trials": 8, "seeds": 4, "epochs": 4, "out": tmp_path / "run"}
+    run = ss.search(ss.Space.from_dict(SPACE), data, metric=name, **how)
     run = Run.open(run.path)
     metric = run.config.task.metric
     assert run.config.objectives == (metric.validation,)
-    assert run.config.data.baseline == do_nothing(data, data.validation)
-    assert run.rank()[metric.validation].notna().all()
+    assert run.config.data.baseline == do_nothing(data.judged_by(name), data.validation)
+    assert (run.rank()[metric.validation] > 0).all()
+    assert (run.rank()[metric.validation].is_monotonic_increasing) == is_regression
     assert not run.effects().empty
     page = run.report().read_text()
     assert metric.title in page
@@ -263,9 +338,11 @@ def test_the_whole_way(make: Callable[[], Data], tmp_path: Path) -> None:
     table = ss.predict(exported.path, files)
     if is_regression:
         assert "for 2 targets" in words
-        assert figures["r2"] == pytest.approx(metrics.r2_score(truth, outputs), abs=1e-4)
-        rmse = metrics.root_mean_squared_error(truth, outputs, multioutput="raw_values")
-        assert list(figures["targets"]["rmse"].values()) == pytest.approx(rmse, rel=1e-3)
+        rmse = metrics.root_mean_squared_error(truth, outputs)
+        assert figures["rmse"] == pytest.approx(rmse, rel=1e-4)
+        assert -exported.test.score == figures["rmse"] < figures["baseline"]
+        r2 = metrics.r2_score(truth, outputs, multioutput="raw_values")
+        assert list(figures["targets"]["r2"].values()) == pytest.approx(r2, abs=1e-3)
         assert list(table.columns) == ["image", "target", "value"]
         assert table.target.tolist() == ["first", "second"] * 3
         assert table.value.to_numpy() == pytest.approx(outputs[:3].flatten().numpy(), rel=1e-5)

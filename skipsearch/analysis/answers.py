@@ -62,7 +62,7 @@ def _answer(axis: str, rows: Sequence[Row], metric: Metric, at_equal: str) -> st
     first, *others = seen
     if first is not rows[0]:  # the reference was not trained: the model only predicts it
         return f"{axis}: {NOT_ENOUGH}{_further(rows)}."
-    compared = comparison(_name(first), [_compared(row) for row in others], metric)
+    compared = comparison(_name(first), [_compared(row, metric) for row in others], metric)
     average = OVER_SPACE + at_equal if first["method"] == POSTERIOR else at_equal
     texts = [f"{average}{compared}" if compared else f"{NOT_ENOUGH}{_leads(first)}"]
     if first["best_verdict"]:
@@ -72,9 +72,9 @@ def _answer(axis: str, rows: Sequence[Row], metric: Metric, at_equal: str) -> st
     return f"{axis}: {'. '.join(texts)}."
 
 
-def _compared(row: Row) -> LevelResult:
-    figures = (row["difference"], row["d_low"], row["d_high"])
-    return LevelResult(_name(row), row["verdict"], *figures, _how(row))
+def _compared(row: Row, metric: Metric) -> LevelResult:
+    difference, interval = metric.value(row["difference"]), (row["d_low"], row["d_high"])
+    return LevelResult(_name(row), row["verdict"], difference, *metric.values(interval), _how(row))
 
 
 def _how(row: Row) -> str:

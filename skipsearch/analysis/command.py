@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 
+from skipsearch.axes import RECIPE
 from skipsearch.config import SearchConfig
 from skipsearch.plan import ImageSize
 from skipsearch.ready import ready_names
@@ -52,6 +53,7 @@ def search_command(config: SearchConfig) -> str:
     }
     words += [f"--{name}" for name, is_set in flags.items() if is_set]
     in_space = {"epochs", *config.space.recipe}
+    in_space |= {name.removeprefix(RECIPE) for name in config.space.axes}
     for name, value in config.recipe.to_dict().items():
         if name not in in_space and value != getattr(Recipe(), name):
             words += ["--recipe", f"{name}={value}"]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from skipsearch.analysis.columns import as_values
 from skipsearch.analysis.knowledge import FAILED, FULL, OPEN, STOPPED, Knowledge
 from skipsearch.defaults import MARGIN
 from skipsearch.errors import RunError, not_one_of
@@ -36,6 +37,13 @@ COLUMNS = (
     *("mean", "low", "high", "difference", "d_low", "d_high", "verdict"),
     *("best", "best_low", "best_high", "best_difference", "bd_low", "bd_high", "best_verdict"),
     *("chance", "pairs", "method", "further"),
+)
+SCORES = ("mean", "difference", "best", "best_difference")
+INTERVALS = (
+    ("low", "high"),
+    ("d_low", "d_high"),
+    ("best_low", "best_high"),
+    ("bd_low", "bd_high"),
 )
 
 
@@ -112,7 +120,8 @@ def effects(
         compared = _Levels.of(known, name, controlled)
         if compared is not None:
             rows += _rows(known, compared, chances, controlled is None, margin, with_further)
-    return pd.DataFrame(rows, columns=COLUMNS).assign(epochs=known.epochs)
+    table = pd.DataFrame(rows, columns=COLUMNS).assign(epochs=known.epochs)
+    return as_values(table, known.metric, SCORES, INTERVALS)
 
 
 def check(known: Knowledge, axis: str | None, controlled: str | None, margin: float) -> None:

@@ -113,7 +113,7 @@ def plot_gallery(gallery: Gallery) -> Diagram:
                 axes.imshow(pixels, interpolation="nearest")
                 axes.set(xticks=[], yticks=[])
                 axes.spines[:].set_visible(False)
-            row[0].set_ylabel(f"{place}\n{metric.short} {metric.text(score)}")
+            row[0].set_ylabel(f"{place}\n{metric.short} {metric.text(metric.value(score))}")
         for axes, head in zip(grid[0], heads, strict=True):
             axes.set_title(head)
         seen = gallery.seen()
@@ -186,7 +186,7 @@ def plot_front(
     with _axes() as (figure, axes):
         axes.scatter(
             [getattr(trial, cost) for trial in complete],
-            [metric.factor * trial.curve[-1].validation_score for trial in complete],
+            [metric.factor * metric.value(t.curve[-1].validation_score) for t in complete],
             s=14,
             color=GREY,
             rasterized=len(complete) > MOST_CURVES,
@@ -200,7 +200,7 @@ def plot_front(
         axes.set_xscale("log")
         _plain_log(axes.xaxis)
         axes.set(xlabel=COST_NAMES[cost], ylabel=f"validation {metric.title}, {metric.unit}")
-        axes.legend(loc="lower right")
+        axes.legend(loc="upper right" if metric.is_error else "lower right")
     return figure
 
 
@@ -243,6 +243,8 @@ def plot_effects(table: pd.DataFrame, metric: Metric) -> Diagram:
         ends = metric.factor * pd.concat([table.d_low, table.d_high])
         most = metric.factor * (metric.best - metric.worst)  # no difference is larger
         room = 10.0 ** (1 - metric.digits)
+        if metric.is_error:  # in any unit
+            room = (ends.max() - ends.min()) / 20 or 1.0
         panels[-1].set_xlim(max(-most, ends.min()) - room, min(most, ends.max()) + room)
         panels[-1].set_xlabel(
             f"{metric.difference_unit} of validation {metric.title}, against the best level"

@@ -7,6 +7,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
+from skipsearch.analysis.columns import as_values
 from skipsearch.analysis.effects import UNKNOWN
 from skipsearch.analysis.knowledge import FULL, STOPPED, Knowledge
 from skipsearch.analysis.observations import others_than
@@ -25,6 +26,7 @@ ROUNDING = 1e-12
 DEPENDS, ADDITIVE = "depends", "no dependence that matters"
 FIGURES = ("mean", "low", "high", "additive", "beyond", "b_low", "b_high", "share")
 COLUMNS = ("epochs", "n", "designs", *FIGURES, "verdict")
+SCORES, INTERVALS = ("mean", "additive", "beyond"), (("low", "high"), ("b_low", "b_high"))
 
 
 def interactions(known: Knowledge, first: str, second: str, margin: float = MARGIN) -> pd.DataFrame:
@@ -80,7 +82,7 @@ def interactions(known: Knowledge, first: str, second: str, margin: float = MARG
     )
     additive = means @ (mains @ np.linalg.pinv(mains)).T
     beyond = means - additive
-    beyond[np.abs(beyond) < ROUNDING] = 0.0
+    beyond[np.abs(beyond) < ROUNDING * np.abs(means).max()] = 0.0
     low, high = interval(means)
     b_low, b_high = intervals_together(beyond)
     share = sobol_shares(
@@ -95,7 +97,7 @@ def interactions(known: Knowledge, first: str, second: str, margin: float = MARG
     observed = known.trainings[known.trainings["outcome"].isin([FULL, STOPPED])]["place"]
     place = (a * len(others) + b)[observed]
     place = np.where((a[observed] >= 0) & (b[observed] >= 0), place, -1)
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             first: [names[i] for i in cells // len(others)],
             second: [others[i] for i in cells % len(others)],
@@ -114,6 +116,7 @@ def interactions(known: Knowledge, first: str, second: str, margin: float = MARG
         },
         columns=columns,
     )
+    return as_values(table, known.metric, SCORES, INTERVALS)
 
 
 def dependence(table: pd.DataFrame, metric: Metric) -> str:

@@ -7,8 +7,17 @@ from math import comb, inf, isnan
 
 import pandas as pd
 
+from skipsearch.analysis.columns import as_values
 from skipsearch.analysis.comparison import Difference, Levels
-from skipsearch.analysis.effects import BEST, COLUMNS, TIED, UNKNOWN, WORSE
+from skipsearch.analysis.effects import (
+    BEST,
+    COLUMNS,
+    INTERVALS,
+    SCORES,
+    TIED,
+    UNKNOWN,
+    WORSE,
+)
 from skipsearch.analysis.linear import ERROR, Estimate
 from skipsearch.analysis.observations import NO_EFFECT, Observations, others_than
 from skipsearch.defaults import MARGIN
@@ -73,8 +82,8 @@ def paired_effects(
         if controlled is not None:
             table = table[table[controlled].fillna(0) > 0]
         rows += _rows(seen._replace(table=table), name, controlled, margin)
-    table = pd.DataFrame(rows, columns=COLUMNS).assign(epochs=seen.epochs)
-    return table.assign(best_verdict="")
+    table = pd.DataFrame(rows, columns=COLUMNS).assign(epochs=seen.epochs, best_verdict="")
+    return as_values(table, seen.scale.metric, SCORES, INTERVALS)
 
 
 def _rows(

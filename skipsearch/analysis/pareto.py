@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from skipsearch.analysis.columns import as_values
 from skipsearch.analysis.ranking import grouped, interval, level, numerics
 from skipsearch.errors import RunError, not_one_of
 from skipsearch.record import COMPLETE, COSTS, Trial
@@ -36,8 +37,8 @@ def pareto(
 
     Args:
         trials: Records of a run; those that are not COMPLETE are ignored.
-        objectives: Name of the metric's ``validation`` score, which is maximised, and some of
-            params, macs, activation_bytes and latency, which are minimised. Trainings without a
+        objectives: Name of the metric on the validation split, whose score is maximised, and some
+            of params, macs, activation_bytes and latency, which are minimised. Trainings without a
             measurement of one of them (None or 0) are omitted.
         scale: Metric and number of validation images.
         axes: Fields of the design, or ``recipe.NAME``, to show as columns.
@@ -64,7 +65,7 @@ def pareto(
     costs = [objective for objective in objectives if objective != score]
     groups = _compared(trials, objectives, scale.metric)
     losses = [
-        [-value if objective == score else value for objective, value in values.items()]
+        [-scale.metric.value(v) if name == score else v for name, v in values.items()]
         for _, values in groups
     ]
     rows = [
@@ -81,13 +82,13 @@ def pareto(
         [*costs, score], ascending=[True] * len(costs) + [False], kind="stable"
     )
     table.index = pd.RangeIndex(1, len(table) + 1, name="point")
-    return table
+    return as_values(table, scale.metric, [score], [("low", "high")])
 
 
 def dominated_share(
     trials: Iterable[Trial],
     objectives: Sequence[str],
-    metric: Metric,
+    scale: Scale,
     reference: Mapping[str, float] | None = None,
 ) -> float:
     """Return the normalised hypervolume of the COMPLETE trainings, from 0 to 1.
@@ -99,42 +100,45 @@ def dominated_share(
     Args:
         trials: Records of a run.
         objectives: Objectives as for ``pareto``.
-        metric: Metric of the scores.
-        reference: Score below the best and costs above 0, by objective; those of
-            ``reference_point`` if None. A training that is worse in one of them covers nothing.
+        scale: Metric and number of validation images.
+        reference: Value of the metric that is worse than the best, and costs above 0, by objective;
+            those of ``reference_point`` if None. A training that is worse in one of them covers
+            nothing.
 
     Raises:
         RunError: If an objective is unknown or named twice, or there is none.
     """
-    trials = list(trials)
+    trials, metric = list(trials), scale.metric
     points = [list(values.values()) for _, values in _compared(trials, objectives, metric)]
     if not points:
         return 0.0
-    reference = reference or reference_point(trials, objectives, metric)
-    ideal = np.array([metric.best if name == metric.validation else 0.0 for name in objectives])
+    reference = reference or reference_point(trials, objectives, scale)
+    best = metric.value(metric.best)
+    ideal = np.array([best if name == metric.validation else 0.0 for name in objectives])
     worst = np.array([reference[objective] for objective in objectives])
     return hypervolume((points - ideal) / (worst - ideal), np.ones(len(objectives)))
 
 
 def reference_point(
-    trials: Iterable[Trial], objectives: Sequence[str], metric: Metric
+    trials: Iterable[Trial], objectives: Sequence[str], scale: Scale
 ) -> dict[str, float]:
-    """Return the default reference: the worst score and ``MARGIN`` times the largest costs.
+    """Return the default reference: the worst value and ``MARGIN`` times the largest costs.
 
-    The worst score is 0 for a metric without a lower limit. The largest costs are those of the
-    COMPLETE trainings; 0 if there are none.
+    The worst value is that of ``Scale.floor``. The largest costs are those of the COMPLETE
+    trainings; 0 if there are none.
 
     Args:
         trials: Records of a run.
         objectives: Objectives as for ``pareto``.
-        metric: Metric of the scores.
+        scale: Metric and number of validation images.
 
     Raises:
         RunError: If an objective is unknown or named twice, or there is none.
     """
+    metric = scale.metric
     seen = [values for _, values in _compared(trials, objectives, metric)]
     return {
-        objective: metric.floor
+        objective: metric.value(scale.floor)
         if objective == metric.validation
         else MARGIN * max((values[objective] for values in seen), default=0.0)
         for objective in objectives
@@ -230,7 +234,7 @@ def _compared(
 
 def _value(group: list[Trial], objective: str, metric: Metric) -> float:
     if objective == metric.validation:
-        return fmean(trial.curve[-1].validation_score for trial in group)
+        return metric.value(fmean(trial.curve[-1].validation_score for trial in group))
     measured = [value for trial in group if (value := getattr(trial, objective))]
     return mean(measured) if measured else math.nan
 

@@ -8,6 +8,7 @@ from statistics import fmean, stdev, variance
 
 import pandas as pd
 
+from skipsearch.analysis.columns import as_values
 from skipsearch.analysis.student import t_quantile
 from skipsearch.analysis.ties import tied_with_leader
 from skipsearch.axes import RECIPE, slots, split_name
@@ -91,7 +92,7 @@ def rank(
     tied = tied_with_leader(table.scores[leading].tolist(), scale)
     table["tied"] = tied + [False] * (len(table) - len(tied))
     table.index = pd.RangeIndex(1, len(table) + 1, name="place")
-    return table[columns]
+    return as_values(table[columns], scale.metric, [score], [("low", "high")])
 
 
 def grouped(trials: Iterable[Trial]) -> list[list[Trial]]:

@@ -325,8 +325,12 @@ def curves_section(found: Findings) -> Section:
         for trial in found.trials
         for epoch in trial.curve
     ]
+    scores = f" Scores are minus the {found.metric.title}." if found.metric.is_error else ""
     table = Table(
-        name="curves", rows=pd.DataFrame(rows), columns={}, caption="All epochs of all trainings."
+        name="curves",
+        rows=pd.DataFrame(rows),
+        columns={},
+        caption=f"All epochs of all trainings.{scores}",
     )
     return Section(title="Curves of all trainings", figures=[picture], tables=[table])
 

@@ -240,7 +240,7 @@ def _files(summary: Mapping[str, Any]) -> list[str]:
         f" differ from the module's by {summary['tolerance']:g} of the largest output{deviations}."
         " None needs"
         f" pickle. Written with {written}.",
-        _rounded(summary["precision"], output),
+        _rounded(summary["precision"], output, is_regression),
         uses,
         "```sh\nskipsearch predict FOLDER IMAGE...\n```",
         "The weights, for images of any size:",
@@ -268,13 +268,14 @@ def _files(summary: Mapping[str, Any]) -> list[str]:
     return parts
 
 
-def _rounded(precision: str, output: str) -> str:
+def _rounded(precision: str, output: str, is_regression: bool) -> str:
     """Describe what was rounded in the files of an export; empty in full precision."""
     if precision == "fp32":
         return ""
+    last = " The last layer stays in float32." if is_regression else ""
     return (
         f"The weights are rounded to {precision}, and programs compute in it, from float32 images"
-        f" to float32 {output}. The differences include that; the figures are of the network"
+        f" to float32 {output}.{last} The differences include that; the figures are of the network"
         " before."
     )
 

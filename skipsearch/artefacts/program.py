@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import pickletools
 import warnings
@@ -31,17 +32,34 @@ def output_of(task: Task) -> str:
     return OUTPUTS.get(task.name, LOGITS)
 
 
+class InFloat32(nn.Module):
+    """A layer in float32, whatever the precision of its input."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Cast, and compute."""
+        outputs: Tensor = self.layer(x.float())
+        return outputs
+
+
 class InPrecision(nn.Module):
     """A network that computes in half precision, from float32 images to float32 logits.
 
     Args:
         network: Network, which is rounded to the precision in place.
         dtype: Precision: ``torch.float16`` or ``torch.bfloat16``.
+        exact: Name of a layer that stays in float32; None to round all.
     """
 
-    def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
+    def __init__(self, network: nn.Module, dtype: torch.dtype, exact: str | None = None) -> None:
         super().__init__()
+        layer = None if exact is None else copy.deepcopy(network.get_submodule(exact))
         self.network = network.to(dtype)
+        if exact is not None and layer is not None:
+            self.network.set_submodule(exact, InFloat32(layer))
         self.dtype = dtype
 
     def forward(self, images: Tensor) -> Tensor:

@@ -31,11 +31,13 @@ def facts(card: Card) -> dict[str, str]:
     for split, measured in card.measured().items():
         joint = "of" if metric.is_share_of_images else "on"
         known[f"{split} {metric.title}"] = (
-            f"{metric.text(measured.score)} {joint} {counted(measured.images, 'image')}"
-            f" (95 % interval {metric.span(measured.interval)})"
+            f"{metric.text(metric.value(measured.score))} {joint}"
+            f" {counted(measured.images, 'image')}"
+            f" (95 % interval {metric.span(metric.values(measured.interval))})"
         )
         if baseline := card.baseline(split):
-            known[f"{split} baseline"] = f"{metric.text(baseline.score)}, {card.task.nothing}"
+            value = metric.text(metric.value(baseline.score))
+            known[f"{split} baseline"] = f"{value}, {card.task.nothing}"
     return {name: text for name, text in known.items() if text}
 
 

@@ -108,11 +108,11 @@ def summarise(
     known, metric = cost(design, in_channels, image_size, classes), card.task.metric
     figures = {
         split: {
-            metric.name: measured.score,
+            metric.name: metric.value(measured.score),
             "images": measured.images,
-            "interval_95": list(map(_known, measured.interval)),
+            "interval_95": list(map(_known, metric.values(measured.interval))),
             "seeds": 1,
-            "baseline": measured.baseline,
+            "baseline": None if measured.baseline is None else metric.value(measured.baseline),
             "further": {label: _known(value) for label, value in measured.figures.items()},
             card.task.outputs: {
                 name: {label: _known(value) for label, value in of_class.items()}
@@ -138,10 +138,14 @@ def summarise(
             "designs": card.designs,
             "epochs": card.search_epochs,
             "seed": card.search_seed,
-            metric.validation: card.search_score,
-            "confirmations": list(card.confirmations),
+            metric.validation: (
+                None if card.search_score is None else metric.value(card.search_score)
+            ),
+            "confirmations": list(map(metric.value, card.confirmations)),
             "confirmed": bool(card.confirmations),
-            "confirmed_interval": list(card.confirmed_interval or ()),
+            "confirmed_interval": (
+                list(metric.values(card.confirmed_interval)) if card.confirmed_interval else []
+            ),
             "chance_of_best": card.chance_of_best,
             "leaders": card.leaders,
         },

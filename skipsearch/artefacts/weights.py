@@ -18,7 +18,12 @@ from skipsearch.models import build
 
 
 def write_weights(
-    network: nn.Module, path: Path, design: Design, names: Sequence[str], dtype: torch.dtype
+    network: nn.Module,
+    path: Path,
+    design: Design,
+    names: Sequence[str],
+    dtype: torch.dtype,
+    exact: str | None = None,
 ) -> None:
     """Write the state of a network under other names, entry by entry.
 
@@ -30,11 +35,12 @@ def write_weights(
         design: Design of the network.
         names: Name of each entry of the state, in its order.
         dtype: Data type that floating-point entries are rounded to.
+        exact: Name of a layer of the network whose entries are not rounded; None to round all.
     """
-    state = {
-        name: (value.to(dtype) if value.is_floating_point() else value).contiguous()
-        for name, value in zip(names, network.state_dict().values(), strict=True)
-    }
+    state = {}
+    for name, (entry, value) in zip(names, network.state_dict().items(), strict=True):
+        is_rounded = value.is_floating_point() and entry.rpartition(".")[0] != exact
+        state[name] = (value.to(dtype) if is_rounded else value).contiguous()
     header = {"format": "pt", "design": design.id, "order": json.dumps(list(names))}
     # save_file would write a file that only its owner can read.
     path.write_bytes(to_safetensors(state, metadata=header))

@@ -28,10 +28,13 @@ from skipsearch.design import Design
 from skipsearch.errors import ExportError, not_one_of
 from skipsearch.models import build
 from skipsearch.plan import ImageSize, Size
+from skipsearch.task import REGRESSION
 
 OURS = {DESIGN, WEIGHTS, CARD, CARD_VALUES, *FORMATS.values(), "model.onnx.data"}
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+# Layers that stay in float32: offset and scale of targets do not fit into half precision.
+EXACT = {REGRESSION.name: "classifier"}
 
 
 def write_artefacts(
@@ -65,8 +68,8 @@ def write_artefacts(
             model.py, or without it those of the library's module.
         precision: ``fp32``; ``fp16`` or ``bf16`` to round the weights and to run programs in it,
             from float32 images to float32 logits. model.py computes in float32 for any precision
-            of the weights. ONNX does not support ``bf16``: ONNX Runtime has no convolution for
-            it on the CPU, where the file is checked.
+            of the weights. The last layer of a regression stays in float32. ONNX does not support
+            ``bf16``: ONNX Runtime has no convolution for it on the CPU, where the file is checked.
         tolerance: Largest allowed difference from the module in float32, relative to the largest
             output; that of the precision in ``TOLERANCES`` if None.
         card: Information about the network, or just a note.
@@ -96,7 +99,8 @@ def write_artefacts(
         if "source" in formats:
             (part / FORMATS["source"]).write_text(text, encoding="utf-8")
         names = _names(network, part, design, in_channels, classes)
-        write_weights(network, part / WEIGHTS, design, names, PRECISIONS[precision])
+        dtype, exact = PRECISIONS[precision], EXACT.get(card.task.name)
+        write_weights(network, part / WEIGHTS, design, names, dtype, exact)
         if "program" in formats or "onnx" in formats:
             metadata = {
                 "design": design.id,
@@ -106,7 +110,7 @@ def write_artefacts(
             }
             size = Size.of(image_size) if least is None else None
             with named("the module", "torch.export cannot trace it"):
-                traced = _trace(network, in_channels, size, PRECISIONS[precision])
+                traced = _trace(network, in_channels, size, dtype, exact)
             _write_programs(traced, part, formats, program.output_of(card.task), metadata)
         differences = check_artefacts(
             part,
@@ -199,10 +203,10 @@ def _names(
 
 
 def _trace(
-    network: nn.Module, channels: int, size: Size | None, dtype: torch.dtype
+    network: nn.Module, channels: int, size: Size | None, dtype: torch.dtype, exact: str | None
 ) -> ExportedProgram:
     if dtype != torch.float32:
-        network = program.InPrecision(copy.deepcopy(network), dtype).eval()
+        network = program.InPrecision(copy.deepcopy(network), dtype, exact).eval()
     return program.trace(network, channels, size)
 
 

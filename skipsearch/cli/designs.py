@@ -202,7 +202,7 @@ def train_design(options: argparse.Namespace) -> None:
         for epochs in train_several(models, data, recipe, seeds, packed=largest > 1, **how):
             _print_mean(metric, epochs)
     for seed, epoch in zip(seeds, epochs, strict=True):
-        print(f"seed {seed}: {_score(epoch)}")
+        print(f"seed {seed}: {_value(metric, epoch)}")
 
 
 def _print_mean(metric: Metric, epochs: Sequence[Epoch]) -> None:
@@ -219,13 +219,15 @@ def _print_mean(metric: Metric, epochs: Sequence[Epoch]) -> None:
     print(
         f"{epochs[0].epoch:5}  {fmean(epoch.train_loss for epoch in finite):10.4f}"
         f"  {fmean(epoch.validation_loss for epoch in finite):9.4f}"
-        f"  {fmean(scores):9.4f}  {deviation:8.4f}  {len(finite):5}  {seconds:7.2f}",
+        f"  {metric.plain(metric.value(fmean(scores))):>9}  {metric.plain(deviation):>8}"
+        f"  {len(finite):5}  {seconds:7.2f}",
         flush=True,
     )
 
 
-def _score(epoch: Epoch) -> str:
-    return f"{epoch.validation_score:.4f}" if _converges(epoch) else "diverged"
+def _value(metric: Metric, epoch: Epoch) -> str:
+    value = metric.value(epoch.validation_score)
+    return metric.plain(value) if _converges(epoch) else "diverged"
 
 
 def _converges(epoch: Epoch) -> bool:

@@ -53,7 +53,9 @@ def rank(options: argparse.Namespace) -> None:
         return
     metric = run.config.task.metric
     short = f"val.{metric.short}"
-    formats = dict.fromkeys((short, "low", "high", "std"), "{:.4f}".format)
+    formats: dict[str, Callable[..., str]] = dict.fromkeys(
+        (short, "low", "high", "std"), metric.plain
+    )
     formats |= dict.fromkeys(("params", "macs"), "{:,}".format)
     shown["tied"] = ["=" if tied else "" for tied in shown.tied]
     print(shown.rename(columns={metric.validation: short}).to_string(formatters=formats))
@@ -111,16 +113,17 @@ def pareto(options: argparse.Namespace) -> None:
         return
     written = write_csv(table, options.csv, run, PARETO_CSV)
     costs = [name for name in COSTS if name in table]
-    shares = dict.fromkeys((metric.validation, "low", "high"), "{:.4f}".format)
+    values = dict.fromkeys((metric.validation, "low", "high"), metric.plain)
     counts = {name: "{:,}".format for name in costs if name != "latency"}
-    formatters = {**shares, **counts, "latency": "{:.2e}".format}
+    formatters = {**values, **counts, "latency": "{:.2e}".format}
     print(table.drop(columns=["recipe", "numerics"]).to_string(formatters=formatters))
     objectives = [metric.validation, *costs]
     print(
         f"\n{counted(len(table), 'training')} at the full budget that no other beats in all of"
         f" {', '.join(objectives)}.\nThey cover {run.dominated_share(objectives):.3f} of what is"
-        f" possible, from {metric.title} {metric.best:g} at no cost to {metric.title}"
-        f" {metric.floor:g} at 1.1 times\nthe largest cost of the run.\n{written}"
+        f" possible, from {metric.title} {metric.value(metric.best):g} at no cost to"
+        f" {metric.title} {metric.value(run.config.scale.floor):g} at 1.1 times\nthe largest cost"
+        f" of the run.\n{written}"
     )
     if LATENCY in costs:
         _warn_of_numerics(run.trials(), "so that latencies do not compare")
@@ -148,8 +151,8 @@ def add_effects(verbs: Verbs) -> None:
         "--margin",
         type=float,
         metavar="POINTS",
-        help="negligible difference between scores, in points or dB (default: that of the search's"
-        f" --ask, else that of the metric, {100 * MARGIN:g} for an accuracy)",
+        help="negligible difference between scores, in points, dB or target units (default: that of"
+        f" the search's --ask, else that of the metric, {100 * MARGIN:g} for an accuracy)",
     )
     add_csv(verb, EFFECTS_CSV)
     verb.set_defaults(verb=effects)
@@ -179,8 +182,8 @@ def effects(options: argparse.Namespace) -> None:
     written = write_csv(table, options.csv, run, EFFECTS_CSV, index=False)
     print("\n".join(answers(table, metric, controlled=options.controlled)))
     points = [str(name) for name in table if table[name].dtype == float and name != "further"]
-    formats: dict[str, Callable[..., str]] = dict.fromkeys(points, "{:.4f}".format)
-    formats["further"] = "{:,.0f}".format
+    formats: dict[str, Callable[..., str]] = dict.fromkeys(points, metric.plain)
+    formats |= {"further": "{:,.0f}".format, "chance": "{:.4f}".format}
     print(f"\nAfter {counted(table.epochs.iloc[0], 'epoch')}, in {metric.title}.")
     average = ["axis", "level", "n", "mean", "low", "high", "difference", "d_low", "d_high"]
     best = ["axis", "level", "best", "best_low", "best_high", "best_difference", "bd_low"]
@@ -209,7 +212,7 @@ def effects(options: argparse.Namespace) -> None:
         share = f"The pair explains {both.share.iloc[0]:.1%} of the variance over the space."
         print(f"\n{dependence(both, metric)} {share}")
         map_of_both = both.drop(columns=["epochs", "share", "verdict"])
-        print(map_of_both.to_string(index=False, float_format="{:.4f}".format))
+        print(map_of_both.to_string(index=False, float_format=metric.plain))
     if options.axis is None:
         importance = run.importance(epochs=options.epochs)
         if importance.empty:

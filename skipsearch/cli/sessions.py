@@ -40,7 +40,7 @@ from skipsearch.recipe import Recipe
 from skipsearch.record import ASK_BEST, COSTS, FAIL
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from skipsearch.config import SearchConfig
     from skipsearch.record import Trial
@@ -314,10 +314,10 @@ def confirm(options: argparse.Namespace) -> int:
         return EXIT_INTERRUPTED
     written = write_csv(found.table, options.csv, run, CONFIRMATION)
     metric = run.config.task.metric
-    shares = (metric.validation, "sd", "low", "high", metric.search, "shrinkage")
+    values = (metric.validation, "sd", "low", "high", metric.search, "shrinkage")
     recipes = ["recipe"] if found.table.recipe.nunique() == 1 else []
     table = found.table.drop(columns=["reason", "shrinkage_low", "shrinkage_high", *recipes])
-    formats = dict.fromkeys(shares, "{:.4f}".format)
+    formats: dict[str, Callable[..., str]] = dict.fromkeys(values, metric.plain)
     formats |= {"params": "{:,}".format, "chance": "{:.3f}".format}
     print(f"{found}\n\n{table.to_string(formatters=formats)}")
     print_words("", legend(MEANINGS, table.columns))

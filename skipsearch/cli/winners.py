@@ -21,7 +21,7 @@ from skipsearch.cli.words import (
 )
 from skipsearch.defaults import LABELS, TILE
 from skipsearch.errors import counted, escaped
-from skipsearch.task import Baseline
+from skipsearch.task import Baseline, Metric
 
 EXPLANATION = "explain-{}.csv"  # file in the folder of the report
 OF_LINKS = "-links"  # suffix of the name of the table of long skips
@@ -143,12 +143,13 @@ def export_design(options: argparse.Namespace) -> None:
     if exported.validation is not None:
         folds = run.config.data.folds
         mean = "" if folds is None else f", the mean of {folds} folds"
-        in_search = f"({exported.search_score:.4f} in the search{mean})"
-        print(f"validation {metric.title} {exported.validation.score:.4f} {in_search}")
-    low, high = test.interval
+        in_search = f"({_value(metric, exported.search_score)} in the search{mean})"
+        value = _value(metric, exported.validation.score)
+        print(f"validation {metric.title} {value} {in_search}")
+    low, high = map(metric.plain, metric.values(test.interval))
     print(
-        f"test {metric.title} {test.score:.4f} (n = 1 seed,"
-        f" {counted(test.images, 'image')}, 95 % interval {low:.4f} to {high:.4f})"
+        f"test {metric.title} {_value(metric, test.score)} (n = 1 seed,"
+        f" {counted(test.images, 'image')}, 95 % interval {low} to {high})"
     )
     if test.baseline is not None:
         print(Baseline(run.config.task, test.baseline).sentence("test"))
@@ -159,6 +160,10 @@ def export_design(options: argparse.Namespace) -> None:
     for name, difference in exported.differences.items():
         print(f"  {name:<20} {difference:.2e}")
     print_path(f"Written to {exported.path}; see: {command('predict', exported.path)} IMAGE")
+
+
+def _value(metric: Metric, score: float) -> str:
+    return metric.plain(metric.value(score))
 
 
 def add_predict(verbs: Verbs) -> None:

@@ -160,10 +160,11 @@ def print_epoch(metric: Metric, epoch: Epoch) -> None:
     if epoch.epoch == 1:
         train, validation = (f"{split} {metric.short}" for split in ("train", "val."))
         print(f"epoch  train loss  {train:>10}  val. loss  {validation:>9}  seconds")
+    scores = (epoch.train_score, epoch.validation_score)
+    train, validation = (metric.plain(metric.value(score)) for score in scores)
     print(
-        f"{epoch.epoch:5}  {epoch.train_loss:10.4f}  {epoch.train_score:10.4f}"
-        f"  {epoch.validation_loss:9.4f}  {epoch.validation_score:9.4f}"
-        f"  {epoch.seconds:7.2f}",
+        f"{epoch.epoch:5}  {epoch.train_loss:10.4f}  {train:>10}"
+        f"  {epoch.validation_loss:9.4f}  {validation:>9}  {epoch.seconds:7.2f}",
         flush=True,
     )
 

@@ -213,16 +213,22 @@ class Data(GivenData):
         It has the classes and the size of an image, the number of images of each split, and the
         smallest class; for several labels, the rarest; for regression, the range of each target;
         for masks, the shares of the pixels of each class and of ignored pixels; for denoising, the
-        noise; and notes on what was skipped or looks wrong.
+        noise; and notes on what was skipped or looks wrong. With folds, the training and validation
+        images are counted together, and the size of a fold is named.
         """
+        splits, folds = self._splits(), None
+        if self.folds is not None:
+            pool = splits.pop("train").followed_by(splits.pop("validation"))
+            folds = [len(rows) for rows in self._rows(pool, division=0)]
+            splits = {"in folds": pool} | splits
         return summary_of(
             self.name,
-            self._splits(),
+            splits,
             self.task,
             self.class_names,
             sigma=self.sigma,
             place=self.place,
-            folds=self.folds,
+            folds=folds,
             notes=self.notes,
         )
 
@@ -281,13 +287,12 @@ class Data(GivenData):
         pool = self.train.followed_by(self.validation)
         strata = self._strata(pool)
         check_units(self.name, folds, strata, self.groups, self.class_names, len(pool))
+        folded = replace(self, folds=folds, first_seed=first_seed)
         if not (self.task.per_pixel or self.task.restores):
             answers = pool.class_labels.cpu().numpy()
-            rows = fold_rows(
-                len(pool), strata, self.groups, folds, (self.split_seed, first_seed, 0)
-            )
+            rows = folded._rows(pool, division=0)
             check_division(self.name, rows, answers, self.task, self.class_names)
-        return replace(self, folds=folds, first_seed=first_seed)
+        return folded
 
     def for_seed(self, seed: int) -> "Data":
         """Return the data for a training with this seed.
@@ -302,9 +307,8 @@ class Data(GivenData):
         if self.folds is None:
             return self
         division, fold = divmod((seed - self.first_seed) % 2**32, self.folds)
-        seeds = (self.split_seed, self.first_seed, division)
         pool = self.train.followed_by(self.validation)
-        held = fold_rows(len(pool), self._strata(pool), self.groups, self.folds, seeds)[fold]
+        held = self._rows(pool, division)[fold]
         train, validation = pool.at(np.delete(np.arange(len(pool)), held)), pool.at(held)
         mean, std = mean_and_std(train.images)
         target_mean, target_std = targets_mean_and_std(self.task, train)
@@ -316,10 +320,22 @@ class Data(GivenData):
             std=std,
             target_mean=target_mean,
             target_std=target_std,
-            fingerprint=hash_of([f"{self.fingerprint} {seeds} {fold} {self.folds}".encode()]),
+            fingerprint=hash_of(
+                [f"{self.fingerprint} {self._seeds(division)} {fold} {self.folds}".encode()]
+            ),
             drawn=False,
             folds=None,
         )
+
+    def _rows(self, pool: Split, division: int) -> list[Array]:
+        """Return the rows of each fold of a division of the training and validation images."""
+        assert self.folds is not None
+        strata, seeds = self._strata(pool), self._seeds(division)
+        return fold_rows(len(pool), strata, self.groups, self.folds, seeds)
+
+    def _seeds(self, division: int) -> tuple[int, int, int]:
+        """Return the numbers that determine a division into folds."""
+        return self.split_seed, self.first_seed, division
 
     def _strata(self, pool: Split) -> Array | None:
         """Return the class of each image; None if images have no class."""

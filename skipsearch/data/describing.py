@@ -1,6 +1,6 @@
 """Sentences about a data set: its source in one, and its summary in a few."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from skipsearch.data.memory import shown_bytes
@@ -61,22 +61,22 @@ def summary_of(
     *,
     sigma: float,
     place: str,
-    folds: int | None,
+    folds: Sequence[int] | None,
     notes: Notes,
 ) -> str:
     """Return a summary of a few lines.
 
     Args:
         name: Name of the data set.
-        splits: Splits by name, including ``train``.
+        splits: Splits by name, that of the training images first.
         task: Task of the networks.
         class_names: Name of each class, label or target.
         sigma: Standard deviation of the noise that denoising removes, in grey levels.
         place: Where the images lie, in a sentence; empty for memory without a cache.
-        folds: Number of folds; None for a fixed validation split.
+        folds: Number of images of each fold; None for a fixed validation split.
         notes: Notes on what was skipped or looks wrong.
     """
-    images, classes = splits["train"].images, len(class_names)
+    images, classes = next(iter(splits.values())).images, len(class_names)
     form, pixels = f"{images.shape[1]} x {Size(*images.shape[2:])}", pixel_type(images)
     form += "" if pixels == "uint8" else f", {pixels}"
     what = [f"{classes} {task.output if classes == 1 else task.outputs}"]
@@ -100,10 +100,10 @@ def summary_of(
         where = f"in memory on {images.device}"
         lines.append(f"place: {shown_bytes(size)} {where} and in each worker of a search")
     if folds is not None:
-        count = len(splits["train"]) + len(splits["validation"])
+        of_each = f"{min(folds):,}" + f" to {max(folds):,}" * (min(folds) < max(folds))
         lines.append(
-            f"{folds} folds of the {count:,} train and validation images: each is the validation"
-            " split of another seed"
+            f"{len(folds)} folds of {of_each} images: each is the validation split of another"
+            " seed, and the others are its training split"
         )
     if left_out := notes.left_out():
         lines.append(f"left out: {left_out}")

@@ -39,16 +39,18 @@ def describe_label_matrices(splits: Mapping[str, Tensor], names: tuple[str, ...]
 
 
 def describe_targets(splits: Mapping[str, Tensor], names: tuple[str, ...]) -> list[str]:
-    """Return a line on the training values of each target.
+    """Return a line on the values of each target in training, or in folds.
 
     Args:
-        splits: Targets (N, K) by split.
+        splits: Targets (N, K) by split, that of the training first.
         names: Name of each target.
     """
+    where, targets = next(iter(splits.items()))
+    where = "in training" if where == "train" else where
     lines = [
-        f"{name!r} in training: mean {values.mean():.6g}, standard deviation"
+        f"{name!r} {where}: mean {values.mean():.6g}, standard deviation"
         f" {values.std(correction=0):.6g}, from {values.min():.6g} to {values.max():.6g}"
-        for name, values in zip(names, splits["train"].T, strict=True)
+        for name, values in zip(names, targets.T, strict=True)
     ]
     more = [f"and {len(lines) - CLASSES_SHOWN} more targets"] * (len(lines) > CLASSES_SHOWN)
     return lines[:CLASSES_SHOWN] + more

@@ -27,7 +27,7 @@ def varied_fields(space: Space) -> list[str]:
 
 def margin_of(config: SearchConfig) -> float:
     """Return the default difference between scores that is too small to matter."""
-    return config.task.metric.margin if config.margin is None else config.margin
+    return config.scale.margin if config.margin is None else config.margin
 
 
 @dataclass(frozen=True, eq=False)

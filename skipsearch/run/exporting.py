@@ -105,6 +105,7 @@ def export(
     out = Path(out)
     check_request(out, formats, precision)
     images = run.load_data(device or default_device(), data, data_root)
+    images = dataclasses.replace(images, folds=None)  # the fixed splits, whatever the search had
     check_outside(out, images.path)
     if images.test is None:
         raise RunError(f"{run.path}: the given data have no test split, which export tests on")
@@ -128,7 +129,7 @@ def export(
         gallery = trainer.gallery(images.validation) if shown else None
     ranking, metric = run.rank(), images.task.metric
     place = ranking[ranking.trial == trial.number].iloc[0]
-    search_score = float(place[metric.validation])
+    search_score = metric.value(float(place[metric.validation]))
     card = Card(
         task=images.task,
         name=f"{run.space.name}-{trial.design.id}",
@@ -195,7 +196,7 @@ def _confirmed(run: Run, trial: Trial) -> dict[str, Any]:
     row = found.row(trial)
     return {
         "confirmations": scores,
-        "confirmed_interval": (float(row.low), float(row.high)),
+        "confirmed_interval": found.metric.values((float(row.low), float(row.high))),
         "chance_of_best": float(row.chance),
         "leaders": len(found.table),
     }

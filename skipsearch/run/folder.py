@@ -170,7 +170,7 @@ class Run:
 
     def dominated_share(self, objectives: Sequence[str]) -> float:
         """Return the normalised hypervolume of the run; see ``analysis.dominated_share``."""
-        return analysis.dominated_share(self.trials(), objectives, self.config.task.metric)
+        return analysis.dominated_share(self.trials(), objectives, self.config.scale)
 
     def effects(
         self,

@@ -105,7 +105,8 @@ def search(
             one about the differences between their levels, and the search ends when each level is
             known to be worse than the best or tied with it; see ``Run.outcome``.
         margin: Difference in mean score that is too small to matter, for a search that
-            investigates axes; None for that of the metric, 0.005 for an accuracy, 0.01 for R2.
+            investigates axes; None for that of the metric: 0.005 for an accuracy, 0.01 for R2, and
+            0.5 % of the error of the baseline for RMSE and MAE.
         sampler: ``surrogate`` (default), ``tpe``, ``random``, ``grid``, ``gp``, ``nsga2``,
             ``evolution`` or ``local``; or any ``optuna.samplers.BaseSampler``, whose class is
             recorded, and which must be given again to resume. None for the sampler of the run, or
@@ -121,8 +122,8 @@ def search(
             more informative than any new design.
         metric: Metric by which networks are judged: for classification ``accuracy`` (default),
             ``balanced_accuracy``, ``macro_f1`` or ``auroc``; for several labels
-            ``mean_average_precision`` (default), ``macro_f1`` or ``auroc``. None for that of the
-            task.
+            ``mean_average_precision`` (default), ``macro_f1`` or ``auroc``; for regression ``r2``
+            (default), ``rmse`` or ``mae``. None for that of the task.
         objectives: Validation score under the name of the task's metric, such as
             ``validation_accuracy`` (the default), alone or before any of ``params``, ``macs``,
             ``activation_bytes`` and ``latency``, which are minimised.
@@ -227,7 +228,7 @@ def search(
         inquiry = Inquiry(
             dataclasses.replace(space, recipe=recipe.to_dict()),
             axes,
-            margin=images.task.metric.margin if margin is None else margin,
+            margin=scale.margin if margin is None else margin,
             scale=scale,
             seed=seed,
             seeds=seeds,

@@ -110,7 +110,7 @@ def run_trials(
     start = time.monotonic()
     folder = Folder(checkpoints)
     sweep_checkpoints(folder, earlier)
-    progress = Progress(plan.trials, earlier, data.task.metric)
+    progress = Progress(plan.trials, earlier, data.task.metric, folds=data.folds or 1)
     progress.write_line(
         forecast(
             checkpoints.parent,

@@ -148,9 +148,9 @@ class Translator(Callback):
             member = report.members[place]
             for epoch in member.curve[training.logged :]:
                 scalars = {
-                    self._metric.validation: epoch.validation_score,
+                    self._metric.validation: self._metric.value(epoch.validation_score),
                     "validation_loss": epoch.validation_loss,
-                    self._metric.train: epoch.train_score,
+                    self._metric.train: self._metric.value(epoch.train_score),
                     "train_loss": epoch.train_loss,
                     "learning_rate": epoch.learning_rate,
                 }

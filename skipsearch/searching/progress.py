@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
+from statistics import fmean
 from typing import TextIO
 
 from skipsearch.errors import counted, escaped
@@ -15,6 +16,7 @@ from skipsearch.task import Metric
 from skipsearch.terminal import Line, can_redraw, clock, columns_of
 
 QUIET_SECONDS = 10.0  # between two lines if the output is not a terminal
+SHOWN = 6  # digits of the id of a design
 
 
 class Progress:
@@ -24,6 +26,8 @@ class Progress:
         budget: Requested number of trials.
         earlier: Records of trials that ended before this session.
         metric: Metric of the scores.
+        folds: Number of folds. If there are several, the best design is that with the best mean
+            over all of them.
         stream: Output stream; standard error if None.
     """
 
@@ -33,37 +37,57 @@ class Progress:
         earlier: Iterable[Trial],
         metric: Metric,
         *,
+        folds: int = 1,
         stream: TextIO | None = None,
     ) -> None:
         self._budget = budget
         self._metric = metric
+        self._folds = folds
         self._stream = stream or sys.stderr
         self._row = Line(self._stream) if can_redraw(self._stream) else None
         self._states: Counter[str] = Counter()
-        self._best: tuple[float, int] | None = None
+        self._best: tuple[float, str] | None = None
+        self._scores: dict[str, list[float]] = defaultdict(list)  # of each design, with folds
         for trial in earlier:
-            self._states[trial.state] += 1
-            if trial.state == COMPLETE:
-                self._update_best(trial.curve[-1].validation_score, trial.number)
+            score = trial.curve[-1].validation_score if trial.curve else None
+            self._count(trial.number, trial.key, trial.state, score)
         self._before = sum(self._states.values())
         self._start = time.monotonic()
         self._shown = -math.inf
         self._last_line = ""
 
-    def _update_best(self, score: float, number: int) -> None:
-        if self._best is None or score > self._best[0]:
-            self._best = (score, number)
+    def _count(self, number: int, key: str, state: str, score: float | None) -> None:
+        self._states[state] += 1
+        if state == COMPLETE and score is not None:
+            self._update_best(number, key, score)
+
+    def _update_best(self, number: int, key: str, score: float) -> None:
+        if self._folds == 1:
+            if self._best is None or score > self._best[0]:
+                self._best = (score, f"trial {number}")
+            return
+        self._scores[key].append(score)
+        means = {k: fmean(seen) for k, seen in self._scores.items() if len(seen) >= self._folds}
+        if means:
+            best = max(means, key=means.__getitem__)
+            self._best = (means[best], f"design {best[:SHOWN]}")
 
     def write_line(self, text: str) -> None:
         """Write a separate line."""
         self._stream.write(f"{escaped(text)}\n")
         self._stream.flush()
 
-    def ended(self, number: int, state: str, score: float | None, running: int) -> None:
-        """Count an ended trial, and update the line."""
-        self._states[state] += 1
-        if state == COMPLETE and score is not None:
-            self._update_best(score, number)
+    def ended(self, number: int, key: str, state: str, score: float | None, running: int) -> None:
+        """Count an ended trial, and update the line.
+
+        Args:
+            number: Number of the trial.
+            key: Key of its design and recipe.
+            state: State in which it ended.
+            score: Its last validation score; None if it has none.
+            running: Number of running trials.
+        """
+        self._count(number, key, state, score)
         self.show(running)
 
     def show(self, running: int, final: bool = False) -> None:
@@ -105,9 +129,11 @@ class Progress:
         count = f"{ended:,}/{counted(self._budget, 'trial')}"
         best, best_trial = [], []
         if self._best is not None:
-            score, number = self._best
-            best = [f"best {score:.4f}"]
-            best_trial = [f"best {self._metric.title} {score:.4f} (trial {number})"]
+            score, name = self._best
+            value = self._metric.plain(self._metric.value(score))
+            best = [f"best {value}"]
+            mean = "mean " * (self._folds > 1)
+            best_trial = [f"best {mean}{self._metric.title} {value} ({name})"]
         states = f"{finished} finished, {running} running, {stopped}, {failed} failed"
         forms = (
             [count, states, *best_trial, when],

@@ -180,7 +180,7 @@ class StudySearcher(Searcher):
         for trial in self._study.ended_elsewhere():
             self._compare_with(trial)
             score = trial.curve[-1].validation_score if trial.curve else None
-            self._progress.ended(trial.number, trial.state, score, self._running)
+            self._progress.ended(trial.number, trial.key, trial.state, score, self._running)
         proposal = self._study.ask()
         if proposal is None:
             if self._study.settled and self._packs:
@@ -299,22 +299,21 @@ class StudySearcher(Searcher):
     def _close(self, trial_id: str, ends: Sequence[_End | None]) -> None:
         """Close the ended trainings of a pack, and the pack with the last of them."""
         pack = self._packs[trial_id]
-        ended = [
-            (t.proposal.number, end) for t, end in zip(pack.trainings, ends, strict=True) if end
-        ]
+        ended = [(t.proposal, end) for t, end in zip(pack.trainings, ends, strict=True) if end]
         pack.trainings = [t for t, end in zip(pack.trainings, ends, strict=True) if end is None]
         pack.ends += [end for _, end in ended]
-        for number, end in ended:
-            self._study.finish(number, end.state, end.reason)
-            self._stopper.forget(number)
+        for proposal, end in ended:
+            self._study.finish(proposal.number, end.state, end.reason)
+            self._stopper.forget(proposal.number)
         if not pack.trainings:
             del self._packs[trial_id]
             if pack.engine is not None:
                 self._load[pack.engine] -= 1
             self._store.remove(pack.checkpoint)
             self._ended_checkpoints.append(pack.checkpoint)
-        for number, end in ended:
-            self._progress.ended(number, end.state, end.score, self._running)
+        for proposal, end in ended:
+            number, key = proposal.number, proposal.candidate.key
+            self._progress.ended(number, key, end.state, end.score, self._running)
         if not pack.trainings:
             self._count_failures(pack.failure)
 

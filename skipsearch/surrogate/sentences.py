@@ -77,18 +77,20 @@ def _lead(worse: LevelResult, metric: Metric) -> str:
 
 def _hull(levels: Sequence[LevelResult], metric: Metric) -> str:
     """Return the smallest interval that contains those of all levels."""
-    low = metric.difference(min(level.low for level in levels), "+")
-    high = metric.difference(max(level.high for level in levels), "+")
-    return f"{low} to {high} {metric.difference_unit}"
+    hull = min(level.low for level in levels), max(level.high for level in levels)
+    return f"{_span(hull, metric)} {metric.difference_unit}"
 
 
 def _spans(levels: Sequence[LevelResult], metric: Metric) -> str:
     """Return the intervals of the first few levels."""
-    spans = [
-        f"{metric.difference(level.low, '+')} to {metric.difference(level.high, '+')}"
-        for level in levels[:NAMED]
-    ]
+    spans = [_span((level.low, level.high), metric) for level in levels[:NAMED]]
     return f"{', '.join(spans)} {metric.difference_unit}"
+
+
+def _span(interval: tuple[float, float], metric: Metric) -> str:
+    """Return an interval of the difference between values, from one between scores."""
+    low, high = (metric.difference(end, "+") for end in metric.values(interval))
+    return f"{low} to {high}"
 
 
 def needed(further: float) -> str:

@@ -88,7 +88,7 @@ class Warp:
 
 
 KNEE = 0.75
-LEAST_ERROR = 1e-9  # of a score without a lower limit; none would have an infinite logarithm
+LEAST_ERROR = 1e-9  # of a score without a lower limit, as a share of ``Scale.size``
 MOST = 300.0  # logarithm of the largest error
 
 
@@ -114,7 +114,8 @@ def half_ranks(scores: Sequence[float] | Array, scale: Scale) -> Array:
 def modelled(scores: Array, scale: Scale) -> Array:
     """Return logits of scores from 0 to 1, logarithms of unlimited ones, and others unchanged."""
     if _is_unlimited(scale):
-        return np.asarray(-np.log(np.maximum(scale.metric.best - scores, LEAST_ERROR)), dtype=float)
+        least = LEAST_ERROR * scale.size  # the logarithm of 0 would be infinite
+        return np.asarray(-np.log(np.maximum(scale.metric.best - scores, least)), dtype=float)
     if not _is_bounded(scale):
         return scores
     # Half an image on either side keeps 0 and 1 finite (Haldane 1956, Anscombe 1956).

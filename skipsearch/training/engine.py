@@ -295,10 +295,9 @@ class Training:
         """Describe how a network diverged in an epoch; empty if it did not."""
         for loss in (epoch.train_loss, epoch.validation_loss):
             if not math.isfinite(loss):
-                advice = self.data.task.diverged
                 return (
                     f"{DIVERGED} {loss} in epoch {epoch.epoch} of {self.recipe.epochs}"
-                    f" (peak_lr {self.recipe.peak_lr:g}{': ' * bool(advice)}{advice})"
+                    f" (peak_lr {self.recipe.peak_lr:g})"
                 )
         if not math.isfinite(epoch.validation_score):
             metric = self.data.task.metric.title

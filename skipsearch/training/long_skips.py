@@ -155,10 +155,10 @@ def link_words(table: pd.DataFrame, when: str, metric: Metric) -> Iterable[str]:
     yield f"{when} long skips carry, times the signal that they join: {listed}{_more(each)}."
     if each.lesion_drop.isna().all():
         return
-    drops = zip(shown.link, metric.factor * shown.lesion_drop, strict=True)
-    costs = ", ".join(f"{link} {drop:.2f}" for link, drop in drops)
-    at_once = metric.factor * table[table.link == ALL].lesion_drop
-    together = "".join(f"; all at once {drop:.2f}" for drop in at_once)
+    drops = zip(shown.link, map(metric.number, shown.lesion_drop), strict=True)
+    costs = ", ".join(f"{link} {drop}" for link, drop in drops)
+    at_once = map(metric.number, table[table.link == ALL].lesion_drop)
+    together = "".join(f"; all at once {drop}" for drop in at_once)
     yield (
         f"Removing one long skip costs, in {metric.difference_unit} of validation {metric.title}:"
         f" {costs}{_more(each)}{together}. The rest was trained with them: what a network reaches"

@@ -9,7 +9,7 @@ from skipsearch.task import Scale
 
 DRAWS = 10_000
 STEPS = 400  # grid points for the spread between designs
-DIGITS = 12  # of means; later digits depend on the order of addition
+DIGITS = 12  # of means, relative to the largest score; later ones depend on the order of addition
 
 
 def chance_of_best(scores: ArrayLike, scale: Scale) -> NDArray[np.float64]:
@@ -63,7 +63,7 @@ def chance_of_best(scores: ArrayLike, scale: Scale) -> NDArray[np.float64]:
     spread = np.sqrt(share * variance / count)
     draws = means[:, np.newaxis] * share + spread * rng.standard_normal((designs, DRAWS))
     chances: NDArray[np.float64] = np.bincount(draws.argmax(axis=0), minlength=designs) / DRAWS
-    rounded = means.round(DIGITS)
+    rounded = (means / (np.abs(seen).max() or 1.0)).round(DIGITS)
     for value in np.unique(rounded):  # equal designs get equal probabilities, despite the draws
         equals = rounded == value
         chances[equals] = chances[equals].mean()

@@ -44,7 +44,8 @@ class Confirmation:
             tied                 whether it may be the best: it is in the smallest set that includes
                                  the best with a probability of 0.95
             search_accuracy      accuracy in the search; NaN below the full budget
-            shrinkage            search_accuracy minus validation_accuracy: the effect of luck
+            shrinkage            search_accuracy minus validation_accuracy: the effect of luck. For
+                                 an error the other way round, so that luck is above 0
             shrinkage_low, shrinkage_high
                                  its 95 % interval, from that of the mean alone, since the
                                  search's value is an observed number
@@ -127,6 +128,11 @@ class Confirmation:
     def _of_searched(self) -> pd.Series:
         return self.row(self.leaders[0])
 
+    @property
+    def _luck(self) -> str:
+        shown = self.metric.plain(self.shrinkage)
+        return f"{shown} of it was luck" if float(shown) > 0 else "no luck is visible"
+
     def __str__(self) -> str:
         """Return the result in words."""
         return "\n".join(self._sentences())
@@ -158,19 +164,19 @@ class Confirmation:
                 f"Not separated: {_name(best)} is {sure}, after {seeds} each;"
                 f" these are statistically indistinguishable: {tied}."
             ]
-        score = f"{best[self.metric.validation]:.4f}"
+        metric = self.metric
+        plain = metric.plain
         sentences.append(
-            f"Its validation {self.metric.title} at the full budget is {score} (mean of {best.n}"
-            f" seeds, standard deviation {best.sd:.4f}, 95 % interval {best.low:.4f} to"
-            f" {best.high:.4f})."
+            f"Its validation {metric.title} at the full budget is {plain(best[metric.validation])}"
+            f" (mean of {best.n} seeds, standard deviation {plain(best.sd)}, 95 % interval"
+            f" {plain(best.low)} to {plain(best.high)})."
         )
         if not np.isnan(self.shrinkage):
-            low, high = self.shrinkage_interval
+            low, high = map(plain, self.shrinkage_interval)
             sentences.append(
-                f"The search's leader, {_name(searched)}, had {searched[self.metric.search]:.4f}"
-                f" there and has {searched[self.metric.validation]:.4f} here:"
-                f" {_luck(self.shrinkage)} (95 % interval of the difference {low:.4f} to"
-                f" {high:.4f})."
+                f"The search's leader, {_name(searched)}, had {plain(searched[metric.search])}"
+                f" there and has {plain(searched[metric.validation])} here:"
+                f" {self._luck} (95 % interval of the difference {low} to {high})."
             )
         failed = table[table.reason != ""]
         sentences += [f"{_name(row)} is out: {row.reason}." for row in failed.itertuples()]
@@ -185,10 +191,6 @@ def finals(trainings: Iterable[Trial]) -> tuple[float, ...]:
     """Return the scores of the trainings that reached the full budget."""
     complete = (trial for trial in trainings if trial.state == COMPLETE)
     return tuple(trial.curve[-1].validation_score for trial in complete)
-
-
-def _luck(shrinkage: float) -> str:
-    return f"{shrinkage:.4f} of it was luck" if shrinkage >= 5e-5 else "no luck is visible"
 
 
 def _name(row: object) -> str:

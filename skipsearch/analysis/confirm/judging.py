@@ -9,6 +9,7 @@ from statistics import fmean, stdev
 
 import pandas as pd
 
+from skipsearch.analysis.columns import as_values
 from skipsearch.analysis.confirm.chance import DIGITS, chance_of_best
 from skipsearch.analysis.confirm.confirmation import LEAST_ROUNDS, SURE, Confirmation, finals
 from skipsearch.analysis.ranking import grouped, interval, level
@@ -142,16 +143,17 @@ def _table(rows: list[dict[str, object]], axes: Sequence[str], metric: Metric) -
     ]
     table = pd.DataFrame(rows, columns=columns)
     table["tied"] = _tied(table.chance)
+    scores = table[metric.validation]
     order = pd.DataFrame(
         {
             "failed": table.reason != "",
-            "loss": -table[metric.validation].round(DIGITS),
+            "loss": -(scores / (scores.abs().max() or 1.0)).round(DIGITS),
             "params": table.params,
         }
     )
     table = table.loc[order.sort_values([*order], kind="stable").index]
     table.index = pd.RangeIndex(1, len(table) + 1, name="place")
-    return table
+    return as_values(table, metric, [metric.validation, metric.search], [("low", "high")])
 
 
 def _tied(chances: pd.Series) -> list[bool]:

@@ -100,7 +100,7 @@ def told(mending: Mending, metric: Metric) -> str:
     elif high < 0:
         by, answer = "more", "make depth pay less"
         change, low, high = -change, -high, -low
-    rise, least, most = (f"{metric.factor * value:.2f}" for value in (change, low, high))
+    rise, least, most = map(metric.number, (change, low, high))
     seen = (
         f"from {mending.shallow} to {mending.deep} layers, validation {metric.error} rises by"
         f" {rise} {metric.difference_unit} {by} with them than without ({least} to {most},"

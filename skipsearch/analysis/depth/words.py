@@ -85,8 +85,8 @@ def _moves(row: pd.Series, name: str, metric: Metric) -> str:
     rise, low, high = (row[f"{name}_rise{end}"] for end in ("", "_low", "_high"))
     return (
         f"{metric.shown(least)} at {best:g} layers to {metric.shown(least + rise)} at"
-        f" {row.deepest:g} ({metric.factor * rise:+.2f} {metric.difference_unit},"
-        f" {metric.factor * low:+.2f} to {metric.factor * high:+.2f})"
+        f" {row.deepest:g} ({metric.number(rise, '+')} {metric.difference_unit},"
+        f" {metric.number(low, '+')} to {metric.number(high, '+')})"
     )
 
 

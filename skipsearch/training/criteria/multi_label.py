@@ -9,7 +9,13 @@ from torch.nn import functional as F
 from skipsearch.data import Data
 from skipsearch.recipe import Recipe
 from skipsearch.training.criteria.criterion import Criterion, Figures, Summed
-from skipsearch.training.criteria.per_class import f1_scores, label_counts, precisions, recalls
+from skipsearch.training.criteria.per_class import (
+    f1_scores,
+    label_counts,
+    positive_weights,
+    precisions,
+    recalls,
+)
 from skipsearch.training.criteria.ranked import Ranked
 from skipsearch.training.criteria.ranking import RANKINGS, Score, auroc, average_precision
 
@@ -31,11 +37,14 @@ class MultiLabelCriterion(Summed):
 
     Args:
         data: Data set, with matrices of labels.
-        recipe: Recipe of the training.
+        recipe: Recipe of the training, for its class weights.
     """
 
     def __init__(self, data: Data, recipe: Recipe) -> None:
         self._labels, self._names = data.train.class_labels, data.class_names
+        self._weights = None
+        if recipe.class_weights != "none":
+            self._weights = positive_weights(self._labels)
 
     def pose(self, images: Tensor, labels: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
         """Return images as they are, and labels (N, labels) as float32."""
@@ -43,7 +52,10 @@ class MultiLabelCriterion(Summed):
 
     def losses(self, outputs: Tensor, target: Tensor, label_smoothing: float = 0.0) -> Tensor:
         """Return the binary cross-entropy (n, networks), the mean over the labels."""
-        return F.binary_cross_entropy_with_logits(outputs, target, reduction="none").mean(2)
+        losses = F.binary_cross_entropy_with_logits(
+            outputs, target, reduction="none", pos_weight=self._weights
+        )
+        return losses.mean(2)
 
     def no_tally(self, networks: int) -> Tensor:
         """Return zeros (networks, 3, labels)."""
@@ -79,7 +91,7 @@ class RankedLabels(Ranked, MultiLabelCriterion):
 
     Args:
         data: Data set, whose metric is one of ``RANKINGS``.
-        recipe: Recipe of the training.
+        recipe: Recipe of the training, for its class weights.
     """
 
     def __init__(self, data: Data, recipe: Recipe) -> None:

@@ -88,3 +88,19 @@ def balanced_weights(labels: Tensor, classes: int) -> Tensor:
     counts = labels.bincount(minlength=classes).double()
     there = counts > 0
     return (len(labels) / (there.sum() * counts)).where(there, 1.0).float()
+
+
+def positive_weights(labels: Tensor) -> Tensor:
+    """Return the weight of the images with each label, relative to those without it.
+
+    It is the number of images without the label over that of images with it, so that both sides
+    have the same weight in the loss.
+
+    Args:
+        labels: Labels (N, K), 0 or 1; each is in some images, and not in all.
+
+    Returns:
+        Weights (K,), float32.
+    """
+    positives = labels.double().sum(0)
+    return ((len(labels) - positives) / positives).float()
