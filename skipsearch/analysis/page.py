@@ -111,43 +111,32 @@ def write_page(
         Path of the page.
     """
     with new_folder(folder):
-        return _write_page(folder, title, subtitle, answer, picture, sections)
-
-
-def _write_page(
-    folder: Path,
-    title: str,
-    subtitle: str,
-    answer: Sequence[str],
-    picture: Picture | None,
-    sections: Sequence[Section],
-) -> Path:
-    shown = [
-        {
-            "id": section.id,
-            "title": section.title,
-            "text": section.text,
-            "figures": [_figure(folder, picture) for picture in section.figures],
-            "drawings": [_figure(folder, picture) for picture in section.drawings],
-            "tables": [_table(folder, table) for table in section.tables],
-            "code": section.code,
-        }
-        for section in sections
-    ]
-    text = files("skipsearch.analysis").joinpath("page.html").read_text(encoding="utf-8")
-    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
-        text
-    )
-    page = folder / "index.html"
-    html = template.render(
-        title=title,
-        subtitle=subtitle,
-        answer=answer,
-        picture=_figure(folder, picture) if picture else None,
-        sections=shown,
-    )
-    write_atomically(page, html)
-    return page
+        shown = [
+            {
+                "id": section.id,
+                "title": section.title,
+                "text": section.text,
+                "figures": [_figure(folder, each) for each in section.figures],
+                "drawings": [_figure(folder, each) for each in section.drawings],
+                "tables": [_table(folder, table) for table in section.tables],
+                "code": section.code,
+            }
+            for section in sections
+        ]
+        text = files("skipsearch.analysis").joinpath("page.html").read_text(encoding="utf-8")
+        template = jinja2.Environment(
+            autoescape=True, undefined=jinja2.StrictUndefined
+        ).from_string(text)
+        page = folder / "index.html"
+        html = template.render(
+            title=title,
+            subtitle=subtitle,
+            answer=answer,
+            picture=_figure(folder, picture) if picture else None,
+            sections=shown,
+        )
+        write_atomically(page, html)
+        return page
 
 
 def _figure(folder: Path, picture: Picture) -> dict[str, str]:
