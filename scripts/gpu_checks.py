@@ -24,7 +24,7 @@ from torch import Tensor
 
 import skipsearch as ss
 from skipsearch.data import Data, Split, load_data
-from skipsearch.data.mapped import Mapped
+from skipsearch.data.mapped import ArrayFile, Mapped
 from skipsearch.data.npy_headers import array_in
 from skipsearch.merges import LINK_MERGES, MERGES
 from skipsearch.models import build
@@ -144,7 +144,7 @@ def streamed(data: Data, folder: str) -> Data:
         path = Path(folder) / f"{name}.npy"
         np.save(path, split.images[:].cpu().numpy())
         file = array_in(path)
-        assert file is not None
+        assert isinstance(file, ArrayFile), file
         mapped = Split(Mapped((file,)), split.class_labels)
         splits[name] = mapped.to(data.train.images.device, streamed=True)
     return replace(data, train=splits["train"], validation=splits["validation"])

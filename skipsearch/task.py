@@ -19,8 +19,8 @@ class Metric:
 
     A score is higher for a better network. It is the value of the metric or, if this is an error,
     minus the value, as in scikit-learn (``neg_root_mean_squared_error``). Records, samplers and
-    models have scores; whatever bears the name of the metric has its value: columns of tables, the
-    axes of figures, words.
+    models have scores, so that the study in Optuna is always maximised. Columns of tables, axes of
+    figures and words have the value.
 
     Attributes:
         name: Word in tables and options, such as ``validation_accuracy``.
@@ -128,13 +128,13 @@ class Metric:
 
 
 def significant(value: float, sign: str = "") -> str:
-    """Return a number in any unit: four significant digits, and all before the point.
+    """Return a number in any unit: four significant digits, and all before the point below 1e9.
 
     Args:
         value: Number.
         sign: ``+`` to show the sign of a positive one too.
     """
-    return f"{value:{sign}.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:{sign}.4g}"
+    return f"{value:{sign}.0f}" if 9999.5 <= abs(value) < 1e9 else f"{value:{sign}.4g}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -408,3 +408,25 @@ def test_a_long_reading_shows_its_progress(monkeypatch: pytest.MonkeyPatch) -> N
         display.close()
         assert (stream.getvalue() == line) == (end != "")
     assert display.line(30.0) == "reading 5,000/20,000 images | 1:30 left"
+
+
+def test_nothing_is_removed_for_a_folder_that_does_not_fit(tmp_path: Path, home: Path) -> None:
+    load(classes(tmp_path / "old"))
+    (place,) = decoded(home)
+    pruning.make_room(place.with_name("huge-0.part"), 10**18)
+    assert decoded(home) == [place]
+
+
+def test_the_folder_that_is_replaced_does_not_count(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load(classes(tmp_path / "stale"))
+    (stale,) = decoded(home)
+    load(classes(tmp_path / "valid"))
+    both = decoded(home)
+    size = sum(path.stat().st_size for path in stale.iterdir())
+    usage = shutil.disk_usage(home)._replace(free=4 * size)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(pruning, "SHARE", 2.1 * size / (5 * size))  # with one other
+    pruning.make_room(stale.with_name(f"{stale.name}.part"), size)
+    assert decoded(home) == both

@@ -29,6 +29,7 @@ from skipsearch.artefacts.sentences import facts
 from skipsearch.artefacts.summary import summarise
 from skipsearch.cli import main
 from skipsearch.cli.words import print_epoch
+from skipsearch.data import Data
 from skipsearch.design import Design
 from skipsearch.early_stopping import EarlyStopping
 from skipsearch.errors import ExportError
@@ -315,7 +316,7 @@ def test_a_confirmation_is_the_same(unit: float) -> None:
     check_interval(table, "validation_rmse", "low", "high")
     words = str(found)
     had, has, luck = (significant(value * unit) for value in (0.4, 0.51, 0.11))
-    assert f"had {had} there and has {has} here: {luck} of it was luck" in words
+    assert f"had {had} there and has {has} here: it was too low by {luck}, by luck" in words
     assert "no luck is visible" in str(confirmed(errors, -0.1, Scale(RMSE, 100, baseline=-unit)))
 
 
@@ -384,7 +385,13 @@ def test_values_and_scores_are_each_other_with_the_other_sign() -> None:
     ("value", "text"),
     [
         *((0.0, "0"), (0.123456, "0.1235"), (53_210.7, "53211"), (1e-12, "1e-12")),
-        *((1234.56, "1235"), (123_456_789.0, "123456789"), (2e12, "2e+12"), (math.nan, "nan")),
+        *(
+            (9999.6, "10000"),
+            (1234.56, "1235"),
+            (123_456_789.0, "123456789"),
+            (2e12, "2e+12"),
+            (math.nan, "nan"),
+        ),
     ],
 )
 def test_a_number_in_any_unit_has_four_digits(value: float, text: str) -> None:
@@ -491,5 +498,16 @@ def test_the_card_has_errors(tmp_path: Path) -> None:
         "3.25 target units on 50 images (95 % interval 2.5 target units to 4 target units)"
     )
     assert known["test baseline"].startswith("40 target units, the mean of each target")
-    with pytest.raises(ExportError, match=r"test\.score: 3\.25 is no RMSE"):
+    with pytest.raises(ExportError, match=r"test\.score: 3\.25 is no score of RMSE"):
         replace(card, test=replace(measured, score=3.25))
+
+
+@pytest.mark.parametrize("metric", ["rmse", "r2"])
+def test_targets_of_which_one_decides_the_error_are_noted(metric: str) -> None:
+    rng = np.random.default_rng(0)
+    images, targets = rng.integers(0, 256, (40, 8, 8, 1), np.uint8), rng.normal(size=(40, 2))
+    data = Data.from_arrays(images, targets * (1, 1e3), target_names=("small", "large"))
+    summary = data.judged_by(metric).summary()
+    assert ("'large' decides it" in summary) == (metric == "rmse")
+    alike = Data.from_arrays(images, targets, target_names=("small", "large"))
+    assert "decides it" not in alike.judged_by(metric).summary()

@@ -33,6 +33,7 @@ from skipsearch.surrogate.warp import Warp, modelled
 from skipsearch.task import MULTI_LABEL, R2, REGRESSION, TASKS, Scale, metric_words
 from skipsearch.training import Trainer, do_nothing, train_several
 from skipsearch.training.criteria import CRITERIA, Criterion
+from skipsearch.training.criteria.per_class import positive_weights
 from skipsearch.training.tallies import Tallies
 
 TINY = ss.Design(layout="conv3-bn-relu +", depths=(1,), widths=(4,), stem_width=4)
@@ -360,3 +361,8 @@ def test_the_whole_way(make: Callable[[], Data], tmp_path: Path) -> None:
         assert (table.present == (table.probability > 0.5)).all()
         assert len(ss.predict(exported.path, files, top=2)) == 6
     assert "classes" not in words.replace("classes: int", "").replace(", classes)", "")
+
+
+def test_a_label_that_no_training_image_has_leaves_the_loss_finite() -> None:
+    labels = torch.tensor([[1, 0], [0, 0], [0, 0]])
+    assert positive_weights(labels).tolist() == [2.0, 1.0]

@@ -20,7 +20,7 @@ class Audit:
         stopped: Number of trainings that early stopping ended.
         audited: Number of trainings that it would have ended and that reached the full budget.
         among_best: Number of these among the best third of all at the full budget.
-        above_all: Number of these above every training that it would not have ended.
+        above_all: Number of these better than every training that it would not have ended.
     """
 
     stopped: int
@@ -40,7 +40,7 @@ class Audit:
             f"{ended} {counted(trainings, 'training')}.",
             f"As an audit, {counted(self.audited, 'training')} that it would have stopped continued"
             f" to the full budget: {self.among_best} ended in the best third there,"
-            f" {self.above_all} above all that it did not stop."
+            f" {self.above_all} better than all that it did not stop."
             if self.audited
             else "No training continued as an audit, so the rate of wrong stops is unknown.",
         ]

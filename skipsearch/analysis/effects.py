@@ -58,14 +58,14 @@ def effects(
 
     All numbers are from the posterior over spaces, see ``learn``: the accuracies of all designs of
     the space, trained or not, given the trainings. Intervals stay within the possible range, since
-    each draw is a space with accuracies from 0 to 1.
+    each draw is a space with possible scores.
 
     There are two questions. *On average*: the mean over all designs of the space with a level,
     minus that over those with the reference. *At its best*: the best design with a level against
     the best with the reference. A level that does not fit many other choices is worse on average,
     and may still be as good as any at its best.
 
-    *At its best*, the upper end of an interval is for the best of all designs, and the lower end
+    *At its best*, the better end of an interval is for the best of all designs, and the worse end
     for the best trained one, since the best of many predictions for untrained designs is
     optimistic.
 

@@ -240,7 +240,7 @@ def plot_effects(table: pd.DataFrame, metric: Metric) -> Diagram:
             axes.set_ylim(-0.7, len(rows) - 0.3)
             axes.set_title(name, loc="left", fontsize=9, fontweight="bold")
             axes.grid(axis="y", visible=False)
-        ends = metric.factor * pd.concat([table.d_low, table.d_high])
+        ends = metric.factor * pd.concat([table.d_low, table.d_high]).dropna()
         most = metric.factor * (metric.best - metric.worst)  # no difference is larger
         room = 10.0 ** (1 - metric.digits)
         if metric.is_error:  # in any unit

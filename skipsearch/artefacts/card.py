@@ -100,7 +100,7 @@ class Card:
         metric = self.task.metric
         if score is not None and not metric.worst <= score <= metric.best:
             raise ExportError(
-                f"card: {name}: {score!r} is no {metric.title} from {metric.worst:g} to"
+                f"card: {name}: {score!r} is no score of {metric.title} from {metric.worst:g} to"
                 f" {metric.best:g}"
             )
 

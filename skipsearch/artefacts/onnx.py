@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from skipsearch.artefacts.program import INPUT, LOGITS, dynamic_axes, quiet
-from skipsearch.errors import ExportError
+from skipsearch.errors import ExportError, one_line
 
 # torch translates to opset 18 and converts from there to any other. Opset 18 avoids errors of a
 # conversion, and every ONNX Runtime since 1.14 (2023) supports it.
@@ -36,7 +36,7 @@ def require() -> None:
             _import(name)
         except ImportError as problem:
             raise ExportError(
-                f"format 'onnx' needs {name}, which cannot be imported ({problem});"
+                f"format 'onnx' needs {name}, which cannot be imported ({one_line(str(problem))});"
                 " pip install 'skipsearch[export]'"
             ) from None
 

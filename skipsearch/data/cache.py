@@ -225,6 +225,9 @@ def _open(place: Path, values: dict[str, Any], in_memory: bool | None) -> Read:
         else:
             labels = _mapped(place / f"{name}_labels.npy", number)[:]
         parts[name] = Split(images, labels)
+        for each in (images, labels):
+            if isinstance(each, Mapped):
+                each.open()  # now, so that no other process removes the folder meanwhile
     size = sum(split.nbytes for split in parts.values())
     if is_resident(size, in_memory):
         require_memory(2 * size, f"{values['folder']}: its images", "leave them in the cache")

@@ -13,6 +13,7 @@ from skipsearch.data.vector_summaries import (
     describe_label_matrices,
     describe_targets,
     label_balance,
+    unlike_units,
 )
 from skipsearch.errors import escaped
 from skipsearch.plan import Size
@@ -93,6 +94,8 @@ def summary_of(
     else:
         labels = {name: split.labels for name, split in splits.items()}
         lines += DESCRIBE[task.name](labels, class_names)
+        if task.metric.is_error:
+            lines += unlike_units(next(iter(labels.values())), class_names)
     size = sum(split.nbytes for split in splits.values())
     if place:
         lines.append(f"place: {place}")

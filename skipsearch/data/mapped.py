@@ -215,9 +215,17 @@ class Mapped:
         """
         return self._read(index).to(self.device)
 
-    def _read(self, index: Tensor | slice) -> Tensor:
+    def open(self) -> None:
+        """Open the files, which stay readable here if they are replaced or removed later.
+
+        Raises:
+            DataError: If a file has changed or is missing.
+        """
         if not self._opened:
             self._opened = [_opened(file) for file in self.files]
+
+    def _read(self, index: Tensor | slice) -> Tensor:
+        self.open()
         if isinstance(index, Tensor):
             given = index.cpu().numpy()
             rows = given if self._rows is None else self._rows[given]
@@ -259,7 +267,8 @@ class Mapped:
             return self
         found = Mapped(self.files, self._rows, device)
         # Shared, so that files that are replaced or removed stay readable here as well.
-        found._opened = self._opened = self._opened or [_opened(file) for file in self.files]
+        self.open()
+        found._opened = self._opened
         return found
 
     def followed_by(self, other: Mapped) -> Mapped:

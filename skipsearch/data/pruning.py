@@ -26,19 +26,24 @@ class _Entry(NamedTuple):
     size: int
 
 
-def make_room(root: Path, needed: int) -> None:
+def make_room(part: Path, needed: int) -> None:
     """Remove decoded folders from the cache until it takes at most ``SHARE`` with a new one.
 
     The least recently used are removed first. Those that a process has open (a shared lock on their
-    arrays) or is making (a lock on their name) are kept, as are those of other users.
+    arrays) or is making (a lock on their name) are kept, as are those of other users. Nothing is
+    removed for a folder that would not fit anyway.
 
     Args:
-        root: Folder of the cache.
-        needed: Number of bytes of the new folder.
+        part: Folder that is being made. The one that it replaces does not count.
+        needed: Number of bytes that it needs.
     """
-    entries = sorted(_entries(root))
+    root, replaced = part.parent, part.with_name(part.name.removesuffix(PART))
+    entries = sorted(entry for entry in _entries(root) if entry.place not in (part, replaced))
     held = sum(entry.size for entry in entries)
-    limit = SHARE * (shutil.disk_usage(root).free + held)
+    free = shutil.disk_usage(root).free
+    if needed > free + held:
+        return
+    limit = SHARE * (free + held)
     removed = []
     for entry in entries:
         if held + needed <= limit:

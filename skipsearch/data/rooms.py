@@ -66,7 +66,7 @@ class Files:
 
     def reserve(self, needed: int, where: str) -> None:
         """Check that there is enough space on the disk, after making room in the cache."""
-        make_room(self._folder.parent, needed)
+        make_room(self._folder, needed)
         free = shutil.disk_usage(self._folder).free
         if needed > free:
             raise OSError(

@@ -10,6 +10,8 @@ from skipsearch.data.summaries import CLASSES_SHOWN
 from skipsearch.errors import DataError, counted
 from skipsearch.task import REGRESSION, Task
 
+LIKE_UNITS = 10  # largest ratio of two deviations in a mean that both take part in
+
 
 def label_balance(labels: Tensor, names: tuple[str, ...]) -> str:
     """Describe the rarest and the most frequent label of a matrix (N, K)."""
@@ -54,6 +56,24 @@ def describe_targets(splits: Mapping[str, Tensor], names: tuple[str, ...]) -> li
     ]
     more = [f"and {len(lines) - CLASSES_SHOWN} more targets"] * (len(lines) > CLASSES_SHOWN)
     return lines[:CLASSES_SHOWN] + more
+
+
+def unlike_units(targets: Tensor, names: tuple[str, ...]) -> list[str]:
+    """Return a line if the deviations of targets differ so much that one decides a mean error.
+
+    Args:
+        targets: Targets (N, K).
+        names: Name of each target.
+    """
+    deviations = targets.double().std(0, correction=0)
+    small, large = int(deviations.argmin()), int(deviations.argmax())
+    if deviations[large] <= LIKE_UNITS * deviations[small]:
+        return []
+    return [
+        f"note: the error is a mean over targets in their own units, and {names[large]!r} decides"
+        f" it: its standard deviation is {deviations[large] / deviations[small]:.3g} times that of"
+        f" {names[small]!r}; scale the targets, or choose the metric r2"
+    ]
 
 
 def unused_labels(

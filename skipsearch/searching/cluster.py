@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from skipsearch.errors import RunError
+from skipsearch.errors import RunError, one_line
 from skipsearch.searching.options import Resources
 from skipsearch.searching.requirements import check_machine, import_problem
 
@@ -196,7 +196,9 @@ def _start(folder: Path, dashboard: bool, verbose: bool) -> None:
         try:
             importlib.import_module("ray.dashboard.optional_deps")
         except ImportError as error:
-            raise RunError(f"dashboard: needs pip install 'ray[default]': {error}") from None
+            raise RunError(
+                f"dashboard: needs pip install 'ray[default]': {one_line(str(error))}"
+            ) from None
     token = folder / "token"
     with open(os.open(token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(secrets.token_hex(32))
@@ -341,7 +343,7 @@ def _check_reachable(address: str) -> None:
         with socket.create_connection((host.strip("[]"), int(port)), timeout=5):
             pass
     except (OSError, UnicodeError) as error:  # UnicodeError: not a host name
-        raise RunError(f"address {address}: no answer: {error}") from None
+        raise RunError(f"address {address}: no answer: {one_line(str(error))}") from None
 
 
 def _check_running(resources: Resources) -> None:

@@ -26,9 +26,9 @@ class Prefetcher:
     """A split whose next batches are read in other threads.
 
     It gives the same batches as the split itself, whether or not they were announced. For a GPU,
-    the threads read into pinned memory. The copy from there is queued on the current stream, as is
-    the work that uses the batch, so the host does not wait for it. PyTorch keeps pinned memory from
-    reuse until its copy is complete.
+    the threads also copy them to pinned memory. The copy from there is queued on the current
+    stream, as is the work that uses the batch. The host waits for the copy of the last batch but
+    one, so that little memory is pinned. PyTorch keeps it from reuse until its copy is complete.
 
     Args:
         split: Mapped split.

@@ -13,6 +13,7 @@ from skipsearch.record import COMPLETE, Trial
 from skipsearch.task import Metric
 
 SURE = 0.95  # probability of being the best that separates a leader
+LEAST_LUCK = 5e-5  # share of an error below which no luck is visible
 LEAST_ROUNDS = 3  # before a first verdict; two seeds show too little of the noise
 
 
@@ -131,6 +132,10 @@ class Confirmation:
     @property
     def _luck(self) -> str:
         shown = self.metric.plain(self.shrinkage)
+        if self.metric.is_error:
+            least = LEAST_LUCK * abs(float(self._of_searched[self.metric.search]))
+            visible = self.shrinkage > least
+            return f"it was too low by {shown}, by luck" if visible else "no luck is visible"
         return f"{shown} of it was luck" if float(shown) > 0 else "no luck is visible"
 
     def __str__(self) -> str:

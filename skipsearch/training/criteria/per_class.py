@@ -97,10 +97,11 @@ def positive_weights(labels: Tensor) -> Tensor:
     have the same weight in the loss.
 
     Args:
-        labels: Labels (N, K), 0 or 1; each is in some images, and not in all.
+        labels: Labels (N, K), 0 or 1.
 
     Returns:
-        Weights (K,), float32.
+        Weights (K,), float32; 1 for a label that no image has, which some folds of a rare label
+        are without.
     """
     positives = labels.double().sum(0)
-    return ((len(labels) - positives) / positives).float()
+    return ((len(labels) - positives) / positives).where(positives > 0, 1.0).float()

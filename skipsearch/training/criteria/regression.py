@@ -75,7 +75,7 @@ class RegressionCriterion(Summed):
 
     def nothing(self, inputs: Tensor) -> Tensor:
         """Return the mean of each target in training, (N, targets)."""
-        return inputs.new_zeros(len(inputs), len(self._names), dtype=torch.float32)
+        return torch.zeros(len(inputs), len(self._names), device=self._mean.device)
 
 
 def r2(tally: Tensor, images: int, std: Tensor) -> Tensor:
