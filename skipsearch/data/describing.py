@@ -92,7 +92,7 @@ def summary_of(
     if task.restores:
         lines.append(f"noise: normal, sigma {sigma:g} of 255 grey levels")
     else:
-        labels = {name: split.labels for name, split in splits.items()}
+        labels: dict[str, Any] = {name: split.labels for name, split in splits.items()}
         lines += DESCRIBE[task.name](labels, class_names)
         if task.metric.is_error:
             lines += unlike_units(next(iter(labels.values())), class_names)
