@@ -511,7 +511,7 @@ def test_a_search_says_what_is_open_is_resumed_and_ends_when_it_is_settled(
     assert set(run.effects("layout").verdict) == {TIED}
     assert set(run.effects("layout", margin=1e-9).verdict) != {TIED}
     page = run.report().read_text()
-    assert page.index("<p>layout: On average") < page.index("It is not confirmed")
+    assert page.index("<p><b>layout</b>: On average") < page.index("It is not confirmed")
     # Called again it ends at once, with the same words.
     assert main([*words, "--trials", "30"]) == 0
     assert capsys.readouterr().out == out

@@ -305,13 +305,14 @@ def assert_source_is_the_network(design: Design) -> None:
 
 def assert_packed(design: Design) -> None:
     """Two networks in a pack put out what each of them does."""
-    members = [build(design, 3, CLASSES, seed).eval() for seed in (0, 1)]
+    members = [build(design, 3, CLASSES, seed).eval().double() for seed in (0, 1)]
     assert can_pack(members[0])
+    given = images().double()  # in float32, networks without norms magnify the last bits
     with torch.no_grad():
-        out = pack(members)(torch.cat([images(), images()], 1))
-        expected = torch.stack([member(images()) for member in members], 1)
+        out = pack(members)(torch.cat([given, given], 1))
+        expected = torch.stack([member(given) for member in members], 1)
     difference = (out.reshape(expected.shape) - expected).abs().max()
-    assert difference <= 1e-4 * expected.abs().max()
+    assert difference <= 1e-9 * expected.abs().max()
 
 
 @settings(RELAXED, suppress_health_check=list(HealthCheck), max_examples=25)

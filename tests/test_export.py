@@ -916,9 +916,12 @@ def test_a_note_alone_is_a_card(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"test": Measurement(93.1, 10)}, r"test\.score: 93.1 is no accuracy from 0 to 1"),
+        ({"test": Measurement(93.1, 10)}, r"test\.score: 93.1 is no score of accuracy from 0 to 1"),
         ({"test": Measurement(0.9, 0)}, r"test\.images: 0 is not 1 or more"),
-        ({"confirmations": (0.9, 90.0)}, r"confirmations\[1\]: 90.0 is no accuracy from 0 to 1"),
+        (
+            {"confirmations": (0.9, 90.0)},
+            r"confirmations\[1\]: 90.0 is no score of accuracy from 0 to 1",
+        ),
     ],
 )
 def test_a_card_with_impossible_figures_is_refused(fields: dict[str, Any], message: str) -> None:
