@@ -96,7 +96,7 @@ def _budget_of(found: Findings) -> Iterator[str]:
     """Yield a note if the answers are not for the full budget."""
     full = found.config.recipe.epochs
     if found.effects.empty:
-        yield "Fewer than two designs have been trained, so the effects of the axes are unknown."
+        yield "Too few trainings have finished, so the effects of the axes are unknown."
     elif (epochs := int(found.effects.epochs.iloc[0])) < full:
         yield (
             f"Too few designs were trained in full: answers are those after {epochs} of"
