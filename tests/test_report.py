@@ -27,8 +27,10 @@ from waiting import HANG
 from skipsearch.analysis import pareto
 from skipsearch.analysis.command import _space_word
 from skipsearch.analysis.figures import VERDICTS, plot_curves, plot_effects, plot_front, short
+from skipsearch.analysis.knowledge import least_trainings
 from skipsearch.analysis.legends import legend
 from skipsearch.analysis.page import Picture, Section, Table, write_page
+from skipsearch.analysis.report import _budget_of
 from skipsearch.analysis.sections import interactions_section, leaders_section
 from skipsearch.cli import main
 from skipsearch.cli.parser import make_parser
@@ -41,7 +43,7 @@ from skipsearch.run import Run
 from skipsearch.searching.plans import Plan
 from skipsearch.searching.study import SearchStudy
 from skipsearch.space import Space
-from skipsearch.task import ACCURACY, Scale
+from skipsearch.task import ACCURACY, R2, Scale
 from skipsearch.text import dump_yaml, parse_yaml
 from skipsearch.training import versions
 
@@ -207,6 +209,14 @@ def test_the_command_that_settles_what_is_open_can_be_run(page: Path) -> None:
     assert (asked.trials, asked.epochs, asked.seeds) == (300, EPOCHS, 3)
     assert (asked.sampler, asked.scheduler) == (None, None)  # which --ask refuses
     assert asked.objectives == "validation_accuracy"
+
+
+def test_a_report_without_effects_says_what_they_need(run: Run) -> None:
+    found = run._findings()
+    nothing = replace(found, effects=found.effects[:0])
+    (sentence,) = _budget_of(nothing)
+    assert sentence.endswith("unknown: they need finished trainings of two designs.")
+    assert least_trainings(R2) == "8 finished trainings, of two or more designs"
 
 
 def asked_axes(page: Path) -> list[str]:

@@ -88,6 +88,13 @@ class Knowledge:
         return numbers.astype(np.intp), list(names)
 
 
+def least_trainings(metric: Metric) -> str:
+    """Return the smallest number of trainings from which ``learn`` fits a model, in words."""
+    if metric.is_share_of_images:
+        return "finished trainings of two designs"
+    return f"{FEWEST_OF_UNKNOWN_NOISE} finished trainings, of two or more designs"
+
+
 def learn(
     trials: Iterable[Trial],
     space: Space,

@@ -13,6 +13,7 @@ from skipsearch.analysis.answers import answers, open_axes
 from skipsearch.analysis.command import NO_STOPPING, search_command
 from skipsearch.analysis.findings import Findings
 from skipsearch.analysis.gallery import gallery_section
+from skipsearch.analysis.knowledge import least_trainings
 from skipsearch.analysis.page import write_page
 from skipsearch.analysis.sections import (
     budget_section,
@@ -96,7 +97,7 @@ def _budget_of(found: Findings) -> Iterator[str]:
     """Yield a note if the answers are not for the full budget."""
     full = found.config.recipe.epochs
     if found.effects.empty:
-        yield "Too few trainings have finished, so the effects of the axes are unknown."
+        yield f"The effects of the axes are unknown: they need {least_trainings(found.metric)}."
     elif (epochs := int(found.effects.epochs.iloc[0])) < full:
         yield (
             f"Too few designs were trained in full: answers are those after {epochs} of"

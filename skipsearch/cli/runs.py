@@ -162,6 +162,7 @@ def effects(options: argparse.Namespace) -> None:
     """Show the effect of each axis and its uncertainty."""
     from skipsearch.analysis import answers
     from skipsearch.analysis.interactions import dependence
+    from skipsearch.analysis.knowledge import least_trainings
     from skipsearch.analysis.legends import EFFECTS, IMPORTANCE, legend
     from skipsearch.run import Run
 
@@ -177,7 +178,7 @@ def effects(options: argparse.Namespace) -> None:
         margin=margin,
     )
     if table.empty:
-        print_path(f"{run.path}: no trainings can be compared yet")
+        print_path(f"{run.path}: effects need {least_trainings(metric)}")
         return
     written = write_csv(table, options.csv, run, EFFECTS_CSV, index=False)
     print("\n".join(answers(table, metric, controlled=options.controlled)))
