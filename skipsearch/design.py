@@ -43,6 +43,7 @@ from skipsearch.planning import (
     needed_nodes,
     node_places,
     plan_network,
+    worded,
 )
 from skipsearch.text import dump_yaml, parse_yaml, read_text
 
@@ -314,6 +315,12 @@ class Design:
     def halvings(self) -> int:
         """Number of halvings of height and width at the deepest level."""
         return max(levels_of(parse_run(self.stem), len(self.depths), self.ups).values())
+
+    @property
+    def worded_links(self) -> tuple[str, ...]:
+        """The links, with the word for several of them (such as ``mirror``) where one fits."""
+        levels = levels_of(parse_run(self.stem), len(self.depths), self.ups)
+        return worded(self.links, levels, self.ups)
 
     def plan(self, in_channels: int = 3) -> Network:
         """Resolve every shape of the network, in plain numbers.

@@ -111,6 +111,27 @@ def test_words_stand_for_links(changes: dict[str, Any], links: tuple[str, ...]) 
 
 
 @pytest.mark.parametrize(
+    ("links", "worded"),
+    [
+        (["2>4", "1>5"], ("mirror",)),
+        (["1>4", "2>4", "1>5", "3>5"], ("full",)),
+        (["2>4", "1>5", "1.1>5"], ("nested",)),
+        (["x>y", "1>5", "2>4"], ("mirror", "x>y")),
+        (["1>5"], ("1>5",)),
+        ([], ()),
+    ],
+)
+def test_links_are_shown_by_their_word(links: list[str], worded: tuple[str, ...]) -> None:
+    assert unet(links=links).worded_links == worded
+
+
+@settings(RELAXED, suppress_health_check=list(HealthCheck), max_examples=60)
+@given(decoders())
+def test_the_word_of_links_stands_for_them(design: Design) -> None:
+    assert design.replace(links=design.worded_links) == design
+
+
+@pytest.mark.parametrize(
     ("changes", "widths"),
     [
         ({}, (4, 6, 8, 6, 4)),

@@ -64,12 +64,12 @@ def answer(metric: Metric, without: float, present: float, seeds: int = SEEDS) -
 @pytest.mark.parametrize(
     ("without", "present", "said", "change"),
     [
-        (-8, 0, "Long skips 2>4, 1>5 (add) mend the degradation: ", 8),
-        (-8, 4, "Long skips 2>4, 1>5 (add) mend the degradation: ", 12),
-        (-8, -3, "Long skips 2>4, 1>5 (add) lessen the degradation: ", 5),
-        (2, 6, "Long skips 2>4, 1>5 (add) make depth pay more: ", 4),
-        (6, 2, "Long skips 2>4, 1>5 (add) make depth pay less: ", 4),
-        (-4, -4, "Whether long skips 2>4, 1>5 (add) change what depth does is open: ", None),
+        (-8, 0, "Long skips mirror (add) mend the degradation: ", 8),
+        (-8, 4, "Long skips mirror (add) mend the degradation: ", 12),
+        (-8, -3, "Long skips mirror (add) lessen the degradation: ", 5),
+        (2, 6, "Long skips mirror (add) make depth pay more: ", 4),
+        (6, 2, "Long skips mirror (add) make depth pay less: ", 4),
+        (-4, -4, "Whether long skips mirror (add) change what depth does is open: ", None),
     ],
 )
 def test_what_long_skips_do_to_depth_is_told(
@@ -88,7 +88,7 @@ def test_what_long_skips_do_to_depth_is_told(
 
 def test_groups_without_skips_come_first_and_are_named() -> None:
     found = answer(MEAN_IOU, -8, 4)
-    assert found.verdicts.links.tolist() == ["[]", "['2>4', '1>5']"]
+    assert found.verdicts.links.tolist() == ["[]", "['mirror']"]
     assert found.verdicts.link_merge.tolist() == ["-", "add"]
     assert found.verdicts.verdict.tolist() == ["degrades", "gains"]
     assert found.words[0].startswith("plain conv3-bn-relu-conv3-bn-relu, no links: degrades. ")

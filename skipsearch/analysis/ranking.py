@@ -144,7 +144,7 @@ def level(trial: Trial | Candidate, axis: str) -> object:
         return getattr(trial.recipe, axis.removeprefix(RECIPE))
     design = trial.design
     field, stage, slot = split_name(axis)
-    value = getattr(design, field)
+    value = design.worded_links if field == "links" else getattr(design, field)
     if stage is not None:
         stages = len(design.depths)
         if stage >= stages:

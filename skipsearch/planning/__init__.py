@@ -20,7 +20,7 @@ The names below are the interface; the words of ``shortcut`` and ``link_shortcut
 
 from skipsearch.planning.block import SETTINGS
 from skipsearch.planning.ends import complete_head, complete_stem, head_tokens
-from skipsearch.planning.levels import levels_of, linked, names_all_stages
+from skipsearch.planning.levels import levels_of, linked, names_all_stages, worded
 from skipsearch.planning.network import kept_channels, needs_transition, plan_network
 from skipsearch.planning.nodes import needed_nodes, node_fields, node_places
 from skipsearch.planning.resizing import DOWNS
@@ -45,4 +45,5 @@ __all__ = [
     "node_fields",
     "node_places",
     "plan_network",
+    "worded",
 ]

@@ -93,6 +93,23 @@ def linked(words: Iterable[str], levels: Levels, ups: int) -> tuple[str, ...]:
     return tuple(sorted(links, key=link_place))
 
 
+def worded(links: tuple[str, ...], levels: Levels, ups: int) -> tuple[str, ...]:
+    """Return links with the largest set that a word stands for replaced by it, as in a space.
+
+    The inverse of ``linked``. A set of a single link stays as it is.
+
+    Args:
+        links: Links, as ``linked`` returns them.
+        levels: Levels of the ends.
+        ups: Number of stages that enlarge.
+    """
+    sets = {word: linked((word,), levels, ups) for word in WORDS}
+    for word in sorted(sets, key=lambda word: -len(sets[word])):
+        if len(sets[word]) > 1 and set(sets[word]) <= set(links):
+            return (word, *(link for link in links if link not in sets[word]))
+    return links
+
+
 def _usual(end: End, levels: Levels) -> End:
     """Return the canonical name of an end; a stem without a pool has a single output."""
     if isinstance(end, str) and "." in end:

@@ -74,7 +74,7 @@ def _mending(base: Group, group: Group, without: str, verdicts: tuple[str, str])
     design = deep.design
     merge = design.link_merge if design.has_effect("link_merge") else "add"
     joined = merge if isinstance(merge, str) else ", ".join(merge)
-    name = f"{', '.join(design.links)} ({joined})"
+    name = f"{', '.join(design.worded_links)} ({joined})"
     return Mending(name, shallow.layers, deep.layers, n, change, low, high, verdicts)
 
 
