@@ -247,7 +247,8 @@ def plot_effects(table: pd.DataFrame, metric: Metric) -> Diagram:
             room = (ends.max() - ends.min()) / 20 or 1.0
         panels[-1].set_xlim(max(-most, ends.min()) - room, min(most, ends.max()) + room)
         panels[-1].set_xlabel(
-            f"{metric.difference_unit} of validation {metric.title}, against the best level"
+            f"difference from the best level ({metric.difference_unit} of validation"
+            f" {metric.title})"
         )
         for label, (colour, mark) in VERDICTS.items():
             panels[-1].plot([], [], mark, color=colour, label=label)

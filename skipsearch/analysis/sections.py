@@ -130,11 +130,12 @@ def effects_picture(found: Findings) -> Picture | None:
     """Draw the effect of each axis."""
     if found.effects.empty:
         return None
+    trainings = found.effects.groupby("axis").n.sum().max()
     return Picture(
         name="effects",
         figure=plot_effects(found.effects, found.metric),
         caption="The mean over the space of each level, less that of the first of its axis: the"
-        " difference and its 95 % interval.",
+        f" difference and its 95 % interval, from n = {trainings} trainings.",
     )
 
 
