@@ -5,10 +5,9 @@ from difflib import get_close_matches
 
 import numpy as np
 
+from skipsearch.data.notes import TO_PREDICT
 from skipsearch.data.source import Array
 from skipsearch.errors import DataError, counted
-
-TO_PREDICT = "give target_names if they are numbers to predict (regression)"
 
 
 def read_labels(
@@ -48,7 +47,7 @@ def read_labels(
             f"{where}: {counted(len(class_names), 'class', 'classes')}, expected 2 or more"
         )
     if kinds["train_labels"] == "number":
-        _check_range(where, numbers, len(class_names))
+        _check_range(where, numbers, len(class_names), may_be_targets=given is None)
     return numbers, class_names
 
 
@@ -127,22 +126,26 @@ def _whole(where: str, key: str, labels: Array) -> Array:
     return labels.astype(np.int64) if labels.dtype.kind == "b" else labels
 
 
-def _check_range(where: str, labels: Mapping[str, Array], classes: int) -> None:
+def _check_range(
+    where: str, labels: Mapping[str, Array], classes: int, *, may_be_targets: bool
+) -> None:
     """Raise an error for labels that are not 0..classes - 1."""
     found = np.unique(labels["train_labels"])
     for key, array in labels.items():
         for label in (array.min(), array.max()):
             if 0 <= label < classes:
                 continue
-            line = ""
+            ways = []
             if len(found) == classes and np.isin(array, found).all():
-                line = (
-                    ": save numpy.searchsorted(numpy.unique(train_labels), labels), for each labels"
-                    f"; or {TO_PREDICT}"
+                ways.append(
+                    "save numpy.searchsorted(numpy.unique(train_labels), labels) for the labels of"
+                    " each split"
                 )
+            if may_be_targets:
+                ways.append(TO_PREDICT)
             raise DataError(
                 f"{where}: {key}: label {label} is not in 0..{classes - 1}, one for each of the "
-                f"{classes} classes{line}"
+                f"{classes} classes{': ' if ways else ''}{'; or '.join(ways)}"
             )
 
 

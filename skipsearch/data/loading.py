@@ -63,7 +63,7 @@ def load_data(
               val_images, val_labels, class_names, axes (NHWC or NCHW): images (N, H, W),
               (N, H, W, C) or (N, C, H, W) of uint8, uint16, float16 or float32, labels integers
               from 0 on, or texts, (N,) or (N, 1). For several labels, a matrix (N, K) of 0 and 1;
-              for regression, numbers (N,) or (N, K), optionally with target_names. See
+              for regression, numbers (N,) or (N, K) with target_names or with fractions. See
               `Data.from_arrays`.
               If it is not compressed (numpy.savez), it can be larger than memory.
             - a folder of such arrays, each in its own file such as train_images.npy, where only the
