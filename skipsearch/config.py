@@ -20,6 +20,7 @@ from skipsearch.space import Space
 from skipsearch.task import CLASSIFICATION, TASKS, Baseline, Scale, Task, all_metrics
 from skipsearch.text import parse_yaml, read_text
 
+CONFIG = "run.yaml"  # file of the configuration in a run folder
 FORMAT = 1
 METRICS = [metric.name for metric in all_metrics()]
 # Values that must be the same when a search is resumed.

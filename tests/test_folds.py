@@ -294,7 +294,7 @@ def test_a_search_with_folds_goes_the_whole_way(tmp_path: Path) -> None:
         ss.build(best.design, 1, 3, seed=best.seed), fold, best.recipe, seed=best.seed
     )
     assert last.validation_score == best.curve[-1].validation_score
-    _, *words = shlex.split(search_command(run.config))
+    _, *words = shlex.split(search_command(run.config, run.path))
     assert read_arguments(words).folds == 3
 
     with pytest.raises(RunError, match="folds is 3 there, None was asked for"):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self
 import pandas as pd
 
 from skipsearch import analysis
-from skipsearch.config import ConfirmConfig, SearchConfig
+from skipsearch.config import CONFIG, ConfirmConfig, SearchConfig
 from skipsearch.design import Design
 from skipsearch.errors import DamagedError, RunError
 from skipsearch.gallery import Gallery
@@ -64,9 +64,9 @@ class Run:
             RunError: If it is not a run folder, or its run.yaml is damaged.
         """
         path = Path(path)
-        if not (path / "run.yaml").is_file():
-            raise RunError(f"{path}: not a run folder: run.yaml not found (see skipsearch search)")
-        return cls(path, SearchConfig.load(path / "run.yaml"))
+        if not (path / CONFIG).is_file():
+            raise RunError(f"{path}: not a run folder: {CONFIG} not found (see skipsearch search)")
+        return cls(path, SearchConfig.load(path / CONFIG))
 
     @property
     def space(self) -> Space:
@@ -348,7 +348,7 @@ class Run:
         if out and data.is_absolute():
             check_outside(folder, data)
         with without_garbage_collection():
-            return write_report(self._findings(), folder, self.path.resolve().name)
+            return write_report(self._findings(), folder)
 
     def _findings(self) -> Findings:
         from skipsearch.run.reporting import findings
@@ -359,7 +359,7 @@ class Run:
         confirmed, damage = self.readable_confirmation()
         first = evidence.rank().iloc[0]
         gallery = self._gallery(f"{first.design}-{first.recipe}" if damage else "best")
-        return findings(evidence, confirmed, damage, gallery)
+        return findings(self.path.resolve(), evidence, confirmed, damage, gallery)
 
     def _gallery(self, which: str) -> Gallery | None:
         """Return the per-pixel predictions of a design; None if there are none or no export."""
