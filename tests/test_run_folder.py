@@ -79,6 +79,7 @@ def asked_for(data: str = "digits", **other: Any) -> dict[str, Any]:
             "validation_images": len(images.validation),
             "source": images.source,
             "task": images.task.name,
+            "task_version": images.task.version,
             "sigma": images.sigma,
             "baseline": do_nothing(images, images.validation),
             "pixels": "uint8",
@@ -299,6 +300,7 @@ SAME = {
     "no storage, as before there were any": lambda asked: asked.pop("storage"),
     "nothing asked, as before axes could be": lambda asked: [asked.pop("ask"), asked.pop("margin")],
     "a recipe without a younger field": lambda asked: asked["recipe"].pop("precision"),
+    "no version of the task": lambda asked: asked["data"].pop("task_version"),
     "no class names, as before they were recorded": lambda asked: asked["data"].pop("class_names"),
     "another spelling of a layout": changed(
         space__axes__layout=["conv3-bn-relu-conv3-bn+relu", "bn-relu-conv3-bn-relu-conv3 +"]

@@ -395,7 +395,7 @@ class Run:
         data: str | Path | Data | None = None,
         data_root: str | Path | None = None,
     ) -> Data:
-        """Load the data set of the run again, and check that it is the same.
+        """Load the data set of the run again for trainings, and check that it is the same.
 
         Args:
             device: Device of the tensors.
@@ -403,7 +403,8 @@ class Run:
             data_root: Folder of the data set's files; None for the folder used by the search.
 
         Raises:
-            RunError: If its images, labels or splits differ from those of the search.
+            RunError: If its images, labels or splits differ from those of the search, or this
+                version of skipsearch trains in another way.
             DataError: If it is missing.
         """
         from skipsearch.run.dataset import load_again

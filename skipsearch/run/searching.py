@@ -511,6 +511,7 @@ def _describe(
         validation_images=len(first.validation),
         source=images.source,
         task=images.task.name,
+        task_version=images.task.version,
         sigma=images.sigma,
         baseline=baseline,
         pixels=images.pixels,

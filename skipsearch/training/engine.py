@@ -337,6 +337,8 @@ class Training:
         params = sum(parameter.numel() for parameter in self.model.parameters())
         task = self.data.task
         purpose = f" for {task.name}" * task.per_pixel
+        if task.version > 1:
+            purpose += f" by version {task.version} of {task.name}"
         if task.restores:
             purpose += f" at sigma {self.data.sigma:g}"
         return (
