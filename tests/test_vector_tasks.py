@@ -392,8 +392,8 @@ def test_a_run_whose_networks_were_trained_in_another_way_is_read_and_not_contin
     assert len(old.rank()) == 1
     old.report()
     other = (
-        r"regression was trained in another way there \(version 1, now 2: the Huber loss replaced the"
-        r" squared error\)"
+        r"regression was trained in another way there \(version 1, now 2: the Huber loss replaced"
+        r" the squared error\)"
     )
     with pytest.raises(RunError, match=f"holds another search: {other}; give the same or another"):
         ss.search(space, data, trials=2, epochs=1, out=out)
