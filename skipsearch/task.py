@@ -318,8 +318,9 @@ class Task:
         if not self.per_pixel:
             given, needed, words = needed, given, "mean"
         raise DesignError(
-            f"head: {shown_value(head)} gives {given}, and {self.name}, the task of the data, needs"
-            f" {needed} ({words})"
+            f"head: {shown_value(head)} gives {given}, and {self.name},"
+            f" {'which denoise sets' if self.restores else 'the task of the data'}, needs {needed}"
+            f" ({words})"
         )
 
 

@@ -1,13 +1,12 @@
 """Conversion of labels of any usual kind to integers from 0 on, and the names of the classes."""
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 
 import numpy as np
 
 from skipsearch.data.notes import TO_PREDICT
 from skipsearch.data.source import Array
-from skipsearch.errors import DataError, counted
+from skipsearch.errors import DataError, closest, counted
 
 
 def read_labels(
@@ -151,6 +150,6 @@ def _check_range(
 
 def no_class(name: str, class_names: tuple[str, ...]) -> str:
     """Return a message that a name is not a class, with the most similar class."""
-    near = get_close_matches(name, class_names, n=1, cutoff=0.5)
-    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    near = closest(name, class_names)
+    hint = "" if near is None else f" (did you mean {near!r}?)"
     return f"{name!r} is not a class of the training images{hint}"

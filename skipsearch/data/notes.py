@@ -10,6 +10,7 @@ from skipsearch.errors import counted
 
 SUFFIXES_SHOWN = 5
 NAMES_SHOWN = 5
+POOL = "train or validation"  # images that are divided into folds
 TO_PREDICT = "give target_names if they are numbers to predict (regression)"
 
 
@@ -26,6 +27,7 @@ class Notes:
         transparent: Number of images whose transparency was dropped.
         repeated: Number of images of the first split that are in the second split as well, pixel
             by pixel, by names of the two splits.
+        across_folds: Number of images that are in another fold as well.
         contradictory: Number of images that also have another label, target or mask, pixel by
             pixel.
         read_folders: Description of the folders that are read.
@@ -52,6 +54,7 @@ class Notes:
     animated: int = 0
     transparent: int = 0
     repeated: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    across_folds: int = 0
     contradictory: int = 0
     read_folders: str = "class folders"
     folders: tuple[str, ...] = ()
@@ -109,6 +112,12 @@ class Notes:
             f"the {other} split as well"
             for (one, other), number in self.repeated.items()
         ]
+        if self.across_folds:
+            are = "is" if self.across_folds == 1 else "are"
+            clauses.append(
+                f"{self.across_folds:,} of {self.sizes[POOL]:,} {POOL} images {are} in another fold"
+                " as well"
+            )
         if self.numbers.startswith("float"):
             clauses.append(
                 f"the labels are whole numbers of {self.numbers}, taken as classes: {TO_PREDICT}"
