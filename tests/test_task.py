@@ -180,7 +180,7 @@ def test_the_surrogate_models_unbounded_scores_as_they_are(scores: list[float]) 
         (
             DENOISING,
             "mean",
-            "denoising, which denoise sets, needs values for each pixel (map, map3)",
+            "denoising, which denoise sets, needs values for each pixel (map",
         ),
         (SEGMENTATION, "mean", "segmentation, the task of the data, needs values for each pixel"),
         (CLASSIFICATION, "map", "classification, the task of the data, needs one value for the wh"),
