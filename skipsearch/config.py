@@ -20,6 +20,7 @@ from skipsearch.space import Space
 from skipsearch.task import CLASSIFICATION, TASKS, Baseline, Scale, Task, all_metrics
 from skipsearch.text import parse_yaml, read_text
 
+CONFIG = "run.yaml"  # file of the configuration in a run folder
 FORMAT = 1
 METRICS = [metric.name for metric in all_metrics()]
 # Values that must be the same when a search is resumed.
@@ -39,6 +40,7 @@ ADDED = {
 }
 DATA_ADDED = {
     "task": CLASSIFICATION.name,
+    "task_version": 1,
     "sigma": 0.0,
     "baseline": None,
     "pixels": "uint8",
@@ -52,7 +54,16 @@ DATA_ADDED = {
 }
 # Values that distinguish data sets, causes before their consequences.
 SAME_DATA = (
-    *("task", "metric", "folds", "sigma", "resized_to", "group_folders", "split_seed"),
+    *(
+        "task",
+        "task_version",
+        "metric",
+        "folds",
+        "sigma",
+        "resized_to",
+        "group_folders",
+        "split_seed",
+    ),
     *("class_names", "fingerprint"),
 )
 
@@ -74,6 +85,7 @@ class DataConfig:
         validation_images: Number of its validation images.
         source: Description of its origin.
         task: Task that networks are trained for.
+        task_version: Version of the trainings for this task, see ``Task.changes``.
         sigma: Standard deviation of the noise that denoising removes, in grey levels of 0..255.
         baseline: Score of the trivial baseline on the validation images; None if unknown.
         pixels: Type of the pixels.
@@ -99,6 +111,7 @@ class DataConfig:
     validation_images: int
     source: str
     task: str = CLASSIFICATION.name
+    task_version: int = 1
     sigma: float = 0.0
     baseline: float | None = None
     pixels: str = "uint8"
@@ -332,6 +345,9 @@ def difference(there: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
                 old, new = ({**side, "class_names": None} for side in (old, new))
             if _is_same_data(old, new):
                 continue
+            versions = [side["task_version"] for side in (old, new)]
+            if old["task"] == new["task"] and versions[0] != versions[1]:
+                return TASKS[new["task"]].difference(*versions)
         if old != new:
             return _first_difference(name, old, new)
     return ""
@@ -355,7 +371,7 @@ def _data(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_same_data(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    names = ("task", "metric", "folds", "class_names", "fingerprint")
+    names = ("task", "task_version", "metric", "folds", "class_names", "fingerprint")
     return all(old[name] == new[name] for name in names)
 
 
@@ -456,6 +472,7 @@ DATA_VALUES: dict[str, Kind] = {
     "source": ("a text", lambda value: isinstance(value, str)),
     "sigma": ("a number from 0", _is_amount),
     "baseline": ("a number or nothing", _or_none(_is_number)),
+    "task_version": COUNT,
     "task": (f"one of {', '.join(TASKS)}", lambda value: value in list(TASKS)),
     "pixels": TEXT,
     "is_given": YES_NO,

@@ -159,15 +159,29 @@ def shown_value(value: object, limit: int = 80) -> str:
     return text if len(text) <= limit else f"{text[: limit - tail - 3]}...{text[-tail:]}"
 
 
+def closest(word: str, words: Iterable[str]) -> str | None:
+    """Return the word that is closest to another one, in any letters; None if none is close."""
+    lower = {known.lower(): known for known in words}
+    near = get_close_matches(word[:100].lower(), lower, n=1, cutoff=0.5)
+    return lower[near[0]] if near else None
+
+
+LONG_LIST, WORDS_SHOWN = 12, 3  # words of a list that is cut, and those that are left
+
+
 def not_one_of(value: object, allowed: Iterable[str]) -> str:
     """Return a clause that a value is not an allowed word, with the closest allowed one.
+
+    A long list is cut if there is a close one.
 
     Returns:
         A clause such as ``'projection' is not one of pad, proj, omit (did you mean 'proj'?)``.
     """
     words = list(allowed)
-    near = get_close_matches(value[:100], words, n=1, cutoff=0.5) if isinstance(value, str) else []
-    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    near = closest(value, words) if isinstance(value, str) else None
+    hint = "" if near is None else f" (did you mean {near!r}?)"
+    if hint and len(words) > LONG_LIST:
+        words = [*words[:WORDS_SHOWN], "..."]
     return f"{shown_value(value)} is not one of {', '.join(words)}{hint}"
 
 

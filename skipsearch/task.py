@@ -233,6 +233,8 @@ class Task:
         classifies: Whether each image has one class.
         output: What an output of the network stands for.
         outputs: The same in the plural.
+        changes: What each later version of the trainings changed. Results of different versions are
+            not comparable, so that no search is continued with another one.
     """
 
     name: str
@@ -246,6 +248,25 @@ class Task:
     output: str = "class"
     outputs: str = "classes"
     other_metrics: tuple[Metric, ...] = ()
+    changes: tuple[str, ...] = ()
+
+    @property
+    def version(self) -> int:
+        """Number of the version of the trainings, from 1 on."""
+        return 1 + len(self.changes)
+
+    def difference(self, there: int, here: int) -> str:
+        """Describe how trainings of another version differ.
+
+        Args:
+            there: Version of existing trainings.
+            here: Another version, of trainings that would be added.
+        """
+        since = "; ".join(self.changes[there - 1 : here - 1])
+        return (
+            f"{self.name} was trained in another way there (version {there}, now {here}"
+            f"{': ' * bool(since)}{since})"
+        )
 
     def judged_by(self, name: str | None) -> Task:
         """Return the task with another metric.
@@ -297,8 +318,9 @@ class Task:
         if not self.per_pixel:
             given, needed, words = needed, given, "mean"
         raise DesignError(
-            f"head: {shown_value(head)} gives {given}, and {self.name}, the task of the data, needs"
-            f" {needed} ({words})"
+            f"head: {shown_value(head)} gives {given}, and {self.name},"
+            f" {'which denoise sets' if self.restores else 'the task of the data'}, needs {needed}"
+            f" ({words})"
         )
 
 
@@ -469,6 +491,7 @@ REGRESSION = Task(
     nothing="the mean of each target for every image",
     output="target",
     outputs="targets",
+    changes=("the Huber loss replaced the squared error",),
 )
 TASKS = Table(
     "task",

@@ -29,7 +29,7 @@ def refusal(path: Path) -> str:
 
 def obey(message: str, content: dict[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
     """Change arrays as a message says: the one that it names, and all others of its kind."""
-    found = re.search(r"save (.+?)(?:, and the other|, for each|$)", message)
+    found = re.search(r"save (.+?)(?:, and the other| for the labels|$)", message)
     assert found is not None, message
     kind = name.rpartition("_")[2]
     return {
@@ -262,7 +262,7 @@ def test_labels_of_another_kind_are_refused_with_the_line_that_mends_them(
     content = PLAIN | {key: change(PLAIN[key]) for key in ("train_labels", "test_labels")}
     message = refusal(npz(tmp_path, **content))
     assert line in message
-    name = "labels" if "for each" in message else "train_labels"
+    name = "labels" if "of each split" in message else "train_labels"
     mended = obey(message, content, name)
     assert load_data(npz(tmp_path, **mended)).fingerprint == load_data(npz(tmp_path)).fingerprint
 
@@ -293,7 +293,8 @@ def test_fractions_beside_class_numbers_are_refused_with_the_name_that_makes_tar
     ("labels", "words"),
     [
         (np.full(40, np.nan), "train_labels is float64 (40,) and holds nan"),
-        (np.full(40, 1e300), "the target 'target' is 1e+300 for all 36 train images"),
+        (np.full(40, 1e300), "1 class, expected 2 or more"),
+        (np.full(40, 0.5), "the target 'target' is 0.5 for all 36 train images"),
         (np.ones((40, 4)), "test_labels is int64 (8,), expected a matrix (N, 4) of 0 and 1"),
         (np.full((40, 4), 2), "one label for each image; several labels are a matrix"),
         (np.zeros(40, complex), "train_labels is complex128"),

@@ -263,6 +263,6 @@ def test_the_command_of_a_search_names_size_and_noise(size: object, sigma: float
         margin=None,
         versions={},
     )
-    _, *words = shlex.split(search_command(config))
+    _, *words = shlex.split(search_command(config, Path("run")))
     options = read_arguments(words)
     assert (options.image_size, options.denoise) == (size, sigma or None)

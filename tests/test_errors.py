@@ -50,6 +50,15 @@ def test_a_refused_word_is_cut_and_the_nearest_is_named() -> None:
     assert len(not_one_of(10**9999, ("pad", "proj"))) < 120
 
 
+def test_the_nearest_word_is_found_in_other_letters_and_before_a_long_list() -> None:
+    assert not_one_of("nchw", ("NHWC", "NCHW")).endswith("(did you mean 'NCHW'?)")
+    assert not_one_of("PSNR", ("r2", "psnr")).endswith("(did you mean 'psnr'?)")
+    words = [f"{part}_{what}" for part in ("train", "test", "val") for what in "abcdef"]
+    expected = "'test_A' is not one of train_a, train_b, train_c, ... (did you mean 'test_a'?)"
+    assert not_one_of("test_A", words) == expected
+    assert not_one_of("x", words) == f"'x' is not one of {', '.join(words)}"
+
+
 def test_the_reason_of_an_error_is_one_line() -> None:
     assert reason(KeyError("a\nb")) == "KeyError: 'a\\nb'"
     assert len(reason(ValueError("long " * 1000))) <= 160

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections import Counter
+from dataclasses import replace
 from itertools import chain
 from math import sqrt
 from pathlib import Path
@@ -64,6 +65,34 @@ def test_the_folds_of_a_division_are_a_stratified_partition(
     assert sorted(np.concatenate(rows)) == list(range(len(classes)))
     counts = np.array([np.bincount(classes[fold], minlength=3) for fold in rows])
     assert (np.ptp(counts, axis=0) <= 1).all()
+
+
+@pytest.mark.parametrize("validation", [10, 40])
+def test_equal_images_are_counted_across_the_folds_and_not_across_the_fixed_splits(
+    validation: int,
+) -> None:
+    given_ = data(180, classes=2, validation_fraction=validation / 180)
+    train = given_.train
+    train.images[20:33] = train.images[40:53]  # in the same split
+    train.images[2] = given_.validation.images[0]
+    given_.test.images[3] = train.images[4]
+    given_.test.images[5] = given_.validation.images[1]
+    splits = {part: getattr(given_, part) for part in ("train", "validation", "test")}
+    parts = {name: (split.images, split.labels) for name, split in splits.items()}
+    again = ss.Data.from_arrays(*parts["train"], validation=parts["validation"], test=parts["test"])
+    assert f"1 of {validation} validation images is in the train split" in again.summary()
+    folded = replace(again, drawn=True).in_folds(4)
+    folds_of: dict[Any, list[int]] = {}
+    for fold in range(4):
+        for image in folded.for_seed(fold).validation.images:
+            folds_of.setdefault(tuple(image.flatten().tolist()), []).append(fold)
+    number = sum(len(folds) for folds in folds_of.values() if len(set(folds)) > 1)
+    assert sum(len(folds) == 2 for folds in folds_of.values()) == 14
+    assert 0 < number < 28
+    for text in (folded.summary(), folded.source):
+        assert "2 of 36 test images are in the train or validation split as well" in text
+        assert "validation images is in the train split" not in text
+        assert f"{number} of 144 train or validation images are in another fold as well" in text
 
 
 def test_images_of_one_group_are_in_one_fold() -> None:
@@ -294,7 +323,7 @@ def test_a_search_with_folds_goes_the_whole_way(tmp_path: Path) -> None:
         ss.build(best.design, 1, 3, seed=best.seed), fold, best.recipe, seed=best.seed
     )
     assert last.validation_score == best.curve[-1].validation_score
-    _, *words = shlex.split(search_command(run.config))
+    _, *words = shlex.split(search_command(run.config, run.path))
     assert read_arguments(words).folds == 3
 
     with pytest.raises(RunError, match="folds is 3 there, None was asked for"):

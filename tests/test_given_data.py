@@ -314,8 +314,10 @@ def test_axes_that_nothing_gives_are_asked_for() -> None:
 
 def test_a_word_for_axes_is_checked_though_it_has_no_effect() -> None:
     images, labels = arrays()
-    with pytest.raises(DataError, match="axes 'HWC' is not one of NHWC, NCHW"):
-        Data.from_arrays(images[..., 0], labels, axes="HWC")
+    for axes, near in (("HWC", "NHWC"), ("nchw", "NCHW")):
+        expected = rf"axes '{axes}' is not one of NHWC, NCHW \(did you mean '{near}'\?\)"
+        with pytest.raises(DataError, match=expected):
+            Data.from_arrays(images[..., 0], labels, axes=axes)
 
 
 @pytest.mark.parametrize(

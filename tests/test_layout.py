@@ -101,7 +101,7 @@ INVALID = [
     ("conv-bn", "unknown operation 'conv' in 'conv-bn' (did you mean 'conv"),
     ("conv3 bn", "unknown operation 'conv3 bn' in 'conv3 bn' (did you mean 'conv3'?)"),
     ("conv3-zzzzzz", "unknown operation 'zzzzzz' in 'conv3-zzzzzz'; known: conv1, conv3, conv5"),
-    ("CONV3", "unknown operation 'CONV3' in 'CONV3'; known:"),
+    ("CONV3", "unknown operation 'CONV3' in 'CONV3' (did you mean 'conv3'?)"),
     ("conv3-pool +", "unknown operation 'pool' in 'conv3-pool +'"),  # a word of stems alone
     ("conv3 + relu + bn", "'+' occurs more than once in 'conv3 + relu + bn'"),
     ("conv3++", "'+' occurs more than once in 'conv3++'"),

@@ -208,7 +208,7 @@ def test_the_command_of_a_search_names_its_metric(tmp_path: Path) -> None:
         }
     )
     run = ss.search(space, metric="macro_f1", trials=1, epochs=1, out=tmp_path / "run")
-    _, *words = shlex.split(search_command(run.config))
+    _, *words = shlex.split(search_command(run.config, run.path))
     options = read_arguments(words)
     assert (options.metric, options.objectives) == ("macro_f1", "validation_macro_f1")
     # The data are loaded again with the metric of the search.

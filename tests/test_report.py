@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import html
 import re
 import shlex
@@ -193,7 +192,7 @@ def test_the_command_on_the_page_asks_for_the_same_search(page: Path, run: Run) 
     text = html.unescape(page.read_text(encoding="utf-8"))
     *_, command = re.findall(r"<pre>skipsearch (.*?)</pre>", text)
     asked = make_parser().parse_args(shlex.split(command))
-    assert asked.space == f"{run.space.name}.yaml"
+    assert Space.load(asked.space).for_images(**run.config.image_sizes) == run.space
     assert (asked.trials, asked.epochs, asked.seeds, asked.seed) == (18, EPOCHS, 2, 0)
     assert (asked.sampler, asked.scheduler, asked.audit) == ("random", "asha", 0.05)
     settings = dict(setting.split("=") for setting in asked.recipe)
@@ -224,13 +223,16 @@ def asked_axes(page: Path) -> list[str]:
     return list(run["space"]["axes"])
 
 
-def test_a_ready_space_is_named_and_another_of_its_name_is_a_file() -> None:
-    ready = Space.load("quickstart")
-    assert _space_word(ready) == "quickstart"
+def test_a_ready_space_is_named_and_another_of_its_name_is_that_of_the_run() -> None:
+    run, ready = Path("/runs/a"), Space.load("quickstart")
+    assert _space_word(ready, run) == "quickstart"
     values = ready.to_dict()
-    other = Space.from_dict(values | {"axes": values["axes"] | {"drop_path": [0.0, 0.1]}})
-    assert _space_word(other) == "quickstart.yaml"
-    assert _space_word(dataclasses.replace(ready, name="mine")) == "mine.yaml"
+    for change in (
+        {"axes": values["axes"] | {"drop_path": [0.0, 0.1]}},
+        {"recipe": {"batch_size": 32}},
+        {"name": "mine"},
+    ):
+        assert _space_word(Space.from_dict(values | change), run) == "/runs/a/run.yaml"
 
 
 def interaction(first: str, second: str, share: float, verdict: str) -> pd.DataFrame:

@@ -79,6 +79,7 @@ def asked_for(data: str = "digits", **other: Any) -> dict[str, Any]:
             "validation_images": len(images.validation),
             "source": images.source,
             "task": images.task.name,
+            "task_version": images.task.version,
             "sigma": images.sigma,
             "baseline": do_nothing(images, images.validation),
             "pixels": "uint8",
@@ -299,6 +300,7 @@ SAME = {
     "no storage, as before there were any": lambda asked: asked.pop("storage"),
     "nothing asked, as before axes could be": lambda asked: [asked.pop("ask"), asked.pop("margin")],
     "a recipe without a younger field": lambda asked: asked["recipe"].pop("precision"),
+    "no version of the task": lambda asked: asked["data"].pop("task_version"),
     "no class names, as before they were recorded": lambda asked: asked["data"].pop("class_names"),
     "another spelling of a layout": changed(
         space__axes__layout=["conv3-bn-relu-conv3-bn+relu", "bn-relu-conv3-bn-relu-conv3 +"]
@@ -334,9 +336,21 @@ def test_what_is_not_searched_does_not_make_another_search(case: str) -> None:
 def test_the_command_of_a_search_leaves_searched_fields_of_the_recipe_to_the_space() -> None:
     space = ss.Space.from_yaml(SPACE + "  recipe.crop: [0, 1]\n").for_images(1, 8, 10)
     config = SearchConfig.from_dict(asked_for(space=space.to_dict()))
-    words = shlex.split(search_command(config))
+    words = shlex.split(search_command(config, Path("run")))
     given = {word.partition("=")[0] for word in words if "=" in word}
     assert given == {"flip", "cutout"}
+
+
+def test_the_configuration_of_a_search_is_read_as_its_space(tmp_path: Path) -> None:
+    path, values = tmp_path / "run.yaml", asked_for()
+    path.write_text(dump_yaml(values))
+    assert ss.Space.load(path) == ss.Space.from_dict(values["space"])
+    path.write_text(dump_yaml(values | {"space": {"name": "a", "axis": {}}}))
+    with pytest.raises(SkipSearchError, match=r"run.yaml: space: unknown key: 'axis' is not one"):
+        ss.Space.load(path)
+    path.write_text(dump_yaml({"space": values["space"]}))  # a mistake in a space
+    with pytest.raises(SkipSearchError, match=r"run.yaml: unknown key: 'space' is not one of"):
+        ss.Space.load(path)
 
 
 @pytest.mark.parametrize("place", OTHER)

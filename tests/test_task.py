@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from skipsearch.analysis.ranking import interval
 from skipsearch.analysis.ties import tied_with_leader
 from skipsearch.data import load_data
-from skipsearch.errors import RecipeError, UnknownWordError
+from skipsearch.errors import DesignError, RecipeError, UnknownWordError
 from skipsearch.recipe import Recipe
 from skipsearch.surrogate.warp import Warp, half_ranks
 from skipsearch.task import (
@@ -172,3 +172,23 @@ def test_the_surrogate_models_unbounded_scores_as_they_are(scores: list[float]) 
     assert (np.diff(values[np.argsort(scores)]) >= 0).all()
     assert not warp.noise(scores).any()
     assert np.isfinite(half_ranks(scores, scale)).all()
+
+
+@pytest.mark.parametrize(
+    ("task", "head", "words"),
+    [
+        (
+            DENOISING,
+            "mean",
+            "denoising, which denoise sets, needs values for each pixel (map",
+        ),
+        (SEGMENTATION, "mean", "segmentation, the task of the data, needs values for each pixel"),
+        (CLASSIFICATION, "map", "classification, the task of the data, needs one value for the wh"),
+    ],
+)
+def test_a_head_of_another_kind_is_refused_with_what_sets_the_task(
+    task: Task, head: str, words: str
+) -> None:
+    with pytest.raises(DesignError) as caught:
+        task.check_head(head)
+    assert words in str(caught.value)

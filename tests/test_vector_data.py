@@ -32,7 +32,10 @@ CLASSES = np.arange(120) % 3
         (TARGETS, {}, "regression", 2),
         (TARGETS[:, 0].astype(np.float32), {}, "regression", 1),
         (TARGETS[:, :1], {}, "regression", 1),
-        (CLASSES * 10.0 + 5, {}, "regression", 1),  # whole numbers, but no class numbers
+        (CLASSES + 0.5, {}, "regression", 1),
+        (CLASSES * 10.0 + 5, {"target_names": ["age"]}, "regression", 1),
+        (CLASSES.astype(float), {"target_names": ["age"]}, "regression", 1),
+        (CLASSES[:, None].astype(np.float32), {}, "classification", 3),
         (CLASSES, {"target_names": ["age"]}, "regression", 1),
         (CLASSES, {}, "classification", 3),
         (CLASSES.astype(float), {}, "classification", 3),
@@ -77,7 +80,7 @@ def changed(array: np.ndarray, value: float, at: Any = (5, 1)) -> np.ndarray:
         (LABELS, {"class_names": ["a", "b"]}, "class_names has 2 names, expected 3"),
         (LABELS, {"class_names": ["a", "b", "a"]}, "class_names has 'a' twice"),
         (TARGETS, {"target_names": ["a", "a"]}, "target_names has 'a' twice, expected one for"),
-        (TARGETS, {"target_names": ["a"]}, "target_names has 1 names, expected 2"),
+        (TARGETS, {"target_names": ["a"]}, "target_names has 1 name, expected 2"),
         (TARGETS, {"class_names": ["a", "b"]}, "expected integers (N,): one label for each image"),
         (
             TARGETS,
@@ -86,6 +89,7 @@ def changed(array: np.ndarray, value: float, at: Any = (5, 1)) -> np.ndarray:
         ),
         (CLASSES.astype(str), {"target_names": ["a"]}, "expected numbers to predict"),
         (CLASSES + 1.0, {}, "label 3 is not in 0..2"),  # as other tools number classes
+        (CLASSES * 10.0, {}, "or give target_names if they are numbers to predict"),
     ],
 )
 def test_what_cannot_be_learnt_is_refused(
@@ -95,6 +99,61 @@ def test_what_cannot_be_learnt_is_refused(
         Data.from_arrays(IMAGES, labels, **names)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+NOTE = (
+    "note: the labels are whole numbers of float64, taken as classes: give target_names if they are"
+    " numbers to predict (regression)"
+)
+
+
+@pytest.mark.parametrize(
+    ("labels", "names", "is_noted"),
+    [
+        (CLASSES.astype(float), {}, True),
+        (CLASSES, {}, False),
+        (CLASSES.astype(float), {"class_names": ["a", "b", "c"]}, False),
+        (CLASSES.astype(float), {"target_names": ["age"]}, False),
+        (LABELS.astype(float), {}, False),
+    ],
+)
+def test_floating_point_labels_that_are_taken_as_classes_are_noted(
+    labels: np.ndarray, names: dict[str, list[str]], is_noted: bool
+) -> None:
+    assert (NOTE in Data.from_arrays(IMAGES, labels, **names).summary()) == is_noted
+
+
+def test_numbers_that_denoising_does_not_use_are_not_noted(tmp_path: Path) -> None:
+    path, labels = tmp_path / "a.npz", CLASSES.astype(float)
+    names = ("train_images", "train_labels", "test_images", "test_labels")
+    np.savez(path, **dict(zip(names, (IMAGES, labels, IMAGES, labels), strict=True)))
+    assert NOTE in load_data(path).summary()
+    assert "target_names" not in load_data(path, denoise=25).summary()
+
+
+@pytest.mark.parametrize("kind", [float, int])
+@pytest.mark.parametrize(
+    ("rare", "groups", "words"),
+    [
+        (1, None, "class '3' has 1 of 120 images, too few to set"),
+        (10, np.arange(120) // 10, "class '3' has images in 1 group, too few to set"),
+        (5, None, "class '3' has 4 images for training and validation, too few for 5 folds"),
+    ],
+)
+def test_numbers_that_are_rare_as_classes_may_be_targets(
+    kind: type, rare: int, groups: np.ndarray | None, words: str
+) -> None:
+    labels = CLASSES.astype(kind)
+    labels[:rare] = 3
+    with pytest.raises(DataError) as caught:
+        Data.from_arrays(IMAGES, labels, groups=groups).in_folds(5)
+    message = str(caught.value)
+    assert words in message
+    assert message.endswith("; give target_names if they are numbers to predict (regression)")
+    with pytest.raises(DataError) as caught:
+        Data.from_arrays(IMAGES, labels, groups=groups, class_names=list("0123")).in_folds(5)
+    assert words in str(caught.value)
+    assert "target_names" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

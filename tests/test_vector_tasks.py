@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import warnings
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +31,10 @@ from skipsearch.errors import ExportError, RecipeError, RunError
 from skipsearch.models import build
 from skipsearch.recipe import Recipe
 from skipsearch.run import Run
+from skipsearch.searching.records import ASKED
 from skipsearch.surrogate.warp import Warp, modelled
 from skipsearch.task import MULTI_LABEL, R2, REGRESSION, TASKS, Scale, metric_words
+from skipsearch.text import dump_yaml, parse_yaml
 from skipsearch.training import Trainer, do_nothing, train_several
 from skipsearch.training.criteria import CRITERIA, Criterion
 from skipsearch.training.criteria.per_class import positive_weights
@@ -361,6 +365,47 @@ def test_the_whole_way(make: Callable[[], Data], tmp_path: Path) -> None:
         assert (table.present == (table.probability > 0.5)).all()
         assert len(ss.predict(exported.path, files, top=2)) == 6
     assert "classes" not in words.replace("classes: int", "").replace(", classes)", "")
+
+
+@pytest.mark.usefixtures("ray")
+def test_a_run_whose_networks_were_trained_in_another_way_is_read_and_not_continued(
+    tmp_path: Path,
+) -> None:
+    space, data, out = ss.Space.from_dict(SPACE), regression(), tmp_path / "run"
+    run = ss.search(space, data, trials=1, epochs=1, out=out)
+    assert run.config.data.task_version == REGRESSION.version == 2
+    # As before versions were recorded.
+    values = parse_yaml((out / "run.yaml").read_text(), "run.yaml", ValueError)
+    del values["data"]["task_version"]
+    (out / "run.yaml").write_text(dump_yaml(values))
+    with closing(sqlite3.connect(out / "study.db")) as base, base:
+        ((text,),) = base.execute(
+            "SELECT value_json FROM study_user_attributes WHERE key = ?", (ASKED,)
+        )
+        identity = json.loads(text)
+        assert identity["data"].pop("task_version") == 2
+        base.execute(
+            "UPDATE study_user_attributes SET value_json = ? WHERE key = ?",
+            (json.dumps(identity), ASKED),
+        )
+    old = Run.open(out)
+    assert len(old.rank()) == 1
+    old.report()
+    other = (
+        r"regression was trained in another way there \(version 1, now 2: the Huber loss replaced"
+        r" the squared error\)"
+    )
+    with pytest.raises(RunError, match=f"holds another search: {other}; give the same or another"):
+        ss.search(space, data, trials=2, epochs=1, out=out)
+    for go_on in (
+        lambda: ss.confirm(old, top=2, seeds=2, data=data),
+        lambda: ss.export(old, "best", out=tmp_path / "winner", data=data),
+        lambda: old.explain(data=data),
+    ):
+        with pytest.raises(RunError, match=f"{other}; search again, in another folder"):
+            go_on()
+    trainer = Trainer(build(old.trial("best").design, 1, 2), data, old.config.recipe)
+    assert "by version 2 of regression" in trainer.state_dict()["belongs_to"]
 
 
 def test_a_label_that_no_training_image_has_leaves_the_loss_finite() -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 
 from skipsearch.axes import RECIPE
-from skipsearch.config import SearchConfig
+from skipsearch.config import CONFIG, SearchConfig
 from skipsearch.plan import ImageSize
 from skipsearch.ready import ready_names
 from skipsearch.recipe import Recipe
@@ -15,10 +16,14 @@ from skipsearch.space import Space
 NO_STOPPING = "none"  # name of the scheduler
 
 
-def search_command(config: SearchConfig) -> str:
+def search_command(config: SearchConfig, path: Path) -> str:
     """Return the command of a search with the same configuration.
 
-    A space that is not ready-made is read from a file with its name.
+    A space that is not ready-made is read from the run's ``run.yaml``.
+
+    Args:
+        config: Configuration of the search.
+        path: Absolute path of its run folder.
     """
     asks_best = config.ask == (ASK_BEST,)
     how: dict[str, object] = {"ask": ",".join(config.ask), "margin": config.margin}
@@ -42,7 +47,7 @@ def search_command(config: SearchConfig) -> str:
         "objectives": ",".join(config.objectives if asks_best else config.objectives[:1]),
         "latency-batch": config.latency_batch,
     }
-    words = ["skipsearch", "search", _space_word(config.space), "--out", "NEW"]
+    words = ["skipsearch", "search", _space_word(config.space, path), "--out", "NEW"]
     for name, value in options.items():
         if value is not None:
             words += [f"--{name}", str(value)]
@@ -67,9 +72,10 @@ def _size_word(size: ImageSize | None) -> str | None:
     return "x".join(map(str, size))
 
 
-def _space_word(space: Space) -> str:
+def _space_word(space: Space, path: Path) -> str:
     if space.name in ready_names():
         ready, ours = Space.load(space.name).to_dict(), space.to_dict()
-        if all(ready.get(part) == ours.get(part) for part in ("base", "axes", "constraints")):
+        parts = ("base", "recipe", "axes", "constraints")
+        if all(ready.get(part) == ours.get(part) for part in parts):
             return space.name
-    return f"{space.name}.yaml"
+    return str(path / CONFIG)

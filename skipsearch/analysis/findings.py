@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 
@@ -24,6 +25,7 @@ class Findings:
     """All results of a run.
 
     Attributes:
+        path: Absolute path of the run folder.
         config: Configuration of the search.
         trials: Records of the run.
         ranking: Ranking from ``rank``.
@@ -39,6 +41,7 @@ class Findings:
             not exported.
     """
 
+    path: Path
     config: SearchConfig
     trials: Sequence[Trial]
     ranking: pd.DataFrame

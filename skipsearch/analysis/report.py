@@ -36,13 +36,12 @@ from skipsearch.task import Metric
 TO_SETTLE, SEEDS_TO_SETTLE = 300, 3  # minimum trials, and seeds per design, of a proposed search
 
 
-def write_report(found: Findings, folder: Path, name: str) -> Path:
+def write_report(found: Findings, folder: Path) -> Path:
     """Write the report of a run.
 
     Args:
         found: Results of the run.
         folder: Folder of the page, its figures and tables.
-        name: Name of the run.
 
     Returns:
         Path of the page.
@@ -64,7 +63,7 @@ def write_report(found: Findings, folder: Path, name: str) -> Path:
     return write_page(
         folder,
         title=f"{config.space.name} on {escaped(Path(config.data.name).stem)}",
-        subtitle=f"Run {name}: {counted(len(found.trials), 'training')} of"
+        subtitle=f"Run {found.path.name}: {counted(len(found.trials), 'training')} of"
         f" {counted(found.ranking.design.nunique(), 'design')},"
         f" up to {counted(config.recipe.epochs, 'epoch')} each",
         answer=list(_answer(found)),
@@ -124,7 +123,7 @@ def _more(found: Findings) -> Iterator[str]:
             yield f"To settle what is open, search with ask={axes!r} and the same data."
             return
         yield "To settle what is open, a search that stops as soon as it is settled:"
-        yield search_command(more)
+        yield search_command(more, found.path)
 
 
 def _leading(ranking: pd.DataFrame, metric: Metric, has_folds: bool) -> Iterator[str]:

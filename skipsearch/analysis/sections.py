@@ -409,4 +409,4 @@ def provenance_section(found: Findings) -> Section:
         text.append("The data were given in Python, where the search can be repeated with them.")
         return Section(title="Provenance", text=text)
     text.append("To repeat the search:")
-    return Section(title="Provenance", text=text, code=search_command(config))
+    return Section(title="Provenance", text=text, code=search_command(config, found.path))

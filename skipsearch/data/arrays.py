@@ -6,6 +6,7 @@ from math import isqrt
 from skipsearch.data.axes import CHANNELS_FIRST, CHANNELS_LAST, axes_of
 from skipsearch.data.labels import read_labels
 from skipsearch.data.mask_arrays import read_mask_arrays
+from skipsearch.data.notes import Notes
 from skipsearch.data.pixels import check_pixels
 from skipsearch.data.source import (
     Array,
@@ -22,7 +23,7 @@ from skipsearch.data.vectors import (
     read_targets,
     task_of,
 )
-from skipsearch.errors import DataError, not_one_of
+from skipsearch.errors import DataError, counted, not_one_of
 from skipsearch.task import CLASSIFICATION, MULTI_LABEL, REGRESSION, SEGMENTATION
 
 # Names of the splits in a file. Those of validation are optional.
@@ -59,7 +60,7 @@ def read_arrays(
     _check_pixels(where, images)
     class_names: tuple[str, ...] = ()
     names, target_names = arrays.get(CLASS_NAMES), arrays.get(TARGET_NAMES)
-    task = CLASSIFICATION
+    task, notes = CLASSIFICATION, Notes()
     if kind == "masks":
         if target_names is not None:
             raise DataError(f"{where}: {TARGET_NAMES} are for numbers, not for masks")
@@ -72,6 +73,8 @@ def read_arrays(
         elif task is REGRESSION:
             targets, class_names = read_targets(where, targets, target_names)
         else:
+            if names is None and targets["train_labels"].dtype.kind in "iuf":
+                notes = Notes(numbers=str(targets["train_labels"].dtype))
             targets, class_names = read_labels(where, targets, names)
     _check_sizes(
         where, images, {key.rpartition("_")[0]: len(array) for key, array in targets.items()}
@@ -99,6 +102,7 @@ def read_arrays(
         class_names=class_names,
         augmentation={"crop": 0, "flip": False, "cutout": 0},
         source=source + (", read as (N, C, H, W)" if first else ""),
+        notes=notes,
         task=task,
         groups=_groups(where, arrays.get(GROUPS), len(images["train_images"])),
         place=place,
@@ -139,9 +143,9 @@ def _check_sizes(where: str, images: Mapping[str, Array], numbers: Mapping[str, 
         number = numbers.get(key.removesuffix("_images"), len(array))
         if len(array) != number and array.shape[-1] == number:
             raise DataError(
-                f"{where}: {key} is {array.shape} for {number} labels, expected (N, H, W) or "
-                f"(N, H, W, C): save numpy.moveaxis({key}, -1, 0), and the other images in the "
-                "same way"
+                f"{where}: {key} is {array.shape} for {counted(number, 'label')}, expected"
+                f" (N, H, W) or (N, H, W, C): save numpy.moveaxis({key}, -1, 0), and the other"
+                " images in the same way"
             )
     expected = images["train_images"].shape[1:]
     for key, array in images.items():

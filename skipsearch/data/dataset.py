@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 import torch
 
-from skipsearch.data.describing import source_of, summary_of
+from skipsearch.data.describing import source_of, source_with, summary_of
 from skipsearch.data.device import find_device, room_for_images
 from skipsearch.data.dividing import three_splits
 from skipsearch.data.fingerprint import fingerprint, hash_of
@@ -18,7 +18,7 @@ from skipsearch.data.load_options import LoadOptions
 from skipsearch.data.mapped import ArrayFile
 from skipsearch.data.memory import moved, shown_bytes
 from skipsearch.data.notes import Notes
-from skipsearch.data.observing import observe
+from skipsearch.data.observing import observe, observe_folds
 from skipsearch.data.pixels import pixel_type
 from skipsearch.data.resizing import resize
 from skipsearch.data.source import Array, Read
@@ -118,7 +118,15 @@ class Data(GivenData):
         task, before = read.task, Size(*read.parts["train"].images.shape[2:])
         parts = {part: resize(name, split, size) for part, split in read.parts.items()}
         strata = read.class_names if task.classifies else None
-        divided = three_splits(name, parts, strata, split_seed, validation_fraction, read.groups)
+        divided = three_splits(
+            name,
+            parts,
+            strata,
+            split_seed,
+            validation_fraction,
+            read.groups,
+            hint=read.notes.hint,
+        )
         train, validation, test = divided.train, divided.validation, divided.test
         resized_from = None if before == Size(*train.images.shape[2:]) else before
         splits = {"train": train, "validation": validation, "test": test}
@@ -286,13 +294,16 @@ class Data(GivenData):
             )
         pool = self.train.followed_by(self.validation)
         strata = self._strata(pool)
-        check_units(self.name, folds, strata, self.groups, self.class_names, len(pool))
+        hint = self.notes.hint
+        check_units(self.name, folds, strata, self.groups, self.class_names, len(pool), hint)
         folded = replace(self, folds=folds, first_seed=first_seed)
+        rows = folded._rows(pool, division=0)
         if not (self.task.per_pixel or self.task.restores):
             answers = pool.class_labels.cpu().numpy()
-            rows = folded._rows(pool, division=0)
-            check_division(self.name, rows, answers, self.task, self.class_names)
-        return folded
+            check_division(self.name, rows, answers, self.task, self.class_names, hint)
+        test = None if self.test is None else self.test.to("cpu")
+        notes = observe_folds(self.notes, pool.to("cpu"), rows, test)
+        return replace(folded, notes=notes, source=source_with(self.source, self.notes, notes))
 
     def for_seed(self, seed: int) -> "Data":
         """Return the data for a training with this seed.

@@ -54,6 +54,18 @@ def source_of(
     return escaped("; ".join(filter(None, [*clauses, *notes.remarks()])))
 
 
+def source_with(source: str, notes: Notes, others: Notes) -> str:
+    """Return the origin of a data set with other notes.
+
+    Args:
+        source: Origin, which ends with the notes.
+        notes: Its notes.
+        others: Notes in their place.
+    """
+    start = source.removesuffix(escaped("; ".join(notes.remarks()))).removesuffix("; ")
+    return escaped("; ".join([start, *others.remarks()]))
+
+
 def summary_of(
     name: str,
     splits: Mapping[str, Split],

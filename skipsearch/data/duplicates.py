@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
-from skipsearch.data.mapped import Images, chunks
+from skipsearch.data.mapped import Array, Images, chunks
 from skipsearch.data.split import Split
 
 
@@ -56,6 +56,28 @@ def find_duplicates(splits: Mapping[str, Split]) -> Duplicates:
         contradictory=int((lowest < highest)[inverse].sum()),
         distinct={name: len(np.unique(found)) for name, found in digests.items()},
     )
+
+
+def find_across_folds(pool: Split, rows: Sequence[Array]) -> int:
+    """Return the number of images that are equal to one in another fold.
+
+    Args:
+        pool: All images that are divided into folds, on the CPU.
+        rows: Rows of each fold.
+    """
+    fold = np.empty(len(pool), dtype=np.int64)
+    for number, held in enumerate(rows):
+        fold[held] = number
+    images, inverse = np.unique(_digests(pool.images), return_inverse=True)
+    lowest, highest = np.full(len(images), len(rows)), np.zeros(len(images), dtype=np.int64)
+    np.minimum.at(lowest, inverse, fold)
+    np.maximum.at(highest, inverse, fold)
+    return int((lowest < highest)[inverse].sum())
+
+
+def find_again(images: Split, others: Split) -> int:
+    """Return the number of images that are in another split as well, both on the CPU."""
+    return int(np.isin(_digests(images.images), _digests(others.images)).sum())
 
 
 def _label_words(labels: Images) -> Words:

@@ -55,6 +55,7 @@ def check_units(
     groups: Array | None,
     class_names: tuple[str, ...],
     count: int,
+    hint: str = "",
 ) -> None:
     """Check that there are enough images, or groups, of each class.
 
@@ -65,6 +66,7 @@ def check_units(
         groups: Group (N,) of each image; None if every image is its own group.
         class_names: Name of each class.
         count: Number of images.
+        hint: Clause that errors end with.
 
     Raises:
         DataError: If a class has fewer images or groups than there are folds.
@@ -78,12 +80,17 @@ def check_units(
             what = "" if labels is None else f"class {class_names[number]!r} has "
             raise DataError(
                 f"{name}: {what}{counted(found, kind)} for training and validation, too few for"
-                f" {folds} folds"
+                f" {folds} folds{hint}"
             )
 
 
 def check_division(
-    name: str, rows: list[Array], answers: Array, task: Task, class_names: tuple[str, ...]
+    name: str,
+    rows: list[Array],
+    answers: Array,
+    task: Task,
+    class_names: tuple[str, ...],
+    hint: str = "",
 ) -> None:
     """Check that networks can be trained and judged on each fold of a division.
 
@@ -93,6 +100,7 @@ def check_division(
         answers: Class (N,), or labels or targets (N, K), of each image.
         task: Task of the networks.
         class_names: Name of each class, label or target.
+        hint: Clause that errors end with.
 
     Raises:
         DataError: If a fold, or all others together, lack a class or a label, or have a constant
@@ -107,6 +115,7 @@ def check_division(
                 raise DataError(
                     f"{name}: the {task.output} {class_names[lacking[0]]!r} is {what} {where} fold"
                     f" {number + 1} of {len(rows)}: use fewer folds, or leave the {task.output} out"
+                    f"{hint}"
                 )
 
 

@@ -54,15 +54,16 @@ class GivenData(ABC):
             labels: Labels (N,), integers from 0 on or texts, for classification; a matrix (N, K) of
                 0 and 1 for K labels that an image has or not; numbers (N,) or (N, K) for
                 regression; or masks (N, H, W) of integers, with 255 for pixels to ignore. Numbers
-                are for regression if they are floating-point numbers, except 0.0, 1.0, 2.0 and so
-                on, or if ``target_names`` is given.
+                are for regression if ``target_names`` is given, or if they are a matrix of
+                floating-point numbers or have fractions; whole numbers (N,) of any type are
+                classes.
             validation: Images and labels of the validation split; None to draw it from the training
                 images.
             test: Images and labels of the test split; None to draw it from the training images.
             groups: Group of each training image, (N,), integers or texts, such as a patient: the
                 images of one group stay in one split. None if every image is its own group.
             class_names: Name of each class or label.
-            target_names: Name of each number that a network predicts.
+            target_names: Name of each number that a network predicts, for regression.
             axes: ``NHWC`` or ``NCHW``; needed only if the shape is ambiguous, as (N, 3, 64, 3) is.
             name: Name of the data in tables and messages.
             image_size: Side of square images in pixels, or (height, width), to resize to.

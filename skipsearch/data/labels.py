@@ -1,14 +1,12 @@
 """Conversion of labels of any usual kind to integers from 0 on, and the names of the classes."""
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 
 import numpy as np
 
+from skipsearch.data.notes import TO_PREDICT
 from skipsearch.data.source import Array
-from skipsearch.errors import DataError, counted
-
-TO_PREDICT = "give target_names if they are numbers to predict (regression)"
+from skipsearch.errors import DataError, closest, counted
 
 
 def read_labels(
@@ -48,7 +46,7 @@ def read_labels(
             f"{where}: {counted(len(class_names), 'class', 'classes')}, expected 2 or more"
         )
     if kinds["train_labels"] == "number":
-        _check_range(where, numbers, len(class_names))
+        _check_range(where, numbers, len(class_names), may_be_targets=given is None)
     return numbers, class_names
 
 
@@ -127,27 +125,31 @@ def _whole(where: str, key: str, labels: Array) -> Array:
     return labels.astype(np.int64) if labels.dtype.kind == "b" else labels
 
 
-def _check_range(where: str, labels: Mapping[str, Array], classes: int) -> None:
+def _check_range(
+    where: str, labels: Mapping[str, Array], classes: int, *, may_be_targets: bool
+) -> None:
     """Raise an error for labels that are not 0..classes - 1."""
     found = np.unique(labels["train_labels"])
     for key, array in labels.items():
         for label in (array.min(), array.max()):
             if 0 <= label < classes:
                 continue
-            line = ""
+            ways = []
             if len(found) == classes and np.isin(array, found).all():
-                line = (
-                    ": save numpy.searchsorted(numpy.unique(train_labels), labels), for each labels"
-                    f"; or {TO_PREDICT}"
+                ways.append(
+                    "save numpy.searchsorted(numpy.unique(train_labels), labels) for the labels of"
+                    " each split"
                 )
+            if may_be_targets:
+                ways.append(TO_PREDICT)
             raise DataError(
                 f"{where}: {key}: label {label} is not in 0..{classes - 1}, one for each of the "
-                f"{classes} classes{line}"
+                f"{classes} classes{': ' if ways else ''}{'; or '.join(ways)}"
             )
 
 
 def no_class(name: str, class_names: tuple[str, ...]) -> str:
     """Return a message that a name is not a class, with the most similar class."""
-    near = get_close_matches(name, class_names, n=1, cutoff=0.5)
-    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    near = closest(name, class_names)
+    hint = "" if near is None else f" (did you mean {near!r}?)"
     return f"{name!r} is not a class of the training images{hint}"

@@ -1,6 +1,5 @@
 """Loading data by name or path onto a device: checked, resized, and divided into splits."""
 
-import re
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -63,7 +62,7 @@ def load_data(
               val_images, val_labels, class_names, axes (NHWC or NCHW): images (N, H, W),
               (N, H, W, C) or (N, C, H, W) of uint8, uint16, float16 or float32, labels integers
               from 0 on, or texts, (N,) or (N, 1). For several labels, a matrix (N, K) of 0 and 1;
-              for regression, numbers (N,) or (N, K), optionally with target_names. See
+              for regression, numbers (N,) or (N, K) with target_names or with fractions. See
               `Data.from_arrays`.
               If it is not compressed (numpy.savez), it can be larger than memory.
             - a folder of such arrays, each in its own file such as train_images.npy, where only the
@@ -79,8 +78,8 @@ def load_data(
             - with `denoise`, also a folder of images without classes. Sizes and channels are those
               of segmentation.
         root: Folder of torchvision's data sets, by default ~/.cache/skipsearch/data, or
-            skipsearch/data in XDG_CACHE_HOME. Only downloads write to it: existing archives are
-            unpacked to a temporary folder.
+            skipsearch/data in XDG_CACHE_HOME if that is an absolute path. Only downloads write to
+            it: existing archives are unpacked to a temporary folder.
         device: Device of the tensors.
         image_size: Side of square images in pixels, or (height, width): an image is resized
             (bilinear, antialiased) to cover it, and cropped at the centre; a mask is resized in
@@ -230,11 +229,7 @@ def _read(
         return read_folder_once(path, size, "pairs", pairs, options)
     if path.is_file():
         return read_npz(path, options)
-    plain = re.sub(r"[\W_]", "", name).lower()  # CIFAR-10, FashionMNIST
-    meant = [word for word in DATASETS if word.replace("-", "") == plain]
     unknown = not_one_of(name, DATASETS)
-    if meant and "did you mean" not in unknown:
-        unknown += f" (did you mean {meant[0]!r}?)"
     raise DataError(f"data {unknown}, and there is no folder or .npz file {path}")
 
 

@@ -10,6 +10,8 @@ from skipsearch.errors import counted
 
 SUFFIXES_SHOWN = 5
 NAMES_SHOWN = 5
+POOL = "train or validation"  # images that are divided into folds
+TO_PREDICT = "give target_names if they are numbers to predict (regression)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +27,7 @@ class Notes:
         transparent: Number of images whose transparency was dropped.
         repeated: Number of images of the first split that are in the second split as well, pixel
             by pixel, by names of the two splits.
+        across_folds: Number of images that are in another fold as well.
         contradictory: Number of images that also have another label, target or mask, pixel by
             pixel.
         read_folders: Description of the folders that are read.
@@ -41,6 +44,8 @@ class Notes:
         sizes: Number of images of each split, by name.
         damaged: Image and mask files that could not be read, as paths below the folder.
         constant: Channels with one value in all training images, counted from 0.
+        numbers: Type of labels that are numbers without names and were taken as classes, such as
+            ``float64``; empty for others.
     """
 
     passed_over: Mapping[str, int] = field(default_factory=dict)
@@ -49,6 +54,7 @@ class Notes:
     animated: int = 0
     transparent: int = 0
     repeated: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    across_folds: int = 0
     contradictory: int = 0
     read_folders: str = "class folders"
     folders: tuple[str, ...] = ()
@@ -63,6 +69,7 @@ class Notes:
     sizes: Mapping[str, int] = field(default_factory=dict)
     damaged: tuple[str, ...] = ()
     constant: tuple[int, ...] = ()
+    numbers: str = ""
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -105,6 +112,16 @@ class Notes:
             f"the {other} split as well"
             for (one, other), number in self.repeated.items()
         ]
+        if self.across_folds:
+            are = "is" if self.across_folds == 1 else "are"
+            clauses.append(
+                f"{self.across_folds:,} of {self.sizes[POOL]:,} {POOL} images {are} in another fold"
+                " as well"
+            )
+        if self.numbers.startswith("float"):
+            clauses.append(
+                f"the labels are whole numbers of {self.numbers}, taken as classes: {TO_PREDICT}"
+            )
         if self.contradictory:
             clauses.append(
                 f"{counted(self.contradictory, 'image')} also in the data with other {self.answers}"
@@ -141,6 +158,11 @@ class Notes:
         if self.transparent:
             clauses.append(f"the transparency of {counted(self.transparent, 'image')} was dropped")
         return clauses
+
+    @property
+    def hint(self) -> str:
+        """Clause on how to get a regression, for errors about classes; empty for other labels."""
+        return f"; {TO_PREDICT}" if self.numbers else ""
 
     def remarks(self) -> list[str]:
         """Return all observations, as clauses for a sentence about the source."""

@@ -1,12 +1,12 @@
 """Notes on a data set as networks see it: duplicates, constant channels, classes without pixels."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from skipsearch.data.duplicates import find_duplicates
+from skipsearch.data.duplicates import find_across_folds, find_again, find_duplicates
 from skipsearch.data.mapped import chunks
-from skipsearch.data.notes import Notes
-from skipsearch.data.source import Read
+from skipsearch.data.notes import POOL, Notes
+from skipsearch.data.source import Array, Read
 from skipsearch.data.split import IGNORED, Split
 from skipsearch.data.summaries import absent, constant_channels
 from skipsearch.data.vector_summaries import unused_labels
@@ -61,6 +61,34 @@ def observe(name: str, read: Read, splits: Mapping[str, Split], size: Size | Non
         unlabelled=ignored,
         mask_size="" if size is None else str(size),
     )
+
+
+def observe_folds(notes: Notes, pool: Split, rows: Sequence[Array], test: Split | None) -> Notes:
+    """Return notes on folds, in place of those on the splits that they are made of.
+
+    Args:
+        notes: Notes on the fixed splits.
+        pool: Training and validation images, on the CPU.
+        rows: Rows of each fold.
+        test: Test split, on the CPU; None if it was removed.
+    """
+    again = 0 if test is None else find_again(test, pool)
+    return replace(
+        notes,
+        repeated={("test", POOL): again} if again else {},
+        across_folds=find_across_folds(pool, rows),
+        sizes={POOL: len(pool)} | ({} if test is None else {"test": len(test)}),
+        absent=_of_folds(notes.absent),
+        unused=_of_folds(notes.unused),
+    )
+
+
+def _of_folds(lacking: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """Return the classes or labels that all folds and those that the test split lacks."""
+    others = lacking.get("validation", ())
+    everywhere = tuple(name for name in lacking.get("train", ()) if name in others)
+    found = {POOL: everywhere, "test": lacking.get("test", ())}
+    return {part: names for part, names in found.items() if names}
 
 
 def _check_labelled(

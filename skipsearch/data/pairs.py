@@ -3,7 +3,6 @@
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from skipsearch.data.pictures import Header
 from skipsearch.data.reading import Files, Reading, format_of, kept
 from skipsearch.data.source import Array, Read
 from skipsearch.data.split import Split
-from skipsearch.errors import DataError
+from skipsearch.errors import DataError, closest
 from skipsearch.plan import Size
 from skipsearch.task import SEGMENTATION
 from skipsearch.text import read_text
@@ -120,8 +119,8 @@ def _check_halves(
     alone = [stem for stem in files if stem not in others]
     if not alone:
         return
-    near = get_close_matches(alone[0], [stem for stem in others if stem not in files], 1, 0.5)
-    hint = f" (did you mean {others[near[0]].name}? expected the same name)" if near else ""
+    near = closest(alone[0], [stem for stem in others if stem not in files])
+    hint = "" if near is None else f" (did you mean {others[near].name}? expected the same name)"
     more = f", nor have {len(alone) - 1:,} more of {len(files):,} files" if len(alone) > 1 else ""
     raise DataError(f"{files[alone[0]]}: has no {lacking} in {place}{hint}{more}")
 

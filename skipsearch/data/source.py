@@ -11,7 +11,7 @@ from torch import Tensor
 from skipsearch.data.mapped import ArrayFile, Images, Mapped, Stamp
 from skipsearch.data.notes import Notes
 from skipsearch.data.split import Split
-from skipsearch.errors import DataError
+from skipsearch.errors import DataError, counted
 from skipsearch.task import CLASSIFICATION, DENOISING, Task
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -50,7 +50,8 @@ class Read:
                 part: Split(split.images, no_labels(len(split))) for part, split in parts.items()
             }
             class_names = ()
-        return replace(self, parts=parts, class_names=class_names, task=DENOISING)
+        notes = replace(self.notes, numbers="")
+        return replace(self, parts=parts, class_names=class_names, task=DENOISING, notes=notes)
 
 
 def no_labels(number: int) -> Tensor:
@@ -78,8 +79,7 @@ def split_of_arrays(
     where: str, images: Array, labels: Array, class_names: tuple[str, ...]
 ) -> Split:
     """Return a split of images (N, H, W) or (N, H, W, C) and labels (N,), after checks."""
-    if len(images) != len(labels):
-        raise DataError(f"{where}: {len(labels)} labels for {len(images)} images")
+    _check_number(where, images, labels)
     for label in (labels.min(), labels.max()):
         if not 0 <= label < len(class_names):
             raise DataError(
@@ -91,9 +91,15 @@ def split_of_arrays(
 
 def split_of_vectors(where: str, images: Array, labels: Array) -> Split:
     """Return a split of images (N, H, W) or (N, H, W, C) and labels or targets (N, K)."""
-    if len(images) != len(labels):
-        raise DataError(f"{where}: {len(labels)} labels for {len(images)} images")
+    _check_number(where, images, labels)
     return Split(_channels_first(images), torch.from_numpy(np.ascontiguousarray(labels)))
+
+
+def _check_number(where: str, images: Array, labels: Array) -> None:
+    if len(images) != len(labels):
+        raise DataError(
+            f"{where}: {counted(len(labels), 'label')} for {counted(len(images), 'image')}"
+        )
 
 
 def _channels_first(images: Array) -> Images:

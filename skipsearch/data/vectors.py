@@ -6,7 +6,7 @@ import numpy as np
 
 from skipsearch.data.labels import check_names, is_one_hot
 from skipsearch.data.source import Array
-from skipsearch.errors import DataError
+from skipsearch.errors import DataError, counted
 from skipsearch.task import CLASSIFICATION, MULTI_LABEL, REGRESSION, Task
 
 CLASS_NAMES, TARGET_NAMES = "class_names", "target_names"
@@ -17,9 +17,9 @@ def task_of(where: str, labels: Array, names: Array | None, target_names: Array 
 
     A matrix (N, K) of 0 and 1 has several labels for each image, unless every row has exactly one
     1, as of one class. Other matrices of floating-point numbers are targets, and so are numbers
-    (N,) that are not all whole. Whole floating-point numbers are class numbers if they are 0, 1, 2
-    and so on (or 1, 2, 3, which is refused), and targets otherwise. Names of targets make numbers
-    of any kind targets, and names of classes make them classes or labels.
+    (N,) that are not all whole. Whole numbers (N,) are classes, whatever their type, as for
+    ``type_of_target`` in scikit-learn. Names of targets make numbers of any kind targets, and
+    names of classes make them classes or labels.
 
     Args:
         where: Source of the labels, for messages.
@@ -43,10 +43,8 @@ def task_of(where: str, labels: Array, names: Array | None, target_names: Array 
         return REGRESSION if is_matrix_of_numbers else CLASSIFICATION
     if labels.ndim > 2 or labels.dtype.kind != "f" or names is not None:
         return CLASSIFICATION
-    numbers = np.unique(labels[np.isfinite(labels)])
-    places = np.arange(len(numbers))
-    is_numbered = np.array_equal(numbers, places) or np.array_equal(numbers, places + 1)
-    return CLASSIFICATION if is_numbered else REGRESSION
+    are_whole = (labels[np.isfinite(labels)] % 1 == 0).all()
+    return CLASSIFICATION if are_whole else REGRESSION
 
 
 def read_label_matrices(
@@ -121,7 +119,7 @@ def _names(where: str, key: str, names: Array | None, numbered: tuple[str, ...])
     given = check_names(where, names, key)
     if len(given) != len(numbered):
         raise DataError(
-            f"{where}: {key} has {len(given)} names, expected {len(numbered)}, one for each column"
-            " of train_labels"
+            f"{where}: {key} has {counted(len(given), 'name')}, expected {len(numbered)}, one for"
+            " each column of train_labels"
         )
     return given

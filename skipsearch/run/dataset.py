@@ -21,7 +21,7 @@ def load_again(
     data: str | Path | Data | None = None,
     data_root: str | Path | None = None,
 ) -> Data:
-    """Load the data set of a run again, and check that it is the same.
+    """Load the data set of a run again for further trainings, and check that it is the same.
 
     Args:
         run: Run folder, for messages.
@@ -31,12 +31,17 @@ def load_again(
         data_root: Folder of the data set's files; None for the folder used by the search.
 
     Raises:
-        RunError: If its images, labels, splits or class names differ from those of the search.
+        RunError: If its images, labels, splits or class names differ from those of the search, or
+            this version of skipsearch trains in another way.
         DataError: If it is missing.
     """
+    task = asked.judged_task
+    if asked.task_version != task.version:
+        other = task.difference(asked.task_version, task.version)
+        raise RunError(f"{run}: {other}; search again, in another folder")
     if isinstance(data, Data):
         _check_same(run, asked, data, "the given data are not what was searched")
-        return data.to(device).judged_by(asked.judged_task.metric.name)
+        return data.to(device).judged_by(task.metric.name)
     if data is None and asked.is_given:
         raise RunError(
             f"{run}: its data {asked.name!r} were given in Python: give them again (data=...)"
@@ -58,7 +63,7 @@ def load_again(
         raise DataError(f"{error}{'' if data or data_root else moved}") from None
     change = "has changed since the search" if data is None else "is not what was searched"
     _check_same(run, asked, images, f"data {data or asked.name} {change}")
-    return images.judged_by(asked.judged_task.metric.name)
+    return images.judged_by(task.metric.name)
 
 
 def _check_same(run: Path, asked: DataConfig, images: Data, otherwise: str) -> None:

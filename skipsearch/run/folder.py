@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self
 import pandas as pd
 
 from skipsearch import analysis
-from skipsearch.config import ConfirmConfig, SearchConfig
+from skipsearch.config import CONFIG, ConfirmConfig, SearchConfig
 from skipsearch.design import Design
 from skipsearch.errors import DamagedError, RunError
 from skipsearch.gallery import Gallery
@@ -64,9 +64,9 @@ class Run:
             RunError: If it is not a run folder, or its run.yaml is damaged.
         """
         path = Path(path)
-        if not (path / "run.yaml").is_file():
-            raise RunError(f"{path}: not a run folder: run.yaml not found (see skipsearch search)")
-        return cls(path, SearchConfig.load(path / "run.yaml"))
+        if not (path / CONFIG).is_file():
+            raise RunError(f"{path}: not a run folder: {CONFIG} not found (see skipsearch search)")
+        return cls(path, SearchConfig.load(path / CONFIG))
 
     @property
     def space(self) -> Space:
@@ -348,7 +348,7 @@ class Run:
         if out and data.is_absolute():
             check_outside(folder, data)
         with without_garbage_collection():
-            return write_report(self._findings(), folder, self.path.resolve().name)
+            return write_report(self._findings(), folder)
 
     def _findings(self) -> Findings:
         from skipsearch.run.reporting import findings
@@ -359,7 +359,7 @@ class Run:
         confirmed, damage = self.readable_confirmation()
         first = evidence.rank().iloc[0]
         gallery = self._gallery(f"{first.design}-{first.recipe}" if damage else "best")
-        return findings(evidence, confirmed, damage, gallery)
+        return findings(self.path.resolve(), evidence, confirmed, damage, gallery)
 
     def _gallery(self, which: str) -> Gallery | None:
         """Return the per-pixel predictions of a design; None if there are none or no export."""
@@ -395,7 +395,7 @@ class Run:
         data: str | Path | Data | None = None,
         data_root: str | Path | None = None,
     ) -> Data:
-        """Load the data set of the run again, and check that it is the same.
+        """Load the data set of the run again for trainings, and check that it is the same.
 
         Args:
             device: Device of the tensors.
@@ -403,7 +403,8 @@ class Run:
             data_root: Folder of the data set's files; None for the folder used by the search.
 
         Raises:
-            RunError: If its images, labels or splits differ from those of the search.
+            RunError: If its images, labels or splits differ from those of the search, or this
+                version of skipsearch trains in another way.
             DataError: If it is missing.
         """
         from skipsearch.run.dataset import load_again

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 
 from skipsearch import analysis
@@ -11,6 +13,7 @@ from skipsearch.run.evidence import Evidence, margin_of
 
 
 def findings(
+    path: Path,
     evidence: Evidence,
     confirmation: analysis.Confirmation | None,
     damage: str,
@@ -19,6 +22,7 @@ def findings(
     """Return all results of a run.
 
     Args:
+        path: Absolute path of the run folder.
         evidence: Configuration and records.
         confirmation: Result of ``confirm``; None if there is none.
         damage: Reason why the confirmation cannot be read; empty if it can be.
@@ -27,6 +31,7 @@ def findings(
     trials, known = evidence.trials, evidence.learn()
     depths = {trial.design.depths for trial in trials}
     return Findings(
+        path=path,
         config=evidence.config,
         trials=trials,
         ranking=evidence.rank(),

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import fmean
 
 from skipsearch.axes import RECIPE
-from skipsearch.config import DataConfig, SearchConfig, difference
+from skipsearch.config import CONFIG, DataConfig, SearchConfig, difference
 from skipsearch.data import Data, LoadOptions, load_data
 from skipsearch.data.folds import check_count
 from skipsearch.defaults import DATA, TRIALS
@@ -172,7 +172,7 @@ def search(
         check_utf8(name, path)
     out = Path(out)
     check_folder(out)
-    earlier = Run.open(out).config if (out / "run.yaml").exists() else None
+    earlier = Run.open(out).config if (out / CONFIG).exists() else None
     sampler = _usual_sampler(earlier) if sampler is None else sampler
     positive = {"epochs": epochs, "seeds": seeds}
     if trials is not None:
@@ -283,7 +283,7 @@ def search(
         # Started first, so that missing resources raise an error before anything is written.
         with ray_session(resources, verbose) as allocation:
             callbacks = loggers(log, out, images.task.metric)
-            write_atomically(out / "run.yaml", dump_yaml(config.to_dict()))
+            write_atomically(out / CONFIG, dump_yaml(config.to_dict()))
             divided = partial(packs, images)
             study = SearchStudy(place, space.name, plan, config.identity(), divided)
             with contextlib.closing(study):
@@ -433,8 +433,8 @@ def _check_same(out: Path, config: SearchConfig) -> None:
     """Check that a folder has no other content than the requested search."""
     if not out.exists() or {path.name for path in out.iterdir()} <= {".lock"}:
         return
-    if not (out / "run.yaml").exists():
-        raise RunError(f"{out}: holds files but no run.yaml; give an empty or a new folder")
+    if not (out / CONFIG).exists():
+        raise RunError(f"{out}: holds files but no {CONFIG}; give an empty or a new folder")
     other = difference(Run.open(out).config.to_dict(), config.to_dict())
     if other:
         raise RunError(f"{out}: holds another search: {other}; give the same or another --out")
@@ -511,6 +511,7 @@ def _describe(
         validation_images=len(first.validation),
         source=images.source,
         task=images.task.name,
+        task_version=images.task.version,
         sigma=images.sigma,
         baseline=baseline,
         pixels=images.pixels,

@@ -72,7 +72,8 @@ class Space:
         """Read a space from a YAML file.
 
         Args:
-            path: Path of the file, or the name of a ready space, such as ``quickstart``.
+            path: Path of the file, or of the ``run.yaml`` of a search of the space; or the name of
+                a ready space, such as ``quickstart``.
 
         Raises:
             SpaceError: If the file is missing or anything in it is invalid; the message names
@@ -80,7 +81,11 @@ class Space:
         """
         if is_name(path):
             path = ready_path(str(path))
-        return cls.from_yaml(read_text(path, SpaceError), str(path))
+        where = str(path)
+        values = parse_yaml(read_text(path, SpaceError), where, SpaceError)
+        if "format" in values and isinstance(values.get("space"), dict):  # of a search
+            values, where = values["space"], f"{where}: space"
+        return cls.from_dict(values, where)
 
     @classmethod
     def from_yaml(cls, text: str, where: str = "space") -> Self:

@@ -238,15 +238,21 @@ class Training:
         """Train one step, counted from the start of the training, without waiting for results."""
         self._seed_dropout(number)
         if isinstance(self._source, Prefetcher):
-            # Only of this pass over the data, since the draws of the next one replace it.
-            left = self._batches.a_pass - number % self._batches.a_pass
-            for later in range(number + 1, number + min(DEPTH + 1, left)):
-                self._source.prefetch(self._batches.index(later))
+            self._announce(self._source, number)
             self._step.examples.load(*self._source.batch(self._batches.index(number)))
         self._run(self._batches[number])
 
+    def _announce(self, source: Prefetcher, number: int) -> None:
+        """Start to read the batches of a step and of those after it.
+
+        Only of this pass over the data, since the draws of the next one replace it.
+        """
+        left = self._batches.a_pass - number % self._batches.a_pass
+        for later in range(number, number + min(DEPTH + 1, left)):
+            source.prefetch(self._batches.index(later))
+
     def all_steps(self) -> Generator[Wait, None, list[Epoch]]:
-        """Do the same as ``run_epochs``, but yield after each step.
+        """Do the same as ``run_epochs``, but yield after each step, and before one that reads.
 
         This is for a caller that interleaves several trainings. It must preserve the global random
         state, which each step seeds anew.
@@ -262,6 +268,9 @@ class Training:
         for number in range(first, last):
             rate = learning_rate(self.recipe, (number + 0.5) * epochs / self._steps)
             self._rate.fill_(rate)
+            if isinstance(self._source, Prefetcher):
+                self._announce(self._source, number)
+                yield self._source.ready(self._batches.index(number))
             self.run_step(number)
             if number % STEPS_AHEAD:
                 yield None
@@ -337,6 +346,8 @@ class Training:
         params = sum(parameter.numel() for parameter in self.model.parameters())
         task = self.data.task
         purpose = f" for {task.name}" * task.per_pixel
+        if task.version > 1:
+            purpose += f" by version {task.version} of {task.name}"
         if task.restores:
             purpose += f" at sigma {self.data.sigma:g}"
         return (

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator
 
 import torch
 from torch import Tensor
 
 from skipsearch.data import Split
 from skipsearch.training.environment import kernels
-from skipsearch.training.interleaving import Wait, requested_so_far
+from skipsearch.training.interleaving import Wait, finish, requested_so_far
 from skipsearch.training.memory import is_out_of_memory
 from skipsearch.training.prefetching import Prefetcher, prefetched
 from skipsearch.training.step import Step
@@ -65,7 +65,7 @@ class Evaluation:
         self.size = max(largest // parts, self._least)
 
     def steps(self, split: Split) -> Generator[Wait, None, tuple[list[float], list[float]]]:
-        """Evaluate in evaluation mode, and yield after each batch.
+        """Evaluate in evaluation mode, and yield after each batch, and before one that is read.
 
         Args:
             split: Images and labels on the device.
@@ -79,28 +79,39 @@ class Evaluation:
         step, count = self._step, len(split)
         loss_sum = torch.zeros(self._networks, device=step.device)
         tallies = Tallies(step.criterion, self._networks, count)
-        for losses, counted in self._batches(split):
-            loss_sum += losses.sum(0)
+
+        def take(losses: Tensor, counted: Tensor) -> None:
+            loss_sum.add_(losses.sum(0))
             tallies.add(counted)
-            yield None
+
+        yield from self._passed(split, take)
         yield requested_so_far(step.device)
         return [loss / count for loss in loss_sum.tolist()], tallies.scores(count)
 
     def tallies(self, split: Split) -> Tensor:
         """Return the complete tally of each image (images, networks, ...)."""
-        return torch.cat([counted for _, counted in self._batches(split, complete=True)])
+        found: list[Tensor] = []
+        finish(self._passed(split, lambda _, counted: found.append(counted), complete=True))
+        return torch.cat(found)
 
-    def _batches(self, split: Split, complete: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield losses (n, networks) and tally (n, networks, ...) of each batch.
+    def _passed(
+        self, split: Split, take: Callable[[Tensor, Tensor], None], complete: bool = False
+    ) -> Generator[Wait, None, None]:
+        """Compute all batches; if memory runs out, they are halved.
 
-        If memory runs out, the batches are halved.
+        Args:
+            split: Images and labels on the device.
+            take: Function that takes losses (n, networks) and tally (n, networks, ...) of a batch.
+            complete: Whether the tally is the complete one, see ``Criterion.tally``.
         """
         self._step.model.eval()
         source, start = prefetched(split), 0
         while start < len(split):
+            if isinstance(source, Prefetcher):
+                for later in range(start, min(start + 2 * self.size, len(split)), self.size):
+                    source.prefetch(self._index(split, later))
+                yield source.ready(self._index(split, start))
             try:
-                if isinstance(source, Prefetcher) and start + self.size < len(split):
-                    source.prefetch(self._index(split, start + self.size))
                 computed = self._batch(source, self._index(split, start), complete)
             except Exception as error:
                 if not is_out_of_memory(error) or self.size <= self._least:
@@ -111,7 +122,8 @@ class Evaluation:
                 self.size = max(self.size // 2, self._least)
             else:
                 start += self.size
-                yield computed
+                take(*computed)
+                yield None
 
     def _index(self, split: Split, start: int) -> Tensor:
         """Return the index of each image of the batch that starts with one of them."""

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import TypeVar, cast
+from typing import Protocol, TypeVar, cast
 
 import torch
 
 T = TypeVar("T")
-Wait = torch.cuda.Event | None  # event that the caller waits for before the next step
+
+
+class Event(Protocol):
+    """What a step waits for: work on a device, as a ``torch.cuda.Event``, or the next batch."""
+
+    def query(self) -> bool:
+        """Return whether it is complete."""
+
+    def synchronize(self) -> None:
+        """Wait until it is complete."""
+
+
+Wait = Event | None  # what the caller waits for before the next step
 
 
 def requested_so_far(device: torch.device) -> Wait:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -22,6 +23,29 @@ def prefetched(split: Split) -> Split | Prefetcher:
     return Prefetcher(split) if split.is_mapped else split
 
 
+@dataclass(frozen=True)
+class Ready:
+    """Event that a batch is read, and that its copy can be queued.
+
+    Attributes:
+        read: Reading of the batch; an error in it is raised by ``Prefetcher.batch``.
+        copied: Copy of an earlier batch that must be complete; None if there is none.
+    """
+
+    read: Future[Batch]
+    copied: Wait
+
+    def query(self) -> bool:
+        """Return whether it is complete."""
+        return self.read.done() and (self.copied is None or self.copied.query())
+
+    def synchronize(self) -> None:
+        """Wait until it is complete."""
+        wait([self.read])
+        if self.copied is not None:
+            self.copied.synchronize()
+
+
 class Prefetcher:
     """A split whose next batches are read in other threads.
 
@@ -29,6 +53,7 @@ class Prefetcher:
     the threads also copy them to pinned memory. The copy from there is queued on the current
     stream, as is the work that uses the batch. The host waits for the copy of the last batch but
     one, so that little memory is pinned. PyTorch keeps it from reuse until its copy is complete.
+    A training that shares its thread with others waits for ``ready`` before it takes a batch.
 
     Args:
         split: Mapped split.
@@ -50,6 +75,17 @@ class Prefetcher:
         key = index.numpy().tobytes()
         if key not in self._expected:
             self._expected[key] = self._pool.submit(self._read, index)
+
+    def ready(self, index: Tensor) -> Ready:
+        """Return what to wait for, so that ``batch`` returns an announced batch at once.
+
+        Args:
+            index: Index (n,) of each image, on the CPU.
+        """
+        return Ready(
+            self._expected[index.numpy().tobytes()],
+            self._copies[0] if len(self._copies) == DEPTH else None,
+        )
 
     def batch(self, index: Tensor) -> Batch:
         """Return a batch on the split's device.

@@ -112,7 +112,7 @@ class _Work:
     waits_for: Wait = None
 
     def is_ready(self) -> bool:
-        return self.waits_for is None or bool(self.waits_for.query())  # type: ignore[no-untyped-call]
+        return self.waits_for is None or bool(self.waits_for.query())
 
     def take_turn(self) -> bool:
         """Take one step, and return whether there are more."""
