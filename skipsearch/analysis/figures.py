@@ -17,7 +17,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, Locator, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import (
+    FuncFormatter,
+    Locator,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    NullLocator,
+)
 
 from skipsearch.analysis.depth.words import group_name
 from skipsearch.diagram import Diagram
@@ -34,7 +41,6 @@ MARKS = ("o", "s", "^", "D", "v", "P")
 MOST_CURVES = 300
 STRIP = ("image", "truth", "prediction", "error")
 MOST_NAMED = 24  # maximum number of classes in a legend
-FEWEST_TICKS = 3  # of a logarithmic axis
 LEADERS = 4  # highlighted designs
 WIDE, HIGH = 7.2, 3.4  # inches
 LOOK = {
@@ -357,11 +363,13 @@ def _plain_log(axis: Axis) -> None:
     low, high = sorted(axis.get_view_interval())
     locator: Locator = LogLocator(subs=(1.0, 2.0, 5.0))
     digits = 3
-    if sum(low <= tick <= high for tick in locator.tick_values(low, high)) < FEWEST_TICKS:
-        # Within such a short range a logarithm is nearly linear.
-        locator = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10], min_n_ticks=FEWEST_TICKS)
+    if high < 10 * low:  # 1, 2, 5, ... may have fewer than three ticks there
+        locator = MaxNLocator(5, steps=[1, 2, 5, 10], min_n_ticks=3)
         step = float(np.diff(locator.tick_values(low, high)).min())
-        digits = max(digits, 2 + math.ceil(math.log10(high / step)))
+        # From the first digit of the highest tick to that of the step, which may be rounded.
+        places = math.floor(math.log10(high)) - math.floor(math.log10(step) + 1e-6)
+        digits = max(digits, 1 + places)
+        axis.set_minor_locator(NullLocator())
     axis.set_major_locator(locator)
     axis.set_major_formatter(FuncFormatter(lambda value, _: short(value, digits)))
     axis.set_minor_formatter(NullFormatter())
