@@ -22,15 +22,19 @@ class Metric:
     models have scores, so that the study in Optuna is always maximised. Columns of tables, axes of
     figures and words have the value.
 
+    Only the methods below write values for readers, so that sentences, tables and figures agree:
+    accuracies and overlaps in percent, other shares such as R2, F1 and AUROC from 0 to 1 as in
+    scikit-learn. Data frames, CSV files and ``card.json`` have plain values.
+
     Attributes:
         name: Word in tables and options, such as ``validation_accuracy``.
         title: Name in sentences.
         short: Abbreviation for the heads of narrow tables.
         error: Name of the error that belongs to a score, see ``lack``.
-        unit: Unit in which values are shown.
-        difference_unit: Unit in which differences between values are shown.
+        unit: Unit in which values are shown; empty for a number without a unit.
+        difference_unit: Unit in which differences between values are shown; empty for none.
         factor: Factor from a value to that unit.
-        format: Format of a value in tables, such as ``.2%``.
+        decimals: Number of decimals of a value in that unit.
         digits: Number of decimals of a difference in sentences.
         margin: Default difference that is too small to matter; for an error, as a share of that of
             the baseline, see ``Scale.margin``.
@@ -49,7 +53,7 @@ class Metric:
     unit: str
     difference_unit: str
     factor: float
-    format: str
+    decimals: int
     digits: int
     margin: float
     worst: float
@@ -87,8 +91,8 @@ class Metric:
         return -score if self.is_logarithm else self.best - score
 
     def text(self, value: float | None) -> str:
-        """Return a value, or a positive difference between values, as text with its unit."""
-        return "" if value is None else f"{self.number(value)} {self.unit}"
+        """Return a value as text with its unit; empty for None."""
+        return "" if value is None else f"{self.number(value)} {self.unit}".rstrip()
 
     def span(self, interval: tuple[float, float]) -> str:
         """Return an interval of values as text; ``unknown`` if its ends are NaN."""
@@ -104,23 +108,29 @@ class Metric:
         """
         if self.is_error:
             return significant(value, sign)
-        return f"{self.factor * value:{sign}.2f}"
+        return f"{self.factor * value:{sign}.{self.decimals}f}"
+
+    def cell(self, value: float, sign: str = "") -> str:
+        """Return the same as text for a table, with the percent sign but no other unit."""
+        return f"{self.number(value, sign)}{'%' if self.unit == '%' else ''}"
+
+    def signed_cell(self, difference: float) -> str:
+        """Return a difference as text for a table, with its sign."""
+        return self.cell(difference, "+")
 
     def difference(self, value: float, sign: str = "") -> str:
-        """Return the same for a difference in sentences."""
+        """Return a difference as text for a sentence, without its unit."""
         if self.is_error:
             return significant(value, sign)
         return f"{self.factor * value:{sign}.{self.digits}f}"
 
-    def plain(self, value: float) -> str:
-        """Return a value as in tables on a terminal, where shares are from 0 to 1."""
-        return significant(value) if self.is_error else f"{value:.4f}"
+    def with_unit(self, differences: str) -> str:
+        """Return the text of one or several differences, followed by their unit."""
+        return f"{differences} {self.difference_unit}".rstrip()
 
-    def shown(self, value: float) -> str:
-        """Return a value or an error as in tables, with its unit."""
-        if self.is_error:
-            return self.text(value)
-        return format(value, self.format) + ("" if self.format[-1] == "%" else f" {self.unit}")
+    def named(self, quantity: str) -> str:
+        """Return the name of a value or an error with its unit, for an axis or a caption."""
+        return f"{quantity}, {self.unit}" if self.unit else quantity
 
     def clip(self, score: float) -> float:
         """Return the nearest possible score; NaN for NaN."""
@@ -153,6 +163,11 @@ class Scale:
     images: int
     baseline: float | None = None
     folds: int = 1
+
+    @property
+    def repeat(self) -> str:
+        """Word for what differs between the trainings of a design: ``seed`` or ``fold``."""
+        return "seed" if self.folds == 1 else "fold"
 
     def mean_variance(self, trainings: float) -> float:
         """Return the factor from the variance of a score to that of the mean over trainings.
@@ -224,6 +239,7 @@ class Task:
         name: Name of the task.
         metric: Metric by which networks are judged.
         other_metrics: Metrics that may be chosen in its place, see ``judged_by``.
+        loss: Name of its only loss; empty if the recipe chooses one.
         nothing: Prediction of the trivial baseline, which learns nothing from images.
         fields: Fields of the recipe that have an effect on some tasks only, including this one.
         float32_values: Function from the loss of the recipe to the number of float32 values that
@@ -247,6 +263,7 @@ class Task:
     classifies: bool = False
     output: str = "class"
     outputs: str = "classes"
+    loss: str = ""
     other_metrics: tuple[Metric, ...] = ()
     changes: tuple[str, ...] = ()
 
@@ -355,7 +372,7 @@ ACCURACY = Metric(
     unit="%",
     difference_unit="points",
     factor=100.0,
-    format=".2%",
+    decimals=2,
     digits=1,
     margin=MARGIN,
     worst=0.0,
@@ -363,8 +380,7 @@ ACCURACY = Metric(
     is_share_of_images=True,
 )
 # The mean of the recall over the classes that the images have (Brodersen et al. 2010,
-# doi:10.1109/ICPR.2010.764, for several classes), and the mean of the F1 score over the classes
-# that are true or found.
+# doi:10.1109/ICPR.2010.764, for several classes).
 BALANCED_ACCURACY = replace(
     ACCURACY,
     name="balanced_accuracy",
@@ -373,17 +389,23 @@ BALANCED_ACCURACY = replace(
     error="balanced error",
     is_share_of_images=False,
 )
+# The mean of the F1 score over the classes that are true or found.
 MACRO_F1 = replace(
     BALANCED_ACCURACY,
     name="macro_f1",
     title="macro F1",
     short="F1",
     error="1 - macro F1",
+    unit="",
+    difference_unit="",
+    factor=1.0,
+    decimals=4,
+    digits=3,
 )
 # The mean over the classes of the area under the ROC curve, each against the rest; for two classes
 # that of the second one (Hanley & McNeil 1982, doi:10.1148/radiology.143.1.7063747).
 AUROC = replace(
-    BALANCED_ACCURACY,
+    MACRO_F1,
     name="auroc",
     title="AUROC",
     short="AUROC",
@@ -391,7 +413,7 @@ AUROC = replace(
 )
 # The mean over the labels of the precisions, weighted by the gain in recall.
 MEAN_AVERAGE_PRECISION = replace(
-    BALANCED_ACCURACY,
+    MACRO_F1,
     name="mean_average_precision",
     title="mean average precision",
     short="mAP",
@@ -413,7 +435,7 @@ PSNR = Metric(
     unit="dB",
     difference_unit="dB",
     factor=1.0,
-    format=".2f",
+    decimals=2,
     digits=2,
     margin=0.05,
     worst=0.0,
@@ -423,7 +445,7 @@ PSNR = Metric(
 # The mean over the targets of the coefficient of determination, 1 - MSE / variance: the share of
 # the variance that the predictions explain, below 0 for predictions that are worse than the mean.
 R2 = replace(
-    BALANCED_ACCURACY,
+    MACRO_F1,
     name="r2",
     title="R2",
     short="R2",
@@ -441,7 +463,7 @@ RMSE = Metric(
     unit="target units",
     difference_unit="target units",
     factor=1.0,
-    format=".6g",
+    decimals=2,  # not used: errors have significant digits
     digits=2,
     margin=0.005,
     worst=-math.inf,
@@ -449,8 +471,11 @@ RMSE = Metric(
     is_error=True,
 )
 MAE = replace(RMSE, name="mae", title="MAE", short="MAE", error="MAE")
+# Figures besides the score that are shown like the accuracy and the mean IoU.
+IN_PERCENT = ("accuracy", "balanced_accuracy", "pixel_accuracy", "mean_dice", "iou", "dice")
 CLASSIFICATION = Task(
     name="classification",
+    loss="cross-entropy",
     classifies=True,
     metric=ACCURACY,
     other_metrics=(BALANCED_ACCURACY, MACRO_F1, AUROC),
@@ -470,6 +495,7 @@ SEGMENTATION = Task(
 )
 DENOISING = Task(
     name="denoising",
+    loss="mean squared error",
     metric=PSNR,
     nothing="the noisy image itself",
     per_pixel=True,
@@ -477,6 +503,7 @@ DENOISING = Task(
 )
 MULTI_LABEL = Task(
     name="multi-label",
+    loss="binary cross-entropy",
     metric=MEAN_AVERAGE_PRECISION,
     other_metrics=(MACRO_F1, AUROC),
     nothing="the frequency of each label for every image",
@@ -486,6 +513,7 @@ MULTI_LABEL = Task(
 )
 REGRESSION = Task(
     name="regression",
+    loss="Huber loss of standardised targets",
     metric=R2,
     other_metrics=(RMSE, MAE),
     nothing="the mean of each target for every image",
@@ -500,6 +528,19 @@ TASKS = Table(
         for task in (CLASSIFICATION, SEGMENTATION, DENOISING, MULTI_LABEL, REGRESSION)
     },
 )
+
+
+def figure_text(name: str, value: float) -> str:
+    """Return a figure besides the score as text, like the metric that it belongs to.
+
+    Args:
+        name: Name of the figure, such as ``accuracy``, or ``iou`` of a class.
+        value: Its value.
+    """
+    if name in IN_PERCENT:
+        return ACCURACY.text(value)
+    small = 0 < abs(value) < 0.001
+    return f"{value:.4g}" if small else f"{value:.4f}"
 
 
 def all_metrics() -> list[Metric]:

@@ -48,7 +48,7 @@ def training(design: Design, accuracies: list[float], **fields: Any) -> Trial:
 
 def run(values: dict[Design, float], epochs: int = 3) -> Compared:
     trials = [training(d, [v] * epochs, number=i) for i, (d, v) in enumerate(values.items())]
-    return Compared(trials, RUNGS, AXES)
+    return Compared(trials, RUNGS, AXES, "accuracy")
 
 
 def test_equal_orders_agree_and_opposite_ones_do_not() -> None:
@@ -88,7 +88,7 @@ def test_values_are_taken_where_every_training_has_been() -> None:
     trials = [training(d, [0.1 + i / 100, 0.9, 0.9 - i / 100]) for i, d in enumerate(designs)]
     trials[3] = training(designs[3], [0.99])  # stopped after its first epoch
     failed = training(designs[4], [], state=FAIL, reason="diverged")
-    early = Compared([*trials, failed], RUNGS, AXES)
+    early = Compared([*trials, failed], RUNGS, AXES, "accuracy")
     table = compare({"early": early, "late": run(dict.fromkeys(designs, 0.5))})
     row = table[table.by == "design"].iloc[0]
     assert (row.epochs, row.epochs_other) == (1, 3)
@@ -102,7 +102,7 @@ def test_seeds_and_recipes_of_a_design_are_one_value() -> None:
         training(good, [0.8] * 3, seed=1, recipe=Recipe(epochs=3, peak_lr=0.3)),
         training(bad, [0.69] * 3),
     ]
-    table = compare({"a": Compared(trials, RUNGS, ()), "b": run({good: 0.9, bad: 0.8})})
+    table = compare({"a": Compared(trials, RUNGS, (), "accuracy"), "b": run({good: 0.9, bad: 0.8})})
     assert table.n.tolist() == [2]
     assert table.tau.tolist() == [1]
 
@@ -120,6 +120,6 @@ def test_what_cannot_be_compared_is_refused() -> None:
     one = run({DESIGNS[0]: 0.5})
     with pytest.raises(RunError, match="two runs"):
         compare({"a": one})
-    empty = Compared([training(DESIGNS[0], [], state=FAIL)], RUNGS, AXES)
+    empty = Compared([training(DESIGNS[0], [], state=FAIL)], RUNGS, AXES, "accuracy")
     with pytest.raises(RunError, match="b: no training has reached epoch 1"):
         compare({"a": one, "b": empty})

@@ -293,7 +293,7 @@ def test_export_writes_a_folder_and_prints_the_differences(
     assert main([*command, "--device", "cpu"]) == 0
     out = capsys.readouterr().out
     assert out.startswith(run.load_data().summary() + "\n")
-    assert re.search(r"test accuracy 0\.\d+ \(n = 1 seed, 359 images, 95 % interval", out)
+    assert re.search(r"test accuracy \d+\.\d\d % \(n = 1 seed, 359 images, 95 % interval", out)
     assert re.search(r"model\.py +\d\.\d\de[-+]\d\d", out)
     folder = run.path / "export" / run.trial("best").design.id
     names = {path.name for path in folder.iterdir()}

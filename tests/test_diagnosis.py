@@ -297,7 +297,7 @@ def test_every_merge_is_explained_in_finite_numbers(merge: str, few: Data) -> No
     assert table[table.moment == "init"].lesion_score.isna().all()
     whole = trained.lesion_score + trained.lesion_drop
     assert whole[lesioned].nunique() == 1
-    assert f"validation accuracy {whole[lesioned].iloc[0]:.4f}" in explanation.words[0]
+    assert f"validation accuracy {100 * whole[lesioned].iloc[0]:.2f} %" in explanation.words[0]
     assert len(explanation.words) == (7 if "links" in MERGES[merge] else 5)
 
 

@@ -326,15 +326,23 @@ def test_a_search_with_folds_goes_the_whole_way(tmp_path: Path) -> None:
     _, *words = shlex.split(search_command(run.config, run.path))
     assert read_arguments(words).folds == 3
 
-    with pytest.raises(RunError, match="folds is 3 there, None was asked for"):
-        ss.search(space, images, **how | {"trials": 3})
+    with pytest.raises(RunError, match="folds is 3 there, 4 was asked for"):
+        ss.search(space, images, folds=4, **how | {"trials": 4})
+    assert ss.search(space, images, **how).config.data.folds == 3  # what is not given is the run's
     run = Run.open(out)
     assert "3 folds" in run.report().read_text()
     confirmed = ss.confirm(run, top=2, seeds=2, data=images)
     assert confirmed.rounds == 2
+    assert "after 2 new folds each" in str(confirmed)
+    assert "mean of 2 folds" in str(confirmed)
+    assert "new seed" not in str(confirmed)
+    assert "interval of the mean over n folds" in run.report().read_text()
     said: list[str] = []
     exported = ss.export(
         run, "best", tmp_path / "winner", data=images, on_data=lambda d: said.append(d.summary())
     )
     assert exported.test.images == 18
+    page = (exported.path / "card.md").read_text()
+    assert "trained again with new folds" in page
+    assert "(n = 2 folds)" in page
     assert said == [images.summary()]  # trained on the fixed splits

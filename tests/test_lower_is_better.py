@@ -263,7 +263,7 @@ def test_audit_and_agreement_know_the_better_trainings(run: Run, twin: Run) -> N
     assert run.audit() == twin.audit()
     assert analysis.compare(
         {
-            name: analysis.Compared(each.trials(), [EPOCHS], each.fields())
+            name: analysis.Compared(each.trials(), [EPOCHS], each.fields(), name)
             for name, each in (("rmse", run), ("r2", twin))
         }
     ).tau.tolist() == pytest.approx([1.0] * 3)
@@ -315,7 +315,7 @@ def test_a_confirmation_is_the_same(unit: float) -> None:
     assert (table.shrinkage_low < table.shrinkage).all()
     check_interval(table, "validation_rmse", "low", "high")
     words = str(found)
-    had, has, luck = (significant(value * unit) for value in (0.4, 0.51, 0.11))
+    had, has, luck = (RMSE.text(value * unit) for value in (0.4, 0.51, 0.11))
     assert f"had {had} there and has {has} here: it was too low by {luck}, by luck" in words
     assert "no luck is visible" in str(confirmed(errors, -0.1, Scale(RMSE, 100, baseline=-unit)))
 
@@ -357,8 +357,8 @@ def test_a_question_about_axes_is_answered_the_same() -> None:
     found, expected = sentence(Scale(RMSE, 100, baseline=-1.0)), sentence(Scale(R2, 100, 0.0))
     lead = re.search(r"beats 'conv3 \+' by (\S+) target units \((\S+) to (\S+)\)", found)
     assert lead is not None
-    by, low, high = (f"{100 * float(number):.1f}" for number in lead.groups())
-    assert f"beats 'conv3 +' by {by} points ({low} to {high})" in expected
+    by, low, high = (f"{float(number):.3f}" for number in lead.groups())
+    assert f"beats 'conv3 +' by {by} ({low} to {high})" in expected
 
 
 # --- words ---------------------------------------------------------------------------------------
@@ -373,8 +373,8 @@ def test_values_and_scores_are_each_other_with_the_other_sign() -> None:
     assert R2.values((-3.0, -1.0)) == (-3.0, -1.0)
     assert RMSE.lack(-3.0) == 3.0
     assert RMSE.text(RMSE.value(-3.25)) == "3.25 target units"
-    assert MAE.shown(123_456.7) == "123457 target units"
-    assert RMSE.plain(0.000123456) == "0.0001235"
+    assert MAE.text(123_456.7) == "123457 target units"
+    assert RMSE.cell(0.000123456) == "0.0001235"
     scale = Scale(RMSE, 100, baseline=-40.0)
     assert (scale.size, scale.floor, scale.margin) == (40.0, -40.0, 0.2)
     sentence = Baseline(REGRESSION.judged_by("mae"), -1.5).sentence()
@@ -404,7 +404,7 @@ def test_the_progress_line_and_the_epochs_show_the_error(
     progress = Progress(9, [record(0, -3.5)], RMSE)
     for number, score in ((1, -2.5), (2, -4.5)):
         progress.ended(number, "key", COMPLETE, score, 0)
-    assert "best RMSE 2.5 (trial 1)" in progress.line(0, 1.0)
+    assert "best RMSE 2.5 target units (trial 1)" in progress.line(0, 1.0)
     capsys.readouterr()
     print_epoch(RMSE, Epoch(1, 0.1, 0.4, -30.0, 0.5, -31.0, 2.0))
     head, line = capsys.readouterr().out.splitlines()
@@ -446,12 +446,14 @@ def test_no_table_or_page_of_a_run_has_a_negative_error(
     assert f"with validation RMSE {RMSE.text(unit_of(run))}." in out
     assert main(["pareto", str(run.path)]) == 0
     out += capsys.readouterr().out
-    assert f"from RMSE 0 at no cost to RMSE {unit_of(run):g} at" in " ".join(out.split())
+    assert f"from RMSE 0 target units at no cost to RMSE {RMSE.text(unit_of(run))} at" in " ".join(
+        out.split()
+    )
     assert not re.search(r"\s-\d", out)
     assert main(["effects", str(run.path)]) == 0
     page = run.report().read_text()
     best = run.rank().iloc[0]
-    assert f"leads with a validation RMSE of {RMSE.shown(best.validation_rmse)}" in page
+    assert f"leads with a validation RMSE of {RMSE.text(best.validation_rmse)}" in page
     assert "R2" not in page
     assert not re.search(r"RMSE[^<(]{0,20} -\d|\d to -\d\S* target", page)
     ranking = pd.read_csv(run.path / "report" / "ranking.csv")

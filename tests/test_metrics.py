@@ -182,7 +182,10 @@ def test_an_unbalanced_set_goes_the_whole_way(tmp_path: Path) -> None:
     with pytest.raises(
         RunError, match=r"metric is 'balanced_accuracy' there, 'accuracy' was asked for"
     ):
-        ss.search(space, data, **how)
+        ss.search(space, data, metric="accuracy", **how)
+    resumed = ss.search(space, data, **how)  # what is not given is that of the run
+    assert resumed.config.task.metric == BALANCED_ACCURACY
+    assert len(resumed.trials()) == 4
 
     run = Run.open(out)
     assert run.load_data(data=data).task.metric == BALANCED_ACCURACY

@@ -73,7 +73,7 @@ LINES: list[tuple[int, list[Trial], list[Ended], int, float, str]] = [
         2,
         90.0,
         "3/60 trials | 1 finished, 2 running, 1 stopped early, 1 failed"
-        " | best accuracy 0.9100 (trial 4) | 28:30 left",
+        " | best accuracy 91.00 % (trial 4) | 28:30 left",
     ),
     # Two trials in a minute; the ten before took their time in another session.
     (
@@ -83,7 +83,7 @@ LINES: list[tuple[int, list[Trial], list[Ended], int, float, str]] = [
         1,
         60.0,
         "12/20 trials | 3 finished, 1 running, 9 stopped early, 0 failed"
-        " | best accuracy 0.9500 (trial 9) | 4:00 left",
+        " | best accuracy 95.00 % (trial 9) | 4:00 left",
     ),
     (
         20,
@@ -92,7 +92,7 @@ LINES: list[tuple[int, list[Trial], list[Ended], int, float, str]] = [
         4,
         0.2,
         "2/20 trials | 1 finished, 4 running, 0 stopped early, 1 failed"
-        " | best accuracy 0.2500 (trial 1) | 0:00 elapsed",
+        " | best accuracy 25.00 % (trial 1) | 0:00 elapsed",
     ),
     (
         2,
@@ -101,7 +101,7 @@ LINES: list[tuple[int, list[Trial], list[Ended], int, float, str]] = [
         0,
         3661.0,
         "2/2 trials | 2 finished, 0 running, 0 stopped early, 0 failed"
-        " | best accuracy 0.7500 (trial 1) | 1:01:01 elapsed",
+        " | best accuracy 75.00 % (trial 1) | 1:01:01 elapsed",
     ),
     (
         1,
@@ -136,7 +136,7 @@ def test_of_equal_values_the_first_stays_the_best() -> None:
     progress = Progress(9, [], ACCURACY, stream=io.StringIO())
     for number in (3, 1, 2):
         progress.ended(number, "key", COMPLETE, 0.5, 0)
-    assert "best accuracy 0.5000 (trial 3)" in progress.line(0, 1.0)
+    assert "best accuracy 50.00 % (trial 3)" in progress.line(0, 1.0)
 
 
 def test_the_best_of_folds_is_the_best_mean_over_all_of_them() -> None:
@@ -146,11 +146,11 @@ def test_the_best_of_folds_is_the_best_mean_over_all_of_them() -> None:
     progress.ended(3, "b" * 33, FAIL, None, 0)
     assert "best" not in progress.line(0, 1.0)  # of designs without all folds
     progress.ended(4, earlier[0].key, COMPLETE, 0.6, 0)
-    best = f"best mean accuracy 0.6000 (design {earlier[0].design.id[:6]})"
+    best = f"best mean accuracy 60.00 % (design {earlier[0].design.id[:6]})"
     assert best in progress.line(0, 1.0)
     for number, score in ((5, 0.55), (6, 0.4)):
         progress.ended(number, "a" * 33, COMPLETE, score, 0)
-    assert "best mean accuracy 0.6167 (design aaaaaa)" in progress.line(0, 1.0)
+    assert "best mean accuracy 61.67 % (design aaaaaa)" in progress.line(0, 1.0)
     progress.ended(7, "a" * 33, COMPLETE, 0.2, 0)  # of another division
     assert best in progress.line(0, 1.0)
 
@@ -241,7 +241,7 @@ def test_no_row_of_a_terminal_is_left_behind(
     assert text.count("\n") == 1
     assert all(len(row.rstrip("\n")) < columns for row in text.split("\r"))
     if columns >= 40:  # what matters most is told
-        assert " 0.2000" in text
+        assert " 20.00 %" in text
         assert "left" in text
 
 

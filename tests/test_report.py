@@ -19,6 +19,7 @@ from pathlib import Path
 import optuna
 import pandas as pd
 import pytest
+import yaml
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from waiting import HANG
@@ -336,6 +337,23 @@ def test_a_run_agrees_with_its_copy(
     assert "a run is named twice" in capsys.readouterr().err
 
 
+def test_runs_of_different_metrics_are_compared_by_their_orders_alone(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = Path(shutil.copytree(run.path, tmp_path / "copy"))
+    words = "These runs have different metrics: only the orders by each are compared"
+    assert main(["compare", str(run.path), str(copy)]) == 0
+    assert words not in capsys.readouterr().out
+    asked = yaml.safe_load((copy / "run.yaml").read_text())
+    asked["data"]["metric"] = "macro_f1"
+    asked["objectives"] = ["validation_macro_f1"]
+    (copy / "run.yaml").write_text(yaml.safe_dump(asked))
+    assert main(["compare", str(run.path), str(copy)]) == 0
+    out = capsys.readouterr().out
+    assert words in out
+    assert "macro_f1" in out
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 def test_a_browser_opens_the_page_without_an_error(page: Path, tmp_path: Path) -> None:
     assert CHROMIUM is not None
@@ -395,6 +413,32 @@ def test_no_error_is_drawn_though_the_axis_is_logarithmic(run: Run) -> None:
     lines = figure.axes[0].get_lines()
     assert len(lines) == len(trials)
     assert all((line.get_ydata() > 0).all() for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(0.62, 0.75), (0.9001, 0.9004), (0.21, 0.49), (0.05, 0.9), (1e-4, 0.3)]
+)
+def test_a_logarithmic_axis_has_several_labels(low: float, high: float, run: Run) -> None:
+    first = next(trial for trial in run.trials() if trial.curve)
+    epochs = [
+        replace(first.curve[0], epoch=i + 1, validation_score=1 - error)
+        for i, error in enumerate((high, low))
+    ]
+    figure = plot_curves([replace(first, curve=tuple(epochs))], {first.key: "1. first"}, ACCURACY)
+    figure.canvas.draw()
+    (axes,) = figure.axes
+    bottom, top = axes.get_ylim()
+    labels = [
+        label.get_text()
+        for place, label in zip(axes.get_yticks(), axes.get_yticklabels(), strict=True)
+        if bottom <= place <= top
+    ]
+    assert 3 <= len(labels) <= 12
+    assert len(set(labels)) == len(labels)
+    # Beside the curves, not upon them.
+    (legend,) = figure.legends
+    assert axes.get_legend() is None
+    assert not legend.get_window_extent().overlaps(axes.get_window_extent())
 
 
 PLOTS: dict[str, Callable[[Run], Figure]] = {

@@ -18,10 +18,15 @@ from skipsearch.recipe import Recipe
 from skipsearch.surrogate.warp import Warp, half_ranks
 from skipsearch.task import (
     ACCURACY,
+    AUROC,
+    BALANCED_ACCURACY,
     CLASSIFICATION,
     DENOISING,
+    MACRO_F1,
+    MEAN_AVERAGE_PRECISION,
     MEAN_IOU,
     MULTI_LABEL,
+    R2,
     SEGMENTATION,
     TASKS,
     Baseline,
@@ -29,6 +34,7 @@ from skipsearch.task import (
     Scale,
     Task,
     all_metrics,
+    figure_text,
 )
 from skipsearch.task import PSNR as DECIBELS
 from skipsearch.training.criteria import CRITERIA
@@ -56,10 +62,42 @@ def test_scores_are_shown_in_the_unit_of_the_metric() -> None:
     assert ACCURACY.text(0.9312) == "93.12 %"
     assert DECIBELS.text(31.234) == "31.23 dB"
     assert ACCURACY.text(None) == ""
-    assert ACCURACY.shown(0.9312) == "93.12%"
-    assert DECIBELS.shown(31.234) == "31.23 dB"
+    assert ACCURACY.cell(0.9312) == "93.12%"
+    assert DECIBELS.cell(31.234) == "31.23"
+    assert ACCURACY.signed_cell(0.012) == "+1.20%"
     assert ACCURACY.span((0.5, 0.75)) == "50.00 % to 75.00 %"
     assert DECIBELS.span((math.nan, math.nan)) == "unknown"
+
+
+@pytest.mark.parametrize("metric", [R2, MACRO_F1, AUROC, MEAN_AVERAGE_PRECISION])
+def test_shares_beside_accuracies_are_from_0_to_1_everywhere(metric: Metric) -> None:
+    assert metric.text(0.34125) == metric.cell(0.34125) == metric.number(0.34125) == "0.3412"
+    assert metric.span((0.1, 0.25)) == "0.1000 to 0.2500"
+    assert metric.signed_cell(0.01) == "+0.0100"
+    assert metric.with_unit(metric.difference(0.0123)) == "0.012"
+    assert metric.named("validation score") == "validation score"
+
+
+@pytest.mark.parametrize("metric", [ACCURACY, BALANCED_ACCURACY, MEAN_IOU])
+def test_accuracies_and_overlaps_are_in_percent_everywhere(metric: Metric) -> None:
+    assert metric.text(0.34125) == "34.12 %"
+    assert metric.cell(0.34125) == "34.12%"
+    assert metric.with_unit(metric.difference(0.0123)) == "1.2 points"
+    assert metric.named("validation score") == "validation score, %"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("accuracy", 0.5, "50.00 %"),
+        ("iou", 0.5, "50.00 %"),
+        ("macro_f1", 0.5, "0.5000"),
+        ("mae", 0.0001234, "0.0001234"),
+        ("r2", 0.0, "0.0000"),
+    ],
+)
+def test_figures_of_a_card_are_shown_like_the_metrics(name: str, value: float, text: str) -> None:
+    assert figure_text(name, value) == text
 
 
 def test_differences_have_the_unit_of_the_metric() -> None:

@@ -23,6 +23,7 @@ from vector_data import multi_label, regression
 import skipsearch as ss
 from skipsearch.artefacts import program
 from skipsearch.artefacts.card import Card
+from skipsearch.artefacts.sentences import allowed
 from skipsearch.artefacts.units import Standard, in_units
 from skipsearch.artefacts.writing import write_artefacts
 from skipsearch.cli.parser import read_arguments
@@ -239,6 +240,12 @@ def test_scores_without_a_limit_are_modelled_by_their_error(
 # --- outputs in units ----------------------------------------------------------------------------
 
 
+def test_an_allowed_difference_has_its_unit() -> None:
+    words = "0.0001 of the largest output, in standard deviations of the targets"
+    assert allowed(1e-4, REGRESSION) == words
+    assert allowed(1e-4, MULTI_LABEL) == "0.0001 of the largest output"
+
+
 def test_the_last_layer_converts_to_units() -> None:
     network = build(TINY, 1, 2).eval()
     mean, std = (5.0, -300.0), (0.25, 10.0)
@@ -293,7 +300,7 @@ def test_half_precision_keeps_offset_and_scale_of_targets(
 SPACE = {
     "name": "tiny",
     "base": {"widths": [4, 8], "depths": [1, 1]},
-    "recipe": {"batch_size": 16, "precision": "float32"},
+    "recipe": {"batch_size": 16, "precision": "bfloat16"},  # other figures than those of the files
     "axes": {"layout": ["conv3-bn-relu", "bn-relu-conv3 +"]},
 }
 
@@ -344,10 +351,13 @@ def test_the_whole_way(make: Callable[[], Data], tmp_path: Path) -> None:
     if is_regression:
         assert "for 2 targets" in words
         rmse = metrics.root_mean_squared_error(truth, outputs)
-        assert figures["rmse"] == pytest.approx(rmse, rel=1e-4)
+        assert figures["rmse"] == pytest.approx(rmse, rel=1e-5)
         assert -exported.test.score == figures["rmse"] < figures["baseline"]
         r2 = metrics.r2_score(truth, outputs, multioutput="raw_values")
-        assert list(figures["targets"]["r2"].values()) == pytest.approx(r2, abs=1e-3)
+        assert list(figures["targets"]["r2"].values()) == pytest.approx(r2, abs=1e-5)
+        assert card["training"]["loss"] == "Huber loss of standardised targets"
+        assert not {"loss", "label_smoothing", "class_weights"} & set(card["training"]["recipe"])
+        assert "cross-entropy" not in words
         assert list(table.columns) == ["image", "target", "value"]
         assert table.target.tolist() == ["first", "second"] * 3
         assert table.value.to_numpy() == pytest.approx(outputs[:3].flatten().numpy(), rel=1e-5)
@@ -355,6 +365,7 @@ def test_the_whole_way(make: Callable[[], Data], tmp_path: Path) -> None:
             ss.predict(exported.path, files, top=1)
     else:
         assert "for 3 labels" in words
+        assert card["training"]["loss"] == "binary cross-entropy"
         precision = metrics.average_precision_score(truth, outputs)
         assert figures["mean_average_precision"] == pytest.approx(precision, abs=1e-6)
         assert set(figures["labels"]) == {"average_precision", "auroc", "f1"}
@@ -364,6 +375,7 @@ def test_the_whole_way(make: Callable[[], Data], tmp_path: Path) -> None:
         assert shown["b"] == pytest.approx(outputs[0, 1].sigmoid().item(), abs=1e-5)
         assert (table.present == (table.probability > 0.5)).all()
         assert len(ss.predict(exported.path, files, top=2)) == 6
+    assert "network in float32" in words
     assert "classes" not in words.replace("classes: int", "").replace(", classes)", "")
 
 

@@ -27,11 +27,13 @@ class Compared:
         trials: Records of the run.
         rungs: Epochs at which values are compared, in ascending order.
         axes: Searched fields of the design.
+        metric: Name of the metric by which its networks were judged.
     """
 
     trials: Sequence[Trial]
     rungs: Sequence[int]
     axes: Sequence[str]
+    metric: str
 
 
 def compare(runs: Mapping[str, Compared]) -> pd.DataFrame:
@@ -40,7 +42,8 @@ def compare(runs: Mapping[str, Compared]) -> pd.DataFrame:
     All values of a run are from the same epoch, the highest rung that all trainings without failure
     reached, so that early stopping has no influence. The value of a design is its mean over seeds
     and recipes, that of a level the mean over its designs. Only designs that both runs have trained
-    are compared. Noise lowers the correlation: even two runs of one search may not reach 1.
+    are compared. Only orders are, so that runs may have different metrics: the best comes first by
+    each. Noise lowers the correlation: even two runs of one search may not reach 1.
 
     Args:
         runs: Two or more runs by name.
@@ -57,6 +60,7 @@ def compare(runs: Mapping[str, Compared]) -> pd.DataFrame:
                              half a pair less than perfect; NaN for n below 6
         best, best_other     first item of each ranking
         epochs, epochs_other epoch of the values
+        metric, metric_other names of the metrics
 
     Raises:
         RunError: If fewer than two runs are given, or one has nothing to compare.
@@ -87,6 +91,8 @@ def compare(runs: Mapping[str, Compared]) -> pd.DataFrame:
                     "best_other": max(other, key=other.__getitem__, default=""),
                     "epochs": epochs,
                     "epochs_other": epochs_other,
+                    "metric": runs[a].metric,
+                    "metric_other": runs[b].metric,
                 }
             )
     return pd.DataFrame(rows)

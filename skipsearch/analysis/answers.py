@@ -89,7 +89,7 @@ def _at_best(seen: Sequence[Row], metric: Metric) -> str:
     low, high = metric.difference(leader["best_low"]), metric.difference(leader["best_high"])
     text = (
         f"The best design has {_name(leader)} with a probability of {leader['chance']:.2f}"
-        f" (best {metric.title} {low} to {high} {metric.unit})"
+        f" (best {metric.title} {low} to {high}{metric.unit and f' {metric.unit}'})"
     )
     words = {row["best_verdict"] for row in seen if row["bd_low"] < row["bd_high"]}
     if words == {TIED}:

@@ -12,11 +12,19 @@ from contextlib import contextmanager
 from itertools import cycle
 
 import matplotlib
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import (
+    FuncFormatter,
+    Locator,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    NullLocator,
+)
 
 from skipsearch.analysis.depth.words import group_name
 from skipsearch.diagram import Diagram
@@ -162,12 +170,13 @@ def plot_curves(trials: Iterable[Trial], leaders: Mapping[str, str], metric: Met
         if not metric.is_logarithm:
             axes.set_yscale("log")
             _plain_log(axes.yaxis)
-        axes.set(xlabel="epoch", ylabel=f"validation {metric.error}, {metric.unit}")
+        axes.set(xlabel="epoch", ylabel=metric.named(f"validation {metric.error}"))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if named:
             handles, labels = axes.get_legend_handles_labels()
             shown = sorted(zip(handles, labels, strict=True), key=lambda pair: order[pair[1]])
-            axes.legend(*zip(*shown, strict=True), loc="upper right")
+            # Outside: no corner is free of curves in every run.
+            figure.legend(*zip(*shown, strict=True), loc="outside upper right", ncols=LEADERS)
     return figure
 
 
@@ -199,8 +208,8 @@ def plot_front(
         axes.plot([], [], "o-", color=BLUE, label="no other is better in both; 95 % interval")
         axes.set_xscale("log")
         _plain_log(axes.xaxis)
-        axes.set(xlabel=COST_NAMES[cost], ylabel=f"validation {metric.title}, {metric.unit}")
-        axes.legend(loc="upper right" if metric.is_error else "lower right")
+        axes.set(xlabel=COST_NAMES[cost], ylabel=metric.named(f"validation {metric.title}"))
+        figure.legend(loc="outside upper right", ncols=2)
     return figure
 
 
@@ -246,10 +255,8 @@ def plot_effects(table: pd.DataFrame, metric: Metric) -> Diagram:
         if metric.is_error:  # in any unit
             room = (ends.max() - ends.min()) / 20 or 1.0
         panels[-1].set_xlim(max(-most, ends.min()) - room, min(most, ends.max()) + room)
-        panels[-1].set_xlabel(
-            f"difference from the best level ({metric.difference_unit} of validation"
-            f" {metric.title})"
-        )
+        of = metric.difference_unit and f"{metric.difference_unit} of "
+        panels[-1].set_xlabel(f"difference from the best level ({of}validation {metric.title})")
         for label, (colour, mark) in VERDICTS.items():
             panels[-1].plot([], [], mark, color=colour, label=label)
         figure.legend(loc="outside lower right", ncols=len(VERDICTS), fontsize=8)
@@ -342,7 +349,7 @@ def plot_degradation(table: pd.DataFrame, metric: Metric) -> Diagram:
                     label=name,
                 )
             split = {"train_error": "training"}.get(measure, "validation")
-            axes.set(xlabel="layers", ylabel=f"{split} {metric.error}, {metric.unit}")
+            axes.set(xlabel="layers", ylabel=metric.named(f"{split} {metric.error}"))
             axes.set_xticks(sorted(table[table.group.isin(list(names))].layers.unique()))
         if names:
             figure.legend(
@@ -352,15 +359,30 @@ def plot_degradation(table: pd.DataFrame, metric: Metric) -> Diagram:
 
 
 def _plain_log(axis: Axis) -> None:
-    """Label a logarithmic axis with a few short numbers: 100k, 2M."""
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+    """Label a logarithmic axis, whose data are drawn, with a few short numbers: 100k, 2M."""
+    low, high = sorted(axis.get_view_interval())
+    locator: Locator = LogLocator(subs=(1.0, 2.0, 5.0))
+    digits = 3
+    if high < 10 * low:  # 1, 2, 5, ... may have fewer than three ticks there
+        locator = MaxNLocator(5, steps=[1, 2, 5, 10], min_n_ticks=3)
+        step = float(np.diff(locator.tick_values(low, high)).min())
+        # From the first digit of the highest tick to that of the step, which may be rounded.
+        places = math.floor(math.log10(high)) - math.floor(math.log10(step) + 1e-6)
+        digits = max(digits, 1 + places)
+        axis.set_minor_locator(NullLocator())
+    axis.set_major_locator(locator)
+    axis.set_major_formatter(FuncFormatter(lambda value, _: short(value, digits)))
     axis.set_minor_formatter(NullFormatter())
 
 
-def short(value: float) -> str:
-    """Return a number with three significant digits: 950, 12.3k, 1.73M."""
+def short(value: float, digits: int = 3) -> str:
+    """Return a number with a few significant digits: 950, 12.3k, 1.73M.
+
+    Args:
+        value: Number.
+        digits: Number of significant digits.
+    """
     for letter, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if value >= size:
-            return f"{value / size:.3g}{letter}"
-    return f"{value:.3g}"
+            return f"{value / size:.{digits}g}{letter}"
+    return f"{value:.{digits}g}"

@@ -9,6 +9,7 @@ from skipsearch.analysis.findings import Findings
 from skipsearch.analysis.page import Picture, Section, Table
 from skipsearch.errors import counted
 from skipsearch.gallery import ERROR_GAIN
+from skipsearch.task import MEAN_IOU
 
 TITLE = "Predictions of the leader"
 
@@ -39,7 +40,7 @@ def gallery_section(found: Findings) -> Section | None:
     table = Table(
         name="classes",
         rows=rows,
-        columns={"class": "s", "iou": ".2%", "low": ".2%", "high": ".2%"},
+        columns={"class": "s"} | dict.fromkeys(("iou", "low", "high"), MEAN_IOU.cell),
         caption="iou: intersection over union of a class over all validation images, of the"
         " exported network; low, high: 95 % interval by bootstrap over images. Another seed is"
         " another network.",

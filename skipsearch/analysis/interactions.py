@@ -133,7 +133,7 @@ def dependence(table: pd.DataFrame, metric: Metric) -> str:
     most = table["beyond"].abs().max()
     return (
         f"{first} and {second} depend on each other: the effect of one changes by up to"
-        f" {metric.difference(most)} {metric.difference_unit} with the other."
+        f" {metric.with_unit(metric.difference(most))} with the other."
     )
 
 

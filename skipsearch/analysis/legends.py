@@ -16,11 +16,6 @@ EFFECTS = {
     "chance": "the probability that the best design of the space has the level",
     "n": "trainings that were observed",
 }
-CONFIRMATION = {
-    "low, high": "95 % interval of the mean over n seeds",
-    "chance": "of being the best of these",
-    "shrinkage": "how much of the search's value was luck",
-}
 IMPORTANCE = (
     "How much of the variance over the space an axis explains, and a pair of axes beyond the two"
     " (Sobol's shares), with 95 % intervals."
@@ -29,6 +24,19 @@ DEGRADATION = (
     "Means over n seeds, with their deviation, after the same number of epochs; epochs_to_loss:"
     " until a training loss that all of that depth reach."
 )
+
+
+def confirmation_meanings(repeat: str) -> Mapping[str, str]:
+    """Return the meaning of the columns of a confirmation.
+
+    Args:
+        repeat: ``Confirmation.repeat``.
+    """
+    return {
+        "low, high": f"95 % interval of the mean over n {repeat}s",
+        "chance": "of being the best of these",
+        "shrinkage": "how much of the search's value was luck",
+    }
 
 
 def ranking_legend(scale: Scale) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -24,6 +24,9 @@ TITLES = {
     for metric in all_metrics()
     for split in ("validation", "train", "search")
 }
+
+
+Form = str | Callable[[float], str]  # a format, or a function that writes a value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,14 +54,14 @@ class Table:
         name: Name of its files, without extension.
         rows: All rows and columns.
         caption: Description of the columns and of the part that is shown.
-        columns: Columns on the page, each with its format; none to write only the files.
+        columns: Columns on the page, each with its form; none to write only the files.
         top: Number of rows on the page.
     """
 
     name: str
     rows: pd.DataFrame
     caption: str
-    columns: Mapping[str, str]
+    columns: Mapping[str, Form]
     top: int = 12
 
 
@@ -199,7 +202,9 @@ def _table(folder: Path, table: Table) -> dict[str, object]:
     }
 
 
-def _cell(value: Any, form: str) -> str:
+def _cell(value: Any, form: Form) -> str:
     if isinstance(value, bool):
         return "yes" if value else ""
-    return "" if pd.isna(value) else format(value, form)
+    if pd.isna(value):
+        return ""
+    return format(value, form) if isinstance(form, str) else form(value)

@@ -131,7 +131,7 @@ def _leading(ranking: pd.DataFrame, metric: Metric, has_folds: bool) -> Iterator
     if isnan(first[metric.validation]):
         yield "No training has reached an epoch at which trainings are compared."
         return
-    score, low, high = (metric.shown(first[name]) for name in (metric.validation, "low", "high"))
+    score, low, high = (metric.text(first[name]) for name in (metric.validation, "low", "high"))
     score = f"a validation {metric.title} of {score}"
     what = "fold" if has_folds else "seed"
     seeds = f"one {what}" if first.n == 1 else f"mean of {first.n} {what}s"

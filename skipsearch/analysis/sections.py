@@ -26,14 +26,14 @@ from skipsearch.analysis.figures import (
 from skipsearch.analysis.findings import Findings
 from skipsearch.analysis.interactions import DEPENDS, dependence
 from skipsearch.analysis.legends import (
-    CONFIRMATION,
     DEGRADATION,
     EFFECTS,
     IMPORTANCE,
+    confirmation_meanings,
     legend,
     ranking_legend,
 )
-from skipsearch.analysis.page import Picture, Section, Table
+from skipsearch.analysis.page import Form, Picture, Section, Table
 from skipsearch.design import Design
 from skipsearch.diagram import draw_diagram
 from skipsearch.errors import counted, escaped
@@ -50,24 +50,24 @@ def confirmation_section(found: Findings) -> Section | None:
     confirmed, metric = found.confirmation, found.metric
     if confirmed is None:
         return None
-    formats = {
+    formats: dict[str, Form] = {
         "place": "d",
         "design": "s",
         "n": "d",
-        metric.validation: metric.format,
-        "sd": metric.format,
-        "low": metric.format,
-        "high": metric.format,
+        metric.validation: metric.cell,
+        "sd": metric.cell,
+        "low": metric.cell,
+        "high": metric.cell,
         "chance": ".2f",
-        metric.search: metric.format,
-        "shrinkage": f"+{metric.format}",
+        metric.search: metric.cell,
+        "shrinkage": metric.signed_cell,
     }
     table = Table(
         name="confirmation",
         rows=confirmed.table,
         columns=formats,
-        caption="The leaders trained again, with n new seeds that are the same for all."
-        f" {legend(CONFIRMATION, formats)}",
+        caption=f"The leaders trained again, with n new {confirmed.repeat}s that are the same for"
+        f" all. {legend(confirmation_meanings(confirmed.repeat), formats)}",
     )
     return Section(
         title="Confirmation",
@@ -81,13 +81,13 @@ def effects_section(found: Findings) -> Section | None:
     if found.effects.empty:
         return None
     epochs, metric = int(found.effects.epochs.iloc[0]), found.metric
-    signed = f"+{metric.format}"
-    formats = {
+    signed = metric.signed_cell
+    formats: dict[str, Form] = {
         "axis": "s",
         "level": "",
         "n": "d",
         "verdict": "s",
-        "mean": metric.format,
+        "mean": metric.cell,
         "difference": signed,
         "d_low": signed,
         "d_high": signed,
@@ -181,7 +181,7 @@ def interactions_section(found: Findings) -> Section | None:
         Picture(
             name=name,
             figure=plot_interaction(table, found.metric),
-            caption=f"Validation {found.metric.title} in {found.metric.unit}, mean for each"
+            caption=f"{found.metric.named(f'Validation {found.metric.title}')}: mean for each"
             f" {table.columns[0]} and {table.columns[1]}.",
         )
         for name, table in drawn.items()
@@ -202,7 +202,7 @@ def interactions_section(found: Findings) -> Section | None:
             "first": "s",
             "second": "s",
             "share": ".3f",
-            "beyond": f"+{found.metric.format}",
+            "beyond": found.metric.signed_cell,
             "verdict": "s",
         },
         caption="share: of the variance over the space that a pair explains beyond the two axes;"
@@ -236,7 +236,7 @@ def degradation_section(found: Findings) -> Section | None:
                 rows=rows,
                 columns=dict.fromkeys(varying_fields(table), "")
                 | {"layers": "d", "n": "d"}
-                | dict.fromkeys(errors, found.metric.format)
+                | dict.fromkeys(errors, found.metric.cell)
                 | {"epochs_to_loss": ".0f", "verdict": "s"},
                 caption=DEGRADATION,
                 top=30,
@@ -249,13 +249,13 @@ def leaders_section(found: Findings) -> Section:
     """Show the ranking, and drawings of the first designs."""
     metric, baseline = found.metric, found.config.baseline
     hidden = {"trial", "recipe", "state", "macs", "reason", "numerics"}
-    formats = {
+    formats: dict[str, Form] = {
         "epochs": "d",
-        metric.validation: metric.format,
-        "low": metric.format,
-        "high": metric.format,
+        metric.validation: metric.cell,
+        "low": metric.cell,
+        "high": metric.cell,
         "n": "d",
-        "std": metric.format,
+        "std": metric.cell,
         "tied": "",
         "params": ",d",
     }
@@ -348,7 +348,7 @@ def front_section(found: Findings) -> Section:
         name="pareto",
         rows=found.front,
         columns={"design": "s", "layout": "s", "depths": "", "params": ",d"}
-        | dict.fromkeys((metric.validation, "low", "high"), metric.format)
+        | dict.fromkeys((metric.validation, "low", "high"), metric.cell)
         | {"n": "d"},
         caption="Designs that no other beats in both; low, high: 95 % interval, as of the leaders.",
     )

@@ -39,6 +39,8 @@ class Card:
         search_score: Validation score by which the design was chosen.
         confirmations: Validation scores of the design with new seeds, one per seed; empty if it
             was not confirmed.
+        folds: Number of folds of the search, in which each seed also chooses the fold for
+            validation; None for a fixed validation split.
         confirmed_interval: 95 % interval of their mean.
         chance_of_best: Probability that the design is the best of the confirmed leaders.
         leaders: Number of confirmed leaders, including this one.
@@ -75,6 +77,7 @@ class Card:
     search_seed: int | None = None
     search_score: float | None = None
     confirmations: tuple[float, ...] = ()
+    folds: int | None = None
     confirmed_interval: tuple[float, float] | None = None
     chance_of_best: float | None = None
     leaders: int | None = None

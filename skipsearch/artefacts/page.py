@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import starmap
 from statistics import fmean, stdev
 from typing import Any
 
 from skipsearch.artefacts import program
-from skipsearch.artefacts.sentences import normalisation, shown
+from skipsearch.artefacts.sentences import allowed, normalisation, shown
 from skipsearch.errors import counted
 from skipsearch.plan import Size
-from skipsearch.task import MULTI_LABEL, REGRESSION, TASKS, Metric, Task, tasks_with
+from skipsearch.task import MULTI_LABEL, REGRESSION, TASKS, Metric, Task, figure_text
 
 # What networks without plain logits of classes put out, by task
 PUTS_OUT = {
@@ -27,7 +28,7 @@ def render(summary: Mapping[str, Any]) -> str:
     parts = [f"# {summary['name']}", summary["note"], *_what(summary, task)]
     if summary["search"]["run"] or summary["search"]["confirmations"]:
         parts += _found(summary["search"], metric)
-    parts += _trained(summary["training"], task)
+    parts += _trained(summary["training"])
     parts += _figures(summary["figures"], task)
     parts += _files(summary)
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -107,6 +108,7 @@ def _found(search: Mapping[str, Any], metric: Metric) -> list[str]:
         "designs among them": search["designs"],
         "epochs of a trial": search["epochs"],
         "search seed": search["seed"],
+        "folds": search["folds"],
         f"validation {metric.title} there": metric.text(search[metric.validation]),
     }
     scores = search["confirmations"]
@@ -118,12 +120,13 @@ def _found(search: Mapping[str, Any], metric: Metric) -> list[str]:
             " with new seeds, before you rely on their order."
         )
     else:
+        repeat = "seed" if search["folds"] is None else "fold"
         spread = f", standard deviation {metric.text(stdev(scores))}" if scores[1:] else ""
         verdict = (
-            f"Confirmed: trained again with new seeds its validation {metric.title} was"
+            f"Confirmed: trained again with new {repeat}s its validation {metric.title} was"
             f" {metric.text(fmean(scores))} on average{spread},"
             f" {metric.text(min(scores))} to {metric.text(max(scores))}"
-            f" (n = {counted(len(scores), 'seed')})."
+            f" (n = {counted(len(scores), repeat)})."
         )
         if search["confirmed_interval"]:
             low, high = map(metric.text, search["confirmed_interval"])
@@ -136,14 +139,15 @@ def _found(search: Mapping[str, Any], metric: Metric) -> list[str]:
     return ["## How it was found", _known(known), verdict]
 
 
-def _trained(training: Mapping[str, Any], task: Task) -> list[str]:
+def _trained(training: Mapping[str, Any]) -> list[str]:
     recipe = training["recipe"] or {}
     known = {
         "data": training["data"],
         "splits": training["splits"] if training["data"] else "",
         "images": training["images"],
         "seed": training["seed"],
-        **{name: value for name, value in recipe.items() if task.name in tasks_with(name)},
+        "loss": training["loss"],
+        **recipe,
         "device": training["device"],
         "versions": ", ".join(f"{name} {v}" for name, v in training["versions"].items()),
     }
@@ -165,7 +169,8 @@ def _figures(figures: Mapping[str, Any], task: Task) -> list[str]:
         _table(("split", metric.title, "images", "95 % interval", "seeds", "baseline"), rows),
         f"The interval says how well the images, finite in number, settle the {metric.title} of"
         f" these weights; another seed gives other weights and another {metric.title}."
-        f" The baseline learns nothing: it is {task.nothing}.",
+        f" The baseline learns nothing: it is {task.nothing}. All are of the network in float32, as"
+        " in the files; trainings of the search may have been evaluated in bfloat16.",
         *(part for split, figure in figures.items() for part in _further(split, figure, task)),
     ]
 
@@ -174,11 +179,14 @@ def _further(split: str, figure: Mapping[str, Any], task: Task) -> list[str]:
     """Return the further figures of a split, those of classes, labels or targets as a table."""
     parts = []
     if figure["further"]:
-        named = (f"{name.replace('_', ' ')} {v:.4f}" for name, v in figure["further"].items())
+        named = (
+            f"{name.replace('_', ' ')} {_figure(name, value)}"
+            for name, value in figure["further"].items()
+        )
         parts.append(f"Further figures, {split}: {', '.join(named)}.")
     if by_name := figure[task.outputs]:
         rows = [
-            (label, *("absent" if v is None else _figure(v) for v in values))
+            (label, *starmap(_figure, zip(by_name, values, strict=True)))
             for label, *values in zip(
                 next(iter(by_name.values())),
                 *(of_class.values() for of_class in by_name.values()),
@@ -189,9 +197,8 @@ def _further(split: str, figure: Mapping[str, Any], task: Task) -> list[str]:
     return parts
 
 
-def _figure(value: float) -> str:
-    """Return a figure with four decimals, or more if it is small."""
-    return f"{value:.4f}" if abs(value) >= 0.001 or value == 0 else f"{value:.4g}"
+def _figure(name: str, value: float | None) -> str:
+    return "absent" if value is None else figure_text(name, value)
 
 
 def _files(summary: Mapping[str, Any]) -> list[str]:
@@ -232,14 +239,13 @@ def _files(summary: Mapping[str, Any]) -> list[str]:
         uses = f"{made}, each of its picture's own size:"
     output = program.output_of(task)
     is_regression = task.name == REGRESSION.name
-    deviations = ", in standard deviations of the targets" if is_regression else ""
+    unit = ", in target units" if is_regression else ""
     parts = [
         "## Its files",
-        _table(("file", "bytes", "largest absolute difference"), rows),
+        _table(("file", "bytes", f"largest absolute difference{unit}"), rows),
         f"Each was loaded back and run on batches of 1 and 5 images{odd_too}; its outputs may"
-        f" differ from the module's by {summary['tolerance']:g} of the largest output{deviations}."
-        " None needs"
-        f" pickle. Written with {written}.",
+        f" differ from the module's by {allowed(summary['tolerance'], task)}. None needs pickle."
+        f" Written with {written}.",
         _rounded(summary["precision"], output, is_regression),
         uses,
         "```sh\nskipsearch predict FOLDER IMAGE...\n```",

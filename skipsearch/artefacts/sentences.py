@@ -8,7 +8,7 @@ from typing import Any
 from skipsearch.artefacts.card import Card
 from skipsearch.data.pixels import full_scale_of
 from skipsearch.errors import counted
-from skipsearch.task import MULTI_LABEL, REGRESSION
+from skipsearch.task import MULTI_LABEL, REGRESSION, Task
 
 # What a network with outputs for the whole image is, by tasks other than classification
 KINDS = {
@@ -39,6 +39,17 @@ def facts(card: Card) -> dict[str, str]:
             value = metric.text(metric.value(baseline.score))
             known[f"{split} baseline"] = f"{value}, {card.task.nothing}"
     return {name: text for name, text in known.items() if text}
+
+
+def allowed(tolerance: float, task: Task) -> str:
+    """Return the largest allowed difference of outputs in words.
+
+    Args:
+        tolerance: Largest allowed difference, relative to the largest output.
+        task: Task of the network.
+    """
+    unit = ", in standard deviations of the targets" if task.name == REGRESSION.name else ""
+    return f"{tolerance:g} of the largest output{unit}"
 
 
 def normalisation(mean: Sequence[float], std: Sequence[float], pixels: str) -> str:

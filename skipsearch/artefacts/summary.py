@@ -14,7 +14,7 @@ from skipsearch.data.pictures import rule_of
 from skipsearch.design import Design
 from skipsearch.errors import ExportError
 from skipsearch.plan import ImageSize
-from skipsearch.task import REGRESSION
+from skipsearch.task import REGRESSION, tasks_with
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +138,7 @@ def summarise(
             "designs": card.designs,
             "epochs": card.search_epochs,
             "seed": card.search_seed,
+            "folds": card.folds,
             metric.validation: (
                 None if card.search_score is None else metric.value(card.search_score)
             ),
@@ -154,7 +155,8 @@ def summarise(
             "splits": card.trained_on,
             "images": card.train_images,
             "seed": card.seed,
-            "recipe": card.recipe.to_dict() if card.recipe else None,
+            "loss": _loss(card),
+            "recipe": _recipe(card),
             "device": card.device,
             "versions": dict(card.versions),
         },
@@ -164,6 +166,19 @@ def summarise(
         "tolerance": tolerance,
         "written_with": dict(written_with),
     }
+
+
+def _recipe(card: Card) -> dict[str, Any] | None:
+    """Return the fields of the recipe that have an effect on the task; None if it is unknown."""
+    if card.recipe is None:
+        return None
+    values = card.recipe.to_dict()
+    return {name: value for name, value in values.items() if card.task.name in tasks_with(name)}
+
+
+def _loss(card: Card) -> str | None:
+    """Return the name of the loss of the training; None if the recipe is unknown."""
+    return None if card.recipe is None else card.task.loss or card.recipe.loss
 
 
 def _known(value: float) -> float | None:

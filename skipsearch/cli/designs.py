@@ -219,7 +219,7 @@ def _print_mean(metric: Metric, epochs: Sequence[Epoch]) -> None:
     print(
         f"{epochs[0].epoch:5}  {fmean(epoch.train_loss for epoch in finite):10.4f}"
         f"  {fmean(epoch.validation_loss for epoch in finite):9.4f}"
-        f"  {metric.plain(metric.value(fmean(scores))):>9}  {metric.plain(deviation):>8}"
+        f"  {metric.cell(metric.value(fmean(scores))):>9}  {metric.cell(deviation):>8}"
         f"  {len(finite):5}  {seconds:7.2f}",
         flush=True,
     )
@@ -227,7 +227,7 @@ def _print_mean(metric: Metric, epochs: Sequence[Epoch]) -> None:
 
 def _value(metric: Metric, epoch: Epoch) -> str:
     value = metric.value(epoch.validation_score)
-    return metric.plain(value) if _converges(epoch) else "diverged"
+    return metric.cell(value) if _converges(epoch) else "diverged"
 
 
 def _converges(epoch: Epoch) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from skipsearch.cli.options import Verbs, add_csv, add_run
 from skipsearch.cli.words import (
@@ -20,8 +21,14 @@ from skipsearch.cli.words import (
 from skipsearch.defaults import MARGIN
 from skipsearch.errors import RunError, counted
 from skipsearch.record import COSTS, LATENCY, Trial
+from skipsearch.task import ACCURACY, Metric
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Files in the folder of the report.
+DIFFERENCES = ("difference", "d_low", "d_high", "best_difference", "bd_low", "bd_high")
+BEYOND = ("beyond", "b_low", "b_high")
 RANKING_CSV, PARETO_CSV, EFFECTS_CSV = "ranking.csv", "pareto.csv", "effects.csv"
 
 
@@ -54,7 +61,7 @@ def rank(options: argparse.Namespace) -> None:
     metric = run.config.task.metric
     short = f"val.{metric.short}"
     formats: dict[str, Callable[..., str]] = dict.fromkeys(
-        (short, "low", "high", "std"), metric.plain
+        (short, "low", "high", "std"), metric.cell
     )
     formats |= dict.fromkeys(("params", "macs"), "{:,}".format)
     shown["tied"] = ["=" if tied else "" for tied in shown.tied]
@@ -113,16 +120,17 @@ def pareto(options: argparse.Namespace) -> None:
         return
     written = write_csv(table, options.csv, run, PARETO_CSV)
     costs = [name for name in COSTS if name in table]
-    values = dict.fromkeys((metric.validation, "low", "high"), metric.plain)
+    values = dict.fromkeys((metric.validation, "low", "high"), metric.cell)
     counts = {name: "{:,}".format for name in costs if name != "latency"}
     formatters = {**values, **counts, "latency": "{:.2e}".format}
     print(table.drop(columns=["recipe", "numerics"]).to_string(formatters=formatters))
     objectives = [metric.validation, *costs]
+    best, floor = metric.value(metric.best), metric.value(run.config.scale.floor)
     print(
         f"\n{counted(len(table), 'training')} at the full budget that no other beats in all of"
         f" {', '.join(objectives)}.\nThey cover {run.dominated_share(objectives):.3f} of what is"
-        f" possible, from {metric.title} {metric.value(metric.best):g} at no cost to"
-        f" {metric.title} {metric.value(run.config.scale.floor):g} at 1.1 times\nthe largest cost"
+        f" possible, from {metric.title} {metric.text(best)} at no cost to"
+        f" {metric.title} {metric.text(floor)} at 1.1 times\nthe largest cost"
         f" of the run.\n{written}"
     )
     if LATENCY in costs:
@@ -150,9 +158,10 @@ def add_effects(verbs: Verbs) -> None:
     verb.add_argument(
         "--margin",
         type=float,
-        metavar="POINTS",
-        help="negligible difference between scores, in points, dB or target units (default: that of"
-        f" the search's --ask, else that of the metric, {100 * MARGIN:g} for an accuracy)",
+        metavar="D",
+        help="negligible difference between scores, in the unit of differences, such as points of"
+        " accuracy (default: that of the search's --ask, else that of the metric,"
+        f" {ACCURACY.number(MARGIN)} for an accuracy)",
     )
     add_csv(verb, EFFECTS_CSV)
     verb.set_defaults(verb=effects)
@@ -182,8 +191,7 @@ def effects(options: argparse.Namespace) -> None:
         return
     written = write_csv(table, options.csv, run, EFFECTS_CSV, index=False)
     print("\n".join(answers(table, metric, controlled=options.controlled)))
-    points = [str(name) for name in table if table[name].dtype == float and name != "further"]
-    formats: dict[str, Callable[..., str]] = dict.fromkeys(points, metric.plain)
+    formats = _of_scores(table, DIFFERENCES, metric)
     formats |= {"further": "{:,.0f}".format, "chance": "{:.4f}".format}
     print(f"\nAfter {counted(table.epochs.iloc[0], 'epoch')}, in {metric.title}.")
     average = ["axis", "level", "n", "mean", "low", "high", "difference", "d_low", "d_high"]
@@ -213,7 +221,8 @@ def effects(options: argparse.Namespace) -> None:
         share = f"The pair explains {both.share.iloc[0]:.1%} of the variance over the space."
         print(f"\n{dependence(both, metric)} {share}")
         map_of_both = both.drop(columns=["epochs", "share", "verdict"])
-        print(map_of_both.to_string(index=False, float_format=metric.plain))
+        formats = _of_scores(map_of_both, BEYOND, metric)
+        print(map_of_both.to_string(index=False, formatters=formats))
     if options.axis is None:
         importance = run.importance(epochs=options.epochs)
         if importance.empty:
@@ -221,6 +230,14 @@ def effects(options: argparse.Namespace) -> None:
             return
         print_words("", IMPORTANCE)
         print(importance.to_string(index=False, float_format="{:.3f}".format))
+
+
+def _of_scores(
+    table: pd.DataFrame, differences: Collection[str], metric: Metric
+) -> dict[str, Callable[..., str]]:
+    """Return how to show the columns of scores of a table, and those of their differences."""
+    scores = [str(name) for name in table if table[name].dtype == float]
+    return {name: metric.signed_cell if name in differences else metric.cell for name in scores}
 
 
 def add_report(verbs: Verbs) -> None:
@@ -266,7 +283,14 @@ def compare_runs(options: argparse.Namespace) -> None:
     if options.csv:
         Path(options.csv).write_text(table.to_csv(index=False), encoding="utf-8")
     formats = dict.fromkeys(("tau", "low", "high"), "{:.2f}".format)
-    print(table.to_string(index=False, formatters=formats, na_rep="-"))
+    are_mixed = bool((table.metric != table.metric_other).any())
+    shown = table if are_mixed else table.drop(columns=["metric", "metric_other"])
+    print(shown.to_string(index=False, formatters=formats, na_rep="-"))
+    if are_mixed:
+        print(
+            "\nThese runs have different metrics: only the orders by each are compared, not the"
+            " values."
+        )
     print(
         "\ntau: Kendall's, 1 where both runs have the n designs or levels in the same order;"
         "\nlow, high: its 95 % interval. Values are those after so many epochs, which every"

@@ -282,7 +282,8 @@ def add_confirm(verbs: Verbs) -> None:
         type=positive,
         default=LEADER_SEEDS,
         metavar="S",
-        help="maximum number of new seeds (default %(default)s); stops once a leader is separated",
+        help="maximum number of new seeds, or of folds in a run with folds (default %(default)s);"
+        " stops once a leader is separated",
     )
     add_moved_data(verb)
     add_session(verb)
@@ -293,8 +294,7 @@ def add_confirm(verbs: Verbs) -> None:
 
 def confirm(options: argparse.Namespace) -> int:
     """Train the leaders of a run again with new seeds."""
-    from skipsearch.analysis.legends import CONFIRMATION as MEANINGS
-    from skipsearch.analysis.legends import legend
+    from skipsearch.analysis.legends import confirmation_meanings, legend
     from skipsearch.run import Run
     from skipsearch.run.confirming import confirm as confirm_run
 
@@ -314,13 +314,17 @@ def confirm(options: argparse.Namespace) -> int:
         return EXIT_INTERRUPTED
     written = write_csv(found.table, options.csv, run, CONFIRMATION)
     metric = run.config.task.metric
-    values = (metric.validation, "sd", "low", "high", metric.search, "shrinkage")
+    values = (metric.validation, "sd", "low", "high", metric.search)
     recipes = ["recipe"] if found.table.recipe.nunique() == 1 else []
     table = found.table.drop(columns=["reason", "shrinkage_low", "shrinkage_high", *recipes])
-    formats: dict[str, Callable[..., str]] = dict.fromkeys(values, metric.plain)
-    formats |= {"params": "{:,}".format, "chance": "{:.3f}".format}
+    formats: dict[str, Callable[..., str]] = dict.fromkeys(values, metric.cell)
+    formats |= {
+        "shrinkage": metric.signed_cell,
+        "params": "{:,}".format,
+        "chance": "{:.3f}".format,
+    }
     print(f"{found}\n\n{table.to_string(formatters=formats)}")
-    print_words("", legend(MEANINGS, table.columns))
+    print_words("", legend(confirmation_meanings(found.repeat), table.columns))
     if run.config.baseline:
         print_words(run.config.baseline.sentence())
     print(written)
@@ -390,7 +394,13 @@ def degradation(options: argparse.Namespace) -> int:
     varying = [axis for axis in axes if table[axis].nunique() > 1]
     errors = [f"{split}_error{end}" for split in ("train", "validation") for end in ("", "_sd")]
     shown = ["verdict", *varying, "layers", "n", *errors, "train_loss", "epochs_to_loss"]
-    print(table[shown].to_string(index=False, float_format="{:.4g}".format, na_rep="-"))
+    text = table[shown].to_string(
+        index=False,
+        formatters=dict.fromkeys(errors, run.config.task.metric.cell),
+        float_format="{:.4g}".format,
+        na_rep="-",
+    )
+    print(text)
     print_words(
         "",
         LEGEND,

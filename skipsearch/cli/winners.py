@@ -61,6 +61,7 @@ def explain_design(options: argparse.Namespace) -> None:
         progress=partial(print_epoch, run.config.task.metric),
     )
     name = EXPLANATION.format(options.design)
+    metric = run.config.task.metric
     tables = {"": explanation.table.drop(columns=["number", "lesion_score"])}
     written = [write_csv(explanation.table, options.csv, run, name, index=False)]
     if len(explanation.links):
@@ -70,7 +71,12 @@ def explain_design(options: argparse.Namespace) -> None:
     baseline = run.config.baseline
     print("", *explanation.words, *([baseline.sentence()] if baseline else []), sep="\n")
     for title, table in tables.items():
-        text = table.to_string(index=False, float_format="{:.3g}".format, na_rep="-")
+        text = table.to_string(
+            index=False,
+            formatters={"lesion_drop": metric.cell},
+            float_format="{:.3g}".format,
+            na_rep="-",
+        )
         print(f"\n{title}{text}")
     print("", *written, sep="\n")
 
@@ -114,6 +120,7 @@ def add_export(verbs: Verbs) -> None:
 
 def export_design(options: argparse.Namespace) -> None:
     """Train a design in full, test it once, and write it to files."""
+    from skipsearch.artefacts.sentences import allowed
     from skipsearch.run import Run
     from skipsearch.run.exporting import export
     from skipsearch.training import available_cores, tune_process
@@ -146,16 +153,16 @@ def export_design(options: argparse.Namespace) -> None:
         in_search = f"({_value(metric, exported.search_score)} in the search{mean})"
         value = _value(metric, exported.validation.score)
         print(f"validation {metric.title} {value} {in_search}")
-    low, high = map(metric.plain, metric.values(test.interval))
+    interval = metric.span(metric.values(test.interval))
     print(
         f"test {metric.title} {_value(metric, test.score)} (n = 1 seed,"
-        f" {counted(test.images, 'image')}, 95 % interval {low} to {high})"
+        f" {counted(test.images, 'image')}, 95 % interval {interval})"
     )
     if test.baseline is not None:
         print(Baseline(run.config.task, test.baseline).sentence("test"))
     print(
         "largest absolute difference of the outputs, artefact against module"
-        f" ({exported.tolerance:g} of the largest output is allowed):"
+        f" ({allowed(exported.tolerance, run.config.task)} is allowed):"
     )
     for name, difference in exported.differences.items():
         print(f"  {name:<20} {difference:.2e}")
@@ -163,7 +170,7 @@ def export_design(options: argparse.Namespace) -> None:
 
 
 def _value(metric: Metric, score: float) -> str:
-    return metric.plain(metric.value(score))
+    return metric.text(metric.value(score))
 
 
 def add_predict(verbs: Verbs) -> None:

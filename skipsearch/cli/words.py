@@ -161,7 +161,7 @@ def print_epoch(metric: Metric, epoch: Epoch) -> None:
         train, validation = (f"{split} {metric.short}" for split in ("train", "val."))
         print(f"epoch  train loss  {train:>10}  val. loss  {validation:>9}  seconds")
     scores = (epoch.train_score, epoch.validation_score)
-    train, validation = (metric.plain(metric.value(score)) for score in scores)
+    train, validation = (metric.cell(metric.value(score)) for score in scores)
     print(
         f"{epoch.epoch:5}  {epoch.train_loss:10.4f}  {train:>10}"
         f"  {epoch.validation_loss:9.4f}  {validation:>9}  {epoch.seconds:7.2f}",

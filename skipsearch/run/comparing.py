@@ -15,7 +15,7 @@ def compare(runs: Sequence[Run]) -> pd.DataFrame:
     """Return the agreement of runs on what is best; see ``analysis.compare`` for the columns.
 
     Args:
-        runs: Two or more runs, with different data or budgets.
+        runs: Two or more runs, with different data, metrics or budgets.
 
     Raises:
         RunError: If there are fewer than two, or one has nothing to compare.
@@ -25,7 +25,9 @@ def compare(runs: Sequence[Run]) -> pd.DataFrame:
         raise RunError("compare: a run is named twice")
     return analysis.compare(
         {
-            name: analysis.Compared(run.trials(), run.config.rungs, run.fields())
+            name: analysis.Compared(
+                run.trials(), run.config.rungs, run.fields(), run.config.task.metric.name
+            )
             for name, run in zip(names, runs, strict=True)
         }
     )

@@ -69,6 +69,8 @@ def export(
 ) -> Exported:
     """Train a design of a run to the full budget, test it once, and write it as files.
 
+    The measurements are those of the files in float32, whatever the precision of the training.
+
     Args:
         run: Run, or its folder.
         design: ``best``, a design, a record of it such as ``Confirmation.best``, or the first
@@ -121,12 +123,14 @@ def export(
             epoch = trainer.run_epoch()
             if progress is not None:
                 progress(epoch)
-        numerics = trainer.numerics
-        test = trainer.measure(images.test)
+        # In float32, like the files: the precision of the training may be lower.
+        exact = trial.recipe.replace(precision="float32")
+        judge = Trainer(model, chosen.without_test(), exact, seed)
+        test = judge.measure(images.test)
         held_out = train_on == "train"
-        validation = trainer.measure(images.validation) if held_out else None
+        validation = judge.measure(images.validation) if held_out else None
         shown = held_out and images.task.per_pixel
-        gallery = trainer.gallery(images.validation) if shown else None
+        gallery = judge.gallery(images.validation) if shown else None
     ranking, metric = run.rank(), images.task.metric
     place = ranking[ranking.trial == trial.number].iloc[0]
     search_score = metric.value(float(place[metric.validation]))
@@ -150,6 +154,7 @@ def export(
         search_epochs=run.config.recipe.epochs,
         search_seed=run.config.seed,
         search_score=search_score if place.epochs else None,
+        folds=run.config.data.folds,
         **_confirmed(run, trial),
         recipe=trial.recipe,
         seed=seed,
@@ -157,7 +162,7 @@ def export(
         train_images=len(chosen.train),
         validation=validation,
         test=test,
-        device=numerics,
+        device=trainer.numerics,
         versions=versions(),
     )
     if images.target_mean:

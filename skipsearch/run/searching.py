@@ -123,10 +123,11 @@ def search(
         metric: Metric by which networks are judged: for classification ``accuracy`` (default),
             ``balanced_accuracy``, ``macro_f1`` or ``auroc``; for several labels
             ``mean_average_precision`` (default), ``macro_f1`` or ``auroc``; for regression ``r2``
-            (default), ``rmse`` or ``mae``. None for that of the task.
+            (default), ``rmse`` or ``mae``. None for that of the run, or of the task for a new run.
         objectives: Validation score under the name of the task's metric, such as
             ``validation_accuracy`` (the default), alone or before any of ``params``, ``macs``,
-            ``activation_bytes`` and ``latency``, which are minimised.
+            ``activation_bytes`` and ``latency``, which are minimised. None for those of the run,
+            or the default for a new run.
         latency_batch: Number of images whose latency is measured, if it is an objective.
         data_root: Folder of the data set's files.
         image_size: Side of resized square images in pixels, or (height, width); required for a
@@ -139,7 +140,8 @@ def search(
             patients, of which all images stay in one split.
         folds: Number of folds for cross-validation: each design is trained as many times, with
             another fold as the validation split, before the next design is proposed. For data in
-            which a tenth of the images tells little; None for a fixed validation split.
+            which a tenth of the images tells little. None for those of the run or, for a new run,
+            for a fixed validation split.
         resources: Resources of the trials: cores, GPUs, trials at once, a cluster to join.
         limits: Limits of time and failures.
         storage: Optuna storage of the study, such as ``postgresql+psycopg://USER@HOST/NAME``;
@@ -180,6 +182,7 @@ def search(
     for name, value in (positive | {"latency_batch": latency_batch}).items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise RunError(f"{name}: {value!r} is not a positive whole number")
+    folds = earlier.data.folds if folds is None and earlier is not None else folds
     if folds is not None:
         seeds = _seeds_of_folds(folds, seeds, trials)
         _check_folds(axes, scheduler)
@@ -203,9 +206,13 @@ def search(
         skip_damaged=skip_damaged,
         group_folders=group_folders,
     )
-    images = _load(data, options).judged_by(metric).in_folds(folds, seed)
+    images = _load(data, options)
+    metric = _usual_metric(earlier, images.task) if metric is None else metric
+    images = images.judged_by(metric).in_folds(folds, seed)
     first = images.for_seed(seed)
     check_outside(out, images.path)
+    if objectives is None and earlier is not None and earlier.task.metric == images.task.metric:
+        objectives = earlier.objectives
     objectives = tuple(objectives or (images.task.metric.validation,))
     if objectives[0] != images.task.metric.validation:
         raise RunError(
@@ -384,6 +391,13 @@ def _usual_sampler(earlier: SearchConfig | None) -> str:
     return word
 
 
+def _usual_metric(earlier: SearchConfig | None, task: Task) -> str | None:
+    """Return the metric of a resumed run; None for that of the data."""
+    if earlier is None or earlier.data.task != task.name or task.metric != TASKS[task.name].metric:
+        return None
+    return earlier.data.metric
+
+
 def _usual_stopping(earlier: SearchConfig | None) -> EarlyStopping:
     """Return the early stopping of a resumed run, or the default."""
     return earlier.stopping if earlier else EarlyStopping(rule="none")
@@ -437,7 +451,10 @@ def _check_same(out: Path, config: SearchConfig) -> None:
         raise RunError(f"{out}: holds files but no {CONFIG}; give an empty or a new folder")
     other = difference(Run.open(out).config.to_dict(), config.to_dict())
     if other:
-        raise RunError(f"{out}: holds another search: {other}; give the same or another --out")
+        raise RunError(
+            f"{out}: holds another search: {other}; give the same (what is not given has its"
+            " default) or another --out"
+        )
 
 
 def _check_folds(axes: tuple[str, ...] | None, scheduler: str | EarlyStopping | None) -> None:

@@ -130,7 +130,7 @@ class Progress:
         best, best_trial = [], []
         if self._best is not None:
             score, name = self._best
-            value = self._metric.plain(self._metric.value(score))
+            value = self._metric.text(self._metric.value(score))
             best = [f"best {value}"]
             mean = "mean " * (self._folds > 1)
             best_trial = [f"best {mean}{self._metric.title} {value} ({name})"]

@@ -107,9 +107,11 @@ def _drawn(density: ScaleDensity, rng: np.random.Generator) -> tuple[Array, Arra
     strengths, directions = np.linalg.eigh((curvature + curvature.T) / 2)
     # The prior alone has a curvature of 1 / width^2; a flatter density has no peak there.
     deviations = 1 / np.sqrt(np.maximum(strengths, 0.2))
+    # The symmetric root: the signs of the directions depend on the BLAS, and cancel in it.
+    root = (directions * deviations) @ directions.T
     normal = rng.standard_normal((SCALES, count))
     normal[0] = 0.0
-    logs = np.clip(middle + (normal * deviations) @ directions.T, *density.ends())
+    logs = np.clip(middle + normal @ root, *density.ends())
     ratios = np.array([-density.loss(each)[0] for each in logs]) + (normal**2).sum(axis=1) / 2
     weights = np.exp(ratios - ratios.max())
     weights = np.minimum(weights / weights.sum(), SCALES**-0.5)

@@ -272,7 +272,15 @@ def _table(axis: Axis) -> Array:
 
 
 def _root(table: Array) -> Array:
-    """Return the fewest columns whose product with their transpose is a table of correlations."""
-    values, vectors = np.linalg.eigh(table)
-    kept = values > 1e-10
-    return np.asarray(vectors[:, kept] * np.sqrt(values[kept]))
+    """Return the fewest columns whose product with their transpose is a table of correlations.
+
+    They are the columns of its Cholesky factor, without those of pivots that are 0. Draws depend on
+    them, and the factor is unique: eigenvectors have arbitrary signs and, of equal eigenvalues,
+    arbitrary directions, which depend on the BLAS.
+    """
+    left, columns = table.copy(), []
+    for i in range(len(table)):
+        if left[i, i] > 1e-10:
+            columns.append(left[:, i] / np.sqrt(left[i, i]))
+            left -= np.outer(columns[-1], columns[-1])
+    return np.array(columns).reshape(-1, len(table)).T

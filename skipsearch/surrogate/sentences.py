@@ -72,19 +72,19 @@ def _lead(worse: LevelResult, metric: Metric) -> str:
     values = (worse.difference, worse.high, worse.low)
     lead, low, high = (metric.difference(-value) for value in values)
     how = f"; {worse.how}" if worse.how else ""
-    return f"{worse.name} by {lead} {metric.difference_unit} ({low} to {high}{how})"
+    return f"{worse.name} by {metric.with_unit(lead)} ({low} to {high}{how})"
 
 
 def _hull(levels: Sequence[LevelResult], metric: Metric) -> str:
     """Return the smallest interval that contains those of all levels."""
     hull = min(level.low for level in levels), max(level.high for level in levels)
-    return f"{_span(hull, metric)} {metric.difference_unit}"
+    return metric.with_unit(_span(hull, metric))
 
 
 def _spans(levels: Sequence[LevelResult], metric: Metric) -> str:
     """Return the intervals of the first few levels."""
     spans = [_span((level.low, level.high), metric) for level in levels[:NAMED]]
-    return f"{', '.join(spans)} {metric.difference_unit}"
+    return metric.with_unit(", ".join(spans))
 
 
 def _span(interval: tuple[float, float], metric: Metric) -> str:

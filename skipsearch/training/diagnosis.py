@@ -163,7 +163,7 @@ def explain(
     links = _table({INIT: links_before, TRAINED: links_after}, LINK_COLUMNS)
     first = (
         f"Trained with seed {seed}, epochs {recipe.epochs}: validation"
-        f" {metric.title} {metric.plain(metric.value(score))}"
+        f" {metric.title} {metric.text(metric.value(score))}"
         " (n = 1 seed)."
     )
     return Explanation(table, (first, *words(table, metric, links)), links)
@@ -384,8 +384,8 @@ def _lesions(rows: pd.DataFrame, metric: Metric) -> Iterable[str]:
     if len(rows):
         worst = rows.loc[[rows.lesion_drop.idxmax()]]
         yield (
-            f"Removing one block costs {metric.number(rows.lesion_drop.median())}"
-            f" {metric.difference_unit} of validation {metric.title} in the median of"
+            f"Removing one block costs {metric.with_unit(metric.number(rows.lesion_drop.median()))}"
+            f" of validation {metric.title} in the median of"
             f" {counted(len(rows), 'block')}, {metric.number(worst.lesion_drop.iloc[0])} at"
             f" most ({worst.block.iloc[0]})."
         )

@@ -55,6 +55,8 @@ class Confirmation:
             reason               reason of its failure; empty if it has not failed
 
         metric: Metric of the scores.
+        repeat: Word for what is new in each round: ``seed``, or ``fold`` if the seeds also choose
+            the fold for validation.
         seeds: Requested number of new seeds.
         rounds: Number of completed rounds.
         wanted: Remaining trainings of the next round: a record of the leader in the search, and a
@@ -65,6 +67,7 @@ class Confirmation:
 
     table: pd.DataFrame
     metric: Metric
+    repeat: str
     seeds: int
     rounds: int
     wanted: tuple[tuple[Trial, int], ...]
@@ -131,12 +134,13 @@ class Confirmation:
 
     @property
     def _luck(self) -> str:
-        shown = self.metric.plain(self.shrinkage)
+        number = self.metric.number(self.shrinkage)
+        shown = self.metric.with_unit(number)
         if self.metric.is_error:
             least = LEAST_LUCK * abs(float(self._of_searched[self.metric.search]))
             visible = self.shrinkage > least
             return f"it was too low by {shown}, by luck" if visible else "no luck is visible"
-        return f"{shown} of it was luck" if float(shown) > 0 else "no luck is visible"
+        return f"{shown} of it was luck" if float(number) > 0 else "no luck is visible"
 
     def __str__(self) -> str:
         """Return the result in words."""
@@ -158,7 +162,7 @@ class Confirmation:
             return [f"Not judged yet: {counted(self.rounds, 'round')} done{left}."]
         best = table.iloc[0]
         sure = f"the best of {counted(len(table), 'leader')} with a chance of {best.chance:.2f}"
-        seeds = counted(self.rounds, "new seed")
+        seeds = counted(self.rounds, f"new {self.repeat}")
         if self.separated:
             sentences = [f"Separated: {_name(best)} is {sure}, after {seeds} each."]
         elif len(table) == 1:
@@ -170,17 +174,17 @@ class Confirmation:
                 f" these are statistically indistinguishable: {tied}."
             ]
         metric = self.metric
-        plain = metric.plain
+        text = metric.text
         sentences.append(
-            f"Its validation {metric.title} at the full budget is {plain(best[metric.validation])}"
-            f" (mean of {best.n} seeds, standard deviation {plain(best.sd)}, 95 % interval"
-            f" {plain(best.low)} to {plain(best.high)})."
+            f"Its validation {metric.title} at the full budget is {text(best[metric.validation])}"
+            f" (mean of {counted(int(best.n), self.repeat)}, standard deviation {text(best.sd)},"
+            f" 95 % interval {text(best.low)} to {text(best.high)})."
         )
         if not np.isnan(self.shrinkage):
-            low, high = map(plain, self.shrinkage_interval)
+            low, high = map(metric.number, self.shrinkage_interval)
             sentences.append(
-                f"The search's leader, {_name(searched)}, had {plain(searched[metric.search])}"
-                f" there and has {plain(searched[metric.validation])} here:"
+                f"The search's leader, {_name(searched)}, had {text(searched[metric.search])}"
+                f" there and has {text(searched[metric.validation])} here:"
                 f" {self._luck} (95 % interval of the difference {low} to {high})."
             )
         failed = table[table.reason != ""]

@@ -97,7 +97,9 @@ def confirmation(
         for key, group in zip(keys, leaders, strict=True)
     ]
     table = _table(rows, axes, scale.metric)
-    judged = Confirmation(table, scale.metric, seeds, rounds, (), tuple(firsts), tuple(counted))
+    judged = Confirmation(
+        table, scale.metric, scale.repeat, seeds, rounds, (), tuple(firsts), tuple(counted)
+    )
     if judged.separated or rounds >= seeds:
         return judged
     last = max(rounds + 1, min(LEAST_ROUNDS, seeds))

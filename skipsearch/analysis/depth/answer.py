@@ -132,6 +132,6 @@ def degradation(
     judged = pd.DataFrame(verdicts, columns=[*columns, *VERDICT_COLUMNS])
     # Axes that distinguish the groups, which are named by them.
     shown = [axis for axis in axes if len({*judged[axis]} - {"-"}) > 1]
-    words, claims = sentences(table, judged, shown, scale.metric), short_claims(judged, shown)
-    mended = [told(each, scale.metric) for each in mendings(groups, list(judged.verdict))]
+    words, claims = sentences(table, judged, shown, scale), short_claims(judged, shown)
+    mended = [told(each, scale) for each in mendings(groups, list(judged.verdict))]
     return Degradation(table, judged, (*words, *mended), tuple(claims))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from skipsearch.analysis.depth.groups import Depth, Group
 from skipsearch.analysis.depth.samples import Sample, contrast
 from skipsearch.analysis.depth.verdict import DEGRADES, GAINS, TIED
-from skipsearch.task import Metric
+from skipsearch.task import Scale
 
 ERROR = "validation_error"
 
@@ -82,13 +82,14 @@ def _errors(depth: Depth) -> Sample:
     return depth.sample(ERROR)
 
 
-def told(mending: Mending, metric: Metric) -> str:
+def told(mending: Mending, scale: Scale) -> str:
     """Describe in a sentence whether long skips reduce degradation.
 
     Args:
         mending: Result of the comparison of two groups.
-        metric: Metric of the scores.
+        scale: Metric of the scores, and number of folds.
     """
+    metric = scale.metric
     without, present = mending.verdicts
     change, low, high = mending.change, mending.low, mending.high
     by, answer = "less", ""
@@ -101,10 +102,11 @@ def told(mending: Mending, metric: Metric) -> str:
         by, answer = "more", "make depth pay less"
         change, low, high = -change, -high, -low
     rise, least, most = map(metric.number, (change, low, high))
+    rise = metric.with_unit(rise)
     seen = (
         f"from {mending.shallow} to {mending.deep} layers, validation {metric.error} rises by"
-        f" {rise} {metric.difference_unit} {by} with them than without ({least} to {most},"
-        f" n = {mending.n} seeds or more)"
+        f" {rise} {by} with them than without ({least} to {most},"
+        f" n = {mending.n} {scale.repeat}s or more)"
     )
     if answer:
         return f"Long skips {mending.links} {answer}: {seen}."

@@ -10,7 +10,7 @@ import pandas as pd
 from skipsearch.analysis.depth.groups import LEAST_SEEDS
 from skipsearch.analysis.depth.verdict import DEGRADES, GAINS, OVERFITS, TIED, UNKNOWN
 from skipsearch.errors import counted
-from skipsearch.task import Metric
+from skipsearch.task import Metric, Scale
 
 CLAIMS = {
     DEGRADES: "degrades as it gets deeper, for its training error rises",
@@ -31,7 +31,7 @@ def short_claims(verdicts: pd.DataFrame, axes: Sequence[str]) -> Iterable[str]:
 
 
 def sentences(
-    table: pd.DataFrame, verdicts: pd.DataFrame, axes: Sequence[str], metric: Metric
+    table: pd.DataFrame, verdicts: pd.DataFrame, axes: Sequence[str], scale: Scale
 ) -> Iterable[str]:
     """Yield the conclusions in sentences.
 
@@ -39,16 +39,16 @@ def sentences(
         table: Table of ``degradation``.
         verdicts: Verdicts of ``degradation``.
         axes: Axes that groups are named by.
-        metric: Metric of the scores.
+        scale: Metric of the scores, and number of folds.
     """
     judged = verdicts.deepest.notna()
     for _, row in verdicts[judged].iterrows():
-        yield f"{group_name(row, axes)}: {row.verdict}. {_reason(row, metric)}"
+        yield f"{group_name(row, axes)}: {row.verdict}. {_reason(row, scale)}"
     if not judged.all():
         which = f" about {counted(int((~judged).sum()), 'more group')}" if judged.any() else ""
         yield (
-            f"{UNKNOWN.capitalize()}{which}. A verdict needs two depths with {LEAST_SEEDS} seeds"
-            " each, all else being equal."
+            f"{UNKNOWN.capitalize()}{which}. A verdict needs two depths with {LEAST_SEEDS}"
+            f" {scale.repeat}s each, all else being equal."
         )
     yield from _convergence(table, axes)
     once = table.drop_duplicates(["design", "recipe"])  # a network may be in several groups
@@ -71,11 +71,12 @@ def group_name(row: pd.Series, axes: Sequence[str]) -> str:
     return ", ".join(filter(None, [kind, *words])) or f"group {row['group']}"
 
 
-def _reason(row: pd.Series, metric: Metric) -> str:
+def _reason(row: pd.Series, scale: Scale) -> str:
+    metric = scale.metric
     train, validation = (_moves(row, split, metric) for split in ("train", "validation"))
     return (
         f"Training {metric.error} goes from {train}; validation {metric.error} goes from"
-        f" {validation} (n = {row.n:g} seeds or more). {_stops(row)}"
+        f" {validation} (n = {row.n:g} {scale.repeat}s or more). {_stops(row)}"
     )
 
 
@@ -83,9 +84,10 @@ def _moves(row: pd.Series, name: str, metric: Metric) -> str:
     """Describe how an error changes from the best shallower network to the deepest."""
     best, least = row[f"{name}_best"], row[f"{name}_least"]
     rise, low, high = (row[f"{name}_rise{end}"] for end in ("", "_low", "_high"))
+    change = metric.with_unit(metric.number(rise, "+"))
     return (
-        f"{metric.shown(least)} at {best:g} layers to {metric.shown(least + rise)} at"
-        f" {row.deepest:g} ({metric.number(rise, '+')} {metric.difference_unit},"
+        f"{metric.text(least)} at {best:g} layers to {metric.text(least + rise)} at"
+        f" {row.deepest:g} ({change},"
         f" {metric.number(low, '+')} to {metric.number(high, '+')})"
     )
 
