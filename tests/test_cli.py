@@ -218,6 +218,18 @@ def test_rank_prints_a_table_and_writes_it_whole(
     assert len(written) == 2
 
 
+def test_rank_says_once_what_is_equal_in_all_rows(
+    run: ss.Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["rank", str(run.path)]) == 0
+    heads, *_, alike, _ = capsys.readouterr().out.partition(" trainings of")[0].splitlines()
+    assert alike.startswith("In all rows: state COMPLETE, epochs ")
+    assert not {"trial", "state", "epochs"} & set(heads.split())
+    assert main(["rank", str(run.path), "--top", "1"]) == 0  # nothing to be equal to
+    heads, *_ = capsys.readouterr().out.splitlines()
+    assert {"state", "epochs"} < set(heads.split())
+
+
 def test_effects_prints_the_answer_first_and_writes_the_table(
     run: ss.Run, capsys: pytest.CaptureFixture[str]
 ) -> None:

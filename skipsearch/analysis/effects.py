@@ -75,7 +75,7 @@ def effects(
         controlled: Cost that is held constant in the comparison, one of ``COSTS``: its logarithm is
             a covariate of the mean over the designs. There are then no results for the best
             designs.
-        margin: Difference in accuracy that is too small to matter.
+        margin: Difference between scores that is too small to matter.
         with_further: Whether to simulate further trainings, which takes a second per axis.
 
     Returns:

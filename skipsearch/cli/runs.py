@@ -21,7 +21,7 @@ from skipsearch.cli.words import (
 from skipsearch.defaults import MARGIN
 from skipsearch.errors import RunError, counted
 from skipsearch.record import COSTS, LATENCY, Trial
-from skipsearch.task import ACCURACY, Metric
+from skipsearch.task import Metric
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,9 +52,10 @@ def rank(options: argparse.Namespace) -> None:
     run = Run.open(options.run)
     table = run.rank()
     written = write_csv(table, options.csv, run, RANKING_CSV)
-    recipes = ["recipe"] if table.recipe.nunique() == 1 else []
     seeds = [] if table.n.max() > 1 else ["n", "std"]
-    shown = table.head(options.top).drop(columns=["reason", "numerics", *seeds, *recipes])
+    shown = table.head(options.top)
+    recipes = ["recipe"] if shown.recipe.nunique() == 1 else []
+    shown = shown.drop(columns=["trial", "reason", "numerics", *seeds, *recipes])
     if table.empty:
         print_path(f"{run.path}: no trial has been recorded yet")
         return
@@ -65,10 +66,15 @@ def rank(options: argparse.Namespace) -> None:
     )
     formats |= dict.fromkeys(("params", "macs"), "{:,}".format)
     shown["tied"] = ["=" if tied else "" for tied in shown.tied]
-    print(shown.rename(columns={metric.validation: short}).to_string(formatters=formats))
+    kept = {"design", metric.validation, "low", "high", "std", "tied", "params", "macs"}
+    equal = [name for name in shown if name not in kept and _is_constant(shown[name])]
+    alike = ", ".join(f"{name} {shown[name].iloc[0]}" for name in equal)
+    columns = shown.drop(columns=equal).rename(columns={metric.validation: short})
+    print(columns.to_string(formatters=formats, na_rep="-"))
     trainings = counted(int(table.n.sum()), "training")
     print_words(
         "",
+        *([f"In all rows: {alike}."] if equal else []),
         f"{trainings} of {counted(table.design.nunique(), 'design')}, {table.tied.sum()} tied.",
         ranking_legend(run.config.scale),
         *([run.config.baseline.sentence()] if run.config.baseline else []),
@@ -82,6 +88,11 @@ def rank(options: argparse.Namespace) -> None:
     if audit.audited:
         print_words(*audit.words(run.config.stopping.rule, len(run.trials())))
     _warn_of_numerics(run.trials(), "so that equal ones would differ by rounding")
+
+
+def _is_constant(column: pd.Series) -> bool:
+    """Return whether two or more rows have the same value."""
+    return len(column) > 1 and bool(column.eq(column.iloc[0]).all())
 
 
 def _warn_of_numerics(trials: Sequence[Trial], so_that: str) -> None:
@@ -159,9 +170,8 @@ def add_effects(verbs: Verbs) -> None:
         "--margin",
         type=float,
         metavar="D",
-        help="negligible difference between scores, in the unit of differences, such as points of"
-        " accuracy (default: that of the search's --ask, else that of the metric,"
-        f" {ACCURACY.number(MARGIN)} for an accuracy)",
+        help="negligible difference between scores (default: that of the search's --ask, else that"
+        f" of the metric, {MARGIN} for an accuracy)",
     )
     add_csv(verb, EFFECTS_CSV)
     verb.set_defaults(verb=effects)
@@ -179,12 +189,11 @@ def effects(options: argparse.Namespace) -> None:
         raise RunError("--with: name the other axis by --axis")
     run = Run.open(options.run)
     metric = run.config.task.metric
-    margin = None if options.margin is None else options.margin / metric.factor
     table = run.effects(
         options.axis,
         epochs=options.epochs,
         controlled=options.controlled,
-        margin=margin,
+        margin=options.margin,
     )
     if table.empty:
         print_path(f"{run.path}: effects need {least_trainings(metric)}")
@@ -214,7 +223,9 @@ def effects(options: argparse.Namespace) -> None:
     print_words("", legend(EFFECTS, {column for columns in shown.values() for column in columns}))
     print(written)
     if options.second is not None:
-        both = run.interactions(options.axis, options.second, epochs=options.epochs, margin=margin)
+        both = run.interactions(
+            options.axis, options.second, epochs=options.epochs, margin=options.margin
+        )
         if both.empty:
             print(f"\nNo training has both {options.axis} and {options.second}.")
             return

@@ -123,14 +123,11 @@ def export(
             epoch = trainer.run_epoch()
             if progress is not None:
                 progress(epoch)
-        # In float32, like the files: the precision of the training may be lower.
-        exact = trial.recipe.replace(precision="float32")
-        judge = Trainer(model, chosen.without_test(), exact, seed)
-        test = judge.measure(images.test)
+        test = trainer.measure(images.test)
         held_out = train_on == "train"
-        validation = judge.measure(images.validation) if held_out else None
+        validation = trainer.measure(images.validation) if held_out else None
         shown = held_out and images.task.per_pixel
-        gallery = judge.gallery(images.validation) if shown else None
+        gallery = trainer.gallery(images.validation) if shown else None
     ranking, metric = run.rank(), images.task.metric
     place = ranking[ranking.trial == trial.number].iloc[0]
     search_score = metric.value(float(place[metric.validation]))

@@ -392,14 +392,21 @@ class Trainer(Training):
         return loss, score
 
     def gallery(self, split: Split) -> Gallery:
-        """Return the best, median and worst predictions on a split, for a per-pixel task."""
-        with current(self.device):
+        """Return the best, median and worst predictions on a split, for a per-pixel task.
+
+        They are computed in float32, see ``measure``.
+        """
+        with current(self.device), self._step.in_float32():
             tallies = self._evaluation.tallies(split)[:, 0]
             return hang(self.data, split, self._step, tallies)
 
     def measure(self, split: Split) -> Measurement:
-        """Return the score on a split with its interval, its baseline, and further figures."""
-        with current(self.device):
+        """Return the score on a split with its interval, its baseline, and further figures.
+
+        The network computes in float32, whatever the precision of the training, as the files of an
+        export do.
+        """
+        with current(self.device), self._step.in_float32():
             tallies = self._evaluation.tallies(split)[:, 0]
             return measurement(self.data, split, self._step.criterion, tallies)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -133,6 +134,15 @@ class Step:
             self.loss_sum += losses.detach()
             self.tallies.add(self.criterion.tally(outputs.detach(), target))
         self._optimizer.step()
+
+    @contextmanager
+    def in_float32(self) -> Iterator[None]:
+        """Compute outputs in float32 for a while, whatever the precision of the training."""
+        dtype, self._dtype = self._dtype, None
+        try:
+            yield
+        finally:
+            self._dtype = dtype
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return outputs (N, networks, outputs[, H, W]) in float32.
