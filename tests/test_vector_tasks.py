@@ -407,7 +407,7 @@ def test_a_run_whose_networks_were_trained_in_another_way_is_read_and_not_contin
         r"regression was trained in another way there \(version 1, now 2: the Huber loss replaced"
         r" the squared error\)"
     )
-    with pytest.raises(RunError, match=f"holds another search: {other}; give the same or another"):
+    with pytest.raises(RunError, match=f"holds another search: {other}; give "):
         ss.search(space, data, trials=2, epochs=1, out=out)
     for go_on in (
         lambda: ss.confirm(old, top=2, seeds=2, data=data),
