@@ -1,14 +1,20 @@
-"""Loading the data set of a run again, and comparing it with that of the search."""
+"""The data set of a run: loading and describing it, and loading the same again."""
 
 from __future__ import annotations
 
 import hashlib
 import unicodedata
+from collections.abc import Iterable
+from math import isnan
 from pathlib import Path
+from statistics import fmean
 
 from skipsearch.config import DataConfig
-from skipsearch.data import Data, load_data
+from skipsearch.data import Data, LoadOptions, load_data
 from skipsearch.errors import DataError, RunError
+from skipsearch.plan import Size
+from skipsearch.task import TASKS
+from skipsearch.training import do_nothing
 
 NAMES_SHOWN = 10
 LONGEST_SHOWN = 200  # characters of the names
@@ -90,3 +96,86 @@ def described_names(images: Data) -> str | None:
     shown = ", ".join(names[:NAMES_SHOWN])[:LONGEST_SHOWN]
     digest = hashlib.blake2b("\0".join(names).encode(), digest_size=4).hexdigest()
     return f"{shown}{', ...' * (len(names) > NAMES_SHOWN)} ({len(names)}, hash {digest})"
+
+
+def load_for_search(data: str | Path | Data, options: LoadOptions) -> Data:
+    """Load the data of a search, unless they are given.
+
+    Args:
+        data: Name or path of a data set, or ``Data``.
+        options: Options of the loading, which given data do not accept.
+
+    Raises:
+        RunError: If given data are divided into folds, or options are set for them.
+        DataError: If the data cannot be loaded.
+    """
+    if not isinstance(data, Data):
+        return load_data(data, **options.arguments())
+    if data.folds is not None:
+        raise RunError("data: are divided into folds already; give folds to search instead")
+    for name in options.changed():
+        raise RunError(
+            f"{name.replace('root', 'data_root')}: has no effect on Data, which is loaded already"
+        )
+    return data.to("cpu")
+
+
+def describe(
+    images: Data,
+    first: Data,
+    options: LoadOptions,
+    baseline: float,
+    is_given: bool,
+) -> DataConfig:
+    """Return the configuration of the data set of a search.
+
+    Args:
+        images: Data set.
+        first: Its splits in the first training.
+        options: Options of the loading.
+        baseline: Score of the trivial baseline on the validation images.
+        is_given: Whether the data were given in Python.
+    """
+    metric = images.task.metric.name
+    return DataConfig(
+        name=images.name if images.path is None else str(images.path),
+        root=None if options.root is None else str(Path(options.root).absolute()),
+        resized_to=None if options.image_size is None else Size.of(options.image_size).image_size,
+        split_seed=images.split_seed,
+        fingerprint=images.fingerprint,
+        in_channels=images.in_channels,
+        image_size=images.image_size,
+        classes=images.outputs,
+        train_images=len(first.train),
+        validation_images=len(first.validation),
+        source=images.source,
+        task=images.task.name,
+        task_version=images.task.version,
+        sigma=images.sigma,
+        baseline=baseline,
+        pixels=images.pixels,
+        is_given=is_given,
+        metric=None if metric == TASKS[images.task.name].metric.name else metric,
+        folds=images.folds,
+        skip_damaged=options.skip_damaged,
+        group_folders=options.group_folders,
+        cache=options.cache,
+        class_names=described_names(images),
+    )
+
+
+def baseline_score(images: Data, seeds: Iterable[int]) -> float:
+    """Return the mean score of the trivial baseline on the validation splits of some seeds.
+
+    Raises:
+        DataError: If it is undefined.
+    """
+    score = fmean(
+        do_nothing(data, data.validation) for seed in seeds for data in [images.for_seed(seed)]
+    )
+    if isnan(score):
+        raise DataError(
+            f"{images.name}: the {images.task.metric.title} of the validation images is undefined:"
+            " no class or target differs among them"
+        )
+    return score

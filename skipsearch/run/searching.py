@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from math import ceil, isnan, nan
 from pathlib import Path
-from statistics import fmean
 
-from skipsearch.axes import RECIPE
-from skipsearch.config import CONFIG, DataConfig, SearchConfig, difference
-from skipsearch.data import Data, LoadOptions, load_data
-from skipsearch.data.folds import check_count
+from skipsearch.config import CONFIG, SearchConfig, difference
+from skipsearch.data import Data, LoadOptions
 from skipsearch.defaults import DATA, TRIALS
 from skipsearch.early_stopping import EarlyStopping
-from skipsearch.errors import DataError, RecipeError, RunError, counted, not_one_of
-from skipsearch.plan import ImageSize, Size
+from skipsearch.errors import RunError, counted
+from skipsearch.plan import ImageSize
 from skipsearch.recipe import Recipe
-from skipsearch.record import ASK_BEST, COSTS, Trial
-from skipsearch.run.dataset import described_names
+from skipsearch.record import ASK_BEST, Trial
+from skipsearch.run.dataset import baseline_score, describe, load_for_search
 from skipsearch.run.folder import Run
 from skipsearch.run.lock import locked
 from skipsearch.run.places import STUDY, check_folder, check_outside
+from skipsearch.run.requests import (
+    axes_asked_about,
+    check_folds,
+    check_objectives,
+    check_recipe,
+    joined_recipe,
+    seeds_of_folds,
+    usual_metric,
+    usual_sampler,
+    usual_stopping,
+)
 from skipsearch.run.seeds import check_seed
 from skipsearch.searching.asking import trainings
 from skipsearch.searching.cluster import ray_session
@@ -35,8 +43,6 @@ from skipsearch.searching.plans import Plan
 from skipsearch.searching.records import load_params, load_trials
 from skipsearch.searching.requirements import check_utf8
 from skipsearch.searching.samplers import (
-    DEFAULT,
-    SAMPLERS,
     AnySampler,
     make_sampler,
     sampler_name,
@@ -45,9 +51,9 @@ from skipsearch.searching.storage import without_password
 from skipsearch.searching.study import SearchStudy
 from skipsearch.space import Space
 from skipsearch.surrogate.inquiry import Inquiry
-from skipsearch.task import TASKS, Metric, Task, all_metrics
+from skipsearch.task import Metric
 from skipsearch.text import dump_yaml, write_atomically
-from skipsearch.training import Folder, do_nothing, packs, versions
+from skipsearch.training import Folder, packs, versions
 
 
 def search(
@@ -167,15 +173,15 @@ def search(
     out = Path("runs", space.name) if out is None else out
     epochs = (recipe or Recipe()).epochs if epochs is None else epochs
     if objectives is not None:
-        _check_objectives(objectives)
-    axes = _asked_about(ask, margin, sampler, scheduler, objectives)
+        check_objectives(objectives)
+    axes = axes_asked_about(ask, margin, sampler, scheduler, objectives)
     paths = {"out": out, "data-root": data_root or "."}
     for name, path in (paths if isinstance(data, Data) else {**paths, "data": data}).items():
         check_utf8(name, path)
     out = Path(out)
     check_folder(out)
     earlier = Run.open(out).config if (out / CONFIG).exists() else None
-    sampler = _usual_sampler(earlier) if sampler is None else sampler
+    sampler = usual_sampler(earlier) if sampler is None else sampler
     positive = {"epochs": epochs, "seeds": seeds}
     if trials is not None:
         positive["trials"] = trials
@@ -184,8 +190,8 @@ def search(
             raise RunError(f"{name}: {value!r} is not a positive whole number")
     folds = earlier.data.folds if folds is None and earlier is not None else folds
     if folds is not None:
-        seeds = _seeds_of_folds(folds, seeds, trials)
-        _check_folds(axes, scheduler)
+        seeds = seeds_of_folds(folds, seeds, trials)
+        check_folds(axes, scheduler)
     if trials is None and sampler != "grid":
         trials = TRIALS if folds is None else ceil(TRIALS / seeds) * seeds
     check_seed(seed)
@@ -196,7 +202,7 @@ def search(
             " database server, such as postgresql+psycopg://USER@HOST/NAME"
         )
     stopping = EarlyStopping(rule=scheduler) if isinstance(scheduler, str) else scheduler
-    stopping = _usual_stopping(earlier) if stopping is None else stopping
+    stopping = usual_stopping(earlier) if stopping is None else stopping
     rungs = stopping.rungs(epochs)
     options = LoadOptions(
         root=data_root,
@@ -206,8 +212,8 @@ def search(
         skip_damaged=skip_damaged,
         group_folders=group_folders,
     )
-    images = _load(data, options)
-    metric = _usual_metric(earlier, images.task) if metric is None else metric
+    images = load_for_search(data, options)
+    metric = usual_metric(earlier, images.task) if metric is None else metric
     images = images.judged_by(metric).in_folds(folds, seed)
     first = images.for_seed(seed)
     check_outside(out, images.path)
@@ -219,16 +225,16 @@ def search(
             f"objectives: {objectives[0]} is not the metric of {images.task.name}:"
             f" {images.task.metric.validation} (metric sets another one)"
         )
-    _check_recipe(images.task, recipe or Recipe(), space)
+    check_recipe(images.task, recipe or Recipe(), space)
     for head in space.values("head"):
         images.task.check_head(head)
     space = space.for_images(images.in_channels, images.image_size, images.outputs)
-    recipe = _joined(recipe or Recipe(), space, epochs).resolve(images.augmentation)
+    recipe = joined_recipe(recipe or Recipe(), space, epochs).resolve(images.augmentation)
     recipe.check_augmentation(images.image_size)
     # Checked before anything is written: an empty space, and a sampler that cannot search it.
     space.sample(0)
-    baseline = _baseline(images, range(seed, seed + (folds or 1)))
-    described = _describe(images, first, options, baseline, isinstance(data, Data))
+    baseline = baseline_score(images, range(seed, seed + (folds or 1)))
+    described = describe(images, first, options, baseline, isinstance(data, Data))
     scale = described.scale
     inquiry = None
     if axes:
@@ -315,52 +321,6 @@ def search(
     return Run(out, config, outcome)
 
 
-def _load(data: str | Path | Data, options: LoadOptions) -> Data:
-    """Load the data, unless they are given."""
-    if not isinstance(data, Data):
-        return load_data(data, **options.arguments())
-    if data.folds is not None:
-        raise RunError("data: are divided into folds already; give folds to search instead")
-    for name in options.changed():
-        raise RunError(
-            f"{name.replace('root', 'data_root')}: has no effect on Data, which is loaded already"
-        )
-    return data.to("cpu")
-
-
-def _asked_about(
-    ask: str | Sequence[str],
-    margin: float | None,
-    sampler: AnySampler | None,
-    scheduler: str | EarlyStopping | None,
-    objectives: Sequence[str] | None,
-) -> tuple[str, ...] | None:
-    """Return the axes that the search investigates; None for a search for the best design."""
-    axes = (ask,) if isinstance(ask, str) else tuple(ask)
-    if axes == (ASK_BEST,):
-        if margin is not None:
-            raise RunError("margin: is for a search that is asked about axes; give ask=AXIS too")
-        return None
-    if not axes:
-        raise RunError(f"ask: no axis is named; give {ASK_BEST}, or axes of the space")
-    if ASK_BEST in axes:
-        raise RunError(f"ask: {ASK_BEST} cannot be combined with axes")
-    rule = scheduler.rule if isinstance(scheduler, EarlyStopping) else scheduler
-    if sampler is not None:
-        raise RunError(
-            f"sampler: {sampler_name(sampler)!r} is not for a search that is asked about axes; the"
-            " question itself proposes"
-        )
-    if rule not in (None, "none"):
-        raise RunError(
-            f"scheduler: {rule!r} is not for a search that is asked about axes; each"
-            " training is run to its end"
-        )
-    if objectives is not None and len(objectives) > 1:
-        raise RunError(f"objectives: a search about axes supports {objectives[0]} alone")
-    return axes
-
-
 def _found(
     inquiry: Inquiry | None, place: str | Path, space: Space, known: Sequence[Trial], metric: Metric
 ) -> Outcome:
@@ -383,64 +343,11 @@ def _found(
     )
 
 
-def _usual_sampler(earlier: SearchConfig | None) -> str:
-    """Return the sampler of a resumed run, or the default."""
-    word = earlier.sampler if earlier else DEFAULT
-    if word not in SAMPLERS:
-        raise RunError(f"sampler: that of this run is {word}, which must be given again")
-    return word
-
-
-def _usual_metric(earlier: SearchConfig | None, task: Task) -> str | None:
-    """Return the metric of a resumed run; None for that of the data."""
-    if earlier is None or earlier.data.task != task.name or task.metric != TASKS[task.name].metric:
-        return None
-    return earlier.data.metric
-
-
-def _usual_stopping(earlier: SearchConfig | None) -> EarlyStopping:
-    """Return the early stopping of a resumed run, or the default."""
-    return earlier.stopping if earlier else EarlyStopping(rule="none")
-
-
-def _check_objectives(objectives: Sequence[str]) -> None:
-    scores = [metric.validation for metric in all_metrics()]
-    words = (*scores, *COSTS)
-    for word in objectives:
-        if word not in words:
-            raise RunError(f"objectives: {not_one_of(word, words)}")
-    if not objectives or objectives[0] not in scores:
-        raise RunError(f"objectives: {' or '.join(scores)} must come first")
-    if len(set(objectives)) < len(objectives):
-        raise RunError(f"objectives: {', '.join(objectives)} names one twice")
-
-
 def _recorded(place: str | Path, config: SearchConfig) -> list[Trial]:
     """Return the existing trainings, without creating a storage."""
     if isinstance(place, str):
         return load_trials(place, config.space.name)
     return load_trials(place, None, config.identity()) if place.exists() else []
-
-
-def _check_recipe(task: Task, recipe: Recipe, space: Space) -> None:
-    """Check that all fields of the recipe that are set or searched have an effect on a task."""
-    task.check_recipe(recipe.changed)
-    axes = [name.removeprefix(RECIPE) for name in space.axes if name.startswith(RECIPE)]
-    try:
-        task.check_recipe([*Recipe.from_dict(space.recipe).changed, *axes])
-    except RecipeError as error:
-        raise RecipeError(f"{error} (set by the space {space.name}: change it there)") from None
-
-
-def _joined(recipe: Recipe, space: Space, epochs: int) -> Recipe:
-    """Merge the given recipe with that of the space; raise an error if both set a value."""
-    given = {*recipe.changed} - {"epochs"}
-    axes = {name.removeprefix("recipe.") for name in space.axes if name.startswith("recipe.")}
-    for name in sorted(given & (axes | set(space.recipe))):
-        if name in axes or getattr(recipe, name) != space.recipe[name]:
-            how = "is an axis of" if name in axes else f"is {space.recipe[name]!r} in"
-            raise RunError(f"recipe.{name} {how} the space {space.name}: change it there")
-    return recipe.replace(**space.recipe, epochs=epochs)
 
 
 def _check_same(out: Path, config: SearchConfig) -> None:
@@ -455,88 +362,3 @@ def _check_same(out: Path, config: SearchConfig) -> None:
             f"{out}: holds another search: {other}; give the same (what is not given has its"
             " default) or another --out"
         )
-
-
-def _check_folds(axes: tuple[str, ...] | None, scheduler: str | EarlyStopping | None) -> None:
-    """Check that a search compares no trainings on different folds."""
-    if axes is not None:
-        raise RunError(
-            "folds: is not for a search that is asked about axes; leave ask out, or give seeds"
-            " instead of folds"
-        )
-    rule = scheduler.rule if isinstance(scheduler, EarlyStopping) else scheduler
-    if rule not in (None, "none"):
-        raise RunError(
-            f"folds: cannot be combined with the scheduler {rule}, which would compare trainings on"
-            " different folds"
-        )
-
-
-def _baseline(images: Data, seeds: Iterable[int]) -> float:
-    """Return the mean score of the trivial baseline on the validation splits of some seeds."""
-    score = fmean(
-        do_nothing(data, data.validation) for seed in seeds for data in [images.for_seed(seed)]
-    )
-    if isnan(score):
-        raise DataError(
-            f"{images.name}: the {images.task.metric.title} of the validation images is undefined:"
-            " no class or target differs among them"
-        )
-    return score
-
-
-def _seeds_of_folds(folds: int, seeds: int, trials: int | None) -> int:
-    """Return the number of trainings of each design.
-
-    Raises:
-        DataError: If the number of folds is out of range.
-        RunError: If a design could not be trained on all folds.
-    """
-    check_count(folds)
-    seeds = folds if seeds == 1 else seeds
-    if seeds % folds:
-        raise RunError(
-            f"seeds: {seeds} is not a multiple of the {folds} folds; give"
-            f" {ceil(seeds / folds) * folds}"
-        )
-    if trials is not None and trials % seeds:
-        raise RunError(
-            f"trials: {trials} is not a multiple of {seeds}, the trainings of each design; give"
-            f" {ceil(trials / seeds) * seeds}"
-        )
-    return seeds
-
-
-def _describe(
-    images: Data,
-    first: Data,
-    options: LoadOptions,
-    baseline: float,
-    is_given: bool,
-) -> DataConfig:
-    metric = images.task.metric.name
-    return DataConfig(
-        name=images.name if images.path is None else str(images.path),
-        root=None if options.root is None else str(Path(options.root).absolute()),
-        resized_to=None if options.image_size is None else Size.of(options.image_size).image_size,
-        split_seed=images.split_seed,
-        fingerprint=images.fingerprint,
-        in_channels=images.in_channels,
-        image_size=images.image_size,
-        classes=images.outputs,
-        train_images=len(first.train),
-        validation_images=len(first.validation),
-        source=images.source,
-        task=images.task.name,
-        task_version=images.task.version,
-        sigma=images.sigma,
-        baseline=baseline,
-        pixels=images.pixels,
-        is_given=is_given,
-        metric=None if metric == TASKS[images.task.name].metric.name else metric,
-        folds=images.folds,
-        skip_damaged=options.skip_damaged,
-        group_folders=options.group_folders,
-        cache=options.cache,
-        class_names=described_names(images),
-    )
