@@ -20,7 +20,7 @@ from skipsearch.errors import DataError, RunError
 from skipsearch.plan import ImageSize
 from skipsearch.recipe import Recipe
 from skipsearch.run.dataset import load_again
-from skipsearch.run.searching import _describe
+from skipsearch.run.dataset import describe
 from skipsearch.space import Space
 
 
@@ -200,7 +200,7 @@ def test_noise_that_is_none_is_refused(sigma: object) -> None:
 
 def described(data: Data, size: ImageSize | None = None) -> DataConfig:
     """What a search records of its data."""
-    return _describe(data, data, LoadOptions(image_size=size), 0.0, is_given=False)
+    return describe(data, data, LoadOptions(image_size=size), 0.0, is_given=False)
 
 
 def test_a_run_records_the_task_and_loads_it_again(tmp_path: Path) -> None:
