@@ -86,7 +86,7 @@ def _how(row: Row) -> str:
 def _at_best(seen: Sequence[Row], metric: Metric) -> str:
     """Describe which level the best design has."""
     leader = max(seen, key=lambda row: row["chance"])
-    low, high = metric.difference(leader["best_low"]), metric.difference(leader["best_high"])
+    low, high = metric.number(leader["best_low"]), metric.number(leader["best_high"])
     text = (
         f"The best design has {_name(leader)} with a probability of {leader['chance']:.2f}"
         f" (best {metric.title} {low} to {high}{metric.unit and f' {metric.unit}'})"

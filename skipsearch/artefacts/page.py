@@ -169,8 +169,8 @@ def _figures(figures: Mapping[str, Any], task: Task) -> list[str]:
         _table(("split", metric.title, "images", "95 % interval", "seeds", "baseline"), rows),
         f"The interval says how well the images, finite in number, settle the {metric.title} of"
         f" these weights; another seed gives other weights and another {metric.title}."
-        f" The baseline learns nothing: it is {task.nothing}. All are of the network in float32, as"
-        " in the files; trainings of the search may have been evaluated in bfloat16.",
+        f" The baseline learns nothing: it is {task.nothing}. They are of the network in float32;"
+        " trainings of the search may have been evaluated in bfloat16.",
         *(part for split, figure in figures.items() for part in _further(split, figure, task)),
     ]
 
