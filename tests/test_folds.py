@@ -23,15 +23,18 @@ from test_study import open_study, train
 import skipsearch as ss
 from skipsearch.analysis.command import search_command
 from skipsearch.analysis.confirm.chance import chance_of_best
+from skipsearch.analysis.legends import degradation_legend
 from skipsearch.analysis.ranking import interval, rank
+from skipsearch.analysis.report import _leading
 from skipsearch.analysis.ties import tied_with_leader
+from skipsearch.artefacts.page import _found
 from skipsearch.cli.parser import read_arguments
 from skipsearch.data import Split
 from skipsearch.data.folds import fold_rows
 from skipsearch.errors import DataError, RunError
 from skipsearch.record import FAIL
 from skipsearch.run import Run
-from skipsearch.task import ACCURACY, Scale
+from skipsearch.task import ACCURACY, R2, Scale
 
 RNG = np.random.default_rng(0)
 
@@ -296,6 +299,19 @@ def test_a_failed_design_leaves_its_trainings_to_complete_ones(tmp_path: Path) -
         counts[proposal.candidate.key] += 1
         train(study, proposal)
     assert set(counts.values()) == {3}
+
+
+def test_words_about_trainings_with_folds_do_not_say_seeds(tmp_path: Path) -> None:
+    study = open_study(tmp_path, trials=1, seeds=3, complete=True)
+    train(study, study.ask())
+    scale = Scale(R2, 20, folds=3)
+    said = [*_leading(rank(study.trials(), [3], scale), scale), degradation_legend(scale.repeat)]
+    search = {"run": "", "space": "", "data": "", "trials": 3, "designs": 1, "epochs": 3}
+    unknown = {R2.validation: 0.5, "seed": 0, "folds": 3, "confirmations": []}
+    said += _found(search | unknown, R2)[2:]
+    assert all("fold" in words for words in (said[0], *said[2:]))
+    assert "seed" not in " ".join(said)
+    assert "one fold each separates no designs" in said[1]
 
 
 @pytest.mark.usefixtures("ray")

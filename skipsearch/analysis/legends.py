@@ -20,10 +20,18 @@ IMPORTANCE = (
     "How much of the variance over the space an axis explains, and a pair of axes beyond the two"
     " (Sobol's shares), with 95 % intervals."
 )
-DEGRADATION = (
-    "Means over n seeds, with their deviation, after the same number of epochs; epochs_to_loss:"
-    " until a training loss that all of that depth reach."
-)
+
+
+def degradation_legend(repeat: str) -> str:
+    """Return the meaning of the columns of a degradation.
+
+    Args:
+        repeat: ``Scale.repeat``.
+    """
+    return (
+        f"Means over n {repeat}s, with their deviation, after the same number of epochs;"
+        " epochs_to_loss: until a training loss that all of that depth reach."
+    )
 
 
 def confirmation_meanings(repeat: str) -> Mapping[str, str]:

@@ -31,7 +31,7 @@ from skipsearch.analysis.sections import (
 )
 from skipsearch.axes import Range
 from skipsearch.errors import counted, escaped
-from skipsearch.task import Metric
+from skipsearch.task import Scale
 
 TO_SETTLE, SEEDS_TO_SETTLE = 300, 3  # minimum trials, and seeds per design, of a proposed search
 
@@ -82,7 +82,7 @@ def _answer(found: Findings) -> Iterator[str]:
     if found.confirmation is not None and found.confirmation.judged:
         yield from str(found.confirmation).splitlines()
     else:
-        yield from _leading(found.ranking, found.metric, found.config.data.folds is not None)
+        yield from _leading(found.ranking, found.config.scale)
     yield from answers(found.effects, found.metric, [axis for axis in known if axis not in asked])
     yield from _more(found)
     yield from dependences(found.interactions, found.metric)
@@ -126,15 +126,14 @@ def _more(found: Findings) -> Iterator[str]:
         yield search_command(more, found.path)
 
 
-def _leading(ranking: pd.DataFrame, metric: Metric, has_folds: bool) -> Iterator[str]:
-    first = ranking.iloc[0]
+def _leading(ranking: pd.DataFrame, scale: Scale) -> Iterator[str]:
+    first, metric, repeat = ranking.iloc[0], scale.metric, scale.repeat
     if isnan(first[metric.validation]):
         yield "No training has reached an epoch at which trainings are compared."
         return
     score, low, high = (metric.text(first[name]) for name in (metric.validation, "low", "high"))
     score = f"a validation {metric.title} of {score}"
-    what = "fold" if has_folds else "seed"
-    seeds = f"one {what}" if first.n == 1 else f"mean of {first.n} {what}s"
+    seeds = f"one {repeat}" if first.n == 1 else f"mean of {first.n} {repeat}s"
     interval = "" if isnan(first.low) else f", 95 % interval {low} to {high}"
     yield (
         f"Design {first.design[:6]} ({first.layout}) leads with {score}"
@@ -143,7 +142,7 @@ def _leading(ranking: pd.DataFrame, metric: Metric, has_folds: bool) -> Iterator
     tied = int(ranking.tied.sum())
     others = ""
     if isnan(first.low):
-        others = "one seed each separates no designs, and "
+        others = f"one {repeat} each separates no designs, and "
     elif tied > 1:
         are = "is" if tied == 2 else "are"
         others = f"{counted(tied - 1, 'other')} {are} statistically indistinguishable from it, and "

@@ -26,10 +26,10 @@ from skipsearch.analysis.figures import (
 from skipsearch.analysis.findings import Findings
 from skipsearch.analysis.interactions import DEPENDS, dependence
 from skipsearch.analysis.legends import (
-    DEGRADATION,
     EFFECTS,
     IMPORTANCE,
     confirmation_meanings,
+    degradation_legend,
     legend,
     ranking_legend,
 )
@@ -218,11 +218,11 @@ def degradation_section(found: Findings) -> Section | None:
     """Show whether going deeper helps."""
     if found.degradation is None:
         return None
-    table = found.degradation.table
+    table, repeat = found.degradation.table, found.config.scale.repeat
     picture = Picture(
         name="degradation",
         figure=plot_degradation(table, found.metric),
-        caption="Training and validation error against depth; 95 % intervals over seeds.",
+        caption=f"Training and validation error against depth; 95 % intervals over {repeat}s.",
     )
     errors = [f"{split}_error{end}" for split in ("train", "validation") for end in ("", "_sd")]
     rows = table.merge(found.degradation.verdicts[["group", "verdict"]], on="group")
@@ -238,7 +238,7 @@ def degradation_section(found: Findings) -> Section | None:
                 | {"layers": "d", "n": "d"}
                 | dict.fromkeys(errors, found.metric.cell)
                 | {"epochs_to_loss": ".0f", "verdict": "s"},
-                caption=DEGRADATION,
+                caption=degradation_legend(repeat),
                 top=30,
             )
         ],

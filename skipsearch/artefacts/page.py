@@ -111,16 +111,15 @@ def _found(search: Mapping[str, Any], metric: Metric) -> list[str]:
         "folds": search["folds"],
         f"validation {metric.title} there": metric.text(search[metric.validation]),
     }
-    scores = search["confirmations"]
+    scores, repeat = search["confirmations"], "seed" if search["folds"] is None else "fold"
     if not scores:
         several = f" of {search['trials']} trainings" if search["trials"] else ""
         verdict = (
-            f"**Unconfirmed.** It is the best{several} by noisy draws, few seeds each, and the"
-            " best of many noisy draws looks better than it is. Train the leading designs again,"
-            " with new seeds, before you rely on their order."
+            f"**Unconfirmed.** It is the best{several} by noisy draws, few {repeat}s each, and"
+            " the best of many noisy draws looks better than it is. Train the leading designs"
+            f" again, with new {repeat}s, before you rely on their order."
         )
     else:
-        repeat = "seed" if search["folds"] is None else "fold"
         spread = f", standard deviation {metric.text(stdev(scores))}" if scores[1:] else ""
         verdict = (
             f"Confirmed: trained again with new {repeat}s its validation {metric.title} was"

@@ -365,7 +365,7 @@ def add_degradation(verbs: Verbs) -> None:
 
 def degradation(options: argparse.Namespace) -> int:
     """Show whether deeper networks are worse, in a run or in a space that is trained first."""
-    from skipsearch.analysis.legends import DEGRADATION as LEGEND
+    from skipsearch.analysis.legends import degradation_legend
     from skipsearch.run import Run
 
     ready = options.what in ready_names()
@@ -403,7 +403,7 @@ def degradation(options: argparse.Namespace) -> int:
     print(text)
     print_words(
         "",
-        LEGEND,
+        degradation_legend(run.config.scale.repeat),
         "Of 100 groups in which nothing depends on depth, about 5 at most get a verdict other than"
         " tied.",
     )
