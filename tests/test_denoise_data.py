@@ -19,8 +19,7 @@ from skipsearch.early_stopping import EarlyStopping
 from skipsearch.errors import DataError, RunError
 from skipsearch.plan import ImageSize
 from skipsearch.recipe import Recipe
-from skipsearch.run.dataset import load_again
-from skipsearch.run.dataset import describe
+from skipsearch.run.dataset import describe, load_again
 from skipsearch.space import Space
 
 
