@@ -165,6 +165,10 @@ def test_check_names_the_values_that_never_build(
     assert "axes.groups[2]" not in out
 
 
+def share(percent: str) -> float:
+    return float(percent.removesuffix("%")) / 100
+
+
 def test_train_tells_what_seeds_have_in_common(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -178,14 +182,14 @@ def test_train_tells_what_seeds_have_in_common(
     assert re.findall(r"\S+(?: \S+)*", lines[1]) == [
         *("epoch", "train loss", "val. loss", "val. acc.", "s.d.", "seeds", "seconds")
     ]
-    mean, deviation = (float(lines[3].split()[column]) for column in (3, 4))
-    accuracies = [float(line.split()[2]) for line in lines[4:]]
+    mean, deviation = (share(lines[3].split()[column]) for column in (3, 4))
+    accuracies = [share(line.split()[2]) for line in lines[4:]]
     assert [line.split(":")[0] for line in lines[4:]] == ["seed 4", "seed 5", "seed 6"]
     assert mean == pytest.approx(fmean(accuracies), abs=1e-4)
     assert deviation == pytest.approx(stdev(accuracies), abs=1e-4)
     # One of them by itself is what it is among the others.
     assert main(["train", str(tmp_path / "d.yaml"), "--seed", "5", *recipe]) == 0
-    alone = float(capsys.readouterr().out.splitlines()[-1].split()[4])
+    alone = share(capsys.readouterr().out.splitlines()[-1].split()[4])
     assert alone == pytest.approx(accuracies[1], abs=0.01)
 
 
