@@ -147,7 +147,7 @@ def test_degradation_is_told_in_the_unit_of_the_metric(run: Run) -> None:
         assert re.search(error, plain)
         assert re.search(r"\(\+1\.4\d dB, \+1\.\d\d to \+1\.\d\d\)", plain)
     else:
-        assert re.search(r"Jaccard distance goes from 60\.\d\d% at 4 layers to 6\d\.\d\d%", plain)
+        assert re.search(r"Jaccard distance goes from 60\.\d\d % at 4 layers to 6\d\.\d\d %", plain)
         assert " points, " in plain
     table = found.table
     for error in ("train_error", "validation_error"):
@@ -167,7 +167,7 @@ def test_the_report_says_all_this(run: Run) -> None:
     assert f"To beat: {task.nothing}, with validation {task.metric.title}" in text
     assert "None are known yet: &#39;skipsearch export&#39; trains the leader" in text
     assert not re.search(r"\bnan\b", text)
-    score = {DENOISING: r"29\.\d\d dB", SEGMENTATION: r"4\d\.\d\d%"}[task]
+    score = {DENOISING: r"29\.\d\d dB", SEGMENTATION: r"4\d\.\d\d %"}[task]
     assert re.search(f"leads with .* {score}", text)
     assert "accuracy" not in text.lower()
 
@@ -278,9 +278,9 @@ def test_the_card_of_a_segmentation_has_its_classes() -> None:
     assert "| loss | both |" in page
     assert "| test | 37.50 % | 233 | 35.00 % to 40.00 % | 1 | 11.30 % |" in page
     assert "it is the most frequent class at every pixel." in page
-    assert "Further figures, test: mean dice 0.6000." in page
+    assert "Further figures, test: mean dice 60.00 %." in page
     assert "| class, test | iou | dice |" in page
-    assert "| middle | 0.2500 | 0.2500 |" in page
+    assert "| middle | 25.00 % | 25.00 % |" in page
     assert "| bright | absent | absent |" in page
     assert values["figures"]["test"]["classes"]["iou"]["bright"] is None
     assert facts(card)["test mean IoU"] == (

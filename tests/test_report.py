@@ -189,10 +189,15 @@ def test_the_page_says_what_the_run_says(page: Path, run: Run) -> None:
     assert "<b>tiny</b>" in words  # shown as it is, not obeyed
 
 
+def commands(text: str) -> list[list[str]]:
+    """Return the words of each command of a page, without the name of the program."""
+    found = [re.sub("<[^>]*>", "", line) for line in re.findall(r"<pre>(.*?)</pre>", text, re.S)]
+    return [shlex.split(html.unescape(line))[1:] for line in found]
+
+
 def test_the_command_on_the_page_asks_for_the_same_search(page: Path, run: Run) -> None:
-    text = html.unescape(page.read_text(encoding="utf-8"))
-    *_, command = re.findall(r"<pre>skipsearch (.*?)</pre>", text)
-    asked = make_parser().parse_args(shlex.split(command))
+    *_, command = commands(page.read_text(encoding="utf-8"))
+    asked = make_parser().parse_args(command)
     assert Space.load(asked.space).for_images(**run.config.image_sizes) == run.space
     assert (asked.trials, asked.epochs, asked.seeds, asked.seed) == (18, EPOCHS, 2, 0)
     assert (asked.sampler, asked.scheduler, asked.audit) == ("random", "asha", 0.05)
@@ -202,9 +207,8 @@ def test_the_command_on_the_page_asks_for_the_same_search(page: Path, run: Run) 
 
 
 def test_the_command_that_settles_what_is_open_can_be_run(page: Path) -> None:
-    text = page.read_text(encoding="utf-8")
-    (command,) = re.findall(r"as soon as it is settled:</p>\s*<pre>skipsearch ([^<]*)", text)
-    asked = make_parser().parse_args(shlex.split(html.unescape(command)))
+    _, _, text = page.read_text(encoding="utf-8").partition("as soon as it is settled:</p>")
+    asked = make_parser().parse_args(commands(text)[0])
     assert set(asked.ask.split(",")) <= set(asked_axes(page))
     assert (asked.trials, asked.epochs, asked.seeds) == (300, EPOCHS, 3)
     assert (asked.sampler, asked.scheduler) == (None, None)  # which --ask refuses
