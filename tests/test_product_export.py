@@ -21,9 +21,9 @@ from skipsearch.models import Network, build
 from skipsearch.plan import Block, Size, Steps
 from skipsearch.planning import SHORTCUTS
 
-# Shortcuts that the merges that add take in turn. What is left out stands in another stage: ``proj``
-# begins as ``proj-all``, and where ``omit`` leaves a change of shape without a shortcut no merge is
-# left.
+# Shortcuts that the merges that add take in turn. What is left out stands in another stage:
+# ``proj`` begins as ``proj-all``, and where ``omit`` leaves a change of shape without a shortcut
+# no merge is left.
 TURNS = ("pad", "proj-all", "avg-proj")
 # A few merges a network: each further stage doubles the height and width that the first one needs.
 PARTS = (("add", "gate", "cat"), ("shortcut-gate", "weighted", "dual", "max"))
