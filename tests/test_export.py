@@ -122,9 +122,7 @@ def stir(model: nn.Module, channels: int, size: int = 12) -> nn.Module:
         for parameter in model.parameters():
             if parameter.ndim < 2:
                 parameter.copy_(torch.rand(parameter.shape, generator=generator) + 0.5)
-        model.train()
-        for _ in range(3):
-            model(torch.randn(4, channels, size, size, generator=generator) + 0.5)
+        model.train()(torch.randn(4, channels, size, size, generator=generator) + 0.5)
     return model
 
 
@@ -138,7 +136,7 @@ def assert_same_network(design: Design, channels: int = 2, classes: int = 3) -> 
     assert all(torch.equal(a, b) for a, b in pairs)
     assert sum(p.numel() for p in written.parameters()) == names["PARAMETERS"]
     by_position(stir(library, channels), written)
-    for train, height, width in ((True, 9, 7), (False, 12, 12), (False, 7, 10)):
+    for train, height, width in ((True, 9, 7), (False, 12, 10)):
         images = torch.randn(3, channels, height, width)
         outputs = []
         for model in (library, written):

@@ -123,7 +123,8 @@ def test_ranking_needs_neither_torch_nor_ray(program: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["train", "conv3-bn + relu", "--epochs", "1"], ["rank", "--help"]]
+    "words",
+    [["train", "conv3-bn + relu", "--epochs", "1", "--seeds", "2"], ["rank", "--help"]],
 )
 def test_a_command_says_nothing_when_it_ends(words: list[str]) -> None:
     # The libraries below torch complain of what a process leaves behind. Its compiler and symbolic

@@ -10,7 +10,7 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from skipsearch.searching.reading import PART, read_trials
+from skipsearch.searching import reading
 from skipsearch.searching.storage import close_storage, open_storage
 from skipsearch.searching.write_behind import WriteBehind
 
@@ -73,7 +73,8 @@ def change(study: optuna.Study, rng: random.Random) -> None:
 def test_the_database_holds_what_memory_holds(tmp_path: Path, sampler: str, seed: int) -> None:
     rng = random.Random(seed)
     url = f"sqlite:///{tmp_path}/study.db"
-    optuna.create_study(storage=url, study_name="s", direction="maximize")
+    written = optuna.storages.RDBStorage(url)
+    optuna.create_study(storage=written, study_name="s", direction="maximize")
     compared = 0
     for _ in range(3):  # drivers, one after the other
         database = open_storage(url, quick=True)
@@ -84,12 +85,13 @@ def test_the_database_holds_what_memory_holds(tmp_path: Path, sampler: str, seed
             if rng.random() < 0.5:
                 continue
             memory.flush()
-            there = optuna.load_study(study_name="s", storage=url).trials
+            there = optuna.load_study(study_name="s", storage=written).trials
             here = [trial for trial in study.trials if trial.state != TrialState.WAITING]
             assert list(map(contents, there)) == list(map(contents, here))
             compared += len(here)
         memory.flush()
-        close_storage(database)
+        for storage in (written, database):  # whoever closes last leaves a single file
+            close_storage(storage)
     assert compared
 
 
@@ -127,11 +129,14 @@ def test_trials_that_waited_in_the_database_are_taken_up(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("directions", [["maximize"], ["maximize", "minimize"]])
-def test_trials_are_read_as_optuna_reads_them(tmp_path: Path, directions: list[str]) -> None:
-    memory = optuna.create_study(directions=directions)
+def test_trials_are_read_as_optuna_reads_them(
+    tmp_path: Path, directions: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "PART", 20)
+    memory = optuna.create_study(directions=directions, sampler=SAMPLERS["random"]())
     rng = random.Random(0)
     several = len(directions) > 1
-    for number in range(PART + 40):
+    for number in range(50):
         trial = memory.ask()
         trial.suggest_categorical("kind", ["add", "concat"])
         trial.suggest_float("rate", 0.01, 1.0, log=True)
@@ -154,5 +159,7 @@ def test_trials_are_read_as_optuna_reads_them(tmp_path: Path, directions: list[s
     study.add_trials(memory.trials)
     study_id = database.get_study_id_from_name("s")
     theirs = database.get_all_trials(study_id)
-    assert list(map(repr, read_trials(database.engine, study_id))) == list(map(repr, theirs))
-    assert len(theirs) == PART + 41
+    assert list(map(repr, reading.read_trials(database.engine, study_id))) == list(
+        map(repr, theirs)
+    )
+    assert len(theirs) == 51

@@ -185,6 +185,8 @@ def build(design: Design, in_channels: int = 3, classes: int = 10, seed: int = 0
         elif design.links or design.ups:
             network = LinkedNetwork
         model = network(plan, classes)
+        if next(model.parameters()).is_meta:  # PyTorch would import its compiler to fill nothing
+            return model
         for module in model.modules():
             if isinstance(module, nn.Conv2d) and not isinstance(module, DefaultConv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
