@@ -192,7 +192,7 @@ def made(path: Path, options: argparse.Namespace) -> Data:
         std=(0.3,) * CHANNELS,
         split_seed=0,
         augmentation={"crop": 4, "flip": True, "cutout": 0},
-        source="random",
+        origin="random",
         fingerprint="0" * 16,
     )
 

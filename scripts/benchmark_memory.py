@@ -94,7 +94,7 @@ def data_of(case: Case, images: int, size: tuple[int, int]) -> ss.Data:
         mean=(0.5,) * 3,
         std=(0.25,) * 3,
         split_seed=0,
-        source="",
+        origin="",
         fingerprint="0" * 16,
         augmentation={"crop": 0, "flip": False, "cutout": 0},
         task=case.task,

@@ -132,7 +132,7 @@ def random_data(device: torch.device, train: int, size: int, validation: int = 1
         std=(0.25,) * 3,
         split_seed=0,
         augmentation={"crop": 4, "flip": True, "cutout": 0},
-        source="random",
+        origin="random",
         fingerprint="0" * 16,
     ).to(device)
 

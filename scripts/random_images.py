@@ -29,6 +29,6 @@ def random_data(images: int, size: int) -> ss.Data:
         std=(0.25,) * CHANNELS,
         split_seed=0,
         augmentation={"crop": 0, "flip": False, "cutout": 0},
-        source="random",
+        origin="random",
         fingerprint="0" * 16,
     )

@@ -49,7 +49,7 @@ def made(task: str, sigma: float = 0.0, train: int = 40, channels: int = 3) -> D
         std=std,
         split_seed=0,
         augmentation={"crop": 2, "flip": True, "cutout": 0},
-        source="made by hand",
+        origin="made by hand",
         fingerprint="0" * 16,
         task=SEGMENTATION if segments else DENOISING,
         sigma=sigma,

@@ -223,8 +223,8 @@ def test_rank_says_once_what_is_equal_in_all_rows(
 ) -> None:
     assert main(["rank", str(run.path)]) == 0
     heads, *_, alike, _ = capsys.readouterr().out.partition(" trainings of")[0].splitlines()
-    assert alike.startswith("In all rows: state COMPLETE, epochs ")
-    assert not {"trial", "state", "epochs"} & set(heads.split())
+    assert alike.startswith("In all 2 rows: state COMPLETE, epochs ")
+    assert not {"state", "epochs"} & set(heads.split())
     assert main(["rank", str(run.path), "--top", "1"]) == 0  # nothing to be equal to
     heads, *_ = capsys.readouterr().out.splitlines()
     assert {"state", "epochs"} < set(heads.split())
@@ -250,7 +250,7 @@ def test_effects_of_two_axes_are_shown_together(
     copy = tmp_path / "copy"  # as if depth had been searched too
     shutil.copytree(run.path, copy)
     asked = parse_yaml((copy / "run.yaml").read_text(), "run.yaml", RunError)
-    asked["space"]["axes"]["depths"] = [[1], [2]]
+    asked["space"]["axes"] |= {"depths": [[1], [2]], "drop_path": [0.0, 0.25]}
     (copy / "run.yaml").write_text(dump_yaml(asked))
     with closing(sqlite3.connect(copy / "study.db")) as database:
         database.execute("DELETE FROM study_user_attributes")  # it does not say what it is of
@@ -259,9 +259,13 @@ def test_effects_of_two_axes_are_shown_together(
     assert main([*command, "--axis", "layout", "--with", "depths"]) == 0
     out = capsys.readouterr().out
     assert "layout and depths: not enough data. The pair explains" in out
+    assert "in accuracy; differences below 0.50 points are negligible." in out
     assert "additive" in out
     assert "How much of the variance" not in out
     assert (tmp_path / "effects.csv").is_file()
+    assert main([*command, "--axis", "drop_path", "--with", "layout"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"^ +0\.25 bn-relu-conv3", out, re.MULTILINE)  # a level, not a score
 
 
 def test_rank_warns_where_numerics_are_mixed(

@@ -212,6 +212,11 @@ def test_impossible_folds_are_refused(folds: Any, how: dict[str, Any], said: str
         data(n, **how).in_folds(folds)
 
 
+def test_data_are_divided_into_folds_once() -> None:
+    with pytest.raises(DataError, match="the data are divided into folds already"):
+        data().in_folds(4).in_folds(4, 4)
+
+
 # --- statistics ----------------------------------------------------------------------------------
 
 # Nadeau & Bengio 2003: the corrected resampled t-test, for 5 folds of 100 images.
@@ -353,10 +358,12 @@ def test_a_search_with_folds_goes_the_whole_way(tmp_path: Path) -> None:
     assert "mean of 2 folds" in str(confirmed)
     assert "new seed" not in str(confirmed)
     assert "interval of the mean over n folds" in run.report().read_text()
-    said: list[str] = []
-    exported = ss.export(
-        run, "best", tmp_path / "winner", data=images, on_data=lambda d: said.append(d.summary())
-    )
+    seen: list[ss.Data] = []
+    exported = ss.export(run, "best", tmp_path / "winner", data=images, on_data=seen.append)
+    assert (seen[0].folds, seen[0].notes) == (None, images.notes)  # those of the fixed splits
+    said = [seen[0].summary()]
+    with pytest.raises(RunError, match="the given data are divided into folds"):
+        ss.export(run, "best", tmp_path / "other", data=images.in_folds(3))
     assert exported.test.images == 18
     page = (exported.path / "card.md").read_text()
     assert "trained again with new folds" in page

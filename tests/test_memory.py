@@ -131,7 +131,7 @@ def test_the_count_is_a_close_upper_bound_of_what_training_holds(name: str) -> N
         split = Split(torch.zeros(32, 3, 32, 32, dtype=torch.uint8), torch.zeros(32).long())
         data = ss.Data(
             name="black", train=split, validation=split, test=None, class_names=("a", "b"),
-            mean=(0.5,) * 3, std=(0.5,) * 3, split_seed=0, source="", fingerprint="0" * 16,
+            mean=(0.5,) * 3, std=(0.5,) * 3, split_seed=0, origin="", fingerprint="0" * 16,
             augmentation={{"crop": 0, "flip": False, "cutout": 0}},
         )
         recipe = ss.Recipe(batch_size=32, precision="float32")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,15 +21,18 @@ from skipsearch.cli.words import (
 from skipsearch.defaults import MARGIN
 from skipsearch.errors import RunError, counted
 from skipsearch.record import COSTS, LATENCY, Trial
-from skipsearch.task import Metric
 
 if TYPE_CHECKING:
     import pandas as pd
 
 # Files in the folder of the report.
-DIFFERENCES = ("difference", "d_low", "d_high", "best_difference", "bd_low", "bd_high")
-BEYOND = ("beyond", "b_low", "b_high")
 RANKING_CSV, PARETO_CSV, EFFECTS_CSV = "ranking.csv", "pareto.csv", "effects.csv"
+# Columns of the tables of effects and interactions.
+SCORES = ("mean", "low", "high", "best", "best_low", "best_high", "additive")
+DIFFERENCES = (
+    *("difference", "d_low", "d_high", "best_difference", "bd_low", "bd_high"),
+    *("beyond", "b_low", "b_high"),
+)
 
 
 def add_rank(verbs: Verbs) -> None:
@@ -53,9 +56,8 @@ def rank(options: argparse.Namespace) -> None:
     table = run.rank()
     written = write_csv(table, options.csv, run, RANKING_CSV)
     seeds = [] if table.n.max() > 1 else ["n", "std"]
-    shown = table.head(options.top)
-    recipes = ["recipe"] if shown.recipe.nunique() == 1 else []
-    shown = shown.drop(columns=["trial", "reason", "numerics", *seeds, *recipes])
+    recipes = ["recipe"] if table.recipe.nunique() == 1 else []
+    shown = table.head(options.top).drop(columns=["reason", "numerics", *seeds, *recipes])
     if table.empty:
         print_path(f"{run.path}: no trial has been recorded yet")
         return
@@ -66,7 +68,7 @@ def rank(options: argparse.Namespace) -> None:
     )
     formats |= dict.fromkeys(("params", "macs"), "{:,}".format)
     shown["tied"] = ["=" if tied else "" for tied in shown.tied]
-    kept = {"design", metric.validation, "low", "high", "std", "tied", "params", "macs"}
+    kept = {"design", "trial", metric.validation, "low", "high", "std", "tied", "params", "macs"}
     equal = [name for name in shown if name not in kept and _is_constant(shown[name])]
     alike = ", ".join(f"{name} {shown[name].iloc[0]}" for name in equal)
     columns = shown.drop(columns=equal).rename(columns={metric.validation: short})
@@ -74,7 +76,7 @@ def rank(options: argparse.Namespace) -> None:
     trainings = counted(int(table.n.sum()), "training")
     print_words(
         "",
-        *([f"In all rows: {alike}."] if equal else []),
+        *([f"In all {len(shown)} rows: {alike}."] if equal else []),
         f"{trainings} of {counted(table.design.nunique(), 'design')}, {table.tied.sum()} tied.",
         ranking_legend(run.config.scale),
         *([run.config.baseline.sentence()] if run.config.baseline else []),
@@ -200,9 +202,15 @@ def effects(options: argparse.Namespace) -> None:
         return
     written = write_csv(table, options.csv, run, EFFECTS_CSV, index=False)
     print("\n".join(answers(table, metric, controlled=options.controlled)))
-    formats = _of_scores(table, DIFFERENCES, metric)
+    formats: dict[str, Callable[..., str]] = dict.fromkeys(SCORES, metric.cell)
+    formats |= dict.fromkeys(DIFFERENCES, metric.signed_cell)
     formats |= {"further": "{:,.0f}".format, "chance": "{:.4f}".format}
-    print(f"\nAfter {counted(table.epochs.iloc[0], 'epoch')}, in {metric.title}.")
+    margin = run.margin if options.margin is None else options.margin
+    negligible = metric.with_unit(metric.number(margin))
+    print(
+        f"\nAfter {counted(table.epochs.iloc[0], 'epoch')}, in {metric.title}; differences below"
+        f" {negligible} are negligible."
+    )
     average = ["axis", "level", "n", "mean", "low", "high", "difference", "d_low", "d_high"]
     best = ["axis", "level", "best", "best_low", "best_high", "best_difference", "bd_low"]
     over = f" at equal {options.controlled}" if options.controlled else ""
@@ -232,7 +240,6 @@ def effects(options: argparse.Namespace) -> None:
         share = f"The pair explains {both.share.iloc[0]:.1%} of the variance over the space."
         print(f"\n{dependence(both, metric)} {share}")
         map_of_both = both.drop(columns=["epochs", "share", "verdict"])
-        formats = _of_scores(map_of_both, BEYOND, metric)
         print(map_of_both.to_string(index=False, formatters=formats))
     if options.axis is None:
         importance = run.importance(epochs=options.epochs)
@@ -241,14 +248,6 @@ def effects(options: argparse.Namespace) -> None:
             return
         print_words("", IMPORTANCE)
         print(importance.to_string(index=False, float_format="{:.3f}".format))
-
-
-def _of_scores(
-    table: pd.DataFrame, differences: Collection[str], metric: Metric
-) -> dict[str, Callable[..., str]]:
-    """Return how to show the columns of scores of a table, and those of their differences."""
-    scores = [str(name) for name in table if table[name].dtype == float]
-    return {name: metric.signed_cell if name in differences else metric.cell for name in scores}
 
 
 def add_report(verbs: Verbs) -> None:

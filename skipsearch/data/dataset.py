@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 import torch
 
-from skipsearch.data.describing import source_of, source_with, summary_of
+from skipsearch.data.describing import origin_of, summary_of
 from skipsearch.data.device import find_device, room_for_images
 from skipsearch.data.dividing import three_splits
 from skipsearch.data.fingerprint import fingerprint, hash_of
@@ -46,7 +46,7 @@ class Data(GivenData):
         split_seed: Seed of the division into train and validation.
         augmentation: Convention of this data set, as the keywords of `augment`: crop (pixels of
             padding), flip (yes or no), cutout (side in pixels).
-        source: Origin in one sentence, with anything missing or unusual.
+        origin: Origin, without the notes; see ``source``.
         fingerprint: 16 hex digits of a BLAKE2b hash of the images and labels of every split.
         path: Absolute path of the folder or file; None for other data.
         notes: Notes on what was skipped or looks wrong.
@@ -74,7 +74,7 @@ class Data(GivenData):
     std: tuple[float, ...]
     split_seed: int
     augmentation: dict[str, int | bool]
-    source: str
+    origin: str
     fingerprint: str
     path: Path | None = None
     notes: Notes = field(default_factory=Notes)
@@ -144,7 +144,7 @@ class Data(GivenData):
             std=std,
             split_seed=split_seed,
             augmentation=dict(read.augmentation),
-            source=source_of(read, parts["train"].labels, divided.remark, resized_from, notes),
+            origin=origin_of(read, parts["train"].labels, divided.remark, resized_from),
             fingerprint=fingerprint(
                 {part: (s.images, s.labels) for part, s in splits.items()}, task, sigma
             ),
@@ -158,6 +158,11 @@ class Data(GivenData):
             drawn=divided.drawn,
             groups=divided.groups,
         )
+
+    @property
+    def source(self) -> str:
+        """Origin in one sentence, with anything missing or unusual."""
+        return "; ".join(filter(None, [self.origin, *map(escaped, self.notes.remarks())]))
 
     @property
     def classes(self) -> int:
@@ -281,12 +286,14 @@ class Data(GivenData):
             first_seed: Seed of the first training of a design.
 
         Raises:
-            DataError: If the number is out of range, the validation images are not drawn from the
-                training images, or a fold would lack a class.
+            DataError: If the number is out of range, the data are in folds already, the validation
+                images are not drawn from the training images, or a fold would lack a class.
         """
         if folds is None:
             return self
         check_count(folds)
+        if self.folds is not None:
+            raise DataError(f"{self.name}: the data are divided into folds already")
         if not self.drawn:
             raise DataError(
                 f"{self.name}: folds have no effect, since the data have their own validation"
@@ -303,7 +310,7 @@ class Data(GivenData):
             check_division(self.name, rows, answers, self.task, self.class_names, hint)
         test = None if self.test is None else self.test.to("cpu")
         notes = observe_folds(self.notes, pool.to("cpu"), rows, test)
-        return replace(folded, notes=notes, source=source_with(self.source, self.notes, notes))
+        return replace(folded, notes=notes)
 
     def for_seed(self, seed: int) -> "Data":
         """Return the data for a training with this seed.
@@ -369,6 +376,6 @@ class Data(GivenData):
         return replace(
             self,
             train=self.train.followed_by(self.validation),
-            source=f"{self.source}; the validation images are trained on too",
+            origin=f"{self.origin}; the validation images are trained on too",
             fingerprint=hash_of([b"validation in training", self.fingerprint.encode()]),
         )

@@ -34,36 +34,21 @@ DESCRIBE: Mapping[str, Callable[[Any, tuple[str, ...]], list[str]]] = {
 SAID_FROM = 2**28  # bytes of images in memory from which the summary mentions them
 
 
-def source_of(
-    read: Read, labels: Any, division: str, resized_from: Size | None, notes: Notes
-) -> str:
-    """Return the origin of a data set in one sentence, with anything missing or unusual.
+def origin_of(read: Read, labels: Any, division: str, resized_from: Size | None) -> str:
+    """Return the origin of a data set in one sentence.
 
     Args:
         read: Source after reading.
         labels: Labels of its training images, after resizing.
         division: Clause on how it was divided.
         resized_from: Height and width of the images before; None if they keep them.
-        notes: Notes on what was skipped or looks wrong.
     """
     clauses = [read.source, division]
     if read.task.name in BALANCE:
         clauses.append(BALANCE[read.task.name](labels, read.class_names))
     if resized_from is not None:
         clauses.append(f"resized from {resized_from.height}x{resized_from.width} pixels")
-    return escaped("; ".join(filter(None, [*clauses, *notes.remarks()])))
-
-
-def source_with(source: str, notes: Notes, others: Notes) -> str:
-    """Return the origin of a data set with other notes.
-
-    Args:
-        source: Origin, which ends with the notes.
-        notes: Its notes.
-        others: Notes in their place.
-    """
-    start = source.removesuffix(escaped("; ".join(notes.remarks()))).removesuffix("; ")
-    return escaped("; ".join([start, *others.remarks()]))
+    return escaped("; ".join(filter(None, clauses)))
 
 
 def summary_of(

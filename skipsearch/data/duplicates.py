@@ -58,26 +58,24 @@ def find_duplicates(splits: Mapping[str, Split]) -> Duplicates:
     )
 
 
-def find_across_folds(pool: Split, rows: Sequence[Array]) -> int:
-    """Return the number of images that are equal to one in another fold.
+def find_in_folds(pool: Split, rows: Sequence[Array], test: Split | None) -> tuple[int, int]:
+    """Return the numbers of images in another fold as well, and of test images in any fold.
 
     Args:
         pool: All images that are divided into folds, on the CPU.
         rows: Rows of each fold.
+        test: Test split, on the CPU; None if it was removed.
     """
+    digests = _digests(pool.images)
     fold = np.empty(len(pool), dtype=np.int64)
     for number, held in enumerate(rows):
         fold[held] = number
-    images, inverse = np.unique(_digests(pool.images), return_inverse=True)
+    images, inverse = np.unique(digests, return_inverse=True)
     lowest, highest = np.full(len(images), len(rows)), np.zeros(len(images), dtype=np.int64)
     np.minimum.at(lowest, inverse, fold)
     np.maximum.at(highest, inverse, fold)
-    return int((lowest < highest)[inverse].sum())
-
-
-def find_again(images: Split, others: Split) -> int:
-    """Return the number of images that are in another split as well, both on the CPU."""
-    return int(np.isin(_digests(images.images), _digests(others.images)).sum())
+    again = 0 if test is None else int(np.isin(_digests(test.images), images).sum())
+    return int((lowest < highest)[inverse].sum()), again
 
 
 def _label_words(labels: Images) -> Words:

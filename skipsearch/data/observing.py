@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from skipsearch.data.duplicates import find_across_folds, find_again, find_duplicates
+from skipsearch.data.duplicates import find_duplicates, find_in_folds
 from skipsearch.data.mapped import chunks
 from skipsearch.data.notes import POOL, Notes
 from skipsearch.data.source import Array, Read
@@ -72,11 +72,11 @@ def observe_folds(notes: Notes, pool: Split, rows: Sequence[Array], test: Split 
         rows: Rows of each fold.
         test: Test split, on the CPU; None if it was removed.
     """
-    again = 0 if test is None else find_again(test, pool)
+    across, again = find_in_folds(pool, rows, test)
     return replace(
         notes,
         repeated={("test", POOL): again} if again else {},
-        across_folds=find_across_folds(pool, rows),
+        across_folds=across,
         sizes={POOL: len(pool)} | ({} if test is None else {"test": len(test)}),
         absent=_of_folds(notes.absent),
         unused=_of_folds(notes.unused),

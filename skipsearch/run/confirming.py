@@ -9,6 +9,7 @@ from skipsearch.config import ConfirmConfig
 from skipsearch.data import Data
 from skipsearch.defaults import LEADER_SEEDS, LEADERS
 from skipsearch.errors import RunError
+from skipsearch.run.dataset import load_again
 from skipsearch.run.folder import Run
 from skipsearch.run.lock import locked
 from skipsearch.run.places import CONFIRM, CONFIRMATIONS
@@ -75,7 +76,8 @@ def confirm(
         if not found.wanted:
             write_atomically(run.path / CONFIRM, text)
             return found
-        images, params = run.load_data("cpu", data, data_root), run.study.params()
+        images = load_again(run.path, run.config.data, "cpu", data, data_root)
+        params = run.study.params()
         images = images.in_folds(run.config.data.folds, first_new_seed(run.config))
         plan = Plan(
             space=run.space,

@@ -29,6 +29,8 @@ def load_again(
 ) -> Data:
     """Load the data set of a run again for further trainings, and check that it is the same.
 
+    It has the fixed splits, also in a run with folds.
+
     Args:
         run: Run folder, for messages.
         asked: Configuration of the data set in the search.
@@ -37,8 +39,8 @@ def load_again(
         data_root: Folder of the data set's files; None for the folder used by the search.
 
     Raises:
-        RunError: If its images, labels, splits or class names differ from those of the search, or
-            this version of skipsearch trains in another way.
+        RunError: If its images, labels, splits or class names differ from those of the search,
+            given data are in folds, or this version of skipsearch trains in another way.
         DataError: If it is missing.
     """
     task = asked.judged_task
@@ -46,6 +48,8 @@ def load_again(
         other = task.difference(asked.task_version, task.version)
         raise RunError(f"{run}: {other}; search again, in another folder")
     if isinstance(data, Data):
+        if data.folds is not None:
+            raise RunError(f"{run}: the given data are divided into folds; give them undivided")
         _check_same(run, asked, data, "the given data are not what was searched")
         return data.to(device).judged_by(task.metric.name)
     if data is None and asked.is_given:

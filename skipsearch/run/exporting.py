@@ -17,6 +17,7 @@ from skipsearch.design import Design
 from skipsearch.errors import RunError, escaped, not_one_of
 from skipsearch.models import build
 from skipsearch.record import Epoch, Measurement, Trial
+from skipsearch.run.dataset import load_again
 from skipsearch.run.folder import Run
 from skipsearch.run.places import GALLERIES, check_outside
 from skipsearch.run.seeds import check_seed
@@ -106,8 +107,8 @@ def export(
         out = run.path / "export" / name
     out = Path(out)
     check_request(out, formats, precision)
-    images = run.load_data(device or default_device(), data, data_root)
-    images = dataclasses.replace(images, folds=None)  # the fixed splits, whatever the search had
+    # The fixed splits, also after a search with folds.
+    images = load_again(run.path, run.config.data, device or default_device(), data, data_root)
     check_outside(out, images.path)
     if images.test is None:
         raise RunError(f"{run.path}: the given data have no test split, which export tests on")
