@@ -193,7 +193,7 @@ def refuse_unknown_keys(
     Args:
         keys: Given keys.
         allowed: Known keys.
-        what: What the keys belong to, such as ``design``.
+        what: Name of the value that the keys belong to, such as ``design``.
         error: Class of the error to raise.
     """
     known = list(allowed)

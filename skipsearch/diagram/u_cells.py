@@ -34,7 +34,7 @@ class Cell(NamedTuple):
         column: Number of its column, from 0 for the encoder.
         row: Number of its row, from 0 at the top.
         piece: Its card, or the text of the image or the output; None if a stage has no blocks.
-        before: What is between it and what it reads, in the order of computing.
+        before: Operations between it and its input, in the order of computation.
         reads: End that it reads; None for the image.
         sign: Sign of its join; empty if no long skip ends there.
         note: Parameters of the join.

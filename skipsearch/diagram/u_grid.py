@@ -19,13 +19,13 @@ class Row(NamedTuple):
     """Heights in a row.
 
     Attributes:
-        over: Of the lane above the cards, of each end that has one.
-        top: Of the room of the cards, which no lane crosses.
-        base: Of the bottom of the cards.
-        line: Of its joins.
-        under: Of the lane below the joins.
-        low: Of the room between it and the next row, which no lane crosses.
-        floor: Of the bottom of that room.
+        over: Height of the lane above the cards, for each end that has one.
+        top: Top of the area of the cards, which no lane crosses.
+        base: Bottom of the cards.
+        line: Height of the joins.
+        under: Height of the lane below the joins.
+        low: Top of the area between this row and the next one, which no lane crosses.
+        floor: Bottom of that area.
     """
 
     over: dict[End, float]
@@ -44,9 +44,9 @@ class Grid(NamedTuple):
         rows: Heights of each row.
         columns: Middle of each column.
         widths: Width of each column.
-        riser: Where the encoder's lanes above the cards begin.
+        riser: Position at which the encoder's lanes above the cards begin.
         across: Middle of the operations on straight long skips, on the left of each column.
-        lanes: Of each way that goes up or down.
+        lanes: Position of each way that goes up or down.
     """
 
     rows: list[Row]

@@ -27,7 +27,7 @@ class Way(NamedTuple):
 
     Attributes:
         skip: The long skip.
-        leaving: Where it leaves the row of its source.
+        leaving: Side on which it leaves the row of its source.
         channel: Column on whose left it goes up or down; one more than the last column for the
             right of the decoder.
         drop: Number of rows from its source down to its target; negative if it goes up.
