@@ -236,14 +236,14 @@ def report(rows: Sequence[Mapping[str, str]], metric: Metric) -> str:
     scores: dict[str, dict[int, float]] = {variant.name: {} for variant in VARIANTS}
     for row in rows:
         if row["score"]:
-            scores[row["variant"]][int(row["seed"])] = metric.factor * float(row["score"])
+            scores[row["variant"]][int(row["seed"])] = metric.in_unit(float(row["score"]))
     if not any(scores.values()):
         return "No training has been recorded yet."
     row = rows[0]
-    nothing = metric.factor * float(row["do_nothing"])
+    nothing = metric.in_unit(float(row["do_nothing"]))
     params = {row["variant"]: f"{int(row['params']):,}" for row in rows}
     lines = [
-        f"Validation {metric.title} in {metric.unit}: {row['data']}, {row['task']},"
+        f"{metric.named(f'Validation {metric.title}')}: {row['data']}, {row['task']},"
         f" {row['image_size']} pixels, {row['train_images']} training and"
         f" {row['validation_images']} validation images, {counted(int(row['epochs']), 'epoch')}.\n",
         f"| long skips | parameters | n | {metric.title} (95 %) | do nothing"
@@ -356,7 +356,7 @@ def verdict(
     text = f"{name} (n = {len(differences)}): {within(differences, '+')} {unit}"
     if is_told:
         return f"{text}: the seeds tell them apart."
-    margin = metric.factor * metric.margin
+    margin = metric.in_unit(metric.margin)
     size = max(abs(mean(differences)), margin)
     enough = seeds_to_tell(size, stdev(differences))
     number = f"more than {MOST_SEEDS}" if enough is None else f"about {enough}"

@@ -5,12 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import Protocol, Self, TypeVar
 
 from skipsearch.defaults import MARGIN
 from skipsearch.errors import DesignError, RecipeError, RunError, not_one_of, shown_value
 from skipsearch.intervals import rounding, wilson
 from skipsearch.kinds import MAPS
 from skipsearch.table import Table
+
+
+class Scalable(Protocol):
+    """A number, an array or a column of numbers."""
+
+    def __rmul__(self, factor: float, /) -> Self:
+        """Return the numbers, each times a factor."""
+
+
+Numbers = TypeVar("Numbers", bound=Scalable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +44,13 @@ class Metric:
         error: Name of the error that belongs to a score, see ``lack``.
         unit: Unit in which values are shown; empty for a number without a unit.
         difference_unit: Unit in which differences between values are shown; empty for none.
-        factor: Factor from a value to that unit.
-        decimals: Number of decimals of a value in that unit.
-        digits: Number of decimals of a difference in sentences.
         margin: Default difference that is too small to matter; for an error, as a share of that of
             the baseline, see ``Scale.margin``.
         worst: Lowest possible score; minus infinity if there is none, as for R2.
         best: Highest possible score.
+        factor: Factor from a value to its unit, see ``in_unit``.
+        decimals: Number of decimals of a value in its unit; errors have significant digits.
+        difference_decimals: Number of decimals of a difference in sentences; likewise.
         is_share_of_images: Whether a score is the share of images that a network gets right, so
             that its uncertainty follows from the binomial distribution.
         is_logarithm: Whether a score is minus the logarithm of an error, as decibels are.
@@ -52,12 +63,12 @@ class Metric:
     error: str
     unit: str
     difference_unit: str
-    factor: float
-    decimals: int
-    digits: int
     margin: float
     worst: float
     best: float
+    factor: float = 1.0
+    decimals: int = 2
+    difference_decimals: int = 2
     is_share_of_images: bool = False
     is_logarithm: bool = False
     is_error: bool = False
@@ -90,6 +101,14 @@ class Metric:
         """Return the gap to the best score; for a logarithmic score, the logarithm of the error."""
         return -score if self.is_logarithm else self.best - score
 
+    def in_unit(self, values: Numbers) -> Numbers:
+        """Return values, errors or differences in the unit in which they are shown.
+
+        Args:
+            values: A number, an array or a column.
+        """
+        return self.factor * values
+
     def text(self, value: float | None) -> str:
         """Return a value as text with its unit; empty for None."""
         return "" if value is None else f"{self.number(value)} {self.unit}".rstrip()
@@ -108,10 +127,15 @@ class Metric:
         """
         if self.is_error:
             return significant(value, sign)
-        return f"{self.factor * value:{sign}.{self.decimals}f}"
+        return f"{self.in_unit(value):{sign}.{self.decimals}f}"
 
     def cell(self, value: float, sign: str = "") -> str:
-        """Return the same as text for a table, with the percent sign but no other unit."""
+        """Return a value, or a difference, as text for a table: with a percent sign, else no unit.
+
+        Args:
+            value: Value or difference.
+            sign: ``+`` to show the sign of a positive one too.
+        """
         return f"{self.number(value, sign)}{'%' if self.unit == '%' else ''}"
 
     def signed_cell(self, difference: float) -> str:
@@ -122,7 +146,7 @@ class Metric:
         """Return a difference as text for a sentence, without its unit."""
         if self.is_error:
             return significant(value, sign)
-        return f"{self.factor * value:{sign}.{self.digits}f}"
+        return f"{self.in_unit(value):{sign}.{self.difference_decimals}f}"
 
     def with_unit(self, differences: str) -> str:
         """Return the text of one or several differences, followed by their unit."""
@@ -130,7 +154,11 @@ class Metric:
 
     def named(self, quantity: str) -> str:
         """Return the name of a value or an error with its unit, for an axis or a caption."""
-        return f"{quantity}, {self.unit}" if self.unit else quantity
+        return f"{quantity} ({self.unit})" if self.unit else quantity
+
+    def differences_in(self, quantity: str) -> str:
+        """Return what differences of a quantity are in, such as ``points of mean IoU``."""
+        return f"{self.difference_unit} of {quantity}" if self.difference_unit else quantity
 
     def clip(self, score: float) -> float:
         """Return the nearest possible score; NaN for NaN."""
@@ -371,12 +399,11 @@ ACCURACY = Metric(
     error="error",
     unit="%",
     difference_unit="points",
-    factor=100.0,
-    decimals=2,
-    digits=1,
     margin=MARGIN,
     worst=0.0,
     best=1.0,
+    factor=100.0,
+    difference_decimals=1,
     is_share_of_images=True,
 )
 # The mean of the recall over the classes that the images have (Brodersen et al. 2010,
@@ -400,7 +427,7 @@ MACRO_F1 = replace(
     difference_unit="",
     factor=1.0,
     decimals=4,
-    digits=3,
+    difference_decimals=3,
 )
 # The mean over the classes of the area under the ROC curve, each against the rest; for two classes
 # that of the second one (Hanley & McNeil 1982, doi:10.1148/radiology.143.1.7063747).
@@ -434,9 +461,6 @@ PSNR = Metric(
     error="mean squared error",
     unit="dB",
     difference_unit="dB",
-    factor=1.0,
-    decimals=2,
-    digits=2,
     margin=0.05,
     worst=0.0,
     best=100.0,
@@ -462,17 +486,12 @@ RMSE = Metric(
     error="RMSE",
     unit="target units",
     difference_unit="target units",
-    factor=1.0,
-    decimals=2,  # not used: errors have significant digits
-    digits=2,
     margin=0.005,
     worst=-math.inf,
     best=0.0,
     is_error=True,
 )
 MAE = replace(RMSE, name="mae", title="MAE", short="MAE", error="MAE")
-# Figures besides the score that are shown like the accuracy and the mean IoU.
-IN_PERCENT = ("accuracy", "balanced_accuracy", "pixel_accuracy", "mean_dice", "iou", "dice")
 CLASSIFICATION = Task(
     name="classification",
     loss="cross-entropy",
@@ -528,19 +547,17 @@ TASKS = Table(
         for task in (CLASSIFICATION, SEGMENTATION, DENOISING, MULTI_LABEL, REGRESSION)
     },
 )
-
-
-def figure_text(name: str, value: float) -> str:
-    """Return a figure besides the score as text, like the metric that it belongs to.
-
-    Args:
-        name: Name of the figure, such as ``accuracy``, or ``iou`` of a class.
-        value: Its value.
-    """
-    if name in IN_PERCENT:
-        return ACCURACY.text(value)
-    small = 0 < abs(value) < 0.001
-    return f"{value:.4g}" if small else f"{value:.4f}"
+# Figures besides the score, of all images or of each class, label or target, and the metrics like
+# which they are shown.
+FIGURES = Table(
+    "figure",
+    {metric.name: metric for metric in (ACCURACY, MACRO_F1, AUROC, R2, RMSE, MAE)}
+    | dict.fromkeys(("recall", "precision", "f1"), MACRO_F1)
+    | {"average_precision": MEAN_AVERAGE_PRECISION}
+    | {"pixel_accuracy": ACCURACY}
+    | dict.fromkeys(("iou", "dice", "mean_dice"), MEAN_IOU)
+    | {"ssim": MACRO_F1},  # at most 1, without a unit
+)
 
 
 def all_metrics() -> list[Metric]:

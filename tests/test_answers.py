@@ -229,24 +229,28 @@ def drawn_world(rng: np.random.Generator) -> Array:
     return rng.multivariate_normal(np.zeros(len(GRID)), covariance)
 
 
-def test_draws_do_not_depend_on_the_signs_of_eigenvectors(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The signs depend on the BLAS, and so does the choice of vectors with equal eigenvalues."""
+def test_draws_do_not_depend_on_the_choice_of_eigenvectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their signs depend on the BLAS, and with equal eigenvalues their directions do."""
     rows, eigh = GRID.astype(float), np.linalg.eigh
 
-    def draws() -> np.ndarray:
+    def draws(signs: float, angle: float) -> np.ndarray:
+        def chosen(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            values, vectors = eigh(matrix)
+            values[-2] = values[-1]  # a pair that may be rotated
+            turn = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+            vectors[:, -2:] = vectors[:, -2:] @ turn
+            return values, vectors * np.where(np.arange(len(values)) % 2, signs, 1.0)
+
+        monkeypatch.setattr(np.linalg, "eigh", chosen)
         rng = np.random.default_rng(7)
         seen = rng.normal(size=len(rows))
         warp, noise = Warp(2.0, 0.5, Scale(ACCURACY, 10**6)), np.full(len(rows), 1e-4)
         belief = Belief.of(Encoding(AXES), warp, rows, seen, noise, rng)
         return belief.values(rows, 50, rng)
 
-    def flipped(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        values, vectors = eigh(matrix)
-        return values, vectors * np.where(np.arange(len(values)) % 2, -1.0, 1.0)
-
-    expected = draws()
-    monkeypatch.setattr(np.linalg, "eigh", flipped)
-    assert draws() == pytest.approx(expected, abs=1e-8)
+    expected = draws(1.0, 0.0)
+    assert draws(-1.0, 0.0) == pytest.approx(expected, abs=1e-8)
+    assert draws(1.0, 0.7) == pytest.approx(expected, abs=1e-8)
 
 
 def test_intervals_of_means_and_bests_hold_the_truth_of_worlds_that_are_drawn() -> None:

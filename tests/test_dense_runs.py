@@ -207,10 +207,10 @@ def test_a_front_of_single_seeds_is_drawn_without_intervals() -> None:
     table = pareto(trials, ("validation_psnr", "params"), Scale(PSNR, 100))
     assert table.low.isna().all()
     (axes,) = plot_front(trials, table, PSNR).axes
-    assert axes.get_ylabel() == "validation PSNR, dB"
+    assert axes.get_ylabel() == "validation PSNR (dB)"
     (axes,) = plot_curves(trials, {}, PSNR).axes
     assert axes.get_yscale() == "linear"  # decibels are logarithms already
-    assert axes.get_ylabel() == "validation mean squared error, dB"
+    assert axes.get_ylabel() == "validation mean squared error (dB)"
     assert axes.get_ylim()[0] < -29
 
 

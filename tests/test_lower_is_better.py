@@ -244,7 +244,7 @@ def test_the_front_and_its_share_are_the_same(run: Run, twin: Run) -> None:
     )
     assert analysis.dominated_share(trials, both, scale, reference) == pytest.approx(expected_share)
     (axes,) = plot_front(trials, table, RMSE).axes
-    assert axes.get_ylabel() == "validation RMSE, target units"
+    assert axes.get_ylabel() == "validation RMSE (target units)"
     assert axes.get_ylim()[1] > table.validation_rmse.max()
 
 

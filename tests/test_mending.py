@@ -82,8 +82,8 @@ def test_what_long_skips_do_to_depth_is_told(
     assert f" {metric.difference_unit} {'more' if without > 4 else 'less'} with them" in last
     if change is not None:
         shown = float(last.partition("rises by ")[2].split()[0])
-        expected = metric.factor * UNIT[metric] * change
-        assert shown == pytest.approx(expected, abs=0.4 * metric.factor * UNIT[metric])
+        unit = metric.in_unit(UNIT[metric])
+        assert shown == pytest.approx(unit * change, abs=0.4 * unit)
 
 
 def test_groups_without_skips_come_first_and_are_named() -> None:

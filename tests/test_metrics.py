@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from dense_data import denoising, segmentation
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, precision_recall_fscore_support
 from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor
 from torch.nn import functional as F
+from vector_data import multi_label, regression
 
 import skipsearch as ss
 from skipsearch.analysis.command import search_command
@@ -28,6 +30,7 @@ from skipsearch.run import Run
 from skipsearch.task import (
     BALANCED_ACCURACY,
     CLASSIFICATION,
+    FIGURES,
     MACRO_F1,
     SEGMENTATION,
     Metric,
@@ -35,6 +38,7 @@ from skipsearch.task import (
 )
 from skipsearch.training import do_nothing
 from skipsearch.training.bootstrap import bootstrap
+from skipsearch.training.criteria import CRITERIA
 from skipsearch.training.criteria.classification import (
     ClassificationCriterion,
     PerClassCriterion,
@@ -93,6 +97,26 @@ def test_scores_are_those_of_scikit_learn(labels: tuple[list[int], list[int]]) -
         assert figures["accuracy"] == pytest.approx((truth == found).double().mean().item())
         assert list(of_classes["recall"].values()) == pytest.approx(recall, nan_ok=True)
         assert list(of_classes["precision"].values()) == pytest.approx(precision, nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [unbalanced(), segmentation(), denoising(), multi_label(), regression()],
+    ids=lambda data: data.task.name,
+)
+def test_every_figure_is_shown_like_a_metric(data: Data) -> None:
+    task = data.task
+    for metric in (task.metric, *task.other_metrics):
+        judged = data.judged_by(metric.name)
+        criterion = CRITERIA[task.name](judged, Recipe())
+        split = judged.validation
+        keys = torch.arange(len(split))
+        inputs, target = criterion.pose(split.images / 255, split.labels, keys)
+        outputs = criterion.nothing(inputs)
+        tallies = criterion.tally(outputs[:, None], target[:, None], complete=True)[:, 0]
+        whole = tallies if criterion.collects else tallies.sum(0)
+        figures = criterion.figures(whole, len(split))
+        assert {*figures.whole, *figures.classes} <= set(FIGURES)
 
 
 def test_class_weights_are_those_of_scikit_learn_and_of_torch() -> None:

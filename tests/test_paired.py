@@ -243,6 +243,16 @@ def test_one_pair_of_designs_with_several_seeds_is_compared_by_its_seeds() -> No
     assert (row.pairs, row.method) == (6, "seeds")
 
 
+def test_pairs_of_folds_are_called_so() -> None:
+    rng = np.random.default_rng(5)
+    draws = iter(rng.normal([[0.9], [0.8]], 0.01, (2, 6)).reshape(-1))
+    trials = runs_of([POST, PRE], 1, lambda *_: next(draws), seeds=6)
+    scale = Scale(ACCURACY, 100_000, folds=6)
+    table = effects(observe(trials, RUNGS, scale, AXES), "layout")
+    assert (table.method[1], table.pairs[1]) == ("folds", 6)
+    assert "6 pairs of folds)" in answers(table, ACCURACY)[0]
+
+
 def test_a_few_designs_with_several_seeds_are_taken_as_given() -> None:
     # The difference is another one at each depth, which is no noise where these are meant.
     rng = np.random.default_rng(6)

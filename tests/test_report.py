@@ -460,10 +460,19 @@ def test_a_run_draws_what_its_tables_say(name: str, run: Run) -> None:
     assert figure._repr_png_().startswith(b"\x89PNG")
     texts = {text.get_text() for text in figure.findobj(Text)}
     shown = {
-        "effects": {"layout", *run.effects("layout").level},
-        "interaction": {"layout", "depths", *run.interactions("layout", "depths").layout},
-        "degradation": {"layers", "training error, %", "validation error, %"},
-        "front": {"multiply-adds for one image", "validation accuracy, %"},
+        "effects": {
+            "layout",
+            "difference from the first level (points of validation accuracy)",
+            *run.effects("layout").level,
+        },
+        "interaction": {
+            "layout",
+            "depths",
+            *run.interactions("layout", "depths").layout,
+            *run.interactions("layout", "depths")["mean"].map(ACCURACY.number),
+        },
+        "degradation": {"layers", "training error (%)", "validation error (%)"},
+        "front": {"multiply-adds for one image", "validation accuracy (%)"},
         "curves": {"epoch", f"1. {run.rank().design[1][:6]}"},
     }
     assert shown[name] <= texts

@@ -39,7 +39,7 @@ def test_a_study_goes_on_where_it_was(study: Any, data: Data, tmp_path: Path) ->
     params = {row["variant"]: int(row["params"]) for row in rows}
     assert params["every level, add"] == params[study.NONE]  # a comparison fair in size
     text = study.report(rows, data.task.metric)
-    nothing = data.task.metric.factor * float(rows[0]["do_nothing"])
+    nothing = data.task.metric.in_unit(float(rows[0]["do_nothing"]))
     assert text.count(f"| {nothing:.2f} |") == len(variants)
     other = study.recipe_for(data, 2)
     assert not any(study.is_of(row, data, other) for row in rows)

@@ -22,11 +22,14 @@ from skipsearch.task import (
     BALANCED_ACCURACY,
     CLASSIFICATION,
     DENOISING,
+    FIGURES,
     MACRO_F1,
+    MAE,
     MEAN_AVERAGE_PRECISION,
     MEAN_IOU,
     MULTI_LABEL,
     R2,
+    RMSE,
     SEGMENTATION,
     TASKS,
     Baseline,
@@ -34,7 +37,6 @@ from skipsearch.task import (
     Scale,
     Task,
     all_metrics,
-    figure_text,
 )
 from skipsearch.task import PSNR as DECIBELS
 from skipsearch.training.criteria import CRITERIA
@@ -76,6 +78,8 @@ def test_shares_beside_accuracies_are_from_0_to_1_everywhere(metric: Metric) -> 
     assert metric.signed_cell(0.01) == "+0.0100"
     assert metric.with_unit(metric.difference(0.0123)) == "0.012"
     assert metric.named("validation score") == "validation score"
+    assert metric.differences_in("validation score") == "validation score"
+    assert metric.in_unit(0.5) == 0.5
 
 
 @pytest.mark.parametrize("metric", [ACCURACY, BALANCED_ACCURACY, MEAN_IOU])
@@ -83,7 +87,10 @@ def test_accuracies_and_overlaps_are_in_percent_everywhere(metric: Metric) -> No
     assert metric.text(0.34125) == "34.12 %"
     assert metric.cell(0.34125) == "34.12%"
     assert metric.with_unit(metric.difference(0.0123)) == "1.2 points"
-    assert metric.named("validation score") == "validation score, %"
+    assert metric.named("validation score") == "validation score (%)"
+    assert metric.differences_in("validation score") == "points of validation score"
+    assert metric.in_unit(0.5) == 50.0
+    assert metric.in_unit(np.array([0.0, 0.25])).tolist() == [0.0, 25.0]
 
 
 @pytest.mark.parametrize(
@@ -92,12 +99,19 @@ def test_accuracies_and_overlaps_are_in_percent_everywhere(metric: Metric) -> No
         ("accuracy", 0.5, "50.00 %"),
         ("iou", 0.5, "50.00 %"),
         ("macro_f1", 0.5, "0.5000"),
-        ("mae", 0.0001234, "0.0001234"),
+        ("ssim", 0.5, "0.5000"),
         ("r2", 0.0, "0.0000"),
+        ("mae", 0.0001234, "0.0001234 target units"),
+        ("rmse", 123456.7, "123457 target units"),
     ],
 )
 def test_figures_of_a_card_are_shown_like_the_metrics(name: str, value: float, text: str) -> None:
-    assert figure_text(name, value) == text
+    assert FIGURES[name].text(value) == text
+
+
+@pytest.mark.parametrize("metric", [ACCURACY, MACRO_F1, AUROC, R2, RMSE, MAE])
+def test_a_figure_that_is_a_metric_is_shown_as_itself(metric: Metric) -> None:
+    assert FIGURES[metric.name] is metric
 
 
 def test_differences_have_the_unit_of_the_metric() -> None:

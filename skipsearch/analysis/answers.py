@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from skipsearch.analysis.comparison import PAIRS, SEEDS
+from skipsearch.analysis.comparison import FOLDS, PAIRS, SEEDS
 from skipsearch.analysis.effects import POSTERIOR, TIED, UNKNOWN, WORSE
 from skipsearch.axes import level_name
 from skipsearch.surrogate.sentences import (
@@ -79,17 +79,17 @@ def _compared(row: Row, metric: Metric) -> LevelResult:
 
 def _how(row: Row) -> str:
     """Return the number and kind of the pairs of a difference."""
-    how = {PAIRS: "pairs", SEEDS: "pairs of seeds"}.get(row["method"])
+    how = {PAIRS: "pairs", SEEDS: "pairs of seeds", FOLDS: "pairs of folds"}.get(row["method"])
     return f"{row['pairs']} {how}" if how else ""
 
 
 def _at_best(seen: Sequence[Row], metric: Metric) -> str:
     """Describe which level the best design has."""
     leader = max(seen, key=lambda row: row["chance"])
-    low, high = metric.number(leader["best_low"]), metric.number(leader["best_high"])
+    span = metric.span((leader["best_low"], leader["best_high"]))
     text = (
         f"The best design has {_name(leader)} with a probability of {leader['chance']:.2f}"
-        f" (best {metric.title} {low} to {high}{metric.unit and f' {metric.unit}'})"
+        f" (best {metric.title} {span})"
     )
     words = {row["best_verdict"] for row in seen if row["bd_low"] < row["bd_high"]}
     if words == {TIED}:

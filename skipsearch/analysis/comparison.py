@@ -1,4 +1,4 @@
-"""Comparison of two levels of an axis by pairs of designs, by pairs of seeds, or by a model."""
+"""Comparison of two levels of an axis by pairs of designs, of seeds or folds, or by a model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from skipsearch.analysis.observations import codes
 from skipsearch.axes import split_name
 from skipsearch.task import Scale
 
-PAIRS, SEEDS, MODEL = "pairs", "seeds", "model"
+PAIRS, SEEDS, FOLDS, MODEL = "pairs", "seeds", "folds", "model"
 ENOUGH_PAIRS = 6  # fewer pairs cannot represent the other designs
 PAIRED = 1 / 3  # minimum share of the rarer level's designs in pairs; below it, a model is better
 COST_STEP = 1.1  # costs within this factor count as equal in pairs
@@ -164,7 +164,8 @@ class Levels:
         seeds_a_block = len(paired) / wanted
         factor = seeds_a_block * self._scale.mean_variance(seeds_a_block)  # 1 without folds
         estimate = estimate._replace(error=estimate.error * sqrt(factor))
-        return Difference(estimate, SEEDS, len(paired), int(theirs.sum()))
+        method = SEEDS if self._scale.folds == 1 else FOLDS
+        return Difference(estimate, method, len(paired), int(theirs.sum()))
 
     def _by_model(self, level: int, other: int) -> Difference:
         estimate = self._model.estimate(self._contrast(level) - self._contrast(other))

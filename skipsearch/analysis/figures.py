@@ -156,7 +156,7 @@ def plot_curves(trials: Iterable[Trial], leaders: Mapping[str, str], metric: Met
             name = trial.key
             epochs = [epoch.epoch for epoch in trial.curve]
             lacks = [max(metric.lack(epoch.validation_score), least) for epoch in trial.curve]
-            values = [metric.factor * lack for lack in lacks]
+            values = [metric.in_unit(lack) for lack in lacks]
             (line,) = axes.plot(epochs, values, color=GREY, linewidth=0.7, zorder=1)
             line.set_gid(f"trial-{trial.number}")
             if name in looks:
@@ -195,15 +195,17 @@ def plot_front(
     with _axes() as (figure, axes):
         axes.scatter(
             [getattr(trial, cost) for trial in complete],
-            [metric.factor * metric.value(t.curve[-1].validation_score) for t in complete],
+            [metric.in_unit(metric.value(t.curve[-1].validation_score)) for t in complete],
             s=14,
             color=GREY,
             rasterized=len(complete) > MOST_CURVES,
             label="one training",
         )
-        values = metric.factor * front[metric.validation]
+        values, low, high = (
+            metric.in_unit(front[name]) for name in (metric.validation, "low", "high")
+        )
         axes.step(front[cost], values, where="post", color=BLUE, linewidth=1)
-        errors = [values - metric.factor * front.low, metric.factor * front.high - values]
+        errors = [values - low, high - values]
         axes.errorbar(front[cost], values, errors, fmt="o", color=BLUE, markersize=5, linewidth=0.8)
         axes.plot([], [], "o-", color=BLUE, label="no other is better in both; 95 % interval")
         axes.set_xscale("log")
@@ -214,7 +216,7 @@ def plot_front(
 
 
 def plot_effects(table: pd.DataFrame, metric: Metric) -> Diagram:
-    """Draw the difference of each level of each axis to the best, with its interval.
+    """Draw the difference of each level of each axis to the first, with its interval.
 
     Args:
         table: Table of ``effects``.
@@ -235,9 +237,9 @@ def plot_effects(table: pd.DataFrame, metric: Metric) -> Diagram:
                 colour, mark = VERDICTS[row.verdict]
                 span = [[row.difference - row.d_low], [row.d_high - row.difference]]
                 axes.errorbar(
-                    [metric.factor * row.difference],
+                    [metric.in_unit(row.difference)],
                     [place],
-                    xerr=[[metric.factor * each for each in side] for side in span],
+                    xerr=[[metric.in_unit(each) for each in side] for side in span],
                     fmt=mark,
                     color=colour,
                     markersize=5,
@@ -249,14 +251,14 @@ def plot_effects(table: pd.DataFrame, metric: Metric) -> Diagram:
             axes.set_ylim(-0.7, len(rows) - 0.3)
             axes.set_title(name, loc="left", fontsize=9, fontweight="bold")
             axes.grid(axis="y", visible=False)
-        ends = metric.factor * pd.concat([table.d_low, table.d_high]).dropna()
-        most = metric.factor * (metric.best - metric.worst)  # no difference is larger
-        room = 10.0 ** (1 - metric.digits)
+        ends = metric.in_unit(pd.concat([table.d_low, table.d_high]).dropna())
+        most = metric.in_unit(metric.best - metric.worst)  # no difference is larger
+        room = 10.0 ** (1 - metric.difference_decimals)
         if metric.is_error:  # in any unit
             room = (ends.max() - ends.min()) / 20 or 1.0
         panels[-1].set_xlim(max(-most, ends.min()) - room, min(most, ends.max()) + room)
-        of = metric.difference_unit and f"{metric.difference_unit} of "
-        panels[-1].set_xlabel(f"difference from the best level ({of}validation {metric.title})")
+        what = metric.differences_in(f"validation {metric.title}")
+        panels[-1].set_xlabel(f"difference from the first level ({what})")
         for label, (colour, mark) in VERDICTS.items():
             panels[-1].plot([], [], mark, color=colour, label=label)
         figure.legend(loc="outside lower right", ncols=len(VERDICTS), fontsize=8)
@@ -279,7 +281,7 @@ def plot_interaction(table: pd.DataFrame, metric: Metric) -> Diagram:
             for x, value in enumerate(row):
                 if value == value:
                     colour = "white" if value < middle else "black"
-                    text = metric.difference(value)
+                    text = metric.number(value)
                     axes.text(x, y, text, ha="center", va="center", color=colour)
         axes.set_xticks(range(len(means.columns)), map(str, means.columns), fontsize=8)
         axes.set_yticks(range(len(means)), map(str, means.index), fontsize=8)
@@ -334,8 +336,8 @@ def plot_degradation(table: pd.DataFrame, metric: Metric) -> Diagram:
                 names.items(), cycle(COLOURS), cycle(MARKS), strict=False
             ):
                 rows = table[table.group == number].sort_values("layers")
-                values = metric.factor * rows[measure]
-                low, high = (metric.factor * rows[f"{measure}_{end}"] for end in ("low", "high"))
+                values = metric.in_unit(rows[measure])
+                low, high = (metric.in_unit(rows[f"{measure}_{end}"]) for end in ("low", "high"))
                 errors = [(values - low).fillna(0).clip(0), (high - values).fillna(0).clip(0)]
                 axes.errorbar(
                     rows.layers,

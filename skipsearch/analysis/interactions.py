@@ -40,7 +40,7 @@ def interactions(known: Knowledge, first: str, second: str, margin: float = MARG
         known: Posterior from ``learn``.
         first: First axis or field.
         second: Second axis or field.
-        margin: Difference in accuracy that is too small to matter.
+        margin: Difference between scores that is too small to matter.
 
     Returns:
         One row for each combination in the space for which both axes have an effect:
@@ -144,7 +144,7 @@ def all_interactions(known: Knowledge, margin: float = MARGIN) -> list[pd.DataFr
 
     Args:
         known: Posterior from ``learn``.
-        margin: Difference in accuracy that is too small to matter.
+        margin: Difference between scores that is too small to matter.
     """
     levels = {field: len(known.coded(field)[1]) for field in known.fields}
     return [

@@ -43,8 +43,8 @@ def paired_effects(
     of a residual one), if there are six or more pairs that include a third of the designs of the
     rarer level.
 
-    *Seeds as pairs.* With fewer than six pairs, if every design is in one and both sides share two
-    seeds or more, the designs are fixed and the seeds are paired.
+    *Seeds or folds as pairs.* With fewer than six pairs, if every design is in one and both sides
+    share two seeds (or folds) or more, the designs are fixed and the seeds are paired.
 
     *Model.* Otherwise a linear model with the main effects of all axes is fitted to one observation
     per design, by ``LinearModel``. An axis without effect on some designs counts there as the mean
@@ -61,11 +61,11 @@ def paired_effects(
         controlled: Cost that is held constant in the comparison, one of ``COSTS``. Axes that set
             the size of a network may then differ within a pair, and costs may differ by a tenth.
             The model has the logarithm of the cost instead of those axes.
-        margin: Difference in accuracy that is too small to matter.
+        margin: Difference between scores that is too small to matter.
 
     Returns:
         The columns of ``effects``: those of the best design with a level are NaN, ``pairs`` is the
-        number of pairs of a difference, and ``method`` is "pairs", "seeds" or "model".
+        number of pairs of a difference, and ``method`` is "pairs", "seeds", "folds" or "model".
 
     Raises:
         RunError: If the axis or the cost is unknown, or the margin is not above 0.

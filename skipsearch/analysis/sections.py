@@ -120,7 +120,7 @@ def effects_section(found: Findings) -> Section | None:
         title="Effects of each axis",
         text=[
             f"Scores are those after {counted(epochs, 'epoch')}, over all designs of the space,"
-            f" trained or not: {_method(found.effects)}."
+            f" trained or not: {_method(found)}."
         ],
         tables=tables,
     )
@@ -134,15 +134,16 @@ def effects_picture(found: Findings) -> Picture | None:
     return Picture(
         name="effects",
         figure=plot_effects(found.effects, found.metric),
-        caption="The mean over the space of each level, less that of the first of its axis: the"
-        f" difference and its 95 % interval, from n = {trainings} trainings.",
+        caption="The mean over the space of each level, less that of the first level of its"
+        f" axis: the difference and its 95 % interval, from n = {trainings} trainings.",
     )
 
 
-def _method(effects: pd.DataFrame) -> str:
-    if (effects["method"] == POSTERIOR).any():
+def _method(found: Findings) -> str:
+    if (found.effects["method"] == POSTERIOR).any():
         return "draws of a Gaussian process that was fitted to all trainings"
-    return "every design was trained with several seeds, and levels are compared in pairs"
+    repeat = found.config.scale.repeat
+    return f"every design was trained with several {repeat}s, and levels are compared in pairs"
 
 
 def _dependent(interactions: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:

@@ -12,7 +12,7 @@ from skipsearch.artefacts import program
 from skipsearch.artefacts.sentences import allowed, normalisation, shown
 from skipsearch.errors import counted
 from skipsearch.plan import Size
-from skipsearch.task import MULTI_LABEL, REGRESSION, TASKS, Metric, Task, figure_text
+from skipsearch.task import FIGURES, MULTI_LABEL, REGRESSION, TASKS, Metric, Task
 
 # What networks without plain logits of classes put out, by task
 PUTS_OUT = {
@@ -133,7 +133,7 @@ def _found(search: Mapping[str, Any], metric: Metric) -> list[str]:
         if search["chance_of_best"] is not None and search["leaders"]:
             verdict += (
                 f" It is the best of the {search['leaders']} designs that were compared so with a"
-                f" chance of {100 * search['chance_of_best']:.2f} %."
+                f" chance of {search['chance_of_best']:.2f}."
             )
     return ["## How it was found", _known(known), verdict]
 
@@ -197,7 +197,7 @@ def _further(split: str, figure: Mapping[str, Any], task: Task) -> list[str]:
 
 
 def _figure(name: str, value: float | None) -> str:
-    return "absent" if value is None else figure_text(name, value)
+    return "absent" if value is None else FIGURES[name].text(value)
 
 
 def _files(summary: Mapping[str, Any]) -> list[str]:

@@ -321,7 +321,7 @@ def confirm(options: argparse.Namespace) -> int:
     formats |= {
         "shrinkage": metric.signed_cell,
         "params": "{:,}".format,
-        "chance": "{:.3f}".format,
+        "chance": "{:.2f}".format,
     }
     print(f"{found}\n\n{table.to_string(formatters=formats)}")
     print_words("", legend(confirmation_meanings(found.repeat), table.columns))

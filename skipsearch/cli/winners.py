@@ -73,7 +73,7 @@ def explain_design(options: argparse.Namespace) -> None:
     for title, table in tables.items():
         text = table.to_string(
             index=False,
-            formatters={"lesion_drop": metric.cell},
+            formatters={"lesion_drop": metric.signed_cell},
             float_format="{:.3g}".format,
             na_rep="-",
         )

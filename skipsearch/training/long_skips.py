@@ -158,10 +158,9 @@ def link_words(table: pd.DataFrame, when: str, metric: Metric) -> Iterable[str]:
     drops = zip(shown.link, map(metric.number, shown.lesion_drop), strict=True)
     costs = ", ".join(f"{link} {drop}" for link, drop in drops)
     at_once = map(metric.number, table[table.link == ALL].lesion_drop)
-    unit = metric.difference_unit and f"{metric.difference_unit} of "
     together = "".join(f"; all at once {drop}" for drop in at_once)
     yield (
-        f"Removing one long skip costs, in {unit}validation {metric.title}:"
+        f"Removing one long skip costs, in {metric.differences_in(f'validation {metric.title}')}:"
         f" {costs}{_more(each)}{together}. The rest was trained with them: what a network reaches"
         " that was trained without, a search over links can tell."
     )
