@@ -36,6 +36,7 @@ from skipsearch.data import Data, Split
 from skipsearch.data.mapped import Mapped
 from skipsearch.data.npy_headers import array_in
 from skipsearch.training import Trainer, tune_process
+from skipsearch.training.interleaving import finish
 
 CLASSES, CHANNELS = 10, 3
 RESIDENT, WARM, COLD = "in memory", "file in the page cache", "file not in the page cache"
@@ -141,9 +142,11 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
     prepare(path, cached=options.measure != COLD)
     trainer = Trainer(network(options), made(path, options), recipe(options))
     for number in range(WARM_UP):
+        finish(trainer._read_ahead(number))
         trainer.run_step(number)
     start, busy = time.perf_counter(), time.process_time()
     for number in range(WARM_UP, WARM_UP + options.steps):
+        finish(trainer._read_ahead(number))
         trainer.run_step(number)
     loss = float(trainer._step.loss_sum)
     seconds, busy = time.perf_counter() - start, time.process_time() - busy

@@ -2,10 +2,10 @@
 
 import dataclasses
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import pytest
@@ -19,7 +19,10 @@ from skipsearch.errors import DataError
 from skipsearch.models import build
 from skipsearch.training import PackTrainer, Streams, Trainer, prefetching, train, train_several
 from skipsearch.training.diagnosis import explain
+from skipsearch.training.interleaving import Wait, finish, is_complete
 from skipsearch.training.prefetching import DEPTH, Prefetcher
+
+T = TypeVar("T")
 
 TASKS = {"classes": {}, "masks": {}, "denoising": {"denoise": 25.0}}
 RECIPE = ss.Recipe(epochs=2, batch_size=16, crop=1, flip=True, warmup_epochs=0)
@@ -258,16 +261,41 @@ def test_a_copy_to_a_gpu_waits_for_the_last_but_one(
     assert said == ["copied 0", "copied 1", "complete 0", "copied 3", "complete 1", "copied 5"]
 
 
+class Work:
+    """Work on a device that is complete when it is waited for."""
+
+    def __init__(self) -> None:
+        self._complete = False
+
+    def query(self) -> bool:
+        return self._complete
+
+    def synchronize(self) -> None:
+        self._complete = True
+
+
+def on_a_device(steps: Generator[Wait, None, T]) -> Generator[Wait, None, T]:
+    """Steps that wait for a device after each one."""
+    while True:
+        try:
+            waits_for = next(steps)
+        except StopIteration as end:
+            return cast("T", end.value)
+        yield waits_for or Work()
+
+
+@pytest.mark.parametrize("where", [lambda steps: steps, on_a_device], ids=["here", "device"])
 def test_a_training_that_waits_for_a_batch_lets_the_others_train(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: Callable[[Any], Any]
 ) -> None:
     resident, mapped = both(tmp_path, "classes")
     design = design_for(resident)
     alone = timeless(list(train(build(design, 3, 2, seed=0), resident, RECIPE, 0)))
-    may_read, batch = threading.Event(), Split.batch
+    reads, may_read, batch = threading.Event(), threading.Event(), Split.batch
 
     def held(split: Split, index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         if split.is_mapped:
+            reads.set()
             assert may_read.wait(HANG), "the other training has not ended"
         return batch(split, index)
 
@@ -279,10 +307,12 @@ def test_a_training_that_waits_for_a_batch_lets_the_others_train(
         )
         for part in range(2):  # at the first batch of training, and at that of the next epoch
             first = pool.submit(one.run, waiting.all_steps())
-            expected = other.run(ready.all_steps())
+            assert reads.wait(HANG)
+            expected = other.run(where(ready.all_steps()))
             assert not first.done()
             may_read.set()
             assert timeless(first.result()) == timeless(expected) == alone[part : part + 1]
+            reads.clear()
             may_read.clear()
     streams.close()
 
@@ -290,29 +320,45 @@ def test_a_training_that_waits_for_a_batch_lets_the_others_train(
 def test_a_batch_is_ready_when_it_is_read_and_an_earlier_copy_is_complete(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copied = [threading.Event() for _ in range(DEPTH + 1)]
+    made: list[Work] = []
 
-    class Copy:
-        def __init__(self, number: int) -> None:
-            self.query, self.synchronize = copied[number].is_set, copied[number].wait
+    def copy(device: torch.device) -> Work:
+        made.append(Work())
+        return made[-1]
 
-    made = iter(map(Copy, range(DEPTH + 1)))
-    monkeypatch.setattr(prefetching, "requested_so_far", lambda device: next(made))
+    monkeypatch.setattr(prefetching, "requested_so_far", copy)
     source = Prefetcher(both(tmp_path, "classes")[1].train)
     index = [torch.arange(n, n + 2) for n in range(DEPTH + 1)]
-    for number, each in enumerate(index):
+    for each in index:
         source.prefetch(each)
-        ready = source.ready(each)
-        wait([ready.read])
-        assert ready.query() == (number < DEPTH)
-        if number < DEPTH:
+        wait(source._expected.values())
+        assert list(source.ready(each)) == made[:1] * (len(made) == DEPTH)
+        if each is not index[-1]:
             source.batch(each)
-    copied[1].set()
-    assert not ready.query()
-    copied[0].set()
-    assert ready.query()
-    ready.synchronize()
-    source.batch(index[-1])
+    made[1].synchronize()
+    assert list(source.ready(index[-1])) == made[:1]
+    made[0].synchronize()
+    assert not list(source.ready(index[-1]))
+
+
+def test_a_batch_that_is_not_read_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_read, batch = threading.Event(), Split.batch
+
+    def held(split: Split, index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        assert may_read.wait(HANG)
+        return batch(split, index)
+
+    monkeypatch.setattr(Split, "batch", held)
+    source = Prefetcher(both(tmp_path, "classes")[1].train)
+    index = torch.arange(3)
+    source.prefetch(index)
+    (read,) = source.ready(index)
+    assert not is_complete(read)
+    may_read.set()
+    finish(source.ready(index))
+    assert is_complete(read)
 
 
 def test_an_error_of_reading_ahead_is_raised(tmp_path: Path) -> None:

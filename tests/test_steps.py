@@ -8,7 +8,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -31,6 +31,7 @@ from skipsearch.training import step as step_file
 from skipsearch.training.batches import Batches, stream
 from skipsearch.training.engine import draws_at_random
 from skipsearch.training.environment import kernels
+from skipsearch.training.interleaving import Wait
 from skipsearch.training.recorded import WARM_UP, Recorded, cannot_record
 from skipsearch.training.sgd import SGD, Group
 from skipsearch.training.streams import Slot
@@ -607,6 +608,33 @@ def test_a_training_that_waits_for_the_device_loses_no_turn() -> None:
         thread.join()
     assert sorted(order) == list("aaabbb")
     streams.close()
+
+
+def test_a_training_waits_only_for_its_own_work() -> None:
+    def steps(begun: threading.Event, waits_for: Wait) -> Generator[Wait, None, str]:
+        begun.set()
+        yield waits_for
+        return "done"
+
+    read: Future[None] = Future()
+    other_read: Future[None] = Future()
+    begun, other_begun = threading.Event(), threading.Event()
+    streams = Streams(torch.device("cpu"))
+    with streams.slot() as one, streams.slot() as other, ThreadPoolExecutor() as pool:
+        try:
+            first = pool.submit(one.run, steps(begun, read))
+            assert begun.wait(HANG)
+            second = pool.submit(other.run, steps(other_begun, other_read))
+            assert other_begun.wait(HANG)
+            assert pool.submit(other.call, lambda: 7).result(HANG) == 7
+            other_read.set_result(None)
+            assert second.result(HANG) == "done"
+            streams.close()  # a training that is under way ends
+            assert not first.done()
+        finally:
+            read.set_result(None)
+            other_read.cancel()  # no effect if it has a result
+        assert first.result(HANG) == "done"
 
 
 def test_a_slot_has_one_stream_for_life(monkeypatch: pytest.MonkeyPatch) -> None:

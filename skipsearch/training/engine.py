@@ -238,21 +238,23 @@ class Training:
         """Train one step, counted from the start of the training, without waiting for results."""
         self._seed_dropout(number)
         if isinstance(self._source, Prefetcher):
-            self._announce(self._source, number)
             self._step.examples.load(*self._source.batch(self._batches.index(number)))
         self._run(self._batches[number])
 
-    def _announce(self, source: Prefetcher, number: int) -> None:
-        """Start to read the batches of a step and of those after it.
+    def _read_ahead(self, number: int) -> Generator[Wait, None, None]:
+        """Start to read the batches of a step and of those after it; yield what the step waits for.
 
-        Only of this pass over the data, since the draws of the next one replace it.
+        Only those of this pass over the data, since the draws of the next one replace it.
         """
+        if not isinstance(self._source, Prefetcher):
+            return
         left = self._batches.a_pass - number % self._batches.a_pass
         for later in range(number, number + min(DEPTH + 1, left)):
-            source.prefetch(self._batches.index(later))
+            self._source.prefetch(self._batches.index(later))
+        yield from self._source.ready(self._batches.index(number))
 
     def all_steps(self) -> Generator[Wait, None, list[Epoch]]:
-        """Do the same as ``run_epochs``, but yield after each step, and before one that reads.
+        """Do the same as ``run_epochs``, but yield after each step, and if a batch is not read.
 
         This is for a caller that interleaves several trainings. It must preserve the global random
         state, which each step seeds anew.
@@ -268,9 +270,7 @@ class Training:
         for number in range(first, last):
             rate = learning_rate(self.recipe, (number + 0.5) * epochs / self._steps)
             self._rate.fill_(rate)
-            if isinstance(self._source, Prefetcher):
-                self._announce(self._source, number)
-                yield self._source.ready(self._batches.index(number))
+            yield from self._read_ahead(number)
             self.run_step(number)
             if number % STEPS_AHEAD:
                 yield None

@@ -65,7 +65,7 @@ class Evaluation:
         self.size = max(largest // parts, self._least)
 
     def steps(self, split: Split) -> Generator[Wait, None, tuple[list[float], list[float]]]:
-        """Evaluate in evaluation mode, and yield after each batch, and before one that is read.
+        """Evaluate in evaluation mode, and yield after each batch, and before one that is not read.
 
         Args:
             split: Images and labels on the device.
@@ -110,7 +110,7 @@ class Evaluation:
             if isinstance(source, Prefetcher):
                 for later in range(start, min(start + 2 * self.size, len(split)), self.size):
                     source.prefetch(self._index(split, later))
-                yield source.ready(self._index(split, start))
+                yield from source.ready(self._index(split, start))
             try:
                 computed = self._batch(source, self._index(split, start), complete)
             except Exception as error:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Protocol, TypeVar, cast
+from concurrent.futures import Future, wait
+from typing import Any, Protocol, TypeVar, cast
 
 import torch
 
@@ -11,7 +12,7 @@ T = TypeVar("T")
 
 
 class Event(Protocol):
-    """What a step waits for: work on a device, as a ``torch.cuda.Event``, or the next batch."""
+    """Work on a device, as a ``torch.cuda.Event``."""
 
     def query(self) -> bool:
         """Return whether it is complete."""
@@ -20,17 +21,25 @@ class Event(Protocol):
         """Wait until it is complete."""
 
 
-Wait = Event | None  # what the caller waits for before the next step
+# What the caller waits for before the next step: work on a device, work of a thread, or nothing.
+Wait = Event | Future[Any] | None
 
 
-def requested_so_far(device: torch.device) -> Wait:
+def is_complete(waits_for: Wait) -> bool:
+    """Return whether the next step can be taken."""
+    if isinstance(waits_for, Future):
+        return waits_for.done()
+    return waits_for is None or waits_for.query()
+
+
+def requested_so_far(device: torch.device) -> Event | None:
     """Return an event that completes when all work requested so far is complete."""
     if device.type != "cuda":
         return None
     # Blocking: waiting for it does not spin.
     event = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
     event.record(torch.cuda.current_stream(device))
-    return event
+    return cast("Event", event)
 
 
 def finish(steps: Generator[Wait, None, T]) -> T:
@@ -40,5 +49,7 @@ def finish(steps: Generator[Wait, None, T]) -> T:
             waits_for = next(steps)
         except StopIteration as end:
             return cast("T", end.value)
-        if waits_for is not None:
+        if isinstance(waits_for, Future):
+            wait([waits_for])
+        elif waits_for is not None:
             waits_for.synchronize()

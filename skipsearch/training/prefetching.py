@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from torch import Tensor
 
 from skipsearch.data import Split
-from skipsearch.training.interleaving import Wait, requested_so_far
+from skipsearch.training.interleaving import Event, Wait, is_complete, requested_so_far
 
 DEPTH = 2  # batches that are read ahead, and that may be queued for the copy to a GPU
 THREADS = 2  # which read one batch each: a second one uses the time that the first waits for a disk
@@ -21,29 +20,6 @@ Batch = tuple[Tensor, Tensor]
 def prefetched(split: Split) -> Split | Prefetcher:
     """Return a split that is read ahead if it is mapped; images in memory need no reading."""
     return Prefetcher(split) if split.is_mapped else split
-
-
-@dataclass(frozen=True)
-class Ready:
-    """Event that a batch is read, and that its copy can be queued.
-
-    Attributes:
-        read: Reading of the batch; an error in it is raised by ``Prefetcher.batch``.
-        copied: Copy of an earlier batch that must be complete; None if there is none.
-    """
-
-    read: Future[Batch]
-    copied: Wait
-
-    def query(self) -> bool:
-        """Return whether it is complete."""
-        return self.read.done() and (self.copied is None or self.copied.query())
-
-    def synchronize(self) -> None:
-        """Wait until it is complete."""
-        wait([self.read])
-        if self.copied is not None:
-            self.copied.synchronize()
 
 
 class Prefetcher:
@@ -64,7 +40,7 @@ class Prefetcher:
         self._split = split.to("cpu")
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="batches")
         self._expected: dict[bytes, Future[Batch]] = {}
-        self._copies: deque[Wait] = deque()  # of the last batches
+        self._copies: deque[Event | None] = deque()  # of the last batches
 
     def prefetch(self, index: Tensor) -> None:
         """Start to read a batch.
@@ -76,16 +52,18 @@ class Prefetcher:
         if key not in self._expected:
             self._expected[key] = self._pool.submit(self._read, index)
 
-    def ready(self, index: Tensor) -> Ready:
-        """Return what to wait for, so that ``batch`` returns an announced batch at once.
+    def ready(self, index: Tensor) -> Generator[Wait, None, None]:
+        """Yield what to wait for, so that ``batch`` returns an announced batch at once.
+
+        An error of reading is raised by ``batch``.
 
         Args:
             index: Index (n,) of each image, on the CPU.
         """
-        return Ready(
-            self._expected[index.numpy().tobytes()],
-            self._copies[0] if len(self._copies) == DEPTH else None,
-        )
+        copied = self._copies[0] if len(self._copies) == DEPTH else None
+        for each in (self._expected[index.numpy().tobytes()], copied):
+            if not is_complete(each):
+                yield each
 
     def batch(self, index: Tensor) -> Batch:
         """Return a batch on the split's device.

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from skipsearch.training.interleaving import Wait
+from skipsearch.training.interleaving import Wait, is_complete
 
 T = TypeVar("T")
 Stream = torch.cuda.Stream | None  # None on the CPU
@@ -36,7 +36,7 @@ class Streams:
         self._device = device
         self._lock = threading.Lock()
         self._free: list[Stream] = []
-        self._new: SimpleQueue[_Work | None] = SimpleQueue()
+        self._new: SimpleQueue[_News] = SimpleQueue()
         threading.Thread(target=self._work, name="streams", daemon=True).start()
 
     @contextlib.contextmanager
@@ -68,14 +68,45 @@ class Streams:
     def _work(self) -> None:
         under_way: deque[_Work] = deque()
         closing = False
+        idle = True
         while under_way or not closing:
-            while not closing and (not under_way or not self._new.empty()):
+            while idle or not self._new.empty():
                 new = self._new.get()
-                closing = new is None
-                if new is not None:
+                if isinstance(new, _Work):
                     under_way.append(new)
+                closing = closing or new is None
+                idle = False
                 new = None  # keep no reference to a training that has ended
-            _take_steps(under_way)
+            idle = self._take_steps(under_way)
+
+    def _take_steps(self, under_way: deque[_Work]) -> bool:
+        """Take a step of each training that need not wait; if all must, wait for the device.
+
+        Returns:
+            Whether there is nothing to do before something is put into the queue.
+        """
+        waiting = 0
+        for _ in range(len(under_way)):
+            work = under_way.popleft()
+            try:
+                if not is_complete(work.waits_for):
+                    waiting += 1
+                elif not work.take_turn():
+                    continue
+                elif isinstance(work.waits_for, Future):
+                    work.waits_for.add_done_callback(self._new.put)
+            except BaseException as error:
+                work.end().set_exception(error)
+                continue
+            under_way.append(work)
+        if waiting < len(under_way):
+            return False
+        for work in under_way:
+            if work.waits_for is not None and not isinstance(work.waits_for, Future):
+                with contextlib.suppress(RuntimeError):  # raised in its owner at the next step
+                    work.waits_for.synchronize()
+                return False
+        return True
 
 
 class Slot:
@@ -86,7 +117,7 @@ class Slot:
         work: Queue that the thread of the streams reads.
     """
 
-    def __init__(self, stream: Stream, work: SimpleQueue[_Work | None]) -> None:
+    def __init__(self, stream: Stream, work: SimpleQueue[_News]) -> None:
         self.stream = stream
         self._new = work
 
@@ -111,9 +142,6 @@ class _Work:
     future: Future[Any] | None
     waits_for: Wait = None
 
-    def is_ready(self) -> bool:
-        return self.waits_for is None or bool(self.waits_for.query())
-
     def take_turn(self) -> bool:
         """Take one step, and return whether there are more."""
         try:
@@ -131,29 +159,10 @@ class _Work:
         return future
 
 
+# What the thread reads: a new training, work of another thread that has ended, or None to close.
+_News = _Work | Future[Any] | None
+
+
 def _one_turn(function: Callable[[], T]) -> Generator[Wait, None, T]:
     return function()
     yield
-
-
-def _take_steps(under_way: deque[_Work]) -> None:
-    """Take a step of each training that need not wait for the device; wait if all must."""
-    waiting = 0
-    for _ in range(len(under_way)):
-        work = under_way.popleft()
-        try:
-            if not work.is_ready():
-                waiting += 1
-                more = True
-            else:
-                more = work.take_turn()
-        except BaseException as error:
-            work.end().set_exception(error)
-            more = False
-        if more:
-            under_way.append(work)
-    if under_way and waiting == len(under_way):
-        with contextlib.suppress(RuntimeError):  # the error reaches its owner at the next step
-            event = under_way[0].waits_for
-            assert event is not None
-            event.synchronize()
