@@ -98,7 +98,7 @@ def compare(runs: Mapping[str, Compared]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-Values = dict[str, tuple[float, Trial]]  # mean accuracy and one of the trainings, by design
+Values = dict[str, tuple[float, Trial]]  # mean score and one of the trainings, by design
 
 
 def _values(name: str, run: Compared) -> tuple[int, Values]:

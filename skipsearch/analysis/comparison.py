@@ -1,4 +1,4 @@
-"""Comparison of two levels of an axis by pairs of designs, of seeds or folds, or by a model."""
+"""Comparison of two levels of an axis: by pairs of designs, of seeds or of folds, or by a model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Effect of each axis on the accuracy at the full budget, over the whole space."""
+"""Effect of each axis on the score at the full budget, over the whole space."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def effects(
 ) -> pd.DataFrame:
     """Compare the levels of each axis over all designs of the space, at the full budget.
 
-    All numbers are from the posterior over spaces, see ``learn``: the accuracies of all designs of
+    All numbers are from the posterior over spaces, see ``learn``: the scores of all designs of
     the space, trained or not, given the trainings. Intervals stay within the possible range, since
     each draw is a space with possible scores.
 
@@ -83,13 +83,13 @@ def effects(
         Levels that no design of the space has are omitted. Columns:
 
         axis, level
-        epochs               budget of the accuracies
+        epochs               budget of the values
         n                    number of observed trainings
         designs              number of their designs
         failed               number of further trainings that failed
         stopped              number of trainings that were stopped early or are running; those that
                              predict the final value are also counted in ``n``
-        mean                 validation accuracy, mean over the space's designs with the level
+        mean                 validation metric, mean over the space's designs with the level
         low, high            its 95 % interval
         difference           mean minus that of the reference
         d_low, d_high        its 95 % interval
@@ -97,7 +97,7 @@ def effects(
                              all statements about an axis hold jointly with a probability of 0.975.
                              The reference is "best" if all others are worse, "tied" if none is
                              open
-        best                 accuracy of the best design with the level
+        best                 value of the best design with the level
         best_low, best_high  its 95 % interval
         best_difference      best minus that of the level whose best trained design leads; 0 for
                              this level itself

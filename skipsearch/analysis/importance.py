@@ -29,7 +29,7 @@ def importance(known: Knowledge) -> pd.DataFrame:
 
         axis
         other        the other axis of a pair; empty for a single axis
-        epochs       budget of the accuracies
+        epochs       budget of the values
         designs      number of considered designs of the space
         share        share of the variance, from 0 to 1; for a pair, that beyond the shares of its
                      two axes

@@ -46,10 +46,10 @@ def interactions(known: Knowledge, first: str, second: str, margin: float = MARG
         One row for each combination in the space for which both axes have an effect:
 
         FIRST, SECOND      the levels, in columns named after the axes
-        epochs             budget of the accuracies
+        epochs             budget of the values
         n                  number of observed trainings
         designs            number of their designs
-        mean               validation accuracy, mean over the space's designs
+        mean               validation metric, mean over the space's designs
         low, high          95 % interval of the mean
         additive           expected mean without interaction
         beyond             mean minus ``additive``

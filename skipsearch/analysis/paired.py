@@ -43,8 +43,8 @@ def paired_effects(
     of a residual one), if there are six or more pairs that include a third of the designs of the
     rarer level.
 
-    *Seeds or folds as pairs.* With fewer than six pairs, if every design is in one and both sides
-    share two seeds (or folds) or more, the designs are fixed and the seeds are paired.
+    *Seeds as pairs.* With fewer than six pairs, if every design is in one and both sides share two
+    seeds or more, the designs are fixed and the seeds are paired. With folds, these are the pairs.
 
     *Model.* Otherwise a linear model with the main effects of all axes is fitted to one observation
     per design, by ``LinearModel``. An axis without effect on some designs counts there as the mean
