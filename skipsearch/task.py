@@ -116,7 +116,7 @@ class Metric:
     def span(self, interval: tuple[float, float]) -> str:
         """Return an interval of values as text; ``unknown`` if its ends are NaN."""
         low, high = interval
-        return "unknown" if math.isnan(low) else f"{self.text(low)} to {self.text(high)}"
+        return "unknown" if math.isnan(low) else f"{self.number(low)} to {self.text(high)}"
 
     def number(self, value: float, sign: str = "") -> str:
         """Return a value, or a difference between values, as text without its unit.
@@ -140,7 +140,7 @@ class Metric:
 
     def signed_cell(self, difference: float) -> str:
         """Return a difference as text for a table, with its sign."""
-        return self.cell(difference, "+")
+        return self.number(difference, "+")
 
     def difference(self, value: float, sign: str = "") -> str:
         """Return a difference as text for a sentence, without its unit."""

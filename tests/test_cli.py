@@ -86,8 +86,8 @@ def test_the_cards_onnx_snippet_leaves_and_sends_nothing(
     winner = session[0] / "winner"
     snippets = re.findall(r"```python\n(.*?)```", (winner / "card.md").read_text(), re.DOTALL)
     (snippet,) = [code for code in snippets if "onnxruntime" in code]
-    images = "import numpy\nimages = numpy.zeros((2, 1, 8, 8), numpy.float32)\n"
-    program = f"{images}{snippet}\nprint(logits.shape)"
+    pixels = "import numpy\npixels = numpy.zeros((2, 1, 8, 8), numpy.uint8)\n"
+    program = f"{pixels}{snippet}\nprint(logits.shape)"
     traces = watched([sys.executable, "-c", program], tmp_path / "home", cwd=winner)
     assert traces.done.stdout == "(2, 10)\n", traces.done.stderr
     assert traces.left == set()

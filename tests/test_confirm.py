@@ -447,7 +447,7 @@ def test_the_card_says_how_sure_the_choice_is() -> None:
     )
     page = render(summary)
     assert "91.00 % on average" in page
-    assert "(n = 2 seeds). The 95 % interval of the mean is 85.00 % to 97.00 %." in page
+    assert "(n = 2 seeds). The 95 % interval of the mean is 85.00 to 97.00 %." in page
     assert "the best of the 5 designs that were compared so with a chance of 0.62." in page
     assert summary["search"]["chance_of_best"] == 0.625
 

@@ -276,7 +276,7 @@ def test_the_card_of_a_segmentation_has_its_classes() -> None:
         "Input: float32 images (N, 3, H, W). Output: logits (N, 3, H, W), for any H and W;" in page
     )
     assert "| loss | both |" in page
-    assert "| test | 37.50 % | 233 | 35.00 % to 40.00 % | 1 | 11.30 % |" in page
+    assert "| test | 37.50 % | 233 | 35.00 to 40.00 % | 1 | 11.30 % |" in page
     assert "it is the most frequent class at every pixel." in page
     assert "Further figures, test: mean dice 60.00 %." in page
     assert "| class, test | iou | dice |" in page
@@ -284,7 +284,7 @@ def test_the_card_of_a_segmentation_has_its_classes() -> None:
     assert "| bright | absent | absent |" in page
     assert values["figures"]["test"]["classes"]["iou"]["bright"] is None
     assert facts(card)["test mean IoU"] == (
-        "37.50 % on 233 images (95 % interval 35.00 % to 40.00 %)"
+        "37.50 % on 233 images (95 % interval 35.00 to 40.00 %)"
     )
 
 

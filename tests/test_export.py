@@ -276,7 +276,7 @@ def test_the_head_of_the_source_says_where_it_comes_from() -> None:
         f"run {'r' * 120}, space " + '"""; raise SystemExit; """',
         'data C:\\new\\x41 set: it\'s "quoted"',
         "training 81 epochs on train, seed 11",
-        "test accuracy 93.12 % of 10,000 images (95 % interval 92.61 % to 93.60 %)",
+        "test accuracy 93.12 % of 10,000 images (95 % interval 92.61 to 93.60 %)",
         "test baseline 10.00 %, the most frequent class for every image",
         "(value / 255 - mean) / std in each channel, with mean 0.5, 0.5, 0.5 and std 0.25,",
         "The classes have their names in card.json.",
@@ -854,7 +854,7 @@ def test_the_card_says_where_the_network_comes_from(tmp_path: Path) -> None:
         "| splits | train+validation |",
         "| epochs | 81 |",
         "| peak_lr | 0.4 |",
-        "| test | 93.12 % | 10,000 | 92.61 % to 93.60 % | 1 | 10.00 % |",
+        "| test | 93.12 % | 10,000 | 92.61 to 93.60 % | 1 | 10.00 % |",
         "The baseline learns nothing: it is the most frequent class for every image.",
         "| device | NVIDIA H100 |",
         "| `model.safetensors` | ",
@@ -880,7 +880,7 @@ def test_the_card_says_what_confirmed_the_design(tmp_path: Path) -> None:
     card = Card(run="orders", confirmations=(0.90, 0.92, 0.91))
     page, values = write_card(tmp_path / "out", card)
     assert "Unconfirmed" not in page
-    assert "91.00 % on average, standard deviation 1.00 %, 90.00 % to 92.00 % (n = 3" in page
+    assert "91.00 % on average, standard deviation 1.00 %, 90.00 to 92.00 % (n = 3" in page
     assert values["search"]["confirmed"] is True
 
 

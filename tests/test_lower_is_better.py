@@ -492,12 +492,12 @@ def test_the_card_has_errors(tmp_path: Path) -> None:
     assert (figures["baseline"], search["validation_rmse"]) == (40.0, 3.0)
     assert (search["confirmations"], search["confirmed_interval"]) == ([3.5, 3.0], [2.0, 4.5])
     page = render(json.loads(json.dumps(summary)))
-    row = "| test | 3.25 target units | 50 | 2.5 target units to 4 target units | 1 | 40 target"
+    row = "| test | 3.25 target units | 50 | 2.5 to 4 target units | 1 | 40 target"
     assert row in page
     assert "3 target units to 3.5 target units" in page
     known = facts(card)
     assert known["test RMSE"] == (
-        "3.25 target units on 50 images (95 % interval 2.5 target units to 4 target units)"
+        "3.25 target units on 50 images (95 % interval 2.5 to 4 target units)"
     )
     assert known["test baseline"].startswith("40 target units, the mean of each target")
     with pytest.raises(ExportError, match=r"test\.score: 3\.25 is no score of RMSE"):

@@ -66,8 +66,8 @@ def test_scores_are_shown_in_the_unit_of_the_metric() -> None:
     assert ACCURACY.text(None) == ""
     assert ACCURACY.cell(0.9312) == "93.12%"
     assert DECIBELS.cell(31.234) == "31.23"
-    assert ACCURACY.signed_cell(0.012) == "+1.20%"
-    assert ACCURACY.span((0.5, 0.75)) == "50.00 % to 75.00 %"
+    assert ACCURACY.signed_cell(0.012) == "+1.20"
+    assert ACCURACY.span((0.5, 0.75)) == "50.00 to 75.00 %"
     assert DECIBELS.span((math.nan, math.nan)) == "unknown"
 
 

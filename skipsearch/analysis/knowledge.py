@@ -92,7 +92,10 @@ def least_trainings(metric: Metric) -> str:
     """Return the smallest number of trainings from which ``learn`` fits a model, in words."""
     if metric.is_share_of_images:
         return "finished trainings of two designs"
-    return f"{FEWEST_OF_UNKNOWN_NOISE} finished trainings, of two or more designs"
+    return (
+        f"{FEWEST_OF_UNKNOWN_NOISE} finished trainings, of two or more designs, to estimate the"
+        f" noise of {metric.title}; in a small space, several seeds of each design"
+    )
 
 
 def learn(

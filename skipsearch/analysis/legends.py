@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+import pandas as pd
+
+from skipsearch.analysis.effects import POSTERIOR
 from skipsearch.task import Scale
 
 EFFECTS = {
@@ -20,6 +23,19 @@ IMPORTANCE = (
     "How much of the variance over the space an axis explains, and a pair of axes beyond the two"
     " (Sobol's shares), with 95 % intervals."
 )
+
+
+def method_words(effects: pd.DataFrame, repeat: str) -> str:
+    """Describe how the means of a table of effects were computed.
+
+    Args:
+        effects: Table of ``effects``.
+        repeat: ``Scale.repeat``.
+    """
+    how = f"every design was trained with several {repeat}s, and levels are compared in pairs"
+    if (effects["method"] == POSTERIOR).any():
+        how = "draws of a Gaussian process that was fitted to all trainings"
+    return f"Means are over all designs of the space, trained or not: {how}."
 
 
 def degradation_legend(repeat: str) -> str:

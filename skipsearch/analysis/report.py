@@ -131,10 +131,10 @@ def _leading(ranking: pd.DataFrame, scale: Scale) -> Iterator[str]:
     if isnan(first[metric.validation]):
         yield "No training has reached an epoch at which trainings are compared."
         return
-    score, low, high = (metric.text(first[name]) for name in (metric.validation, "low", "high"))
+    score = metric.text(first[metric.validation])
     score = f"a validation {metric.title} of {score}"
     seeds = f"one {repeat}" if first.n == 1 else f"mean of {first.n} {repeat}s"
-    interval = "" if isnan(first.low) else f", 95 % interval {low} to {high}"
+    interval = "" if isnan(first.low) else f", 95 % interval {metric.span((first.low, first.high))}"
     yield (
         f"Design {first.design[:6]} ({first.layout}) leads with {score}"
         f" after {counted(first.epochs, 'epoch')} ({seeds}{interval})."

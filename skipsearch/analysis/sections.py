@@ -10,7 +10,6 @@ import pandas as pd
 
 from skipsearch.analysis.command import NO_STOPPING, search_command
 from skipsearch.analysis.comparison import SIZES
-from skipsearch.analysis.effects import POSTERIOR
 from skipsearch.analysis.failures import failure_reasons
 from skipsearch.analysis.figures import (
     LEADERS,
@@ -31,6 +30,7 @@ from skipsearch.analysis.legends import (
     confirmation_meanings,
     degradation_legend,
     legend,
+    method_words,
     ranking_legend,
 )
 from skipsearch.analysis.page import Form, Picture, Section, Table
@@ -119,8 +119,8 @@ def effects_section(found: Findings) -> Section | None:
     return Section(
         title="Effects of each axis",
         text=[
-            f"Scores are those after {counted(epochs, 'epoch')}, over all designs of the space,"
-            f" trained or not: {_method(found)}."
+            f"Scores are those after {counted(epochs, 'epoch')}."
+            f" {method_words(found.effects, found.config.scale.repeat)}"
         ],
         tables=tables,
     )
@@ -137,13 +137,6 @@ def effects_picture(found: Findings) -> Picture | None:
         caption="The mean over the space of each level, less that of the first level of its"
         f" axis: the difference and its 95 % interval, from n = {trainings} trainings.",
     )
-
-
-def _method(found: Findings) -> str:
-    if (found.effects["method"] == POSTERIOR).any():
-        return "draws of a Gaussian process that was fitted to all trainings"
-    repeat = found.config.scale.repeat
-    return f"every design was trained with several {repeat}s, and levels are compared in pairs"
 
 
 def _dependent(interactions: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:

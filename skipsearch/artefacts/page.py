@@ -10,6 +10,7 @@ from typing import Any
 
 from skipsearch.artefacts import program
 from skipsearch.artefacts.sentences import allowed, normalisation, shown
+from skipsearch.data.pixels import full_scale_of
 from skipsearch.errors import counted
 from skipsearch.plan import Size
 from skipsearch.task import FIGURES, MULTI_LABEL, REGRESSION, TASKS, Metric, Task
@@ -124,12 +125,12 @@ def _found(search: Mapping[str, Any], metric: Metric) -> list[str]:
         verdict = (
             f"Confirmed: trained again with new {repeat}s its validation {metric.title} was"
             f" {metric.text(fmean(scores))} on average{spread},"
-            f" {metric.text(min(scores))} to {metric.text(max(scores))}"
+            f" {metric.span((min(scores), max(scores)))}"
             f" (n = {counted(len(scores), repeat)})."
         )
         if search["confirmed_interval"]:
-            low, high = map(metric.text, search["confirmed_interval"])
-            verdict += f" The 95 % interval of the mean is {low} to {high}."
+            interval = metric.span(search["confirmed_interval"])
+            verdict += f" The 95 % interval of the mean is {interval}."
         if search["chance_of_best"] is not None and search["leaders"]:
             verdict += (
                 f" It is the best of the {search['leaders']} designs that were compared so with a"
@@ -220,7 +221,11 @@ def _files(summary: Mapping[str, Any]) -> list[str]:
         "network = Network()",
         'network.load_state_dict(load_file("model.safetensors"))',
         "network.eval()",
+        *_entering(image, "torch.tensor", "pixels.float()"),
+        f"{program.output_of(TASKS[summary['task']])} = network(images)",
     ]
+    if image["mean"]:
+        weights.insert(0, "import torch")
     if "model.py" not in files:
         weights[1] = "import skipsearch as ss"
         weights[3] = (
@@ -254,7 +259,13 @@ def _files(summary: Mapping[str, Any]) -> list[str]:
     if "model.pt2" in files:
         parts += [
             f"The torch.export program, for {many}:",
-            _code("import torch", "", 'network = torch.export.load("model.pt2").module()'),
+            _code(
+                "import torch",
+                "",
+                'network = torch.export.load("model.pt2").module()',
+                *_entering(image, "torch.tensor", "pixels.float()"),
+                f"{output} = network(images)  # float32, (N, {channels}, {sides})",
+            ),
         ]
     if "model.onnx" in files:
         parts += [
@@ -263,14 +274,37 @@ def _files(summary: Mapping[str, Any]) -> list[str]:
                 "import os",
                 "",
                 'os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before the import, which reads it',
+                "import numpy",
                 "import onnxruntime",
                 "",
                 'session = onnxruntime.InferenceSession("model.onnx")',
+                *_entering(image, "numpy.float32", "numpy.float32(pixels)"),
                 f'({output},) = session.run(["{output}"], {{"images": images}})'
                 f"  # float32, (N, {channels}, {sides})",
             ),
         ]
     return parts
+
+
+def _entering(image: Mapping[str, Any], array: str, pixels: str) -> list[str]:
+    """Return the lines that normalise pixels, which the files expect; none if it is unknown.
+
+    Args:
+        image: What the network takes.
+        array: Function that makes an array of a list.
+        pixels: The pixels as floating-point numbers.
+    """
+    if not image["mean"]:
+        return []
+    scale = full_scale_of(image["pixels"])
+    value = pixels if scale == 1 else f"{pixels} / {scale:g}"
+    columns = ([[[number]] for number in image[name]] for name in ("mean", "std"))
+    mean, std = (f"{array}({column})" for column in columns)
+    return [
+        f"mean = {mean}",
+        f"std = {std}",
+        f"images = ({value} - mean) / std  # pixels: (N, C, H, W), {image['pixels']}",
+    ]
 
 
 def _rounded(precision: str, output: str, is_regression: bool) -> str:

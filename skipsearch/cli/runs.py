@@ -184,7 +184,7 @@ def effects(options: argparse.Namespace) -> None:
     from skipsearch.analysis import answers
     from skipsearch.analysis.interactions import dependence
     from skipsearch.analysis.knowledge import least_trainings
-    from skipsearch.analysis.legends import EFFECTS, IMPORTANCE, legend
+    from skipsearch.analysis.legends import EFFECTS, IMPORTANCE, legend, method_words
     from skipsearch.run import Run
 
     if options.second is not None and options.axis is None:
@@ -207,9 +207,10 @@ def effects(options: argparse.Namespace) -> None:
     formats |= {"further": "{:,.0f}".format, "chance": "{:.4f}".format}
     margin = run.margin if options.margin is None else options.margin
     negligible = metric.with_unit(metric.number(margin))
-    print(
-        f"\nAfter {counted(table.epochs.iloc[0], 'epoch')}, in {metric.title}; differences below"
-        f" {negligible} are negligible."
+    print_words(
+        "",
+        f"After {counted(table.epochs.iloc[0], 'epoch')}, in {metric.title}; differences below"
+        f" {negligible} are negligible. {method_words(table, run.config.scale.repeat)}",
     )
     average = ["axis", "level", "n", "mean", "low", "high", "difference", "d_low", "d_high"]
     best = ["axis", "level", "best", "best_low", "best_high", "best_difference", "bd_low"]

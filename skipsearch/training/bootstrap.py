@@ -59,8 +59,9 @@ def interval_of(
         centre: Score of the images themselves, to correct the bias; None for no correction.
 
     Returns:
-        Both ends, always the same for the same images; NaN for a single image. Resamples in which
-        the score is NaN, such as that of a class in none of their images, are left out.
+        Both ends, always the same for the same images; NaN for a single image, and if all resamples
+        have the same score. Resamples in which the score is NaN, such as that of a class in none of
+        their images, are left out.
     """
     if images < 2:
         return math.nan, math.nan
@@ -76,8 +77,9 @@ def interval_of(
     drawn_scores, ends = torch.tensor(found, dtype=torch.float64), torch.tensor(ENDS).double()
     if centre is not None:
         ends = _corrected(ends, drawn_scores[~drawn_scores.isnan()], centre)
-    low, high = drawn_scores.nanquantile(ends)
-    return low.item(), high.item()
+    low, high = drawn_scores.nanquantile(ends).tolist()
+    # Resamples that all have the same score, such as that of a perfect network, tell nothing.
+    return (low, high) if low < high else (math.nan, math.nan)
 
 
 def _corrected(ends: Tensor, found: Tensor, centre: float) -> Tensor:
