@@ -28,7 +28,7 @@ from skipsearch.artefacts.units import Standard, in_units
 from skipsearch.artefacts.writing import write_artefacts
 from skipsearch.cli.parser import read_arguments
 from skipsearch.data import Data
-from skipsearch.errors import ExportError, RecipeError, RunError
+from skipsearch.errors import DataError, ExportError, RecipeError, RunError
 from skipsearch.models import build
 from skipsearch.recipe import Recipe
 from skipsearch.run import Run
@@ -348,6 +348,9 @@ def test_the_whole_way(make: Callable[[], Data], tmp_path: Path) -> None:
         files.append(tmp_path / f"{number}.npy")
         np.save(files[-1], image.numpy())
     table = ss.predict(exported.path, files)
+    np.save(tmp_path / "long.npy", np.tile(image.numpy(), (1, 3)))
+    with pytest.raises(DataError, match="on which it was trained without resizing: crop or resize"):
+        ss.predict(exported.path, tmp_path / "long.npy")
     if is_regression:
         assert "for 2 targets" in words
         rmse = metrics.root_mean_squared_error(truth, outputs)

@@ -68,6 +68,7 @@ class Predictor:
             size=size,
             pictures=takes_pictures(self.pixels, self.channels),
             arrays=True,
+            exact=not self.resized,
             origin=f"the network takes {self.pixels} in {counted(self.channels, 'channel')}",
         )
         return read_image(Path(path), wanted, self.channels).pixels

@@ -34,7 +34,9 @@ def predict(
     For a network with outputs for the whole image, an image of any size is prepared in the same way
     as a folder of images for training. A file with the size of the data set's images keeps its
     pixels; if a data set of 8-bit arrays was resized for training, the resized pixels of a picture
-    may differ by a grey level.
+    may differ by a grey level. A .npy file, a 16-bit picture or a float TIFF must have that size if
+    the images of the data set were not resized for training: to stretch or crop a measurement would
+    change it.
 
     For a network with a value for each pixel, a file is written for each picture, of the picture's
     own size: a mask, as a palette PNG with the number of the class of each pixel, or the restored

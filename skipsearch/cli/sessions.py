@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from math import ceil, isnan
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skipsearch.cli.options import (
@@ -137,9 +138,12 @@ def add_search(verbs: Verbs) -> None:
 def search_space(options: argparse.Namespace) -> int:
     """Search a space, or resume a search."""
     from skipsearch.analysis.failures import failure_reasons, failures_in_words
+    from skipsearch.config import CONFIG
     from skipsearch.run.searching import search
 
     ask = listed(options.ask)
+    if Path(options.space).name == CONFIG and not options.recipe:
+        warn(f"{options.space}: only its space is read, not its recipe; --recipe sets another one")
     run = search(
         options.space,
         options.data,

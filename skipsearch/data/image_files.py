@@ -36,6 +36,7 @@ class Format:
         pictures: Whether 8-bit pictures are read, and converted to this number of channels.
         arrays: Whether all other images of this type and number of channels are read.
         origin: Clause on what asks for this format, for messages.
+        exact: Whether images other than 8-bit pictures must have this size already.
     """
 
     pixels: str
@@ -44,6 +45,7 @@ class Format:
     pictures: bool
     arrays: bool
     origin: str
+    exact: bool = False
 
 
 def read_image(path: Path, wanted: Format, channels: int | None = None) -> Picture:
@@ -66,6 +68,11 @@ def read_image(path: Path, wanted: Format, channels: int | None = None) -> Pictu
     pixels = _pixels(path, raw, channels)
     if not wanted.arrays or (pixel_type(pixels), len(pixels)) != (wanted.pixels, wanted.channels):
         raise DataError(f"{path} is {_header(raw, pixels).kind}, and {wanted.origin}")
+    if wanted.exact and Size(*pixels.shape[1:]) != wanted.size:
+        raise DataError(
+            f"{path} has {Size(*pixels.shape[1:])} pixels, and {wanted.origin} of {wanted.size}, on"
+            " which it was trained without resizing: crop or resize the file"
+        )
     return Picture(
         pixels=resize_images(pixels[None], wanted.size)[0],
         animated=raw.has_more,
