@@ -132,6 +132,21 @@ def test_show_a_layout_a_design_and_a_space(
     assert "90 points: 30 distinct networks" in capsys.readouterr().out
 
 
+def test_the_run_yaml_of_a_search_stands_for_its_space(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = []
+    space = ss.Space.load("skips").to_dict()
+    for name, values in {"space": space, "run": {"format": 1, "space": space}}.items():
+        file = tmp_path / f"{name}.yaml"
+        file.write_text(dump_yaml(values))
+        for verb in ("show", "check"):
+            assert main([verb, str(file)]) == 0
+            said.append(capsys.readouterr().out.replace(str(file), ""))
+    assert said[:2] == said[2:]
+    assert "axis   layout:" in said[0]
+
+
 @pytest.mark.parametrize("name", sorted(path.stem for path in SPACES.glob("*.yaml")))
 def test_check_accepts_every_space_that_is_shipped(
     name: str, capsys: pytest.CaptureFixture[str]

@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -406,28 +407,47 @@ def test_a_search_is_resumed_though_its_space_was_renamed(run_path: Path) -> Non
     assert len(run.trials()) == TRIALS + 1
 
 
-def test_another_latency_batch_is_refused(tmp_path: Path) -> None:
-    objectives = ["validation_accuracy", "latency"]
-    make_run(tmp_path / "run", asked_for())  # a study is there, whatever its objectives
-    shutil.rmtree(tmp_path / "run")
-    (tmp_path / "run").mkdir()
+class StoppedError(Exception):
+    """Raised by ``on_data``: the search is accepted, and would start."""
+
+
+def stop(data: ss.Data) -> None:
+    raise StoppedError
+
+
+def test_a_resumed_search_keeps_its_latency_batch_and_another_one_is_refused(
+    tmp_path: Path,
+) -> None:
     space = ss.Space.from_yaml(SPACE)
     recipe = ss.Recipe(**space.recipe, epochs=EPOCHS).resolve(load_data("digits").augmentation)
     asked = asked_for(
-        objectives=objectives, latency_batch=4, recipe=recipe.to_dict(), scheduler="none"
+        objectives=["validation_accuracy", "latency"], latency_batch=4, recipe=recipe.to_dict()
     )
-    (tmp_path / "run" / "run.yaml").write_text(dump_yaml(asked))
-    with pytest.raises(RunError, match="latency_batch is 4 there, 8 was asked for"):
-        ss.search(
-            space,
-            trials=TRIALS,
-            epochs=EPOCHS,
-            out=tmp_path / "run",
-            sampler="random",
-            scheduler="none",
-            objectives=objectives,
-            latency_batch=8,
-        )
+    (tmp_path / "run.yaml").write_text(dump_yaml(asked))
+    resume = partial(ss.search, space, trials=TRIALS, epochs=EPOCHS, out=tmp_path, on_data=stop)
+    for same in (None, 4):
+        with pytest.raises(StoppedError):
+            resume(latency_batch=same)
+    refused = "latency_batch is 4 there, 8 was asked for; give the same, or another --out$"
+    with pytest.raises(RunError, match=refused):
+        resume(latency_batch=8)
+    with pytest.raises(RunError, match="latency_batch: 0 is not a positive whole number"):
+        resume(latency_batch=0)
+
+
+def test_other_data_are_refused_before_the_folds_of_the_run_are_used_for_them(
+    tmp_path: Path,
+) -> None:
+    asked = asked_for(seeds=3)
+    asked["data"]["folds"] = 3
+    (tmp_path / "run.yaml").write_text(dump_yaml(asked))
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8)
+    labels = np.arange(40) % 10
+    held = images[:20], labels[:20]
+    other = ss.Data.from_arrays(images, labels, validation=held, test=held)
+    for folds in (None, 3):
+        with pytest.raises(RunError, match=r"holds another search: data\.fingerprint is"):
+            ss.search(ss.Space.from_yaml(SPACE), other, trials=6, folds=folds, out=tmp_path)
 
 
 # --- data that moved -----------------------------------------------------------------------------

@@ -36,6 +36,7 @@ CLASSES = np.arange(120) % 3
         (CLASSES * 10.0 + 5, {"target_names": ["age"]}, "regression", 1),
         (CLASSES.astype(float), {"target_names": ["age"]}, "regression", 1),
         (CLASSES[:, None].astype(np.float32), {}, "classification", 3),
+        (np.stack([CLASSES, CLASSES[::-1]], 1).astype(float), {}, "regression", 2),
         (CLASSES, {"target_names": ["age"]}, "regression", 1),
         (CLASSES, {}, "classification", 3),
         (CLASSES.astype(float), {}, "classification", 3),
@@ -129,6 +130,23 @@ def test_numbers_that_denoising_does_not_use_are_not_noted(tmp_path: Path) -> No
     np.savez(path, **dict(zip(names, (IMAGES, labels, IMAGES, labels), strict=True)))
     assert NOTE in load_data(path).summary()
     assert "target_names" not in load_data(path, denoise=25).summary()
+
+
+@pytest.mark.parametrize(
+    ("labels", "hint"),
+    [
+        (np.full(120, 7), "; give target_names if they are numbers to predict (regression)"),
+        (np.full(120, 7.0), "; give target_names if they are numbers to predict (regression)"),
+        (np.full(120, "seven"), ""),
+    ],
+)
+def test_constant_numbers_may_be_targets(labels: np.ndarray, hint: str) -> None:
+    with pytest.raises(DataError) as caught:
+        Data.from_arrays(IMAGES, labels)
+    assert str(caught.value) == f"arrays: 1 class, expected 2 or more{hint}"
+    with pytest.raises(DataError) as caught:
+        Data.from_arrays(IMAGES, np.zeros(120, dtype=int), class_names=["seven"])
+    assert str(caught.value) == "arrays: 1 class, expected 2 or more"
 
 
 @pytest.mark.parametrize("kind", [float, int])

@@ -36,7 +36,7 @@ from skipsearch.errors import (
 from skipsearch.ready import ready_names
 from skipsearch.recipe import Recipe
 from skipsearch.record import Epoch
-from skipsearch.space import Space, describe_size, draw_space
+from skipsearch.space import Space, describe_size, draw_space, is_space
 from skipsearch.task import Baseline, Metric
 
 
@@ -61,7 +61,7 @@ def show(options: argparse.Namespace) -> None:
     of_run = not is_name and Path(what, "run.yaml").is_file()
     if options.design is not None and not of_run:
         raise RunError(f"design: is for a run, and {shown_value(what)} is not a run folder")
-    if what in ready or (what.endswith((".yaml", ".yml")) and "axes" in read_values(what)):
+    if what in ready or (what.endswith((".yaml", ".yml")) and is_space(read_values(what))):
         if (options.png, options.svg) != (None, None):
             raise SpaceError(f"{what}: a figure shows one design, and this is a space of many")
         print(draw_space(for_images(Space.load(what), options)))

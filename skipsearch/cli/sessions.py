@@ -118,9 +118,8 @@ def add_search(verbs: Verbs) -> None:
     more.add_argument(
         "--latency-batch",
         type=int,
-        default=1,
         metavar="N",
-        help="batch size of the latency objective (default %(default)s)",
+        help="batch size of the latency objective (default: 1, or that of a resumed search)",
     )
     more.add_argument(
         "--log",

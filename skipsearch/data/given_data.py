@@ -52,11 +52,11 @@ class GivenData(ABC):
             images: Training images (N, H, W), (N, H, W, C) or (N, C, H, W), a NumPy array or a
                 tensor of uint8, uint16, float16 or float32. They keep their type.
             labels: Labels (N,), integers from 0 on or texts, for classification; a matrix (N, K) of
-                0 and 1 for K labels that an image has or not; numbers (N,) or (N, K) for
-                regression; or masks (N, H, W) of integers, with 255 for pixels to ignore. Numbers
-                are for regression if ``target_names`` is given, or if they are a matrix of
-                floating-point numbers or have fractions; whole numbers (N,) of any type are
-                classes.
+                0 and 1, with K > 1, for K labels that an image has or not; numbers (N,) or (N, K)
+                for regression; or masks (N, H, W) of integers, with 255 for pixels to ignore.
+                Numbers are for regression if ``target_names`` is given, if they are any other
+                matrix of floating-point numbers with K > 1, or if they are (N,) or (N, 1) with
+                fractions; whole numbers (N,) or (N, 1) of any type are classes.
             validation: Images and labels of the validation split; None to draw it from the training
                 images.
             test: Images and labels of the test split; None to draw it from the training images.

@@ -42,8 +42,9 @@ def read_labels(
         class_names = given or tuple(str(number) for number in range(len(found)))
         numbers = {key: _whole(where, key, array) for key, array in flat.items()}
     if len(class_names) < 2:
+        hint = f"; {TO_PREDICT}" if given is None and kinds["train_labels"] == "number" else ""
         raise DataError(
-            f"{where}: {counted(len(class_names), 'class', 'classes')}, expected 2 or more"
+            f"{where}: {counted(len(class_names), 'class', 'classes')}, expected 2 or more{hint}"
         )
     if kinds["train_labels"] == "number":
         _check_range(where, numbers, len(class_names), may_be_targets=given is None)

@@ -61,9 +61,9 @@ def load_data(
             - an .npz file of train_images, train_labels, test_images, test_labels and optionally
               val_images, val_labels, class_names, axes (NHWC or NCHW): images (N, H, W),
               (N, H, W, C) or (N, C, H, W) of uint8, uint16, float16 or float32, labels integers
-              from 0 on, or texts, (N,) or (N, 1). For several labels, a matrix (N, K) of 0 and 1;
-              for regression, numbers (N,) or (N, K) with target_names or with fractions. See
-              `Data.from_arrays`.
+              from 0 on, or texts, (N,) or (N, 1). For several labels, a matrix (N, K) of 0 and 1
+              with K > 1; for regression, numbers with target_names, any other matrix (N, K) of
+              floats with K > 1, or (N,) or (N, 1) with fractions. See `Data.from_arrays`.
               If it is not compressed (numpy.savez), it can be larger than memory.
             - a folder of such arrays, each in its own file such as train_images.npy, where only the
               training arrays are required, or of images.npy and labels.npy or masks.npy alone. It

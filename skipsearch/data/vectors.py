@@ -15,11 +15,11 @@ CLASS_NAMES, TARGET_NAMES = "class_names", "target_names"
 def task_of(where: str, labels: Array, names: Array | None, target_names: Array | None) -> Task:
     """Return the task that the training labels are for.
 
-    A matrix (N, K) of 0 and 1 has several labels for each image, unless every row has exactly one
-    1, as of one class. Other matrices of floating-point numbers are targets, and so are numbers
-    (N,) that are not all whole. Whole numbers (N,) are classes, whatever their type, as for
-    ``type_of_target`` in scikit-learn. Names of targets make numbers of any kind targets, and
-    names of classes make them classes or labels.
+    A matrix (N, K) of 0 and 1, with K > 1, has several labels for each image, unless every row has
+    exactly one 1, as of one class. Other matrices of floating-point numbers with K > 1 are targets,
+    and so are numbers (N,) or (N, 1) that are not all whole. Whole numbers (N,) or (N, 1) are
+    classes, whatever their type, as for ``type_of_target`` in scikit-learn. Names of targets make
+    numbers of any kind targets, and names of classes make them classes or labels.
 
     Args:
         where: Source of the labels, for messages.

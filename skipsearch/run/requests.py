@@ -74,6 +74,11 @@ def usual_metric(earlier: SearchConfig | None, task: Task) -> str | None:
     return earlier.data.metric
 
 
+def usual_latency_batch(earlier: SearchConfig | None) -> int:
+    """Return the batch size of the latency measurement of a resumed run, or the default."""
+    return (earlier.latency_batch if earlier else None) or 1
+
+
 def usual_stopping(earlier: SearchConfig | None) -> EarlyStopping:
     """Return the early stopping of a resumed run, or the default."""
     return earlier.stopping if earlier else EarlyStopping(rule="none")

@@ -9,7 +9,7 @@ from functools import partial
 from math import ceil, isnan, nan
 from pathlib import Path
 
-from skipsearch.config import CONFIG, SearchConfig, difference
+from skipsearch.config import CONFIG, DataConfig, SearchConfig, difference
 from skipsearch.data import Data, LoadOptions
 from skipsearch.defaults import DATA, TRIALS
 from skipsearch.early_stopping import EarlyStopping
@@ -28,6 +28,7 @@ from skipsearch.run.requests import (
     check_recipe,
     joined_recipe,
     seeds_of_folds,
+    usual_latency_batch,
     usual_metric,
     usual_sampler,
     usual_stopping,
@@ -72,7 +73,7 @@ def search(
     seeds: int = 1,
     metric: str | None = None,
     objectives: Sequence[str] | None = None,
-    latency_batch: int = 1,
+    latency_batch: int | None = None,
     data_root: str | Path | None = None,
     image_size: ImageSize | None = None,
     denoise: float | None = None,
@@ -134,7 +135,8 @@ def search(
             ``validation_accuracy`` (the default), alone or before any of ``params``, ``macs``,
             ``activation_bytes`` and ``latency``, which are minimised. None for those of the run,
             or the default for a new run.
-        latency_batch: Number of images whose latency is measured, if it is an objective.
+        latency_batch: Number of images whose latency is measured, if it is an objective. None for
+            that of the run, or 1 for a new run.
         data_root: Folder of the data set's files.
         image_size: Side of resized square images in pixels, or (height, width); required for a
             folder of classes of 8-bit pictures.
@@ -182,6 +184,7 @@ def search(
     check_folder(out)
     earlier = Run.open(out).config if (out / CONFIG).exists() else None
     sampler = usual_sampler(earlier) if sampler is None else sampler
+    latency_batch = usual_latency_batch(earlier) if latency_batch is None else latency_batch
     positive = {"epochs": epochs, "seeds": seeds}
     if trials is not None:
         positive["trials"] = trials
@@ -213,6 +216,9 @@ def search(
         group_folders=group_folders,
     )
     images = load_for_search(data, options)
+    is_given = isinstance(data, Data)
+    if earlier is not None:
+        _check_same_data(out, earlier.data, describe(images, images, options, nan, is_given))
     metric = usual_metric(earlier, images.task) if metric is None else metric
     images = images.judged_by(metric).in_folds(folds, seed)
     first = images.for_seed(seed)
@@ -234,7 +240,7 @@ def search(
     # Checked before anything is written: an empty space, and a sampler that cannot search it.
     space.sample(0)
     baseline = baseline_score(images, range(seed, seed + (folds or 1)))
-    described = describe(images, first, options, baseline, isinstance(data, Data))
+    described = describe(images, first, options, baseline, is_given)
     scale = described.scale
     inquiry = None
     if axes:
@@ -356,9 +362,15 @@ def _check_same(out: Path, config: SearchConfig) -> None:
         return
     if not (out / CONFIG).exists():
         raise RunError(f"{out}: holds files but no {CONFIG}; give an empty or a new folder")
-    other = difference(Run.open(out).config.to_dict(), config.to_dict())
+    _check_equal(out, difference(Run.open(out).config.to_dict(), config.to_dict()))
+
+
+def _check_same_data(out: Path, there: DataConfig, asked: DataConfig) -> None:
+    """Check that the data are those of a run, before its metric and folds are used for them."""
+    asked = dataclasses.replace(asked, metric=there.metric, folds=there.folds)
+    _check_equal(out, difference({"data": there.to_dict()}, {"data": asked.to_dict()}))
+
+
+def _check_equal(out: Path, other: str) -> None:
     if other:
-        raise RunError(
-            f"{out}: holds another search: {other}; give the same (what is not given has its"
-            " default) or another --out"
-        )
+        raise RunError(f"{out}: holds another search: {other}; give the same, or another --out")

@@ -5,7 +5,7 @@ The names below are public.
 
 from skipsearch.space.candidate import Candidate
 from skipsearch.space.description import describe_size, draw_space
-from skipsearch.space.space import ENUMERABLE, TRIES, Space
+from skipsearch.space.space import ENUMERABLE, TRIES, Space, is_space
 
 __all__ = [
     "ENUMERABLE",
@@ -14,4 +14,5 @@ __all__ = [
     "Space",
     "describe_size",
     "draw_space",
+    "is_space",
 ]

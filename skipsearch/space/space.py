@@ -83,7 +83,7 @@ class Space:
             path = ready_path(str(path))
         where = str(path)
         values = parse_yaml(read_text(path, SpaceError), where, SpaceError)
-        if "format" in values and isinstance(values.get("space"), dict):  # of a search
+        if _is_of_search(values):
             values, where = values["space"], f"{where}: space"
         return cls.from_dict(values, where)
 
@@ -384,3 +384,12 @@ class Space:
         found = cost(design, self.in_channels, self.image_size, self.classes)
         broken = (constraint.violated(found) for constraint in self.constraints)
         return next(filter(None, broken), "")
+
+
+def is_space(values: Mapping[str, Any]) -> bool:
+    """Return whether ``Space.load`` takes the contents of a YAML file, which are no design then."""
+    return "axes" in values or _is_of_search(values)
+
+
+def _is_of_search(values: Mapping[str, Any]) -> bool:
+    return "format" in values and isinstance(values.get("space"), dict)
