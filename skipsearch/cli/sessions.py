@@ -31,6 +31,7 @@ from skipsearch.cli.words import (
     print_words,
     read_recipe,
     session_options,
+    warn,
     write_csv,
 )
 from skipsearch.defaults import DEGRADATION_SEEDS, LEADER_SEEDS, LEADERS, MARGIN, TRIALS
