@@ -178,7 +178,7 @@ class Confirmation:
         sentences.append(
             f"Its validation {metric.title} at the full budget is {text(best[metric.validation])}"
             f" (mean of {counted(int(best.n), self.repeat)}, standard deviation {text(best.sd)},"
-            f" 95 % interval {text(best.low)} to {text(best.high)})."
+            f" 95 % interval {metric.span((best.low, best.high))})."
         )
         if not np.isnan(self.shrinkage):
             low, high = map(metric.number, self.shrinkage_interval)
