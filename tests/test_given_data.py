@@ -367,20 +367,20 @@ def test_given_data_go_the_whole_way(
     again = ss.search(space, data(), trials=2, epochs=1, out=out)
     assert [t.number for t in again.trials()] == [t.number for t in run.trials()]
     other = Data.from_arrays(images[::-1].copy(), labels, axes=axes, class_names=["a", "b", "c"])
-    with pytest.raises(RunError, match=r"holds another search: data\.fingerprint"):
+    with pytest.raises(RunError, match="data arrays has changed since the search, or other"):
         ss.search(space, other, trials=2, epochs=1, out=out)
 
     other = Data.from_arrays(images, labels, axes=axes, class_names=["a", "b", "d"])
-    line = r"data\.class_names is 'a, b, c \(3, hash \w+\)' there, 'a, b, d \(3, hash \w+\)' was"
+    line = r"the class names are a, b, c \(3, hash \w+\) there, a, b, d \(3, hash \w+\) now"
     with pytest.raises(RunError, match=line):
         ss.search(space, other, trials=2, epochs=1, out=out)
-    with pytest.raises(RunError, match=r"\(class names a, b, d \(.*\), a, b, c \(.*\) then\)"):
+    with pytest.raises(RunError, match=line):
         Run.open(out).load_data(data=other)
 
     run = Run.open(out)
     with pytest.raises(RunError, match="'arrays' were given in Python: give them again"):
         ss.export(run, "best", out=tmp_path / "none")
-    with pytest.raises(RunError, match="the given data are not what was searched"):
+    with pytest.raises(RunError, match="the given data 'arrays' are not what was searched"):
         ss.export(run, "best", out=tmp_path / "none", data=other)
     with pytest.raises(RunError, match="the given data have no test split"):
         ss.export(run, "best", out=tmp_path / "none", data=data().without_test())
