@@ -265,7 +265,7 @@ def test_an_unknown_key_is_refused_with_the_nearest() -> None:
 
 
 def test_a_search_space_is_refused_with_what_takes_it() -> None:
-    with pytest.raises(DesignError, match="^t.yaml is a search space; skipsearch search"):
+    with pytest.raises(DesignError, match=r"^t.yaml is a search space; skipsearch search"):
         Design.from_yaml("name: t\naxes: {shortcut: [pad, proj]}\n", "t.yaml")
 
 

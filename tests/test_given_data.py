@@ -294,7 +294,7 @@ def test_items_may_be_mappings_of_pictures() -> None:
     ]
     data = Data.from_dataset(items, image="img")
     assert data.fingerprint == Data.from_arrays(images, labels).fingerprint
-    with pytest.raises(DataError, match=r"dataset: train\[0\]: key 'image' is not one of"):
+    with pytest.raises(DataError, match=r"dataset: train\[0\]: no key 'image' among img, label"):
         Data.from_dataset(items)
 
 
