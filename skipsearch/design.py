@@ -389,6 +389,8 @@ class Design:
     def from_yaml(cls, text: str, where: str = "design") -> Self:
         """Build a design from YAML; ``where`` is the name of the text in messages."""
         values = parse_yaml(text, where, DesignError)
+        if "axes" in values:
+            raise DesignError(f"{where} is a search space; skipsearch search takes it")
         try:
             return cls.from_dict(values)
         except (DesignError, LayoutError) as error:

@@ -82,7 +82,7 @@ def test_channels_that_could_be_any_axis_are_asked_for(
 ) -> None:
     content = arrays(shape=shape)
     message = refusal(npz(tmp_path, **content))
-    assert message.endswith("give axes='NHWC' or axes='NCHW'")
+    assert message.endswith(": add an array axes ('NHWC' or 'NCHW') to the file")
     for axes, channels in (("NCHW", shape[0]), ("NHWC", shape[2])):
         assert load_data(npz(tmp_path, **content, axes=axes)).in_channels == channels
     assert "axes 'NCH' is not one of NHWC, NCHW" in refusal(npz(tmp_path, **content, axes="NCH"))
@@ -373,10 +373,27 @@ def test_two_validation_splits_are_refused(tmp_path: Path) -> None:
     assert "both val_images and validation_images" in refusal(npz(tmp_path, **both))
 
 
-def test_validation_images_of_another_size_are_refused(tmp_path: Path) -> None:
-    other = arrays(shape=(5, 5, 3))
-    path = npz(tmp_path, val_images=other["test_images"], val_labels=other["test_labels"])
-    assert "val_images are (5, 5, 3) and train_images (6, 6, 3)" in refusal(path)
+@pytest.mark.parametrize(
+    ("shape", "first", "words"),
+    [
+        (
+            (5, 5, 3),
+            False,
+            "val_images are (5, 5, 3) and train_images (6, 6, 3), expected the same size",
+        ),
+        ((6, 6, 2), False, "expected the same number of channels, not 2 and 3"),
+        ((6, 6), False, "expected the same number of channels, not 1 and 3"),
+        ((2, 6, 6), True, "expected the same number of channels, not 2 and 3"),
+        ((3, 5, 5), True, "expected the same size"),
+    ],
+)
+def test_validation_images_of_another_shape_are_refused(
+    tmp_path: Path, shape: tuple[int, ...], first: bool, words: str
+) -> None:
+    content = arrays(shape=(3, 6, 6) if first else (6, 6, 3))
+    other = arrays(shape=shape)
+    content |= {"val_images": other["test_images"], "val_labels": other["test_labels"]}
+    assert words in refusal(npz(tmp_path, **content))
 
 
 # --- the file ------------------------------------------------------------------------------------

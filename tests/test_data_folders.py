@@ -408,6 +408,7 @@ def test_the_summary_names_classes_splits_and_the_smallest_class(tmp_path: Path)
         ("a\0b", "is not a path"),
         (None, "data: None is neither a text nor a path"),
         (7, "data: 7 is neither a text nor a path"),
+        (([[1, 2]], [0, 1]), "give arrays as Data.from_arrays(images, labels)"),
         ("caf\udce9", "'caf\\udce9' is not UTF-8"),
         (Path("caf\udce9"), "'caf\\udce9' is not UTF-8"),
         ("x" * 5000, "File name too long"),

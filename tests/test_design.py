@@ -264,6 +264,11 @@ def test_an_unknown_key_is_refused_with_the_nearest() -> None:
         assert str(caught.value).endswith("(did you mean 'depths'?)")
 
 
+def test_a_search_space_is_refused_with_what_takes_it() -> None:
+    with pytest.raises(DesignError, match=r"^t.yaml is a search space; skipsearch search"):
+        Design.from_yaml("name: t\naxes: {shortcut: [pad, proj]}\n", "t.yaml")
+
+
 def test_a_design_needs_a_layout() -> None:
     with pytest.raises(DesignError, match="a design needs a layout"):
         Design.from_dict({"depths": [1]})

@@ -25,6 +25,7 @@ import skipsearch as ss
 from skipsearch.analysis.command import search_command
 from skipsearch.cli.parser import read_arguments
 from skipsearch.data import Data, load_data
+from skipsearch.data.summaries import balance
 from skipsearch.errors import RunError
 from skipsearch.recipe import Recipe
 from skipsearch.run import Run
@@ -182,6 +183,20 @@ def test_the_metric_changes_no_fingerprint() -> None:
 
 
 # --- the whole way -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("counts", "words"),
+    [
+        ((40, 40), ""),
+        ((39, 40), ""),
+        ((20, 40), "unbalanced, 20 images of class 'a' to 40 of class 'b'"),
+        ((0, 40), "unbalanced, 0 images of class 'a' to 40 of class 'b'"),
+    ],
+)
+def test_classes_of_similar_size_are_balanced(counts: tuple[int, int], words: str) -> None:
+    labels = torch.arange(2).repeat_interleave(torch.tensor(counts))
+    assert balance(labels, ("a", "b")) == words
 
 
 @pytest.mark.usefixtures("ray")

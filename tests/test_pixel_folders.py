@@ -436,6 +436,14 @@ NPY = {
     "any axis": (np.zeros((13, 9, 9), "uint16"), "could be the first or the last axis: save it"),
     "narrow": (np.zeros((3, 9, 3), "uint16"), "could be the first or the last axis: save it as"),
 }
+
+
+def test_an_array_without_the_known_channels_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((12, 24, 31), "uint16"))
+    with pytest.raises(DataError, match="neither the first nor the last axis has 13 channels"):
+        read_header(tmp_path / "a.npy", 13)
+
+
 REFUSED = {
     "pictures and 16 bits": pictures_and_16_bits,
     "16 bits and a picture": sixteen_bits_and_a_picture,

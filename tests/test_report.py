@@ -264,7 +264,7 @@ def test_those_interactions_are_shown_that_are_there(run: Run) -> None:
     assert section.tables[1].rows is tables[1]
     nothing = interactions_section(replace(found, interactions=tables[2:]))
     assert nothing is not None
-    assert nothing.text == ["None was found among 1 pairs of axes."]
+    assert nothing.text == ["None was found among 1 pair of axes."]
     assert interactions_section(replace(found, interactions=[])) is None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shlex
 import shutil
 import sqlite3
@@ -308,8 +309,6 @@ SAME = {
     ),
 }
 OTHER = {
-    "data.fingerprint": changed(data__fingerprint="0" * 16),
-    "data.class_names": changed(data__class_names="cat, dog (2, hash 12345678)"),
     "data.resized_to": changed(data__fingerprint="0" * 16, data__resized_to=16),
     "data.split_seed": changed(data__fingerprint="0" * 16, data__split_seed=1),
     "space.axes.shortcut": changed(space__axes__shortcut=["proj", "omit"]),
@@ -361,11 +360,37 @@ def test_what_is_searched_makes_another_search(place: str) -> None:
     assert difference(there, asked).startswith(f"{place} is ")
 
 
-def test_an_older_run_without_class_names_says_what_else_differs() -> None:
+PIXELS, NAMES = {"fingerprint": "0" * 16}, {"class_names": "cat, dog (2, hash 12345678)"}
+CHANGED = "data digits has changed since the search, or other data were given: "
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (PIXELS, f"{CHANGED}the images, labels or splits differ"),
+        (PIXELS | {"class_names": None}, f"{CHANGED}the images, labels or splits differ"),
+        (NAMES, f"{CHANGED}the class names are cat, dog (2, hash 12345678) there, 0, 1, 2,"),
+        (
+            PIXELS | {"name": "/a/d4.npz"},
+            "data is /a/d4.npz there, digits was asked for: the images, labels or splits differ",
+        ),
+        (
+            PIXELS | NAMES | {"name": "/a/d4.npz", "resized_to": 16},
+            "data is /a/d4.npz there, digits was asked for",
+        ),
+        (
+            PIXELS | {"name": "/a/d4.npz", "task": "denoising", "class_names": None},
+            "data is /a/d4.npz there, digits was asked for",
+        ),
+        (PIXELS | {"name": "/a/d4.npz", "resized_to": 16}, "data.resized_to is 16 there, None"),
+    ],
+)
+def test_other_data_make_another_search(changes: dict[str, Any], message: str) -> None:
     there, asked = asked_for(), asked_for()
-    del there["data"]["class_names"]
-    there["data"]["fingerprint"] = "0" * 16
-    assert difference(there, asked).startswith("data.fingerprint is '0000000000000000' there, ")
+    there["data"] |= changes
+    assert difference(there, asked).startswith(message)
+    assert "fingerprint" not in difference(there, asked)
+    assert difference(identity(there), identity(asked)).startswith("data")
 
 
 def test_class_names_are_one_short_text_that_tells_them_apart() -> None:
@@ -483,7 +508,7 @@ def test_data_that_moved_are_recognised_by_their_content(
         asked = asked_for(str(where))
         assert asked["data"]["name"] != run.config.data.name
         assert difference(run.config.to_dict(), asked) == ""
-    with pytest.raises(RunError, match="is not what was searched"):
+    with pytest.raises(RunError, match=rf"is not what was searched, {re.escape(str(file))}: the "):
         run.load_data(data=npz(tmp_path / "c.npz", seed=1))
 
 

@@ -1201,6 +1201,11 @@ REFUSED = {
         "unknown key: 'axis' is not one of name, source, base, recipe, axes, constraints"
         " (did you mean 'axes'?)",
     ),
+    "a design": (
+        "layout: conv3 +",
+        "unknown key: 'layout' is a field of designs: set it in base (a design alone is for"
+        " skipsearch train)",
+    ),
     "unknown axis": (
         GOOD + "axes: {shortcuts: [pad]}",
         f"axes: 'shortcuts' is not one of {AXES_ALLOWED}, ... (did you mean 'shortcut'?)",

@@ -149,7 +149,6 @@ def test_constant_numbers_may_be_targets(labels: np.ndarray, hint: str) -> None:
     assert str(caught.value) == "arrays: 1 class, expected 2 or more"
 
 
-@pytest.mark.parametrize("kind", [float, int])
 @pytest.mark.parametrize(
     ("rare", "groups", "words"),
     [
@@ -159,9 +158,9 @@ def test_constant_numbers_may_be_targets(labels: np.ndarray, hint: str) -> None:
     ],
 )
 def test_numbers_that_are_rare_as_classes_may_be_targets(
-    kind: type, rare: int, groups: np.ndarray | None, words: str
+    rare: int, groups: np.ndarray | None, words: str
 ) -> None:
-    labels = CLASSES.astype(kind)
+    labels = CLASSES.astype(float)
     labels[:rare] = 3
     with pytest.raises(DataError) as caught:
         Data.from_arrays(IMAGES, labels, groups=groups).in_folds(5)
@@ -172,6 +171,16 @@ def test_numbers_that_are_rare_as_classes_may_be_targets(
         Data.from_arrays(IMAGES, labels, groups=groups, class_names=list("0123")).in_folds(5)
     assert words in str(caught.value)
     assert "target_names" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("labels", "may_be_targets"),
+    [(np.r_[[3], CLASSES[1:]], False), (np.r_[[24], np.arange(119) % 24], True)],
+)
+def test_few_whole_numbers_are_classes(labels: np.ndarray, may_be_targets: bool) -> None:
+    with pytest.raises(DataError, match="has 1 of 120 images, too few to set") as caught:
+        Data.from_arrays(IMAGES, labels)
+    assert ("target_names" in str(caught.value)) == may_be_targets
 
 
 @pytest.mark.parametrize(

@@ -203,7 +203,7 @@ def interactions_section(found: Findings) -> Section | None:
         " beyond: the largest difference of a combination to the sum of its two levels.",
     )
     text = dependences(looked_at, found.metric) or [
-        f"None was found among {len(looked_at)} pairs of axes."
+        f"None was found among {counted(len(looked_at), 'pair')} of axes."
     ]
     return Section(title="Interactions", text=text, figures=pictures, tables=[pairs, *maps])
 

@@ -21,6 +21,8 @@ SAME_DATA = (
     *("split_seed", "class_names", "fingerprint"),
 )
 
+CONTENT = ("class_names", "fingerprint")  # of those, the values that no argument sets
+
 
 def difference(there: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
     """Describe how an existing search differs from a requested one.
@@ -37,6 +39,7 @@ def difference(there: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
     named = asked.get("storage") is not None
     for name in (name for name in asked if name in FIXED or name not in VALUES):
         old, new = there.get(name), asked[name]
+        places = [side.get("name") for side in (old, new)] if name == "data" and old else []
         if name == "latency_batch" and None in (old, new):
             continue  # older runs lack the value
         if name in MEANING and isinstance(old, dict) and isinstance(new, dict):
@@ -52,6 +55,7 @@ def difference(there: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
             versions = [side["task_version"] for side in (old, new)]
             if old["task"] == new["task"] and versions[0] != versions[1]:
                 return TASKS[new["task"]].difference(*versions)
+            return _data_difference(old, new, *places)
         if old != new:
             return _first_difference(name, old, new)
     return ""
@@ -82,6 +86,27 @@ def data_identity(values: Mapping[str, Any]) -> dict[str, Any]:
 def _is_same_data(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     names = ("task", "task_version", "metric", "folds", "class_names", "fingerprint")
     return all(old[name] == new[name] for name in names)
+
+
+def _data_difference(
+    old: Mapping[str, Any], new: Mapping[str, Any], old_name: str | None, new_name: str | None
+) -> str:
+    """Describe how two data sets differ; a name is None if it is not recorded."""
+    renamed = None not in (old_name, new_name) and old_name != new_name
+    named = f"data is {old_name} there, {new_name} was asked for"
+    if renamed and (old["task"], old["class_names"]) != (new["task"], new["class_names"]):
+        return named
+    for key in SAME_DATA:
+        if key not in CONTENT and old[key] != new[key]:
+            return _first_difference(f"data.{key}", old[key], new[key])
+    names = [side["class_names"] for side in (old, new)]
+    what = "the images, labels or splits differ"
+    if names[0] != names[1]:
+        what = f"the class names are {names[0]} there, {names[1]} now"
+    if renamed:
+        return f"{named}: {what}"
+    name = "" if new_name is None else f" {new_name}"
+    return f"data{name} has changed since the search, or other data were given: {what}"
 
 
 MEANING: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {

@@ -140,7 +140,8 @@ def _read(source: _Source, options: LoadOptions, required: Mapping[str, tuple[st
     arrays = source.read(rest) | mapped
     size = sum(source.sizes[name] for name in mapped)
     where = placed(size, path, options.in_memory) if mapped else ""
-    return read_arrays(str(path), arrays, kind, f"the arrays in {path}", where)
+    holder = "folder" if path.is_dir() else "file"
+    return read_arrays(str(path), arrays, kind, f"the arrays in {path}", where, holder)
 
 
 def _mappable(name: str, place: ArrayFile | str) -> ArrayFile | str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from math import isqrt
 
 from skipsearch.data.axes import CHANNELS_FIRST, CHANNELS_LAST, axes_of
-from skipsearch.data.labels import read_labels
+from skipsearch.data.labels import may_be_targets, read_labels
 from skipsearch.data.mask_arrays import read_mask_arrays
 from skipsearch.data.notes import Notes
 from skipsearch.data.pixels import check_pixels
@@ -41,7 +41,12 @@ KEYS = (
 
 
 def read_arrays(
-    where: str, arrays: Mapping[str, Array], kind: str | None, source: str, place: str = ""
+    where: str,
+    arrays: Mapping[str, Array],
+    kind: str | None,
+    source: str,
+    place: str = "",
+    holder: str = "",
 ) -> Read:
     """Check arrays and convert them to a common format.
 
@@ -51,6 +56,8 @@ def read_arrays(
         kind: ``labels`` or ``masks``; None for images alone.
         source: Description of their origin.
         place: Where mapped arrays lie; empty for memory.
+        holder: What the user can add an array to, ``file`` or ``folder``; empty for arguments in
+            Python.
 
     Raises:
         DataError: If they are not as `load_data` requires.
@@ -73,13 +80,14 @@ def read_arrays(
         elif task is REGRESSION:
             targets, class_names = read_targets(where, targets, target_names)
         else:
-            if names is None and targets["train_labels"].dtype.kind in "iuf":
+            if names is None and may_be_targets(targets["train_labels"]):
                 notes = Notes(numbers=str(targets["train_labels"].dtype))
             targets, class_names = read_labels(where, targets, names)
     _check_sizes(
         where, images, {key.rpartition("_")[0]: len(array) for key, array in targets.items()}
     )
-    axes = _axes(where, arrays.get(AXES), images["train_images"])
+    axes = _axes(where, arrays.get(AXES), images["train_images"], holder)
+    _check_alike(where, images, axes)
     first = axes == CHANNELS_FIRST
     if first:
         images = {key: array.transpose(0, 2, 3, 1) for key, array in images.items()}
@@ -138,7 +146,7 @@ def _shape(key: str, images: Array) -> str:
 
 
 def _check_sizes(where: str, images: Mapping[str, Array], numbers: Mapping[str, int]) -> None:
-    """Raise an error if images lie along the last axis, or differ in size between splits."""
+    """Raise an error if images lie along the last axis."""
     for key, array in images.items():
         number = numbers.get(key.removesuffix("_images"), len(array))
         if len(array) != number and array.shape[-1] == number:
@@ -147,16 +155,24 @@ def _check_sizes(where: str, images: Mapping[str, Array], numbers: Mapping[str, 
                 f" (N, H, W) or (N, H, W, C): save numpy.moveaxis({key}, -1, 0), and the other"
                 " images in the same way"
             )
+
+
+def _check_alike(where: str, images: Mapping[str, Array], axes: str) -> None:
+    """Raise an error if images differ in size or number of channels between splits."""
+    place = axes.index("C")
     expected = images["train_images"].shape[1:]
     for key, array in images.items():
-        if array.shape[1:] != expected:
-            raise DataError(
-                f"{where}: {key} are {array.shape[1:]} and train_images {expected}, expected the "
-                "same size"
-            )
+        if array.shape[1:] == expected:
+            continue
+        channels = array.shape[place] if array.ndim == 4 else 1
+        wanted = images["train_images"].shape[place] if len(expected) == 3 else 1
+        what = f"{where}: {key} are {array.shape[1:]} and train_images {expected}, expected the"
+        if channels != wanted:
+            raise DataError(f"{what} same number of channels, not {channels} and {wanted}")
+        raise DataError(f"{what} same size")
 
 
-def _axes(where: str, given: Array | None, images: Array) -> str:
+def _axes(where: str, given: Array | None, images: Array, holder: str = "") -> str:
     """Return the order of the axes of images; raise an error if it is ambiguous or invalid."""
     words = (CHANNELS_LAST, CHANNELS_FIRST)
     if given is not None and str(given) not in words:
@@ -165,10 +181,12 @@ def _axes(where: str, given: Array | None, images: Array) -> str:
         return CHANNELS_LAST
     axes = axes_of(images.shape[1:]) if given is None else str(given)
     if axes is None:
-        ways = " or ".join(f"{AXES}={word!r}" for word in words)
+        ways = "give " + " or ".join(f"{AXES}={word!r}" for word in words)
+        if holder:
+            ways = f"add an array {AXES} ({' or '.join(map(repr, words))}) to the {holder}"
         raise DataError(
             f"{where}: train_images is {images.shape}, in which the channels could be the first or"
-            f" the last axis of an image: give {ways}"
+            f" the last axis of an image: {ways}"
         )
     return axes
 

@@ -14,7 +14,7 @@ from skipsearch.data.axes import CHANNELS_FIRST, CHANNELS_LAST
 from skipsearch.data.known import DATASETS
 from skipsearch.data.source import Array
 from skipsearch.data.vectors import CLASS_NAMES, TARGET_NAMES
-from skipsearch.errors import DataError, escaped, not_one_of, shown_value
+from skipsearch.errors import DataError, escaped, reason, shown_value
 
 READ_AGAIN = 20  # images that are read twice: a random flip stays unseen in one of a million sets
 
@@ -80,11 +80,28 @@ def _image_array(what: str, value: Any) -> Array:
     """Return an image or several of one size as an array of numbers on the CPU."""
     array = _as_array(what, value)
     if array.dtype.kind not in "biuf":
+        _check_one_size(what, value)
         raise DataError(
             f"{what}: {shown_value(value)} is not an array of numbers, a tensor or a picture of"
             " Pillow; images of one size are stacked"
         )
     return array
+
+
+def _check_one_size(what: str, images: Any) -> None:
+    """Raise an error for the first of several images that is not of the size of the first one."""
+    if not isinstance(images, list | tuple | np.ndarray) or not len(images):
+        return
+    if not all(isinstance(image, np.ndarray | torch.Tensor | Image.Image) for image in images):
+        return
+    first, *others = [_as_array(what, image).shape for image in images]
+    for number, shape in enumerate(others, 1):
+        if shape != first:
+            one, other = (" x ".join(map(str, sides)) for sides in (shape, first))
+            raise DataError(
+                f"{what}: image {number} is {one}, image 0 is {other}, expected one size: resize"
+                " them"
+            )
 
 
 def _array(what: str, value: Any) -> Array:
@@ -93,8 +110,23 @@ def _array(what: str, value: Any) -> Array:
     if array.dtype.kind == "O":
         if all(isinstance(item, str) for item in array.flat):  # a column of pandas
             return array.astype(str)
-        raise DataError(f"{what}: expected numbers, or texts alone, with no value missing")
+        odd = _odd_one(list(array.flat))
+        raise DataError(
+            f"{what}: expected numbers, or texts alone, with no value missing"
+            f"{'' if odd is None else f'; number {odd} is {shown_value(array.flat[odd])}'}"
+        )
     return array
+
+
+def _odd_one(items: list[Any]) -> int | None:
+    """Return the index of the first value that is missing or, beside texts, is no text."""
+    has_texts = any(isinstance(item, str) for item in items)
+    odd = (
+        number
+        for number, item in enumerate(items)
+        if item is None or (has_texts and not isinstance(item, str))
+    )
+    return next(odd, None)
 
 
 def _as_array(what: str, value: Any) -> Array:
@@ -139,8 +171,9 @@ def read_items(where: str, dataset: Any, image: str, label: str) -> Items:
         label: Key of the label, if items are mappings.
 
     Raises:
-        DataError: If it has no length, an item is of another kind, two images differ in size or
-            type, or reading an image twice gives different pixels.
+        DataError: If it has no length, an item cannot be read or is of another kind, a label is
+            None, two images differ in size or type, or reading an image twice gives different
+            pixels.
     """
     try:
         number = len(dataset)
@@ -154,7 +187,7 @@ def read_items(where: str, dataset: Any, image: str, label: str) -> Items:
     labels: list[Any] = []
     axes: str | None = None
     for index in range(number):
-        picture, target = _pair(f"{where}[{index}]", dataset[index], image, label)
+        picture, target = _read_pair(where, dataset, index, image, label)
         found = _axes_of(picture)
         if images and found != axes:
             raise DataError(
@@ -169,11 +202,13 @@ def read_items(where: str, dataset: Any, image: str, label: str) -> Items:
                 f" {images[0].dtype} {images[0].shape}, expected one size: resize in the transform"
             )
         images.append(pixels)
+        if target is None:
+            raise DataError(f"{where}[{index}]: the label is None, expected one for each image")
         if isinstance(target, torch.Tensor):
             target = target.numpy() if target.ndim else target.item()
         labels.append(target)
     for index in range(min(number, READ_AGAIN)):
-        again, _ = _pair(f"{where}[{index}]", dataset[index], image, label)
+        again, _ = _read_pair(where, dataset, index, image, label)
         pixels = _image_array(f"{where}[{index}]: image", again)
         if not np.array_equal(pixels, images[index], equal_nan=True):
             raise DataError(
@@ -190,12 +225,21 @@ def _axes_of(picture: Any) -> str | None:
     return CHANNELS_FIRST if isinstance(picture, torch.Tensor) and picture.ndim == 3 else None
 
 
-def _pair(where: str, item: Any, image: str, label: str) -> tuple[Any, Any]:
-    """Return image and label of an item."""
+def _read_pair(name: str, dataset: Any, index: int, image: str, label: str) -> tuple[Any, Any]:
+    """Read an item; return its image and its label."""
+    where = f"{name}[{index}]"
+    try:
+        item = dataset[index]
+    except Exception as error:  # code of the user, which raises errors of any kind
+        raise DataError(f"{where}: {reason(error)}") from error
     if isinstance(item, Mapping):
-        for key in (image, label):
+        for argument, key, other in (("image", image, label), ("label", label, image)):
             if key not in item:
-                raise DataError(f"{where}: key {not_one_of(key, tuple(map(str, item)))}")
+                example = next((f", such as {argument}={k!r}" for k in item if k != other), "")
+                raise DataError(
+                    f"{where}: no key {key!r} among {', '.join(map(str, item))}: give the key of"
+                    f" the {argument} as {argument}=...{example}"
+                )
         return item[image], item[label]
     if not isinstance(item, tuple | list) or len(item) != 2:
         raise DataError(

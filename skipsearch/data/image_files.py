@@ -175,6 +175,10 @@ def _pixels(path: Path, raw: RawImage, channels: int | None) -> Tensor:
         )
     check_pixels(what, array, "image")
     axes = raw.axes or _axes(array.shape, channels)
+    if axes is None and channels is not None and channels not in array.shape:
+        raise DataError(
+            f"{what}, of which neither the first nor the last axis has {channels} channels"
+        )
     if axes is None:
         raise DataError(
             f"{what}, in which the channels could be the first or the last axis: save it as a TIFF"

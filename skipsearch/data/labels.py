@@ -8,6 +8,8 @@ from skipsearch.data.notes import TO_PREDICT
 from skipsearch.data.source import Array
 from skipsearch.errors import DataError, closest, counted
 
+MOST_NUMBERED = 20  # classes with whole numbers for names; more may be numbers to predict
+
 
 def read_labels(
     where: str, labels: Mapping[str, Array], names: Array | None
@@ -73,6 +75,13 @@ def _flat(where: str, key: str, labels: Array) -> Array:
     if not len(labels):
         raise DataError(f"{what}, expected integers (N,), not empty")
     return labels
+
+
+def may_be_targets(labels: Array) -> bool:
+    """Return whether labels may be numbers to predict: floats, or many whole numbers."""
+    return labels.dtype.kind == "f" or (
+        labels.dtype.kind in "iu" and len(np.unique(labels)) > MOST_NUMBERED
+    )
 
 
 def is_one_hot(labels: Array) -> bool:

@@ -15,7 +15,7 @@ from skipsearch.data.known import DATASETS, read_known
 from skipsearch.data.load_options import LoadOptions
 from skipsearch.data.pairing import find_pairs
 from skipsearch.data.pairs import read_pairs
-from skipsearch.data.paths import path_of
+from skipsearch.data.paths import check_name, path_of
 from skipsearch.data.pixels import pixel_type
 from skipsearch.data.plain import read_plain_folder
 from skipsearch.data.source import Read
@@ -137,6 +137,7 @@ def load_data(
     if not (_is_whole(split_seed) and 0 <= split_seed < 2**32):
         raise DataError(f"split_seed {split_seed!r} is not in 0..{2**32 - 1}")
 
+    check_name(name)
     known = isinstance(name, str) and name in DATASETS
     path = None if known else path_of(name, "data")
     name = str(name)

@@ -44,8 +44,8 @@ class Notes:
         sizes: Number of images of each split, by name.
         damaged: Image and mask files that could not be read, as paths below the folder.
         constant: Channels with one value in all training images, counted from 0.
-        numbers: Type of labels that are numbers without names and were taken as classes, such as
-            ``float64``; empty for others.
+        numbers: Type of labels without names that were taken as classes and may be numbers to
+            predict, such as ``float64``; empty for others.
     """
 
     passed_over: Mapping[str, int] = field(default_factory=dict)

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from skipsearch.errors import DataError
+from skipsearch.errors import DataError, shown_value
 
 
 def path_of(value: str | Path, what: str) -> Path:
@@ -17,7 +17,7 @@ def path_of(value: str | Path, what: str) -> Path:
         DataError: If it is empty, not UTF-8, not a text, or requires a missing home folder.
     """
     if not isinstance(value, str | os.PathLike):
-        raise DataError(f"{what}: {value!r} is neither a text nor a path")
+        raise DataError(f"{what}: {shown_value(value)} is neither a text nor a path")
     text = os.fspath(value)
     if not isinstance(text, str) or not text or "\0" in text:
         raise DataError(f"{what}: {text!r} is not a path")
@@ -31,6 +31,19 @@ def path_of(value: str | Path, what: str) -> Path:
         ) from None
     except FileNotFoundError:
         raise DataError(f"{what}: {text} needs the working directory, which is gone") from None
+
+
+def check_name(value: object) -> None:
+    """Check that data are given by a name or a path.
+
+    Raises:
+        DataError: If they are values, such as arrays.
+    """
+    if not isinstance(value, str | os.PathLike):
+        raise DataError(
+            f"data: {shown_value(value, 40)} is neither a text nor a path: give arrays as"
+            " Data.from_arrays(images, labels), and a dataset as Data.from_dataset(dataset)"
+        )
 
 
 def cache_home() -> Path:

@@ -9,10 +9,11 @@ from skipsearch.data.mapped import Images, chunks
 from skipsearch.data.pixels import full_scale, pieces
 
 CLASSES_SHOWN = 20
+UNBALANCED = 1.5  # smallest ratio of the largest to the smallest class that is mentioned
 
 
 def balance(labels: Images, class_names: tuple[str, ...]) -> str:
-    """Describe the smallest and the largest class; empty if all have the same size.
+    """Describe the smallest and the largest class; empty if they are of similar size.
 
     Args:
         labels: Labels (N,), or masks (N, H, W).
@@ -20,7 +21,7 @@ def balance(labels: Images, class_names: tuple[str, ...]) -> str:
     """
     counts = _counts(labels, class_names)
     least, most = counts.index(min(counts)), counts.index(max(counts))
-    if counts[least] == counts[most]:
+    if counts[most] < UNBALANCED * counts[least] or not counts[most]:
         return ""
     if labels.ndim == 3:
         low, high = (share(counts[number], sum(counts)) for number in (least, most))

@@ -50,7 +50,7 @@ def load_again(
     if isinstance(data, Data):
         if data.folds is not None:
             raise RunError(f"{run}: the given data are divided into folds; give them undivided")
-        _check_same(run, asked, data, "the given data are not what was searched")
+        _check_same(run, asked, data, f"the given data {data.name!r} are not what was searched")
         return data.to(device).judged_by(task.metric.name)
     if data is None and asked.is_given:
         raise RunError(
@@ -71,19 +71,21 @@ def load_again(
     except DataError as error:
         moved = "; if they have moved, say where by --data or --data-root"
         raise DataError(f"{error}{'' if data or data_root else moved}") from None
-    change = "has changed since the search" if data is None else "is not what was searched"
-    _check_same(run, asked, images, f"data {data or asked.name} {change}")
+    change = f"data {asked.name} has changed since the search"
+    if data is not None:
+        change = f"data {data} is not what was searched, {asked.name}"
+    _check_same(run, asked, images, change)
     return images.judged_by(task.metric.name)
 
 
 def _check_same(run: Path, asked: DataConfig, images: Data, otherwise: str) -> None:
     if images.fingerprint != asked.fingerprint:
-        raise RunError(
-            f"{run}: {otherwise} (fingerprint {images.fingerprint}, {asked.fingerprint} then)"
-        )
+        raise RunError(f"{run}: {otherwise}: the images, labels or splits differ")
     names = described_names(images)
     if asked.class_names is not None and names != asked.class_names:
-        raise RunError(f"{run}: {otherwise} (class names {names}, {asked.class_names} then)")
+        raise RunError(
+            f"{run}: {otherwise}: the class names are {asked.class_names} there, {names} now"
+        )
 
 
 def described_names(images: Data) -> str | None:

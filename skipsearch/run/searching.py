@@ -11,6 +11,7 @@ from pathlib import Path
 
 from skipsearch.config import CONFIG, DataConfig, SearchConfig, difference
 from skipsearch.data import Data, LoadOptions
+from skipsearch.data.paths import check_name
 from skipsearch.defaults import DATA, TRIALS
 from skipsearch.early_stopping import EarlyStopping
 from skipsearch.errors import RunError, counted
@@ -177,6 +178,8 @@ def search(
     if objectives is not None:
         check_objectives(objectives)
     axes = axes_asked_about(ask, margin, sampler, scheduler, objectives)
+    if not isinstance(data, Data):
+        check_name(data)
     paths = {"out": out, "data-root": data_root or "."}
     for name, path in (paths if isinstance(data, Data) else {**paths, "data": data}).items():
         check_utf8(name, path)

@@ -28,6 +28,11 @@ def read_space(values: Mapping[str, Any], where: str) -> dict[str, Any]:
         SpaceError: If anything is invalid; the message names the location.
     """
     for key in values:
+        if key in FIELDS:
+            raise SpaceError(
+                f"unknown key: {key!r} is a field of designs: set it in base (a design alone is"
+                " for skipsearch train)"
+            )
         if key not in KEYS:
             raise SpaceError(f"unknown key: {not_one_of(key, KEYS)}")
     base = _mapping(values, "base")
