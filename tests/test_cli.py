@@ -521,7 +521,7 @@ def test_explain_prints_the_answer_and_writes_the_table(
     assert "Trained with seed 0, epochs 1: validation accuracy " in out
     assert "Removing one block costs " in out
     table = pd.read_csv(run.path / "report" / f"explain-{design}.csv")
-    assert f" {table.lesion_drop[1]:+.2%}" in out
+    assert f" {100 * table.lesion_drop[1]:+.2f}" in out
     assert table.moment.tolist() == ["init", "trained"]
     assert table.block.tolist() == ["stage1.block1"] * 2
 

@@ -133,7 +133,8 @@ def test_the_words_say_what_the_table_says(known: Knowledge) -> None:
     assert chance > 0.95
     assert f"The best design has '{PRE}' with a probability of {chance:.2f}" in text
     best = table[table.level == PRE].iloc[0]
-    assert f"(best accuracy {best.best_low:.2%} to {best.best_high:.2%})" in text.replace(" %", "%")
+    low, high = 100 * best.best_low, 100 * best.best_high
+    assert f"(best accuracy {low:.2f} to {high:.2f} %)" in text
     assert open_axes(table) == []
 
 

@@ -122,13 +122,14 @@ def test_a_gallery_is_written_and_read_back(
 
 
 def test_resamples_without_a_class_are_left_out_of_its_interval() -> None:
-    tallies = torch.tensor([[1.0, 2.0], [0.0, 0.0]])
+    tallies = torch.tensor([[1.0, 2.0], [2.0, 2.0], [0.0, 0.0]])
 
     def ratio(sums: Any) -> list[float]:
         shares: list[float] = (sums[:, 0] / sums[:, 1]).tolist()
         return shares
 
-    assert bootstrap(tallies, ratio) == (0.5, 0.5)
+    assert bootstrap(tallies, ratio) == (0.5, 1.0)
+    assert all(map(math.isnan, bootstrap(tallies[1:], ratio)))  # all have the same score
 
 
 def test_the_section_of_the_report(of_masks: tuple[Gallery, Trainer], tmp_path: Path) -> None:

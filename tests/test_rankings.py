@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -121,6 +122,11 @@ def test_a_pack_has_the_scores_of_its_members() -> None:
 
 
 def test_resamples_without_a_class_are_left_out() -> None:
-    confidences, truth = torch.tensor([[0.1], [0.9]]), torch.tensor([[False], [True]])
-    interval = interval_of(lambda weights: auroc(confidences, truth, weights)[:, 0].tolist(), 2)
-    assert interval == (1.0, 1.0)
+    confidences = torch.tensor([[0.1], [0.9], [0.5]])
+
+    def interval(*truth: bool) -> tuple[float, float]:
+        rows = torch.tensor(truth)[:, None]
+        return interval_of(lambda times: auroc(confidences, rows, times)[:, 0].tolist(), 3)
+
+    assert interval(False, False, True) == (0.0, 1.0)
+    assert all(map(math.isnan, interval(False, True, False)))  # a perfect ranking

@@ -220,7 +220,9 @@ def test_a_report_without_effects_says_what_they_need(run: Run) -> None:
     nothing = replace(found, effects=found.effects[:0])
     (sentence,) = _budget_of(nothing)
     assert sentence.endswith("unknown: they need finished trainings of two designs.")
-    assert least_trainings(R2) == "8 finished trainings, of two or more designs"
+    assert least_trainings(R2).startswith(
+        "8 finished trainings, of two or more designs, to estimate"
+    )
 
 
 def asked_axes(page: Path) -> list[str]:
