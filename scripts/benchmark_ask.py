@@ -38,6 +38,7 @@ from train_table import load_space, read
 from skipsearch import analysis
 from skipsearch.analysis.effects import UNKNOWN
 from skipsearch.intervals import wilson
+from skipsearch.metric import ACCURACY, Scale
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, Environment, Epoch
 from skipsearch.searching.plans import Plan
@@ -45,7 +46,6 @@ from skipsearch.searching.study import SearchStudy
 from skipsearch.space import Space
 from skipsearch.surrogate.answers import OPEN, TIED, WORSE
 from skipsearch.surrogate.inquiry import Inquiry, Training
-from skipsearch.task import ACCURACY, Scale
 from skipsearch.training import tune_process
 
 IMAGES = 359  # images in the validation split of digits

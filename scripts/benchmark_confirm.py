@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from skipsearch.analysis import interval
 from skipsearch.analysis.confirm.chance import chance_of_best
 from skipsearch.analysis.confirm.confirmation import LEAST_ROUNDS, SURE
-from skipsearch.task import ACCURACY, Scale
+from skipsearch.metric import ACCURACY, Scale
 
 Array = NDArray[np.float64]
 DRAWS = 2000

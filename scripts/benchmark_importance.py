@@ -32,8 +32,8 @@ from optuna.importance._base import BaseImportanceEvaluator
 import skipsearch as ss
 from skipsearch import analysis
 from skipsearch.intervals import wilson
+from skipsearch.metric import ACCURACY, Scale
 from skipsearch.record import COMPLETE
-from skipsearch.task import ACCURACY, Scale
 from skipsearch.training import tune_process
 
 HERE = Path(__file__).parent

@@ -48,6 +48,7 @@ from train_table import load_space, read
 
 from skipsearch.data import load_data
 from skipsearch.early_stopping import RULES, EarlyStopping
+from skipsearch.metric import ACCURACY, Scale
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Environment, Epoch
 from skipsearch.searching.plans import Plan
@@ -55,7 +56,6 @@ from skipsearch.searching.samplers import SAMPLERS
 from skipsearch.searching.stopping import EarlyStopper
 from skipsearch.searching.study import SearchStudy
 from skipsearch.space import Space
-from skipsearch.task import ACCURACY, Scale
 from skipsearch.training import tune_process
 
 LEADERS = (1, 5)  # leaders that are trained again before one is picked

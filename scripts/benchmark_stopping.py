@@ -42,6 +42,7 @@ from scipy.stats import norm, rankdata
 from scipy.stats import t as student
 
 from skipsearch.early_stopping import EarlyStopping
+from skipsearch.metric import ACCURACY, Scale
 from skipsearch.searching.stopping import EarlyStopper
 from skipsearch.surrogate.acquisition import expected_improvement
 from skipsearch.surrogate.curves import Curves
@@ -51,7 +52,6 @@ from skipsearch.surrogate.observations import Observations
 from skipsearch.surrogate.process import Posterior
 from skipsearch.surrogate.scales import fit_scales
 from skipsearch.surrogate.warp import Warp
-from skipsearch.task import ACCURACY, Scale
 
 RANDOM = 10  # random designs before the model proposes
 WHOLE = 10  # full trainings before any is paused

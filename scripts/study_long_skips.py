@@ -33,7 +33,7 @@ from scipy.stats import t as student
 import skipsearch as ss
 from skipsearch.data import Split
 from skipsearch.errors import DivergedError, counted
-from skipsearch.task import Metric
+from skipsearch.metric import Metric
 from skipsearch.training import do_nothing, tune_process
 
 SPACE = "unet"  # ready space with the base and recipe of all designs

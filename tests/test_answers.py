@@ -14,6 +14,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import Kernel as Other
 from statsmodels.stats.anova import anova_lm
 
+from skipsearch.metric import ACCURACY, Scale
 from skipsearch.surrogate.answers import (
     BEST,
     OPEN,
@@ -35,7 +36,6 @@ from skipsearch.surrogate.kernel import CONSTANT, Kernel, Scales
 from skipsearch.surrogate.observations import Observations
 from skipsearch.surrogate.process import Posterior
 from skipsearch.surrogate.warp import Warp
-from skipsearch.task import ACCURACY, Scale
 
 GRID = np.array(list(product(range(3), range(4), range(2))))
 CODES = {name: GRID[:, i] for i, name in enumerate("abc")}

@@ -21,6 +21,7 @@ from skipsearch import analysis
 from skipsearch.analysis.effects import UNKNOWN
 from skipsearch.cli import main, sessions
 from skipsearch.errors import RunError
+from skipsearch.metric import ACCURACY, Scale
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, DIVERGED, FAIL, Environment, Epoch
 from skipsearch.searching import asking
@@ -38,7 +39,6 @@ from skipsearch.surrogate.observations import Observations
 from skipsearch.surrogate.process import Posterior
 from skipsearch.surrogate.question import Answer, Question, narrowed, slopes, variance_removed
 from skipsearch.surrogate.sentences import LevelResult, comparison, needed
-from skipsearch.task import ACCURACY, Scale
 
 ORIGINAL = "conv3-bn-relu-conv3-bn + relu"
 FULL = "bn-relu-conv3-bn-relu-conv3 +"

@@ -32,6 +32,7 @@ from skipsearch.artefacts.page import render
 from skipsearch.artefacts.summary import summarise
 from skipsearch.cli import main
 from skipsearch.errors import RunError
+from skipsearch.metric import ACCURACY, Scale
 from skipsearch.record import (
     COMPLETE,
     FAIL,
@@ -47,7 +48,6 @@ from skipsearch.searching.options import Resources
 from skipsearch.searching.plans import Plan
 from skipsearch.searching.records import load_params, load_trials
 from skipsearch.searching.study import SearchStudy
-from skipsearch.task import ACCURACY, Scale
 from skipsearch.text import dump_yaml
 
 IMAGES = 10_000

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit, logit
 
+from skipsearch.metric import ACCURACY, Scale
 from skipsearch.surrogate.curves import LEAST, Curves
 from skipsearch.surrogate.warp import Warp
-from skipsearch.task import ACCURACY, Scale
 
 SCALE = Scale(ACCURACY, 1_000_000)  # so many that their own noise is none
 MEAN, SPREAD = 2.0, 0.5  # of the logits of the final accuracies

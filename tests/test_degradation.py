@@ -16,12 +16,12 @@ from skipsearch import analysis
 from skipsearch.analysis import Degradation
 from skipsearch.analysis.depth.samples import Sample, difference, holm, p_below
 from skipsearch.design import Design
+from skipsearch.metric import ACCURACY, Scale
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Environment, Epoch, Trial
 from skipsearch.searching.plans import Plan
 from skipsearch.searching.study import SearchStudy
 from skipsearch.space import Space
-from skipsearch.task import ACCURACY, Scale
 
 PLAIN = "conv3-bn-relu-conv3-bn-relu"
 RESIDUAL = "conv3-bn-relu-conv3-bn + relu"

@@ -24,6 +24,7 @@ from skipsearch.cli import main
 from skipsearch.design import Design
 from skipsearch.early_stopping import EarlyStopping
 from skipsearch.errors import RunError
+from skipsearch.metric import MEAN_IOU, PSNR, Scale
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, Environment, Epoch, Measurement, Trial
 from skipsearch.run import Run
@@ -31,7 +32,7 @@ from skipsearch.searching.plans import Plan
 from skipsearch.searching.study import SearchStudy
 from skipsearch.space import Space
 from skipsearch.surrogate.inquiry import check_question
-from skipsearch.task import DENOISING, MEAN_IOU, PSNR, SEGMENTATION, Scale, Task
+from skipsearch.task import DENOISING, SEGMENTATION, Task
 from skipsearch.text import dump_yaml
 
 SPACE = """

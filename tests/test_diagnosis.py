@@ -17,11 +17,12 @@ from skipsearch.classics import CLASSICS
 from skipsearch.classics.classifiers import CLASSIFIERS
 from skipsearch.data import Data, Split, load_data
 from skipsearch.design import Design
+from skipsearch.metric import ACCURACY
 from skipsearch.models import Network, build
 from skipsearch.models.merges.add import AddBlock
 from skipsearch.models.merges.plain import PlainBlock
 from skipsearch.recipe import Recipe
-from skipsearch.task import ACCURACY, CLASSIFICATION
+from skipsearch.task import CLASSIFICATION
 from skipsearch.training import Trainer, diagnosis, train
 from skipsearch.training.criteria import CRITERIA
 from skipsearch.training.diagnosis import (

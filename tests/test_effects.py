@@ -16,10 +16,10 @@ from skipsearch.analysis import Knowledge, answers, effects, importance, interac
 from skipsearch.analysis.answers import open_axes
 from skipsearch.analysis.effects import COLUMNS
 from skipsearch.errors import RunError
+from skipsearch.metric import ACCURACY, Scale
 from skipsearch.record import COMPLETE, DIVERGED, FAIL, PRUNED, Epoch, Trial
 from skipsearch.space import Candidate, Space
 from skipsearch.surrogate.sentences import needed
-from skipsearch.task import ACCURACY, Scale
 
 PLAIN = "conv3-bn-relu-conv3-bn-relu"
 POST = "conv3-bn-relu-conv3-bn + relu"

@@ -32,9 +32,9 @@ from skipsearch.cli.parser import read_arguments
 from skipsearch.data import Split
 from skipsearch.data.folds import fold_rows
 from skipsearch.errors import DataError, RunError
+from skipsearch.metric import ACCURACY, R2, Scale
 from skipsearch.record import FAIL
 from skipsearch.run import Run
-from skipsearch.task import ACCURACY, R2, Scale
 
 RNG = np.random.default_rng(0)
 

@@ -21,6 +21,7 @@ LAYERS = (
     ("fields",),
     ("canonical",),
     ("design",),
+    ("metric",),
     ("recipe", "record", "task", "cost", "early_stopping"),
     ("gallery", "holding"),
     ("axes",),

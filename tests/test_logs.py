@@ -19,12 +19,12 @@ from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
 
 import skipsearch as ss
 from skipsearch.errors import RunError
+from skipsearch.metric import ACCURACY
 from skipsearch.record import Epoch
 from skipsearch.searching.cluster import ray_session
 from skipsearch.searching.logs import LOGGERS, loggers
 from skipsearch.searching.messages import Member, Report, Request
 from skipsearch.searching.options import Resources
-from skipsearch.task import ACCURACY
 
 DESIGN = ss.Design(layout="bn-relu-conv3-bn-relu-conv3 +", shortcut="pad", depths=(1, 2, 1))
 RECIPE = ss.Recipe(epochs=4, peak_lr=0.25)

@@ -17,10 +17,10 @@ from skipsearch.data import Data, load_data
 from skipsearch.design import Design
 from skipsearch.errors import DivergedError
 from skipsearch.merges import LINK_MERGES
+from skipsearch.metric import ACCURACY, MEAN_IOU, PSNR
 from skipsearch.models import Network, build
 from skipsearch.models.links.add import AddLinks
 from skipsearch.recipe import Recipe
-from skipsearch.task import ACCURACY, MEAN_IOU, PSNR
 from skipsearch.training import Trainer
 from skipsearch.training.diagnosis import Explanation, explain
 from skipsearch.training.long_skips import LINK_COLUMNS, carried, link_lesions, link_words, links

@@ -33,6 +33,7 @@ from skipsearch.data import Data
 from skipsearch.design import Design
 from skipsearch.early_stopping import EarlyStopping
 from skipsearch.errors import ExportError
+from skipsearch.metric import MAE, R2, RMSE, Scale, significant
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, Environment, Epoch, Measurement, Trial
 from skipsearch.run import Run
@@ -44,7 +45,7 @@ from skipsearch.searching.study import SearchStudy
 from skipsearch.space import Space
 from skipsearch.surrogate.inquiry import Inquiry, Training
 from skipsearch.surrogate.warp import Warp, modelled
-from skipsearch.task import MAE, R2, REGRESSION, RMSE, Baseline, Scale, significant
+from skipsearch.task import REGRESSION, Baseline
 from skipsearch.text import dump_yaml
 
 SPACE = Space.from_dict(

@@ -11,10 +11,10 @@ from skipsearch import analysis
 from skipsearch.analysis import Degradation
 from skipsearch.analysis.depth.samples import Sample, contrast
 from skipsearch.design import Design
+from skipsearch.metric import ACCURACY, MEAN_IOU, PSNR, Metric, Scale
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, Epoch, Trial
 from skipsearch.space import Space
-from skipsearch.task import ACCURACY, MEAN_IOU, PSNR, Metric, Scale
 
 SPACE = """
 name: deeper

@@ -27,17 +27,10 @@ from skipsearch.cli.parser import read_arguments
 from skipsearch.data import Data, load_data
 from skipsearch.data.summaries import balance
 from skipsearch.errors import RunError
+from skipsearch.metric import BALANCED_ACCURACY, FIGURES, MACRO_F1, Metric
 from skipsearch.recipe import Recipe
 from skipsearch.run import Run
-from skipsearch.task import (
-    BALANCED_ACCURACY,
-    CLASSIFICATION,
-    FIGURES,
-    MACRO_F1,
-    SEGMENTATION,
-    Metric,
-    all_metrics,
-)
+from skipsearch.task import CLASSIFICATION, SEGMENTATION, all_metrics
 from skipsearch.training import do_nothing
 from skipsearch.training.bootstrap import bootstrap
 from skipsearch.training.criteria import CRITERIA

@@ -22,6 +22,7 @@ import skipsearch as ss
 from skipsearch.cli import main
 from skipsearch.early_stopping import EarlyStopping
 from skipsearch.errors import RunError
+from skipsearch.metric import ACCURACY
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Environment, Epoch, Trial
 from skipsearch.run import Run
 from skipsearch.searching.cluster import ray_session
@@ -36,7 +37,6 @@ from skipsearch.searching.searcher import StudySearcher
 from skipsearch.searching.stopping import EarlyStopper
 from skipsearch.searching.study import SearchStudy
 from skipsearch.searching.worker import DesignTrainable
-from skipsearch.task import ACCURACY
 from skipsearch.training import Folder, packs
 
 EPOCHS, SEEDS = 3, 5

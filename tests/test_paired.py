@@ -21,9 +21,9 @@ from skipsearch.analysis.effects import COLUMNS
 from skipsearch.analysis.linear import LinearModel, effect_coded
 from skipsearch.design import Design
 from skipsearch.errors import RunError
+from skipsearch.metric import ACCURACY, Scale
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, RUNNING, Epoch, Trial
-from skipsearch.task import ACCURACY, Scale
 
 RUNGS = (1, 3, 9)
 SCALE = Scale(ACCURACY, 100_000)  # so many images that rounding is below every noise here

@@ -16,9 +16,9 @@ from skipsearch.analysis import dominated_share, interval, pareto
 from skipsearch.analysis.pareto import COSTS, MARGIN, front, hypervolume, reference_point
 from skipsearch.design import Design
 from skipsearch.errors import RunError
+from skipsearch.metric import ACCURACY, R2, Scale
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, RUNNING, Epoch, Trial
-from skipsearch.task import ACCURACY, R2, Scale
 
 IMAGES = 400
 SCALE = Scale(ACCURACY, IMAGES)

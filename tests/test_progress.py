@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skipsearch.design import Design
+from skipsearch.metric import ACCURACY
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Epoch, Trial
 from skipsearch.searching.progress import Progress
-from skipsearch.task import ACCURACY
 from skipsearch.terminal import Line, clock, cut, width_of
 
 

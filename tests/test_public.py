@@ -113,9 +113,10 @@ def test_what_needs_no_tensors_loads_no_tensors(program: str) -> None:
     "program",
     [
         "from skipsearch.analysis import rank;"
-        " from skipsearch.task import ACCURACY, Scale; rank([], (1,), Scale(ACCURACY, 9))",
+        " from skipsearch.metric import ACCURACY, Scale; rank([], (1,), Scale(ACCURACY, 9))",
         "from skipsearch.analysis import pareto;"
-        " from skipsearch.task import ACCURACY, Scale; pareto([], ('params',), Scale(ACCURACY, 9))",
+        " from skipsearch.metric import ACCURACY, Scale;"
+        " pareto([], ('params',), Scale(ACCURACY, 9))",
     ],
 )
 def test_ranking_needs_neither_torch_nor_ray(program: str) -> None:

@@ -17,9 +17,9 @@ from statsmodels.stats.power import TTestIndPower
 from skipsearch.analysis import interval, level, rank
 from skipsearch.analysis.ties import tied_with_leader
 from skipsearch.design import Design
+from skipsearch.metric import ACCURACY, Scale
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, RUNNING, STATES, Epoch, Trial
-from skipsearch.task import ACCURACY, Scale
 
 RUNGS = (1, 3, 9)
 IMAGES = 400

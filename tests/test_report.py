@@ -37,13 +37,13 @@ from skipsearch.cli.parser import make_parser
 from skipsearch.data import load_data
 from skipsearch.early_stopping import EarlyStopping
 from skipsearch.errors import RunError
+from skipsearch.metric import ACCURACY, R2, Scale
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Environment, Epoch
 from skipsearch.run import Run
 from skipsearch.searching.plans import Plan
 from skipsearch.searching.study import SearchStudy
 from skipsearch.space import Space
-from skipsearch.task import ACCURACY, R2, Scale
 from skipsearch.text import dump_yaml, parse_yaml
 from skipsearch.training import versions
 

@@ -9,7 +9,7 @@ from dense_data import denoising, segmentation
 from scipy.stats import ttest_1samp
 
 from skipsearch.data import Data
-from skipsearch.task import MEAN_IOU
+from skipsearch.metric import MEAN_IOU
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 

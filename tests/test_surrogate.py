@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy.optimize import approx_fprime
 from scipy.stats import multivariate_normal
 
+from skipsearch.metric import ACCURACY, Scale
 from skipsearch.space import Space
 from skipsearch.surrogate import kernel, process
 from skipsearch.surrogate.acquisition import expected_improvement, front_gain
@@ -23,7 +24,6 @@ from skipsearch.surrogate.observations import Observations
 from skipsearch.surrogate.process import Posterior, fit
 from skipsearch.surrogate.scales import ScaleDensity, fit_scales
 from skipsearch.surrogate.warp import Warp, half_ranks
-from skipsearch.task import ACCURACY, Scale
 
 SPACE = """
 name: mixed

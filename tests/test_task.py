@@ -14,31 +14,33 @@ from skipsearch.analysis.ranking import interval
 from skipsearch.analysis.ties import tied_with_leader
 from skipsearch.data import load_data
 from skipsearch.errors import DesignError, RecipeError, UnknownWordError
-from skipsearch.recipe import Recipe
-from skipsearch.surrogate.warp import Warp, half_ranks
-from skipsearch.task import (
+from skipsearch.metric import (
     ACCURACY,
     AUROC,
     BALANCED_ACCURACY,
-    CLASSIFICATION,
-    DENOISING,
     FIGURES,
     MACRO_F1,
     MAE,
     MEAN_AVERAGE_PRECISION,
     MEAN_IOU,
-    MULTI_LABEL,
     R2,
     RMSE,
+    Metric,
+    Scale,
+)
+from skipsearch.metric import PSNR as DECIBELS
+from skipsearch.recipe import Recipe
+from skipsearch.surrogate.warp import Warp, half_ranks
+from skipsearch.task import (
+    CLASSIFICATION,
+    DENOISING,
+    MULTI_LABEL,
     SEGMENTATION,
     TASKS,
     Baseline,
-    Metric,
-    Scale,
     Task,
     all_metrics,
 )
-from skipsearch.task import PSNR as DECIBELS
 from skipsearch.training.criteria import CRITERIA
 
 

@@ -29,12 +29,13 @@ from skipsearch.artefacts.writing import write_artefacts
 from skipsearch.cli.parser import read_arguments
 from skipsearch.data import Data
 from skipsearch.errors import DataError, ExportError, RecipeError, RunError
+from skipsearch.metric import R2, Scale
 from skipsearch.models import build
 from skipsearch.recipe import Recipe
 from skipsearch.run import Run
 from skipsearch.searching.records import ASKED
 from skipsearch.surrogate.warp import Warp, modelled
-from skipsearch.task import MULTI_LABEL, R2, REGRESSION, TASKS, Scale, metric_words
+from skipsearch.task import MULTI_LABEL, REGRESSION, TASKS, metric_words
 from skipsearch.text import dump_yaml, parse_yaml
 from skipsearch.training import Trainer, do_nothing, train_several
 from skipsearch.training.criteria import CRITERIA, Criterion

@@ -22,6 +22,7 @@ import torch
 from skipsearch.data import Data, load_data
 from skipsearch.design import Design
 from skipsearch.early_stopping import EarlyStopping
+from skipsearch.metric import ACCURACY
 from skipsearch.recipe import Recipe
 from skipsearch.searching import job as job_file
 from skipsearch.searching.job import Job
@@ -32,7 +33,6 @@ from skipsearch.searching.progress import Progress
 from skipsearch.searching.searcher import StudySearcher
 from skipsearch.searching.study import SearchStudy
 from skipsearch.space import Space
-from skipsearch.task import ACCURACY
 from skipsearch.training import Folder, Streams, Trainer, is_lost
 
 DESIGN = Design(layout="conv3-bn-relu", depths=(1,), widths=(4,))

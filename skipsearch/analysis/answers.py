@@ -11,6 +11,7 @@ import pandas as pd
 from skipsearch.analysis.comparison import FOLDS, PAIRS, SEEDS
 from skipsearch.analysis.effects import POSTERIOR, TIED, UNKNOWN, WORSE
 from skipsearch.axes import level_name
+from skipsearch.metric import Metric
 from skipsearch.surrogate.sentences import (
     NOT_ENOUGH,
     OVER_SPACE,
@@ -19,7 +20,6 @@ from skipsearch.surrogate.sentences import (
     listed,
     needed,
 )
-from skipsearch.task import Metric
 
 Row = Mapping[Any, Any]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from skipsearch.task import Metric
+from skipsearch.metric import Metric
 
 
 def as_values(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from skipsearch.analysis.linear import Array, Estimate, LinearModel, centred, effect_coded
 from skipsearch.analysis.observations import codes
 from skipsearch.axes import split_name
-from skipsearch.task import Scale
+from skipsearch.metric import Scale
 
 PAIRS, SEEDS, FOLDS, MODEL = "pairs", "seeds", "folds", "model"
 ENOUGH_PAIRS = 6  # fewer pairs cannot represent the other designs

@@ -30,9 +30,9 @@ from skipsearch.analysis.depth.words import group_name
 from skipsearch.diagram import Diagram
 from skipsearch.diagram.look import INK, MUTED, STYLE
 from skipsearch.gallery import PLACES, Gallery
+from skipsearch.metric import Metric
 from skipsearch.palette import class_colour
 from skipsearch.record import COMPLETE, PRUNED, Trial
-from skipsearch.task import Metric
 
 BLUE, VERMILLION, GREEN, ORANGE = "#0072b2", "#d55e00", "#009e73", "#e69f00"
 PURPLE, SKY, GREY = "#cc79a7", "#56b4e9", "#b8b8b8"

@@ -16,8 +16,8 @@ from skipsearch.analysis.figures import (
 )
 from skipsearch.config import SearchConfig
 from skipsearch.gallery import Gallery
+from skipsearch.metric import Metric
 from skipsearch.record import Trial
-from skipsearch.task import Metric
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from skipsearch.analysis.findings import Findings
 from skipsearch.analysis.page import Picture, Section, Table
 from skipsearch.errors import counted
 from skipsearch.gallery import ERROR_GAIN
-from skipsearch.task import MEAN_IOU
+from skipsearch.metric import MEAN_IOU
 
 TITLE = "Predictions of the leader"
 

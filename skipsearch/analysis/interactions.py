@@ -13,13 +13,13 @@ from skipsearch.analysis.knowledge import FULL, STOPPED, Knowledge
 from skipsearch.analysis.observations import others_than
 from skipsearch.defaults import MARGIN
 from skipsearch.errors import RunError
+from skipsearch.metric import Metric
 from skipsearch.surrogate.answers import (
     interval,
     intervals_together,
     level_means,
     sobol_shares,
 )
-from skipsearch.task import Metric
 
 MOST_CELLS = 200
 ROUNDING = 1e-12

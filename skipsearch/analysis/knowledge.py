@@ -16,6 +16,7 @@ from skipsearch.cost import cost
 from skipsearch.errors import RunError, not_one_of
 from skipsearch.fields import spread
 from skipsearch.layout import Layout
+from skipsearch.metric import Metric, Scale
 from skipsearch.record import FAIL, Trial, has_diverged
 from skipsearch.space import Candidate, Space
 from skipsearch.surrogate.answers import Codes, Flags
@@ -24,7 +25,6 @@ from skipsearch.surrogate.curves import Curves
 from skipsearch.surrogate.encoding import Array, Encoding
 from skipsearch.surrogate.population import representatives
 from skipsearch.surrogate.warp import Warp
-from skipsearch.task import Metric, Scale
 
 DRAWS = 1_000  # from the posterior
 ENOUGH = 5  # designs trained in full; with fewer, a smaller budget is used

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 import pandas as pd
 
 from skipsearch.analysis.effects import POSTERIOR
-from skipsearch.task import Scale
+from skipsearch.metric import Scale
 
 EFFECTS = {
     "mean": "over all designs of the space with the level",

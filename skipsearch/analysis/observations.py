@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from skipsearch.analysis.ranking import grouped, level, rung_reached
 from skipsearch.axes import fields_of
 from skipsearch.errors import RunError, not_one_of
+from skipsearch.metric import Scale
 from skipsearch.record import COMPLETE, COSTS, FAIL, PRUNED, Trial
-from skipsearch.task import Scale
 
 NO_EFFECT = "-"
 MOST_LEVELS = 6  # maximum number of numeric levels; more are divided into thirds

@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from skipsearch.analysis.columns import as_values
 from skipsearch.analysis.ranking import grouped, interval, level, numerics
 from skipsearch.errors import RunError, not_one_of
+from skipsearch.metric import Metric, Scale
 from skipsearch.record import COMPLETE, COSTS, Trial
-from skipsearch.task import Metric, Scale
 
 # A point with the cost of the reference covers nothing, and the largest network is often the most
 # accurate. Therefore the reference is a tenth above the largest cost. Ishibuchi et al. 2018

@@ -14,9 +14,9 @@ from skipsearch.analysis.ties import tied_with_leader
 from skipsearch.axes import RECIPE, slots, split_name
 from skipsearch.fields import has_effect, spread
 from skipsearch.layout import Layout
+from skipsearch.metric import Scale
 from skipsearch.record import Trial
 from skipsearch.space import Candidate
-from skipsearch.task import Scale
 
 CONFIDENCE = 0.95
 

@@ -31,7 +31,7 @@ from skipsearch.analysis.sections import (
 )
 from skipsearch.axes import Range
 from skipsearch.errors import counted, escaped
-from skipsearch.task import Scale
+from skipsearch.metric import Scale
 
 TO_SETTLE, SEEDS_TO_SETTLE = 300, 3  # minimum trials, and seeds per design, of a proposed search
 

@@ -37,10 +37,10 @@ from skipsearch.analysis.page import Form, Picture, Section, Table
 from skipsearch.design import Design
 from skipsearch.diagram import draw_diagram
 from skipsearch.errors import counted, escaped
+from skipsearch.metric import Metric
 from skipsearch.plan import Size
 from skipsearch.record import COMPLETE, FAIL, PRUNED
 from skipsearch.surrogate.sentences import listed
-from skipsearch.task import Metric
 
 MAPS = 4  # interactions that are drawn
 

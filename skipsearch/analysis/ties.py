@@ -8,7 +8,7 @@ from statistics import fmean, variance
 from typing import NamedTuple
 
 from skipsearch.analysis.student import t_quantile
-from skipsearch.task import Scale
+from skipsearch.metric import Scale
 
 ERROR = 0.05  # probability that the best design is not among those tied with the leader
 LEAST = 8  # degrees of freedom that suffice for the deviation between seeds

@@ -12,8 +12,9 @@ from skipsearch.artefacts import program
 from skipsearch.artefacts.sentences import allowed, normalisation, shown
 from skipsearch.data.pixels import full_scale_of
 from skipsearch.errors import counted
+from skipsearch.metric import FIGURES, Metric
 from skipsearch.plan import Size
-from skipsearch.task import FIGURES, MULTI_LABEL, REGRESSION, TASKS, Metric, Task
+from skipsearch.task import MULTI_LABEL, REGRESSION, TASKS, Task
 
 # What networks without plain logits of classes put out, by task
 PUTS_OUT = {

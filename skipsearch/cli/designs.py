@@ -33,11 +33,12 @@ from skipsearch.errors import (
     counted,
     shown_value,
 )
+from skipsearch.metric import Metric
 from skipsearch.ready import ready_names
 from skipsearch.recipe import Recipe
 from skipsearch.record import Epoch
 from skipsearch.space import Space, describe_size, draw_space, is_space
-from skipsearch.task import Baseline, Metric
+from skipsearch.task import Baseline
 
 
 def add_show(verbs: Verbs) -> None:

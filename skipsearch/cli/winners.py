@@ -21,7 +21,8 @@ from skipsearch.cli.words import (
 )
 from skipsearch.defaults import LABELS, TILE
 from skipsearch.errors import counted, escaped
-from skipsearch.task import Baseline, Metric
+from skipsearch.metric import Metric
+from skipsearch.task import Baseline
 
 EXPLANATION = "explain-{}.csv"  # file in the folder of the report
 OF_LINKS = "-links"  # suffix of the name of the table of long skips

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from skipsearch.data import Data
+    from skipsearch.metric import Metric
     from skipsearch.run import Run
-    from skipsearch.task import Metric
 
 Group = TypeVar("Group", Resources, Limits)
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
+from skipsearch.metric import Scale
 from skipsearch.plan import ImageSize
-from skipsearch.task import CLASSIFICATION, TASKS, Scale, Task
+from skipsearch.task import CLASSIFICATION, TASKS, Task
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,9 +20,10 @@ from skipsearch.config.values import (
 )
 from skipsearch.early_stopping import EarlyStopping
 from skipsearch.errors import RunError, SkipSearchError, refuse_unknown_keys
+from skipsearch.metric import Scale
 from skipsearch.recipe import Recipe
 from skipsearch.space import Space
-from skipsearch.task import Baseline, Scale, Task
+from skipsearch.task import Baseline, Task
 from skipsearch.text import parse_yaml, read_text
 
 CONFIG = "run.yaml"  # file of the configuration in a run folder

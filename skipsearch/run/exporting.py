@@ -15,13 +15,13 @@ from skipsearch.artefacts.writing import check_request, write_artefacts
 from skipsearch.data import Data
 from skipsearch.design import Design
 from skipsearch.errors import RunError, escaped, not_one_of
+from skipsearch.metric import Metric
 from skipsearch.models import build
 from skipsearch.record import Epoch, Measurement, Trial
 from skipsearch.run.dataset import load_again
 from skipsearch.run.folder import Run
 from skipsearch.run.places import GALLERIES, check_outside
 from skipsearch.run.seeds import check_seed
-from skipsearch.task import Metric
 from skipsearch.training import Trainer, default_device, fitting_threads, versions
 
 TRAIN_ON = ("train", "train+validation")

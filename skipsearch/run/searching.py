@@ -15,6 +15,7 @@ from skipsearch.data.paths import check_name
 from skipsearch.defaults import DATA, TRIALS
 from skipsearch.early_stopping import EarlyStopping
 from skipsearch.errors import RunError, counted
+from skipsearch.metric import Metric
 from skipsearch.plan import ImageSize
 from skipsearch.recipe import Recipe
 from skipsearch.record import ASK_BEST, Trial
@@ -53,7 +54,6 @@ from skipsearch.searching.storage import without_password
 from skipsearch.searching.study import SearchStudy
 from skipsearch.space import Space
 from skipsearch.surrogate.inquiry import Inquiry
-from skipsearch.task import Metric
 from skipsearch.text import dump_yaml, write_atomically
 from skipsearch.training import Folder, packs, versions
 

@@ -18,8 +18,8 @@ from ray.tune.logger import LoggerCallback, TBXLoggerCallback
 from ray.tune.result import TRAINING_ITERATION
 
 from skipsearch.errors import RunError, not_one_of
+from skipsearch.metric import Metric
 from skipsearch.searching.messages import ENDED, REPORT, Request
-from skipsearch.task import Metric
 
 PACKAGES = {"tensorboard": "tensorboardX", "mlflow": "mlflow"}
 # Read by a package at import.

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from skipsearch.cost import Cost
 from skipsearch.design import Design
+from skipsearch.metric import Scale
 from skipsearch.recipe import Recipe
 from skipsearch.record import LATENCY, SCORE
 from skipsearch.searching.samplers import DEFAULT, AnySampler
 from skipsearch.space import Candidate, Space
 from skipsearch.surrogate.inquiry import Inquiry
-from skipsearch.task import Scale
 
 Packs = Callable[[Design, Recipe, Sequence[int]], Iterable[Sequence[int]]]
 

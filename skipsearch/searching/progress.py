@@ -11,8 +11,8 @@ from statistics import fmean
 from typing import TextIO
 
 from skipsearch.errors import counted, escaped
+from skipsearch.metric import Metric
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Trial
-from skipsearch.task import Metric
 from skipsearch.terminal import Line, can_redraw, clock, columns_of
 
 QUIET_SECONDS = 10.0  # between two lines if the output is not a terminal

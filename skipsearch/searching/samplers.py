@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import optuna
 
 from skipsearch.errors import RunError, not_one_of
+from skipsearch.metric import Scale
 from skipsearch.record import SCORE
 from skipsearch.searching.proposers import Evolution, Grid, Local
 from skipsearch.searching.surrogate import Surrogate
 from skipsearch.space import Space
-from skipsearch.task import Scale
 
 SAMPLERS = ("surrogate", "tpe", "random", "grid", "gp", "nsga2", "evolution", "local")
 DEFAULT = "surrogate"

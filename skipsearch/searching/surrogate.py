@@ -20,6 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from skipsearch.axes import Value
 from skipsearch.cost import cost
+from skipsearch.metric import ACCURACY, Scale
 from skipsearch.record import LATENCY, SCORE
 from skipsearch.searching.attributes import is_interrupted, is_training, key_of
 from skipsearch.searching.optuna_trials import values_of
@@ -34,7 +35,6 @@ from skipsearch.surrogate.observations import Observations
 from skipsearch.surrogate.process import Posterior
 from skipsearch.surrogate.scales import fit_scales
 from skipsearch.surrogate.warp import Warp, half_ranks
-from skipsearch.task import ACCURACY, Scale
 
 RANDOM = 6  # random trainings before the first proposal of the model
 ENDED = 5  # minimum number of observations for the model

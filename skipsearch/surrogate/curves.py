@@ -19,9 +19,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from skipsearch.metric import Scale
 from skipsearch.surrogate.encoding import Array
 from skipsearch.surrogate.warp import Warp
-from skipsearch.task import Scale
 
 LEAST = 5  # finished trainings needed to learn from an epoch
 PRIOR = 4.0  # weight, in finished trainings, of the prior that an epoch predicts nothing

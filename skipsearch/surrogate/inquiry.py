@@ -15,6 +15,7 @@ import numpy as np
 
 from skipsearch.axes import RECIPE, Range, Value, fields_of, split_name
 from skipsearch.errors import RunError, not_one_of, shown_value
+from skipsearch.metric import Metric, Scale
 from skipsearch.space import Candidate, Space
 from skipsearch.surrogate.answers import Codes, further_trainings, level_means
 from skipsearch.surrogate.belief import Belief
@@ -26,7 +27,6 @@ from skipsearch.surrogate.process import Posterior
 from skipsearch.surrogate.question import Answer, Question, narrowed, slopes, variance_removed
 from skipsearch.surrogate.scales import MAIN, NOISE, OWN, PAIR
 from skipsearch.surrogate.warp import Warp
-from skipsearch.task import Metric, Scale
 
 MOST_LEVELS = 20  # maximum number of compared levels of an axis
 MOST_NUMBERS = 6  # the same for a numeric axis; the report divides more values into thirds

@@ -14,6 +14,7 @@ from math import isnan
 import numpy as np
 
 from skipsearch.axes import Value, level_name
+from skipsearch.metric import Metric
 from skipsearch.surrogate.answers import CONFIDENCE, Codes, Verdicts, judge, level_means
 from skipsearch.surrogate.encoding import Array
 from skipsearch.surrogate.process import Posterior
@@ -24,7 +25,6 @@ from skipsearch.surrogate.sentences import (
     comparison,
     needed,
 )
-from skipsearch.task import Metric
 
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(16)
 QUANTILES = (1 - CONFIDENCE, CONFIDENCE)

@@ -7,8 +7,8 @@ from math import isinf
 from typing import NamedTuple
 
 from skipsearch.errors import counted
+from skipsearch.metric import Metric
 from skipsearch.surrogate.answers import TIED, WORSE
-from skipsearch.task import Metric
 
 NAMED = 4  # maximum number of levels that a sentence names; further ones are counted
 OVER_SPACE = "On average over the space, "

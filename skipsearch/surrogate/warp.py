@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit, logit, ndtri
 
+from skipsearch.metric import Scale
 from skipsearch.surrogate.encoding import Array
-from skipsearch.task import Scale
 
 
 @dataclass(frozen=True, slots=True)

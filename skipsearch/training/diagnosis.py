@@ -16,13 +16,13 @@ from torch.utils.hooks import RemovableHandle
 
 from skipsearch.data import Data, Split
 from skipsearch.errors import DivergedError, counted
+from skipsearch.metric import Metric
 from skipsearch.models import Network
 from skipsearch.models.merges.joining import Joined
 from skipsearch.models.merges.plain import PlainBlock
 from skipsearch.models.ops import DropPath
 from skipsearch.recipe import Recipe
 from skipsearch.record import Epoch
-from skipsearch.task import Metric
 from skipsearch.training.batches import stream
 from skipsearch.training.criteria import CRITERIA, Criterion
 from skipsearch.training.engine import Trainer

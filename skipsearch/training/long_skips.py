@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from skipsearch.data import Split
+from skipsearch.metric import Metric
 from skipsearch.models import Network
 from skipsearch.models.links import LINKINGS
 from skipsearch.models.links.add import AddLinks
 from skipsearch.models.network import LinkedNetwork, MapNetwork
 from skipsearch.plan import OUTPUT
-from skipsearch.task import Metric
 from skipsearch.training.engine import Trainer
 
 ALL = "all"  # the row of the lesion of all long skips at once

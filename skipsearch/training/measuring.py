@@ -7,8 +7,8 @@ from functools import partial
 from torch import Tensor
 
 from skipsearch.data import Data, Split
+from skipsearch.metric import Scale
 from skipsearch.record import Measurement
-from skipsearch.task import Scale
 from skipsearch.training.baseline import do_nothing
 from skipsearch.training.bootstrap import interval_of
 from skipsearch.training.criteria import Criterion

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skipsearch.task import Scale
+from skipsearch.metric import Scale
 
 DRAWS = 10_000
 STEPS = 400  # grid points for the spread between designs

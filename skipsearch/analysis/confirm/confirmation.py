@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from skipsearch.errors import RunError, counted
+from skipsearch.metric import Metric
 from skipsearch.record import COMPLETE, Trial
-from skipsearch.task import Metric
 
 SURE = 0.95  # probability of being the best that separates a leader
 LEAST_LUCK = 5e-5  # share of an error below which no luck is visible

@@ -14,8 +14,8 @@ from skipsearch.analysis.confirm.chance import DIGITS, chance_of_best
 from skipsearch.analysis.confirm.confirmation import LEAST_ROUNDS, SURE, Confirmation, finals
 from skipsearch.analysis.ranking import grouped, interval, level
 from skipsearch.ids import is_meant
+from skipsearch.metric import Metric, Scale
 from skipsearch.record import COMPLETE, FAIL, INTERRUPTED, PRUNED, Trial
-from skipsearch.task import Metric, Scale
 
 NAN = float("nan")
 

@@ -12,8 +12,8 @@ from skipsearch.analysis.depth.mending import mendings, told
 from skipsearch.analysis.depth.table import DEPTH_COLUMNS, common_losses, depth_row
 from skipsearch.analysis.depth.verdict import VERDICT_COLUMNS, verdict_row
 from skipsearch.analysis.depth.words import sentences, short_claims
+from skipsearch.metric import Scale
 from skipsearch.record import Trial
-from skipsearch.task import Scale
 
 
 @dataclass(frozen=True, slots=True)

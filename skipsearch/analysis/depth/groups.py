@@ -15,8 +15,8 @@ from skipsearch.analysis.ranking import level
 from skipsearch.cost import layers
 from skipsearch.design import Design
 from skipsearch.errors import DesignError
+from skipsearch.metric import Metric, Scale
 from skipsearch.record import Epoch, Trial
-from skipsearch.task import Metric, Scale
 
 LEAST_SEEDS = 2  # minimum number of seeds of a compared depth
 

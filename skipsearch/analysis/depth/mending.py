@@ -8,7 +8,7 @@ from typing import NamedTuple
 from skipsearch.analysis.depth.groups import Depth, Group
 from skipsearch.analysis.depth.samples import Sample, contrast
 from skipsearch.analysis.depth.verdict import DEGRADES, GAINS, TIED
-from skipsearch.task import Scale
+from skipsearch.metric import Scale
 
 ERROR = "validation_error"
 

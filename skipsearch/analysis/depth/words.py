@@ -10,7 +10,7 @@ import pandas as pd
 from skipsearch.analysis.depth.groups import LEAST_SEEDS
 from skipsearch.analysis.depth.verdict import DEGRADES, GAINS, OVERFITS, TIED, UNKNOWN
 from skipsearch.errors import counted
-from skipsearch.task import Metric, Scale
+from skipsearch.metric import Metric, Scale
 
 CLAIMS = {
     DEGRADES: "degrades as it gets deeper, for its training error rises",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from skipsearch.task import BALANCED_ACCURACY, MACRO_F1
+from skipsearch.metric import BALANCED_ACCURACY, MACRO_F1
 
 RIGHT, TRUE, FOUND = 0, 1, 2  # rows of the counts
 

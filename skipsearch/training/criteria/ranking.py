@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 import torch
 from torch import Tensor
 
-from skipsearch.task import AUROC, MEAN_AVERAGE_PRECISION
+from skipsearch.metric import AUROC, MEAN_AVERAGE_PRECISION
 
 Score = Callable[[Tensor, Tensor, Tensor], Tensor]
 

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from skipsearch.data import Data
+from skipsearch.metric import MAE, R2, RMSE
 from skipsearch.recipe import Recipe
-from skipsearch.task import MAE, R2, RMSE
 from skipsearch.training.criteria.criterion import Figures, Summed
 
 SQUARES, ABSOLUTES, TARGETS, TARGET_SQUARES = range(4)  # rows of the tallies
