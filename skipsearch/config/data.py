@@ -43,8 +43,8 @@ class DataConfig:
     """
 
     name: str
-    root: str | None = None
-    resized_to: ImageSize | None = None
+    root: str | None
+    resized_to: ImageSize | None
     split_seed: int
     fingerprint: str
     in_channels: int

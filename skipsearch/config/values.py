@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import MISSING, fields
 from typing import Any
 
+from skipsearch.config.data import DataConfig
 from skipsearch.early_stopping import EarlyStopping
 from skipsearch.errors import RunError
 from skipsearch.record import ASK_BEST
@@ -22,18 +24,7 @@ ADDED = {
     "margin": None,
 }
 DATA_ADDED = {
-    "task": CLASSIFICATION.name,
-    "task_version": 1,
-    "sigma": 0.0,
-    "baseline": None,
-    "pixels": "uint8",
-    "is_given": False,
-    "metric": None,
-    "folds": None,
-    "skip_damaged": False,
-    "group_folders": False,
-    "cache": True,
-    "class_names": None,
+    field.name: field.default for field in fields(DataConfig) if field.default is not MISSING
 }
 
 
