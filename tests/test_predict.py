@@ -22,6 +22,7 @@ from skipsearch.artefacts.writing import write_artefacts
 from skipsearch.classics import FULL_PREACTIVATION, ORIGINAL
 from skipsearch.cli import main
 from skipsearch.data import Data, load_data, normalise, read_picture
+from skipsearch.data.pictures import rule_of, takes_pictures
 from skipsearch.design import Design
 from skipsearch.errors import DataError, ExportError, SkipSearchError
 from skipsearch.models import build
@@ -217,6 +218,15 @@ def test_a_camera_that_was_held_sideways_makes_no_difference(tmp_path: Path) -> 
     assert torch.equal(upright, seen)
     turned.save(tmp_path / "plain.png")
     assert not torch.equal(upright, read_picture(tmp_path / "plain.png", 3, 8))
+
+
+def test_the_rule_says_what_is_resized() -> None:
+    for pixels, channels in (("uint8", 3), ("float32", 3), ("uint8", 13)):
+        is_picture = takes_pictures(pixels, channels)
+        for resized in (False, True):
+            rule = rule_of(pixels, channels, per_pixel=False, resized=resized)
+            assert ("resized (bilinear" in rule) == (is_picture or resized)
+            assert ("its size must be that" in rule) == (not is_picture and not resized)
 
 
 def test_arrays_resized_for_training_differ_from_their_pictures_by_a_grey_level(

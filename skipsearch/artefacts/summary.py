@@ -71,7 +71,12 @@ def describe_input(
             "std": list(card.std),
             "sigma": card.sigma or None,
             "resized": card.resized,
-            "pictures": rule_of(card.pixels, in_channels, per_pixel=card.task.per_pixel),
+            "pictures": rule_of(
+                card.pixels,
+                in_channels,
+                per_pixel=card.task.per_pixel,
+                resized=card.resized,
+            ),
         },
         "class_names": [] if card.task.restores or is_regression else names,
         **(targets if is_regression else {}),

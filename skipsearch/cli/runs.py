@@ -204,7 +204,7 @@ def effects(options: argparse.Namespace) -> None:
     print("\n".join(answers(table, metric, controlled=options.controlled)))
     formats: dict[str, Callable[..., str]] = dict.fromkeys(SCORES, metric.cell)
     formats |= dict.fromkeys(DIFFERENCES, metric.signed_cell)
-    formats |= {"further": "{:,.0f}".format, "chance": "{:.4f}".format}
+    formats |= {"further": "{:,.0f}".format, "chance": "{:.2f}".format}
     margin = run.margin if options.margin is None else options.margin
     negligible = metric.with_unit(metric.number(margin))
     print_words(

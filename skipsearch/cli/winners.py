@@ -182,7 +182,10 @@ def add_predict(verbs: Verbs) -> None:
     )
     verb.add_argument("export", metavar="EXPORT", help="folder written by export")
     verb.add_argument(
-        "images", metavar="IMAGE", nargs="+", help="PNG, JPEG, TIFF, .npy, ... of any size"
+        "images",
+        metavar="IMAGE",
+        nargs="+",
+        help="pictures of any size (PNG, JPEG, ...), or .npy and deep TIFF files",
     )
     verb.add_argument(
         "--top",

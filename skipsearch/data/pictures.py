@@ -24,13 +24,14 @@ def takes_pictures(pixels: str, channels: int) -> bool:
     return pixels == "uint8" and channels in MODES
 
 
-def rule_of(pixels: str, channels: int, *, per_pixel: bool) -> str:
+def rule_of(pixels: str, channels: int, *, per_pixel: bool, resized: bool) -> str:
     """Describe how an image is prepared for a network, for other implementations.
 
     Args:
         pixels: Type of the pixels.
         channels: Number of channels.
         per_pixel: Whether the network has values for each pixel.
+        resized: Whether the training images were resized; otherwise only 8-bit pictures are.
     """
     kept = "its type of pixels and its channels kept"
     if takes_pictures(pixels, channels):
@@ -41,6 +42,8 @@ def rule_of(pixels: str, channels: int, *, per_pixel: bool) -> str:
             f"{start}; if the training images were resized, resized as they were (bilinear,"
             " antialiased, without cutting anything off), and the outputs resized back"
         )
+    if not resized and not takes_pictures(pixels, channels):
+        return f"{start}; its size must be that of the training images, which were not resized"
     return (
         f"{start}, resized (bilinear, antialiased) to cover the image size, as its shorter side"
         " does a square, the middle of the longer side kept"
