@@ -226,7 +226,7 @@ def test_the_rule_says_what_is_resized() -> None:
         for resized in (False, True):
             rule = rule_of(pixels, channels, per_pixel=False, resized=resized)
             assert ("resized (bilinear" in rule) == (is_picture or resized)
-            assert ("its size must be that" in rule) == (not is_picture and not resized)
+            assert ("must have the size of the training images" in rule) == (not resized)
 
 
 def test_arrays_resized_for_training_differ_from_their_pictures_by_a_grey_level(

@@ -350,7 +350,7 @@ def test_the_whole_way(make: Callable[[], Data], tmp_path: Path) -> None:
         np.save(files[-1], image.numpy())
     table = ss.predict(exported.path, files)
     np.save(tmp_path / "long.npy", np.tile(image.numpy(), (1, 3)))
-    assert "its size must be that of the training images" in card["input"]["pictures"]
+    assert "an array must have the size of the training images" in card["input"]["pictures"]
     with pytest.raises(DataError, match="on which it was trained without resizing: crop or resize"):
         ss.predict(exported.path, tmp_path / "long.npy")
     if is_regression:

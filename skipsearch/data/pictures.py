@@ -42,11 +42,15 @@ def rule_of(pixels: str, channels: int, *, per_pixel: bool, resized: bool) -> st
             f"{start}; if the training images were resized, resized as they were (bilinear,"
             " antialiased, without cutting anything off), and the outputs resized back"
         )
-    if not resized and not takes_pictures(pixels, channels):
-        return f"{start}; its size must be that of the training images, which were not resized"
-    return (
+    fitted = (
         f"{start}, resized (bilinear, antialiased) to cover the image size, as its shorter side"
         " does a square, the middle of the longer side kept"
+    )
+    exact = "must have the size of the training images, which were not resized"
+    if resized:
+        return fitted
+    return (
+        f"{fitted}; an array {exact}" if takes_pictures(pixels, channels) else f"{start}; {exact}"
     )
 
 
