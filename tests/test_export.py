@@ -556,7 +556,7 @@ def test_onnx_holds_what_a_picture_needs(exported: tuple[Path, nn.Module]) -> No
     assert json.loads(held["class_names"]) == ["ant", "bee", "\u00e9l\u00e9phant"]
     assert (json.loads(held["mean"]), json.loads(held["std"])) == ([0.25, 0.5], [0.2, 0.3])
     assert (held["channels"], held["image_size"]) == ("2", "9")
-    assert "the middle of the longer side kept" in held["pictures"]
+    assert "must have the size of the training images" in held["pictures"]
 
 
 def test_programs_do_not_name_files_of_this_machine(exported: tuple[Path, nn.Module]) -> None:
@@ -885,13 +885,15 @@ def test_the_card_says_what_confirmed_the_design(tmp_path: Path) -> None:
 
 
 def test_the_card_names_the_classes_and_tells_how_pictures_become_input(tmp_path: Path) -> None:
-    page, values = write_card(tmp_path / "out", Card(class_names=("ant", "bee", "cow")))
+    card = Card(class_names=("ant", "bee", "cow"), resized=True)
+    page, values = write_card(tmp_path / "out", card)
     assert "Classes, in the order of the logits: ant, bee, cow." in page
     assert "skipsearch predict FOLDER IMAGE" in page
     assert values["class_names"] == ["ant", "bee", "cow"]
     assert "bilinear" in values["input"]["pictures"]
     _, values = write_card(tmp_path / "numbers", "")
     assert values["class_names"] == ["0", "1", "2"]
+    assert "must have the size of the training images" in values["input"]["pictures"]
 
 
 def test_a_card_that_does_not_fit_the_network_is_refused(tmp_path: Path) -> None:
