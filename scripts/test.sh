@@ -8,4 +8,5 @@ echo "Installing into .venv (PyTorch and Ray are large: a minute or more) ..."
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
 .venv/bin/mypy
+unset PYTHONDONTWRITEBYTECODE    # otherwise each of some 200 processes would compile the package
 .venv/bin/pytest "$@"

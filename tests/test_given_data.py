@@ -77,6 +77,24 @@ def test_any_shape(shape: tuple[int, ...], axes: str | None, channels: int, size
     images, labels = arrays("float32", shape)
     data = Data.from_arrays(images, labels, axes=axes)
     assert (data.in_channels, data.image_size) == (channels, size)
+    assert "the shape suggests" not in data.summary()
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes", "remark"),
+    [
+        ((16, 12, 3), "NCHW", "NCHW, with 16 channels, though the shape suggests NHWC, with 3"),
+        ((1, 12, 12), "NHWC", "NHWC, with 12 channels, though the shape suggests NCHW, with 1"),
+        ((13, 8, 6), "NCHW", ""),
+    ],
+)
+def test_axes_that_the_shape_contradicts_are_named(
+    shape: tuple[int, ...], axes: str, remark: str
+) -> None:
+    images, labels = arrays("float32", shape)
+    summary = Data.from_arrays(images, labels, axes=axes).summary()
+    assert ("images are read as" in summary) == bool(remark)
+    assert remark in summary
 
 
 @pytest.mark.parametrize(

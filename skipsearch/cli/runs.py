@@ -17,6 +17,7 @@ from skipsearch.cli.words import (
     print_words,
     warn,
     write_csv,
+    yes_or_blank,
 )
 from skipsearch.defaults import MARGIN
 from skipsearch.errors import RunError, counted
@@ -67,7 +68,7 @@ def rank(options: argparse.Namespace) -> None:
         (short, "low", "high", "std"), metric.cell
     )
     formats |= dict.fromkeys(("params", "macs"), "{:,}".format)
-    shown["tied"] = ["=" if tied else "" for tied in shown.tied]
+    formats["tied"] = yes_or_blank
     kept = {"design", "trial", metric.validation, "low", "high", "std", "tied", "params", "macs"}
     equal = [name for name in shown if name not in kept and _is_constant(shown[name])]
     alike = ", ".join(f"{name} {shown[name].iloc[0]}" for name in equal)

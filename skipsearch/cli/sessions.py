@@ -33,6 +33,7 @@ from skipsearch.cli.words import (
     session_options,
     warn,
     write_csv,
+    yes_or_blank,
 )
 from skipsearch.defaults import DEGRADATION_SEEDS, LEADER_SEEDS, LEADERS, MARGIN, TRIALS
 from skipsearch.early_stopping import EarlyStopping
@@ -326,6 +327,7 @@ def confirm(options: argparse.Namespace) -> int:
         "shrinkage": metric.signed_cell,
         "params": "{:,}".format,
         "chance": "{:.2f}".format,
+        "tied": yes_or_blank,
     }
     print(f"{found}\n\n{table.to_string(formatters=formats)}")
     print_words("", legend(confirmation_meanings(found.repeat), table.columns))

@@ -169,6 +169,11 @@ def print_epoch(metric: Metric, epoch: Epoch) -> None:
     )
 
 
+def yes_or_blank(value: object) -> str:
+    """Return the text of a boolean value in a table, as in tables of reports."""
+    return "yes" if value else ""
+
+
 def print_words(*texts: str) -> None:
     """Print texts, each wrapped at spaces."""
     for text in texts:

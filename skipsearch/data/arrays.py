@@ -1,9 +1,10 @@
 """Arrays of images and labels, targets or masks: checks, with code that corrects them."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from math import isqrt
 
-from skipsearch.data.axes import CHANNELS_FIRST, CHANNELS_LAST, axes_of
+from skipsearch.data.axes import CHANNELS, CHANNELS_FIRST, CHANNELS_LAST, axes_of
 from skipsearch.data.labels import may_be_targets, read_labels
 from skipsearch.data.mask_arrays import read_mask_arrays
 from skipsearch.data.notes import Notes
@@ -87,6 +88,7 @@ def read_arrays(
         where, images, {key.rpartition("_")[0]: len(array) for key, array in targets.items()}
     )
     axes = _axes(where, arrays.get(AXES), images["train_images"], holder)
+    notes = replace(notes, axes=_unusual(axes, images["train_images"].shape))
     _check_alike(where, images, axes)
     first = axes == CHANNELS_FIRST
     if first:
@@ -189,6 +191,17 @@ def _axes(where: str, given: Array | None, images: Array, holder: str = "") -> s
             f" the last axis of an image: {ways}"
         )
     return axes
+
+
+def _unusual(axes: str, shape: tuple[int, ...]) -> str:
+    """Return how images are read if a usual number of channels is on another axis; else nothing."""
+    if len(shape) == 3:
+        return ""
+    likely = axes_of(shape[1:]) or axes
+    channels, usual = (shape[order.index("C")] for order in (axes, likely))
+    if channels == usual or usual not in CHANNELS:
+        return ""
+    return f"{axes}, with {channels} channels, though the shape suggests {likely}, with {usual}"
 
 
 def _groups(where: str, groups: Array | None, images: int) -> Array | None:

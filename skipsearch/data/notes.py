@@ -46,6 +46,8 @@ class Notes:
         constant: Channels with one value in all training images, counted from 0.
         numbers: Type of labels without names that were taken as classes and may be numbers to
             predict, such as ``float64``; empty for others.
+        axes: How images were read if their shape suggests another order of the axes, such as
+            ``NCHW, with 64 channels, though the shape suggests NHWC, with 3``; empty otherwise.
     """
 
     passed_over: Mapping[str, int] = field(default_factory=dict)
@@ -70,6 +72,7 @@ class Notes:
     damaged: tuple[str, ...] = ()
     constant: tuple[int, ...] = ()
     numbers: str = ""
+    axes: str = ""
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -122,6 +125,8 @@ class Notes:
             clauses.append(
                 f"the labels are whole numbers of {self.numbers}, taken as classes: {TO_PREDICT}"
             )
+        if self.axes:
+            clauses.append(f"images are read as {self.axes}")
         if self.contradictory:
             clauses.append(
                 f"{counted(self.contradictory, 'image')} also in the data with other {self.answers}"
