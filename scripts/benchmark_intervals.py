@@ -40,11 +40,12 @@ from train_table import load_space, read
 
 import skipsearch as ss
 from skipsearch import analysis
+from skipsearch.config import SAMPLERS
 from skipsearch.defaults import MARGIN
 from skipsearch.metric import ACCURACY, Scale
 from skipsearch.record import COMPLETE, DIVERGED, FAIL, Environment
 from skipsearch.searching.plans import Plan
-from skipsearch.searching.samplers import DEFAULT, SAMPLERS
+from skipsearch.searching.samplers import DEFAULT
 from skipsearch.searching.study import SearchStudy
 from skipsearch.space import Candidate, Space
 

@@ -46,13 +46,13 @@ from benchmark_tables import CORES, circumstances, table, write_section
 from scipy.stats import t as student
 from train_table import load_space, read
 
+from skipsearch.config import SAMPLERS
 from skipsearch.data import load_data
 from skipsearch.early_stopping import RULES, EarlyStopping
 from skipsearch.metric import ACCURACY, Scale
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, Environment, Epoch
 from skipsearch.searching.plans import Plan
-from skipsearch.searching.samplers import SAMPLERS
 from skipsearch.searching.stopping import EarlyStopper
 from skipsearch.searching.study import SearchStudy
 from skipsearch.space import Space

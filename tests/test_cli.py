@@ -22,12 +22,12 @@ import skipsearch as ss
 from skipsearch.artefacts.checking import TOLERANCES
 from skipsearch.cli import main
 from skipsearch.cli.parser import make_parser
+from skipsearch.config import SAMPLERS
 from skipsearch.data.known import DATASETS
 from skipsearch.early_stopping import RULES
 from skipsearch.errors import RunError
 from skipsearch.run.exporting import TRAIN_ON
 from skipsearch.searching.logs import PACKAGES
-from skipsearch.searching.samplers import SAMPLERS
 from skipsearch.text import dump_yaml, parse_yaml
 
 SPACES = Path(__file__).parents[1] / "search_spaces"

@@ -31,7 +31,7 @@ from skipsearch.analysis.knowledge import least_trainings
 from skipsearch.analysis.legends import legend
 from skipsearch.analysis.page import Picture, Section, Table, write_page
 from skipsearch.analysis.report import _budget_of
-from skipsearch.analysis.sections import interactions_section, leaders_section
+from skipsearch.analysis.sections import interactions_section, leaders_section, provenance_section
 from skipsearch.cli import main
 from skipsearch.cli.parser import make_parser
 from skipsearch.data import load_data
@@ -213,6 +213,20 @@ def test_the_command_that_settles_what_is_open_can_be_run(page: Path) -> None:
     assert (asked.trials, asked.epochs, asked.seeds) == (300, EPOCHS, 3)
     assert (asked.sampler, asked.scheduler) == (None, None)  # which --ask refuses
     assert asked.objectives == "validation_accuracy"
+
+
+def test_what_no_command_can_give_again_is_named_instead_of_one(run: Run) -> None:
+    found = run._findings()
+    assert provenance_section(found).code
+    of_arrays = replace(found.config.data, is_given=True)
+    for given, what in (
+        ({"data": of_arrays}, "the data"),
+        ({"sampler": "RandomSampler"}, "the sampler RandomSampler"),
+        ({"data": of_arrays, "sampler": "Mine"}, "the data and the sampler Mine"),
+    ):
+        section = provenance_section(replace(found, config=replace(found.config, **given)))
+        assert not section.code
+        assert section.text[-1] == f"Given in Python, where the search can be repeated: {what}."
 
 
 def test_a_report_without_effects_says_what_they_need(run: Run) -> None:

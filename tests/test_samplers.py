@@ -14,6 +14,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from skipsearch.canonical import ID_RULES
+from skipsearch.config import SAMPLERS
 from skipsearch.design import Design
 from skipsearch.errors import RunError, SpaceError
 from skipsearch.recipe import Recipe
@@ -22,7 +23,7 @@ from skipsearch.searching import proposers
 from skipsearch.searching.optuna_trials import chooser
 from skipsearch.searching.plans import Plan, Proposal
 from skipsearch.searching.proposers import CLIMB, POPULATION, STARTS, Local, _fitness
-from skipsearch.searching.samplers import ONE_OBJECTIVE, SAMPLERS, make_sampler, sampler_name
+from skipsearch.searching.samplers import ONE_OBJECTIVE, make_sampler, sampler_name
 from skipsearch.searching.study import SearchStudy
 from skipsearch.searching.surrogate import RANDOM as SURROGATE_RANDOM
 from skipsearch.space import Candidate, Space

@@ -34,6 +34,7 @@ from skipsearch.analysis.legends import (
     ranking_legend,
 )
 from skipsearch.analysis.page import Form, Picture, Section, Table
+from skipsearch.config import SAMPLERS
 from skipsearch.design import Design
 from skipsearch.diagram import draw_diagram
 from skipsearch.errors import counted, escaped
@@ -399,8 +400,11 @@ def provenance_section(found: Findings) -> Section:
         "The run folder holds run.yaml, the configuration, and study.db, an Optuna study with all"
         " records.",
     ]
-    if config.data.is_given:
-        text.append("The data were given in Python, where the search can be repeated with them.")
+    given = ["the data"] if config.data.is_given else []
+    if config.sampler not in SAMPLERS:
+        given.append(f"the sampler {escaped(config.sampler)}")
+    if given:
+        text.append(f"Given in Python, where the search can be repeated: {' and '.join(given)}.")
         return Section(title="Provenance", text=text)
     text.append("To repeat the search:")
     return Section(title="Provenance", text=text, code=search_command(config, found.path))

@@ -7,6 +7,6 @@ data, nor by the name or source of the space.
 from skipsearch.config.confirm import ConfirmConfig
 from skipsearch.config.data import DataConfig
 from skipsearch.config.difference import difference
-from skipsearch.config.search import CONFIG, SearchConfig
+from skipsearch.config.search import CONFIG, SAMPLERS, SearchConfig
 
-__all__ = ["CONFIG", "ConfirmConfig", "DataConfig", "SearchConfig", "difference"]
+__all__ = ["CONFIG", "SAMPLERS", "ConfirmConfig", "DataConfig", "SearchConfig", "difference"]

@@ -32,6 +32,10 @@ FORMAT = 1
 PLAIN = ("seed", "sampler", "latency_batch", "trials", "seeds", "storage", "margin")
 
 
+# Names of samplers; any other name in a configuration is that of the user's own class.
+SAMPLERS = ("surrogate", "tpe", "random", "grid", "gp", "nsga2", "evolution", "local")
+
+
 @dataclass(frozen=True, kw_only=True)
 class SearchConfig:
     """The configuration of a search.

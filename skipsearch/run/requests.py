@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from math import ceil
 
 from skipsearch.axes import RECIPE
-from skipsearch.config import SearchConfig
+from skipsearch.config import SAMPLERS, SearchConfig
 from skipsearch.data.folds import check_count
 from skipsearch.early_stopping import EarlyStopping
 from skipsearch.errors import RecipeError, RunError, not_one_of
 from skipsearch.recipe import Recipe
 from skipsearch.record import ASK_BEST, COSTS
-from skipsearch.searching.samplers import DEFAULT, SAMPLERS, AnySampler, sampler_name
+from skipsearch.searching.samplers import DEFAULT, AnySampler, sampler_name
 from skipsearch.space import Space
 from skipsearch.task import TASKS, Task, all_metrics
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import optuna
 
+from skipsearch.config import SAMPLERS
 from skipsearch.errors import RunError, not_one_of
 from skipsearch.metric import Scale
 from skipsearch.record import SCORE
@@ -14,7 +15,6 @@ from skipsearch.searching.proposers import Evolution, Grid, Local
 from skipsearch.searching.surrogate import Surrogate
 from skipsearch.space import Space
 
-SAMPLERS = ("surrogate", "tpe", "random", "grid", "gp", "nsga2", "evolution", "local")
 DEFAULT = "surrogate"
 ONE_OBJECTIVE = ("evolution", "local")  # they rank trainings by one value
 
