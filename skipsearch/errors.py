@@ -7,6 +7,7 @@ SkipSearchError(ValueError)
   SpaceError         a search space that is invalid or empty
   DataError          data that is missing or unreadable
     UnreadableError  an image file that is damaged
+    IndivisibleError  images of which a split or fold would lack a class
   TrainingError      a training that cannot continue
     DivergedError    its loss is no longer finite
     OvertimeError    it exceeded its time limit
@@ -83,6 +84,10 @@ class SpaceError(SkipSearchError):
 
 class DataError(SkipSearchError):
     """Data that is missing, unreadable or of the wrong shape."""
+
+
+class IndivisibleError(DataError):
+    """Images of which a drawn split or a fold would lack a class, a label or a varying target."""
 
 
 class UnreadableError(DataError):

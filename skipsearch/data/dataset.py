@@ -118,15 +118,10 @@ class Data(GivenData):
         task, before = read.task, Size(*read.parts["train"].images.shape[2:])
         parts = {part: resize(name, split, size) for part, split in read.parts.items()}
         strata = read.class_names if task.classifies else None
-        divided = three_splits(
-            name,
-            parts,
-            strata,
-            split_seed,
-            validation_fraction,
-            read.groups,
-            hint=read.notes.hint,
-        )
+        with read.notes.hinting():
+            divided = three_splits(
+                name, parts, strata, split_seed, validation_fraction, read.groups
+            )
         train, validation, test = divided.train, divided.validation, divided.test
         resized_from = None if before == Size(*train.images.shape[2:]) else before
         splits = {"train": train, "validation": validation, "test": test}
@@ -301,13 +296,13 @@ class Data(GivenData):
             )
         pool = self.train.followed_by(self.validation)
         strata = self._strata(pool)
-        hint = self.notes.hint
-        check_units(self.name, folds, strata, self.groups, self.class_names, len(pool), hint)
         folded = replace(self, folds=folds, first_seed=first_seed)
-        rows = folded._rows(pool, division=0)
-        if not (self.task.per_pixel or self.task.restores):
-            answers = pool.class_labels.cpu().numpy()
-            check_division(self.name, rows, answers, self.task, self.class_names, hint)
+        with self.notes.hinting():
+            check_units(self.name, folds, strata, self.groups, self.class_names, len(pool))
+            rows = folded._rows(pool, division=0)
+            if not (self.task.per_pixel or self.task.restores):
+                answers = pool.class_labels.cpu().numpy()
+                check_division(self.name, rows, answers, self.task, self.class_names)
         test = None if self.test is None else self.test.to("cpu")
         notes = observe_folds(self.notes, pool.to("cpu"), rows, test)
         return replace(folded, notes=notes)

@@ -6,7 +6,7 @@ import numpy as np
 
 from skipsearch.data.source import Array
 from skipsearch.data.split import Split
-from skipsearch.errors import DataError, counted
+from skipsearch.errors import DataError, IndivisibleError, counted
 
 # In a source without test images, this share of all images is the test split, drawn with a
 # separate seed: another split_seed must not move test images to the training split.
@@ -43,7 +43,6 @@ def three_splits(
     split_seed: int,
     validation_fraction: float | None,
     groups: Array | None = None,
-    hint: str = "",
 ) -> Splits:
     """Draw the splits that a source lacks.
 
@@ -55,9 +54,9 @@ def three_splits(
         validation_fraction: Share of validation images; None for the default.
         groups: Group of each training image, (N,); images of one group stay in one split. None if
             every image is its own group.
-        hint: Clause that errors about a class end with.
 
     Raises:
+        IndivisibleError: If a split would lack a class.
         DataError: If the fraction is out of range or has no effect, or there are too few images.
     """
     train, remark = parts["train"], ""
@@ -86,14 +85,14 @@ def three_splits(
         test = parts["test"]
     else:
         aside = round(TEST_FRACTION * len(train))
-        train, test, groups, _ = _divide(name, train, aside, TEST_SEED, class_names, groups, hint)
+        train, test, groups, _ = _divide(name, train, aside, TEST_SEED, class_names, groups)
         share = len(test) / (len(train) + len(test))
         remark = f"no test split of its own, so a fixed {share:.0%} is set aside as one"
     if "validation" in parts:
         validation = parts["validation"]
     else:
         train, validation, groups, held = _divide(
-            name, train, places, split_seed, class_names, groups, hint
+            name, train, places, split_seed, class_names, groups
         )
         if groups is not None and held is not None:
             groups = np.concatenate([groups, held])
@@ -109,7 +108,6 @@ def _divide(
     seed: int,
     class_names: tuple[str, ...] | None,
     groups: Array | None,
-    hint: str,
 ) -> tuple[Split, Split, Array | None, Array | None]:
     """Draw a number of images from a split.
 
@@ -123,7 +121,7 @@ def _divide(
     labels = None if class_names is None else split.class_labels.numpy()
     if groups is not None:
         left, drawn = _divide_groups(labels, groups, places, seed)
-        _check_groups(name, labels, groups, drawn, places, class_names, hint)
+        _check_groups(name, labels, groups, drawn, places, class_names)
     else:
         try:
             left, drawn = train_test_split(
@@ -132,7 +130,7 @@ def _divide(
         except ValueError:  # from scikit-learn: a class of one image, or fewer places than classes
             left, drawn = order, order[:0]
     if class_names is not None:
-        _check_classes(name, split.class_labels.numpy(), (left, drawn), places, class_names, hint)
+        _check_classes(name, split.class_labels.numpy(), (left, drawn), places, class_names)
     elif not (len(left) and len(drawn)):
         raise DataError(f"{name}: {len(split)} images, too few to set {places} aside")
     return (
@@ -176,7 +174,6 @@ def _check_groups(
     drawn: Array,
     places: int,
     class_names: tuple[str, ...] | None,
-    hint: str,
 ) -> None:
     """Raise an error if whole groups leave a class on one side, or are far from the places."""
     if labels is not None and class_names is not None:
@@ -184,10 +181,10 @@ def _check_groups(
         aside = np.bincount(labels[drawn], minlength=len(class_names))
         for number in np.flatnonzero((aside == 0) | (aside == whole)):
             count = counted(len(np.unique(groups[labels == number])), "group")
-            raise DataError(
+            raise IndivisibleError(
                 f"{name}: class {class_names[number]!r} has images in {count}, too few to set"
                 f" {places} of {counted(len(labels), 'image')} aside, in whole groups and with"
-                f" every class on both sides{hint}"
+                " every class on both sides"
             )
     if not places / 2 <= len(drawn) <= 2 * places:
         largest = np.unique(groups, return_counts=True)[1].max()
@@ -204,14 +201,13 @@ def _check_classes(
     sides: tuple[Array, Array],
     places: int,
     class_names: tuple[str, ...],
-    hint: str,
 ) -> None:
     """Raise an error unless every class is on both sides of a division."""
     for side in sides:
         if len(np.unique(labels[side])) < len(class_names):
             counts = np.bincount(labels, minlength=len(class_names))
             least = counts.argmin()
-            raise DataError(
+            raise IndivisibleError(
                 f"{name}: class {class_names[least]!r} has {counts[least]} of {len(labels)} images,"
-                f" too few to set {places} aside with every class on both sides{hint}"
+                f" too few to set {places} aside with every class on both sides"
             )

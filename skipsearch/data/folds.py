@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from skipsearch.data.source import Array
-from skipsearch.errors import DataError, counted
+from skipsearch.errors import DataError, IndivisibleError, counted
 from skipsearch.task import MULTI_LABEL, REGRESSION, Task
 
 FEWEST, MOST = 2, 20
@@ -55,7 +55,6 @@ def check_units(
     groups: Array | None,
     class_names: tuple[str, ...],
     count: int,
-    hint: str = "",
 ) -> None:
     """Check that there are enough images, or groups, of each class.
 
@@ -66,10 +65,9 @@ def check_units(
         groups: Group (N,) of each image; None if every image is its own group.
         class_names: Name of each class.
         count: Number of images.
-        hint: Clause that errors end with.
 
     Raises:
-        DataError: If a class has fewer images or groups than there are folds.
+        IndivisibleError: If a class has fewer images or groups than there are folds.
     """
     kind = "image" if groups is None else "group"
     units = np.arange(count) if groups is None else np.unique(groups, return_inverse=True)[1]
@@ -78,9 +76,9 @@ def check_units(
         found = len(np.unique(units[classes == number]))
         if found < folds:
             what = "" if labels is None else f"class {class_names[number]!r} has "
-            raise DataError(
+            raise IndivisibleError(
                 f"{name}: {what}{counted(found, kind)} for training and validation, too few for"
-                f" {folds} folds{hint}"
+                f" {folds} folds"
             )
 
 
@@ -90,7 +88,6 @@ def check_division(
     answers: Array,
     task: Task,
     class_names: tuple[str, ...],
-    hint: str = "",
 ) -> None:
     """Check that networks can be trained and judged on each fold of a division.
 
@@ -100,11 +97,10 @@ def check_division(
         answers: Class (N,), or labels or targets (N, K), of each image.
         task: Task of the networks.
         class_names: Name of each class, label or target.
-        hint: Clause that errors end with.
 
     Raises:
-        DataError: If a fold, or all others together, lack a class or a label, or have a constant
-            target.
+        IndivisibleError: If a fold, or all others together, lack a class or a label, or have a
+            constant target.
     """
     for number, fold in enumerate(rows):
         others = np.delete(np.arange(len(answers)), fold)
@@ -112,10 +108,9 @@ def check_division(
             lacking = _lacking(answers[side], task, len(class_names))
             if len(lacking):
                 what = "constant" if task.name == REGRESSION.name else "missing"
-                raise DataError(
+                raise IndivisibleError(
                     f"{name}: the {task.output} {class_names[lacking[0]]!r} is {what} {where} fold"
                     f" {number + 1} of {len(rows)}: use fewer folds, or leave the {task.output} out"
-                    f"{hint}"
                 )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-from skipsearch.errors import counted
+from skipsearch.errors import DataError, IndivisibleError, counted
 
 SUFFIXES_SHOWN = 5
 NAMES_SHOWN = 5
@@ -164,10 +165,13 @@ class Notes:
             clauses.append(f"the transparency of {counted(self.transparent, 'image')} was dropped")
         return clauses
 
-    @property
-    def hint(self) -> str:
-        """Clause on how to get a regression, for errors about classes; empty for other labels."""
-        return f"; {TO_PREDICT}" if self.numbers else ""
+    @contextmanager
+    def hinting(self) -> Iterator[None]:
+        """Add to an error about classes how to get a regression, if labels may be for one."""
+        try:
+            yield
+        except IndivisibleError as error:
+            raise DataError(f"{error}; {TO_PREDICT}" if self.numbers else f"{error}") from None
 
     def remarks(self) -> list[str]:
         """Return all observations, as clauses for a sentence about the source."""
