@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 from collections import Counter
@@ -18,6 +19,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import t
+from sklearn.model_selection import StratifiedGroupKFold
 from test_study import open_study, train
 
 import skipsearch as ss
@@ -109,6 +111,130 @@ def test_images_of_one_group_are_in_one_fold() -> None:
             for split in (drawn.train, drawn.validation, given_.test)
         ]
         assert sum(map(len, sides)) == len(set.union(*sides))
+
+
+def unevenness(rows: list[np.ndarray], classes: np.ndarray) -> float:
+    """Sum of the deviations of the folds' numbers of images, of each class and of all."""
+    counts = np.array([np.bincount(classes[fold], minlength=classes.max() + 1) for fold in rows])
+    counts = np.column_stack([counts, counts.sum(axis=1)])
+    return float(np.abs(counts - counts.mean(axis=0)).sum())
+
+
+@pytest.mark.parametrize("units", [12, 60, 300])
+@pytest.mark.parametrize("pure", [False, True])
+def test_folds_of_groups_are_as_even_as_those_of_scikit_learn(units: int, pure: bool) -> None:
+    rng = np.random.default_rng(units)
+    ours, theirs = [], []
+    for seed in range(8):
+        sizes = rng.integers(1, 40, units)
+        groups = np.repeat(np.arange(units), sizes)
+        classes = np.repeat(rng.integers(0, 2, units), sizes)
+        if not pure:
+            classes = rng.integers(0, 2, len(groups))
+        rows = fold_rows(len(groups), classes, groups, 4, (seed,))
+        assert sorted(np.concatenate(rows)) == list(range(len(groups)))
+        assert sum(len(np.unique(groups[fold])) for fold in rows) == units
+        ours.append(unevenness(rows, classes))
+        known = StratifiedGroupKFold(4, shuffle=True, random_state=seed)
+        theirs.append(
+            unevenness([held for _, held in known.split(classes, classes, groups)], classes)
+        )
+    assert fmean(ours) <= fmean(theirs)
+
+
+def test_another_division_into_groups_puts_other_groups_together() -> None:
+    # Sizes differ, so that an order by size alone would always be the same.
+    groups = np.repeat(np.arange(60), np.arange(3, 63))
+    classes = groups % 2
+    firsts = np.unique(groups, return_index=True)[1]
+    folds = []
+    for division in range(6):
+        fold = np.zeros(len(groups), dtype=int)
+        for number, rows in enumerate(fold_rows(len(groups), classes, groups, 5, (0, 0, division))):
+            fold[rows] = number
+        folds.append(fold[firsts])
+    together = [one[:, None] == one for one in folds]
+    pairs = np.triu_indices(60, 1)
+    for first, other in itertools.combinations(together, 2):
+        # Of pairs in one fold, about a fifth is in one fold again.
+        assert 0.1 < other[pairs][first[pairs]].mean() < 0.35
+
+
+def test_a_group_of_another_image_changes_the_fingerprint_and_its_name_does_not() -> None:
+    groups = np.arange(90) // 5
+    images, labels = RNG.integers(0, 256, (90, 6, 6), dtype=np.uint8), np.arange(90) % 3
+
+    def fingerprint(of: Any) -> str:
+        test = (images[:9], labels[:9])
+        return ss.Data.from_arrays(images, labels, test=test, groups=of).fingerprint
+
+    assert fingerprint([f"patient {number:02}" for number in groups]) == fingerprint(groups)
+    found = {fingerprint(groups)}
+    for first in range(0, 85, 5):
+        exchanged = groups.copy()
+        exchanged[[first, first + 5]] = exchanged[[first + 5, first]]
+        found.add(fingerprint(exchanged))
+    assert len(found) == 18
+
+
+@pytest.mark.parametrize("first_seed", [0, 1_000_000])
+def test_every_fold_of_every_division_has_a_rare_label(first_seed: int) -> None:
+    for source in range(5):
+        rng = np.random.default_rng(source)
+        rare = np.zeros((125, 3), dtype=int)
+        rare[rng.permutation(125)[:16], 0] = 1
+        rare[:, 1] = rng.random(125) < 0.4
+        rare[:, 2] = 1 - rare[:, 1]
+        images = rng.integers(0, 256, (125, 6, 6), dtype=np.uint8)
+        folded = ss.Data.from_arrays(images, rare, split_seed=source).in_folds(5, first_seed)
+        for seed in range(first_seed, first_seed + 15):
+            drawn = folded.for_seed(seed)
+            for split in (drawn.train, drawn.validation):
+                assert set(split.class_labels.sum(0).bool().tolist()) == {True}
+
+
+def test_a_label_that_all_training_images_of_a_fold_have_is_refused() -> None:
+    images = RNG.integers(0, 256, (40, 6, 6), dtype=np.uint8)
+    labels = np.stack([np.arange(40) % 2, np.ones(40, dtype=int)], axis=1)
+    given_ = ss.Data.from_arrays(images, np.where(np.arange(40)[:, None] == 0, 0, labels))
+    pool = given_.train.followed_by(given_.validation)
+    if pool.class_labels[:, 1].all():  # the only image without it is a test image
+        pool.class_labels[0, 1] = 0
+        given_.train.class_labels[0, 1] = 0
+    with pytest.raises(DataError, match="the label '1' is on every image outside fold"):
+        given_.in_folds(4)
+
+
+def test_folds_of_very_different_sizes_are_refused() -> None:
+    groups = np.array([0] * 200 + [1] * 200 + [2 + number // 3 for number in range(150)])
+    images = RNG.integers(0, 256, (550, 6, 6), dtype=np.uint8)
+    test = (images[:9], np.arange(9) % 2)
+    given_ = ss.Data.from_arrays(images, np.arange(550) % 2, test=test, groups=groups)
+    with pytest.raises(DataError, match=r"in whole groups, 6 folds would have \d+ to 200 images"):
+        given_.in_folds(6)
+
+
+def test_folds_without_a_pixel_of_a_class_are_counted() -> None:
+    images = RNG.integers(0, 256, (60, 8, 8), dtype=np.uint8)
+    masks = (images > 128).astype(np.uint8)
+    masks[[3, 30], 0, 0] = 2
+    test = (images[:5], masks[:5])
+    given_ = ss.Data.from_arrays(images, masks, test=test, class_names=["a", "b", "rare"])
+    assert "3 of 5 folds have no mask with the class rare" in given_.in_folds(5).summary()
+    masks[[4, 14, 24], 0, 0] = 2  # as many as folds: one each
+    given_ = ss.Data.from_arrays(images, masks, test=test, class_names=["a", "b", "rare"])
+    assert "folds have no mask" not in given_.in_folds(5).summary()
+
+
+def test_images_that_were_trained_on_are_not_divided_into_folds() -> None:
+    groups = np.arange(90) // 5
+    for trained in (
+        data(groups=groups).with_validation_in_training(),
+        data().in_folds(3).for_seed(0),
+    ):
+        assert trained.groups is None
+        with pytest.raises(DataError, match="folds have no effect"):
+            trained.in_folds(3)
 
 
 @pytest.mark.parametrize("first", [0, 3, 2**32 - 2])

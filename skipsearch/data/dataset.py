@@ -12,22 +12,23 @@ from skipsearch.data.describing import origin_of, summary_of
 from skipsearch.data.device import find_device, room_for_images
 from skipsearch.data.dividing import three_splits
 from skipsearch.data.fingerprint import fingerprint, hash_of
-from skipsearch.data.folds import check_count, check_division, check_units, fold_rows
+from skipsearch.data.folds import ATTEMPTS, check_count, check_division, check_units, fold_rows
 from skipsearch.data.given_data import GivenData
 from skipsearch.data.load_options import LoadOptions
 from skipsearch.data.mapped import ArrayFile
 from skipsearch.data.memory import moved, shown_bytes
 from skipsearch.data.notes import Notes
-from skipsearch.data.observing import observe, observe_folds
+from skipsearch.data.observing import absent_in_folds, observe, observe_folds
 from skipsearch.data.pixels import pixel_type
 from skipsearch.data.resizing import resize
 from skipsearch.data.source import Array, Read
 from skipsearch.data.split import Split
+from skipsearch.data.strata import strata_of
 from skipsearch.data.summaries import mean_and_std
 from skipsearch.data.vector_summaries import check_targets, targets_mean_and_std
-from skipsearch.errors import DataError, escaped
+from skipsearch.errors import DataError, IndivisibleError, escaped
 from skipsearch.plan import ImageSize, Size
-from skipsearch.task import CLASSIFICATION, Task
+from skipsearch.task import CLASSIFICATION, SEGMENTATION, Task
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,7 +48,7 @@ class Data(GivenData):
         augmentation: Convention of this data set, as the keywords of `augment`: crop (pixels of
             padding), flip (yes or no), cutout (side in pixels).
         origin: Origin, without the notes; see ``source``.
-        fingerprint: 16 hex digits of a BLAKE2b hash of the images and labels of every split.
+        fingerprint: 16 hex digits of a BLAKE2b hash of images, labels and groups of every split.
         path: Absolute path of the folder or file; None for other data.
         notes: Notes on what was skipped or looks wrong.
         task: Task of the networks.
@@ -62,6 +63,9 @@ class Data(GivenData):
         groups: Group of each training and then each drawn validation image; None if every image is
             its own group.
         folds: Number of folds, see ``in_folds``; None for a fixed validation split.
+        strata: What folds are stratified by, for each training and then each validation image: its
+            class (N,), or which labels, or classes of pixels, it has (N, K). None without folds and
+            for other tasks.
         first_seed: Seed that has the first fold.
     """
 
@@ -87,6 +91,7 @@ class Data(GivenData):
     drawn: bool = False
     groups: Array | None = None
     folds: int | None = None
+    strata: Array | None = None
     first_seed: int = 0
 
     @classmethod
@@ -141,7 +146,10 @@ class Data(GivenData):
             augmentation=dict(read.augmentation),
             origin=origin_of(read, parts["train"].labels, divided.remark, resized_from),
             fingerprint=fingerprint(
-                {part: (s.images, s.labels) for part, s in splits.items()}, task, sigma
+                {part: (s.images, s.labels) for part, s in splits.items()},
+                task,
+                sigma,
+                divided.groups,
             ),
             path=path,
             notes=notes,
@@ -294,17 +302,17 @@ class Data(GivenData):
                 f"{self.name}: folds have no effect, since the data have their own validation"
                 " images"
             )
-        pool = self.train.followed_by(self.validation)
-        strata = self._strata(pool)
-        folded = replace(self, folds=folds, first_seed=first_seed)
+        pool = self.train.followed_by(self.validation).to("cpu")
+        strata = strata_of(pool, self.task, len(self.class_names))
+        folded = replace(self, folds=folds, strata=strata, first_seed=first_seed)
         with self.notes.hinting():
-            check_units(self.name, folds, strata, self.groups, self.class_names, len(pool))
+            classes = strata if self.task.classifies else None
+            check_units(self.name, folds, classes, self.groups, self.class_names, len(pool))
             rows = folded._rows(pool, division=0)
-            if not (self.task.per_pixel or self.task.restores):
-                answers = pool.class_labels.cpu().numpy()
-                check_division(self.name, rows, answers, self.task, self.class_names)
         test = None if self.test is None else self.test.to("cpu")
-        notes = observe_folds(self.notes, pool.to("cpu"), rows, test)
+        notes = observe_folds(self.notes, pool, rows, test)
+        if self.task.name == SEGMENTATION.name and strata is not None:
+            notes = replace(notes, absent_folds=absent_in_folds(strata, rows, self.class_names))
         return replace(folded, notes=notes)
 
     def for_seed(self, seed: int) -> "Data":
@@ -333,26 +341,31 @@ class Data(GivenData):
             std=std,
             target_mean=target_mean,
             target_std=target_std,
-            fingerprint=hash_of(
-                [f"{self.fingerprint} {self._seeds(division)} {fold} {self.folds}".encode()]
-            ),
+            fingerprint=hash_of([self.fingerprint.encode(), held.astype(np.int64).data]),
             drawn=False,
+            groups=None,
             folds=None,
+            strata=None,
         )
 
     def _rows(self, pool: Split, division: int) -> list[Array]:
-        """Return the rows of each fold of a division of the training and validation images."""
+        """Return the rows of each fold of a division of the training and validation images.
+
+        A division on which networks cannot be trained and judged is drawn again.
+        """
         assert self.folds is not None
-        strata, seeds = self._strata(pool), self._seeds(division)
-        return fold_rows(len(pool), strata, self.groups, self.folds, seeds)
-
-    def _seeds(self, division: int) -> tuple[int, int, int]:
-        """Return the numbers that determine a division into folds."""
-        return self.split_seed, self.first_seed, division
-
-    def _strata(self, pool: Split) -> Array | None:
-        """Return the class of each image; None if images have no class."""
-        return pool.class_labels.cpu().numpy() if self.task.classifies else None
+        has_answers = not (self.task.per_pixel or self.task.restores)
+        answers = pool.class_labels.cpu().numpy() if has_answers else None
+        seeds = (self.split_seed, self.first_seed, division)
+        for attempt in range(ATTEMPTS):
+            rows = fold_rows(len(pool), self.strata, self.groups, self.folds, (*seeds, attempt))
+            try:
+                check_division(self.name, rows, answers, self.task, self.class_names)
+            except IndivisibleError as error:
+                problem = error
+            else:
+                return rows
+        raise problem
 
     def without_test(self) -> "Data":
         """Return the data without its test split, as required for a search.
@@ -371,6 +384,8 @@ class Data(GivenData):
         return replace(
             self,
             train=self.train.followed_by(self.validation),
+            drawn=False,
+            groups=None,
             origin=f"{self.origin}; the validation images are trained on too",
             fingerprint=hash_of([b"validation in training", self.fingerprint.encode()]),
         )

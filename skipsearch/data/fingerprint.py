@@ -1,27 +1,45 @@
-"""The fingerprint of a data set: a hash of its images and labels, split by split, and its task."""
+"""The fingerprint of a data set: a hash of its images, labels and groups, and of its task."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 
+import numpy as np
 import torch
 
 from skipsearch.data.mapped import Images, chunks
 from skipsearch.data.pixels import pixel_type
+from skipsearch.data.source import Array
 from skipsearch.task import CLASSIFICATION, Task
 
 
-def fingerprint(splits: Mapping[str, tuple[Images, Images]], task: Task, sigma: float) -> str:
+def fingerprint(
+    splits: Mapping[str, tuple[Images, Images]],
+    task: Task,
+    sigma: float,
+    groups: Array | None = None,
+) -> str:
     """Hash all images and labels, with the split of each, the type of pixels and the task.
 
-    For uint8 pixels and for classification nothing is added, so that old fingerprints stay valid.
+    For uint8 pixels, for classification and without groups nothing is added, so that old
+    fingerprints stay valid.
 
     Args:
         splits: Images and labels of each split, by name.
         task: Task of the networks.
         sigma: Standard deviation of the noise; 0 for other tasks than denoising.
+        groups: Group of each image that is divided into folds, (N,); None if every image is its own
+            group. Their names have no effect.
     """
-    return hash_of(_pieces(splits, task, sigma))
+    return hash_of(chain(_pieces(splits, task, sigma), _pieces_of_groups(groups)))
+
+
+def _pieces_of_groups(groups: Array | None) -> Iterator[bytes | memoryview]:
+    """Yield the bytes of the number of each image's group, counted in the order of the images."""
+    if groups is not None:
+        _, first, group = np.unique(groups, return_index=True, return_inverse=True)
+        yield b"groups"
+        yield first.argsort().argsort()[group].astype(np.int64).data
 
 
 def _pieces(

@@ -36,6 +36,7 @@ class Notes:
         turned: Number of images that are rotated or mirrored by EXIF, unlike their masks.
         palettes: Number of masks whose class numbers are the indices of a palette.
         absent: Classes without a pixel in a split of masks, by name of the split.
+        absent_folds: Number of folds, as ``2 of 5``, without a pixel of a class, by class.
         answers: Word for what images have: labels, or targets.
         unstratified: Whether splits were drawn without regard to labels or targets.
         unused: Labels that no image of a split has, by name of the split.
@@ -64,6 +65,7 @@ class Notes:
     turned: int = 0
     palettes: int = 0
     absent: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    absent_folds: Mapping[str, str] = field(default_factory=dict)
     answers: str = "labels"
     unstratified: bool = False
     unused: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -143,6 +145,10 @@ class Notes:
             clauses.append(
                 f"no {split} mask{seen} has the class{'es' * (len(names) > 1)} {_listed(names)}"
             )
+        clauses += [
+            f"{number} folds have no mask with the class {name}"
+            for name, number in self.absent_folds.items()
+        ]
         if self.unstratified:
             clauses.append("the drawn splits are not stratified")
         for split, names in self.unused.items():

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from skipsearch.data.duplicates import find_duplicates, find_in_folds
 from skipsearch.data.mapped import chunks
 from skipsearch.data.notes import POOL, Notes
@@ -81,6 +83,21 @@ def observe_folds(notes: Notes, pool: Split, rows: Sequence[Array], test: Split 
         absent=_of_folds(notes.absent),
         unused=_of_folds(notes.unused),
     )
+
+
+def absent_in_folds(
+    strata: Array, rows: Sequence[Array], class_names: tuple[str, ...]
+) -> dict[str, str]:
+    """Return the number of folds without a pixel of each class, as ``2 of 5``; none are omitted.
+
+    Args:
+        strata: Which classes each mask has, (N, K).
+        rows: Rows of each fold.
+        class_names: Name of each class.
+    """
+    lacking = sum(~strata[held].any(axis=0) for held in rows)
+    numbers = dict(zip(class_names, np.asarray(lacking).tolist(), strict=True))
+    return {name: f"{number} of {len(rows)}" for name, number in numbers.items() if number}
 
 
 def _of_folds(lacking: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
