@@ -1,10 +1,11 @@
 """Time drawing, validating, identifying and costing designs; no torch module is built.
 
-    python scripts/benchmark_designs.py [N]
+    python scripts/benchmark_designs.py [--designs N]
 
 The caches of plans are cleared before each draw, so that the time is that of unseen designs.
 """
 
+import argparse
 import random
 import sys
 import time
@@ -31,7 +32,11 @@ axes:
 
 def main() -> None:
     """Print the milliseconds per design."""
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument(
+        "--designs", type=int, default=10_000, metavar="N", help="default %(default)s"
+    )
+    count = parser.parse_args().designs
     space = ss.Space.from_yaml(SPACE)
     rng = random.Random(0)
     modules = [module for name, module in sys.modules.items() if name.startswith("skipsearch.")]

@@ -227,7 +227,10 @@ def test_rank_prints_a_table_and_writes_it_whole(
 ) -> None:
     assert main(["rank", str(run.path), "--top", "1"]) == 0
     out = capsys.readouterr().out
-    assert "2 trainings of 2 designs, 2 tied.\nRanked by epochs reached" in out
+    assert (
+        "2 trainings of 2 designs, in 2 rows; 2 tied with the first.\nRanked by epochs reached"
+        in out
+    )
     written = pd.read_csv(run.path / "report" / "ranking.csv", index_col="place")
     assert list(written.design) == list(run.rank().design)
     assert len(written) == 2
@@ -256,7 +259,7 @@ def test_effects_prints_the_answer_first_and_writes_the_table(
     written = pd.read_csv(run.path / "report" / "effects.csv")
     assert written.columns.tolist() == run.effects().columns.tolist()
     assert written.axis.unique().tolist() == axes
-    assert "How much of the variance" in out
+    assert "(Sobol indices)" in out
 
 
 def test_effects_of_two_axes_are_shown_together(
@@ -276,7 +279,7 @@ def test_effects_of_two_axes_are_shown_together(
     assert "layout and depths: not enough data. The pair explains" in out
     assert "in accuracy; differences below 0.50 points are negligible." in out
     assert "additive" in out
-    assert "How much of the variance" not in out
+    assert "(Sobol indices)" not in out
     assert (tmp_path / "effects.csv").is_file()
     assert main([*command, "--axis", "drop_path", "--with", "layout"]) == 0
     out = capsys.readouterr().out

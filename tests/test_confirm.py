@@ -299,11 +299,14 @@ def test_a_confirmation_shows_its_words_and_its_table() -> None:
     found = judged([0.95, 0.94], [[0.90, 0.91, 0.92], [0.92, 0.91, 0.90]], 5)
     first, second = (leader.design.id for leader in found.leaders)
     words = str(found)
-    assert words.startswith(f"Not separated: {first} is the best of 2 leaders with a chance of 0.5")
-    assert f"these are statistically indistinguishable: {first}, {second}." in words
-    assert "after 3 new seeds each" in words
+    assert words.startswith("Not separated: after 3 new seeds each, these are statistically")
+    assert f"statistically indistinguishable: {first}, {second}." in words
+    assert f"{first} is the best of 2 leaders with a probability of 0.5" in words
     assert f"The search's leader, {first}, had 95.00 % there and has 91.00 % here" in words
-    assert "4.00 points of it was luck (95 % interval of the difference 1.52 to 6.48)." in words
+    assert (
+        "here: too high by an estimated 4.00 points (95 % interval of the difference 1.52 to 6.48)."
+        in words
+    )
     assert words in repr(found)
     assert "validation_accuracy" in repr(found)
     assert "<table" in found._repr_html_()
@@ -311,7 +314,7 @@ def test_a_confirmation_shows_its_words_and_its_table() -> None:
 
 def test_a_leader_that_became_no_worse_owed_nothing_to_luck() -> None:
     words = str(judged([0.90], [[0.91, 0.92, 0.93]], 3))
-    assert "no luck is visible (95 % interval of the difference -4.48 to 0.48)." in words
+    assert "here: not too high (95 % interval of the difference -4.48 to 0.48)." in words
 
 
 def test_seeds_that_agree_leave_the_interval_of_their_rounding() -> None:

@@ -437,7 +437,7 @@ def test_epochs_are_counted_to_the_loss_that_the_slowest_reaches() -> None:
     assert found.table.loss.tolist() == [2.0, 2.0, 8.0]
     assert found.table.epochs_to_loss.tolist() == [2.5, 2.0, 4.0]  # medians
     assert found.words[-1] == (
-        f"At 4 layers, epochs to a training loss of 2: 2 by {RESIDUAL}; 2.5 by plain {PLAIN}."
+        f"Epochs until a training loss of 2, at 4 layers: 2 for {RESIDUAL}; 2.5 for plain {PLAIN}."
     )
     asked = degradation(trials, loss=1.0).table
     assert asked.loss.tolist() == [1.0] * 3
@@ -456,7 +456,7 @@ def test_the_answer_names_the_groups_and_what_was_seen(rng: np.random.Generator)
     assert " at 4 layers to " in plain
     assert plain.endswith("(n = 4 seeds or more). Going deeper stops helping at 4 layers.")
     assert residual.startswith(f"{RESIDUAL}: gains. ")
-    assert "epochs to a training loss" in faster
+    assert faster.startswith("Epochs until a training loss of ")
 
 
 COLUMNS = [

@@ -317,8 +317,8 @@ def test_a_confirmation_is_the_same(unit: float) -> None:
     check_interval(table, "validation_rmse", "low", "high")
     words = str(found)
     had, has, luck = (RMSE.text(value * unit) for value in (0.4, 0.51, 0.11))
-    assert f"had {had} there and has {has} here: it was too low by {luck}, by luck" in words
-    assert "no luck is visible" in str(confirmed(errors, -0.1, Scale(RMSE, 100, baseline=-unit)))
+    assert f"had {had} there and has {has} here: too low by an estimated {luck}" in words
+    assert "here: not too low" in str(confirmed(errors, -0.1, Scale(RMSE, 100, baseline=-unit)))
 
 
 # --- the model of the space ----------------------------------------------------------------------

@@ -207,7 +207,9 @@ def test_the_command_on_the_page_asks_for_the_same_search(page: Path, run: Run) 
 
 
 def test_the_command_that_settles_what_is_open_can_be_run(page: Path) -> None:
-    _, _, text = page.read_text(encoding="utf-8").partition("as soon as it is settled:</p>")
+    _, _, text = page.read_text(encoding="utf-8").partition(
+        "It stops when the answers are settled:</p>"
+    )
     asked = make_parser().parse_args(commands(text)[0])
     assert set(asked.ask.split(",")) <= set(asked_axes(page))
     assert (asked.trials, asked.epochs, asked.seeds) == (300, EPOCHS, 3)
@@ -280,7 +282,7 @@ def test_those_interactions_are_shown_that_are_there(run: Run) -> None:
     assert section.tables[1].rows is tables[1]
     nothing = interactions_section(replace(found, interactions=tables[2:]))
     assert nothing is not None
-    assert nothing.text == ["None was found among 1 pair of axes."]
+    assert nothing.text == ["No interaction is established among 1 pair of axes; see the verdicts."]
     assert interactions_section(replace(found, interactions=[])) is None
 
 
@@ -478,7 +480,7 @@ def test_a_run_draws_what_its_tables_say(name: str, run: Run) -> None:
     shown = {
         "effects": {
             "layout",
-            "difference from the first level (points of validation accuracy)",
+            "difference from the leading level (points of validation accuracy)",
             *run.effects("layout").level,
         },
         "interaction": {

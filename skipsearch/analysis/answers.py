@@ -89,11 +89,11 @@ def _at_best(seen: Sequence[Row], metric: Metric) -> str:
     span = metric.span((leader["best_low"], leader["best_high"]))
     text = (
         f"The best design has {_name(leader)} with a probability of {leader['chance']:.2f}"
-        f" (best {metric.title} {span})"
+        f" (95 % interval of its {metric.title}: {span})"
     )
     words = {row["best_verdict"] for row in seen if row["bd_low"] < row["bd_high"]}
     if words == {TIED}:
-        return f"{text}; at their best all are tied"
+        return f"{text}; the best designs of all levels are tied"
     worse = [_name(row) for row in seen if row["best_verdict"] == WORSE]
     if not worse:
         return text

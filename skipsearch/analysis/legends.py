@@ -12,7 +12,8 @@ from skipsearch.metric import Scale
 EFFECTS = {
     "mean": "over all designs of the space with the level",
     "low, high": "its 95 % interval",
-    "difference": "to the first level of the axis, with its 95 % interval (d_low, d_high)",
+    "difference": "to the leading level, the first row of the axis, with its 95 % interval"
+    " (d_low, d_high)",
     "best": "of the best design with the level, with its 95 % interval (best_low, best_high)",
     "best_difference": "to the best design of the level whose best trained design leads, with its"
     " interval (bd_low, bd_high)",
@@ -20,8 +21,8 @@ EFFECTS = {
     "n": "trainings that were observed",
 }
 IMPORTANCE = (
-    "How much of the variance over the space an axis explains, and a pair of axes beyond the two"
-    " (Sobol's shares), with 95 % intervals."
+    "share: the part of the variance over the space that an axis explains, or that a pair of axes"
+    " explains beyond the two (Sobol indices), with its 95 % interval."
 )
 
 
@@ -58,8 +59,8 @@ def confirmation_meanings(repeat: str) -> Mapping[str, str]:
     """
     return {
         "low, high": f"95 % interval of the mean over n {repeat}s",
-        "chance": "of being the best of these",
-        "shrinkage": "how much of the search's value was luck",
+        "chance": "probability of being the best of these",
+        "shrinkage": "by how much the score of the search was too high",
     }
 
 

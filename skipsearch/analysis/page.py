@@ -192,7 +192,10 @@ def _table(folder: Path, table: Table) -> dict[str, object]:
         name: "number" if pd.api.types.is_numeric_dtype(rows[name]) else "word" for name in shown
     }
     return {
-        "heads": [(TITLES.get(name, name.replace("_", " ")), kinds[name]) for name in shown],
+        "heads": [
+            (TITLES.get(name, name if "." in name else name.replace("_", " ")), kinds[name])
+            for name in shown
+        ],
         "rows": [
             [(_cell(row[name], form), kinds[name]) for name, form in shown.items()]
             for row in rows.head(table.top).to_dict("records")

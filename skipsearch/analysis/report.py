@@ -122,7 +122,7 @@ def _more(found: Findings) -> Iterator[str]:
         if found.config.data.is_given:
             yield f"To settle what is open, search with ask={axes!r} and the same data."
             return
-        yield "To settle what is open, a search that stops as soon as it is settled:"
+        yield "To settle what is open, run this search. It stops when the answers are settled:"
         yield search_command(more, found.path)
 
 

@@ -104,7 +104,8 @@ def effects_section(found: Findings) -> Section | None:
             name="effects",
             rows=found.effects,
             columns=formats,
-            caption=f"After {counted(epochs, 'epoch')}. {legend(EFFECTS, formats)}",
+            caption=f"After {counted(epochs, 'epoch')}."
+            f" {legend(EFFECTS, formats).replace('_', ' ')}",
             top=60,
         )
     ]
@@ -135,8 +136,8 @@ def effects_picture(found: Findings) -> Picture | None:
     return Picture(
         name="effects",
         figure=plot_effects(found.effects, found.metric),
-        caption="The mean over the space of each level, less that of the first level of its"
-        f" axis: the difference and its 95 % interval, from n = {trainings} trainings.",
+        caption="Mean score of each level over the space, minus that of the leading level, with its"
+        f" 95 % interval (n = {trainings} trainings).",
     )
 
 
@@ -204,7 +205,8 @@ def interactions_section(found: Findings) -> Section | None:
         " beyond: the largest difference of a combination to the sum of its two levels.",
     )
     text = dependences(looked_at, found.metric) or [
-        f"None was found among {counted(len(looked_at), 'pair')} of axes."
+        f"No interaction is established among {counted(len(looked_at), 'pair')} of axes; see the"
+        " verdicts."
     ]
     return Section(title="Interactions", text=text, figures=pictures, tables=[pairs, *maps])
 
@@ -233,7 +235,7 @@ def degradation_section(found: Findings) -> Section | None:
                 | {"layers": "d", "n": "d"}
                 | dict.fromkeys(errors, found.metric.cell)
                 | {"epochs_to_loss": ".0f", "verdict": "s"},
-                caption=degradation_legend(repeat),
+                caption=degradation_legend(repeat).replace("_", " "),
                 top=30,
             )
         ],
@@ -258,7 +260,7 @@ def leaders_section(found: Findings) -> Section:
     table = Table(
         name="ranking",
         rows=found.ranking,
-        columns={"place": "d", "design": "s"} | dict.fromkeys(axes, "") | formats,
+        columns={"place": "d", "design": "s"} | formats | dict.fromkeys(axes, ""),
         caption=ranking_legend(found.config.scale),
     )
     return Section(
@@ -312,8 +314,8 @@ def curves_section(found: Findings) -> Section:
         name="curves",
         figure=plot_curves(shown, found.leaders, found.metric),
         caption=f"Validation {found.metric.error} of {counted(len(shown), 'training')} of"
-        f" {len(found.trials):,}. A dot marks early stopping. Hover over a curve to see its"
-        " design.",
+        f" {len(found.trials):,}. The last epoch of a leader has its marker; a grey dot marks early"
+        " stopping. Hover over a curve to see its design.",
         tips=tips,
     )
     rows = [
@@ -369,8 +371,8 @@ def budget_section(found: Findings) -> Section:
         f"{counted(len(trials), 'training')} of"
         f" {counted(found.ranking.design.nunique(), 'design')}:"
         f" {states[COMPLETE]} complete, {states[PRUNED]} stopped early, {states[FAIL]} failed.",
-        f"Epochs trained: {epochs:,}, {epochs / max(full, 1):.0%} of what all trainings would"
-        f" take in full; {hours:.2f} hours of training, on"
+        f"{epochs:,} epochs were trained, {epochs / max(full, 1):.0%} of the full budget of all"
+        f" trainings, in {hours:.2f} hours on"
         f" {', '.join(sorted({trial.device for trial in trials}))}.",
     ]
     failures = failure_reasons(trials)

@@ -43,7 +43,9 @@ from skipsearch.task import Baseline
 
 def add_show(verbs: Verbs) -> None:
     """Define ``skipsearch show``."""
-    verb = verbs.add_parser("show", help="draw a layout, a design, a space, a classic or a winner")
+    verb = verbs.add_parser(
+        "show", help="draw a layout, a design, a space, a published network or a design of a run"
+    )
     verb.add_argument("what", metavar="LAYOUT|DESIGN.yaml|SPACE|CLASSIC|RUN")
     verb.add_argument(
         "--design", metavar="ID", help="of a run: best (default), or the first digits of its id"
@@ -109,7 +111,7 @@ def _write_figures(
 
 def add_check(verbs: Verbs) -> None:
     """Define ``skipsearch check``."""
-    verb = verbs.add_parser("check", help="check that every value of a space parses and builds")
+    verb = verbs.add_parser("check", help="validate a space and print its size")
     add_space(verb)
     add_images(verb)
     verb.set_defaults(verb=check)

@@ -78,7 +78,9 @@ def rank(options: argparse.Namespace) -> None:
     print_words(
         "",
         *([f"In all {len(shown)} rows: {alike}."] if equal else []),
-        f"{trainings} of {counted(table.design.nunique(), 'design')}, {table.tied.sum()} tied.",
+        f"{trainings} of {counted(table.design.nunique(), 'design')},"
+        f" in {counted(len(table), 'row')};"
+        f" {table.tied.sum()} tied with the first.",
         ranking_legend(run.config.scale),
         *([run.config.baseline.sentence()] if run.config.baseline else []),
     )
@@ -217,7 +219,7 @@ def effects(options: argparse.Namespace) -> None:
     best = ["axis", "level", "best", "best_low", "best_high", "best_difference", "bd_low"]
     over = f" at equal {options.controlled}" if options.controlled else ""
     shown = {
-        f"On average{over}, against the first level of each axis:": [
+        f"On average{over}, against the leading level (first row) of each axis:": [
             *average,
             *("verdict", "method", "further"),
         ]

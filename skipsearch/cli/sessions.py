@@ -77,8 +77,8 @@ def add_search(verbs: Verbs) -> None:
         "--ask",
         default=ASK_BEST,
         metavar="A,A",
-        help=f"{ASK_BEST} (default) searches for the best design; axes, such as layout,merge, find"
-        " out which of their levels is best, and stop when that is settled",
+        help=f"what to find out: {ASK_BEST} (default) is the best design; axes, such as"
+        " layout,merge, are the best level of each, and the search ends when these are settled",
     )
     verb.add_argument(
         "--margin",
@@ -92,7 +92,7 @@ def add_search(verbs: Verbs) -> None:
         type=int,
         default=1,
         metavar="K",
-        help="maximum number of trainings of one design (default %(default)s); a small network is"
+        help="maximum number of seeds of one design (default %(default)s); a small network is"
         " trained with up to 8 seeds at once",
     )
     verb.add_argument(
@@ -115,7 +115,8 @@ def add_search(verbs: Verbs) -> None:
     more.add_argument(
         "--objectives",
         metavar="W,W",
-        help=f"score such as validation_accuracy (default), before any of {', '.join(COSTS)}",
+        help="the score, such as validation_accuracy (default), followed by any of"
+        f" {', '.join(COSTS)}; two or more search for the Pareto front",
     )
     more.add_argument(
         "--latency-batch",
@@ -354,7 +355,10 @@ def add_degradation(verbs: Verbs) -> None:
         help="epoch to compare at (default: the full budget; required for a space)",
     )
     verb.add_argument(
-        "--loss", type=float, metavar="L", help="training loss to count the epochs to"
+        "--loss",
+        type=float,
+        metavar="L",
+        help="training loss; show after how many epochs it is reached",
     )
     add_csv(verb, DEGRADATION)
     verb.add_argument("--out", metavar="RUN", help="for a space: run folder")

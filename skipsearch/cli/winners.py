@@ -178,14 +178,15 @@ def add_predict(verbs: Verbs) -> None:
     """Define ``skipsearch predict``."""
     verb = verbs.add_parser(
         "predict",
-        help="classify, label, measure, segment or restore pictures with an exported network",
+        help="apply an exported network to images",
     )
     verb.add_argument("export", metavar="EXPORT", help="folder written by export")
     verb.add_argument(
         "images",
         metavar="IMAGE",
         nargs="+",
-        help="pictures of any size (PNG, JPEG, ...), or .npy and deep TIFF files",
+        help="pictures of any size (PNG, JPEG, ...), or .npy files and TIFF files of 16 bits,"
+        " floats or many channels",
     )
     verb.add_argument(
         "--top",

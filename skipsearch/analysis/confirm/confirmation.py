@@ -13,7 +13,7 @@ from skipsearch.metric import Metric
 from skipsearch.record import COMPLETE, Trial
 
 SURE = 0.95  # probability of being the best that separates a leader
-LEAST_LUCK = 5e-5  # share of an error below which no luck is visible
+LEAST_BIAS = 5e-5  # share of an error below which no luck is visible
 LEAST_ROUNDS = 3  # before a first verdict; two seeds show too little of the noise
 
 
@@ -133,14 +133,14 @@ class Confirmation:
         return self.row(self.leaders[0])
 
     @property
-    def _luck(self) -> str:
+    def _bias(self) -> str:
         number = self.metric.number(self.shrinkage)
         shown = self.metric.with_unit(number)
         if self.metric.is_error:
-            least = LEAST_LUCK * abs(float(self._of_searched[self.metric.search]))
+            least = LEAST_BIAS * abs(float(self._of_searched[self.metric.search]))
             visible = self.shrinkage > least
-            return f"it was too low by {shown}, by luck" if visible else "no luck is visible"
-        return f"{shown} of it was luck" if float(number) > 0 else "no luck is visible"
+            return f"too low by an estimated {shown}" if visible else "not too low"
+        return f"too high by an estimated {shown}" if float(number) > 0 else "not too high"
 
     def __str__(self) -> str:
         """Return the result in words."""
@@ -161,7 +161,9 @@ class Confirmation:
             left = f", {counted(len(self.wanted), 'training')} of the next round to be done"
             return [f"Not judged yet: {counted(self.rounds, 'round')} done{left}."]
         best = table.iloc[0]
-        sure = f"the best of {counted(len(table), 'leader')} with a chance of {best.chance:.2f}"
+        sure = (
+            f"the best of {counted(len(table), 'leader')} with a probability of {best.chance:.2f}"
+        )
         seeds = counted(self.rounds, f"new {self.repeat}")
         if self.separated:
             sentences = [f"Separated: {_name(best)} is {sure}, after {seeds} each."]
@@ -170,8 +172,8 @@ class Confirmation:
         else:
             tied = ", ".join(map(_name, table[table.tied].itertuples()))
             sentences = [
-                f"Not separated: {_name(best)} is {sure}, after {seeds} each;"
-                f" these are statistically indistinguishable: {tied}."
+                f"Not separated: after {seeds} each, these are statistically indistinguishable:"
+                f" {tied}. {_name(best)} is {sure}."
             ]
         metric = self.metric
         text = metric.text
@@ -185,7 +187,7 @@ class Confirmation:
             sentences.append(
                 f"The search's leader, {_name(searched)}, had {text(searched[metric.search])}"
                 f" there and has {text(searched[metric.validation])} here:"
-                f" {self._luck} (95 % interval of the difference {low} to {high})."
+                f" {self._bias} (95 % interval of the difference {low} to {high})."
             )
         failed = table[table.reason != ""]
         sentences += [f"{_name(row)} is out: {row.reason}." for row in failed.itertuples()]

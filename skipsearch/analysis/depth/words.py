@@ -109,7 +109,7 @@ def _convergence(table: pd.DataFrame, axes: Sequence[str]) -> Iterable[str]:
         return
     here = reached[reached.layers == shared[shared > 1].index.max()].sort_values("epochs_to_loss")
     by = "; ".join(
-        f"{row.epochs_to_loss:g} by {group_name(row, axes)}" for _, row in here.iterrows()
+        f"{row.epochs_to_loss:g} for {group_name(row, axes)}" for _, row in here.iterrows()
     )
     first = here.iloc[0]
-    yield f"At {first.layers} layers, epochs to a training loss of {first.loss:.3g}: {by}."
+    yield f"Epochs until a training loss of {first.loss:.3g}, at {first.layers} layers: {by}."
