@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from skipsearch.errors import DesignError, RecipeError, RunError, not_one_of, shown_value
 from skipsearch.kinds import MAPS
@@ -34,7 +34,8 @@ class Task:
         metric: Metric by which networks are judged.
         other_metrics: Metrics that may be chosen in its place, see ``judged_by``.
         loss: Name of its only loss; empty if the recipe chooses one.
-        nothing: Prediction of the trivial baseline, which learns nothing from images.
+        default_baseline: Prediction of the trivial baseline, which learns nothing from images.
+        other_baselines: The same for metrics of which another constant is the best, by name.
         fields: Fields of the recipe that have an effect on some tasks only, including this one.
         float32_values: Function from the loss of the recipe to the number of float32 values that
             training holds for each output at the peak of a step, gradients included.
@@ -49,7 +50,7 @@ class Task:
 
     name: str
     metric: Metric
-    nothing: str
+    default_baseline: str
     fields: tuple[str, ...] = ()
     float32_values: Callable[[str], int] = lambda loss: 4
     per_pixel: bool = False
@@ -59,6 +60,7 @@ class Task:
     outputs: str = "classes"
     loss: str = ""
     other_metrics: tuple[Metric, ...] = ()
+    other_baselines: Mapping[str, str] = field(default_factory=dict)
     changes: tuple[str, ...] = ()
 
     @property
@@ -78,6 +80,11 @@ class Task:
             f"{self.name} was trained in another way there (version {there}, now {here}"
             f"{': ' * bool(since)}{since})"
         )
+
+    @property
+    def baseline(self) -> str:
+        """Prediction of the trivial baseline for the metric."""
+        return self.other_baselines.get(self.metric.name, self.default_baseline)
 
     def judged_by(self, name: str | None) -> Task:
         """Return the task with another metric.
@@ -141,7 +148,7 @@ class Baseline:
 
     Attributes:
         task: Task of the networks.
-        score: Score of ``task.nothing``.
+        score: Score of ``task.baseline``.
     """
 
     task: Task
@@ -155,7 +162,7 @@ class Baseline:
         """
         metric = self.task.metric
         value = metric.text(metric.value(self.score))
-        return f"To beat: {self.task.nothing}, with {split} {metric.title} {value}."
+        return f"To beat: {self.task.baseline}, with {split} {metric.title} {value}."
 
 
 CLASSIFICATION = Task(
@@ -164,7 +171,7 @@ CLASSIFICATION = Task(
     classifies=True,
     metric=ACCURACY,
     other_metrics=(BALANCED_ACCURACY, MACRO_F1, AUROC),
-    nothing="the most frequent class for every image",
+    default_baseline="the most frequent class for every image",
     fields=("label_smoothing", "class_weights"),
 )
 # Cross-entropy holds the outputs, the logarithms of the softmax, and the gradients of both. Dice
@@ -174,7 +181,7 @@ SEGMENTATION = Task(
     name="segmentation",
     float32_values=VALUES.__getitem__,
     metric=MEAN_IOU,
-    nothing="the most frequent class at every pixel",
+    default_baseline="the most frequent class at every pixel",
     fields=("label_smoothing", "loss", "class_weights"),
     per_pixel=True,
 )
@@ -182,7 +189,7 @@ DENOISING = Task(
     name="denoising",
     loss="mean squared error",
     metric=PSNR,
-    nothing="the noisy image itself",
+    default_baseline="the noisy image itself",
     per_pixel=True,
     restores=True,
 )
@@ -191,7 +198,7 @@ MULTI_LABEL = Task(
     loss="binary cross-entropy",
     metric=MEAN_AVERAGE_PRECISION,
     other_metrics=(MACRO_F1, AUROC),
-    nothing="the frequency of each label for every image",
+    default_baseline="the frequency of each label for every image",
     fields=("class_weights",),
     output="label",
     outputs="labels",
@@ -201,7 +208,8 @@ REGRESSION = Task(
     loss="Huber loss of standardised targets",
     metric=R2,
     other_metrics=(RMSE, MAE),
-    nothing="the mean of each target for every image",
+    default_baseline="the mean of each target for every image",
+    other_baselines={MAE.name: "the median of each target for every image"},
     output="target",
     outputs="targets",
     changes=("the Huber loss replaced the squared error",),

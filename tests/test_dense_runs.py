@@ -124,7 +124,7 @@ def test_the_ranking_has_the_metric_and_the_baseline(
     assert f"val.{task.metric.short}" in out
     assert f"then by validation {task.metric.title} there" in out
     score = task.metric.text(SCORES[task][0])
-    assert f"To beat: {task.nothing}, with validation {task.metric.title} {score}." in out
+    assert f"To beat: {task.baseline}, with validation {task.metric.title} {score}." in out
     assert "accuracy" not in out
 
 
@@ -165,7 +165,7 @@ def test_the_front_covers_a_share_of_what_is_possible(run: Run) -> None:
 def test_the_report_says_all_this(run: Run) -> None:
     task = run.config.task
     text = run.report().read_text()
-    assert f"To beat: {task.nothing}, with validation {task.metric.title}" in text
+    assert f"To beat: {task.baseline}, with validation {task.metric.title}" in text
     assert "None are known yet: &#39;skipsearch export&#39; trains the leader" in text
     assert not re.search(r"\bnan\b", text)
     score = {DENOISING: r"29\.\d\d dB", SEGMENTATION: r"4\d\.\d\d %"}[task]

@@ -129,6 +129,43 @@ def test_wrong_images_are_refused(images: Any, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([["a"], ["a", "b"], ["b"]] * 3, "train labels: lists of 1 to 2 values, expected one len"),
+        ([{"a"}, {"b"}, {"c"}] * 3, "with no value missing; number 0 is {'a'}"),
+        (np.ones((9, 4, 4, 1), int), "expected masks (N, H, W): give train_labels[..., 0]"),
+        (np.ones((9, 1, 4, 4), int), "expected masks (N, H, W): give train_labels[:, 0]"),
+    ],
+)
+def test_wrong_labels_are_refused(labels: Any, message: str) -> None:
+    with pytest.raises(DataError) as caught:
+        Data.from_arrays(np.zeros((9, 4, 4), "uint8"), labels)
+    assert message in str(caught.value)
+
+
+def test_a_class_without_training_images_is_refused_and_without_others_named() -> None:
+    images = RNG.integers(0, 256, (150, 4, 4), dtype=np.uint8)
+    labels = np.arange(150) % 3
+    two = np.where(labels == 1, 0, labels)
+    names = ["a", "b", "c"]
+
+    def load(train: Any, validation: Any, test: Any, own: bool = True) -> Data:
+        splits = {"test": (images[120:], test[120:])} if own else {}
+        if own:
+            splits["validation"] = (images[100:120], validation[100:120])
+        return Data.from_arrays(images[:100], train[:100], class_names=names, **splits)
+
+    for own in (True, False):
+        with pytest.raises(DataError, match="no training image has the class 'b', which cannot be"):
+            load(two, labels, labels, own)
+    assert (
+        "note: no validation image has the class b\n" in f"{load(labels, two, labels).summary()}\n"
+    )
+    assert "note: no test image has the class b\n" in f"{load(labels, labels, two).summary()}\n"
+    assert "has the class" not in load(labels, labels, labels).summary()
+
+
 def test_splits_of_another_type_are_refused() -> None:
     images, labels = arrays("uint16")
     with pytest.raises(DataError, match=r"test_images is uint8 .* and train_images uint16"):

@@ -170,7 +170,7 @@ def _figures(figures: Mapping[str, Any], task: Task) -> list[str]:
         _table(("split", metric.title, "images", "95 % interval", "seeds", "baseline"), rows),
         f"The interval says how well the images, finite in number, settle the {metric.title} of"
         f" these weights; another seed gives other weights and another {metric.title}."
-        f" The baseline learns nothing: it is {task.nothing}. They are of the network in float32;"
+        f" The baseline learns nothing: it is {task.baseline}. They are of the network in float32;"
         " trainings of the search may have been evaluated in bfloat16.",
         *(part for split, figure in figures.items() for part in _further(split, figure, task)),
     ]
@@ -199,7 +199,7 @@ def _further(split: str, figure: Mapping[str, Any], task: Task) -> list[str]:
 
 
 def _figure(name: str, value: float | None) -> str:
-    return "absent" if value is None else FIGURES[name].text(value)
+    return "undefined" if value is None else FIGURES[name].text(value)
 
 
 def _files(summary: Mapping[str, Any]) -> list[str]:

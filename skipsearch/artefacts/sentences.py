@@ -37,7 +37,7 @@ def facts(card: Card) -> dict[str, str]:
         )
         if baseline := card.baseline(split):
             value = metric.text(metric.value(baseline.score))
-            known[f"{split} baseline"] = f"{value}, {card.task.nothing}"
+            known[f"{split} baseline"] = f"{value}, {card.task.baseline}"
     return {name: text for name, text in known.items() if text}
 
 

@@ -203,11 +203,16 @@ def _check_classes(
     class_names: tuple[str, ...],
 ) -> None:
     """Raise an error unless every class is on both sides of a division."""
+    whole = np.bincount(labels, minlength=len(class_names))
+    if not whole.all():
+        raise IndivisibleError(
+            f"{name}: no training image has the class {class_names[whole.argmin()]!r}, which cannot"
+            " be learnt: leave it out, or add images of it"
+        )
     for side in sides:
         if len(np.unique(labels[side])) < len(class_names):
-            counts = np.bincount(labels, minlength=len(class_names))
-            least = counts.argmin()
+            least = whole.argmin()
             raise IndivisibleError(
-                f"{name}: class {class_names[least]!r} has {counts[least]} of {len(labels)} images,"
+                f"{name}: class {class_names[least]!r} has {whole[least]} of {len(labels)} images,"
                 f" too few to set {places} aside with every class on both sides"
             )

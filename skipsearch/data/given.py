@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Number
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -110,6 +111,12 @@ def _array(what: str, value: Any) -> Array:
     if array.dtype.kind == "O":
         if all(isinstance(item, str) for item in array.flat):  # a column of pandas
             return array.astype(str)
+        lengths = [len(item) for item in array.flat if isinstance(item, list | tuple | np.ndarray)]
+        if len(set(lengths)) > 1:
+            raise DataError(
+                f"{what}: lists of {min(lengths)} to {max(lengths)} values, expected one length;"
+                " several labels of an image are a matrix (N, K) of 0 and 1"
+            )
         odd = _odd_one(list(array.flat))
         raise DataError(
             f"{what}: expected numbers, or texts alone, with no value missing"
@@ -119,12 +126,13 @@ def _array(what: str, value: Any) -> Array:
 
 
 def _odd_one(items: list[Any]) -> int | None:
-    """Return the index of the first value that is missing or, beside texts, is no text."""
+    """Return the index of the first value that is no number or text or, beside texts, no text."""
     has_texts = any(isinstance(item, str) for item in items)
     odd = (
         number
         for number, item in enumerate(items)
-        if item is None or (has_texts and not isinstance(item, str))
+        if not isinstance(item, str | Number | np.generic)
+        or (has_texts and not isinstance(item, str))
     )
     return next(odd, None)
 
@@ -139,7 +147,7 @@ def _as_array(what: str, value: Any) -> Array:
     try:
         return np.asarray(value)
     except ValueError:  # lists of different lengths
-        return np.asarray(None)
+        return np.fromiter(value, dtype=object, count=len(value))
 
 
 class Items(NamedTuple):

@@ -67,6 +67,9 @@ def _flat(where: str, key: str, labels: Array) -> Array:
             f"{what}, expected integers (N,): every row has exactly one 1, so each image has one"
             f" class: save {key}.argmax(1)"
         )
+    if labels.ndim == 4 and 1 in (labels.shape[1], labels.shape[3]):
+        one = "[:, 0]" if labels.shape[1] == 1 else "[..., 0]"
+        raise DataError(f"{what}, expected masks (N, H, W): give {key}{one}")
     if labels.ndim != 1:
         raise DataError(
             f"{what}, expected integers (N,): one label for each image; several labels are a matrix"

@@ -35,7 +35,8 @@ class Notes:
         folders: Folders that were not read.
         turned: Number of images that are rotated or mirrored by EXIF, unlike their masks.
         palettes: Number of masks whose class numbers are the indices of a palette.
-        absent: Classes without a pixel in a split of masks, by name of the split.
+        absent: Classes without an image, or a pixel of a mask, in a split, by name of the split.
+        absent_from: Word for what they are absent from: mask, or image.
         absent_folds: Number of folds, as ``2 of 5``, without a pixel of a class, by class.
         answers: Word for what images have: labels, or targets.
         unstratified: Whether splits were drawn without regard to labels or targets.
@@ -65,6 +66,7 @@ class Notes:
     turned: int = 0
     palettes: int = 0
     absent: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    absent_from: str = "mask"
     absent_folds: Mapping[str, str] = field(default_factory=dict)
     answers: str = "labels"
     unstratified: bool = False
@@ -143,7 +145,8 @@ class Notes:
         seen = f", resized to {self.mask_size}," if self.mask_size else ""
         for split, names in self.absent.items():
             clauses.append(
-                f"no {split} mask{seen} has the class{'es' * (len(names) > 1)} {_listed(names)}"
+                f"no {split} {self.absent_from}{seen} has the class{'es' * (len(names) > 1)}"
+                f" {_listed(names)}"
             )
         clauses += [
             f"{number} folds have no mask with the class {name}"

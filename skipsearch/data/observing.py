@@ -48,9 +48,16 @@ def observe(name: str, read: Read, splits: Mapping[str, Split], size: Size | Non
     if read.task is MULTI_LABEL:
         unused = unused_labels(name, splits, read.class_names)
         return replace(notes, unused=unused, unstratified=drawn)
-    if read.task.restores or not read.task.per_pixel:
+    if read.task.restores:
         return notes
     lacking = {part: absent(split.labels, read.class_names) for part, split in splits.items()}
+    if read.task.classifies:
+        if lacking["train"]:
+            raise DataError(
+                f"{name}: no training image has the class {lacking['train'][0]!r}, which cannot be"
+                " learnt: leave it out, or give its images a place in the training split"
+            )
+        return replace(notes, absent=_some(lacking), absent_from="image")
     _check_labelled(name, lacking, read.class_names, size)
     ignored = sum(
         int((chunk == IGNORED).all(2).all(1).sum())
@@ -59,7 +66,7 @@ def observe(name: str, read: Read, splits: Mapping[str, Split], size: Size | Non
     )
     return replace(
         notes,
-        absent={part: names for part, names in lacking.items() if names},
+        absent=_some(lacking),
         unlabelled=ignored,
         mask_size="" if size is None else str(size),
     )
@@ -100,12 +107,17 @@ def absent_in_folds(
     return {name: f"{number} of {len(rows)}" for name, number in numbers.items() if number}
 
 
+def _some(lacking: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """Return the splits that lack any class."""
+    return {part: names for part, names in lacking.items() if names}
+
+
 def _of_folds(lacking: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     """Return the classes or labels that all folds and those that the test split lacks."""
     others = lacking.get("validation", ())
     everywhere = tuple(name for name in lacking.get("train", ()) if name in others)
     found = {POOL: everywhere, "test": lacking.get("test", ())}
-    return {part: names for part, names in found.items() if names}
+    return _some(found)
 
 
 def _check_labelled(

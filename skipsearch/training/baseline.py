@@ -14,7 +14,7 @@ from skipsearch.training.tallies import Tallies
 
 
 def do_nothing(data: Data, split: Split) -> float:
-    """Return the score of ``data.task.nothing`` on a split.
+    """Return the score of ``data.task.baseline`` on a split.
 
     Args:
         data: Data set; the most frequent class is that of its training split.

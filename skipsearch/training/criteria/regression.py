@@ -32,6 +32,7 @@ class RegressionCriterion(Summed):
         self._metric = data.task.metric
         self._mean = torch.tensor(data.target_mean, dtype=torch.float64, device=device)
         self._std = torch.tensor(data.target_std, dtype=torch.float64, device=device)
+        self._train = data.train
 
     def pose(self, images: Tensor, labels: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
         """Return images as they are, and standardised targets (N, targets) as float32."""
@@ -74,8 +75,12 @@ class RegressionCriterion(Summed):
         )
 
     def nothing(self, inputs: Tensor) -> Tensor:
-        """Return the mean of each target in training, (N, targets)."""
-        return torch.zeros(len(inputs), len(self._names), device=self._mean.device)
+        """Return the mean of each target in training, or for MAE its median, (N, targets)."""
+        constant = torch.zeros_like(self._mean)
+        if self._metric.name == MAE.name:
+            median = self._train.class_labels.double().median(dim=0).values
+            constant = (median - self._mean) / self._std
+        return constant.float().expand(len(inputs), -1)
 
 
 def r2(tally: Tensor, images: int, std: Tensor) -> Tensor:
