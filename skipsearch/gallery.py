@@ -35,6 +35,7 @@ class Gallery:
         count: Number of images of the split.
         overlaps: IoU of each class over all images, and both ends of its 95 % interval, by the
             name of the class; NaN for an absent class.
+        groups: Number of groups of the images; None if every image is its own group.
     """
 
     task: Task
@@ -45,6 +46,7 @@ class Gallery:
     scores: tuple[float, ...]
     count: int
     overlaps: Mapping[str, tuple[float, float, float]]
+    groups: int | None = None
 
     def strips(self) -> Iterator[tuple[Pixels, Pixels, Pixels, Pixels]]:
         """Yield image, truth, prediction and error of each image as colours (H, W, 3)."""
@@ -79,6 +81,7 @@ class Gallery:
                 found=self.found,
                 scores=np.array(self.scores),
                 count=self.count,
+                groups=self.groups or 0,
                 overlap_names=np.array(list(self.overlaps), dtype=str),
                 overlaps=np.array(list(self.overlaps.values())).reshape(-1, 3),
             )
@@ -102,6 +105,7 @@ class Gallery:
                             file["overlap_names"].tolist(), file["overlaps"].tolist(), strict=True
                         )
                     },
+                    groups=int(file["groups"]) or None if "groups" in file else None,
                 )
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None

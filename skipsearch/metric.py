@@ -182,12 +182,14 @@ class Scale:
         baseline: Score of the trivial baseline on these images; None if unknown.
         folds: Number of folds, of which each seed has another one for validation; 1 if all have the
             same validation split.
+        grouped: Whether the images have groups, which the interval of one score ignores.
     """
 
     metric: Metric
     images: int
     baseline: float | None = None
     folds: int = 1
+    grouped: bool = False
 
     @property
     def repeat(self) -> str:
@@ -246,8 +248,9 @@ class Scale:
     def interval(self, score: float) -> tuple[float, float]:
         """Return the 95 % interval of one network's score, given the number of images.
 
-        It is Wilson's interval for a share of the images. For other metrics it is NaN: their
-        interval needs the results of each image, see ``training.bootstrap``.
+        It is Wilson's interval for a share of independent images, also if these have groups. For
+        other metrics it is NaN: their interval needs the results of each image, see
+        ``training.bootstrap``.
         """
         if not self.metric.is_share_of_images:
             return math.nan, math.nan

@@ -76,10 +76,12 @@ class Measurement:
     Attributes:
         score: Score by the task's metric, such as the accuracy; see ``Metric``.
         images: Number of images.
-        interval: 95 % interval of the score due to the number of images; NaN if unknown.
+        interval: 95 % interval of the score due to the number of images, or of their groups; NaN
+            if unknown.
         baseline: Score of the trivial baseline on the same images; None if unknown.
         figures: Further figures over all images, by name.
         classes: Further figures of each class, by name.
+        groups: Number of groups of the images; None if every image is its own group.
     """
 
     score: float
@@ -88,6 +90,7 @@ class Measurement:
     baseline: float | None = None
     figures: Mapping[str, float] = dataclasses.field(default_factory=dict)
     classes: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
+    groups: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

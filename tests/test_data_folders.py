@@ -493,6 +493,8 @@ def test_folders_inside_a_class_are_groups_if_asked(tmp_path: Path, in_memory: b
         ]
         assert sum(map(len, patients)) == len(set.union(*patients)) == 12
         assert "images of one group are in one split" in data.source
+        assert data.test_groups is not None
+        assert len(set(data.test_groups)) == len(patients[2])
     with pytest.raises(DataError, match="or group_folders if they are groups"):
         load_data(folder, image_size=8, root=tmp_path / "cache")
 

@@ -202,6 +202,19 @@ def described(data: Data, size: ImageSize | None = None) -> DataConfig:
     return describe(data, data, LoadOptions(image_size=size), 0.0, is_given=False)
 
 
+def test_a_run_records_whether_its_images_have_groups() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (60, 6, 6), dtype=np.uint8)
+    plain = described(Data.from_arrays(images, np.arange(60) % 2))
+    groups = np.arange(60) // 3
+    grouped = described(Data.from_arrays(images, np.arange(60) % 2, groups=groups))
+    assert (plain.grouped, grouped.grouped) == (False, True)
+    assert (plain.scale.grouped, grouped.scale.grouped) == (False, True)
+    # Older runs record only whether folders are groups.
+    older = {name: value for name, value in plain.to_dict().items() if name != "grouped"}
+    assert not DataConfig.from_dict(older).scale.grouped
+    assert DataConfig.from_dict(older | {"group_folders": True}).scale.grouped
+
+
 def test_a_run_records_the_task_and_loads_it_again(tmp_path: Path) -> None:
     data = load_data(flat(tmp_path), image_size=(4, 6), denoise=25)
     config = described(data, (4, 6))

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,18 @@ from torch import Tensor, nn
 from torchmetrics.functional.classification import multiclass_jaccard_index
 
 from skipsearch.data import Data, Split, augment, draw, load_data
+from skipsearch.data.source import Array
 from skipsearch.data.split import IGNORED
 from skipsearch.errors import RecipeError, TrainingError
+from skipsearch.intervals import wilson
 from skipsearch.recipe import Recipe
 from skipsearch.record import Epoch
 from skipsearch.run.searching import search
 from skipsearch.space import Space
 from skipsearch.training import Trainer, do_nothing
 from skipsearch.training.batches import Batches
-from skipsearch.training.bootstrap import bootstrap
-from skipsearch.training.criteria import CRITERIA
+from skipsearch.training.bootstrap import bootstrap, interval_of
+from skipsearch.training.criteria import CRITERIA, Criterion
 from skipsearch.training.engine import Training
 from skipsearch.training.examples import Examples
 
@@ -382,6 +385,77 @@ def test_the_interval_of_a_ratio_is_that_of_scipys_bootstrap() -> None:
 
 def test_one_image_has_no_interval() -> None:
     assert all(map(math.isnan, bootstrap(torch.ones(1, 1), lambda sums: sums[:, 0].tolist())))
+
+
+@cache
+def accuracy() -> Criterion:
+    return CRITERIA["classification"](load_data("digits"), Recipe())
+
+
+def of_right(right: Array, groups: Array, resamples: int = 2000) -> tuple[float, float]:
+    """Interval of an accuracy, of whether each image is classified correctly."""
+    scores = partial(accuracy().resampled, torch.from_numpy(right))
+    return interval_of(scores, len(right), resamples, groups=groups)
+
+
+def test_intervals_of_grouped_images_cover_the_truth_where_those_of_images_do_not() -> None:
+    rng = np.random.default_rng(0)
+    patients, each, truth, correlation = 20, 25, 0.85, 0.3
+    size = 1 / correlation - 1  # of a beta-binomial distribution
+    groups, covered, of_wilson = np.arange(patients).repeat(each), 0, 0
+    for _ in range(300):
+        shares = rng.beta(truth * size, (1 - truth) * size, patients).repeat(each)
+        right = rng.random(patients * each) < shares
+        low, high = of_right(right, groups, resamples=1000)
+        covered += low <= truth <= high
+        low, high = wilson(right.mean(), len(right))
+        of_wilson += low <= truth <= high
+    assert covered >= 0.88 * 300
+    assert of_wilson <= 0.6 * 300
+
+
+def test_groups_of_unequal_sizes_are_resampled_whole() -> None:
+    rng = np.random.default_rng(1)
+    sizes = np.array([2, 40, 7, 7, 15, 3, 30, 11, 5, 20])
+    groups = np.arange(10).repeat(sizes)
+    right = rng.random(140) < rng.beta(3, 1, 10)[groups]
+    # The order and the names of the groups do not matter.
+    order = rng.permutation(140)
+    found = of_right(right[order], np.array([f"patient {9 - group}" for group in groups[order]]))
+    hits = np.bincount(groups, right)
+    drawn = rng.integers(10, size=(20_000, 10))
+    scores = hits[drawn].sum(1) / sizes[drawn].sum(1)
+    assert found == pytest.approx(np.quantile(scores, [0.025, 0.975]), abs=0.01)
+    assert all(map(math.isnan, of_right(np.ones(140, dtype=bool), groups)))  # no resample differs
+
+
+def test_groups_of_one_image_are_images_and_one_group_has_no_interval() -> None:
+    tallies = torch.randn(30, 1, generator=seeded(5), dtype=torch.float64)
+
+    def of(groups: Array | None) -> tuple[float, float]:
+        return bootstrap(tallies, lambda sums: sums[:, 0].tolist(), groups=groups)
+
+    assert of(np.arange(30)) == of(None)
+    assert all(map(math.isnan, of(np.zeros(30))))
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "balanced_accuracy", "auroc"])
+def test_a_measurement_counts_groups_and_resamples_them(metric: str) -> None:
+    digits = load_data("digits").judged_by(metric)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    trainer, split = Trainer(model, digits, RECIPE), digits.validation
+    alone = trainer.measure(split)
+    # Every image four times: its copies tell nothing more.
+    four = np.arange(len(split)).repeat(4)
+    grouped = trainer.measure(split.at(four), four)
+    assert (alone.groups, grouped.groups, grouped.images) == (None, len(split), 4 * len(split))
+    assert grouped.score == pytest.approx(alone.score)
+    width, expected = (np.diff(found.interval)[0] for found in (grouped, alone))
+    assert width == pytest.approx(expected, rel=0.15)
+    naive = np.diff(trainer.measure(split.at(four)).interval)[0]
+    assert naive == pytest.approx(expected / 2, rel=0.15)
 
 
 def test_intervals_cover_the_truth_as_often_as_they_say() -> None:

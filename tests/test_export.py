@@ -4,6 +4,7 @@ import ast
 import copy
 import itertools
 import json
+import math
 import pickle
 import re
 import shutil
@@ -874,6 +875,32 @@ def test_the_card_says_where_the_network_comes_from(tmp_path: Path) -> None:
         "model.py",
         "model.safetensors",
     }
+
+
+@pytest.mark.parametrize(
+    ("groups", "said"),
+    [
+        (20, "500 images in 20 groups; the interval resamples whole groups."),
+        (
+            5,
+            "500 images in 5 groups; the interval resamples whole groups, and is too narrow for so"
+            " few.",
+        ),
+        (1, "500 images in 1 group; an interval needs several groups."),
+    ],
+)
+def test_the_card_says_what_the_interval_makes_of_groups(
+    tmp_path: Path, groups: int, said: str
+) -> None:
+    interval = (math.nan, math.nan) if groups == 1 else (0.8, 0.9)
+    card = Card(test=Measurement(0.85, 500, interval, groups=groups))
+    page, values = write_card(tmp_path / "out", card)
+    assert f"Test: {said}" in page
+    assert values["figures"]["test"]["groups"] == groups
+    head = " ".join((tmp_path / "out" / "model.py").read_text().split())
+    extent, _, clause = said.removesuffix(".").partition(";")
+    span = "unknown" if groups == 1 else "80.00 to 90.00 %"
+    assert f"test accuracy 85.00 % of {extent} (95 % interval {span};{clause})" in head
 
 
 def test_the_card_says_what_confirmed_the_design(tmp_path: Path) -> None:

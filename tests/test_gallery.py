@@ -113,12 +113,34 @@ def test_a_gallery_is_written_and_read_back(
     assert again is not None
     for name in ("images", "truth", "found"):
         assert np.array_equal(getattr(again, name), getattr(gallery, name))
-    for name in ("task", "class_names", "count", "overlaps", "scores"):
+    for name in ("task", "class_names", "count", "overlaps", "scores", "groups"):
         assert getattr(again, name) == getattr(gallery, name)
     (tmp_path / "new" / "a.npz").write_bytes(b"PK\x03\x04half of a file")
     assert Gallery.load(tmp_path / "new" / "a.npz") is None
     assert Gallery.load(tmp_path / "none.npz") is None
     assert len(plot_gallery(gallery).axes) == 12
+
+
+def test_intervals_over_groups(of_masks: tuple[Gallery, Trainer], tmp_path: Path) -> None:
+    gallery, trainer = of_masks
+    grouped = trainer.gallery(trainer.data.validation, np.arange(12) // 3)
+    assert (gallery.groups, grouped.groups) == (None, 4)
+    for name, (iou, *ends) in gallery.overlaps.items():
+        assert grouped.overlaps[name][0] == iou
+        assert list(grouped.overlaps[name][1:]) != ends
+    grouped.save(tmp_path / "a.npz")
+    assert getattr(Gallery.load(tmp_path / "a.npz"), "groups", None) == 4
+    with np.load(tmp_path / "a.npz") as file:  # a file of an earlier version
+        np.savez(tmp_path / "b.npz", **{name: file[name] for name in file if name != "groups"})
+    older = Gallery.load(tmp_path / "b.npz")
+    assert older is not None
+    assert older.groups is None
+    found: Any = SimpleNamespace(
+        config=SimpleNamespace(task=SEGMENTATION), metric=SEGMENTATION.metric, gallery=grouped
+    )
+    section = gallery_section(found)
+    assert section is not None
+    assert "by bootstrap over 4 groups of images." in section.tables[0].caption
 
 
 def test_resamples_without_a_class_are_left_out_of_its_interval() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ import torch
 from PIL import Image
 
 import skipsearch as ss
+from skipsearch.cli import main
 from skipsearch.data import Data, load_data, normalise
 from skipsearch.errors import DataError, RunError
+from skipsearch.intervals import wilson
 from skipsearch.run import Run
 
 RNG = np.random.default_rng(0)
@@ -248,6 +251,35 @@ def test_images_of_a_group_stay_in_one_split(tmp_path: Path, seed: int, names: b
     assert sorted([*train, *validation, *test]) == sorted(set(groups))
 
 
+def test_the_groups_of_the_drawn_splits_are_kept() -> None:
+    images, labels = arrays(n=300)
+    groups = np.array([f"patient {number // 6}" for number in range(300)])
+    known = {image.tobytes(): group for image, group in zip(images, groups, strict=True)}
+
+    def of(split: Any) -> list[str]:
+        return [known[image.permute(1, 2, 0).numpy().tobytes()] for image in split.images]
+
+    data = Data.from_arrays(images, labels, groups=groups)
+    assert data.test_groups is not None
+    assert data.validation_groups is not None
+    assert data.test_groups.tolist() == of(data.test)
+    assert data.validation_groups.tolist() == of(data.validation)
+    assert data.with_validation_in_training().test_groups is data.test_groups
+    assert data.without_test().test_groups is None
+    plain = Data.from_arrays(images, labels)
+    assert (plain.test_groups, plain.validation_groups) == (None, None)
+    # The groups of given splits are unknown.
+    own = arrays(n=30)
+    tested = Data.from_arrays(images, labels, groups=groups, test=own)
+    assert tested.test_groups is None
+    assert tested.validation_groups is not None
+    assert tested.validation_groups.tolist() == of(tested.validation)
+    validated = Data.from_arrays(images, labels, groups=groups, validation=own)
+    assert validated.validation_groups is None
+    assert validated.test_groups is not None
+    assert validated.test_groups.tolist() == of(validated.test)
+
+
 @pytest.mark.parametrize("kind", ["str", "object", "category", "string"])
 def test_labels_and_groups_may_be_columns_of_pandas(kind: str) -> None:
     images, labels = arrays(n=600)
@@ -439,6 +471,28 @@ def test_wrong_datasets_are_refused(dataset: Any, message: str) -> None:
 
 
 # --- the whole way -------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("ray")
+def test_an_export_of_grouped_images_resamples_whole_groups(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = RNG.random((90, 6, 6)).astype("float32")  # nothing to learn, so that errors occur
+    data = Data.from_arrays(images, np.arange(90) % 2, groups=np.arange(90) // 3)
+    space = ss.Space.from_dict(SPACE)
+    run = ss.search(space, data, trials=1, epochs=1, out=tmp_path / "run")
+    assert run.config.scale.grouped
+    assert main(["rank", str(run.path)]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "The interval of one seed treats the images of a group as independent" in said
+    exported = ss.export(run, "best", out=tmp_path / "winner", data=data, formats=())
+    assert exported.validation is not None
+    for found in (exported.test, exported.validation):
+        assert (found.images, found.groups) == (18, 6)
+        assert not math.isnan(found.interval[0])
+        assert found.interval != wilson(found.score, found.images)
+    page = (exported.path / "card.md").read_text()
+    assert "Test: 18 images in 6 groups; the interval resamples whole groups, and is too" in page
 
 
 @pytest.mark.usefixtures("ray")

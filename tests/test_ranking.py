@@ -1,6 +1,7 @@
 """Ranking: equal fidelity, several seeds, intervals, and records that have no value."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -15,9 +16,11 @@ from statsmodels.stats import proportion
 from statsmodels.stats.power import TTestIndPower
 
 from skipsearch.analysis import interval, level, rank
+from skipsearch.analysis.legends import ranking_legend
+from skipsearch.analysis.report import _leading
 from skipsearch.analysis.ties import tied_with_leader
 from skipsearch.design import Design
-from skipsearch.metric import ACCURACY, Scale
+from skipsearch.metric import ACCURACY, R2, Scale
 from skipsearch.recipe import Recipe
 from skipsearch.record import COMPLETE, FAIL, PRUNED, RUNNING, STATES, Epoch, Trial
 
@@ -230,6 +233,23 @@ def test_one_seed_has_the_interval_of_wilson(images: int, share: float) -> None:
     middle = (p + z**2 / (2 * images)) / (1 + z**2 / images)
     half = z / (1 + z**2 / images) * math.sqrt(p * (1 - p) / images + z**2 / (4 * images**2))
     assert (row.low, row.high) == pytest.approx((middle - half, middle + half), abs=1e-6)
+
+
+def test_the_legend_says_that_the_interval_of_one_seed_ignores_groups() -> None:
+    clause = "The interval of one seed treats the images of a group as independent"
+    grouped = replace(SCALE, grouped=True)
+    assert clause in ranking_legend(grouped)
+    assert "of one fold treats" in ranking_legend(replace(grouped, folds=5))
+    assert clause not in ranking_legend(SCALE)
+    assert clause not in ranking_legend(replace(grouped, metric=R2))  # it has no interval
+
+    def leading(*seeds: float) -> str:
+        design = Design(layout=RESIDUAL, depths=(1,), widths=(4,))
+        records = (record(i, rising(to, 9), design=design, seed=i) for i, to in enumerate(seeds))
+        return " ".join(_leading(rank(list(records), RUNGS, grouped), grouped))
+
+    assert clause in leading(0.9)
+    assert clause not in leading(0.9, 0.92)  # the interval is from the deviation of the seeds
 
 
 # --- ties ----------------------------------------------------------------------------------------

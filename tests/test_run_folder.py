@@ -90,6 +90,7 @@ def asked_for(data: str = "digits", **other: Any) -> dict[str, Any]:
             "folds": None,
             "skip_damaged": False,
             "group_folders": False,
+            "grouped": False,
             "cache": True,
             "class_names": described_names(images),
         },

@@ -33,6 +33,7 @@ def gallery_section(found: Findings) -> Section | None:
         caption=f"The best, the median and the worst of {images}"
         f" by the {metric.title} of each, of the exported network. {errors}",
     )
+    over = "images" if gallery.groups is None else counted(gallery.groups, "group") + " of images"
     rows = pd.DataFrame(
         [(name, *values) for name, values in gallery.overlaps.items()],
         columns=["class", "iou", "low", "high"],
@@ -42,7 +43,7 @@ def gallery_section(found: Findings) -> Section | None:
         rows=rows,
         columns={"class": "s"} | dict.fromkeys(("iou", "low", "high"), MEAN_IOU.cell),
         caption="iou: intersection over union of a class over all validation images, of the"
-        " exported network; low, high: 95 % interval by bootstrap over images. Another seed is"
+        f" exported network; low, high: 95 % interval by bootstrap over {over}. Another seed is"
         " another network.",
         top=60,
     )

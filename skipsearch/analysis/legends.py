@@ -79,7 +79,23 @@ def ranking_legend(scale: Scale) -> str:
     return (
         f"Ranked by epochs reached, then by validation {scale.metric.title} there. low, high: 95 %"
         f" interval of the mean over {of_seeds}; tied: statistically indistinguishable from the"
-        " first."
+        f" first.{ignored_groups(scale)}"
+    )
+
+
+def ignored_groups(scale: Scale) -> str:
+    """Say, in a sentence after a blank, that intervals ignore groups; empty if none does.
+
+    That of several seeds or folds is from their deviation, and counts no images.
+
+    Args:
+        scale: Metric and number of validation images.
+    """
+    if not (scale.grouped and scale.metric.is_share_of_images):
+        return ""
+    return (
+        f" The interval of one {scale.repeat} treats the images of a group as independent, and is"
+        " too narrow if they are alike."
     )
 
 

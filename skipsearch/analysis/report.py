@@ -14,6 +14,7 @@ from skipsearch.analysis.command import NO_STOPPING, search_command
 from skipsearch.analysis.findings import Findings
 from skipsearch.analysis.gallery import gallery_section
 from skipsearch.analysis.knowledge import least_trainings
+from skipsearch.analysis.legends import ignored_groups
 from skipsearch.analysis.page import write_page
 from skipsearch.analysis.sections import (
     budget_section,
@@ -135,9 +136,10 @@ def _leading(ranking: pd.DataFrame, scale: Scale) -> Iterator[str]:
     score = f"a validation {metric.title} of {score}"
     seeds = f"one {repeat}" if first.n == 1 else f"mean of {first.n} {repeat}s"
     interval = "" if isnan(first.low) else f", 95 % interval {metric.span((first.low, first.high))}"
+    ignored = ignored_groups(scale) if interval and first.n == 1 else ""
     yield (
         f"Design {first.design[:6]} ({first.layout}) leads with {score}"
-        f" after {counted(first.epochs, 'epoch')} ({seeds}{interval})."
+        f" after {counted(first.epochs, 'epoch')} ({seeds}{interval}).{ignored}"
     )
     tied = int(ranking.tied.sum())
     others = ""

@@ -9,7 +9,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from skipsearch.artefacts import program
-from skipsearch.artefacts.sentences import allowed, normalisation, shown
+from skipsearch.artefacts.sentences import allowed, extent, normalisation, resampling, shown
 from skipsearch.data.pixels import full_scale_of
 from skipsearch.errors import counted
 from skipsearch.metric import FIGURES, Metric
@@ -172,6 +172,11 @@ def _figures(figures: Mapping[str, Any], task: Task) -> list[str]:
         f" these weights; another seed gives other weights and another {metric.title}."
         f" The baseline learns nothing: it is {task.baseline}. They are of the network in float32;"
         " trainings of the search may have been evaluated in bfloat16.",
+        *(
+            f"{split.capitalize()}: {extent(figure['images'], groups)}{resampling(groups)}."
+            for split, figure in figures.items()
+            if (groups := figure["groups"]) is not None
+        ),
         *(part for split, figure in figures.items() for part in _further(split, figure, task)),
     ]
 

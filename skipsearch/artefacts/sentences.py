@@ -10,6 +10,7 @@ from skipsearch.data.pixels import full_scale_of
 from skipsearch.errors import counted
 from skipsearch.task import MULTI_LABEL, REGRESSION, Task
 
+FEW_GROUPS = 10  # below this, an interval holds the score in far fewer than 95 of 100 cases
 # What a network with outputs for the whole image is, by tasks other than classification
 KINDS = {
     MULTI_LABEL.name: "a multi-label image classifier",
@@ -32,13 +33,30 @@ def facts(card: Card) -> dict[str, str]:
         joint = "of" if metric.is_share_of_images else "on"
         known[f"{split} {metric.title}"] = (
             f"{metric.text(metric.value(measured.score))} {joint}"
-            f" {counted(measured.images, 'image')}"
-            f" (95 % interval {metric.span(metric.values(measured.interval))})"
+            f" {extent(measured.images, measured.groups)}"
+            f" (95 % interval {metric.span(metric.values(measured.interval))}"
+            f"{resampling(measured.groups)})"
         )
         if baseline := card.baseline(split):
             value = metric.text(metric.value(baseline.score))
             known[f"{split} baseline"] = f"{value}, {card.task.baseline}"
     return {name: text for name, text in known.items() if text}
+
+
+def extent(images: int, groups: int | None) -> str:
+    """Return the number of images in words, and that of their groups if they have any."""
+    within = "" if groups is None else f" in {counted(groups, 'group')}"
+    return f"{counted(images, 'image')}{within}"
+
+
+def resampling(groups: int | None) -> str:
+    """Say what an interval makes of groups, in a clause; empty if there are none."""
+    if groups is None:
+        return ""
+    if groups == 1:
+        return "; an interval needs several groups"
+    few = ", and is too narrow for so few" if groups < FEW_GROUPS else ""
+    return f"; the interval resamples whole groups{few}"
 
 
 def allowed(tolerance: float, task: Task) -> str:

@@ -115,6 +115,7 @@ def summarise(
         split: {
             metric.name: metric.value(measured.score),
             "images": measured.images,
+            "groups": measured.groups,
             "interval_95": list(map(_known, metric.values(measured.interval))),
             "seeds": 1,
             "baseline": None if measured.baseline is None else metric.value(measured.baseline),

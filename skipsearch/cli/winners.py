@@ -20,7 +20,7 @@ from skipsearch.cli.words import (
     write_csv,
 )
 from skipsearch.defaults import LABELS, TILE
-from skipsearch.errors import counted, escaped
+from skipsearch.errors import escaped
 from skipsearch.metric import Metric
 from skipsearch.task import Baseline
 
@@ -121,7 +121,7 @@ def add_export(verbs: Verbs) -> None:
 
 def export_design(options: argparse.Namespace) -> None:
     """Train a design in full, test it once, and write it to files."""
-    from skipsearch.artefacts.sentences import allowed
+    from skipsearch.artefacts.sentences import allowed, extent, resampling
     from skipsearch.run import Run
     from skipsearch.run.exporting import export
     from skipsearch.training import available_cores, tune_process
@@ -157,7 +157,7 @@ def export_design(options: argparse.Namespace) -> None:
     interval = metric.span(metric.values(test.interval))
     print(
         f"test {metric.title} {_value(metric, test.score)} (n = 1 seed,"
-        f" {counted(test.images, 'image')}, 95 % interval {interval})"
+        f" {extent(test.images, test.groups)}, 95 % interval {interval}{resampling(test.groups)})"
     )
     if test.baseline is not None:
         print(Baseline(run.config.task, test.baseline).sentence("test"))

@@ -37,6 +37,7 @@ class DataConfig:
         folds: Number of folds of the training and validation images; None for fixed splits.
         skip_damaged: Whether image files that could not be read were left out.
         group_folders: Whether the folders inside a class are groups of images.
+        grouped: Whether the images have groups; older runs record only those of ``group_folders``.
         cache: Whether a folder is decoded once, into the cache.
         class_names: First names of the classes, labels or targets, with a hash of all; None if the
             run is older, or the task has none.
@@ -63,6 +64,7 @@ class DataConfig:
     folds: int | None = None
     skip_damaged: bool = False
     group_folders: bool = False
+    grouped: bool = False
     cache: bool = True
     class_names: str | None = None
 
@@ -75,7 +77,11 @@ class DataConfig:
     def scale(self) -> Scale:
         """Scale on which differences between validation scores are judged."""
         return Scale(
-            self.judged_task.metric, self.validation_images, self.baseline, self.folds or 1
+            self.judged_task.metric,
+            self.validation_images,
+            self.baseline,
+            self.folds or 1,
+            self.grouped or self.group_folders,
         )
 
     @classmethod

@@ -117,6 +117,7 @@ DATA_VALUES: dict[str, Kind] = {
     "folds": ("a positive whole number or nothing", _or_none(COUNT[1])),
     "skip_damaged": YES_NO,
     "group_folders": YES_NO,
+    "grouped": YES_NO,
     "cache": YES_NO,
     "class_names": ("a text or nothing", _or_none(_is_text)),
 }

@@ -62,6 +62,8 @@ class Data(GivenData):
         drawn: Whether the validation split was drawn from the training images.
         groups: Group of each training and then each drawn validation image; None if every image is
             its own group.
+        test_groups: Group of each image of a test split that was drawn from grouped images; None
+            for other data.
         folds: Number of folds, see ``in_folds``; None for a fixed validation split.
         strata: What folds are stratified by, for each training and then each validation image: its
             class (N,), or which labels, or classes of pixels, it has (N, K). None without folds and
@@ -90,6 +92,7 @@ class Data(GivenData):
     options: LoadOptions | None = None
     drawn: bool = False
     groups: Array | None = None
+    test_groups: Array | None = None
     folds: int | None = None
     strata: Array | None = None
     first_seed: int = 0
@@ -160,6 +163,7 @@ class Data(GivenData):
             place="" if resized_from else read.place,
             drawn=divided.drawn,
             groups=divided.groups,
+            test_groups=divided.test_groups,
         )
 
     @property
@@ -191,6 +195,13 @@ class Data(GivenData):
     def image_size(self) -> ImageSize:
         """Side of square images in pixels, or height and width."""
         return Size(*self.train.images.shape[2:]).image_size
+
+    @property
+    def validation_groups(self) -> Array | None:
+        """Group of each image of a drawn validation split; None if there are no groups."""
+        if self.groups is None or not self.drawn:
+            return None
+        return self.groups[-len(self.validation) :]
 
     def to(self, device: str | torch.device) -> "Data":
         """Return the same data on another device.
@@ -372,7 +383,7 @@ class Data(GivenData):
 
         The fingerprint stays unchanged, since train and validation are from the same data set.
         """
-        return replace(self, test=None)
+        return replace(self, test=None, test_groups=None)
 
     def with_validation_in_training(self) -> "Data":
         """Return the data with the validation images added to the training images.

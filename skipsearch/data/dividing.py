@@ -26,6 +26,8 @@ class Splits(NamedTuple):
         drawn: Whether the validation split was drawn from the training images.
         groups: Group of each image of the training split and then of the drawn validation split;
             None if every image is its own group.
+        test_groups: Group of each image of a drawn test split; None otherwise, and if every image
+            is its own group.
     """
 
     train: Split
@@ -34,6 +36,7 @@ class Splits(NamedTuple):
     remark: str
     drawn: bool
     groups: Array | None
+    test_groups: Array | None
 
 
 def three_splits(
@@ -59,7 +62,7 @@ def three_splits(
         IndivisibleError: If a split would lack a class.
         DataError: If the fraction is out of range or has no effect, or there are too few images.
     """
-    train, remark = parts["train"], ""
+    train, remark, test_groups = parts["train"], "", None
     share, limit = (0.1, 1.0) if "test" in parts else (0.2, 1.0 - TEST_FRACTION)
     if validation_fraction is not None:
         if "validation" in parts:
@@ -85,7 +88,9 @@ def three_splits(
         test = parts["test"]
     else:
         aside = round(TEST_FRACTION * len(train))
-        train, test, groups, _ = _divide(name, train, aside, TEST_SEED, class_names, groups)
+        train, test, groups, test_groups = _divide(
+            name, train, aside, TEST_SEED, class_names, groups
+        )
         share = len(test) / (len(train) + len(test))
         remark = f"no test split of its own, so a fixed {share:.0%} is set aside as one"
     if "validation" in parts:
@@ -98,7 +103,8 @@ def three_splits(
             groups = np.concatenate([groups, held])
     if groups is not None:
         remark = "; ".join(filter(None, [remark, "images of one group are in one split"]))
-    return Splits(train, validation, test, remark, "validation" not in parts, groups)
+    drawn = "validation" not in parts
+    return Splits(train, validation, test, remark, drawn, groups, test_groups)
 
 
 def _divide(

@@ -165,6 +165,7 @@ def describe(
         folds=images.folds,
         skip_damaged=options.skip_damaged,
         group_folders=options.group_folders,
+        grouped=images.groups is not None,
         cache=options.cache,
         class_names=described_names(images),
     )

@@ -124,11 +124,11 @@ def export(
             epoch = trainer.run_epoch()
             if progress is not None:
                 progress(epoch)
-        test = trainer.measure(images.test)
+        test = trainer.measure(images.test, images.test_groups)
         held_out = train_on == "train"
-        validation = trainer.measure(images.validation) if held_out else None
-        shown = held_out and images.task.per_pixel
-        gallery = trainer.gallery(images.validation) if shown else None
+        held = (images.validation, images.validation_groups)
+        validation = trainer.measure(*held) if held_out else None
+        gallery = trainer.gallery(*held) if held_out and images.task.per_pixel else None
     ranking, metric = run.rank(), images.task.metric
     place = ranking[ranking.trial == trial.number].iloc[0]
     search_score = metric.value(float(place[metric.validation]))

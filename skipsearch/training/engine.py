@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from skipsearch.data import Data, Split
+from skipsearch.data.source import Array
 from skipsearch.errors import DivergedError, TrainingError
 from skipsearch.gallery import Gallery
 from skipsearch.models import Network
@@ -391,24 +392,29 @@ class Trainer(Training):
             (loss,), (score,) = finish(self._evaluation.steps(split))
         return loss, score
 
-    def gallery(self, split: Split) -> Gallery:
+    def gallery(self, split: Split, groups: Array | None = None) -> Gallery:
         """Return the best, median and worst predictions on a split, for a per-pixel task.
 
-        They are computed in float32, see ``measure``.
+        They are computed in float32, and intervals are over groups, see ``measure``.
         """
         with current(self.device), self._step.in_float32():
             tallies = self._evaluation.tallies(split)[:, 0]
-            return hang(self.data, split, self._step, tallies)
+            return hang(self.data, split, self._step, tallies, groups)
 
-    def measure(self, split: Split) -> Measurement:
+    def measure(self, split: Split, groups: Array | None = None) -> Measurement:
         """Return the score on a split with its interval, its baseline, and further figures.
 
         The network computes in float32, whatever the precision of the training, as the files of an
         export do.
+
+        Args:
+            split: Split of the data.
+            groups: Group of each of its images, (images,): the interval is by bootstrap over whole
+                groups. None if every image is its own group.
         """
         with current(self.device), self._step.in_float32():
             tallies = self._evaluation.tallies(split)[:, 0]
-            return measurement(self.data, split, self._step.criterion, tallies)
+            return measurement(self.data, split, self._step.criterion, tallies, groups)
 
 
 def draws_at_random(model: nn.Module) -> bool:

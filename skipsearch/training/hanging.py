@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from skipsearch.data import Data, Split
+from skipsearch.data.source import Array
 from skipsearch.gallery import Gallery, Pixels
 from skipsearch.training.bootstrap import bootstrap
 from skipsearch.training.criteria.confusion import overlaps
 from skipsearch.training.step import Step
 
 
-def hang(data: Data, split: Split, step: Step, tallies: Tensor) -> Gallery:
+def hang(
+    data: Data, split: Split, step: Step, tallies: Tensor, groups: Array | None = None
+) -> Gallery:
     """Return a gallery of the best, the median and the worst image of a split.
 
     Args:
@@ -20,6 +24,7 @@ def hang(data: Data, split: Split, step: Step, tallies: Tensor) -> Gallery:
         split: Split of the images.
         step: Training step with one network.
         tallies: Complete tally (images, ...) of each image.
+        groups: Group (images,) of each image; None if every image is its own group.
     """
     restores = data.task.restores
     # The score of each image alone
@@ -39,7 +44,8 @@ def hang(data: Data, split: Split, step: Step, tallies: Tensor) -> Gallery:
         found=_pixels(data, outputs) if restores else _classes(outputs.argmax(1)),
         scores=tuple(scores[chosen].tolist()),
         count=len(split),
-        overlaps={} if restores else _overlaps(data, tallies),
+        overlaps={} if restores else _overlaps(data, tallies, groups),
+        groups=None if groups is None else len(np.unique(groups)),
     )
 
 
@@ -68,8 +74,10 @@ def _classes(classes: Tensor) -> Pixels:
     return masks
 
 
-def _overlaps(data: Data, tallies: Tensor) -> dict[str, tuple[float, float, float]]:
-    """Return the IoU of each class, and its interval by bootstrap over images."""
+def _overlaps(
+    data: Data, tallies: Tensor, groups: Array | None
+) -> dict[str, tuple[float, float, float]]:
+    """Return the IoU of each class, and its interval by bootstrap."""
     whole = overlaps(tallies.sum(0)).tolist()
     found = {}
     for number, (name, iou) in enumerate(zip(data.class_names, whole, strict=True)):
@@ -78,5 +86,5 @@ def _overlaps(data: Data, tallies: Tensor) -> dict[str, tuple[float, float, floa
             values: list[float] = overlaps(sums)[..., number].tolist()
             return values
 
-        found[name] = (iou, *bootstrap(tallies, of_class))
+        found[name] = (iou, *bootstrap(tallies, of_class, groups=groups))
     return found

@@ -89,7 +89,7 @@ class Criterion(Protocol):
         Args:
             tallies: Tally (images, ...) of each image.
             weights: How often each resample has each image (resamples, images), float64, on the
-                CPU.
+                CPU. Resamples of whole groups may have more or fewer images than there are.
         """
 
     def figures(self, tally: Tensor, images: int) -> Figures:
@@ -116,10 +116,11 @@ class Summed(Criterion, Protocol):
 
     def resampled(self, tallies: Tensor, weights: Tensor) -> list[float]:
         """Return the score on each of several resamples of the images."""
-        return self.scores(weighted_sums(tallies, weights), len(tallies))
+        sums, images = weighted_sums(tallies, weights).unsqueeze(1), weights.sum(1).int().tolist()
+        return [self.scores(*each)[0] for each in zip(sums.unbind(), images, strict=True)]
 
 
 def weighted_sums(tallies: Tensor, weights: Tensor) -> Tensor:
     """Return sums (resamples, ...) of tallies (images, ...) with weights (resamples, images)."""
-    sums = weights @ tallies.flatten(1).double().cpu()
+    sums = weights @ tallies.reshape(len(tallies), -1).double().cpu()
     return sums.view(len(weights), *tallies.shape[1:])
