@@ -97,8 +97,9 @@ def effects_section(found: Findings) -> Section | None:
         "bd_low": signed,
         "bd_high": signed,
         "chance": ".2f",
-        "method": "s",
     }
+    if found.effects.method.nunique() > 1:  # otherwise the text says it
+        formats["method"] = "s"
     tables = [
         Table(
             name="effects",
