@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 from skipsearch.errors import DesignError, RecipeError, RunError, not_one_of, shown_value
 from skipsearch.kinds import MAPS
@@ -35,7 +35,7 @@ class Task:
         other_metrics: Metrics that may be chosen in its place, see ``judged_by``.
         loss: Name of its only loss; empty if the recipe chooses one.
         default_baseline: Prediction of the trivial baseline, which learns nothing from images.
-        other_baselines: The same for metrics of which another constant is the best, by name.
+        other_baselines: Names of metrics of which another constant is the best, and these.
         fields: Fields of the recipe that have an effect on some tasks only, including this one.
         float32_values: Function from the loss of the recipe to the number of float32 values that
             training holds for each output at the peak of a step, gradients included.
@@ -60,7 +60,7 @@ class Task:
     outputs: str = "classes"
     loss: str = ""
     other_metrics: tuple[Metric, ...] = ()
-    other_baselines: Mapping[str, str] = field(default_factory=dict)
+    other_baselines: tuple[tuple[str, str], ...] = ()
     changes: tuple[str, ...] = ()
 
     @property
@@ -84,7 +84,7 @@ class Task:
     @property
     def baseline(self) -> str:
         """Prediction of the trivial baseline for the metric."""
-        return self.other_baselines.get(self.metric.name, self.default_baseline)
+        return dict(self.other_baselines).get(self.metric.name, self.default_baseline)
 
     def judged_by(self, name: str | None) -> Task:
         """Return the task with another metric.
@@ -209,7 +209,7 @@ REGRESSION = Task(
     metric=R2,
     other_metrics=(RMSE, MAE),
     default_baseline="the mean of each target for every image",
-    other_baselines={MAE.name: "the median of each target for every image"},
+    other_baselines=((MAE.name, "the median of each target for every image"),),
     output="target",
     outputs="targets",
     changes=("the Huber loss replaced the squared error",),
