@@ -155,7 +155,7 @@ def unbalanced(folder: Path) -> Kind:
         folder / "one.png",
         {
             "metric": "balanced_accuracy",
-            "recipe": ss.Recipe(class_weights="median-frequency", epochs=1),
+            "recipe": ss.Recipe(class_weights="balanced", epochs=1),
         },
     )
 

@@ -16,7 +16,7 @@ from skipsearch.plan import ImageSize, Size
 SCHEDULES = ("cosine", "step")
 PRECISIONS = ("auto", "float32", "bfloat16")
 LOSSES = ("cross-entropy", "dice", "both")
-CLASS_WEIGHTS = ("none", "median-frequency")
+CLASS_WEIGHTS = ("none", "balanced", "median-frequency")
 
 # --- the kinds of its fields ----------------------------------------------------------------------
 
@@ -146,10 +146,14 @@ class Recipe:
         loss: Loss of segmentation: ``cross-entropy``, ``dice`` (Milletari et al. 2016,
             arXiv:1606.04797, for several classes), or ``both``, which is their sum (Isensee et al.
             2021, doi:10.1038/s41592-020-01008-z). Another task has only one loss.
-        class_weights: Weights of the classes in the cross-entropy: ``none``, or
-            ``median-frequency``, inversely proportional to the frequency of a class: among the
-            pixels (Eigen & Fergus 2015, arXiv:1411.4734), or among the images. For several labels
-            the images with a label then weigh as much as those without it.
+        class_weights: Weights of the classes in the cross-entropy: ``none``; for classification
+            ``balanced``, inversely proportional to the number of images of a class, with the mean
+            1 over the images, as ``class_weight="balanced"`` in scikit-learn; for several labels
+            ``balanced``, with which the images with a label weigh as much as those without it; for
+            segmentation ``median-frequency``, the median of the frequencies of all classes divided
+            by that of the class (Eigen & Fergus 2015, arXiv:1411.4734). For images,
+            ``median-frequency`` was the word for ``balanced`` in earlier versions, and still has
+            this meaning, so that their searches can be resumed.
 
     Raises:
         RecipeError: If a value is out of range.

@@ -22,6 +22,8 @@ from skipsearch.metric import (
 )
 from skipsearch.table import Table
 
+NO_WEIGHTS = "none"  # value of the field ``class_weights`` of a recipe without them
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
@@ -37,6 +39,8 @@ class Task:
         default_baseline: Prediction of the trivial baseline, which learns nothing from images.
         other_baselines: Names of metrics of which another constant is the best, and these.
         fields: Fields of the recipe that have an effect on some tasks only, including this one.
+        class_weights: Words for its class weights in a recipe; after the first, those of earlier
+            versions, with the same meaning.
         float32_values: Function from the loss of the recipe to the number of float32 values that
             training holds for each output at the peak of a step, gradients included.
         per_pixel: Whether a network outputs values for each pixel, not for the whole image.
@@ -52,6 +56,7 @@ class Task:
     metric: Metric
     default_baseline: str
     fields: tuple[str, ...] = ()
+    class_weights: tuple[str, ...] = ()
     float32_values: Callable[[str], int] = lambda loss: 4
     per_pixel: bool = False
     restores: bool = False
@@ -103,11 +108,12 @@ class Task:
         others = tuple(metric for metric in metrics.values() if metric.name != name)
         return replace(self, metric=metrics[name], other_metrics=others)
 
-    def check_recipe(self, names: Iterable[str]) -> None:
+    def check_recipe(self, names: Iterable[str], class_weights: Iterable[object] = ()) -> None:
         """Check that fields of the recipe have an effect on this task.
 
         Args:
             names: Fields that were set, or are searched.
+            class_weights: Values of the field ``class_weights``.
 
         Raises:
             RecipeError: If one is for other tasks.
@@ -118,6 +124,16 @@ class Task:
                 raise RecipeError(
                     f"recipe.{name}: is for {', '.join(tasks)}, and the task is {self.name}"
                 )
+        for word in class_weights:
+            if word not in (NO_WEIGHTS, *self.class_weights):
+                allowed = (NO_WEIGHTS, *self.class_weights[:1])
+                raise RecipeError(
+                    f"recipe.class_weights: {not_one_of(word, allowed)} ({self.name})"
+                )
+
+    def weights_word(self, word: str) -> str:
+        """Return the present word for class weights, for one of this or an earlier version."""
+        return self.class_weights[0] if word in self.class_weights else word
 
     def check_head(self, head: str) -> None:
         """Check that the head of a design has the kind of outputs that this task needs.
@@ -173,6 +189,7 @@ CLASSIFICATION = Task(
     other_metrics=(BALANCED_ACCURACY, MACRO_F1, AUROC),
     default_baseline="the most frequent class for every image",
     fields=("label_smoothing", "class_weights"),
+    class_weights=("balanced", "median-frequency"),
 )
 # Cross-entropy holds the outputs, the logarithms of the softmax, and the gradients of both. Dice
 # holds the outputs, the softmax, the truth, and three gradients.
@@ -183,6 +200,7 @@ SEGMENTATION = Task(
     metric=MEAN_IOU,
     default_baseline="the most frequent class at every pixel",
     fields=("label_smoothing", "loss", "class_weights"),
+    class_weights=("median-frequency",),
     per_pixel=True,
 )
 DENOISING = Task(
@@ -200,6 +218,7 @@ MULTI_LABEL = Task(
     other_metrics=(MACRO_F1, AUROC),
     default_baseline="the frequency of each label for every image",
     fields=("class_weights",),
+    class_weights=("balanced", "median-frequency"),
     output="label",
     outputs="labels",
 )

@@ -94,7 +94,7 @@ def verdict_of(trials: list[Trial], **how: Any) -> Any:
 
 
 def sample(values: Sequence[float]) -> Sample:
-    return Sample.of(list(values), 0.0)
+    return Sample.of(list(values), 0.0, SCALE)
 
 
 @pytest.fixture
@@ -342,6 +342,41 @@ def test_means_come_with_the_interval_of_student(rng: np.random.Generator) -> No
         low, high = student.interval(0.95, 4, np.mean(errors), np.std(errors, ddof=1) / 5**0.5)
         assert (row.validation_error_low, row.validation_error_high) == pytest.approx((low, high))
         assert (row.train_loss, row.train_loss_sd) == (1.0, 0.0)
+
+
+def test_folds_are_not_counted_as_independent_trainings(rng: np.random.Generator) -> None:
+    # Nadeau & Bengio 2003: the variance of a mean over k folds has the factor 1/k + 1/(k - 1).
+    wider = math.sqrt((1 / 5 + 1 / 4) / (1 / 5))
+    trials = simulated((0.3, 0.2, 0.1), (0.4, 0.3, 0.2), rng, seeds=5)
+    folds = Scale(ACCURACY, SCALE.images, folds=5)
+    of_seeds = degradation(trials)
+    of_folds = analysis.degradation(trials, TRAIN_IMAGES, folds)
+    for table, name in itertools.product(
+        ("table", "verdicts"), ("train_error", "validation_error", "train_rise", "validation_rise")
+    ):
+        seeds, repeats = getattr(of_seeds, table), getattr(of_folds, table)
+        if name in seeds:
+            width = seeds[f"{name}_high"] - seeds[f"{name}_low"]
+            wide = repeats[f"{name}_high"] - repeats[f"{name}_low"]
+            assert wide.to_numpy() == pytest.approx(wider * width.to_numpy())
+    ranked = analysis.rank(trials, (1, BUDGET), folds, ["depths"])
+    ends = dict(zip(ranked.depths, zip(1 - ranked.high, 1 - ranked.low, strict=True), strict=True))
+    for row in of_folds.table.itertuples():
+        assert (row.validation_error_low, row.validation_error_high) == pytest.approx(
+            ends[row.depths]
+        )
+
+
+def test_a_rise_that_is_significant_over_seeds_may_not_be_so_over_folds() -> None:
+    trials = [
+        record(design(depth=depth), seed, error + step, error + step)
+        for depth, error in ((1, 0.200), (3, 0.206))
+        for seed, step in enumerate((-0.004, -0.002, 0.0, 0.002, 0.004))
+    ]
+    folds = Scale(ACCURACY, SCALE.images, folds=5)
+    assert verdict_of(trials).verdict == "degrades"
+    (row,) = analysis.degradation(trials, TRAIN_IMAGES, folds).verdicts.itertuples()
+    assert row.verdict == "tied"
 
 
 def test_an_interval_of_errors_stays_between_nothing_and_all() -> None:

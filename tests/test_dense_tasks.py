@@ -277,6 +277,22 @@ def test_a_search_of_another_task_refuses_it_before_anything_is_written(
     assert not out.exists()
 
 
+@pytest.mark.parametrize("how", ["recipe", "base", "axis"])
+def test_a_search_refuses_weights_of_images_for_masks(how: str, tmp_path: Path) -> None:
+    values: dict[str, Any] = {"base": {"depths": [1, 1], "widths": [4, 8]}, "axes": {}}
+    if how == "base":
+        values["recipe"] = {"class_weights": "balanced"}
+    if how == "axis":
+        values["axes"]["recipe.class_weights"] = ["none", "balanced"]
+    values["axes"]["layout"] = ["conv3-bn-relu", "bn-relu-conv3 +"]
+    recipe = Recipe(class_weights="balanced") if how == "recipe" else None
+    out = tmp_path / "run"
+    with pytest.raises(RecipeError, match="'balanced' is not one of none, median-freq") as caught:
+        search(Space.from_dict(values), "digits-seg", trials=2, epochs=1, out=out, recipe=recipe)
+    assert ("set by the space" in str(caught.value)) == (how != "recipe")
+    assert not out.exists()
+
+
 def test_a_checkpoint_is_of_one_amount_of_noise() -> None:
     state = Trainer(network(denoising(15)), denoising(15), RECIPE).state_dict()
     data = denoising(25)

@@ -46,6 +46,15 @@ def of_images() -> tuple[Gallery, Trainer]:
     return hung(denoising())
 
 
+@pytest.mark.parametrize("unit", [1.0, 1e-20])
+def test_images_in_any_unit_are_drawn(unit: float) -> None:
+    masks = torch.arange(40).view(-1, 1, 1).expand(-1, 8, 8) % 2
+    images = torch.rand(40, 8, 8, 1, generator=torch.Generator().manual_seed(0)) * unit
+    gallery, _ = hung(Data.from_arrays(images, masks))
+    assert gallery.images.min() == 0
+    assert gallery.images.max() == 255
+
+
 def test_best_median_and_worst_image_by_the_score_of_each(
     of_masks: tuple[Gallery, Trainer],
 ) -> None:

@@ -184,6 +184,29 @@ def test_a_constant_channel_is_named() -> None:
     )
 
 
+@pytest.mark.parametrize("unit", [1e-10, 1e-30, 1e10])
+def test_images_in_any_unit_are_normalised(unit: float) -> None:
+    images, labels = arrays("float32")
+    data = Data.from_arrays((images * unit).astype("float32"), labels)
+    mean, std = torch.tensor(data.mean), torch.tensor(data.std)
+    entering = normalise(data.train.images, mean, std, torch.float32)
+    assert (entering.std((0, 2, 3), correction=0) - 1).abs().max() < 1e-3
+    assert "one value" not in data.summary()
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 1e-10, 12_345.678])
+def test_a_constant_channel_has_the_deviation_of_one_level(value: float) -> None:
+    images, labels = arrays("float32", (6, 6, 5))
+    images[..., 2] = value
+    data = Data.from_arrays(images, labels)
+    assert data.std[2] == 1.0
+    assert 1.0 not in data.std[:2] + data.std[3:]
+    mean, std = torch.tensor(data.mean), torch.tensor(data.std)
+    entering = normalise(data.train.images, mean, std, torch.float32)
+    assert entering[:, 2].abs().max() <= 1e-6 * value
+    assert "channel 2 has one value in all training images" in data.summary()
+
+
 @pytest.mark.parametrize("name", ["digits", "a/b", ""])
 def test_a_name_of_other_data_is_refused(name: str) -> None:
     with pytest.raises(DataError, match="name: "):

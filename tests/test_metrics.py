@@ -124,7 +124,7 @@ def test_class_weights_are_those_of_scikit_learn_and_of_torch() -> None:
     np.testing.assert_allclose(weights.numpy(), expected, rtol=1e-6)
     assert balanced_weights(torch.tensor([0, 2, 2]), 3)[1] == 1  # of a class without an image
 
-    recipe = Recipe(class_weights="median-frequency")
+    recipe = Recipe(class_weights="balanced")
     criterion = ClassificationCriterion(of_classes(labels), recipe)
     outputs = torch.randn(60, 2, CLASSES, generator=generator)  # of two networks
     target = torch.stack([labels, labels.flip(0)], dim=1)
@@ -135,6 +135,9 @@ def test_class_weights_are_those_of_scikit_learn_and_of_torch() -> None:
             losses[:, network].mean(),
             F.cross_entropy(outputs[:, network], target[:, network], weights, label_smoothing=0.1),
         )
+    # Earlier versions had another word for the same weights.
+    earlier = ClassificationCriterion(of_classes(labels), Recipe(class_weights="median-frequency"))
+    torch.testing.assert_close(earlier.losses(outputs, target, label_smoothing=0.1), losses)
     # The loss of a batch is that of its parts, however memory divides it.
     parts = [criterion.losses(outputs[i : i + 7], target[i : i + 7], 0.1) for i in range(0, 60, 7)]
     torch.testing.assert_close(torch.cat(parts), losses)
@@ -199,6 +202,7 @@ def test_an_unbalanced_set_goes_the_whole_way(tmp_path: Path) -> None:
         {
             "name": "tiny",
             "base": {"widths": [4, 8], "depths": [1, 1]},
+            # The word of earlier versions for what is balanced now.
             "recipe": {"batch_size": 32, "class_weights": "median-frequency"},
             "axes": {"layout": ["conv3-bn-relu", "bn-relu-conv3 +"]},
         }
@@ -229,7 +233,10 @@ def test_an_unbalanced_set_goes_the_whole_way(tmp_path: Path) -> None:
     card = (exported.path / "card.md").read_text()
     assert "balanced accuracy" in card
     assert "recall" in card
+    assert "balanced" in card.split("class_weights")[1].splitlines()[0]
+    assert "median-frequency" not in card
     values = json.loads((exported.path / "card.json").read_text())
+    assert values["training"]["recipe"]["class_weights"] == "balanced"
     assert values["metric"] == "balanced_accuracy"
     assert set(values["figures"]["test"]["classes"]) == {"recall", "precision", "f1"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -15,10 +16,12 @@ from torch import Tensor
 
 from skipsearch.data import load_data
 from skipsearch.design import Design
+from skipsearch.metric import MEAN_AVERAGE_PRECISION
 from skipsearch.models import build
 from skipsearch.recipe import Recipe
 from skipsearch.training import Trainer, do_nothing, train_several
 from skipsearch.training.bootstrap import interval_of
+from skipsearch.training.criteria.classification import RankedClasses
 from skipsearch.training.criteria.ranking import auroc, average_precision
 
 CONFIDENCES = st.sampled_from([0.0, 0.25, 0.5, 0.5000001, 1.0])  # many are tied
@@ -93,6 +96,21 @@ def test_a_validation_score_is_that_of_scikit_learn(classes: int) -> None:
         drawn = rng.integers(len(labels), size=len(labels))
         scores.append(roc_auc_score(labels[drawn], chosen[drawn], multi_class="ovr"))
     assert np.quantile(scores, (0.025, 0.975)) == pytest.approx((low, high), abs=0.4 * (high - low))
+
+
+def test_a_figure_of_each_class_has_the_name_of_its_metric() -> None:
+    data = load_data("digits")
+    task = dataclasses.replace(data.task, metric=MEAN_AVERAGE_PRECISION)
+    criterion = RankedClasses(dataclasses.replace(data, task=task), RECIPE)
+    labels = data.validation.labels
+    logits = torch.randn(len(labels), 1, 10, generator=torch.Generator().manual_seed(0))
+    tallies = criterion.tally(logits, labels[:, None])[:, 0]
+    ((name, scores),) = criterion.figures(tallies, len(labels)).classes.items()
+    probabilities = logits[:, 0].double().softmax(1)
+    assert name == "mean_average_precision"
+    assert list(scores.values()) == pytest.approx(
+        [average_precision_score(labels == n, probabilities[:, n]) for n in range(10)]
+    )
 
 
 def test_the_training_score_of_an_epoch_is_that_of_all_its_images() -> None:

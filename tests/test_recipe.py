@@ -56,7 +56,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"schedule": ["cosine"]}, "schedule: ['cosine'] is not one of"),
     ({"loss": "dise"}, "loss: 'dise' is not one of cross-entropy, dice, both (did you mean 'dice'"),
     ({"loss": None}, "loss: None is not one of"),
-    ({"class_weights": "median"}, "class_weights: 'median' is not one of none, median-frequency"),
+    ({"class_weights": "median"}, "class_weights: 'median' is not one of none, balanced, median"),
     ({"precision": "float16"}, "precision: 'float16' is not one of auto, float32, bfloat16"),
     ({"precision": None}, "precision: None is not one of"),
 ]
@@ -214,6 +214,11 @@ def test_what_dice_does_not_have_is_left_out_of_its_recipe() -> None:
 def test_the_default_recipe_keeps_its_id() -> None:
     # Written down on the day this test was: studies on disk find their recipes by it.
     assert Recipe().id == "a41397d67fbf23b4"
+
+
+def test_a_recipe_with_the_earlier_word_for_balanced_weights_keeps_its_id() -> None:
+    earlier = Recipe.from_dict({"class_weights": "median-frequency"})
+    assert earlier.id == "34f4b1f7fb0d6c99"
 
 
 @RELAXED

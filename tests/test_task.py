@@ -162,9 +162,25 @@ def test_a_field_of_the_recipe_for_other_tasks_is_refused(
 
 
 def test_fields_of_all_tasks_and_of_its_own_are_accepted() -> None:
-    SEGMENTATION.check_recipe(["peak_lr", "loss", "class_weights", "label_smoothing"])
-    CLASSIFICATION.check_recipe(["crop", "label_smoothing", "class_weights"])
-    MULTI_LABEL.check_recipe(["class_weights"])
+    SEGMENTATION.check_recipe(
+        ["peak_lr", "loss", "class_weights", "label_smoothing"], ["none", "median-frequency"]
+    )
+    words = ["none", "balanced", "median-frequency"]  # the last is that of earlier versions
+    CLASSIFICATION.check_recipe(["crop", "label_smoothing", "class_weights"], words)
+    MULTI_LABEL.check_recipe(["class_weights"], words)
+    DENOISING.check_recipe(["peak_lr"], ["none"])
+
+
+def test_class_weights_have_the_word_for_what_they_are() -> None:
+    message = r"^recipe\.class_weights: 'balanced' is not one of none, median-frequency \(segm"
+    with pytest.raises(RecipeError, match=message):
+        SEGMENTATION.check_recipe(["class_weights"], ["balanced"])
+    for task in (CLASSIFICATION, MULTI_LABEL):
+        assert task.weights_word("median-frequency") == "balanced"
+        assert task.weights_word("balanced") == "balanced"
+        assert task.weights_word("none") == "none"
+    assert SEGMENTATION.weights_word("median-frequency") == "median-frequency"
+    assert DENOISING.weights_word("none") == "none"
 
 
 def test_a_baseline_says_what_it_is() -> None:

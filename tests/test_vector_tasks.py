@@ -188,7 +188,7 @@ def test_class_weights_balance_the_images_with_and_without_a_label(metric: str) 
     weights = (len(truth) - positives) / positives
     outputs = torch.randn(len(truth), 2, 3, generator=torch.Generator().manual_seed(0))
     target = torch.stack([truth, truth.flip(0)], dim=1).float()
-    balanced = Recipe(class_weights="median-frequency")
+    balanced = Recipe(class_weights="balanced")
     criterion = CRITERIA[MULTI_LABEL.name](LABELLED.judged_by(metric), balanced)
     losses = criterion.losses(outputs, target)
     for network in range(2):

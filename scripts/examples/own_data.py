@@ -29,7 +29,7 @@ space = ss.Space.from_yaml(
     """
     name: nines
     base: {widths: [8, 16], depths: [1, 1], stem_width: 8}
-    recipe: {batch_size: 64, class_weights: median-frequency}
+    recipe: {batch_size: 64, class_weights: balanced}
     axes:
       layout: [conv3-bn-relu-conv3-bn + relu, bn-relu-conv3-bn-relu-conv3 +]
       merge: [add, cat]

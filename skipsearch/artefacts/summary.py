@@ -179,6 +179,7 @@ def _recipe(card: Card) -> dict[str, Any] | None:
     if card.recipe is None:
         return None
     values = card.recipe.to_dict()
+    values["class_weights"] = card.task.weights_word(card.recipe.class_weights)
     return {name: value for name, value in values.items() if card.task.name in tasks_with(name)}
 
 

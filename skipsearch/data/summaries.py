@@ -104,6 +104,8 @@ def constant_channels(images: Images) -> tuple[int, ...]:
     constant = set(range(images.shape[1]))
     for chunk in chunks(images):
         constant = {n for n in constant if bool((chunk[:, n] == first[:, n]).all())}
+        if not constant:
+            break  # most images are read once only
     return tuple(sorted(constant))
 
 
@@ -111,11 +113,14 @@ def mean_and_std(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return the mean and deviation of each channel in units of the full scale of the pixels.
 
     For uint8 they are computed from exact counts. For a constant channel, whose deviation of 0
-    cannot be divided by, the deviation is one level.
+    cannot be divided by, the deviation is one level. Which channels are constant does not depend on
+    the unit of the pixels, see ``constant_channels``.
     """
     means, deviations = _of_bytes(images) if images.dtype == torch.uint8 else _of_numbers(images)
-    level = 1 / full_scale(images)
-    return tuple(means), tuple(std if std > 1e-9 else level for std in deviations)
+    # Not by their deviations: for one value that is no binary fraction, they are rarely exactly 0.
+    for channel in constant_channels(images):
+        deviations[channel] = 1 / full_scale(images)
+    return tuple(means), tuple(deviations)
 
 
 def _of_bytes(images: Images) -> tuple[list[float], list[float]]:

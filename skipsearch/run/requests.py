@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import ceil
 
-from skipsearch.axes import RECIPE
+from skipsearch.axes import RECIPE, Choice
 from skipsearch.config import SAMPLERS, SearchConfig
 from skipsearch.data.folds import check_count
 from skipsearch.early_stopping import EarlyStopping
@@ -107,10 +107,13 @@ def check_recipe(task: Task, recipe: Recipe, space: Space) -> None:
     Raises:
         RecipeError: If one of them has no effect.
     """
-    task.check_recipe(recipe.changed)
+    task.check_recipe(recipe.changed, [recipe.class_weights])
     axes = [name.removeprefix(RECIPE) for name in space.axes if name.startswith(RECIPE)]
+    of_space = Recipe.from_dict(space.recipe)
+    searched = space.axes.get(f"{RECIPE}class_weights")
+    words = searched.values if isinstance(searched, Choice) else ()
     try:
-        task.check_recipe([*Recipe.from_dict(space.recipe).changed, *axes])
+        task.check_recipe([*of_space.changed, *axes], [of_space.class_weights, *words])
     except RecipeError as error:
         raise RecipeError(f"{error} (set by the space {space.name}: change it there)") from None
 

@@ -128,7 +128,7 @@ class Training:
         recorder: Recorder | None = None,
         compiling: CompileChoice | None = None,
     ) -> None:
-        data.task.check_recipe(recipe.changed)
+        data.task.check_recipe(recipe.changed, [recipe.class_weights])
         self.data = data
         self.recipe = recipe.resolve(data.augmentation)
         self.recipe.check_augmentation(data.image_size)

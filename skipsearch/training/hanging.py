@@ -62,8 +62,8 @@ def _pixels(data: Data, images: Tensor) -> Pixels:
     if data.in_channels not in (1, 3):
         values = values[:, :1]
     if data.pixels.startswith("float"):
-        low, high = values.amin(), values.amax()
-        values = (values - low) / (high - low).clamp(min=1e-12)
+        low, span = values.amin(), values.amax() - values.amin()
+        values = (values - low) / span.where(span > 0, 1)
     levels = (values * 255).round().clamp(0, 255)
     pixels: Pixels = levels.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
     return pixels

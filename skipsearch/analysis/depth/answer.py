@@ -56,7 +56,8 @@ def degradation(
     or more seeds. A difference counts if it is significant by Welch's test of the errors' logits
     (1947, doi:10.2307/2332510), with Holm's correction (1979) to 5 % over all tests of a group. The
     columns ``train_rise`` and ``validation_rise`` give the size of a difference. Seeds that agree
-    to the last image are assumed to differ by their rounding.
+    to the last image are assumed to differ by their rounding. Folds share training images, so that
+    means over them are less certain than means over seeds, see ``Scale.mean_variance``.
 
     ``degrades``
         The training error of the deepest is above that of a shallower one (He et al. 2015,
@@ -74,7 +75,7 @@ def degradation(
     Args:
         trials: Records of a run.
         train_images: Number of training images.
-        scale: Metric and number of validation images.
+        scale: Metric, number of validation images, and number of folds.
         epochs: Epoch of the comparison; the full budget if None.
         loss: Training loss that ``epochs_to_loss`` refers to; if None, the loss that the slowest
             training at a depth has reached.
@@ -118,7 +119,7 @@ def degradation(
     """
     trials = list(trials)
     images = {"train_error": train_images, "validation_error": scale.images}
-    groups = groups_of(trials, epochs, scale.metric, images)
+    groups = groups_of(trials, epochs, scale, images)
     losses = common_losses(groups, loss)
     heads = [{"group": number, **described(group, axes)} for number, group in enumerate(groups, 1)]
     rows = [

@@ -34,7 +34,7 @@ class Depth:
     design: Design
     trials: Sequence[Trial]
     epoch: int  # of the comparison
-    metric: Metric
+    scale: Scale  # of the validation scores
     images: Mapping[str, int]  # number of images that each error was measured on
 
     @cached_property
@@ -59,13 +59,12 @@ class Depth:
     def values(self, measure: str) -> list[float]:
         """Return the value of each seed."""
         epochs = (trial.curve[self.epoch - 1] for trial in self.compared)
-        return [MEASURES[measure](epoch, self.metric) for epoch in epochs]
+        return [MEASURES[measure](epoch, self.scale.metric) for epoch in epochs]
 
     def sample(self, measure: str) -> Sample:
         """Summarise the values of the seeds."""
-        images = self.images.get(measure)
-        least = Scale(self.metric, images).rounding if images else 0.0
-        return Sample.of(self.values(measure), least)
+        least = self._rounding(measure) if measure in self.images else 0.0
+        return Sample.of(self.values(measure), least, self.scale)
 
     def scores(self, error: str) -> Sample:
         """Summarise errors on the scale of the tests.
@@ -75,13 +74,17 @@ class Depth:
         Cox & Snell 1989, Analysis of Binary Data, section 2.1.6:
         log((k + 1/2) / (n - k + 1/2)) for k wrong images among n.
         """
-        if not self.metric.is_share_of_images:
+        if not self.scale.metric.is_share_of_images:
             return self.sample(error)
         n = self.images[error]
         shares = [(x * n + 0.5) / (n + 1) for x in self.values(error)]
         slope = 1 / (fmean(shares) * (1 - fmean(shares)))  # of the logit, at the mean
-        least = Scale(self.metric, n).rounding * slope**2
-        return Sample.of([math.log(x / (1 - x)) for x in shares], least)
+        least = self._rounding(error) * slope**2
+        return Sample.of([math.log(x / (1 - x)) for x in shares], least, self.scale)
+
+    def _rounding(self, error: str) -> float:
+        """Return the variance of an error due to rounding to whole images."""
+        return dataclasses.replace(self.scale, images=self.images[error]).rounding
 
     def mean(self, measure: str) -> float:
         """Return the mean over the seeds."""
@@ -103,7 +106,7 @@ Group = list[Depth]  # from shallow to deep
 
 
 def groups_of(
-    trials: Sequence[Trial], epochs: int | None, metric: Metric, images: Mapping[str, int]
+    trials: Sequence[Trial], epochs: int | None, scale: Scale, images: Mapping[str, int]
 ) -> list[Group]:
     """Group trainings that differ only in depth or seed, those without any skip first.
 
@@ -126,7 +129,7 @@ def groups_of(
     for (_, recipe), first in alike.items():
         designs = (_at(first.design, depths) for depths in _of_stages(seen[recipe], first.design))
         group = [
-            Depth(design, trained[key], epochs or first.recipe.epochs, metric, images)
+            Depth(design, trained[key], epochs or first.recipe.epochs, scale, images)
             for design in designs
             if design is not None and (key := (design.id, recipe)) in trained
         ]

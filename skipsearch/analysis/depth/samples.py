@@ -1,4 +1,4 @@
-"""Samples of values of seeds, and Welch's test of their means."""
+"""Samples of values of seeds or folds, and Welch's test of their means."""
 
 from __future__ import annotations
 
@@ -8,21 +8,29 @@ from statistics import fmean, variance
 from typing import NamedTuple, Self
 
 from skipsearch.analysis.student import t_quantile
+from skipsearch.metric import Scale
 
 FALSE_VERDICTS = 0.05  # maximum share among groups without an effect of depth
 
 
 class Sample(NamedTuple):
-    """Values of seeds: their number, their mean, and the variance of this mean."""
+    """Values of seeds or folds: their number, their mean, and the variance of this mean."""
 
     n: int
     mean: float
     error: float
 
     @classmethod
-    def of(cls, values: Sequence[float], least: float) -> Self:
-        """Summarise two or more values, whose variance is known to be at least ``least``."""
-        return cls(len(values), fmean(values), max(variance(values), least) / len(values))
+    def of(cls, values: Sequence[float], least: float, scale: Scale) -> Self:
+        """Summarise two or more values.
+
+        Args:
+            values: Value of each training.
+            least: Minimum of their variance.
+            scale: Scale of the scores; its folds are not independent, see ``mean_variance``.
+        """
+        error = max(variance(values), least) * scale.mean_variance(len(values))
+        return cls(len(values), fmean(values), error)
 
     @property
     def statistics(self) -> tuple[float, float, int]:

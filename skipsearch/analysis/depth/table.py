@@ -38,7 +38,7 @@ def depth_row(depth: Depth, loss: float) -> dict[str, object]:
         "epochs_to_loss": median(reached) if reached else math.nan,
     }
     for measure in MEASURES:
-        metric = depth.metric
+        metric = depth.scale.metric
         ends = (0.0, math.inf)
         if measure.endswith("_error"):
             ends = metric.lack(metric.best), metric.lack(metric.worst)

@@ -137,7 +137,8 @@ class RankedClasses(Ranked, ClassificationCriterion):
     def __init__(self, data: Data, recipe: Recipe) -> None:
         super().__init__(data, recipe)
         self._names = data.class_names
-        self.ranking: Score = RANKINGS[data.task.metric.name]
+        self._metric = data.task.metric.name
+        self.ranking: Score = RANKINGS[self._metric]
 
     def no_tally(self, networks: int) -> Tensor:
         """Return zeros (networks, classes + 1)."""
@@ -166,5 +167,5 @@ class RankedClasses(Ranked, ClassificationCriterion):
         scores = self.ranking(probabilities, truth, once)[0].tolist()
         return Figures(
             {"accuracy": right.item() / images},
-            {"auroc": dict(zip(self._names, scores, strict=True))},
+            {self._metric: dict(zip(self._names, scores, strict=True))},
         )

@@ -32,7 +32,7 @@ class SegmentationCriterion(Summed):
         self._cross_entropy = recipe.loss != "dice"
         self._dice = recipe.loss in ("dice", "both")
         self._weights = None
-        if recipe.class_weights == "median-frequency":
+        if recipe.class_weights != "none":
             self._weights = median_frequency(self._counts)
 
     @cached_property
