@@ -7,6 +7,7 @@ SkipSearchError(ValueError)
   SpaceError         a search space that is invalid or empty
   DataError          data that is missing or unreadable
     UnreadableError  an image file that is damaged
+    ChangedError     a file of images that was removed, or has changed since it was read
     IndivisibleError  images of which a split or fold would lack a class
   TrainingError      a training that cannot continue
     DivergedError    its loss is no longer finite
@@ -84,6 +85,10 @@ class SpaceError(SkipSearchError):
 
 class DataError(SkipSearchError):
     """Data that is missing, unreadable or of the wrong shape."""
+
+
+class ChangedError(DataError):
+    """A file of images that was removed, or has changed since it was read."""
 
 
 class IndivisibleError(DataError):

@@ -298,6 +298,30 @@ def test_the_least_recently_used_folders_are_removed_for_a_new_one(
 # --- damaged files -------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("what", ["whole folder", "one array"])
+def test_a_cache_that_another_process_removes_is_made_again(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    folder = classes(tmp_path / "images")
+    first = load(folder, in_memory=False).fingerprint
+    opens, removed = cache._mapped, []
+
+    def removing(path: Path, number: int) -> Mapped:
+        # The file of the first images is open as an array, or not yet.
+        found = opens(path, number) if what == "one array" else None
+        if not removed:
+            removed.append(path)
+            (path.unlink if what == "one array" else lambda: shutil.rmtree(path.parent))()
+        return found or opens(path, number)
+
+    monkeypatch.setattr(cache, "_mapped", removing)
+    again = load(folder, in_memory=False)
+    assert removed
+    assert again.train.is_mapped
+    assert again.fingerprint == first
+    assert len(decoded(home)) == 1
+
+
 def damage(path: Path) -> None:
     """Truncate a file in the middle of its pixels."""
     path.write_bytes(path.read_bytes()[:-60])

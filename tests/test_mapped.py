@@ -11,7 +11,7 @@ import pytest
 import torch
 from made_data import arrays_of, as_folder, as_npz
 
-from skipsearch.data import Split, dataset, load_data, memory, split
+from skipsearch.data import Split, array_sources, dataset, load_data, memory, split
 from skipsearch.data.fingerprint import fingerprint
 from skipsearch.data.loading import on_this_machine
 from skipsearch.data.mapped import ArrayFile, Mapped, chunks
@@ -106,6 +106,29 @@ def test_a_file_that_changed_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.npy").unlink()
     with pytest.raises(DataError, match="cannot be opened: No such file"):
         pickle.loads(reference)[:1]
+
+
+@pytest.mark.parametrize("write", [as_npz, as_folder])
+def test_a_file_that_is_replaced_while_it_is_read_is_an_error(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    write: Callable[[Path, dict[str, np.ndarray]], Path],
+) -> None:
+    arrays = arrays_of("labels")
+    place, read = write(tmp_path, arrays), array_sources.read_arrays
+
+    def replacing(*arguments: object) -> object:
+        found = read(*arguments)  # type: ignore[arg-type]
+        (tmp_path / "other").mkdir()
+        arrays["train_images"] = 255 - arrays["train_images"]
+        other = write(tmp_path / "other", arrays)
+        name = "train_images.npy" if place.is_dir() else ""
+        (other / name).replace(place / name)
+        return found
+
+    monkeypatch.setattr(array_sources, "read_arrays", replacing)
+    with pytest.raises(DataError, match="has changed while it was read: load it again"):
+        load_data(place, in_memory=False)
 
 
 def test_arrays_in_an_npz(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from skipsearch.data.mapped import ArrayFile
 from skipsearch.data.memory import is_resident, placed, require_memory
 from skipsearch.data.npy_headers import array_in, arrays_in
 from skipsearch.data.source import Array, Read
-from skipsearch.errors import DataError, not_one_of, reason
+from skipsearch.errors import ChangedError, DataError, not_one_of, reason
 
 # Arrays that can be mapped; those of labels are small.
 LARGE = ("_images", "_masks")
@@ -120,6 +120,7 @@ def _read(source: _Source, options: LoadOptions, required: Mapping[str, tuple[st
         path, list(source.sizes), required, images_only=options.denoise is not None
     )
     mapped: dict[str, Array] = {}
+    files: list[ArrayFile] = []
     remedy = "write fewer or smaller images"
     if not is_resident(sum(source.sizes[name] for name in names), options.in_memory):
         places = source.places()
@@ -127,6 +128,7 @@ def _read(source: _Source, options: LoadOptions, required: Mapping[str, tuple[st
             place = _mappable(name, places[name])
             if isinstance(place, ArrayFile):
                 mapped[name] = _map(place)
+                files.append(place)
             elif options.in_memory is False:
                 raise DataError(f"{path}: {name} cannot be read from a file: {place}")
             else:
@@ -141,7 +143,11 @@ def _read(source: _Source, options: LoadOptions, required: Mapping[str, tuple[st
     size = sum(source.sizes[name] for name in mapped)
     where = placed(size, path, options.in_memory) if mapped else ""
     holder = "folder" if path.is_dir() else "file"
-    return read_arrays(str(path), arrays, kind, f"the arrays in {path}", where, holder)
+    found = read_arrays(str(path), arrays, kind, f"the arrays in {path}", where, holder)
+    for file in files:
+        if not file.is_unchanged:  # the header may be that of another file
+            raise ChangedError(f"{file.path}: has changed while it was read: load it again")
+    return found
 
 
 def _mappable(name: str, place: ArrayFile | str) -> ArrayFile | str:

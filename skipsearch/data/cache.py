@@ -33,7 +33,7 @@ from skipsearch.data.reading import Reading
 from skipsearch.data.rooms import Files, Memory
 from skipsearch.data.source import Read
 from skipsearch.data.split import Split
-from skipsearch.errors import DataError, escaped
+from skipsearch.errors import ChangedError, DataError, escaped
 from skipsearch.plan import Size
 from skipsearch.task import TASKS
 
@@ -92,9 +92,11 @@ def _cached(
     root.mkdir(parents=True, exist_ok=True)
     place = root / key
     if values := _valid(place, listing, options):
-        found = _open(place, values, options.in_memory)
-        if _valid(place, listing, options) == values:  # not replaced while it was opened
-            return found
+        # Another process may remove or replace it meanwhile; then the lock is needed.
+        with contextlib.suppress(OSError, ChangedError):
+            found = _open(place, values, options.in_memory)
+            if _valid(place, listing, options) == values:
+                return found
     with locked(lock_of(place)):
         values = _valid(place, listing, options)  # another process may have made it meanwhile
         if values is None:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skipsearch.errors import DataError
+from skipsearch.errors import ChangedError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -93,7 +93,7 @@ class _Opened:
         try:
             number = os.open(file.path, os.O_RDONLY)
         except OSError as error:
-            raise DataError(
+            raise ChangedError(
                 f"{file.path}: the images are in this file, and it cannot be opened:"
                 f" {error.strerror}"
             ) from None
@@ -129,8 +129,8 @@ class _Opened:
         if (now.size, now.time) != (then.size, then.time):
             raise self._changed()
 
-    def _changed(self) -> DataError:
-        return DataError(f"{self._file.path}: has changed since it was read: load it again")
+    def _changed(self) -> ChangedError:
+        return ChangedError(f"{self._file.path}: has changed since it was read: load it again")
 
 
 _OPENED: weakref.WeakValueDictionary[ArrayFile, _Opened] = weakref.WeakValueDictionary()
