@@ -258,7 +258,7 @@ def plot_effects(table: pd.DataFrame, metric: Metric) -> Diagram:
             room = (ends.max() - ends.min()) / 20 or 1.0
         panels[-1].set_xlim(max(-most, ends.min()) - room, min(most, ends.max()) + room)
         what = metric.differences_in(f"validation {metric.title}")
-        panels[-1].set_xlabel(f"difference from the leading level ({what})", fontsize=9)
+        panels[-1].set_xlabel(f"difference from the leading level ({what})", fontsize=8)
         for label, (colour, mark) in VERDICTS.items():
             panels[-1].plot([], [], mark, color=colour, label=label)
         figure.legend(loc="outside lower right", ncols=len(VERDICTS), fontsize=8)
