@@ -318,6 +318,21 @@ def test_labels_and_groups_may_be_columns_of_pandas(kind: str) -> None:
         Data.from_arrays(images, table.name, groups=table.patient)
 
 
+def test_the_columns_of_a_data_frame_name_labels_and_targets() -> None:
+    images, labels = arrays(n=120)
+    several = np.stack([labels == 0, labels < 2], axis=1).astype(int)
+    for values, task in ((several, "multi-label"), (several + RNG.random((120, 2)), "regression")):
+        table = pd.DataFrame(values, columns=["scratch", "dent"])
+        data = Data.from_arrays(images, table)
+        assert (data.task.name, data.class_names) == (task, ("scratch", "dent"))
+        key = "class_names" if task == "multi-label" else "target_names"
+        given = Data.from_arrays(images, table, **{key: ["a", "b"]})
+        assert given.class_names == ("a", "b")
+        unnamed = Data.from_arrays(images, pd.DataFrame(values)).class_names
+        assert unnamed == Data.from_arrays(images, values).class_names
+    assert Data.from_arrays(images, pd.DataFrame({"kind": labels})).class_names == ("0", "1", "2")
+
+
 def test_groups_that_make_no_sense_are_refused() -> None:
     images, labels = arrays()
     with pytest.raises(

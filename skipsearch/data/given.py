@@ -14,8 +14,12 @@ from skipsearch.data.arrays import AXES, GROUPS
 from skipsearch.data.axes import CHANNELS_FIRST, CHANNELS_LAST
 from skipsearch.data.known import DATASETS
 from skipsearch.data.source import Array
-from skipsearch.data.vectors import CLASS_NAMES, TARGET_NAMES
+from skipsearch.data.vectors import CLASS_NAMES, TARGET_NAMES, task_of
 from skipsearch.errors import DataError, escaped, reason, shown_value
+from skipsearch.task import MULTI_LABEL, REGRESSION
+
+# What the columns of a data frame of labels are the names of, by task
+NAMES_OF_COLUMNS = {MULTI_LABEL.name: CLASS_NAMES, REGRESSION.name: TARGET_NAMES}
 
 READ_AGAIN = 20  # images that are read twice: a random flip stays unseen in one of a million sets
 
@@ -70,11 +74,22 @@ def given_arrays(
     for key, names in ((CLASS_NAMES, class_names), (TARGET_NAMES, target_names)):
         if names is not None:
             arrays[key] = np.asarray(list(names))
+    columns = _column_names(labels)
+    if columns and class_names is None and target_names is None:
+        task = task_of("train labels", target, None, None)
+        if task.name in NAMES_OF_COLUMNS:
+            arrays[NAMES_OF_COLUMNS[task.name]] = np.asarray(columns)
     if groups is not None:
         arrays[GROUPS] = _array("groups", groups)
     if axes is not None:
         arrays[AXES] = np.asarray(axes)
     return arrays, kind
+
+
+def _column_names(labels: Any) -> list[str]:
+    """Return the names of the columns of a data frame; none if they are no texts."""
+    names = list(getattr(labels, "columns", ()))
+    return names if all(isinstance(name, str) for name in names) else []
 
 
 def _image_array(what: str, value: Any) -> Array:

@@ -62,8 +62,10 @@ class GivenData(ABC):
             test: Images and labels of the test split; None to draw it from the training images.
             groups: Group of each training image, (N,), integers or texts, such as a patient: the
                 images of one group stay in one split. None if every image is its own group.
-            class_names: Name of each class or label.
-            target_names: Name of each number that a network predicts, for regression.
+            class_names: Name of each class or label; None for numbers, or for the columns of a data
+                frame of several labels.
+            target_names: Name of each number that a network predicts, for regression; None for the
+                columns of a data frame.
             axes: ``NHWC`` or ``NCHW``; needed only if the shape is ambiguous, as (N, 3, 64, 3) is.
             name: Name of the data in tables and messages.
             image_size: Side of square images in pixels, or (height, width), to resize to.
