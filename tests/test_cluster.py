@@ -410,7 +410,7 @@ def where(meet=None, others=0):
         while len(list(Path(meet).iterdir())) <= others:
             time.sleep(0.05)
     shipped = [name for _, folders, files in os.walk(package) for name in folders + files]
-    return ray.get_runtime_context().get_node_id(), package, "__pycache__" in shipped
+    return ray.get_runtime_context().get_node_id(), package, "old.pyc" in shipped
 def refusal(**resources):
     try: ray_session(Resources(**resources)).__enter__()
     except RunError as error: return str(error)

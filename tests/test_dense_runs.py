@@ -282,7 +282,7 @@ def test_the_card_of_a_segmentation_has_its_classes() -> None:
     assert "Further figures, test: mean dice 60.00 %." in page
     assert "| class, test | iou | dice |" in page
     assert "| middle | 25.00 % | 25.00 % |" in page
-    assert "| bright | absent | absent |" in page
+    assert "| bright | undefined | undefined |" in page
     assert values["figures"]["test"]["classes"]["iou"]["bright"] is None
     assert facts(card)["test mean IoU"] == (
         "37.50 % on 233 images (95 % interval 35.00 to 40.00 %)"

@@ -134,7 +134,7 @@ def test_the_words_say_what_the_table_says(known: Knowledge) -> None:
     assert f"The best design has '{PRE}' with a probability of {chance:.2f}" in text
     best = table[table.level == PRE].iloc[0]
     low, high = 100 * best.best_low, 100 * best.best_high
-    assert f"(best accuracy {low:.2f} to {high:.2f} %)" in text
+    assert f"(95 % interval of its accuracy: {low:.2f} to {high:.2f} %)" in text
     assert open_axes(table) == []
 
 

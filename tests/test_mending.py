@@ -120,7 +120,7 @@ def test_long_skips_of_classification_are_compared_too() -> None:
 
 
 def sample(values: list[float]) -> Sample:
-    return Sample.of(values, 0.0)
+    return Sample.of(values, 0.0, Scale(ACCURACY, 5_000))
 
 
 def test_the_contrast_of_two_is_welchs() -> None:
