@@ -202,6 +202,48 @@ def test_a_damaged_cache_is_made_anew(
     assert decoded(home) == [place]
 
 
+def test_a_folder_is_not_removed_while_it_is_opened(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = pairs(tmp_path / "images")
+    load(folder)
+    (place,) = decoded(home)
+    opening, removed = cache._mapped, []
+
+    def while_opened(path: Path, number: int) -> Mapped:
+        removed.append(pruning._remove(place))
+        return opening(path, number)
+
+    monkeypatch.setattr(cache, "_mapped", while_opened)
+    kept = (place / "train_images.npy").stat().st_ino
+    assert load(folder, in_memory=False).train.is_mapped
+    assert removed and not any(removed)
+    assert (place / "train_images.npy").stat().st_ino == kept
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_folder_that_is_deleted_while_it_is_opened_is_made_anew(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    folder = classes(tmp_path / "images")
+    expected = load(folder).fingerprint
+    (place,) = decoded(home)
+    opening, deleted = cache._mapped, []
+
+    def deleted_meanwhile(path: Path, number: int) -> Mapped:
+        found = opening(path, number) if when == "after" or deleted else None
+        if not deleted:
+            shutil.rmtree(place)
+            deleted.append(place)
+        return found or opening(path, number)
+
+    monkeypatch.setattr(cache, "_mapped", deleted_meanwhile)
+    again = load(folder, in_memory=False)
+    assert deleted == [place]
+    assert again.train.is_mapped
+    assert again.fingerprint == expected
+
+
 def test_sizes_and_roots_have_caches_of_their_own(tmp_path: Path, home: Path) -> None:
     folder = classes(tmp_path / "images")
     load(folder)

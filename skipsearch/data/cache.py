@@ -91,10 +91,10 @@ def _cached(
         raise OSError(errno.EINVAL, "inside the folder of images", str(root))
     root.mkdir(parents=True, exist_ok=True)
     place = root / key
-    if values := _valid(place, listing, options):
-        found = _open(place, values, options.in_memory)
-        if _valid(place, listing, options) == values:  # not replaced while it was opened
-            return found
+    # What fails without the right to write, or since files are removed by hand, is made anew.
+    with contextlib.suppress(OSError, DataError), locked(lock_of(place), shared=True):
+        if values := _valid(place, listing, options):
+            return _open(place, values, options.in_memory)
     with locked(lock_of(place)):
         values = _valid(place, listing, options)  # another process may have made it meanwhile
         if values is None:
