@@ -5,13 +5,14 @@ import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from made_data import arrays_of, as_folder, as_npz
 
-from skipsearch.data import Split, dataset, load_data, memory, split
+from skipsearch.data import Split, array_sources, dataset, load_data, memory, split
 from skipsearch.data.fingerprint import fingerprint
 from skipsearch.data.loading import on_this_machine
 from skipsearch.data.mapped import ArrayFile, Mapped, chunks
@@ -249,6 +250,45 @@ def test_a_damaged_array_is_named_as_such(
         load_data(folder, in_memory=False)
     with pytest.raises(DataError, match=r"train_images\.npy: unreadable as an \.npy file"):
         load_data(folder)
+
+
+def others_of_the_same_shape(images: np.ndarray) -> np.ndarray:
+    """Return other images."""
+    return np.ascontiguousarray(images[::-1])
+
+
+def others_of_another_type(images: np.ndarray) -> np.ndarray:
+    """Return images of another type."""
+    return images.astype("float32") / 255
+
+
+@pytest.mark.parametrize("kind", ["labels", "masks"])
+@pytest.mark.parametrize("write", [as_npz, as_folder])
+@pytest.mark.parametrize("others", [others_of_the_same_shape, others_of_another_type])
+def test_a_file_that_is_replaced_while_it_is_checked_is_an_error(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    write: Callable[[Path, dict[str, np.ndarray]], Path],
+    kind: str,
+    others: Callable[[np.ndarray], np.ndarray],
+) -> None:
+    arrays = arrays_of(kind)
+    place = write(tmp_path, arrays)
+    (tmp_path / "new").mkdir()
+    new = write(
+        tmp_path / "new",
+        {name: others(each) if "images" in name else each for name, each in arrays.items()},
+    )
+    read = array_sources.read_arrays
+
+    def replaced_meanwhile(*args: Any, **how: Any) -> Any:
+        for path in [new] if new.is_file() else new.glob("*_images.npy"):
+            path.rename(place if new.is_file() else place / path.name)
+        return read(*args, **how)
+
+    monkeypatch.setattr(array_sources, "read_arrays", replaced_meanwhile)
+    with pytest.raises(DataError, match="has changed since it was read: load it again"):
+        load_data(place, in_memory=False)
 
 
 def test_arrays_of_other_shapes_have_the_usual_reason(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from skipsearch.data.array_files import NPY, is_of_objects, npy_array, of_object
 from skipsearch.data.arrays import GROUPS, KEYS, PREFIXES, REQUIRED, read_arrays
 from skipsearch.data.load_options import LoadOptions
 from skipsearch.data.looking import IMAGE_SUFFIXES, look_into
-from skipsearch.data.mapped import ArrayFile
+from skipsearch.data.mapped import ArrayFile, array_of
 from skipsearch.data.memory import is_resident, placed, require_memory
 from skipsearch.data.npy_headers import array_in, arrays_in
 from skipsearch.data.source import Array, Read
@@ -119,14 +119,14 @@ def _read(source: _Source, options: LoadOptions, required: Mapping[str, tuple[st
     names, kind = _choose(
         path, list(source.sizes), required, images_only=options.denoise is not None
     )
-    mapped: dict[str, Array] = {}
+    mapped: dict[str, ArrayFile] = {}
     remedy = "write fewer or smaller images"
     if not is_resident(sum(source.sizes[name] for name in names), options.in_memory):
         places = source.places()
         for name in (name for name in names if name.endswith(LARGE)):
             place = _mappable(name, places[name])
             if isinstance(place, ArrayFile):
-                mapped[name] = _map(place)
+                mapped[name] = place
             elif options.in_memory is False:
                 raise DataError(f"{path}: {name} cannot be read from a file: {place}")
             else:
@@ -137,11 +137,11 @@ def _read(source: _Source, options: LoadOptions, required: Mapping[str, tuple[st
         f"{path}: its arrays",
         remedy,
     )
-    arrays = source.read(rest) | mapped
+    arrays = source.read(rest) | {name: array_of(file) for name, file in mapped.items()}
     size = sum(source.sizes[name] for name in mapped)
     where = placed(size, path, options.in_memory) if mapped else ""
     holder = "folder" if path.is_dir() else "file"
-    return read_arrays(str(path), arrays, kind, f"the arrays in {path}", where, holder)
+    return read_arrays(str(path), arrays, mapped, kind, f"the arrays in {path}", where, holder)
 
 
 def _mappable(name: str, place: ArrayFile | str) -> ArrayFile | str:
@@ -150,10 +150,6 @@ def _mappable(name: str, place: ArrayFile | str) -> ArrayFile | str:
     if isinstance(place, str) or not name.endswith("_masks") or place.dtype == masks.str:
         return place
     return f"it is {np.dtype(place.dtype)}, and masks are converted to {masks}: write them as such"
-
-
-def _map(file: ArrayFile) -> Array:
-    return np.memmap(file.path, np.dtype(file.dtype), "r", file.offset, file.shape)
 
 
 # --- the file ------------------------------------------------------------------------------------

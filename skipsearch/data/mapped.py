@@ -86,7 +86,11 @@ class ArrayFile:
 
 
 class _Opened:
-    """An open file; its content is checked for changes whenever it is read."""
+    """An open file; its content is checked for changes whenever it is read.
+
+    Attributes:
+        array: Whole array, mapped, without these checks.
+    """
 
     def __init__(self, file: ArrayFile) -> None:
         self._file = file
@@ -105,19 +109,19 @@ class _Opened:
         if Stamp.of(number) != file.stamp:
             raise self._changed()
         mapped = mmap.mmap(number, 0, prot=mmap.PROT_READ)
-        self._array: Array = np.ndarray(file.shape, file.dtype, mapped, file.offset)
+        self.array: Array = np.ndarray(file.shape, file.dtype, mapped, file.offset)
 
     def read(self, rows: Array | slice) -> Array:
         """Return items in the form of tensors, copied to memory."""
         self._check()
         if isinstance(rows, slice):
-            found = self._array[rows].copy()
+            found = self.array[rows].copy()
         else:
             # All at once, so that a disk serves them together: 9 times as fast as page by page.
             for row in rows.tolist():
                 start = self._file.offset + row * self._item
                 os.posix_fadvise(self._number, start, self._item, os.POSIX_FADV_WILLNEED)
-            found = self._array.take(rows, 0)
+            found = self.array.take(rows, 0)
         self._check()
         if self._file.channels_last:
             found = np.ascontiguousarray(found.transpose(0, 3, 1, 2))
@@ -142,6 +146,15 @@ def _opened(file: ArrayFile) -> _Opened:
     if found is None:
         found = _OPENED[file] = _Opened(file)
     return found
+
+
+def array_of(file: ArrayFile) -> Array:
+    """Return the array in a file, mapped; later changes of the file show in it.
+
+    Raises:
+        DataError: If the file has changed or is missing.
+    """
+    return _opened(file).array
 
 
 class Mapped:

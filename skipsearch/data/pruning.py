@@ -30,8 +30,8 @@ def make_room(part: Path, needed: int) -> None:
     """Remove decoded folders from the cache until it takes at most ``SHARE`` with a new one.
 
     The least recently used are removed first. Those that a process has open (a shared lock on their
-    arrays), or is making or opening (a lock on their name), are kept, as are those of other users. Nothing is
-    removed for a folder that would not fit anyway.
+    arrays), or is making or opening (a lock on their name), are kept, as are those of other users.
+    Nothing is removed for a folder that would not fit anyway.
 
     Args:
         part: Folder that is being made. The one that it replaces does not count.
@@ -88,12 +88,12 @@ def lock_of(place: Path) -> Path:
 
 @contextlib.contextmanager
 def locked(file: Path, *, wait: bool = True, shared: bool = False) -> Iterator[None]:
-    """Lock a file, so that a folder of the cache is not made or removed by two, or while it is read.
+    """Lock a file, so that a folder of the cache is made, opened or removed by one process.
 
     Args:
         file: File of `lock_of`.
         wait: Whether to wait for other processes.
-        shared: Whether others can have it as well, to read; the file must exist.
+        shared: Whether others can open the folder as well; the file must exist.
 
     Raises:
         OSError: If it is locked by another process, without waiting, or cannot be opened.
