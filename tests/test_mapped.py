@@ -113,9 +113,9 @@ def test_arrays_in_an_npz(tmp_path: Path) -> None:
     arrays = {"a": IMAGES, "b": IMAGES[..., 0].astype(">u2"), "c": np.asfortranarray(IMAGES)}
     np.savez(tmp_path / "plain.npz", **arrays)
     np.savez_compressed(tmp_path / "packed.npz", **arrays)
-    for place in arrays_in(tmp_path / "packed.npz").values():
+    for place in arrays_in(tmp_path / "packed.npz", arrays).values():
         assert place == "it is compressed: write it with numpy.savez"
-    found = arrays_in(tmp_path / "plain.npz")
+    found = arrays_in(tmp_path / "plain.npz", arrays)
     assert isinstance(found["a"], ArrayFile)
     assert Mapped((found["a"],))[:].equal(torch.from_numpy(IMAGES))
     assert isinstance(found["b"], str)
@@ -250,6 +250,20 @@ def test_a_damaged_array_is_named_as_such(
         load_data(folder, in_memory=False)
     with pytest.raises(DataError, match=r"train_images\.npy: unreadable as an \.npy file"):
         load_data(folder)
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+@pytest.mark.parametrize("name", ["train_images", "test_images", "train_masks"])
+def test_a_flipped_byte_of_an_npz_is_named_in_memory_and_mapped(
+    tmp_path: Path, name: str, in_memory: bool
+) -> None:
+    arrays = arrays_of("masks")
+    place = as_npz(tmp_path, arrays)
+    content = bytearray(place.read_bytes())
+    content[content.index(arrays[name].tobytes()) + 100] ^= 1
+    place.write_bytes(content)
+    with pytest.raises(DataError, match=rf"a\.npz: unreadable .*Bad CRC-32 .*{name}\.npy"):
+        load_data(place, in_memory=in_memory)
 
 
 def others_of_the_same_shape(images: np.ndarray) -> np.ndarray:

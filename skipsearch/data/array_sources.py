@@ -39,7 +39,7 @@ def read_npz(path: Path, options: LoadOptions) -> Read:
         path=path,
         sizes=_members(path),
         read=lambda names: _arrays(path, names),
-        places=lambda: arrays_in(path),
+        places=lambda names: _places(path, names),
     )
     return _read(source, options, REQUIRED)
 
@@ -87,7 +87,7 @@ def read_array_folder(folder: Path, options: LoadOptions) -> Read:
         path=folder,
         sizes={name: path.stat().st_size for name, path in files.items()},
         read=lambda names: {name: npy_array(files[name], name) for name in names},
-        places=lambda: {name: array_in(path) for name, path in files.items()},
+        places=lambda names: {name: array_in(files[name]) for name in names},
     )
     required = {
         kind: tuple(name for name in names if name.startswith("train"))
@@ -104,13 +104,14 @@ class _Source:
         path: Path of the file or folder.
         sizes: Number of bytes of each array, by name.
         read: Function that reads arrays of some names.
-        places: Function that finds each array in its file, or the reason why it cannot be mapped.
+        places: Function that finds arrays of some names in files, or the reasons why they cannot be
+            mapped.
     """
 
     path: Path
     sizes: Mapping[str, int]
     read: Callable[[list[str]], dict[str, Array]]
-    places: Callable[[], dict[str, ArrayFile | str]]
+    places: Callable[[list[str]], dict[str, ArrayFile | str]]
 
 
 def _read(source: _Source, options: LoadOptions, required: Mapping[str, tuple[str, ...]]) -> Read:
@@ -122,9 +123,9 @@ def _read(source: _Source, options: LoadOptions, required: Mapping[str, tuple[st
     mapped: dict[str, ArrayFile] = {}
     remedy = "write fewer or smaller images"
     if not is_resident(sum(source.sizes[name] for name in names), options.in_memory):
-        places = source.places()
-        for name in (name for name in names if name.endswith(LARGE)):
-            place = _mappable(name, places[name])
+        places = source.places([name for name in names if name.endswith(LARGE)])
+        for name, found in places.items():
+            place = _mappable(name, found)
             if isinstance(place, ArrayFile):
                 mapped[name] = place
             elif options.in_memory is False:
@@ -165,12 +166,9 @@ def _members(path: Path) -> dict[str, int]:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
     except Exception as error:  # zipfile raises errors of many kinds
-        raise DataError(f"{path}: unreadable as an .npz file ({_what_else(path, error)})") from None
+        raise _unreadable(path, _what_else(path, error)) from None
     if not all(member.filename.endswith(".npy") for member in members):
-        raise DataError(
-            f"{path}: unreadable as an .npz file (an archive of other files: unpack it and name "
-            "its folder)"
-        )
+        raise _unreadable(path, "an archive of other files: unpack it and name its folder")
     sizes = {member.filename.removesuffix(".npy"): member.file_size for member in members}
     for name in sizes:
         _check_name(path, name, KEYS)
@@ -240,6 +238,18 @@ def _what_else(path: Path, error: Exception) -> str:
     return reason(error)
 
 
+def _places(path: Path, names: list[str]) -> dict[str, ArrayFile | str]:
+    """Find arrays in the file, or the reasons why they cannot be mapped."""
+    try:
+        return arrays_in(path, names)
+    except Exception as error:  # zipfile raises errors of many kinds
+        raise _unreadable(path, reason(error)) from None
+
+
+def _unreadable(path: Path, why: str) -> DataError:
+    return DataError(f"{path}: unreadable as an .npz file ({why})")
+
+
 def _arrays(path: Path, names: list[str]) -> dict[str, Array]:
     """Read the arrays."""
     arrays: dict[str, Array] = {}
@@ -251,5 +261,5 @@ def _arrays(path: Path, names: list[str]) -> dict[str, Array]:
     except Exception as error:  # zipfile, zlib and numpy raise errors of many kinds
         if is_of_objects(error):
             raise DataError(f"{path}: {of_objects(name)}, and the others in the same way") from None
-        raise DataError(f"{path}: unreadable as an .npz file ({reason(error)})") from None
+        raise _unreadable(path, reason(error)) from None
     return arrays
