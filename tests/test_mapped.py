@@ -305,6 +305,29 @@ def test_a_file_that_is_replaced_while_it_is_checked_is_an_error(
         load_data(place, in_memory=False)
 
 
+def test_labels_are_those_of_the_file_whose_images_are_mapped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrays = {
+        name: CONVERSIONS["NCHW"](each) if "images" in name else each
+        for name, each in arrays_of("masks").items()
+    }
+    place = as_npz(tmp_path, arrays)
+    earlier = load_data(place, in_memory=False)
+    earlier.train.batch(torch.arange(2))  # its file stays open
+    (tmp_path / "new").mkdir()
+    new = as_npz(tmp_path / "new", arrays | {"class_names": np.array(["a", "b", "c", "d"])})
+    read = array_sources._arrays
+
+    def replaced_meanwhile(path: Path, names: list[str]) -> dict[str, np.ndarray]:
+        new.rename(path)
+        return read(path, names)
+
+    monkeypatch.setattr(array_sources, "_arrays", replaced_meanwhile)
+    with pytest.raises(DataError, match="has changed since it was read: load it again"):
+        load_data(place, in_memory=False)
+
+
 def test_arrays_of_other_shapes_have_the_usual_reason(tmp_path: Path) -> None:
     flat = {
         name: each.reshape(len(each), -1) if "images" in name else each

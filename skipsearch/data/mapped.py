@@ -107,7 +107,7 @@ class _Opened:
         self._number = number
         self._item = prod(file.shape[1:]) * np.dtype(file.dtype).itemsize
         if Stamp.of(number) != file.stamp:
-            raise self._changed()
+            raise self.changed()
         mapped = mmap.mmap(number, 0, prot=mmap.PROT_READ)
         self.array: Array = np.ndarray(file.shape, file.dtype, mapped, file.offset)
 
@@ -131,9 +131,10 @@ class _Opened:
         # Without the time of the attributes, which changes when an open file is removed or linked.
         now, then = Stamp.of(self._number), self._file.stamp
         if (now.size, now.time) != (then.size, then.time):
-            raise self._changed()
+            raise self.changed()
 
-    def _changed(self) -> DataError:
+    def changed(self) -> DataError:
+        """Return the error that the file has changed."""
         return DataError(f"{self._file.path}: has changed since it was read: load it again")
 
 
@@ -154,7 +155,10 @@ def array_of(file: ArrayFile) -> Array:
     Raises:
         DataError: If the file has changed or is missing.
     """
-    return _opened(file).array
+    opened = _opened(file)
+    if not file.is_unchanged:  # replaced at its path, while an earlier one is still open here
+        raise opened.changed()
+    return opened.array
 
 
 class Mapped:
