@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -210,9 +211,9 @@ def test_a_folder_is_not_removed_while_it_is_opened(
     (place,) = decoded(home)
     opening, removed = cache._mapped, []
 
-    def while_opened(path: Path, number: int) -> Mapped:
+    def while_opened(path: Path, *args: Any) -> Mapped:
         removed.append(pruning._remove(place))
-        return opening(path, number)
+        return opening(path, *args)
 
     monkeypatch.setattr(cache, "_mapped", while_opened)
     kept = (place / "train_images.npy").stat().st_ino
@@ -230,18 +231,36 @@ def test_a_folder_that_is_deleted_while_it_is_opened_is_made_anew(
     (place,) = decoded(home)
     opening, deleted = cache._mapped, []
 
-    def deleted_meanwhile(path: Path, number: int) -> Mapped:
-        found = opening(path, number) if when == "after" or deleted else None
+    def deleted_meanwhile(*args: Any) -> Mapped:
+        found = opening(*args) if when == "after" or deleted else None
         if not deleted:
             shutil.rmtree(place)
             deleted.append(place)
-        return found or opening(path, number)
+        return found or opening(*args)
 
     monkeypatch.setattr(cache, "_mapped", deleted_meanwhile)
     again = load(folder, in_memory=False)
     assert deleted == [place]
     assert again.train.is_mapped
     assert again.fingerprint == expected
+
+
+def test_an_array_that_changes_while_it_is_opened_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = classes(tmp_path / "images")
+    expected = load(folder).fingerprint
+    opening, changed = cache._open, []
+
+    def changed_meanwhile(place: Path, *args: Any) -> Any:
+        if not changed:
+            change_array(place)
+            changed.append(place)
+        return opening(place, *args)
+
+    monkeypatch.setattr(cache, "_open", changed_meanwhile)
+    assert load(folder, in_memory=False).fingerprint == expected
+    assert changed
 
 
 def test_sizes_and_roots_have_caches_of_their_own(tmp_path: Path, home: Path) -> None:
