@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -202,6 +203,66 @@ def test_a_damaged_cache_is_made_anew(
     assert decoded(home) == [place]
 
 
+def test_a_folder_is_not_removed_while_it_is_opened(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = pairs(tmp_path / "images")
+    load(folder)
+    (place,) = decoded(home)
+    opening, removed = cache._mapped, []
+
+    def while_opened(path: Path, *args: Any) -> Mapped:
+        removed.append(pruning._remove(place))
+        return opening(path, *args)
+
+    monkeypatch.setattr(cache, "_mapped", while_opened)
+    kept = (place / "train_images.npy").stat().st_ino
+    assert load(folder, in_memory=False).train.is_mapped
+    assert set(removed) == {False}
+    assert (place / "train_images.npy").stat().st_ino == kept
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_folder_that_is_deleted_while_it_is_opened_is_made_anew(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    folder = classes(tmp_path / "images")
+    expected = load(folder).fingerprint
+    (place,) = decoded(home)
+    opening, deleted = cache._mapped, []
+
+    def deleted_meanwhile(*args: Any) -> Mapped:
+        found = opening(*args) if when == "after" or deleted else None
+        if not deleted:
+            shutil.rmtree(place)
+            deleted.append(place)
+        return found or opening(*args)
+
+    monkeypatch.setattr(cache, "_mapped", deleted_meanwhile)
+    again = load(folder, in_memory=False)
+    assert deleted == [place]
+    assert again.train.is_mapped
+    assert again.fingerprint == expected
+
+
+def test_an_array_that_changes_while_it_is_opened_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = classes(tmp_path / "images")
+    expected = load(folder).fingerprint
+    opening, changed = cache._open, []
+
+    def changed_meanwhile(place: Path, *args: Any) -> Any:
+        if not changed:
+            change_array(place)
+            changed.append(place)
+        return opening(place, *args)
+
+    monkeypatch.setattr(cache, "_open", changed_meanwhile)
+    assert load(folder, in_memory=False).fingerprint == expected
+    assert changed
+
+
 def test_sizes_and_roots_have_caches_of_their_own(tmp_path: Path, home: Path) -> None:
     folder = classes(tmp_path / "images")
     load(folder)
@@ -296,30 +357,6 @@ def test_the_least_recently_used_folders_are_removed_for_a_new_one(
 
 
 # --- damaged files -------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("what", ["whole folder", "one array"])
-def test_a_cache_that_another_process_removes_is_made_again(
-    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch, what: str
-) -> None:
-    folder = classes(tmp_path / "images")
-    first = load(folder, in_memory=False).fingerprint
-    opens, removed = cache._mapped, []
-
-    def removing(path: Path, number: int) -> Mapped:
-        # The file of the first images is open as an array, or not yet.
-        found = opens(path, number) if what == "one array" else None
-        if not removed:
-            removed.append(path)
-            (path.unlink if what == "one array" else lambda: shutil.rmtree(path.parent))()
-        return found or opens(path, number)
-
-    monkeypatch.setattr(cache, "_mapped", removing)
-    again = load(folder, in_memory=False)
-    assert removed
-    assert again.train.is_mapped
-    assert again.fingerprint == first
-    assert len(decoded(home)) == 1
 
 
 def damage(path: Path) -> None:

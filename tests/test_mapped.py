@@ -5,6 +5,7 @@ import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -108,36 +109,13 @@ def test_a_file_that_changed_is_an_error(tmp_path: Path) -> None:
         pickle.loads(reference)[:1]
 
 
-@pytest.mark.parametrize("write", [as_npz, as_folder])
-def test_a_file_that_is_replaced_while_it_is_read_is_an_error(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    write: Callable[[Path, dict[str, np.ndarray]], Path],
-) -> None:
-    arrays = arrays_of("labels")
-    place, read = write(tmp_path, arrays), array_sources.read_arrays
-
-    def replacing(*arguments: object) -> object:
-        found = read(*arguments)  # type: ignore[arg-type]
-        (tmp_path / "other").mkdir()
-        arrays["train_images"] = 255 - arrays["train_images"]
-        other = write(tmp_path / "other", arrays)
-        name = "train_images.npy" if place.is_dir() else ""
-        (other / name).replace(place / name)
-        return found
-
-    monkeypatch.setattr(array_sources, "read_arrays", replacing)
-    with pytest.raises(DataError, match="has changed while it was read: load it again"):
-        load_data(place, in_memory=False)
-
-
 def test_arrays_in_an_npz(tmp_path: Path) -> None:
     arrays = {"a": IMAGES, "b": IMAGES[..., 0].astype(">u2"), "c": np.asfortranarray(IMAGES)}
     np.savez(tmp_path / "plain.npz", **arrays)
     np.savez_compressed(tmp_path / "packed.npz", **arrays)
-    for place in arrays_in(tmp_path / "packed.npz").values():
+    for place in arrays_in(tmp_path / "packed.npz", arrays).values():
         assert place == "it is compressed: write it with numpy.savez"
-    found = arrays_in(tmp_path / "plain.npz")
+    found = arrays_in(tmp_path / "plain.npz", arrays)
     assert isinstance(found["a"], ArrayFile)
     assert Mapped((found["a"],))[:].equal(torch.from_numpy(IMAGES))
     assert isinstance(found["b"], str)
@@ -272,6 +250,82 @@ def test_a_damaged_array_is_named_as_such(
         load_data(folder, in_memory=False)
     with pytest.raises(DataError, match=r"train_images\.npy: unreadable as an \.npy file"):
         load_data(folder)
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+@pytest.mark.parametrize("name", ["train_images", "test_images", "train_masks"])
+def test_a_flipped_byte_of_an_npz_is_named_in_memory_and_mapped(
+    tmp_path: Path, name: str, in_memory: bool
+) -> None:
+    arrays = arrays_of("masks")
+    place = as_npz(tmp_path, arrays)
+    content = bytearray(place.read_bytes())
+    content[content.index(arrays[name].tobytes()) + 100] ^= 1
+    place.write_bytes(content)
+    with pytest.raises(DataError, match=rf"a\.npz: unreadable .*Bad CRC-32 .*{name}\.npy"):
+        load_data(place, in_memory=in_memory)
+
+
+def others_of_the_same_shape(images: np.ndarray) -> np.ndarray:
+    """Return other images."""
+    return np.ascontiguousarray(images[::-1])
+
+
+def others_of_another_type(images: np.ndarray) -> np.ndarray:
+    """Return images of another type."""
+    return images.astype("float32") / 255
+
+
+@pytest.mark.parametrize("kind", ["labels", "masks"])
+@pytest.mark.parametrize("write", [as_npz, as_folder])
+@pytest.mark.parametrize("others", [others_of_the_same_shape, others_of_another_type])
+def test_a_file_that_is_replaced_while_it_is_checked_is_an_error(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    write: Callable[[Path, dict[str, np.ndarray]], Path],
+    kind: str,
+    others: Callable[[np.ndarray], np.ndarray],
+) -> None:
+    arrays = arrays_of(kind)
+    place = write(tmp_path, arrays)
+    (tmp_path / "new").mkdir()
+    new = write(
+        tmp_path / "new",
+        {name: others(each) if "images" in name else each for name, each in arrays.items()},
+    )
+    read = array_sources.read_arrays
+
+    def replaced_meanwhile(*args: Any, **how: Any) -> Any:
+        for path in [new] if new.is_file() else new.glob("*_images.npy"):
+            path.rename(place if new.is_file() else place / path.name)
+        return read(*args, **how)
+
+    monkeypatch.setattr(array_sources, "read_arrays", replaced_meanwhile)
+    with pytest.raises(DataError, match="has changed since it was read: load it again"):
+        load_data(place, in_memory=False)
+
+
+def test_labels_are_those_of_the_file_whose_images_are_mapped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrays = {
+        name: CONVERSIONS["NCHW"](each) if "images" in name else each
+        for name, each in arrays_of("masks").items()
+    }
+    place = as_npz(tmp_path, arrays)
+    earlier = load_data(place, in_memory=False)
+    earlier.train.batch(torch.arange(2))  # its file stays open
+    (tmp_path / "new").mkdir()
+    new = as_npz(tmp_path / "new", arrays | {"class_names": np.array(["a", "b", "c", "d"])})
+    read = array_sources._arrays
+
+    def replaced_meanwhile(path: Path, names: list[str]) -> dict[str, np.ndarray]:
+        new.rename(path)
+        return read(path, names)
+
+    monkeypatch.setattr(array_sources, "_arrays", replaced_meanwhile)
+    with pytest.raises(DataError, match="has changed since it was read: load it again"):
+        load_data(place, in_memory=False)
 
 
 def test_arrays_of_other_shapes_have_the_usual_reason(tmp_path: Path) -> None:

@@ -12,11 +12,11 @@ from skipsearch.data.array_files import NPY, is_of_objects, npy_array, of_object
 from skipsearch.data.arrays import GROUPS, KEYS, PREFIXES, REQUIRED, read_arrays
 from skipsearch.data.load_options import LoadOptions
 from skipsearch.data.looking import IMAGE_SUFFIXES, look_into
-from skipsearch.data.mapped import ArrayFile
+from skipsearch.data.mapped import ArrayFile, array_of
 from skipsearch.data.memory import is_resident, placed, require_memory
 from skipsearch.data.npy_headers import array_in, arrays_in
 from skipsearch.data.source import Array, Read
-from skipsearch.errors import ChangedError, DataError, not_one_of, reason
+from skipsearch.errors import DataError, not_one_of, reason
 
 # Arrays that can be mapped; those of labels are small.
 LARGE = ("_images", "_masks")
@@ -39,7 +39,7 @@ def read_npz(path: Path, options: LoadOptions) -> Read:
         path=path,
         sizes=_members(path),
         read=lambda names: _arrays(path, names),
-        places=lambda: arrays_in(path),
+        places=lambda names: _places(path, names),
     )
     return _read(source, options, REQUIRED)
 
@@ -87,7 +87,7 @@ def read_array_folder(folder: Path, options: LoadOptions) -> Read:
         path=folder,
         sizes={name: path.stat().st_size for name, path in files.items()},
         read=lambda names: {name: npy_array(files[name], name) for name in names},
-        places=lambda: {name: array_in(path) for name, path in files.items()},
+        places=lambda names: {name: array_in(files[name]) for name in names},
     )
     required = {
         kind: tuple(name for name in names if name.startswith("train"))
@@ -104,13 +104,14 @@ class _Source:
         path: Path of the file or folder.
         sizes: Number of bytes of each array, by name.
         read: Function that reads arrays of some names.
-        places: Function that finds each array in its file, or the reason why it cannot be mapped.
+        places: Function that finds arrays of some names in files, or the reasons why they cannot be
+            mapped.
     """
 
     path: Path
     sizes: Mapping[str, int]
     read: Callable[[list[str]], dict[str, Array]]
-    places: Callable[[], dict[str, ArrayFile | str]]
+    places: Callable[[list[str]], dict[str, ArrayFile | str]]
 
 
 def _read(source: _Source, options: LoadOptions, required: Mapping[str, tuple[str, ...]]) -> Read:
@@ -119,16 +120,14 @@ def _read(source: _Source, options: LoadOptions, required: Mapping[str, tuple[st
     names, kind = _choose(
         path, list(source.sizes), required, images_only=options.denoise is not None
     )
-    mapped: dict[str, Array] = {}
-    files: list[ArrayFile] = []
+    mapped: dict[str, ArrayFile] = {}
     remedy = "write fewer or smaller images"
     if not is_resident(sum(source.sizes[name] for name in names), options.in_memory):
-        places = source.places()
-        for name in (name for name in names if name.endswith(LARGE)):
-            place = _mappable(name, places[name])
+        places = source.places([name for name in names if name.endswith(LARGE)])
+        for name, found in places.items():
+            place = _mappable(name, found)
             if isinstance(place, ArrayFile):
-                mapped[name] = _map(place)
-                files.append(place)
+                mapped[name] = place
             elif options.in_memory is False:
                 raise DataError(f"{path}: {name} cannot be read from a file: {place}")
             else:
@@ -139,15 +138,11 @@ def _read(source: _Source, options: LoadOptions, required: Mapping[str, tuple[st
         f"{path}: its arrays",
         remedy,
     )
-    arrays = source.read(rest) | mapped
+    arrays = source.read(rest) | {name: array_of(file) for name, file in mapped.items()}
     size = sum(source.sizes[name] for name in mapped)
     where = placed(size, path, options.in_memory) if mapped else ""
     holder = "folder" if path.is_dir() else "file"
-    found = read_arrays(str(path), arrays, kind, f"the arrays in {path}", where, holder)
-    for file in files:
-        if not file.is_unchanged:  # the header may be that of another file
-            raise ChangedError(f"{file.path}: has changed while it was read: load it again")
-    return found
+    return read_arrays(str(path), arrays, mapped, kind, f"the arrays in {path}", where, holder)
 
 
 def _mappable(name: str, place: ArrayFile | str) -> ArrayFile | str:
@@ -156,10 +151,6 @@ def _mappable(name: str, place: ArrayFile | str) -> ArrayFile | str:
     if isinstance(place, str) or not name.endswith("_masks") or place.dtype == masks.str:
         return place
     return f"it is {np.dtype(place.dtype)}, and masks are converted to {masks}: write them as such"
-
-
-def _map(file: ArrayFile) -> Array:
-    return np.memmap(file.path, np.dtype(file.dtype), "r", file.offset, file.shape)
 
 
 # --- the file ------------------------------------------------------------------------------------
@@ -175,12 +166,9 @@ def _members(path: Path) -> dict[str, int]:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
     except Exception as error:  # zipfile raises errors of many kinds
-        raise DataError(f"{path}: unreadable as an .npz file ({_what_else(path, error)})") from None
+        raise _unreadable(path, _what_else(path, error)) from None
     if not all(member.filename.endswith(".npy") for member in members):
-        raise DataError(
-            f"{path}: unreadable as an .npz file (an archive of other files: unpack it and name "
-            "its folder)"
-        )
+        raise _unreadable(path, "an archive of other files: unpack it and name its folder")
     sizes = {member.filename.removesuffix(".npy"): member.file_size for member in members}
     for name in sizes:
         _check_name(path, name, KEYS)
@@ -250,6 +238,18 @@ def _what_else(path: Path, error: Exception) -> str:
     return reason(error)
 
 
+def _places(path: Path, names: list[str]) -> dict[str, ArrayFile | str]:
+    """Find arrays in the file, or the reasons why they cannot be mapped."""
+    try:
+        return arrays_in(path, names)
+    except Exception as error:  # zipfile raises errors of many kinds
+        raise _unreadable(path, reason(error)) from None
+
+
+def _unreadable(path: Path, why: str) -> DataError:
+    return DataError(f"{path}: unreadable as an .npz file ({why})")
+
+
 def _arrays(path: Path, names: list[str]) -> dict[str, Array]:
     """Read the arrays."""
     arrays: dict[str, Array] = {}
@@ -261,5 +261,5 @@ def _arrays(path: Path, names: list[str]) -> dict[str, Array]:
     except Exception as error:  # zipfile, zlib and numpy raise errors of many kinds
         if is_of_objects(error):
             raise DataError(f"{path}: {of_objects(name)}, and the others in the same way") from None
-        raise DataError(f"{path}: unreadable as an .npz file ({reason(error)})") from None
+        raise _unreadable(path, reason(error)) from None
     return arrays

@@ -4,14 +4,20 @@ from collections.abc import Mapping
 from dataclasses import replace
 from math import isqrt
 
+import numpy as np
+import torch
+
 from skipsearch.data.axes import CHANNELS, CHANNELS_FIRST, CHANNELS_LAST, axes_of
 from skipsearch.data.labels import may_be_targets, read_labels
+from skipsearch.data.mapped import ArrayFile, Images, Mapped
 from skipsearch.data.mask_arrays import read_mask_arrays
 from skipsearch.data.notes import Notes
 from skipsearch.data.pixels import check_pixels
 from skipsearch.data.source import (
     Array,
     Read,
+    images_in,
+    images_of,
     split_of_arrays,
     split_of_images,
     split_of_masks,
@@ -44,6 +50,7 @@ KEYS = (
 def read_arrays(
     where: str,
     arrays: Mapping[str, Array],
+    files: Mapping[str, ArrayFile],
     kind: str | None,
     source: str,
     place: str = "",
@@ -54,6 +61,7 @@ def read_arrays(
     Args:
         where: Source of the arrays, for messages.
         arrays: Arrays by the names of `KEYS`, including the required ones.
+        files: Files that images and masks stay in, by the same names.
         kind: ``labels`` or ``masks``; None for images alone.
         source: Description of their origin.
         place: Where mapped arrays lie; empty for memory.
@@ -98,11 +106,21 @@ def read_arrays(
     for prefix, part in PREFIXES.items():
         if f"{prefix}_images" not in images:
             continue
-        pixels, key = images[f"{prefix}_images"], f"{prefix}_{kind}"
+        of_images, key = f"{prefix}_images", f"{prefix}_{kind}"
+        pixels: Images
+        if of_images in files:
+            pixels = images_in(files[of_images], first=first)
+        else:
+            pixels = images_of(images[of_images])
         if kind is None:
             parts[part] = split_of_images(pixels)
         elif kind == "masks":
-            parts[part] = split_of_masks(f"{where}: {key}", pixels, targets[key])
+            masks: Images
+            if key in files:
+                masks = Mapped((files[key],))
+            else:  # copied, since they can be those of the user
+                masks = torch.from_numpy(np.array(targets[key], order="C"))
+            parts[part] = split_of_masks(f"{where}: {key}", pixels, masks)
         elif task.classifies:
             parts[part] = split_of_arrays(f"{where}: {key}", pixels, targets[key], class_names)
         else:

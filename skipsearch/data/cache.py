@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -91,12 +91,10 @@ def _cached(
         raise OSError(errno.EINVAL, "inside the folder of images", str(root))
     root.mkdir(parents=True, exist_ok=True)
     place = root / key
-    if values := _valid(place, listing, options):
-        # Another process may remove or replace it meanwhile; then the lock is needed.
-        with contextlib.suppress(OSError, ChangedError):
-            found = _open(place, values, options.in_memory)
-            if _valid(place, listing, options) == values:
-                return found
+    # What fails without the right to write, or since files are removed by hand, is made anew.
+    with contextlib.suppress(OSError, ChangedError), locked(lock_of(place), shared=True):
+        if values := _valid(place, listing, options):
+            return _open(place, values, options.in_memory)
     with locked(lock_of(place)):
         values = _valid(place, listing, options)  # another process may have made it meanwhile
         if values is None:
@@ -218,14 +216,15 @@ def _open(place: Path, values: dict[str, Any], in_memory: bool | None) -> Read:
     with contextlib.suppress(OSError):  # the cache of another user
         os.utime(place / FILE)
     task = TASKS[values["task"]]
+    stamps = {place / name: Stamp(*stamp) for name, stamp in values["files"].items()}
     parts = {}
     for name, number in values["parts"].items():
-        images = _mapped(place / f"{name}_images.npy", number)
+        images = _mapped(place / f"{name}_images.npy", number, stamps)
         labels: Images
         if task.per_pixel:
-            labels = _mapped(place / f"{name}_masks.npy", number)
+            labels = _mapped(place / f"{name}_masks.npy", number, stamps)
         else:
-            labels = _mapped(place / f"{name}_labels.npy", number)[:]
+            labels = _mapped(place / f"{name}_labels.npy", number, stamps)[:]
         parts[name] = Split(images, labels)
         for each in (images, labels):
             if isinstance(each, Mapped):
@@ -249,9 +248,9 @@ def _open(place: Path, values: dict[str, Any], in_memory: bool | None) -> Read:
     )
 
 
-def _mapped(path: Path, number: int) -> Mapped:
-    """Return the first items of an array in the cache."""
+def _mapped(path: Path, number: int, stamps: Mapping[Path, Stamp]) -> Mapped:
+    """Return the first items of an array in the cache, as it was when it was made."""
     file = array_in(path)
     if isinstance(file, str):
         raise OSError(errno.EINVAL, f"not an array of the cache, since {file}", str(path))
-    return Mapped((replace(file, shape=(number, *file.shape[1:])),))
+    return Mapped((replace(file, stamp=stamps[path], shape=(number, *file.shape[1:])),))

@@ -82,7 +82,7 @@ class GivenData(ABC):
         arrays, kind = given_arrays(
             images, labels, validation, test, class_names, target_names, axes, groups
         )
-        read = read_arrays(name, arrays, kind, "arrays given in Python")
+        read = read_arrays(name, arrays, {}, kind, "arrays given in Python")
         size = None if image_size is None else check_image_size(image_size, DataError)
         return cls.of(
             check_given_name(name),

@@ -4,9 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from skipsearch.data.digits import read_digits
 from skipsearch.data.paths import cache_home, path_of
-from skipsearch.data.source import Read, split_of_arrays, split_of_masks
+from skipsearch.data.source import Read, images_of, split_of_arrays, split_of_masks
 from skipsearch.data.stored import Arrays, read_stored
 from skipsearch.data.synthetic import digits_segmentation
 from skipsearch.task import CLASSIFICATION, SEGMENTATION, Task
@@ -107,10 +109,11 @@ def read_known(name: str, root: str | Path | None, download: bool) -> Read:
         folder = path_of(cache_home() / "data" if root is None else root, "data-root")
         where, arrays = f"{name} in {folder}", read_stored(name, known.kind, folder, download)
     parts = {}
-    for part, (images, labels) in arrays.parts.items():
+    for part, (pixels, labels) in arrays.parts.items():
+        images = images_of(pixels)
         place = f"{where}: {part}"
         if known.task.per_pixel:
-            parts[part] = split_of_masks(place, images, labels)
+            parts[part] = split_of_masks(place, images, torch.from_numpy(labels))
         else:
             parts[part] = split_of_arrays(place, images, labels, arrays.class_names)
     return Read(

@@ -86,7 +86,11 @@ class ArrayFile:
 
 
 class _Opened:
-    """An open file; its content is checked for changes whenever it is read."""
+    """An open file; its content is checked for changes whenever it is read.
+
+    Attributes:
+        array: Whole array, mapped, without these checks.
+    """
 
     def __init__(self, file: ArrayFile) -> None:
         self._file = file
@@ -103,21 +107,21 @@ class _Opened:
         self._number = number
         self._item = prod(file.shape[1:]) * np.dtype(file.dtype).itemsize
         if Stamp.of(number) != file.stamp:
-            raise self._changed()
+            raise self.changed()
         mapped = mmap.mmap(number, 0, prot=mmap.PROT_READ)
-        self._array: Array = np.ndarray(file.shape, file.dtype, mapped, file.offset)
+        self.array: Array = np.ndarray(file.shape, file.dtype, mapped, file.offset)
 
     def read(self, rows: Array | slice) -> Array:
         """Return items in the form of tensors, copied to memory."""
         self._check()
         if isinstance(rows, slice):
-            found = self._array[rows].copy()
+            found = self.array[rows].copy()
         else:
             # All at once, so that a disk serves them together: 9 times as fast as page by page.
             for row in rows.tolist():
                 start = self._file.offset + row * self._item
                 os.posix_fadvise(self._number, start, self._item, os.POSIX_FADV_WILLNEED)
-            found = self._array.take(rows, 0)
+            found = self.array.take(rows, 0)
         self._check()
         if self._file.channels_last:
             found = np.ascontiguousarray(found.transpose(0, 3, 1, 2))
@@ -127,9 +131,10 @@ class _Opened:
         # Without the time of the attributes, which changes when an open file is removed or linked.
         now, then = Stamp.of(self._number), self._file.stamp
         if (now.size, now.time) != (then.size, then.time):
-            raise self._changed()
+            raise self.changed()
 
-    def _changed(self) -> ChangedError:
+    def changed(self) -> ChangedError:
+        """Return the error that the file has changed."""
         return ChangedError(f"{self._file.path}: has changed since it was read: load it again")
 
 
@@ -142,6 +147,18 @@ def _opened(file: ArrayFile) -> _Opened:
     if found is None:
         found = _OPENED[file] = _Opened(file)
     return found
+
+
+def array_of(file: ArrayFile) -> Array:
+    """Return the array in a file, mapped; later changes of the file show in it.
+
+    Raises:
+        DataError: If the file has changed or is missing.
+    """
+    opened = _opened(file)
+    if not file.is_unchanged:  # replaced at its path, while an earlier one is still open here
+        raise opened.changed()
+    return opened.array
 
 
 class Mapped:

@@ -72,7 +72,7 @@ def _numbers(where: str, key: str, masks: Array) -> Array:
         )
     if low < 0 or high >= VALUES:
         raise DataError(f"{what} and holds {low if low < 0 else high:g}, {EXPECTED} below 255")
-    return masks if isinstance(masks, np.memmap) else masks.astype(np.uint8)
+    return masks.astype(np.uint8, copy=False)
 
 
 def _to_numbers(key: str, masks: Array) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
-from skipsearch.data.mapped import ArrayFile, Stamp
+from skipsearch.data.mapped import CHUNK_BYTES, ArrayFile, Stamp
 from skipsearch.errors import reason
 
 LOCAL_HEADER = 30  # bytes of a member of a zip file before its name
@@ -26,17 +27,24 @@ def array_in(path: Path) -> ArrayFile | str:
         return _array_at(path, stream, os.fstat(stream.fileno()).st_size)
 
 
-def arrays_in(path: Path) -> dict[str, ArrayFile | str]:
-    """Return each array by name in an .npz file, or the reason why it cannot be mapped.
+def arrays_in(path: Path, names: Iterable[str]) -> dict[str, ArrayFile | str]:
+    """Return arrays in an .npz file, or the reason why one cannot be mapped.
+
+    Those that can be are read once, since nothing compares them with their checksums later.
+
+    Args:
+        path: Path of the file.
+        names: Names of the arrays.
 
     Raises:
         OSError: If the file cannot be read.
-        BadZipFile: If it is no .npz file.
+        BadZipFile: If it is no .npz file, or the bytes of an array are not those of its checksum.
+        KeyError: If it lacks an array.
     """
     found: dict[str, ArrayFile | str] = {}
     with path.open("rb") as stream, zipfile.ZipFile(stream) as archive:
-        for member in archive.infolist():
-            name = member.filename.removesuffix(".npy")
+        for name in names:
+            member = archive.getinfo(f"{name}.npy")
             if member.compress_type != zipfile.ZIP_STORED:
                 found[name] = "it is compressed: write it with numpy.savez"
                 continue
@@ -46,8 +54,13 @@ def arrays_in(path: Path) -> dict[str, ArrayFile | str]:
             start = stream.seek(sum(lengths), os.SEEK_CUR)
             end = start + member.file_size
             place = _array_at(path, stream, end)
-            if isinstance(place, ArrayFile) and place.end < end:
-                place = "it is damaged: the archive gives it more bytes than its shape"
+            if isinstance(place, ArrayFile):
+                if place.end < end:
+                    place = "it is damaged: the archive gives it more bytes than its shape"
+                else:
+                    with archive.open(member) as content:
+                        while content.read(CHUNK_BYTES):
+                            pass  # at the end, it compares the checksum
             found[name] = place
     return found
 

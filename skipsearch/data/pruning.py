@@ -30,8 +30,8 @@ def make_room(part: Path, needed: int) -> None:
     """Remove decoded folders from the cache until it takes at most ``SHARE`` with a new one.
 
     The least recently used are removed first. Those that a process has open (a shared lock on their
-    arrays) or is making (a lock on their name) are kept, as are those of other users. Nothing is
-    removed for a folder that would not fit anyway.
+    arrays), or is making or opening (a lock on their name), are kept, as are those of other users.
+    Nothing is removed for a folder that would not fit anyway.
 
     Args:
         part: Folder that is being made. The one that it replaces does not count.
@@ -82,17 +82,23 @@ def _remove(place: Path) -> bool:
 
 
 def lock_of(place: Path) -> Path:
-    """Return the file whose lock a process holds that makes or removes a folder."""
+    """Return the file whose lock a process holds that makes, opens or removes a folder."""
     return place.with_name(f"{place.name.removesuffix(PART)}.lock")
 
 
 @contextlib.contextmanager
-def locked(file: Path, wait: bool = True) -> Iterator[None]:
-    """Lock a file, so that one process at a time makes or removes a folder of the cache.
+def locked(file: Path, *, wait: bool = True, shared: bool = False) -> Iterator[None]:
+    """Lock a file, so that a folder of the cache is made, opened or removed by one process.
+
+    Args:
+        file: File of `lock_of`.
+        wait: Whether to wait for other processes.
+        shared: Whether others can open the folder as well; the file must exist.
 
     Raises:
-        OSError: If it is locked by another process, without waiting, or cannot be written.
+        OSError: If it is locked by another process, without waiting, or cannot be opened.
     """
-    with file.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    with file.open("r" if shared else "w") as lock:
+        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        fcntl.flock(lock, kind | (0 if wait else fcntl.LOCK_NB))
         yield

@@ -1,14 +1,13 @@
 """The content of a source of data after reading, before it is resized and divided."""
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from skipsearch.data.mapped import ArrayFile, Images, Mapped, Stamp
+from skipsearch.data.mapped import ArrayFile, Images, Mapped
 from skipsearch.data.notes import Notes
 from skipsearch.data.split import Split
 from skipsearch.errors import DataError, counted
@@ -59,26 +58,23 @@ def no_labels(number: int) -> Tensor:
     return torch.zeros(number, dtype=torch.int64)
 
 
-def split_of_images(images: Array) -> Split:
-    """Return a split of images (N, H, W) or (N, H, W, C) without classes."""
-    return Split(_channels_first(images), no_labels(len(images)))
+def split_of_images(images: Images) -> Split:
+    """Return a split of images without classes."""
+    return Split(images, no_labels(len(images)))
 
 
-def split_of_masks(where: str, images: Array, masks: Array) -> Split:
-    """Return a split of images (N, H, W) or (N, H, W, C) and masks (N, H, W), after checks."""
-    if masks.shape != images.shape[:3]:
-        raise DataError(
-            f"{where}: masks are {masks.shape}, expected {images.shape[:3]} as their images"
-        )
-    if isinstance(masks, np.memmap):
-        return Split(_channels_first(images), _mapped(masks, masks.shape, masks.shape[1:]))
-    return Split(_channels_first(images), torch.from_numpy(np.ascontiguousarray(masks)))
+def split_of_masks(where: str, images: Images, masks: Images) -> Split:
+    """Return a split of images and masks (N, H, W), after checks."""
+    found, expected = tuple(masks.shape), (len(images), *images.shape[2:])
+    if found != expected:
+        raise DataError(f"{where}: masks are {found}, expected {expected} as their images")
+    return Split(images, masks)
 
 
 def split_of_arrays(
-    where: str, images: Array, labels: Array, class_names: tuple[str, ...]
+    where: str, images: Images, labels: Array, class_names: tuple[str, ...]
 ) -> Split:
-    """Return a split of images (N, H, W) or (N, H, W, C) and labels (N,), after checks."""
+    """Return a split of images and labels (N,), after checks."""
     _check_number(where, images, labels)
     for label in (labels.min(), labels.max()):
         if not 0 <= label < len(class_names):
@@ -86,53 +82,38 @@ def split_of_arrays(
                 f"{where}: label {label} is not in 0..{len(class_names) - 1}, one for each of the "
                 f"{len(class_names)} classes"
             )
-    return Split(_channels_first(images), torch.from_numpy(labels.astype(np.int64)))
+    return Split(images, torch.from_numpy(labels.astype(np.int64)))
 
 
-def split_of_vectors(where: str, images: Array, labels: Array) -> Split:
-    """Return a split of images (N, H, W) or (N, H, W, C) and labels or targets (N, K)."""
+def split_of_vectors(where: str, images: Images, labels: Array) -> Split:
+    """Return a split of images and labels or targets (N, K), after checks."""
     _check_number(where, images, labels)
-    return Split(_channels_first(images), torch.from_numpy(np.ascontiguousarray(labels)))
+    return Split(images, torch.from_numpy(np.ascontiguousarray(labels)))
 
 
-def _check_number(where: str, images: Array, labels: Array) -> None:
+def _check_number(where: str, images: Images, labels: Array) -> None:
     if len(images) != len(labels):
         raise DataError(
             f"{where}: {counted(len(labels), 'label')} for {counted(len(images), 'image')}"
         )
 
 
-def _channels_first(images: Array) -> Images:
-    """Return images (N, H, W) or (N, H, W, C) as a tensor (N, C, H, W), or mapped as they are."""
-    if isinstance(images, np.memmap):
-        last = images.ndim == 4 and images.flags.c_contiguous
-        stored = images if last or images.ndim == 3 else images.transpose(0, 3, 1, 2)
-        height, width = images.shape[1:3]
-        channels = images.shape[3] if images.ndim == 4 else 1
-        return _mapped(images, stored.shape, (channels, height, width), last)
-    images = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
-    return torch.from_numpy(np.ascontiguousarray(images, images.dtype.newbyteorder("=")))
+def images_of(array: Array) -> Tensor:
+    """Return images (N, H, W) or (N, H, W, C) as a tensor (N, C, H, W)."""
+    array = array[:, None] if array.ndim == 3 else array.transpose(0, 3, 1, 2)
+    return torch.from_numpy(np.ascontiguousarray(array, array.dtype.newbyteorder("=")))
 
 
-def _mapped(
-    array: np.memmap[Any, Any], shape: tuple[int, ...], form: tuple[int, ...], last: bool = False
-) -> Mapped:
-    """Return a memory-mapped array as images or masks.
+def images_in(file: ArrayFile, *, first: bool) -> Mapped:
+    """Return the images in a file as they are there.
 
     Args:
-        array: Array in any order of its axes.
-        shape: Shape of the array in the file.
-        form: Shape of an item as a tensor.
-        last: Whether the channels are the last axis in the file.
+        file: Array (N, H, W), (N, H, W, C) or (N, C, H, W).
+        first: Whether the channels are the first axis of an image.
     """
-    path = Path(str(array.filename))
-    file = ArrayFile(
-        path=path,
-        stamp=Stamp.of(path),
-        offset=array.offset,
-        dtype=array.dtype.str,
-        shape=shape,
-        form=form,
-        channels_last=last,
-    )
-    return Mapped((file,))
+    form = file.shape[1:] if len(file.shape) == 4 else (1, *file.shape[1:])
+    last = len(file.shape) == 4 and not first
+    if last:
+        height, width, channels = form
+        form = (channels, height, width)
+    return Mapped((replace(file, form=form, channels_last=last),))
