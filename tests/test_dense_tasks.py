@@ -258,37 +258,34 @@ def test_a_loss_is_refused_where_there_is_no_choice() -> None:
 
 
 @pytest.mark.parametrize("how", ["recipe", "base", "axis"])
-def test_a_search_of_another_task_refuses_it_before_anything_is_written(
-    how: str, tmp_path: Path
+@pytest.mark.parametrize(
+    ("data", "field", "word", "usual", "message"),
+    [
+        ("digits", "loss", "dice", "cross-entropy", "loss: is for segmentation, and the task is"),
+        (
+            "digits-seg",
+            "class_weights",
+            "balanced",
+            "none",
+            "'balanced' is not one of none, median",
+        ),
+    ],
+)
+def test_a_search_refuses_what_has_no_effect_on_its_task(
+    how: str, data: str, field: str, word: str, usual: str, message: str, tmp_path: Path
 ) -> None:
     values: dict[str, Any] = {
-        "base": {"layout": "conv3-bn-relu", "depths": [1], "widths": [4]},
-        "axes": {"widths": [[4], [8]]},
+        "base": {"layout": "conv3-bn-relu", "depths": [1, 1]},
+        "axes": {"widths": [[4, 4], [8, 8]]},
     }
     if how == "base":
-        values["recipe"] = {"loss": "dice"}
+        values["recipe"] = {field: word}
     if how == "axis":
-        values["axes"]["recipe.loss"] = ["cross-entropy", "dice"]
-    recipe = Recipe(loss="dice") if how == "recipe" else None
+        values["axes"][f"recipe.{field}"] = [usual, word]
+    recipe = Recipe.from_dict({field: word}) if how == "recipe" else None
     out = tmp_path / "run"
-    with pytest.raises(RecipeError, match="loss: is for segmentation, and the task is") as caught:
-        search(Space.from_dict(values), "digits", trials=2, epochs=1, out=out, recipe=recipe)
-    assert ("set by the space" in str(caught.value)) == (how != "recipe")
-    assert not out.exists()
-
-
-@pytest.mark.parametrize("how", ["recipe", "base", "axis"])
-def test_a_search_refuses_weights_of_images_for_masks(how: str, tmp_path: Path) -> None:
-    values: dict[str, Any] = {"base": {"depths": [1, 1], "widths": [4, 8]}, "axes": {}}
-    if how == "base":
-        values["recipe"] = {"class_weights": "balanced"}
-    if how == "axis":
-        values["axes"]["recipe.class_weights"] = ["none", "balanced"]
-    values["axes"]["layout"] = ["conv3-bn-relu", "bn-relu-conv3 +"]
-    recipe = Recipe(class_weights="balanced") if how == "recipe" else None
-    out = tmp_path / "run"
-    with pytest.raises(RecipeError, match="'balanced' is not one of none, median-freq") as caught:
-        search(Space.from_dict(values), "digits-seg", trials=2, epochs=1, out=out, recipe=recipe)
+    with pytest.raises(RecipeError, match=message) as caught:
+        search(Space.from_dict(values), data, trials=2, epochs=1, out=out, recipe=recipe)
     assert ("set by the space" in str(caught.value)) == (how != "recipe")
     assert not out.exists()
 

@@ -59,10 +59,12 @@ def three_splits(
             every image is its own group.
 
     Raises:
-        IndivisibleError: If a split would lack a class.
+        IndivisibleError: If the training images lack a class, or a drawn split would.
         DataError: If the fraction is out of range or has no effect, or there are too few images.
     """
     train, remark, test_groups = parts["train"], "", None
+    if class_names is not None:
+        _check_learnable(name, train.class_labels.numpy(), class_names)
     share, limit = (0.1, 1.0) if "test" in parts else (0.2, 1.0 - TEST_FRACTION)
     if validation_fraction is not None:
         if "validation" in parts:
@@ -105,6 +107,16 @@ def three_splits(
         remark = "; ".join(filter(None, [remark, "images of one group are in one split"]))
     drawn = "validation" not in parts
     return Splits(train, validation, test, remark, drawn, groups, test_groups)
+
+
+def _check_learnable(name: str, labels: Array, class_names: tuple[str, ...]) -> None:
+    """Raise an error unless every class has a training image."""
+    counts = np.bincount(labels, minlength=len(class_names))
+    if not counts.all():
+        raise IndivisibleError(
+            f"{name}: no training image has the class {class_names[counts.argmin()]!r}, which"
+            " cannot be learnt: leave it out, or add images of it"
+        )
 
 
 def _divide(
@@ -210,11 +222,6 @@ def _check_classes(
 ) -> None:
     """Raise an error unless every class is on both sides of a division."""
     whole = np.bincount(labels, minlength=len(class_names))
-    if not whole.all():
-        raise IndivisibleError(
-            f"{name}: no training image has the class {class_names[whole.argmin()]!r}, which cannot"
-            " be learnt: leave it out, or add images of it"
-        )
     for side in sides:
         if len(np.unique(labels[side])) < len(class_names):
             least = whole.argmin()

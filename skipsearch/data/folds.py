@@ -9,7 +9,7 @@ from skipsearch.errors import DataError, IndivisibleError, counted
 from skipsearch.task import MULTI_LABEL, REGRESSION, Task
 
 FEWEST, MOST = 2, 20
-ATTEMPTS = 100  # divisions that are drawn until no fold lacks anything
+ATTEMPTS = 20  # divisions that are drawn until no fold lacks anything
 ORDERS = 50  # maximum number of random orders, of which the most even division is taken
 UNITS_DRAWN = 20_000  # groups or images in all these orders together
 JITTER = (0.3, 1.0)  # random factor of the size of a unit in an order

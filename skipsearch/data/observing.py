@@ -52,11 +52,6 @@ def observe(name: str, read: Read, splits: Mapping[str, Split], size: Size | Non
         return notes
     lacking = {part: absent(split.labels, read.class_names) for part, split in splits.items()}
     if read.task.classifies:
-        if lacking["train"]:
-            raise DataError(
-                f"{name}: no training image has the class {lacking['train'][0]!r}, which cannot be"
-                " learnt: leave it out, or give its images a place in the training split"
-            )
         return replace(notes, absent=_some(lacking), absent_from="image")
     _check_labelled(name, lacking, read.class_names, size)
     ignored = sum(
