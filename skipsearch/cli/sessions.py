@@ -77,8 +77,8 @@ def add_search(verbs: Verbs) -> None:
         "--ask",
         default=ASK_BEST,
         metavar="A,A",
-        help=f"what to find out: {ASK_BEST} (default) is the best design; axes, such as"
-        " layout,merge, are the best level of each, and the search ends when these are settled",
+        help=f"question of the search: {ASK_BEST} (default) for the best design, or axes such as"
+        " layout,merge for the best level of each; the search then ends when it is answered",
     )
     verb.add_argument(
         "--margin",
